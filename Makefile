@@ -1,0 +1,44 @@
+# Needs only make and a Python from 3.10 to 3.13: everything is installed into .venv.
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	&& { echo $$python; break; }; done)
+VENV ?= .venv
+RUN = $(VENV)/bin/python -m
+
+.PHONY: help setup train test test-slow lint format benchmarks clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(VENV)/.installed  ## create .venv and install the project with its development tools
+
+$(VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: needs a Python from 3.10 to 3.13 on PATH (or make PYTHON=/path/to/python);" \
+		"found: $$(python3 --version 2>&1)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+train: setup  ## train the default model on the embedded digits
+	$(RUN) zoo.train --model cnn --strategy mirrored
+
+test: setup  ## the default tests
+	$(RUN) pytest
+
+test-slow: setup  ## the tests that take minutes each
+	$(RUN) pytest -m slow
+
+lint: setup  ## check format and rules
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+
+format: setup  ## format, and repair what can be repaired
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+benchmarks: setup  ## measure, and write benchmarks/results
+	$(RUN) benchmarks
+
+clean:  ## remove .venv and caches, never runs
+	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,35 @@
+"""`python -m strategies`: what can run on this machine, and why the rest cannot."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table, or with --json one JSON list."""
+    parser = argparse.ArgumentParser(
+        prog="python -m strategies", description=__doc__.partition(": ")[2], allow_abbrev=False
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON list instead of the table")
+    options = parser.parse_args(argv)
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from strategies.builders import describe
+
+    rows = describe()
+    if options.json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+        return 0
+    for row in rows:
+        if row.available:
+            print(f"{row.name:<17} yes  {', '.join(row.devices)}: {row.summary}")
+        else:
+            print(f"{row.name:<17} no   {row.reason}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""What every command shares: options from a dataclass, one-sentence errors, exit codes, --json and --debug.
+
+A command's module holds `run(given) -> result` and `show(result)`, and passes both to `command`.
+"""
+
+import argparse
+import dataclasses
+import errno
+import importlib
+import json
+import os
+import sys
+import tempfile
+import traceback
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from strategies import StrategyError
+from zoo import values
+from zoo.errors import Diverged, Interrupted, UsageError, nearest
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> typing.NoReturn:
+        raise UsageError(message)
+
+
+def command(
+    options: type,
+    run: Callable[[Mapping[str, Any]], Any],
+    show: Callable[[Any], None],
+    *,
+    prog: str,
+    description: str,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse, run and show one command, and return its exit status.
+
+    Args:
+        options: a dataclass whose fields are the options, see `zoo.config.option`.
+        run: takes the options that were given, by field name; returns a JSON-able result.
+        show: prints a result for people; its last line is the path of what was produced, if anything was.
+        prog: the command as typed.
+        description: the first sentence of --help.
+        argv: the words after the command; default those of this process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        given = parse(options, words, prog=prog, description=description)
+        as_json = given.pop("json")
+        given.pop("debug")
+        result = run(given)
+        if as_json:
+            print(json.dumps(result, indent=2, default=str))
+        else:
+            show(result)
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (UsageError, StrategyError) as error:
+        return _report(prog, str(error), 2, debug)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return _report(prog, f"{type(error).__name__}: {error}", 1, debug)
+        where = f" while writing {error.filename}" if error.filename else ""
+        return _report(prog, f"disk full{where}: free some space, then go on with --resume", 2, debug)
+    except (Interrupted, KeyboardInterrupt) as error:
+        return _report(prog, str(error) or "interrupted", 130, debug)
+    except Diverged as error:
+        return _report(prog, str(error), 1, debug)
+    except Exception as error:  # the boundary of the process: anything unforeseen becomes one line
+        text = " ".join(str(error).split())[:500]
+        return _report(prog, f"{type(error).__name__}: {text} (--debug shows where)", 1, debug)
+
+
+def start_backend() -> None:
+    """Import Keras and its backend, with the settings of a command and without the backend's start-up chatter.
+
+    What the import writes to standard error is shown only if it fails.
+    """
+    # TensorFlow reads both when it is first imported. oneDNN's kernels train the zoo's convolutions at twice
+    # the speed on CPUs where TensorFlow leaves them off (benchmarks/results).
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if "keras" in sys.modules:
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            importlib.import_module("keras")
+            if importlib.import_module("keras").backend.backend() == "tensorflow":
+                # The first look at the devices speaks as well.
+                importlib.import_module("tensorflow").config.list_physical_devices()
+        except BaseException:
+            chatter.seek(0)
+            os.write(kept, chatter.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def parse(options: type, words: Sequence[str], *, prog: str, description: str) -> dict[str, Any]:
+    """Return the options that were given, typed, by field name, with json and debug always among them.
+
+    Raises:
+        UsageError: an unknown option, or a value that is not of its type.
+        SystemExit: after --help.
+    """
+    parser = _Parser(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    types = typing.get_type_hints(options)
+    flags = {}
+    for field in dataclasses.fields(options):
+        flags[field.name] = _add(parser, field, types[field.name])
+    parser.add_argument("--json", action="store_true", default=False, help="print one JSON object instead")
+    parser.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")
+    known, rest = parser.parse_known_args(list(words))
+    if rest:
+        all_flags = [text for action in parser._actions for text in action.option_strings]
+        hint = nearest(rest[0].partition("=")[0], all_flags) if rest[0].startswith("-") else ""
+        raise UsageError(f"unexpected argument {rest[0]!r}{hint}; --help lists the options")
+    given = vars(known)
+    for name, text in given.items():
+        if name in types and not isinstance(text, bool):
+            given[name] = _typed(flags[name], text, types[name])
+    return given
+
+
+def _add(parser: argparse.ArgumentParser, field: dataclasses.Field, annotation: Any) -> str:
+    meta = field.metadata
+    text = meta["help"].replace("%", "%%")
+    if field.default not in (None, False, dataclasses.MISSING):
+        text += f" (default: {field.default})"
+    if meta.get("positional"):
+        many = typing.get_origin(annotation) is tuple
+        parser.add_argument(
+            field.name,
+            metavar=meta.get("metavar", field.name.upper()),
+            help=text,
+            nargs="+" if many else None,
+        )
+        return field.name.upper()
+    flag = "--" + meta.get("name", field.name).replace("_", "-")
+    if annotation is bool:
+        parser.add_argument(flag, dest=field.name, action="store_true", help=text)
+        return flag
+    inner = values.without_none(annotation)
+    choices = typing.get_args(inner) if typing.get_origin(inner) is typing.Literal else ()
+    default_name = "{" + ",".join(map(str, choices)) + "}" if choices else _METAVARS.get(inner, "TEXT")
+    repeat = typing.get_origin(inner) in (dict, Mapping)
+    parser.add_argument(
+        flag,
+        dest=field.name,
+        metavar=meta.get("metavar", default_name),
+        help=text,
+        action="append" if repeat else "store",
+    )
+    return flag
+
+
+_METAVARS = {int: "N", float: "X"}
+
+
+def _typed(flag: str, text: Any, annotation: Any) -> Any:
+    if typing.get_origin(annotation) in (dict, Mapping):
+        pairs = [part.partition("=") for part in text]
+        for name, equals, _ in pairs:
+            if not (name and equals):
+                raise UsageError(f"{flag}: expected NAME=VALUE, received {name!r}")
+        return {name: value for name, _, value in pairs}
+    if isinstance(text, list):
+        return tuple(values.parse(flag, part, typing.get_args(annotation)[0]) for part in text)
+    return values.parse(flag, text, annotation)
+
+
+def _report(prog: str, message: str, status: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"{prog.removeprefix('python -m ')}: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,192 @@
+"""TrainConfig: everything that decides a training run, in one flat record that is saved beside its result.
+
+Standard library only. Each field states its option once: type, default, help; `zoo.cli` turns them into
+command-line options. A field that is None takes its value from the recipe of the model and the data set.
+"""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import strategies
+from zoo import recipes, registry
+from zoo.errors import UsageError
+
+# Sets that need neither a network nor a path, and what they are.
+EMBEDDED = {"digits": "1,797 scans of handwritten digits, 8x8 grey (scikit-learn; Alpaydin & Kaynak, 1998)"}
+
+
+def option(help: str, default: Any = None, **metadata: Any) -> Any:
+    """Declare a field that is also a command-line option."""
+    return field(default=default, metadata={"help": help, **metadata})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What to train, on what, how, and where to write it.
+
+    Raises:
+        UsageError: a value that no run could use, with the option, what was expected and what was received.
+    """
+
+    model: str = option("a name of `python -m zoo.list models`", "cnn")
+
+    # The data.
+    dataset: str | None = option("an embedded set or any TFDS name (default: digits)", None)
+    data: Path | None = option("own data: a folder of images by class, an .npz, a .csv, .tsv or .jsonl file")
+    validation_data: Path | None = option("own validation data, of the same form as --data")
+    data_dir: Path | None = option("where TFDS sets are prepared (default: TFDS' own folder)")
+    image_size: int | None = option("resize images to this height and width in pixels (default: the set's)")
+    text_column: str | None = option(
+        "column of the text; several, comma-separated, are joined by a space (default: text)"
+    )
+    label_column: str | None = option("column of the label (default: label)")
+    vocabulary_size: int = option("most words in a vocabulary, by frequency", 10_000)
+    sequence_length: int | None = option("tokens a text is cut or padded to (default: 95 % of texts fit)")
+    validation_split: float = option("share of the training examples held out, where no split is given", 0.1)
+    test_split: float = option("share of all examples kept for testing, where no split is given", 0.2)
+    skip_bad: bool = option("leave out unreadable images instead of stopping", False)
+
+    # The optimisation.
+    epochs: int | None = option("passes over the training examples")
+    batch_size: int | None = option("examples in one step over all replicas (the global batch)")
+    optimizer: Literal["adamw", "sgd"] | None = option("sgd is with Nesterov momentum 0.9")
+    learning_rate: float | None = option("the peak, reached at the end of the warm-up")
+    schedule: Literal["cosine", "constant"] | None = option("after the warm-up: to zero by a cosine, or flat")
+    warmup: float | None = option("share of all steps in which the rate rises from zero")
+    weight_decay: float | None = option("decoupled weight decay of kernels (Loshchilov & Hutter, 2019)")
+    clip_norm: float | None = option("upper limit of the gradients' global norm, 0 for none")
+    label_smoothing: float | None = option("share of the target spread over all classes")
+    class_weights: Literal["none", "balanced"] = option("balanced: weigh each class by its inverse frequency", "none")
+    early_stopping: int = option("stop after this many epochs without a better validation result, 0: never", 0)
+    keep: Literal["best", "last"] = option("which epoch's weights the run ends with", "best")
+    settings: Mapping[str, Any] = option(
+        "a constructor argument of the model; repeat for more", None, name="set", metavar="NAME=VALUE"
+    )
+
+    # The machine.
+    strategy: str = option("how training is spread over devices: see `python -m strategies`", "none")
+    virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)
+    precision: Literal["float32", "bfloat16"] = option("bfloat16 computes in it and keeps float32 weights", "float32")
+    deterministic: bool = option("the same seed gives the same bits, also through --resume; slower", False)
+    seed: int = option("of the weights, the order of examples and dropout", 0)
+
+    # The run folder.
+    output: Path | None = option("the run folder to write (default: runs/MODEL-DATASET)")
+    checkpoint_every: int = option("steps between checkpoints inside an epoch, 0: at its end only", 0)
+    resume: bool = option("continue the run in --output from its last complete checkpoint", False)
+
+    def __post_init__(self) -> None:
+        registry.entry(self.model)
+        replicas = strategies.replicas_without_looking(self.strategy, self.virtual_devices)
+        if self.dataset is not None and self.data is not None:
+            raise UsageError("--dataset and --data: expected one of them, received both")
+        if self.validation_data is not None and self.data is None:
+            raise UsageError("--validation-data: expected beside --data, received without it")
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UsageError(f"{flag(name)}: expected a value from {low:g} to {high:g}, received {value}")
+        if self.batch_size is not None:
+            check_divisible(self.batch_size, replicas)
+        given = {k: v for k, v in (self.settings or {}).items() if isinstance(v, str)}
+        typed = {k: v for k, v in (self.settings or {}).items() if not isinstance(v, str)}
+        parsed = registry.parse_settings(self.model, given)
+        object.__setattr__(self, "settings", {**parsed, **typed})
+
+    @property
+    def data_name(self) -> str:
+        """A short name of the data, for folders and titles."""
+        if self.data is not None:
+            return self.data.resolve().stem
+        return (self.dataset or "digits").replace("/", "-").replace(":", "-")
+
+    @property
+    def dataset_is_tfds(self) -> bool:
+        """Whether the data are a TFDS set, neither embedded nor one's own."""
+        return self.data is None and self.dataset is not None and self.dataset not in EMBEDDED
+
+    def resolved(self) -> "TrainConfig":
+        """Return the configuration with every recipe value filled in."""
+        recipe = recipes.recipe_for(self.model, None if self.data else (self.dataset or "digits"))
+        missing = {name: value for name, value in recipe().items() if getattr(self, name) is None}
+        dataset = None if self.data else (self.dataset or "digits")
+        return dataclasses.replace(self, dataset=dataset, **missing)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` reads back."""
+        return {
+            f.name: str(value) if isinstance(value := getattr(self, f.name), Path) else value
+            for f in dataclasses.fields(self)
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """Rebuild a configuration from `to_json`'s values."""
+        paths = {f.name for f in dataclasses.fields(cls) if "Path" in str(f.type)}
+        typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
+        typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
+        return cls(**typed)
+
+
+# Options that may differ between a run and its continuation: they do not decide its numbers.
+NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad")
+
+_RANGES = (
+    ("image_size", 1, 4096),
+    ("vocabulary_size", 3, 10_000_000),
+    ("sequence_length", 1, 100_000),
+    ("validation_split", 0, 0.9),
+    ("test_split", 0, 0.9),
+    ("epochs", 1, 1_000_000),
+    ("batch_size", 1, 1_000_000),
+    ("learning_rate", 0, 1_000),
+    ("warmup", 0, 1),
+    ("weight_decay", 0, 1_000),
+    ("clip_norm", 0, 1e9),
+    ("label_smoothing", 0, 0.99),
+    ("early_stopping", 0, 1_000_000),
+    ("virtual_devices", 0, 1024),
+    ("checkpoint_every", 0, 1_000_000_000),
+    ("seed", 0, 2**32 - 1),
+)
+
+
+def flag(name: str) -> str:
+    """Return the option that sets a field."""
+    return "--" + name.replace("_", "-")
+
+
+def check_divisible(global_batch_size: int, replicas: int) -> None:
+    """Raise UsageError unless every replica gets the same share of the batch."""
+    if global_batch_size % replicas:
+        below = global_batch_size // replicas * replicas
+        near = f"{below} or {below + replicas}" if below else str(replicas)
+        raise UsageError(
+            f"--batch-size {global_batch_size}: expected a multiple of the {replicas} replicas, such as {near}"
+        )
+
+
+def differences(stored: TrainConfig, given: Mapping[str, Any]) -> list[str]:
+    """Return one text for each given option that contradicts the stored configuration."""
+    texts = []
+    for name, value in given.items():
+        if name in NOT_COMPARED:
+            continue
+        have = getattr(stored, name)
+        if name == "settings":
+            value = registry.parse_settings(stored.model, value)
+        if name == "data" or name == "validation_data":
+            value, have = value and Path(value).resolve(), have and have.resolve()
+        if value != have:
+            texts.append(f"{flag(name)} was {json.dumps(have, default=str)}, now {json.dumps(value, default=str)}")
+    return texts
+
+
+def command_line(module: str, *words: object) -> str:
+    """Return a command that can be pasted into a shell."""
+    return shlex.join(["python", "-m", module, *map(str, words)])

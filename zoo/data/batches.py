@@ -1,0 +1,85 @@
+"""The order of training and the tf.data pipelines: index, gather, scale, a whole batch at a time.
+
+The order of an epoch is a pure function of (seed, epoch), in numpy, so it is the same on every engine, and a run
+that resumes at a step sees what the uninterrupted one would have seen.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from zoo.data.dataset import Split
+from zoo.data.images import PIXEL_MAX
+from zoo.errors import UsageError
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Return the whole batches in an epoch; the remainder, another one each epoch, is left out.
+
+    Raises:
+        UsageError: fewer examples than one batch.
+    """
+    if examples < batch_size:
+        raise UsageError(f"--batch-size {batch_size}: expected at most the {examples} training examples, received more")
+    return examples // batch_size
+
+
+def epoch_order(examples: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the permutation of the examples that an epoch trains in."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(examples)
+
+
+def index_batches(examples: int, batch_size: int, seed: int, start: int, stop: int) -> Iterator[np.ndarray]:
+    """Yield the example indices, (batch_size,) int64, of the global steps from `start` to before `stop`."""
+    steps = steps_per_epoch(examples, batch_size)
+    for epoch in range(start // steps, -(-stop // steps)):
+        order = epoch_order(examples, seed, epoch)
+        for step in range(max(start - epoch * steps, 0), min(stop - epoch * steps, steps)):
+            yield order[step * batch_size : (step + 1) * batch_size]
+
+
+def training_batches(split: Split, *, batch_size: int, seed: int, start: int, stop: int, class_weights=None):
+    """Return a `tf.data.Dataset` of the global steps from `start` to before `stop`.
+
+    Args:
+        split: the training examples.
+        batch_size: examples in a step, over all replicas.
+        seed: of the order.
+        start: first global step.
+        stop: one past the last.
+        class_weights: (classes,) float32, makes the elements (x, y, weight).
+
+    Returns:
+        a dataset of (x, y) with the known cardinality `stop - start`.
+    """
+    import tensorflow as tf
+
+    indices = tf.data.Dataset.from_generator(
+        lambda: index_batches(len(split), batch_size, seed, start, stop),
+        output_signature=tf.TensorSpec((batch_size,), tf.int64),
+    )
+    indices = indices.apply(tf.data.experimental.assert_cardinality(stop - start))
+    return _gather(indices, split, class_weights)
+
+
+def evaluation_batches(split: Split, *, batch_size: int):
+    """Return a `tf.data.Dataset` of (x, y) with every example once, in order, the last batch as small as it falls."""
+    import tensorflow as tf
+
+    return _gather(tf.data.Dataset.range(len(split)).batch(batch_size), split, None)
+
+
+def _gather(indices, split: Split, class_weights):
+    import tensorflow as tf
+
+    with tf.device("CPU:0"):  # the whole split stays in host memory; batches go to the devices
+        x, y = tf.constant(split.x), tf.constant(split.y)
+        weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
+
+    def batch(index):
+        inputs, labels = tf.gather(x, index), tf.gather(y, index)
+        if inputs.dtype == tf.uint8:
+            inputs = tf.cast(inputs, tf.float32) * (1 / PIXEL_MAX)
+        return (inputs, labels) if weights is None else (inputs, labels, tf.gather(weights, labels))
+
+    return indices.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

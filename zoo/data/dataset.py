@@ -1,0 +1,124 @@
+"""The form that every source ends in."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from zoo.data.text import Vocabulary
+from zoo.errors import UsageError
+
+Kind = Literal["image", "vector", "sequence", "tokens"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples and their labels.
+
+    Args:
+        x: (examples, ...). Images are uint8 and become pixels in [0, 1] in the batches; token ids are int32;
+            anything else is float32 and passes as it is.
+        y: (examples,) class indices, or (examples, time) for one label a step; int32.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, indices: np.ndarray) -> "Split":
+        """Return the examples at these indices."""
+        return Split(self.x[indices], self.y[indices])
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a trained model must know of its data; saved in the run folder.
+
+    Args:
+        name: for titles.
+        kind: image, vector, sequence (time, features) or tokens.
+        input_shape: of one example: (height, width, channels), (features,), (time, features) or (time,).
+        class_names: in the order of the class indices.
+        per_step: one label a step instead of one an example.
+        vocabulary_size: number of token ids, 0 where the inputs are not tokens.
+    """
+
+    name: str
+    kind: Kind
+    input_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    per_step: bool = False
+    vocabulary_size: int = 0
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def input_dtype(self) -> str:
+        """The dtype that a model of this data is called with."""
+        return "int32" if self.kind == "tokens" else "float32"
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "DataSpec":
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three splits of one set. `validation` is empty where a run holds nothing out.
+
+    Raises:
+        UsageError: a training or test split without examples.
+    """
+
+    spec: DataSpec
+    train: Split
+    validation: Split
+    test: Split
+    vocabulary: Vocabulary | None = None
+
+    def split(self, name: str) -> Split:
+        """Return a split by name.
+
+        Raises:
+            UsageError: there is no such split, or it has no examples.
+        """
+        if name not in ("train", "validation", "test"):
+            raise UsageError(f"--split: expected train, validation or test, received {name!r}")
+        chosen = getattr(self, name)
+        if not len(chosen):
+            raise UsageError(f"--split: {self.spec.name} has no {name} examples here")
+        return chosen
+
+
+def check_labels(name: str, y: np.ndarray, class_names: Sequence[str]) -> None:
+    """Raise UsageError unless every label is an index into `class_names`."""
+    if not len(y):
+        return
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= len(class_names):
+        raise UsageError(
+            f"{name}: labels out of range: expected 0 to {len(class_names) - 1} for {len(class_names)} classes,"
+            f" received {low} to {high}"
+        )
+
+
+def check_finite(name: str, x: np.ndarray) -> None:
+    """Raise UsageError if an array of floats holds NaN or infinity, naming the first example."""
+    if not np.issubdtype(x.dtype, np.floating):
+        return
+    bad = ~np.isfinite(x)
+    if bad.any():
+        first = int(np.argwhere(bad)[0][0])
+        raise UsageError(
+            f"{name}: expected finite numbers, received {int(bad.sum())} NaN or infinite value(s),"
+            f" the first in example {first}"
+        )

@@ -1,0 +1,156 @@
+"""Images: decoding and resizing, one way for training, evaluation and prediction; and folders of images by class."""
+
+import collections
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from zoo.errors import UsageError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
+          "val": "validation", "dev": "validation", "test": "test", "testing": "test"}  # fmt: skip
+
+PIXEL_MAX = 255
+# Below this mean size, two threads decoded PNG files more slowly than one (28x28 grey: 207 against 104 us an image).
+SMALL_BYTES = 10_000
+
+# What Pillow raises for a file that is not, or not all of, an image it should read.
+UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | None) -> np.ndarray:
+    """Return one image as (height, width, channels) uint8.
+
+    Args:
+        source: a file, or an encoded image.
+        size: (height, width) to resize to, bilinear with antialiasing; None keeps the image's own.
+        channels: 1 or 3; None keeps grey images grey and makes all others RGB.
+
+    Raises:
+        one of UNREADABLE.
+    """
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        channels = channels or (1 if image.mode in ("1", "L", "I", "I;16", "F", "LA") else 3)
+        if image.mode in ("I", "I;16"):  # 16-bit grey: Pillow's own conversion clips at 255
+            image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
+        mode = "L" if channels == 1 else "RGB"
+        if size is not None:
+            image.draft(mode, (size[1], size[0]))  # JPEG only: decode at a near smaller scale
+        image = image.convert(mode)
+        return resize(np.asarray(image).reshape(image.height, image.width, channels), size)
+
+
+def resize(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Resize one (height, width, channels) uint8 image, bilinear with antialiasing."""
+    if size is None or image.shape[:2] == tuple(size):
+        return image
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(picture).reshape(*size, image.shape[-1])
+
+
+def decode_all(
+    sources: Sequence[Path | bytes],
+    size: tuple[int, int],
+    channels: int,
+    names: Sequence[str],
+    skip_bad: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decode many images on all cores.
+
+    Args:
+        sources: files or encoded images.
+        size: (height, width) of the result.
+        channels: 1 or 3.
+        names: of the sources, for the message.
+        skip_bad: leave unreadable images out.
+
+    Returns:
+        (images, height, width, channels) uint8, and the indices of the sources they came from.
+
+    Raises:
+        UsageError: unreadable images, counted and named, unless `skip_bad`.
+    """
+    out = np.empty((len(sources), *size, channels), np.uint8)
+    bad: list[int] = []
+
+    def fill(index: int) -> None:
+        try:
+            out[index] = decode(sources[index], size, channels)
+        except UNREADABLE:
+            bad.append(index)
+
+    # Pillow decodes outside the interpreter's lock, but small images spend their time inside it.
+    sizes = [len(s) if isinstance(s, bytes) else s.stat().st_size for s in sources[:100]]
+    threads = cpu_count() if sizes and sum(sizes) / len(sizes) > SMALL_BYTES else 1
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(sources), 8192):
+            list(pool.map(fill, range(start, min(start + 8192, len(sources))), chunksize=64))
+    if bad and not skip_bad:
+        shown = ", ".join(names[i] for i in sorted(bad)[:5]) + (", ..." if len(bad) > 5 else "")
+        raise UsageError(
+            f"{len(bad)} of {len(sources)} images cannot be read: {shown}; repair them, or leave them out with --skip-bad"
+        )
+    kept = np.setdiff1d(np.arange(len(sources)), bad)
+    return (out[kept] if bad else out), kept
+
+
+def common_shape(sources: Sequence[Path | bytes]) -> tuple[tuple[int, int], int]:
+    """Return the most frequent (height, width) of these images, and 1 channel if all are grey, else 3."""
+    sizes, grey = collections.Counter(), True
+    for source in sources:
+        try:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                sizes[image.height, image.width] += 1
+                grey &= image.mode in ("1", "L", "I", "I;16", "F", "LA")
+        except UNREADABLE:
+            continue  # decode_all counts and names it
+    if not sizes:
+        raise UsageError(f"none of the {len(sources)} images can be read")
+    return sizes.most_common(1)[0][0], 1 if grey else 3
+
+
+def list_folder(root: Path) -> tuple[dict[str, list[tuple[Path, str]]], list[str]]:
+    """List the images of a folder by split and class.
+
+    The folder holds one folder a class, or folders train, validation and test that do.
+
+    Returns:
+        {split: [(file, class name)]} with one split "all" where the folder names none, and the class names.
+
+    Raises:
+        UsageError: no classes, a class without images, or a class that is not in the training split.
+    """
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    by_split = {SPLITS[p.name.lower()]: p for p in folders if p.name.lower() in SPLITS}
+    if "train" not in by_split:
+        by_split = {"all": root}
+    listed, classes = {}, []
+    for split, folder in by_split.items():
+        names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        listed[split] = []
+        for name in names:
+            files = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
+            if not files:
+                raise UsageError(
+                    f"class {name!r} is empty: expected images ({', '.join(SUFFIXES[:4])}, ...) in {folder / name}"
+                )
+            listed[split] += [(file, name) for file in files]
+        if split in ("all", "train"):
+            classes = names
+    if len(classes) < 2:
+        raise UsageError(
+            f"{root}: expected a folder for each of two or more classes, received {len(classes)}"
+            + (f" ({classes[0]})" if classes else "")
+        )
+    for split, files in listed.items():
+        strange = sorted({name for _, name in files} - set(classes))
+        if strange:
+            raise UsageError(f"{root}: class {strange[0]!r} of the {split} split is not in the training split")
+    return listed, classes

@@ -1,0 +1,200 @@
+"""From the options of a run to its `Dataset`: one function over all sources."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from zoo.config import EMBEDDED, TrainConfig
+from zoo.data import arrays, embedded, images, tables, tfds
+from zoo.data.dataset import Dataset, DataSpec, Split, check_labels
+from zoo.data.splits import hold_out
+from zoo.data.text import Vocabulary
+from zoo.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """What a source gives: splits whose x is an array, or a list of texts."""
+
+    kind: str
+    splits: dict[str, Split]
+    class_names: tuple[str, ...] | None
+
+
+def check_source(config: TrainConfig) -> None:
+    """Raise UsageError for a set or a path that does not exist, without reading it."""
+    for name in ("data", "validation_data"):
+        path = getattr(config, name)
+        if path is not None and not path.exists():
+            raise UsageError(f"--{name.replace('_', '-')} {path}: expected a file or a folder, found none")
+        if path is not None and path.is_file() and path.suffix.lower() not in (".npz", *tables.SUFFIXES):
+            raise UsageError(
+                f"--{name.replace('_', '-')} {path}: expected a folder of images by class, or a file that ends in"
+                f" .npz, {', '.join(tables.SUFFIXES)}"
+            )
+    if config.dataset_is_tfds:
+        tfds.check_name(config.dataset, _data_dir(config))
+
+
+def load(
+    config: TrainConfig,
+    like: DataSpec | None = None,
+    vocabulary: Vocabulary | None = None,
+    num_classes: int | None = None,
+) -> Dataset:
+    """Read the data of a configuration.
+
+    Args:
+        config: which data, and how it is split.
+        like: bring images, texts and labels to this form, that of a run that was trained before.
+        vocabulary: of that run.
+        num_classes: more classes than the labels show, where the user says so.
+
+    Raises:
+        UsageError: data that cannot be read, or is not fit to be trained on.
+    """
+    check_source(config)
+    name = config.data_name
+    source = _read(config, config.data, like)
+    splits = dict(source.splits)
+    class_names = like.class_names if like else source.class_names
+    if class_names is None:
+        highest = max(int(split.y.max(initial=0)) for split in splits.values())
+        class_names = tuple(str(i) for i in range(highest + 1))
+    if num_classes is not None:
+        if num_classes < len(class_names) and source.class_names:
+            raise UsageError(f"--set num_classes: {name} has {len(class_names)} classes, received {num_classes}")
+        class_names = (*class_names, *(str(i) for i in range(len(class_names), num_classes)))[:num_classes]
+    if config.validation_data is not None:
+        given = _read(config, config.validation_data, like, class_names)
+        splits["validation"] = next(iter(given.splits.values()))
+    for split, examples in splits.items():
+        check_labels(f"{name}, {split} split" if split != "all" else name, examples.y, class_names)
+    _check_classes(name, splits, class_names, num_classes)
+
+    everything = splits.pop("all", None)
+    if everything is not None:
+        splits["train"], splits["test"] = hold_out(everything, config.test_split, "test", class_names)
+    elif "test" not in splits:
+        splits["train"], splits["test"] = hold_out(splits["train"], config.test_split, "test", class_names)
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = hold_out(
+            splits["train"], config.validation_split, "validation", class_names
+        )
+
+    kind = source.kind
+    if kind == "text":
+        kind = "tokens"
+        vocabulary = vocabulary or Vocabulary.train(splits["train"].x.tolist(), config.vocabulary_size)
+        length = like.input_shape[0] if like else config.sequence_length
+        for split in ("train", "validation", "test"):
+            ids = vocabulary.encode(splits[split].x.tolist(), length) if len(splits[split]) else np.zeros((0, length))
+            length = ids.shape[1]
+            splits[split] = Split(ids.astype(np.int32), splits[split].y)
+    train = splits["train"]
+    tokens = max(int(split.x.max(initial=0)) for split in splits.values()) + 1 if kind == "tokens" else 0
+    spec = DataSpec(
+        name=name,
+        kind=kind,
+        input_shape=tuple(int(n) for n in train.x.shape[1:]),
+        class_names=class_names,
+        per_step=train.y.ndim == 2,
+        vocabulary_size=len(vocabulary) if vocabulary else tokens,
+    )
+    if like is not None:
+        _check_like(spec, like)
+        spec = dataclasses.replace(like, name=name)
+    return Dataset(spec, train, splits["validation"], splits["test"], vocabulary)
+
+
+def _data_dir(config: TrainConfig) -> Path:
+    return config.data_dir or tfds.default_data_dir()
+
+
+def _read(
+    config: TrainConfig, path: Path | None, like: DataSpec | None, class_names: tuple[str, ...] | None = None
+) -> _Source:
+    image_shape = like.input_shape if like and like.kind == "image" and len(like.input_shape) == 3 else None
+    class_names = class_names or (like.class_names if like else None)
+    if path is None and config.dataset in EMBEDDED:
+        x, y, names = embedded.digits(image_shape[0] if image_shape else config.image_size)
+        return _Source("image", {"all": Split(x, y)}, names)
+    if path is None:
+        raw = tfds.read(
+            config.dataset,
+            _data_dir(config),
+            image_shape=image_shape,
+            image_size=config.image_size,
+            text_column=config.text_column,
+            label_column=config.label_column,
+            skip_bad=config.skip_bad,
+        )
+        splits = {
+            name: Split(np.asarray(x, object if raw.kind == "text" else None), y) for name, (x, y) in raw.splits.items()
+        }
+        return _Source(raw.kind, splits, raw.class_names)
+    if path.is_dir():
+        return _read_folder(config, path, image_shape, class_names)
+    if path.suffix.lower() == ".npz":
+        kind, splits, names = arrays.read_npz(path)
+        if config.image_size and kind == "image":
+            size = (config.image_size, config.image_size)
+            splits = {k: Split(np.stack([images.resize(i, size) for i in s.x]), s.y) for k, s in splits.items()}
+        return _Source(kind, splits, names)
+    return _read_table(config, path, class_names)
+
+
+def _read_folder(config, path, image_shape, class_names) -> _Source:
+    listed, names = images.list_folder(path)
+    names = tuple(class_names or names)
+    if strange := sorted({n for files in listed.values() for _, n in files} - set(names)):
+        raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names)}")
+    if image_shape is None:
+        size, channels = images.common_shape([file for files in listed.values() for file, _ in files][:2000])
+        image_shape = (*((config.image_size,) * 2 if config.image_size else size), channels)
+    splits = {}
+    for split, files in listed.items():
+        paths = [file for file, _ in files]
+        shown = [file.relative_to(path).as_posix() for file in paths]
+        x, kept = images.decode_all(paths, image_shape[:2], image_shape[2], shown, config.skip_bad)
+        y = np.array([names.index(name) for _, name in files], np.int32)[kept]
+        splits[split] = Split(x, y)
+    return _Source("image", splits, names)
+
+
+def _read_table(config, path, class_names) -> _Source:
+    text, label = tables.read_columns(path, config.text_column or "text", config.label_column or "label")
+    names = class_names
+    if names is None:
+        found = set(label)
+        numeric = all(name.lstrip("-").isdecimal() for name in found)
+        names = tuple(sorted(found, key=int if numeric else str))
+    index = {name: i for i, name in enumerate(names)}
+    if strange := sorted(set(label) - set(names)):
+        raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names[:20])}")
+    y = np.array([index[name] for name in label], np.int32)
+    return _Source("text", {"all": Split(np.asarray(text, object), y)}, names)
+
+
+def _check_classes(name: str, splits: dict, class_names: tuple[str, ...], num_classes: int | None) -> None:
+    if len(class_names) < 2:
+        raise UsageError(f"{name}: expected examples of two or more classes, received {len(class_names)}")
+    if num_classes is not None:
+        return  # the user asked for classes that have no example yet
+    train = splits.get("train", splits.get("all"))
+    counts = np.bincount(train.y.reshape(-1), minlength=len(class_names))
+    empty = [class_names[i] for i in np.flatnonzero(counts == 0)]
+    if empty:
+        raise UsageError(
+            f"{name}: class {empty[0]!r} is empty: expected training examples of every class from 0 to"
+            f" {len(class_names) - 1}; number the classes without gaps, or say --set num_classes={len(class_names)}"
+        )
+
+
+def _check_like(spec: DataSpec, like: DataSpec) -> None:
+    if (spec.kind, spec.input_shape) != (like.kind, like.input_shape):
+        raise UsageError(
+            f"{spec.name}: expected {like.kind} inputs of shape {like.input_shape} as the run was trained on,"
+            f" received {spec.kind} of shape {spec.input_shape}"
+        )

@@ -1,0 +1,43 @@
+"""Stratified splits that depend on the labels alone, so every run on the same data holds out the same examples."""
+
+import numpy as np
+
+from zoo.data.dataset import Split
+from zoo.errors import UsageError
+
+# Fixed: were it the training seed, a run with another seed would train on this run's test examples.
+SPLIT_SEED = 0
+
+
+def hold_out(split: Split, share: float, what: str, class_names: tuple[str, ...]) -> tuple[Split, Split]:
+    """Return (the rest, the held-out share), with the classes in equal proportion.
+
+    Args:
+        split: all examples.
+        share: of the examples to hold out, in [0, 1).
+        what: "validation" or "test", for the message.
+        class_names: for the message.
+
+    Raises:
+        UsageError: a class with too few examples to be on both sides.
+    """
+    if not share:
+        return split, split.take(np.arange(0))
+    from sklearn.model_selection import train_test_split
+
+    stratify = split.y if split.y.ndim == 1 else None
+    if stratify is not None:
+        counts = np.bincount(split.y, minlength=len(class_names))
+        scarce = int(counts.argmin())
+        if counts[scarce] < 2:
+            raise UsageError(
+                f"class {class_names[scarce]!r} has {counts[scarce]} example(s): a stratified {what} split needs at"
+                f" least 2 of each class; add some, or give the split as data of its own"
+            )
+    try:
+        rest, held = train_test_split(
+            np.arange(len(split)), test_size=share, stratify=stratify, random_state=SPLIT_SEED
+        )
+    except ValueError as error:  # fewer examples than classes on one side
+        raise UsageError(f"--{what}-split {share:g} of {len(split)} examples: {error}") from None
+    return split.take(np.sort(rest)), split.take(np.sort(held))

@@ -1,0 +1,250 @@
+"""TFDS sets by name: prepared ones are read as they lie, others are downloaded where there is a network."""
+
+import importlib.util
+import os
+import re
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zoo.config import EMBEDDED
+from zoo.data import cache
+from zoo.data.images import common_shape, decode_all
+from zoo.errors import UsageError, nearest
+
+# Long enough for a slow network's first answer, short enough to wait for.
+REACH_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class RawSplits:
+    """A TFDS set as read: images (uint8) or texts, and class indices, by split."""
+
+    kind: str
+    splits: dict[str, tuple[np.ndarray | list[str], np.ndarray]]
+    class_names: tuple[str, ...]
+
+
+def default_data_dir() -> Path:
+    """Return the folder that TFDS prepares sets in, unless told otherwise."""
+    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
+def prepared_names(data_dir: Path) -> list[str]:
+    """List the prepared sets of a folder, with their configurations."""
+    found = sorted(data_dir.glob("*/*/features.json")) + sorted(data_dir.glob("*/*/*/features.json"))
+    return sorted({file.parent.parent.relative_to(data_dir).as_posix() for file in found})
+
+
+def catalogue() -> list[str]:
+    """List the names that TFDS knows, from its source files: importing TFDS takes a second."""
+    spec = importlib.util.find_spec("tensorflow_datasets")
+    root = Path(next(iter(spec.submodule_search_locations)))
+    names = {p.name for p in (root / "datasets").iterdir() if p.is_dir() and not p.name.startswith("_")}
+    for folder in root.iterdir():
+        if not folder.is_dir() or folder.name in ("core", "datasets", "testing", "scripts"):
+            continue
+        for file in folder.rglob("*.py"):
+            if file.stem.endswith("_test"):
+                continue
+            for name in re.findall(rb"^class (\w+)\(.*Builder\)", file.read_bytes(), re.MULTILINE):
+                names.add(_snake_case(name.decode()))
+    return sorted(names)
+
+
+def find_prepared(name: str, data_dir: Path) -> Path | None:
+    """Return the folder of a prepared set, in its newest version unless the name states one; None if it is not there."""
+    base, _, version = name.partition(":")
+    folder = data_dir / base
+    versions = [p.parent for p in folder.glob(f"{version or '*'}/features.json")]
+    return max(versions, key=lambda p: [int(n) for n in re.findall(r"\d+", p.name)], default=None)
+
+
+def check_name(name: str, data_dir: Path) -> None:
+    """Raise UsageError for a name that is neither prepared in `data_dir` nor in TFDS' catalogue."""
+    if not data_dir.is_dir() and data_dir != default_data_dir():
+        raise UsageError(f"--data-dir {data_dir}: expected a folder, found none")
+    if find_prepared(name, data_dir):
+        return
+    prepared = prepared_names(data_dir)
+    base = re.split("[/:]", name)[0]
+    configs = [p for p in prepared if p.startswith(base + "/")]
+    if configs:
+        raise UsageError(
+            f"--dataset {name!r}: expected one of the prepared {', '.join(configs)}{nearest(name, configs)}"
+        )
+    known = catalogue()
+    if base not in known:
+        names = [*EMBEDDED, *prepared]
+        raise UsageError(
+            f"unknown dataset {name!r}: expected one of {', '.join(names)} or a name of TFDS{nearest(name, names + known)}"
+        )
+
+
+def read(
+    name: str,
+    data_dir: Path,
+    *,
+    image_shape: tuple[int, ...] | None,
+    image_size: int | None,
+    text_column: str | None,
+    label_column: str | None,
+    skip_bad: bool,
+) -> RawSplits:
+    """Read every labelled split of a TFDS image or text classification set.
+
+    Args:
+        name: `name`, `name/config` or either with `:version`.
+        data_dir: where it is prepared, or will be.
+        image_shape: (height, width, channels) to bring images to; default, the set's own.
+        image_size: height and width instead, with the set's own channels.
+        text_column: the text feature, or several joined by a space; default, the supervised or only one.
+        label_column: the label feature; default, the supervised or only one.
+        skip_bad: leave out images that cannot be read.
+
+    Raises:
+        UsageError: unknown name, not prepared and no network, or no such features.
+    """
+    folder = find_prepared(name, data_dir) or _download(name, data_dir)
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(str(folder))
+    features = builder.info.features
+    inputs, label = _features(name, builder, text_column, label_column)
+    class_names = tuple(features[label].names)
+    if isinstance(features[inputs[0]], tfds.features.Text):
+        return RawSplits("text", _usual_names(_read_texts(builder, inputs, label)), class_names)
+    key = [
+        cache.fingerprint(folder, sorted(folder.iterdir())),
+        inputs,
+        label,
+        image_shape,
+        image_size,
+        skip_bad,
+    ]
+    arrays = cache.cached(key, lambda: _read_images(builder, inputs[0], label, image_shape, image_size, skip_bad))
+    raw = {
+        split: (arrays[f"{split}.x"], arrays[f"{split}.y"]) for split in builder.info.splits if f"{split}.x" in arrays
+    }
+    return RawSplits("image", _usual_names(raw), class_names)
+
+
+def _read_texts(builder, inputs: list[str], label: str) -> dict:
+    raw = {}
+    for split in builder.info.splits:
+        x, y = [], []
+        for batch in _batches(builder, split, {}):
+            x += [b" ".join(row).decode() for row in zip(*(batch[key] for key in inputs), strict=True)]
+            y.append(batch[label])
+        if x and _labelled(y):
+            raw[split] = (x, np.concatenate(y).astype(np.int32))
+    return raw
+
+
+def _read_images(builder, key, label, image_shape, image_size, skip_bad) -> dict[str, np.ndarray]:
+    """Return {split.x: (examples, height, width, channels) uint8, split.y: (examples,) int32}."""
+    import tensorflow_datasets as tfds
+
+    own_shape = builder.info.features[key].shape
+    wanted = image_shape or ((image_size, image_size, own_shape[2]) if image_size else own_shape)
+    as_they_are = wanted == own_shape and None not in own_shape
+    decoders = {} if as_they_are else {key: tfds.decode.SkipDecoding()}
+    arrays = {}
+    for split in builder.info.splits:
+        x, y = [], []
+        for batch in _batches(builder, split, decoders):
+            x += [batch[key]] if as_they_are else list(batch[key])
+            y.append(batch[label])
+        if not x or not _labelled(y):
+            continue
+        kept = slice(None)
+        if as_they_are:
+            x = np.concatenate(x)
+        else:
+            if None in wanted:  # settled by the first split, the same for all
+                size, channels = common_shape(x[:2000])
+                wanted = (wanted[0] or size[0], wanted[1] or size[1], wanted[2] or channels)
+            names = [f"{split} example {i}" for i in range(len(x))]
+            x, kept = decode_all(x, wanted[:2], wanted[2], names, skip_bad)
+        arrays[f"{split}.x"], arrays[f"{split}.y"] = x, np.concatenate(y).astype(np.int32)[kept]
+    return arrays
+
+
+def _batches(builder, split: str, decoders: dict):
+    import tensorflow_datasets as tfds
+
+    # One file after the other: the order of examples is then the same in every process.
+    ordered = tfds.ReadConfig(interleave_cycle_length=1)
+    source = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False, read_config=ordered)
+    return source.batch(1024).as_numpy_iterator()
+
+
+def _labelled(y: list[np.ndarray]) -> bool:
+    """Whether a split has labels: competitions publish test splits with -1 for every one."""
+    return all((part >= 0).all() for part in y)
+
+
+def _features(name, builder, text_column, label_column) -> tuple[list[str], str]:
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    have = ", ".join(features)
+    usable = [k for k, f in features.items() if isinstance(f, tfds.features.Image | tfds.features.Text)]
+    labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
+    supervised = builder.info.supervised_keys or ()
+    inputs = text_column.split(",") if text_column else [k for k in supervised[:1] if k in usable] or usable[:1]
+    chosen = [label_column] if label_column else [k for k in supervised[1:2] if k in labels] or labels[:1]
+    for option, names, known in (("--text-column", inputs, usable), ("--label-column", chosen, labels)):
+        for key in names:
+            if key not in known:
+                raise UsageError(f"{option}: {name} has no such feature {key!r}, it has {have}{nearest(key, known)}")
+    if not inputs or not chosen:
+        raise UsageError(f"--dataset {name}: expected an image or a text with a class label, its features are {have}")
+    return inputs, chosen[0]
+
+
+def _usual_names(raw: dict) -> dict:
+    """Name the splits train, validation and test: an only held-out split is the test."""
+    if "test" not in raw:
+        held = next((s for s in ("validation", "valid", "val", "dev") if s in raw), None)
+        if held:
+            raw = {"test" if split == held else split: value for split, value in raw.items()}
+    names = {"train": "train", "validation": "validation", "valid": "validation", "test": "test"}
+    known = {names[split]: value for split, value in raw.items() if split in names}
+    return known if "train" in known else {"all": next(iter(raw.values()))}
+
+
+def _download(name: str, data_dir: Path) -> Path:
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.utils import gcs_utils
+
+    # TFDS first looks for the set in its own cloud bucket, which without a network takes minutes to give up.
+    gcs_utils._is_gcs_disabled = True
+    builder = tfds.builder(name, data_dir=str(data_dir))
+    url = next(iter(builder.url_infos), None)
+    if url is not None and not _reachable(url):
+        raise UsageError(
+            f"dataset {name!r} is not prepared in {data_dir} and its source cannot be reached from here: connect to a"
+            " network and run this again, or prepare it elsewhere with TFDS and pass its folder with --data-dir"
+        )
+    builder.download_and_prepare()
+    return Path(builder.data_path)
+
+
+def _reachable(url: str) -> bool:
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=REACH_SECONDS).close()
+    except urllib.error.HTTPError:
+        return True  # an answer, if not to HEAD
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _snake_case(name: str) -> str:
+    """Return a builder's name from its class name, as TFDS does."""
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()

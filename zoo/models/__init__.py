@@ -1,0 +1,11 @@
+"""The models of the zoo: Keras 3, written in keras.ops, one architecture a file.
+
+Importing this package registers every class, which is what `keras.saving.load_model` needs.
+"""
+
+from zoo.models.cnn import CNN
+from zoo.models.lstm import LSTM
+from zoo.models.self_attention import MultiHeadSelfAttention, SelfAttentionClassifier
+from zoo.models.simplenet import SimpleNet
+
+__all__ = ["CNN", "LSTM", "MultiHeadSelfAttention", "SelfAttentionClassifier", "SimpleNet"]

@@ -1,0 +1,108 @@
+"""LSTM: stacked recurrent layers over rows, features or tokens (Hochreiter & Schmidhuber, 1997).
+
+`cell` chooses LSTM, GRU (Cho et al., 2014) or a simple recurrent layer (Elman, 1990).
+"""
+
+from typing import Literal
+
+import keras
+from keras import layers, ops
+
+from zoo.models.layers import as_rows, check_positive, rows_shape
+
+CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class LSTM(keras.Model):
+    """Recurrent layers and Dense classes, on the last step or on every step.
+
+    Args:
+        num_classes: number of classes.
+        units: width of each recurrent layer; as many layers as numbers.
+        cell: "lstm", "gru" or "simple".
+        return_sequences: one label a step instead of one a sequence.
+        vocabulary_size: number of token ids, 0 for inputs that are features. Id 0 is padding.
+        embedding_dim: width of the token embedding.
+        dropout: share of each recurrent layer's outputs dropped in training, in [0, 1).
+        unroll: write out the time steps instead of looping over them; needs a fixed length.
+
+    Input shape: (batch, time, features), (batch, height, width, channels) read row by row, or with a vocabulary
+        (batch, time) token ids padded at the end with 0.
+    Output shape: (batch, num_classes), or with `return_sequences` (batch, time, num_classes); logits.
+
+    Raises:
+        ValueError: an unknown cell, or a size that is not positive.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        units: tuple[int, ...] = (128, 128),
+        cell: Literal["lstm", "gru", "simple"] = "lstm",
+        return_sequences: bool = False,
+        vocabulary_size: int = 0,
+        embedding_dim: int = 128,
+        dropout: float = 0.0,
+        unroll: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_positive("lstm", num_classes=num_classes, units=tuple(units), embedding_dim=embedding_dim)
+        if cell not in CELLS:
+            raise ValueError(f"lstm: cell: expected one of {', '.join(CELLS)}, received {cell!r}")
+        self.num_classes = num_classes
+        self.units = tuple(units)
+        self.cell = cell
+        self.return_sequences = return_sequences
+        self.vocabulary_size = vocabulary_size
+        self.embedding_dim = embedding_dim
+        self.dropout = dropout
+        self.unroll = unroll
+        self.embedding = layers.Embedding(vocabulary_size, embedding_dim) if vocabulary_size else None
+        last = len(self.units) - 1
+        self.recurrent = [
+            CELLS[cell](n, return_sequences=return_sequences or i < last, unroll=unroll)
+            for i, n in enumerate(self.units)
+        ]
+        self.drop = [layers.Dropout(dropout) for _ in self.units]
+        self.head = layers.Dense(num_classes, dtype="float32")
+
+    def build(self, input_shape):
+        shape = rows_shape(input_shape)
+        if self.embedding is not None:
+            self.embedding.build(shape)
+            shape = (*shape, self.embedding_dim)
+        if len(shape) != 3:
+            raise ValueError(
+                "lstm: expected (time, features), or (time,) token ids with a vocabulary_size;"
+                f" received shape {tuple(input_shape[1:])}"
+            )
+        for layer, width in zip(self.recurrent, self.units, strict=True):
+            layer.build(shape)
+            shape = (*shape[:2], width)
+        self.head.build((None, self.units[-1]))
+        self.built = True
+
+    def call(self, x, training=None):
+        mask = None
+        if self.embedding is None:
+            x = as_rows(x)
+        else:
+            mask = ops.not_equal(x, 0)  # a masked step repeats the state before it
+            x = self.embedding(x)
+        for recurrent, drop in zip(self.recurrent, self.drop, strict=True):
+            x = drop(recurrent(x, mask=mask, training=training), training=training)
+        return self.head(x)
+
+    def get_config(self):
+        return super().get_config() | {
+            "num_classes": self.num_classes,
+            "units": self.units,
+            "cell": self.cell,
+            "return_sequences": self.return_sequences,
+            "vocabulary_size": self.vocabulary_size,
+            "embedding_dim": self.embedding_dim,
+            "dropout": self.dropout,
+            "unroll": self.unroll,
+        }

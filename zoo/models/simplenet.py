@@ -1,0 +1,72 @@
+"""SimpleNet: a multi-layer perceptron. Also the `large` and `small` of the distillation pair."""
+
+import keras
+from keras import layers
+
+from zoo.models.layers import check_positive
+
+
+@keras.saving.register_keras_serializable("zoo")
+class SimpleNet(keras.Model):
+    """Flatten, Dense layers with an activation, Dense classes.
+
+    Args:
+        num_classes: number of classes.
+        units: width of each hidden layer; as many layers as numbers.
+        activation: any name of `keras.activations`.
+        initializer: any name of `keras.initializers`, for the hidden kernels: glorot_uniform (Glorot & Bengio,
+            2010, also called Xavier), he_normal (He et al., 2015), ...
+        dropout: share of hidden units dropped in training, in [0, 1).
+
+    Input shape: (batch, ...), pixels in [0, 1] or features.
+    Output shape: (batch, num_classes), logits.
+
+    Raises:
+        ValueError: a width that is not positive, or an activation or initializer that Keras does not know.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        units: tuple[int, ...] = (128,),
+        activation: str = "relu",
+        initializer: str = "glorot_uniform",
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_positive("simplenet", num_classes=num_classes, units=tuple(units))
+        self.num_classes = num_classes
+        self.units = tuple(units)
+        self.activation = activation
+        self.initializer = initializer
+        self.dropout = dropout
+        self.flatten = layers.Flatten()
+        self.hidden = [layers.Dense(n, activation, kernel_initializer=initializer) for n in self.units]
+        self.drop = [layers.Dropout(dropout) for _ in self.units]
+        # float32 also under a bfloat16 policy: a softmax over bfloat16 logits loses digits.
+        self.head = layers.Dense(num_classes, dtype="float32")
+
+    def build(self, input_shape):
+        width = 1
+        for size in input_shape[1:]:
+            width *= size
+        for layer in [*self.hidden, self.head]:
+            layer.build((None, width))
+            width = layer.units
+        self.built = True
+
+    def call(self, x, training=None):
+        x = self.flatten(x)
+        for hidden, drop in zip(self.hidden, self.drop, strict=True):
+            x = drop(hidden(x), training=training)
+        return self.head(x)
+
+    def get_config(self):
+        return super().get_config() | {
+            "num_classes": self.num_classes,
+            "units": self.units,
+            "activation": self.activation,
+            "initializer": self.initializer,
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,41 @@
+"""From a configuration to a Keras optimizer: AdamW or SGD, warm-up and cosine decay, clipping."""
+
+import keras
+
+from zoo.config import TrainConfig
+
+# Sutskever et al. (2013); the value that most recipes use.
+MOMENTUM = 0.9
+# Decay is for kernels: a bias or a normalisation's scale has nothing to gain from being small.
+NOT_DECAYED = ("bias", "gamma", "beta")
+
+
+def learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Return the rate over `steps` steps: linear from zero to the peak, then a cosine to zero, or flat."""
+    warmup = round(config.warmup * steps)
+    if config.schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else config.learning_rate,
+            decay_steps=max(steps - warmup, 1),
+            warmup_target=config.learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    if not warmup:
+        return config.learning_rate
+    return keras.optimizers.schedules.PolynomialDecay(0.0, warmup, config.learning_rate)
+
+
+def optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    """Return the optimizer of a run of `steps` steps; call it inside the strategy's scope."""
+    common = {
+        "learning_rate": learning_rate(config, steps),
+        "weight_decay": config.weight_decay or None,
+        "global_clipnorm": config.clip_norm or None,
+    }
+    if config.optimizer == "adamw":
+        # AdamW insists on a number; 0 leaves plain Adam.
+        chosen = keras.optimizers.AdamW(**common | {"weight_decay": config.weight_decay})
+    else:
+        chosen = keras.optimizers.SGD(momentum=MOMENTUM, nesterov=True, **common)
+    chosen.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
+    return chosen

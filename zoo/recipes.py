@@ -1,0 +1,39 @@
+"""Default training recipes: a function for each model, or model and data set, that was measured.
+
+Each docstring states the result, as measured by `python -m benchmarks accuracy` (see benchmarks/results). A
+recipe fills in only what the command line leaves open.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+Recipe = dict[str, Any]
+
+_COMMON: Recipe = {
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "weight_decay": 1e-4,
+    "clip_norm": 1.0,
+    "label_smoothing": 0.0,
+}
+
+
+def default() -> Recipe:
+    """Any model on any data: no result is claimed."""
+    return _COMMON | {"epochs": 10, "batch_size": 64, "learning_rate": 1e-3}
+
+
+def cnn_mnist() -> Recipe:
+    """TODO."""
+    return _COMMON | {"epochs": 5, "batch_size": 64, "learning_rate": 2e-3}
+
+
+RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
+    ("cnn", "mnist"): cnn_mnist,
+}
+
+
+def recipe_for(model: str, dataset: str | None) -> Callable[[], Recipe]:
+    """Return the recipe measured for this model and data set, else for the model, else the default."""
+    return RECIPES.get((model, dataset or ""), RECIPES.get((model, ""), default))

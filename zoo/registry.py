@@ -1,0 +1,142 @@
+"""Names of models: where each lives, what it takes, which constructor arguments it has.
+
+Standard library only: a constructor's signature is read from the source text, so that `--help` and a
+misspelt `--set` never wait for TensorFlow to be imported.
+"""
+
+import ast
+import functools
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo.errors import UsageError, unknown
+from zoo.values import parse
+
+ROOT = Path(__file__).parent
+
+# Known from the data, so not for a user to set.
+FROM_DATA = ("vocabulary_size",)
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A name in the zoo.
+
+    Args:
+        path: `module:Class`.
+        summary: one line for `zoo.list`.
+        inputs: the kinds of data it accepts, among image, vector, sequence and tokens.
+        preset: constructor arguments that this name fixes; `--set` overrides them.
+    """
+
+    path: str
+    summary: str
+    inputs: tuple[str, ...]
+    preset: Mapping[str, Any] = field(default_factory=dict)
+
+
+MODELS = {
+    "simplenet": ModelEntry(
+        "zoo.models.simplenet:SimpleNet",
+        "multi-layer perceptron: Dense 128 relu, Dense classes",
+        ("image", "vector", "sequence"),
+    ),
+    "cnn": ModelEntry(
+        "zoo.models.cnn:CNN",
+        "three 3x3 convolutions (32-64-64), two pools, Dense 64",
+        ("image",),
+    ),
+    "cnn_128": ModelEntry(
+        "zoo.models.cnn:CNN",
+        "three 3x3 convolutions (32-64-128), a pool after each, Dense 128",
+        ("image",),
+        {"filters": (32, 64, 128), "pools": 3, "units": 128},
+    ),
+    "lstm": ModelEntry(
+        "zoo.models.lstm:LSTM",
+        "two recurrent layers of 128 (cell = lstm, gru or simple) over rows, features or tokens",
+        ("image", "sequence", "tokens"),
+    ),
+    "self_attention": ModelEntry(
+        "zoo.models.self_attention:SelfAttentionClassifier",
+        "two multi-head self-attention blocks over rows, features or tokens",
+        ("image", "sequence", "tokens"),
+    ),
+    "large": ModelEntry(
+        "zoo.models.simplenet:SimpleNet",
+        "the teacher of the distillation pair: Dense 512 relu, Dense classes",
+        ("image", "vector", "sequence"),
+        {"units": (512,)},
+    ),
+    "small": ModelEntry(
+        "zoo.models.simplenet:SimpleNet",
+        "the student of the distillation pair: Dense 128 relu, Dense classes",
+        ("image", "vector", "sequence"),
+        {"units": (128,)},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One constructor argument of a model: its type annotation and default value."""
+
+    annotation: Any
+    default: Any
+
+
+def entry(name: str) -> ModelEntry:
+    """Return the entry of a model.
+
+    Raises:
+        UsageError: no model has this name.
+    """
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    return MODELS[name]
+
+
+def model_class(name: str) -> type:
+    """Import and return the class of a model; imports Keras and its backend."""
+    module, _, attribute = entry(name).path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@functools.cache
+def arguments(name: str) -> dict[str, Argument]:
+    """Return the constructor arguments of a model, read from its source without importing it."""
+    module, _, attribute = entry(name).path.partition(":")
+    source = ROOT.parent.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+    body = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == attribute)
+    init = next(n for n in body.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+    parameters = init.args.args[1:] + init.args.kwonlyargs
+    defaults = init.args.defaults + init.args.kw_defaults
+    return {
+        parameter.arg: Argument(_annotation(parameter.annotation), ast.literal_eval(default))
+        for parameter, default in zip(parameters, defaults, strict=True)
+    }
+
+
+def parse_settings(name: str, settings: Mapping[str, str]) -> dict[str, Any]:
+    """Type `--set` texts by the model's constructor, on top of the name's preset.
+
+    Raises:
+        UsageError: a name that the constructor does not have, or a text that is not of its type.
+    """
+    known = {k: v for k, v in arguments(name).items() if k not in FROM_DATA}
+    values = dict(entry(name).preset)
+    for key, text in settings.items():
+        if key in FROM_DATA:
+            raise UsageError(f"--set {key}: this is taken from the data and cannot be set")
+        if key not in known:
+            raise unknown(f"--set name for model {name!r}", key, known)
+        values[key] = parse(f"--set {key}", text, known[key].annotation)
+    return values
+
+
+def _annotation(node: ast.expr) -> Any:
+    # Evaluated in a namespace of types only: the source is our own file.
+    return eval(ast.unparse(node), {"Literal": Literal})

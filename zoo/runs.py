@@ -1,0 +1,176 @@
+"""The run folder: the only thing handed from one command to the next.
+
+Standard library only, but for `load_model`.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.config import TrainConfig
+from zoo.errors import UsageError
+from zoo.files import sha256, write_json
+
+PARENT = Path("runs")
+_VERSIONS_OF = (
+    "keras",
+    "tensorflow",
+    "numpy",
+    "scikit-learn",
+    "pillow",
+    "tokenizers",
+    "tensorflow-datasets",
+    "jax",
+)
+
+
+class RunFolder:
+    """The files of one run, see the README; reading checks what it reads."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.config_file = self.path / "config.json"
+        self.model_file = self.path / "model.keras"
+        self.metrics_file = self.path / "metrics.json"
+        self.history_file = self.path / "history.csv"
+        self.vocabulary_file = self.path / "vocabulary.json"
+        self.confusion_file = self.path / "confusion_matrix.csv"
+        self.report_file = self.path / "report.html"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+
+    @property
+    def started(self) -> bool:
+        """Whether a run has written its configuration here."""
+        return self.config_file.is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.metrics_file.is_file() and self.model_file.is_file()
+
+    def check_free(self) -> None:
+        """Raise UsageError if something is in the folder already."""
+        if self.path.is_dir() and any(self.path.iterdir()):
+            what = "holds a run" if self.started else "is not empty"
+            raise UsageError(
+                f"--output {self.path}: expected a new or empty folder, this one {what}"
+                + ("; continue it with --resume" if self.started and not self.finished else "")
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"--output {self.path}: expected a folder, received a file")
+
+    def require(self) -> None:
+        """Raise UsageError unless this is the folder of a run."""
+        if not self.started:
+            what = "no config.json in it" if self.path.is_dir() else "no such folder"
+            raise UsageError(f"{self.path}: expected the folder of a run, found {what}")
+
+    def read_config(self) -> dict[str, Any]:
+        """Return config.json.
+
+        Raises:
+            UsageError: this is not the folder of a run, or the file is damaged.
+        """
+        self.require()
+        try:
+            stored = json.loads(self.config_file.read_text(encoding="utf-8"))
+            return stored | {"config": TrainConfig.from_json(stored["config"])}
+        except (ValueError, TypeError, KeyError) as error:
+            raise UsageError(f"{self.config_file} is damaged: {error}") from None
+
+    def write_config(self, config: TrainConfig, data: Mapping[str, Any], command: list[str]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(
+            self.config_file,
+            {
+                "config": config.to_json(),
+                "data": data,
+                "command": command,
+                "versions": versions(),
+            },
+        )
+
+    def read_metrics(self) -> dict[str, Any]:
+        """Return metrics.json.
+
+        Raises:
+            UsageError: the run has not finished.
+        """
+        self.require()
+        if not self.metrics_file.is_file():
+            raise UsageError(f"{self.path}: this run has not finished; continue it with --resume --output {self.path}")
+        return json.loads(self.metrics_file.read_text(encoding="utf-8"))
+
+    def load_model(self):  # noqa: ANN201  (keras.Model; Keras is not imported yet)
+        """Load model.keras, after checking that it is the file that the run wrote.
+
+        Raises:
+            UsageError: there is none, or it was altered.
+        """
+        expected = self.read_metrics()["model_sha256"]
+        if not self.model_file.is_file():
+            raise UsageError(f"{self.path}: expected a model.keras, found none")
+        if sha256(self.model_file) != expected:
+            raise UsageError(f"{self.model_file} was truncated or altered: its SHA-256 is not the one in metrics.json")
+        import keras
+
+        import zoo.models
+        import zoo.tasks.classification  # noqa: F401  both register the classes that a model file names
+
+        return keras.saving.load_model(self.model_file)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process.
+
+        Raises:
+            UsageError: another process trains in it.
+        """
+        from filelock import FileLock, Timeout
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(f"--output {self.path}: in use by another process that is training there") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def default_output(config: TrainConfig) -> Path:
+    """Return the first of runs/MODEL-DATA, runs/MODEL-DATA-2, ... that is free."""
+    base = PARENT / f"{config.model}-{config.data_name}"
+    number, path = 1, base
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
+
+
+def newest_unfinished(config: TrainConfig) -> Path | None:
+    """Return the unfinished run of the same model and data that was written last under runs/."""
+    base = f"{config.model}-{config.data_name}"
+    runs = [
+        RunFolder(p)
+        for p in PARENT.glob(f"{base}*")
+        if p.name.removeprefix(base).lstrip("-").isdigit() or p.name == base
+    ]
+    unfinished = [run for run in runs if run.started and not run.finished]
+    return max((run.path for run in unfinished), key=lambda p: p.stat().st_mtime, default=None)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a run depends on, and the machine's kind."""
+    found = {}
+    for name in _VERSIONS_OF:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # optional, or not on this host
+            found[name] = importlib.metadata.version(name)
+    return {"python": platform.python_version(), **found, "platform": platform.platform()}

@@ -1,0 +1,127 @@
+"""Classification: one label an example, or one a step."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+# Top-5 accuracy says something only where there are clearly more than five classes.
+TOP = 5
+TOP_ABOVE_CLASSES = 10
+
+
+@keras.saving.register_keras_serializable("zoo")
+class CrossEntropy(keras.losses.Loss):
+    """Cross-entropy of logits and class indices, with label smoothing (Szegedy et al., 2016).
+
+    A `keras.losses.Loss`, so that it is scaled right under several replicas.
+
+    Args:
+        label_smoothing: share of the target spread evenly over all classes, in [0, 1).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, name: str = "cross_entropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        if not self.label_smoothing:
+            return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        classes = y_pred.shape[-1]
+        target = ops.one_hot(y_true, classes) * (1 - self.label_smoothing) + self.label_smoothing / classes
+        return ops.categorical_crossentropy(target, y_pred, from_logits=True)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"label_smoothing": self.label_smoothing}
+
+
+def training_metrics(num_classes: int) -> list[keras.metrics.Metric]:
+    """Return the metrics that `fit` shows each epoch."""
+    metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    if num_classes > TOP_ABOVE_CLASSES:
+        metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP, name="top_5_accuracy"))
+    return metrics
+
+
+def class_weights(y: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the weight of each class, (classes,) float32: inverse frequency, 1 on average over the examples."""
+    counts = np.bincount(y.reshape(-1), minlength=num_classes)
+    return (y.size / (num_classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax over the last axis, in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+def scores(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """Return the numbers of a split: loss, accuracy, macro precision, recall and F1, and top-5 where it applies.
+
+    Args:
+        logits: (examples, classes) or (examples, time, classes).
+        y: (examples,) or (examples, time).
+    """
+    from sklearn.metrics import precision_recall_fscore_support, top_k_accuracy_score
+
+    classes = logits.shape[-1]
+    p, y = probabilities(logits.reshape(-1, classes)), y.reshape(-1)
+    labels = np.arange(classes)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        y, p.argmax(-1), labels=labels, average="macro", zero_division=0
+    )
+    result = {
+        "loss": float(-np.log(np.maximum(p[np.arange(len(y)), y], np.finfo(np.float64).tiny)).mean()),
+        "accuracy": float((p.argmax(-1) == y).mean()),
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "examples": len(y),
+    }
+    if classes > TOP_ABOVE_CLASSES:
+        result["top_5_accuracy"] = float(top_k_accuracy_score(y, p, k=TOP, labels=labels))
+    return result
+
+
+def confusion_matrix(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return counts, (classes, classes): a row for each true class, a column for each predicted one."""
+    from sklearn.metrics import confusion_matrix as count
+
+    classes = logits.shape[-1]
+    return count(y.reshape(-1), logits.argmax(-1).reshape(-1), labels=np.arange(classes))
+
+
+def per_class(confusion: np.ndarray, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return precision, recall, F1 and the number of examples of each class."""
+    right, true, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    rows = []
+    for i, name in enumerate(class_names):
+        total = true[i] + predicted[i]
+        rows.append(
+            {
+                "class": name,
+                "precision": float(right[i] / predicted[i]) if predicted[i] else 0.0,
+                "recall": float(right[i] / true[i]) if true[i] else 0.0,
+                "f1": float(2 * right[i] / total) if total else 0.0,
+                "examples": int(true[i]),
+            }
+        )
+    return rows
+
+
+def worst_mistakes(logits: np.ndarray, y: np.ndarray, count: int) -> list[dict[str, Any]]:
+    """Return the examples that a model was most surely wrong about: index, true class, predicted class, probability."""
+    p = probabilities(logits)
+    wrong = np.flatnonzero(p.argmax(-1) != y)
+    order = wrong[np.argsort(p[wrong, y[wrong]])][:count]
+    return [
+        {
+            "index": int(i),
+            "true": int(y[i]),
+            "predicted": int(p[i].argmax()),
+            "probability": float(p[i].max()),
+        }
+        for i in order
+    ]

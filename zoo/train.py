@@ -1,0 +1,87 @@
+"""`python -m zoo.train`: train a model and write its run folder."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo import cli
+from zoo.config import TrainConfig, command_line, differences
+from zoo.errors import UsageError
+from zoo.runs import RunFolder, default_output, newest_unfinished
+
+
+def configure(given: Mapping[str, Any]) -> TrainConfig:
+    """Return the resolved configuration of the options given, or with `resume` that of the run to continue.
+
+    Raises:
+        UsageError: options that no run could use, or that contradict the run to continue.
+    """
+    if not given.get("resume"):
+        config = TrainConfig(**given).resolved()
+        config = dataclasses.replace(config, output=config.output or default_output(config))
+        RunFolder(config.output).check_free()
+        return config
+    folder = given.get("output") or newest_unfinished(TrainConfig(**given))
+    if folder is None:
+        raise UsageError(
+            "--resume: expected an unfinished run of this model and data under runs/, found none;"
+            " name its folder with --output"
+        )
+    run = RunFolder(folder)
+    if not run.started:
+        if "model" not in given:
+            run.require()
+        return dataclasses.replace(TrainConfig(**given).resolved(), output=folder)  # killed before its first step
+    stored = run.read_config()["config"]
+    if texts := differences(stored, given):
+        raise UsageError(f"--resume: {folder} was started with a different configuration: {'; '.join(texts)}")
+    changeable = {name: given[name] for name in ("checkpoint_every", "data_dir") if name in given}
+    return dataclasses.replace(stored, resume=True, output=folder, **changeable)
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Train, and return the folder and the metrics."""
+    config = configure(given)
+    folder = RunFolder(config.output)
+    if config.resume and folder.finished:
+        print(f"{folder.path}: this run has finished, nothing is left to do", file=sys.stderr)
+        return {"run": str(folder.path), **folder.read_metrics()}
+    from zoo.data.load import check_source, load
+
+    check_source(config)
+    # What TFDS does not read needs no TensorFlow, so its errors come before TensorFlow is imported.
+    data = None if config.dataset_is_tfds else load(config, num_classes=config.settings.get("num_classes"))
+    cli.start_backend()
+    from zoo.training import train
+
+    result = train(config, data=data, command=["python", "-m", "zoo.train", *sys.argv[1:]])
+    return {"run": str(result.run.path), **result.metrics}
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the numbers that matter, what to do next, and last the folder."""
+    test = result["test"]
+    print(
+        f"test accuracy {test['accuracy']:.2%}, macro F1 {test['f1']:.2%}, loss {test['loss']:.4f}"
+        f" ({test['examples']:,} examples, weights of epoch {result['epoch']} of {result['epochs']})"
+    )
+    print(f"report: {result['run']}/report.html")
+    print(f"next:   {command_line('zoo.predict', result['run'], 'INPUT')}")
+    print(result["run"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return cli.command(
+        TrainConfig,
+        run,
+        show,
+        prog="python -m zoo.train",
+        description="Train a model of the zoo and write a run folder.",
+        argv=argv,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,301 @@
+"""`train`: the one place where a model, a task, data and a strategy meet."""
+
+import contextlib
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+import strategies
+from strategies.keras_fit import build_from_spec
+from zoo import checkpoints, optimization, registry, report
+from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
+from zoo.config import TrainConfig, check_divisible, command_line
+from zoo.data import Dataset, DataSpec, Split, load
+from zoo.data.batches import evaluation_batches, steps_per_epoch, training_batches
+from zoo.errors import Interrupted, UsageError
+from zoo.files import replacing, sha256, write_json
+from zoo.runs import RunFolder, default_output
+from zoo.tasks import classification
+
+# Evaluation keeps no gradients, so its batches can be larger than training's; past this size nothing is gained.
+EVALUATION_BATCH = 512
+# Weights and two moments of AdamW, the best epoch's weights, three snapshots and one being written, the model file.
+COPIES_ON_DISK = 4 * 4 + 3
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run gives back.
+
+    Args:
+        run: its folder.
+        metrics: the content of metrics.json.
+        history: one row an epoch, as in history.csv.
+        model: with the weights that the run ended with.
+    """
+
+    run: RunFolder
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
+    model: keras.Model
+
+
+def train(
+    config: TrainConfig,
+    *,
+    model: Callable[[], keras.Model] | None = None,
+    data: Dataset | None = None,
+    command: list[str] | None = None,
+    verbose: bool = True,
+) -> TrainResult:
+    """Train a classifier with `fit` inside the strategy's scope, and write its run folder.
+
+    Args:
+        config: what to train; options left None come from the recipe.
+        model: returns a model of one's own that gives logits; it is called inside the strategy's scope. Default,
+            `config.model` with `config.settings`.
+        data: one's own, in place of what the configuration names.
+        command: the words that started this, for config.json.
+        verbose: show progress on standard error.
+
+    Raises:
+        UsageError: data, sizes or an output folder that do not fit together, before training starts.
+        strategies.StrategyError: the strategy cannot run here.
+        Diverged: a loss or weight that is not finite.
+        Interrupted: a signal came; a snapshot was written.
+    """
+    config = config.resolved()
+    strategy = strategies.build(config.strategy, config.virtual_devices)
+    check_divisible(config.batch_size, strategy.num_replicas_in_sync)
+    run = RunFolder(config.output or default_output(config))
+    if not config.resume:
+        run.check_free()
+    data = data or load(config, num_classes=config.settings.get("num_classes"))
+    spec = data.spec
+    build = model or (lambda: registry.model_class(config.model)(**model_arguments(config, spec)))
+    if model is None:
+        check_kind(config, spec)
+    steps = steps_per_epoch(len(data.train), config.batch_size)
+    with _numerics(config), _lock(run):
+        return _train(config, strategy, run, data, build, steps, command or [], verbose)
+
+
+def _train(config, strategy, run, data, build, steps, command, verbose) -> TrainResult:
+    spec, total = data.spec, config.epochs * steps
+    weights = None
+    if config.class_weights == "balanced":
+        weights = classification.class_weights(data.train.y, spec.num_classes)
+
+    def batches(start: int, stop: int):
+        return training_batches(
+            data.train,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            start=start,
+            stop=stop,
+            class_weights=weights,
+        )
+
+    with strategy.scope():
+        model = _build(build, spec)
+        model.compile(
+            optimizer=optimization.optimizer(config, total),
+            loss=classification.CrossEntropy(config.label_smoothing),
+            metrics=classification.training_metrics(spec.num_classes),
+        )
+        build_from_spec(model, batches(0, 1).element_spec)
+    _check_disk(run, model)
+
+    step, memory, arrays = _resume(run, model, config, verbose)
+    if not run.started:
+        run.write_config(config, spec.to_json(), command)
+        if data.vocabulary is not None:
+            data.vocabulary.save(run.vocabulary_file)
+
+    began = time.perf_counter()
+    saver = Checkpointer(run, memory, step, config.checkpoint_every, arrays if step % steps else None)
+    progress = Progress(config.epochs, steps, step % steps)
+    callbacks = [
+        Recorder(run, memory, config.early_stopping, config.keep == "best"),
+        saver,
+        Clock(memory, config.batch_size),
+        *([progress] if verbose else []),
+        keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False, profile_batch=0),
+    ]
+    validation = evaluation_batches(data.validation, batch_size=EVALUATION_BATCH) if len(data.validation) else None
+    with _stopped_by_signals(saver, run), contextlib.closing(progress):
+        # A first call for the rest of an epoch that was interrupted, another for all whole ones.
+        for stop in (min(-(-step // steps) * steps, total), total):
+            if step < stop and not memory.stopped:
+                model.fit(
+                    batches(step, stop),
+                    initial_epoch=step // steps,
+                    epochs=-(-stop // steps),
+                    steps_per_epoch=min(stop - step, steps),
+                    validation_data=validation,
+                    callbacks=callbacks,
+                    shuffle=False,  # the order is the dataset's
+                    verbose=0,
+                )
+                step = stop
+    return _finish(config, run, data, model, memory, time.perf_counter() - began)
+
+
+def model_arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+    """Return the constructor arguments of `config.model` for data of this form."""
+    known = registry.arguments(config.model)
+    arguments = {**config.settings, "num_classes": spec.num_classes}
+    if "vocabulary_size" in known:
+        arguments["vocabulary_size"] = spec.vocabulary_size
+    if spec.per_step and "return_sequences" in known:
+        arguments["return_sequences"] = True
+    return arguments
+
+
+def check_kind(config: TrainConfig, spec: DataSpec) -> None:
+    """Raise UsageError if the model does not take this kind of data."""
+    takes = registry.entry(config.model).inputs
+    if spec.kind not in takes:
+        others = [name for name, entry in registry.MODELS.items() if spec.kind in entry.inputs]
+        raise UsageError(
+            f"--model {config.model}: takes {' or '.join(takes)} inputs, and {spec.name} gives {spec.kind};"
+            f" models for it are {', '.join(others)}"
+        )
+    labelled = bool(model_arguments(config, spec).get("return_sequences"))
+    if labelled != spec.per_step:
+        have, want = ("a step", "a sequence") if spec.per_step else ("a sequence", "a step")
+        raise UsageError(f"--model {config.model}: gives one label {want}, and {spec.name} has one {have}")
+
+
+def logits_of(model: keras.Model, split: Split) -> np.ndarray:
+    """Return the model's output for every example of a split, in order."""
+    outputs = model.predict(evaluation_batches(split, batch_size=EVALUATION_BATCH), verbose=0)
+    return np.asarray(outputs, np.float32)
+
+
+def _build(build: Callable[[], keras.Model], spec: DataSpec) -> keras.Model:
+    """Make and build the model; a size it cannot take is the user's to change."""
+    try:
+        model = build()
+        if not model.built:
+            model.build((None, *spec.input_shape))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return model
+
+
+def _resume(run, model, config, verbose) -> tuple[int, Memory, dict[str, np.ndarray] | None]:
+    """Return (global steps done, memory, arrays of the snapshot), with the model's variables as they were."""
+    if not config.resume:
+        return 0, Memory(), None
+    snapshot, damaged = checkpoints.newest(run.checkpoints)
+    for sentence in damaged:
+        print(f"{sentence}; using the one before it", file=sys.stderr)
+    if snapshot is None:
+        if verbose:
+            print(f"no whole checkpoint in {run.checkpoints}: starting from the first step", file=sys.stderr)
+        return 0, Memory(), None
+    checkpoints.restore(model, snapshot.arrays)
+    if verbose:
+        print(f"continuing {run.path} after step {snapshot.step}", file=sys.stderr)
+    return snapshot.step, Memory.from_snapshot(snapshot), snapshot.arrays
+
+
+def _finish(config, run, data, model, memory, seconds) -> TrainResult:
+    kept = len(memory.history) - 1
+    if config.keep == "best" and memory.best_weights:
+        kept = memory.best_epoch
+        for variable, value in zip(model.variables, memory.best_weights, strict=True):
+            variable.assign(value)
+    with replacing(run.model_file) as temporary:
+        model.save(temporary)
+    logits = logits_of(model, data.test)
+    row = memory.history[kept]
+    metrics = {
+        "test": classification.scores(logits, data.test.y),
+        "validation": {k.removeprefix("val_"): v for k, v in row.items() if k.startswith("val_")},
+        "train": {k: v for k, v in row.items() if not k.startswith(("val_", "epoch", "learning_rate"))},
+        "epoch": kept + 1,
+        "epochs": len(memory.history),
+        "parameters": model.count_params(),
+        "seconds": round(seconds, 2),
+        "examples_per_second": round(memory.timed_examples / memory.train_seconds) if memory.train_seconds else None,
+        "model_sha256": sha256(run.model_file),
+    }
+    confusion = classification.confusion_matrix(logits, data.test.y)
+    report.write_confusion(run.confusion_file, confusion, data.spec.class_names)
+    report.write(run, config, data, metrics, memory.history, logits, confusion)
+    # Last: this file says that the run is whole.
+    write_json(run.metrics_file, metrics)
+    return TrainResult(run, metrics, memory.history, model)
+
+
+def _check_disk(run: RunFolder, model: keras.Model) -> None:
+    """Raise UsageError if the run's files will not fit, before any work is done."""
+    need = COPIES_ON_DISK * sum(int(np.prod(v.shape)) * 4 for v in model.variables)
+    run.path.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(run.path).free
+    if free < need:
+        raise UsageError(
+            f"--output {run.path}: disk full: this run writes about {need / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
+        )
+
+
+@contextlib.contextmanager
+def _numerics(config: TrainConfig) -> Iterator[None]:
+    """Seed everything, and set the precision and determinism, for one run."""
+    policy = keras.config.dtype_policy()
+    keras.utils.set_random_seed(config.seed)
+    if config.precision == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    if config.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
+def _lock(run: RunFolder) -> Iterator[None]:
+    """Hold the run's folder; leave no empty folder behind when nothing was written to it."""
+    existed = run.path.exists()
+    try:
+        with run.lock():
+            yield
+    finally:
+        if not existed and not run.started:
+            shutil.rmtree(run.path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(saver: Checkpointer, run: RunFolder) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end training after the current step, with a snapshot; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+
+    def remember(number: int, frame: Any) -> None:
+        if saver.signal:
+            raise KeyboardInterrupt
+        saver.signal = number
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except Interrupted as error:
+        hint = command_line("zoo.train", "--resume", "--output", run.path)
+        raise Interrupted(f"{error}; continue with: {hint}") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,62 @@
+"""Text to typed values: one parser for command-line options and for `--set name=value`."""
+
+import types
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from zoo.errors import UsageError, nearest
+
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def is_optional(annotation: Any) -> bool:
+    """Whether the annotation is `T | None`."""
+    return get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation)
+
+
+def without_none(annotation: Any) -> Any:
+    """Return T for `T | None`, and any other annotation as it is."""
+    return next(a for a in get_args(annotation) if a is not type(None)) if is_optional(annotation) else annotation
+
+
+def describe(annotation: Any) -> str:
+    """Return what a person should type for this annotation."""
+    annotation = without_none(annotation)
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) is tuple:
+        return f"comma-separated values, each {describe(get_args(annotation)[0])}"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
+    return names[annotation]
+
+
+def parse(name: str, text: str, annotation: Any) -> Any:
+    """Parse `text` as a value of `annotation`.
+
+    Args:
+        name: the argument as the user typed it, for the message.
+        text: what the user typed after it.
+        annotation: int, float, bool, str, Path, Literal[...], tuple[T, ...], or any of these `| None`.
+
+    Raises:
+        UsageError: the text is not such a value.
+    """
+    if is_optional(annotation) and text.lower() == "none":
+        return None
+    annotation = without_none(annotation)
+    try:
+        if get_origin(annotation) is Literal:
+            return {str(choice): choice for choice in get_args(annotation)}[text]
+        if get_origin(annotation) is tuple:
+            item = get_args(annotation)[0]
+            return tuple(parse(name, part.strip(), item) for part in text.strip("()[] ").split(",") if part)
+        if annotation is bool:
+            return _WORDS[text.lower()]
+        return annotation(text)
+    except (ValueError, KeyError) as error:
+        if isinstance(error, UsageError):
+            raise
+        choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+        raise UsageError(
+            f"{name}: expected {describe(annotation)}, received {text!r}{nearest(text, map(str, choices))}"
+        ) from None
