@@ -3,6 +3,6 @@
 Importing this package imports the standard library only; TensorFlow is imported by the functions that need it.
 """
 
-from strategies.builders import STRATEGIES, StrategyError, build, describe, replicas_without_looking
+from strategies.builders import REFUSED, STRATEGIES, StrategyError, build, describe, replicas_without_looking
 
-__all__ = ["STRATEGIES", "StrategyError", "build", "describe", "replicas_without_looking"]
+__all__ = ["REFUSED", "STRATEGIES", "StrategyError", "build", "describe", "replicas_without_looking"]

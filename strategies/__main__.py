@@ -3,9 +3,10 @@
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Sequence
+
+from strategies import backend, describe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,9 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON list instead of the table")
     options = parser.parse_args(argv)
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from strategies.builders import describe
-
+    backend.start()
     rows = describe()
     if options.json:
         print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))

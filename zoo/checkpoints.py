@@ -67,7 +67,7 @@ def capture(model: keras.Model) -> dict[str, np.ndarray]:
     Raises:
         NotFinite: a weight is NaN or infinite, so the state is not worth going back to.
     """
-    arrays = {name: np.array(value) for name, value in variables(model)}
+    arrays = {name: keras.ops.convert_to_numpy(value).copy() for name, value in variables(model)}
     for name, array in arrays.items():
         if name.startswith(("trainable", "non_trainable")) and not np.isfinite(array).all():
             raise NotFinite(name)
@@ -97,7 +97,7 @@ def restore_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
 
 def weights(model: keras.Model) -> list[np.ndarray]:
     """Return a copy of the weights alone, trainable and not."""
-    return [np.array(keras.ops.convert_to_numpy(v)) for v in model.variables]
+    return [keras.ops.convert_to_numpy(v).copy() for v in model.variables]
 
 
 def save(folder: Path, snapshot: Snapshot, keep: int = 3) -> Path:

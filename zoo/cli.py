@@ -6,11 +6,9 @@ A command's module holds `run(given) -> result` and `show(result)`, and passes b
 import argparse
 import dataclasses
 import errno
-import importlib
 import json
 import os
 import sys
-import tempfile
 import traceback
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -77,33 +75,20 @@ def command(
         return _report(prog, f"{type(error).__name__}: {text} (--debug shows where)", 1, debug)
 
 
-def start_backend() -> None:
-    """Import Keras and its backend, with the settings of a command and without the backend's start-up chatter.
-
-    What the import writes to standard error is shown only if it fails.
-    """
-    # TensorFlow reads both when it is first imported. oneDNN's kernels train the zoo's convolutions at twice
-    # the speed on CPUs where TensorFlow leaves them off (benchmarks/results).
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if "keras" in sys.modules:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows: aligned on a terminal, tab-separated with a header line in a pipe."""
+    if not sys.stdout.isatty():
+        for row in (columns, *rows):
+            print("\t".join(" ".join(str(cell).split()) for cell in row))
         return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as chatter:
-        os.dup2(chatter.fileno(), 2)
-        try:
-            importlib.import_module("keras")
-            if importlib.import_module("keras").backend.backend() == "tensorflow":
-                # The first look at the devices speaks as well.
-                importlib.import_module("tensorflow").config.list_physical_devices()
-        except BaseException:
-            chatter.seek(0)
-            os.write(kept, chatter.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(*columns, box=box.SIMPLE_HEAD)
+    for row in rows:
+        drawn.add_row(*map(str, row))
+    Console().print(drawn, markup=False)
 
 
 def parse(options: type, words: Sequence[str], *, prog: str, description: str) -> dict[str, Any]:
@@ -143,7 +128,7 @@ def _add(parser: argparse.ArgumentParser, field: dataclasses.Field, annotation: 
             field.name,
             metavar=meta.get("metavar", field.name.upper()),
             help=text,
-            nargs="+" if many else None,
+            nargs="+" if many else "?" if meta.get("optional") else None,
         )
         return field.name.upper()
     flag = "--" + meta.get("name", field.name).replace("_", "-")

@@ -93,10 +93,7 @@ class TrainConfig:
                 raise UsageError(f"{flag(name)}: expected a value from {low:g} to {high:g}, received {value}")
         if self.batch_size is not None:
             check_divisible(self.batch_size, replicas)
-        given = {k: v for k, v in (self.settings or {}).items() if isinstance(v, str)}
-        typed = {k: v for k, v in (self.settings or {}).items() if not isinstance(v, str)}
-        parsed = registry.parse_settings(self.model, given)
-        object.__setattr__(self, "settings", {**parsed, **typed})
+        object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
 
     @property
     def data_name(self) -> str:

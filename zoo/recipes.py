@@ -37,3 +37,15 @@ RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
 def recipe_for(model: str, dataset: str | None) -> Callable[[], Recipe]:
     """Return the recipe measured for this model and data set, else for the model, else the default."""
     return RECIPES.get((model, dataset or ""), RECIPES.get((model, ""), default))
+
+
+def named() -> dict[str, Callable[[], Recipe]]:
+    """Return every recipe by what it is for."""
+    own = {f"{model} on {dataset}" if dataset else model: recipe for (model, dataset), recipe in RECIPES.items()}
+    return own | {"any other": default}
+
+
+def summary(recipe: Callable[[], Recipe]) -> str:
+    """Return a recipe's result and its values in one line."""
+    values = ", ".join(f"{name} {value}" for name, value in recipe().items())
+    return f"{' '.join(recipe.__doc__.split())} ({values})"

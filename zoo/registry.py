@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.errors import UsageError, unknown
+from zoo.errors import UsageError, nearest, unknown
 from zoo.values import parse
 
 ROOT = Path(__file__).parent
@@ -120,8 +120,8 @@ def arguments(name: str) -> dict[str, Argument]:
     }
 
 
-def parse_settings(name: str, settings: Mapping[str, str]) -> dict[str, Any]:
-    """Type `--set` texts by the model's constructor, on top of the name's preset.
+def parse_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return constructor arguments: the name's preset, and over it these settings, with texts typed by the constructor.
 
     Raises:
         UsageError: a name that the constructor does not have, or a text that is not of its type.
@@ -132,8 +132,11 @@ def parse_settings(name: str, settings: Mapping[str, str]) -> dict[str, Any]:
         if key in FROM_DATA:
             raise UsageError(f"--set {key}: this is taken from the data and cannot be set")
         if key not in known:
-            raise unknown(f"--set name for model {name!r}", key, known)
-        values[key] = parse(f"--set {key}", text, known[key].annotation)
+            raise UsageError(
+                f"--set {key}: model {name!r} has no such argument: expected one of {', '.join(known)}"
+                f"{nearest(key, known)}"
+            )
+        values[key] = parse(f"--set {key}", text, known[key].annotation) if isinstance(text, str) else text
     return values
 
 

@@ -23,28 +23,35 @@ MISTAKES = 24
 NAMED_CLASSES = 20
 
 _STYLE = """
-:root { --ink: #1c2530; --soft: #64707d; --line: #e3e7ec; --paper: #ffffff; --page: #f5f6f8; --accent: #2463c5; --bad: #b3261e; }
+:root { --ink: #1c2530; --soft: #64707d; --line: #e3e7ec; --paper: #fff; --page: #f5f6f8; --accent: #2463c5; }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 32px 24px 64px; }
-h1 { font-size: 26px; margin: 0; } h2 { font-size: 17px; margin: 0 0 12px; }
+h1 { font-size: 26px; margin: 0; }
+h2 { font-size: 17px; margin: 0 0 12px; }
 .sub { color: var(--soft); margin: 4px 0 24px; }
-section { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; padding: 20px 22px; margin-top: 18px; }
+section, .tile { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; }
+section { padding: 20px 22px; margin-top: 18px; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; }
-.tile { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; }
-.tile b { display: block; font-size: 24px; font-variant-numeric: tabular-nums; } .tile span { color: var(--soft); font-size: 13px; }
+.tile { padding: 14px 16px; }
+.tile b { display: block; font-size: 22px; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.tile span { display: block; color: var(--soft); font-size: 13px; line-height: 1.35; }
 .tile.main b { color: var(--accent); }
-.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 18px; }
-.two section { margin-top: 0; } .two { margin-top: 18px; }
+.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 18px; margin-top: 18px; }
+.two section { margin-top: 0; }
 svg { width: 100%; height: auto; display: block; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 14px; }
-th { text-align: left; color: var(--soft); font-weight: 500; } th, td { padding: 4px 8px 4px 0; border-bottom: 1px solid var(--line); }
-td.n, th.n { text-align: right; } td.text { max-width: 620px; }
+th { text-align: left; color: var(--soft); font-weight: 500; }
+th, td { padding: 4px 8px 4px 0; border-bottom: 1px solid var(--line); }
+td.n, th.n { text-align: right; }
 .mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 12px; }
-figure { margin: 0; } figure img { width: 100%; image-rendering: pixelated; border-radius: 6px; border: 1px solid var(--line); background: #000; }
-figcaption { font-size: 13px; line-height: 1.35; margin-top: 4px; } figcaption i { font-style: normal; color: var(--bad); font-weight: 600; }
-figcaption small, small { color: var(--soft); }
-code, pre { font: 13px/1.5 ui-monospace, monospace; } pre { background: var(--page); padding: 10px 12px; border-radius: 6px; overflow-x: auto; margin: 0 0 14px; }
+figure { margin: 0; }
+figure img { width: 100%; image-rendering: pixelated; border-radius: 6px; border: 1px solid var(--line); }
+figcaption { font-size: 13px; line-height: 1.35; margin-top: 4px; }
+figcaption i { font-style: normal; color: #b3261e; font-weight: 600; }
+small { color: var(--soft); }
+code, pre { font: 13px/1.5 ui-monospace, monospace; }
+pre { background: var(--page); padding: 10px 12px; border-radius: 6px; overflow-x: auto; margin: 0 0 14px; }
 """
 
 

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from strategies import backend
 from zoo import cli
+from zoo.catalogue import check_source
 from zoo.config import TrainConfig, command_line, differences
 from zoo.errors import UsageError
 from zoo.runs import RunFolder, default_output, newest_unfinished
@@ -47,12 +49,12 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if config.resume and folder.finished:
         print(f"{folder.path}: this run has finished, nothing is left to do", file=sys.stderr)
         return {"run": str(folder.path), **folder.read_metrics()}
-    from zoo.data.load import check_source, load
-
     check_source(config)
+    from zoo.data import load
+
     # What TFDS does not read needs no TensorFlow, so its errors come before TensorFlow is imported.
     data = None if config.dataset_is_tfds else load(config, num_classes=config.settings.get("num_classes"))
-    cli.start_backend()
+    backend.start()
     from zoo.training import train
 
     result = train(config, data=data, command=["python", "-m", "zoo.train", *sys.argv[1:]])

@@ -14,19 +14,18 @@ import keras
 import numpy as np
 
 import strategies
-from strategies.keras_fit import build_from_spec
+from strategies.keras_fit import prepare
 from zoo import checkpoints, optimization, registry, report
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config import TrainConfig, check_divisible, command_line
-from zoo.data import Dataset, DataSpec, Split, load
+from zoo.data import Dataset, DataSpec, load
 from zoo.data.batches import evaluation_batches, steps_per_epoch, training_batches
 from zoo.errors import Interrupted, UsageError
 from zoo.files import replacing, sha256, write_json
+from zoo.inference import BATCH, logits_of
 from zoo.runs import RunFolder, default_output
 from zoo.tasks import classification
 
-# Evaluation keeps no gradients, so its batches can be larger than training's; past this size nothing is gained.
-EVALUATION_BATCH = 512
 # Weights and two moments of AdamW, the best epoch's weights, three snapshots and one being written, the model file.
 COPIES_ON_DISK = 4 * 4 + 3
 
@@ -111,7 +110,7 @@ def _train(config, strategy, run, data, build, steps, command, verbose) -> Train
             loss=classification.CrossEntropy(config.label_smoothing),
             metrics=classification.training_metrics(spec.num_classes),
         )
-        build_from_spec(model, batches(0, 1).element_spec)
+        prepare(model, batches(0, 1).element_spec)
     _check_disk(run, model)
 
     step, memory, arrays = _resume(run, model, config, verbose)
@@ -130,7 +129,7 @@ def _train(config, strategy, run, data, build, steps, command, verbose) -> Train
         *([progress] if verbose else []),
         keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False, profile_batch=0),
     ]
-    validation = evaluation_batches(data.validation, batch_size=EVALUATION_BATCH) if len(data.validation) else None
+    validation = evaluation_batches(data.validation, batch_size=BATCH) if len(data.validation) else None
     with _stopped_by_signals(saver, run), contextlib.closing(progress):
         # A first call for the rest of an epoch that was interrupted, another for all whole ones.
         for stop in (min(-(-step // steps) * steps, total), total):
@@ -173,12 +172,6 @@ def check_kind(config: TrainConfig, spec: DataSpec) -> None:
     if labelled != spec.per_step:
         have, want = ("a step", "a sequence") if spec.per_step else ("a sequence", "a step")
         raise UsageError(f"--model {config.model}: gives one label {want}, and {spec.name} has one {have}")
-
-
-def logits_of(model: keras.Model, split: Split) -> np.ndarray:
-    """Return the model's output for every example of a split, in order."""
-    outputs = model.predict(evaluation_batches(split, batch_size=EVALUATION_BATCH), verbose=0)
-    return np.asarray(outputs, np.float32)
 
 
 def _build(build: Callable[[], keras.Model], spec: DataSpec) -> keras.Model:

@@ -78,7 +78,8 @@ def _kind(path: Path, name: str, x: np.ndarray) -> tuple[Kind, np.ndarray]:
     if x.dtype.kind in "iub" and x.ndim in (3, 4):
         if x.size and (x.min() < 0 or x.max() > 255):
             raise UsageError(
-                f"{path}: {name}: expected pixels from 0 to 255, received {x.min()} to {x.max()}; store features as floats"
+                f"{path}: {name}: expected pixels from 0 to 255, received {x.min()} to {x.max()};"
+                " store features as floats"
             )
         x = x.astype(np.uint8)
         return "image", x if x.ndim == 4 else x[..., None]

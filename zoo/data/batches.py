@@ -4,13 +4,19 @@ The order of an epoch is a pure function of (seed, epoch), in numpy, so it is th
 that resumes at a step sees what the uninterrupted one would have seen.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.data.dataset import Split
 from zoo.data.images import PIXEL_MAX
 from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
@@ -38,7 +44,9 @@ def index_batches(examples: int, batch_size: int, seed: int, start: int, stop: i
             yield order[step * batch_size : (step + 1) * batch_size]
 
 
-def training_batches(split: Split, *, batch_size: int, seed: int, start: int, stop: int, class_weights=None):
+def training_batches(
+    split: Split, *, batch_size: int, seed: int, start: int, stop: int, class_weights: np.ndarray | None = None
+) -> tf.data.Dataset:
     """Return a `tf.data.Dataset` of the global steps from `start` to before `stop`.
 
     Args:
@@ -62,7 +70,7 @@ def training_batches(split: Split, *, batch_size: int, seed: int, start: int, st
     return _gather(indices, split, class_weights)
 
 
-def evaluation_batches(split: Split, *, batch_size: int):
+def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
     """Return a `tf.data.Dataset` of (x, y) with every example once, in order, the last batch as small as it falls."""
     import tensorflow as tf
 

@@ -95,7 +95,8 @@ def decode_all(
     if bad and not skip_bad:
         shown = ", ".join(names[i] for i in sorted(bad)[:5]) + (", ..." if len(bad) > 5 else "")
         raise UsageError(
-            f"{len(bad)} of {len(sources)} images cannot be read: {shown}; repair them, or leave them out with --skip-bad"
+            f"{len(bad)} of {len(sources)} images cannot be read: {shown};"
+            " repair them, or leave them out with --skip-bad"
         )
     kept = np.setdiff1d(np.arange(len(sources)), bad)
     return (out[kept] if bad else out), kept

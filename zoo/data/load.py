@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo import catalogue
 from zoo.config import EMBEDDED, TrainConfig
 from zoo.data import arrays, embedded, images, tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split, check_labels
@@ -20,21 +21,6 @@ class _Source:
     kind: str
     splits: dict[str, Split]
     class_names: tuple[str, ...] | None
-
-
-def check_source(config: TrainConfig) -> None:
-    """Raise UsageError for a set or a path that does not exist, without reading it."""
-    for name in ("data", "validation_data"):
-        path = getattr(config, name)
-        if path is not None and not path.exists():
-            raise UsageError(f"--{name.replace('_', '-')} {path}: expected a file or a folder, found none")
-        if path is not None and path.is_file() and path.suffix.lower() not in (".npz", *tables.SUFFIXES):
-            raise UsageError(
-                f"--{name.replace('_', '-')} {path}: expected a folder of images by class, or a file that ends in"
-                f" .npz, {', '.join(tables.SUFFIXES)}"
-            )
-    if config.dataset_is_tfds:
-        tfds.check_name(config.dataset, _data_dir(config))
 
 
 def load(
@@ -54,7 +40,7 @@ def load(
     Raises:
         UsageError: data that cannot be read, or is not fit to be trained on.
     """
-    check_source(config)
+    catalogue.check_source(config)
     name = config.data_name
     source = _read(config, config.data, like)
     splits = dict(source.splits)
@@ -108,10 +94,6 @@ def load(
     return Dataset(spec, train, splits["validation"], splits["test"], vocabulary)
 
 
-def _data_dir(config: TrainConfig) -> Path:
-    return config.data_dir or tfds.default_data_dir()
-
-
 def _read(
     config: TrainConfig, path: Path | None, like: DataSpec | None, class_names: tuple[str, ...] | None = None
 ) -> _Source:
@@ -123,7 +105,7 @@ def _read(
     if path is None:
         raw = tfds.read(
             config.dataset,
-            _data_dir(config),
+            catalogue.data_dir(config),
             image_shape=image_shape,
             image_size=config.image_size,
             text_column=config.text_column,

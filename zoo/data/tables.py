@@ -5,10 +5,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from zoo.catalogue import TABLES
 from zoo.errors import UsageError, nearest
-
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-SUFFIXES = (*DELIMITERS, ".jsonl")
 
 csv.field_size_limit(2**31 - 1)  # a text may be a whole article
 
@@ -49,8 +47,9 @@ def _refuse_column(path: Path, number: int, name: str, row: dict) -> None:
 def _rows(path: Path) -> Iterator[tuple[int, dict]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix.lower() in DELIMITERS:
-                reader = csv.DictReader(file, delimiter=DELIMITERS[path.suffix.lower()])
+            delimiter = TABLES[path.suffix.lower()]
+            if delimiter:
+                reader = csv.DictReader(file, delimiter=delimiter)
                 for row in reader:
                     yield reader.line_num, row
                 return

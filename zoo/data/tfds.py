@@ -1,8 +1,5 @@
 """TFDS sets by name: prepared ones are read as they lie, others are downloaded where there is a network."""
 
-import importlib.util
-import os
-import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -10,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.config import EMBEDDED
+from zoo.catalogue import find_prepared
 from zoo.data import cache
 from zoo.data.images import common_shape, decode_all
 from zoo.errors import UsageError, nearest
@@ -26,62 +23,6 @@ class RawSplits:
     kind: str
     splits: dict[str, tuple[np.ndarray | list[str], np.ndarray]]
     class_names: tuple[str, ...]
-
-
-def default_data_dir() -> Path:
-    """Return the folder that TFDS prepares sets in, unless told otherwise."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-
-
-def prepared_names(data_dir: Path) -> list[str]:
-    """List the prepared sets of a folder, with their configurations."""
-    found = sorted(data_dir.glob("*/*/features.json")) + sorted(data_dir.glob("*/*/*/features.json"))
-    return sorted({file.parent.parent.relative_to(data_dir).as_posix() for file in found})
-
-
-def catalogue() -> list[str]:
-    """List the names that TFDS knows, from its source files: importing TFDS takes a second."""
-    spec = importlib.util.find_spec("tensorflow_datasets")
-    root = Path(next(iter(spec.submodule_search_locations)))
-    names = {p.name for p in (root / "datasets").iterdir() if p.is_dir() and not p.name.startswith("_")}
-    for folder in root.iterdir():
-        if not folder.is_dir() or folder.name in ("core", "datasets", "testing", "scripts"):
-            continue
-        for file in folder.rglob("*.py"):
-            if file.stem.endswith("_test"):
-                continue
-            for name in re.findall(rb"^class (\w+)\(.*Builder\)", file.read_bytes(), re.MULTILINE):
-                names.add(_snake_case(name.decode()))
-    return sorted(names)
-
-
-def find_prepared(name: str, data_dir: Path) -> Path | None:
-    """Return the folder of a prepared set, in its newest version unless the name states one; None if it is not there."""
-    base, _, version = name.partition(":")
-    folder = data_dir / base
-    versions = [p.parent for p in folder.glob(f"{version or '*'}/features.json")]
-    return max(versions, key=lambda p: [int(n) for n in re.findall(r"\d+", p.name)], default=None)
-
-
-def check_name(name: str, data_dir: Path) -> None:
-    """Raise UsageError for a name that is neither prepared in `data_dir` nor in TFDS' catalogue."""
-    if not data_dir.is_dir() and data_dir != default_data_dir():
-        raise UsageError(f"--data-dir {data_dir}: expected a folder, found none")
-    if find_prepared(name, data_dir):
-        return
-    prepared = prepared_names(data_dir)
-    base = re.split("[/:]", name)[0]
-    configs = [p for p in prepared if p.startswith(base + "/")]
-    if configs:
-        raise UsageError(
-            f"--dataset {name!r}: expected one of the prepared {', '.join(configs)}{nearest(name, configs)}"
-        )
-    known = catalogue()
-    if base not in known:
-        names = [*EMBEDDED, *prepared]
-        raise UsageError(
-            f"unknown dataset {name!r}: expected one of {', '.join(names)} or a name of TFDS{nearest(name, names + known)}"
-        )
 
 
 def read(
@@ -242,9 +183,3 @@ def _reachable(url: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def _snake_case(name: str) -> str:
-    """Return a builder's name from its class name, as TFDS does."""
-    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()

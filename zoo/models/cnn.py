@@ -62,13 +62,16 @@ class CNN(keras.Model):
         self.padding = padding
         self.batch_norm = batch_norm
         self.dropout = dropout
-        self.convolutions = [layers.Conv2D(n, KERNEL, padding=padding, use_bias=not batch_norm) for n in self.filters]
-        self.norms = [layers.BatchNormalization() for _ in self.filters] if batch_norm else []
-        self.pool = layers.MaxPooling2D(POOL)
-        self.activate = layers.Activation(activation)
-        self.flatten = layers.Flatten()
-        self.hidden = layers.Dense(units, activation)
-        self.drop = layers.Dropout(dropout)
+        policy = self.dtype_policy  # see SimpleNet
+        self.convolutions = [
+            layers.Conv2D(n, KERNEL, padding=padding, use_bias=not batch_norm, dtype=policy) for n in self.filters
+        ]
+        self.norms = [layers.BatchNormalization(dtype=policy) for _ in self.filters] if batch_norm else []
+        self.pool = layers.MaxPooling2D(POOL, dtype=policy)
+        self.activate = layers.Activation(activation, dtype=policy)
+        self.flatten = layers.Flatten(dtype=policy)
+        self.hidden = layers.Dense(units, activation, dtype=policy)
+        self.drop = layers.Dropout(dropout, dtype=policy)
         self.head = layers.Dense(num_classes, dtype="float32")
 
     def smallest_image(self) -> int:

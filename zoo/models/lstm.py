@@ -59,13 +59,14 @@ class LSTM(keras.Model):
         self.embedding_dim = embedding_dim
         self.dropout = dropout
         self.unroll = unroll
-        self.embedding = layers.Embedding(vocabulary_size, embedding_dim) if vocabulary_size else None
+        policy = self.dtype_policy  # see SimpleNet
+        self.embedding = layers.Embedding(vocabulary_size, embedding_dim, dtype=policy) if vocabulary_size else None
         last = len(self.units) - 1
         self.recurrent = [
-            CELLS[cell](n, return_sequences=return_sequences or i < last, unroll=unroll)
+            CELLS[cell](n, return_sequences=return_sequences or i < last, unroll=unroll, dtype=policy)
             for i, n in enumerate(self.units)
         ]
-        self.drop = [layers.Dropout(dropout) for _ in self.units]
+        self.drop = [layers.Dropout(dropout, dtype=policy) for _ in self.units]
         self.head = layers.Dense(num_classes, dtype="float32")
 
     def build(self, input_shape):

@@ -54,7 +54,7 @@ class MultiHeadSelfAttention(layers.Layer):
         self.dropout = dropout
         self.causal = causal
         self.supports_masking = True
-        self.drop = layers.Dropout(dropout)
+        self.drop = layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape):
         width = input_shape[-1]
@@ -196,10 +196,15 @@ class SelfAttentionClassifier(keras.Model):
         self.position = position
         self.causal = causal
         self.vocabulary_size = vocabulary_size
-        self.embed = layers.Embedding(vocabulary_size, model_dim) if vocabulary_size else layers.Dense(model_dim)
-        self.positions = PositionEncoding(position)
-        self.blocks = [_Block(num_heads, ff_dim, dropout, causal) for _ in range(num_blocks)]
-        self.norm = layers.LayerNormalization()
+        policy = self.dtype_policy  # see SimpleNet
+        self.embed = (
+            layers.Embedding(vocabulary_size, model_dim, dtype=policy)
+            if vocabulary_size
+            else layers.Dense(model_dim, dtype=policy)
+        )
+        self.positions = PositionEncoding(position, dtype=policy)
+        self.blocks = [_Block(num_heads, ff_dim, dropout, causal, dtype=policy) for _ in range(num_blocks)]
+        self.norm = layers.LayerNormalization(dtype=policy)
         self.head = layers.Dense(num_classes, dtype="float32")
 
     def build(self, input_shape):
@@ -246,20 +251,21 @@ class SelfAttentionClassifier(keras.Model):
 class _Block(layers.Layer):
     """x + attention(norm(x)), then x + feed_forward(norm(x))."""
 
-    def __init__(self, num_heads, ff_dim, dropout, causal):
-        super().__init__()
+    def __init__(self, num_heads, ff_dim, dropout, causal, **kwargs):
+        super().__init__(**kwargs)
         self.supports_masking = True
-        self.attention_norm = layers.LayerNormalization()
-        self.attention = MultiHeadSelfAttention(num_heads, dropout=dropout, causal=causal)
-        self.feed_norm = layers.LayerNormalization()
-        self.expand = layers.Dense(ff_dim, "gelu")
-        self.drop = layers.Dropout(dropout)
+        policy = self.dtype_policy
+        self.attention_norm = layers.LayerNormalization(dtype=policy)
+        self.attention = MultiHeadSelfAttention(num_heads, dropout=dropout, causal=causal, dtype=policy)
+        self.feed_norm = layers.LayerNormalization(dtype=policy)
+        self.expand = layers.Dense(ff_dim, "gelu", dtype=policy)
+        self.drop = layers.Dropout(dropout, dtype=policy)
         self.ff_dim = ff_dim
 
     def build(self, input_shape):
         for layer in (self.attention_norm, self.attention, self.feed_norm, self.expand):
             layer.build(input_shape)
-        self.contract = layers.Dense(input_shape[-1])
+        self.contract = layers.Dense(input_shape[-1], dtype=self.dtype_policy)
         self.contract.build((*input_shape[:-1], self.ff_dim))
         self.built = True
 

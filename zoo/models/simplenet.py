@@ -41,9 +41,11 @@ class SimpleNet(keras.Model):
         self.activation = activation
         self.initializer = initializer
         self.dropout = dropout
-        self.flatten = layers.Flatten()
-        self.hidden = [layers.Dense(n, activation, kernel_initializer=initializer) for n in self.units]
-        self.drop = [layers.Dropout(dropout) for _ in self.units]
+        # Each layer is given the model's policy: from the global one, a loaded bfloat16 model would be float32.
+        policy = self.dtype_policy
+        self.flatten = layers.Flatten(dtype=policy)
+        self.hidden = [layers.Dense(n, activation, kernel_initializer=initializer, dtype=policy) for n in self.units]
+        self.drop = [layers.Dropout(dropout, dtype=policy) for _ in self.units]
         # float32 also under a bfloat16 policy: a softmax over bfloat16 logits loses digits.
         self.head = layers.Dense(num_classes, dtype="float32")
 

@@ -1,0 +1,82 @@
+"""What every test shares: two CPU devices in one process, a private cache, small data made on the spot."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Real sets for the tests that need them; skipped with a reason where the folder is absent.
+DATA_DIR = Path(os.environ.get("ZOO_TEST_DATA", ROOT.parent / "shared" / "data" / "tensorflow_datasets"))
+
+
+def pytest_configure(config):
+    from strategies import backend
+
+    backend.start()
+    import tensorflow as tf
+
+    # Once, before any test touches TensorFlow: the number of devices cannot change afterwards.
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def mirrored():
+    """One MirroredStrategy on two CPU devices, shared: several in a process starve each other of threads."""
+    import strategies
+
+    return strategies.build("mirrored", 2)
+
+
+@pytest.fixture
+def data_dir():
+    """The folder of real, prepared TFDS sets."""
+    if not DATA_DIR.is_dir():
+        pytest.skip(f"no prepared TFDS sets in {DATA_DIR}; set ZOO_TEST_DATA to a folder that has them")
+    return DATA_DIR
+
+
+def blobs(count, shape, classes=3, seed=0):
+    """Return uint8 images or float features whose class is the brightest of `classes` bands of the first axis."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(count) % classes
+    x = rng.uniform(0, 0.4, (count, *shape))
+    for i, label in enumerate(y):
+        band = np.array_split(np.arange(shape[0]), classes)[label]
+        x[i, band] += 0.5
+    return x, y.astype("int32")
+
+
+@pytest.fixture
+def image_npz(tmp_path):
+    """An .npz of 120 grey 20x20 images in 3 classes that any model learns at once."""
+    x, y = blobs(120, (20, 20))
+    path = tmp_path / "blobs.npz"
+    np.savez(path, x=(x * 255).astype("uint8"), y=y)
+    return path
+
+
+def run_module(*words, cwd, check=None, **options):
+    """Run `python -m ...` in a child process, as a user would."""
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, words)],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        **options,
+    )
+    if check is not None:
+        assert done.returncode == check, done.stderr
+    return done

@@ -1,0 +1,55 @@
+"""The direction of imports: strategies know nothing of the zoo, models know nothing but Keras."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("zoo", "strategies", "compression", "benchmarks", "tests")
+MAY_IMPORT = {
+    "strategies": {"strategies"},
+    "zoo": {"zoo", "strategies"},
+    "compression": {"compression", "strategies", "zoo"},
+    "benchmarks": {"benchmarks", "compression", "strategies", "zoo"},
+}
+
+
+def imported(path):
+    """Return every module that a file imports, at its top or inside a function."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    return names
+
+
+def files(package):
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_in_one_direction(package):
+    for path in files(package):
+        ours = {name.split(".")[0] for name in imported(path)} & set(PACKAGES)
+        assert ours <= MAY_IMPORT[package], path
+
+
+def test_models_import_keras_alone():
+    for path in files("zoo/models"):
+        outside = {name for name in imported(path) if not name.startswith("zoo.models")}
+        assert {name.split(".")[0] for name in outside} <= {"keras", "numpy", "typing"}, path
+
+
+def test_every_model_file_is_in_the_registry_and_the_package():
+    import zoo.models
+    from zoo import registry
+
+    registered = {entry.path.partition(":")[0] for entry in registry.MODELS.values()}
+    present = {f"zoo.models.{path.stem}" for path in files("zoo/models")} - {"zoo.models.__init__", "zoo.models.layers"}
+    assert registered == present
+    assert all(registry.model_class(name).__name__ in zoo.models.__all__ for name in registry.MODELS)

@@ -1,0 +1,41 @@
+import keras
+import numpy as np
+import pytest
+
+from zoo.models import CNN
+
+
+@pytest.mark.parametrize(("arguments", "smallest"), [({}, 18), ({"filters": (32, 64, 128), "pools": 3}, 22),
+                                                     ({"padding": "same"}, 4), ({"pools": 0}, 7)])  # fmt: skip
+def test_smallest_image_is_what_the_stack_can_take(arguments, smallest):
+    model = CNN(**arguments)
+    assert model.smallest_image() == smallest
+    model.build((None, smallest, smallest, 1))
+    assert model(np.zeros((1, smallest, smallest, 1), "float32")).shape == (1, 10)
+    with pytest.raises(ValueError, match=f"at least {smallest}x{smallest} pixels, received {smallest - 1}x28"):
+        CNN(**arguments).build((None, smallest - 1, 28, 1))
+
+
+def test_activation_after_the_pool_equals_the_published_order():
+    model = CNN(filters=(4,), pools=1)
+    x = np.random.default_rng(0).random((3, 18, 18, 1), dtype="float32")
+    model.build(x.shape)
+    convolved = keras.ops.relu(model.convolutions[0](x))
+    published = model.head(model.hidden(model.flatten(model.pool(convolved))))
+    np.testing.assert_allclose(model(x), published, atol=1e-6)
+
+
+def test_images_without_a_channel_axis_are_grey():
+    model = CNN(filters=(4,), pools=1)
+    x = np.random.default_rng(0).random((3, 18, 18), dtype="float32")
+    np.testing.assert_array_equal(model(x), model(x[..., None]))
+
+
+def test_more_pools_than_convolutions_are_refused():
+    with pytest.raises(ValueError, match="pools: expected 0 to 2 .* received 3"):
+        CNN(filters=(4, 4), pools=3)
+
+
+def test_unknown_argument_is_refused():
+    with pytest.raises(ValueError, match="filtrs"):
+        CNN(filtrs=3)

@@ -1,0 +1,53 @@
+import keras
+import numpy as np
+import pytest
+
+from zoo.models import LSTM
+
+
+def test_lstm_is_the_published_recurrence():
+    """One layer against the equations of Hochreiter & Schmidhuber (1997) with forget gates, in numpy."""
+    model = LSTM(num_classes=3, units=(5,))
+    x = np.random.default_rng(0).standard_normal((2, 7, 4)).astype("float32")
+    model.build(x.shape)
+    kernel, recurrent, bias = (w.astype("float64") for w in model.recurrent[0].get_weights())
+
+    def sigmoid(v):
+        return 1 / (1 + np.exp(-v))
+
+    h = c = np.zeros((2, 5))
+    for t in range(7):
+        i, f, g, o = np.split(x[:, t] @ kernel + h @ recurrent + bias, 4, axis=-1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+    head, head_bias = model.head.get_weights()
+    np.testing.assert_allclose(model(x), h @ head + head_bias, atol=1e-5)
+
+
+def test_return_sequences_gives_one_label_a_step():
+    model = LSTM(num_classes=3, units=(5, 6), return_sequences=True)
+    x = np.random.default_rng(0).standard_normal((2, 7, 4)).astype("float32")
+    y = np.asarray(model(x))
+    assert y.shape == (2, 7, 3)
+    x[:, 5:] = 0  # a later step must not change an earlier label
+    np.testing.assert_allclose(np.asarray(model(x))[:, :5], y[:, :5], atol=1e-6)
+
+
+@pytest.mark.parametrize(("cell", "layer"), [("lstm", keras.layers.LSTM), ("gru", keras.layers.GRU),
+                                             ("simple", keras.layers.SimpleRNN)])  # fmt: skip
+def test_cell_chooses_the_layer(cell, layer):
+    assert all(type(r) is layer for r in LSTM(cell=cell).recurrent)
+
+
+def test_unrolled_equals_the_loop():
+    x = np.random.default_rng(0).standard_normal((2, 7, 4)).astype("float32")
+    loop, unrolled = LSTM(units=(5,)), LSTM(units=(5,), unroll=True)
+    for model in (loop, unrolled):
+        model.build(x.shape)
+    unrolled.set_weights(loop.get_weights())
+    np.testing.assert_allclose(unrolled(x), loop(x), atol=1e-6)
+
+
+def test_unknown_cell_is_refused():
+    with pytest.raises(ValueError, match="cell: expected one of lstm, gru, simple, received 'lsmt'"):
+        LSTM(cell="lsmt")

@@ -1,0 +1,191 @@
+"""The contract that every model of the registry keeps; a model's own file tests only what is special about it."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from zoo import registry
+from zoo.tasks.classification import CrossEntropy
+
+IMAGE, TOKENS = (28, 28, 1), (12,)
+VOCABULARY = 50
+
+# Exact, by hand: weights and biases of each layer, added up.
+PARAMETERS = {
+    "simplenet": 784 * 128 + 128 + 128 * 10 + 10,
+    "cnn": (9 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 64 + 64) + (3 * 3 * 64 * 64 + 64) + (64 * 10 + 10),
+    "cnn_128": (9 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 128 + 128) + (128 * 128 + 128) + (128 * 10 + 10),
+    "lstm": 4 * 128 * (28 + 128 + 1) + 4 * 128 * (128 + 128 + 1) + 128 * 10 + 10,
+    "self_attention": (28 * 64 + 64) + 28 * 64 + 2 * 33_472 + 2 * 64 + 64 * 10 + 10,
+    "large": 784 * 512 + 512 + 512 * 10 + 10,
+    "small": 784 * 128 + 128 + 128 * 10 + 10,
+}
+OTHER_ARGUMENTS = {
+    "simplenet": {"num_classes": 4, "units": (20, 30), "activation": "tanh", "initializer": "he_normal", "dropout": 0.2},
+    "cnn": {"num_classes": 4, "filters": (3, 5), "pools": 1, "units": 7, "activation": "tanh", "padding": "same",
+            "batch_norm": True, "dropout": 0.1},
+    "lstm": {"num_classes": 4, "units": (6,), "cell": "gru", "return_sequences": True, "dropout": 0.1, "unroll": True,
+             "embedding_dim": 9},
+    "self_attention": {"num_classes": 4, "model_dim": 12, "num_heads": 3, "ff_dim": 8, "num_blocks": 1, "dropout": 0.2,
+                       "position": "sinusoidal", "causal": True},
+}  # fmt: skip
+names = pytest.mark.parametrize("name", registry.MODELS)
+
+
+def make(name, shape=IMAGE, **arguments):
+    keras.utils.set_random_seed(0)
+    model = registry.model_class(name)(**{**registry.entry(name).preset, **arguments})
+    model.build((None, *shape))
+    return model
+
+
+def images(count=4, seed=0):
+    return np.random.default_rng(seed).random((count, *IMAGE), dtype="float32")
+
+
+def test_parameter_table_is_complete():
+    assert PARAMETERS.keys() == registry.MODELS.keys()
+
+
+@names
+def test_parameter_count_is_exact(name):
+    assert make(name).count_params() == PARAMETERS[name]
+
+
+@names
+def test_logits_have_one_column_a_class_in_float32(name):
+    y = make(name, num_classes=7)(images())
+    assert y.shape == (4, 7)
+    assert y.dtype == tf.float32
+
+
+@names
+def test_bfloat16_is_computed_in_and_saved_while_weights_and_logits_stay_float32(name, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = make(name)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model(images()).dtype == tf.float32
+    assert all(v.dtype == "float32" for v in model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    policies = {layer.path: layer.dtype_policy.name for layer in loaded._flatten_layers() if layer is not loaded.head}
+    assert set(policies.values()) == {"mixed_bfloat16"}, policies
+    np.testing.assert_array_equal(loaded(images()), model(images()))
+
+
+@names
+def test_signature_read_from_source_is_the_constructors(name):
+    import inspect
+
+    real = inspect.signature(registry.model_class(name).__init__).parameters
+    read = registry.arguments(name)
+    assert list(read) == [p for p in real if p not in ("self", "kwargs")]
+    assert {k: a.default for k, a in read.items()} == {k: real[k].default for k in read}
+
+
+@names
+def test_every_variable_gets_a_gradient(name):
+    model = make(name)
+    with tf.GradientTape() as tape:
+        loss = CrossEntropy()(np.array([0, 1, 2, 3]), model(images(), training=True))
+    gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None, variable.path
+        assert np.isfinite(gradient).all(), variable.path
+        assert np.any(np.asarray(gradient) != 0), variable.path
+
+
+@names
+def test_overfits_one_small_batch(name):
+    model = make(name)
+    x, y = images(12), np.arange(12) % 10
+    model.compile(keras.optimizers.Adam(3e-3), CrossEntropy(), metrics=["accuracy"], jit_compile=False)
+    model.fit(x, y, batch_size=12, epochs=150, verbose=0)
+    loss, accuracy = model.evaluate(x, y, verbose=0)
+    assert accuracy == 1.0
+    assert loss < 0.1
+
+
+@pytest.mark.parametrize("name", OTHER_ARGUMENTS)
+def test_saves_and_loads_with_other_arguments(name, tmp_path):
+    arguments = OTHER_ARGUMENTS[name]
+    model = make(name, **arguments)
+    config = model.get_config()
+    assert {k: config[k] for k in arguments} == arguments
+    assert set(registry.arguments(name)) <= set(config)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == config
+    np.testing.assert_array_equal(loaded(images()), model(images()))
+
+
+def test_other_arguments_differ_from_the_defaults():
+    for name, arguments in OTHER_ARGUMENTS.items():
+        known = registry.arguments(name)
+        assert set(known) - set(arguments) <= {"vocabulary_size"}
+        assert all(known[k].default != value for k, value in arguments.items())
+
+
+@names
+def test_train_step_compiles_under_xla_with_static_shapes(name):
+    model = make(name)
+
+    def loss_and_gradients(x, y):
+        with tf.GradientTape() as tape:
+            loss = CrossEntropy()(y, model(x, training=False))
+        return loss, tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+    spec = (tf.TensorSpec((4, *IMAGE)), tf.TensorSpec((4,), tf.int32))
+    x, y = tf.constant(images()), tf.constant([0, 1, 2, 3])
+    plain = tf.function(loss_and_gradients, spec)(x, y)
+    compiled = tf.function(loss_and_gradients, spec, jit_compile=True)(x, y)
+    for a, b in zip(tf.nest.flatten(plain), tf.nest.flatten(compiled), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)  # another order of float32 sums
+
+
+@pytest.mark.parametrize("name", ["lstm", "self_attention"])
+def test_padding_never_changes_a_result(name):
+    model = make(name, TOKENS, vocabulary_size=VOCABULARY, num_classes=3)
+    ids = np.random.default_rng(0).integers(1, VOCABULARY, (5, *TOKENS)).astype("int32")
+    ids[:, 7:] = 0
+    longer = np.pad(ids, ((0, 0), (0, 9)))
+    if name == "self_attention":  # learned positions are built for one length
+        model = make(name, TOKENS, vocabulary_size=VOCABULARY, num_classes=3, position="sinusoidal")
+    np.testing.assert_allclose(model(ids), model(longer), atol=1e-6)
+    np.testing.assert_allclose(model(ids), model(ids[:, :7]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lstm", "self_attention"])
+def test_an_image_is_the_sequence_of_its_rows(name):
+    model, x = make(name), images()
+    np.testing.assert_allclose(model(x), model(x[..., 0]), atol=1e-6)
+
+
+_ON_JAX = """
+import sys, numpy as np, keras, zoo.models
+assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
+for name in sys.argv[1:]:
+    model = keras.saving.load_model(f"{name}.keras")
+    np.save(f"{name}.jax.npy", model(np.load("x.npy")))
+"""
+
+
+def test_models_give_the_same_outputs_on_jax(tmp_path):
+    np.save(tmp_path / "x.npy", images())
+    expected = {}
+    for name in registry.MODELS:
+        model = make(name)
+        model.save(tmp_path / f"{name}.keras")
+        expected[name] = np.asarray(model(images()))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+    env = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": root}
+    subprocess.run([sys.executable, "-c", _ON_JAX, *expected], cwd=tmp_path, env=env, check=True)
+    for name, y in expected.items():
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.jax.npy"), y, atol=2e-5, err_msg=name)

@@ -1,0 +1,281 @@
+"""`train` as a function: strategies agree, choices act, what cannot work is refused."""
+
+import csv
+import dataclasses
+import errno
+
+import keras
+import numpy as np
+import pytest
+
+import strategies
+from tests.conftest import blobs
+from zoo import checkpoints, optimization, training
+from zoo.config import TrainConfig
+from zoo.data import Dataset, DataSpec, Split, load
+from zoo.errors import Diverged, UsageError
+from zoo.training import train
+
+SMALL = {"units": (16,)}
+
+
+def config(path, **changes):
+    values = {"model": "simplenet", "data": path, "epochs": 2, "batch_size": 16, "learning_rate": 0.01}
+    return TrainConfig(**values | changes)
+
+
+def run(config, tmp_path, **options):
+    config = dataclasses.replace(config, output=config.output or tmp_path / "run")
+    return train(config, verbose=False, **options)
+
+
+@pytest.fixture(params=["simplenet", "cnn", "lstm"])
+def model_name(request):
+    return request.param
+
+
+SETTINGS = {"simplenet": {"units": (8,)}, "cnn": {"filters": (4, 4, 4), "units": 8}, "lstm": {"units": (6, 6)}}
+
+
+def test_strategies_give_the_same_weights_after_an_epoch_of_shuffled_data(
+    model_name, image_npz, tmp_path, mirrored, monkeypatch
+):
+    built = {"none": strategies.build("none"), "one_device": strategies.build("one_device"), "mirrored": mirrored}
+    monkeypatch.setattr(strategies, "build", lambda name, virtual_devices: built[name])
+    results = {}
+    for name in built:
+        result = run(
+            config(
+                image_npz,
+                model=model_name,
+                settings=SETTINGS[model_name],
+                strategy=name,
+                epochs=1,
+                keep="last",
+                clip_norm=0.1,
+                weight_decay=0.1,
+                label_smoothing=0.1,
+                class_weights="balanced",
+                optimizer="sgd",  # AdamW divides by gradients near zero, and so magnifies the rounding of sums
+            ),
+            tmp_path / name,
+        )
+        results[name] = result
+    reference = results["none"]
+    for result in results.values():
+        for ours, theirs in zip(result.model.get_weights(), reference.model.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        for key, value in reference.history[0].items():
+            assert result.history[0][key] == pytest.approx(value, abs=1e-5), key
+        assert result.metrics["test"] == pytest.approx(reference.metrics["test"], abs=1e-5)
+
+
+def test_run_folder_holds_what_it_promises(image_npz, tmp_path):
+    result = run(config(image_npz, settings=SMALL), tmp_path)
+    folder = result.run
+    assert {p.name for p in folder.path.iterdir()} - {".lock"} == {
+        "config.json", "model.keras", "checkpoints", "metrics.json", "history.csv", "tensorboard", "report.html",
+        "confusion_matrix.csv",
+    }  # fmt: skip
+    assert len(result.history) == 2
+    with folder.history_file.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_loss"]) for row in rows] == [row["val_loss"] for row in result.history]
+    loaded = folder.load_model()
+    for ours, theirs in zip(loaded.get_weights(), result.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    confusion = np.loadtxt(folder.confusion_file, delimiter=",", skiprows=1, usecols=(1, 2, 3))
+    assert confusion.sum() == result.metrics["test"]["examples"]
+    assert confusion.trace() / confusion.sum() == pytest.approx(result.metrics["test"]["accuracy"])
+    assert list(folder.tensorboard.rglob("events.*"))
+    page = folder.report_file.read_text()
+    assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    ).replace("https://matplotlib.org", "")  # self-contained
+
+
+def test_the_best_epoch_is_kept_and_the_last_on_request(image_npz, tmp_path):
+    # A rate that grows worse: the first epoch is the best.
+    values = {"epochs": 4, "learning_rate": 0.05, "schedule": "constant", "settings": SMALL, "optimizer": "sgd"}
+    best = run(config(image_npz, **values), tmp_path / "a")
+    ranks = [(row["val_accuracy"], -row["val_loss"]) for row in best.history]
+    assert best.metrics["epoch"] == ranks.index(max(ranks)) + 1
+    assert best.metrics["validation"]["loss"] == best.history[best.metrics["epoch"] - 1]["val_loss"]
+    last = run(config(image_npz, **values, keep="last"), tmp_path / "b")
+    assert last.metrics["epoch"] == 4
+    assert last.history == best.history
+
+
+def test_early_stopping_ends_the_run(image_npz, tmp_path):
+    result = run(config(image_npz, epochs=30, learning_rate=0.0, early_stopping=2, settings=SMALL), tmp_path)
+    assert len(result.history) == 3  # the first is the best, then two without a better one
+
+
+def test_same_seed_gives_the_same_run_and_another_does_not(image_npz, tmp_path):
+    first, again, other = (
+        run(config(image_npz, seed=seed, settings=SMALL), tmp_path / str(i)) for i, seed in enumerate((1, 1, 2))
+    )
+    assert first.history == again.history
+    assert first.history != other.history
+
+
+def test_one_model_of_ones_own_and_ones_own_data(tmp_path):
+    x, y = blobs(90, (12,))
+    x = x.astype("float32")
+    data = Dataset(
+        DataSpec("mine", "vector", (12,), ("low", "middle", "high")),
+        Split(x[:60], y[:60]), Split(x[60:75], y[60:75]), Split(x[75:], y[75:]),
+    )  # fmt: skip
+
+    def build():
+        return keras.Sequential([keras.Input((12,)), keras.layers.Dense(3)])
+
+    result = run(config(None, epochs=5, learning_rate=0.1), tmp_path, model=build, data=data)
+    assert isinstance(result.model, keras.Sequential)
+    assert result.metrics["test"]["accuracy"] == 1.0
+
+
+def test_one_label_a_step(tmp_path):
+    x, _ = blobs(60, (6, 4))
+    y = (x[..., 0] > 0.4).astype("int32")
+    np.savez(tmp_path / "steps.npz", x=x.astype("float32"), y=y)
+    result = run(
+        config(tmp_path / "steps.npz", model="lstm", settings={"units": (12,)}, epochs=12, learning_rate=0.05), tmp_path
+    )
+    assert result.model.return_sequences
+    assert result.metrics["test"]["accuracy"] > 0.9
+    assert result.metrics["test"]["examples"] == 12 * 6
+
+
+def test_balanced_class_weights_weigh_the_rare_class_more(tmp_path):
+    x, y = blobs(120, (6,), classes=2)
+    keep = np.flatnonzero((y == 0) | (np.arange(120) < 20))
+    x = np.random.default_rng(0).normal(size=x.shape)  # nothing to learn but the frequencies
+    np.savez(tmp_path / "rare.npz", x=x[keep].astype("float32"), y=y[keep])
+    recalls = {}
+    for weights in ("none", "balanced"):
+        values = {"class_weights": weights, "epochs": 6, "settings": SMALL}
+        result = run(config(tmp_path / "rare.npz", **values), tmp_path / weights)
+        recalls[weights] = result.metrics["test"]["recall"]
+        rows = np.loadtxt(result.run.confusion_file, delimiter=",", skiprows=1, usecols=(1, 2))
+        recalls[weights] = rows[:, 1].sum()  # how often the rare class is predicted at all
+    assert recalls["balanced"] > recalls["none"]
+
+
+def test_bfloat16_computes_in_it_and_keeps_float32_weights(image_npz, tmp_path):
+    result = run(config(image_npz, precision="bfloat16", settings=SMALL), tmp_path)
+    assert result.model.hidden[0].compute_dtype == "bfloat16"
+    assert result.model.hidden[0].kernel.dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+    assert result.run.load_model().hidden[0].compute_dtype == "bfloat16"
+
+
+def test_loss_that_is_not_a_number_stops_with_the_step_and_the_checkpoint(image_npz, tmp_path, monkeypatch):
+    class Poisoned(training.classification.CrossEntropy):
+        """Not a number from the ninth step on: the variable counts the calls of the graph."""
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.calls = keras.Variable(0, dtype="int32", trainable=False)
+
+        def call(self, y_true, y_pred):
+            self.calls.assign_add(1)
+            loss = super().call(y_true, y_pred)
+            return loss + keras.ops.where(self.calls > 8, float("nan"), 0.0)
+
+    monkeypatch.setattr(training.classification, "CrossEntropy", Poisoned)
+    # 86 training examples are 5 steps an epoch, and validation is one call more.
+    with pytest.raises(
+        Diverged, match=r"the loss is nan at step 8; the last good checkpoint is .*step-0000000005-\w+\.npz"
+    ):
+        run(config(image_npz, epochs=3, settings=SMALL), tmp_path)
+
+
+def test_an_infinite_weight_is_never_saved(image_npz, tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.layers[0].kernel.assign([[np.inf], [0]])
+    with pytest.raises(checkpoints.NotFinite):
+        checkpoints.capture(model)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"batch_size": 1000}, "--batch-size 1000: expected at most the 86 training examples"),
+    ({"model": "cnn", "image_size": 9}, "need images of at least 18x18 pixels, received 9x9"),
+    ({"settings": {"activation": "rellu"}}, "rellu"),
+    ({"model": "lstm", "settings": {"return_sequences": True}}, "gives one label a step, and blobs has one a sequence"),
+])  # fmt: skip
+def test_what_does_not_fit_together_is_refused_and_leaves_no_folder(changes, message, image_npz, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        run(config(image_npz, **changes), tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_batch_that_the_replicas_cannot_share_is_refused_before_data_is_read(mirrored, monkeypatch, tmp_path):
+    monkeypatch.setattr(strategies, "build", lambda name, virtual_devices: mirrored)
+    with pytest.raises(UsageError, match="--batch-size 15: expected a multiple of the 2 replicas, such as 14 or 16"):
+        run(config(tmp_path / "absent.npz", strategy="mirrored", batch_size=15), tmp_path)
+
+
+def test_model_for_other_data_is_refused_with_the_models_that_fit(tmp_path):
+    x, y = blobs(60, (12,))
+    np.savez(tmp_path / "vector.npz", x=x.astype("float32"), y=y)
+    with pytest.raises(
+        UsageError, match="cnn: takes image inputs, and vector gives vector; models for it are simplenet"
+    ):
+        run(config(tmp_path / "vector.npz", model="cnn"), tmp_path)
+
+
+def test_too_little_disk_is_said_before_training(image_npz, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(UsageError, match="disk full: this run writes about"):
+        run(config(image_npz), tmp_path)
+
+
+def test_output_folder_in_use_is_refused(image_npz, tmp_path):
+    from zoo.runs import RunFolder
+
+    with RunFolder(tmp_path / "run").lock(), pytest.raises(UsageError, match="not empty|in use by another process"):
+        run(config(image_npz), tmp_path)
+
+
+def test_resuming_a_run_that_another_process_trains_is_refused(image_npz, tmp_path):
+    from zoo.runs import RunFolder
+
+    with RunFolder(tmp_path / "run").lock(), pytest.raises(UsageError, match="in use by another process"):
+        run(config(image_npz, resume=True), tmp_path)
+
+
+def test_disk_that_fills_up_leaves_the_checkpoints_before_it(tmp_path, monkeypatch):
+    snapshot = checkpoints.Snapshot(1, {"trainable/0/0": np.ones(3)}, {"history": []})
+    first = checkpoints.save(tmp_path, snapshot)
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.np, "savez", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoints.save(tmp_path, dataclasses.replace(snapshot, step=2))
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == [first]
+    assert checkpoints.newest(tmp_path)[0].step == 1
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_learning_rate_rises_then_falls_or_stays(schedule):
+    rate = optimization.learning_rate(TrainConfig(learning_rate=0.1, warmup=0.2, schedule=schedule).resolved(), 100)
+    values = np.array([float(rate(step)) for step in (0, 10, 20, 60, 100)])
+    after = 0.05 if schedule == "cosine" else 0.1  # half-way down a cosine
+    end = 0.0 if schedule == "cosine" else 0.1
+    np.testing.assert_allclose(values, [0, 0.05, 0.1, after, end], atol=1e-6)
+
+
+def test_weight_decay_spares_biases_and_norms(image_npz, tmp_path):
+    # A learning rate of zero moves nothing by gradients, and AdamW decays by rate * decay: use SGD's view of it.
+    loaded = load(config(image_npz).resolved())
+    assert loaded.spec.num_classes == 3
+    chosen = optimization.optimizer(TrainConfig(weight_decay=0.5, learning_rate=0.1, warmup=0.0).resolved(), 10)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), keras.layers.BatchNormalization()])
+    chosen.build(model.trainable_variables)
+    decayed = [v.name for v in model.trainable_variables if chosen._use_weight_decay(v)]
+    assert decayed == ["kernel"]

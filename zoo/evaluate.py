@@ -1,0 +1,90 @@
+"""`python -m zoo.evaluate`: measure a trained run on a split of its own data, or of others."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from strategies import backend
+from zoo import cli
+from zoo.catalogue import check_source
+from zoo.config import TrainConfig, option
+from zoo.errors import UsageError
+from zoo.files import write_json
+from zoo.runs import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to evaluate, and on what."""
+
+    run: Path = option("the run folder", positional=True)
+    split: Literal["train", "validation", "test"] = option("which split", "test")
+    dataset: str | None = option("another set than the run's: an embedded or any TFDS name")
+    data: Path | None = option("own data instead: a folder of images by class, an .npz, .csv, .tsv or .jsonl file")
+    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+    text_column: str | None = option("column of the text (default: the run's)")
+    label_column: str | None = option("column of the label (default: the run's)")
+    skip_bad: bool = option("leave out unreadable images instead of stopping", False)
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores, after writing them into the run folder."""
+    options = Options(**given)
+    folder = RunFolder(options.run)
+    config = _configuration(folder.read_config()["config"], options, given)
+    folder.read_metrics()
+    check_source(config)
+    backend.start()
+    from zoo.inference import load_like, logits_of
+    from zoo.tasks import classification
+
+    data = load_like(folder, config)
+    split = data.split(options.split)
+    model = folder.load_model()
+    result = classification.scores(logits_of(model, split), split.y)
+    path = folder.path / "evaluations" / f"{data.spec.name}-{options.split}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, result)
+    return {"data": data.spec.name, "split": options.split, **result, "path": str(path)}
+
+
+def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, Any]) -> TrainConfig:
+    """Return the run's configuration, pointed at the data that the options name."""
+    if options.dataset and options.data:
+        raise UsageError("--dataset and --data: expected one of them, received both")
+    changes = {k: given[k] for k in ("data_dir", "text_column", "label_column", "skip_bad") if k in given}
+    if options.dataset or options.data:
+        # A set of one's own without a test split is a test set as a whole.
+        whole = 0.0 if options.data else stored.test_split
+        changes |= {
+            "dataset": options.dataset,
+            "data": options.data,
+            "validation_data": None,
+            "test_split": whole,
+            "validation_split": 0.0,
+        }
+    return dataclasses.replace(stored, **changes)
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print one line a number, and last the file that holds them."""
+    print(f"{result['data']}, {result['split']} split, {result['examples']:,} examples")
+    for name in ("accuracy", "precision", "recall", "f1", "top_5_accuracy", "loss"):
+        if name in result:
+            macro = " (macro)" if name in ("precision", "recall", "f1") else ""
+            print(f"{name + macro:<18} {result[name]:.4f}")
+    print(result["path"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return cli.command(
+        Options, run, show, prog="python -m zoo.evaluate", description="Measure a trained run on a split.", argv=argv
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""A trained run on other examples: reading them in the form it was trained on, and its outputs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from zoo.catalogue import TABLES
+from zoo.config import TrainConfig
+from zoo.data import Dataset, DataSpec, Split, arrays, images, load, tables
+from zoo.data.batches import evaluation_batches
+from zoo.data.text import Vocabulary
+from zoo.errors import UsageError
+from zoo.runs import RunFolder
+
+# Evaluation keeps no gradients, so its batches can be larger than training's; past this size nothing is gained.
+BATCH = 512
+
+
+def logits_of(model: keras.Model, split: Split) -> np.ndarray:
+    """Return the model's output for every example of a split, in order, float32."""
+    outputs = model.predict(evaluation_batches(split, batch_size=BATCH), verbose=0)
+    return np.asarray(outputs, np.float32)
+
+
+def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
+    """Load data in the form that a run was trained on.
+
+    Raises:
+        UsageError: data of another kind or shape, or with other classes.
+    """
+    spec, vocabulary = read_spec(run)
+    return load(config, like=spec, vocabulary=vocabulary)
+
+
+def read_spec(run: RunFolder) -> tuple[DataSpec, Vocabulary | None]:
+    """Return the form of a run's data, and its vocabulary if it has one."""
+    spec = DataSpec.from_json(run.read_config()["data"])
+    return spec, Vocabulary.load(run.vocabulary_file) if run.vocabulary_file.is_file() else None
+
+
+def read_inputs(
+    inputs: Sequence[str], spec: DataSpec, vocabulary: Vocabulary | None, text_column: str
+) -> tuple[list[str], np.ndarray]:
+    """Read what a user wants classified.
+
+    Args:
+        inputs: images, .npz files with x, tables with a column of texts, or, for a run on texts, texts themselves.
+        spec: the form that the run was trained on.
+        vocabulary: of the run.
+        text_column: of the tables; several, comma-separated, are joined by a space.
+
+    Returns:
+        a name for each example, and the examples, (examples, ...).
+
+    Raises:
+        UsageError: an input that is not there, cannot be read, or has another form.
+    """
+    names, parts = [], []
+    for text in inputs:
+        found, x = _read_one(text, spec, vocabulary, text_column)
+        names += found
+        parts.append(x)
+    return names, np.concatenate(parts)
+
+
+def _read_one(
+    text: str, spec: DataSpec, vocabulary: Vocabulary | None, text_column: str
+) -> tuple[list[str], np.ndarray]:
+    path = Path(text)
+    suffix = path.suffix.lower()
+    if suffix == ".npz" and path.is_file():
+        kind, splits, _ = arrays.read_npz(path, labels=False)
+        split = splits.get("all", splits.get("train"))
+        if (kind, split.x.shape[1:]) != (spec.kind, spec.input_shape):
+            raise UsageError(
+                f"{path}: expected {spec.kind} inputs of shape {spec.input_shape},"
+                f" received {kind} of {split.x.shape[1:]}"
+            )
+        return [f"{path}[{i}]" for i in range(len(split))], split.x
+    if vocabulary is not None:
+        if suffix in TABLES and path.is_file():
+            (texts,) = tables.read_columns(path, text_column)
+            return [f"{path}[{i}]" for i in range(len(texts))], vocabulary.encode(texts, spec.input_shape[0])
+        return [text], vocabulary.encode([text], spec.input_shape[0])
+    if not path.is_file():
+        raise UsageError(f"INPUT {text}: expected a file, found none")
+    if spec.kind != "image":
+        raise UsageError(f"INPUT {text}: this run takes {spec.kind} inputs, which come in an .npz file with an array x")
+    try:
+        height, width, channels = spec.input_shape
+        return [text], images.decode(path, (height, width), channels)[None]
+    except images.UNREADABLE as error:
+        raise UsageError(f"INPUT {text}: expected an image or an .npz file, and it cannot be read: {error}") from None

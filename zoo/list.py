@@ -1,0 +1,65 @@
+"""`python -m zoo.list`: what the zoo has, by name."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import strategies
+from zoo import catalogue, cli, recipes, registry
+from zoo.config import EMBEDDED, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Which list."""
+
+    what: Literal["models", "datasets", "strategies", "recipes"] | None = option(
+        "models, datasets, strategies or recipes (default: all of them)", positional=True, optional=True
+    )
+    data_dir: Path | None = option("where TFDS sets are prepared (default: TFDS' own folder)")
+
+
+def run(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return {list: {name: description}}."""
+    options = Options(**given)
+    lists = {"models": _models, "datasets": _datasets, "strategies": _strategies, "recipes": _recipes}
+    chosen = [options.what] if options.what else list(lists)
+    return {name: lists[name](options) for name in chosen}
+
+
+def _models(options: Options) -> dict[str, str]:
+    return {name: f"{entry.summary}; takes {', '.join(entry.inputs)}" for name, entry in registry.MODELS.items()}
+
+
+def _datasets(options: Options) -> dict[str, str]:
+    folder = options.data_dir or catalogue.default_data_dir()
+    prepared = dict.fromkeys(catalogue.prepared_names(folder), f"TFDS, prepared in {folder}")
+    known = len(catalogue.tfds_names())
+    return EMBEDDED | prepared | {"...": f"any image or text classification set of TFDS' {known} names, by download"}
+
+
+def _strategies(options: Options) -> dict[str, str]:
+    return {**strategies.STRATEGIES, **{n: f"not available: {reason}" for n, reason in strategies.REFUSED.items()}}
+
+
+def _recipes(options: Options) -> dict[str, str]:
+    return {name: recipes.summary(recipe) for name, recipe in recipes.named().items()}
+
+
+def show(result: Mapping[str, Mapping[str, str]]) -> None:
+    """Print each list as a table on a terminal, tab-separated in a pipe."""
+    for what, entries in result.items():
+        cli.table((what, "what it is"), list(entries.items()))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return cli.command(
+        Options, run, show, prog="python -m zoo.list", description="List what the zoo has, by name.", argv=argv
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

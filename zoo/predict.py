@@ -1,0 +1,79 @@
+"""`python -m zoo.predict`: classify images, texts or arrays with a trained run."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from strategies import backend
+from zoo import cli
+from zoo.config import option
+from zoo.errors import UsageError
+from zoo.runs import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to classify, and with which run."""
+
+    run: Path = option("the run folder", positional=True)
+    inputs: tuple[str, ...] = option(
+        "images, .npz files with x, tables with a text column, or texts", positional=True, metavar="INPUT"
+    )
+    top: int = option("how many classes to show for each input", 1)
+    text_column: str | None = option("column of the text in a table (default: the run's, or text)")
+
+
+def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return for each example its name and its most probable classes."""
+    options = Options(**given)
+    if options.top < 1:
+        raise UsageError(f"--top: expected at least 1, received {options.top}")
+    folder = RunFolder(options.run)
+    column = options.text_column or folder.read_config()["config"].text_column or "text"
+    folder.read_metrics()
+    backend.start()
+    from zoo.data import Split
+    from zoo.inference import logits_of, read_inputs, read_spec
+    from zoo.tasks import classification
+
+    spec, vocabulary = read_spec(folder)
+    names, x = read_inputs(options.inputs, spec, vocabulary, column)
+    model = folder.load_model()
+    probabilities = classification.probabilities(logits_of(model, Split(x, x[:, :0])))
+    return [
+        {"input": name, **_ranked(p, spec.class_names, options.top)}
+        for name, p in zip(names, probabilities, strict=True)
+    ]
+
+
+def _ranked(p: Any, class_names: Sequence[str], top: int) -> dict[str, Any]:
+    if p.ndim == 2:  # one label a step
+        return {"label": " ".join(class_names[i] for i in p.argmax(-1)), "probability": float(p.max(-1).min())}
+    order = p.argsort()[::-1][:top]
+    best = {"label": class_names[order[0]], "probability": float(p[order[0]])}
+    if top == 1:
+        return best
+    return best | {"top": [{"label": class_names[i], "probability": float(p[i])} for i in order]}
+
+
+def show(result: Sequence[Mapping[str, Any]]) -> None:
+    """Print a row for each input and class: a table on a terminal, tab-separated in a pipe."""
+    rows = [
+        (row["input"], entry["label"], f"{entry['probability']:.4f}")
+        for row in result
+        for entry in row.get("top", [row])
+    ]
+    cli.table(("input", "label", "probability"), rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return cli.command(
+        Options, run, show, prog="python -m zoo.predict", description="Classify inputs with a trained run.", argv=argv
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
