@@ -94,13 +94,23 @@ class Checkpointer(keras.callbacks.Callback):
         run: where they go.
         memory: goes into them.
         start: global steps done before this call of `fit`.
+        steps: in an epoch.
         every: steps between snapshots inside an epoch, 0: at its end only.
         metrics: values of a snapshot inside an epoch, to go on from where its running means stood.
     """
 
-    def __init__(self, run: RunFolder, memory: Memory, start: int, every: int, metrics: dict[str, np.ndarray] | None):
+    def __init__(
+        self,
+        run: RunFolder,
+        memory: Memory,
+        *,
+        start: int,
+        steps: int,
+        every: int,
+        metrics: dict[str, np.ndarray] | None,
+    ):
         super().__init__()
-        self.run, self.memory, self.step, self.every = run, memory, start, every
+        self.run, self.memory, self.step, self.steps, self.every = run, memory, start, steps, every
         self.metrics = metrics
         self.signal = 0  # set by a signal handler: save at the end of this step, and stop
 
@@ -113,6 +123,8 @@ class Checkpointer(keras.callbacks.Callback):
         self.step += 1
         if not math.isfinite(logs["loss"]):
             self._diverged(f"the loss is {logs['loss']}")
+        if self.step % self.steps == 0:
+            return  # the epoch's own snapshot follows, with its validation and its row of history
         if self.signal or (self.every and self.step % self.every == 0):
             self._save()
         if self.signal:

@@ -52,15 +52,21 @@ def tfds_names() -> list[str]:
     spec = importlib.util.find_spec("tensorflow_datasets")
     root = Path(next(iter(spec.submodule_search_locations)))
     names = {p.name for p in (root / "datasets").iterdir() if p.is_dir() and not p.name.startswith("_")}
+    bases: dict[str, str] = {}
     for folder in root.iterdir():
         if not folder.is_dir() or folder.name in ("core", "datasets", "testing", "scripts"):
             continue
         for file in folder.rglob("*.py"):
-            if file.stem.endswith("_test"):
-                continue
-            for name in re.findall(rb"^class (\w+)\(.*Builder\)", file.read_bytes(), re.MULTILINE):
-                names.add(_snake_case(name.decode()))
-    return sorted(names)
+            if not file.stem.endswith("_test"):
+                bases.update(re.findall(r"^class (\w+)\(([\w.]+)", file.read_text(encoding="utf-8"), re.MULTILINE))
+    return sorted(names | {_snake_case(name) for name in bases if _is_builder(name, bases)})
+
+
+def _is_builder(name: str, bases: dict[str, str]) -> bool:
+    """Whether a class is a TFDS builder, or derives from one as FashionMNIST does from MNIST."""
+    base = bases[name].rpartition(".")[2]
+    # A class may be named like its own base: class BuilderConfig(tfds.core.BuilderConfig).
+    return base.endswith("Builder") or (base in bases and base != name and _is_builder(base, bases))
 
 
 def find_prepared(name: str, data_dir: Path) -> Path | None:
@@ -88,7 +94,8 @@ def _check_tfds(name: str, data_dir: Path) -> None:
     if base not in known:
         names = [*EMBEDDED, *prepared]
         raise UsageError(
-            f"unknown dataset {name!r}: expected one of {', '.join(names)} or a name of TFDS{nearest(name, names + known)}"
+            f"unknown dataset {name!r}: expected one of {', '.join(names)} or a name of TFDS"
+            f"{nearest(name, names + known)}"
         )
 
 

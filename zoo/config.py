@@ -109,10 +109,11 @@ class TrainConfig:
 
     def resolved(self) -> "TrainConfig":
         """Return the configuration with every recipe value filled in."""
-        recipe = recipes.recipe_for(self.model, None if self.data else (self.dataset or "digits"))
-        missing = {name: value for name, value in recipe().items() if getattr(self, name) is None}
         dataset = None if self.data else (self.dataset or "digits")
-        return dataclasses.replace(self, dataset=dataset, **missing)
+        values = recipes.recipe_for(self.model, dataset)()
+        settings = {**values.pop("settings", {}), **self.settings}
+        missing = {name: value for name, value in values.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, dataset=dataset, settings=settings, **missing)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads back."""

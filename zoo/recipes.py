@@ -24,13 +24,43 @@ def default() -> Recipe:
     return _COMMON | {"epochs": 10, "batch_size": 64, "learning_rate": 1e-3}
 
 
+def cnn_digits() -> Recipe:
+    """TODO."""
+    return _COMMON | {
+        "epochs": 20,
+        "batch_size": 32,
+        "learning_rate": 2e-3,
+        "label_smoothing": 0.1,
+        "settings": {"dropout": 0.5},
+    }
+
+
 def cnn_mnist() -> Recipe:
     """TODO."""
-    return _COMMON | {"epochs": 5, "batch_size": 64, "learning_rate": 2e-3}
+    return _COMMON | {"epochs": 5, "batch_size": 128, "learning_rate": 5e-3, "settings": {"dropout": 0.3}}
+
+
+def simplenet_mnist() -> Recipe:
+    """TODO."""
+    return _COMMON | {"epochs": 10, "batch_size": 64, "learning_rate": 2e-3, "settings": {"dropout": 0.1}}
+
+
+def lstm_mnist() -> Recipe:
+    """TODO."""
+    return _COMMON | {"epochs": 5, "batch_size": 128, "learning_rate": 3e-3}
+
+
+def self_attention_mnist() -> Recipe:
+    """TODO."""
+    return _COMMON | {"epochs": 5, "batch_size": 128, "learning_rate": 3e-3}
 
 
 RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
+    ("cnn", "digits"): cnn_digits,
     ("cnn", "mnist"): cnn_mnist,
+    ("simplenet", "mnist"): simplenet_mnist,
+    ("lstm", "mnist"): lstm_mnist,
+    ("self_attention", "mnist"): self_attention_mnist,
 }
 
 

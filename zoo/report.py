@@ -221,7 +221,8 @@ def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
     found = classification.worst_mistakes(logits, data.test.y, MISTAKES)
     if not found:
         return "<section><h2>Mistakes</h2>None: every test example is classified right.</section>"
-    heading = f"<section><h2>The surest mistakes <small>of {round((1 - accuracy) * len(data.test)):,}, test split</small></h2>"
+    wrong = round((1 - accuracy) * len(data.test))
+    heading = f"<section><h2>The surest mistakes <small>of {wrong:,}, test split</small></h2>"
     names = spec.class_names
     if spec.kind == "image":
         figures = "".join(

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ def train(
     *,
     model: Callable[[], keras.Model] | None = None,
     data: Dataset | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     command: list[str] | None = None,
     verbose: bool = True,
 ) -> TrainResult:
@@ -62,6 +63,7 @@ def train(
         model: returns a model of one's own that gives logits; it is called inside the strategy's scope. Default,
             `config.model` with `config.settings`.
         data: one's own, in place of what the configuration names.
+        callbacks: more of them, called after the run's own.
         command: the words that started this, for config.json.
         verbose: show progress on standard error.
 
@@ -84,10 +86,10 @@ def train(
         check_kind(config, spec)
     steps = steps_per_epoch(len(data.train), config.batch_size)
     with _numerics(config), _lock(run):
-        return _train(config, strategy, run, data, build, steps, command or [], verbose)
+        return _train(config, strategy, run, data, build, steps, list(callbacks), command or [], verbose)
 
 
-def _train(config, strategy, run, data, build, steps, command, verbose) -> TrainResult:
+def _train(config, strategy, run, data, build, steps, more_callbacks, command, verbose) -> TrainResult:
     spec, total = data.spec, config.epochs * steps
     weights = None
     if config.class_weights == "balanced":
@@ -120,7 +122,14 @@ def _train(config, strategy, run, data, build, steps, command, verbose) -> Train
             data.vocabulary.save(run.vocabulary_file)
 
     began = time.perf_counter()
-    saver = Checkpointer(run, memory, step, config.checkpoint_every, arrays if step % steps else None)
+    saver = Checkpointer(
+        run,
+        memory,
+        start=step,
+        steps=steps,
+        every=config.checkpoint_every,
+        metrics=arrays if step % steps else None,
+    )
     progress = Progress(config.epochs, steps, step % steps)
     callbacks = [
         Recorder(run, memory, config.early_stopping, config.keep == "best"),
@@ -128,6 +137,7 @@ def _train(config, strategy, run, data, build, steps, command, verbose) -> Train
         Clock(memory, config.batch_size),
         *([progress] if verbose else []),
         keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False, profile_batch=0),
+        *more_callbacks,
     ]
     validation = evaluation_batches(data.validation, batch_size=BATCH) if len(data.validation) else None
     with _stopped_by_signals(saver, run), contextlib.closing(progress):

@@ -26,7 +26,8 @@ PARAMETERS = {
     "small": 784 * 128 + 128 + 128 * 10 + 10,
 }
 OTHER_ARGUMENTS = {
-    "simplenet": {"num_classes": 4, "units": (20, 30), "activation": "tanh", "initializer": "he_normal", "dropout": 0.2},
+    "simplenet": {"num_classes": 4, "units": (20, 30), "activation": "tanh", "initializer": "he_normal",
+                  "dropout": 0.2},
     "cnn": {"num_classes": 4, "filters": (3, 5), "pools": 1, "units": 7, "activation": "tanh", "padding": "same",
             "batch_norm": True, "dropout": 0.1},
     "lstm": {"num_classes": 4, "units": (6,), "cell": "gru", "return_sequences": True, "dropout": 0.1, "unroll": True,

@@ -35,13 +35,15 @@ def epoch_order(examples: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(examples)
 
 
-def index_batches(examples: int, batch_size: int, seed: int, start: int, stop: int) -> Iterator[np.ndarray]:
-    """Yield the example indices, (batch_size,) int64, of the global steps from `start` to before `stop`."""
+def epoch_orders(examples: int, batch_size: int, seed: int, start: int, stop: int) -> Iterator[np.ndarray]:
+    """Yield, for each epoch of the global steps from `start` to before `stop`, the indices of its steps' examples.
+
+    Each is (steps, batch_size) int64; the first epoch may begin, and the last end, inside.
+    """
     steps = steps_per_epoch(examples, batch_size)
     for epoch in range(start // steps, -(-stop // steps)):
-        order = epoch_order(examples, seed, epoch)
-        for step in range(max(start - epoch * steps, 0), min(stop - epoch * steps, steps)):
-            yield order[step * batch_size : (step + 1) * batch_size]
+        order = epoch_order(examples, seed, epoch)[: steps * batch_size].reshape(steps, batch_size)
+        yield order[max(start - epoch * steps, 0) : stop - epoch * steps]
 
 
 def training_batches(
@@ -62,10 +64,12 @@ def training_batches(
     """
     import tensorflow as tf
 
-    indices = tf.data.Dataset.from_generator(
-        lambda: index_batches(len(split), batch_size, seed, start, stop),
-        output_signature=tf.TensorSpec((batch_size,), tf.int64),
+    # Python is called once an epoch; called for every step, it cost a small model's step a fifth of its time.
+    orders = tf.data.Dataset.from_generator(
+        lambda: epoch_orders(len(split), batch_size, seed, start, stop),
+        output_signature=tf.TensorSpec((None, batch_size), tf.int64),
     )
+    indices = orders.flat_map(tf.data.Dataset.from_tensor_slices)
     indices = indices.apply(tf.data.experimental.assert_cardinality(stop - start))
     return _gather(indices, split, class_weights)
 

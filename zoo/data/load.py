@@ -44,6 +44,10 @@ def load(
     name = config.data_name
     source = _read(config, config.data, like)
     splits = dict(source.splits)
+    if like is not None and (source.kind == "text") != (like.kind == "tokens" and vocabulary is not None):
+        raise UsageError(
+            f"{name}: expected {'texts' if vocabulary else like.kind + ' inputs'}, received {source.kind}s"
+        )
     class_names = like.class_names if like else source.class_names
     if class_names is None:
         highest = max(int(split.y.max(initial=0)) for split in splits.values())

@@ -27,11 +27,11 @@ def hold_out(split: Split, share: float, what: str, class_names: tuple[str, ...]
 
     stratify = split.y if split.y.ndim == 1 else None
     if stratify is not None:
-        counts = np.bincount(split.y, minlength=len(class_names))
-        scarce = int(counts.argmin())
-        if counts[scarce] < 2:
+        counts = np.bincount(split.y)
+        single = np.flatnonzero(counts == 1)
+        if len(single):
             raise UsageError(
-                f"class {class_names[scarce]!r} has {counts[scarce]} example(s): a stratified {what} split needs at"
+                f"class {class_names[single[0]]!r} has 1 example: a stratified {what} split needs at"
                 f" least 2 of each class; add some, or give the split as data of its own"
             )
     try:

@@ -1,0 +1,71 @@
+"""How long a user waits for --help and for the answer to a mistake; TensorFlow must not be imported for either."""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+COMMANDS = (
+    "zoo.train --help",
+    "zoo.evaluate --help",
+    "zoo.predict --help",
+    "zoo.list --help",
+    "strategies --help",
+    "zoo.list models",
+    "zoo.train --model cn",
+    "zoo.train --dataset minst",
+    "zoo.train --strategy mirored",
+    "zoo.train --set filtrs=3",
+    "zoo.train --set filters=many",
+    "zoo.train --batch-size 33 --strategy mirrored --virtual-devices 2",
+    "zoo.train --epochs many",
+    "zoo.train --epoch 3",
+    "zoo.train --data absent",
+    "zoo.train --resume --output absent",
+    "zoo.evaluate absent",
+    "zoo.predict absent x.png",
+)
+TIMES = 5
+LIMIT_SECONDS = 0.5
+
+
+def measure(data_dir: Path) -> dict[str, Any]:
+    """Return the median seconds of each command, and whether TensorFlow or Keras was imported."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for command in COMMANDS:
+            seconds = []
+            for _ in range(TIMES):
+                began = time.perf_counter()
+                done = subprocess.run(
+                    [sys.executable, "-m", *command.split()], cwd=folder, capture_output=True, text=True
+                )
+                seconds.append(time.perf_counter() - began)
+            traced = subprocess.run(
+                [sys.executable, "-X", "importtime", "-m", *command.split()], cwd=folder, capture_output=True, text=True
+            )
+            modules = {line.rpartition("|")[2].strip() for line in traced.stderr.splitlines()}
+            rows.append(
+                {
+                    "command": f"python -m {command}",
+                    "status": done.returncode,
+                    "answer": done.stderr.strip(),
+                    "median_seconds": statistics.median(seconds),
+                    "backend_imported": bool(modules & {"tensorflow", "keras", "jax"}),
+                }
+            )
+    return {"limit_seconds": LIMIT_SECONDS, "rows": rows}
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    lines = ["| command | exit status | median of 5, s | backend imported |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| `{r['command']}` | {r['status']} | {r['median_seconds']:.2f} | {'yes' if r['backend_imported'] else 'no'} |"
+        for r in result["rows"]
+    ]
+    slowest = max(r["median_seconds"] for r in result["rows"])
+    return "\n".join(lines) + f"\n\nSlowest: {slowest:.2f} s, limit {result['limit_seconds']} s."

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from tests.conftest import blobs
+from zoo.data import Split
+from zoo.data.batches import epoch_order, epoch_orders, evaluation_batches, steps_per_epoch, training_batches
+from zoo.errors import UsageError
+
+
+def numbered(count):
+    """Examples whose pixel says which they are."""
+    return Split(np.arange(count, dtype="uint8")[:, None], np.arange(count, dtype="int32") % 3)
+
+
+def test_an_epoch_is_a_permutation_that_depends_on_seed_and_epoch_alone():
+    order = epoch_order(50, seed=3, epoch=7)
+    assert sorted(order) == list(range(50))
+    np.testing.assert_array_equal(order, epoch_order(50, seed=3, epoch=7))
+    assert (order != epoch_order(50, seed=3, epoch=8)).any()
+    assert (order != epoch_order(50, seed=4, epoch=7)).any()
+
+
+def steps_of(count, batch, start, stop):
+    return np.concatenate(list(epoch_orders(count, batch, 0, start, stop)))
+
+
+def test_any_interval_of_steps_is_a_part_of_the_whole_run():
+    whole = steps_of(23, 5, 0, 12)  # 4 steps an epoch, 3 of 23 examples left out of each
+    assert whole.shape == (12, 5)
+    for start in range(12):
+        for stop in range(start + 1, 13):
+            np.testing.assert_array_equal(steps_of(23, 5, start, stop), whole[start:stop])
+    for epoch in range(3):
+        assert len(set(whole[epoch * 4 : epoch * 4 + 4].ravel())) == 20  # no example twice
+
+
+def test_the_pipeline_gives_these_examples_scaled_to_one():
+    expected = steps_of(23, 5, 3, 9)
+    batches = list(training_batches(numbered(23), batch_size=5, seed=0, start=3, stop=9).as_numpy_iterator())
+    assert len(batches) == 6
+    for (x, y), indices in zip(batches, expected, strict=True):
+        np.testing.assert_allclose(x[:, 0] * 255, indices, atol=1e-4)
+        np.testing.assert_array_equal(y, indices % 3)
+
+
+def test_class_weights_go_with_their_labels():
+    weights = np.array([1, 2, 3], "float32")
+    dataset = training_batches(numbered(9), batch_size=3, seed=0, start=0, stop=3, class_weights=weights)
+    for _, y, weight in dataset.as_numpy_iterator():
+        np.testing.assert_array_equal(weight, weights[y])
+
+
+def test_cardinality_is_known():
+    assert int(training_batches(numbered(23), batch_size=5, seed=0, start=3, stop=9).cardinality()) == 6
+
+
+def test_evaluation_sees_every_example_once_in_order():
+    batches = list(evaluation_batches(numbered(23), batch_size=5).as_numpy_iterator())
+    assert [len(y) for _, y in batches] == [5, 5, 5, 5, 3]
+    np.testing.assert_allclose(np.concatenate([x for x, _ in batches])[:, 0] * 255, np.arange(23), atol=1e-4)
+
+
+@pytest.mark.parametrize("tail", [1, 2, 3])
+def test_an_uneven_tail_is_evaluated_alike_on_two_replicas(tail, mirrored):
+    import keras
+
+    import strategies
+    from strategies.keras_fit import prepare
+
+    x, y = blobs(32 + tail, (6,))
+    split, results = Split(x.astype("float32"), y), []
+    for strategy in (strategies.build("none"), mirrored):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+            model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+            dataset = evaluation_batches(split, batch_size=16)
+            prepare(model, dataset.element_spec)
+        results.append([*model.evaluate(dataset, verbose=0), *model.predict(dataset, verbose=0).ravel()])
+    np.testing.assert_allclose(results[0], results[1], atol=1e-6)
+
+
+def test_a_batch_larger_than_the_set_is_refused():
+    with pytest.raises(UsageError, match="--batch-size 10: expected at most the 9 training examples"):
+        steps_per_epoch(9, 10)

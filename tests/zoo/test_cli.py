@@ -1,0 +1,193 @@
+"""What every command owes its user: quick help, one clear sentence for a mistake, the right exit status."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from zoo import catalogue, cli, config, train, values
+from zoo.errors import UsageError
+
+MISTAKES = {
+    "--model cn": "unknown model 'cn': expected one of simplenet, cnn, .* did you mean 'cnn'",
+    "--dataset minst": "unknown dataset 'minst': .* did you mean 'mnist'",
+    "--dataset mnist --data x.npz": "--dataset and --data: expected one of them, received both",
+    "--strategy mirored": "unknown strategy 'mirored': .* did you mean 'mirrored'",
+    "--strategy tpu": "strategy 'tpu' cannot be used: training on a TPU",
+    "--strategy mirrored --virtual-devices 2 --batch-size 33":
+        "--batch-size 33: expected a multiple of the 2 replicas, such as 32 or 34",
+    "--set filtrs=3": "--set filtrs: model 'cnn' has no such argument: .* did you mean 'filters'",
+    "--set filters=many": "--set filters: expected a whole number, received 'many'",
+    "--set batch_norm=perhaps": "--set batch_norm: expected true or false, received 'perhaps'",
+    "--model lstm --set cell=lsmt":
+        "--set cell: expected one of lstm, gru, simple, received 'lsmt'; did you mean 'lstm'",
+    "--model lstm --set vocabulary_size=9": "--set vocabulary_size: this is taken from the data",
+    "--set filters": "--set: expected NAME=VALUE, received 'filters'",
+    "--epochs many": "--epochs: expected a whole number, received 'many'",
+    "--epochs 0": "--epochs: expected a value from 1 to 1e.06, received 0",
+    "--learning-rate fast": "--learning-rate: expected a number, received 'fast'",
+    "--optimizer adam": "--optimizer: expected one of adamw, sgd, received 'adam'; did you mean 'adamw'",
+    "--epoch 3": "unexpected argument '--epoch'; did you mean '--epochs'",
+    "surplus": "unexpected argument 'surplus'",
+    "--epochs": "argument --epochs: expected one argument",
+    "--data absent": "--data absent: expected a file or a folder, found none",
+    "--data {file}": "expected a folder of images by class, or a file that ends in .npz, .csv, .tsv, .jsonl",
+    "--data-dir absent --dataset mnist": "--data-dir absent: expected a folder, found none",
+    "--output {folder}": "--output .*: expected a new or empty folder, this one is not empty",
+    "--output {file}": "--output .*: expected a folder, received a file",
+    "--resume --output absent": "absent: expected the folder of a run, found no such folder",
+    "--resume": "--resume: expected an unfinished run of this model and data under runs/, found none",
+}  # fmt: skip
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch):
+    """A place to run in, and a function that fills in its names."""
+    monkeypatch.chdir(tmp_path)
+    folder, file = tmp_path / "folder", tmp_path / "file.txt"
+    folder.mkdir()
+    (folder / "kept.txt").write_text("kept")
+    file.write_text("text")
+    return lambda text: text.format(folder=folder, file=file).split()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_answered_in_one_sentence_with_status_2(mistake, words, capsys):
+    import re
+
+    assert train.main(words(mistake)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("zoo.train: ")
+    assert re.search(MISTAKES[mistake], err), err
+
+
+_NO_BACKEND = """
+import sys
+from zoo import evaluate, list, predict, train
+for words in sys.argv[1:]:
+    assert train.main(words.split()) == 2, words
+for command in (train, evaluate, predict, list):
+    try:
+        command.main(["--help"])
+    except SystemExit as ended:
+        assert ended.code == 0
+list.main(["models"])
+evaluate.main(["absent"])
+predict.main(["absent", "x.png"])
+heavy = {"tensorflow", "keras", "jax", "numpy"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_help_and_mistakes_import_no_backend(tmp_path):
+    plain = [words for words in MISTAKES if "{" not in words]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", _NO_BACKEND, *plain], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def run(action, words=()):
+    return cli.command(
+        config.TrainConfig, action, lambda result: None, prog="python -m zoo.try", description="", argv=words
+    )
+
+
+def raising(error):
+    def action(given):
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(("error", "status", "text"), [
+    (UsageError("wrong"), 2, "zoo.try: wrong\n"),
+    (RuntimeError("deep\n inside"), 1, "zoo.try: RuntimeError: deep inside (--debug shows where)\n"),
+    (KeyboardInterrupt(), 130, "zoo.try: interrupted\n"),
+    (OSError(errno.ENOSPC, "No space left on device", "runs/x/model.keras"), 2,
+     "zoo.try: disk full while writing runs/x/model.keras: free some space, then go on with --resume\n"),
+    (PermissionError(errno.EACCES, "Permission denied", "runs"), 1,
+     "zoo.try: PermissionError: [Errno 13] Permission denied: 'runs'\n"),
+])  # fmt: skip
+def test_errors_become_one_line_and_a_status(error, status, text, capsys):
+    assert run(raising(error)) == status
+    assert capsys.readouterr().err == text
+
+
+def test_debug_shows_the_traceback(capsys):
+    assert run(raising(RuntimeError("deep")), ["--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_options_arrive_typed_and_only_those_given():
+    words = [
+        "--epochs",
+        "3",
+        "--learning-rate",
+        "1e-2",
+        "--skip-bad",
+        "--output",
+        "a/b",
+        "--set",
+        "units=3,4",
+        "--set",
+        "activation=tanh",
+    ]
+    given = cli.parse(config.TrainConfig, words, prog="", description="")
+    assert {k: v for k, v in given.items() if k not in ("json", "debug")} == {
+        "epochs": 3,
+        "learning_rate": 0.01,
+        "skip_bad": True,
+        "output": Path("a/b"),
+        "settings": {"units": "3,4", "activation": "tanh"},
+    }
+
+
+@pytest.mark.parametrize(("text", "annotation", "value"), [
+    ("3", int, 3), ("none", int | None, None), ("7", int | None, 7), ("1e-3", float, 1e-3), ("Yes", bool, True),
+    ("off", bool, False), ("32,64", tuple[int, ...], (32, 64)), ("(32, 64)", tuple[int, ...], (32, 64)),
+])  # fmt: skip
+def test_values_are_parsed_by_their_annotation(text, annotation, value):
+    assert values.parse("x", text, annotation) == value
+
+
+def test_configuration_survives_json(tmp_path):
+    import json
+
+    original = config.TrainConfig(model="cnn_128", settings={"units": "9"}, data=tmp_path, seed=3).resolved()
+    assert original.settings == {"filters": (32, 64, 128), "pools": 3, "units": 9}
+    assert config.TrainConfig.from_json(json.loads(json.dumps(original.to_json()))) == original
+
+
+def test_recipe_fills_only_what_is_left_open():
+    resolved = config.TrainConfig(model="cnn", dataset="mnist", epochs=2, settings={"dropout": "0.9"}).resolved()
+    assert (resolved.epochs, resolved.batch_size, resolved.settings["dropout"]) == (2, 128, 0.9)
+
+
+def test_every_recipe_states_its_result_and_fills_every_open_option():
+    from zoo import recipes, registry
+
+    open_options = {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay",
+                    "clip_norm", "label_smoothing"}  # fmt: skip
+    for (model, dataset), recipe in recipes.RECIPES.items():
+        assert "%" in recipe.__doc__, recipe
+        assert set(recipe()) - {"settings"} == open_options
+        registry.parse_settings(model, recipe().get("settings", {}))
+        assert config.TrainConfig(model=model, dataset=dataset).resolved().epochs == recipe()["epochs"]
+
+
+def test_catalogue_knows_tfds_without_importing_it():
+    names = catalogue.tfds_names()
+    assert {"mnist", "fashion_mnist", "cifar10", "imdb_reviews", "ag_news_subset", "wordnet"} <= set(names)
+    import tensorflow_datasets as tfds
+
+    missing = {n for n in tfds.list_builders(with_community_datasets=False) if ":" not in n} - set(names)
+    # What it does not see are sets that a function makes: robot trajectories, no classification.
+    assert {tfds.builder_cls(name).__module__.split(".")[1] for name in missing} <= {"robotics", "rlds"}

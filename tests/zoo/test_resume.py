@@ -1,0 +1,156 @@
+"""A run that was killed and continued equals the one that was not, bit for bit: a child process is really killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT, blobs, run_module
+from zoo import checkpoints, train
+from zoo.runs import RunFolder
+
+# Shuffling, dropout and BatchNorm: everything that a careless resume forgets.
+SETTINGS = (
+    "--set",
+    "filters=4,4",
+    "--set",
+    "pools=1",
+    "--set",
+    "units=8",
+    "--set",
+    "dropout=0.3",
+    "--set",
+    "batch_norm=true",
+)
+STEPS, EPOCHS = 9, 6
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A training command of 6 epochs of 9 steps."""
+    x, y = blobs(204, (12, 12))
+    np.savez(tmp_path / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
+    return ["zoo.train", "--model", "cnn", "--data", tmp_path / "blobs.npz", "--epochs", EPOCHS, "--batch-size", 16,
+            "--deterministic", "--checkpoint-every", 2, "--seed", 5, *SETTINGS]  # fmt: skip
+
+
+def start(words, cwd):
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", *map(str, words)]
+    return subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_step(folder, step, child):
+    """Wait until the child has written a checkpoint at or after this step."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and child.poll() is None:
+        listed = checkpoints.listed(folder / "checkpoints")
+        if listed and int(listed[-1].name.split("-")[1]) >= step:
+            return
+        time.sleep(0.002)
+    raise AssertionError(f"no checkpoint at step {step}: {child.communicate()[1]}")
+
+
+def state(folder):
+    snapshot = checkpoints.newest(folder / "checkpoints")[0]
+    assert snapshot.step == STEPS * EPOCHS
+    return snapshot.arrays, (folder / "history.csv").read_bytes(), RunFolder(folder).read_metrics()["test"]
+
+
+@pytest.mark.parametrize(
+    "strategy", [(), ("--strategy", "mirrored", "--virtual-devices", "2")], ids=["none", "mirrored"]
+)
+def test_killed_run_continues_bit_for_bit(strategy, words, tmp_path):
+    words += strategy
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run_module(*words, "--output", whole, cwd=tmp_path, check=0)
+
+    # Killed inside the second epoch, and the continuation inside a later one.
+    for step, more in ((STEPS + 3, ()), (3 * STEPS + 3, ("--resume",))):
+        child = start([*words, "--output", broken, *more], tmp_path)
+        wait_for_step(broken, step, child)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        # The kill falls where it falls: go back to a checkpoint that is inside an epoch.
+        listed = checkpoints.listed(broken / "checkpoints")
+        while int(listed[-1].name.split("-")[1]) % STEPS == 0:
+            listed.pop().unlink()
+        assert not (broken / "metrics.json").exists()
+    run_module(*words, "--output", broken, "--resume", cwd=tmp_path, check=0)
+
+    for ours, theirs in zip(state(broken), state(whole), strict=True):
+        np.testing.assert_equal(ours, theirs)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(words, tmp_path):
+    folder = tmp_path / "run"
+    child = start([*words, "--output", folder], tmp_path)
+    wait_for_step(folder, 4, child)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    last = err.splitlines()[-1]
+    step = checkpoints.newest(folder / "checkpoints")[0].step
+    assert last.startswith(
+        f"zoo.train: interrupted after step {step}; continue with: python -m zoo.train --resume --output"
+    )
+    # The words it gives do go on, and end the run.
+    done = run_module("zoo.train", "--resume", "--output", folder, cwd=tmp_path, check=0)
+    assert f"after step {step}" in done.stderr
+    assert done.stdout.splitlines()[-1] == str(folder)
+    again = run_module("zoo.train", "--resume", "--output", folder, cwd=tmp_path, check=0)
+    assert "nothing is left to do" in again.stderr
+    assert again.stdout == done.stdout
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Three checkpoints at steps 1, 2 and 3."""
+    for step in (1, 2, 3):
+        checkpoints.save(tmp_path, checkpoints.Snapshot(step, {"trainable/0/0": np.full(50, step)}, {"epoch": step}))
+    return checkpoints.listed(tmp_path)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def alter(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [truncate, alter])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(damage, stored, tmp_path):
+    damage(stored[2])
+    snapshot, damaged = checkpoints.newest(tmp_path)
+    assert (snapshot.step, snapshot.state) == (2, {"epoch": 2})
+    np.testing.assert_array_equal(snapshot.arrays["trainable/0/0"], np.full(50, 2))
+    assert len(damaged) == 1
+    assert str(stored[2]) in damaged[0]
+    assert "truncated or altered" in damaged[0]
+
+
+def test_only_the_last_few_are_kept(stored, tmp_path):
+    checkpoints.save(tmp_path, checkpoints.Snapshot(4, {}, {}), keep=2)
+    assert [int(p.name.split("-")[1]) for p in checkpoints.listed(tmp_path)] == [3, 4]
+
+
+def test_resuming_with_another_configuration_names_what_differs(image_npz, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["--model", "simplenet", "--set", "units=4", "--data", str(image_npz), "--epochs", "1", "--output", "run"]
+    assert train.main(words) == 0
+    (tmp_path / "run" / "metrics.json").unlink()
+    capsys.readouterr()
+    words[words.index("units=4")] = "units=5"
+    assert train.main([*words, "--learning-rate", "0.5", "--resume"]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert '--settings was {"units": [4]}, now {"units": [5]}' in err
+    assert "--learning-rate was 0.001, now 0.5" in err
+    assert "--epochs" not in err
