@@ -1,8 +1,8 @@
 """Strategies: the same weights on one replica and on two, and the price of MirroredStrategy on one device.
 
 Equality: one epoch of the shuffled digits with the default recipe, without dropout, the same seed; the largest
-difference of any weight from the run with no strategy. Speed: training examples a second of the cnn on MNIST, first step and
-validation left out, the two sides in turn.
+difference of any weight from the run with no strategy. Speed: training examples a second of the cnn on MNIST, first
+step and validation left out, the two sides in turn.
 """
 
 import json

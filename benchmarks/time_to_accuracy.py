@@ -44,7 +44,8 @@ def render(result: dict[str, Any]) -> str:
     ]
     mean = result["mean_seconds"]
     return "\n".join(lines) + (
-        f"\n\nMean: plain {mean['plain']:.1f} s, zoo {mean['zoo']:.1f} s: **{result['times_faster']:.2f} times faster**."
+        f"\n\nMean: plain {mean['plain']:.1f} s, zoo {mean['zoo']:.1f} s:"
+        f" **{result['times_faster']:.2f} times faster**."
     )
 
 

@@ -1,0 +1,71 @@
+"""`python -m benchmarks.readme`: write the newest results into the README, between its `measured` marks."""
+
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+_MARKED = re.compile(r"(<!-- measured: .* -->\n).*(<!-- /measured -->)", re.DOTALL)
+
+
+def newest(name: str) -> tuple[Path, dict]:
+    """Return the newest report of a benchmark and its numbers."""
+    path = max(RESULTS.glob(f"*-{name}.json"))
+    return path.with_suffix(".md"), json.loads(path.read_text(encoding="utf-8"))
+
+
+def tables() -> str:
+    """Return the README's tables as Markdown."""
+    accuracy_report, accuracy = newest("accuracy")
+    strategies_report, strategies = newest("strategies")
+    time_report, time = newest("time_to_accuracy")
+    startup_report, startup = newest("startup")
+    equal = {row["model"]: row["largest_difference"] for row in strategies["equality"]}
+    lines = [
+        "| model | data | test accuracy, mean of 3 seeds | epochs | training on two cores, s |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in accuracy["rows"]:
+        lines.append(
+            f"| `{row['model']}` | {row['dataset']} ({row['test_examples']:,} test examples) | {row['mean']:.2%}"
+            f" (standard deviation {row['spread']:.2%}) | {row['epochs']} | {row['mean_seconds']:.0f} |"
+        )
+    ways = list(next(iter(equal.values())))
+    lines += [
+        "",
+        "| largest difference of any weight from `none`, same seed, one epoch | " + " | ".join(ways) + " |",
+        "| --- |" + " --- |" * len(ways),
+        *(f"| `{name}` | " + " | ".join(f"{d:.1e}" for d in found.values()) + " |" for name, found in equal.items()),
+        "",
+    ]
+    mean, pairs = time["mean_seconds"], [r for r in time["runs"] if r["side"] == "zoo"]
+    slowest = max(row["median_seconds"] for row in startup["rows"])
+    facts = [
+        f"98.5 % on the MNIST test images after {mean['zoo']:.1f} s of training, the plain Keras script after"
+        f" {mean['plain']:.1f} s: {time['times_faster']:.1f} times faster, mean of {len(pairs)} seeds"
+        f" ([report]({_link(time_report)}))",
+        f"`mirrored` on one device runs at {strategies['ratio']:.2f} of the speed of `none`, median of"
+        f" {len(strategies['ratios'])} pairs at {statistics.median(strategies['examples_per_second']['none']):,.0f}"
+        f" images a second ([report]({_link(strategies_report)}))",
+        f"`--help` and the answer to a mistake take at most {slowest:.2f} s ([report]({_link(startup_report)}));"
+        f" accuracy: [report]({_link(accuracy_report)})",
+    ]
+    return "\n".join([*lines, *(f"- {fact}" for fact in facts)]) + "\n"
+
+
+def _link(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def updated(readme: str) -> str:
+    """Return the README's text with the newest tables in it."""
+    return _MARKED.sub(lambda marks: marks[1] + tables() + marks[2], readme)
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(updated(path.read_text(encoding="utf-8")), encoding="utf-8")
+    sys.exit(0)
