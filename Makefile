@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python -m
 
-.PHONY: help setup train test test-slow lint format benchmarks clean
+.PHONY: help setup train test lint format benchmarks clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,11 +23,8 @@ $(VENV)/.installed: pyproject.toml
 train: setup  ## train the default model on the embedded digits
 	$(RUN) zoo.train --model cnn --strategy mirrored
 
-test: setup  ## the default tests
+test: setup  ## all tests
 	$(RUN) pytest
-
-test-slow: setup  ## the tests that take minutes each
-	$(RUN) pytest -m slow
 
 lint: setup  ## check format and rules
 	$(RUN) ruff format --check .

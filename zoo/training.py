@@ -1,6 +1,7 @@
 """`train`: the one place where a model, a task, data and a strategy meet."""
 
 import contextlib
+import functools
 import shutil
 import signal
 import sys
@@ -50,7 +51,7 @@ class TrainResult:
 def train(
     config: TrainConfig,
     *,
-    model: Callable[[], keras.Model] | None = None,
+    model: keras.Model | Callable[[], keras.Model] | None = None,
     data: Dataset | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     command: list[str] | None = None,
@@ -60,9 +61,10 @@ def train(
 
     Args:
         config: what to train; options left None come from the recipe.
-        model: returns a model of one's own that gives logits; it is called inside the strategy's scope. Default,
-            `config.model` with `config.settings`.
-        data: one's own, in place of what the configuration names.
+        model: one's own that gives logits, or a function that returns it and is called inside the strategy's scope.
+            A model that is built already is made again inside the scope, with its weights, where the strategy has a
+            scope. Default, `config.model` with `config.settings`.
+        data: one's own, in place of what the configuration names; see `zoo.data.from_tf_data`.
         callbacks: more of them, called after the run's own.
         command: the words that started this, for config.json.
         verbose: show progress on standard error.
@@ -81,9 +83,13 @@ def train(
         run.check_free()
     data = data or load(config, num_classes=config.settings.get("num_classes"))
     spec = data.spec
-    build = model or (lambda: registry.model_class(config.model)(**model_arguments(config, spec)))
     if model is None:
         check_kind(config, spec)
+        build = functools.partial(registry.model_class(config.model), **model_arguments(config, spec))
+    elif isinstance(model, keras.Model):
+        build = functools.partial(_in_scope, model, config.strategy)
+    else:
+        build = model
     steps = steps_per_epoch(len(data.train), config.batch_size)
     with _numerics(config), _lock(run):
         return _train(config, strategy, run, data, build, steps, list(callbacks), command or [], verbose)
@@ -184,6 +190,17 @@ def check_kind(config: TrainConfig, spec: DataSpec) -> None:
         raise UsageError(f"--model {config.model}: gives one label {want}, and {spec.name} has one {have}")
 
 
+def _in_scope(model: keras.Model, strategy: str) -> keras.Model:
+    """Return the model itself, or where the strategy has a scope, which we are in, its copy with the same weights."""
+    if strategy == "none":
+        return model
+    copy = type(model).from_config(model.get_config())
+    if not copy.built:
+        copy.build_from_config(model.get_build_config())
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def _build(build: Callable[[], keras.Model], spec: DataSpec) -> keras.Model:
     """Make and build the model; a size it cannot take is the user's to change."""
     try:
@@ -191,7 +208,7 @@ def _build(build: Callable[[], keras.Model], spec: DataSpec) -> keras.Model:
         if not model.built:
             model.build((None, *spec.input_shape))
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(" ".join(str(error).split())) from error
     return model
 
 

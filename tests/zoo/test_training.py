@@ -7,12 +7,13 @@ import errno
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import strategies
 from tests.conftest import blobs
 from zoo import checkpoints, optimization, training
 from zoo.config import TrainConfig
-from zoo.data import Dataset, DataSpec, Split, load
+from zoo.data import from_tf_data, load
 from zoo.errors import Diverged, UsageError
 from zoo.training import train
 
@@ -119,20 +120,32 @@ def test_same_seed_gives_the_same_run_and_another_does_not(image_npz, tmp_path):
     assert first.history != other.history
 
 
-def test_one_model_of_ones_own_and_ones_own_data(tmp_path):
+@pytest.mark.parametrize("strategy", ["none", "mirrored"])
+@pytest.mark.parametrize("form", ["function", "built"])
+def test_a_model_and_tf_data_of_ones_own(strategy, form, tmp_path, mirrored, monkeypatch):
+    built = {"none": strategies.build("none"), "mirrored": mirrored}
+    monkeypatch.setattr(strategies, "build", lambda name, virtual_devices: built[name])
     x, y = blobs(90, (12,))
-    x = x.astype("float32")
-    data = Dataset(
-        DataSpec("mine", "vector", (12,), ("low", "middle", "high")),
-        Split(x[:60], y[:60]), Split(x[60:75], y[60:75]), Split(x[75:], y[75:]),
-    )  # fmt: skip
+    train_set, test_set = (
+        tf.data.Dataset.from_tensor_slices((x[part], y[part])).batch(16) for part in (slice(60), slice(60, 90))
+    )
+    data = from_tf_data("mine", train_set, test_set, class_names=("low", "middle", "high"))
+    assert (data.spec.kind, data.spec.input_shape, len(data.validation)) == ("vector", (12,), 0)
 
     def build():
-        return keras.Sequential([keras.Input((12,)), keras.layers.Dense(3)])
+        inputs = keras.Input((12,))
+        return keras.Model(inputs, keras.layers.Dense(3)(inputs))
 
-    result = run(config(None, epochs=5, learning_rate=0.1), tmp_path, model=build, data=data)
-    assert isinstance(result.model, keras.Sequential)
+    keras.utils.set_random_seed(7)
+    model = build if form == "function" else build()
+    if form == "built":  # steps of length zero: the run must start from the weights it was given
+        before = model.get_weights()
+        still = config(None, strategy=strategy, epochs=1, learning_rate=0.0)
+        result = run(still, tmp_path / "still", model=model, data=data)
+        np.testing.assert_array_equal(result.model.get_weights()[0], before[0])
+    result = run(config(None, strategy=strategy, epochs=6, learning_rate=0.1), tmp_path, model=model, data=data)
     assert result.metrics["test"]["accuracy"] == 1.0
+    assert result.metrics["validation"] == {}
 
 
 def test_one_label_a_step(tmp_path):

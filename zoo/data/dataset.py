@@ -1,7 +1,7 @@
 """The form that every source ends in."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -97,6 +97,49 @@ class Dataset:
         if not len(chosen):
             raise UsageError(f"--split: {self.spec.name} has no {name} examples here")
         return chosen
+
+
+def from_tf_data(
+    name: str,
+    train: Iterable,
+    test: Iterable,
+    validation: Iterable = (),
+    class_names: Sequence[str] | None = None,
+) -> Dataset:
+    """Read finite, batched `tf.data` sets of one's own (or any iterables of batches) into memory.
+
+    Args:
+        name: for titles.
+        train: batches (x, y) of features or uint8 pixels, and class indices.
+        test: the same.
+        validation: the same; none where it is left out.
+        class_names: in the order of the class indices; default, the indices.
+
+    Raises:
+        UsageError: a set without examples, values that are not finite, or labels out of range.
+    """
+    splits = [_collected(name, batches) for batches in (train, test)]
+    splits.insert(1, _collected(name, validation) if validation else splits[0].take(np.arange(0)))
+    classes = class_names or [str(i) for i in range(1 + max(int(split.y.max(initial=0)) for split in splits))]
+    for split in splits:
+        check_labels(name, split.y, classes)
+        check_finite(name, split.x)
+    x, y = splits[0].x, splits[0].y
+    tokens = np.issubdtype(x.dtype, np.integer) and x.ndim == 2
+    kinds: dict[int, Kind] = {2: "tokens" if tokens else "vector", 3: "sequence", 4: "image"}
+    vocabulary_size = 1 + max(int(split.x.max(initial=0)) for split in splits) if tokens else 0
+    spec = DataSpec(name, kinds[x.ndim], x.shape[1:], tuple(classes), y.ndim == 2, vocabulary_size)
+    return Dataset(spec, *splits)
+
+
+def _collected(name: str, batches: Iterable) -> Split:
+    parts = [(np.asarray(x), np.asarray(y)) for x, y in batches]
+    if not parts:
+        raise UsageError(f"{name}: expected batches of examples, received none")
+    x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if x.dtype != np.uint8:
+        x = x.astype(np.int32 if np.issubdtype(x.dtype, np.integer) else np.float32)
+    return Split(x, y.astype(np.int32))
 
 
 def check_labels(name: str, y: np.ndarray, class_names: Sequence[str]) -> None:
