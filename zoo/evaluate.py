@@ -42,7 +42,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     from zoo.tasks import classification
 
     data = load_like(folder, config)
-    split = data.split(options.split)
+    # A set of one's own that names no splits is the test set as a whole.
+    whole = options.data is not None and "split" not in given and not len(data.test)
+    split = data.train if whole else data.split(options.split)
     model = folder.load_model()
     result = classification.scores(logits_of(model, split), split.y)
     path = folder.path / "evaluations" / f"{data.spec.name}-{options.split}.json"
@@ -57,13 +59,11 @@ def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, An
         raise UsageError("--dataset and --data: expected one of them, received both")
     changes = {k: given[k] for k in ("data_dir", "text_column", "label_column", "skip_bad") if k in given}
     if options.dataset or options.data:
-        # A set of one's own without a test split is a test set as a whole.
-        whole = 0.0 if options.data else stored.test_split
         changes |= {
             "dataset": options.dataset,
             "data": options.data,
             "validation_data": None,
-            "test_split": whole,
+            "test_split": 0.0 if options.data else stored.test_split,
             "validation_split": 0.0,
         }
     return dataclasses.replace(stored, **changes)

@@ -32,7 +32,7 @@ h2 { font-size: 17px; margin: 0 0 12px; }
 .sub { color: var(--soft); margin: 4px 0 24px; }
 section, .tile { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; }
 section { padding: 20px 22px; margin-top: 18px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 12px; }
 .tile { padding: 14px 16px; }
 .tile b { display: block; font-size: 22px; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .tile span { display: block; color: var(--soft); font-size: 13px; line-height: 1.35; }
@@ -87,12 +87,14 @@ def write(
     spec, test = data.spec, metrics["test"]
     title = f"{config.model} on {spec.name}"
     trained = f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test examples"
+    # Smoothed targets have a loss of their own that no model goes below, and the tile's test loss is without them.
+    smoothed = f" <small>with labels smoothed by {config.label_smoothing}</small>" if config.label_smoothing else ""
     body = [
         f"<h1>{_text(title)}</h1><p class=sub>{spec.num_classes} classes · {trained} · "
         f"{metrics['parameters']:,} parameters · strategy {_text(config.strategy)} · seed {config.seed}</p>",
         _tiles(metrics),
         f"<div class=two><section><h2>Accuracy</h2>{_curve(history, 'accuracy', metrics['epoch'])}</section>"
-        f"<section><h2>Loss</h2>{_curve(history, 'loss', metrics['epoch'])}</section></div>",
+        f"<section><h2>Loss{smoothed}</h2>{_curve(history, 'loss', metrics['epoch'])}</section></div>",
         f"<div class=two><section><h2>Confusion matrix, test split</h2>{_matrix(confusion, spec.class_names)}</section>"
         f"<section><h2>Each class, test split</h2>{_class_table(confusion, spec.class_names)}</section></div>",
         _mistakes(data, logits, test["accuracy"]),
@@ -116,7 +118,8 @@ def _tiles(metrics: dict[str, Any]) -> str:
     tiles = [
         ("main", f"{test['accuracy']:.2%}", f"test accuracy ({wrong:,} of {test['examples']:,} wrong)"),
         ("", f"{test['f1']:.2%}", "macro F1"),
-        ("", f"{test['precision']:.2%} / {test['recall']:.2%}", "macro precision / recall"),
+        ("", f"{test['precision']:.2%}", "macro precision"),
+        ("", f"{test['recall']:.2%}", "macro recall"),
         *([("", f"{test['top_5_accuracy']:.2%}", "top-5 accuracy")] if "top_5_accuracy" in test else []),
         ("", f"{test['loss']:.4f}", "test loss"),
         ("", f"{metrics['seconds']:.1f} s", f"training, {metrics['epochs']} epochs"),

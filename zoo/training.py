@@ -70,7 +70,7 @@ def train(
         verbose: show progress on standard error.
 
     Raises:
-        UsageError: data, sizes or an output folder that do not fit together, before training starts.
+        UsageError: data, options or an output folder that do not fit together, before training starts.
         strategies.StrategyError: the strategy cannot run here.
         Diverged: a loss or weight that is not finite.
         Interrupted: a signal came; a snapshot was written.
@@ -83,6 +83,10 @@ def train(
         run.check_free()
     data = data or load(config, num_classes=config.settings.get("num_classes"))
     spec = data.spec
+    if not len(data.test):
+        raise UsageError(f"--test-split {config.test_split:g}: expected test examples of {spec.name}, received none")
+    if config.early_stopping and not len(data.validation):
+        raise UsageError(f"--early-stopping {config.early_stopping}: expected validation examples, received none")
     if model is None:
         check_kind(config, spec)
         build = functools.partial(registry.model_class(config.model), **model_arguments(config, spec))

@@ -93,7 +93,7 @@ def test_evaluate_on_other_data_with_the_runs_classes(run, place, capsys):
         picture[rows] = 200
         for i in range(4):
             Image.fromarray(picture).resize((40, 40)).save(folder / name / f"{i}.png")
-    assert evaluate.main([str(run), "--data", str(folder), "--split", "train", "--json"]) == 0
+    assert evaluate.main([str(run), "--data", str(folder), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["examples"], result["accuracy"]) == (12, 1.0)
     (folder / "middle").rename(folder / "centre")

@@ -223,6 +223,25 @@ def test_given_validation_data_is_used_as_it_is(tmp_path):
     assert [len(s) for s in (data.train, data.validation, data.test)] == [48, 7, 12]
 
 
+def test_given_validation_images_are_brought_to_the_shape_of_the_training_images(folder, tmp_path):
+    (tmp_path / "more" / "dark").mkdir(parents=True)
+    (tmp_path / "more" / "bright").mkdir()
+    for name in ("dark", "bright"):
+        Image.new("RGB", (50, 60)).save(tmp_path / "more" / name / "0.png")
+    data = load(config(data=folder, validation_data=tmp_path / "more"))
+    assert data.validation.x.shape == (2, 24, 20, 1)
+
+
+def test_splits_of_different_shapes_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", x_train=X, y_train=Y, x_test=X[:, :4], y_test=Y)
+    with pytest.raises(UsageError, match=r"one shape in every split, received train \(6,\), test \(4,\)"):
+        load(config(data=tmp_path / "x.npz"))
+    np.savez(tmp_path / "x.npz", x=X, y=Y)
+    np.savez(tmp_path / "more.npz", x=X[:, None], y=Y)
+    with pytest.raises(UsageError, match="--validation-data: expected vector inputs as in --data, received sequence"):
+        load(config(data=tmp_path / "x.npz", validation_data=tmp_path / "more.npz"))
+
+
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("a.csv", "txt,label\nx,y\n", "expected a column 'text', received txt, label; did you mean 'txt'"),
     ("a.csv", "text,label\n", "expected at least one line after the column names"),

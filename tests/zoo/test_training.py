@@ -213,6 +213,8 @@ def test_an_infinite_weight_is_never_saved(image_npz, tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
+    ({"test_split": 0.0}, "--test-split 0: expected test examples of blobs, received none"),
+    ({"early_stopping": 2, "validation_split": 0.0}, "--early-stopping 2: expected validation examples, received none"),
     ({"batch_size": 1000}, "--batch-size 1000: expected at most the 86 training examples"),
     ({"model": "cnn", "image_size": 9}, "need images of at least 18x18 pixels, received 9x9"),
     ({"settings": {"activation": "rellu"}}, "rellu"),

@@ -73,11 +73,7 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three splits of one set. `validation` is empty where a run holds nothing out.
-
-    Raises:
-        UsageError: a training or test split without examples.
-    """
+    """Three splits of one set; each may be without examples."""
 
     spec: DataSpec
     train: Split

@@ -42,7 +42,8 @@ def load(
     """
     catalogue.check_source(config)
     name = config.data_name
-    source = _read(config, config.data, like)
+    image_shape = like.input_shape if like and like.kind == "image" else None
+    source = _read(config, config.data, image_shape, like.class_names if like else None)
     splits = dict(source.splits)
     if like is not None and (source.kind == "text") != (like.kind == "tokens" and vocabulary is not None):
         raise UsageError(
@@ -57,8 +58,13 @@ def load(
             raise UsageError(f"--set num_classes: {name} has {len(class_names)} classes, received {num_classes}")
         class_names = (*class_names, *(str(i) for i in range(len(class_names), num_classes)))[:num_classes]
     if config.validation_data is not None:
-        given = _read(config, config.validation_data, like, class_names)
+        if source.kind == "image":
+            image_shape = next(iter(splits.values())).x.shape[1:]
+        given = _read(config, config.validation_data, image_shape, class_names)
+        if given.kind != source.kind:
+            raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
         splits["validation"] = next(iter(given.splits.values()))
+    _check_shapes(name, splits)
     for split, examples in splits.items():
         check_labels(f"{name}, {split} split" if split != "all" else name, examples.y, class_names)
     _check_classes(name, splits, class_names, num_classes)
@@ -99,10 +105,9 @@ def load(
 
 
 def _read(
-    config: TrainConfig, path: Path | None, like: DataSpec | None, class_names: tuple[str, ...] | None = None
+    config: TrainConfig, path: Path | None, image_shape: tuple | None, class_names: tuple[str, ...] | None
 ) -> _Source:
-    image_shape = like.input_shape if like and like.kind == "image" and len(like.input_shape) == 3 else None
-    class_names = class_names or (like.class_names if like else None)
+    """Read one source; images are brought to `image_shape`, and labels are looked up in `class_names`, if given."""
     if path is None and config.dataset in EMBEDDED:
         x, y, names = embedded.digits(image_shape[0] if image_shape else config.image_size)
         return _Source("image", {"all": Split(x, y)}, names)
@@ -161,6 +166,13 @@ def _read_table(config, path, class_names) -> _Source:
         raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names[:20])}")
     y = np.array([index[name] for name in label], np.int32)
     return _Source("text", {"all": Split(np.asarray(text, object), y)}, names)
+
+
+def _check_shapes(name: str, splits: dict[str, Split]) -> None:
+    shapes = {split: examples.x.shape[1:] for split, examples in splits.items()}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{split} {shape}" for split, shape in shapes.items())
+        raise UsageError(f"{name}: expected examples of one shape in every split, received {listed}")
 
 
 def _check_classes(name: str, splits: dict, class_names: tuple[str, ...], num_classes: int | None) -> None:
