@@ -25,13 +25,13 @@ def tables() -> str:
     startup_report, startup = newest("startup")
     equal = {row["model"]: row["largest_difference"] for row in strategies["equality"]}
     lines = [
-        "| model | data | test accuracy, mean of 3 seeds | epochs | training on two cores, s |",
-        "| --- | --- | --- | --- | --- |",
+        "| model | data | test accuracy, mean of 3 seeds | epochs |",
+        "| --- | --- | --- | --- |",
     ]
     for row in accuracy["rows"]:
         lines.append(
             f"| `{row['model']}` | {row['dataset']} ({row['test_examples']:,} test examples) | {row['mean']:.2%}"
-            f" (standard deviation {row['spread']:.2%}) | {row['epochs']} | {row['mean_seconds']:.0f} |"
+            f" (standard deviation {row['spread']:.2%}) | {row['epochs']} |"
         )
     ways = list(next(iter(equal.values())))
     lines += [

@@ -19,7 +19,7 @@ WAYS = {
     "one_device": ("--strategy", "one_device"),
     "mirrored, 2 virtual devices": ("--strategy", "mirrored", "--virtual-devices", "2"),
 }
-PAIRS = 5
+PAIRS = 4
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
