@@ -1,6 +1,7 @@
 """Test accuracy of the default recipes: mean and spread over three seeds, each run a `zoo.train` command.
 
-The seconds are those of each run as it was, with whatever else the machine did meanwhile; `time_to_accuracy` compares times.
+The seconds are those of each run as it was, with whatever else the machine did meanwhile; `time_to_accuracy`
+compares times.
 """
 
 import json
