@@ -176,8 +176,10 @@ def differences(stored: TrainConfig, given: Mapping[str, Any]) -> list[str]:
         if name in NOT_COMPARED:
             continue
         have = getattr(stored, name)
-        if name == "settings":
-            value = registry.parse_settings(stored.model, value)
+        if name == "settings":  # those given: the run's others come from its preset and recipe
+            typed = registry.parse_settings(stored.model, value)
+            value = {key: typed[key] for key in value}
+            have = {key: have.get(key, registry.arguments(stored.model)[key].default) for key in value}
         if name == "data" or name == "validation_data":
             value, have = value and Path(value).resolve(), have and have.resolve()
         if value != have:

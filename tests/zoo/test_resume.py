@@ -147,6 +147,9 @@ def test_resuming_with_another_configuration_names_what_differs(image_npz, tmp_p
     assert train.main(words) == 0
     (tmp_path / "run" / "metrics.json").unlink()
     capsys.readouterr()
+    assert train.main([*words, "--resume", "--set", "dropout=0"]) == 0  # the default, said aloud: no difference
+    (tmp_path / "run" / "metrics.json").unlink()
+    capsys.readouterr()
     words[words.index("units=4")] = "units=5"
     assert train.main([*words, "--learning-rate", "0.5", "--resume"]) == 2
     err = capsys.readouterr().err
@@ -154,3 +157,13 @@ def test_resuming_with_another_configuration_names_what_differs(image_npz, tmp_p
     assert '--settings was {"units": [4]}, now {"units": [5]}' in err
     assert "--learning-rate was 0.001, now 0.5" in err
     assert "--epochs" not in err
+
+
+def test_settings_of_a_recipe_do_not_contradict_the_same_command():
+    from zoo.config import TrainConfig, differences
+
+    given = {"model": "cnn", "dataset": "digits", "settings": {"units": "32"}}
+    stored = TrainConfig(**given).resolved()
+    assert stored.settings == {"dropout": 0.5, "units": 32}  # dropout is the recipe's
+    assert differences(stored, given) == []
+    assert len(differences(stored, given | {"settings": {"dropout": "0"}})) == 1
