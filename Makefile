@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python -m
 
-.PHONY: help setup train test lint format benchmarks clean
+.PHONY: help setup train test lint format benchmarks matrix clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,10 @@ format: setup  ## format, and repair what can be repaired
 
 benchmarks: setup  ## measure, and write benchmarks/results
 	$(RUN) benchmarks
+
+matrix: setup  ## every model x every precision, measured on the exported files
+	$(RUN) benchmarks matrix
+	$(RUN) benchmarks.readme
 
 clean:  ## remove .venv and caches, never runs
 	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info

@@ -4,18 +4,16 @@ import argparse
 import datetime
 import importlib
 import json
-import os
-import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.catalogue import default_data_dir
 from zoo.errors import unknown
-from zoo.runs import versions
+from zoo.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("startup", "strategies", "input_pipeline", "time_to_accuracy", "accuracy")
+NAMES = ("startup", "strategies", "input_pipeline", "time_to_accuracy", "accuracy", "matrix", "runtimes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,24 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _circumstances(name: str) -> str:
-    found = ", ".join(f"{package} {version}" for package, version in versions().items())
+    found, machine = ", ".join(f"{package} {version}" for package, version in versions().items()), processor()
     return (
-        f"Measured {datetime.date.today()} with `python -m benchmarks {name}` on {os.cpu_count()} cores of"
-        f" {_processor()}; {found}."
+        f"Measured {datetime.date.today()} with `python -m benchmarks {name}` on {machine['cores']} cores of"
+        f" {machine['name']} ({', '.join(machine['features'])}); {found}."
     )
-
-
-def _processor() -> str:
-    """Return the processor's name and the vector instructions that decide the speed of convolutions."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    values = {key.strip(): value.strip() for key, value in fields.items()}
-    have = values.get("flags", "").split()
-    wanted = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile") if flag in have]
-    return f"{values.get('model name', platform.machine())} ({', '.join(wanted)})"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ def tables() -> str:
     strategies_report, strategies = newest("strategies")
     time_report, time = newest("time_to_accuracy")
     startup_report, startup = newest("startup")
-    equal = {row["model"]: row["largest_difference"] for row in strategies["equality"]}
     lines = [
         "| model | data | test accuracy, mean of 3 seeds | epochs |",
         "| --- | --- | --- | --- |",
@@ -32,14 +31,17 @@ def tables() -> str:
             f"| `{row['model']}` | {row['dataset']} ({row['test_examples']:,} test examples) | {row['mean']:.2%}"
             f" (standard deviation {row['spread']:.2%}) | {row['epochs']} |"
         )
-    ways = list(next(iter(equal.values())))
+    ways = list(strategies["equality"][0]["largest_difference"])
     lines += [
         "",
         "| largest difference of any weight from `none`, same seed, one epoch | " + " | ".join(ways) + " |",
         "| --- |" + " --- |" * len(ways),
-        *(f"| `{name}` | " + " | ".join(f"{d:.1e}" for d in found.values()) + " |" for name, found in equal.items()),
-        "",
     ]
+    for row in strategies["equality"]:
+        found = row["largest_difference"]
+        cells = [f"{found[way]:.1e}" if way in found else "not run" for way in ways]
+        lines.append(f"| `{row['model']}` on {row['dataset']}, {row['precision']} | {' | '.join(cells)} |")
+    lines.append("")
     mean, times = time["mean_seconds"], time["times_faster"]
     slowest = max(row["median_seconds"] for row in startup["rows"])
     facts = [

@@ -16,7 +16,7 @@ from typing import Any
 
 from strategies import StrategyError
 from zoo import values
-from zoo.errors import Diverged, Interrupted, UsageError, nearest
+from zoo.errors import Diverged, Failed, Interrupted, UsageError, nearest
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,7 +68,7 @@ def command(
         return _report(prog, f"disk full{where}: free some space, then go on with --resume", 2, debug)
     except (Interrupted, KeyboardInterrupt) as error:
         return _report(prog, str(error) or "interrupted", 130, debug)
-    except Diverged as error:
+    except (Diverged, Failed) as error:
         return _report(prog, str(error), 1, debug)
     except Exception as error:  # the boundary of the process: anything unforeseen becomes one line
         text = " ".join(str(error).split())[:500]

@@ -71,7 +71,9 @@ class TrainConfig:
     # The machine.
     strategy: str = option("how training is spread over devices: see `python -m strategies`", "none")
     virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)
-    precision: Literal["float32", "bfloat16"] = option("bfloat16 computes in it and keeps float32 weights", "float32")
+    precision: Literal["float32", "bfloat16", "float64"] = option(
+        "bfloat16 computes in it and keeps float32 weights; float64 is slow, and tells rounding from a fault", "float32"
+    )
     deterministic: bool = option("the same seed gives the same bits, also through --resume; slower", False)
     seed: int = option("of the weights, the order of examples and dropout", 0)
 

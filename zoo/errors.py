@@ -16,6 +16,10 @@ class Diverged(ArithmeticError):
     """The loss or a weight became NaN or infinite; the message names the step and the last good checkpoint."""
 
 
+class Failed(RuntimeError):
+    """Work could not be done, for a reason that is not the user's; the message says it all."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'cnn'?"` for the known name most like `name`, or an empty string."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

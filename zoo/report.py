@@ -15,7 +15,8 @@ from zoo.config import TrainConfig, flag
 from zoo.data import Dataset
 from zoo.data.images import PIXEL_MAX
 from zoo.files import write_text
-from zoo.runs import RunFolder, versions
+from zoo.machine import versions
+from zoo.runs import RunFolder
 from zoo.tasks import classification
 
 MISTAKES = 24

@@ -4,9 +4,7 @@ Standard library only, but for `load_model`.
 """
 
 import contextlib
-import importlib.metadata
 import json
-import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,18 +12,9 @@ from typing import Any
 from zoo.config import TrainConfig
 from zoo.errors import UsageError
 from zoo.files import sha256, write_json
+from zoo.machine import versions
 
 PARENT = Path("runs")
-_VERSIONS_OF = (
-    "keras",
-    "tensorflow",
-    "numpy",
-    "scikit-learn",
-    "pillow",
-    "tokenizers",
-    "tensorflow-datasets",
-    "jax",
-)
 
 
 class RunFolder:
@@ -165,12 +154,3 @@ def newest_unfinished(config: TrainConfig) -> Path | None:
     ]
     unfinished = [run for run in runs if run.started and not run.finished]
     return max((run.path for run in unfinished), key=lambda p: p.stat().st_mtime, default=None)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a run depends on, and the machine's kind."""
-    found = {}
-    for name in _VERSIONS_OF:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # optional, or not on this host
-            found[name] = importlib.metadata.version(name)
-    return {"python": platform.python_version(), **found, "platform": platform.platform()}

@@ -276,10 +276,13 @@ def _check_disk(run: RunFolder, model: keras.Model) -> None:
 @contextlib.contextmanager
 def _numerics(config: TrainConfig) -> Iterator[None]:
     """Seed everything, and set the precision and determinism, for one run."""
-    policy = keras.config.dtype_policy()
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     keras.utils.set_random_seed(config.seed)
     if config.precision == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
+    elif config.precision == "float64":
+        keras.config.set_floatx("float64")  # losses and metrics take their dtype from it
+        keras.config.set_dtype_policy("float64")
     if config.deterministic:
         import tensorflow as tf
 
@@ -287,6 +290,7 @@ def _numerics(config: TrainConfig) -> Iterator[None]:
     try:
         yield
     finally:
+        keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(policy)
 
 

@@ -8,7 +8,7 @@ activation follows the pool, which gives the same values for any monotone activa
 import keras
 from keras import layers
 
-from zoo.models.layers import check_positive
+from zoo.models.layers import check_positive, logits_dtype
 
 KERNEL = 3
 POOL = 2
@@ -64,15 +64,17 @@ class CNN(keras.Model):
         self.dropout = dropout
         policy = self.dtype_policy  # see SimpleNet
         self.convolutions = [
-            layers.Conv2D(n, KERNEL, padding=padding, use_bias=not batch_norm, dtype=policy) for n in self.filters
+            layers.Conv2D(n, KERNEL, padding=padding, use_bias=not batch_norm, dtype=policy, name=f"conv_{i}")
+            for i, n in enumerate(self.filters, 1)
         ]
-        self.norms = [layers.BatchNormalization(dtype=policy) for _ in self.filters] if batch_norm else []
+        norms = len(self.filters) if batch_norm else 0
+        self.norms = [layers.BatchNormalization(dtype=policy, name=f"norm_{i + 1}") for i in range(norms)]
         self.pool = layers.MaxPooling2D(POOL, dtype=policy)
         self.activate = layers.Activation(activation, dtype=policy)
         self.flatten = layers.Flatten(dtype=policy)
-        self.hidden = layers.Dense(units, activation, dtype=policy)
+        self.hidden = layers.Dense(units, activation, dtype=policy, name="hidden")
         self.drop = layers.Dropout(dropout, dtype=policy)
-        self.head = layers.Dense(num_classes, dtype="float32")
+        self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def smallest_image(self) -> int:
         """Return the smallest height and width in pixels that leaves at least one pixel at the end."""

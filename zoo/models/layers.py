@@ -27,6 +27,11 @@ def rows_shape(input_shape: tuple) -> tuple:
     return (batch, height, width * channels)
 
 
+def logits_dtype(policy: keras.DTypePolicy) -> str:
+    """Return the dtype of a head: not below float32, because a softmax over bfloat16 logits loses digits."""
+    return "float64" if policy.compute_dtype == "float64" else "float32"
+
+
 def check_positive(owner: str, **sizes: int | tuple[int, ...]) -> None:
     """Raise ValueError naming the first size that is not a positive whole number."""
     for name, value in sizes.items():

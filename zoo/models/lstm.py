@@ -8,7 +8,7 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from zoo.models.layers import as_rows, check_positive, rows_shape
+from zoo.models.layers import as_rows, check_positive, logits_dtype, rows_shape
 
 CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 
@@ -60,14 +60,18 @@ class LSTM(keras.Model):
         self.dropout = dropout
         self.unroll = unroll
         policy = self.dtype_policy  # see SimpleNet
-        self.embedding = layers.Embedding(vocabulary_size, embedding_dim, dtype=policy) if vocabulary_size else None
+        self.embedding = None
+        if vocabulary_size:
+            self.embedding = layers.Embedding(vocabulary_size, embedding_dim, dtype=policy, name="embedding")
         last = len(self.units) - 1
         self.recurrent = [
-            CELLS[cell](n, return_sequences=return_sequences or i < last, unroll=unroll, dtype=policy)
+            CELLS[cell](
+                n, return_sequences=return_sequences or i < last, unroll=unroll, dtype=policy, name=f"recurrent_{i + 1}"
+            )
             for i, n in enumerate(self.units)
         ]
         self.drop = [layers.Dropout(dropout, dtype=policy) for _ in self.units]
-        self.head = layers.Dense(num_classes, dtype="float32")
+        self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):
         shape = rows_shape(input_shape)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from zoo.models.layers import as_rows, check_positive, rows_shape
+from zoo.models.layers import as_rows, check_positive, logits_dtype, rows_shape
 
 # Vaswani et al. (2017), section 3.5: wavelengths from 2 pi to 10,000 times 2 pi.
 LONGEST_WAVELENGTH = 10_000
@@ -63,9 +63,11 @@ class MultiHeadSelfAttention(layers.Layer):
                 f"self_attention: expected a width that is a multiple of num_heads={self.num_heads}, received {width}"
             )
         self._head_width = self.key_dim or width // self.num_heads
-        self.query_key_value = layers.Dense(3 * self.num_heads * self._head_width, dtype=self.dtype_policy)
+        self.query_key_value = layers.Dense(
+            3 * self.num_heads * self._head_width, dtype=self.dtype_policy, name="query_key_value"
+        )
         self.query_key_value.build((None, None, width))
-        self.output_projection = layers.Dense(width, dtype=self.dtype_policy)
+        self.output_projection = layers.Dense(width, dtype=self.dtype_policy, name="output_projection")
         self.output_projection.build((None, None, self.num_heads * self._head_width))
         self.built = True
 
@@ -198,14 +200,16 @@ class SelfAttentionClassifier(keras.Model):
         self.vocabulary_size = vocabulary_size
         policy = self.dtype_policy  # see SimpleNet
         self.embed = (
-            layers.Embedding(vocabulary_size, model_dim, dtype=policy)
+            layers.Embedding(vocabulary_size, model_dim, dtype=policy, name="embedding")
             if vocabulary_size
-            else layers.Dense(model_dim, dtype=policy)
+            else layers.Dense(model_dim, dtype=policy, name="embedding")
         )
-        self.positions = PositionEncoding(position, dtype=policy)
-        self.blocks = [_Block(num_heads, ff_dim, dropout, causal, dtype=policy) for _ in range(num_blocks)]
-        self.norm = layers.LayerNormalization(dtype=policy)
-        self.head = layers.Dense(num_classes, dtype="float32")
+        self.positions = PositionEncoding(position, dtype=policy, name="positions")
+        self.blocks = [
+            _Block(num_heads, ff_dim, dropout, causal, dtype=policy, name=f"block_{i + 1}") for i in range(num_blocks)
+        ]
+        self.norm = layers.LayerNormalization(dtype=policy, name="norm")
+        self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):
         shape = rows_shape(input_shape)
@@ -255,17 +259,19 @@ class _Block(layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
         policy = self.dtype_policy
-        self.attention_norm = layers.LayerNormalization(dtype=policy)
-        self.attention = MultiHeadSelfAttention(num_heads, dropout=dropout, causal=causal, dtype=policy)
-        self.feed_norm = layers.LayerNormalization(dtype=policy)
-        self.expand = layers.Dense(ff_dim, "gelu", dtype=policy)
+        self.attention_norm = layers.LayerNormalization(dtype=policy, name="attention_norm")
+        self.attention = MultiHeadSelfAttention(
+            num_heads, dropout=dropout, causal=causal, dtype=policy, name="attention"
+        )
+        self.feed_norm = layers.LayerNormalization(dtype=policy, name="feed_norm")
+        self.expand = layers.Dense(ff_dim, "gelu", dtype=policy, name="expand")
         self.drop = layers.Dropout(dropout, dtype=policy)
         self.ff_dim = ff_dim
 
     def build(self, input_shape):
         for layer in (self.attention_norm, self.attention, self.feed_norm, self.expand):
             layer.build(input_shape)
-        self.contract = layers.Dense(input_shape[-1], dtype=self.dtype_policy)
+        self.contract = layers.Dense(input_shape[-1], dtype=self.dtype_policy, name="contract")
         self.contract.build((*input_shape[:-1], self.ff_dim))
         self.built = True
 

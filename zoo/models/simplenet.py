@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from zoo.models.layers import check_positive
+from zoo.models.layers import check_positive, logits_dtype
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -44,10 +44,13 @@ class SimpleNet(keras.Model):
         # Each layer is given the model's policy: from the global one, a loaded bfloat16 model would be float32.
         policy = self.dtype_policy
         self.flatten = layers.Flatten(dtype=policy)
-        self.hidden = [layers.Dense(n, activation, kernel_initializer=initializer, dtype=policy) for n in self.units]
+        # Named, so that a recipe can address a layer, and an exported file shows the same names in any process.
+        self.hidden = [
+            layers.Dense(n, activation, kernel_initializer=initializer, dtype=policy, name=f"hidden_{i}")
+            for i, n in enumerate(self.units, 1)
+        ]
         self.drop = [layers.Dropout(dropout, dtype=policy) for _ in self.units]
-        # float32 also under a bfloat16 policy: a softmax over bfloat16 logits loses digits.
-        self.head = layers.Dense(num_classes, dtype="float32")
+        self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):
         width = 1

@@ -1,0 +1,34 @@
+"""A .tflite file and its receipt, as they lie side by side. Standard library only."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from compression.interface import Interface
+from zoo.errors import UsageError
+from zoo.files import sha256
+
+
+def receipt_path(path: Path) -> Path:
+    """Return where the receipt of a file is."""
+    return path.with_name(f"{path.name.removesuffix(path.suffix)}.receipt.json")
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    """Return the receipt of a file.
+
+    Raises:
+        UsageError: there is none, it is damaged, or the file is not the one that it describes.
+    """
+    file = receipt_path(path)
+    if not file.is_file():
+        raise UsageError(f"{path}: expected its receipt {file.name} beside it, found none; make both with compress")
+    try:
+        receipt = json.loads(file.read_text(encoding="utf-8"))
+        Interface.from_json(receipt["interface"])
+        expected = receipt["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file}: a receipt that is cut short or altered ({error})") from None
+    if sha256(path) != expected:
+        raise UsageError(f"{path}: altered since it was measured: its SHA-256 is not the one of its receipt")
+    return receipt

@@ -1,0 +1,129 @@
+"""`python -m compression.compress`: from a run to a small .tflite file, with a receipt measured on that file."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compression import recipes, source
+from compression.recipes import Kernel
+from zoo import cli
+from zoo.config import command_line, option
+from zoo.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to compress, and how."""
+
+    run: Path = option("the run folder", positional=True)
+    recipe: str = option(
+        "float32, float16, dynamic, int8, int16x8 or int4; layers left in float32 as in 'int8(skip=head|conv_*)'",
+        "int8",
+    )
+    output: Path | None = option("folder of the file and its receipt (default: RUN/artifacts)")
+    lstm_kernel: Kernel = option("recurrent layers as a loop, written out, or as one fused operator", "auto")
+    uint8_input: bool = option("the file takes camera bytes from 0 to 255 and scales them itself", False)
+    input_size: tuple[int, ...] | None = option(
+        "height and width of those bytes, resized inside the file", metavar="HEIGHT,WIDTH"
+    )
+    batch: int = option("static batch size of the file", 1)
+    skip_worst: int = option("leave this many of the layers in float32 that quantization harms most", 0)
+    calibration: int = option("training examples that calibrate int8 and int16x8", 256)
+    allow_flex: bool = option("allow operators that need TensorFlow's own kernels on the device", False)
+    seed: int = option("of the choice of calibration examples", 0)
+    time_limit: float = option("seconds that a conversion may take", 900.0)
+    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+
+    def __post_init__(self) -> None:
+        for name, low in (("batch", 1), ("calibration", 1), ("time_limit", 1), ("skip_worst", 0), ("seed", 0)):
+            if (value := getattr(self, name)) < low:
+                raise UsageError(f"--{name.replace('_', '-')}: expected at least {low}, received {value}")
+        size = self.input_size
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise UsageError(f"--input-size: expected HEIGHT,WIDTH in pixels, received {','.join(map(str, size))}")
+        if size is not None and not self.uint8_input:
+            raise UsageError("--input-size: expected together with --uint8-input, received without it")
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Compress, and return the receipt and where it is."""
+    options = Options(**given)
+    recipe = recipes.parse(options.recipe)
+    if options.skip_worst and not recipe.skippable:
+        raise UsageError(f"--skip-worst: {recipe.precision} treats all layers alike; use dynamic, int8 or int4")
+    chosen = source.open_run(options.run, given)
+    model, data = chosen.load()
+    from compression import pipeline, sensitivity
+
+    folder = options.output or chosen.run.path / "artifacts"
+    if options.skip_worst:
+        measured = sensitivity.measure(model, data, recipe, seed=options.seed, say=_say)
+        recipe = sensitivity.without_worst(recipe, measured, options.skip_worst)
+        _say(f"left in float32: {', '.join(recipe.skip)}")
+    made = pipeline.compress(
+        model,
+        data,
+        recipe,
+        folder,
+        kernel=options.lstm_kernel,
+        uint8=options.uint8_input,
+        input_size=options.input_size,
+        batch=options.batch,
+        allow_flex=options.allow_flex,
+        calibration=options.calibration,
+        seed=options.seed,
+        seconds=options.time_limit,
+        provenance=chosen.provenance(),
+        say=_say,
+    )
+    return {"path": str(made.path), **made.receipt}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the numbers that matter, what to do next, and last the file."""
+    print(
+        f"{result['bytes']:,} bytes, {result['times_smaller']:.1f} times smaller than the weights in float32"
+        f" (gzip: {result['gzip_bytes']:,}, {result['times_smaller_gzip']:.1f} times)"
+    )
+    if "not_run" in result:
+        print(f"not measured: {result['not_run']}")
+    else:
+        _show_measured(result)
+    if result["keeps_state"]:
+        print("this file keeps state: call reset_all_variables() before each example")
+    print(f"next:   {command_line('compression.verify', result['path'])}")
+    print(result["path"])
+
+
+def _show_measured(result: Mapping[str, Any]) -> None:
+    litert, keras = result["test"]["litert"]["accuracy"], result["test"]["keras"]["accuracy"]
+    print(
+        f"test accuracy {litert:.2%}, Keras {keras:.2%}, difference {(litert - keras) * 100:+.2f} points"
+        f" ({result['test']['examples']:,} examples)"
+    )
+    print(f"largest difference in probability from Keras {result['parity']['largest_difference']:.1e}")
+    for row in result["latency"]:
+        threads = "1 thread" if row["threads"] == 1 else f"{row['threads']} threads"
+        print(f"latency {row['median_ms']:.3f} ms, 95 % within {row['p95_ms']:.3f} ms ({threads}, {row['runs']} runs)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return cli.command(
+        Options,
+        run,
+        show,
+        prog="python -m compression.compress",
+        description="Turn a run into a small .tflite file with a receipt measured on that file.",
+        argv=argv,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

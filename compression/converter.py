@@ -1,0 +1,129 @@
+"""The child that turns a SavedModel into a .tflite file: run by `compression.tflite`, never in our own process.
+
+Which engine serves which recipe was decided by measurement (benchmarks/results, matrix):
+the TFLite converter all that it has, because its files were as small and as exact everywhere and its int8 reaches
+recurrent layers that are written out, where ai-edge-quantizer fails ("Tensor data is null"); ai-edge-quantizer int4,
+which the converter has not, and `skip` of recipes without calibration.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from compression import child, flatbuffer
+
+
+def engine(precision: str, skip: bool) -> str:
+    """Return which engine serves a recipe."""
+    return "ai-edge-quantizer" if precision == "int4" or (precision == "dynamic" and skip) else "TFLite converter"
+
+
+def convert(job: dict[str, Any]) -> None:
+    """Convert one SavedModel, by one recipe or by several.
+
+    Args:
+        job: saved_model (path), calibration (path of an .npz with an array for each input, or None), batch, allow_flex,
+            and files: for each, output (path), precision, integer_io, integer_input, skip (name scopes of the layers
+            that stay float).
+    """
+    import warnings
+
+    warnings.filterwarnings("ignore")  # of a process that lives for these conversions alone
+    for file in job["files"]:
+        _convert({**job, **file})
+
+
+def _convert(job: dict[str, Any]) -> None:
+    output = Path(job["output"])
+    if engine(job["precision"], bool(job["skip"])) == "ai-edge-quantizer":
+        floats = output.with_suffix(".float.tflite")
+        floats.write_bytes(_float_converter(job).convert())
+        _quantize(floats, output, job)
+        floats.unlink()
+    else:
+        output.write_bytes(_by_converter(job))
+
+
+def _float_converter(job: dict[str, Any]) -> Any:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(job["saved_model"])
+    if job["allow_flex"]:
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    return converter
+
+
+def _by_converter(job: dict[str, Any]) -> bytes:
+    import tensorflow as tf
+
+    converter, precision = _float_converter(job), job["precision"]
+    if precision == "float32":
+        return converter.convert()
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision not in ("int8", "int16x8"):
+        return converter.convert()
+    sets = tf.lite.OpsSet
+    integer = {
+        "int8": sets.TFLITE_BUILTINS_INT8,
+        "int16x8": sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+    }[precision]
+    # Comparisons and casts of token ids have no int8 form: they stay what they are.
+    flex = [sets.SELECT_TF_OPS] if job["allow_flex"] else []
+    converter.target_spec.supported_ops = [integer, sets.TFLITE_BUILTINS, *flex]
+    converter.representative_dataset = lambda: _examples(job)
+    if job["integer_io"]:
+        kind = {"int8": tf.int8, "int16x8": tf.int16}[precision]
+        if job["integer_input"]:
+            converter.inference_input_type = kind
+        converter.inference_output_type = kind
+    if not job["skip"]:
+        return converter.convert()
+    nodes = _nodes(_float_converter(job).convert(), job["skip"])
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter,
+        debug_dataset=lambda: ([*example.values()] for example in _examples(job)),
+        debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=nodes),
+    )
+    return debugger.get_nondebug_quantized_model()
+
+
+def _examples(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield calibration batches by input name."""
+    import numpy as np
+
+    with np.load(job["calibration"]) as arrays:
+        inputs = dict(arrays)
+    size = job["batch"]
+    count = min(map(len, inputs.values())) // size
+    for i in range(count):
+        yield {name: array[i * size : (i + 1) * size] for name, array in inputs.items()}
+
+
+def _nodes(content: bytes, scopes: list[str]) -> list[str]:
+    """Return the names of the operators' outputs that belong to layers traced in these scopes."""
+    names = flatbuffer.output_names(flatbuffer.parse(content, "the float file"))
+    found = [name for name in names if any(f"{scope}/" in name for scope in scopes)]
+    if not found:
+        raise ValueError(f"no operator of the exported graph belongs to {', '.join(scopes)}")
+    return found
+
+
+def _quantize(source: Path, output: Path, job: dict[str, Any]) -> None:
+    from ai_edge_quantizer import algorithm_manager, quantizer
+
+    made = quantizer.Quantizer(str(source))
+    made.add_dynamic_config(".*", "*", {"int4": 4, "dynamic": 8}[job["precision"]])
+    for scope in job["skip"]:
+        made.update_quantization_recipe(
+            regex=f".*{re.escape(scope)}/.*",
+            operation_name="*",
+            algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE,
+        )
+    made.quantize().export_model(str(output), overwrite=True)
+
+
+if __name__ == "__main__":
+    child.serve(convert)

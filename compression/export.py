@@ -1,0 +1,67 @@
+"""`python -m compression.export`: a run as a SavedModel or an ONNX file, checked against Keras on the test split."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from compression import source
+from zoo import cli
+from zoo.config import option
+from zoo.files import write_json
+
+_NAMES = {"savedmodel": "saved_model", "onnx": "model.onnx"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to export, and as what; `compression.compress` makes .tflite files."""
+
+    run: Path = option("the run folder", positional=True)
+    to: Literal["savedmodel", "onnx"] = option("the format", "savedmodel")
+    output: Path | None = option("folder that gets it (default: RUN/artifacts)")
+    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Export, and return what was measured."""
+    options = Options(**given)
+    chosen = source.open_run(options.run, given)
+    model, data = chosen.load()
+    from compression import formats, pipeline
+    from compression.receipt import Subject
+
+    interface = pipeline.interface_of(data.spec, batch=None)
+    path = (options.output or chosen.run.path / "artifacts") / _NAMES[options.to]
+    print(f"exporting {path.name}", file=sys.stderr, flush=True)
+    subject = Subject(pipeline.in_float32(model), interface, data.split("test"))
+    receipt = {"made": chosen.provenance()} | formats.export(path, options.to, subject)
+    write_json(path.with_name(f"{path.stem}.receipt.json"), receipt)
+    return {"path": str(path), **receipt}
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the numbers that matter, and last what was written."""
+    print(
+        f"{result['bytes']:,} bytes; test accuracy {result['test'][result['format']]['accuracy']:.2%}, largest"
+        f" difference in probability from Keras {result['parity']['largest_difference']:.1e}"
+        f" ({result['test']['examples']:,} examples)"
+    )
+    print(result["path"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return cli.command(
+        Options,
+        run,
+        show,
+        prog="python -m compression.export",
+        description="Write a run as a SavedModel or an ONNX file, checked against Keras.",
+        argv=argv,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""What a .tflite file says about itself: read and written by the TFLite schema, never run.
+
+Schema: tensorflow/compiler/mlir/lite/schema/schema.fbs, as generated into ai-edge-litert.
+"""
+
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from zoo.errors import UsageError
+from zoo.files import replacing
+
+IDENTIFIER = b"TFL3"
+# The schema asks for it (force_align) so that kernels may load constants in blocks; the generated Python ignores it.
+ALIGNMENT = 16
+
+
+def _names(enumeration: type) -> dict[int, str]:
+    return {value: name for name, value in vars(enumeration).items() if not name.startswith("_")}
+
+
+_OPERATORS, _TYPES = _names(schema.BuiltinOperator), _names(schema.TensorType)
+_DTYPES = {
+    "FLOAT32": np.float32,
+    "FLOAT16": np.float16,
+    "FLOAT64": np.float64,
+    "INT8": np.int8,
+    "UINT8": np.uint8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "BOOL": np.bool_,
+}
+
+
+def read(path: Path) -> schema.ModelT:
+    """Return the content of a .tflite file.
+
+    Raises:
+        UsageError: there is no such file, it is not a TFLite flatbuffer, or it is cut short or altered.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: expected a .tflite file, found {'a folder' if path.is_dir() else 'none'}")
+    return parse(path.read_bytes(), str(path))
+
+
+def parse(content: bytes, name: str) -> schema.ModelT:
+    """Return the content of a .tflite file that was read already.
+
+    Args:
+        content: of the file.
+        name: of the file, for messages.
+
+    Raises:
+        UsageError: it is not a TFLite flatbuffer, or it is cut short or altered.
+    """
+    if content[4:8] != IDENTIFIER:
+        raise UsageError(
+            f"{name}: expected a TFLite flatbuffer, which has {IDENTIFIER.decode()} at byte 4; this has not"
+        )
+    try:
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
+        for buffer in model.buffers:
+            _bring_in(buffer, content)
+        if not model.subgraphs or not model.subgraphs[0].tensors:
+            raise ValueError("no graph in it")
+        for graph in model.subgraphs:
+            _check_references(model, graph)
+    except (struct.error, ValueError, TypeError, IndexError, AttributeError, MemoryError, UnicodeDecodeError) as error:
+        raise UsageError(f"{name}: a TFLite flatbuffer that is cut short or altered ({error})") from None
+    return model
+
+
+def _bring_in(buffer: schema.BufferT, content: bytes) -> None:
+    """Take in the data of a buffer that is stored behind the flatbuffer, as ai-edge-quantizer writes them."""
+    if buffer.offset > 1:
+        if buffer.offset + buffer.size > len(content):
+            raise IndexError(f"a buffer ends at byte {buffer.offset + buffer.size} of {len(content)}")
+        buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+        buffer.offset = buffer.size = 0
+
+
+def _check_references(model: schema.ModelT, graph: schema.SubGraphT) -> None:
+    """Raise IndexError if the graph points at a tensor, buffer or operator that is not in the file."""
+    for tensor in graph.tensors:
+        _check_index(tensor.buffer, model.buffers)
+    used = [*graph.inputs, *graph.outputs]
+    for operator in graph.operators or ():
+        _check_index(operator.opcodeIndex, model.operatorCodes)
+        used += [i for i in (*_indices(operator.inputs), *_indices(operator.outputs)) if i != -1]  # -1: left out
+    for index in used:
+        _check_index(index, graph.tensors)
+
+
+def _indices(found: Any) -> list[int]:
+    return [] if found is None else [int(i) for i in found]
+
+
+def _check_index(index: int, among: list) -> None:
+    if not 0 <= index < len(among):
+        raise IndexError(f"index {index} of {len(among)}")
+
+
+def operators(model: schema.ModelT) -> dict[str, int]:
+    """Return how often each operator is used, in all graphs, by name."""
+    names = [_operator_name(code) for code in model.operatorCodes or ()]
+    counts = Counter(names[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators or ())
+    return dict(sorted(counts.items()))
+
+
+def _operator_name(code: schema.OperatorCodeT) -> str:
+    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)  # older files hold it in the second
+    if builtin == schema.BuiltinOperator.CUSTOM:
+        return (code.customCode or b"CUSTOM").decode()
+    return _OPERATORS.get(builtin, f"BUILTIN_{builtin}")
+
+
+def flex(model: schema.ModelT) -> list[str]:
+    """Return the operators that need TensorFlow's own kernels on the device."""
+    return [name for name in operators(model) if name.startswith("Flex")]
+
+
+def keeps_state(model: schema.ModelT) -> bool:
+    """Whether the file holds variables, which an interpreter keeps from one call to the next unless told to reset.
+
+    A fused LSTM does: without `reset_all_variables()` its second answer continues the first one's sequence.
+    """
+    return any(tensor.isVariable for graph in model.subgraphs for tensor in graph.tensors)
+
+
+def signature(model: schema.ModelT) -> dict[str, list[dict[str, Any]]]:
+    """Return the inputs and outputs of the first signature: name, shape, type and quantization."""
+    found = (model.signatureDefs or [None])[0]
+    graph = model.subgraphs[found.subgraphIndex if found else 0]
+
+    def described(maps: Any, indices: Any) -> list[dict[str, Any]]:
+        named = [(m.name.decode(), m.tensorIndex) for m in maps] if maps else [(None, i) for i in indices]
+        return [{"name": name or _text(graph.tensors[i].name), **_form(graph.tensors[i])} for name, i in sorted(named)]
+
+    return {
+        "inputs": described(found and found.inputs, graph.inputs),
+        "outputs": described(found and found.outputs, graph.outputs),
+    }
+
+
+def _text(name: bytes | None) -> str:
+    return (name or b"").decode(errors="replace")
+
+
+def _form(tensor: schema.TensorT) -> dict[str, Any]:
+    form = {"shape": _indices(tensor.shape), "type": _TYPES[tensor.type].lower()}
+    quantization = tensor.quantization
+    if quantization is not None and quantization.scale is not None and len(quantization.scale):
+        scales, zeros = quantization.scale, quantization.zeroPoint
+        form["scales"] = len(scales)
+        if len(scales) == 1:
+            form |= {"scale": float(scales[0]), "zero_point": int(zeros[0]) if zeros is not None else 0}
+    return form
+
+
+def constants(model: schema.ModelT) -> list[dict[str, Any]]:
+    """Return every constant of the file, largest first.
+
+    Each has name, layer, shape, type, bytes (0 where it shares the buffer of another), elements, zeros (how many are
+    exactly zero) and distinct (how many different values it holds).
+    """
+    rows, seen = [], set()
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            data = model.buffers[tensor.buffer].data
+            if data is None or not len(data):
+                continue
+            row = {"name": _text(tensor.name), **_form(tensor), "bytes": 0 if tensor.buffer in seen else len(data)}
+            seen.add(tensor.buffer)
+            values = _values(tensor, np.asarray(data, np.uint8))
+            if values is not None:
+                zero = row.get("zero_point", 0)
+                row |= {
+                    "elements": values.size,
+                    "zeros": int((values == zero).sum()),
+                    "distinct": len(np.unique(values)),
+                }
+            rows.append(row)
+    return sorted(rows, key=lambda row: (-row["bytes"], row["name"]))
+
+
+def _values(tensor: schema.TensorT, data: np.ndarray) -> np.ndarray | None:
+    """Return the stored values of a constant, flat, or None for a type or layout that has none to count."""
+    if tensor.sparsity is not None:
+        return None
+    kind = _TYPES[tensor.type]
+    if kind == "INT4":  # two in a byte, the first in the low half
+        halves = np.stack([data & 15, data >> 4], -1).reshape(-1)[: int(np.prod(_indices(tensor.shape)))]
+        return ((halves.astype(np.int8) ^ 8) - 8).astype(np.int8)
+    return data.view(_DTYPES[kind]) if kind in _DTYPES and data.size % np.dtype(_DTYPES[kind]).itemsize == 0 else None
+
+
+def output_names(model: schema.ModelT) -> list[str]:
+    """Return the name of every tensor that an operator of the main graph writes: how a layer's part is found."""
+    graph = model.subgraphs[0]
+    return [_text(graph.tensors[i].name) for op in graph.operators or () for i in _indices(op.outputs)]
+
+
+def metadata(model: schema.ModelT, name: str) -> bytes | None:
+    """Return a metadata entry of the file, None where there is none of this name."""
+    for found in model.metadata or ():
+        if found.name == name.encode():
+            return bytes(np.asarray(model.buffers[found.buffer].data, np.uint8))
+    return None
+
+
+def metadata_sizes(model: schema.ModelT) -> dict[str, int]:
+    """Return the bytes of every metadata entry by name."""
+    found = {}
+    for entry in model.metadata or ():
+        data = model.buffers[entry.buffer].data
+        found[_text(entry.name)] = 0 if data is None else len(data)
+    return found
+
+
+def add_metadata(path: Path, name: str, content: bytes) -> None:
+    """Write a metadata entry into a .tflite file, atomically; everything else stays as it is."""
+    model = read(path)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(content, np.uint8)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or ()), entry]
+    write(model, path)
+
+
+def write(model: schema.ModelT, path: Path) -> None:
+    """Write a model as a .tflite file, atomically, with its buffers aligned as the schema asks."""
+    for buffer in model.buffers:
+        buffer.__class__ = _AlignedBuffer
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    with replacing(path) as temporary:
+        temporary.write_bytes(bytes(builder.Output()))
+
+
+class _AlignedBuffer(schema.BufferT):
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802  (the generated code's name)
+        vector = None
+        if self.data is not None:
+            content = bytes(np.asarray(self.data, np.uint8))
+            builder.StartVector(1, len(content), ALIGNMENT)
+            builder.head -= len(content)
+            builder.Bytes[builder.head : builder.head + len(content)] = content
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if vector is not None:
+            schema.BufferAddData(builder, vector)
+        schema.BufferAddOffset(builder, self.offset)
+        schema.BufferAddSize(builder, self.size)
+        return schema.BufferEnd(builder)

@@ -1,0 +1,106 @@
+"""`python -m compression.inspect`: where the bytes of a .tflite file are."""
+
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo import cli
+from zoo.config import option
+from zoo.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to look into."""
+
+    file: Path = option("the .tflite file", positional=True)
+    top: int = option("how many of the largest tensors to list, 0 for all", 20)
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a file, largest first; nothing of it is run."""
+    options = Options(**given)
+    if options.top < 0:
+        raise UsageError(f"--top: expected 0 or more, received {options.top}")
+    from compression import flatbuffer
+
+    model = flatbuffer.read(options.file)
+    constants, size = flatbuffer.constants(model), options.file.stat().st_size
+    layers: dict[str, int] = defaultdict(int)
+    for row in constants:
+        row["layer"] = layer_of(row["name"])
+        layers[row["layer"]] += row["bytes"]
+    held = sum(layers.values())
+    noted = flatbuffer.metadata_sizes(model)
+    layers |= {"(metadata)": sum(noted.values()), "(graph, names, tables)": size - held - sum(noted.values())}
+    return {
+        "path": str(options.file),
+        "bytes": size,
+        "signature": flatbuffer.signature(model),
+        "operators": flatbuffer.operators(model),
+        "flex": flatbuffer.flex(model),
+        "keeps_state": flatbuffer.keeps_state(model),
+        "metadata": noted,
+        "layers": dict(sorted(layers.items(), key=lambda item: -item[1])),
+        "constants": constants[: options.top or None],
+        "more_constants": max(len(constants) - options.top, 0) if options.top else 0,
+    }
+
+
+def layer_of(name: str) -> str:
+    """Return the layer that a tensor's name tells of: `cnn_1/conv_1_1/convolution` is of conv_1.
+
+    A fused operator carries several names, of which the last is the layer with the weights. The first part of a name is
+    the model, the last one the operation; tracing numbers every part once more.
+    """
+    parts = name.rpartition(";")[2].split("/")[1:-1]
+    return "/".join(re.sub(r"_\d+$", "", part) for part in parts if part != "while") or "(other)"
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the ends of the file, its operators, and its bytes by layer and by tensor."""
+    for side in ("inputs", "outputs"):
+        for row in result["signature"][side]:
+            scale = f", scale {row['scale']:g}, zero point {row['zero_point']}" if "scale" in row else ""
+            print(f"{side[:-1]:<7} {row['name']}: {row['type']} {row['shape']}{scale}")
+    print("operators " + ", ".join(f"{count} {name}" for name, count in result["operators"].items()))
+    if result["keeps_state"]:
+        print("keeps state from one call to the next: call reset_all_variables() before each example")
+    share = [(layer, f"{size:,}", f"{size / result['bytes']:.1%}") for layer, size in result["layers"].items()]
+    cli.table(("layer", "bytes", "share"), [*share, ("all", f"{result['bytes']:,}", "100.0%")])
+    rows = [
+        (
+            row["name"],
+            row["type"],
+            "x".join(map(str, row["shape"])) or "scalar",
+            f"{row['bytes']:,}",
+            row.get("scales", ""),
+            f"{row['zeros'] / row['elements']:.1%}" if row.get("elements") else "",
+            row.get("distinct", ""),
+        )
+        for row in result["constants"]
+    ]
+    cli.table(("tensor", "type", "shape", "bytes", "scales", "zeros", "distinct"), rows)
+    if result["more_constants"]:
+        print(f"{result['more_constants']} smaller tensors are not listed; --top 0 lists all")
+    print(result["path"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return cli.command(
+        Options,
+        run,
+        show,
+        prog="python -m compression.inspect",
+        description="Show where the bytes of a .tflite file are.",
+        argv=argv,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

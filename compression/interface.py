@@ -1,0 +1,50 @@
+"""What an exported file takes and gives. Standard library only."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a file takes and gives.
+
+    Args:
+        name: of the input.
+        shape: of one example, without the batch.
+        dtype: that the model is called with, float32 or int32.
+        output: name of the output.
+        batch: static batch size; None leaves it free, in a SavedModel only.
+        uint8: take camera bytes (uint8 pixels) and scale them to [0, 1] inside the graph.
+        resize_from: (height, width) of the bytes, where they are to be resized inside the graph.
+        masked: whether the inputs are padded, so that the model hides a part of them.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    output: str = "probabilities"
+    batch: int | None = 1
+    uint8: bool = False
+    resize_from: tuple[int, int] | None = None
+    masked: bool = False
+
+    @property
+    def given_shape(self) -> tuple[int, ...]:
+        """Shape of one example as the file takes it."""
+        return (*self.resize_from, self.shape[-1]) if self.resize_from else self.shape
+
+    @property
+    def given_dtype(self) -> str:
+        """Type of the input before any quantization."""
+        return "uint8" if self.uint8 else self.dtype
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` reads back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Interface":
+        """Rebuild an interface from `to_json`'s values."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

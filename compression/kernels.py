@@ -1,0 +1,114 @@
+"""How layers are written into an exported graph: the same values, in operators that converter and runtime can take.
+
+Recurrent layers come three ways: as a loop, written out, or as the one fused operator that microcontrollers have.
+Everything here lasts while a model is traced; the model itself stays as it is.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from compression.recipes import Kernel
+from zoo.errors import UsageError
+
+RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return every layer of a model, however deep, without the model itself."""
+    return list(model._flatten_layers(include_self=False))
+
+
+def recurrent_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return the recurrent layers of a model."""
+    return [layer for layer in layers_of(model) if isinstance(layer, RECURRENT)]
+
+
+def check_fused(model: keras.Model, masked: bool) -> None:
+    """Raise UsageError unless every recurrent layer has a fused operator in TFLite.
+
+    Args:
+        model: with recurrent layers.
+        masked: whether its inputs are padded, so that it passes a mask to them.
+    """
+    for layer in recurrent_layers(model):
+        reason = None
+        if not isinstance(layer, keras.layers.LSTM):
+            reason = f"only LSTM has a fused operator, {layer.name} is {type(layer).__name__}"
+        elif (layer.activation, layer.recurrent_activation) != (keras.activations.tanh, keras.activations.sigmoid):
+            reason = f"the fused operator has tanh and sigmoid, {layer.name} has other activations"
+        elif not layer.use_bias or layer.go_backwards or layer.stateful or layer.return_state:
+            reason = f"{layer.name} has no bias, runs backwards, keeps or returns its state"
+        elif masked:
+            reason = "the fused operator has no mask, and this model's inputs are padded"
+        if reason:
+            raise UsageError(f"--lstm-kernel fused: {reason}; use loop or unrolled")
+
+
+@contextlib.contextmanager
+def using(model: keras.Model, kernel: Kernel) -> Iterator[list[Any]]:
+    """Let a model trace for export; yield the objects whose variables the trace will use besides the model's."""
+    held: list[Any] = []
+    with contextlib.ExitStack() as undo:
+        for layer in layers_of(model):
+            if isinstance(layer, RECURRENT) and kernel == "unrolled":
+                undo.callback(setattr, layer, "unroll", layer.unroll)
+                layer.unroll = True
+            elif isinstance(layer, RECURRENT) and kernel == "fused":
+                held.append(_twin(layer))
+                undo.enter_context(calling(layer, _fused(held[-1])))
+            elif type(layer) is keras.layers.LayerNormalization and not layer.rms_scaling:
+                undo.enter_context(calling(layer, _normalize(layer)))
+        yield held
+
+
+@contextlib.contextmanager
+def calling(layer: keras.layers.Layer, call: Callable) -> Iterator[None]:
+    """Let a layer compute `call`, and afterwards what it did before."""
+    before = layer.__dict__.get("call")
+    layer.__dict__["call"] = call
+    try:
+        yield
+    finally:
+        layer.__dict__.pop("call")
+        if before is not None:
+            layer.__dict__["call"] = before
+
+
+def _normalize(layer: keras.layers.LayerNormalization) -> Callable:
+    """Return layer normalisation in subtractions and products.
+
+    Keras' own form has SQUARED_DIFFERENCE and NEG, which have no 16-bit kernels.
+    """
+
+    def call(x: Any) -> Any:
+        centred = x - ops.mean(x, axis=layer.axis, keepdims=True)
+        y = centred * ops.rsqrt(ops.mean(centred * centred, axis=layer.axis, keepdims=True) + layer.epsilon)
+        shape = [x.shape[i] if i in {a % len(x.shape) for a in layer.axis} else 1 for i in range(len(x.shape))]
+        y = y * ops.reshape(layer.gamma, shape) if layer.scale else y
+        return y + ops.reshape(layer.beta, shape) if layer.center else y
+
+    return call
+
+
+def _twin(layer: keras.layers.LSTM) -> Any:
+    """Return the tf_keras layer with the same weights, whose trace the converter recognises as one operator."""
+    import tf_keras
+
+    twin = tf_keras.layers.LSTM(layer.units, return_sequences=layer.return_sequences, name=layer.name)
+    twin.build((None, None, layer.cell.kernel.shape[0]))
+    cell = layer.cell
+    twin.set_weights([ops.convert_to_numpy(v) for v in (cell.kernel, cell.recurrent_kernel, cell.bias)])
+    return twin
+
+
+def _fused(twin: Any) -> Callable:
+    def call(sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+        if mask is not None or initial_state is not None:
+            raise UsageError("--lstm-kernel fused: the fused operator takes no mask and no initial state")
+        return twin(sequences)
+
+    return call

@@ -1,0 +1,152 @@
+"""Running a .tflite file with the LiteRT interpreter, in a child process that may crash instead of us.
+
+As a child, this module imports neither Keras nor TensorFlow.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compression import child, flatbuffer
+from zoo.errors import Failed, UsageError
+from zoo.machine import cores
+
+# Of address space: a damaged file may ask for any amount.
+MEMORY_BYTES = 16 << 30
+SECONDS = 1800.0
+# The Python packages of LiteRT 2.3 and TensorFlow 2.21 bring no Flex delegate.
+NO_FLEX = "its Flex operators need TensorFlow's kernels, which LiteRT for Python has not: it cannot be run here"
+WARM_UP = 20
+MOST_RUNS, LEAST_RUNS, SECONDS_A_LATENCY = 1000, 50, 2.0
+
+
+def run(path: Path, x: np.ndarray, *, threads: int = 1) -> np.ndarray:
+    """Return the file's output for every example, (examples, ...) float32; integers are scaled on both sides.
+
+    Raises:
+        Failed: the file cannot be run; the sentence says how it failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        inputs, outputs = Path(folder) / "x.npy", Path(folder) / "y.npy"
+        np.save(inputs, x)
+        job = {"work": "run", "file": path.resolve(), "inputs": inputs, "outputs": outputs, "threads": threads}
+        _child(path, job)
+        return np.load(outputs)
+
+
+def latency(path: Path, example: np.ndarray) -> list[dict[str, Any]]:
+    """Return latencies of one invocation, with one thread and with all of this process.
+
+    Args:
+        path: of the file.
+        example: (batch, ...), one input as the file takes it.
+
+    Returns:
+        for each number of threads: threads, median_ms, p95_ms, runs, warm_up.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder) / "x.npy"
+        np.save(inputs, example)
+        job = {"work": "latency", "file": path.resolve(), "inputs": inputs, "threads": sorted({1, cores()})}
+        return _child(path, job)
+
+
+def _child(path: Path, job: dict[str, Any]) -> Any:
+    model = flatbuffer.read(path)
+    if flatbuffer.flex(model):
+        raise UsageError(f"{path}: {NO_FLEX}")
+    job["reset"] = flatbuffer.keeps_state(model)
+    try:
+        return child.run("compression.litert", job, seconds=SECONDS, memory_bytes=MEMORY_BYTES)
+    except Failed as error:
+        raise Failed(f"{path}: LiteRT cannot run this file: {str(error)[:500]}") from None
+
+
+def work(job: dict[str, Any]) -> Any:
+    """Do one job in the child."""
+    x = np.load(job["inputs"], mmap_mode="r")
+    if job["work"] == "run":
+        np.save(job["outputs"], _run(_Runner(job, job["threads"]), x))
+        return None
+    return [_latency(_Runner(job, threads), x, threads) for threads in job["threads"]]
+
+
+class _Runner:
+    """One interpreter of one input and one output."""
+
+    def __init__(self, job: dict[str, Any], threads: int):
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.interpreter = Interpreter(job["file"], num_threads=threads)
+        self.interpreter.allocate_tensors()
+        inputs, outputs = self.interpreter.get_input_details(), self.interpreter.get_output_details()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ValueError(f"expected one input and one output, the file has {len(inputs)} and {len(outputs)}")
+        self.input, self.output = inputs[0], outputs[0]
+        self.batch = int(self.input["shape"][0])
+        self.reset = job["reset"]
+
+    def set(self, x: np.ndarray) -> None:
+        self.interpreter.set_tensor(self.input["index"], quantized(x, self.input))
+
+    def invoke(self) -> None:
+        if self.reset:
+            self.interpreter.reset_all_variables()
+        self.interpreter.invoke()
+
+    def get(self) -> np.ndarray:
+        return dequantized(self.interpreter.get_tensor(self.output["index"]), self.output)
+
+
+def quantized(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Return numbers as an input of a file takes them: q = round(x / scale) + zero point."""
+    kind, (scale, zero) = details["dtype"], details["quantization"]
+    if not scale or not np.issubdtype(x.dtype, np.floating):
+        return x.astype(kind)
+    limits = np.iinfo(kind)
+    return np.clip(np.round(x / scale) + zero, limits.min, limits.max).astype(kind)
+
+
+def dequantized(q: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Return what an output of a file stands for: (q - zero point) * scale."""
+    scale, zero = details["quantization"]
+    return (q.astype(np.float32) - zero) * np.float32(scale) if scale else q.astype(np.float32)
+
+
+def _run(runner: _Runner, x: np.ndarray) -> np.ndarray:
+    parts = []
+    for start in range(0, len(x), runner.batch):
+        batch = np.asarray(x[start : start + runner.batch])
+        count = len(batch)
+        if count < runner.batch:  # the last one: filled up, and the filling left out again
+            batch = np.concatenate([batch, np.repeat(batch[-1:], runner.batch - count, 0)])
+        runner.set(batch)
+        runner.invoke()
+        parts.append(runner.get()[:count])
+    return np.concatenate(parts)
+
+
+def _latency(runner: _Runner, x: np.ndarray, threads: int) -> dict[str, Any]:
+    runner.set(np.asarray(x))
+    for _ in range(WARM_UP):
+        runner.invoke()
+    times: list[float] = []
+    while len(times) < MOST_RUNS and (len(times) < LEAST_RUNS or sum(times) < SECONDS_A_LATENCY):
+        began = time.perf_counter()
+        runner.invoke()
+        times.append(time.perf_counter() - began)
+    return {
+        "threads": threads,
+        "median_ms": statistics.median(times) * 1e3,
+        "p95_ms": float(np.quantile(times, 0.95)) * 1e3,
+        "runs": len(times),
+        "warm_up": WARM_UP,
+    }
+
+
+if __name__ == "__main__":
+    child.serve(work)

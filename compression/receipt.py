@@ -1,0 +1,190 @@
+"""The receipt of an exported file: every number measured on the file itself, and measured again to be believed."""
+
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from compression import flatbuffer, litert
+from compression.interface import Interface
+from compression.tflite import servable
+from zoo.data import Split
+from zoo.data.images import PIXEL_MAX
+from zoo.errors import UsageError
+from zoo.files import sha256
+from zoo.machine import processor, versions
+from zoo.tasks import classification
+
+# Keras' own rounding differs between processors by less than this, in probability.
+PROBABILITY_TOLERANCE = 1e-5
+# Keras gives the reference a batch at a time.
+BATCH = 512
+# What verify prints and does not judge.
+NOT_JUDGED = ("latency", "processor", "versions")
+_CLOSE = ("largest_difference", "mean_difference", "loss")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a file was made from and is measured against.
+
+    Args:
+        model: in Keras.
+        interface: of the file.
+        test: examples and labels.
+        probabilities: whether the file ends in a softmax; without it, outputs are compared as they are.
+    """
+
+    model: keras.Model
+    interface: Interface
+    test: Split
+    probabilities: bool = True
+
+
+def given(split: Split, interface: Interface) -> np.ndarray:
+    """Return examples as the file takes them before quantization: bytes, pixels in [0, 1], features or token ids."""
+    x = split.x
+    if interface.resize_from:
+        from PIL import Image
+
+        height, width = interface.resize_from
+        mode = (lambda image: image[..., 0]) if x.shape[-1] == 1 else (lambda image: image)
+        enlarged = [np.asarray(Image.fromarray(mode(image)).resize((width, height))) for image in x]
+        x = np.stack(enlarged).reshape(-1, *interface.given_shape)
+    if x.dtype == np.uint8 and not interface.uint8:
+        return x.astype(np.float32) * np.float32(1 / PIXEL_MAX)
+    return x
+
+
+def reference(subject: Subject, x: np.ndarray) -> np.ndarray:
+    """Return what Keras computes from the inputs of the file, (examples, ...) float32."""
+    compute = servable(subject.model, subject.interface, subject.probabilities)
+    parts = []
+    for start in range(0, len(x), BATCH):
+        y = compute(keras.ops.convert_to_tensor(x[start : start + BATCH]))[subject.interface.output]
+        parts.append(keras.ops.convert_to_numpy(y).astype(np.float32))
+    return np.concatenate(parts)
+
+
+def measure(path: Path, subject: Subject) -> dict[str, Any]:
+    """Measure a .tflite file.
+
+    Args:
+        path: of the file.
+        subject: what it was made from.
+
+    Returns:
+        the receipt's numbers; of a file with Flex operators, which cannot be run here, those that need no run, and
+        `not_run` with the reason.
+
+    Raises:
+        UsageError: the file is not whole, or takes other inputs than the subject gives.
+        zoo.errors.Failed: LiteRT cannot run it.
+    """
+    model = flatbuffer.read(path)
+    _check_takes(path, model, subject.interface)
+    receipt = {
+        "file": path.name,
+        "sha256": sha256(path),
+        **file_sizes(path, subject.model),
+        "operators": flatbuffer.operators(model),
+        "flex": flatbuffer.flex(model),
+        "keeps_state": flatbuffer.keeps_state(model),
+        "signature": flatbuffer.signature(model),
+        "constants": flatbuffer.constants(model),
+    }
+    if receipt["flex"]:
+        return receipt | {"not_run": litert.NO_FLEX, "processor": processor(), "versions": versions()}
+    x = given(subject.test, subject.interface)
+    expected = reference(subject, x)
+    found = litert.run(path, x)
+    difference = np.abs(found.astype(np.float64) - expected)
+    return receipt | {
+        "test": {
+            "examples": len(x),
+            "sha256": examples_sha256(subject.test),
+            "litert": scores(found, subject),
+            "keras": scores(expected, subject),
+        },
+        "parity": {
+            "largest_difference": float(difference.max()),
+            "mean_difference": float(difference.mean()),
+            "same_answer": float((found.argmax(-1) == expected.argmax(-1)).mean()),
+        },
+        "latency": litert.latency(path, x[: subject.interface.batch]),
+        "processor": processor(),
+        "versions": versions(),
+    }
+
+
+def _check_takes(path: Path, model: Any, interface: Interface) -> None:
+    inputs = flatbuffer.signature(model)["inputs"]
+    expected = [interface.batch, *interface.given_shape]
+    if len(inputs) != 1 or inputs[0]["shape"] != expected:
+        received = ", ".join(str(row["shape"]) for row in inputs)
+        raise UsageError(
+            f"{path}: expected a file that takes {expected}, as the data have it; this one takes {received}"
+        )
+
+
+def file_sizes(path: Path, model: keras.Model) -> dict[str, Any]:
+    """Return bytes and gzip bytes of a file, and how often they go into the model's weights as float32."""
+    content = path.read_bytes()
+    # mtime 0: the same bytes give the same gzip file.
+    compressed = len(gzip.compress(content, 9, mtime=0))
+    weights = 4 * sum(int(np.prod(v.shape)) for v in model.weights)
+    return {
+        "bytes": len(content),
+        "gzip_bytes": compressed,
+        "float32_weight_bytes": weights,
+        "times_smaller": round(weights / len(content), 3),
+        "times_smaller_gzip": round(weights / compressed, 3),
+    }
+
+
+def scores(outputs: np.ndarray, subject: Subject) -> dict[str, float]:
+    """Return the task's numbers for outputs of a file or of Keras."""
+    logits = np.log(np.maximum(outputs, np.finfo(np.float32).tiny)) if subject.probabilities else outputs
+    found = classification.scores(logits, subject.test.y)
+    return {name: value for name, value in found.items() if name != "examples"}
+
+
+def examples_sha256(split: Split) -> str:
+    """Return the SHA-256 of the examples and labels of a split."""
+    digest = hashlib.sha256()
+    for array in (split.x, split.y):
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def differences(stored: dict[str, Any], measured: dict[str, Any]) -> list[str]:
+    """Return one text for each number of a receipt that was not reproduced.
+
+    Bytes, hashes, accuracy, operators and constants must be equal; differences from Keras and the loss within
+    PROBABILITY_TOLERANCE; latency, processor and versions are not judged.
+    """
+    measured = json.loads(json.dumps(measured))  # tuples become lists, as in a receipt that was read
+    texts = []
+    for name in measured:
+        if name not in NOT_JUDGED:
+            texts += _compare(name, stored.get(name), measured[name])
+    return texts
+
+
+def _compare(name: str, stored: Any, measured: Any) -> list[str]:
+    if isinstance(stored, dict) and isinstance(measured, dict):
+        keys = [*stored, *(key for key in measured if key not in stored)]
+        return [t for key in keys for t in _compare(f"{name}.{key}", stored.get(key), measured.get(key))]
+    if isinstance(stored, list) and isinstance(measured, list) and len(stored) == len(measured):
+        pairs = enumerate(zip(stored, measured, strict=True))
+        return [t for i, (a, b) in pairs for t in _compare(f"{name}[{i}]", a, b)]
+    numbers = isinstance(stored, int | float) and isinstance(measured, int | float)
+    if numbers and name.rpartition(".")[2] in _CLOSE and abs(stored - measured) <= PROBABILITY_TOLERANCE:
+        return []
+    return [] if stored == measured else [f"{name}: the receipt says {stored}, measured {measured}"]

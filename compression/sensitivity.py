@@ -1,0 +1,190 @@
+"""`python -m compression.sensitivity`: what quantizing each layer alone costs, as a table and a picture.
+
+Measured on validation examples, never on the test split, because `compress --skip-worst` chooses by it.
+"""
+
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compression import recipes, source
+from compression.recipes import Kernel, Recipe
+from zoo import cli
+from zoo.config import command_line, option
+from zoo.errors import UsageError
+from zoo.files import replacing, write_json
+
+EXAMPLES = 1000
+EVERY_LAYER = "every layer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure."""
+
+    run: Path = option("the run folder", positional=True)
+    recipe: str = option("dynamic, int8 or int4", "int8")
+    lstm_kernel: Kernel = option("how recurrent layers are exported", "auto")
+    seed: int = option("of the choice of examples", 0)
+    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+
+
+def measure(
+    model: Any,
+    data: Any,
+    recipe: Recipe,
+    *,
+    kernel: Kernel = "auto",
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[dict[str, Any]]:
+    """Quantize every layer alone, and return what it costs, the most harmful layer first.
+
+    Args:
+        model: a built keras.Model that gives logits.
+        data: a zoo.data.Dataset.
+        recipe: without layers left out.
+        kernel: of recurrent layers.
+        seed: of the choice of up to EXAMPLES validation (or else training) examples.
+        say: told which layer is measured.
+
+    Returns:
+        rows of layer, accuracy, accuracy_loss (against Keras), mean_difference and largest_difference (in
+        probability), bytes; first the row of all layers together.
+    """
+    from compression import litert, pipeline, receipt, tflite
+
+    model = pipeline.in_float32(model)
+    interface = pipeline.interface_of(data.spec)
+    kernel = tflite.check(model, recipe, interface, kernel)
+    examples = pipeline.stratified(data.validation if len(data.validation) else data.train, EXAMPLES, seed)
+    x = receipt.given(examples, interface)
+    subject = receipt.Subject(model, interface, examples)
+    expected = receipt.reference(subject, x)
+    accuracy = receipt.scores(expected, subject)["accuracy"]
+    calibration = receipt.given(pipeline.stratified(data.train, pipeline.CALIBRATION, seed), interface)
+    layers, rows = tflite.layer_paths(model), []
+    with tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for number, layer in enumerate([EVERY_LAYER, *layers]):
+            others = () if layer == EVERY_LAYER else tuple(other for other in layers if other != layer)
+            files[Path(folder) / f"{number}.tflite"] = dataclasses.replace(recipe, skip=others)
+        say(f"quantizing each of {len(layers)} layers alone")
+        tflite.export_each(model, files, interface, calibration=calibration, kernel=kernel)
+        for number, (layer, file) in enumerate(zip([EVERY_LAYER, *layers], files, strict=True)):
+            say(f"measuring {number} of {len(layers)}: {layer}")
+            found = litert.run(file, x)
+            score = receipt.scores(found, subject)["accuracy"]
+            difference = abs(found - expected)
+            rows.append(
+                {
+                    "layer": layer,
+                    "accuracy": score,
+                    "accuracy_loss": accuracy - score,
+                    "mean_difference": float(difference.mean()),
+                    "largest_difference": float(difference.max()),
+                    "bytes": file.stat().st_size,
+                }
+            )
+    return [rows[0], *sorted(rows[1:], key=lambda row: -row["mean_difference"])]
+
+
+def without_worst(recipe: Recipe, measured: Sequence[Mapping[str, Any]], count: int) -> Recipe:
+    """Return the recipe with the `count` layers left in float32 whose quantization changes the output most.
+
+    Raises:
+        UsageError: there are not that many layers.
+    """
+    layers = [row["layer"] for row in measured if row["layer"] != EVERY_LAYER]
+    if count >= len(layers):
+        raise UsageError(f"--skip-worst: expected fewer than the model's {len(layers)} layers, received {count}")
+    return dataclasses.replace(recipe, skip=tuple(layers[:count]))
+
+
+def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Draw the output error and the loss of accuracy of every layer."""
+    from matplotlib.figure import Figure
+
+    names = [row["layer"] for row in rows][::-1]
+    figure = Figure(figsize=(9, 1.4 + 0.34 * len(rows)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    colours = ["#2463c5" if name != EVERY_LAYER else "#9aa5b1" for name in names]
+    left.barh(names, [row["mean_difference"] for row in rows][::-1], color=colours)
+    left.set_xlabel("mean difference in probability from Keras")
+    right.barh(names, [row["accuracy_loss"] * 100 for row in rows][::-1], color=colours)
+    right.axvline(0, color="#64707d", linewidth=0.8)
+    right.set_xlabel("accuracy lost, points")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="x", color="#e3e7ec")
+        axes.set_axisbelow(True)
+    figure.suptitle(title)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure, and write table and picture into the run's artifacts."""
+    options = Options(**given)
+    recipe = recipes.parse(options.recipe)
+    if not recipe.skippable or recipe.skip:
+        raise UsageError(f"--recipe: expected dynamic, int8 or int4 without skip, received {options.recipe!r}")
+    chosen = source.open_run(options.run, given)
+    model, data = chosen.load()
+    rows = measure(
+        model,
+        data,
+        recipe,
+        kernel=options.lstm_kernel,
+        seed=options.seed,
+        say=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    folder = chosen.run.path / "artifacts"
+    folder.mkdir(exist_ok=True)
+    table, picture = (folder / f"{recipe.file_name}.sensitivity.{suffix}" for suffix in ("json", "png"))
+    result = {"recipe": str(recipe), "layers": rows, "picture": str(picture), "path": str(table)}
+    write_json(table, result)
+    draw(picture, rows, f"{chosen.run.path.name}: {recipe}, one layer at a time")
+    return result
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print a row for each layer, what to do next, and last the file."""
+    rows = [
+        (
+            row["layer"],
+            f"{row['accuracy']:.2%}",
+            f"{row['accuracy_loss'] * 100:+.2f}",
+            f"{row['mean_difference']:.1e}",
+            f"{row['largest_difference']:.1e}",
+            f"{row['bytes']:,}",
+        )
+        for row in result["layers"]
+    ]
+    columns = ("quantized", "accuracy", "points lost", "mean difference", "largest difference", "bytes")
+    cli.table(columns, rows)
+    print(f"picture: {result['picture']}")
+    run_folder = Path(result["path"]).parent.parent
+    command = command_line("compression.compress", run_folder, "--recipe", result["recipe"], "--skip-worst", 1)
+    print(f"next:   {command}")
+    print(result["path"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return cli.command(
+        Options,
+        run,
+        show,
+        prog="python -m compression.sensitivity",
+        description="Show what quantizing each layer alone costs.",
+        argv=argv,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

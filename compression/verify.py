@@ -1,0 +1,79 @@
+"""`python -m compression.verify`: measure a .tflite file again, and fail if its receipt is not reproduced."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compression import source
+from compression.artifacts import read_receipt
+from zoo import cli
+from zoo.config import option
+from zoo.errors import Failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to verify."""
+
+    file: Path = option("the .tflite file, its receipt beside it", positional=True)
+    run: Path | None = option("the run it was made from (default: the one it lies in)", positional=True, optional=True)
+    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure again, and return the measurements.
+
+    Raises:
+        Failed: a number of the receipt is not reproduced.
+    """
+    options = Options(**given)
+    from compression import flatbuffer
+
+    flatbuffer.read(options.file)
+    receipt = read_receipt(options.file)
+    chosen = source.open_run(options.run or source.run_of(options.file), given)
+    model, data = chosen.load()
+    from compression.pipeline import verify
+
+    measured, differences = verify(options.file, model, data.split("test"))
+    if differences:
+        more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise Failed(f"{options.file}: not reproduced: {'; '.join(differences[:5])}{more}")
+    return {"path": str(options.file), "verified": True, "receipt_latency": receipt.get("latency"), **measured}
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print what was reproduced, the latencies then and now, and last the file."""
+    print(
+        f"reproduced: {result['bytes']:,} bytes, SHA-256 {result['sha256'][:16]}...,"
+        f" {len(result['constants'])} constants, {sum(result['operators'].values())} operators"
+    )
+    if "not_run" in result:
+        print(f"not measured: {result['not_run']}")
+    else:
+        accuracy, examples = result["test"]["litert"]["accuracy"], result["test"]["examples"]
+        print(f"reproduced: test accuracy {accuracy:.2%} ({examples:,} examples)")
+    before = {row["threads"]: row["median_ms"] for row in result["receipt_latency"] or ()}
+    for row in result.get("latency", ()):
+        threads = "1 thread" if row["threads"] == 1 else f"{row['threads']} threads"
+        then = f", the receipt says {before[row['threads']]:.3f} ms" if row["threads"] in before else ""
+        print(f"latency {row['median_ms']:.3f} ms ({threads}{then}; not judged)")
+    print(result["path"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return cli.command(
+        Options,
+        run,
+        show,
+        prog="python -m compression.verify",
+        description="Measure a .tflite file again, and fail if its receipt is not reproduced.",
+        argv=argv,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""A small trained run, and small models of every kind, for the tests of compression."""
+
+import keras
+import numpy as np
+import pytest
+
+from compression.interface import Interface
+from tests.conftest import blobs
+from zoo import registry
+from zoo.config import TrainConfig
+from zoo.training import train
+
+CLASSES = 3
+# Small, and none of them a constructor's default.
+SETTINGS = {
+    "simplenet": {"units": (12, 8)},
+    "cnn": {"filters": (4, 6), "pools": 1, "units": 8, "batch_norm": True},
+    "lstm": {"units": (6, 5)},
+    "self_attention": {"model_dim": 8, "num_heads": 2, "ff_dim": 12, "num_blocks": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def image_run(tmp_path_factory):
+    """The folder of a finished run of a small cnn on 240 grey 12x12 images in 3 classes."""
+    folder = tmp_path_factory.mktemp("compression")
+    x, y = blobs(240, (12, 12), CLASSES)
+    np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y, class_names=["low", "middle", "high"])
+    config = TrainConfig(
+        model="cnn",
+        data=folder / "blobs.npz",
+        settings=SETTINGS["cnn"],
+        epochs=6,
+        batch_size=16,
+        learning_rate=1e-2,
+        output=folder / "run",
+    )
+    train(config, verbose=False)
+    return folder / "run"
+
+
+def small(name, kind="image", **settings):
+    """Return (model, interface, 32 examples) of a small model of the registry with random, unequal weights."""
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(1)
+    shape = {"image": (9, 10, 1), "tokens": (7,)}[kind]
+    settings = {**SETTINGS[name], **settings}
+    x = rng.uniform(0, 1, (32, *shape)).astype("float32")
+    if kind == "tokens":
+        settings["vocabulary_size"] = 30
+        x = rng.integers(1, 30, (32, *shape)).astype("int32")
+        x[::2, 4:] = 0  # padding
+    model = registry.model_class(name)(num_classes=CLASSES, **settings)
+    model.build((None, *shape))
+    for variable in model.trainable_variables:  # biases are built as zeros, which would hide their loss
+        variable.assign(variable + rng.normal(0, 0.05, variable.shape).astype("float32"))
+    return model, Interface(kind, shape, str(x.dtype), masked=kind == "tokens"), x

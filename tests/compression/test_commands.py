@@ -1,0 +1,125 @@
+"""The commands of compression as a user types them."""
+
+import json
+import shutil
+
+import pytest
+
+from compression import compress, export, inspect, sensitivity, verify
+from tests.conftest import run_module
+
+
+def said(capsys, command, *words):
+    """Run a command's main in this process; return (status, stdout, stderr)."""
+    capsys.readouterr()
+    status = command.main([str(word) for word in words])
+    return status, *capsys.readouterr()
+
+
+def test_compress_verify_inspect_in_processes_of_their_own(image_run, tmp_path):
+    made = run_module("compression.compress", image_run, "--recipe", "dynamic", cwd=tmp_path, check=0)
+    path = made.stdout.splitlines()[-1]
+    assert path == str(image_run / "artifacts" / "dynamic.tflite")
+    assert "test accuracy" in made.stdout and "latency" in made.stdout
+    verified = run_module("compression.verify", path, "--json", cwd=tmp_path, check=0)
+    assert json.loads(verified.stdout)["verified"] is True
+    shown = run_module("compression.inspect", path, cwd=tmp_path, check=0)
+    assert "CONV_2D" in shown.stdout and "\nhead\t" in shown.stdout and "metadata" in shown.stdout
+
+
+def test_inspect_adds_up_to_the_file(image_run, capsys):
+    assert said(capsys, compress, image_run, "--recipe", "float32")[0] == 0
+    file = image_run / "artifacts" / "float32.tflite"
+    status, out, _ = said(capsys, inspect, file, "--json", "--top", "3")
+    found = json.loads(out)
+    assert status == 0 and sum(found["layers"].values()) == found["bytes"] == file.stat().st_size
+    assert len(found["constants"]) == 3 and found["more_constants"] > 0
+    assert {"conv_1", "conv_2", "hidden", "head"} <= set(found["layers"])
+
+
+def test_verify_fails_with_the_number_that_is_wrong(image_run, tmp_path, capsys):
+    assert said(capsys, compress, image_run, "--recipe", "float16", "--output", tmp_path)[0] == 0
+    receipt = tmp_path / "float16.receipt.json"
+    stored = json.loads(receipt.read_text())
+    stored["test"]["litert"]["accuracy"] += 0.01
+    receipt.write_text(json.dumps(stored))
+    status, _, error = said(capsys, verify, tmp_path / "float16.tflite", image_run)
+    assert status == 1 and "not reproduced: test.litert.accuracy: the receipt says" in error
+    assert len(error.strip().splitlines()) == 1
+    # Outside of a run folder, the run has to be named.
+    status, _, error = said(capsys, verify, tmp_path / "float16.tflite")
+    assert status == 2 and "name the run" in error
+    receipt.write_text("{")
+    status, _, error = said(capsys, verify, tmp_path / "float16.tflite", image_run)
+    assert status == 2 and "cut short or altered" in error
+    receipt.unlink()
+    status, _, error = said(capsys, verify, tmp_path / "float16.tflite", image_run)
+    assert status == 2 and "expected its receipt float16.receipt.json" in error
+
+
+def test_skip_worst_and_sensitivity_from_the_command_line(image_run, tmp_path, capsys):
+    words = ("--recipe", "int4", "--skip-worst", "1", "--output", tmp_path, "--json")
+    status, out, error = said(capsys, compress, image_run, *words)
+    assert status == 0, error
+    skipped = json.loads(out)["made"]["recipe"]
+    assert skipped.startswith("int4(skip=") and "left in float32" in error
+    status, out, _ = said(capsys, sensitivity, image_run, "--recipe", "int4")
+    assert status == 0 and out.splitlines()[-1].endswith("int4.sensitivity.json")
+    assert (image_run / "artifacts" / "int4.sensitivity.png").is_file()
+    # The same layer: both measure on the same validation examples.
+    worst = out.splitlines()[2].split("\t")[0]
+    assert skipped == f"int4(skip={worst})"
+
+
+def test_export_as_a_saved_model(image_run, tmp_path, capsys):
+    status, out, error = said(capsys, export, image_run, "--to", "savedmodel", "--output", tmp_path)
+    assert status == 0, error
+    assert (tmp_path / "saved_model" / "saved_model.pb").is_file() and (tmp_path / "saved_model.receipt.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "expected"),
+    [
+        (compress, ["RUN", "--recipe", "int9"], ["unknown recipe word 'int9'", "did you mean 'int8'"]),
+        (compress, ["RUN", "--recipe", "int8+int4"], ["expected one precision"]),
+        (compress, ["RUN", "--lstm-kernel", "unroled"], ["--lstm-kernel", "did you mean 'unrolled'"]),
+        (compress, ["RUN", "--batch", "0"], ["--batch: expected at least 1, received 0"]),
+        (compress, ["RUN", "--input-size", "30,30"], ["--input-size", "together with --uint8-input"]),
+        (compress, ["RUN", "--uint8-input", "--input-size", "30"], ["HEIGHT,WIDTH", "received 30"]),
+        (compress, ["RUN", "--recipe", "float16", "--skip-worst", "1"], ["--skip-worst", "float16"]),
+        (compress, ["RUN", "--recipes", "int8"], ["'--recipes'", "did you mean '--recipe'"]),
+        (compress, ["absent"], ["absent", "expected the folder of a run"]),
+        (sensitivity, ["RUN", "--recipe", "float16"], ["dynamic, int8 or int4"]),
+        (export, ["RUN", "--to", "onxn"], ["--to", "did you mean 'onnx'"]),
+        (inspect, ["absent.tflite"], ["absent.tflite", "found none"]),
+        (inspect, ["RUN/config.json"], ["expected a TFLite flatbuffer"]),
+        (verify, ["RUN/config.json"], ["expected a TFLite flatbuffer"]),
+    ],
+)
+def test_mistakes_are_one_sentence(command, words, expected, image_run, capsys, monkeypatch):
+    monkeypatch.setattr("compression.source.Source.load", lambda self: pytest.fail("began to work"))
+    words = [word.replace("RUN", str(image_run)) for word in words]
+    status, out, error = said(capsys, command, *words)
+    assert (status, out) == (2, "")
+    assert all(word in error for word in expected), error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_run_without_a_model_or_unfinished(image_run, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(image_run, copy, ignore=shutil.ignore_patterns("artifacts", "checkpoints"))
+    (copy / "model.keras").unlink()
+    status, _, error = said(capsys, compress, copy)
+    assert status == 2 and "expected a model.keras" in error
+    (copy / "metrics.json").unlink()
+    status, _, error = said(capsys, compress, copy)
+    assert status == 2 and "has not finished" in error
+
+
+def test_a_model_that_was_altered(image_run, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(image_run, copy, ignore=shutil.ignore_patterns("artifacts", "checkpoints"))
+    with (copy / "model.keras").open("ab") as file:
+        file.write(b"more")
+    status, _, error = said(capsys, compress, copy)
+    assert status == 2 and "altered" in error

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from compression import flatbuffer, litert, tflite
+from compression.recipes import parse
+from tests.compression.conftest import small
+from zoo.errors import Failed, UsageError
+
+
+@pytest.fixture(scope="module")
+def int4_file(tmp_path_factory):
+    model, interface, x = small("cnn")
+    path = tmp_path_factory.mktemp("int4") / "model.tflite"
+    tflite.export(model, path, parse("int4"), interface)
+    return model, path, x
+
+
+def test_constants_are_what_the_interpreter_holds(int4_file):
+    _, path, _ = int4_file
+    interpreter = Interpreter(str(path))
+    held = {d["name"]: (interpreter.get_tensor(d["index"]), d) for d in _constant_details(interpreter, path)}
+    rows = {row["name"]: row for row in flatbuffer.constants(flatbuffer.read(path))}
+    assert "int4" in {row["type"] for row in rows.values()}
+    assert set(held) == set(rows)
+    for name, (values, details) in held.items():
+        row = rows[name]
+        assert row["shape"] == list(details["shape"]), name
+        if row["type"] != "int4":  # the interpreter gives int4 still packed
+            assert row["distinct"] == len(np.unique(values)), name
+            assert row["zeros"] == int((values == row.get("zero_point", 0)).sum()), name
+
+
+def _constant_details(interpreter, path):
+    names = {row["name"] for row in flatbuffer.constants(flatbuffer.read(path))}
+    return [d for d in interpreter.get_tensor_details() if d["name"] in names]
+
+
+def test_int4_values_are_the_rounded_weights(int4_file):
+    model, path, _ = int4_file
+    found = flatbuffer.read(path)
+    tensor = next(t for t in found.subgraphs[0].tensors if b"head" in t.name and t.type == schema.TensorType.INT4)
+    values = flatbuffer._values(tensor, np.asarray(found.buffers[tensor.buffer].data, np.uint8))
+    values = values.reshape(list(tensor.shape))  # (classes, inputs)
+    kernel = np.asarray(model.head.kernel).T
+    scales = np.asarray(tensor.quantization.scale)[:, None]
+    np.testing.assert_allclose(values * scales, kernel, atol=scales.max() / 2 + 1e-6)
+
+
+def test_metadata_leaves_everything_else_as_it_is_and_buffers_aligned(int4_file, tmp_path):
+    _, path, x = int4_file
+    copy = tmp_path / "copy.tflite"
+    copy.write_bytes(path.read_bytes())
+    flatbuffer.add_metadata(copy, "note", b"something to keep")
+    before, after = flatbuffer.read(path), flatbuffer.read(copy)
+    assert flatbuffer.metadata(after, "note") == b"something to keep"
+    assert flatbuffer.metadata(before, "note") is None
+    for look in (flatbuffer.constants, flatbuffer.operators, flatbuffer.signature):
+        assert look(before) == look(after)
+    np.testing.assert_array_equal(litert.run(copy, x), litert.run(path, x))
+    packed = schema.Model.GetRootAs(copy.read_bytes(), 0)
+    for i in range(packed.BuffersLength()):
+        table = packed.Buffers(i)._tab
+        if packed.Buffers(i).DataLength():
+            assert table.Vector(table.Offset(4)) % flatbuffer.ALIGNMENT == 0
+
+
+def test_files_that_are_not_whole_are_one_sentence(int4_file, tmp_path):
+    _, path, _ = int4_file
+    content = path.read_bytes()
+    bad = tmp_path / "bad.tflite"
+    for damaged in (b"", b"PK\x03\x04 a zip file", b"\0" * 64, content[:40], content[: len(content) // 2]):
+        bad.write_bytes(damaged)
+        with pytest.raises(UsageError, match="TFLite flatbuffer"):
+            flatbuffer.read(bad)
+    with pytest.raises(UsageError, match="found none"):
+        flatbuffer.read(tmp_path / "absent.tflite")
+    with pytest.raises(UsageError, match="found a folder"):
+        flatbuffer.read(tmp_path)
+
+
+def test_flipped_bytes_are_refused_or_run_in_the_child_and_never_end_this_process(int4_file, tmp_path):
+    _, path, x = int4_file
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    outcomes = set()
+    for place in rng.integers(8, len(content), 12):
+        flipped = content.copy()
+        flipped[place] ^= 0xFF
+        bad = tmp_path / "flipped.tflite"
+        bad.write_bytes(flipped)
+        try:
+            litert.run(bad, x[:1])
+            outcomes.add("ran")
+        except (UsageError, Failed) as error:
+            assert str(bad) in str(error)
+            outcomes.add("refused")
+    assert outcomes  # this process is still here

@@ -1,0 +1,209 @@
+import keras
+import numpy as np
+import pytest
+
+from compression import child, flatbuffer, litert, tflite
+from compression.interface import Interface
+from compression.kernels import recurrent_layers
+from compression.receipt import Subject, measure
+from compression.recipes import parse
+from tests.compression.conftest import small
+from zoo.data import Split
+from zoo.errors import Failed, UsageError
+
+
+def exported(folder, model, interface, recipe, x, **options):
+    path = folder / "model.tflite"
+    tflite.export(model, path, parse(recipe), interface, calibration=x, **options)
+    return path, litert.run(path, x)
+
+
+def keras_probabilities(model, x):
+    return keras.ops.convert_to_numpy(keras.ops.softmax(model(x)))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("simplenet", "image"),
+        ("cnn", "image"),
+        ("lstm", "image"),
+        ("lstm", "tokens"),
+        ("self_attention", "image"),
+        ("self_attention", "tokens"),
+    ],
+)
+def test_float32_equals_keras(name, kind, tmp_path):
+    model, interface, x = small(name, kind)
+    _, found = exported(tmp_path, model, interface, "float32", x)
+    np.testing.assert_allclose(found, keras_probabilities(model, x), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "types", "ends", "tolerance"),
+    [
+        ("float16", {"float16"}, ("float32", "float32"), 2e-3),
+        ("dynamic", {"int8"}, ("float32", "float32"), 2e-2),
+        ("int8", {"int8"}, ("int8", "int8"), 2e-2),
+        ("int8(io=float32)", {"int8"}, ("float32", "float32"), 2e-2),
+        ("int16x8", {"int8"}, ("int16", "int16"), 2e-2),
+        ("int4", {"int4"}, ("float32", "float32"), 2e-1),
+    ],
+)
+def test_precisions_have_their_types_and_stay_near_keras(recipe, types, ends, tolerance, tmp_path):
+    # Wide enough that the converter's dynamic range, which leaves kernels of under 1,024 values alone, applies.
+    model, interface, x = small("cnn", filters=(16, 24), units=32)
+    path, found = exported(tmp_path, model, interface, recipe, x)
+    content = flatbuffer.read(path)
+    assert types <= {row["type"] for row in flatbuffer.constants(content) if row["elements"] > 1024}
+    signature = flatbuffer.signature(content)
+    assert (signature["inputs"][0]["type"], signature["outputs"][0]["type"]) == ends
+    assert signature["inputs"][0]["name"] == "image" and signature["outputs"][0]["name"] == "probabilities"
+    np.testing.assert_allclose(found, keras_probabilities(model, x), atol=tolerance)
+
+
+def test_layers_left_out_stay_float32_and_the_others_do_not(tmp_path):
+    model, interface, x = small("cnn", filters=(16, 24), units=32)
+    for recipe in ("int8(skip=hidden)", "int4(skip=hidden)"):
+        path, found = exported(tmp_path, model, interface, recipe, x)
+        kinds = {
+            row["shape"][0]: row["type"]
+            for row in flatbuffer.constants(flatbuffer.read(path))
+            if len(row["shape"]) > 1 and row["elements"] > 1000
+        }
+        assert kinds[32] == "float32", recipe  # Dense 32, the layer `hidden`
+        assert kinds[24] == recipe[:4], recipe  # the second convolution
+        np.testing.assert_allclose(found, keras_probabilities(model, x), atol=0.2)
+
+
+@pytest.mark.parametrize("kernel", ["loop", "unrolled", "fused"])
+def test_lstm_kernels_give_the_same_values_and_leave_the_model_as_it_was(kernel, tmp_path):
+    model, interface, x = small("lstm")
+    path, found = exported(tmp_path, model, interface, "float32", x, kernel=kernel)
+    np.testing.assert_allclose(found, keras_probabilities(model, x), atol=1e-5)
+    content = flatbuffer.read(path)
+    operators = set(flatbuffer.operators(content))
+    assert ("WHILE" in operators) == (kernel == "loop")
+    assert ("UNIDIRECTIONAL_SEQUENCE_LSTM" in operators) == (kernel == "fused")
+    # A fused LSTM continues the sequence before, unless it is reset: the same example twice gives the same answer.
+    assert flatbuffer.keeps_state(content) == (kernel == "fused")
+    np.testing.assert_array_equal(*litert.run(path, np.repeat(x[:1], 2, 0)))
+    assert all(not layer.unroll and "call" not in vars(layer) for layer in recurrent_layers(model))
+
+
+@pytest.mark.parametrize(("cell", "kernel"), [("gru", "auto"), ("lstm", "fused")])
+def test_recurrent_layers_in_int8(cell, kernel, tmp_path):
+    model, interface, x = small("lstm", cell=cell)
+    path, found = exported(tmp_path, model, interface, "int8", x, kernel=kernel)
+    np.testing.assert_allclose(found, keras_probabilities(model, x), atol=3e-2)
+    assert "float32" not in {row["type"] for row in flatbuffer.constants(flatbuffer.read(path))}
+
+
+def test_layer_normalization_in_16_bits(tmp_path):
+    model, interface, x = small("self_attention")
+    _, found = exported(tmp_path, model, interface, "int16x8", x)
+    np.testing.assert_allclose(found, keras_probabilities(model, x), atol=3e-2)
+
+
+@pytest.mark.parametrize("form", ["sequential", "functional"])
+def test_a_keras_model_of_ones_own_with_a_batch_of_four(form, tmp_path):
+    keras.utils.set_random_seed(2)
+    layers = [keras.layers.Dense(7, "relu"), keras.layers.LayerNormalization(), keras.layers.Dense(3)]
+    source = keras.Input((5,))
+    y = source
+    for layer in layers:
+        y = layer(y)
+    model = keras.Model(source, y) if form == "functional" else keras.Sequential([source, *layers])
+    interface = Interface("features", (5,), batch=4, output="scores")
+    x = np.random.default_rng(0).normal(size=(10, 5)).astype("float32")  # the last batch is filled up
+    path, found = exported(tmp_path, model, interface, "float32", x, probabilities=False)
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(model(x)), atol=1e-5)
+    assert flatbuffer.signature(flatbuffer.read(path))["inputs"][0]["shape"] == [4, 5]
+    assert tflite.layer_paths(model, ["dense*"]) == [p for p in tflite.layer_paths(model) if p.startswith("dense")]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "settings", "recipe", "kernel", "words"),
+    [
+        ("lstm", "image", {}, "int8", "loop", ["loop", "int8", "use unrolled or fused"]),
+        ("lstm", "image", {"cell": "gru"}, "float32", "fused", ["only LSTM has a fused operator", "GRU"]),
+        ("lstm", "tokens", {}, "float32", "fused", ["no mask"]),
+        ("lstm", "image", {}, "int16x8", "fused", ["no int16x8 form"]),
+        ("lstm", "image", {}, "int8(skip=recurrent_1)", "fused", ["one precision"]),
+        ("lstm", "tokens", {}, "int16x8", "auto", ["whole-number inputs"]),
+        ("cnn", "image", {}, "float32", "unrolled", ["no recurrent layers"]),
+        ("cnn", "image", {}, "int8(skip=haed)", "auto", ["no layer of this name", "did you mean 'head'"]),
+    ],
+)
+def test_what_cannot_be_is_refused_before_work_starts(
+    name, kind, settings, recipe, kernel, words, monkeypatch, tmp_path
+):
+    model, interface, x = small(name, kind, **settings)
+    monkeypatch.setattr(child, "run", None)  # not reached
+    with pytest.raises(UsageError) as error:
+        exported(tmp_path, model, interface, recipe, x, kernel=kernel)
+    assert all(word in str(error.value) for word in words), error.value
+    assert not list(tmp_path.iterdir())
+
+
+def test_calibration_without_examples_is_refused(tmp_path):
+    model, interface, _ = small("simplenet")
+    with pytest.raises(UsageError, match="examples to calibrate with"):
+        tflite.export(model, tmp_path / "m.tflite", parse("int8"), interface)
+
+
+def test_a_crash_of_the_converter_is_a_sentence(tmp_path):
+    model, interface, x = small("lstm")
+    tflite.save(model, tmp_path / "saved_model", interface, "loop")
+    np.savez(tmp_path / "examples.npz", image=x)
+    file = {"output": tmp_path / "model.tflite", "precision": "int8", "integer_io": True, "integer_input": True}
+    job = {
+        "saved_model": tmp_path / "saved_model",
+        "calibration": tmp_path / "examples.npz",
+        "batch": 1,
+        "allow_flex": False,
+        "files": [{**file, "skip": []}],
+    }
+    with pytest.raises(Failed, match="SIGSEGV"):  # when this no longer crashes, `tflite.check` may allow it
+        child.run("compression.converter", job, seconds=200)
+
+
+def test_a_conversion_has_a_time_limit_and_leaves_nothing_behind(tmp_path):
+    model, interface, x = small("simplenet")
+    with pytest.raises(Failed, match="limit of 0.5 s"):
+        exported(tmp_path, model, interface, "float32", x, seconds=0.5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_flex_operators_are_refused_unless_allowed(tmp_path):
+    class Needy(keras.layers.Layer):
+        def __init__(self, operation):
+            super().__init__()
+            self.operation = operation
+
+        def call(self, x):
+            return self.operation(x * 0.5)
+
+    x = np.random.default_rng(0).uniform(-1, 1, (6, 4)).astype("float32")
+    interface = Interface("features", (4,))
+
+    def needing(operation):
+        return keras.Sequential([keras.Input((4,)), Needy(operation), keras.layers.Dense(3)])
+
+    model = needing(keras.ops.cosh)  # not in TFLite, but in TensorFlow's kernels for it
+    with pytest.raises(UsageError, match="FlexCosh.*--allow-flex"):
+        tflite.export(model, tmp_path / "model.tflite", parse("float32"), interface)
+    path = tmp_path / "model.tflite"
+    tflite.export(model, path, parse("float32"), interface, allow_flex=True)
+    assert flatbuffer.flex(flatbuffer.read(path)) == ["FlexCosh"]
+    with pytest.raises(UsageError, match="cannot be run here"):
+        litert.run(path, x)
+    receipt = measure(path, Subject(model, interface, Split(x, np.zeros(6, np.int32))))
+    assert receipt["flex"] == ["FlexCosh"] and "cannot be run" in receipt["not_run"] and "test" not in receipt
+    with pytest.raises(UsageError, match="no TFLite file can hold: Erfinv"):  # in neither
+        tflite.export(needing(keras.ops.erfinv), path, parse("float32"), interface, allow_flex=True)
+
+
+def test_memory_of_the_child_that_opens_a_file_is_limited():
+    with pytest.raises(Failed):
+        child.run("tests.compression.greedy_child", {}, seconds=60, memory_bytes=2 << 30)

@@ -1,0 +1,58 @@
+"""What numbers depend on besides the code: versions, the processor, its cores. Standard library only."""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+_VERSIONS_OF = (
+    "keras",
+    "tensorflow",
+    "numpy",
+    "scikit-learn",
+    "pillow",
+    "tokenizers",
+    "tensorflow-datasets",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "tf_keras",
+    "onnxruntime",
+    "jax",
+)
+# Instructions that decide how fast a kernel is, as Linux names them on x86 and on Arm.
+_FEATURES = (
+    *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8"),
+    *("asimd", "asimddp", "i8mm", "sve"),
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a run depends on, and the machine's kind."""
+    found = {}
+    for name in _VERSIONS_OF:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # optional, or not on this host
+            found[name] = importlib.metadata.version(name)
+    return {"python": platform.python_version(), **found, "platform": platform.platform()}
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> dict[str, Any]:
+    """Return the processor's name, those of its instructions that decide speed, and the cores of this process."""
+    facts: dict[str, str] = {}
+    with contextlib.suppress(OSError):  # not Linux
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            facts.setdefault(key.strip(), value.strip())
+    flags = (facts.get("flags") or facts.get("Features") or "").split()
+    return {
+        "name": facts.get("model name") or platform.processor() or platform.machine(),
+        "machine": platform.machine(),
+        "features": [name for name in _FEATURES if name in flags],
+        "cores": cores(),
+    }
