@@ -1,16 +1,26 @@
 """Work that can crash, in a child process: a segmentation fault there is one sentence here.
 
 The TFLite converter and interpreter are native code that damaged or unusual input brings down. A module that runs as
-a child ends with `child.serve(work)`; the parent calls `child.run(module, job)` and gets what `work(job)` returned.
+a child has `work(job)`; the parent calls `child.run(module, job)` and gets what it returned. `preload()`, where the
+module has it, imports what is slow to import.
+
+Where processes can fork, each module has a server that has preloaded, and forks for every job: a conversion then
+takes its own two seconds instead of ten with the import of TensorFlow. The server ends with its parent.
 """
 
+import contextlib
+import functools
+import importlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +29,15 @@ from zoo.errors import Failed
 ROOT = Path(__file__).parent.parent
 # Of an error's text: a converter's goes on for pages.
 MOST_CHARACTERS = 20_000
+# Of a server, to import what its module preloads.
+SECONDS_TO_START = 300.0
 
 
 def run(module: str, job: Mapping[str, Any], *, seconds: float, memory_bytes: int | None = None) -> Any:
-    """Run `module` on a job in a child process and return its result.
+    """Let `module` do a job in a child process, and return its result.
 
     Args:
-        module: one that ends with `serve`.
+        module: its name.
         job: JSON-able; large arrays go by path.
         seconds: after which the child is killed.
         memory_bytes: of address space that the child may use, where the operating system can limit it.
@@ -34,58 +46,144 @@ def run(module: str, job: Mapping[str, Any], *, seconds: float, memory_bytes: in
         Failed: the child crashed, took too long, or raised.
     """
     with tempfile.TemporaryDirectory() as folder:
-        job_file, result_file = Path(folder) / "job.json", Path(folder) / "result.json"
-        job_file.write_text(json.dumps({"job": job, "memory_bytes": memory_bytes}, default=str), encoding="utf-8")
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        with tempfile.TemporaryFile() as output:
-            try:
-                done = subprocess.run(
-                    [sys.executable, "-m", module, str(job_file), str(result_file)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=environment,
-                    timeout=seconds,
-                )
-            except subprocess.TimeoutExpired:
-                raise Failed(f"stopped after its limit of {seconds:g} s") from None
-            if result_file.is_file():
-                result = json.loads(result_file.read_text(encoding="utf-8"))
-                if "error" in result:
-                    raise Failed(result["error"])
-                return result["value"]
-            raise Failed(_ended(done.returncode, output))
+        files = {name: str(Path(folder) / name) for name in ("job", "result", "output")}
+        Path(files["job"]).write_text(json.dumps({"job": job, "memory_bytes": memory_bytes}, default=str))
+        status = _forked(module, files, seconds) if hasattr(os, "fork") else _started(module, files, seconds)
+        if status is None:
+            raise Failed(f"stopped after its limit of {seconds:g} s")
+        if not Path(files["result"]).is_file():
+            raise Failed(_ended(status, Path(files["output"])))
+        result = json.loads(Path(files["result"]).read_text())
+    if "error" in result:
+        raise Failed(result["error"])
+    return result["value"]
 
 
-def _ended(code: int, output: Any) -> str:
-    if code < 0:
-        return f"the process crashed ({signal.Signals(-code).name})"
-    output.seek(0)
-    lines = output.read().decode(errors="replace").strip().splitlines()
-    return f"the process ended with status {code}: {lines[-1] if lines else 'no message'}"
+def _ended(status: int, output: Path) -> str:
+    if status < 0:
+        return f"the process crashed ({signal.Signals(-status).name})"
+    lines = output.read_text(errors="replace").strip().splitlines() if output.is_file() else []
+    return f"the process ended with status {status}: {lines[-1] if lines else 'no message'}"
 
 
-def serve(work: Callable[[dict[str, Any]], Any]) -> None:
-    """Be the child: read the job that the command line names, do the work, write its result or its error."""
-    job_file, result_file = map(Path, sys.argv[1:3])
-    order = json.loads(job_file.read_text(encoding="utf-8"))
-    if order["memory_bytes"]:
-        _limit_memory(order["memory_bytes"])
+def _environment() -> dict[str, str]:
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def _started(module: str, files: dict[str, str], seconds: float) -> int | None:
+    """Do a job in a process that is started for it; return its exit status, None if it was killed for its time."""
+    words = [sys.executable, "-m", "compression.child", "job", module, json.dumps(files)]
     try:
-        result = {"value": work(order["job"])}
+        return subprocess.run(words, stdin=subprocess.DEVNULL, env=_environment(), timeout=seconds).returncode
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _forked(module: str, files: dict[str, str], seconds: float) -> int | None:
+    """Do a job in a fork of the module's server; return its exit status, None if it was killed for its time."""
+    server = _server(module)
+    with server.lock:
+        try:
+            return server.do(files, seconds)
+        except (EOFError, OSError):  # the server itself was killed: the next job starts another
+            server.stop()
+            raise Failed("the process that starts others was killed") from None
+
+
+@functools.cache
+def _server(module: str) -> "_Server":
+    return _Server(module)
+
+
+class _Server:
+    """A process that forks for every job, as its parent sees it."""
+
+    def __init__(self, module: str):
+        self.module = module
+        self.lock = threading.Lock()
+        self._connection: Connection | None = None
+
+    def do(self, files: dict[str, str], seconds: float) -> int | None:
+        if self._connection is None:
+            self._start()
+        self._connection.send(files)
+        pid, done = self._connection.recv(), False
+        try:
+            done = self._connection.poll(seconds)
+        finally:
+            if not done:  # its time is over, or we were interrupted
+                os.kill(pid, signal.SIGKILL)
+                self._connection.recv()
+        return self._connection.recv() if done else None
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            words = [sys.executable, "-m", "compression.child", "serve", self.module, str(theirs.fileno())]
+            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            self._process = subprocess.Popen(words, env=_environment(), pass_fds=[theirs.fileno()], **streams)
+        connection = Connection(ours.detach())
+        if not connection.poll(SECONDS_TO_START):
+            self._process.kill()
+            raise Failed(f"{self.module} was not imported within {SECONDS_TO_START:g} s")
+        connection.recv()
+        self._connection = connection
+
+    def stop(self) -> None:
+        """Forget a server that is gone."""
+        self._connection.close()
+        self._connection = None
+        self._process.kill()
+        self._process.wait()
+
+
+def _serve(module: str, descriptor: int) -> None:
+    """Be a server: preload, then fork for every job until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+    connection = Connection(descriptor)
+    getattr(importlib.import_module(module), "preload", lambda: None)()
+    connection.send("ready")
+    with contextlib.suppress(EOFError):
+        while True:
+            files = connection.recv()
+            pid = os.fork()
+            if not pid:
+                connection.close()
+                _do(module, files)
+            connection.send(pid)
+            connection.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def _do(module: str, files: dict[str, str]) -> None:
+    """Be the child: read the job, do it, write its result or its error, and end."""
+    output = os.open(files["output"], os.O_WRONLY | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    order = json.loads(Path(files["job"]).read_text())
+    try:
+        loaded = importlib.import_module(module)
+        _limit_memory(order["memory_bytes"])
+        result = {"value": loaded.work(order["job"])}
     except Exception as error:  # the boundary of the process: the parent raises it again as one sentence
         result = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:MOST_CHARACTERS]}"}
-    temporary = result_file.with_suffix(".writing")
-    temporary.write_text(json.dumps(result), encoding="utf-8")
-    temporary.replace(result_file)
+    writing = Path(files["result"] + ".writing")
+    writing.write_text(json.dumps(result))
+    writing.replace(files["result"])
     # Native libraries may crash while they are torn down; the result is written, so nothing is left to do.
     os._exit(0)
 
 
-def _limit_memory(limit: int) -> None:
+def _limit_memory(limit: int | None) -> None:
+    if limit is None:
+        return
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+if __name__ == "__main__":
+    role, name, rest = sys.argv[1:4]
+    _serve(name, int(rest)) if role == "serve" else _do(name, json.loads(rest))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from compression import child, flatbuffer
+from compression import flatbuffer
 
 
 def engine(precision: str, skip: bool) -> str:
@@ -19,7 +19,12 @@ def engine(precision: str, skip: bool) -> str:
     return "ai-edge-quantizer" if precision == "int4" or (precision == "dynamic" and skip) else "TFLite converter"
 
 
-def convert(job: dict[str, Any]) -> None:
+def preload() -> None:
+    """Import what every conversion needs."""
+    import tensorflow  # noqa: F401
+
+
+def work(job: dict[str, Any]) -> None:
     """Convert one SavedModel, by one recipe or by several.
 
     Args:
@@ -123,7 +128,3 @@ def _quantize(source: Path, output: Path, job: dict[str, Any]) -> None:
             algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE,
         )
     made.quantize().export_model(str(output), overwrite=True)
-
-
-if __name__ == "__main__":
-    child.serve(convert)

@@ -78,7 +78,7 @@ def _gelu_by_erf(model: keras.Model) -> Iterator[None]:
         yield
 
 
-def _convert(job: dict[str, Any]) -> None:
+def work(job: dict[str, Any]) -> None:
     """Be the child: tf2onnx has only a command."""
     from tf2onnx import convert
 
@@ -144,7 +144,3 @@ def export(path: Path, format_name: str, subject: Subject) -> dict[str, Any]:
         "processor": processor(),
         "versions": versions(),
     }
-
-
-if __name__ == "__main__":
-    child.serve(_convert)

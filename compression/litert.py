@@ -66,6 +66,11 @@ def _child(path: Path, job: dict[str, Any]) -> Any:
         raise Failed(f"{path}: LiteRT cannot run this file: {str(error)[:500]}") from None
 
 
+def preload() -> None:
+    """Import what every job needs."""
+    import ai_edge_litert.interpreter  # noqa: F401
+
+
 def work(job: dict[str, Any]) -> Any:
     """Do one job in the child."""
     x = np.load(job["inputs"], mmap_mode="r")
@@ -146,7 +151,3 @@ def _latency(runner: _Runner, x: np.ndarray, threads: int) -> dict[str, Any]:
         "runs": len(times),
         "warm_up": WARM_UP,
     }
-
-
-if __name__ == "__main__":
-    child.serve(work)

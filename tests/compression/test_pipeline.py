@@ -163,17 +163,18 @@ def test_sensitivity_finds_the_layer_that_quantization_harms(loaded, tmp_path):
     model, data = loaded
     changed = type(model).from_config(model.get_config())
     changed.build((None, *data.spec.input_shape))
-    weights = model.get_weights()
-    changed.set_weights(weights)
-    # One huge weight of a filter takes all of its int4 levels, so the filter's other weights become zero.
-    kernel = keras.ops.convert_to_numpy(changed.convolutions[1].kernel).copy()
-    kernel[0, 0, 0, :] *= 1000
-    changed.convolutions[1].kernel.assign(kernel)
+    changed.set_weights(model.get_weights())
+    # A hidden unit that is always zero, with huge weights in the head: they take all of int4's levels there, so the
+    # head's other weights become zero.
+    hidden, bias, head = (v.numpy().copy() for v in (changed.hidden.kernel, changed.hidden.bias, changed.head.kernel))
+    hidden[:, 0], bias[0], head[0] = 0, 0, 100
+    for variable, value in zip((changed.hidden.kernel, changed.hidden.bias, changed.head.kernel), (hidden, bias, head)):
+        variable.assign(value)
     blind = Split(data.validation.x, data.validation.y)
     rows = sensitivity.measure(changed, Dataset(data.spec, data.train, blind, data.test), parse("int4"))
-    assert [row["layer"] for row in rows][:2] == [sensitivity.EVERY_LAYER, "conv_2"]
+    assert [row["layer"] for row in rows][:2] == [sensitivity.EVERY_LAYER, "head"]
     assert {row["layer"] for row in rows[1:]} == {"conv_1", "conv_2", "hidden", "head"}
-    assert sensitivity.without_worst(parse("int4"), rows, 1).skip == ("conv_2",)
+    assert sensitivity.without_worst(parse("int4"), rows, 1).skip == ("head",)
     with pytest.raises(UsageError, match="fewer than the model's 4 layers"):
         sensitivity.without_worst(parse("int4"), rows, 4)
     sensitivity.draw(tmp_path / "picture.png", rows, "a title")

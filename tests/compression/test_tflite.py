@@ -202,8 +202,3 @@ def test_flex_operators_are_refused_unless_allowed(tmp_path):
     assert receipt["flex"] == ["FlexCosh"] and "cannot be run" in receipt["not_run"] and "test" not in receipt
     with pytest.raises(UsageError, match="no TFLite file can hold: Erfinv"):  # in neither
         tflite.export(needing(keras.ops.erfinv), path, parse("float32"), interface, allow_flex=True)
-
-
-def test_memory_of_the_child_that_opens_a_file_is_limited():
-    with pytest.raises(Failed):
-        child.run("tests.compression.greedy_child", {}, seconds=60, memory_bytes=2 << 30)
