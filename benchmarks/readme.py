@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+from benchmarks import matrix
+
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 _MARKED = re.compile(r"(<!-- measured: .* -->\n).*(<!-- /measured -->)", re.DOTALL)
@@ -22,7 +24,22 @@ def tables() -> str:
     strategies_report, strategies = newest("strategies")
     time_report, time = newest("time_to_accuracy")
     startup_report, startup = newest("startup")
+    matrix_report, cells = newest("matrix")
+    runtimes_report, runtimes = newest("runtimes")
     lines = [
+        *matrix.table(cells["cells"]),
+        "",
+        f"([report]({_link(matrix_report)}), `make matrix`; on another processor another precision is the fastest)",
+        "",
+        "| one trained cnn, one example, one thread | ms | bytes | test accuracy |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {row['runtime']} | {row['median_ms']:.3f} | {row['bytes']:,} | {row['accuracy']:.2%} |"
+            for row in runtimes["rows"]
+        ),
+        "",
+        f"([report]({_link(runtimes_report)}))",
+        "",
         "| model | data | test accuracy, mean of 3 seeds | epochs |",
         "| --- | --- | --- | --- |",
     ]

@@ -27,6 +27,14 @@ COMMANDS = (
     "zoo.train --resume --output absent",
     "zoo.evaluate absent",
     "zoo.predict absent x.png",
+    "compression --json",
+    "compression.compress --help",
+    "compression.compress absent --recipe int9",
+    "compression.compress absent --lstm-kernel unroled",
+    "compression.sensitivity absent --recipe float16",
+    "compression.verify absent.tflite",
+    "compression.inspect absent.tflite",
+    "compression.export absent",
 )
 TIMES = 5
 LIMIT_SECONDS = 0.5

@@ -8,6 +8,7 @@ Where processes can fork, each module has a server that has preloaded, and forks
 takes its own two seconds instead of ten with the import of TensorFlow. The server ends with its parent.
 """
 
+import atexit
 import contextlib
 import functools
 import importlib
@@ -103,6 +104,7 @@ class _Server:
         self.module = module
         self.lock = threading.Lock()
         self._connection: Connection | None = None
+        atexit.register(self.stop)
 
     def do(self, files: dict[str, str], seconds: float) -> int | None:
         if self._connection is None:
@@ -131,11 +133,12 @@ class _Server:
         self._connection = connection
 
     def stop(self) -> None:
-        """Forget a server that is gone."""
-        self._connection.close()
-        self._connection = None
-        self._process.kill()
-        self._process.wait()
+        """End the server, if it runs; the next job starts another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+            self._process.kill()
+            self._process.wait()
 
 
 def _serve(module: str, descriptor: int) -> None:

@@ -70,6 +70,7 @@ def show(result: Mapping[str, Any]) -> None:
     )
     print(f"report: {result['run']}/report.html")
     print(f"next:   {command_line('zoo.predict', result['run'], 'INPUT')}")
+    print(f"or:     {command_line('compression.compress', result['run'], '--recipe', 'int8')}")
     print(result["run"])
 
 

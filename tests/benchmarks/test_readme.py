@@ -3,7 +3,10 @@
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import readme
+from benchmarks import matrix, readme
+
+# In probability, from Keras.
+TOLERANCES = {"float32": 1e-5, "float16": 2e-3}
 
 
 def test_readme_shows_the_newest_results():
@@ -36,3 +39,20 @@ def test_committed_results_reach_their_targets():
     _, startup = readme.newest("startup")
     assert all(row["median_seconds"] < startup["limit_seconds"] for row in startup["rows"])
     assert not any(row["backend_imported"] for row in startup["rows"])
+
+
+def test_the_matrix_has_a_working_or_a_refused_cell_everywhere():
+    _, found = readme.newest("matrix")
+    cells = {(c["row"], c["kernel"], c["precision"]): c for c in found["cells"]}
+    assert {(row, kernel) for row, kernel, _ in cells} == {(r, k) for r, (_, ks) in matrix.ROWS.items() for k in ks}
+    assert len(cells) == len(matrix.PRECISIONS) * sum(len(kernels) for _, kernels in matrix.ROWS.values())
+    assert not [cell for cell in cells.values() if "failed" in cell]
+    # Each of these refusals has its test in tests/compression/test_tflite.py.
+    known = ("of a loop crashes the TFLite converter", "has no int", "cannot calibrate it for whole-number inputs")
+    for cell in cells.values():
+        assert "bytes" in cell or any(words in cell["refused"] for words in known), cell
+        if cell["precision"] in TOLERANCES and "bytes" in cell:
+            assert cell["largest_difference"] <= TOLERANCES[cell["precision"]], cell
+    for row, kernel in (("cnn", "auto"), ("simplenet", "auto"), ("lstm", "unrolled"), ("lstm", "fused")):
+        assert cells[row, kernel, "int8"]["points"] >= -0.3
+    assert cells["cnn", "auto", "int8"]["bytes"] <= 0.28 * cells["cnn", "auto", "float32"]["bytes"]

@@ -1,12 +1,37 @@
 """The commands of compression as a user types them."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from compression import compress, export, inspect, sensitivity, verify
-from tests.conftest import run_module
+from tests.conftest import ROOT, run_module
+
+_NO_BACKEND = """
+import sys
+from compression import __main__ as words, compress, export, inspect, sensitivity, verify
+for command in (compress, export, inspect, sensitivity, verify, words):
+    try:
+        command.main(["--help"])
+    except SystemExit as ended:
+        assert ended.code == 0
+words.main(["--json"])
+assert compress.main(["absent"]) == compress.main(["absent", "--recipe", "int9"]) == 2
+assert export.main(["absent"]) == sensitivity.main(["absent"]) == 2
+assert verify.main(["absent.tflite"]) == inspect.main(["absent.tflite"]) == 2
+heavy = {"tensorflow", "keras", "jax", "tf_keras"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_help_and_mistakes_import_no_backend(tmp_path):
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", _NO_BACKEND], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def said(capsys, command, *words):

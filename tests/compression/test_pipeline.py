@@ -166,9 +166,10 @@ def test_sensitivity_finds_the_layer_that_quantization_harms(loaded, tmp_path):
     changed.set_weights(model.get_weights())
     # A hidden unit that is always zero, with huge weights in the head: they take all of int4's levels there, so the
     # head's other weights become zero.
-    hidden, bias, head = (v.numpy().copy() for v in (changed.hidden.kernel, changed.hidden.bias, changed.head.kernel))
+    variables = (changed.hidden.kernel, changed.hidden.bias, changed.head.kernel)
+    hidden, bias, head = values = [keras.ops.convert_to_numpy(v).copy() for v in variables]
     hidden[:, 0], bias[0], head[0] = 0, 0, 100
-    for variable, value in zip((changed.hidden.kernel, changed.hidden.bias, changed.head.kernel), (hidden, bias, head)):
+    for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     blind = Split(data.validation.x, data.validation.y)
     rows = sensitivity.measure(changed, Dataset(data.spec, data.train, blind, data.test), parse("int4"))

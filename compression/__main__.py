@@ -1,0 +1,34 @@
+"""`python -m compression`: the words of a recipe, and what each does."""
+
+import argparse
+import inspect
+import json
+import sys
+from collections.abc import Sequence
+
+from compression.recipes import PRECISIONS
+from zoo import cli
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table, or with --json one JSON list."""
+    parser = argparse.ArgumentParser(
+        prog="python -m compression", description=__doc__.partition(": ")[2], allow_abbrev=False
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON list instead of the table")
+    options = parser.parse_args(argv)
+
+    rows = [
+        (name, ", ".join(inspect.signature(word).parameters), " ".join(word.__doc__.split()))
+        for name, word in PRECISIONS.items()
+    ]
+    columns = ("word", "arguments", "what it does")
+    if options.json:
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+    else:
+        cli.table(columns, rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
