@@ -37,8 +37,8 @@ format: setup  ## format, and repair what can be repaired
 benchmarks: setup  ## measure, and write benchmarks/results
 	$(RUN) benchmarks
 
-matrix: setup  ## every model x every precision, measured on the exported files
-	$(RUN) benchmarks matrix
+matrix: setup  ## every model x every precision, measured on the exported files; DATA_DIR=... for prepared TFDS sets
+	$(RUN) benchmarks matrix $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 	$(RUN) benchmarks.readme
 
 clean:  ## remove .venv and caches, never runs

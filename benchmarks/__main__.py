@@ -13,7 +13,7 @@ from zoo.errors import unknown
 from zoo.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("startup", "strategies", "input_pipeline", "time_to_accuracy", "accuracy", "matrix", "runtimes")
+NAMES = ("startup", "strategies", "input_pipeline", "time_to_accuracy", "accuracy", "matrix", "engines", "runtimes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zoo.catalogue import check_source
+from zoo.config import TrainConfig
 from zoo.errors import Failed, UsageError
 
 RUNS = Path("runs") / "matrix"
@@ -35,6 +37,12 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
     cells = []
     for row, (words, kernels) in ROWS.items():
+        dataset = words[words.index("--dataset") + 1] if "--dataset" in words else "mnist"
+        try:
+            check_source(TrainConfig(dataset=dataset, data_dir=data_dir))
+        except UsageError as error:
+            print(f"{row} is left out: {error}", file=sys.stderr)
+            continue
         chosen = source.open_run(trained(row, words, data_dir), {"data_dir": data_dir})
         model, data = chosen.load()
         for kernel in kernels:

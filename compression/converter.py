@@ -1,9 +1,8 @@
 """The child that turns a SavedModel into a .tflite file: run by `compression.tflite`, never in our own process.
 
-Which engine serves which recipe was decided by measurement (benchmarks/results, matrix):
-the TFLite converter all that it has, because its files were as small and as exact everywhere and its int8 reaches
-recurrent layers that are written out, where ai-edge-quantizer fails ("Tensor data is null"); ai-edge-quantizer int4,
-which the converter has not, and `skip` of recipes without calibration.
+Which engine serves which recipe was decided by measurement (benchmarks/engines.py and its report): the TFLite converter
+all that it has, because its integer files stay nearer to Keras, and because ai-edge-quantizer fails on recurrent layers
+there ("Tensor data is null"); ai-edge-quantizer int4, which the converter has not, and `skip` without calibration.
 """
 
 import re

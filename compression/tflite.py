@@ -37,6 +37,12 @@ def check(model: keras.Model, recipe: Recipe, interface: Interface, kernel: Kern
     Raises:
         UsageError: no engine can carry out this recipe on this model, or not with this kernel.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise UsageError(f"export needs Keras on TensorFlow, it runs on {keras.backend.backend()}: unset KERAS_BACKEND")
+    if not model.built:
+        raise UsageError(
+            f"model {model.name}: expected a built model, this one has no weights yet; call it or build it"
+        )
     layer_paths(model, recipe.skip)
     if recipe.precision == "int16x8" and interface.dtype != "float32":
         raise UsageError(
@@ -110,6 +116,8 @@ def servable(model: keras.Model, interface: Interface, probabilities: bool) -> C
         if interface.resize_from:
             x = keras.ops.image.resize(x, interface.shape[:2], interpolation="bilinear")
         y = model(x, training=False)
+        if not hasattr(y, "shape"):
+            raise UsageError(f"model {model.name}: expected one output, received a {type(y).__name__} of several")
         return {interface.output: keras.ops.softmax(y) if probabilities else y}
 
     return serve
@@ -195,15 +203,14 @@ def export_each(
         UsageError: a recipe that cannot be carried out on this model, or that needs Flex operators unasked.
         Failed: the converter crashed, failed or took too long.
     """
-    for recipe in files.values():
-        chosen_kernel = check(model, recipe, interface, kernel)
+    (kernel,) = {check(model, recipe, interface, kernel) for recipe in files.values()}
+    recipe, parent = next(iter(files.values())), next(iter(files)).parent
     if recipe.calibrated and (calibration is None or not len(calibration)):
         raise UsageError(f"--recipe {recipe}: expected examples to calibrate with, received none")
-    parent = next(iter(files)).parent
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".exporting-") as folder:
         saved, examples = Path(folder) / "saved_model", Path(folder) / "examples.npz"
-        scopes = save(model, saved, interface, chosen_kernel, probabilities)
+        scopes = save(model, saved, interface, kernel, probabilities)
         if recipe.calibrated:
             np.savez(examples, **{interface.name: calibration.astype(interface.given_dtype)})
         job = {

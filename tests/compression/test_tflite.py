@@ -146,6 +146,20 @@ def test_what_cannot_be_is_refused_before_work_starts(
     assert not list(tmp_path.iterdir())
 
 
+def test_models_that_cannot_be_exported_are_refused(tmp_path, monkeypatch):
+    path, interface = tmp_path / "m.tflite", Interface("features", (5,))
+    with pytest.raises(UsageError, match="expected a built model"):
+        tflite.export(keras.Sequential([keras.layers.Dense(3)]), path, parse("float32"), interface)
+    source = keras.Input((5,))
+    two = keras.Model(source, [keras.layers.Dense(3)(source), keras.layers.Dense(2)(source)])
+    with pytest.raises(UsageError, match="expected one output, received a list"):
+        tflite.export(two, path, parse("float32"), interface)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(UsageError, match="needs Keras on TensorFlow, it runs on jax"):
+        tflite.export(two, path, parse("float32"), interface)
+    assert not list(tmp_path.iterdir())
+
+
 def test_calibration_without_examples_is_refused(tmp_path):
     model, interface, _ = small("simplenet")
     with pytest.raises(UsageError, match="examples to calibrate with"):
