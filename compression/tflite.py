@@ -68,7 +68,7 @@ def check(model: keras.Model, recipe: Recipe, interface: Interface, kernel: Kern
 
 
 def layer_paths(model: keras.Model, patterns: Sequence[str] | None = None) -> list[str]:
-    """Return the paths of a model's own layers that have weights, all or those that match.
+    """Return the paths of a model's layers that have kernels, all or those that match.
 
     Args:
         model: built.
@@ -77,7 +77,7 @@ def layer_paths(model: keras.Model, patterns: Sequence[str] | None = None) -> li
     Raises:
         UsageError: a pattern that matches nothing.
     """
-    paths = list(dict.fromkeys(_path(model, layer) for layer in kernels.layers_of(model) if _has_weights(layer)))
+    paths = list(dict.fromkeys(_path(model, layer) for layer in kernels.layers_of(model) if _has_kernel(layer)))
     if patterns is None:
         return paths
     chosen = []
@@ -85,18 +85,22 @@ def layer_paths(model: keras.Model, patterns: Sequence[str] | None = None) -> li
         found = [p for p in paths if fnmatch.fnmatch(p, pattern) or fnmatch.fnmatch(p, f"*/{pattern}")]
         if not found:
             raise UsageError(
-                f"--recipe skip={pattern}: no layer of this name; layers with weights are {', '.join(paths)}"
+                f"--recipe skip={pattern}: no layer of this name; layers with kernels are {', '.join(paths)}"
                 f"{nearest(pattern, paths)}"
             )
         chosen += [p for p in found if p not in chosen]
     return chosen
 
 
-def _has_weights(layer: keras.layers.Layer) -> bool:
-    """Whether a layer holds kernels itself (a recurrent layer counts as one, its cell does not)."""
+def _has_kernel(layer: keras.layers.Layer) -> bool:
+    """Whether a layer holds matrices itself: a recurrent layer counts as one, its cell does not.
+
+    Vectors are left aside: those of a normalisation become part of the layer before it, and no engine quantizes biases
+    to eight bits.
+    """
     if isinstance(layer, kernels.RECURRENT):
         return True
-    return bool(layer._trainable_variables) and not hasattr(layer, "state_size")
+    return any(len(v.shape) > 1 for v in layer._trainable_variables) and not hasattr(layer, "state_size")
 
 
 def _path(model: keras.Model, layer: keras.layers.Layer) -> str:
@@ -154,7 +158,7 @@ def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
         return recorded
 
     with contextlib.ExitStack() as undo:
-        for layer in filter(_has_weights, kernels.layers_of(model)):
+        for layer in filter(_has_kernel, kernels.layers_of(model)):
             undo.enter_context(kernels.calling(layer, recording(_path(model, layer), layer.call)))
         yield scopes
 
