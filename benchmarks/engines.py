@@ -34,11 +34,13 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 
 def _rows(name: str, kernel: str, data_dir: Path, folder: Path) -> list[dict[str, Any]]:
-    from compression import child, litert, pipeline, source, tflite
+    from compression import source
+
+    model, data = source.open_run(trained(name, ROWS[name][0], data_dir), {"data_dir": data_dir}).load()
+    from compression import child, litert, pipeline, tflite
     from compression.receipt import given
     from compression.recipes import parse
 
-    model, data = source.open_run(trained(name, ROWS[name][0], data_dir), {"data_dir": data_dir}).load()
     interface = pipeline.interface_of(data.spec)
     test = data.test.take(np.arange(EXAMPLES))
     x, calibration = given(test, interface), given(pipeline.stratified(data.train, CALIBRATION, 0), interface)

@@ -57,10 +57,11 @@ def render(result: dict[str, Any]) -> str:
 
 def _prepare(run: Path, data_dir: Path) -> dict[str, Path]:
     """Write the files of all runtimes and the test examples, and return the files by the runtime's name."""
-    from compression import formats, pipeline, source
+    from compression import source
 
-    chosen = source.open_run(run, {"data_dir": data_dir})
-    model, data = chosen.load()
+    model, data = source.open_run(run, {"data_dir": data_dir}).load()
+    from compression import formats, pipeline
+
     folder = run / "peers"
     folder.mkdir(exist_ok=True)
     files = {}
