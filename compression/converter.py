@@ -1,8 +1,9 @@
 """The child that turns a SavedModel into a .tflite file: run by `compression.tflite`, never in our own process.
 
-Which engine serves which recipe was decided by measurement (benchmarks/engines.py and its report): the TFLite converter
-all that it has, because its integer files stay nearer to Keras, and because ai-edge-quantizer fails on recurrent layers
-there ("Tensor data is null"); ai-edge-quantizer int4, which the converter has not, and `skip` without calibration.
+Which engine serves which recipe was decided by measurement (`python -m benchmarks engines`): the TFLite converter all
+that it has, because ai-edge-quantizer fails on recurrent layers in integers ("Tensor data is null") and is further from
+Keras on attention, while its files are 1 to 3 % smaller; ai-edge-quantizer int4, which the converter lacks, and `skip`
+in recipes without calibration.
 """
 
 import re
