@@ -61,6 +61,7 @@ def _prepare(run: Path, data_dir: Path) -> dict[str, Path]:
 
     model, data = source.open_run(run, {"data_dir": data_dir}).load()
     from compression import formats, pipeline
+    from compression.receipt import given
 
     folder = run / "peers"
     folder.mkdir(exist_ok=True)
@@ -71,11 +72,11 @@ def _prepare(run: Path, data_dir: Path) -> dict[str, Path]:
     onnx = folder / "model.onnx"
     formats.onnx(model, onnx, interface)
     files["ONNX Runtime float32"] = onnx
-    calibration = pipeline.stratified(data.train, CALIBRATION, 0).x.astype(np.float32) / 255
-    files["ONNX Runtime int8"] = _quantized_onnx(onnx, calibration)
+    calibration = pipeline.stratified(data.train, CALIBRATION, 0)
+    files["ONNX Runtime int8"] = _quantized_onnx(onnx, given(calibration, interface))
     np.savez(folder / "weights.npz", *model.get_weights())
     files["PyTorch eager float32"] = folder / "weights.npz"
-    np.savez(folder / "test.npz", x=data.test.x.astype(np.float32) / 255, y=data.test.y)
+    np.savez(folder / "test.npz", x=given(data.test, interface), y=data.test.y)
     return files
 
 

@@ -1,7 +1,8 @@
 """`python -m compression.compress`: from a run to a small .tflite file, with a receipt measured on that file."""
 
+import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,15 +54,17 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     recipe = recipes.parse(options.recipe)
     if options.skip_worst and not recipe.skippable:
         raise UsageError(f"--skip-worst: {recipe.precision} treats all layers alike; use dynamic, int8 or int4")
+    if options.skip_worst and recipe.skip:
+        raise UsageError(f"--skip-worst: chooses what to skip itself, received {options.recipe!r} besides")
     chosen = source.open_run(options.run, given)
     model, data = chosen.load()
     from compression import pipeline, sensitivity
 
     folder = options.output or chosen.run.path / "artifacts"
     if options.skip_worst:
-        measured = sensitivity.measure(model, data, recipe, seed=options.seed, say=_say)
-        recipe = sensitivity.without_worst(recipe, measured, options.skip_worst)
-        _say(f"left in float32: {', '.join(recipe.skip)}")
+        ways = {"kernel": options.lstm_kernel, "seed": options.seed, "say": cli.say}
+        recipe = sensitivity.without_worst(model, data, recipe, options.skip_worst, **ways)
+        cli.say(f"left in float32: {', '.join(recipe.skip)}")
     made = pipeline.compress(
         model,
         data,
@@ -76,13 +79,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         seed=options.seed,
         seconds=options.time_limit,
         provenance=chosen.provenance(),
-        say=_say,
+        say=cli.say,
     )
     return {"path": str(made.path), **made.receipt}
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -113,16 +112,14 @@ def _show_measured(result: Mapping[str, Any]) -> None:
         print(f"latency {row['median_ms']:.3f} ms, 95 % within {row['p95_ms']:.3f} ms ({threads}, {row['runs']} runs)")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return cli.command(
-        Options,
-        run,
-        show,
-        prog="python -m compression.compress",
-        description="Turn a run into a small .tflite file with a receipt measured on that file.",
-        argv=argv,
-    )
+main = functools.partial(
+    cli.command,
+    Options,
+    run,
+    show,
+    prog="python -m compression.compress",
+    description="Turn a run into a small .tflite file with a receipt measured on that file.",
+)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """`python -m compression.export`: a run as a SavedModel or an ONNX file, checked against Keras on the test split."""
 
+import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from compression import source
+from compression.artifacts import receipt_path
 from zoo import cli
 from zoo.config import option
 from zoo.files import write_json
@@ -34,10 +36,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
     interface = pipeline.interface_of(data.spec, batch=None)
     path = (options.output or chosen.run.path / "artifacts") / _NAMES[options.to]
-    print(f"exporting {path.name}", file=sys.stderr, flush=True)
+    cli.say(f"exporting {path.name}")
     subject = Subject(pipeline.in_float32(model), interface, data.split("test"))
     receipt = {"made": chosen.provenance()} | formats.export(path, options.to, subject)
-    write_json(path.with_name(f"{path.stem}.receipt.json"), receipt)
+    write_json(receipt_path(path), receipt)
     return {"path": str(path), **receipt}
 
 
@@ -51,16 +53,14 @@ def show(result: Mapping[str, Any]) -> None:
     print(result["path"])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return cli.command(
-        Options,
-        run,
-        show,
-        prog="python -m compression.export",
-        description="Write a run as a SavedModel or an ONNX file, checked against Keras.",
-        argv=argv,
-    )
+main = functools.partial(
+    cli.command,
+    Options,
+    run,
+    show,
+    prog="python -m compression.export",
+    description="Write a run as a SavedModel or an ONNX file, checked against Keras.",
+)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def export(path: Path, format_name: str, subject: Subject) -> dict[str, Any]:
         _require(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     WRITERS[format_name](subject.model, path, subject.interface)
-    x = given(subject.test, subject.interface)
+    x = given(subject.examples, subject.interface)
     expected = reference(subject, x)
     run = _RUNNERS[format_name](path, subject.interface)
     found = np.concatenate([run(x[i : i + 512]) for i in range(0, len(x), 512)])

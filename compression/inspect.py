@@ -1,9 +1,10 @@
 """`python -m compression.inspect`: where the bytes of a .tflite file are."""
 
+import functools
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,16 +91,14 @@ def show(result: Mapping[str, Any]) -> None:
     print(result["path"])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return cli.command(
-        Options,
-        run,
-        show,
-        prog="python -m compression.inspect",
-        description="Show where the bytes of a .tflite file are.",
-        argv=argv,
-    )
+main = functools.partial(
+    cli.command,
+    Options,
+    run,
+    show,
+    prog="python -m compression.inspect",
+    description="Show where the bytes of a .tflite file are.",
+)
 
 
 if __name__ == "__main__":

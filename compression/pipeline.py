@@ -98,6 +98,8 @@ def compress(
     if isinstance(recipe, str):
         recipe = recipes.parse(recipe)
     interface = interface_of(data.spec, uint8=uint8, input_size=input_size, batch=batch)
+    if interface.uint8 and data.test.x.dtype != np.uint8:
+        raise UsageError(f"--uint8-input: expected images of bytes, {data.spec.name} has {data.test.x.dtype}")
     if not len(data.test):
         raise UsageError(f"{data.spec.name}: expected test examples to measure the file on, it has none here")
     model = in_float32(model)

@@ -1,5 +1,6 @@
 """The receipt of an exported file: every number measured on the file itself, and measured again to be believed."""
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -17,13 +18,12 @@ from zoo.data import Split
 from zoo.data.images import PIXEL_MAX
 from zoo.errors import UsageError
 from zoo.files import sha256
+from zoo.inference import BATCH
 from zoo.machine import processor, versions
 from zoo.tasks import classification
 
 # Keras' own rounding differs between processors by less than this, in probability.
 PROBABILITY_TOLERANCE = 1e-5
-# Keras gives the reference a batch at a time.
-BATCH = 512
 # What verify prints and does not judge.
 NOT_JUDGED = ("latency", "processor", "versions")
 _CLOSE = ("largest_difference", "mean_difference", "loss")
@@ -36,13 +36,13 @@ class Subject:
     Args:
         model: in Keras.
         interface: of the file.
-        test: examples and labels.
+        examples: and their labels.
         probabilities: whether the file ends in a softmax; without it, outputs are compared as they are.
     """
 
     model: keras.Model
     interface: Interface
-    test: Split
+    examples: Split
     probabilities: bool = True
 
 
@@ -89,7 +89,7 @@ def measure(path: Path, subject: Subject) -> dict[str, Any]:
         zoo.errors.Failed: LiteRT cannot run it.
     """
     model = flatbuffer.read(path)
-    _check_takes(path, model, subject.interface)
+    _check_takes(path, model, subject)
     receipt = {
         "file": path.name,
         "sha256": sha256(path),
@@ -102,16 +102,20 @@ def measure(path: Path, subject: Subject) -> dict[str, Any]:
     }
     if receipt["flex"]:
         return receipt | {"not_run": litert.NO_FLEX, "processor": processor(), "versions": versions()}
-    x = given(subject.test, subject.interface)
+    x = given(subject.examples, subject.interface)
     expected = reference(subject, x)
+    as_trained = expected
+    if subject.interface.resize_from:  # so that what resizing loses is a loss of the file
+        plain = dataclasses.replace(subject, interface=dataclasses.replace(subject.interface, resize_from=None))
+        as_trained = reference(plain, given(subject.examples, plain.interface))
     found = litert.run(path, x)
     difference = np.abs(found.astype(np.float64) - expected)
     return receipt | {
         "test": {
             "examples": len(x),
-            "sha256": examples_sha256(subject.test),
+            "sha256": examples_sha256(subject.examples),
             "litert": scores(found, subject),
-            "keras": scores(expected, subject),
+            "keras": scores(as_trained, subject),
         },
         "parity": {
             "largest_difference": float(difference.max()),
@@ -124,7 +128,13 @@ def measure(path: Path, subject: Subject) -> dict[str, Any]:
     }
 
 
-def _check_takes(path: Path, model: Any, interface: Interface) -> None:
+def _check_takes(path: Path, model: Any, subject: Subject) -> None:
+    """Raise UsageError unless the file takes what the interface says, and the examples have that form."""
+    interface, shape = subject.interface, subject.examples.x.shape[1:]
+    if shape != interface.shape:
+        raise UsageError(
+            f"{path}: expected examples of shape {interface.shape}, as it was made for; the data have {shape}"
+        )
     inputs = flatbuffer.signature(model)["inputs"]
     expected = [interface.batch, *interface.given_shape]
     if len(inputs) != 1 or inputs[0]["shape"] != expected:
@@ -152,7 +162,7 @@ def file_sizes(path: Path, model: keras.Model) -> dict[str, Any]:
 def scores(outputs: np.ndarray, subject: Subject) -> dict[str, float]:
     """Return the task's numbers for outputs of a file or of Keras."""
     logits = np.log(np.maximum(outputs, np.finfo(np.float32).tiny)) if subject.probabilities else outputs
-    found = classification.scores(logits, subject.test.y)
+    found = classification.scores(logits, subject.examples.y)
     return {name: value for name, value in found.items() if name != "examples"}
 
 

@@ -4,6 +4,7 @@ Measured on validation examples, never on the test split, because `compress --sk
 """
 
 import dataclasses
+import functools
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -93,16 +94,24 @@ def measure(
     return [rows[0], *sorted(rows[1:], key=lambda row: -row["mean_difference"])]
 
 
-def without_worst(recipe: Recipe, measured: Sequence[Mapping[str, Any]], count: int) -> Recipe:
+def without_worst(model: Any, data: Any, recipe: Recipe, count: int, **options: Any) -> Recipe:
     """Return the recipe with the `count` layers left in float32 whose quantization changes the output most.
+
+    Args:
+        model: as in `measure`, like data, recipe and options.
+        count: fewer than the model has layers with kernels.
 
     Raises:
         UsageError: there are not that many layers.
     """
-    layers = [row["layer"] for row in measured if row["layer"] != EVERY_LAYER]
-    if count >= len(layers):
-        raise UsageError(f"--skip-worst: expected fewer than the model's {len(layers)} layers, received {count}")
-    return dataclasses.replace(recipe, skip=tuple(layers[:count]))
+    from compression import tflite
+
+    layers = len(tflite.layer_paths(model))
+    if count >= layers:
+        raise UsageError(f"--skip-worst: expected fewer than the model's {layers} layers, received {count}")
+    rows = measure(model, data, recipe, **options)
+    worst = [row["layer"] for row in rows if row["layer"] != EVERY_LAYER][:count]
+    return dataclasses.replace(recipe, skip=tuple(worst))
 
 
 def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
@@ -141,7 +150,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         recipe,
         kernel=options.lstm_kernel,
         seed=options.seed,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
+        say=cli.say,
     )
     folder = chosen.run.path / "artifacts"
     folder.mkdir(exist_ok=True)
@@ -174,16 +183,14 @@ def show(result: Mapping[str, Any]) -> None:
     print(result["path"])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return cli.command(
-        Options,
-        run,
-        show,
-        prog="python -m compression.sensitivity",
-        description="Show what quantizing each layer alone costs.",
-        argv=argv,
-    )
+main = functools.partial(
+    cli.command,
+    Options,
+    run,
+    show,
+    prog="python -m compression.sensitivity",
+    description="Show what quantizing each layer alone costs.",
+)
 
 
 if __name__ == "__main__":

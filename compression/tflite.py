@@ -19,12 +19,12 @@ from compression import child, flatbuffer, kernels
 from compression.converter import engine
 from compression.interface import Interface
 from compression.recipes import Kernel, Recipe
+from zoo.data.images import PIXEL_MAX
 from zoo.errors import Failed, UsageError, nearest
 from zoo.files import publish
 
 # Of a conversion: the largest of the zoo, an unrolled LSTM in int8, takes 20 s on two cores.
 SECONDS = 900.0
-PIXEL_MAX = 255
 # How the converter names an operator that TFLite itself has not.
 _NEEDS_FLEX = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 

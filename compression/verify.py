@@ -1,7 +1,8 @@
 """`python -m compression.verify`: measure a .tflite file again, and fail if its receipt is not reproduced."""
 
+import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,16 +64,14 @@ def show(result: Mapping[str, Any]) -> None:
     print(result["path"])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return cli.command(
-        Options,
-        run,
-        show,
-        prog="python -m compression.verify",
-        description="Measure a .tflite file again, and fail if its receipt is not reproduced.",
-        argv=argv,
-    )
+main = functools.partial(
+    cli.command,
+    Options,
+    run,
+    show,
+    prog="python -m compression.verify",
+    description="Measure a .tflite file again, and fail if its receipt is not reproduced.",
+)
 
 
 if __name__ == "__main__":

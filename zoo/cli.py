@@ -1,6 +1,6 @@
 """What every command shares: options from a dataclass, one-sentence errors, exit codes, --json and --debug.
 
-A command's module holds `run(given) -> result` and `show(result)`, and passes both to `command`.
+A command's module holds `run(given) -> result` and `show(result)`, and `main`, which is `command` with both filled in.
 """
 
 import argparse
@@ -28,10 +28,10 @@ def command(
     options: type,
     run: Callable[[Mapping[str, Any]], Any],
     show: Callable[[Any], None],
+    argv: Sequence[str] | None = None,
     *,
     prog: str,
     description: str,
-    argv: Sequence[str] | None = None,
 ) -> int:
     """Parse, run and show one command, and return its exit status.
 
@@ -39,9 +39,9 @@ def command(
         options: a dataclass whose fields are the options, see `zoo.config.option`.
         run: takes the options that were given, by field name; returns a JSON-able result.
         show: prints a result for people; its last line is the path of what was produced, if anything was.
+        argv: the words after the command; default those of this process.
         prog: the command as typed.
         description: the first sentence of --help.
-        argv: the words after the command; default those of this process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
@@ -73,6 +73,11 @@ def command(
     except Exception as error:  # the boundary of the process: anything unforeseen becomes one line
         text = " ".join(str(error).split())[:500]
         return _report(prog, f"{type(error).__name__}: {text} (--debug shows where)", 1, debug)
+
+
+def say(text: str) -> None:
+    """Tell a person what is being done, on standard error."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,8 +1,9 @@
 """`python -m zoo.evaluate`: measure a trained run on a split of its own data, or of others."""
 
 import dataclasses
+import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -79,11 +80,9 @@ def show(result: Mapping[str, Any]) -> None:
     print(result["path"])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return cli.command(
-        Options, run, show, prog="python -m zoo.evaluate", description="Measure a trained run on a split.", argv=argv
-    )
+main = functools.partial(
+    cli.command, Options, run, show, prog="python -m zoo.evaluate", description="Measure a trained run on a split."
+)
 
 
 if __name__ == "__main__":

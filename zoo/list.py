@@ -1,7 +1,8 @@
 """`python -m zoo.list`: what the zoo has, by name."""
 
+import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -54,11 +55,9 @@ def show(result: Mapping[str, Mapping[str, str]]) -> None:
         cli.table((what, "what it is"), list(entries.items()))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return cli.command(
-        Options, run, show, prog="python -m zoo.list", description="List what the zoo has, by name.", argv=argv
-    )
+main = functools.partial(
+    cli.command, Options, run, show, prog="python -m zoo.list", description="List what the zoo has, by name."
+)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`python -m zoo.predict`: classify images, texts or arrays with a trained run."""
 
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,11 +69,9 @@ def show(result: Sequence[Mapping[str, Any]]) -> None:
     cli.table(("input", "label", "probability"), rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return cli.command(
-        Options, run, show, prog="python -m zoo.predict", description="Classify inputs with a trained run.", argv=argv
-    )
+main = functools.partial(
+    cli.command, Options, run, show, prog="python -m zoo.predict", description="Classify inputs with a trained run."
+)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """`python -m zoo.train`: train a model and write its run folder."""
 
 import dataclasses
+import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from strategies import backend
@@ -74,16 +75,14 @@ def show(result: Mapping[str, Any]) -> None:
     print(result["run"])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return cli.command(
-        TrainConfig,
-        run,
-        show,
-        prog="python -m zoo.train",
-        description="Train a model of the zoo and write a run folder.",
-        argv=argv,
-    )
+main = functools.partial(
+    cli.command,
+    TrainConfig,
+    run,
+    show,
+    prog="python -m zoo.train",
+    description="Train a model of the zoo and write a run folder.",
+)
 
 
 if __name__ == "__main__":
