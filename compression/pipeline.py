@@ -164,10 +164,23 @@ def in_float32(model: keras.Model) -> keras.Model:
     """
     if {layer.compute_dtype for layer in model._flatten_layers()} <= {"float32"}:
         return model
-    copy = type(model).from_config(model.get_config() | {"dtype": "float32"})
-    copy.build_from_config(model.get_build_config())
+    copy = type(model).from_config(_without_policies(model.get_config()) | {"dtype": "float32"})
+    if not copy.built:
+        copy.build_from_config(model.get_build_config())
     copy.set_weights([weight.astype(np.float32) for weight in model.get_weights()])
     return copy
+
+
+def _without_policies(config: Any) -> Any:
+    """Return a configuration in which every layer, however deep, computes in float32."""
+    if isinstance(config, list | tuple):
+        return type(config)(map(_without_policies, config))
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: "float32" if key == "dtype" and isinstance(value, dict) else _without_policies(value)
+        for key, value in config.items()
+    }
 
 
 def stratified(split: Split, count: int, seed: int) -> Split:

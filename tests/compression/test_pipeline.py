@@ -148,6 +148,18 @@ def test_a_model_trained_in_bfloat16_is_exported_in_float32(tmp_path):
     assert pipeline.in_float32(exported) is exported
 
 
+@pytest.mark.parametrize("form", ["functional", "sequential"])
+def test_a_model_of_ones_own_in_bfloat16_is_exported_in_float32(form, tmp_path):
+    layers = [keras.layers.Dense(n, dtype="mixed_bfloat16") for n in (7, CLASSES)]
+    source = keras.Input((5,))
+    functional = keras.Model(source, layers[1](layers[0](source)))
+    model = functional if form == "functional" else keras.Sequential([source, *layers])
+    exported = pipeline.in_float32(model)
+    assert {layer.compute_dtype for layer in exported._flatten_layers()} == {"float32"}
+    for ours, theirs in zip(exported.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_calibration_examples_have_the_classes_of_the_whole():
     y = np.repeat([0, 1, 2], [600, 300, 100]).astype("int32")
     split = Split(np.arange(1000, dtype="float32")[:, None], y)
