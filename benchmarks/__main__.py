@@ -13,7 +13,17 @@ from zoo.errors import unknown
 from zoo.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("startup", "strategies", "input_pipeline", "time_to_accuracy", "accuracy", "matrix", "engines", "runtimes")
+NAMES = (
+    "startup",
+    "strategies",
+    "input_pipeline",
+    "time_to_accuracy",
+    "accuracy",
+    "matrix",
+    "engines",
+    "runtimes",
+    "tutorial",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

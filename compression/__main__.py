@@ -1,12 +1,11 @@
 """`python -m compression`: the words of a recipe, and what each does."""
 
 import argparse
-import inspect
 import json
 import sys
 from collections.abc import Sequence
 
-from compression.recipes import PRECISIONS
+from compression.recipes import WORDS, parameters
 from zoo import cli
 
 
@@ -18,10 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON list instead of the table")
     options = parser.parse_args(argv)
 
-    rows = [
-        (name, ", ".join(inspect.signature(word).parameters), " ".join(word.__doc__.split()))
-        for name, word in PRECISIONS.items()
-    ]
+    rows = [(name, ", ".join(parameters(name)), " ".join(word.__doc__.split())) for name, word in WORDS.items()]
     columns = ("word", "arguments", "what it does")
     if options.json:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))

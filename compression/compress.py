@@ -1,5 +1,6 @@
 """`python -m compression.compress`: from a run to a small .tflite file, with a receipt measured on that file."""
 
+import dataclasses
 import functools
 import sys
 from collections.abc import Mapping
@@ -7,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import strategies
 from compression import recipes, source
 from compression.recipes import Kernel
+from strategies import backend
 from zoo import cli
 from zoo.config import command_line, option
 from zoo.errors import UsageError
@@ -19,10 +22,7 @@ class Options:
     """What to compress, and how."""
 
     run: Path = option("the run folder", positional=True)
-    recipe: str = option(
-        "float32, float16, dynamic, int8, int16x8 or int4; layers left in float32 as in 'int8(skip=head|conv_*)'",
-        "int8",
-    )
+    recipe: str = option("words joined by +, such as 'prune(0.8) + qat + int8': see `python -m compression`", "int8")
     output: Path | None = option("folder of the file and its receipt (default: RUN/artifacts)")
     lstm_kernel: Kernel = option("recurrent layers as a loop, written out, or as one fused operator", "auto")
     uint8_input: bool = option("the file takes camera bytes from 0 to 255 and scales them itself", False)
@@ -32,6 +32,11 @@ class Options:
     batch: int = option("static batch size of the file", 1)
     skip_worst: int = option("leave this many of the layers in float32 that quantization harms most", 0)
     calibration: int = option("training examples that calibrate int8 and int16x8", 256)
+    strategy: str = option("how training is spread over devices: see `python -m strategies`", "none")
+    virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)
+    bare: bool = option(
+        "leave names of tensors and metadata out: smaller, and `inspect` cannot tell layers apart", False
+    )
     allow_flex: bool = option("allow operators that need TensorFlow's own kernels on the device", False)
     seed: int = option("of the choice of calibration examples", 0)
     time_limit: float = option("seconds that a conversion may take", 900.0)
@@ -56,7 +61,16 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(f"--skip-worst: {recipe.precision} treats all layers alike; use dynamic, int8 or int4")
     if options.skip_worst and recipe.skip:
         raise UsageError(f"--skip-worst: chooses what to skip itself, received {options.recipe!r} besides")
+    if options.skip_worst and recipe.stages:
+        raise UsageError(
+            "--skip-worst: expected a precision alone, received a recipe that trains; name layers with skip"
+        )
     chosen = source.open_run(options.run, given)
+    training = dataclasses.replace(chosen.config, strategy=options.strategy, virtual_devices=options.virtual_devices)
+    teachers = [source.open_teacher(Path(path), chosen) for path in (recipe.distill.teacher if recipe.distill else ())]
+    if options.virtual_devices:  # before anything else uses TensorFlow
+        backend.start()
+        strategies.build(options.strategy, options.virtual_devices)
     model, data = chosen.load()
     from compression import pipeline, sensitivity
 
@@ -74,12 +88,16 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         uint8=options.uint8_input,
         input_size=options.input_size,
         batch=options.batch,
+        bare=options.bare,
         allow_flex=options.allow_flex,
         calibration=options.calibration,
         seed=options.seed,
         seconds=options.time_limit,
+        training=training,
+        teachers=(lambda: [teacher.load_model() for teacher in teachers]) if teachers else None,
         provenance=chosen.provenance(),
         say=cli.say,
+        verbose=True,
     )
     return {"path": str(made.path), **made.receipt}
 
@@ -94,6 +112,8 @@ def show(result: Mapping[str, Any]) -> None:
         print(f"not measured: {result['not_run']}")
     else:
         _show_measured(result)
+    for row in result.get("stages", ()):
+        print(f"after {row['stage']}: {row['accuracy']:.2%}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})")
     if result["keeps_state"]:
         print("this file keeps state: call reset_all_variables() before each example")
     print(f"next:   {command_line('compression.verify', result['path'])}")

@@ -6,6 +6,7 @@ Keras on attention, while its files are 1 to 3 % smaller; ai-edge-quantizer int4
 in recipes without calibration.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +30,9 @@ def work(job: dict[str, Any]) -> None:
 
     Args:
         job: saved_model (path), calibration (path of an .npz with an array for each input, or None), batch, allow_flex,
-            and files: for each, output (path), precision, integer_io, integer_input, skip (name scopes of the layers
-            that stay float).
+            ranges (that activations were trained with, by the traced operation's name), and files: for each, output
+            (path), precision, integer_io, integer_input, per_tensor (one scale a weight tensor), skip (name scopes of
+            the layers that stay float).
     """
     import warnings
 
@@ -47,7 +49,34 @@ def _convert(job: dict[str, Any]) -> None:
         _quantize(floats, output, job)
         floats.unlink()
     else:
-        output.write_bytes(_by_converter(job))
+        with _given_ranges(job["ranges"]):
+            output.write_bytes(_by_converter(job))
+
+
+@contextlib.contextmanager
+def _given_ranges(ranges: dict[str, tuple[float, float]]) -> Iterator[None]:
+    """Let calibration end with the ranges that were trained, and its own where none was.
+
+    Fake quantization in the graph would say the same, but the converter then calibrates nothing, so that one operation
+    without it stays float; and it refuses per-channel scales of Dense kernels.
+    """
+    from tensorflow.lite.python.optimize import calibrator
+
+    before = calibrator.Calibrator.calibrate
+
+    def calibrate(*args: Any) -> bytes:
+        content = before(*args)
+        if not ranges:
+            return content
+        model = flatbuffer.parse(bytes(content), "the calibrated file")
+        flatbuffer.set_ranges(model, ranges)
+        return flatbuffer.pack(model)
+
+    calibrator.Calibrator.calibrate = calibrate
+    try:
+        yield
+    finally:
+        calibrator.Calibrator.calibrate = before
 
 
 def _float_converter(job: dict[str, Any]) -> Any:
@@ -66,6 +95,8 @@ def _by_converter(job: dict[str, Any]) -> bytes:
     if precision == "float32":
         return converter.convert()
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter._experimental_disable_per_channel = job["per_tensor"]
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = job["per_tensor"]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if precision not in ("int8", "int16x8"):
@@ -117,10 +148,11 @@ def _nodes(content: bytes, scopes: list[str]) -> list[str]:
 
 
 def _quantize(source: Path, output: Path, job: dict[str, Any]) -> None:
-    from ai_edge_quantizer import algorithm_manager, quantizer
+    from ai_edge_quantizer import algorithm_manager, qtyping, quantizer
 
+    scales = qtyping.QuantGranularity.TENSORWISE if job["per_tensor"] else qtyping.QuantGranularity.CHANNELWISE
     made = quantizer.Quantizer(str(source))
-    made.add_dynamic_config(".*", "*", {"int4": 4, "dynamic": 8}[job["precision"]])
+    made.add_dynamic_config(".*", "*", {"int4": 4, "dynamic": 8}[job["precision"]], scales)
     for scope in job["skip"]:
         made.update_quantization_recipe(
             regex=f".*{re.escape(scope)}/.*",

@@ -31,13 +31,13 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     chosen = source.open_run(options.run, given)
     model, data = chosen.load()
-    from compression import formats, pipeline
+    from compression import copying, formats, pipeline
     from compression.receipt import Subject
 
     interface = pipeline.interface_of(data.spec, batch=None)
     path = (options.output or chosen.run.path / "artifacts") / _NAMES[options.to]
     cli.say(f"exporting {path.name}")
-    subject = Subject(pipeline.in_float32(model), interface, data.split("test"))
+    subject = Subject(copying.in_float32(model), interface, data.split("test"))
     receipt = {"made": chosen.provenance()} | formats.export(path, options.to, subject)
     write_json(receipt_path(path), receipt)
     return {"path": str(path), **receipt}

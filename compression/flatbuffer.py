@@ -3,8 +3,10 @@
 Schema: tensorflow/compiler/mlir/lite/schema/schema.fbs, as generated into ai-edge-litert.
 """
 
+import re
 import struct
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -236,13 +238,40 @@ def add_metadata(path: Path, name: str, content: bytes) -> None:
 
 
 def write(model: schema.ModelT, path: Path) -> None:
-    """Write a model as a .tflite file, atomically, with its buffers aligned as the schema asks."""
+    """Write a model as a .tflite file, atomically."""
+    content = pack(model)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def pack(model: schema.ModelT) -> bytes:
+    """Return the content of a .tflite file, with its buffers aligned as the schema asks."""
     for buffer in model.buffers:
         buffer.__class__ = _AlignedBuffer
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), IDENTIFIER)
-    with replacing(path) as temporary:
-        temporary.write_bytes(bytes(builder.Output()))
+    return bytes(builder.Output())
+
+
+def set_ranges(model: schema.ModelT, ranges: Mapping[str, tuple[float, float]]) -> int:
+    """Give tensors of a calibrated model other ranges, and return how many were found.
+
+    Args:
+        model: with the range of every activation, as calibration leaves it.
+        ranges: (lowest, highest) by the name that the tensor had when it was traced. The converter joins the names of
+            what it fuses by `;`, and tells tensors of one name apart by a number behind it.
+    """
+    found = 0
+    for tensor in (t for graph in model.subgraphs for t in graph.tensors):
+        if tensor.quantization is None or tensor.quantization.min is None:
+            continue
+        parts = [re.sub(r"(?<=\D)\d*$", "", part) for part in _text(tensor.name).split(";")]
+        names = [n for n in (*_text(tensor.name).split(";"), *parts) if n in ranges]
+        if names:
+            low, high = ranges[names[0]]
+            tensor.quantization.min, tensor.quantization.max = np.float32([low]), np.float32([high])
+            found += 1
+    return found
 
 
 class _AlignedBuffer(schema.BufferT):

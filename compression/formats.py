@@ -12,8 +12,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from compression import child, kernels, tflite
+from compression import child, tflite
 from compression.interface import Interface
+from compression.layers import layers_of
 from compression.receipt import Subject, given, reference, scores
 from zoo.errors import Failed, UsageError
 from zoo.files import sha256
@@ -71,7 +72,7 @@ def _gelu_by_erf(model: keras.Model) -> Iterator[None]:
         return 0.5 * x * (1 + ops.erf(x / 2**0.5))
 
     with contextlib.ExitStack() as undo:
-        for layer in kernels.layers_of(model):
+        for layer in layers_of(model):
             if getattr(layer, "activation", None) is keras.activations.gelu:
                 undo.callback(setattr, layer, "activation", layer.activation)
                 layer.activation = gelu

@@ -11,15 +11,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from compression.layers import RECURRENT, layers_of
 from compression.recipes import Kernel
 from zoo.errors import UsageError
-
-RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
-
-
-def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """Return every layer of a model, however deep, without the model itself."""
-    return list(model._flatten_layers(include_self=False))
 
 
 def recurrent_layers(model: keras.Model) -> list[keras.layers.Layer]:

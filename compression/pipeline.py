@@ -1,5 +1,7 @@
 """`compress`: from a trained model and a recipe to a measured file with its receipt."""
 
+import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +11,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import recipes, tflite
+from compression import litert, recipes, stages, tflite
 from compression.artifacts import read_receipt, receipt_path
+from compression.copying import copies, in_float32
+from compression.frontier import draw
 from compression.interface import Interface
-from compression.receipt import Subject, differences, given, measure
+from compression.receipt import Subject, differences, file_sizes, given, measure, scores
 from compression.recipes import Kernel, Recipe
+from compression.stages import Stages, Trained
+from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split
+from zoo.data.images import PIXEL_MAX
 from zoo.errors import UsageError
 from zoo.files import write_json, write_text
 
@@ -66,33 +73,42 @@ def compress(
     uint8: bool = False,
     input_size: tuple[int, int] | None = None,
     batch: int = 1,
+    bare: bool = False,
     allow_flex: bool = False,
     calibration: int = CALIBRATION,
     seed: int = 0,
     seconds: float = tflite.SECONDS,
+    training: TrainConfig | None = None,
+    teachers: Callable[[], list[keras.Model]] | None = None,
     provenance: dict[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
+    verbose: bool = False,
 ) -> Compressed:
-    """Export a trained classifier by a recipe, and measure the file on the test split.
+    """Carry out a recipe on a trained classifier, and measure the file on the test split.
 
     Args:
-        model: built, of any Keras 3 kind, that gives logits.
-        data: the training split calibrates, the test split measures.
+        model: built, of any Keras 3 kind, that gives logits; it stays as it is.
+        data: the training split trains and calibrates, the test split measures.
         recipe: see `compression.recipes`.
-        folder: gets `<recipe>.tflite`, its receipt and its labels.
+        folder: gets `<recipe>.tflite`, its receipt, its labels, and a folder with its training stages.
         kernel: of recurrent layers: loop, unrolled, fused, or auto.
         uint8: take camera bytes, and scale them inside the file.
         input_size: (height, width) of those bytes, resized inside the file.
         batch: static batch size of the file.
+        bare: leave names of tensors and metadata out of the file, which run without them.
         allow_flex: allow operators that need TensorFlow's kernels on the device.
         calibration: how many training examples calibrate.
         seed: of their choice.
         seconds: limit of the conversion.
+        training: how the model was trained; the stages of a recipe take a share of its epochs and learning rate.
+        teachers: returns the models that a recipe with `distill` learns from; called inside the strategy's scope.
         provenance: written into the receipt: where the model comes from.
         say: told what is being done.
+        verbose: show the progress of training.
 
     Raises:
         UsageError: a recipe, model and data that do not fit together, before work starts.
+        zoo.errors.Interrupted: a signal came while a stage was trained; called again, it goes on there.
         zoo.errors.Failed: the conversion failed, or the file cannot be run.
     """
     if isinstance(recipe, str):
@@ -102,26 +118,46 @@ def compress(
         raise UsageError(f"--uint8-input: expected images of bytes, {data.spec.name} has {data.test.x.dtype}")
     if not len(data.test):
         raise UsageError(f"{data.spec.name}: expected test examples to measure the file on, it has none here")
-    model = in_float32(model)
-    kernel = tflite.check(model, recipe, interface, kernel)
-    path = folder / f"{file_name(recipe, interface, kernel)}.tflite"
+    original = in_float32(model)
+    kernel = tflite.check(original, recipe, interface, kernel)
+    path = folder / f"{file_name(recipe, interface, kernel, bare)}.tflite"
+    about = describe(data.spec, interface)
+    options = {
+        "kernel": kernel,
+        "calibration": given(stratified(data.train, calibration, seed), interface) if recipe.calibrated else None,
+        "metadata": {METADATA: json.dumps(about, separators=(",", ":")).encode()},
+        "bare": bare,
+        "allow_flex": allow_flex,
+        "seconds": seconds,
+    }
+
+    trained, rows = Trained(original, original), []
+    if recipe.stages:
+        if training is None:
+            raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
+        plan = Stages(
+            copies(original),
+            data,
+            recipe,
+            folder / f"{recipe.training_name}.stages",
+            training,
+            _as_trained(stratified(data.train, calibration, seed)),
+            teachers,
+            weights_sha256(original),
+        )
+        stages.check(plan)
+        names = ["start", *map(str, recipe.stages)]
+        left = itertools.chain([trained], stages.run(plan, say, verbose))
+        for number, (name, trained) in enumerate(zip(names, left, strict=True)):  # noqa: B020  (the last is the result)
+            if number == len(recipe.stages):
+                break  # it is measured with its receipt
+            file = plan.folder / f"{number}.tflite"
+            tflite.export(trained.model, file, recipe.file, interface, ranges=trained.file_ranges, **options)
+            rows.append(_row(name, file, Subject(original, interface, data.test)))
+            say(f"  {_sentence(rows[-1])}")
 
     say(f"exporting {path.name}")
-    examples = None
-    if recipe.calibrated:
-        examples = given(stratified(data.train, calibration, seed), interface)
-    about = describe(data.spec, interface)
-    engine = tflite.export(
-        model,
-        path,
-        recipe,
-        interface,
-        calibration=examples,
-        kernel=kernel,
-        metadata={METADATA: json.dumps(about, separators=(",", ":")).encode()},
-        allow_flex=allow_flex,
-        seconds=seconds,
-    )
+    engine = tflite.export(trained.model, path, recipe.file, interface, ranges=trained.file_ranges, **options)
     write_text(path.with_suffix(".labels.txt"), "".join(f"{name}\n" for name in data.spec.class_names))
     if data.vocabulary is not None:
         data.vocabulary.save(path.with_suffix(".vocabulary.json"))
@@ -130,57 +166,77 @@ def compress(
         "recipe": str(recipe),
         "engine": engine,
         "lstm_kernel": kernel,
-        "calibration_examples": len(examples) if examples is not None else 0,
+        "calibration_examples": len(options["calibration"]) if recipe.calibrated else 0,
         "seed": seed,
         **(provenance or {}),
     }
     receipt = {"made": made, "interface": interface.to_json(), "about": about}
-    receipt |= measure(path, Subject(model, interface, data.test))
+    receipt |= measure(path, Subject(trained.as_trained, interface, data.test, original=original))
+    if recipe.stages:
+        made["stages_folder"] = plan.folder.name
+        if "not_run" not in receipt:
+            rows.append({"stage": str(recipe.stages[-1]), **_sizes(receipt), **receipt["test"]["litert"]})
+            say(f"  {_sentence(rows[-1])}")
+            draw(rows, recipe.precision, path.with_suffix(".stages.png"))
+        receipt["stages"] = rows
     write_json(receipt_path(path), receipt)
     return Compressed(path, receipt)
 
 
-def verify(path: Path, model: keras.Model, test: Split) -> tuple[dict[str, Any], list[str]]:
+def _row(name: str, path: Path, subject: Subject) -> dict[str, Any]:
+    """Return what a stage's file has: its name, bytes and scores."""
+    found = litert.run(path, given(subject.examples, subject.interface))
+    return {"stage": name, **_sizes(file_sizes(path, subject.model)), **scores(found, subject)}
+
+
+def _sizes(row: dict[str, Any]) -> dict[str, int]:
+    return {name: row[name] for name in ("bytes", "gzip_bytes")}
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    return (
+        f"after {row['stage']}: test accuracy {row['accuracy']:.2%}, {row['bytes']:,} bytes"
+        f" (gzip {row['gzip_bytes']:,})"
+    )
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """Return the SHA-256 of a model's weights, which says whether stages were trained from it."""
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _as_trained(split: Split) -> np.ndarray:
+    """Return examples as the batches of training give them."""
+    return split.x.astype(np.float32) * np.float32(1 / PIXEL_MAX) if split.x.dtype == np.uint8 else split.x
+
+
+def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any], list[str]]:
     """Measure a file again, and return what was measured and what of its receipt was not reproduced.
 
     Args:
-        path: of the file, its receipt beside it.
-        model: that it was made from.
-        test: split that it was measured on.
+        path: of the file, its receipt and the folder of its stages beside it.
+        model: that the recipe began with.
+        data: whose test split it was measured on.
 
     Raises:
-        UsageError: the file is not whole, or is another than its receipt's; nothing of it is run then.
+        UsageError: the file is not whole, or is another than its receipt's, or its stages are not there; nothing of it
+            is run then.
         zoo.errors.Failed: LiteRT cannot run it.
     """
     receipt = read_receipt(path)
-    measured = measure(path, Subject(in_float32(model), Interface.from_json(receipt["interface"]), test))
+    original = in_float32(model)
+    as_trained = original
+    if name := receipt["made"].get("stages_folder"):
+        recipe = recipes.parse(receipt["made"]["recipe"])
+        examples = _as_trained(data.train.take(np.arange(stages.EXAMPLES)))
+        plan = Stages(copies(original), data, recipe, path.parent / name, TrainConfig(), examples)
+        as_trained = stages.restored(plan, len(recipe.stages) - 1).as_trained
+    interface = Interface.from_json(receipt["interface"])
+    measured = measure(path, Subject(as_trained, interface, data.split("test"), original=original))
     return measured, differences(receipt, measured)
-
-
-def in_float32(model: keras.Model) -> keras.Model:
-    """Return a model that computes in float32 with the same weights: the model itself, if it does.
-
-    A model trained in bfloat16 keeps float32 weights, and TFLite has no bfloat16 kernels.
-    """
-    if {layer.compute_dtype for layer in model._flatten_layers()} <= {"float32"}:
-        return model
-    copy = type(model).from_config(_without_policies(model.get_config()) | {"dtype": "float32"})
-    if not copy.built:
-        copy.build_from_config(model.get_build_config())
-    copy.set_weights([weight.astype(np.float32) for weight in model.get_weights()])
-    return copy
-
-
-def _without_policies(config: Any) -> Any:
-    """Return a configuration in which every layer, however deep, computes in float32."""
-    if isinstance(config, list | tuple):
-        return type(config)(map(_without_policies, config))
-    if not isinstance(config, dict):
-        return config
-    return {
-        key: "float32" if key == "dtype" and isinstance(value, dict) else _without_policies(value)
-        for key, value in config.items()
-    }
 
 
 def stratified(split: Split, count: int, seed: int) -> Split:
@@ -201,7 +257,7 @@ def stratified(split: Split, count: int, seed: int) -> Split:
     return split.take(order[np.argsort(place, kind="stable")[:count]])
 
 
-def file_name(recipe: Recipe, interface: Interface, kernel: Kernel) -> str:
+def file_name(recipe: Recipe, interface: Interface, kernel: Kernel, bare: bool = False) -> str:
     """Return the name of a file without its suffix: its recipe, and what differs from the default."""
     parts = [recipe.file_name]
     if kernel == "fused" or (kernel == "unrolled" and not recipe.calibrated):
@@ -210,6 +266,8 @@ def file_name(recipe: Recipe, interface: Interface, kernel: Kernel) -> str:
         parts.append("uint8" + ("-{}x{}".format(*interface.resize_from) if interface.resize_from else ""))
     if interface.batch != 1:
         parts.append(f"batch{interface.batch}")
+    if bare:
+        parts.append("bare")
     return "-".join(parts)
 
 

@@ -38,12 +38,14 @@ class Subject:
         interface: of the file.
         examples: and their labels.
         probabilities: whether the file ends in a softmax; without it, outputs are compared as they are.
+        original: whose weights in float32 the file's size is compared with; default, the model.
     """
 
     model: keras.Model
     interface: Interface
     examples: Split
     probabilities: bool = True
+    original: keras.Model | None = None
 
 
 def given(split: Split, interface: Interface) -> np.ndarray:
@@ -93,7 +95,7 @@ def measure(path: Path, subject: Subject) -> dict[str, Any]:
     receipt = {
         "file": path.name,
         "sha256": sha256(path),
-        **file_sizes(path, subject.model),
+        **file_sizes(path, subject.original or subject.model),
         "operators": flatbuffer.operators(model),
         "flex": flatbuffer.flex(model),
         "keeps_state": flatbuffer.keeps_state(model),

@@ -1,11 +1,14 @@
-"""Recipes: words joined by `+`, such as `int8(skip=head)`, and what each word means. Standard library only."""
+"""Recipes: words joined by `+`, such as `prune(0.8) + int8(skip=head)`. Standard library only."""
 
+import dataclasses
+import hashlib
 import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from compression.passes import PASSES, Cluster, Distill, Pass, Qat
 from zoo.errors import UsageError, nearest, unknown
 from zoo.values import parse as parse_value
 
@@ -22,11 +25,11 @@ def float16() -> None:
     """Weights stored in float16, arithmetic in float32 (or float16 on a GPU)."""
 
 
-def dynamic(skip: tuple[str, ...] = ()) -> None:
+def dynamic(skip: tuple[str, ...] = (), per_tensor: bool = False) -> None:
     """Weights in int8, one scale a channel; activations are quantized while the file runs. No calibration."""
 
 
-def int8(skip: tuple[str, ...] = (), io: Ends = "integer") -> None:
+def int8(skip: tuple[str, ...] = (), io: Ends = "integer", per_tensor: bool = False) -> None:
     """Weights, activations and arithmetic in int8, with ranges from calibration; integer inputs and outputs."""
 
 
@@ -34,16 +37,26 @@ def int16x8(io: Ends = "integer") -> None:
     """Activations in int16, weights in int8, with ranges from calibration: more precise than int8, and slower."""
 
 
-def int4(skip: tuple[str, ...] = ()) -> None:
+def int4(skip: tuple[str, ...] = (), per_tensor: bool = False) -> None:
     """Weights in int4, one scale a channel; activations are quantized while the file runs. No calibration."""
 
 
-# What a file's weights and arithmetic are stored and done in. Every recipe has exactly one of them, the last word.
+# What a file's weights and arithmetic are stored and done in. A recipe has one of them, or float32, or int8 after qat.
 PRECISIONS: dict[str, Callable] = {f.__name__: f for f in (float32, float16, dynamic, int8, int16x8, int4)}
 CALIBRATED = ("int8", "int16x8")
-# Words of training passes, named so that asking for one gets an answer.
-NOT_YET = ("prune", "channels", "cluster", "qat", "distill")
+WORDS: dict[str, Callable] = PASSES | PRECISIONS
+# What a word would undo of one that came before it, by (earlier, later).
+_UNDONE = {
+    ("prune", "channels"): "removing units afterwards would change the sparsity that pruning reached",
+    ("cluster", "channels"): "removing units afterwards would take some of the shared values away",
+    ("qat", "channels"): "the ranges that were trained belong to units that would be removed",
+    ("cluster", "prune"): "pruning afterwards would tear weights out of the clusters that share them",
+    ("qat", "prune"): "pruning afterwards would train the weights off the grid that they were rounded to",
+    ("qat", "cluster"): "clustering afterwards would move the weights off the grid that they were rounded to",
+}
+LONGEST_NAME = 80  # characters of a file name, before its suffix
 
+_BETWEEN = re.compile(r"\+(?![^(]*\))")  # a + outside of parentheses
 _WORD = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*")
 
 
@@ -55,11 +68,17 @@ class Recipe:
         precision: a key of PRECISIONS.
         skip: patterns of the layers that stay in float32.
         io: of an integer recipe: whether its inputs and outputs are integers too.
+        per_tensor: one scale a weight tensor instead of one an output channel: smaller tables, coarser weights.
+        stages: the training passes, in order.
+        distill: the teacher that every one of them learns from, if any.
     """
 
     precision: str
     skip: tuple[str, ...] = ()
     io: Ends = "integer"
+    per_tensor: bool = False
+    stages: tuple[Pass, ...] = ()
+    distill: Distill | None = None
 
     @property
     def calibrated(self) -> bool:
@@ -75,15 +94,43 @@ class Recipe:
         """Whether inputs and outputs are integers; a file with skipped layers keeps float32 at both ends."""
         return self.calibrated and self.io == "integer" and not self.skip
 
+    @property
+    def one_scale(self) -> bool:
+        """Whether each weight tensor has one scale: scales a channel would make many values of a few shared ones."""
+        return self.per_tensor or any(isinstance(stage, Cluster) and not stage.per_channel for stage in self.stages)
+
+    @property
+    def file(self) -> "Recipe":
+        """The precision alone, with its arguments: what is left to do when the stages are done."""
+        return dataclasses.replace(self, per_tensor=self.one_scale, stages=(), distill=None)
+
     def __str__(self) -> str:
         given = [f"skip={'|'.join(self.skip)}"] if self.skip else []
         given += [f"io={self.io}"] if self.io != "integer" else []
-        return f"{self.precision}({', '.join(given)})" if given else self.precision
+        given += ["per_tensor=true"] if self.per_tensor else []
+        precision = f"{self.precision}({', '.join(given)})" if given else self.precision
+        teacher = [self.distill] if self.distill and self.distill not in self.stages else []
+        return " + ".join(map(str, [*self.stages, *teacher, precision]))
 
     @property
     def file_name(self) -> str:
         """A name for the file, safe on every file system."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", str(self)).strip("-")
+        return _safe(str(self))
+
+    @property
+    def training_name(self) -> str:
+        """A name for what is trained: the same for every precision, but where training depends on it."""
+        trained_for = any(isinstance(stage, Qat) for stage in self.stages)
+        alone = dataclasses.replace(self, precision="float32", skip=(), io="integer", per_tensor=False)
+        return _safe(str(self if trained_for else alone).removesuffix(" + float32"))
+
+
+def _safe(text: str) -> str:
+    """Return a text as a file's name; a long one is cut, and ends in a hash of the whole."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def parse(text: str) -> Recipe:
@@ -93,16 +140,54 @@ def parse(text: str) -> Recipe:
         text: `word + word(argument, name=value)`; several values of one argument are separated by `|`.
 
     Raises:
-        UsageError: a word or an argument that does not exist, a value of another type, or words that cannot be
-            combined.
+        UsageError: a word or an argument that does not exist, a value of another type or out of range, or words that
+            cannot be combined.
     """
-    words = [_word(part) for part in text.split("+")]
-    if len(words) > 1:
+    words = [_word(part) for part in _BETWEEN.split(text)]
+    _check_combination([name for name, _ in words])
+    passes = [PASSES[name](**arguments) for name, arguments in words if name in PASSES]
+    distill = next((p for p in passes if isinstance(p, Distill)), None)
+    stages = tuple(p for p in passes if p is not distill) or tuple(passes)
+    qat = next((p for p in stages if isinstance(p, Qat)), None)
+    precision, arguments = next(
+        ((n, a) for n, a in words if n in PRECISIONS), ("int8", {"skip": qat.skip}) if qat else ("float32", {})
+    )
+    recipe = Recipe(precision, **arguments, stages=stages, distill=distill)
+    if qat and precision in ("float32", "float16"):
         raise UsageError(
-            f"--recipe {text!r}: expected one precision, received {len(words)}: {', '.join(w for w, _ in words)}"
+            f"--recipe {text!r}: qat trains for integers; expected int8, dynamic, int4 or int16x8, received {precision}"
         )
-    ((name, arguments),) = words
-    return Recipe(name, **arguments)
+    if qat and qat.skip != recipe.skip:
+        raise UsageError(
+            f"--recipe {text!r}: qat and {precision} must skip the same layers; received {_listed(qat.skip)} and"
+            f" {_listed(recipe.skip)}"
+        )
+    if distill and stages != (distill,) and (distill.epochs or distill.learning_rate):
+        raise UsageError(
+            f"--recipe {text!r}: distill is the loss of the other words here; give epochs and learning_rate to them"
+        )
+    return recipe
+
+
+def _listed(patterns: tuple[str, ...]) -> str:
+    return "|".join(patterns) or "none"
+
+
+def _check_combination(names: list[str]) -> None:
+    """Raise UsageError for words given twice, several precisions, or an order that destroys an earlier stage."""
+    precisions = [name for name in names if name in PRECISIONS]
+    if len(precisions) > 1:
+        raise UsageError(f"--recipe: expected one precision, received {len(precisions)}: {', '.join(precisions)}")
+    for later, name in enumerate(names):
+        for earlier in names[:later]:
+            if earlier == name:
+                raise UsageError(f"--recipe: {name} is given twice")
+            if earlier in PRECISIONS and name != "distill":
+                raise UsageError(
+                    f"--recipe: {name} after {earlier} would destroy {earlier}: a file is not trained; put {name} first"
+                )
+            if why := _UNDONE.get((earlier, name)):
+                raise UsageError(f"--recipe: {name} after {earlier} would destroy {earlier}: {why}; put {name} first")
 
 
 def _word(text: str) -> tuple[str, dict[str, Any]]:
@@ -110,17 +195,13 @@ def _word(text: str) -> tuple[str, dict[str, Any]]:
     if match is None:
         raise UsageError(f"--recipe: expected words such as int8 or int8(skip=head) joined by +, received {text!r}")
     name, inside = match[1], match[2]
-    if name in NOT_YET:
-        raise UsageError(
-            f"--recipe: {name!r} is not part of this version; this version has the precisions {', '.join(PRECISIONS)}"
-        )
-    if name not in PRECISIONS:
-        raise unknown("recipe word", name, PRECISIONS)
+    if name not in WORDS:
+        raise unknown("recipe word", name, WORDS)
     return name, _arguments(name, inside or "")
 
 
 def _arguments(name: str, inside: str) -> dict[str, Any]:
-    known = inspect.signature(PRECISIONS[name]).parameters
+    known = parameters(name)
     found: dict[str, Any] = {}
     for position, part in enumerate(filter(None, map(str.strip, inside.split(",")))):
         key, equals, value = map(str.strip, part.partition("="))
@@ -139,3 +220,10 @@ def _arguments(name: str, inside: str) -> dict[str, Any]:
             raise UsageError(f"--recipe {name}: {key} is given twice")
         found[key] = parse_value(f"--recipe {name}({key})", value.replace("|", ","), known[key].annotation)
     return found
+
+
+def parameters(name: str) -> dict[str, inspect.Parameter]:
+    """Return the arguments of a word, its own first: those that every pass takes are given by name."""
+    known = inspect.signature(WORDS[name]).parameters
+    common = {f.name for f in dataclasses.fields(Pass)} if name in PASSES else set()
+    return dict(sorted(known.items(), key=lambda item: item[0] in common))

@@ -57,9 +57,9 @@ def measure(
         rows of layer, accuracy, accuracy_loss (against Keras), mean_difference and largest_difference (in
         probability), bytes; first the row of all layers together.
     """
-    from compression import litert, pipeline, receipt, tflite
+    from compression import copying, litert, pipeline, receipt, tflite
 
-    model = pipeline.in_float32(model)
+    model = copying.in_float32(model)
     interface = pipeline.interface_of(data.spec)
     kernel = tflite.check(model, recipe, interface, kernel)
     examples = pipeline.stratified(data.validation if len(data.validation) else data.train, EXAMPLES, seed)
@@ -140,6 +140,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Measure, and write table and picture into the run's artifacts."""
     options = Options(**given)
     recipe = recipes.parse(options.recipe)
+    if recipe.stages:
+        raise UsageError(f"--recipe {options.recipe!r}: expected a precision alone, received a recipe that trains")
     if not recipe.skippable or recipe.skip:
         raise UsageError(f"--recipe: expected dynamic, int8 or int4 without skip, received {options.recipe!r}")
     chosen = source.open_run(options.run, given)

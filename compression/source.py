@@ -70,6 +70,29 @@ def open_run(path: Path, given: Mapping[str, Any]) -> Source:
     return Source(run, config)
 
 
+def open_teacher(path: Path, student: Source) -> RunFolder:
+    """Check that a run can teach another, without importing Keras.
+
+    Raises:
+        UsageError: no finished run, or one with other inputs or classes.
+    """
+    run = RunFolder(path)
+    run.read_metrics()
+    theirs, mine = (folder.read_config()["data"] for folder in (run, student.run))
+    for what in ("kind", "input_shape", "class_names", "per_step", "vocabulary_size"):
+        if theirs[what] != mine[what]:
+            raise UsageError(
+                f"--recipe distill: teacher={path}: expected a run with the student's {what.replace('_', ' ')}"
+                f" {_short(mine[what])}, received {_short(theirs[what])}"
+            )
+    return run
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def run_of(file: Path) -> Path:
     """Return the run folder that a file in its artifacts belongs to.
 

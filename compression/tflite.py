@@ -5,10 +5,10 @@ weights are never initialised, without a word.
 """
 
 import contextlib
-import fnmatch
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ import numpy as np
 from compression import child, flatbuffer, kernels
 from compression.converter import engine
 from compression.interface import Interface
+from compression.layers import layer_paths, with_kernels
+from compression.qat import Points
 from compression.recipes import Kernel, Recipe
+from compression.slim import slim
 from zoo.data.images import PIXEL_MAX
-from zoo.errors import Failed, UsageError, nearest
+from zoo.errors import Failed, UsageError
 from zoo.files import publish
 
 # Of a conversion: the largest of the zoo, an unrolled LSTM in int8, takes 20 s on two cores.
@@ -67,50 +70,6 @@ def check(model: keras.Model, recipe: Recipe, interface: Interface, kernel: Kern
     return kernel
 
 
-def layer_paths(model: keras.Model, patterns: Sequence[str] | None = None) -> list[str]:
-    """Return the paths of a model's layers that have kernels, all or those that match.
-
-    Args:
-        model: built.
-        patterns: shell patterns such as `head` or `conv_*`, for a whole path or its end.
-
-    Raises:
-        UsageError: a pattern that matches nothing.
-    """
-    paths = list(dict.fromkeys(_path(model, layer) for layer in kernels.layers_of(model) if _has_kernel(layer)))
-    if patterns is None:
-        return paths
-    chosen = []
-    for pattern in patterns:
-        found = [p for p in paths if fnmatch.fnmatch(p, pattern) or fnmatch.fnmatch(p, f"*/{pattern}")]
-        if not found:
-            raise UsageError(
-                f"--recipe skip={pattern}: no layer of this name; layers with kernels are {', '.join(paths)}"
-                f"{nearest(pattern, paths)}"
-            )
-        chosen += [p for p in found if p not in chosen]
-    return chosen
-
-
-def _has_kernel(layer: keras.layers.Layer) -> bool:
-    """Whether a layer holds matrices itself: a recurrent layer counts as one, its cell does not.
-
-    Vectors are left aside: those of a normalisation become part of the layer before it, and no engine quantizes biases
-    to eight bits.
-    """
-    if isinstance(layer, kernels.RECURRENT):
-        return True
-    return any(len(v.shape) > 1 for v in layer._trainable_variables) and not hasattr(layer, "state_size")
-
-
-def _path(model: keras.Model, layer: keras.layers.Layer) -> str:
-    inner = layer.cell if isinstance(layer, kernels.RECURRENT) else layer
-    parts = inner._trainable_variables[0].path.split("/")[:-1]
-    if inner is not layer:
-        parts = parts[:-1]
-    return "/".join(parts[1:] if len(parts) > 1 and parts[0] == model.name else parts)
-
-
 def servable(model: keras.Model, interface: Interface, probabilities: bool) -> Callable:
     """Return the function that an exported file computes, from what it takes to what it gives."""
 
@@ -127,20 +86,58 @@ def servable(model: keras.Model, interface: Interface, probabilities: bool) -> C
     return serve
 
 
+@dataclass(frozen=True)
+class Ranges:
+    """The ranges that a model's activations were trained with.
+
+    Args:
+        points: where they are.
+        values: (lowest, highest) of each, by name.
+    """
+
+    points: Points
+    values: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """How a SavedModel names what a file is asked about.
+
+    Args:
+        scopes: the name scope in which each layer with weights was traced, by its path.
+        ranges: of tensors, by the name of the operation that makes them.
+    """
+
+    scopes: Mapping[str, str]
+    ranges: Mapping[str, tuple[float, float]]
+
+
 def save(
-    model: keras.Model, folder: Path, interface: Interface, kernel: Kernel = "auto", probabilities: bool = True
-) -> dict[str, str]:
-    """Write a SavedModel and return the name scope in which each layer with weights was traced, by its path."""
+    model: keras.Model,
+    folder: Path,
+    interface: Interface,
+    kernel: Kernel = "auto",
+    probabilities: bool = True,
+    ranges: Ranges | None = None,
+) -> Traced:
+    """Write a SavedModel, and return the names in it."""
     import tensorflow as tf
 
     signature = [tf.TensorSpec((interface.batch, *interface.given_shape), interface.given_dtype, interface.name)]
     archive = keras.export.ExportArchive()
     archive.track(model)
-    with kernels.using(model, kernel) as held, _recorded(model) as scopes:
+    named: dict[str, tuple[float, float]] = {}
+
+    def record(point: str, tensor: Any) -> Any:
+        named[tensor.op.name] = ranges.values[point]
+        return tensor
+
+    rounding = ranges.points.rounding(record) if ranges else contextlib.nullcontext()
+    with kernels.using(model, kernel) as held, _recorded(model) as scopes, rounding:
         archive._tf_trackable.held = held
         archive.add_endpoint("serve", servable(model, interface, probabilities), input_signature=signature)
         archive.write_out(str(folder), verbose=False)
-    return scopes
+    return Traced(scopes, named)
 
 
 @contextlib.contextmanager
@@ -158,8 +155,8 @@ def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
         return recorded
 
     with contextlib.ExitStack() as undo:
-        for layer in filter(_has_kernel, kernels.layers_of(model)):
-            undo.enter_context(kernels.calling(layer, recording(_path(model, layer), layer.call)))
+        for path, layer in with_kernels(model).items():
+            undo.enter_context(kernels.calling(layer, recording(path, layer.call)))
         yield scopes
 
 
@@ -186,6 +183,8 @@ def export_each(
     kernel: Kernel = "auto",
     probabilities: bool = True,
     metadata: Mapping[str, bytes] | None = None,
+    ranges: Ranges | None = None,
+    bare: bool = False,
     allow_flex: bool = False,
     seconds: float = SECONDS,
 ) -> None:
@@ -200,6 +199,8 @@ def export_each(
         kernel: of recurrent layers, see `check`.
         probabilities: put a softmax at the end.
         metadata: entries to write into the files, by name.
+        bare: leave out the names of tensors and the metadata.
+        ranges: that the model was trained with, in place of what calibration sees; of int8.
         allow_flex: allow operators that need TensorFlow's kernels on the device.
         seconds: limit of the conversions.
 
@@ -212,9 +213,10 @@ def export_each(
     if recipe.calibrated and (calibration is None or not len(calibration)):
         raise UsageError(f"--recipe {recipe}: expected examples to calibrate with, received none")
     parent.mkdir(parents=True, exist_ok=True)
+    metadata = {} if bare else metadata or {}
     with tempfile.TemporaryDirectory(dir=parent, prefix=".exporting-") as folder:
         saved, examples = Path(folder) / "saved_model", Path(folder) / "examples.npz"
-        scopes = save(model, saved, interface, kernel, probabilities)
+        traced = save(model, saved, interface, kernel, probabilities, ranges)
         if recipe.calibrated:
             np.savez(examples, **{interface.name: calibration.astype(interface.given_dtype)})
         job = {
@@ -222,13 +224,15 @@ def export_each(
             "calibration": examples if recipe.calibrated else None,
             "batch": interface.batch,
             "allow_flex": allow_flex,
+            "ranges": dict(traced.ranges),
             "files": [
                 {
                     "output": Path(folder) / path.name,
                     "precision": each.precision,
                     "integer_io": each.integer_io,
                     "integer_input": interface.dtype == "float32" and not interface.uint8,
-                    "skip": [scopes[layer] for layer in layer_paths(model, each.skip)],
+                    "per_tensor": each.one_scale,
+                    "skip": [traced.scopes[layer] for layer in layer_paths(model, each.skip)],
                 }
                 for path, each in files.items()
             ],
@@ -242,8 +246,9 @@ def export_each(
             needed = flatbuffer.flex(flatbuffer.read(made))
             if needed and not allow_flex:
                 raise UsageError(_flex_sentence(needed))
-            for name, content in (metadata or {}).items():
+            for name, content in metadata.items():
                 flatbuffer.add_metadata(made, name, content)
+            slim(made, names=not bare)
             publish(made, path)
 
 

@@ -1,6 +1,7 @@
 """From a strategy's name to a `tf.distribute.Strategy`, or to the sentence that says why not."""
 
 import difflib
+import functools
 from dataclasses import dataclass
 
 STRATEGIES = {
@@ -70,10 +71,18 @@ def build(name: str, virtual_devices: int = 0):  # noqa: ANN201  (tf.distribute.
         _split_cpu(virtual_devices)
     devices = _devices(virtual_devices)
     if name == "mirrored":
-        return tf.distribute.MirroredStrategy(devices)
+        return _mirrored(tuple(devices))
     if name == "one_device":
         return tf.distribute.OneDeviceStrategy(devices[0])
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]):  # noqa: ANN202
+    """Return the one strategy of these devices: several in a process starve each other of threads."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def describe() -> list[Availability]:

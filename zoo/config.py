@@ -61,6 +61,7 @@ class TrainConfig:
     weight_decay: float | None = option("decoupled weight decay of kernels (Loshchilov & Hutter, 2019)")
     clip_norm: float | None = option("upper limit of the gradients' global norm, 0 for none")
     label_smoothing: float | None = option("share of the target spread over all classes")
+    shift: int = option("move each training image by up to this many pixels, at random each epoch", 0)
     class_weights: Literal["none", "balanced"] = option("balanced: weigh each class by its inverse frequency", "none")
     early_stopping: int = option("stop after this many epochs without a better validation result, 0: never", 0)
     keep: Literal["best", "last"] = option("which epoch's weights the run ends with", "best")
@@ -149,6 +150,7 @@ _RANGES = (
     ("weight_decay", 0, 1_000),
     ("clip_norm", 0, 1e9),
     ("label_smoothing", 0, 0.99),
+    ("shift", 0, 256),
     ("early_stopping", 0, 1_000_000),
     ("virtual_devices", 0, 1024),
     ("checkpoint_every", 0, 1_000_000_000),

@@ -55,6 +55,24 @@ MODELS = {
         ("image",),
         {"filters": (32, 64, 128), "pools": 3, "units": 128},
     ),
+    "cnn_12": ModelEntry(
+        "zoo.models.cnn:CNN",
+        "12 filters of 3x3, a pool, Dense classes: the model of TF-MOT's guides",
+        ("image",),
+        {"filters": (12,), "pools": 1, "units": 0},
+    ),
+    "lenet5": ModelEntry(
+        "zoo.models.cnn:CNN",
+        "LeNet-5 as Caffe has it: 20 and 50 filters of 5x5, two pools, Dense 500",
+        ("image",),
+        {"filters": (20, 50), "kernel_size": 5, "pools": 2, "units": 500},
+    ),
+    "lenet300": ModelEntry(
+        "zoo.models.simplenet:SimpleNet",
+        "LeNet-300-100: Dense 300 relu, Dense 100 relu, Dense classes",
+        ("image", "vector", "sequence"),
+        {"units": (300, 100)},
+    ),
     "lstm": ModelEntry(
         "zoo.models.lstm:LSTM",
         "two recurrent layers of 128 (cell = lstm, gru or simple) over rows, features or tokens",

@@ -10,7 +10,7 @@ from strategies import backend
 from zoo import cli
 from zoo.catalogue import check_source
 from zoo.config import TrainConfig, command_line, differences
-from zoo.errors import UsageError
+from zoo.errors import Interrupted, UsageError
 from zoo.runs import RunFolder, default_output, newest_unfinished
 
 
@@ -58,7 +58,11 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     backend.start()
     from zoo.training import train
 
-    result = train(config, data=data, command=["python", "-m", "zoo.train", *sys.argv[1:]])
+    try:
+        result = train(config, data=data, command=["python", "-m", "zoo.train", *sys.argv[1:]])
+    except Interrupted as error:
+        hint = command_line("zoo.train", "--resume", "--output", folder.path)
+        raise Interrupted(f"{error}; continue with: {hint}") from None
     return {"run": str(result.run.path), **result.metrics}
 
 

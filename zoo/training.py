@@ -18,10 +18,10 @@ import strategies
 from strategies.keras_fit import prepare
 from zoo import checkpoints, optimization, registry, report
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
-from zoo.config import TrainConfig, check_divisible, command_line
+from zoo.config import TrainConfig, check_divisible
 from zoo.data import Dataset, DataSpec, load
 from zoo.data.batches import evaluation_batches, steps_per_epoch, training_batches
-from zoo.errors import Interrupted, UsageError
+from zoo.errors import UsageError
 from zoo.files import replacing, sha256, write_json
 from zoo.inference import BATCH, logits_of
 from zoo.runs import RunFolder, default_output
@@ -54,6 +54,7 @@ def train(
     model: keras.Model | Callable[[], keras.Model] | None = None,
     data: Dataset | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    finished: Callable[[keras.Model], keras.Model] | None = None,
     command: list[str] | None = None,
     verbose: bool = True,
 ) -> TrainResult:
@@ -66,6 +67,7 @@ def train(
             scope. Default, `config.model` with `config.settings`.
         data: one's own, in place of what the configuration names; see `zoo.data.from_tf_data`.
         callbacks: more of them, called after the run's own.
+        finished: called with the trained model, returns the one to save and to measure; default, itself.
         command: the words that started this, for config.json.
         verbose: show progress on standard error.
 
@@ -87,6 +89,8 @@ def train(
         raise UsageError(f"--test-split {config.test_split:g}: expected test examples of {spec.name}, received none")
     if config.early_stopping and not len(data.validation):
         raise UsageError(f"--early-stopping {config.early_stopping}: expected validation examples, received none")
+    if config.shift and spec.kind != "image":
+        raise UsageError(f"--shift {config.shift}: expected images, {spec.name} gives {spec.kind}")
     if model is None:
         check_kind(config, spec)
         build = functools.partial(registry.model_class(config.model), **model_arguments(config, spec))
@@ -96,10 +100,10 @@ def train(
         build = model
     steps = steps_per_epoch(len(data.train), config.batch_size)
     with _numerics(config), _lock(run):
-        return _train(config, strategy, run, data, build, steps, list(callbacks), command or [], verbose)
+        return _train(config, strategy, run, data, build, steps, list(callbacks), finished, command or [], verbose)
 
 
-def _train(config, strategy, run, data, build, steps, more_callbacks, command, verbose) -> TrainResult:
+def _train(config, strategy, run, data, build, steps, more_callbacks, finished, command, verbose) -> TrainResult:
     spec, total = data.spec, config.epochs * steps
     weights = None
     if config.class_weights == "balanced":
@@ -113,6 +117,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, command, v
             start=start,
             stop=stop,
             class_weights=weights,
+            shift=config.shift,
         )
 
     with strategy.scope():
@@ -150,7 +155,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, command, v
         *more_callbacks,
     ]
     validation = evaluation_batches(data.validation, batch_size=BATCH) if len(data.validation) else None
-    with _stopped_by_signals(saver, run), contextlib.closing(progress):
+    with _stopped_by_signals(saver), contextlib.closing(progress):
         # A first call for the rest of an epoch that was interrupted, another for all whole ones.
         for stop in (min(-(-step // steps) * steps, total), total):
             if step < stop and not memory.stopped:
@@ -165,7 +170,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, command, v
                     verbose=0,
                 )
                 step = stop
-    return _finish(config, run, data, model, memory, time.perf_counter() - began)
+    return _finish(config, run, data, model, memory, finished, time.perf_counter() - began)
 
 
 def model_arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
@@ -233,12 +238,13 @@ def _resume(run, model, config, verbose) -> tuple[int, Memory, dict[str, np.ndar
     return snapshot.step, Memory.from_snapshot(snapshot), snapshot.arrays
 
 
-def _finish(config, run, data, model, memory, seconds) -> TrainResult:
+def _finish(config, run, data, model, memory, finished, seconds) -> TrainResult:
     kept = len(memory.history) - 1
     if config.keep == "best" and memory.best_weights:
         kept = memory.best_epoch
         for variable, value in zip(model.variables, memory.best_weights, strict=True):
             variable.assign(value)
+    model = finished(model) if finished else model
     with replacing(run.model_file) as temporary:
         model.save(temporary)
     logits = logits_of(model, data.test)
@@ -307,7 +313,7 @@ def _lock(run: RunFolder) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(saver: Checkpointer, run: RunFolder) -> Iterator[None]:
+def _stopped_by_signals(saver: Checkpointer) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end training after the current step, with a snapshot; a second one ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
@@ -321,9 +327,6 @@ def _stopped_by_signals(saver: Checkpointer, run: RunFolder) -> Iterator[None]:
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-    except Interrupted as error:
-        hint = command_line("zoo.train", "--resume", "--output", run.path)
-        raise Interrupted(f"{error}; continue with: {hint}") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

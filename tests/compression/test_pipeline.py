@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from compression import artifacts, flatbuffer, formats, litert, pipeline, receipt, sensitivity, source
+from compression import artifacts, copying, flatbuffer, formats, litert, pipeline, receipt, sensitivity, source
 from compression.recipes import parse
 from tests.compression.conftest import CLASSES, small
 from zoo.data import Split
@@ -141,11 +141,11 @@ def test_verify_against_data_of_another_shape_is_refused(int8, loaded):
 
 def test_a_model_trained_in_bfloat16_is_exported_in_float32(tmp_path):
     model, interface, x = small("cnn", dtype="mixed_bfloat16")
-    exported = pipeline.in_float32(model)
+    exported = copying.in_float32(model)
     assert {layer.compute_dtype for layer in exported._flatten_layers()} == {"float32"}
     for ours, theirs in zip(exported.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert pipeline.in_float32(exported) is exported
+    assert copying.in_float32(exported) is exported
 
 
 @pytest.mark.parametrize("form", ["functional", "sequential"])
@@ -154,7 +154,7 @@ def test_a_model_of_ones_own_in_bfloat16_is_exported_in_float32(form, tmp_path):
     source = keras.Input((5,))
     functional = keras.Model(source, layers[1](layers[0](source)))
     model = functional if form == "functional" else keras.Sequential([source, *layers])
-    exported = pipeline.in_float32(model)
+    exported = copying.in_float32(model)
     assert {layer.compute_dtype for layer in exported._flatten_layers()} == {"float32"}
     for ours, theirs in zip(exported.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)

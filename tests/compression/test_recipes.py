@@ -13,6 +13,12 @@ from zoo.errors import UsageError
         ("int8(skip=conv_*|head, io=float32)", "int8", ("conv_*", "head"), "float32"),
         ("dynamic(head)", "dynamic", ("head",), "integer"),
         ("int16x8(io=float32)", "int16x8", (), "float32"),
+        ("prune(0.8)", "float32", (), "integer"),
+        ("qat", "int8", (), "integer"),
+        ("qat(skip=head)", "int8", ("head",), "integer"),
+        ("qat + int4(per_tensor=true)", "int4", (), "integer"),
+        ("channels(0.5, taylor) + prune(0.8, pattern=4x1) + cluster(16) + qat + int8", "int8", (), "integer"),
+        ("prune(pattern=2:4) + distill(teacher=a|b, alpha=0)", "float32", (), "integer"),
     ],
 )
 def test_recipes_are_parsed_and_written_back(text, precision, skip, io):
@@ -30,14 +36,65 @@ def test_recipes_are_parsed_and_written_back(text, precision, skip, io):
         ("int8(", ["expected words such as int8", "int8("]),
         ("int8(skp=head)", ["no argument 'skp'", "did you mean 'skip'"]),
         ("int8(io=int)", ["int8(io)", "integer, float32", "'int'"]),
-        ("int8(a, integer, b)", ["at most 2 arguments", "'b'"]),
+        ("int8(a, integer, true, b)", ["at most 3 arguments", "'b'"]),
         ("int8(skip=a, skip=b)", ["skip is given twice"]),
         ("float16(skip=head)", ["float16", "takes no arguments"]),
         ("int8 + float16", ["expected one precision", "int8, float16"]),
-        ("prune(0.8) + int8", ["'prune' is not part of this version"]),
+        ("prun(0.8)", ["unknown recipe word 'prun'", "did you mean 'prune'"]),
+        ("prune", ["prune: sparsity", "from 0 to below 1", "None"]),
+        ("prune(1)", ["prune: sparsity", "1.0"]),
+        ("prune(-0.1)", ["prune: sparsity", "-0.1"]),
+        ("prune(half)", ["prune(sparsity)", "a number", "'half'"]),
+        ("prune(0.5, pattern=4by1)", ["pattern", "4x1", "4by1"]),
+        ("prune(0.8, pattern=2:4)", ["sparsity: expected 0.5", "0.8"]),
+        ("prune(pattern=4:4)", ["pattern", "0 < M < N"]),
+        ("prune(0.5, begin=9, end=3)", ["end", "after begin=9", "3"]),
+        ("prune(0.5, initial=0.6)", ["initial", "0.5", "0.6"]),
+        ("prune(0.5, epochs=0)", ["epochs", "at least 1", "0"]),
+        ("prune(0.5) + prune(0.8)", ["prune is given twice"]),
+        ("cluster", ["cluster: number", "at least 2"]),
+        ("cluster(1)", ["cluster: number", "at least 2", "1"]),
+        ("cluster(4, init=random)", ["linear, density, kmeans++", "'random'"]),
+        ("channels(1)", ["channels: share", "1.0"]),
+        ("distill", ["distill: teacher", "the folder of a run"]),
+        ("distill(a, temperature=0)", ["temperature", "0.0"]),
+        ("distill(a, alpha=2)", ["alpha", "2.0"]),
+        ("distill(a, match=hidden)", ["match", "STUDENT_LAYER:TEACHER_LAYER", "hidden"]),
+        ("distill(a|b, match=x:y)", ["match", "none with several teachers"]),
+        ("prune(0.5) + distill(a, epochs=3)", ["loss of the other words"]),
+        ("qat + float16", ["qat trains for integers", "float16"]),
+        ("qat + int8(skip=head)", ["must skip the same layers", "none and head"]),
+        ("int8 + prune(0.5)", ["prune after int8 would destroy int8", "put prune first"]),
+        ("cluster(4) + prune(0.5)", ["prune after cluster would destroy cluster", "out of the clusters"]),
+        ("qat + prune(0.5)", ["prune after qat would destroy qat"]),
+        ("qat + cluster(4)", ["cluster after qat would destroy qat"]),
+        ("prune(0.5) + channels(0.5)", ["channels after prune would destroy prune"]),
     ],
 )
 def test_a_recipe_that_cannot_be_is_one_sentence(text, words):
     with pytest.raises(UsageError) as error:
         recipes.parse(text)
     assert all(word in str(error.value) for word in words), error.value
+
+
+def test_distillation_alone_is_a_stage_and_else_the_loss_of_the_others():
+    alone, beside = recipes.parse("distill(a) + int8"), recipes.parse("distill(a) + prune(0.5)")
+    assert alone.stages == (alone.distill,)
+    assert [stage.word for stage in beside.stages] == ["prune"] and beside.distill.teacher == ("a",)
+
+
+def test_shared_values_keep_one_scale_a_tensor():
+    assert recipes.parse("cluster(4) + int8").one_scale
+    assert not recipes.parse("cluster(4, per_channel=true) + int8").one_scale
+    assert recipes.parse("int8(per_tensor=true)").one_scale
+
+
+def test_long_recipes_have_short_and_different_file_names():
+    long = [f"prune(0.{i}) + cluster(16) + qat + int8 + distill(teacher={'runs/teacher' * 9})" for i in (7, 8)]
+    names = {recipes.parse(text).file_name for text in long}
+    assert len(names) == 2 and max(map(len, names)) <= recipes.LONGEST_NAME
+
+
+def test_precisions_share_what_is_trained_where_training_does_not_depend_on_them():
+    assert recipes.parse("prune(0.8) + int8").training_name == recipes.parse("prune(0.8) + float16").training_name
+    assert recipes.parse("qat + int8").training_name != recipes.parse("qat + int4").training_name

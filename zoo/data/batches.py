@@ -47,7 +47,14 @@ def epoch_orders(examples: int, batch_size: int, seed: int, start: int, stop: in
 
 
 def training_batches(
-    split: Split, *, batch_size: int, seed: int, start: int, stop: int, class_weights: np.ndarray | None = None
+    split: Split,
+    *,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    class_weights: np.ndarray | None = None,
+    shift: int = 0,
 ) -> tf.data.Dataset:
     """Return a `tf.data.Dataset` of the global steps from `start` to before `stop`.
 
@@ -58,6 +65,8 @@ def training_batches(
         start: first global step.
         stop: one past the last.
         class_weights: (classes,) float32, makes the elements (x, y, weight).
+        shift: move each image by up to this many pixels along both sides; what comes in is black. A pure function of
+            the seed and the global step.
 
     Returns:
         a dataset of (x, y) with the known cardinality `stop - start`.
@@ -71,7 +80,27 @@ def training_batches(
     )
     indices = orders.flat_map(tf.data.Dataset.from_tensor_slices)
     indices = indices.apply(tf.data.experimental.assert_cardinality(stop - start))
-    return _gather(indices, split, class_weights)
+    batches = _gather(indices, split, class_weights)
+    if not shift:
+        return batches
+    steps = tf.data.Dataset.range(start, stop)
+    moved = tf.data.Dataset.zip(steps, batches).map(
+        lambda step, batch: (_shifted(batch[0], shift, tf.stack([tf.cast(seed, tf.int64), step])), *batch[1:]),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return moved.prefetch(tf.data.AUTOTUNE)
+
+
+def _shifted(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
+    """Return (batch, height, width, channels) images, each moved by up to `most` pixels along both sides."""
+    import tensorflow as tf
+
+    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    padded = tf.pad(images, [[0, 0], [most, most], [most, most], [0, 0]])
+    rows, columns = tf.unstack(tf.random.stateless_uniform([2, count, 1], seed, 0, 2 * most + 1, tf.int32))
+    found = tf.gather(padded, rows + tf.range(height), axis=1, batch_dims=1)
+    found = tf.gather(found, columns + tf.range(width), axis=2, batch_dims=1)
+    return tf.ensure_shape(found, images.shape)
 
 
 def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:

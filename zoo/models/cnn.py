@@ -1,8 +1,11 @@
-"""CNN: three 3x3 convolutions with pooling, after the introductory convolutional nets of TensorFlow's tutorials.
+"""CNN: convolutions with pooling, after the introductory convolutional nets of TensorFlow's tutorials.
 
-Two published shapes are names in the registry: `cnn` (filters 32-64-64, two pools, Dense 64; 93,322 parameters
-on MNIST) and `cnn_128` (filters 32-64-128, three pools, Dense 128). Differs from them in one respect: the
-activation follows the pool, which gives the same values for any monotone activation at a quarter of the work.
+Published shapes are names in the registry: `cnn` (filters 32-64-64, two pools, Dense 64; 93,322 parameters on MNIST),
+`cnn_128` (filters 32-64-128, three pools, Dense 128), `cnn_12` (12 filters, one pool, no Dense layer before the
+classes; 20,410 parameters: the model of TF-MOT's guides) and `lenet5` (20 and 50 filters of 5x5, Dense 500; 431,080
+parameters: LeNet-5 as Caffe has it, after LeCun et al., 1998; Caffe's has no activation behind the convolutions).
+Differs from them in one respect: the activation follows the pool, which gives the same values for any monotone
+activation at a quarter of the work.
 """
 
 import keras
@@ -10,19 +13,19 @@ from keras import layers
 
 from zoo.models.layers import check_positive, logits_dtype
 
-KERNEL = 3
 POOL = 2
 
 
 @keras.saving.register_keras_serializable("zoo")
 class CNN(keras.Model):
-    """3x3 convolutions, a 2x2 max pool after each of the first `pools` of them, a Dense layer, Dense classes.
+    """Convolutions, a 2x2 max pool after each of the first `pools` of them, a Dense layer, Dense classes.
 
     Args:
         num_classes: number of classes.
         filters: output channels of each convolution; as many convolutions as numbers.
+        kernel_size: height and width of the convolutions' kernels.
         pools: how many of the convolutions, from the first, are followed by a pool.
-        units: width of the Dense layer before the classes.
+        units: width of the Dense layer before the classes; 0 leaves it out.
         activation: any name of `keras.activations` for a monotone function.
         padding: "valid" or "same", of the convolutions.
         batch_norm: normalise after each convolution (Ioffe & Szegedy, 2015), whose bias is then left out.
@@ -40,6 +43,7 @@ class CNN(keras.Model):
         self,
         num_classes: int = 10,
         filters: tuple[int, ...] = (32, 64, 64),
+        kernel_size: int = 3,
         pools: int = 2,
         units: int = 64,
         activation: str = "relu",
@@ -49,13 +53,16 @@ class CNN(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_positive("cnn", num_classes=num_classes, filters=tuple(filters), units=units)
+        check_positive(
+            "cnn", num_classes=num_classes, filters=tuple(filters), kernel_size=kernel_size, units=max(units, 1)
+        )
         if not 0 <= pools <= len(filters):
             raise ValueError(f"cnn: pools: expected 0 to {len(filters)} (one a convolution), received {pools}")
         if padding not in ("valid", "same"):
             raise ValueError(f"cnn: padding: expected 'valid' or 'same', received {padding!r}")
         self.num_classes = num_classes
         self.filters = tuple(filters)
+        self.kernel_size = kernel_size
         self.pools = pools
         self.units = units
         self.activation = activation
@@ -64,7 +71,7 @@ class CNN(keras.Model):
         self.dropout = dropout
         policy = self.dtype_policy  # see SimpleNet
         self.convolutions = [
-            layers.Conv2D(n, KERNEL, padding=padding, use_bias=not batch_norm, dtype=policy, name=f"conv_{i}")
+            layers.Conv2D(n, kernel_size, padding=padding, use_bias=not batch_norm, dtype=policy, name=f"conv_{i}")
             for i, n in enumerate(self.filters, 1)
         ]
         norms = len(self.filters) if batch_norm else 0
@@ -72,7 +79,7 @@ class CNN(keras.Model):
         self.pool = layers.MaxPooling2D(POOL, dtype=policy)
         self.activate = layers.Activation(activation, dtype=policy)
         self.flatten = layers.Flatten(dtype=policy)
-        self.hidden = layers.Dense(units, activation, dtype=policy, name="hidden")
+        self.hidden = layers.Dense(units, activation, dtype=policy, name="hidden") if units else None
         self.drop = layers.Dropout(dropout, dtype=policy)
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
@@ -81,7 +88,7 @@ class CNN(keras.Model):
         size = 1
         for index in reversed(range(len(self.filters))):
             size *= POOL if index < self.pools else 1
-            size += KERNEL - 1 if self.padding == "valid" else 0
+            size += self.kernel_size - 1 if self.padding == "valid" else 0
         return size
 
     def build(self, input_shape):
@@ -102,8 +109,10 @@ class CNN(keras.Model):
             if index < self.pools:
                 shape = self.pool.compute_output_shape(shape)
         shape = self.flatten.compute_output_shape(shape)
-        self.hidden.build(shape)
-        self.head.build((None, self.units))
+        if self.hidden is not None:
+            self.hidden.build(shape)
+            shape = (None, self.units)
+        self.head.build(shape)
         self.built = True
 
     def call(self, x, training=None):
@@ -116,15 +125,18 @@ class CNN(keras.Model):
             if index < self.pools:
                 x = self.pool(x)
             x = self.activate(x)
-        x = self.drop(self.hidden(self.flatten(x)), training=training)
-        return self.head(x)
+        x = self.flatten(x)
+        if self.hidden is not None:
+            x = self.hidden(x)
+        return self.head(self.drop(x, training=training))
 
     def get_config(self):
         return super().get_config() | {
             "num_classes": self.num_classes,
-            "filters": self.filters,
+            "filters": tuple(c.filters for c in self.convolutions),  # fewer, once channels were taken out
+            "kernel_size": self.kernel_size,
             "pools": self.pools,
-            "units": self.units,
+            "units": self.hidden.units if self.hidden is not None else 0,
             "activation": self.activation,
             "padding": self.padding,
             "batch_norm": self.batch_norm,

@@ -103,7 +103,7 @@ class LSTM(keras.Model):
     def get_config(self):
         return super().get_config() | {
             "num_classes": self.num_classes,
-            "units": self.units,
+            "units": tuple(layer.units for layer in self.recurrent),  # fewer, once channels were taken out
             "cell": self.cell,
             "return_sequences": self.return_sequences,
             "vocabulary_size": self.vocabulary_size,

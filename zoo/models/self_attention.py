@@ -62,21 +62,21 @@ class MultiHeadSelfAttention(layers.Layer):
             raise ValueError(
                 f"self_attention: expected a width that is a multiple of num_heads={self.num_heads}, received {width}"
             )
-        self._head_width = self.key_dim or width // self.num_heads
+        self.key_dim = self.key_dim or width // self.num_heads
         self.query_key_value = layers.Dense(
-            3 * self.num_heads * self._head_width, dtype=self.dtype_policy, name="query_key_value"
+            3 * self.num_heads * self.key_dim, dtype=self.dtype_policy, name="query_key_value"
         )
         self.query_key_value.build((None, None, width))
         self.output_projection = layers.Dense(width, dtype=self.dtype_policy, name="output_projection")
-        self.output_projection.build((None, None, self.num_heads * self._head_width))
+        self.output_projection.build((None, None, self.num_heads * self.key_dim))
         self.built = True
 
     def call(self, x, mask=None, training=None):
         time = x.shape[1]
         x = self.query_key_value(x)
-        x = ops.reshape(x, (-1, time, 3, self.num_heads, self._head_width))
+        x = ops.reshape(x, (-1, time, 3, self.num_heads, self.key_dim))
         x = ops.transpose(x, (2, 0, 3, 1, 4))  # (3, batch, heads, time, d_k)
-        query, key, value = x[0] / self._head_width**0.5, x[1], x[2]
+        query, key, value = x[0] / self.key_dim**0.5, x[1], x[2]
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # (batch, heads, time, time)
         if self.causal:
             visible = np.tri(time, dtype=bool)
@@ -85,7 +85,7 @@ class MultiHeadSelfAttention(layers.Layer):
             scores = ops.where(mask[:, None, None, :], scores, ops.cast(HIDDEN, scores.dtype))
         weights = self.drop(ops.softmax(scores, axis=-1), training=training)
         heads = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (batch, time, heads, d_k)
-        return self.output_projection(ops.reshape(heads, (-1, time, self.num_heads * self._head_width)))
+        return self.output_projection(ops.reshape(heads, (-1, time, self.num_heads * self.key_dim)))
 
     def get_config(self):
         return super().get_config() | {
@@ -147,13 +147,14 @@ class SelfAttentionClassifier(keras.Model):
     Args:
         num_classes: number of classes.
         model_dim: width of every step.
-        num_heads: attention heads; `model_dim` must be a multiple.
+        num_heads: attention heads; `model_dim` must be a multiple, unless `key_dim` is given.
         ff_dim: width inside each block's feed-forward part.
         num_blocks: number of blocks.
         dropout: share dropped in training of attention weights and of each part's output, in [0, 1).
         position: "sinusoidal" or "learned".
         causal: each step attends only to itself and earlier ones.
         vocabulary_size: number of token ids, 0 for inputs that are features. Id 0 is padding.
+        key_dim: width of each head; default, `model_dim` divided by `num_heads`.
 
     Input shape: (batch, time, features), (batch, height, width, channels) read row by row, or with a vocabulary
         (batch, time) token ids padded with 0.
@@ -174,6 +175,7 @@ class SelfAttentionClassifier(keras.Model):
         position: Literal["sinusoidal", "learned"] = "learned",
         causal: bool = False,
         vocabulary_size: int = 0,
+        key_dim: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -184,8 +186,9 @@ class SelfAttentionClassifier(keras.Model):
             num_heads=num_heads,
             ff_dim=ff_dim,
             num_blocks=num_blocks,
+            key_dim=1 if key_dim is None else key_dim,
         )
-        if model_dim % num_heads:
+        if key_dim is None and model_dim % num_heads:
             raise ValueError(
                 f"self_attention: model_dim: expected a multiple of num_heads={num_heads}, received {model_dim}"
             )
@@ -198,6 +201,7 @@ class SelfAttentionClassifier(keras.Model):
         self.position = position
         self.causal = causal
         self.vocabulary_size = vocabulary_size
+        self.key_dim = key_dim
         policy = self.dtype_policy  # see SimpleNet
         self.embed = (
             layers.Embedding(vocabulary_size, model_dim, dtype=policy, name="embedding")
@@ -206,7 +210,8 @@ class SelfAttentionClassifier(keras.Model):
         )
         self.positions = PositionEncoding(position, dtype=policy, name="positions")
         self.blocks = [
-            _Block(num_heads, ff_dim, dropout, causal, dtype=policy, name=f"block_{i + 1}") for i in range(num_blocks)
+            _Block(num_heads, key_dim, ff_dim, dropout, causal, dtype=policy, name=f"block_{i + 1}")
+            for i in range(num_blocks)
         ]
         self.norm = layers.LayerNormalization(dtype=policy, name="norm")
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
@@ -239,30 +244,34 @@ class SelfAttentionClassifier(keras.Model):
         return self.head(ops.sum(x * weight, axis=1) / total)
 
     def get_config(self):
+        # Fewer, once channels were taken out; of every block alike, or one number could not say it.
+        widths = {(block.attention.num_heads, block.attention.key_dim, block.expand.units) for block in self.blocks}
+        if len(widths) > 1:
+            raise ValueError(f"self_attention: expected blocks of one size, received (heads, key_dim, ff_dim) {widths}")
+        ((num_heads, key_dim, ff_dim),) = widths
         return super().get_config() | {
             "num_classes": self.num_classes,
             "model_dim": self.model_dim,
-            "num_heads": self.num_heads,
-            "ff_dim": self.ff_dim,
+            "num_heads": num_heads,
+            "ff_dim": ff_dim,
             "num_blocks": self.num_blocks,
             "dropout": self.dropout,
             "position": self.position,
             "causal": self.causal,
             "vocabulary_size": self.vocabulary_size,
+            "key_dim": key_dim,
         }
 
 
 class _Block(layers.Layer):
     """x + attention(norm(x)), then x + feed_forward(norm(x))."""
 
-    def __init__(self, num_heads, ff_dim, dropout, causal, **kwargs):
+    def __init__(self, num_heads, key_dim, ff_dim, dropout, causal, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
         policy = self.dtype_policy
         self.attention_norm = layers.LayerNormalization(dtype=policy, name="attention_norm")
-        self.attention = MultiHeadSelfAttention(
-            num_heads, dropout=dropout, causal=causal, dtype=policy, name="attention"
-        )
+        self.attention = MultiHeadSelfAttention(num_heads, key_dim, dropout, causal, dtype=policy, name="attention")
         self.feed_norm = layers.LayerNormalization(dtype=policy, name="feed_norm")
         self.expand = layers.Dense(ff_dim, "gelu", dtype=policy, name="expand")
         self.drop = layers.Dropout(dropout, dtype=policy)

@@ -70,7 +70,7 @@ class SimpleNet(keras.Model):
     def get_config(self):
         return super().get_config() | {
             "num_classes": self.num_classes,
-            "units": self.units,
+            "units": tuple(layer.units for layer in self.hidden),  # fewer, once channels were taken out
             "activation": self.activation,
             "initializer": self.initializer,
             "dropout": self.dropout,

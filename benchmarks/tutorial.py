@@ -1,0 +1,131 @@
+"""The model of TF-MOT's guides, compressed by stock TF-MOT on tf_keras and by ours: accuracy and bytes of every file.
+
+Both sides train the same architecture (12 filters of 3x3, a pool, Dense classes) for four epochs of MNIST and then go
+through the same stages to full-integer files; `benchmarks.stock_tfmot` says what the guides do. Ours take two epochs a
+stage. Numbers are of the .tflite file on the 10,000 test images; a ratio is gzipped bytes of the same side's float32
+file to gzipped bytes of the stage's file. Runs and files are kept
+under runs/tutorial; delete the folder to repeat them.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RUNS = Path("runs") / "tutorial"
+SEEDS = (0, 1, 2)
+# Our recipe for each stage of the stock route, and one that goes on where it ends.
+RECIPES = {
+    "float32": "float32",
+    "int8": "int8",
+    "pruned_80_int8": "prune(0.8, epochs=2) + int8",
+    "clustered_16_int8": "cluster(16, epochs=2) + int8",
+    "pqat": "prune(0.5, epochs=2) + qat(epochs=2) + int8",
+    "cqat": "cluster(8, epochs=2) + qat(epochs=2) + int8",
+    "pcqat": "prune(0.5, epochs=2) + cluster(8, epochs=2) + qat(epochs=2) + int8",
+    "prune 80 %, cluster 16, qat": "prune(0.8, epochs=2) + cluster(16, epochs=2) + qat(epochs=2) + int8",
+}
+TRAINING = ("--model", "cnn_12", "--dataset", "mnist", "--epochs", "4", "--batch-size", "32", "--learning-rate", "2e-3")
+
+
+def measure(data_dir: Path) -> dict[str, Any]:
+    """Return a row for each seed, side and stage."""
+    rows = []
+    for seed in SEEDS:
+        for stage in _stock(seed, data_dir)["stages"]:
+            rows.append({"seed": seed, "side": "stock", **{k: stage[k] for k in ("stage", *_KEPT)}})
+        for stage, recipe in RECIPES.items():
+            rows.append({"seed": seed, "side": "ours", "stage": stage, **_ours(seed, recipe, data_dir)})
+            print(rows[-1], file=sys.stderr, flush=True)
+    return {"rows": rows, "recipes": RECIPES}
+
+
+_KEPT = ("accuracy", "bytes", "gzip_bytes")
+
+
+def _stock(seed: int, data_dir: Path) -> dict[str, Any]:
+    place = RUNS / f"stock-{seed}"
+    if not (place / "result.json").is_file():
+        place.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "benchmarks.stock_tfmot", str(_arrays(data_dir)), str(seed), str(place)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        (place / "result.json").write_text(done.stdout.splitlines()[-1] + "\n", encoding="utf-8")
+    return json.loads((place / "result.json").read_text(encoding="utf-8"))
+
+
+def _arrays(data_dir: Path) -> Path:
+    """Write MNIST as the stock route reads it, the 60,000 training images together."""
+    path = RUNS / "mnist.npz"
+    if not path.is_file():
+        from zoo.config import TrainConfig
+        from zoo.data import load
+
+        data = load(TrainConfig(dataset="mnist", data_dir=data_dir).resolved())
+        x, y = (np.concatenate([getattr(s, name) for s in (data.train, data.validation)]) for name in ("x", "y"))
+        np.savez(path, x_train=x, y_train=y, x_test=data.test.x, y_test=data.test.y)
+    return path
+
+
+def _ours(seed: int, recipe: str, data_dir: Path) -> dict[str, Any]:
+    run = RUNS / f"ours-{seed}"
+    if not (run / "metrics.json").is_file():
+        _command("zoo.train", *TRAINING, "--seed", str(seed), "--data-dir", str(data_dir), "--output", str(run))
+    found = _command("compression.compress", str(run), "--recipe", recipe, "--bare")
+    return {"accuracy": found["test"]["litert"]["accuracy"], **{k: found[k] for k in _KEPT[1:]}}
+
+
+def _command(module: str, *words: str) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-m", module, *words, "--json"], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def summary(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return for each stage the means over the seeds of both sides, and how often smaller than float32 gzipped."""
+    rows = []
+    for stage in RECIPES:
+        row: dict[str, Any] = {"stage": stage}
+        for side in ("stock", "ours"):
+            found = [r for r in result["rows"] if (r["side"], r["stage"]) == (side, stage)]
+            floats = {r["seed"]: r for r in result["rows"] if (r["side"], r["stage"]) == (side, "float32")}
+            if found:
+                row[side] = {key: statistics.mean(r[key] for r in found) for key in _KEPT}
+                row[side]["points"] = 100 * (
+                    row[side]["accuracy"] - statistics.mean(r["accuracy"] for r in floats.values())
+                )
+                row[side]["times"] = statistics.mean(floats[r["seed"]]["gzip_bytes"] / r["gzip_bytes"] for r in found)
+        rows.append(row)
+    return rows
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown: means of the seeds, then each seed."""
+    lines = [
+        "| stage | stock: accuracy | bytes | gzip | times | ours: accuracy | bytes | gzip | times |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in summary(result):
+        cells = []
+        for side in ("stock", "ours"):
+            r = row.get(side)
+            cells += (
+                [
+                    f"{r['accuracy']:.2%} ({r['points']:+.2f})",
+                    f"{r['bytes']:,.0f}",
+                    f"{r['gzip_bytes']:,.0f}",
+                    f"{r['times']:.1f}",
+                ]
+                if r
+                else ["", "", "", ""]
+            )
+        lines.append(f"| {row['stage']} | {' | '.join(cells)} |")
+    lines += ["", "Means of the seeds; in brackets points against the same side's float32. Each seed:", ""]
+    lines += ["| seed | side | stage | accuracy | bytes | gzip |", "| --- | --- | --- | --- | --- | --- |"]
+    for r in result["rows"]:
+        lines.append(
+            f"| {r['seed']} | {r['side']} | {r['stage']} | {r['accuracy']:.2%} | {r['bytes']:,} | {r['gzip_bytes']:,} |"
+        )
+    return "\n".join([*lines, "", "Our recipes:", "", *(f"- {name}: `{recipe}`" for name, recipe in RECIPES.items())])

@@ -1,0 +1,111 @@
+"""Weight clustering with trained centroids, by TF-MOT's algorithm (Han et al., 2016)."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from compression import tfmot
+from compression.layers import channel_axes, chosen, with_kernels
+from compression.parametrize import Parametrized
+from compression.passes import Cluster
+from zoo.errors import UsageError
+
+
+class Clustered(layers.Layer):
+    """A weight rounded to the nearest of its centroids; both are trained, the weight by a straight-through gradient.
+
+    Zeros of a pruned weight stay zero, and zero is one of its values.
+
+    Args:
+        value: the weight to begin with.
+        config: how many values, and how they are chosen.
+        axis: of which each slice has values of its own; None, one set.
+        keep_zeros: whether the weight was pruned.
+    """
+
+    def __init__(self, value: np.ndarray, config: Cluster, axis: int | None, keep_zeros: bool):
+        super().__init__()
+        parts = [value] if axis is None else list(np.moveaxis(value, axis, 0))
+        found = np.stack([_centroids(config, part, keep_zeros) for part in parts])  # (slices, number)
+        self.slices, self.number = found.shape
+        self.axis = axis
+        self.mask = (value != 0).astype(np.float32) if keep_zeros else None
+        self.values = self.add_weight(shape=(found.size,), name="centroids")
+        self.values.assign(found.reshape(-1))
+        self.algorithm = tfmot.clustering(self.values.value)
+        self.built = True
+
+    def call(self, value: Any) -> Any:
+        last = value if self.axis is None else ops.moveaxis(value, self.axis, -1)
+        values = ops.reshape(self.values, (self.slices, self.number))
+        nearest = self.algorithm.get_pulling_indices(last, values[0] if self.axis is None else values)
+        if self.axis is not None:
+            nearest = nearest + ops.arange(self.slices, dtype=nearest.dtype) * self.number
+        clustered = self.algorithm.get_clustered_weight(nearest, last)
+        clustered = clustered if self.axis is None else ops.moveaxis(clustered, -1, self.axis)
+        return clustered if self.mask is None else clustered * self.mask
+
+
+def _centroids(config: Cluster, value: np.ndarray, keep_zeros: bool) -> np.ndarray:
+    found = tfmot.centroids(config, value, keep_zeros)
+    if not keep_zeros:
+        return found
+    found = found[found != 0]  # zero is a value that no training moves
+    return np.pad(found, (0, config.number - 1 - len(found)))
+
+
+def clustered(model: keras.Model, config: Cluster, pruned: set[str]) -> Parametrized:
+    """Return a model whose kernels have `config.number` values each.
+
+    Args:
+        model: built.
+        config: which kernels, how many values, how they are chosen.
+        pruned: paths of the kernels whose zeros must stay.
+
+    Raises:
+        UsageError: see `check`.
+    """
+    axes = check(model, config)
+    return Parametrized(
+        model,
+        {
+            v.path: [Clustered(ops.convert_to_numpy(v), config, axes[v.path], v.path in pruned)]
+            for v in model.variables
+            if v.path in axes
+        },
+    )
+
+
+def check(model: keras.Model, config: Cluster) -> dict[str, int | None]:
+    """Return `targets`.
+
+    Raises:
+        UsageError: a layer that does not match, or more clusters than values.
+    """
+    axes = targets(model, config)
+    for variable in (v for v in model.variables if v.path in axes):
+        axis, value = axes[variable.path], ops.convert_to_numpy(variable)
+        fewest = min(len(np.unique(part)) for part in ([value] if axis is None else np.moveaxis(value, axis, 0)))
+        if fewest < config.number:
+            what = "a channel of" if config.per_channel else "the kernel"
+            raise UsageError(
+                f"--recipe cluster: number: expected at most {fewest}, as many different values as {what}"
+                f" {variable.path} has; received {config.number}"
+            )
+    return axes
+
+
+def targets(model: keras.Model, config: Cluster) -> dict[str, int | None]:
+    """Return the kernels to cluster: by path, the axis of which each slice has values of its own, or None.
+
+    Raises:
+        UsageError: a pattern that matches no layer.
+    """
+    layers_by_path = with_kernels(model)
+    return {
+        v.path: len(v.shape) + channel_axes(layers_by_path[path], v)[0] if config.per_channel else None
+        for path, kernels in chosen(model, config.only, config.skip).items()
+        for v in kernels
+    }

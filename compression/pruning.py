@@ -1,0 +1,143 @@
+"""Magnitude pruning while training goes on, by TF-MOT's schedules and masks (Zhu & Gupta, 2017)."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from compression import tfmot
+from compression.layers import chosen
+from compression.parametrize import Parametrized
+from compression.passes import Prune
+from zoo.errors import Failed, UsageError
+
+# Where `end` is left open: the share of the training after which no more weights are pruned, to let the rest settle.
+PRUNING_SHARE = 0.6
+MOST_STEPS = 100  # from one update of the masks to the next, TF-MOT's default
+
+
+class Pruned(Parametrized):
+    """A model whose smallest weights become zero as training goes on, and stay zero.
+
+    Args:
+        model: built.
+        config: what to prune, how far and when.
+        steps: of the whole training.
+
+    Raises:
+        UsageError: a layer that does not match, a schedule longer than the training, or a pattern that a kernel's
+            shape cannot take.
+    """
+
+    def __init__(self, model: keras.Model, config: Prune, steps: int):
+        super().__init__(model, {})
+        kernels = [v for found in targets(model, config).values() for v in found]
+        begin, end, frequency = timing(config, steps)
+        self.masks = [
+            self.add_weight(shape=v.shape, initializer="ones", trainable=False, name=f"mask_{i}")
+            for i, v in enumerate(kernels)
+        ]
+        self.sparsities = sparsities(config, [ops.convert_to_numpy(v) for v in kernels])
+        self._paths = [v.path for v in kernels]
+        pairs = [(v.value, mask.value) for v, mask in zip(kernels, self.masks, strict=True)]
+        # One of TF-MOT's objects has one schedule for all its weights.
+        self._pruners = [
+            tfmot.pruner(
+                config,
+                tfmot.schedule(config, sparsity, begin, end, frequency),
+                [pair for pair, own in zip(pairs, self.sparsities, strict=True) if own == sparsity],
+                lambda: self.optimizer.iterations.value,
+            )
+            for sparsity in dict.fromkeys(self.sparsities)
+        ]
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        logs = super().train_step(data)
+        for pruner in self._pruners:
+            pruner.conditional_mask_update()
+            pruner.weight_mask_op()
+        return logs
+
+    def strip(self) -> keras.Model:
+        """Return the model.
+
+        Raises:
+            Failed: a kernel has not the share of zeros that was asked for.
+        """
+        for variable in (v for v in self.model.variables if v.path in self._paths):
+            sparsity = self.sparsities[self._paths.index(variable.path)]
+            value = ops.convert_to_numpy(variable)
+            kept, expected = np.count_nonzero(value), round(value.size * (1 - sparsity))
+            if abs(kept - expected) > 1:
+                raise Failed(f"{variable.path}: pruning left {kept:,} of {value.size:,} weights; expected {expected:,}")
+        return self.model
+
+
+def targets(model: keras.Model, config: Prune) -> dict[str, list[keras.Variable]]:
+    """Return the kernels to prune by their layer's path.
+
+    Raises:
+        UsageError: a pattern that matches no layer, or a kernel whose shape cannot take the block or the M:N.
+    """
+    found = chosen(model, config.only, config.skip)
+    paths = list(chosen(model, (), ()))
+    ends = [path for path, wanted in ((paths[0], config.first), (paths[-1], config.last)) if not wanted]
+    found = {path: kernels for path, kernels in found.items() if path not in ends}
+    if not found:
+        raise UsageError("--recipe prune: first and last: expected a layer between them, this model has none")
+    unfit = [path for path, kernels in found.items() if not all(_fits(v.shape, config) for v in kernels)]
+    if unfit:
+        need = (
+            f"matrices whose sides {config.block[0]} and {config.block[1]} divide"
+            if config.block
+            else f"inputs that {config.m_by_n[1]} divides"
+        )
+        others = [path for path in found if path not in unfit]
+        hint = f"; prune the others with skip={'|'.join(unfit)}" if others else ""
+        raise UsageError(
+            f"--recipe prune: pattern {config.pattern}: expected {need}; these layers have none: "
+            f"{', '.join(f'{path} {tuple(found[path][0].shape)}' for path in unfit)}{hint}"
+        )
+    return found
+
+
+def _fits(shape: tuple[int, ...], config: Prune) -> bool:
+    if config.block:
+        return len(shape) == 2 and shape[0] % config.block[0] == 0 and shape[1] % config.block[1] == 0
+    if config.m_by_n:  # TF-MOT groups along the input axis, the one before the last
+        return len(shape) in (2, 4) and shape[-2] % config.m_by_n[1] == 0
+    return True
+
+
+def timing(config: Prune, steps: int) -> tuple[int, int, int]:
+    """Return (begin, end, frequency) in steps; the masks change at the end for the last time.
+
+    Raises:
+        UsageError: a schedule longer than the training.
+    """
+    if config.begin >= steps:
+        raise UsageError(
+            f"--recipe prune: begin: expected a step before the training's {steps:,}, received {config.begin}"
+        )
+    end = config.end or max(config.begin + 1, round(config.begin + PRUNING_SHARE * (steps - config.begin)))
+    if end > steps:
+        raise UsageError(f"--recipe prune: end: expected at most the training's {steps:,} steps, received {end:,}")
+    length = end - config.begin
+    frequency = config.frequency or max(1, min(MOST_STEPS, length // 10))
+    if frequency > length:
+        raise UsageError(
+            f"--recipe prune: frequency: expected at most the {length:,} steps from begin to end, received {frequency}"
+        )
+    return config.begin, config.begin + length // frequency * frequency, frequency
+
+
+def sparsities(config: Prune, values: list[np.ndarray]) -> list[float]:
+    """Return the final sparsity of each kernel: the same everywhere, or as one ranking of all weights decides."""
+    if config.budget == "layer":
+        return [config.sparsity] * len(values)
+    magnitudes = np.concatenate([np.abs(v).reshape(-1) for v in values])
+    kept = max(round(magnitudes.size * (1 - config.sparsity)), 1)
+    threshold = np.partition(magnitudes, magnitudes.size - kept)[magnitudes.size - kept]
+    # At least one weight stays in each, as in TF-MOT's masks.
+    return [1 - max(int((np.abs(v) >= threshold).sum()), 1) / v.size for v in values]

@@ -1,0 +1,369 @@
+"""Quantization-aware training of any built model (Jacob et al., 2018): what a file will round is rounded in training.
+
+Weights are rounded symmetrically to the grid that the converter derives from them, so a trained weight is stored as it
+is. Activations are rounded where layers meet, with ranges that follow moving averages of every batch's smallest and
+largest value; the file gets these ranges. Inside a recurrent layer the gates and both states are rounded as well, and
+inside attention whatever passes through a layer.
+"""
+
+import contextlib
+import functools
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from compression import kernels
+from compression.kernels import calling
+from compression.layers import RECURRENT, channel_axes, kernels_of, matching, with_kernels
+from compression.parametrize import Parametrized
+from compression.survey import Call, calls, consumers, leaves
+
+# Their outputs are values of their inputs, so they are on the same grid; an embedding's are values of its table.
+SAME_GRID = (
+    layers.Embedding,
+    layers.Flatten,
+    layers.Reshape,
+    layers.Permute,
+    layers.RepeatVector,
+    layers.Identity,
+    layers.Dropout,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.MaxPooling1D,
+    layers.MaxPooling2D,
+    layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.ZeroPadding1D,
+    layers.ZeroPadding2D,
+    layers.Cropping1D,
+    layers.Cropping2D,
+)
+CLIPPING = (keras.activations.relu, keras.activations.relu6)
+# TFLite gives these outputs the same range in every file, whatever they were trained with: (lowest, highest).
+FIXED = {
+    keras.activations.sigmoid: (0.0, 255 / 256),
+    keras.activations.softmax: (0.0, 255 / 256),
+    keras.activations.tanh: (-1.0, 127 / 128),
+}
+ACTIVATION_BITS = 8
+INPUT = "input"
+
+# What is done where a tensor is rounded: given the point's name and the tensor, returns the tensor to go on with.
+At = Callable[[str, Any], Any]
+
+
+class Rounded(layers.Layer):
+    """A weight on the grid of `bits` bits, symmetric around zero; gradients pass straight through.
+
+    Args:
+        axes: of which each slice has a scale of its own; none of them: one scale.
+        bits: 8 gives whole numbers from -127 to 127.
+    """
+
+    def __init__(self, axes: Sequence[int], bits: int):
+        super().__init__()
+        self.axes, self.largest = tuple(axes), 2 ** (bits - 1) - 1
+        self.built = True
+
+    def call(self, value: Any) -> Any:
+        others = [i for i in range(len(value.shape)) if i not in {a % len(value.shape) for a in self.axes}]
+        scale = ops.max(ops.abs(value), axis=others, keepdims=True) / self.largest
+        scale = ops.where(scale > 0, scale, 1.0)  # a slice of zeros
+        return value + ops.stop_gradient(ops.round(value / scale) * scale - value)
+
+
+@dataclass
+class Point:
+    """A layer whose activations are rounded.
+
+    Args:
+        layer: whose call is changed.
+        kind: what of it is rounded: output, activation or states.
+        names: of the point at each of its calls in one run of the model; None where nothing is rounded.
+    """
+
+    layer: layers.Layer
+    kind: str
+    names: list[str | None]
+
+    def each_call(self, at: At) -> Callable[[Any], Any]:
+        """Return a function that rounds, call after call, under the name of the call."""
+        names = itertools.cycle(self.names)
+
+        def rounded(x: Any) -> Any:
+            name = next(names)
+            return x if name is None else at(name, x)
+
+        return rounded
+
+
+class Points:
+    """Where a model's activations are rounded.
+
+    Args:
+        model: built.
+        x: (examples, ...), a few examples.
+        skip: patterns of the layers that stay in float32.
+    """
+
+    def __init__(self, model: keras.Model, x: np.ndarray, skip: Sequence[str] = ()):
+        self.model = model
+        named = with_kernels(model)
+        left_out = {id(named[path]) for path in matching(named, skip, "skip")}
+        # The names of layers without weights are counted in a process; their places in the model are not.
+        names = {id(layer): f"{type(layer).__name__.lower()}_{i}" for i, layer in enumerate(leaves(model))}
+        names |= {id(layer): path for path, layer in named.items()}
+        found = calls(model, x)
+        on_grid: set[int] = set()  # calls whose output is
+        points: dict[int, Point] = {}
+        for call in found:
+            layer, given = call.layer, call.source is not None and id(call.source) in on_grid
+            point = points.setdefault(id(layer), Point(layer, _kind(layer), []))
+            name = f"{names[id(layer)]}:{len(point.names)}" if point.names else names[id(layer)]
+            same = isinstance(layer, SAME_GRID) or (_is_clipping(layer) and given)
+            if same and (given or isinstance(layer, layers.Embedding)):
+                on_grid.add(id(call))
+            if same or id(layer) in left_out or _absorbed(call, found):
+                point.names.append(None)
+            else:
+                point.names.append(name)
+                on_grid.add(id(call))
+        self.points = [point for point in points.values() if any(point.names)]
+
+    def in_loop(self, name: str) -> bool:
+        """Whether a point is inside a recurrent layer."""
+        return any(name.startswith(f"{point.names[0]}/") for point in self.points if point.kind == "states")
+
+    @contextlib.contextmanager
+    def rounding(self, at: At) -> Iterator[None]:
+        """Let the model pass every tensor that a file rounds through `at`."""
+        with contextlib.ExitStack() as undo:
+            for point in self.points:
+                undo.enter_context(_CHANGES[point.kind](point, at))
+            yield
+
+
+def _kind(layer: layers.Layer) -> str:
+    if isinstance(layer, RECURRENT):
+        return "states"
+    return "activation" if kernels_of(layer) and hasattr(layer, "activation") else "output"
+
+
+def _is_clipping(layer: layers.Layer) -> bool:
+    return isinstance(layer, layers.ReLU) or (isinstance(layer, layers.Activation) and layer.activation in CLIPPING)
+
+
+def _absorbed(call: Call, found: list[Call]) -> bool:
+    """Whether a file has this call's output only as it leaves the layer behind it: a normalisation or a clipping."""
+    after = consumers(found, call)
+    linear = getattr(call.layer, "activation", keras.activations.linear) in (None, keras.activations.linear)
+    if len(after) != 1 or not linear:
+        return False
+    if isinstance(call.layer, RECURRENT):
+        return False
+    kernel, norm = bool(kernels_of(call.layer)), isinstance(call.layer, layers.BatchNormalization)
+    if kernel and isinstance(after[0].layer, layers.BatchNormalization):
+        return True
+    return (kernel or norm) and _is_clipping(after[0].layer)
+
+
+def _output(point: Point, at: At) -> contextlib.AbstractContextManager:
+    before, behind = point.layer.call, point.each_call(at)
+    activation = getattr(point.layer, "activation", None)
+    if isinstance(point.layer, layers.Softmax):
+        activation = keras.activations.softmax
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        made = before(*args, **kwargs)
+        if activation in FIXED:
+            return _to_fixed(made, FIXED[activation])
+        return behind(made) if hasattr(made, "dtype") else made
+
+    return calling(point.layer, call)
+
+
+@contextlib.contextmanager
+def _activation(point: Point, at: At) -> Iterator[None]:
+    """Round behind the activation, and before one that a file has as an operator of its own."""
+    layer, before = point.layer, point.layer.activation
+    ahead = point.each_call(lambda name, z: at(f"{name}/linear", z))
+    layer.activation = _rounded_activation(before, ahead, point.each_call(at))
+    try:
+        yield
+    finally:
+        layer.activation = before
+
+
+def _rounded_activation(activation: Any, ahead: Callable, behind: Callable) -> Callable:
+    if activation in (None, keras.activations.linear):
+        return behind
+    if activation in CLIPPING:
+        return lambda z: behind(activation(z))
+    if activation in FIXED:
+        return lambda z: _to_fixed(activation(ahead(z)), FIXED[activation])
+    return lambda z: behind(activation(ahead(z)))
+
+
+@contextlib.contextmanager
+def _states(point: Point, at: At) -> Iterator[None]:
+    """Round the gates and the states of a recurrent layer's cell, alike at every step."""
+    cell, name = point.layer.cell, next(filter(None, point.names))
+    before = {kind: getattr(cell, kind) for kind in ("activation", "recurrent_activation") if hasattr(cell, kind)}
+    call = cell.call
+
+    def stepped(*args: Any, **kwargs: Any) -> Any:
+        _, states = call(*args, **kwargs)
+        states = states if isinstance(states, list | tuple) else [states]
+        states = [at(f"{name}/{part}", s) for part, s in zip(("hidden", "cell"), states, strict=False)]
+        return states[0], states
+
+    for kind, activation in before.items():
+        ahead, behind = (functools.partial(at, f"{name}/{kind}/{side}") for side in ("input", "output"))
+        setattr(cell, kind, _rounded_activation(activation, ahead, behind))
+    try:
+        with calling(cell, stepped):
+            yield
+    finally:
+        for kind, activation in before.items():
+            setattr(cell, kind, activation)
+
+
+_CHANGES = {"output": _output, "activation": _activation, "states": _states}
+
+
+def _to_fixed(x: Any, limits: tuple[float, float]) -> Any:
+    import tensorflow as tf
+
+    return tf.quantization.fake_quant_with_min_max_args(x, *limits, num_bits=ACTIVATION_BITS)
+
+
+class Quantized(Parametrized):
+    """A model trained with its weights, and where a file has integer activations these too, rounded.
+
+    Args:
+        model: built; its normalisations folded.
+        points: where activations are rounded; none for a file with float activations.
+        functions: what earlier passes won, by the variable's path, see `parametrize.preserving`.
+        bits: of the weights.
+        per_tensor: one scale a kernel instead of one a channel.
+        skip: patterns of the layers whose weights stay in float32.
+        momentum: of the ranges' moving averages.
+        ranges: by point, (lowest, highest), to begin with; see `calibrated`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        points: Points | None,
+        functions: dict[str, list[layers.Layer]],
+        bits: int = 8,
+        per_tensor: bool = False,
+        skip: Sequence[str] = (),
+        momentum: float = 0.99,
+        ranges: dict[str, tuple[float, float]] | None = None,
+    ):
+        named = with_kernels(model)
+        left_out = matching(named, skip, "skip")
+        for path, layer in named.items():
+            for kernel in kernels_of(layer) if path not in left_out else ():
+                axes = () if per_tensor else scale_axes(layer, kernel)
+                functions[kernel.path] = [*functions.get(kernel.path, []), Rounded(axes, bits)]
+        self.points, self._momentum = points, momentum
+        super().__init__(model, functions)
+        self._local = threading.local()  # a strategy runs each replica in a thread of its own
+        self.names = tuple(ranges or ())
+        # What a loop computes cannot be seen from outside: such points keep the range that calibration gave them.
+        self.followed = tuple(name for name in self.names if name != INPUT and not points.in_loop(name))
+        self.ranges = self.add_weight(shape=(len(self.names), 2), trainable=False, name="ranges")
+        if ranges:
+            self.ranges.assign(np.array(list(ranges.values()), np.float32))
+
+    def final_ranges(self) -> dict[str, tuple[float, float]]:
+        """Return the range of every point."""
+        values = ops.convert_to_numpy(self.ranges)
+        return {name: (float(low), float(high)) for name, (low, high) in zip(self.names, values, strict=True)}
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        if INPUT in self.names:
+            import tensorflow as tf
+
+            low, high = tf.unstack(self.ranges[self.names.index(INPUT)])
+            x = tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=ACTIVATION_BITS)
+        outputs = super().call(x, training=training)
+        if training and self.names:
+            self._follow(self._local.seen)
+        return outputs
+
+    @contextlib.contextmanager
+    def _changed(self, training: bool) -> Iterator[None]:
+        if not self.names:
+            yield
+            return
+        import tensorflow as tf
+
+        places = {name: i for i, name in enumerate(self.names)}
+        ranges = tf.convert_to_tensor(self.ranges.value)
+        seen: dict[str, list] = {}
+        self._local.seen = seen
+
+        def at(name: str, x: Any) -> Any:
+            if name not in places:
+                return x
+            if training and name in self.followed:
+                seen.setdefault(name, []).append(tf.stack([tf.reduce_min(x), tf.reduce_max(x)]))
+            low, high = tf.unstack(ranges[places[name]])
+            return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=ACTIVATION_BITS)
+
+        with self.points.rounding(at):
+            yield
+
+    def _follow(self, seen: Mapping[str, list]) -> None:
+        """Move the ranges towards those of the whole global batch, the same on every replica."""
+        import tensorflow as tf
+
+        ranges = tf.convert_to_tensor(self.ranges.value)
+        rows = [tf.stack(seen[name]) if name in seen else ranges[i][None] for i, name in enumerate(self.names)]
+        low = tf.stack([tf.minimum(tf.reduce_min(row[:, 0]), 0.0) for row in rows])
+        high = tf.stack([tf.maximum(tf.reduce_max(row[:, 1]), 0.0) for row in rows])
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            low = tf.reduce_min(context.all_gather(low[None], axis=0), axis=0)
+            high = tf.reduce_max(context.all_gather(high[None], axis=0), axis=0)
+        batch = tf.stop_gradient(tf.stack([low, high], axis=-1))  # (points, 2)
+        self.ranges.assign(ranges * self._momentum + batch * (1 - self._momentum))
+
+
+def scale_axes(layer: layers.Layer, kernel: keras.Variable) -> tuple[int, ...]:
+    """Return the axes of a kernel of which the converter gives each slice a scale of its own."""
+    return () if isinstance(layer, layers.Embedding | layers.EinsumDense) else channel_axes(layer, kernel)
+
+
+def calibrated(model: keras.Model, points: Points, x: np.ndarray, batch: int = 32) -> dict[str, tuple[float, float]]:
+    """Return for the input and every point the smallest and largest value that some examples give, zero included.
+
+    Args:
+        model: built.
+        points: of it.
+        x: (examples, ...), as the model takes them.
+        batch: examples at a time.
+    """
+    found: dict[str, tuple[float, float]] = {}
+
+    def at(name: str, value: Any) -> Any:
+        low, high = found.get(name, (0.0, 0.0))
+        found[name] = (min(low, float(ops.min(value))), max(high, float(ops.max(value))))
+        return value
+
+    if np.issubdtype(x.dtype, np.floating):
+        at(INPUT, x)
+    with kernels.using(model, "unrolled"), points.rounding(at):
+        for start in range(0, len(x), batch):
+            model(ops.convert_to_tensor(x[start : start + batch]), training=False)
+    return found

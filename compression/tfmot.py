@@ -1,0 +1,96 @@
+"""TF-MOT's numerics, which work on any tf.Variable: the one module that imports it.
+
+Its wrappers refuse Keras 3 models and subclassed ones, and its import asks TensorFlow for Keras 2 in the environment:
+Keras 3 is imported first, and the environment is put back.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import keras  # noqa: F401  (before TF-MOT, which would make it Keras 2 otherwise)
+import numpy as np
+
+from compression.passes import Cluster, Prune
+
+_LEGACY = "TF_USE_LEGACY_KERAS"
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    before = os.environ.get(_LEGACY)
+    try:
+        yield
+    finally:
+        os.environ.pop(_LEGACY, None)
+        if before is not None:
+            os.environ[_LEGACY] = before
+
+
+with _environment():
+    import tensorflow as tf
+    from tensorflow_model_optimization.python.core.clustering.keras import (
+        cluster_config,
+        clustering_algorithm,
+        clustering_centroids,
+    )
+    from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_schedule
+
+_INITIALISERS = {
+    "linear": cluster_config.CentroidInitialization.LINEAR,
+    "density": cluster_config.CentroidInitialization.DENSITY_BASED,
+    "kmeans++": cluster_config.CentroidInitialization.KMEANS_PLUS_PLUS,
+}
+
+
+def schedule(config: Prune, sparsity: float, begin: int, end: int, frequency: int) -> Any:
+    """Return TF-MOT's schedule, which says at a step whether to prune, and to which sparsity.
+
+    Args:
+        config: its kind, and the sparsity it begins with.
+        sparsity: that it ends with.
+        begin: first step that prunes.
+        end: last one; a multiple of `frequency` after `begin`.
+        frequency: steps from one to the next.
+    """
+    if config.schedule == "constant":
+        return pruning_schedule.ConstantSparsity(sparsity, begin, end, frequency)
+    initial = min(config.initial, sparsity)
+    return pruning_schedule.PolynomialDecay(initial, sparsity, begin, end, frequency=frequency)
+
+
+def pruner(config: Prune, decided: Any, weights_and_masks: list[tuple[Any, Any]], step: Any) -> Any:
+    """Return TF-MOT's Pruning of these (weight, mask) pairs of tf.Variables.
+
+    Args:
+        config: which weights go together.
+        decided: a `schedule`.
+        weights_and_masks: variables of one shape each.
+        step: a function that returns the training step, counted from 1.
+    """
+    thresholds = [tf.Variable(0.0, trainable=False) for _ in weights_and_masks]
+    triples = [(w, m, t) for (w, m), t in zip(weights_and_masks, thresholds, strict=True)]
+    return pruning_impl.Pruning(step, triples, decided, config.block or (1, 1), "AVG", config.m_by_n)
+
+
+def centroids(config: Cluster, weight: np.ndarray, keep_zero: bool) -> np.ndarray:
+    """Return the values that a weight's clusters begin with, (number,) ascending float32.
+
+    Args:
+        config: how many, and how they are chosen.
+        weight: of any shape.
+        keep_zero: make one of them exactly zero.
+    """
+    chosen = clustering_centroids.CentroidsInitializerFactory.get_centroid_initializer(_INITIALISERS[config.init])
+    flat = tf.constant(weight.reshape(-1))
+    found = chosen(flat, config.number, preserve_sparsity=keep_zero).get_cluster_centroids().numpy()
+    return np.sort(found.astype(np.float32))
+
+
+def clustering(values: Any) -> Any:
+    """Return TF-MOT's clustering algorithm on a tf.Variable of centroids, (number,).
+
+    A centroid's gradient is the sum of its members'.
+    """
+    return clustering_algorithm.ClusteringAlgorithm(values, cluster_config.GradientAggregation.SUM)
