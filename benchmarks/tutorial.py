@@ -73,12 +73,13 @@ def _arrays(data_dir: Path) -> Path:
 def _ours(seed: int, recipe: str, data_dir: Path) -> dict[str, Any]:
     run = RUNS / f"ours-{seed}"
     if not (run / "metrics.json").is_file():
-        _command("zoo.train", *TRAINING, "--seed", str(seed), "--data-dir", str(data_dir), "--output", str(run))
-    found = _command("compression.compress", str(run), "--recipe", recipe, "--bare")
+        run_command("zoo.train", *TRAINING, "--seed", str(seed), "--data-dir", str(data_dir), "--output", str(run))
+    found = run_command("compression.compress", str(run), "--recipe", recipe, "--bare")
     return {"accuracy": found["test"]["litert"]["accuracy"], **{k: found[k] for k in _KEPT[1:]}}
 
 
-def _command(module: str, *words: str) -> dict[str, Any]:
+def run_command(module: str, *words: str) -> dict[str, Any]:
+    """Run a command of ours and return what it prints with --json."""
     done = subprocess.run([sys.executable, "-m", module, *words, "--json"], check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 

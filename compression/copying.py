@@ -1,5 +1,6 @@
 """Copies of a model: what compression changes is never the model that it was given."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +41,7 @@ def in_float32(model: keras.Model) -> keras.Model:
 
 
 def _made(kind: type[keras.Model], config: dict, form: Any, weights: list[np.ndarray]) -> keras.Model:
-    made = kind.from_config(config)
+    made = kind.from_config(copy.deepcopy(config))  # Keras takes it apart
     if not made.built:
         made.build_from_config(form)
     made.set_weights(weights)

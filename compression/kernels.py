@@ -54,8 +54,8 @@ def using(model: keras.Model, kernel: Kernel) -> Iterator[list[Any]]:
             elif isinstance(layer, RECURRENT) and kernel == "fused":
                 held.append(_twin(layer))
                 undo.enter_context(calling(layer, _fused(held[-1])))
-            elif type(layer) is keras.layers.LayerNormalization and not layer.rms_scaling:
-                undo.enter_context(calling(layer, _normalize(layer)))
+            elif is_rewritten(layer):
+                undo.enter_context(calling(layer, normalization(layer)))
         yield held
 
 
@@ -72,18 +72,31 @@ def calling(layer: keras.layers.Layer, call: Callable) -> Iterator[None]:
             layer.__dict__["call"] = before
 
 
-def _normalize(layer: keras.layers.LayerNormalization) -> Callable:
+def is_rewritten(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is exported as `normalization`."""
+    return type(layer) is keras.layers.LayerNormalization and not layer.rms_scaling
+
+
+def normalization(
+    layer: keras.layers.LayerNormalization, at: Callable[[str, Any], Any] = lambda part, x: x
+) -> Callable:
     """Return layer normalisation in subtractions and products.
 
     Keras' own form has SQUARED_DIFFERENCE and NEG, which have no 16-bit kernels.
+
+    Args:
+        layer: built.
+        at: is given the name and the value of every intermediate result, and returns what to go on with.
     """
 
     def call(x: Any) -> Any:
-        centred = x - ops.mean(x, axis=layer.axis, keepdims=True)
-        y = centred * ops.rsqrt(ops.mean(centred * centred, axis=layer.axis, keepdims=True) + layer.epsilon)
+        centred = at("centred", x - at("mean", ops.mean(x, axis=layer.axis, keepdims=True)))
+        squares = at("squares", centred * centred)
+        variance = at("variance", ops.mean(squares, axis=layer.axis, keepdims=True) + layer.epsilon)
+        y = at("normalized", centred * at("rsqrt", ops.rsqrt(variance)))
         shape = [x.shape[i] if i in {a % len(x.shape) for a in layer.axis} else 1 for i in range(len(x.shape))]
-        y = y * ops.reshape(layer.gamma, shape) if layer.scale else y
-        return y + ops.reshape(layer.beta, shape) if layer.center else y
+        y = at("scaled", y * ops.reshape(layer.gamma, shape)) if layer.scale else y
+        return at("output", y + ops.reshape(layer.beta, shape)) if layer.center else y
 
     return call
 

@@ -24,6 +24,7 @@ from zoo.data import Dataset, DataSpec, Split
 from zoo.data.images import PIXEL_MAX
 from zoo.errors import UsageError
 from zoo.files import write_json, write_text
+from zoo.runs import RunFolder
 
 METADATA = "keras_compression_zoo"
 CALIBRATION = 256
@@ -233,6 +234,11 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
         recipe = recipes.parse(receipt["made"]["recipe"])
         examples = _as_trained(data.train.take(np.arange(stages.EXAMPLES)))
         plan = Stages(copies(original), data, recipe, path.parent / name, TrainConfig(), examples)
+        if not all(RunFolder(plan.place(i)).finished for i in range(len(recipe.stages))):
+            raise UsageError(
+                f"{path}: expected the stages it was trained in, in {plan.folder}, found them not or not whole;"
+                " compress again"
+            )
         as_trained = stages.restored(plan, len(recipe.stages) - 1).as_trained
     interface = Interface.from_json(receipt["interface"])
     measured = measure(path, Subject(as_trained, interface, data.split("test"), original=original))

@@ -84,7 +84,7 @@ class Point:
 
     Args:
         layer: whose call is changed.
-        kind: what of it is rounded: output, activation or states.
+        kind: what of it is rounded: output, activation, states or normalization.
         names: of the point at each of its calls in one run of the model; None where nothing is rounded.
     """
 
@@ -152,6 +152,8 @@ class Points:
 def _kind(layer: layers.Layer) -> str:
     if isinstance(layer, RECURRENT):
         return "states"
+    if kernels.is_rewritten(layer):
+        return "normalization"
     return "activation" if kernels_of(layer) and hasattr(layer, "activation") else "output"
 
 
@@ -234,7 +236,13 @@ def _states(point: Point, at: At) -> Iterator[None]:
             setattr(cell, kind, activation)
 
 
-_CHANGES = {"output": _output, "activation": _activation, "states": _states}
+def _normalization(point: Point, at: At) -> contextlib.AbstractContextManager:
+    """Round every product and sum that a layer normalisation is exported as."""
+    name = next(filter(None, point.names))
+    return calling(point.layer, kernels.normalization(point.layer, lambda part, x: at(f"{name}/{part}", x)))
+
+
+_CHANGES = {"normalization": _normalization, "output": _output, "activation": _activation, "states": _states}
 
 
 def _to_fixed(x: Any, limits: tuple[float, float]) -> Any:

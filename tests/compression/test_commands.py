@@ -148,3 +148,43 @@ def test_a_model_that_was_altered(image_run, tmp_path, capsys):
         file.write(b"more")
     status, _, error = said(capsys, compress, copy)
     assert status == 2 and "altered" in error
+
+
+def test_a_recipe_that_trains_tells_each_stage_and_is_verified(image_run, tmp_path, capsys):
+    recipe = "prune(0.5, epochs=1) + int8"
+    status, out, err = said(capsys, compress, image_run, "--recipe", recipe, "--output", image_run / "trained")
+    assert status == 0
+    assert "stage 1 of 1: prune(0.5, epochs=1)" in err and "after start: test accuracy" in err
+    assert "after prune(0.5, epochs=1): " in out
+    assert said(capsys, verify, out.splitlines()[-1])[0] == 0
+    status, _, err = said(capsys, compress, image_run, "--recipe", recipe, "--output", image_run / "trained")
+    assert status == 0 and "finished before" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--recipe", "prune(1.5)"), "prune: sparsity: expected a share from 0 to below 1, received 1.5"),
+        (("--recipe", "prune(0.5, only=convolution_1)"), "did you mean 'conv_1'"),
+        (("--recipe", "prune(0.5) + int8", "--skip-worst", "1"), "--skip-worst: expected a precision alone"),
+        (("--recipe", "distill(nowhere)"), "nowhere: expected the folder of a run"),
+        (("--recipe", "prune(0.5)", "--strategy", "mirored"), "did you mean 'mirrored'"),
+        (("--recipe", "cluster(5000)"), "cluster: number: expected at most"),
+    ],
+)
+def test_a_training_recipe_that_cannot_be_is_one_sentence(image_run, capsys, words, sentence):
+    status, _, err = said(capsys, compress, image_run, *words)
+    assert status == 2 and sentence in err and err.count("\n") == 1, err
+
+
+def test_a_teacher_of_other_classes_is_refused(image_run, tmp_path, capsys):
+    teacher = tmp_path / "teacher"
+    teacher.mkdir()
+    for name in ("config.json", "metrics.json", "model.keras"):
+        shutil.copy(image_run / name, teacher)
+    config = json.loads((teacher / "config.json").read_text())
+    config["data"]["class_names"] = ["low", "high"]
+    (teacher / "config.json").write_text(json.dumps(config))
+    status, _, err = said(capsys, compress, image_run, "--recipe", f"distill({teacher})")
+    assert status == 2
+    assert "expected a run with the student's class names low, middle, high, received low, high" in err

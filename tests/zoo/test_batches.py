@@ -83,3 +83,22 @@ def test_an_uneven_tail_is_evaluated_alike_on_two_replicas(tail, mirrored):
 def test_a_batch_larger_than_the_set_is_refused():
     with pytest.raises(UsageError, match="--batch-size 10: expected at most the 9 training examples"):
         steps_per_epoch(9, 10)
+
+
+def test_shifted_images_are_the_images_moved_the_same_whenever_a_run_resumes():
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(1, 255, (12, 6, 5, 2)).astype("uint8"), np.arange(12, dtype="int32"))
+    whole = list(training_batches(split, batch_size=4, seed=1, start=0, stop=6, shift=2).as_numpy_iterator())
+    plain = list(training_batches(split, batch_size=4, seed=1, start=0, stop=6).as_numpy_iterator())
+    offsets = set()
+    for (moved, y), (still, same) in zip(whole, plain, strict=True):
+        np.testing.assert_array_equal(y, same)
+        for a, b in zip(moved, still, strict=True):
+            padded = np.pad(b, ((2, 2), (2, 2), (0, 0)))
+            found = [(i, j) for i in range(5) for j in range(5) if np.array_equal(a, padded[i : i + 6, j : j + 5])]
+            assert len(found) == 1
+            offsets.add(found[0])
+    assert len(offsets) > 10
+    rest = training_batches(split, batch_size=4, seed=1, start=2, stop=6, shift=2).as_numpy_iterator()
+    for (a, _), (b, _) in zip(whole[2:], rest, strict=True):
+        np.testing.assert_array_equal(a, b)

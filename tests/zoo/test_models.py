@@ -20,6 +20,9 @@ PARAMETERS = {
     "simplenet": 784 * 128 + 128 + 128 * 10 + 10,
     "cnn": (9 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 64 + 64) + (3 * 3 * 64 * 64 + 64) + (64 * 10 + 10),
     "cnn_128": (9 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 128 + 128) + (128 * 128 + 128) + (128 * 10 + 10),
+    "cnn_12": (9 * 12 + 12) + (13 * 13 * 12 * 10 + 10),
+    "lenet5": (25 * 20 + 20) + (25 * 20 * 50 + 50) + (4 * 4 * 50 * 500 + 500) + (500 * 10 + 10),
+    "lenet300": 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10,
     "lstm": 4 * 128 * (28 + 128 + 1) + 4 * 128 * (128 + 128 + 1) + 128 * 10 + 10,
     "self_attention": (28 * 64 + 64) + 28 * 64 + 2 * 33_472 + 2 * 64 + 64 * 10 + 10,
     "large": 784 * 512 + 512 + 512 * 10 + 10,
@@ -28,12 +31,12 @@ PARAMETERS = {
 OTHER_ARGUMENTS = {
     "simplenet": {"num_classes": 4, "units": (20, 30), "activation": "tanh", "initializer": "he_normal",
                   "dropout": 0.2},
-    "cnn": {"num_classes": 4, "filters": (3, 5), "pools": 1, "units": 7, "activation": "tanh", "padding": "same",
-            "batch_norm": True, "dropout": 0.1},
+    "cnn": {"num_classes": 4, "filters": (3, 5), "kernel_size": 2, "pools": 1, "units": 7, "activation": "tanh",
+            "padding": "same", "batch_norm": True, "dropout": 0.1},
     "lstm": {"num_classes": 4, "units": (6,), "cell": "gru", "return_sequences": True, "dropout": 0.1, "unroll": True,
              "embedding_dim": 9},
     "self_attention": {"num_classes": 4, "model_dim": 12, "num_heads": 3, "ff_dim": 8, "num_blocks": 1, "dropout": 0.2,
-                       "position": "sinusoidal", "causal": True},
+                       "position": "sinusoidal", "causal": True, "key_dim": 5},
 }  # fmt: skip
 names = pytest.mark.parametrize("name", registry.MODELS)
 

@@ -14,9 +14,9 @@ from zoo.models.layers import as_rows, check_positive, logits_dtype, rows_shape
 
 # Vaswani et al. (2017), section 3.5: wavelengths from 2 pi to 10,000 times 2 pi.
 LONGEST_WAVELENGTH = 10_000
-# Added to the score of a hidden key: exp() of it is 0 in float32 and bfloat16, and a row in which every key is
-# hidden stays finite.
-HIDDEN = -1e9
+# The score of a hidden key: its weight is below 1e-38 beside any score above -12, and a row in which every key is hidden
+# stays finite. A larger number would leave an 8-bit file no steps to tell the other scores apart.
+HIDDEN = -100.0
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -55,6 +55,10 @@ class MultiHeadSelfAttention(layers.Layer):
         self.causal = causal
         self.supports_masking = True
         self.drop = layers.Dropout(dropout, dtype=self.dtype_policy)
+        # Layers, where an operation would do, so that quantization-aware training sees what passes.
+        self.scores = layers.Activation("linear", dtype=self.dtype_policy, name="scores")
+        self.softmax = layers.Activation("softmax", dtype=self.dtype_policy, name="softmax")
+        self.heads = layers.Activation("linear", dtype=self.dtype_policy, name="heads")
 
     def build(self, input_shape):
         width = input_shape[-1]
@@ -77,14 +81,14 @@ class MultiHeadSelfAttention(layers.Layer):
         x = ops.reshape(x, (-1, time, 3, self.num_heads, self.key_dim))
         x = ops.transpose(x, (2, 0, 3, 1, 4))  # (3, batch, heads, time, d_k)
         query, key, value = x[0] / self.key_dim**0.5, x[1], x[2]
-        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # (batch, heads, time, time)
+        scores = self.scores(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))))  # (batch, heads, time, time)
         if self.causal:
             visible = np.tri(time, dtype=bool)
             scores = ops.where(visible, scores, ops.cast(HIDDEN, scores.dtype))
         if mask is not None:
             scores = ops.where(mask[:, None, None, :], scores, ops.cast(HIDDEN, scores.dtype))
-        weights = self.drop(ops.softmax(scores, axis=-1), training=training)
-        heads = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (batch, time, heads, d_k)
+        weights = self.drop(self.softmax(scores), training=training)
+        heads = ops.transpose(self.heads(ops.matmul(weights, value)), (0, 2, 1, 3))  # (batch, time, heads, d_k)
         return self.output_projection(ops.reshape(heads, (-1, time, self.num_heads * self.key_dim)))
 
     def get_config(self):
@@ -275,6 +279,8 @@ class _Block(layers.Layer):
         self.feed_norm = layers.LayerNormalization(dtype=policy, name="feed_norm")
         self.expand = layers.Dense(ff_dim, "gelu", dtype=policy, name="expand")
         self.drop = layers.Dropout(dropout, dtype=policy)
+        self.attended = layers.Add(dtype=policy, name="attended")
+        self.fed = layers.Add(dtype=policy, name="fed")
         self.ff_dim = ff_dim
 
     def build(self, input_shape):
@@ -286,6 +292,6 @@ class _Block(layers.Layer):
 
     def call(self, x, mask=None, training=None):
         attended = self.attention(self.attention_norm(x), mask=mask, training=training)
-        x = x + self.drop(attended, training=training)
+        x = self.attended([x, self.drop(attended, training=training)])
         fed = self.contract(self.expand(self.feed_norm(x)))
-        return x + self.drop(fed, training=training)
+        return self.fed([x, self.drop(fed, training=training)])

@@ -1,0 +1,254 @@
+"""Recipes that train, end to end: what is asserted is read from the exported file."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from compression import flatbuffer, litert, pipeline, recipes, stages
+from compression.copying import copies
+from compression.layers import kernels_of, with_kernels
+from compression.receipt import Subject, reference
+from tests.compression.conftest import CLASSES, small
+from tests.conftest import blobs
+from zoo.callbacks import Checkpointer
+from zoo.config import TrainConfig
+from zoo.data import from_tf_data
+from zoo.errors import Interrupted, UsageError
+
+TRAINING = TrainConfig(epochs=4, batch_size=16, learning_rate=1e-2, label_smoothing=0.0, clip_norm=1.0).resolved()
+
+
+@pytest.fixture(scope="module")
+def data():
+    x, y = blobs(160, (9, 10, 1), CLASSES)
+    x = (x * 255).astype("uint8")
+    return from_tf_data("blobs", [(x[:112], y[:112])], [(x[112:], y[112:])])
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    """A small cnn with normalisations that knows its data."""
+    made, _, _ = small("cnn", filters=(8, 12), units=24)
+    made.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    made.fit(data.train.x / np.float32(255), data.train.y, epochs=8, batch_size=16, verbose=0)
+    return made
+
+
+def compressed(model, data, recipe, folder, **options):
+    return pipeline.compress(model, data, recipe, folder, training=TRAINING, **options)
+
+
+def stored(path):
+    """Return the kernels of a file by the layer's name: int8 values, and the zero point is zero."""
+    found = flatbuffer.read(path)
+    kernels = {}
+    for tensor in found.subgraphs[0].tensors:
+        values = found.buffers[tensor.buffer].data
+        if values is not None and len(tensor.shape) > 1 and tensor.type == flatbuffer.schema.TensorType.INT8:
+            name = next(n for n in ("conv_1", "conv_2", "hidden", "head") if n in tensor.name.decode())
+            kernels[name] = np.asarray(values, np.uint8).view(np.int8)
+    return kernels
+
+
+CHAIN = "prune(0.7) + cluster(8) + qat + int8"
+
+
+@pytest.fixture(scope="module")
+def chain(model, data, tmp_path_factory):
+    """What the whole recipe made of the model."""
+    before = model.get_weights()
+    made = compressed(model, data, CHAIN, tmp_path_factory.mktemp("chain"))
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    return made
+
+
+def restored(model, data, recipe, folder, index, training=TRAINING):
+    """Return the model that a stage left in its folder."""
+    few = data.train.x[:8] / np.float32(255)
+    return stages.restored(stages.Stages(copies(model), data, recipes.parse(recipe), folder, training, few), index)
+
+
+def test_all_words_together_keep_what_each_won(chain, model):
+    kernels = stored(chain.path)
+    shapes = {path: kernels_of(layer)[0].shape for path, layer in with_kernels(model).items()}
+    assert set(kernels) == set(shapes)
+    for name, values in kernels.items():
+        size = int(np.prod(shapes[name]))
+        assert len(np.unique(values)) <= 8, name
+        assert int((values == 0).sum()) >= size - round(size * 0.3), name
+    exact = [int((v == 0).sum()) == v.size - round(v.size * 0.3) for v in kernels.values()]
+    assert sum(exact) >= 3  # a shared value may round to zero, a zero to nothing else
+    rows = chain.receipt["stages"]
+    assert [row["stage"] for row in rows] == ["start", "prune(0.7)", "cluster(8)", "qat"]
+    assert rows[-1]["accuracy"] == chain.receipt["test"]["litert"]["accuracy"] > 0.9
+    assert rows[2]["gzip_bytes"] < rows[1]["gzip_bytes"] < rows[0]["gzip_bytes"]
+    assert chain.path.with_suffix(".stages.png").stat().st_size > 10_000
+
+
+def test_later_stages_move_no_zero_and_part_no_group(chain, model, data):
+    folder = chain.path.parent / chain.receipt["made"]["stages_folder"]
+    kernels = []
+    for index in range(3):
+        left = with_kernels(restored(model, data, CHAIN, folder, index).model)
+        kernels.append([ops.convert_to_numpy(v) for layer in left.values() for v in kernels_of(layer)])
+    for pruned, clustered, quantized in zip(*kernels, strict=True):
+        assert np.count_nonzero(pruned) == round(pruned.size * 0.3)
+        np.testing.assert_array_equal(pruned == 0, clustered == 0)
+        assert not quantized[clustered == 0].any()
+        for value in np.unique(clustered):
+            assert len(np.unique(quantized[clustered == value])) == 1
+
+
+def test_ranges_of_the_file_are_those_of_training(chain):
+    folder = chain.path.parent / chain.receipt["made"]["stages_folder"]
+    ranges = json.loads((folder / "3-qat.json").read_text())
+    found = flatbuffer.read(chain.path)
+    scales = {
+        t.name.decode(): float(t.quantization.scale[0])
+        for t in found.subgraphs[0].tensors
+        if t.quantization is not None and found.buffers[t.buffer].data is None and t.quantization.scale is not None
+    }
+    for layer in ("hidden", "head"):
+        low, high = ranges[layer]
+        name = next(n for n in scales if f"/{layer}_" in n or f"/{layer}/" in n)
+        assert scales[name] == pytest.approx((high - low) / 255, rel=1e-5)
+
+
+def test_the_reference_is_the_model_with_its_activations_rounded(chain, model, data):
+    folder = chain.path.parent / chain.receipt["made"]["stages_folder"]
+    trained = restored(model, data, CHAIN, folder, 2)
+    interface = pipeline.interface_of(data.spec)
+    x = data.test.x / np.float32(255)
+    rounded, plain = (reference(Subject(made, interface, data.test), x) for made in (trained.as_trained, trained.model))
+    found = litert.run(chain.path, x)
+    assert np.abs(found - rounded).mean() < np.abs(found - plain).mean()
+
+
+def test_a_file_is_verified_with_its_stages(chain, model, data):
+    _, differences = pipeline.verify(chain.path, model, data)
+    assert differences == []
+    folder = chain.path.parent / chain.receipt["made"]["stages_folder"]
+    folder.rename(folder.with_name("elsewhere"))
+    try:
+        with pytest.raises(UsageError, match="expected the stages it was trained in"):
+            pipeline.verify(chain.path, model, data)
+    finally:
+        folder.with_name("elsewhere").rename(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("lstm", {}),
+        ("lstm", {"cell": "gru"}),
+        ("self_attention", {}),
+    ],
+)
+def test_a_quantized_file_is_within_a_step_of_the_model_as_it_was_trained(name, settings, data, tmp_path):
+    model, interface, _ = small(name, **settings)
+    made = compressed(model, data, "qat(epochs=1) + int8", tmp_path)
+    types = {row["type"] for row in made.receipt["constants"] if row.get("elements", 0) > 8}
+    assert "float32" not in types
+    assert made.receipt["parity"]["largest_difference"] <= 1.5 / 256  # a step of the output, which rounds itself
+
+
+def test_channels_make_a_smaller_file_that_loads_alone(model, data, tmp_path):
+    made = compressed(model, data, "channels(0.5, epochs=10) + float32", tmp_path)
+    first, last = made.receipt["stages"]
+    assert last["bytes"] < 0.6 * first["bytes"] and last["accuracy"] > 0.9
+    smaller = keras.saving.load_model(next(tmp_path.glob("*.stages/1-channels/model.keras")))
+    assert (smaller.convolutions[0].filters, smaller.convolutions[1].filters, smaller.hidden.units) == (4, 6, 12)
+    assert made.receipt["float32_weight_bytes"] == 4 * model.count_params()
+
+
+def test_stages_are_refused_before_any_is_trained(model, data, tmp_path):
+    for recipe, words in {
+        "prune(0.5) + cluster(900)": "cluster: number: expected at most",
+        "prune(0.5, end=999)": "end: expected at most the training.s 28 steps",
+        "prune(0.5, pattern=2:4)": "conv_1",
+        "prune(0.5) + qat(skip=haed) + int8(skip=haed)": "did you mean 'head'",
+        "channels(0.5, skip=nothing)": "skip=nothing",
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            compressed(model, data, recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_model_does_not_continue_these_stages(model, data, tmp_path):
+    compressed(model, data, "cluster(4, epochs=1) + float32", tmp_path)
+    other, _, _ = small("cnn", filters=(8, 12), units=24)
+    with pytest.raises(UsageError, match="holds stages of something else: model"):
+        compressed(other, data, "cluster(4, epochs=1) + float32", tmp_path)
+
+
+def test_interrupted_stages_go_on_to_the_same_bits(model, data, tmp_path, monkeypatch):
+    recipe = "prune(0.5) + cluster(4) + float32"
+    training = dataclasses.replace(TRAINING, deterministic=True)
+    whole = pipeline.compress(model, data, recipe, tmp_path / "whole", training=training)
+    before = Checkpointer.on_train_batch_end
+    steps = []
+
+    def stopping(self, batch, logs=None):
+        steps.append(batch)
+        if len(steps) in (4, 40):  # inside the first stage, and inside the second
+            self.signal = 2
+        before(self, batch, logs)
+
+    monkeypatch.setattr(Checkpointer, "on_train_batch_end", stopping)
+    for word in ("prune", "cluster"):
+        with pytest.raises(Interrupted, match=f"{word}.*give the same command again"):
+            pipeline.compress(model, data, recipe, tmp_path / "parts", training=training)
+    parts = pipeline.compress(model, data, recipe, tmp_path / "parts", training=training)
+    assert len(steps) == 28 + 14
+    assert parts.path.read_bytes() == whole.path.read_bytes()
+
+
+@pytest.mark.parametrize("recipe", ["prune(0.5)", "cluster(4)", "qat(epochs=1) + int8"])
+def test_two_replicas_give_what_one_gives(recipe, data, tmp_path, mirrored):
+    model, _, _ = small("cnn", batch_norm=False)  # whose averages are each replica's own
+    files = {}
+    for strategy, devices in (("none", 0), ("mirrored", 2)):
+        training = dataclasses.replace(TRAINING, strategy=strategy, virtual_devices=devices)
+        made = pipeline.compress(model, data, recipe, tmp_path / strategy, training=training)
+        folder = made.path.parent / made.receipt["made"]["stages_folder"]
+        files[strategy] = restored(model, data, recipe, folder, 0, training)
+    one, two = (files[name].model.get_weights() for name in ("none", "mirrored"))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a == 0, b == 0)
+        np.testing.assert_allclose(a, b, atol=2e-4)
+    for name, pair in (files["none"].ranges or {}).items():
+        np.testing.assert_allclose(files["mirrored"].ranges[name], pair, atol=2e-3)
+
+
+def test_a_student_learns_from_its_teacher_alone_and_while_it_is_pruned(model, data, tmp_path):
+    student, interface, _ = small("cnn", filters=(4, 5), units=6)
+    teachers = lambda: [copies(model)()]  # noqa: E731
+    x = data.train.x[:32] / np.float32(255)
+    theirs = np.asarray(ops.softmax(model(x)))
+    apart = np.abs(np.asarray(ops.softmax(student(x))) - theirs).mean()
+    for recipe in ("distill(teacher, alpha=0, epochs=12)", "prune(0.5, epochs=12) + distill(teacher, alpha=0)"):
+        made = compressed(student, data, recipe, tmp_path, teachers=teachers)
+        found = litert.run(made.path, x)
+        assert np.abs(found - theirs).mean() < 0.7 * apart
+    kernel = kernels_of(with_kernels(student)["hidden"])[0]
+    zeros = [
+        row for row in made.receipt["constants"] if "hidden" in row["name"] and row["elements"] == kernel.shape[0] * 6
+    ]
+    assert zeros[0]["zeros"] == zeros[0]["elements"] - round(zeros[0]["elements"] * 0.5)
+
+
+def test_a_model_of_ones_own_is_trained_too(data, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((9, 10, 1))
+    y = keras.layers.DepthwiseConv2D(3, name="depthwise")(
+        keras.layers.Conv2D(6, 3, activation="relu", name="conv")(inputs)
+    )
+    y = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(y))
+    own = keras.Model(inputs, keras.layers.Dense(CLASSES, name="head")(y))
+    made = compressed(own, data, "prune(0.5, only=conv) + qat(epochs=1) + int8", tmp_path)
+    assert made.receipt["parity"]["largest_difference"] <= 1.5 / 256
+    assert {row["type"] for row in made.receipt["constants"] if row.get("elements", 0) > 8} <= {"int8", "int32"}
