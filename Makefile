@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python -m
 
-.PHONY: help setup train test lint format benchmarks matrix clean
+.PHONY: help setup train test test-slow lint format benchmarks matrix clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,6 +25,9 @@ train: setup  ## train the default model on the embedded digits
 
 test: setup  ## all tests
 	$(RUN) pytest
+
+test-slow: setup  ## the tests that `make test` leaves out for time
+	$(RUN) pytest -m slow
 
 lint: setup  ## check format and rules
 	$(RUN) ruff format --check .

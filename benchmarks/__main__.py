@@ -23,6 +23,9 @@ NAMES = (
     "engines",
     "runtimes",
     "tutorial",
+    "lenets",
+    "distillation",
+    "training_cost",
 )
 
 

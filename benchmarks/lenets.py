@@ -18,20 +18,25 @@ from benchmarks.tutorial import run_command
 RUNS = Path("runs") / "lenets"
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (0, 1, 2)
-TEACHER = ("lenet5", 2, 12, ("dropout=0.3",))
 # name: (model, pixels of shift, epochs, settings)
-NETWORKS = {"lenet5": ("lenet5", 2, 10, ("dropout=0",)), "lenet300": ("lenet300", 1, 20, ("dropout=0",))}
-_LENET5 = (
-    "channels(keep=conv_1:{0}|conv_2:{1}|hidden:{2}, epochs=20, learning_rate=4e-3)"
-    " + qat(epochs=5, learning_rate=4e-4) + int8(per_tensor=true) + distill({teacher}, temperature=3, alpha=0.1)"
-)
-_LENET300 = (
-    "channels(keep=hidden_1:90|hidden_2:45, epochs=12, learning_rate=2e-3) + prune(0.85, epochs=15, learning_rate=2e-3)"
-    " + qat(epochs=6, learning_rate=3e-4) + int4 + distill({teacher}, temperature=3, alpha=0.1)"
-)
-SHAPES = {"162x": (6, 14, 20), "250x": (5, 10, 14)}  # filters, filters, units
+TEACHER = ("lenet5", 2, 10, ("dropout=0.3",))
+NETWORKS = {"lenet5": ("lenet5", 2, 7, ("dropout=0",)), "lenet300": ("lenet300", 1, 15, ("dropout=0",))}
 FLOAT32 = {"lenet5": 4 * 431_080, "lenet300": 4 * 266_610}  # bytes of their weights
-SCRATCH_EPOCHS = 25  # as many as the stages have together
+_SMALL = (
+    "channels(keep=conv_1:6|conv_2:14|hidden:20, epochs=14, learning_rate=4e-3) + qat(epochs=4, learning_rate=4e-4)"
+)
+_TAUGHT = " + distill({teacher}, temperature=3, alpha=0.1)"
+RECIPES = (
+    ("lenet5", f"{_SMALL} + int8(per_tensor=true){_TAUGHT}"),
+    ("lenet5", f"{_SMALL} + int4{_TAUGHT}"),
+    (
+        "lenet300",
+        "channels(keep=hidden_1:90|hidden_2:45, epochs=10, learning_rate=2e-3)"
+        f" + prune(0.85, epochs=14, learning_rate=2e-3) + qat(epochs=5, learning_rate=3e-4) + int4{_TAUGHT}",
+    ),
+)
+SCRATCH = ((6, 14, 20), (8, 18, 24))  # filters, filters, units
+SCRATCH_EPOCHS = 18  # as many as the stages of lenet5 have together
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
@@ -39,20 +44,18 @@ def measure(data_dir: Path) -> dict[str, Any]:
     rows = []
     teacher = _trained("teacher", TEACHER, 0, data_dir)
     for seed in SEEDS:
-        for name, recipe in [
-            ("lenet300", _LENET300.format(teacher=teacher)),
-            *(("lenet5", _LENET5.format(*shape, teacher=teacher)) for shape in SHAPES.values()),
-        ]:
+        for name, recipe in RECIPES:
             run = _trained(name, NETWORKS[name], seed, data_dir)
-            rows.append({"seed": seed, "network": name, **_compressed(run, recipe, FLOAT32[name])})
+            row = _compressed(run, recipe.format(teacher=teacher), FLOAT32[name])
+            rows.append({"seed": seed, "network": name, **row})
             print(rows[-1], file=sys.stderr, flush=True)
-        for first, second, units in (*SHAPES.values(), (8, 18, 24)):
+        for first, second, units in SCRATCH:
             shape = (f"filters={first},{second}", f"units={units}", "dropout=0")
-            name = f"scratch-{first}-{second}-{units}"
-            run = _trained(name, ("lenet5", 2, SCRATCH_EPOCHS, shape), seed, data_dir)
-            row = _compressed(run, "int8(per_tensor=true)", FLOAT32["lenet5"])
-            rows.append({"seed": seed, "network": f"{first}, {second} and {units} from scratch", **row})
-            print(rows[-1], file=sys.stderr, flush=True)
+            run = _trained(f"scratch-{first}-{second}-{units}", ("lenet5", 2, SCRATCH_EPOCHS, shape), seed, data_dir)
+            for precision in ("int8(per_tensor=true)", "int4"):
+                row = _compressed(run, precision, FLOAT32["lenet5"])
+                rows.append({"seed": seed, "network": f"{first}-{second}-{units} from scratch", **row})
+                print(rows[-1], file=sys.stderr, flush=True)
     result = {"rows": rows}
     _keep(rows)
     return result
@@ -64,6 +67,7 @@ def _trained(name: str, how: tuple[str, int, int, tuple[str, ...]], seed: int, d
     run = RUNS / f"{name}-{seed}"
     if not (run / "metrics.json").is_file():
         words = ["--model", model, "--dataset", "mnist", "--data-dir", str(data_dir), "--seed", str(seed)]
+        words += ["--precision", "bfloat16"] if model == "lenet5" else []
         words += ["--shift", str(shift), "--epochs", str(epochs), "--batch-size", "128", "--learning-rate", "2e-3"]
         run_command("zoo.train", *words, *(w for s in settings for w in ("--set", s)), "--output", str(run))
     return run
@@ -92,23 +96,65 @@ def _keep(rows: list[dict[str, Any]]) -> None:
             shutil.copyfile(path.with_suffix(".receipt.json"), RESULTS / f"{name}.receipt.json")
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown, and draw it."""
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table: a row for each network and recipe."""
     lines = [
-        "| file | error, each seed | mean | bytes | times | gzip | times |",
+        "| LeNets made small | error, each seed | mean | bytes | times | gzip | times |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
+    numbers = _numbers(result)
+    for (network, recipe), rows in _grouped(result).items():
+        mean = {
+            key: statistics.mean(r[key] for r in rows)
+            for key in ("error", "bytes", "times", "gzip_bytes", "times_gzip")
+        }
+        errors = ", ".join(f"{row['error']:.2%}" for row in rows)
+        lines.append(
+            f"| {network} ({numbers[recipe]}) | {errors} | {mean['error']:.2%} | {mean['bytes']:,.0f} |"
+            f" {mean['times']:.1f} | {mean['gzip_bytes']:,.0f} | {mean['times_gzip']:.1f} |"
+        )
+    return [*lines, "", *(f"{number}. `{recipe}`" for recipe, number in numbers.items())]
+
+
+def _grouped(result: dict[str, Any]) -> dict[tuple[str, str], list[dict]]:
     groups: dict[tuple[str, str], list[dict]] = {}
     for row in result["rows"]:
         groups.setdefault((row["network"], row["recipe"]), []).append(row)
-    numbers = {recipe: i for i, recipe in enumerate(dict.fromkeys(recipe for _, recipe in groups), 1)}
-    for (network, recipe), rows in groups.items():
-        size, zipped = (statistics.mean(r[key] for r in rows) for key in ("bytes", "gzip_bytes"))
-        errors = ", ".join(f"{row['error']:.2%}" for row in rows)
-        lines.append(
-            f"| {network} ({numbers[recipe]}) | {errors} |"
-            f" {statistics.mean(r['error'] for r in rows):.2%} | {size:,.0f} |"
-            f" {statistics.mean(r['times'] for r in rows):.1f} | {zipped:,.0f} |"
-            f" {statistics.mean(r['times_gzip'] for r in rows):.1f} |"
+    return groups
+
+
+def _numbers(result: dict[str, Any]) -> dict[str, int]:
+    return {recipe: i for i, recipe in enumerate(dict.fromkeys(recipe for _, recipe in _grouped(result)), 1)}
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown, and draw the frontier of LeNet-5 to lenets.png."""
+    _draw(result, RESULTS / "lenets.png")
+    return "\n".join([*table(result), "", "![The same as a picture](lenets.png)"])
+
+
+def _draw(result: dict[str, Any], path: Path) -> None:
+    """Write a PNG: a point for each file, error against bytes, compressed beside trained from scratch."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    colours = iter(("#1f5fa8", "#59a0e0", "#c2571a", "#e39a5b", "#8a5a2b", "#c9a27c"))
+    for (network, recipe), rows in _grouped(result).items():
+        if network == "lenet300":
+            continue
+        precision = recipe.partition("int")[2][:1]
+        label = f"{'LeNet-5 compressed' if network == 'lenet5' else network}, int{precision}"
+        marker = "o" if network == "lenet5" else "^"
+        axes.plot(
+            [r["bytes"] / 1000 for r in rows],
+            [100 * r["error"] for r in rows],
+            marker,
+            color=next(colours),
+            label=label,
         )
-    return "\n".join([*lines, "", *(f"{number}. `{recipe}`" for recipe, number in numbers.items())])
+    axes.set_xlabel("kilobytes of the .tflite file")
+    axes.set_ylabel("test error, %")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    figure.savefig(path, dpi=120)

@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks import matrix
+from benchmarks import distillation, lenets, matrix, training_cost, tutorial
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -40,6 +40,7 @@ def tables() -> str:
         "",
         f"([report]({_link(runtimes_report)}))",
         "",
+        *_trained_compression(),
         "| model | data | test accuracy, mean of 3 seeds | epochs |",
         "| --- | --- | --- | --- |",
     ]
@@ -73,6 +74,16 @@ def tables() -> str:
         f" accuracy: [report]({_link(accuracy_report)})",
     ]
     return "\n".join([*lines, *(f"- {fact}" for fact in facts)]) + "\n"
+
+
+def _trained_compression() -> list[str]:
+    """Return what the training words of recipes reach, beside their peers."""
+    lines = []
+    for module in (tutorial, lenets, distillation, training_cost):
+        report, result = newest(module.__name__.rpartition(".")[2])
+        lines += [*module.table(result), "", f"([report]({_link(report)}))", ""]
+    picture = Path("benchmarks/results/lenets.png")
+    return [*lines, f"![Error and bytes of LeNet-5 made small, beside networks trained from scratch]({picture})", ""]
 
 
 def _link(path: Path) -> str:

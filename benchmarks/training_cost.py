@@ -91,13 +91,22 @@ def _milliseconds(make: Callable[[], Any], data: Any) -> float:
     return 1000 * statistics.median(seconds[WARM_UP:])
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown."""
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
     names = list(result["rows"][0]["milliseconds"])
-    lines = [f"| model | {' | '.join(f'{name}, ms' if name == 'plain' else name for name in names)} |"]
+    lines = [f"| training step | {' | '.join(f'{name}, ms' if name == 'plain' else name for name in names)} |"]
     lines.append("| --- |" + " --- |" * len(names))
     for row in result["rows"]:
         found = row["milliseconds"]
         cells = [f"{found['plain']:.2f}"] + [f"{found[name] / found['plain']:.2f}" for name in names if name != "plain"]
         lines.append(f"| {row['model']} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"Times a plain step; the target for prune and qat is at most {result['target']}."])
+    return [
+        *lines,
+        "",
+        f"Times a plain step, batch {BATCH}; the target for prune and qat is at most {result['target']}.",
+    ]
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    return "\n".join(table(result))

@@ -1,7 +1,6 @@
 """`compress`: from a trained model and a recipe to a measured file with its receipt."""
 
 import hashlib
-import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import litert, recipes, stages, tflite
+from compression import flatbuffer, litert, recipes, stages, tflite
 from compression.artifacts import read_receipt, receipt_path
 from compression.copying import copies, in_float32
 from compression.frontier import draw
@@ -21,7 +20,7 @@ from compression.recipes import Kernel, Recipe
 from compression.stages import Stages, Trained
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split
-from zoo.data.images import PIXEL_MAX
+from zoo.data.images import scaled
 from zoo.errors import UsageError
 from zoo.files import write_json, write_text
 from zoo.runs import RunFolder
@@ -136,26 +135,12 @@ def compress(
     if recipe.stages:
         if training is None:
             raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
-        plan = Stages(
-            copies(original),
-            data,
-            recipe,
-            folder / f"{recipe.training_name}.stages",
-            training,
-            _as_trained(stratified(data.train, calibration, seed)),
-            teachers,
-            weights_sha256(original),
-        )
+        place = folder / f"{recipe.training_name}.stages"
+        examples = scaled(stratified(data.train, calibration, seed).x)
+        identity = weights_sha256(original)
+        plan = Stages(copies(original), data, recipe, place, training, examples, teachers, identity)
         stages.check(plan)
-        names = ["start", *map(str, recipe.stages)]
-        left = itertools.chain([trained], stages.run(plan, say, verbose))
-        for number, (name, trained) in enumerate(zip(names, left, strict=True)):  # noqa: B020  (the last is the result)
-            if number == len(recipe.stages):
-                break  # it is measured with its receipt
-            file = plan.folder / f"{number}.tflite"
-            tflite.export(trained.model, file, recipe.file, interface, ranges=trained.file_ranges, **options)
-            rows.append(_row(name, file, Subject(original, interface, data.test)))
-            say(f"  {_sentence(rows[-1])}")
+        trained, rows = _staged(plan, trained, Subject(original, interface, data.test), options, say, verbose)
 
     say(f"exporting {path.name}")
     engine = tflite.export(trained.model, path, recipe.file, interface, ranges=trained.file_ranges, **options)
@@ -184,10 +169,20 @@ def compress(
     return Compressed(path, receipt)
 
 
-def _row(name: str, path: Path, subject: Subject) -> dict[str, Any]:
-    """Return what a stage's file has: its name, bytes and scores."""
-    found = litert.run(path, given(subject.examples, subject.interface))
-    return {"stage": name, **_sizes(file_sizes(path, subject.model)), **scores(found, subject)}
+def _staged(
+    plan: Stages, begun: Trained, subject: Subject, options: dict[str, Any], say: Callable[[str], None], verbose: bool
+) -> tuple[Trained, list[dict[str, Any]]]:
+    """Train all stages; return what they end with, and what the file of every stage but the last has, as it ends."""
+    trained, rows, left = begun, [], stages.run(plan, say, verbose)
+    for number, name in enumerate(["start", *map(str, plan.recipe.stages[:-1])]):
+        file = plan.folder / f"{number}.tflite"
+        tflite.export(trained.model, file, plan.recipe.file, subject.interface, ranges=trained.file_ranges, **options)
+        if not flatbuffer.flex(flatbuffer.read(file)):  # which cannot be run here
+            found = scores(litert.run(file, given(subject.examples, subject.interface)), subject)
+            rows.append({"stage": name, **_sizes(file_sizes(file, subject.model)), **found})
+            say(f"  {_sentence(rows[-1])}")
+        trained = next(left)
+    return trained, rows
 
 
 def _sizes(row: dict[str, Any]) -> dict[str, int]:
@@ -209,11 +204,6 @@ def weights_sha256(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _as_trained(split: Split) -> np.ndarray:
-    """Return examples as the batches of training give them."""
-    return split.x.astype(np.float32) * np.float32(1 / PIXEL_MAX) if split.x.dtype == np.uint8 else split.x
-
-
 def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any], list[str]]:
     """Measure a file again, and return what was measured and what of its receipt was not reproduced.
 
@@ -232,7 +222,7 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
     as_trained = original
     if name := receipt["made"].get("stages_folder"):
         recipe = recipes.parse(receipt["made"]["recipe"])
-        examples = _as_trained(data.train.take(np.arange(stages.EXAMPLES)))
+        examples = scaled(data.train.take(np.arange(stages.EXAMPLES)).x)
         plan = Stages(copies(original), data, recipe, path.parent / name, TrainConfig(), examples)
         if not all(RunFolder(plan.place(i)).finished for i in range(len(recipe.stages))):
             raise UsageError(

@@ -165,9 +165,7 @@ def _absorbed(call: Call, found: list[Call]) -> bool:
     """Whether a file has this call's output only as it leaves the layer behind it: a normalisation or a clipping."""
     after = consumers(found, call)
     linear = getattr(call.layer, "activation", keras.activations.linear) in (None, keras.activations.linear)
-    if len(after) != 1 or not linear:
-        return False
-    if isinstance(call.layer, RECURRENT):
+    if len(after) != 1 or not linear or isinstance(call.layer, RECURRENT):
         return False
     kernel, norm = bool(kernels_of(call.layer)), isinstance(call.layer, layers.BatchNormalization)
     if kernel and isinstance(after[0].layer, layers.BatchNormalization):
@@ -277,7 +275,7 @@ class Quantized(Parametrized):
         momentum: float = 0.99,
         ranges: dict[str, tuple[float, float]] | None = None,
     ):
-        named = with_kernels(model)
+        named, functions = with_kernels(model), dict(functions)
         left_out = matching(named, skip, "skip")
         for path, layer in named.items():
             for kernel in kernels_of(layer) if path not in left_out else ():

@@ -15,7 +15,7 @@ from compression import flatbuffer, litert
 from compression.interface import Interface
 from compression.tflite import servable
 from zoo.data import Split
-from zoo.data.images import PIXEL_MAX
+from zoo.data.images import scaled
 from zoo.errors import UsageError
 from zoo.files import sha256
 from zoo.inference import BATCH
@@ -58,9 +58,7 @@ def given(split: Split, interface: Interface) -> np.ndarray:
         mode = (lambda image: image[..., 0]) if x.shape[-1] == 1 else (lambda image: image)
         enlarged = [np.asarray(Image.fromarray(mode(image)).resize((width, height))) for image in x]
         x = np.stack(enlarged).reshape(-1, *interface.given_shape)
-    if x.dtype == np.uint8 and not interface.uint8:
-        return x.astype(np.float32) * np.float32(1 / PIXEL_MAX)
-    return x
+    return x if interface.uint8 else scaled(x)
 
 
 def reference(subject: Subject, x: np.ndarray) -> np.ndarray:

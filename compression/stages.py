@@ -22,6 +22,7 @@ from compression.tflite import Ranges
 from zoo.config import TrainConfig
 from zoo.data import Dataset
 from zoo.data.batches import steps_per_epoch
+from zoo.data.images import scaled
 from zoo.errors import Interrupted, UsageError
 from zoo.files import write_json
 from zoo.runs import RunFolder
@@ -84,6 +85,11 @@ class Stages:
     def place(self, index: int) -> Path:
         """Return the folder of a stage."""
         return self.folder / f"{index + 1}-{self.recipe.stages[index].word}"
+
+    def steps(self, stage: Pass) -> int:
+        """Return how many steps a stage is trained for."""
+        epochs = configured(self.config, stage).epochs
+        return epochs * steps_per_epoch(len(self.data.train), self.config.batch_size)
 
     def kept(self, index: int) -> Path:
         """Return the file that keeps what a stage decided besides weights."""
@@ -153,31 +159,26 @@ def check(stages: Stages) -> None:
         raise UsageError(
             f"{stages.folder}: holds stages of something else: {', '.join(changed)}; remove it, or choose --output"
         )
-    model = _with_weights(stages, -1)
-    for stage in stages.recipe.stages:
-        steps = configured(stages.config, stage).epochs * steps_per_epoch(
-            len(stages.data.train), stages.config.batch_size
-        )
+    model, plans = _with_weights(stages, -1), {}
+    for index, stage in enumerate(stages.recipe.stages):
         if isinstance(stage, Channels):
             x, y = _labelled(stages)
-            plan = channels.plan(
-                model, stage.share, keep=stage.counts, importance=stage.importance, skip=stage.skip, x=x, y=y
-            )
-            channels.apply(model, plan)
+            options = {"importance": stage.importance, "skip": stage.skip, "x": x, "y": y}
+            plans[index] = channels.plan(model, stage.share, keep=stage.counts, **options)
+            channels.apply(model, plans[index])
         elif isinstance(stage, Prune):
             pruning.targets(model, stage)
-            pruning.timing(stage, steps)
+            pruning.timing(stage, stages.steps(stage))
         elif isinstance(stage, Cluster):
             clustering.check(model, stage)
         elif isinstance(stage, Qat):
             matching(with_kernels(model), stage.skip, "skip")
     if stages.recipe.distill:
-        distillation = Distillation(stages.recipe.distill, stages.teachers(), model, stages.few)
-        del distillation
+        Distillation(stages.recipe.distill, stages.teachers(), model, stages.few)
     stages.folder.mkdir(parents=True, exist_ok=True)
     write_json(claimed, mine)
-    for index, stage in enumerate(stages.recipe.stages):
-        if isinstance(stage, Channels) and not stages.kept(index).is_file():
+    for index, plan in plans.items():
+        if not stages.kept(index).is_file():
             write_json(stages.kept(index), plan.to_json())
 
 
@@ -200,8 +201,7 @@ def restored(stages: Stages, index: int) -> Trained:
 def _labelled(stages: Stages) -> tuple[np.ndarray, np.ndarray]:
     """Return training examples as the model takes them, and their labels."""
     few = stages.data.train.take(np.arange(min(len(stages.data.train), len(stages.examples))))
-    x = few.x.astype(np.float32) / 255 if few.x.dtype == np.uint8 else few.x
-    return x, few.y
+    return scaled(few.x), few.y
 
 
 def _with_weights(stages: Stages, index: int) -> keras.Model:
@@ -219,14 +219,13 @@ def _with_weights(stages: Stages, index: int) -> keras.Model:
 def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
     stage = stages.recipe.stages[index]
     config = dataclasses.replace(configured(stages.config, stage), output=place.path, resume=place.started)
-    steps = config.epochs * steps_per_epoch(len(stages.data.train), config.batch_size)
 
     def begin() -> keras.Model:
         model = _with_weights(stages, index - 1)
         if isinstance(stage, Channels):
             plan = channels.Plan.from_json(json.loads(stages.kept(index).read_text(encoding="utf-8")))
             channels.apply(model, plan)
-        made = _WRAPPED[type(stage)](stages, index, model, steps)
+        made = _WRAPPED[type(stage)](stages, index, model)
         if stages.recipe.distill:
             made.distillation = Distillation(stages.recipe.distill, stages.teachers(), model, stages.few)
         return made
@@ -249,21 +248,22 @@ def _final_ranges(made: qat.Quantized, stages: Stages) -> dict[str, tuple[float,
     return {name: pair if name in made.followed else seen[name] for name, pair in made.final_ranges().items()}
 
 
-def _plain(stages: Stages, index: int, model: keras.Model, steps: int) -> Parametrized:
+def _plain(stages: Stages, index: int, model: keras.Model) -> Parametrized:
     return Parametrized(model, {})
 
 
-def _pruned(stages: Stages, index: int, model: keras.Model, steps: int) -> Parametrized:
-    return pruning.Pruned(model, stages.recipe.stages[index], steps)
+def _pruned(stages: Stages, index: int, model: keras.Model) -> Parametrized:
+    stage = stages.recipe.stages[index]
+    return pruning.Pruned(model, stage, stages.steps(stage))
 
 
-def _clustered(stages: Stages, index: int, model: keras.Model, steps: int) -> Parametrized:
+def _clustered(stages: Stages, index: int, model: keras.Model) -> Parametrized:
     fold_batch_norms(model, stages.few)
     pruned, _ = _won(stages, index, model)
     return clustering.clustered(model, stages.recipe.stages[index], pruned)
 
 
-def _quantized(stages: Stages, index: int, model: keras.Model, steps: int) -> Parametrized:
+def _quantized(stages: Stages, index: int, model: keras.Model) -> Parametrized:
     stage, recipe = stages.recipe.stages[index], stages.recipe
     fold_batch_norms(model, stages.few)
     pruned, shared = _won(stages, index, model)
@@ -293,7 +293,7 @@ def _won(stages: Stages, index: int, model: keras.Model) -> tuple[set[str], dict
     return pruned, shared
 
 
-_WRAPPED: dict[type[Pass], Callable[[Stages, int, keras.Model, int], Any]] = {
+_WRAPPED: dict[type[Pass], Callable[[Stages, int, keras.Model], Any]] = {
     Channels: _plain,
     Prune: _pruned,
     Cluster: _clustered,

@@ -17,6 +17,13 @@ SPLITS = {"train": "train", "training": "train", "validation": "validation", "va
           "val": "validation", "dev": "validation", "test": "test", "testing": "test"}  # fmt: skip
 
 PIXEL_MAX = 255
+
+
+def scaled(x: np.ndarray) -> np.ndarray:
+    """Return bytes as pixels in [0, 1], float32, as the batches of training give them; anything else as it is."""
+    return x.astype(np.float32) * np.float32(1 / PIXEL_MAX) if x.dtype == np.uint8 else x
+
+
 # Below this mean size, two threads decoded PNG files more slowly than one (28x28 grey: 207 against 104 us an image).
 SMALL_BYTES = 10_000
 

@@ -76,11 +76,11 @@ class CNN(keras.Model):
         ]
         norms = len(self.filters) if batch_norm else 0
         self.norms = [layers.BatchNormalization(dtype=policy, name=f"norm_{i + 1}") for i in range(norms)]
-        self.pool = layers.MaxPooling2D(POOL, dtype=policy)
-        self.activate = layers.Activation(activation, dtype=policy)
-        self.flatten = layers.Flatten(dtype=policy)
+        self.pool = layers.MaxPooling2D(POOL, dtype=policy, name="pool")
+        self.activate = layers.Activation(activation, dtype=policy, name="activation")
+        self.flatten = layers.Flatten(dtype=policy, name="flatten")
         self.hidden = layers.Dense(units, activation, dtype=policy, name="hidden") if units else None
-        self.drop = layers.Dropout(dropout, dtype=policy)
+        self.drop = layers.Dropout(dropout, dtype=policy, name="drop")
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def smallest_image(self) -> int:

@@ -70,7 +70,7 @@ class LSTM(keras.Model):
             )
             for i, n in enumerate(self.units)
         ]
-        self.drop = [layers.Dropout(dropout, dtype=policy) for _ in self.units]
+        self.drop = [layers.Dropout(dropout, dtype=policy, name=f"drop_{i + 1}") for i in range(len(self.units))]
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):

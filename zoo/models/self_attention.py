@@ -14,8 +14,8 @@ from zoo.models.layers import as_rows, check_positive, logits_dtype, rows_shape
 
 # Vaswani et al. (2017), section 3.5: wavelengths from 2 pi to 10,000 times 2 pi.
 LONGEST_WAVELENGTH = 10_000
-# The score of a hidden key: its weight is below 1e-38 beside any score above -12, and a row in which every key is hidden
-# stays finite. A larger number would leave an 8-bit file no steps to tell the other scores apart.
+# The score of a hidden key: its weight is below 1e-38 beside any score above -12, and a row in which every key is
+# hidden stays finite. A larger number would leave an 8-bit file no steps to tell the other scores apart.
 HIDDEN = -100.0
 
 
@@ -54,7 +54,7 @@ class MultiHeadSelfAttention(layers.Layer):
         self.dropout = dropout
         self.causal = causal
         self.supports_masking = True
-        self.drop = layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.drop = layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
         # Layers, where an operation would do, so that quantization-aware training sees what passes.
         self.scores = layers.Activation("linear", dtype=self.dtype_policy, name="scores")
         self.softmax = layers.Activation("softmax", dtype=self.dtype_policy, name="softmax")
@@ -278,7 +278,7 @@ class _Block(layers.Layer):
         self.attention = MultiHeadSelfAttention(num_heads, key_dim, dropout, causal, dtype=policy, name="attention")
         self.feed_norm = layers.LayerNormalization(dtype=policy, name="feed_norm")
         self.expand = layers.Dense(ff_dim, "gelu", dtype=policy, name="expand")
-        self.drop = layers.Dropout(dropout, dtype=policy)
+        self.drop = layers.Dropout(dropout, dtype=policy, name="drop")
         self.attended = layers.Add(dtype=policy, name="attended")
         self.fed = layers.Add(dtype=policy, name="fed")
         self.ff_dim = ff_dim

@@ -43,13 +43,13 @@ class SimpleNet(keras.Model):
         self.dropout = dropout
         # Each layer is given the model's policy: from the global one, a loaded bfloat16 model would be float32.
         policy = self.dtype_policy
-        self.flatten = layers.Flatten(dtype=policy)
+        self.flatten = layers.Flatten(dtype=policy, name="flatten")
         # Named, so that a recipe can address a layer, and an exported file shows the same names in any process.
         self.hidden = [
             layers.Dense(n, activation, kernel_initializer=initializer, dtype=policy, name=f"hidden_{i}")
             for i, n in enumerate(self.units, 1)
         ]
-        self.drop = [layers.Dropout(dropout, dtype=policy) for _ in self.units]
+        self.drop = [layers.Dropout(dropout, dtype=policy, name=f"drop_{i + 1}") for i in range(len(self.units))]
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):
