@@ -20,7 +20,7 @@ RUNS = Path("runs") / "tutorial"
 SEEDS = (0, 1, 2)
 # Our recipe for each stage of the stock route, and one that goes on where it ends.
 _PRUNE = "prune({}, budget=global, epochs={}, learning_rate=2e-3)"
-_CLUSTER, _QAT = "cluster({}, epochs=2, learning_rate=1e-3)", "qat(epochs=2)"
+_CLUSTER, _QAT = "cluster({}, init=linear, epochs=2, learning_rate=1e-3)", "qat(epochs=2)"
 RECIPES = {
     "float32": "float32",
     "int8": "int8",

@@ -17,7 +17,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON list instead of the table")
     options = parser.parse_args(argv)
 
-    rows = [(name, ", ".join(parameters(name)), " ".join(word.__doc__.split())) for name, word in WORDS.items()]
+    rows = [
+        (name, ", ".join(parameters(name)), " ".join(word.__doc__.partition("\n\n")[0].split()))
+        for name, word in WORDS.items()
+    ]
     columns = ("word", "arguments", "what it does")
     if options.json:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))

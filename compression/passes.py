@@ -133,10 +133,14 @@ class Prune(Pass):
 
 @dataclass(frozen=True)
 class Cluster(Pass):
-    """Let the weights of a layer share this many values, which are trained (Han et al., 2016)."""
+    """Let the weights of a layer share this many values, which are trained (Han et al., 2016).
+
+    Evenly spaced values are the default: Han et al. found them the most accurate, and they leave most weights in the
+    few clusters around zero, which zips best.
+    """
 
     number: int | None = None
-    init: Literal["linear", "density", "kmeans++"] = "kmeans++"
+    init: Literal["linear", "density", "kmeans++"] = "linear"
     per_channel: bool = False
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """compress, verify, sensitivity and the other formats on a run, as functions."""
 
+import dataclasses
 import json
 
 import keras
@@ -59,7 +60,7 @@ def test_labels_and_preprocessing_are_beside_the_file_and_in_it(int8):
 def test_the_same_seed_gives_the_same_file(int8, loaded, tmp_path):
     again = pipeline.compress(*loaded, "int8", tmp_path)
     assert again.path.read_bytes() == int8.path.read_bytes()
-    measured, differences = pipeline.verify(int8.path, loaded[0], loaded[1].test)
+    measured, differences = pipeline.verify(int8.path, *loaded)
     assert differences == [] and measured["sha256"] == int8.receipt["sha256"]
 
 
@@ -97,7 +98,7 @@ def test_an_altered_file_is_not_run(int8, loaded, tmp_path, monkeypatch):
     altered.write_bytes(content)
     monkeypatch.setattr(litert, "run", None)  # not reached
     with pytest.raises(UsageError, match="TFLite flatbuffer|altered since it was measured"):
-        pipeline.verify(altered, loaded[0], loaded[1].test)
+        pipeline.verify(altered, *loaded)
 
 
 def test_a_file_for_other_inputs_is_refused(int8, loaded):
@@ -135,8 +136,9 @@ def test_camera_bytes_of_images_that_are_no_bytes_are_refused(loaded, tmp_path):
 
 def test_verify_against_data_of_another_shape_is_refused(int8, loaded):
     _, interface, x = small("cnn")
+    other = dataclasses.replace(loaded[1], test=Split(x, np.zeros(len(x), np.int32)))
     with pytest.raises(UsageError, match=r"expected examples of shape \(12, 12, 1\).*the data have \(9, 10, 1\)"):
-        pipeline.verify(int8.path, loaded[0], Split(x, np.zeros(len(x), np.int32)))
+        pipeline.verify(int8.path, loaded[0], other)
 
 
 def test_a_model_trained_in_bfloat16_is_exported_in_float32(tmp_path):

@@ -176,7 +176,8 @@ def test_a_crash_of_the_converter_is_a_sentence(tmp_path):
         "calibration": tmp_path / "examples.npz",
         "batch": 1,
         "allow_flex": False,
-        "files": [{**file, "skip": []}],
+        "ranges": {},
+        "files": [{**file, "skip": [], "per_tensor": False}],
     }
     with pytest.raises(Failed, match="SIGSEGV"):  # when this no longer crashes, `tflite.check` may allow it
         child.run("compression.converter", job, seconds=200)
