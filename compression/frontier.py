@@ -27,6 +27,7 @@ def draw(rows: Sequence[Mapping[str, Any]], precision: str, path: Path) -> None:
                 above = 8 if i % 4 in (1, 2) else -16  # neighbours often lie close together
                 name = row["stage"].partition("(")[0]
                 axes.annotate(name, (x[i], y[i]), (6, above), textcoords="offset points", fontsize=9)
+    axes.margins(0.08, 0.12)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import matrix, readme
+from benchmarks import matrix, readme, tutorial
 
 # In probability, from Keras.
 TOLERANCES = {"float32": 1e-5, "float16": 2e-3}
@@ -60,3 +60,17 @@ def test_the_matrix_has_a_working_or_a_refused_cell_everywhere():
     for row, kernel in (("cnn", "auto"), ("simplenet", "auto"), ("lstm", "unrolled"), ("lstm", "fused")):
         assert cells[row, kernel, "int8"]["points"] >= -0.3
     assert cells["cnn", "auto", "int8"]["bytes"] <= 0.28 * cells["cnn", "auto", "float32"]["bytes"]
+
+
+def test_recipes_that_train_reach_their_targets():
+    _, guide = readme.newest("tutorial")
+    rows = {row["stage"]: row for row in tutorial.summary(guide)}
+    assert rows["pruned_80_int8"]["ours"]["times"] >= 10 and rows["pruned_80_int8"]["ours"]["points"] >= -0.3
+    assert rows["clustered_16_int8"]["ours"]["times"] >= 8
+    assert rows["pcqat"]["ours"]["points"] >= -0.3
+    _, found = readme.newest("lenets")
+    for row in found["rows"]:
+        if row["network"] == "lenet300":
+            assert row["error"] <= 0.019 and row["times"] >= 25 and row["times_gzip"] >= 64
+        elif row["network"] == "lenet5" and "int8" in row["recipe"]:
+            assert row["error"] <= 0.008 and row["times"] >= 162
