@@ -25,6 +25,7 @@ KINDS = {
     "fused": ("lstm", "image", {}, "int8", "fused"),
     "attention": ("self_attention", "tokens", {}, "int8", "auto"),
 }
+SLOW = ("float16", "dynamic", "fused")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def gzipped(path):
     return len(gzip.compress(path.read_bytes(), 9, mtime=0))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k in SLOW)) for k in KINDS])
 def test_the_same_outputs_signature_and_constants_in_fewer_bytes(kind, copy):
     path, slimmed, x = copy(kind)
     before = flatbuffer.read(path)
