@@ -121,7 +121,7 @@ def table(result: dict[str, Any]) -> list[str]:
         lines.append(f"| {row['stage']} | {' | '.join(cells)} |")
     seeds = len({r["seed"] for r in result["rows"]})
     note = "in brackets points against the same side's float32; times: gzipped float32 file to gzipped file."
-    return [*lines, "", f"Means of {seeds} seeds, MNIST; {note}"]
+    return [*lines, "", f"Means over {seeds} seed(s), MNIST; {note}"]
 
 
 def render(result: dict[str, Any]) -> str:

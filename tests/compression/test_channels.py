@@ -8,7 +8,6 @@ from keras import layers, ops
 
 from compression import channels
 from compression.layers import layer_paths
-from compression.recipes import parse
 from tests.compression.conftest import CLASSES, small
 from zoo.errors import UsageError
 
@@ -477,32 +476,3 @@ def test_a_layer_that_makes_no_channels_cannot_be_kept_in_part():
     model, x = randomized(Raw(), (12, 13, 1))
     with pytest.raises(UsageError, match="depthwise cannot be pruned: it makes no channels of its own"):
         channels.plan(model, keep={"depthwise": 2}, x=x)
-
-
-def test_the_recipe_keeps_exact_numbers():
-    (stage,) = parse("channels(keep=conv_1:6|hidden:20)").stages
-    assert (stage.share, stage.keep) == (None, ("conv_1:6", "hidden:20"))
-    assert stage.counts == {"conv_1": 6, "hidden": 20}
-    (half,) = parse("channels(0.5)").stages
-    assert (half.share, half.counts) == (0.5, {})
-    for text in ("channels(keep=conv_1:6|hidden:20)", "channels(0.5)", "channels(0.5, taylor, keep=a/b:6)"):
-        assert parse(str(parse(text))) == parse(text)
-    assert str(stage) == "channels(keep=conv_1:6|hidden:20)"
-    assert str(half) == "channels(0.5)"
-
-
-@pytest.mark.parametrize(
-    ("recipe", "message"),
-    [
-        ("channels", "--recipe channels: expected share, a number above 0 and below 1, or keep"),
-        ("channels(1)", "--recipe channels: share: expected a number above 0 and below 1, received 1.0"),
-        ("channels(keep=conv_1)", "--recipe channels: keep: expected LAYER:COUNT, with a whole number of at least 1"),
-        ("channels(keep=conv_1:0)", "expected LAYER:COUNT"),
-        ("channels(keep=conv_1:2.5)", "expected LAYER:COUNT"),
-        ("channels(keep=:2)", "expected LAYER:COUNT"),
-        ("channels(keep=a:2|a:3)", "--recipe channels: keep: expected each layer once"),
-    ],
-)
-def test_mistakes_in_the_recipe_are_answered(recipe, message):
-    with pytest.raises(UsageError, match=message):
-        parse(recipe)

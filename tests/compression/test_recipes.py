@@ -55,7 +55,13 @@ def test_recipes_are_parsed_and_written_back(text, precision, skip, io):
         ("cluster", ["cluster: number", "at least 2"]),
         ("cluster(1)", ["cluster: number", "at least 2", "1"]),
         ("cluster(4, init=random)", ["linear, density, kmeans++", "'random'"]),
-        ("channels(1)", ["channels: share", "1.0"]),
+        ("channels", ["channels: expected share", "or keep"]),
+        ("channels(1)", ["channels: share: expected a number above 0 and below 1", "1.0"]),
+        ("channels(keep=conv_1)", ["channels: keep: expected LAYER:COUNT, with a whole number of at least 1"]),
+        ("channels(keep=conv_1:0)", ["expected LAYER:COUNT"]),
+        ("channels(keep=conv_1:2.5)", ["expected LAYER:COUNT"]),
+        ("channels(keep=:2)", ["expected LAYER:COUNT"]),
+        ("channels(keep=a:2|a:3)", ["channels: keep: expected each layer once"]),
         ("distill", ["distill: teacher", "the folder of a run"]),
         ("distill(a, temperature=0)", ["temperature", "0.0"]),
         ("distill(a, alpha=2)", ["alpha", "2.0"]),
@@ -98,3 +104,13 @@ def test_long_recipes_have_short_and_different_file_names():
 def test_precisions_share_what_is_trained_where_training_does_not_depend_on_them():
     assert recipes.parse("prune(0.8) + int8").training_name == recipes.parse("prune(0.8) + float16").training_name
     assert recipes.parse("qat + int8").training_name != recipes.parse("qat + int4").training_name
+
+
+def test_channels_keep_a_share_or_exact_numbers():
+    (stage,) = recipes.parse("channels(keep=conv_1:6|hidden:20)").stages
+    assert (stage.share, stage.counts) == (None, {"conv_1": 6, "hidden": 20})
+    (half,) = recipes.parse("channels(0.5)").stages
+    assert (half.share, half.counts) == (0.5, {})
+    for text in ("channels(keep=conv_1:6|hidden:20)", "channels(0.5)", "channels(0.5, taylor, keep=a/b:6)"):
+        assert recipes.parse(str(recipes.parse(text))) == recipes.parse(text)
+    assert (str(stage), str(half)) == ("channels(keep=conv_1:6|hidden:20)", "channels(0.5)")
