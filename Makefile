@@ -23,11 +23,14 @@ $(VENV)/.installed: pyproject.toml
 train: setup  ## train the default model on the embedded digits
 	$(RUN) zoo.train --model cnn --strategy mirrored
 
+# A process a core, four at the most, each with a TensorFlow of its own in memory; a file's tests share their fixtures.
+PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: setup  ## all tests
-	$(RUN) pytest
+	$(RUN) pytest $(PARALLEL)
 
 test-slow: setup  ## the tests that `make test` leaves out for time
-	$(RUN) pytest -m slow
+	$(RUN) pytest $(PARALLEL) -m slow
 
 lint: setup  ## check format and rules
 	$(RUN) ruff format --check .

@@ -306,7 +306,11 @@ def test_mnist_is_read_whole(data_dir):
     assert data.train.x.shape == (60_000, 28, 28, 1)
     again = load(config(model="cnn", dataset="mnist", data_dir=data_dir, validation_split=0.0))
     np.testing.assert_array_equal(again.test.x, data.test.x)
-    smaller = load(config(model="cnn", dataset="mnist", data_dir=data_dir, image_size=14, validation_split=0.0))
+
+
+@pytest.mark.slow
+def test_mnist_is_read_at_another_size(data_dir):
+    data, smaller = (load(config(model="cnn", dataset="mnist", data_dir=data_dir, image_size=n)) for n in (28, 14))
     reduced = np.stack([images.resize(image, (14, 14)) for image in data.test.x[:20]])
     np.testing.assert_array_equal(smaller.test.x[:20], reduced)
 

@@ -62,7 +62,11 @@ def state(folder):
 
 
 @pytest.mark.parametrize(
-    "strategy", [(), ("--strategy", "mirrored", "--virtual-devices", "2")], ids=["none", "mirrored"]
+    "strategy",
+    [
+        pytest.param((), id="none", marks=pytest.mark.slow),
+        pytest.param(("--strategy", "mirrored", "--virtual-devices", "2"), id="mirrored"),
+    ],
 )
 def test_killed_run_continues_bit_for_bit(strategy, words, tmp_path):
     words += strategy
