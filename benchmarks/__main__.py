@@ -22,6 +22,7 @@ NAMES = (
     "matrix",
     "engines",
     "runtimes",
+    "words",
     "tutorial",
     "lenets",
     "distillation",

@@ -1,6 +1,7 @@
-"""Copies of a model: what compression changes is never the model that it was given."""
+"""Copies of a model, and which model one is: what compression changes is never the model that it was given."""
 
 import copy
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -58,3 +59,11 @@ def _without_policies(config: Any) -> Any:
         key: "float32" if key == "dtype" and isinstance(value, dict) else _without_policies(value)
         for key, value in config.items()
     }
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """Return the SHA-256 of a model's weights, which tells it from others of its class."""
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,6 +1,5 @@
 """`compress`: from a trained model and a recipe to a measured file with its receipt."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 
 from compression import flatbuffer, litert, recipes, stages, tflite
 from compression.artifacts import read_receipt, receipt_path
-from compression.copying import copies, in_float32
+from compression.copying import copies, in_float32, weights_sha256
 from compression.frontier import draw
 from compression.interface import Interface
 from compression.receipt import Subject, differences, file_sizes, given, measure, scores
@@ -194,14 +193,6 @@ def _sentence(row: dict[str, Any]) -> str:
         f"after {row['stage']}: test accuracy {row['accuracy']:.2%}, {row['bytes']:,} bytes"
         f" (gzip {row['gzip_bytes']:,})"
     )
-
-
-def weights_sha256(model: keras.Model) -> str:
-    """Return the SHA-256 of a model's weights, which says whether stages were trained from it."""
-    digest = hashlib.sha256()
-    for array in model.get_weights():
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any], list[str]]:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from compression import channels, clustering, pruning, qat
+from compression.copying import weights_sha256
 from compression.distillation import Distillation, initialise
 from compression.folding import fold_batch_norms
 from compression.layers import chosen, matching, with_kernels
@@ -142,9 +143,11 @@ def check(stages: Stages) -> None:
         UsageError: a stage that this model or training cannot have, or a folder with the stages of something else.
     """
     claimed = stages.folder / "stages.json"
+    teachers = stages.teachers() if stages.recipe.distill else []
     mine = {
         "stages": [str(s) for s in stages.recipe.stages],
-        "teacher": str(stages.recipe.distill or ""),
+        "distillation": str(stages.recipe.distill or ""),
+        "teachers": [weights_sha256(teacher) for teacher in teachers],
         "model": stages.identity,
         "epochs": stages.config.epochs,
         "batch_size": stages.config.batch_size,
@@ -174,7 +177,7 @@ def check(stages: Stages) -> None:
         elif isinstance(stage, Qat):
             matching(with_kernels(model), stage.skip, "skip")
     if stages.recipe.distill:
-        Distillation(stages.recipe.distill, stages.teachers(), model, stages.few)
+        Distillation(stages.recipe.distill, teachers, model, stages.few)
     stages.folder.mkdir(parents=True, exist_ok=True)
     write_json(claimed, mine)
     for index, plan in plans.items():

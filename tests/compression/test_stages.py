@@ -188,6 +188,18 @@ def test_another_model_does_not_continue_these_stages(model, data, tmp_path):
         compressed(other, data, "cluster(4, epochs=1) + float32", tmp_path)
 
 
+def test_another_teacher_does_not_continue_these_stages(model, data, tmp_path):
+    recipe = "distill(teacher, epochs=1) + float32"
+    plan = stages.Stages(
+        copies(model), data, recipes.parse(recipe), tmp_path, TRAINING, data.train.x[:8] / np.float32(255)
+    )
+    first, second = (small("cnn", filters=(3, count))[0] for count in (5, 6))
+    stages.check(dataclasses.replace(plan, teachers=lambda: [first]))
+    stages.check(dataclasses.replace(plan, teachers=lambda: [first]))
+    with pytest.raises(UsageError, match="holds stages of something else: teachers"):
+        stages.check(dataclasses.replace(plan, teachers=lambda: [second]))
+
+
 @pytest.fixture
 def ending_determinism():
     """Let deterministic operations end with the test: other tests compile what has no deterministic form in XLA."""
