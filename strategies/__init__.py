@@ -1,8 +1,9 @@
-"""Strategies: how training is spread over devices, by name. Knows nothing of the zoo.
+"""Strategies: how training is spread over devices and machines, by name. Knows nothing of the zoo.
 
 Importing this package imports the standard library only; TensorFlow is imported by the functions that need it.
 """
 
-from strategies.builders import REFUSED, STRATEGIES, StrategyError, build, describe, replicas_without_looking
+from strategies.builders import REFUSED, STRATEGIES, build, describe, is_chief, replicas_without_looking
+from strategies.errors import StrategyError
 
-__all__ = ["REFUSED", "STRATEGIES", "StrategyError", "build", "describe", "replicas_without_looking"]
+__all__ = ["REFUSED", "STRATEGIES", "StrategyError", "build", "describe", "is_chief", "replicas_without_looking"]

@@ -2,24 +2,27 @@
 
 import difflib
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from strategies import cluster, rendezvous
+from strategies.errors import StrategyError
 
 STRATEGIES = {
     "none": "no distribution: TensorFlow's default placement",
     "one_device": "everything on the first GPU, or the CPU where there is none",
     "mirrored": "one replica on each GPU of this machine, gradients summed over all of them",
+    "multi_worker": "one process a worker, on several machines or this one, gradients summed over all of them",
 }
 
 # Named in the field, so asked for; each with the reason that a user is given.
 REFUSED = {
-    "multi_worker": "training over several machines is not part of this version",
     "tpu": "training on a TPU is not part of this version",
     "parameter_server": "ParameterServerStrategy is not supported by fit of Keras 3",
+    "central_storage": "CentralStorageStrategy keeps variables on the host, and fit of Keras 3 does not support it;"
+    " mirrored computes the same with a copy on each device",
 }
-
-
-class StrategyError(ValueError):
-    """A strategy that does not exist, or that cannot run here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +53,49 @@ def replicas_without_looking(name: str, virtual_devices: int) -> int:
         StrategyError: the name is unknown or cannot be used.
     """
     check_name(name)
+    if name == "multi_worker":
+        if virtual_devices:
+            raise StrategyError(
+                f"--virtual-devices {virtual_devices}: expected 0 with multi_worker, which has one replica a worker"
+                " on CPUs; start more workers"
+            )
+        return len(cluster.from_environment().workers)
     return max(virtual_devices, 1) if name == "mirrored" else 1
 
 
-def build(name: str, virtual_devices: int = 0):  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported yet)
+def is_chief(name: str) -> bool:
+    """Return whether this process writes what all processes of the training make together.
+
+    Raises:
+        StrategyError: multi_worker, in no cluster.
+    """
+    return name != "multi_worker" or cluster.from_environment().is_chief
+
+
+def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported yet)
+    name: str,
+    virtual_devices: int = 0,
+    *,
+    facts: Mapping[str, Any] | None = None,
+    seconds: float = rendezvous.SECONDS,
+):
     """Return the strategy of this name.
 
     Args:
         name: a key of STRATEGIES. "none" gives TensorFlow's default strategy, so no caller branches.
         virtual_devices: split the CPU into this many logical devices and use them instead of GPUs, so that
             several replicas run on any machine. 0 leaves the devices as they are.
+        facts: what all workers of multi_worker must agree on, by name, JSON-able.
+        seconds: that workers of multi_worker wait for each other.
 
     Raises:
-        StrategyError: unknown name, or devices that cannot be had.
+        StrategyError: unknown name, devices that cannot be had, or workers that do not come or disagree.
     """
-    check_name(name)
+    replicas_without_looking(name, virtual_devices)
     import tensorflow as tf
 
+    if name == "multi_worker":
+        return _multi_worker(cluster.from_environment(), dict(facts or {}), seconds)
     if virtual_devices:
         _split_cpu(virtual_devices)
     devices = _devices(virtual_devices)
@@ -85,12 +114,38 @@ def _mirrored(devices: tuple[str, ...]):  # noqa: ANN202
     return tf.distribute.MirroredStrategy(list(devices))
 
 
+_joined: dict[cluster.Cluster, Any] = {}  # TensorFlow joins a cluster once in a process
+
+
+def _multi_worker(members: cluster.Cluster, facts: dict[str, Any], seconds: float):  # noqa: ANN202
+    if members not in _joined:
+        import tensorflow as tf
+
+        rendezvous.meet(members, facts, seconds)
+        spec = tf.train.ClusterSpec({"worker": list(members.workers)})
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            spec, task_type="worker", task_id=members.index, rpc_layer="grpc"
+        )
+        try:
+            _joined[members] = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        except RuntimeError as error:
+            raise StrategyError(
+                f"strategy 'multi_worker': {error}; join the cluster before anything else uses TensorFlow"
+            ) from None
+    return _joined[members]
+
+
 def describe() -> list[Availability]:
     """Return what can run on this machine, and why the rest cannot."""
     devices = tuple(_devices(0))
     used = {"none": devices[:1], "one_device": devices[:1], "mirrored": devices}
-    can = [Availability(name, summary, True, used[name], "") for name, summary in STRATEGIES.items()]
-    return can + [Availability(name, "", False, (), reason) for name, reason in REFUSED.items()]
+    rows = [Availability(name, STRATEGIES[name], True, found, "") for name, found in used.items()]
+    try:
+        workers = cluster.from_environment().workers
+        rows.append(Availability("multi_worker", STRATEGIES["multi_worker"], True, workers, ""))
+    except StrategyError as error:
+        rows.append(Availability("multi_worker", "", False, (), str(error).partition(": ")[2]))
+    return rows + [Availability(name, "", False, (), reason) for name, reason in REFUSED.items()]
 
 
 def _devices(virtual_devices: int) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from strategies import collective
 from zoo import checkpoints
 from zoo.errors import Diverged, Interrupted
 from zoo.files import write_text
@@ -97,7 +98,11 @@ class Checkpointer(keras.callbacks.Callback):
         steps: in an epoch.
         every: steps between snapshots inside an epoch, 0: at its end only.
         metrics: values of a snapshot inside an epoch, to go on from where its running means stood.
+        strategy: that is trained under; its workers stop at the same step, whichever of them a signal came to.
     """
+
+    # Steps from one word between workers about signals to the next: it takes as long as a small model's step.
+    LISTEN_EVERY = 10
 
     def __init__(
         self,
@@ -108,10 +113,12 @@ class Checkpointer(keras.callbacks.Callback):
         steps: int,
         every: int,
         metrics: dict[str, np.ndarray] | None,
+        strategy: Any,
     ):
         super().__init__()
         self.run, self.memory, self.step, self.steps, self.every = run, memory, start, steps, every
-        self.metrics = metrics
+        self.metrics, self.strategy = metrics, strategy
+        self.together = collective.workers(strategy) > 1
         self.signal = 0  # set by a signal handler: save at the end of this step, and stop
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -125,15 +132,22 @@ class Checkpointer(keras.callbacks.Callback):
             self._diverged(f"the loss is {logs['loss']}")
         if self.step % self.steps == 0:
             return  # the epoch's own snapshot follows, with its validation and its row of history
-        if self.signal or (self.every and self.step % self.every == 0):
+        stopped = self._signalled(self.step % self.LISTEN_EVERY == 0)
+        if stopped or (self.every and self.step % self.every == 0):
             self._save()
-        if self.signal:
+        if stopped:
             raise Interrupted(f"interrupted after step {self.step}")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._save()
-        if self.signal:
+        if self._signalled(True):
             raise Interrupted(f"interrupted after epoch {epoch + 1}")
+
+    def _signalled(self, listening: bool) -> bool:
+        """Whether training ends here: a signal came, with several workers to any of them."""
+        if not self.together:
+            return bool(self.signal)
+        return listening and bool(collective.gather(self.strategy, np.array([self.signal], np.int32)).any())
 
     def _save(self) -> None:
         try:

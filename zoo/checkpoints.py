@@ -5,6 +5,7 @@ final name, flushed to the disk and renamed, so the name appears only when the c
 content no longer has the hash in its name was altered or cut short, is reported, and the one before it is used.
 """
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from strategies import collective
 from zoo.files import publish, sha256
 
 _NAME = re.compile(r"step-(\d{10})-([0-9a-f]{16})\.npz")
@@ -46,8 +48,7 @@ def variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
     """Yield (name, backend variable) of everything a step reads or writes.
 
     The seeds of dropout are among the non-trainable variables; .weights.h5 files leave them out. Under a strategy
-    every replica's own copy is yielded, since metrics, and the statistics of BatchNorm, differ between replicas
-    within an epoch.
+    the copy of every replica of this process is yielded: metrics differ between replicas within an epoch.
     """
     groups = {
         "trainable": model.trainable_variables,
@@ -71,7 +72,26 @@ def capture(model: keras.Model) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if name.startswith(("trainable", "non_trainable")) and not np.isfinite(array).all():
             raise NotFinite(name)
-    return arrays
+    return arrays | _of_other_workers(model, {n: a for n, a in arrays.items() if n.startswith("metric/")})
+
+
+def _of_other_workers(model: keras.Model, metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return every worker's metrics, by the name that each gives its own; of a single process, none."""
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is None or collective.workers(strategy) == 1 or not metrics:
+        return {}
+    # As float64, which holds the sums and counts of all metrics of Keras, in one message.
+    flat = np.concatenate([array.reshape(-1).astype(np.float64) for array in metrics.values()])
+    found: dict[str, np.ndarray] = {}
+    for worker, values in enumerate(collective.gather(strategy, flat)):
+        parts = np.split(values, np.cumsum([array.size for array in metrics.values()])[:-1])
+        for (name, array), part in zip(metrics.items(), parts, strict=True):
+            found[_of_worker(name, worker)] = part.reshape(array.shape).astype(array.dtype)
+    return found
+
+
+def _of_worker(name: str, worker: int) -> str:
+    return f"worker {worker}/{name}"
 
 
 def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
@@ -90,9 +110,11 @@ def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
 
 def restore_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
     """Give the metrics alone the values of `capture`: `fit` resets them when it begins an epoch."""
+    strategy = getattr(model, "distribute_strategy", None)
+    worker = collective.worker(strategy) if strategy is not None else 0
     for name, variable in variables(model):
         if name.startswith("metric/"):
-            variable.assign(arrays[name])
+            variable.assign(arrays.get(_of_worker(name, worker), arrays.get(name)))
 
 
 def weights(model: keras.Model) -> list[np.ndarray]:
@@ -107,10 +129,9 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 3) -> Path:
         OSError: the disk is full, or the folder cannot be written; the snapshots before it are untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = np.array(json.dumps(snapshot.state))
     temporary = folder / f".writing-{os.getpid()}.npz"
     try:
-        np.savez(temporary, **snapshot.arrays, **{_STATE: state})
+        _write(temporary, snapshot)
         path = folder / f"step-{snapshot.step:010d}-{sha256(temporary)[:DIGITS]}.npz"
         publish(temporary, path)
     finally:
@@ -134,9 +155,31 @@ def load(path: Path) -> Snapshot:
     step, digest = _NAME.fullmatch(path.name).groups()
     if sha256(path)[:DIGITS] != digest:
         raise ValueError(f"{path} was truncated or altered: its SHA-256 does not begin with {digest}")
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    return Snapshot(int(step), arrays, json.loads(str(arrays.pop(_STATE))))
+    return _read(path, int(step))
+
+
+def packed(snapshot: Snapshot | None) -> bytes:
+    """Return a snapshot as bytes, none as no bytes: what the chief sends to other workers."""
+    if snapshot is None:
+        return b""
+    file = io.BytesIO()
+    _write(file, snapshot)
+    return snapshot.step.to_bytes(8, "little") + file.getvalue()
+
+
+def unpacked(content: bytes) -> Snapshot | None:
+    """Return the snapshot of `packed`."""
+    return _read(io.BytesIO(content[8:]), int.from_bytes(content[:8], "little")) if content else None
+
+
+def _write(file: Path | io.BytesIO, snapshot: Snapshot) -> None:
+    np.savez(file, **snapshot.arrays, **{_STATE: np.array(json.dumps(snapshot.state))})
+
+
+def _read(file: Path | io.BytesIO, step: int) -> Snapshot:
+    with np.load(file, allow_pickle=False) as found:
+        arrays = {name: found[name] for name in found.files}
+    return Snapshot(step, arrays, json.loads(str(arrays.pop(_STATE))))
 
 
 def newest(folder: Path) -> tuple[Snapshot | None, list[str]]:

@@ -72,6 +72,7 @@ class TrainConfig:
     # The machine.
     strategy: str = option("how training is spread over devices: see `python -m strategies`", "none")
     virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)
+    worker_timeout: float = option("seconds that workers of multi_worker wait for each other at the start", 300.0)
     precision: Literal["float32", "bfloat16", "float64"] = option(
         "bfloat16 computes in it and keeps float32 weights; float64 is slow, and tells rounding from a fault", "float32"
     )
@@ -118,6 +119,11 @@ class TrainConfig:
         missing = {name: value for name, value in values.items() if getattr(self, name) is None}
         return dataclasses.replace(self, dataset=dataset, settings=settings, **missing)
 
+    def shared(self) -> dict[str, Any]:
+        """Return what all workers of one training must agree on, by option; their data are compared when loaded."""
+        own = {*NOT_COMPARED, "data", "validation_data"}
+        return {flag(name): value for name, value in self.to_json().items() if name not in own}
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads back."""
         return {
@@ -135,7 +141,7 @@ class TrainConfig:
 
 
 # Options that may differ between a run and its continuation: they do not decide its numbers.
-NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad")
+NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", "worker_timeout")
 
 _RANGES = (
     ("image_size", 1, 4096),
@@ -153,6 +159,7 @@ _RANGES = (
     ("shift", 0, 256),
     ("early_stopping", 0, 1_000_000),
     ("virtual_devices", 0, 1024),
+    ("worker_timeout", 0.1, 1e9),
     ("checkpoint_every", 0, 1_000_000_000),
     ("seed", 0, 2**32 - 1),
 )

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import strategies
 from strategies import backend
 from zoo import cli
 from zoo.catalogue import check_source
@@ -22,6 +23,8 @@ def configure(given: Mapping[str, Any]) -> TrainConfig:
     """
     if not given.get("resume"):
         config = TrainConfig(**given).resolved()
+        if not strategies.is_chief(config.strategy):
+            return config  # the chief has the folder
         config = dataclasses.replace(config, output=config.output or default_output(config))
         RunFolder(config.output).check_free()
         return config
@@ -46,7 +49,8 @@ def configure(given: Mapping[str, Any]) -> TrainConfig:
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Train, and return the folder and the metrics."""
     config = configure(given)
-    folder = RunFolder(config.output)
+    chief = strategies.is_chief(config.strategy)
+    folder = RunFolder(config.output or default_output(config))
     if config.resume and folder.finished:
         print(f"{folder.path}: this run has finished, nothing is left to do", file=sys.stderr)
         return {"run": str(folder.path), **folder.read_metrics()}
@@ -63,11 +67,13 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     except Interrupted as error:
         hint = command_line("zoo.train", "--resume", "--output", folder.path)
         raise Interrupted(f"{error}; continue with: {hint}") from None
-    return {"run": str(result.run.path), **result.metrics}
+    return {"run": str(result.run.path) if chief else None, **result.metrics}
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print the numbers that matter, what to do next, and last the folder."""
+    """Print the numbers that matter, what to do next, and last the folder; it is the chief's to say."""
+    if result["run"] is None:
+        return
     test = result["test"]
     print(
         f"test accuracy {test['accuracy']:.2%}, macro F1 {test['f1']:.2%}, loss {test['loss']:.4f}"

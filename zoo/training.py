@@ -2,26 +2,30 @@
 
 import contextlib
 import functools
+import hashlib
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 import strategies
-from strategies.keras_fit import prepare
+from strategies import collective
+from strategies.keras_fit import prepared
 from zoo import checkpoints, optimization, registry, report
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config import TrainConfig, check_divisible
 from zoo.data import Dataset, DataSpec, load
 from zoo.data.batches import evaluation_batches, steps_per_epoch, training_batches
-from zoo.errors import UsageError
+from zoo.errors import Failed, UsageError
 from zoo.files import replacing, sha256, write_json
 from zoo.inference import BATCH, logits_of
 from zoo.runs import RunFolder, default_output
@@ -36,7 +40,7 @@ class TrainResult:
     """What a run gives back.
 
     Args:
-        run: its folder.
+        run: its folder; of a worker that is not the chief, one that is no longer there.
         metrics: the content of metrics.json.
         history: one row an epoch, as in history.csv.
         model: with the weights that the run ended with.
@@ -76,14 +80,33 @@ def train(
         strategies.StrategyError: the strategy cannot run here.
         Diverged: a loss or weight that is not finite.
         Interrupted: a signal came; a snapshot was written.
+        Failed: another worker was lost.
     """
     config = config.resolved()
-    strategy = strategies.build(config.strategy, config.virtual_devices)
+    strategy = strategies.build(
+        config.strategy, config.virtual_devices, facts=config.shared(), seconds=config.worker_timeout
+    )
     check_divisible(config.batch_size, strategy.num_replicas_in_sync)
+    with _run_folder(config, strategy) as run:
+        data = data or load(config, num_classes=config.settings.get("num_classes"))
+        return _checked(config, strategy, run, data, model, list(callbacks), finished, command or [], verbose)
+
+
+@contextlib.contextmanager
+def _run_folder(config: TrainConfig, strategy: Any) -> Iterator[RunFolder]:
+    """Give the run's folder, and to workers other than the chief one of their own that is thrown away."""
+    if collective.worker(strategy):
+        with tempfile.TemporaryDirectory() as folder:
+            yield RunFolder(Path(folder) / "run")
+        return
     run = RunFolder(config.output or default_output(config))
     if not config.resume:
         run.check_free()
-    data = data or load(config, num_classes=config.settings.get("num_classes"))
+    yield run
+
+
+def _checked(config, strategy, run, data, model, callbacks, finished, command, verbose) -> TrainResult:
+    """Refuse what does not fit together, then train."""
     spec = data.spec
     if not len(data.test):
         raise UsageError(f"--test-split {config.test_split:g}: expected test examples of {spec.name}, received none")
@@ -99,8 +122,10 @@ def train(
     else:
         build = model
     steps = steps_per_epoch(len(data.train), config.batch_size)
+    _check_same_data(strategy, data)
+    verbose = verbose and not collective.worker(strategy)
     with _numerics(config), _lock(run):
-        return _train(config, strategy, run, data, build, steps, list(callbacks), finished, command or [], verbose)
+        return _train(config, strategy, run, data, build, steps, callbacks, finished, command, verbose)
 
 
 def _train(config, strategy, run, data, build, steps, more_callbacks, finished, command, verbose) -> TrainResult:
@@ -120,6 +145,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
             shift=config.shift,
         )
 
+    undo = contextlib.ExitStack()
     with strategy.scope():
         model = _build(build, spec)
         model.compile(
@@ -127,10 +153,10 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
             loss=classification.CrossEntropy(config.label_smoothing),
             metrics=classification.training_metrics(spec.num_classes),
         )
-        prepare(model, batches(0, 1).element_spec)
+        undo.enter_context(prepared(model, batches(0, 1).element_spec))
     _check_disk(run, model)
 
-    step, memory, arrays = _resume(run, model, config, verbose)
+    step, memory, arrays = _resume(run, model, config, strategy, verbose)
     if not run.started:
         run.write_config(config, spec.to_json(), command)
         if data.vocabulary is not None:
@@ -144,6 +170,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
         steps=steps,
         every=config.checkpoint_every,
         metrics=arrays if step % steps else None,
+        strategy=strategy,
     )
     progress = Progress(config.epochs, steps, step % steps)
     callbacks = [
@@ -155,7 +182,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
         *more_callbacks,
     ]
     validation = evaluation_batches(data.validation, batch_size=BATCH) if len(data.validation) else None
-    with _stopped_by_signals(saver), contextlib.closing(progress):
+    with undo, _stopped_by_signals(saver), contextlib.closing(progress), _named_if_lost(strategy):
         # A first call for the rest of an epoch that was interrupted, another for all whole ones.
         for stop in (min(-(-step // steps) * steps, total), total):
             if step < stop and not memory.stopped:
@@ -171,6 +198,40 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
                 )
                 step = stop
     return _finish(config, run, data, model, memory, finished, time.perf_counter() - began)
+
+
+def _check_same_data(strategy: Any, data: Dataset) -> None:
+    """Raise UsageError unless all workers have the same examples."""
+    if collective.workers(strategy) == 1:
+        return
+    digest = hashlib.sha256()
+    for split in (data.train, data.validation, data.test):
+        digest.update(np.ascontiguousarray(split.x).data)
+        digest.update(np.ascontiguousarray(split.y).data)
+    found = collective.gather(strategy, np.frombuffer(digest.digest()[:8], np.int64))
+    if others := [str(worker) for worker, theirs in enumerate(found) if theirs != found[0]]:
+        raise UsageError(
+            f"{data.spec.name}: expected the same examples on every worker; worker {', '.join(others)} has others than"
+            " the chief"
+        )
+
+
+@contextlib.contextmanager
+def _named_if_lost(strategy: Any) -> Iterator[None]:
+    """Turn what TensorFlow raises where another worker is gone into one sentence."""
+    if collective.workers(strategy) == 1:
+        yield
+        return
+    import tensorflow as tf
+
+    errors = tf.errors
+    gone = (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.DeadlineExceededError)
+    try:
+        yield
+    except (*gone, errors.InternalError) as error:
+        raise Failed(
+            f"another worker was lost ({' '.join(error.message.split())[:120]}); start all of them again with --resume"
+        ) from error
 
 
 def model_arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
@@ -221,11 +282,13 @@ def _build(build: Callable[[], keras.Model], spec: DataSpec) -> keras.Model:
     return model
 
 
-def _resume(run, model, config, verbose) -> tuple[int, Memory, dict[str, np.ndarray] | None]:
+def _resume(run, model, config, strategy, verbose) -> tuple[int, Memory, dict[str, np.ndarray] | None]:
     """Return (global steps done, memory, arrays of the snapshot), with the model's variables as they were."""
     if not config.resume:
         return 0, Memory(), None
     snapshot, damaged = checkpoints.newest(run.checkpoints)
+    if collective.workers(strategy) > 1:
+        snapshot = checkpoints.unpacked(collective.broadcast(strategy, checkpoints.packed(snapshot)))
     for sentence in damaged:
         print(f"{sentence}; using the one before it", file=sys.stderr)
     if snapshot is None:

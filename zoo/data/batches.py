@@ -123,4 +123,7 @@ def _gather(indices, split: Split, class_weights):
             inputs = tf.cast(inputs, tf.float32) * (1 / PIXEL_MAX)
         return (inputs, labels) if weights is None else (inputs, labels, tf.gather(weights, labels))
 
-    return indices.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()  # every worker reads all, and takes its share of each batch
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    batches = indices.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return batches.with_options(options)
