@@ -68,9 +68,11 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     chosen = source.open_run(options.run, given)
     training = dataclasses.replace(chosen.config, strategy=options.strategy, virtual_devices=options.virtual_devices)
     teachers = [source.open_teacher(Path(path), chosen) for path in (recipe.distill.teacher if recipe.distill else ())]
-    if options.virtual_devices:  # before anything else uses TensorFlow
+    chief = strategies.is_chief(options.strategy)
+    if options.virtual_devices or options.strategy == "multi_worker":  # before anything else uses TensorFlow
         backend.start()
-        strategies.build(options.strategy, options.virtual_devices)
+        facts = {"--recipe": str(recipe), "run": chosen.provenance()["model_sha256"], "--seed": options.seed}
+        strategies.build(options.strategy, options.virtual_devices, facts=facts, seconds=training.worker_timeout)
     model, data = chosen.load()
     from compression import pipeline, sensitivity
 
@@ -79,6 +81,16 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         ways = {"kernel": options.lstm_kernel, "seed": options.seed, "say": cli.say}
         recipe = sensitivity.without_worst(model, data, recipe, options.skip_worst, **ways)
         cli.say(f"left in float32: {', '.join(recipe.skip)}")
+    stages = {
+        "training": training,
+        "teachers": (lambda: [teacher.load_model() for teacher in teachers]) if teachers else None,
+        "calibration": options.calibration,
+        "seed": options.seed,
+    }
+    if not chief:
+        if recipe.stages:
+            pipeline.assist(model, data, recipe, **stages)
+        return {"path": None}
     made = pipeline.compress(
         model,
         data,
@@ -90,11 +102,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         batch=options.batch,
         bare=options.bare,
         allow_flex=options.allow_flex,
-        calibration=options.calibration,
-        seed=options.seed,
         seconds=options.time_limit,
-        training=training,
-        teachers=(lambda: [teacher.load_model() for teacher in teachers]) if teachers else None,
+        **stages,
         provenance=chosen.provenance(),
         say=cli.say,
         verbose=True,
@@ -103,7 +112,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print the numbers that matter, what to do next, and last the file."""
+    """Print the numbers that matter, what to do next, and last the file; it is the chief's to say."""
+    if result["path"] is None:
+        return
     print(
         f"{result['bytes']:,} bytes, {result['times_smaller']:.1f} times smaller than the weights in float32"
         f" (gzip: {result['gzip_bytes']:,}, {result['times_smaller_gzip']:.1f} times)"

@@ -1,6 +1,7 @@
 """`compress`: from a trained model and a recipe to a measured file with its receipt."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,13 +133,7 @@ def compress(
 
     trained, rows = Trained(original, original), []
     if recipe.stages:
-        if training is None:
-            raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
-        place = folder / f"{recipe.training_name}.stages"
-        examples = scaled(stratified(data.train, calibration, seed).x)
-        identity = weights_sha256(original)
-        plan = Stages(copies(original), data, recipe, place, training, examples, teachers, identity)
-        stages.check(plan)
+        plan = _planned(original, data, recipe, folder, training, teachers, calibration, seed)
         trained, rows = _staged(plan, trained, Subject(original, interface, data.test), options, say, verbose)
 
     say(f"exporting {path.name}")
@@ -166,6 +161,54 @@ def compress(
         receipt["stages"] = rows
     write_json(receipt_path(path), receipt)
     return Compressed(path, receipt)
+
+
+def assist(
+    model: keras.Model,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    training: TrainConfig,
+    teachers: Callable[[], list[keras.Model]] | None = None,
+    calibration: int = CALIBRATION,
+    seed: int = 0,
+) -> None:
+    """Train the stages of a recipe as a worker of multi_worker other than the chief, which makes the file.
+
+    Args: as of `compress`, whose call on the chief this goes with.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        plan = _planned(in_float32(model), data, recipe, Path(folder), training, teachers, calibration, seed)
+        for _ in stages.run(plan, lambda text: None, verbose=False):
+            pass
+
+
+def _planned(
+    original: keras.Model,
+    data: Dataset,
+    recipe: Recipe,
+    folder: Path,
+    training: TrainConfig | None,
+    teachers: Callable[[], list[keras.Model]] | None,
+    calibration: int,
+    seed: int,
+) -> Stages:
+    """Return what the stages are trained with, after what cannot be was refused."""
+    if training is None:
+        raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
+    plan = Stages(
+        base=copies(original),
+        data=data,
+        recipe=recipe,
+        folder=folder / f"{recipe.training_name}.stages",
+        config=training,
+        examples=scaled(stratified(data.train, calibration, seed).x),
+        teachers=teachers,
+        identity=weights_sha256(original),
+    )
+    stages.check(plan)
+    stages.share(plan)
+    return plan
 
 
 def _staged(

@@ -1,8 +1,10 @@
 """The training stages of a recipe, one after the other: each a run folder, so each can be looked at and resumed."""
 
 import dataclasses
+import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import strategies
 from compression import channels, clustering, pruning, qat
 from compression.copying import weights_sha256
 from compression.distillation import Distillation, initialise
@@ -20,6 +23,7 @@ from compression.parametrize import Parametrized, preserving
 from compression.passes import Channels, Cluster, Distill, Pass, Prune, Qat
 from compression.recipes import Recipe
 from compression.tflite import Ranges
+from strategies import collective
 from zoo.config import TrainConfig
 from zoo.data import Dataset
 from zoo.data.batches import steps_per_epoch
@@ -185,6 +189,24 @@ def check(stages: Stages) -> None:
             write_json(stages.kept(index), plan.to_json())
 
 
+def share(stages: Stages) -> None:
+    """Give every worker of multi_worker what the chief's folder holds of earlier attempts, after `check`.
+
+    So all agree on what is finished; snapshots are shared when a stage goes on.
+    """
+    strategy = strategies.build(stages.config.strategy, stages.config.virtual_devices)
+    if collective.workers(strategy) == 1:
+        return
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as packed:
+        for path in sorted(p for p in stages.folder.rglob("*") if p.suffix in (".json", ".keras")):
+            packed.write(path, path.relative_to(stages.folder))
+    content = collective.broadcast(strategy, content.getvalue())
+    if collective.worker(strategy):
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            packed.extractall(stages.folder)
+
+
 def restored(stages: Stages, index: int) -> Trained:
     """Return the model that a stage left; -1, the one that the recipe begins with."""
     model = _with_weights(stages, index)
@@ -240,7 +262,7 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
         return model
 
     try:
-        train(config, model=begin, data=stages.data, finished=end, verbose=verbose)
+        train(config, model=begin, data=stages.data, finished=end, private=place.path, verbose=verbose)
     except Interrupted as error:
         raise Interrupted(f"{stage}: {error}; give the same command again to go on") from None
 

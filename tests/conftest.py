@@ -65,7 +65,7 @@ def image_npz(tmp_path):
     return path
 
 
-def run_module(*words, cwd, check=None, **options):
+def run_module(*words, cwd, check=None, timeout=250, **options):
     """Run `python -m ...` in a child process, as a user would."""
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -74,7 +74,7 @@ def run_module(*words, cwd, check=None, **options):
         env=env,
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=timeout,
         **options,
     )
     if check is not None:

@@ -40,7 +40,7 @@ class TrainResult:
     """What a run gives back.
 
     Args:
-        run: its folder; of a worker that is not the chief, one that is no longer there.
+        run: its folder; of a worker other than the chief, its own, which may be no longer there.
         metrics: the content of metrics.json.
         history: one row an epoch, as in history.csv.
         model: with the weights that the run ended with.
@@ -59,6 +59,7 @@ def train(
     data: Dataset | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     finished: Callable[[keras.Model], keras.Model] | None = None,
+    private: Path | None = None,
     command: list[str] | None = None,
     verbose: bool = True,
 ) -> TrainResult:
@@ -72,6 +73,7 @@ def train(
         data: one's own, in place of what the configuration names; see `zoo.data.from_tf_data`.
         callbacks: more of them, called after the run's own.
         finished: called with the trained model, returns the one to save and to measure; default, itself.
+        private: where a worker other than the chief keeps a run folder of its own; default, nowhere.
         command: the words that started this, for config.json.
         verbose: show progress on standard error.
 
@@ -87,14 +89,17 @@ def train(
         config.strategy, config.virtual_devices, facts=config.shared(), seconds=config.worker_timeout
     )
     check_divisible(config.batch_size, strategy.num_replicas_in_sync)
-    with _run_folder(config, strategy) as run:
+    with _run_folder(config, strategy, private) as run:
         data = data or load(config, num_classes=config.settings.get("num_classes"))
         return _checked(config, strategy, run, data, model, list(callbacks), finished, command or [], verbose)
 
 
 @contextlib.contextmanager
-def _run_folder(config: TrainConfig, strategy: Any) -> Iterator[RunFolder]:
-    """Give the run's folder, and to workers other than the chief one of their own that is thrown away."""
+def _run_folder(config: TrainConfig, strategy: Any, private: Path | None) -> Iterator[RunFolder]:
+    """Give the run's folder, and to workers other than the chief one of their own, which by default does not stay."""
+    if collective.worker(strategy) and private:
+        yield RunFolder(private)
+        return
     if collective.worker(strategy):
         with tempfile.TemporaryDirectory() as folder:
             yield RunFolder(Path(folder) / "run")

@@ -1,16 +1,21 @@
 """A worker of tests/zoo/test_multi_worker.py: trains several models under a strategy, and saves what came out."""
 
+import dataclasses
+import json
 import sys
+from pathlib import Path
 
 import numpy as np
 
+import strategies
 from strategies import backend
 
 backend.start()
-import tensorflow as tf  # noqa: E402
+import keras  # noqa: E402
 
-from strategies import collective  # noqa: E402
+from compression import pipeline, recipes  # noqa: E402
 from tests.conftest import blobs  # noqa: E402
+from zoo import registry  # noqa: E402
 from zoo.config import TrainConfig  # noqa: E402
 from zoo.data import from_tf_data  # noqa: E402
 from zoo.inference import logits_of  # noqa: E402
@@ -32,7 +37,7 @@ def main(strategy: str, folder: str) -> None:
     x = (x * 255).astype("uint8")
     data = from_tf_data("blobs", [(x[:64], y[:64])], [(x[83:], y[83:])], validation=[(x[64:83], y[64:83])])
     for name, (settings, precision) in MODELS.items():
-        config = TrainConfig(
+        config = TrainConfig(  # its output is the chief's: other workers do not touch it
             model=name.partition(",")[0],
             settings={**settings, "dropout": 0.0},
             strategy=strategy,
@@ -50,9 +55,27 @@ def main(strategy: str, folder: str) -> None:
         weights = {f"weight {v.path}": np.asarray(v) for v in result.model.variables}
         history = {f"{i} {k}": v for i, row in enumerate(result.history) for k, v in row.items()}
         every = {"predictions": logits_of(result.model, data.test), "test": result.metrics["test"]["loss"]}
-        if collective.worker(tf.distribute.get_strategy() if strategy == "none" else result.model.distribute_strategy):
-            continue
-        np.savez(f"{folder}/{name}.npz", **weights, **history, **every)
+        if name == "simplenet":
+            trained = result.model.get_weights(), config
+        if strategies.is_chief(strategy):
+            np.savez(f"{folder}/{name}.npz", **weights, **history, **every)
+    compress(strategy, data, *trained, folder)
+
+
+def compress(strategy: str, data, weights, training, folder: str) -> None:
+    """Compress the simplenet by a recipe that trains, and save the weights that it ends with."""
+    model = registry.model_class("simplenet")(num_classes=3, **training.settings)
+    model.build((None, *data.spec.input_shape))
+    model.set_weights(weights)
+    recipe, training = recipes.parse("prune(0.5) + qat(epochs=1) + int8"), dataclasses.replace(training, output=None)
+    if not strategies.is_chief(strategy):
+        pipeline.assist(model, data, recipe, training=training)
+        return
+    made = pipeline.compress(model, data, recipe, Path(folder), training=training)
+    last = made.path.parent / made.receipt["made"]["stages_folder"] / "2-qat"
+    ranges = np.array(list(json.loads(last.with_suffix(".json").read_text()).values()))
+    kept = keras.saving.load_model(last / "model.keras").get_weights()
+    np.savez(f"{folder}/compressed.npz", *kept, ranges=ranges)
 
 
 if __name__ == "__main__":
