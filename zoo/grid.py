@@ -1,0 +1,103 @@
+"""Many configurations from one command line: every combination of the values given. Standard library only."""
+
+import dataclasses
+import itertools
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zoo import registry, values
+from zoo.config import TrainConfig, flag
+from zoo.errors import UsageError
+
+# Options that a sweep gives once: its own, and those whose text may hold a comma.
+SINGLE = ("seed", "output", "resume", "deterministic", "skip_bad", "text_column", "label_column")
+BETWEEN = "|"  # between values of an argument that takes several numbers itself
+
+
+@dataclass(frozen=True)
+class Point:
+    """One configuration of a sweep, trained with several seeds.
+
+    Args:
+        varied: what differs between configurations, as text by option: {"--learning-rate": "0.1"}.
+        given: options of `zoo.train`, by field name.
+    """
+
+    varied: dict[str, str]
+    given: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """A folder's name: `dropout-0.1_units-32-16`."""
+        parts = (f"{key.removeprefix('--').removeprefix('set ')}-{text}" for key, text in self.varied.items())
+        return "".join(c if c.isalnum() or c in "._-" else "-" for c in "_".join(parts)) or "default"
+
+
+def points(given: Mapping[str, Any]) -> list[Point]:
+    """Return a point for each combination of values, every one of them a configuration that can be trained.
+
+    Args:
+        given: options by field name; a text with several values, separated by commas, varies. Of `settings` each text
+            is a value or several; an argument that is a tuple separates its values by `|`.
+
+    Raises:
+        UsageError: a value that no run could use.
+    """
+    axes: list[list[tuple[str, str, Any]]] = []  # of each: (field, label, value)
+    hints = typing.get_type_hints(TrainConfig)
+    for name, text in given.items():
+        if name == "settings":
+            continue
+        if name in SINGLE or not isinstance(text, str):
+            axes.append([(name, "", text)])
+            continue
+        parts = [part.strip() for part in text.split(",")]
+        typed = [values.parse(flag(name), part, hints[name]) for part in parts]
+        axes.append([(name, f"{flag(name)}={part}", value) for part, value in zip(parts, typed, strict=True)])
+    models = [value for axis in axes for name, _, value in axis if name == "model"] or [TrainConfig.model]
+    for key, text in (given.get("settings") or {}).items():
+        axes.append([(f"set {key}", f"--set {key}={part}", part) for part in _parts(models, key, text)])
+    for axis in axes:
+        labels = [label for _, label, _ in axis]
+        if len(set(labels)) < len(labels):
+            raise UsageError(f"{labels[0].partition('=')[0]}: expected different values, received one of them twice")
+    return [_point(choice, axes) for choice in itertools.product(*axes)]
+
+
+def _parts(models: list[str], key: str, text: str) -> list[str]:
+    """Return the values of an argument of the models, as texts."""
+    arguments = [registry.arguments(model).get(key) for model in models]
+    if any(known and typing.get_origin(values.without_none(known.annotation)) is tuple for known in arguments):
+        return [part.strip() for part in text.split(BETWEEN)]
+    return [part.strip() for part in text.replace(BETWEEN, ",").split(",")]
+
+
+def _point(choice: tuple[tuple[str, str, Any], ...], axes: list[list]) -> Point:
+    varied, given, settings = {}, {}, {}
+    for (name, label, value), axis in zip(choice, axes, strict=True):
+        if name.startswith("set "):
+            settings[name.removeprefix("set ")] = value
+        else:
+            given[name] = value
+        if len(axis) > 1:
+            key, _, text = label.partition("=")
+            varied[key] = text
+    given = given | ({"settings": settings} if settings else {})
+    TrainConfig(**given).resolved()
+    return Point(varied, given)
+
+
+def option_fields() -> list[tuple[str, Any, dataclasses.Field]]:
+    """Return the options of `zoo.train` as those of a sweep: (name, type, field), most of them texts of values."""
+    hints = typing.get_type_hints(TrainConfig)
+    fields = []
+    for field in dataclasses.fields(TrainConfig):
+        if field.name == "resume":
+            continue
+        several = field.name not in (*SINGLE, "settings") and hints[field.name] is not bool
+        default = str(field.default) if several and field.default is not None else field.default
+        copy = dataclasses.field(default=default, metadata=field.metadata)
+        fields.append((field.name, str | None if several else hints[field.name], copy))
+    return fields
