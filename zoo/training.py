@@ -289,15 +289,13 @@ def _build(build: Callable[[], keras.Model], spec: DataSpec) -> keras.Model:
 
 def _resume(run, model, config, strategy, verbose) -> tuple[int, Memory, dict[str, np.ndarray] | None]:
     """Return (global steps done, memory, arrays of the snapshot), with the model's variables as they were."""
-    if not config.resume:
-        return 0, Memory(), None
-    snapshot, damaged = checkpoints.newest(run.checkpoints)
-    if collective.workers(strategy) > 1:
-        snapshot = checkpoints.unpacked(collective.broadcast(strategy, checkpoints.packed(snapshot)))
+    snapshot, damaged = checkpoints.newest(run.checkpoints) if config.resume else (None, [])
     for sentence in damaged:
         print(f"{sentence}; using the one before it", file=sys.stderr)
+    if collective.workers(strategy) > 1:  # all go on from where the chief does
+        snapshot = checkpoints.unpacked(collective.broadcast(strategy, checkpoints.packed(snapshot)))
     if snapshot is None:
-        if verbose:
+        if verbose and config.resume:
             print(f"no whole checkpoint in {run.checkpoints}: starting from the first step", file=sys.stderr)
         return 0, Memory(), None
     checkpoints.restore(model, snapshot.arrays)

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Four workers, one a node, under SLURM: sbatch deploy/slurm.sh
+#
+# srun tells each worker of the others; runs/ must be on a file system that all nodes see. A minute before its time is
+# over the job is told to save; requeued, or submitted again, it goes on from its last checkpoint.
+#SBATCH --job-name=zoo-cnn
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --time=04:00:00
+#SBATCH --signal=TERM@60
+#SBATCH --requeue
+set -euo pipefail
+
+srun --kill-on-bad-exit=1 python -m zoo.train \
+    --model cnn --dataset digits --strategy multi_worker --batch-size 128 \
+    --checkpoint-every 100 --worker-timeout 600 --resume --output runs/zoo-cnn "$@"
