@@ -3,7 +3,26 @@
 Importing this package imports the standard library only; TensorFlow is imported by the functions that need it.
 """
 
-from strategies.builders import REFUSED, STRATEGIES, build, describe, is_chief, replicas_without_looking
+from strategies.builders import (
+    REFUSED,
+    STRATEGIES,
+    arranged,
+    build,
+    describe,
+    engine,
+    is_chief,
+    replicas_without_looking,
+)
 from strategies.errors import StrategyError
 
-__all__ = ["REFUSED", "STRATEGIES", "StrategyError", "build", "describe", "is_chief", "replicas_without_looking"]
+__all__ = [
+    "REFUSED",
+    "STRATEGIES",
+    "StrategyError",
+    "arranged",
+    "build",
+    "describe",
+    "engine",
+    "is_chief",
+    "replicas_without_looking",
+]

@@ -1,12 +1,16 @@
-"""From a strategy's name to a `tf.distribute.Strategy`, or to the sentence that says why not."""
+"""From a strategy's name to a `tf.distribute.Strategy`, or its like on JAX, or to the sentence that says why not."""
 
+import contextlib
 import difflib
 import functools
-from collections.abc import Mapping
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from strategies import cluster, rendezvous
+from strategies import cluster, jax_devices, rendezvous
 from strategies.errors import StrategyError
 
 STRATEGIES = {
@@ -14,6 +18,7 @@ STRATEGIES = {
     "one_device": "everything on the first GPU, or the CPU where there is none",
     "mirrored": "one replica on each GPU of this machine, gradients summed over all of them",
     "multi_worker": "one process a worker, on several machines or this one, gradients summed over all of them",
+    **jax_devices.STRATEGIES,
 }
 
 # Named in the field, so asked for; each with the reason that a user is given.
@@ -60,7 +65,20 @@ def replicas_without_looking(name: str, virtual_devices: int) -> int:
                 " on CPUs; start more workers"
             )
         return len(cluster.from_environment().workers)
+    if engine(name) == "jax":
+        jax_devices.check_installed(name)
+    if name == "data_parallel":
+        return max(virtual_devices, 1)
     return max(virtual_devices, 1) if name == "mirrored" else 1
+
+
+def engine(name: str) -> str:
+    """Return what Keras runs on under a strategy: tensorflow, or jax."""
+    if name in jax_devices.STRATEGIES:
+        return "jax"
+    if "keras" in sys.modules:
+        return sys.modules["keras"].backend.backend()
+    return os.environ.get("KERAS_BACKEND") or "tensorflow"
 
 
 def is_chief(name: str) -> bool:
@@ -76,15 +94,17 @@ def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported 
     name: str,
     virtual_devices: int = 0,
     *,
+    model_devices: int = 0,
     facts: Mapping[str, Any] | None = None,
     seconds: float = rendezvous.SECONDS,
 ):
-    """Return the strategy of this name.
+    """Return the strategy of this name; on JAX, a `jax_devices.Sharding`.
 
     Args:
         name: a key of STRATEGIES. "none" gives TensorFlow's default strategy, so no caller branches.
         virtual_devices: split the CPU into this many logical devices and use them instead of GPUs, so that
             several replicas run on any machine. 0 leaves the devices as they are.
+        model_devices: of model_parallel, how many hold one copy of the model together; 0, all.
         facts: what all workers of multi_worker must agree on, by name, JSON-able.
         seconds: that workers of multi_worker wait for each other.
 
@@ -92,6 +112,10 @@ def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported 
         StrategyError: unknown name, devices that cannot be had, or workers that do not come or disagree.
     """
     replicas_without_looking(name, virtual_devices)
+    if engine(name) == "jax":
+        if name not in ("none", "one_device", *jax_devices.STRATEGIES):
+            raise StrategyError(f"strategy {name!r}: expected Keras on TensorFlow, it runs on jax; use data_parallel")
+        return jax_devices.build(name, virtual_devices, model_devices)
     import tensorflow as tf
 
     if name == "multi_worker":
@@ -104,6 +128,13 @@ def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported 
     if name == "one_device":
         return tf.distribute.OneDeviceStrategy(devices[0])
     return tf.distribute.get_strategy()
+
+
+def arranged(strategy: Any, build_model: Callable[[], Any]) -> contextlib.AbstractContextManager:
+    """Return what a model is made, trained and asked in, besides the strategy's scope; see `jax_devices.arranged`."""
+    if isinstance(strategy, jax_devices.Sharding):
+        return jax_devices.arranged(strategy, build_model)
+    return contextlib.nullcontext()
 
 
 @functools.cache
@@ -145,6 +176,13 @@ def describe() -> list[Availability]:
         rows.append(Availability("multi_worker", STRATEGIES["multi_worker"], True, workers, ""))
     except StrategyError as error:
         rows.append(Availability("multi_worker", "", False, (), str(error).partition(": ")[2]))
+    for name, summary in jax_devices.STRATEGIES.items():
+        if importlib.util.find_spec("jax") is None:
+            rows.append(
+                Availability(name, "", False, (), "JAX is not installed: pip install 'keras-compression-zoo[jax]'")
+            )
+        else:
+            rows.append(Availability(name, summary, True, ("the devices that JAX sees",), ""))
     return rows + [Availability(name, "", False, (), reason) for name, reason in REFUSED.items()]
 
 

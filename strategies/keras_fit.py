@@ -15,18 +15,24 @@ from strategies import collective
 
 
 @contextlib.contextmanager
-def prepared(model: keras.Model, element_spec: Any) -> Iterator[None]:
+def prepared(model: keras.Model, batches: Any) -> Iterator[None]:
     """Build a compiled model for `fit`, which trains it inside the same on one replica and on several.
 
-    Enter it inside the strategy's scope, before `fit` or `evaluate`; the model is afterwards what it was.
+    Enter it inside the strategy's scope, before `fit` or `evaluate`; the model is afterwards what it was. On JAX it is
+    built, so that a snapshot finds all its variables, and nothing needs mending.
 
     Args:
         model: compiled, with an optimizer of Keras.
-        element_spec: of the training dataset: (x, y) or (x, y, weight) of `tf.TensorSpec`.
+        batches: the training dataset: a `tf.data.Dataset` of (x, y) or (x, y, weight), on JAX a `PyDataset` of them.
     """
+    if keras.backend.backend() != "tensorflow":
+        _build_from_spec(model, batches[0])
+        yield
+        return
     strategy = model.distribute_strategy
     with contextlib.ExitStack() as undo:
-        _build_from_spec(model, element_spec, undo)
+        _build_from_spec(model, batches.element_spec)
+        _replace(model, "_maybe_symbolic_build", lambda *args, **kwargs: None, undo)
         _clip_after_all_reduce(model.optimizer, undo)
         if strategy.num_replicas_in_sync > 1:
             _normalise_the_whole_batch(model, undo)
@@ -45,7 +51,7 @@ def _replace(target: Any, name: str, value: Callable, undo: contextlib.ExitStack
     setattr(target, name, value)
 
 
-def _build_from_spec(model: keras.Model, element_spec: Any, undo: contextlib.ExitStack) -> None:
+def _build_from_spec(model: keras.Model, batch: Any) -> None:
     """Build variables, metrics, loss and optimizer from shapes alone.
 
     Under a strategy, `fit` builds by taking a batch from the training iterator (`_maybe_symbolic_build`), and so
@@ -56,8 +62,7 @@ def _build_from_spec(model: keras.Model, element_spec: Any, undo: contextlib.Exi
     def symbolic(spec: Any) -> keras.KerasTensor:
         return keras.KerasTensor(spec.shape, keras.backend.standardize_dtype(spec.dtype))
 
-    model._symbolic_build(data_batch=keras.tree.map_structure(symbolic, element_spec))
-    _replace(model, "_maybe_symbolic_build", lambda *args, **kwargs: None, undo)
+    model._symbolic_build(data_batch=keras.tree.map_structure(symbolic, batch))
 
 
 def _clip_after_all_reduce(optimizer: keras.optimizers.Optimizer, undo: contextlib.ExitStack) -> None:

@@ -56,9 +56,10 @@ def variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
         "optimizer": model.optimizer.variables,
         "metric": model.metrics_variables,
     }
+    _synchronise(model)
     for group, members in groups.items():
         for index, variable in enumerate(members):
-            for replica, copy in enumerate(_copies(variable.value)):
+            for replica, copy in enumerate(_copies(variable)):
                 yield f"{group}/{index}/{replica}", copy
 
 
@@ -119,6 +120,7 @@ def restore_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
 
 def weights(model: keras.Model) -> list[np.ndarray]:
     """Return a copy of the weights alone, trainable and not."""
+    _synchronise(model)
     return [keras.ops.convert_to_numpy(v).copy() for v in model.variables]
 
 
@@ -193,10 +195,17 @@ def newest(folder: Path) -> tuple[Snapshot | None, list[str]]:
     return None, damaged
 
 
-def _copies(variable: Any) -> tuple:
+def _synchronise(model: keras.Model) -> None:
+    """On JAX, give the variables the values that `fit` holds apart from them while an epoch lasts."""
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()
+
+
+def _copies(variable: keras.Variable) -> tuple:
     """Return the replicas' copies of a distributed variable, or the variable alone."""
     if keras.backend.backend() != "tensorflow":
         return (variable,)
     import tensorflow as tf
 
-    return variable.values if isinstance(variable, tf.distribute.DistributedValues) else (variable,)
+    value = variable.value
+    return value.values if isinstance(value, tf.distribute.DistributedValues) else (value,)

@@ -71,7 +71,8 @@ class TrainConfig:
 
     # The machine.
     strategy: str = option("how training is spread over devices: see `python -m strategies`", "none")
-    virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)
+    virtual_devices: int = option("split the CPU into this many devices, so that any machine has several", 0)
+    model_devices: int = option("devices that hold one copy of the model under model_parallel, 0: all", 0)
     worker_timeout: float = option("seconds that workers of multi_worker wait for each other at the start", 300.0)
     precision: Literal["float32", "bfloat16", "float64"] = option(
         "bfloat16 computes in it and keeps float32 weights; float64 is slow, and tells rounding from a fault", "float32"
@@ -159,6 +160,7 @@ _RANGES = (
     ("shift", 0, 256),
     ("early_stopping", 0, 1_000_000),
     ("virtual_devices", 0, 1024),
+    ("model_devices", 0, 100_000),
     ("worker_timeout", 0.1, 1e9),
     ("checkpoint_every", 0, 1_000_000_000),
     ("seed", 0, 2**32 - 1),

@@ -21,7 +21,7 @@ BATCH = 512
 def logits_of(model: keras.Model, split: Split) -> np.ndarray:
     """Return the model's output for every example of a split, in order, float32."""
     outputs = model.predict(evaluation_batches(split, batch_size=BATCH), verbose=0)
-    return np.asarray(outputs, np.float32)
+    return np.asarray(outputs, np.float32)[: len(split)]  # on JAX the last batch is filled up
 
 
 def load_like(run: RunFolder, config: TrainConfig) -> Dataset:

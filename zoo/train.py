@@ -59,7 +59,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
     # What TFDS does not read needs no TensorFlow, so its errors come before TensorFlow is imported.
     data = None if config.dataset_is_tfds else load(config, num_classes=config.settings.get("num_classes"))
-    backend.start()
+    backend.start(strategies.engine(config.strategy), config.virtual_devices)
     from zoo.training import train
 
     try:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import shutil
 import signal
 import sys
@@ -18,13 +19,13 @@ import keras
 import numpy as np
 
 import strategies
-from strategies import collective
+from strategies import backend, collective
 from strategies.keras_fit import prepared
 from zoo import checkpoints, optimization, registry, report
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config import TrainConfig, check_divisible
 from zoo.data import Dataset, DataSpec, load
-from zoo.data.batches import evaluation_batches, steps_per_epoch, training_batches
+from zoo.data.batches import evaluation_batches, on_tensorflow, steps_per_epoch, training_batches
 from zoo.errors import Failed, UsageError
 from zoo.files import replacing, sha256, write_json
 from zoo.inference import BATCH, logits_of
@@ -86,7 +87,11 @@ def train(
     """
     config = config.resolved()
     strategy = strategies.build(
-        config.strategy, config.virtual_devices, facts=config.shared(), seconds=config.worker_timeout
+        config.strategy,
+        config.virtual_devices,
+        model_devices=config.model_devices,
+        facts=config.shared(),
+        seconds=config.worker_timeout,
     )
     check_divisible(config.batch_size, strategy.num_replicas_in_sync)
     with _run_folder(config, strategy, private) as run:
@@ -129,7 +134,8 @@ def _checked(config, strategy, run, data, model, callbacks, finished, command, v
     steps = steps_per_epoch(len(data.train), config.batch_size)
     _check_same_data(strategy, data)
     verbose = verbose and not collective.worker(strategy)
-    with _numerics(config), _lock(run):
+    # Outermost: what it may build to look at takes no number from the seed.
+    with strategies.arranged(strategy, lambda: _build(build, spec)), _numerics(config), _lock(run):
         return _train(config, strategy, run, data, build, steps, callbacks, finished, command, verbose)
 
 
@@ -151,14 +157,16 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
         )
 
     undo = contextlib.ExitStack()
+    metrics = classification.training_metrics(spec.num_classes)
     with strategy.scope():
         model = _build(build, spec)
         model.compile(
             optimizer=optimization.optimizer(config, total),
             loss=classification.CrossEntropy(config.label_smoothing),
-            metrics=classification.training_metrics(spec.num_classes),
+            # On JAX examples of weight zero fill batches up.
+            **({"metrics": metrics} if on_tensorflow() else {"weighted_metrics": metrics}),
         )
-        undo.enter_context(prepared(model, batches(0, 1).element_spec))
+        undo.enter_context(prepared(model, batches(0, 1)))
     _check_disk(run, model)
 
     step, memory, arrays = _resume(run, model, config, strategy, verbose)
@@ -183,7 +191,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
         saver,
         Clock(memory, config.batch_size),
         *([progress] if verbose else []),
-        keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False, profile_batch=0),
+        *_tensorboard(run),
         *more_callbacks,
     ]
     validation = evaluation_batches(data.validation, batch_size=BATCH) if len(data.validation) else None
@@ -237,6 +245,15 @@ def _named_if_lost(strategy: Any) -> Iterator[None]:
         raise Failed(
             f"another worker was lost ({' '.join(error.message.split())[:120]}); start all of them again with --resume"
         ) from error
+
+
+def _tensorboard(run: RunFolder) -> list[keras.callbacks.Callback]:
+    """Return Keras' callback, which writes through TensorFlow, where that is."""
+    if importlib.util.find_spec("tensorflow") is None:
+        return []
+    with backend.quiet():  # on JAX nothing has imported it yet
+        importlib.import_module("tensorflow")
+    return [keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False, profile_batch=0)]
 
 
 def model_arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
@@ -355,7 +372,7 @@ def _numerics(config: TrainConfig) -> Iterator[None]:
     elif config.precision == "float64":
         keras.config.set_floatx("float64")  # losses and metrics take their dtype from it
         keras.config.set_dtype_policy("float64")
-    if config.deterministic:
+    if config.deterministic and on_tensorflow():  # JAX computes the same bits by itself
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()

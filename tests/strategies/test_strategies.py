@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import keras
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 import strategies
 from strategies import __main__ as command
-from strategies.keras_fit import prepare
+from strategies.keras_fit import prepared
 
 
 def test_none_is_tensorflows_default_strategy():
@@ -26,8 +27,11 @@ def test_mirrored_has_a_replica_on_each_virtual_device(mirrored):
 
 
 @pytest.mark.parametrize(("name", "reason"), [
-    ("mirrord", "unknown strategy 'mirrord': expected one of none, one_device, mirrored; did you mean 'mirrored'"),
+    ("mirrord", "unknown strategy 'mirrord': expected one of none, one_device, mirrored, multi_worker, .*'mirrored'"),
+    ("multi_worker", "expected a cluster in the environment"),
     ("parameter_server", "not supported by fit of Keras 3"),
+    ("central_storage", "mirrored computes the same"),
+    ("data_parallel", "expected Keras on JAX, it runs on tensorflow in this process"),
 ])  # fmt: skip
 def test_other_names_are_refused_with_a_reason(name, reason):
     with pytest.raises(strategies.StrategyError, match=reason):
@@ -45,6 +49,7 @@ def test_command_lists_what_can_run_and_why_the_rest_cannot(capsys):
     assert {line.split()[0]: line.split()[1] for line in lines} == {
         **dict.fromkeys(strategies.STRATEGIES, "yes"),
         **dict.fromkeys(strategies.REFUSED, "no"),
+        "multi_worker": "no",  # in no cluster
     }
     assert command.main(["--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -60,7 +65,7 @@ def compiled(strategy, **optimizer):
     return model
 
 
-SPEC = (tf.TensorSpec((2, 4)), tf.TensorSpec((2,), tf.int32))
+BATCHES = tf.data.Dataset.from_tensors((np.full((2, 4), 10, "float32"), np.zeros(2, "int32")))
 
 
 class _Epoch:
@@ -79,12 +84,39 @@ class _Epoch:
 
 def test_prepare_reads_no_data_and_builds_everything(mirrored):
     model = compiled(mirrored)
+    with mirrored.scope(), prepared(model, BATCHES):
+        assert model.optimizer.built
+        epoch = _Epoch()
+        model._maybe_symbolic_build(iterator=epoch)
+        assert epoch.taken == 0
+
+
+def test_a_model_is_afterwards_what_it_was(mirrored):
     with mirrored.scope():
-        prepare(model, SPEC)
-    assert model.optimizer.built
-    epoch = _Epoch()
-    model._maybe_symbolic_build(iterator=epoch)
-    assert epoch.taken == 0
+        model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(), keras.layers.Dense(3)])
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        methods = [model._maybe_symbolic_build, model.train_step, model.optimizer._clip_gradients]
+        with prepared(model, BATCHES):
+            assert model.layers[0].synchronized
+            model.fit(BATCHES, shuffle=False, verbose=0)
+    assert not model.layers[0].synchronized and model.train_function is None
+    assert methods == [model._maybe_symbolic_build, model.train_step, model.optimizer._clip_gradients]
+
+
+def test_replicas_normalise_the_whole_batch_together(mirrored):
+    """The moving mean after a step is that of all four examples on every replica, and their variance."""
+    x = np.array([[1.0], [2.0], [7.0], [10.0]], "float32")
+    with mirrored.scope():
+        model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization(momentum=0.0)])
+        model.compile("sgd", "mse")
+        batches = tf.data.Dataset.from_tensors((x, x))
+        with prepared(model, batches):
+            model.fit(batches, shuffle=False, verbose=0)
+    norm = model.layers[0]
+    for copy in norm.moving_mean.value.values:
+        np.testing.assert_allclose(copy, [x.mean()], rtol=1e-6)
+    for copy in norm.moving_variance.value.values:
+        np.testing.assert_allclose(copy, [x.var()], rtol=1e-6)
 
 
 def test_keras_still_reads_a_batch_to_build_under_a_strategy(mirrored):
@@ -97,12 +129,9 @@ def test_keras_still_reads_a_batch_to_build_under_a_strategy(mirrored):
 def step_length(strategy, mend, **clip):
     """The norm of one step of SGD at rate 1: that of the clipped gradient."""
     model = compiled(strategy, **clip)
-    if mend:
-        with strategy.scope():
-            prepare(model, SPEC)
     before = model.get_weights()
-    x, y = np.full((2, 4), 10, "float32"), np.zeros(2, "int32")
-    model.fit(tf.data.Dataset.from_tensors((x, y)), shuffle=False, verbose=0)
+    with strategy.scope(), prepared(model, BATCHES) if mend else contextlib.nullcontext():
+        model.fit(BATCHES, shuffle=False, verbose=0)
     return np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(model.get_weights(), before, strict=True)))
 
 

@@ -65,7 +65,7 @@ def test_an_uneven_tail_is_evaluated_alike_on_two_replicas(tail, mirrored):
     import keras
 
     import strategies
-    from strategies.keras_fit import prepare
+    from strategies.keras_fit import prepared
 
     x, y = blobs(32 + tail, (6,))
     split, results = Split(x.astype("float32"), y), []
@@ -75,8 +75,9 @@ def test_an_uneven_tail_is_evaluated_alike_on_two_replicas(tail, mirrored):
             model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
             model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
             dataset = evaluation_batches(split, batch_size=16)
-            prepare(model, dataset.element_spec)
-        results.append([*model.evaluate(dataset, verbose=0), *model.predict(dataset, verbose=0).ravel()])
+            with prepared(model, dataset):
+                evaluated = model.evaluate(dataset, verbose=0)
+        results.append([*evaluated, *model.predict(dataset, verbose=0).ravel()])
     np.testing.assert_allclose(results[0], results[1], atol=1e-6)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 
 from zoo.data.dataset import Split
@@ -17,6 +18,11 @@ from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+def on_tensorflow() -> bool:
+    """Whether Keras runs on TensorFlow, so that batches are tf.data's."""
+    return keras.backend.backend() == "tensorflow"
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
@@ -69,8 +75,22 @@ def training_batches(
             the seed and the global step.
 
     Returns:
-        a dataset of (x, y) with the known cardinality `stop - start`.
+        a dataset of (x, y) with the known cardinality `stop - start`; on JAX a `keras.utils.PyDataset` of the same.
     """
+    if not on_tensorflow():
+        from zoo.data.arrays_in_batches import TrainingBatches
+
+        steps = steps_per_epoch(len(split), batch_size)
+        return TrainingBatches(
+            split,
+            order=lambda epoch: epoch_order(len(split), seed, epoch)[: steps * batch_size].reshape(steps, batch_size),
+            steps=steps,
+            seed=seed,
+            start=start,
+            stop=stop,
+            class_weights=class_weights,
+            shift=shift,
+        )
     import tensorflow as tf
 
     # Python is called once an epoch; called for every step, it cost a small model's step a fifth of its time.
@@ -104,7 +124,16 @@ def _shifted(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
 
 
 def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
-    """Return a `tf.data.Dataset` of (x, y) with every example once, in order, the last batch as small as it falls."""
+    """Return a `tf.data.Dataset` of (x, y) with every example once, in order, the last batch as small as it falls.
+
+    On JAX a `keras.utils.PyDataset` of (x, y, weight), the last batch filled up, see `EvaluationBatches`.
+    """
+    if not on_tensorflow():
+        from zoo.data.arrays_in_batches import EvaluationBatches
+
+        distribution = keras.distribution.distribution()
+        sharing = distribution.device_mesh.shape[0] if distribution else 1
+        return EvaluationBatches(split, batch_size=batch_size, multiple=sharing)
     import tensorflow as tf
 
     return _gather(tf.data.Dataset.range(len(split)).batch(batch_size), split, None)

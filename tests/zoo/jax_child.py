@@ -1,0 +1,89 @@
+"""Trains several models on JAX, on one device and spread over eight, for tests/zoo/test_jax.py."""
+
+import contextlib
+import sys
+
+import numpy as np
+
+from strategies import backend
+
+backend.start("jax", virtual_devices=8)
+import keras  # noqa: E402
+
+from tests.conftest import blobs  # noqa: E402
+from zoo.config import TrainConfig  # noqa: E402
+from zoo.data import from_tf_data  # noqa: E402
+from zoo.errors import Interrupted  # noqa: E402
+from zoo.inference import logits_of  # noqa: E402
+from zoo.training import train  # noqa: E402
+
+MODELS = {
+    "simplenet": {"units": (16, 8)},
+    "cnn": {"filters": (4, 8), "pools": 1, "units": 8, "batch_norm": True},
+    "lstm": {"units": (8, 4)},
+    "self_attention": {"model_dim": 8, "num_heads": 2, "ff_dim": 16, "num_blocks": 1},
+}
+WAYS = {"none": {}, "data_parallel": {}, "model_parallel": {"model_devices": 4}}
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends a run after some steps, as a signal does, when the snapshot is written."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.left = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise Interrupted("here")
+
+
+class Shards(keras.callbacks.Callback):
+    """Remembers on how many devices the largest kernel is, and which share of it each holds."""
+
+    def __init__(self, kept):
+        super().__init__()
+        self.kept = kept
+
+    def on_epoch_end(self, epoch, logs=None):
+        kernel = max((v for v in self.model.trainable_variables if len(v.shape) > 1), key=lambda v: v.shape[-1])
+        shards = kernel.value.addressable_shards
+        self.kept["devices"] = len({shard.device for shard in shards})
+        self.kept["share"] = shards[0].data.size / int(np.prod(kernel.shape))
+
+
+def main(folder: str) -> None:
+    """Save what every model and way came to as FOLDER/MODEL-WAY.npz, and the sharding of its kernels' copies."""
+    x, y = blobs(103, (9, 10, 1))
+    x = (x * 255).astype("uint8")
+    data = from_tf_data("blobs", [(x[:64], y[:64])], [(x[83:], y[83:])], validation=[(x[64:83], y[64:83])])
+    for name, settings in MODELS.items():
+        for way, options in WAYS.items():
+            common = {
+                "model": name, "settings": {**settings, "dropout": 0.25}, "strategy": way, "epochs": 2, "seed": 3,
+                "batch_size": 16, "learning_rate": 0.05, "optimizer": "sgd", "clip_norm": 1.0, "keep": "last",
+                "checkpoint_every": 1, **options,
+            }  # fmt: skip
+            config = TrainConfig(**common, output=f"{folder}/{name}-{way}")
+            kept = {}
+
+            result = train(config, data=data, callbacks=[Shards(kept)], verbose=False)
+            if way == "data_parallel":
+                broken = TrainConfig(**common, output=f"{folder}/{name}-broken")
+                with contextlib.suppress(Interrupted):
+                    train(broken, data=data, callbacks=[Stop(3)], verbose=False)
+                again = train(TrainConfig(**common, output=broken.output, resume=True), data=data, verbose=False)
+                kept["resumed"] = max(
+                    float(np.abs(np.asarray(a) - np.asarray(b)).max())
+                    for a, b in zip(again.model.variables, result.model.variables, strict=True)
+                )
+                kept["same_history"] = again.history == result.history
+            weights = {f"weight {v.path.partition('/')[2]}": np.asarray(v) for v in result.model.variables}
+            history = {f"{i} {k}": v for i, row in enumerate(result.history) for k, v in row.items()}
+            every = {"logits": logits_of(result.model, data.test), "test": result.metrics["test"]["loss"], **kept}
+            np.savez(f"{folder}/{name}-{way}.npz", **weights, **history, **every)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,133 @@
+"""Training on Keras with JAX over eight virtual CPU devices, in a process of its own, against one device."""
+
+import keras
+import numpy as np
+import pytest
+
+import zoo.models  # noqa: F401
+from strategies import StrategyError, jax_devices
+from tests.conftest import ROOT, run_module
+from zoo.data.arrays_in_batches import EvaluationBatches, TrainingBatches, shifted
+from zoo.data.batches import epoch_order, training_batches
+from zoo.data.dataset import Split
+from zoo.runs import RunFolder
+
+pytestmark = pytest.mark.timeout(600)
+MODELS = ("simplenet", "cnn", "lstm", "self_attention")
+BESIDES = ("devices", "share", "resumed", "same_history")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jax")
+    run_module("tests.zoo.jax_child", folder, cwd=ROOT, check=0, timeout=500)
+    return folder
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("way", ["data_parallel", "model_parallel"])
+def test_eight_devices_equal_one(name, way, folder):
+    """Weights, metrics of every epoch, validation and test of 19 and 20 examples, which 8 devices do not divide."""
+    one, many = (np.load(folder / f"{name}-{found}.npz") for found in ("none", way))
+    for key in one.files:
+        if key not in BESIDES:
+            np.testing.assert_allclose(many[key], one[key], rtol=0, atol=1e-5, err_msg=key)
+    assert one["0 loss"] != one["1 loss"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_model_is_where_it_was_said_to_be(name, folder):
+    one, data, model = (np.load(folder / f"{name}-{way}.npz") for way in ("none", "data_parallel", "model_parallel"))
+    assert (int(one["devices"]), float(one["share"])) == (1, 1)
+    assert (int(data["devices"]), float(data["share"])) == (8, 1)  # a whole copy on each
+    assert (int(model["devices"]), float(model["share"])) == (8, 0.25)  # a quarter, on two devices
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_resumed_run_has_the_same_bits(name, folder):
+    found = np.load(folder / f"{name}-data_parallel.npz")
+    assert float(found["resumed"]) == 0 and bool(found["same_history"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_trained_on_jax_loads_on_tensorflow(name, folder):
+    from tests.conftest import blobs
+
+    x = blobs(103, (9, 10, 1))[0][83:]
+    x = (x * 255).astype("uint8").astype("float32") / 255
+    model = RunFolder(folder / f"{name}-model_parallel").load_model()
+    expected = np.load(folder / f"{name}-model_parallel.npz")["logits"]
+    np.testing.assert_allclose(model(x), expected, atol=2e-5)
+
+
+def test_batches_are_those_of_tensorflow():
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(0, 255, (22, 3, 2, 1)).astype("uint8"), np.arange(22, dtype="int32") % 3)
+    weights = np.array([0.5, 1, 2], "float32")
+    options = {"seed": 1, "start": 3, "stop": 11, "class_weights": weights}
+    expected = training_batches(split, batch_size=5, **options).as_numpy_iterator()
+    found = TrainingBatches(
+        split, order=lambda epoch: epoch_order(22, 1, epoch)[:20].reshape(4, 5), steps=4, shift=0, **options
+    )
+    assert len(found) == 8
+    for ours, theirs in zip((found[i] for i in range(8)), expected, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("examples", "batch", "multiple"), [(19, 8, 8), (16, 8, 4), (3, 8, 8), (40, 12, 5)])
+def test_what_fills_a_batch_up_has_no_weight_and_means_stay_means(examples, batch, multiple):
+    split = Split(np.arange(examples, dtype="float32")[:, None], np.arange(examples, dtype="int32"))
+    found = EvaluationBatches(split, batch_size=batch, multiple=multiple)
+    batches = [found[i] for i in range(len(found))]
+    assert len({len(x) for x, _, _ in batches}) == 1 and len(batches[0][0]) % multiple == 0
+    x, y, weight = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    assert y[weight > 0].tolist() == list(range(examples))
+    # As Keras takes means: of every batch over all its rows, then over batches by their rows.
+    assert np.mean(x[:, 0] * weight) == pytest.approx(np.arange(examples).mean(), rel=1e-6)
+
+
+def test_shifted_images_are_the_images_moved():
+    images = np.random.default_rng(0).random((6, 5, 4, 2)).astype("float32") + 1
+    moved = shifted(images, 2, seed=1, step=7)
+    np.testing.assert_array_equal(moved, shifted(images, 2, seed=1, step=7))
+    offsets = set()
+    for before, after in zip(images, moved, strict=True):
+        padded = np.pad(before, ((2, 2), (2, 2), (0, 0)))
+        found = [(i, j) for i in range(5) for j in range(5) if np.array_equal(after, padded[i : i + 5, j : j + 4])]
+        assert len(found) == 1
+        offsets.add(found[0])
+    assert len(offsets) > 3
+
+
+def test_kernels_are_split_by_their_last_axis():
+    shapes = {"net_3/hidden/kernel": (7, 16), "net_3/hidden/bias": (16,), "net_3/head/kernel": (16, 10)}
+    assert jax_devices.layout(shapes, 8) == {r"(.*/)?hidden/kernel": (None, "model")}
+
+
+def test_a_model_that_devices_do_not_divide_is_refused_with_its_kernels():
+    with pytest.raises(StrategyError, match=r"axis 8 devices divide, found none among head/kernel \(16, 10\)"):
+        jax_devices.layout({"head/kernel": (16, 10), "head/bias": (8,)}, 8)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("--strategy", "model_parallel", "--virtual-devices", "8", "--model-devices", "3"), "--model-devices 3: expected"),
+    (("--strategy", "model_parallel", "--virtual-devices", "8", "--set", "units=9"), "8 devices divide, found none"),
+    (("--strategy", "data_parallel", "--virtual-devices", "8", "--batch-size", "60"), "a multiple of the 8 replicas"),
+])  # fmt: skip
+def test_devices_that_do_not_fit_are_refused(words, message, tmp_path):
+    done = run_module("zoo.train", "--model", "simplenet", *words, "--epochs", "1", cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_jax_the_extra_is_named(monkeypatch):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(StrategyError, match=r"pip install 'keras-compression-zoo\[jax\]'"):
+        jax_devices.check_installed("data_parallel")
+
+
+def test_this_process_runs_on_tensorflow():
+    assert keras.backend.backend() == "tensorflow"
