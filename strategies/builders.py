@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from strategies import cluster, jax_devices, rendezvous
+from strategies import cluster, jax_devices, rendezvous, tpu
 from strategies.errors import StrategyError
 
 STRATEGIES = {
@@ -19,11 +19,11 @@ STRATEGIES = {
     "mirrored": "one replica on each GPU of this machine, gradients summed over all of them",
     "multi_worker": "one process a worker, on several machines or this one, gradients summed over all of them",
     **jax_devices.STRATEGIES,
+    "tpu": "Keras on JAX over the chips of this host's TPU, a replica on each; never run on one by its authors",
 }
 
 # Named in the field, so asked for; each with the reason that a user is given.
 REFUSED = {
-    "tpu": "training on a TPU is not part of this version",
     "parameter_server": "ParameterServerStrategy is not supported by fit of Keras 3",
     "central_storage": "CentralStorageStrategy keeps variables on the host, and fit of Keras 3 does not support it;"
     " mirrored computes the same with a copy on each device",
@@ -65,6 +65,8 @@ def replicas_without_looking(name: str, virtual_devices: int) -> int:
                 " on CPUs; start more workers"
             )
         return len(cluster.from_environment().workers)
+    if name == "tpu":
+        tpu.check_present()
     if engine(name) == "jax":
         jax_devices.check_installed(name)
     if name == "data_parallel":
@@ -74,7 +76,7 @@ def replicas_without_looking(name: str, virtual_devices: int) -> int:
 
 def engine(name: str) -> str:
     """Return what Keras runs on under a strategy: tensorflow, or jax."""
-    if name in jax_devices.STRATEGIES:
+    if name in (*jax_devices.STRATEGIES, "tpu"):
         return "jax"
     if "keras" in sys.modules:
         return sys.modules["keras"].backend.backend()
@@ -113,7 +115,7 @@ def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported 
     """
     replicas_without_looking(name, virtual_devices)
     if engine(name) == "jax":
-        if name not in ("none", "one_device", *jax_devices.STRATEGIES):
+        if name not in ("none", "one_device", "tpu", *jax_devices.STRATEGIES):
             raise StrategyError(f"strategy {name!r}: expected Keras on TensorFlow, it runs on jax; use data_parallel")
         return jax_devices.build(name, virtual_devices, model_devices)
     import tensorflow as tf
@@ -176,6 +178,9 @@ def describe() -> list[Availability]:
         rows.append(Availability("multi_worker", STRATEGIES["multi_worker"], True, workers, ""))
     except StrategyError as error:
         rows.append(Availability("multi_worker", "", False, (), str(error).partition(": ")[2]))
+    signs = tuple(tpu.found())
+    reason = "" if signs else f"no TPU: looked for {', '.join((*tpu.DEVICES, *tpu.VARIABLES))}"
+    rows.append(Availability("tpu", STRATEGIES["tpu"], bool(signs), signs, reason))
     for name, summary in jax_devices.STRATEGIES.items():
         if importlib.util.find_spec("jax") is None:
             rows.append(

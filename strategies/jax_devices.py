@@ -64,7 +64,7 @@ def build(name: str, virtual_devices: int, model_devices: int) -> Sharding:
     """Return how a training is spread.
 
     Args:
-        name: none, one_device, data_parallel or model_parallel.
+        name: none, one_device, data_parallel, model_parallel or tpu.
         virtual_devices: that `split_cpu` was called with, 0 if it was not.
         model_devices: that hold one copy of the model together, of model_parallel; 0, all.
 
@@ -73,7 +73,10 @@ def build(name: str, virtual_devices: int, model_devices: int) -> Sharding:
     """
     import keras
 
-    devices = tuple(keras.distribution.list_devices())
+    try:
+        devices = tuple(keras.distribution.list_devices("tpu" if name == "tpu" else None))
+    except RuntimeError as error:
+        raise StrategyError(f"strategy {name!r}: JAX finds no such devices: {error}") from None
     if virtual_devices and len(devices) != virtual_devices:
         raise StrategyError(
             f"--virtual-devices {virtual_devices}: JAX already runs with {len(devices)} device(s) in this process;"
@@ -81,7 +84,7 @@ def build(name: str, virtual_devices: int, model_devices: int) -> Sharding:
         )
     if name in ("none", "one_device"):
         return Sharding(devices[:1])
-    if name == "data_parallel":
+    if name in ("data_parallel", "tpu"):
         return Sharding(devices)
     sharing = model_devices or len(devices)
     if sharing > len(devices) or len(devices) % sharing:

@@ -26,12 +26,12 @@ def prepared(model: keras.Model, batches: Any) -> Iterator[None]:
         batches: the training dataset: a `tf.data.Dataset` of (x, y) or (x, y, weight), on JAX a `PyDataset` of them.
     """
     if keras.backend.backend() != "tensorflow":
-        _build_from_spec(model, batches[0])
+        build_for_fit(model, batches[0])
         yield
         return
     strategy = model.distribute_strategy
     with contextlib.ExitStack() as undo:
-        _build_from_spec(model, batches.element_spec)
+        build_for_fit(model, batches.element_spec)
         _replace(model, "_maybe_symbolic_build", lambda *args, **kwargs: None, undo)
         _clip_after_all_reduce(model.optimizer, undo)
         if strategy.num_replicas_in_sync > 1:
@@ -51,8 +51,8 @@ def _replace(target: Any, name: str, value: Callable, undo: contextlib.ExitStack
     setattr(target, name, value)
 
 
-def _build_from_spec(model: keras.Model, batch: Any) -> None:
-    """Build variables, metrics, loss and optimizer from shapes alone.
+def build_for_fit(model: keras.Model, batch: Any) -> None:
+    """Build variables, metrics, loss and optimizer from the shapes of a batch alone.
 
     Under a strategy, `fit` builds by taking a batch from the training iterator (`_maybe_symbolic_build`), and so
     trains on other batches than without one: a Dense model's weights were 0.33 away after one epoch. With several

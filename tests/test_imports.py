@@ -13,6 +13,8 @@ MAY_IMPORT = {
     "compression": {"compression", "strategies", "zoo"},
     "benchmarks": {"benchmarks", "compression", "strategies", "zoo"},
 }
+# A command that turns a name of the zoo into a model; nothing imports it.
+EXCEPTIONS = {"strategies/tpu_check.py": {"zoo"}}
 
 
 def imported(path):
@@ -36,7 +38,7 @@ def files(package):
 def test_packages_import_in_one_direction(package):
     for path in files(package):
         ours = {name.split(".")[0] for name in imported(path)} & set(PACKAGES)
-        assert ours <= MAY_IMPORT[package], path
+        assert ours <= MAY_IMPORT[package] | EXCEPTIONS.get(path.relative_to(ROOT).as_posix(), set()), path
 
 
 def test_models_import_keras_alone():

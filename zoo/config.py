@@ -74,8 +74,9 @@ class TrainConfig:
     virtual_devices: int = option("split the CPU into this many devices, so that any machine has several", 0)
     model_devices: int = option("devices that hold one copy of the model under model_parallel, 0: all", 0)
     worker_timeout: float = option("seconds that workers of multi_worker wait for each other at the start", 300.0)
-    precision: Literal["float32", "bfloat16", "float64"] = option(
-        "bfloat16 computes in it and keeps float32 weights; float64 is slow, and tells rounding from a fault", "float32"
+    precision: Literal["float32", "bfloat16", "float64"] | None = option(
+        "bfloat16 computes in it and keeps float32 weights; float64 is slow, and tells rounding from a fault"
+        " (default: float32, on a TPU bfloat16)"
     )
     deterministic: bool = option("the same seed gives the same bits, also through --resume; slower", False)
     seed: int = option("of the weights, the order of examples and dropout", 0)
@@ -115,7 +116,8 @@ class TrainConfig:
     def resolved(self) -> "TrainConfig":
         """Return the configuration with every recipe value filled in."""
         dataset = None if self.data else (self.dataset or "digits")
-        values = recipes.recipe_for(self.model, dataset)()
+        values = {"precision": "bfloat16" if self.strategy == "tpu" else "float32"}
+        values |= recipes.recipe_for(self.model, dataset)()
         settings = {**values.pop("settings", {}), **self.settings}
         missing = {name: value for name, value in values.items() if getattr(self, name) is None}
         return dataclasses.replace(self, dataset=dataset, settings=settings, **missing)

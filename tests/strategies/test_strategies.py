@@ -50,6 +50,7 @@ def test_command_lists_what_can_run_and_why_the_rest_cannot(capsys):
         **dict.fromkeys(strategies.STRATEGIES, "yes"),
         **dict.fromkeys(strategies.REFUSED, "no"),
         "multi_worker": "no",  # in no cluster
+        "tpu": "no",
     }
     assert command.main(["--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -120,7 +121,7 @@ def test_replicas_normalise_the_whole_batch_together(mirrored):
 
 
 def test_keras_still_reads_a_batch_to_build_under_a_strategy(mirrored):
-    """When this fails, Keras has been repaired: drop `_build_from_spec` in strategies/keras_fit.py."""
+    """When this fails, Keras has been repaired: drop `build_for_fit` in strategies/keras_fit.py."""
     epoch = _Epoch()
     compiled(mirrored)._maybe_symbolic_build(iterator=epoch)
     assert epoch.taken == 1

@@ -17,7 +17,9 @@ MISTAKES = {
     "--dataset minst": "unknown dataset 'minst': .* did you mean 'mnist'",
     "--dataset mnist --data x.npz": "--dataset and --data: expected one of them, received both",
     "--strategy mirored": "unknown strategy 'mirored': .* did you mean 'mirrored'",
-    "--strategy tpu": "strategy 'tpu' cannot be used: training on a TPU",
+    "--strategy tpu": "strategy 'tpu': expected a TPU, found none; looked for /dev/accel",
+    "--strategy parameter_server": "strategy 'parameter_server' cannot be used: .* not supported by fit of Keras 3",
+    "--strategy multi_worker": "expected a cluster in the environment, TF_CONFIG or the variables of a SLURM step",
     "--strategy mirrored --virtual-devices 2 --batch-size 33":
         "--batch-size 33: expected a multiple of the 2 replicas, such as 32 or 34",
     "--set filtrs=3": "--set filtrs: model 'cnn' has no such argument: .* did you mean 'filters'",

@@ -1,0 +1,215 @@
+"""What is known of TPUs without one: where a host shows one, what a chip can do, and what a step compiled for it needs.
+
+A step is compiled by the TPU's own compiler (the `libtpu` wheel) for a named slice, on any CPU: that proves that it
+compiles and how much memory it takes, not its numbers and not its speed.
+"""
+
+import importlib.util
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from strategies.errors import StrategyError
+
+# Where a host with a TPU shows it.
+DEVICES = ("/dev/accel*", "/dev/vfio/[0-9]*")
+VARIABLES = ("TPU_NAME", "COLAB_TPU_ADDR", "TPU_WORKER_ID", "TPU_ACCELERATOR_TYPE")
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A generation's figures for one chip, as published.
+
+    Args:
+        memory: bytes of HBM.
+        flops: a second, of bfloat16 multiplications and additions.
+        memory_bandwidth: bytes a second from HBM.
+        link_bandwidth: bytes a second to other chips, both directions together.
+        pod_network: bytes a second between pods of `pod` chips.
+        pod: chips that the links join.
+    """
+
+    memory: float
+    flops: float
+    memory_bandwidth: float
+    link_bandwidth: float
+    pod_network: float
+    pod: int = 256
+
+
+# cloud.google.com/tpu/docs/v5e and /v6e, read in November 2026.
+CHIPS = {
+    "v5e": Chip(16e9, 197e12, 819e9, 400e9, 6.4e12 / 8),
+    "v6e": Chip(32e9, 918e12, 1640e9, 800e9, 25.6e12 / 8),
+}
+SLICES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8,
+          "s64": 8, "u64": 8}  # fmt: skip
+_COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a step compiled for a slice needs, of each chip.
+
+    Args:
+        chips: of the slice.
+        memory: bytes that it takes: arguments, results, what is in between, and its code.
+        flops: of one step.
+        memory_traffic: bytes that one step reads and writes, as the compiler counts them.
+        collectives: by kind (number, bytes) exchanged in one step.
+        seconds: that compiling took.
+    """
+
+    chips: int
+    memory: int
+    flops: float
+    memory_traffic: float
+    collectives: dict[str, tuple[int, int]]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def found() -> list[str]:
+    """Return the signs of a TPU on this host."""
+    devices = [str(path) for pattern in DEVICES for path in sorted(Path("/").glob(pattern.removeprefix("/")))]
+    return devices + [name for name in VARIABLES if os.environ.get(name)]
+
+
+def check_present() -> None:
+    """Raise StrategyError where this host shows no TPU."""
+    if not found():
+        raise StrategyError(
+            f"strategy 'tpu': expected a TPU, found none; looked for {', '.join(DEVICES)} and"
+            f" {', '.join(VARIABLES)} in the environment; `python -m strategies.tpu_check MODEL` compiles for one"
+            " without it"
+        )
+
+
+def parse_topology(text: str) -> tuple[str, int]:
+    """Return (generation, chips) of a slice such as v5e:2x4.
+
+    Raises:
+        StrategyError: it is none.
+    """
+    generation, _, shape = text.partition(":")
+    if generation not in CHIPS or shape not in SLICES:
+        raise StrategyError(
+            f"--topology {text}: expected {' or '.join(CHIPS)}, a colon, and one of {', '.join(SLICES)}, such as"
+            " v5e:2x4"
+        )
+    return generation, math.prod(map(int, shape.split("x")))
+
+
+def use_compiler() -> None:
+    """Let this process, which has not imported JAX yet, compile for slices that are not here.
+
+    Raises:
+        StrategyError: JAX or libtpu is not installed.
+    """
+    if missing := [name for name in ("jax", "libtpu") if importlib.util.find_spec(name) is None]:
+        raise StrategyError(
+            f"tpu_check: expected {' and '.join(missing)}, not installed; about 700 MB, with"
+            " pip install 'keras-compression-zoo[tpu-check]'"
+        )
+    os.environ |= {  # JAX computes on the CPU, and libtpu asks no server which TPU this is
+        "JAX_PLATFORMS": "cpu",
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_WORKER_HOSTNAMES": "localhost",
+        "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+    }
+
+
+def state_of(model: Any) -> tuple[list, ...]:
+    """Return the shapes and types of what a Keras model's train step takes and gives back, on JAX.
+
+    Args:
+        model: built, compiled, with its optimizer's and metrics' variables made.
+    """
+    import jax
+
+    groups = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
+    return tuple(
+        [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in group] for group in (*groups, model.metrics_variables)
+    )
+
+
+def compile_step(model: Any, batch: Sequence[Any], topology: str) -> Compiled:
+    """Compile a model's train step for a slice of TPUs, data-parallel over its chips.
+
+    Args:
+        model: as of `state_of`.
+        batch: (x, y) `jax.ShapeDtypeStruct` of a global batch.
+        topology: such as v5e:2x4.
+
+    Raises:
+        StrategyError: not such a slice, or a batch that its chips do not divide.
+    """
+    import time
+
+    _, chips = parse_topology(topology)
+    if batch[0].shape[0] % chips:
+        raise StrategyError(f"--batch-size {batch[0].shape[0]}: expected a multiple of the {chips} chips of {topology}")
+    import jax
+    import numpy as np
+    from jax.experimental import topologies
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    described = topologies.get_topology_desc(topology_name=topology, platform="tpu")
+    mesh = Mesh(np.array(described.devices), ("batch",))
+
+    def placed(tree: Any, *axes: str) -> Any:
+        sharding = NamedSharding(mesh, PartitionSpec(*axes))
+        return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding), tree)
+
+    began = time.perf_counter()
+    step = jax.jit(model.train_step, donate_argnums=0)
+    compiled = step.lower(placed(state_of(model)), placed(tuple(batch), "batch")).compile()
+    seconds = time.perf_counter() - began
+    needs, costs = compiled.memory_analysis(), compiled.cost_analysis()
+    memory = (
+        needs.argument_size_in_bytes
+        + needs.output_size_in_bytes
+        - needs.alias_size_in_bytes
+        + needs.temp_size_in_bytes
+        + needs.generated_code_size_in_bytes
+    )
+    return Compiled(
+        chips, memory, costs["flops"], costs["bytes accessed"], collectives(compiled.as_text()), round(seconds, 1)
+    )
+
+
+def collectives(program: str) -> dict[str, tuple[int, int]]:
+    """Return by kind how many collectives a compiled program (HLO text) has, and the bytes of their results."""
+    totals: dict[str, tuple[int, int]] = {}
+    for line in program.splitlines():
+        match = re.search(rf"= (.*?) ({'|'.join(_COLLECTIVES)})(-start)?\(", line)
+        if not match:
+            continue
+        shapes = re.findall(r"([a-z]+\d*)\[([\d,]*)\]", match[1])
+        size = sum(_BYTES.get(kind, 0) * math.prod(map(int, filter(None, dims.split(",")))) for kind, dims in shapes)
+        if match[3]:  # what an asynchronous one returns holds its operands beside its results
+            size //= 2
+        count, total = totals.get(match[2], (0, 0))
+        totals[match[2]] = (count + 1, total + size)
+    return totals
+
+
+def least_seconds(needs: Compiled, chip: Chip) -> dict[str, float]:
+    """Return the least time that a step's parts can take on a chip, by its published figures.
+
+    compute and memory overlap, so the larger counts; an all-reduce of b bytes over n chips moves 2 b (n - 1) / n of
+    them out of each chip and as many in (ring; Patarasuk & Yuan, 2009).
+    """
+    _, moved = needs.collectives.get("all-reduce", (0, 0))
+    return {
+        "compute": needs.flops / chip.flops,
+        "memory": needs.memory_traffic / chip.memory_bandwidth,
+        "all_reduce": 2 * moved * (needs.chips - 1) / needs.chips / (chip.link_bandwidth / 2),
+    }
