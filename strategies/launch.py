@@ -127,7 +127,8 @@ def _relay(stream: IO[bytes], index: int) -> None:
     with stream:
         for line in stream:
             text = line.decode(errors="replace").rstrip("\n")
-            print(f"[worker {index}] {text}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"[worker {index}] {text}\n")  # in one piece: other threads write as well
+            sys.stderr.flush()
 
 
 def _wait(workers: list[subprocess.Popen], received: list[int]) -> int:
@@ -183,7 +184,8 @@ def _end(workers: list[subprocess.Popen]) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"[launch] {text}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"[launch] {text}\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":
