@@ -103,7 +103,7 @@ def table(result: dict[str, Any]) -> list[str]:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     numbers = _numbers(result)
-    for (network, recipe), rows in _grouped(result).items():
+    for (network, recipe), rows in grouped(result).items():
         mean = {
             key: statistics.mean(r[key] for r in rows)
             for key in ("error", "bytes", "times", "gzip_bytes", "times_gzip")
@@ -116,7 +116,8 @@ def table(result: dict[str, Any]) -> list[str]:
     return [*lines, "", *(f"{number}. `{recipe}`" for recipe, number in numbers.items())]
 
 
-def _grouped(result: dict[str, Any]) -> dict[tuple[str, str], list[dict]]:
+def grouped(result: dict[str, Any]) -> dict[tuple[str, str], list[dict]]:
+    """Return the rows of every network and recipe, a row for each seed."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for row in result["rows"]:
         groups.setdefault((row["network"], row["recipe"]), []).append(row)
@@ -124,7 +125,7 @@ def _grouped(result: dict[str, Any]) -> dict[tuple[str, str], list[dict]]:
 
 
 def _numbers(result: dict[str, Any]) -> dict[str, int]:
-    return {recipe: i for i, recipe in enumerate(dict.fromkeys(recipe for _, recipe in _grouped(result)), 1)}
+    return {recipe: i for i, recipe in enumerate(dict.fromkeys(recipe for _, recipe in grouped(result)), 1)}
 
 
 def render(result: dict[str, Any]) -> str:
@@ -140,7 +141,7 @@ def _draw(result: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     colours = iter(("#1f5fa8", "#59a0e0", "#c2571a", "#e39a5b", "#8a5a2b", "#c9a27c"))
-    for (network, recipe), rows in _grouped(result).items():
+    for (network, recipe), rows in grouped(result).items():
         if network == "lenet300":
             continue
         precision = recipe.partition("int")[2][:1]

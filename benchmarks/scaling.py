@@ -1,0 +1,140 @@
+"""What spreading a training costs: measured with workers on this machine, and modelled for TPUs from compiled steps.
+
+Measured: milliseconds a step of `zoo.train` on the embedded digits and the throughput, with one process, two replicas
+of one process, and two workers over gRPC, all on the same cores, so none can be faster than one process; and the bytes
+of gradients that a step must sum. Modelled: a step of 128 images a chip compiled for v5e slices by the TPU's own
+compiler, its compute and memory traffic by the chip's published figures, and its all-reduce by the links'. Beyond a pod
+of 256 chips, pods exchange the same bytes once more over the data centre's network. Nothing of it ran on a TPU.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+MODELS = ("simplenet", "cnn", "lstm")
+EPOCHS, BATCH, REPEATS = 8, 64, 3
+WAYS = {
+    "none": ((), ()),
+    "mirrored, 2": ((), ("--strategy", "mirrored", "--virtual-devices", "2")),
+    "multi_worker, 2": (("strategies.launch", "--workers", "2", "--", "python", "-m"), ("--strategy", "multi_worker")),
+    "data_parallel, 2": ((), ("--strategy", "data_parallel", "--virtual-devices", "2")),
+}
+TOPOLOGIES = {8: "v5e:2x4", 64: "v5e:8x8", 256: "v5e:16x16"}
+CHIPS = (8, 64, 1024)
+PER_CHIP = 128
+
+
+def measure(data_dir: Path) -> dict[str, Any]:
+    """Return the measured and the modelled rows."""
+    measured = []
+    for model in MODELS:
+        found: dict[str, list[float]] = {way: [] for way in WAYS}
+        for _ in range(REPEATS):  # interleaved, so that what else the machine does falls on all
+            for way, (before, words) in WAYS.items():
+                found[way].append(_examples_per_second(model, before, words))
+        measured.append(
+            {
+                "model": model,
+                "examples_per_second": {way: statistics.median(values) for way, values in found.items()},
+                "gradient_bytes": 4 * _parameters(model),
+            }
+        )
+        print(measured[-1], file=sys.stderr, flush=True)
+    compiled = [_compiled(model, chips) for model in MODELS for chips in TOPOLOGIES]
+    return {"measured": measured, "compiled": [row for row in compiled if row]}
+
+
+def _examples_per_second(model: str, before: tuple[str, ...], words: tuple[str, ...]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        common = ("--model", model, "--epochs", str(EPOCHS), "--batch-size", str(BATCH), "--output", f"{folder}/run")
+        command = [sys.executable, "-m", *before, "zoo.train", *words, *common, "--json"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return json.loads(done.stdout)["examples_per_second"]
+
+
+def _parameters(model: str) -> int:
+    from strategies import backend
+
+    backend.start()
+    from zoo import registry
+
+    made = registry.model_class(model)(**registry.entry(model).preset)
+    made.build((None, 28, 28, 1))
+    return made.count_params()
+
+
+def _compiled(model: str, chips: int) -> dict[str, Any] | None:
+    words = ("--topology", TOPOLOGIES[chips], "--batch-size", str(PER_CHIP * chips), "--json")
+    command = [sys.executable, "-m", "strategies.tpu_check", model, *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        print(f"not compiled: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        return None
+    return json.loads(done.stdout)
+
+
+def modelled(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return for each model and number of chips the least step time, and the share of it that is not waiting."""
+    from strategies import tpu
+
+    chip, rows = tpu.CHIPS["v5e"], []
+    compiled = {(row["model"], row["chips"]): row for row in result["compiled"]}
+    for model in dict.fromkeys(model for model, _ in compiled):
+        for chips in CHIPS:
+            row = compiled.get((model, min(chips, chip.pod)))
+            if row is None:
+                continue
+            least = row["least_seconds"]
+            alone = max(least["compute"], least["memory"])
+            exchanged = least["all_reduce"]
+            if pods := chips // chip.pod if chips > chip.pod else 0:
+                _, moved = row["collectives"]["all-reduce"]
+                exchanged += 2 * moved * (pods - 1) / pods / chip.pod_network
+            rows.append(
+                {
+                    "model": model,
+                    "chips": chips,
+                    "gigaflops": row["flops"] / 1e9,
+                    "all_reduce_bytes": row["collectives"]["all-reduce"][1],
+                    "memory": row["memory"],
+                    "microseconds": 1e6 * (alone + exchanged),
+                    "exchanging": exchanged / (alone + exchanged),
+                }
+            )
+    return rows
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of both tables."""
+    ways = list(WAYS)
+    lines = [
+        f"| digits, batch {BATCH} | {' | '.join(ways)} | gradients a step |",
+        "| --- |" + " --- |" * (len(ways) + 1),
+    ]
+    for row in result["measured"]:
+        found = row["examples_per_second"]
+        cells = [f"{found['none']:,.0f} images/s", *(f"{found[way] / found['none']:.2f}" for way in ways[1:])]
+        lines.append(f"| {row['model']} | {' | '.join(cells)} | {row['gradient_bytes'] / 1e6:.2f} MB |")
+    lines += [
+        "",
+        f"Medians of {REPEATS} interleaved trainings; times the throughput of `none`, on the same cores.",
+        "",
+        f"| v5e, {PER_CHIP} images a chip, bfloat16 | chips | GFLOP a chip and step | memory a chip | all-reduce |"
+        " least step | of it exchanging |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in modelled(result):
+        lines.append(
+            f"| {row['model']} | {row['chips']:,} | {row['gigaflops']:.2f} | {row['memory'] / 1e6:.1f} MB |"
+            f" {row['all_reduce_bytes'] / 1e6:.2f} MB | {row['microseconds']:.0f} us | {row['exchanging']:.1%} |"
+        )
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    return "\n".join(table(result))
