@@ -46,6 +46,11 @@ class Options:
         for name, low in (("batch", 1), ("calibration", 1), ("time_limit", 1), ("skip_worst", 0), ("seed", 0)):
             if (value := getattr(self, name)) < low:
                 raise UsageError(f"--{name.replace('_', '-')}: expected at least {low}, received {value}")
+        if self.strategy in strategies.ON_JAX:
+            raise UsageError(
+                f"--strategy {self.strategy}: recipes are trained and files exported on TensorFlow; expected none,"
+                " one_device, mirrored or multi_worker, received one of JAX"
+            )
         size = self.input_size
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise UsageError(f"--input-size: expected HEIGHT,WIDTH in pixels, received {','.join(map(str, size))}")
@@ -70,7 +75,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     teachers = [source.open_teacher(Path(path), chosen) for path in (recipe.distill.teacher if recipe.distill else ())]
     chief = strategies.is_chief(options.strategy)
     if options.virtual_devices or options.strategy == "multi_worker":  # before anything else uses TensorFlow
-        backend.start()
+        backend.start("tensorflow")
         facts = {"--recipe": str(recipe), "run": chosen.provenance()["model_sha256"], "--seed": options.seed}
         strategies.build(options.strategy, options.virtual_devices, facts=facts, seconds=training.worker_timeout)
     model, data = chosen.load()

@@ -32,7 +32,7 @@ class Source:
         """
         from strategies import backend
 
-        backend.start()
+        backend.start("tensorflow")
         from zoo.inference import load_like
 
         return self.run.load_model(), load_like(self.run, self.config)

@@ -4,6 +4,7 @@ Importing this package imports the standard library only; TensorFlow is imported
 """
 
 from strategies.builders import (
+    ON_JAX,
     REFUSED,
     STRATEGIES,
     arranged,
@@ -16,6 +17,7 @@ from strategies.builders import (
 from strategies.errors import StrategyError
 
 __all__ = [
+    "ON_JAX",
     "REFUSED",
     "STRATEGIES",
     "StrategyError",

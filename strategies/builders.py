@@ -22,6 +22,7 @@ STRATEGIES = {
     "tpu": "Keras on JAX over the chips of this host's TPU, a replica on each; never run on one by its authors",
 }
 
+ON_JAX = (*jax_devices.STRATEGIES, "tpu")
 # Named in the field, so asked for; each with the reason that a user is given.
 REFUSED = {
     "parameter_server": "ParameterServerStrategy is not supported by fit of Keras 3",
@@ -76,7 +77,7 @@ def replicas_without_looking(name: str, virtual_devices: int) -> int:
 
 def engine(name: str) -> str:
     """Return what Keras runs on under a strategy: tensorflow, or jax."""
-    if name in (*jax_devices.STRATEGIES, "tpu"):
+    if name in ON_JAX:
         return "jax"
     if "keras" in sys.modules:
         return sys.modules["keras"].backend.backend()
@@ -115,7 +116,7 @@ def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported 
     """
     replicas_without_looking(name, virtual_devices)
     if engine(name) == "jax":
-        if name not in ("none", "one_device", "tpu", *jax_devices.STRATEGIES):
+        if name not in ("none", "one_device", *ON_JAX):
             raise StrategyError(f"strategy {name!r}: expected Keras on TensorFlow, it runs on jax; use data_parallel")
         return jax_devices.build(name, virtual_devices, model_devices)
     import tensorflow as tf

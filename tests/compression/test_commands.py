@@ -169,6 +169,11 @@ def test_a_recipe_that_trains_tells_each_stage_and_is_verified(image_run, tmp_pa
         (("--recipe", "prune(0.5) + int8", "--skip-worst", "1"), "--skip-worst: expected a precision alone"),
         (("--recipe", "distill(nowhere)"), "nowhere: expected the folder of a run"),
         (("--recipe", "prune(0.5)", "--strategy", "mirored"), "did you mean 'mirrored'"),
+        (
+            ("--recipe", "prune(0.5)", "--strategy", "data_parallel"),
+            "recipes are trained and files exported on TensorFlow",
+        ),
+        (("--recipe", "prune(0.5)", "--strategy", "multi_worker"), "expected a cluster in the environment"),
         (("--recipe", "cluster(5000)"), "cluster: number: expected at most"),
     ],
 )
