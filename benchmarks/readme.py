@@ -1,11 +1,11 @@
-"""`python -m benchmarks.readme`: write the newest results into the README, between its `measured` marks."""
+"""`python -m benchmarks.readme`: write the newest results into README.md and docs/SCALING.md, between their marks."""
 
 import json
 import re
 import sys
 from pathlib import Path
 
-from benchmarks import distillation, lenets, matrix, training_cost, tutorial
+from benchmarks import distillation, lenets, matrix, scaling, training_cost, tutorial
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -90,12 +90,22 @@ def _link(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def updated(readme: str) -> str:
-    """Return the README's text with the newest tables in it."""
-    return _MARKED.sub(lambda marks: marks[1] + tables() + marks[2], readme)
+def scaling_table() -> str:
+    """Return the tables of docs/SCALING.md as Markdown."""
+    report, result = newest("scaling")
+    return "\n".join([*scaling.table(result), "", f"([report](../{_link(report)}))"]) + "\n"
+
+
+PAGES = {"README.md": tables, "docs/SCALING.md": scaling_table}
+
+
+def updated(page: str) -> str:
+    """Return the text of a page with the newest tables in it."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return _MARKED.sub(lambda marks: marks[1] + PAGES[page]() + marks[2], text)
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(updated(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        (ROOT / page).write_text(updated(page), encoding="utf-8")
     sys.exit(0)

@@ -53,6 +53,8 @@ def broadcast(strategy: Any, message: bytes | None) -> bytes:
     if workers(strategy) == 1:
         return mine
     length = int(gather(strategy, np.array([len(mine)], np.int64))[0, 0])
+    if not length:  # TensorFlow crashes on a sum of nothing
+        return b""
     padded = mine.ljust(-(-length // 4) * 4, b"\0")  # zeros, except on the chief
     return _summing(strategy)(np.frombuffer(padded, np.int32)).numpy().tobytes()[:length]
 

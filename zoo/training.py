@@ -135,7 +135,8 @@ def _checked(config, strategy, run, data, model, callbacks, finished, command, v
     _check_same_data(strategy, data)
     verbose = verbose and not collective.worker(strategy)
     # Outermost: what it may build to look at takes no number from the seed.
-    with strategies.arranged(strategy, lambda: _build(build, spec)), _numerics(config), _lock(run):
+    arranged = strategies.arranged(strategy, lambda: _build(build, spec))
+    with arranged, _numerics(config), _lock(run), _named_if_lost(strategy):
         return _train(config, strategy, run, data, build, steps, callbacks, finished, command, verbose)
 
 
@@ -157,9 +158,9 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
         )
 
     undo = contextlib.ExitStack()
-    metrics = classification.training_metrics(spec.num_classes)
     with strategy.scope():
         model = _build(build, spec)
+        metrics = classification.training_metrics(spec.num_classes)  # whose variables are the scope's as well
         model.compile(
             optimizer=optimization.optimizer(config, total),
             loss=classification.CrossEntropy(config.label_smoothing),
@@ -195,7 +196,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
         *more_callbacks,
     ]
     validation = evaluation_batches(data.validation, batch_size=BATCH) if len(data.validation) else None
-    with undo, _stopped_by_signals(saver), contextlib.closing(progress), _named_if_lost(strategy):
+    with undo, _stopped_by_signals(saver), contextlib.closing(progress):
         # A first call for the rest of an epoch that was interrupted, another for all whole ones.
         for stop in (min(-(-step // steps) * steps, total), total):
             if step < stop and not memory.stopped:

@@ -14,9 +14,9 @@ TOLERANCES = {"float32": 1e-5, "float16": 2e-3}
 EXCEPTIONS = {("lstm, simple", "float16"): 4e-3}
 
 
-def test_readme_shows_the_newest_results():
-    text = (readme.ROOT / "README.md").read_text()
-    assert readme.updated(text) == text, "run `python -m benchmarks.readme`"
+@pytest.mark.parametrize("page", readme.PAGES)
+def test_pages_show_the_newest_results(page):
+    assert readme.updated(page) == (readme.ROOT / page).read_text(), "run `python -m benchmarks.readme`"
 
 
 @pytest.mark.parametrize("name", benchmarks.NAMES)

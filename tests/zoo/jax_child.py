@@ -69,7 +69,7 @@ def main(folder: str) -> None:
             kept = {}
 
             result = train(config, data=data, callbacks=[Shards(kept)], verbose=False)
-            if way == "data_parallel":
+            if name == "cnn" and way == "data_parallel":  # dropout, normalisations, momenta
                 broken = TrainConfig(**common, output=f"{folder}/{name}-broken")
                 with contextlib.suppress(Interrupted):
                     train(broken, data=data, callbacks=[Stop(3)], verbose=False)

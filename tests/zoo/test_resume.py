@@ -64,8 +64,8 @@ def state(folder):
 @pytest.mark.parametrize(
     "strategy",
     [
-        pytest.param((), id="none", marks=pytest.mark.slow),
-        pytest.param(("--strategy", "mirrored", "--virtual-devices", "2"), id="mirrored"),
+        pytest.param((), id="none"),
+        pytest.param(("--strategy", "mirrored", "--virtual-devices", "2"), id="mirrored", marks=pytest.mark.slow),
     ],
 )
 def test_killed_run_continues_bit_for_bit(strategy, words, tmp_path):

@@ -73,6 +73,7 @@ def test_a_failing_training_does_not_stop_the_others_and_is_named(words, tmp_pat
     assert (folder / "comparison.png").stat().st_size > 5_000
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed(words, tmp_path):
     folder = tmp_path / "sweep"
     words[words.index("--epochs") + 1] = "40"

@@ -30,23 +30,26 @@ def run(config, tmp_path, **options):
     return train(config, verbose=False, **options)
 
 
-@pytest.fixture(params=["simplenet", "cnn", "lstm"])
-def model_name(request):
-    return request.param
-
-
 SETTINGS = {"simplenet": {"units": (8,)}, "cnn": {"filters": (4, 4, 4), "units": 8}, "lstm": {"units": (6, 6)}}
 
 
 # AdamW divides by gradients near zero, and so magnifies the rounding of float32 sums; float64 leaves it no room.
 @pytest.mark.parametrize(
-    ("precision", "optimizer", "tolerance"), [("float32", "sgd", 1e-5), ("float64", "adamw", 1e-11)]
+    ("model_name", "precision", "optimizer", "tolerance"),
+    [
+        ("simplenet", "float64", "adamw", 1e-11),
+        ("cnn", "float32", "sgd", 1e-5),
+        ("lstm", "float32", "sgd", 1e-5),
+        pytest.param("simplenet", "float32", "sgd", 1e-5, marks=pytest.mark.slow),
+        pytest.param("cnn", "float64", "adamw", 1e-11, marks=pytest.mark.slow),
+        pytest.param("lstm", "float64", "adamw", 1e-11, marks=pytest.mark.slow),
+    ],
 )
 def test_strategies_give_the_same_weights_after_an_epoch_of_shuffled_data(
     model_name, precision, optimizer, tolerance, image_npz, tmp_path, mirrored, monkeypatch
 ):
     built = {"none": strategies.build("none"), "one_device": strategies.build("one_device"), "mirrored": mirrored}
-    monkeypatch.setattr(strategies, "build", lambda name, virtual_devices: built[name])
+    monkeypatch.setattr(strategies, "build", lambda name, virtual_devices, **_: built[name])
     results = {}
     for name in built:
         result = run(
@@ -130,7 +133,7 @@ def test_same_seed_gives_the_same_run_and_another_does_not(image_npz, tmp_path):
 @pytest.mark.parametrize("form", ["function", "built"])
 def test_a_model_and_tf_data_of_ones_own(strategy, form, tmp_path, mirrored, monkeypatch):
     built = {"none": strategies.build("none"), "mirrored": mirrored}
-    monkeypatch.setattr(strategies, "build", lambda name, virtual_devices: built[name])
+    monkeypatch.setattr(strategies, "build", lambda name, virtual_devices, **_: built[name])
     x, y = blobs(90, (12,))
     train_set, test_set = (
         tf.data.Dataset.from_tensor_slices((x[part], y[part])).batch(16) for part in (slice(60), slice(60, 90))
@@ -233,7 +236,7 @@ def test_what_does_not_fit_together_is_refused_and_leaves_no_folder(changes, mes
 
 
 def test_batch_that_the_replicas_cannot_share_is_refused_before_data_is_read(mirrored, monkeypatch, tmp_path):
-    monkeypatch.setattr(strategies, "build", lambda name, virtual_devices: mirrored)
+    monkeypatch.setattr(strategies, "build", lambda name, virtual_devices, **_: mirrored)
     with pytest.raises(UsageError, match="--batch-size 15: expected a multiple of the 2 replicas, such as 14 or 16"):
         run(config(tmp_path / "absent.npz", strategy="mirrored", batch_size=15), tmp_path)
 
