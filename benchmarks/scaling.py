@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-MODELS = ("cnn", "lstm")
+MODELS = ("cnn",)
 EPOCHS, BATCH, REPEATS = 8, 64, 2
 WAYS = {
     "none": ((), ()),
@@ -25,7 +25,7 @@ WAYS = {
 }
 TOPOLOGIES = {8: "v5e:2x4", 64: "v5e:8x8", 256: "v5e:16x16"}
 CHIPS = (8, 64, 1024)
-COMPILED = ("simplenet", "cnn", "lstm", "self_attention")
+COMPILED = ("cnn", "lstm", "self_attention")
 PER_CHIP = 128
 
 

@@ -59,7 +59,7 @@ class Compiled:
     Args:
         chips: of the slice.
         memory: bytes that it takes: arguments, results, what is in between, and its code.
-        flops: of one step.
+        flops: of one step; what is inside a loop, such as a recurrent layer's, is counted once.
         memory_traffic: bytes that one step reads and writes, as the compiler counts them.
         collectives: by kind (number, bytes) exchanged in one step.
         seconds: that compiling took.
