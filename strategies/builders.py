@@ -26,8 +26,8 @@ ON_JAX = (*jax_devices.STRATEGIES, "tpu")
 # Named in the field, so asked for; each with the reason that a user is given.
 REFUSED = {
     "parameter_server": "ParameterServerStrategy is not supported by fit of Keras 3",
-    "central_storage": "CentralStorageStrategy keeps variables on the host, and fit of Keras 3 does not support it;"
-    " mirrored computes the same with a copy on each device",
+    "central_storage": "CentralStorageStrategy is experimental in TensorFlow, and its agreement with one device is not"
+    " tested here; mirrored serves the same machines, with a copy of the variables on each device",
 }
 
 

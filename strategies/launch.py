@@ -138,7 +138,7 @@ def _wait(workers: list[subprocess.Popen], received: list[int]) -> int:
         time.sleep(0.05)
         for index, worker in enumerate(workers):
             if worker.returncode and not first:
-                first = worker.returncode if worker.returncode > 0 else 128 - worker.returncode
+                first = _status(worker.returncode)
                 if not received:
                     _say(f"worker {index} {_ended(worker.returncode)}; the others have {GRACE:g} s to end")
                 deadline = deadline or time.monotonic() + GRACE
@@ -151,8 +151,14 @@ def _wait(workers: list[subprocess.Popen], received: list[int]) -> int:
             deadline = None  # saving takes as long as it takes
         if deadline and time.monotonic() > deadline:
             break
-    failed = [worker.returncode for worker in workers if worker.returncode]
-    return first or (128 - failed[0] if failed and failed[0] < 0 else failed[0] if failed else int(_any_left(workers)))
+    failed = [_status(worker.returncode) for worker in workers if worker.returncode]
+    # Without one that failed, but with one that had to be ended: not a success either.
+    return first or next(iter(failed), int(_any_left(workers)))
+
+
+def _status(returned: int) -> int:
+    """Return a process's status as a shell tells it: of one ended by a signal, 128 and the signal's number."""
+    return returned if returned > 0 else 128 - returned
 
 
 def _any_left(workers: list[subprocess.Popen]) -> bool:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,25 @@ def run_module(*words, cwd, check=None, timeout=250, **options):
     if check is not None:
         assert done.returncode == check, done.stderr
     return done
+
+
+def wait_for_step(folder, step, child):
+    """Wait until a training in a child process has written a checkpoint at or after this step."""
+    from zoo import checkpoints
+
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and child.poll() is None:
+        listed = checkpoints.listed(folder / "checkpoints")
+        if listed and int(listed[-1].name.split("-")[1]) >= step:
+            return
+        time.sleep(0.002)
+    raise AssertionError(f"no checkpoint at step {step}: {child.communicate()[1]}")
+
+
+def offset_of(before, after, most):
+    """Return by how much an image was moved, (rows, columns) from 0 to twice `most`; it must be moved by one way."""
+    height, width = before.shape[:2]
+    padded = np.pad(before, ((most, most), (most, most), (0, 0)))
+    places = [(i, j) for i in range(2 * most + 1) for j in range(2 * most + 1)]
+    (found,) = [(i, j) for i, j in places if np.array_equal(after, padded[i : i + height, j : j + width])]
+    return found

@@ -30,7 +30,7 @@ def test_mirrored_has_a_replica_on_each_virtual_device(mirrored):
     ("mirrord", "unknown strategy 'mirrord': expected one of none, one_device, mirrored, multi_worker, .*'mirrored'"),
     ("multi_worker", "expected a cluster in the environment"),
     ("parameter_server", "not supported by fit of Keras 3"),
-    ("central_storage", "mirrored computes the same"),
+    ("central_storage", "experimental in TensorFlow.*mirrored serves the same machines"),
     ("data_parallel", "expected Keras on JAX, it runs on tensorflow in this process"),
 ])  # fmt: skip
 def test_other_names_are_refused_with_a_reason(name, reason):

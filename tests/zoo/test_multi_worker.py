@@ -6,12 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, blobs, run_module
+from tests.conftest import ROOT, blobs, run_module, wait_for_step
 from tests.zoo.workers_child import MODELS
 from zoo import checkpoints
 
@@ -94,16 +93,6 @@ def start(words, cwd, restarts=1):
     )
     lines = [child.stderr.readline() for _ in range(2)]
     return child, [int(re.search(r"is process (\d+)", line)[1]) for line in lines]
-
-
-def wait_for_step(folder, step, child):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and child.poll() is None:
-        listed = checkpoints.listed(folder / "checkpoints")
-        if listed and int(listed[-1].name.split("-")[1]) >= step:
-            return
-        time.sleep(0.002)
-    raise AssertionError(f"no checkpoint at step {step}: {child.communicate()[1]}")
 
 
 def assert_same_run(folder, whole):

@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, blobs, run_module
+from tests.conftest import ROOT, blobs, run_module, wait_for_step
 from zoo import checkpoints, train
 from zoo.runs import RunFolder
 
@@ -42,17 +41,6 @@ def start(words, cwd):
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", *map(str, words)]
     return subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for_step(folder, step, child):
-    """Wait until the child has written a checkpoint at or after this step."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and child.poll() is None:
-        listed = checkpoints.listed(folder / "checkpoints")
-        if listed and int(listed[-1].name.split("-")[1]) >= step:
-            return
-        time.sleep(0.002)
-    raise AssertionError(f"no checkpoint at step {step}: {child.communicate()[1]}")
 
 
 def state(folder):
