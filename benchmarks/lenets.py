@@ -23,19 +23,19 @@ TEACHER = ("lenet5", 2, 10, ("dropout=0.3",))
 NETWORKS = {"lenet5": ("lenet5", 2, 7, ("dropout=0",)), "lenet300": ("lenet300", 1, 15, ("dropout=0",))}
 FLOAT32 = {"lenet5": 4 * 431_080, "lenet300": 4 * 266_610}  # bytes of their weights
 _SMALL = (
-    "channels(keep=conv_1:6|conv_2:14|hidden:20, epochs=14, learning_rate=4e-3) + qat(epochs=4, learning_rate=4e-4)"
+    "channels(keep=conv_1:6|conv_2:{}|hidden:20, epochs=14, learning_rate=4e-3) + qat(epochs=4, learning_rate=4e-4)"
 )
 _TAUGHT = " + distill({teacher}, temperature=3, alpha=0.1)"
 RECIPES = (
-    ("lenet5", f"{_SMALL} + int8(per_tensor=true){_TAUGHT}"),
-    ("lenet5", f"{_SMALL} + int4{_TAUGHT}"),
+    ("lenet5", f"{_SMALL.format(16)} + int8(per_tensor=true){_TAUGHT}"),
+    ("lenet5", f"{_SMALL.format(14)} + int4{_TAUGHT}"),
     (
         "lenet300",
         "channels(keep=hidden_1:90|hidden_2:45, epochs=10, learning_rate=2e-3)"
         f" + prune(0.85, epochs=14, learning_rate=2e-3) + qat(epochs=5, learning_rate=3e-4) + int4{_TAUGHT}",
     ),
 )
-SCRATCH = ((6, 14, 20), (8, 18, 24))  # filters, filters, units
+SCRATCH = ((6, 14, 20), (6, 16, 20), (8, 18, 24))  # filters, filters, units
 SCRATCH_EPOCHS = 18  # as many as the stages of lenet5 have together
 
 
