@@ -6,6 +6,7 @@ Importing this package imports the standard library only; TensorFlow is imported
 from strategies.builders import (
     ON_JAX,
     REFUSED,
+    STEP_BY_STEP,
     STRATEGIES,
     arranged,
     build,
@@ -19,6 +20,7 @@ from strategies.errors import StrategyError
 __all__ = [
     "ON_JAX",
     "REFUSED",
+    "STEP_BY_STEP",
     "STRATEGIES",
     "StrategyError",
     "arranged",

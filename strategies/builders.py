@@ -19,10 +19,13 @@ STRATEGIES = {
     "mirrored": "one replica on each GPU of this machine, gradients summed over all of them",
     "multi_worker": "one process a worker, on several machines or this one, gradients summed over all of them",
     **jax_devices.STRATEGIES,
-    "tpu": "Keras on JAX over the chips of this host's TPU, a replica on each; never run on one by its authors",
+    "tpu": "a replica on each chip of this host's TPU: TPUStrategy where TensorFlow is built for it, else Keras on JAX;"
+    " never run on one by its authors",
 }
 
 ON_JAX = (*jax_devices.STRATEGIES, "tpu")
+# Where Keras 3.15 fails with several steps in one execution.
+STEP_BY_STEP = ("mirrored", "multi_worker")
 # Named in the field, so asked for; each with the reason that a user is given.
 REFUSED = {
     "parameter_server": "ParameterServerStrategy is not supported by fit of Keras 3",
@@ -77,6 +80,8 @@ def replicas_without_looking(name: str, virtual_devices: int) -> int:
 
 def engine(name: str) -> str:
     """Return what Keras runs on under a strategy: tensorflow, or jax."""
+    if name == "tpu" and tpu.tensorflow_is_built_for_it():
+        return "tensorflow"
     if name in ON_JAX:
         return "jax"
     if "keras" in sys.modules:
@@ -123,6 +128,8 @@ def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported 
 
     if name == "multi_worker":
         return _multi_worker(cluster.from_environment(), dict(facts or {}), seconds)
+    if name == "tpu":
+        return _tpu()
     if virtual_devices:
         _split_cpu(virtual_devices)
     devices = _devices(virtual_devices)
@@ -146,6 +153,22 @@ def _mirrored(devices: tuple[str, ...]):  # noqa: ANN202
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(list(devices))
+
+
+@functools.cache
+def _tpu():  # noqa: ANN202
+    """Return the strategy of this host's TPU, which TensorFlow sets up once in a process."""
+    import tensorflow as tf
+
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (ValueError, tf.errors.OpError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise StrategyError(
+            f"strategy 'tpu': this host shows {', '.join(tpu.found())}, TensorFlow none: {said}"
+        ) from None
 
 
 _joined: dict[cluster.Cluster, Any] = {}  # TensorFlow joins a cluster once in a process

@@ -4,6 +4,7 @@ A step is compiled by the TPU's own compiler (the `libtpu` wheel) for a named sl
 compiles and how much memory it takes, not its numbers and not its speed.
 """
 
+import importlib.metadata
 import importlib.util
 import math
 import os
@@ -80,6 +81,15 @@ def found() -> list[str]:
     """Return the signs of a TPU on this host."""
     devices = [str(path) for pattern in DEVICES for path in sorted(Path("/").glob(pattern.removeprefix("/")))]
     return devices + [name for name in VARIABLES if os.environ.get(name)]
+
+
+def tensorflow_is_built_for_it() -> bool:
+    """Return whether the TensorFlow that is installed is the one that drives TPUs, without importing it."""
+    try:
+        importlib.metadata.version("tensorflow-tpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def check_present() -> None:

@@ -96,6 +96,7 @@ class Checkpointer(keras.callbacks.Callback):
         memory: goes into them.
         start: global steps done before this call of `fit`.
         steps: in an epoch.
+        stride: steps in one execution, after which this is called.
         every: steps between snapshots inside an epoch, 0: at its end only.
         metrics: values of a snapshot inside an epoch, to go on from where its running means stood.
         strategy: that is trained under; its workers stop at the same step, whichever of them a signal came to.
@@ -111,12 +112,14 @@ class Checkpointer(keras.callbacks.Callback):
         *,
         start: int,
         steps: int,
+        stride: int,
         every: int,
         metrics: dict[str, np.ndarray] | None,
         strategy: Any,
     ):
         super().__init__()
-        self.run, self.memory, self.step, self.steps, self.every = run, memory, start, steps, every
+        self.run, self.memory, self.step, self.steps = run, memory, start, steps
+        self.stride, self.every = stride, every
         self.metrics, self.strategy = metrics, strategy
         self.together = collective.workers(strategy) > 1
         self.signal = 0  # set by a signal handler: save at the end of this step, and stop
@@ -127,13 +130,13 @@ class Checkpointer(keras.callbacks.Callback):
             self.metrics = None
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self.step += 1
+        self.step += self.stride
         if not math.isfinite(logs["loss"]):
             self._diverged(f"the loss is {logs['loss']}")
         if self.step % self.steps == 0:
             return  # the epoch's own snapshot follows, with its validation and its row of history
-        stopped = self._signalled(self.step % self.LISTEN_EVERY == 0)
-        if stopped or (self.every and self.step % self.every == 0):
+        stopped = self._signalled(self._due(self.LISTEN_EVERY))
+        if stopped or (self.every and self._due(self.every)):
             self._save()
         if stopped:
             raise Interrupted(f"interrupted after step {self.step}")
@@ -142,6 +145,10 @@ class Checkpointer(keras.callbacks.Callback):
         self._save()
         if self._signalled(True):
             raise Interrupted(f"interrupted after epoch {epoch + 1}")
+
+    def _due(self, every: int) -> bool:
+        """Whether the steps of this execution passed a multiple of so many."""
+        return self.step // every > (self.step - self.stride) // every
 
     def _signalled(self, listening: bool) -> bool:
         """Whether training ends here: a signal came, with several workers to any of them."""
@@ -165,11 +172,16 @@ class Checkpointer(keras.callbacks.Callback):
 
 
 class Clock(keras.callbacks.Callback):
-    """Measure the time of training steps: not the first, which traces the graph, and not validation."""
+    """Measure the time of training steps: not the first, which traces the graph, and not validation.
 
-    def __init__(self, memory: Memory, batch_size: int):
+    Args:
+        memory: is updated.
+        examples: of one execution.
+    """
+
+    def __init__(self, memory: Memory, examples: int):
         super().__init__()
-        self.memory, self.batch_size = memory, batch_size
+        self.memory, self.examples = memory, examples
         self._since, self._traced = None, False
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
@@ -181,7 +193,7 @@ class Clock(keras.callbacks.Callback):
         if self._since is not None:
             now = time.perf_counter()
             self.memory.train_seconds += now - self._since
-            self.memory.timed_examples += self.batch_size
+            self.memory.timed_examples += self.examples
             self._since = now
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -198,11 +210,12 @@ class Progress(keras.callbacks.Callback):
         epochs: of the whole run.
         steps: in an epoch.
         done: steps of the first epoch that were done before.
+        stride: steps in one execution.
     """
 
-    def __init__(self, epochs: int, steps: int, done: int = 0):
+    def __init__(self, epochs: int, steps: int, done: int = 0, stride: int = 1):
         super().__init__()
-        self.epochs, self.steps, self.done = epochs, steps, done
+        self.epochs, self.steps, self.done, self.stride = epochs, steps, done, stride
         self._bar = None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -228,7 +241,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, loss=f"loss {logs['loss']:.4f}")
+            self._bar.update(self._task, advance=self.stride, loss=f"loss {logs['loss']:.4f}")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.close()

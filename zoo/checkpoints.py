@@ -96,26 +96,50 @@ def _of_worker(name: str, worker: int) -> str:
 
 
 def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Give a built and compiled model the values of `capture`.
+    """Give a built and compiled model the values of `capture`, also of another engine or number of replicas.
 
     Raises:
         ValueError: the model has other variables, or variables of other shapes.
     """
     for name, variable in variables(model):
-        if name not in arrays:
-            raise ValueError(f"the checkpoint has no {name}")
-        if tuple(arrays[name].shape) != tuple(variable.shape):
-            raise ValueError(f"the checkpoint's {name} is {arrays[name].shape}, the model's {variable.shape}")
-        variable.assign(arrays[name])
+        if name.startswith("metric/"):
+            continue
+        first = f"{name.rpartition('/')[0]}/0"  # the replica that others are copies of
+        if first not in arrays:
+            raise ValueError(f"the checkpoint has no {first}")
+        _assign(variable, arrays.get(name, arrays[first]), name)
+    restore_metrics(model, arrays)
 
 
 def restore_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Give the metrics alone the values of `capture`: `fit` resets them when it begins an epoch."""
+    """Give the metrics alone the values of `capture`: `fit` resets them when it begins an epoch.
+
+    Every replica of every worker gets its own. Where there were more or fewer of them, the first gets the sums of all:
+    metrics of Keras are totals and counts.
+    """
     strategy = getattr(model, "distribute_strategy", None)
-    worker = collective.worker(strategy) if strategy is not None else 0
-    for name, variable in variables(model):
-        if name.startswith("metric/"):
-            variable.assign(arrays.get(_of_worker(name, worker), arrays.get(name)))
+    workers, worker = (collective.workers(strategy), collective.worker(strategy)) if strategy is not None else (1, 0)
+    held = dict(variables(model))
+    for name in [name for name in held if name.endswith("/0") and name.startswith("metric/")]:
+        group = name.removesuffix("0")
+        there = sorted(key for key in arrays if re.fullmatch(rf"worker \d+/{group}\d+", key)) or sorted(
+            key for key in arrays if re.fullmatch(rf"{group}\d+", key)
+        )
+        replicas = [key for key in held if key.startswith(group)]
+        same = len(there) == workers * len(replicas)
+        for replica, key in enumerate(replicas):
+            if same:
+                value = arrays.get(_of_worker(key, worker), arrays.get(key))
+            else:
+                total = sum(arrays[found] for found in there)
+                value = total if (worker, replica) == (0, 0) else np.zeros_like(total)
+            _assign(held[key], value, key)
+
+
+def _assign(variable: Any, value: np.ndarray, name: str) -> None:
+    if tuple(value.shape) != tuple(variable.shape):
+        raise ValueError(f"the checkpoint's {name} is {value.shape}, the model's {tuple(variable.shape)}")
+    variable.assign(value.astype(keras.backend.standardize_dtype(variable.dtype)))
 
 
 def weights(model: keras.Model) -> list[np.ndarray]:

@@ -74,6 +74,9 @@ class TrainConfig:
     virtual_devices: int = option("split the CPU into this many devices, so that any machine has several", 0)
     model_devices: int = option("devices that hold one copy of the model under model_parallel, 0: all", 0)
     worker_timeout: float = option("seconds that workers of multi_worker wait for each other at the start", 300.0)
+    steps_per_execution: int | None = option(
+        "most steps that a device runs before this process looks; the numbers stay (default: 1, on a TPU 16)"
+    )
     precision: Literal["float32", "bfloat16", "float64"] | None = option(
         "bfloat16 computes in it and keeps float32 weights; float64 is slow, and tells rounding from a fault"
         " (default: float32, on a TPU bfloat16)"
@@ -99,6 +102,11 @@ class TrainConfig:
                 raise UsageError(f"{flag(name)}: expected a value from {low:g} to {high:g}, received {value}")
         if self.batch_size is not None:
             check_divisible(self.batch_size, replicas)
+        if self.strategy in strategies.STEP_BY_STEP and (self.steps_per_execution or 1) > 1:
+            raise UsageError(
+                f"--steps-per-execution {self.steps_per_execution}: expected 1 with {self.strategy}, under which"
+                " Keras 3 runs one step at a time"
+            )
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
 
     @property
@@ -116,7 +124,8 @@ class TrainConfig:
     def resolved(self) -> "TrainConfig":
         """Return the configuration with every recipe value filled in."""
         dataset = None if self.data else (self.dataset or "digits")
-        values = {"precision": "bfloat16" if self.strategy == "tpu" else "float32"}
+        on_tpu = self.strategy == "tpu"
+        values = {"precision": "bfloat16" if on_tpu else "float32", "steps_per_execution": 16 if on_tpu else 1}
         values |= recipes.recipe_for(self.model, dataset)()
         settings = {**values.pop("settings", {}), **self.settings}
         missing = {name: value for name, value in values.items() if getattr(self, name) is None}
@@ -143,8 +152,10 @@ class TrainConfig:
         return cls(**typed)
 
 
-# Options that may differ between a run and its continuation: they do not decide its numbers.
+# Options that may differ between the workers of one training.
 NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", "worker_timeout")
+# Options that may differ between a run and its continuation: they do not decide its numbers, except for rounding.
+CHANGEABLE = (*NOT_COMPARED, "strategy", "virtual_devices", "model_devices", "steps_per_execution")
 
 _RANGES = (
     ("image_size", 1, 4096),
@@ -163,6 +174,7 @@ _RANGES = (
     ("early_stopping", 0, 1_000_000),
     ("virtual_devices", 0, 1024),
     ("model_devices", 0, 100_000),
+    ("steps_per_execution", 1, 100_000),
     ("worker_timeout", 0.1, 1e9),
     ("checkpoint_every", 0, 1_000_000_000),
     ("seed", 0, 2**32 - 1),
@@ -188,7 +200,7 @@ def differences(stored: TrainConfig, given: Mapping[str, Any]) -> list[str]:
     """Return one text for each given option that contradicts the stored configuration."""
     texts = []
     for name, value in given.items():
-        if name in NOT_COMPARED:
+        if name in CHANGEABLE:
             continue
         have = getattr(stored, name)
         if name == "settings":  # those given: the run's others come from its preset and recipe

@@ -10,7 +10,7 @@ import strategies
 from strategies import backend
 from zoo import cli
 from zoo.catalogue import check_source
-from zoo.config import TrainConfig, command_line, differences
+from zoo.config import CHANGEABLE, TrainConfig, command_line, differences
 from zoo.errors import Interrupted, UsageError
 from zoo.runs import RunFolder, default_output, newest_unfinished
 
@@ -42,8 +42,10 @@ def configure(given: Mapping[str, Any]) -> TrainConfig:
     stored = run.read_config()["config"]
     if texts := differences(stored, given):
         raise UsageError(f"--resume: {folder} was started with a different configuration: {'; '.join(texts)}")
-    changeable = {name: given[name] for name in ("checkpoint_every", "data_dir") if name in given}
-    return dataclasses.replace(stored, resume=True, output=folder, **changeable)
+    changed = {name: given[name] for name in CHANGEABLE if name in given}
+    if "strategy" in given:  # what went with the one before does not go with it
+        changed = {"virtual_devices": 0, "model_devices": 0, "steps_per_execution": None} | changed
+    return dataclasses.replace(stored, **changed | {"resume": True, "output": folder})
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """`train`: the one place where a model, a task, data and a strategy meet."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import importlib.util
+import math
 import shutil
 import signal
 import sys
@@ -171,31 +173,34 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
     _check_disk(run, model)
 
     step, memory, arrays = _resume(run, model, config, strategy, verbose)
-    if not run.started:
-        run.write_config(config, spec.to_json(), command)
-        if data.vocabulary is not None:
-            data.vocabulary.save(run.vocabulary_file)
+    if run.started:  # its devices may be others than before
+        command = run.read_config()["command"]
+    run.write_config(dataclasses.replace(config, resume=False), spec.to_json(), command)
+    if data.vocabulary is not None:
+        data.vocabulary.save(run.vocabulary_file)
 
+    model.steps_per_execution = stride = _stride(config.steps_per_execution, steps, step)
     began = time.perf_counter()
     saver = Checkpointer(
         run,
         memory,
         start=step,
         steps=steps,
+        stride=stride,
         every=config.checkpoint_every,
         metrics=arrays if step % steps else None,
         strategy=strategy,
     )
-    progress = Progress(config.epochs, steps, step % steps)
+    progress = Progress(config.epochs, steps, step % steps, stride)
     callbacks = [
         Recorder(run, memory, config.early_stopping, config.keep == "best"),
         saver,
-        Clock(memory, config.batch_size),
+        Clock(memory, config.batch_size * stride),
         *([progress] if verbose else []),
         *_tensorboard(run),
         *more_callbacks,
     ]
-    validation = evaluation_batches(data.validation, batch_size=BATCH) if len(data.validation) else None
+    validation = evaluation_batches(data.validation, batch_size=BATCH, stride=stride) if len(data.validation) else None
     with undo, _stopped_by_signals(saver), contextlib.closing(progress):
         # A first call for the rest of an epoch that was interrupted, another for all whole ones.
         for stop in (min(-(-step // steps) * steps, total), total):
@@ -211,7 +216,14 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
                     verbose=0,
                 )
                 step = stop
+    model.steps_per_execution = 1
     return _finish(config, run, data, model, memory, finished, time.perf_counter() - began)
+
+
+def _stride(most: int, steps: int, done: int) -> int:
+    """Return how many steps one execution has: the most that divide an epoch, and what of it was done before."""
+    whole = math.gcd(steps, done)
+    return max(n for n in range(1, min(most, whole) + 1) if whole % n == 0)
 
 
 def _check_same_data(strategy: Any, data: Dataset) -> None:
@@ -373,6 +385,10 @@ def _numerics(config: TrainConfig) -> Iterator[None]:
     elif config.precision == "float64":
         keras.config.set_floatx("float64")  # losses and metrics take their dtype from it
         keras.config.set_dtype_policy("float64")
+        if not on_tensorflow():
+            import jax
+
+            jax.config.update("jax_enable_x64", True)  # else it computes in float32 all the same
     if config.deterministic and on_tensorflow():  # JAX computes the same bits by itself
         import tensorflow as tf
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from strategies import StrategyError, build, tpu, tpu_check
+from strategies import StrategyError, build, engine, tpu, tpu_check
 from tests.conftest import ROOT, run_module
 from zoo import registry
 
@@ -25,6 +25,21 @@ def test_signs_of_a_tpu(monkeypatch, tmp_path):
     (tmp_path / "accel0").touch()
     monkeypatch.setenv("TPU_NAME", "local")
     assert tpu.found() == [f"{tmp_path}/accel0", "TPU_NAME"]
+
+
+def test_the_engine_is_tensorflow_where_it_is_built_for_the_tpu(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert engine("tpu") == "jax"
+    monkeypatch.setattr(tpu.importlib.metadata, "version", {"tensorflow-tpu": "2.20.0"}.__getitem__)
+    assert engine("tpu") == "tensorflow"
+
+
+def test_a_tpu_that_tensorflow_does_not_see_is_one_sentence(monkeypatch):
+    """The way through TPUStrategy, as far as a host without one goes."""
+    monkeypatch.setattr(tpu, "tensorflow_is_built_for_it", lambda: True)
+    monkeypatch.setattr(tpu, "found", lambda: ["/dev/accel0"])
+    with pytest.raises(StrategyError, match="this host shows /dev/accel0, TensorFlow none: TPUs not found"):
+        build("tpu")
 
 
 def test_topologies():

@@ -63,15 +63,16 @@ class EvaluationBatches(keras.utils.PyDataset):
         split: the examples.
         batch_size: at most.
         multiple: of which the batch is one, the devices that share it.
+        stride: of which the number of batches is a multiple, the steps in one execution.
     """
 
-    def __init__(self, split: Split, *, batch_size: int, multiple: int):
+    def __init__(self, split: Split, *, batch_size: int, multiple: int, stride: int = 1):
         super().__init__()
-        self.split = split
+        self.split, self.stride = split, stride
         self.batch = min(-(-batch_size // multiple), -(-len(split) // multiple)) * multiple
 
     def __len__(self) -> int:
-        return -(-len(self.split) // self.batch)
+        return -(-len(self.split) // (self.batch * self.stride)) * self.stride
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         places = np.arange(index * self.batch, (index + 1) * self.batch)

@@ -123,17 +123,18 @@ def _shifted(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(found, images.shape)
 
 
-def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
+def evaluation_batches(split: Split, *, batch_size: int, stride: int = 1) -> tf.data.Dataset:
     """Return a `tf.data.Dataset` of (x, y) with every example once, in order, the last batch as small as it falls.
 
-    On JAX a `keras.utils.PyDataset` of (x, y, weight), the last batch filled up, see `EvaluationBatches`.
+    On JAX a `keras.utils.PyDataset` of (x, y, weight), the last execution of `stride` batches filled up, see
+    `EvaluationBatches`.
     """
     if not on_tensorflow():
         from zoo.data.arrays_in_batches import EvaluationBatches
 
         distribution = keras.distribution.distribution()
         sharing = distribution.device_mesh.shape[0] if distribution else 1
-        return EvaluationBatches(split, batch_size=batch_size, multiple=sharing)
+        return EvaluationBatches(split, batch_size=batch_size, multiple=sharing, stride=stride)
     import tensorflow as tf
 
     return _gather(tf.data.Dataset.range(len(split)).batch(batch_size), split, None)

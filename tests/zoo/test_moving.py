@@ -1,0 +1,127 @@
+"""A run that was stopped inside an epoch goes on on other devices, or on another engine, to the same numbers."""
+
+import contextlib
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from tests.conftest import blobs, run_module
+from zoo import checkpoints
+from zoo.config import TrainConfig
+from zoo.errors import Interrupted, UsageError
+from zoo.runs import RunFolder
+from zoo.train import configure
+from zoo.training import _stride, train
+
+EPOCHS, STEPS = 3, 6
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends a run after some steps, as a signal does, when the snapshot is written."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.left = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise Interrupted("here")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """(data, whole run under none, run under none and under mirrored that stopped in the second epoch)."""
+    folder = tmp_path_factory.mktemp("runs")
+    x, y = blobs(150, (10, 8))
+    np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
+    common = {
+        "model": "cnn", "data": folder / "blobs.npz", "epochs": EPOCHS, "batch_size": 16, "optimizer": "adamw",
+        "learning_rate": 0.01, "keep": "last", "checkpoint_every": 1, "seed": 3, "precision": "float64",
+        "settings": {"filters": (4,), "pools": 1, "units": 8, "dropout": 0.0, "batch_norm": True},
+    }  # fmt: skip
+    train(TrainConfig(**common, output=folder / "whole"), verbose=False)
+    for name, how in (("none", {}), ("mirrored", {"strategy": "mirrored", "virtual_devices": 2})):
+        with contextlib.suppress(Interrupted):
+            config = TrainConfig(**common, **how, output=folder / name)
+            train(config, callbacks=[Stop(STEPS + 4)], verbose=False)
+        assert checkpoints.newest(folder / name / "checkpoints")[0].step == STEPS + 4
+    return folder
+
+
+def moved(runs, name, tmp_path):
+    return shutil.copytree(runs / name, tmp_path / "run")
+
+
+def assert_same(folder, whole, tolerance=1e-9):
+    ours, theirs = (checkpoints.newest(f / "checkpoints")[0] for f in (folder, whole))
+    assert ours.step == theirs.step == EPOCHS * STEPS
+    for name, value in theirs.arrays.items():
+        if name.startswith("metric/"):
+            continue  # a copy a replica; what they come to is in the history
+        np.testing.assert_allclose(ours.arrays[name], value, rtol=0, atol=tolerance, err_msg=name)
+    for row, expected in zip(ours.state["history"], theirs.state["history"], strict=True):
+        assert row == pytest.approx(expected, abs=1e-5)
+    assert RunFolder(folder).read_metrics()["test"] == pytest.approx(RunFolder(whole).read_metrics()["test"], abs=1e-5)
+
+
+@pytest.mark.parametrize(("name", "to"), [
+    ("mirrored", {"strategy": "none"}),
+    ("none", {"strategy": "mirrored", "virtual_devices": 2}),
+    ("none", {"steps_per_execution": 2}),
+])  # fmt: skip
+def test_devices_may_change(name, to, runs, tmp_path):
+    folder = moved(runs, name, tmp_path)
+    train(configure({"resume": True, "output": folder, **to}), verbose=False)
+    assert_same(folder, runs / "whole")
+    assert RunFolder(folder).read_config()["config"].strategy == to.get("strategy", "none")
+
+
+def test_the_engine_may_change(runs, tmp_path):
+    """From TensorFlow in one process to JAX over four devices, three steps an execution."""
+    folder = moved(runs, "none", tmp_path)
+    words = ("--strategy", "data_parallel", "--virtual-devices", 4, "--steps-per-execution", 3)
+    done = run_module("zoo.train", "--resume", "--output", folder, *words, cwd=tmp_path, check=0)
+    assert f"after step {STEPS + 4}" in done.stderr
+    assert "RuntimeWarning" not in done.stderr and "UserWarning" not in done.stderr
+    assert_same(folder, runs / "whole", 1e-6)
+    model = RunFolder(folder).load_model()  # what JAX wrote, on TensorFlow
+    theirs = RunFolder(runs / "whole").load_model()
+    for ours, whole in zip(model.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, whole, rtol=0, atol=1e-6)
+
+
+def test_metrics_of_all_replicas_are_kept_where_their_number_changes():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.zeros((4, 2)), np.zeros((4, 1)), verbose=0)
+    arrays = checkpoints.capture(model)
+    arrays |= {f"worker {w}/metric/{i}/{r}": np.float32(10 * w + r + i) for w in (0, 1) for i in (0, 1) for r in (0, 1)}
+    checkpoints.restore_metrics(model, arrays)
+    held = dict(checkpoints.variables(model))
+    assert [float(held[f"metric/{i}/0"]) for i in (0, 1)] == [22, 26]
+
+
+@pytest.mark.parametrize(("most", "steps", "done", "stride"), [
+    (1, 20, 0, 1), (16, 20, 0, 10), (16, 20, 40, 10), (16, 20, 26, 2), (16, 7, 0, 7), (4, 7, 0, 1), (8, 32, 8, 8),
+])  # fmt: skip
+def test_an_execution_never_reaches_over_the_end_of_an_epoch(most, steps, done, stride):
+    assert _stride(most, steps, done) == stride
+
+
+@pytest.mark.parametrize("strategy", ["mirrored", "multi_worker"])
+def test_several_steps_an_execution_are_refused_where_keras_fails_with_them(strategy, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')
+    with pytest.raises(UsageError, match=f"--steps-per-execution 4: expected 1 with {strategy}"):
+        TrainConfig(strategy=strategy, steps_per_execution=4)
+
+
+def test_keras_itself_fails_with_several_steps_under_mirrored(mirrored):
+    """Fails when Keras does not, so that STEP_BY_STEP can lose a name."""
+    with mirrored.scope():
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse", steps_per_execution=2)
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        model.fit(np.zeros((8, 2)), np.zeros((8, 1)), batch_size=2, verbose=0)
