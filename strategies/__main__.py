@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from strategies import backend, describe
+from strategies import backend, describe, engine
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON list instead of the table")
     options = parser.parse_args(argv)
 
-    backend.start()
+    backend.start(engine("none"))
     rows = describe()
     if options.json:
         print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))

@@ -86,7 +86,11 @@ def engine(name: str) -> str:
         return "jax"
     if "keras" in sys.modules:
         return sys.modules["keras"].backend.backend()
-    return os.environ.get("KERAS_BACKEND") or "tensorflow"
+    return os.environ.get("KERAS_BACKEND") or ("tensorflow" if _installed("tensorflow") else "jax")
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def is_chief(name: str) -> bool:
@@ -194,6 +198,24 @@ def _multi_worker(members: cluster.Cluster, facts: dict[str, Any], seconds: floa
 
 def describe() -> list[Availability]:
     """Return what can run on this machine, and why the rest cannot."""
+    rows = _on_tensorflow() if _installed("tensorflow") else _without_tensorflow()
+    signs = tuple(tpu.found())
+    reason = "" if signs else f"no TPU: looked for {', '.join((*tpu.DEVICES, *tpu.VARIABLES))}"
+    rows.append(Availability("tpu", STRATEGIES["tpu"], bool(signs), signs, reason))
+    for name, summary in jax_devices.STRATEGIES.items():
+        if not _installed("jax"):
+            rows.append(
+                Availability(name, "", False, (), "JAX is not installed: pip install 'keras-compression-zoo[jax]'")
+            )
+        else:
+            rows.append(Availability(name, summary, True, _JAX_DEVICES, ""))
+    return rows + [Availability(name, "", False, (), reason) for name, reason in REFUSED.items()]
+
+
+_JAX_DEVICES = ("the devices that JAX sees",)
+
+
+def _on_tensorflow() -> list[Availability]:
     devices = tuple(_devices(0))
     used = {"none": devices[:1], "one_device": devices[:1], "mirrored": devices}
     rows = [Availability(name, STRATEGIES[name], True, found, "") for name, found in used.items()]
@@ -202,17 +224,13 @@ def describe() -> list[Availability]:
         rows.append(Availability("multi_worker", STRATEGIES["multi_worker"], True, workers, ""))
     except StrategyError as error:
         rows.append(Availability("multi_worker", "", False, (), str(error).partition(": ")[2]))
-    signs = tuple(tpu.found())
-    reason = "" if signs else f"no TPU: looked for {', '.join((*tpu.DEVICES, *tpu.VARIABLES))}"
-    rows.append(Availability("tpu", STRATEGIES["tpu"], bool(signs), signs, reason))
-    for name, summary in jax_devices.STRATEGIES.items():
-        if importlib.util.find_spec("jax") is None:
-            rows.append(
-                Availability(name, "", False, (), "JAX is not installed: pip install 'keras-compression-zoo[jax]'")
-            )
-        else:
-            rows.append(Availability(name, summary, True, ("the devices that JAX sees",), ""))
-    return rows + [Availability(name, "", False, (), reason) for name, reason in REFUSED.items()]
+    return rows
+
+
+def _without_tensorflow() -> list[Availability]:
+    missing = "TensorFlow is not installed; data_parallel is its like on JAX"
+    rows = [Availability(name, STRATEGIES[name], True, _JAX_DEVICES, "") for name in ("none", "one_device")]
+    return rows + [Availability(name, "", False, (), missing) for name in ("mirrored", "multi_worker")]
 
 
 def _devices(virtual_devices: int) -> list[str]:

@@ -70,7 +70,7 @@ def run_module(*words, cwd, check=None, timeout=250, **options):
     """Run `python -m ...` in a child process, as a user would."""
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-m", *map(str, words)],
+        [sys.executable, *(() if words[0] == "-c" else ("-m",)), *map(str, words)],
         cwd=cwd,
         env=env,
         capture_output=True,
