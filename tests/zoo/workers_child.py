@@ -63,11 +63,12 @@ def main(strategy: str, folder: str) -> None:
 
 
 def compress(strategy: str, data, weights, training, folder: str) -> None:
-    """Compress the simplenet by a recipe that trains, and save the weights that it ends with."""
+    """Compress the simplenet by a recipe that trains, taught by the cnn, and save the weights that it ends with."""
     model = registry.model_class("simplenet")(num_classes=3, **training.settings)
     model.build((None, *data.spec.input_shape))
     model.set_weights(weights)
-    recipe, training = recipes.parse("prune(0.5) + qat(epochs=1) + int8"), dataclasses.replace(training, output=None)
+    recipe = recipes.parse(f"prune(0.5) + qat(epochs=1) + int8 + distill({folder}/cnn, alpha=0.5)")
+    training = dataclasses.replace(training, output=None)
     if not strategies.is_chief(strategy):
         pipeline.assist(model, data, recipe, training=training)
         return
