@@ -1,0 +1,216 @@
+"""From a model that scores the next token to texts: greedy, sampled and beam search, over a key-value cache.
+
+A model gives `decode_step(ids, position, cache, *context) -> (logits, cache)`, a cache being two tensors with the batch
+as their second axis. Searches are one compiled loop of static shapes; they run on TensorFlow and on JAX.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from zoo.errors import UsageError
+
+NEVER = -1e9  # the log-probability of what must not be chosen, finite so that no difference of two is NaN
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn from its distribution.
+
+    Args:
+        temperature: what logits are divided by, more than 0.
+        top_k: draw among this many most probable tokens, 0: all (Fan et al., 2018).
+        top_p: draw among the most probable tokens that have this share of the probability together, 1: all (Holtzman
+            et al., 2020).
+        seed: of the draws.
+
+    Raises:
+        UsageError: values outside their ranges.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise UsageError(f"--temperature {self.temperature}: expected more than 0")
+        if self.top_k < 0:
+            raise UsageError(f"--top-k {self.top_k}: expected 0 (all tokens) or more")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"--top-p {self.top_p}: expected more than 0, and at most 1")
+
+
+@dataclass(frozen=True)
+class Beam:
+    """A search that keeps the best beginnings.
+
+    Args:
+        beams: beginnings of each text that are gone on with.
+        length_penalty: alpha of ((5 + length) / 6) ** alpha, which log-probabilities are divided by (Wu et al., 2016);
+            0 prefers short texts.
+
+    Raises:
+        UsageError: fewer beams than one, or a negative penalty.
+    """
+
+    beams: int = 4
+    length_penalty: float = 0.6
+
+    def __post_init__(self) -> None:
+        if self.beams < 1:
+            raise UsageError(f"--beams {self.beams}: expected 1 or more")
+        if self.length_penalty < 0:
+            raise UsageError(f"--length-penalty {self.length_penalty}: expected 0 or more")
+
+
+def filtered(logits: Any, sampling: Sampling) -> Any:
+    """Return logits (batch, vocabulary) divided by the temperature, those that must not be drawn as NEVER."""
+    logits = ops.cast(logits, "float32") / sampling.temperature
+    vocabulary = logits.shape[-1]
+    if 0 < sampling.top_k < vocabulary:
+        least = ops.top_k(logits, sampling.top_k)[0][:, -1:]
+        logits = ops.where(logits < least, NEVER, logits)
+    if sampling.top_p < 1:
+        ordered = ops.flip(ops.sort(logits, axis=-1), axis=-1)
+        before = ops.cumsum(ops.softmax(ordered), axis=-1) - ops.softmax(ordered)  # of all that are more probable
+        least = ops.min(ops.where(before < sampling.top_p, ordered, -NEVER), axis=-1, keepdims=True)
+        logits = ops.where(logits < least, NEVER, logits)
+    return logits
+
+
+def sample(
+    step: Callable[..., tuple[Any, Any]],
+    ids: Any,
+    cache: Any,
+    *,
+    start: int,
+    length: int,
+    end: int,
+    sampling: Sampling | None,
+) -> Any:
+    """Return what follows, (batch, length) token ids, 0 after the end of a text.
+
+    Args:
+        step: (ids (batch,), position, cache) to (logits (batch, vocabulary), cache).
+        ids: (batch,), the token at `start`.
+        cache: of all tokens before it, with room for `start + length`.
+        start: position of `ids`.
+        length: most tokens to give.
+        end: the token that ends a text, -1 where there is none.
+        sampling: how each is drawn; None takes the most probable.
+    """
+    batch = ids.shape[0]
+    noise = None
+
+    def more(i, ids, ended, cache, out):
+        return ops.logical_and(i < length, ops.logical_not(ops.all(ended)))
+
+    def one(i, ids, ended, cache, out):
+        logits, cache = step(ids, start + i, cache)
+        if sampling:
+            # The largest of logits with Gumbel noise is a draw from their softmax (Gumbel, 1954).
+            logits = filtered(logits, sampling) + ops.take(noise, i, axis=0)
+        chosen = ops.where(ended, 0, ops.cast(ops.argmax(logits, axis=-1), "int32"))
+        out = _put(out, chosen, i)
+        return i + 1, chosen, ops.logical_or(ended, ops.equal(chosen, end)), cache, out
+
+    if sampling:
+        vocabulary = step(ids, start, cache)[0].shape[-1]
+        uniform = keras.random.uniform((length, batch, vocabulary), 1e-7, 1, seed=sampling.seed)
+        noise = -ops.log(-ops.log(uniform))
+    state = (
+        ops.convert_to_tensor(0, "int32"),
+        ops.cast(ids, "int32"),
+        ops.zeros((batch,), "bool"),
+        cache,
+        ops.zeros((batch, length), "int32"),
+    )
+    return ops.while_loop(more, one, state)[-1]
+
+
+def beam_search(
+    step: Callable[..., tuple[Any, Any]],
+    ids: Any,
+    cache: Any,
+    *,
+    length: int,
+    end: int,
+    beam: Beam,
+) -> tuple[Any, Any]:
+    """Return the best text of each example that was found, (batch, length) ids, and its score, (batch,).
+
+    Texts that end compete with those cut at `length`. The search stops when no beginning can become better than the
+    best that ended.
+
+    Args:
+        step: (ids (batch * beams,), position, cache) to (logits (batch * beams, vocabulary), cache); the beams of an
+            example lie side by side.
+        ids: (batch,), the token at position 0.
+        cache: empty, of batch * beams.
+        length: most tokens to give, the end among them.
+        end: the token that ends a text.
+        beam: how many, and how their lengths are weighed.
+    """
+    batch, beams = ids.shape[0], beam.beams
+
+    def penalty(tokens):
+        return ((5 + ops.cast(tokens, "float32")) / 6) ** beam.length_penalty
+
+    def more(i, alive, log_p, done, scores, cache, out):
+        hopeful = ops.max(scores, axis=1) < log_p[:, 0] / penalty(length)
+        return ops.logical_and(i < length, ops.any(hopeful))
+
+    def one(i, last, log_p, done, scores, cache, out):
+        logits, cache = step(ops.reshape(last, (-1,)), i, cache)
+        vocabulary = logits.shape[-1]
+        each = ops.log_softmax(ops.reshape(ops.cast(logits, "float32"), (batch, beams, vocabulary)))
+        # Twice as many as beams: even if every beam ends, as many go on.
+        log_p, found = ops.top_k(ops.reshape(log_p[..., None] + each, (batch, beams * vocabulary)), 2 * beams)
+        parent, token = found // vocabulary, ops.cast(found % vocabulary, "int32")
+        texts = _put(_rows(out, parent), token, i)
+        ended = ops.equal(token, end)
+        scores, best = ops.top_k(
+            ops.concatenate([scores, ops.where(ended, log_p / penalty(i + 1), NEVER)], axis=1), beams
+        )
+        done = _rows(ops.concatenate([done, texts], axis=1), best)
+        log_p, going = ops.top_k(ops.where(ended, NEVER, log_p), beams)
+        parent = ops.take_along_axis(parent, going, axis=1)
+        places = ops.reshape(parent + beams * ops.arange(batch, dtype=parent.dtype)[:, None], (-1,))
+        cache = keras.tree.map_structure(lambda part: ops.take(part, places, axis=1), cache)
+        return i + 1, ops.take_along_axis(token, going, axis=1), log_p, done, scores, cache, _rows(texts, going)
+
+    empty = ops.zeros((batch, beams, length), "int32")
+    first = ops.concatenate([ops.zeros((batch, 1)), ops.full((batch, beams - 1), NEVER)], axis=1)
+    last = ops.repeat(ops.cast(ids, "int32")[:, None], beams, axis=1)
+    never = ops.full((batch, beams), NEVER)
+    state = (ops.convert_to_tensor(0, "int32"), last, first, empty, never, cache, empty)
+    i, _, log_p, done, scores, _, out = ops.while_loop(more, one, state)
+    cut = log_p[:, 0] / penalty(i)
+    texts = ops.where((cut > scores[:, 0])[:, None], out[:, 0], done[:, 0])
+    return texts, ops.maximum(cut, scores[:, 0])
+
+
+def _put(rows: Any, values: Any, i: Any) -> Any:
+    """Return rows (..., length) with values (...) in column i."""
+    return ops.where(ops.equal(ops.arange(rows.shape[-1]), i), values[..., None], rows)
+
+
+def _rows(x: Any, index: Any) -> Any:
+    """Return rows of x (batch, rows, length) by index (batch, chosen)."""
+    return ops.take_along_axis(x, index[..., None], axis=1)
+
+
+def compiled(function: Callable) -> Callable:
+    """Return a function of arrays that the engine compiles as a whole."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    import tensorflow as tf
+
+    return tf.function(function)
