@@ -138,6 +138,17 @@ def _collected(name: str, batches: Iterable) -> Split:
     return Split(x, y.astype(np.int32))
 
 
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Return the whole batches in an epoch; the remainder, another one each epoch, is left out.
+
+    Raises:
+        UsageError: fewer examples than one batch.
+    """
+    if examples < batch_size:
+        raise UsageError(f"--batch-size {batch_size}: expected at most the {examples} training examples, received more")
+    return examples // batch_size
+
+
 def check_labels(name: str, y: np.ndarray, class_names: Sequence[str]) -> None:
     """Raise UsageError unless every label is an index into `class_names`."""
     if not len(y):
