@@ -4,16 +4,31 @@ Standard library only, so that a misspelt name is answered at once.
 """
 
 import importlib.util
+import json
 import os
 import re
 from pathlib import Path
 
-from zoo.config import EMBEDDED, TrainConfig, flag
+from zoo.config import EMBEDDED, Task, Tokens, TrainConfig, flag
 from zoo.errors import UsageError, nearest
 
-# What a file of one's own may end in: arrays, and tables of texts with their delimiter (jsonl has none).
+# What a file of one's own may end in: arrays, tables of texts with their delimiter (jsonl has none), plain text.
 ARRAYS = ".npz"
 TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": None}
+TEXT = ".txt"
+
+_EMBEDDED_TASKS: dict[str, Task] = {"digits": "classification", "addition": "translation"}
+
+# What own data must be for each task, as a file and as a folder, and what a file may end in.
+_FORMS: dict[Task, tuple[str, tuple[str, ...]]] = {
+    "classification": (
+        f"a folder of images by class, or a file that ends in {ARRAYS}, {', '.join(TABLES)}"
+        f" ({TEXT} for a language model)",
+        (ARRAYS, *TABLES),
+    ),
+    "translation": (f"a table of pairs that ends in {', '.join(TABLES)}", tuple(TABLES)),
+    "language_model": (f"a {TEXT} file or a folder of them", (TEXT,)),
+}
 
 
 def data_dir(config: TrainConfig) -> Path:
@@ -22,18 +37,94 @@ def data_dir(config: TrainConfig) -> Path:
 
 
 def check_source(config: TrainConfig) -> None:
-    """Raise UsageError for a set or a path that does not exist, without reading it."""
-    for name in ("data", "validation_data"):
-        path = getattr(config, name)
-        if path is not None and not path.exists():
+    """Raise UsageError for a set or a path that does not exist or is not fit for the task, without reading it."""
+    paths = {name: path for name in ("data", "validation_data") if (path := getattr(config, name)) is not None}
+    for name, path in paths.items():
+        if not path.exists():
             raise UsageError(f"{flag(name)} {path}: expected a file or a folder, found none")
-        if path is not None and path.is_file() and path.suffix.lower() not in (ARRAYS, *TABLES):
-            raise UsageError(
-                f"{flag(name)} {path}: expected a folder of images by class, or a file that ends in"
-                f" {ARRAYS}, {', '.join(TABLES)}"
-            )
+    task = task_of(config)
+    for name, path in paths.items():
+        if not _has_form(path, task):
+            raise UsageError(f"{flag(name)} {path}: expected {_FORMS[task][0]}")
     if config.dataset_is_tfds:
         _check_tfds(config.dataset, data_dir(config))
+    elif config.data is None and task != (own := _EMBEDDED_TASKS[config.dataset or "digits"]):
+        raise UsageError(f"--task {task}: expected {own}, which is what {config.data_name} is for")
+    _check_options(config, task)
+
+
+def _check_options(config: TrainConfig, task: Task) -> None:
+    """Raise UsageError for options that these data cannot follow."""
+    if config.test_split_name is not None and not config.dataset_is_tfds:
+        raise UsageError(f"--test-split-name {config.test_split_name}: expected with a TFDS set, received without one")
+    if config.dataset_is_tfds and not find_prepared(config.dataset, data_dir(config)):
+        return  # what it is for is known when it is downloaded
+    given = {flag(name): value for name in ("source", "target") if (value := getattr(config, name)) is not None}
+    if task != "translation" and given:
+        name, value = next(iter(given.items()))
+        raise UsageError(f"{name} {value}: expected with --task translation, received for {task} of {config.data_name}")
+    fixed = config.data is None and not config.dataset_is_tfds
+    if fixed and given:
+        raise UsageError(f"{', '.join(given)}: expected none for {config.data_name}, which has one direction")
+
+
+def task_of(config: TrainConfig) -> Task:
+    """Return what is learnt from these data: what the user says, or else what the data are for.
+
+    A TFDS set that is not prepared is for classification until it is.
+    """
+    if config.task is not None:
+        return config.task
+    if config.data is not None:
+        return "language_model" if _is_plain_text(config.data) else "classification"
+    if not config.dataset_is_tfds:
+        return _EMBEDDED_TASKS[config.dataset or "digits"]
+    folder = find_prepared(config.dataset, data_dir(config))
+    return _tfds_task(folder) if folder else "classification"
+
+
+def tokens_of(config: TrainConfig, task: Task) -> Tokens:
+    """Return what texts are cut into: what the user says, or else what suits the task."""
+    if config.tokens is not None:
+        return config.tokens
+    if config.data is None and config.dataset == "addition":
+        return "character"
+    usual: dict[Task, Tokens] = {
+        "classification": "word",
+        "translation": "subword",
+        "language_model": "character",
+    }
+    return usual[task]
+
+
+def _is_plain_text(path: Path) -> bool:
+    """Whether a path is a text file, or a folder of them and of no other folders."""
+    if path.is_dir():
+        inside = [p for p in path.iterdir() if not p.name.startswith(".")]
+        return any(p.suffix.lower() == TEXT for p in inside) and not any(p.is_dir() for p in inside)
+    return path.suffix.lower() == TEXT
+
+
+def _has_form(path: Path, task: Task) -> bool:
+    if path.is_dir():
+        return task == "classification" or (task == "language_model" and _is_plain_text(path))
+    return path.suffix.lower() in _FORMS[task][1]
+
+
+def _tfds_task(folder: Path) -> Task:
+    """Return what a prepared set is for, by its features: a class, a pair of texts, or one text and nothing else."""
+    described = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+    if "translation" in described:
+        return "translation"
+    features = described.get("featuresDict", {}).get("features", {})
+    kinds = {name: feature["pythonClassName"].rpartition(".")[2] for name, feature in features.items()}
+    if "ClassLabel" in kinds.values():
+        return "classification"
+    info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+    items = info.get("supervisedKeys", {}).get("tuple", {}).get("items", [])
+    if [kinds.get(item.get("featureKey")) for item in items] == ["Text", "Text"] and items[0] != items[1]:
+        return "translation"
+    return "language_model" if list(kinds.values()) == ["Text"] else "classification"
 
 
 def default_data_dir() -> Path:

@@ -17,7 +17,13 @@ from zoo import recipes, registry
 from zoo.errors import UsageError
 
 # Sets that need neither a network nor a path, and what they are.
-EMBEDDED = {"digits": "1,797 scans of handwritten digits, 8x8 grey (scikit-learn; Alpaydin & Kaynak, 1998)"}
+EMBEDDED = {
+    "digits": "1,797 scans of handwritten digits, 8x8 grey (scikit-learn; Alpaydin & Kaynak, 1998)",
+    "addition": "50,000 sums of two numbers of three digits and their results as texts, generated",
+}
+
+Task = Literal["classification", "translation", "language_model"]
+Tokens = Literal["word", "character", "subword"]
 
 
 def option(help: str, default: Any = None, **metadata: Any) -> Any:
@@ -37,7 +43,12 @@ class TrainConfig:
 
     # The data.
     dataset: str | None = option("an embedded set or any TFDS name (default: digits)", None)
-    data: Path | None = option("own data: a folder of images by class, an .npz, a .csv, .tsv or .jsonl file")
+    data: Path | None = option(
+        "own data: a folder of images by class, an .npz, a .csv, .tsv or .jsonl file; a .txt file or a folder of them"
+    )
+    task: Task | None = option(
+        "what is learnt from the data (default: what the set is for; own tables: classification, .txt: language_model)"
+    )
     validation_data: Path | None = option("own validation data, of the same form as --data")
     data_dir: Path | None = option("where TFDS sets are prepared (default: TFDS' own folder)")
     image_size: int | None = option("resize images to this height and width in pixels (default: the set's)")
@@ -45,10 +56,23 @@ class TrainConfig:
         "column of the text; several, comma-separated, are joined by a space (default: text)"
     )
     label_column: str | None = option("column of the label (default: label)")
-    vocabulary_size: int = option("most words in a vocabulary, by frequency", 10_000)
-    sequence_length: int | None = option("tokens a text is cut or padded to (default: 95 % of texts fit)")
+    source: str | None = option(
+        "what is translated: a language of the set, or a column of the table (default: the set's first, or source)"
+    )
+    target: str | None = option("what it is translated to (default: the set's second, or target)")
+    tokens: Tokens | None = option(
+        "what texts are cut into (default: word; subword for translation, character for language_model)"
+    )
+    vocabulary_size: int = option("most tokens in a vocabulary, by frequency", 10_000)
+    sequence_length: int | None = option(
+        "tokens a text is cut or padded to (default: 95 % of texts fit; translation: all, up to 256;"
+        " language_model: windows of 128)"
+    )
     validation_split: float = option("share of the training examples held out, where no split is given", 0.1)
     test_split: float = option("share of all examples kept for testing, where no split is given", 0.2)
+    test_split_name: str | None = option(
+        "which split of a TFDS set is the test (default: test, or the first whose name begins so)"
+    )
     skip_bad: bool = option("leave out unreadable images instead of stopping", False)
 
     # The optimisation.
@@ -96,6 +120,8 @@ class TrainConfig:
             raise UsageError("--dataset and --data: expected one of them, received both")
         if self.validation_data is not None and self.data is None:
             raise UsageError("--validation-data: expected beside --data, received without it")
+        if self.source is not None and self.source == self.target:
+            raise UsageError(f"--source and --target: expected two different texts, received {self.source!r} for both")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

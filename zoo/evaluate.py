@@ -28,6 +28,9 @@ class Options:
     data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
     text_column: str | None = option("column of the text (default: the run's)")
     label_column: str | None = option("column of the label (default: the run's)")
+    source: str | None = option("what is translated: a language or a column (default: the run's)")
+    target: str | None = option("what it is translated to (default: the run's)")
+    test_split_name: str | None = option("which split of a TFDS set is the test (default: the run's)")
     skip_bad: bool = option("leave out unreadable images instead of stopping", False)
 
 
@@ -58,8 +61,10 @@ def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, An
     """Return the run's configuration, pointed at the data that the options name."""
     if options.dataset and options.data:
         raise UsageError("--dataset and --data: expected one of them, received both")
-    changes = {k: given[k] for k in ("data_dir", "text_column", "label_column", "skip_bad") if k in given}
+    same = ("data_dir", "text_column", "label_column", "source", "target", "test_split_name", "skip_bad")
+    changes = {name: given[name] for name in same if name in given}
     if options.dataset or options.data:
+        changes = {"test_split_name": None} | changes  # other sets name their splits otherwise
         changes |= {
             "dataset": options.dataset,
             "data": options.data,

@@ -1,5 +1,6 @@
 """A trained run on other examples: reading them in the form it was trained on, and its outputs."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from zoo.catalogue import TABLES
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split, arrays, images, load, tables
 from zoo.data.batches import evaluation_batches
-from zoo.data.text import Vocabulary
+from zoo.data.text import Vocabulary, longer, padded
 from zoo.errors import UsageError
+from zoo.files import sha256
 from zoo.runs import RunFolder
 
 # Evaluation keeps no gradients, so its batches can be larger than training's; past this size nothing is gained.
@@ -31,13 +33,44 @@ def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
         UsageError: data of another kind or shape, or with other classes.
     """
     spec, vocabulary = read_spec(run)
-    return load(config, like=spec, vocabulary=vocabulary)
+    return load(config, like=spec, vocabulary=vocabulary, target_vocabulary=read_target_vocabulary(run, spec))
 
 
 def read_spec(run: RunFolder) -> tuple[DataSpec, Vocabulary | None]:
-    """Return the form of a run's data, and its vocabulary if it has one."""
+    """Return the form of a run's data, and its vocabulary (of the sources, in pairs) if it has one.
+
+    Raises:
+        UsageError: the vocabulary is not the one that the run was trained with.
+    """
     spec = DataSpec.from_json(run.read_config()["data"])
-    return spec, Vocabulary.load(run.vocabulary_file) if run.vocabulary_file.is_file() else None
+    return spec, _read_vocabulary(run.vocabulary_file, spec.vocabulary_size, spec.vocabulary_sha256)
+
+
+def read_target_vocabulary(run: RunFolder, spec: DataSpec) -> Vocabulary | None:
+    """Return the vocabulary of a run's targets if it was trained on pairs.
+
+    Raises:
+        UsageError: it is not the one that the run was trained with.
+    """
+    if spec.task != "translation":
+        return None
+    shared = spec.target_vocabulary_sha256 == spec.vocabulary_sha256
+    path = run.vocabulary_file if shared else run.target_vocabulary_file
+    return _read_vocabulary(path, spec.target_vocabulary_size, spec.target_vocabulary_sha256)
+
+
+def _read_vocabulary(path: Path, size: int, recorded: str) -> Vocabulary | None:
+    """Read a vocabulary of so many tokens, which runs of earlier versions have recorded no SHA-256 of."""
+    if not path.is_file() and not recorded:
+        return None
+    if not path.is_file():
+        raise UsageError(f"{path}: expected the vocabulary that the run was trained with, found no such file")
+    if recorded and sha256(path) != recorded:
+        raise UsageError(f"{path} was altered or is another run's: its SHA-256 is not the one in config.json")
+    vocabulary = Vocabulary.load(path)
+    if len(vocabulary) != size:
+        raise UsageError(f"{path}: expected the {size} tokens that the run was trained with, found {len(vocabulary)}")
+    return vocabulary
 
 
 def read_inputs(
@@ -82,8 +115,10 @@ def _read_one(
     if vocabulary is not None:
         if suffix in TABLES and path.is_file():
             (texts,) = tables.read_columns(path, text_column)
-            return [f"{path}[{i}]" for i in range(len(texts))], vocabulary.encode(texts, spec.input_shape[0])
-        return [text], vocabulary.encode([text], spec.input_shape[0])
+            return [f"{path}[{i}]" for i in range(len(texts))], _encoded(text, texts, spec, vocabulary)
+        if not text.strip():
+            raise UsageError("INPUT: expected a text, received an empty one")
+        return [text], _encoded(text[:40], [text], spec, vocabulary)
     if not path.is_file():
         raise UsageError(f"INPUT {text}: expected a file, found none")
     if spec.kind != "image":
@@ -93,3 +128,16 @@ def _read_one(
         return [text], images.decode(path, (height, width), channels)[None]
     except images.UNREADABLE as error:
         raise UsageError(f"INPUT {text}: expected an image or an .npz file, and it cannot be read: {error}") from None
+
+
+def _encoded(name: str, texts: Sequence[str], spec: DataSpec, vocabulary: Vocabulary) -> np.ndarray:
+    """Return token ids, (texts, time); what is longer than the model takes is cut, and told of."""
+    (length,) = spec.input_shape
+    rows = vocabulary.rows(texts)
+    if cut := longer(rows, length):
+        print(
+            f"INPUT {name}: {cut:,} of {len(rows):,} texts are longer than the {length} tokens that this run takes and"
+            " are cut",
+            file=sys.stderr,
+        )
+    return padded(rows, length)

@@ -38,7 +38,8 @@ def _datasets(options: Options) -> dict[str, str]:
     folder = options.data_dir or catalogue.default_data_dir()
     prepared = dict.fromkeys(catalogue.prepared_names(folder), f"TFDS, prepared in {folder}")
     known = len(catalogue.tfds_names())
-    return EMBEDDED | prepared | {"...": f"any image or text classification set of TFDS' {known} names, by download"}
+    others = f"any set of images or texts by class, of pairs of texts or of plain text among TFDS' {known}, by download"
+    return EMBEDDED | prepared | {"...": others}
 
 
 def _strategies(options: Options) -> dict[str, str]:

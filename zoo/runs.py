@@ -27,6 +27,7 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.json"
         self.history_file = self.path / "history.csv"
         self.vocabulary_file = self.path / "vocabulary.json"
+        self.target_vocabulary_file = self.path / "target_vocabulary.json"
         self.confusion_file = self.path / "confusion_matrix.csv"
         self.report_file = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"

@@ -120,6 +120,7 @@ def _run_folder(config: TrainConfig, strategy: Any, private: Path | None) -> Ite
 def _checked(config, strategy, run, data, model, callbacks, finished, command, verbose) -> TrainResult:
     """Refuse what does not fit together, then train."""
     spec = data.spec
+    _check_task(spec)
     if not len(data.test):
         raise UsageError(f"--test-split {config.test_split:g}: expected test examples of {spec.name}, received none")
     if config.early_stopping and not len(data.validation):
@@ -140,6 +141,14 @@ def _checked(config, strategy, run, data, model, callbacks, finished, command, v
     arranged = strategies.arranged(strategy, lambda: _build(build, spec))
     with arranged, _numerics(config), _lock(run), _named_if_lost(strategy):
         return _train(config, strategy, run, data, build, steps, callbacks, finished, command, verbose)
+
+
+def _check_task(spec: DataSpec) -> None:
+    """Raise UsageError for what is not learnt here yet."""
+    if spec.task != "classification":
+        raise UsageError(
+            f"--task {spec.task}: expected classification, {spec.name} is for one that no model here learns"
+        )
 
 
 def _train(config, strategy, run, data, build, steps, more_callbacks, finished, command, verbose) -> TrainResult:
@@ -176,8 +185,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
     if run.started:  # its devices may be others than before
         command = run.read_config()["command"]
     run.write_config(dataclasses.replace(config, resume=False), spec.to_json(), command)
-    if data.vocabulary is not None:
-        data.vocabulary.save(run.vocabulary_file)
+    data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
 
     model.steps_per_execution = stride = _stride(config.steps_per_execution, steps, step)
     began = time.perf_counter()

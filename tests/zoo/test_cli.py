@@ -38,6 +38,15 @@ MISTAKES = {
     "--epochs": "argument --epochs: expected one argument",
     "--data absent": "--data absent: expected a file or a folder, found none",
     "--data {file}": "expected a folder of images by class, or a file that ends in .npz, .csv, .tsv, .jsonl",
+    "--data {file} --task translation": "--data .*: expected a table of pairs that ends in .csv, .tsv, .jsonl",
+    "--data {file} --task language_model": "--data .*: expected a .txt file or a folder of them",
+    "--task translate": "--task: expected one of classification, translation, .* did you mean 'translation'",
+    "--task translation --dataset digits": "--task translation: expected classification, which is what digits is for",
+    "--tokens words": "--tokens: expected one of word, character, subword, received 'words'; did you mean 'word'",
+    "--source de --target de": "--source and --target: expected two different texts, received 'de' for both",
+    "--source de": "--source de: expected with --task translation, received for classification of digits",
+    "--dataset addition --target en": "--target: expected none for addition, which has one direction",
+    "--test-split-name test2": "--test-split-name test2: expected with a TFDS set, received without one",
     "--data-dir absent --dataset mnist": "--data-dir absent: expected a folder, found none",
     "--output {folder}": "--output .*: expected a new or empty folder, this one is not empty",
     "--output {file}": "--output .*: expected a folder, received a file",
@@ -50,7 +59,7 @@ MISTAKES = {
 def words(tmp_path, monkeypatch):
     """A place to run in, and a function that fills in its names."""
     monkeypatch.chdir(tmp_path)
-    folder, file = tmp_path / "folder", tmp_path / "file.txt"
+    folder, file = tmp_path / "folder", tmp_path / "file.dat"
     folder.mkdir()
     (folder / "kept.txt").write_text("kept")
     file.write_text("text")

@@ -248,7 +248,8 @@ def test_splits_of_different_shapes_are_refused(tmp_path):
     ("a.csv", "text,label\nonly\n", "line 2: no value in column 'label'"),
     ("a.jsonl", '{"text": "a", "label"\n', "expected one JSON object a line"),
     ("a.jsonl", "[1]\n", "line 1: expected a JSON object"),
-    ("a.csv", b"text,label\n\xff\xfe,1\n", "expected UTF-8 text, received byte 0xff"),
+    ("a.csv", "text,label\na,b\n ,b\n", "line 3: expected a text in 'text', received an empty one"),
+    ("a.csv", b"text,label\n\xff\xfe,1\n", "expected UTF-8 text, received byte 0xff in it, at offset 11"),
 ])  # fmt: skip
 def test_bad_tables_are_refused_with_the_reason(name, content, message, tmp_path):
     path = tmp_path / name
@@ -324,7 +325,7 @@ def test_texts_of_tfds(data_dir):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"dataset": "multi30k"}, "expected an image or a text with a class label, its features are de, en"),
+    ({"dataset": "multi30k", "task": "classification"}, "a text with a class label, its features are de, en"),
     ({"dataset": "sst2_sentences", "text_column": "sentense"}, "--text-column: .* did you mean 'sentence'"),
     ({"dataset": "wordnet"}, "expected one of the prepared wordnet/WN18RR"),
 ])  # fmt: skip

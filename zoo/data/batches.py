@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from zoo.data.dataset import Split
+from zoo.data.dataset import Split, steps_per_epoch
 from zoo.data.images import PIXEL_MAX
-from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -23,17 +22,6 @@ if TYPE_CHECKING:
 def on_tensorflow() -> bool:
     """Whether Keras runs on TensorFlow, so that batches are tf.data's."""
     return keras.backend.backend() == "tensorflow"
-
-
-def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """Return the whole batches in an epoch; the remainder, another one each epoch, is left out.
-
-    Raises:
-        UsageError: fewer examples than one batch.
-    """
-    if examples < batch_size:
-        raise UsageError(f"--batch-size {batch_size}: expected at most the {examples} training examples, received more")
-    return examples // batch_size
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> np.ndarray:

@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from zoo.config import Task
 from zoo.data.text import Vocabulary
 from zoo.errors import UsageError
 
-Kind = Literal["image", "vector", "sequence", "tokens"]
+Kind = Literal["image", "vector", "sequence", "tokens", "pairs"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,9 @@ class Split:
     Args:
         x: (examples, ...). Images are uint8 and become pixels in [0, 1] in the batches; token ids are int32;
             anything else is float32 and passes as it is.
-        y: (examples,) class indices, or (examples, time) for one label a step; int32.
+        y: (examples,) class indices, or (examples, time) for one label a step; int32. For translation the ids of
+            begin, tokens, end and padding 0, (examples, time + 1); for a language model the id that follows each of
+            x, (examples, time), 0 after the last.
     """
 
     x: np.ndarray
@@ -40,11 +44,16 @@ class DataSpec:
 
     Args:
         name: for titles.
-        kind: image, vector, sequence (time, features) or tokens.
+        kind: image, vector, sequence (time, features), tokens, or pairs of tokens and tokens.
         input_shape: of one example: (height, width, channels), (features,), (time, features) or (time,).
         class_names: in the order of the class indices.
         per_step: one label a step instead of one an example.
         vocabulary_size: number of token ids, 0 where the inputs are not tokens.
+        task: what is learnt: a class, a target text of other tokens, or the next token.
+        target_shape: of one example's target, where that is tokens: (time + 1,) of pairs, (time,) of a language model.
+        target_vocabulary_size: number of token ids of the targets, 0 where they are not tokens.
+        vocabulary_sha256: of the vocabulary's file, empty where there is none.
+        target_vocabulary_sha256: of the target vocabulary's file; the same where both are one.
     """
 
     name: str
@@ -53,6 +62,11 @@ class DataSpec:
     class_names: tuple[str, ...]
     per_step: bool = False
     vocabulary_size: int = 0
+    task: Task = "classification"
+    target_shape: tuple[int, ...] = ()
+    target_vocabulary_size: int = 0
+    vocabulary_sha256: str = ""
+    target_vocabulary_sha256: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -61,7 +75,7 @@ class DataSpec:
     @property
     def input_dtype(self) -> str:
         """The dtype that a model of this data is called with."""
-        return "int32" if self.kind == "tokens" else "float32"
+        return "int32" if self.kind in ("tokens", "pairs") else "float32"
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -73,13 +87,32 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three splits of one set; each may be without examples."""
+    """Three splits of one set; each may be without examples.
+
+    Args:
+        spec: the form of the examples.
+        train: the training examples.
+        validation: what epochs are compared on.
+        test: what results are measured on.
+        vocabulary: of texts, of the sources in pairs.
+        target_vocabulary: of the targets in pairs; may be `vocabulary` itself.
+        references: in pairs, the target texts of each split as they were written, in order.
+    """
 
     spec: DataSpec
     train: Split
     validation: Split
     test: Split
     vocabulary: Vocabulary | None = None
+    target_vocabulary: Vocabulary | None = None
+    references: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def save_vocabularies(self, path: Path, target_path: Path) -> None:
+        """Write the vocabularies that there are, a shared one to `path` alone."""
+        if self.vocabulary is not None:
+            self.vocabulary.save(path)
+        if self.target_vocabulary is not None and self.target_vocabulary is not self.vocabulary:
+            self.target_vocabulary.save(target_path)
 
     def split(self, name: str) -> Split:
         """Return a split by name.
@@ -136,6 +169,17 @@ def _collected(name: str, batches: Iterable) -> Split:
     if x.dtype != np.uint8:
         x = x.astype(np.int32 if np.issubdtype(x.dtype, np.integer) else np.float32)
     return Split(x, y.astype(np.int32))
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Return the whole batches in an epoch; the remainder, another one each epoch, is left out.
+
+    Raises:
+        UsageError: fewer examples than one batch.
+    """
+    if examples < batch_size:
+        raise UsageError(f"--batch-size {batch_size}: expected at most the {examples} training examples, received more")
+    return examples // batch_size
 
 
 def check_labels(name: str, y: np.ndarray, class_names: Sequence[str]) -> None:

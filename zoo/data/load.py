@@ -1,16 +1,17 @@
 """From the options of a run to its `Dataset`: one function over all sources."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from zoo import catalogue
 from zoo.config import EMBEDDED, TrainConfig
-from zoo.data import arrays, embedded, images, tables, tfds
+from zoo.data import arrays, embedded, images, language, pairs, tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split, check_labels
 from zoo.data.splits import hold_out
-from zoo.data.text import Vocabulary
+from zoo.data.text import Vocabulary, longer, padded, usual_length
 from zoo.errors import UsageError
 
 
@@ -28,19 +29,37 @@ def load(
     like: DataSpec | None = None,
     vocabulary: Vocabulary | None = None,
     num_classes: int | None = None,
+    target_vocabulary: Vocabulary | None = None,
 ) -> Dataset:
-    """Read the data of a configuration.
+    """Read the data of a configuration, for the task that it names or the data are for.
 
     Args:
         config: which data, and how it is split.
         like: bring images, texts and labels to this form, that of a run that was trained before.
         vocabulary: of that run.
         num_classes: more classes than the labels show, where the user says so.
+        target_vocabulary: of that run, where it was trained on pairs.
 
     Raises:
         UsageError: data that cannot be read, or is not fit to be trained on.
     """
+    if like is not None:
+        config = dataclasses.replace(config, task=like.task)
     catalogue.check_source(config)
+    if config.dataset_is_tfds:  # what the set is for is written beside its records
+        tfds.prepare(config.dataset, catalogue.data_dir(config))
+    task = catalogue.task_of(config)
+    if task == "translation":
+        return pairs.load(config, like, vocabulary, target_vocabulary)
+    if task == "language_model":
+        return language.load(config, like, vocabulary)
+    return _load_classes(config, like, vocabulary, num_classes)
+
+
+def _load_classes(
+    config: TrainConfig, like: DataSpec | None, vocabulary: Vocabulary | None, num_classes: int | None
+) -> Dataset:
+    """Read examples and their classes; arguments as of `load`."""
     name = config.data_name
     image_shape = like.input_shape if like and like.kind == "image" else None
     source = _read(config, config.data, image_shape, like.class_names if like else None)
@@ -82,12 +101,11 @@ def load(
     kind = source.kind
     if kind == "text":
         kind = "tokens"
-        vocabulary = vocabulary or Vocabulary.train(splits["train"].x.tolist(), config.vocabulary_size)
+        vocabulary = vocabulary or Vocabulary.train(
+            splits["train"].x.tolist(), config.vocabulary_size, catalogue.tokens_of(config, "classification")
+        )
         length = like.input_shape[0] if like else config.sequence_length
-        for split in ("train", "validation", "test"):
-            ids = vocabulary.encode(splits[split].x.tolist(), length) if len(splits[split]) else np.zeros((0, length))
-            length = ids.shape[1]
-            splits[split] = Split(ids.astype(np.int32), splits[split].y)
+        splits |= _encoded(name, splits, vocabulary, length, warn=like is None)
     train = splits["train"]
     tokens = max(int(split.x.max(initial=0)) for split in splits.values()) + 1 if kind == "tokens" else 0
     spec = DataSpec(
@@ -97,11 +115,30 @@ def load(
         class_names=class_names,
         per_step=train.y.ndim == 2,
         vocabulary_size=len(vocabulary) if vocabulary else tokens,
+        vocabulary_sha256=vocabulary.sha256 if vocabulary else "",
     )
     if like is not None:
         _check_like(spec, like)
         spec = dataclasses.replace(like, name=name)
     return Dataset(spec, train, splits["validation"], splits["test"], vocabulary)
+
+
+def _encoded(
+    name: str, splits: dict[str, Split], vocabulary: Vocabulary, length: int | None, *, warn: bool
+) -> dict[str, Split]:
+    """Return the splits with token ids for texts; a length that the user gave and texts exceed is told of."""
+    encoded = {}
+    for split in ("train", "validation", "test"):
+        rows = vocabulary.rows(splits[split].x.tolist())
+        if split == "train" and warn and length is not None and (cut := longer(rows, length)):
+            print(
+                f"{name}: {cut:,} of {len(rows):,} training texts are longer than {length} tokens and are cut;"
+                " --sequence-length keeps more",
+                file=sys.stderr,
+            )
+        length = usual_length(rows) if length is None else length
+        encoded[split] = Split(padded(rows, length), splits[split].y)
+    return encoded
 
 
 def _read(
@@ -119,6 +156,7 @@ def _read(
             image_size=config.image_size,
             text_column=config.text_column,
             label_column=config.label_column,
+            test_split_name=config.test_split_name,
             skip_bad=config.skip_bad,
         )
         splits = {

@@ -9,6 +9,12 @@ from zoo.errors import UsageError
 SPLIT_SEED = 0
 
 
+def hold_out_indices(count: int, share: float, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of (the rest, the held-out share) of examples without classes; arguments as of `hold_out`."""
+    rest, held = hold_out(Split(np.arange(count), np.zeros((count, 0), np.int32)), share, what, ())
+    return rest.x, held.x
+
+
 def hold_out(split: Split, share: float, what: str, class_names: tuple[str, ...]) -> tuple[Split, Split]:
     """Return (the rest, the held-out share), with the classes in equal proportion.
 

@@ -1,7 +1,9 @@
-"""Tables of text and labels: csv, tsv and jsonl."""
+"""Texts from files: tables of text and labels or of pairs (csv, tsv and jsonl), and plain text."""
 
 import csv
+import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +24,8 @@ def read_columns(path: Path, *groups: str | None) -> list[list[str]]:
         one list of texts for each group.
 
     Raises:
-        UsageError: a column that the table does not have, a line that is not a record, or no line at all.
+        UsageError: a column that the table does not have, a line that is not a record or lacks a text, or no line at
+            all.
     """
     wanted = [group.split(",") for group in groups]
     columns: list[list[str]] = [[] for _ in wanted]
@@ -32,9 +35,72 @@ def read_columns(path: Path, *groups: str | None) -> list[list[str]]:
                 if row.get(name) is None:
                     _refuse_column(path, number, name, row)
             column.append(" ".join(str(row[name]) for name in names))
+            if not column[-1].strip():
+                raise UsageError(
+                    f"{path}, line {number}: expected a text in {','.join(names)!r}, received an empty one"
+                )
     if not columns[0]:
         raise UsageError(f"{path}: expected at least one line after the column names, received none")
     return columns
+
+
+def read_pairs(path: Path, source: str | None, target: str | None) -> list[list[str]]:
+    """Read the source and the target texts of a table.
+
+    Args:
+        path: a .csv, .tsv or .jsonl file as of `read_columns`. A .tsv file whose first line does not name the columns
+            source and target has no such line: then the first two texts of each line are a pair, as they are.
+        source: its column; default, source.
+        target: its column; default, target.
+
+    Returns:
+        the source texts and the target texts.
+
+    Raises:
+        UsageError: as `read_columns`, or a line without two texts.
+    """
+    if path.suffix.lower() == ".tsv" and source is None and target is None:
+        lines = read_text(path).split("\n")
+        if not {"source", "target"} <= set(lines[0].rstrip("\r").split("\t")):
+            return _first_two(path, lines)
+    return read_columns(path, source or "source", target or "target")
+
+
+def _first_two(path: Path, lines: list[str]) -> list[list[str]]:
+    columns: list[list[str]] = [[], []]
+    for number, line in enumerate(lines, 1):
+        texts = line.rstrip("\r").split("\t")[:2]
+        if texts == [""]:
+            continue
+        if len(texts) < 2 or not all(text.strip() for text in texts):
+            raise UsageError(
+                f"{path}, line {number}: expected two texts with a tab between them, received {line[:40]!r}"
+            )
+        for column, text in zip(columns, texts, strict=True):
+            column.append(text)
+    if not columns[0]:
+        raise UsageError(f"{path}: expected at least one line, received none")
+    print(
+        f"{path}: no columns source and target are named, so its first line is taken as a pair: {columns[0][0][:40]!r},"
+        f" {columns[1][0][:40]!r}",
+        file=sys.stderr,
+    )
+    return columns
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, line ends as they are.
+
+    Raises:
+        UsageError: the file is not UTF-8.
+    """
+    content = path.read_bytes()
+    try:
+        return content.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path}: expected UTF-8 text, received byte {content[error.start]:#x} in it, at offset {error.start}"
+        ) from None
 
 
 def _refuse_column(path: Path, number: int, name: str, row: dict) -> None:
@@ -46,22 +112,20 @@ def _refuse_column(path: Path, number: int, name: str, row: dict) -> None:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = TABLES[path.suffix.lower()]
-            if delimiter:
-                reader = csv.DictReader(file, delimiter=delimiter)
-                for row in reader:
-                    yield reader.line_num, row
-                return
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise UsageError(f"{path}, line {number}: expected a JSON object, received {line.strip()[:40]!r}")
-                yield number, row
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: expected UTF-8 text, received byte {error.object[error.start]:#x} in it") from None
+        file = io.StringIO(read_text(path), newline="")
+        delimiter = TABLES[path.suffix.lower()]
+        if delimiter:
+            reader = csv.DictReader(file, delimiter=delimiter)
+            for row in reader:
+                yield reader.line_num, row
+            return
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise UsageError(f"{path}, line {number}: expected a JSON object, received {line.strip()[:40]!r}")
+            yield number, row
     except json.JSONDecodeError as error:
         raise UsageError(f"{path}: expected one JSON object a line: {error}") from None
     except csv.Error as error:

@@ -1,7 +1,9 @@
 """TFDS sets by name: prepared ones are read as they lie, others are downloaded where there is a network."""
 
+import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,7 @@ def read(
     image_size: int | None,
     text_column: str | None,
     label_column: str | None,
+    test_split_name: str | None,
     skip_bad: bool,
 ) -> RawSplits:
     """Read every labelled split of a TFDS image or text classification set.
@@ -44,20 +47,21 @@ def read(
         image_size: height and width instead, with the set's own channels.
         text_column: the text feature, or several joined by a space; default, the supervised or only one.
         label_column: the label feature; default, the supervised or only one.
+        test_split_name: of several; default, test or the first that begins so.
         skip_bad: leave out images that cannot be read.
 
     Raises:
-        UsageError: unknown name, not prepared and no network, or no such features.
+        UsageError: unknown name, not prepared and no network, or no such features or split.
     """
-    folder = find_prepared(name, data_dir) or _download(name, data_dir)
+    folder = prepare(name, data_dir)
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(str(folder))
+    builder = _builder(folder)
     features = builder.info.features
     inputs, label = _features(name, builder, text_column, label_column)
     class_names = tuple(features[label].names)
     if isinstance(features[inputs[0]], tfds.features.Text):
-        return RawSplits("text", _usual_names(_read_texts(builder, inputs, label)), class_names)
+        return RawSplits("text", _usual_names(_read_labelled(builder, inputs, label), test_split_name), class_names)
     key = [
         cache.fingerprint(folder, sorted(folder.iterdir())),
         inputs,
@@ -70,10 +74,118 @@ def read(
     raw = {
         split: (arrays[f"{split}.x"], arrays[f"{split}.y"]) for split in builder.info.splits if f"{split}.x" in arrays
     }
-    return RawSplits("image", _usual_names(raw), class_names)
+    return RawSplits("image", _usual_names(raw, test_split_name), class_names)
 
 
-def _read_texts(builder, inputs: list[str], label: str) -> dict:
+def read_pairs(
+    name: str, data_dir: Path, *, source: str | None, target: str | None, test_split_name: str | None
+) -> dict[str, list[list[str]]]:
+    """Read the training, validation and test pairs of a TFDS set.
+
+    Args:
+        name: as of `read`.
+        data_dir: as of `read`.
+        source: the feature with the source texts; default, the other than `target` of the supervised or first two.
+        target: the feature with the target texts; default, the other than `source`.
+        test_split_name: of several; default, test or the first that begins so.
+
+    Returns:
+        {split: [source texts, target texts]}, without pairs of which one is empty.
+
+    Raises:
+        UsageError: unknown name, not prepared and no network, or no such features or split.
+    """
+    builder = _builder(prepare(name, data_dir))
+    keys = _pair(name, builder, source, target)
+    pairs = {}
+    for usual, split in _usual_names({split: split for split in builder.info.splits}, test_split_name).items():
+        columns = _read_texts(builder, split, keys)
+        whole = [pair for pair in zip(*columns, strict=True) if pair[0].strip() and pair[1].strip()]
+        if left_out := len(columns[0]) - len(whole):
+            print(f"{name}: {left_out:,} pairs of {split} without a text are left out", file=sys.stderr)
+        pairs[usual] = [list(column) for column in zip(*whole, strict=True)] or [[], []]
+    return pairs
+
+
+def read_plain(name: str, data_dir: Path, *, text_column: str | None, test_split_name: str | None) -> dict[str, str]:
+    """Read the text of each split of a TFDS set, its examples one after the other on lines of their own.
+
+    Args:
+        name: as of `read`.
+        data_dir: as of `read`.
+        text_column: the text feature; default, the first.
+        test_split_name: of several; default, test or the first that begins so.
+
+    Raises:
+        UsageError: unknown name, not prepared and no network, or no such feature or split.
+    """
+    builder = _builder(prepare(name, data_dir))
+    texts = _texts(name, builder)
+    _check_feature("--text-column", name, text_column, builder, texts)
+    names = _usual_names({split: split for split in builder.info.splits}, test_split_name)
+    return {
+        usual: "\n".join(_read_texts(builder, split, [text_column or texts[0]])[0]) for usual, split in names.items()
+    }
+
+
+def prepare(name: str, data_dir: Path) -> Path:
+    """Return the folder of a set, downloaded if it was not there.
+
+    Raises:
+        UsageError: it is not prepared, and there is no network.
+    """
+    return find_prepared(name, data_dir) or _download(name, data_dir)
+
+
+def _builder(folder: Path):
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_from_directory(str(folder))
+
+
+def _texts(name: str, builder) -> list[str]:
+    """Return the names of the text features."""
+    import tensorflow_datasets as tfds
+
+    texts = [key for key, feature in builder.info.features.items() if isinstance(feature, tfds.features.Text)]
+    if not texts:
+        raise UsageError(f"--dataset {name}: expected texts, its features are {', '.join(builder.info.features)}")
+    return texts
+
+
+def _check_feature(option: str, name: str, key: str | None, builder, known: list[str]) -> None:
+    if key is not None and key not in known:
+        have = ", ".join(builder.info.features)
+        raise UsageError(f"{option}: {name} has no such text {key!r}, it has {have}{nearest(key, known)}")
+
+
+def _pair(name: str, builder, source: str | None, target: str | None) -> tuple[str, str]:
+    """Return the features of the source and the target texts."""
+    texts = _texts(name, builder)
+    _check_feature("--source", name, source, builder, texts)
+    _check_feature("--target", name, target, builder, texts)
+    supervised = [key for key in builder.info.supervised_keys or () if key in texts]
+    usual = supervised if len(supervised) == 2 else texts[:2]
+    source = source or next((key for key in usual if key != target), None)
+    target = target or next((key for key in usual if key != source), None)
+    if source is None or target is None:
+        raise UsageError(
+            f"--dataset {name}: expected two texts for --task translation, its features are"
+            f" {', '.join(builder.info.features)}"
+        )
+    return source, target
+
+
+def _read_texts(builder, split: str, keys: Iterable[str]) -> list[list[str]]:
+    """Return one list of texts for each feature."""
+    columns: list[list[str]] = [[] for _ in keys]
+    for batch in _batches(builder, split, {}):
+        for column, key in zip(columns, keys, strict=True):
+            column += [text.decode() for text in batch[key]]
+    return columns
+
+
+def _read_labelled(builder, inputs: list[str], label: str) -> dict:
     raw = {}
     for split in builder.info.splits:
         x, y = [], []
@@ -147,9 +259,22 @@ def _features(name, builder, text_column, label_column) -> tuple[list[str], str]
     return inputs, chosen[0]
 
 
-def _usual_names(raw: dict) -> dict:
-    """Name the splits train, validation and test: an only held-out split is the test."""
-    if "test" not in raw:
+def _usual_names(raw: dict, test_split_name: str | None) -> dict:
+    """Name the splits train, validation and test: of several test splits one, and an only held-out split is the test.
+
+    Raises:
+        UsageError: no split has the name asked for.
+    """
+    others = [split for split in raw if split != "train"]
+    if test_split_name is not None and test_split_name not in others:
+        raise UsageError(
+            f"--test-split-name: expected one of {', '.join(others) or 'no splits but train'}, received"
+            f" {test_split_name!r}{nearest(test_split_name, others)}"
+        )
+    chosen = test_split_name or ("test" if "test" in raw else next((s for s in raw if s.startswith("test")), None))
+    if chosen:
+        raw = {split: value for split, value in raw.items() if split not in ("test", chosen)} | {"test": raw[chosen]}
+    else:
         held = next((s for s in ("validation", "valid", "val", "dev") if s in raw), None)
         if held:
             raw = {"test" if split == held else split: value for split, value in raw.items()}

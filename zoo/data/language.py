@@ -1,0 +1,124 @@
+"""Language modelling: a text as windows of ids, each id followed by the next."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from zoo import catalogue
+from zoo.config import TrainConfig
+from zoo.data import tables, tfds
+from zoo.data.dataset import Dataset, DataSpec, Split
+from zoo.data.images import SPLITS
+from zoo.data.text import Vocabulary
+from zoo.errors import UsageError
+
+# Tokens in a window unless --sequence-length says otherwise.
+WINDOW = 128
+
+
+def load(config: TrainConfig, like: DataSpec | None, vocabulary: Vocabulary | None) -> Dataset:
+    """Read texts; arguments as of `zoo.data.load`.
+
+    Returns:
+        a set whose splits are windows, see `windows`.
+
+    Raises:
+        UsageError: data that are no texts, or a training text without two tokens.
+    """
+    texts = _held_out(config, _read(config))
+    if vocabulary is None:
+        tokens = catalogue.tokens_of(config, "language_model")
+        vocabulary = Vocabulary.train(texts["train"].splitlines(keepends=True), config.vocabulary_size, tokens)
+    length = like.input_shape[0] if like else config.sequence_length or WINDOW
+    splits = {split: windows(ids_of(vocabulary, text), length) for split, text in texts.items()}
+    if not len(splits["train"]) and not like:
+        raise UsageError(f"{config.data_name}: expected a training text of two or more tokens, received fewer")
+    spec = DataSpec(
+        name=config.data_name,
+        kind="tokens",
+        input_shape=(length,),
+        class_names=(),
+        per_step=True,
+        vocabulary_size=len(vocabulary),
+        task="language_model",
+        target_shape=(length,),
+        target_vocabulary_size=len(vocabulary),
+        vocabulary_sha256=vocabulary.sha256,
+    )
+    return Dataset(dataclasses.replace(like, name=spec.name) if like else spec, **splits, vocabulary=vocabulary)
+
+
+def ids_of(vocabulary: Vocabulary, text: str) -> np.ndarray:
+    """Return the ids of a whole text or of a prompt, (tokens,) int32.
+
+    A line at a time: subwords of several lines are cut on several cores, and those of a prompt as those of the text.
+    """
+    rows = vocabulary.rows(text.splitlines(keepends=True))
+    return np.fromiter(itertools.chain.from_iterable(rows), np.int32)
+
+
+def windows(ids: np.ndarray, length: int) -> Split:
+    """Return a text as windows that do not overlap.
+
+    Args:
+        ids: of the whole text, (tokens,).
+        length: of a window.
+
+    Returns:
+        x, (windows, length) int32, and y of the same shape, for each id of x the one that follows it: every id but the
+        first is one target. The end of the last window is 0 in y, which is no target, and behind the text also in x.
+    """
+    count = max(0, -(-(len(ids) - 1) // length))
+    filled = np.zeros(count * length + 1, np.int32)
+    filled[: len(ids)] = ids[: len(filled)]
+    return Split(filled[:-1].reshape(count, length), filled[1:].reshape(count, length))
+
+
+def _read(config: TrainConfig) -> dict[str, str]:
+    """Return the text of each split that the data name, one split "all" where they name none."""
+    if config.data is None:
+        return tfds.read_plain(
+            config.dataset,
+            catalogue.data_dir(config),
+            text_column=config.text_column,
+            test_split_name=config.test_split_name,
+        )
+    splits = _read_files(config.data)
+    if config.validation_data is not None:
+        splits["validation"] = "\n".join(_read_files(config.validation_data).values())
+    return splits
+
+
+def _read_files(path: Path) -> dict[str, str]:
+    """Read a text file, or a folder: its files train.txt, validation.txt and test.txt, or all of them as one text."""
+    if path.is_file():
+        return {"all": _text(path)}
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() == catalogue.TEXT)
+    named = {SPLITS[p.stem.lower()]: p for p in files if p.stem.lower() in SPLITS}
+    if "train" in named:
+        return {split: _text(file) for split, file in named.items()}
+    return {"all": "\n".join(_text(file) for file in files)}
+
+
+def _text(path: Path) -> str:
+    text = tables.read_text(path)
+    if not text.strip():
+        raise UsageError(f"{path}: expected a text, received an empty file")
+    return text
+
+
+def _held_out(config: TrainConfig, splits: dict[str, str]) -> dict[str, str]:
+    """Return train, validation and test; what is not given is the end of the text, that no window overlaps."""
+    if "test" not in splits:
+        whole = splits.pop("all", None) or splits["train"]
+        splits["train"], splits["test"] = _cut(whole, config.test_split)
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = _cut(splits["train"], config.validation_split)
+    return {split: splits[split] for split in ("train", "validation", "test")}
+
+
+def _cut(text: str, share: float) -> tuple[str, str]:
+    place = len(text) - round(len(text) * share)
+    return text[:place], text[place:]

@@ -1,0 +1,143 @@
+"""Translation: pairs of a source and a target text, as ids."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from zoo import catalogue
+from zoo.config import TrainConfig
+from zoo.data import embedded, tables, tfds
+from zoo.data.dataset import Dataset, DataSpec, Split
+from zoo.data.splits import hold_out_indices
+from zoo.data.text import BEGIN_ID, END_ID, Vocabulary, padded
+from zoo.errors import UsageError
+
+# Attention grows with the square of the length: a longer text than this is trained on only if asked for.
+LONGEST = 256
+
+# The source and the target texts of a split.
+Columns = list[list[str]]
+
+
+def load(
+    config: TrainConfig, like: DataSpec | None, vocabulary: Vocabulary | None, target_vocabulary: Vocabulary | None
+) -> Dataset:
+    """Read pairs; arguments as of `zoo.data.load`.
+
+    Returns:
+        a set whose splits have x, the source ids (examples, source time), and y, (examples, target time + 2): begin,
+        the target ids, end, padding. Where a training text is longer, its pair is left out; elsewhere it is cut.
+
+    Raises:
+        UsageError: data that are no pairs, or no pair to train on.
+    """
+    name = config.data_name
+    splits = _held_out(config, _read(config))
+    if not like:
+        vocabulary, target_vocabulary = _vocabularies(config, splits["train"])
+    rows = {
+        split: (vocabulary.rows(source), target_vocabulary.rows(target)) for split, (source, target) in splits.items()
+    }
+    if like:
+        lengths = (like.input_shape[0], like.target_shape[0] - 2)
+    else:
+        lengths = _lengths(config, rows["train"])
+        kept = _short(name, rows["train"], lengths)
+        rows["train"] = tuple([column[i] for i in kept] for column in rows["train"])
+        splits["train"] = [[column[i] for i in kept] for column in splits["train"]]
+    spec = DataSpec(
+        name=name,
+        kind="pairs",
+        input_shape=(lengths[0],),
+        class_names=(),
+        vocabulary_size=len(vocabulary),
+        task="translation",
+        target_shape=(lengths[1] + 2,),
+        target_vocabulary_size=len(target_vocabulary),
+        vocabulary_sha256=vocabulary.sha256,
+        target_vocabulary_sha256=target_vocabulary.sha256,
+    )
+    return Dataset(
+        dataclasses.replace(like, name=name) if like else spec,
+        **{split: _ids(source, target, lengths) for split, (source, target) in rows.items()},
+        vocabulary=vocabulary,
+        target_vocabulary=target_vocabulary,
+        references={split: target for split, (_, target) in splits.items()},
+    )
+
+
+def _read(config: TrainConfig) -> dict[str, Columns]:
+    """Return the splits that the data name, one split "all" where they name none."""
+    if config.data is not None:
+        splits = {"all": tables.read_pairs(config.data, config.source, config.target)}
+        if config.validation_data is not None:
+            splits["validation"] = tables.read_pairs(config.validation_data, config.source, config.target)
+        return splits
+    if not config.dataset_is_tfds:
+        return embedded.addition()
+    return tfds.read_pairs(
+        config.dataset,
+        catalogue.data_dir(config),
+        source=config.source,
+        target=config.target,
+        test_split_name=config.test_split_name,
+    )
+
+
+def _held_out(config: TrainConfig, splits: dict[str, Columns]) -> dict[str, Columns]:
+    """Return train, validation and test, held out where they are not given."""
+    if "test" not in splits:
+        whole = splits.pop("all", None) or splits["train"]
+        splits["train"], splits["test"] = _parted(whole, config.test_split, "test")
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = _parted(splits["train"], config.validation_split, "validation")
+    return {split: splits[split] for split in ("train", "validation", "test")}
+
+
+def _parted(columns: Columns, share: float, what: str) -> tuple[Columns, Columns]:
+    rest, held = hold_out_indices(len(columns[0]), share, what)
+    return [[column[i] for i in rest] for column in columns], [[column[i] for i in held] for column in columns]
+
+
+def _vocabularies(config: TrainConfig, train: Columns) -> tuple[Vocabulary, Vocabulary]:
+    """Return those of sources and targets: of subwords one that both share, so that names are copied."""
+    tokens = catalogue.tokens_of(config, "translation")
+
+    def learn(texts: Sequence[str]) -> Vocabulary:
+        return Vocabulary.train(texts, config.vocabulary_size, tokens, pairs=True, lowercase=False)
+
+    if tokens == "subword":
+        shared = learn([*train[0], *train[1]])
+        return shared, shared
+    return learn(train[0]), learn(train[1])
+
+
+def _lengths(config: TrainConfig, rows: tuple) -> tuple[int, int]:
+    """Return the most tokens of a source and of a target."""
+    if config.sequence_length is not None:
+        return config.sequence_length, config.sequence_length
+    source, target = (min(LONGEST, max((len(row) for row in column), default=1)) for column in rows)
+    return source, target
+
+
+def _short(name: str, rows: tuple, lengths: tuple[int, int]) -> np.ndarray:
+    """Return the indices of the training pairs that fit; what does not would teach half a translation."""
+    fits = np.array([len(s) <= lengths[0] and len(t) <= lengths[1] for s, t in zip(*rows, strict=True)], bool)
+    if not fits.any():
+        raise UsageError(
+            f"--sequence-length {lengths[0]}: expected training pairs of {name} with no more tokens, received none"
+        )
+    if not fits.all():
+        print(
+            f"{name}: {len(fits) - fits.sum():,} of {len(fits):,} training pairs are longer than {max(lengths)} tokens"
+            " and are left out; --sequence-length keeps more",
+            file=sys.stderr,
+        )
+    return np.flatnonzero(fits)
+
+
+def _ids(source: Sequence[list[int]], target: Sequence[list[int]], lengths: tuple[int, int]) -> Split:
+    marked = [[BEGIN_ID, *row, END_ID] for row in target]
+    return Split(padded(source, lengths[0]), padded(marked, lengths[1] + 2))
