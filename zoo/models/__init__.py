@@ -8,5 +8,17 @@ from zoo.models.cnn import CNN
 from zoo.models.lstm import LSTM
 from zoo.models.self_attention import SelfAttentionClassifier
 from zoo.models.simplenet import SimpleNet
+from zoo.models.transformer import Transformer, TransformerClassifier
+from zoo.models.transformer_lm import TransformerLM
 
-__all__ = ["CNN", "LSTM", "MultiHeadCrossAttention", "MultiHeadSelfAttention", "SelfAttentionClassifier", "SimpleNet"]
+__all__ = [
+    "CNN",
+    "LSTM",
+    "MultiHeadCrossAttention",
+    "MultiHeadSelfAttention",
+    "SelfAttentionClassifier",
+    "SimpleNet",
+    "Transformer",
+    "TransformerClassifier",
+    "TransformerLM",
+]
