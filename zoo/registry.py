@@ -83,6 +83,11 @@ MODELS = {
         "two multi-head self-attention blocks over rows, features or tokens",
         ("image", "sequence", "tokens"),
     ),
+    "transformer": ModelEntry(
+        "zoo.models.transformer:TransformerClassifier",
+        "two transformer encoder blocks, pre-norm or post-norm, over rows, features or tokens",
+        ("image", "sequence", "tokens"),
+    ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",
         "the teacher of the distillation pair: Dense 512 relu, Dense classes",

@@ -17,6 +17,7 @@ SETTINGS = {
     "cnn": {"filters": (4, 6), "pools": 1, "units": 8, "batch_norm": True},
     "lstm": {"units": (6, 5)},
     "self_attention": {"model_dim": 8, "num_heads": 2, "ff_dim": 12, "num_blocks": 1},
+    "transformer": {"model_dim": 8, "num_heads": 2, "ff_dim": 12, "num_layers": 1},
 }
 
 

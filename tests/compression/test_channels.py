@@ -248,6 +248,7 @@ def test_blocks_of_different_sizes_are_not_saved_wrongly():
         ("cnn", {"filters": (2, 3), "units": 4}),
         ("lstm", {"units": (3, 2)}),
         ("self_attention", {"num_heads": 1, "key_dim": 4, "ff_dim": 6, "model_dim": 8}),
+        ("transformer", {"num_heads": 1, "key_dim": 4, "ff_dim": 6, "model_dim": 8}),
     ],
 )
 def test_models_of_the_zoo_are_saved_with_the_widths_they_have(name, expected, tmp_path):

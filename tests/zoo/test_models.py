@@ -25,6 +25,7 @@ PARAMETERS = {
     "lenet300": 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10,
     "lstm": 4 * 128 * (28 + 128 + 1) + 4 * 128 * (128 + 128 + 1) + 128 * 10 + 10,
     "self_attention": (28 * 64 + 64) + 28 * 64 + 2 * 33_472 + 2 * 64 + 64 * 10 + 10,
+    "transformer": (28 * 64 + 64) + 2 * 33_472 + 2 * 64 + 64 * 10 + 10,
     "large": 784 * 512 + 512 + 512 * 10 + 10,
     "small": 784 * 128 + 128 + 128 * 10 + 10,
 }
@@ -37,6 +38,9 @@ OTHER_ARGUMENTS = {
              "embedding_dim": 9},
     "self_attention": {"num_classes": 4, "model_dim": 12, "num_heads": 3, "ff_dim": 8, "num_blocks": 1, "dropout": 0.2,
                        "position": "sinusoidal", "causal": True, "key_dim": 5},
+    "transformer": {"num_classes": 4, "num_layers": 1, "model_dim": 12, "num_heads": 3, "ff_dim": 8, "dropout": 0.2,
+                    "norm": "post", "activation": "gelu", "position": "learned", "pooling": "first",
+                    "word_dropout": 0.1, "key_dim": 5},
 }  # fmt: skip
 names = pytest.mark.parametrize("name", registry.MODELS)
 
@@ -155,7 +159,7 @@ def test_train_step_compiles_under_xla_with_static_shapes(name):
         np.testing.assert_allclose(a, b, atol=1e-5)  # another order of float32 sums
 
 
-@pytest.mark.parametrize("name", ["lstm", "self_attention"])
+@pytest.mark.parametrize("name", ["lstm", "self_attention", "transformer"])
 def test_padding_never_changes_a_result(name):
     model = make(name, TOKENS, vocabulary_size=VOCABULARY, num_classes=3)
     ids = np.random.default_rng(0).integers(1, VOCABULARY, (5, *TOKENS)).astype("int32")
@@ -167,7 +171,7 @@ def test_padding_never_changes_a_result(name):
     np.testing.assert_allclose(model(ids), model(ids[:, :7]), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["lstm", "self_attention"])
+@pytest.mark.parametrize("name", ["lstm", "self_attention", "transformer"])
 def test_an_image_is_the_sequence_of_its_rows(name):
     model, x = make(name), images()
     np.testing.assert_allclose(model(x), model(x[..., 0]), atol=1e-6)

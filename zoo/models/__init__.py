@@ -3,9 +3,22 @@
 Importing this package registers every class, which is what `keras.saving.load_model` needs.
 """
 
+from zoo.models.attention import MultiHeadCrossAttention, MultiHeadSelfAttention
 from zoo.models.cnn import CNN
 from zoo.models.lstm import LSTM
-from zoo.models.self_attention import MultiHeadSelfAttention, SelfAttentionClassifier
+from zoo.models.self_attention import SelfAttentionClassifier
 from zoo.models.simplenet import SimpleNet
+from zoo.models.transformer import Transformer, TransformerClassifier
+from zoo.models.transformer_lm import TransformerLM
 
-__all__ = ["CNN", "LSTM", "MultiHeadSelfAttention", "SelfAttentionClassifier", "SimpleNet"]
+__all__ = [
+    "CNN",
+    "LSTM",
+    "MultiHeadCrossAttention",
+    "MultiHeadSelfAttention",
+    "SelfAttentionClassifier",
+    "SimpleNet",
+    "Transformer",
+    "TransformerClassifier",
+    "TransformerLM",
+]

@@ -1,7 +1,7 @@
 """What more than one model needs."""
 
 import keras
-from keras import ops
+from keras import layers, ops
 
 
 def as_rows(x: keras.KerasTensor) -> keras.KerasTensor:
@@ -27,6 +27,23 @@ def rows_shape(input_shape: tuple) -> tuple:
     return (batch, height, width * channels)
 
 
+def mean_of_steps(x: keras.KerasTensor, mask: keras.KerasTensor | None) -> keras.KerasTensor:
+    """Average over the steps.
+
+    Args:
+        x: (batch, time, features).
+        mask: (batch, time), true where a step counts; None: everywhere.
+
+    Returns:
+        (batch, features); zeros where no step counts.
+    """
+    if mask is None:
+        return ops.mean(x, axis=1)
+    weight = ops.cast(mask, x.dtype)[..., None]
+    total = ops.maximum(ops.sum(weight, axis=1), 1)  # an empty text divides by 1, not by 0
+    return ops.sum(x * weight, axis=1) / total
+
+
 def logits_dtype(policy: keras.DTypePolicy) -> str:
     """Return the dtype of a head: not below float32, because a softmax over bfloat16 logits loses digits."""
     return "float64" if policy.compute_dtype == "float64" else "float32"
@@ -38,3 +55,33 @@ def check_positive(owner: str, **sizes: int | tuple[int, ...]) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if number < 1:
                 raise ValueError(f"{owner}: {name}: expected positive whole numbers, received {value}")
+
+
+def token_embedding(
+    vocabulary_size: int, model_dim: int, policy: keras.DTypePolicy, name: str
+) -> layers.ReversibleEmbedding:
+    """Return a table of one vector a token that also scores tokens, in the dtype of logits.
+
+    Its numbers have a variance of 1 / model_dim: 1 where blocks get them, times sqrt(model_dim), and the scores of
+    steps with variance 1 have that too.
+    """
+    return layers.ReversibleEmbedding(
+        vocabulary_size,
+        model_dim,
+        embeddings_initializer=keras.initializers.RandomNormal(stddev=model_dim**-0.5),
+        reverse_dtype=logits_dtype(policy),
+        dtype=policy,
+        name=name,
+    )
+
+
+def token_head(vocabulary_size: int, policy: keras.DTypePolicy) -> layers.Dense:
+    """Return what scores tokens where the table that embeds them does not."""
+    return layers.Dense(vocabulary_size, use_bias=False, dtype=logits_dtype(policy), name="head")
+
+
+def token_logits(
+    x: keras.KerasTensor, embedding: layers.ReversibleEmbedding, head: layers.Dense | None
+) -> keras.KerasTensor:
+    """Return the scores (batch, time, vocabulary) of steps (batch, time, features): the head's, or the table's."""
+    return embedding(x, reverse=True) if head is None else head(x)

@@ -1,0 +1,289 @@
+"""Multi-head attention to one's own steps and to a context (Vaswani et al., 2017), with caches, and positions."""
+
+from typing import Literal
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from zoo.models.layers import check_positive
+
+# Vaswani et al. (2017), section 3.5: wavelengths from 2 pi to 10,000 times 2 pi.
+LONGEST_WAVELENGTH = 10_000
+# The score of a hidden key: its weight is below 1e-38 beside any score above -12, and a row in which every key is
+# hidden stays finite. A larger number would leave an 8-bit file no steps to tell the other scores apart.
+HIDDEN = -100.0
+
+
+def check_widths(owner: str, model_dim: int, num_heads: int, key_dim: int | None, **sizes: int) -> None:
+    """Raise ValueError unless all sizes are positive and the heads divide the width, or have one of their own."""
+    own = {} if key_dim is None else {"key_dim": key_dim}
+    check_positive(owner, model_dim=model_dim, num_heads=num_heads, **sizes, **own)
+    if key_dim is None and model_dim % num_heads:
+        raise ValueError(f"{owner}: model_dim: expected a multiple of num_heads={num_heads}, received {model_dim}")
+
+
+class _Attention(layers.Layer):
+    """softmax(Q K^T / sqrt(d_k)) V for several heads; what makes Q, K and V is left to others.
+
+    Args:
+        num_heads: number of heads.
+        key_dim: width d_k of each head; default, the input's width divided by `num_heads`.
+        dropout: share of the attention weights dropped in training, in [0, 1).
+    """
+
+    def __init__(self, num_heads: int, key_dim: int | None = None, dropout: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        check_positive("attention", num_heads=num_heads)
+        self.num_heads = num_heads
+        self.key_dim = key_dim
+        self.dropout = dropout
+        self.supports_masking = True
+        self.drop = layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
+        # Layers, where an operation would do, so that quantization-aware training sees what passes.
+        self.scores = layers.Activation("linear", dtype=self.dtype_policy, name="scores")
+        self.softmax = layers.Activation("softmax", dtype=self.dtype_policy, name="softmax")
+        self.heads = layers.Activation("linear", dtype=self.dtype_policy, name="heads")
+
+    def set_key_dim(self, width):
+        if self.key_dim is None and width % self.num_heads:
+            raise ValueError(
+                f"attention: expected a width that is a multiple of num_heads={self.num_heads}, received {width}"
+            )
+        self.key_dim = self.key_dim or width // self.num_heads
+
+    def projection(self, parts, width, name):
+        """Return a built Dense from `width` to `parts` times all heads."""
+        dense = layers.Dense(parts * self.num_heads * self.key_dim, dtype=self.dtype_policy, name=name)
+        dense.build((None, None, width))
+        return dense
+
+    def build_output(self, width):
+        self.output_projection = layers.Dense(width, dtype=self.dtype_policy, name="output_projection")
+        self.output_projection.build((None, None, self.num_heads * self.key_dim))
+
+    def split(self, x, parts):
+        """Return (parts, batch, heads, time, d_k) of (batch, time, parts * heads * d_k)."""
+        x = ops.reshape(x, (-1, x.shape[1], parts, self.num_heads, self.key_dim))
+        return ops.transpose(x, (2, 0, 3, 1, 4))
+
+    def attend(self, query, key, value, visible, training=None):
+        """Return (batch, queries, features).
+
+        Args:
+            query: (batch, heads, queries, d_k).
+            key: (batch, heads, keys, d_k).
+            value: (batch, heads, keys, d_k).
+            visible: any number of masks that broadcast to (batch, heads, queries, keys), true where all may be seen.
+            training: whether attention weights are dropped.
+        """
+        query = query / self.key_dim**0.5
+        scores = self.scores(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))))  # (batch, heads, queries, keys)
+        for mask in visible:
+            scores = ops.where(mask, scores, ops.cast(HIDDEN, scores.dtype))
+        weights = self.drop(self.softmax(scores), training=training)
+        heads = ops.transpose(self.heads(ops.matmul(weights, value)), (0, 2, 1, 3))  # (batch, queries, heads, d_k)
+        return self.output_projection(ops.reshape(heads, (-1, heads.shape[1], self.num_heads * self.key_dim)))
+
+    def get_config(self):
+        return super().get_config() | {
+            "num_heads": self.num_heads,
+            "key_dim": self.key_dim,
+            "dropout": self.dropout,
+        }
+
+
+@keras.saving.register_keras_serializable("zoo")
+class MultiHeadSelfAttention(_Attention):
+    """Attention of each step to the steps of the same sequence, with one projection for Q, K and V.
+
+    Args:
+        num_heads: number of heads.
+        key_dim: width d_k of each head; default, the input's width divided by `num_heads`.
+        dropout: share of the attention weights dropped in training, in [0, 1).
+        causal: hide every later step from a step.
+
+    Call arguments:
+        x: (batch, time, features).
+        mask: (batch, time), true where a step may be attended to; default, everywhere.
+
+    Output shape: (batch, time, features).
+
+    Raises:
+        ValueError: when built, if the width is not a multiple of `num_heads` and `key_dim` is not given.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int | None = None,
+        dropout: float = 0.0,
+        causal: bool = False,
+        **kwargs,
+    ):
+        super().__init__(num_heads, key_dim, dropout, **kwargs)
+        self.causal = causal
+
+    def build(self, input_shape):
+        width = input_shape[-1]
+        self.set_key_dim(width)
+        self.query_key_value = self.projection(3, width, "query_key_value")
+        self.build_output(width)
+        self.built = True
+
+    def call(self, x, mask=None, training=None):
+        visible = [np.tri(x.shape[1], dtype=bool)] if self.causal else []
+        if mask is not None:
+            visible.append(mask[:, None, None, :])
+        return self.attend(*self._project(x), visible, training)
+
+    def prefill(self, x, length):
+        """Attend causally, and return what later steps will attend to as well.
+
+        Args:
+            x: (batch, time, features).
+            length: steps that the cache has room for, at least `time`.
+
+        Returns:
+            (batch, time, features), and the cache: keys and values, each (batch, heads, length, d_k).
+        """
+        time = x.shape[1]
+        query, key, value = self._project(x)
+        room = ((0, 0), (0, 0), (0, length - time), (0, 0))
+        y = self.attend(query, key, value, [np.tri(time, dtype=bool)], training=False)
+        return y, (ops.pad(key, room), ops.pad(value, room))
+
+    def step(self, x, position, cache):
+        """Attend from one new step to itself and the steps before it.
+
+        Args:
+            x: (batch, 1, features).
+            position: of the step, a whole number: () or (batch,).
+            cache: keys and values of the steps before, each (batch, heads, length, d_k).
+
+        Returns:
+            (batch, 1, features), and the cache with the step.
+        """
+        query, key, value = self._project(x)
+        position = ops.reshape(ops.cast(position, "int32"), (-1, 1, 1, 1))
+        places = np.arange(cache[0].shape[2], dtype="int32")
+        # A choice at every place, not a slice update, which has one position for the whole batch and is a scatter
+        # where the batch has several: this is EQUAL and SELECT_V2 in TFLite, costs no more than reading the cache
+        # does, and has static shapes on JAX.
+        here = ops.equal(places[:, None], position)  # (1 or batch, 1, length, 1)
+        cache = ops.where(here, key, cache[0]), ops.where(here, value, cache[1])
+        return self.attend(query, *cache, [ops.less_equal(places, position)], training=False), cache
+
+    def _project(self, x):
+        x = self.split(self.query_key_value(x), 3)
+        return x[0], x[1], x[2]
+
+    def get_config(self):
+        return super().get_config() | {"causal": self.causal}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class MultiHeadCrossAttention(_Attention):
+    """Attention of each step to the steps of a context, whose keys and values are made once, by `project`.
+
+    Args:
+        num_heads: number of heads.
+        key_dim: width d_k of each head; default, the input's width divided by `num_heads`.
+        dropout: share of the attention weights dropped in training, in [0, 1).
+
+    Call arguments:
+        x: (batch, time, features).
+        context: keys and values, each (batch, heads, context time, d_k).
+        mask: (batch, context time), true where a step of the context may be attended to; default, everywhere.
+
+    Output shape: (batch, time, features).
+
+    Raises:
+        ValueError: when built, if the width is not a multiple of `num_heads` and `key_dim` is not given.
+    """
+
+    def build(self, input_shape):
+        width = input_shape[-1]
+        self.set_key_dim(width)
+        self.query = self.projection(1, width, "query")
+        self.key_value = self.projection(2, width, "key_value")
+        self.build_output(width)
+        self.built = True
+
+    def project(self, context):
+        """Return the keys and values, each (batch, heads, time, d_k), of a context (batch, time, features)."""
+        x = self.split(self.key_value(context), 2)
+        return x[0], x[1]
+
+    def call(self, x, context, mask=None, training=None):
+        visible = [] if mask is None else [mask[:, None, None, :]]
+        return self.attend(self.split(self.query(x), 1)[0], *context, visible, training)
+
+
+def sinusoidal_positions(time: int, width: int) -> np.ndarray:
+    """Return the fixed position encoding of Vaswani et al. (2017), section 3.5: (time, width), float32.
+
+    Even columns hold sin(t / L^(i / width)), odd ones the cosine, with L = LONGEST_WAVELENGTH.
+    """
+    column = np.arange(width)
+    rate = LONGEST_WAVELENGTH ** -(2 * (column // 2) / width)
+    angle = np.arange(time)[:, None] * rate
+    return np.where(column % 2 == 0, np.sin(angle), np.cos(angle)).astype("float32")
+
+
+@keras.saving.register_keras_serializable("zoo")
+class PositionEncoding(layers.Layer):
+    """Add a vector for each position: sinusoidal (fixed) or learned.
+
+    Args:
+        kind: "sinusoidal" or "learned". A learned encoding has one row for each step of the length it is built
+            for, and takes no longer sequence.
+        scale: what the input is multiplied by first.
+
+    Input and output shape: (batch, time, features).
+
+    Raises:
+        ValueError: an unknown kind; when called, more steps than were learned.
+    """
+
+    def __init__(self, kind: Literal["sinusoidal", "learned"] = "sinusoidal", scale: float = 1.0, **kwargs):
+        super().__init__(**kwargs)
+        if kind not in ("sinusoidal", "learned"):
+            raise ValueError(f"position: expected 'sinusoidal' or 'learned', received {kind!r}")
+        self.kind = kind
+        self.scale = scale
+
+    def build(self, input_shape):
+        _, time, width = input_shape
+        if self.kind == "learned":
+            self.table = self.add_weight(shape=(time, width), initializer="random_normal", name="table")
+        self.built = True
+
+    def call(self, x):
+        _, time, width = x.shape
+        return self._scaled(x) + ops.cast(self._rows(time, width), x.dtype)
+
+    def step(self, x, position, length):
+        """Add the vectors of one position.
+
+        Args:
+            x: (batch, 1, features).
+            position: below `length`, a whole number: () or (batch,).
+            length: of the longest sequence.
+        """
+        width = x.shape[-1]
+        rows = ops.take(ops.cast(self._rows(length, width), x.dtype), position, axis=0)  # ([batch,] features)
+        return self._scaled(x) + ops.reshape(rows, (-1, 1, width))
+
+    def _scaled(self, x):
+        return x if self.scale == 1 else x * self.scale
+
+    def _rows(self, time, width):
+        if self.kind == "sinusoidal":
+            return sinusoidal_positions(time, width)
+        if time > self.table.shape[0]:
+            raise ValueError(f"position: expected at most the {self.table.shape[0]} learned, received {time}")
+        return self.table[:time]
+
+    def get_config(self):
+        return super().get_config() | {"kind": self.kind, "scale": self.scale}
