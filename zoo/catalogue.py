@@ -49,7 +49,7 @@ def check_source(config: TrainConfig) -> None:
     if config.dataset_is_tfds:
         _check_tfds(config.dataset, data_dir(config))
     elif config.data is None and task != (own := _EMBEDDED_TASKS[config.dataset or "digits"]):
-        raise UsageError(f"--task {task}: expected {own}, which is what {config.data_name} is for")
+        raise UsageError(f"--dataset {config.data_name}: expected a set for {task}, this one is for {own}")
     _check_options(config, task)
 
 

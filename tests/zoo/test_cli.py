@@ -41,7 +41,7 @@ MISTAKES = {
     "--data {file} --task translation": "--data .*: expected a table of pairs that ends in .csv, .tsv, .jsonl",
     "--data {file} --task language_model": "--data .*: expected a .txt file or a folder of them",
     "--task translate": "--task: expected one of classification, translation, .* did you mean 'translation'",
-    "--task translation --dataset digits": "--task translation: expected classification, which is what digits is for",
+    "--task translation --dataset digits": "--dataset digits: expected a set for translation, this one is for cl",
     "--tokens words": "--tokens: expected one of word, character, subword, received 'words'; did you mean 'word'",
     "--source de --target de": "--source and --target: expected two different texts, received 'de' for both",
     "--source de": "--source de: expected with --task translation, received for classification of digits",

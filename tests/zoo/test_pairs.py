@@ -155,6 +155,11 @@ def test_bad_pairs_are_refused_with_the_reason(name, content, message, tmp_path)
         load(config(data=tmp_path / name, task="translation"))
 
 
+def test_pairs_read_as_classes_are_told_how_to_be_read(tmp_path):
+    with pytest.raises(UsageError, match="expected a column 'text', received source, target; --task translation reads"):
+        load(config(data=write_pairs(tmp_path / "p.csv")))
+
+
 def test_no_pair_that_is_short_enough_is_refused(tmp_path):
     with pytest.raises(UsageError, match="--sequence-length 2: expected training pairs of p with no more tokens"):
         load(config(data=write_pairs(tmp_path / "p.csv"), task="translation", sequence_length=2))

@@ -107,7 +107,8 @@ def _refuse_column(path: Path, number: int, name: str, row: dict) -> None:
     if name in row:
         raise UsageError(f"{path}, line {number}: no value in column {name!r}")
     have = [str(key) for key in row if key is not None]
-    raise UsageError(f"{path}: expected a column {name!r}, received {', '.join(have)}{nearest(name, have)}")
+    hint = "; --task translation reads pairs" if {"source", "target"} <= set(have) else nearest(name, have)
+    raise UsageError(f"{path}: expected a column {name!r}, received {', '.join(have)}{hint}")
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict]]:
