@@ -32,7 +32,7 @@ def _row(name: str, data_dir: Path) -> dict[str, Any]:
     data = load(config)
     keras.utils.set_random_seed(0)
     model = registry.model_class(name)(**model_arguments(config, data.spec))
-    model.compile(optimization.optimizer(config, STEPS), CrossEntropy(), metrics=training_metrics(10))
+    model.compile(optimization.optimizer(config, STEPS), CrossEntropy(), metrics=training_metrics(data.spec))
     waits, steps = [], []
     batches = iter(training_batches(data.train, batch_size=config.batch_size, seed=0, start=0, stop=STEPS + WARM_UP))
     for _ in range(STEPS + WARM_UP):

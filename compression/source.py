@@ -62,6 +62,10 @@ def open_run(path: Path, given: Mapping[str, Any]) -> Source:
     run = RunFolder(path)
     config = run.read_config()["config"]
     run.read_metrics()
+    if run.task != "classification":
+        raise UsageError(
+            f"{run.path}: expected a run that gives classes, this one is for {run.task}; it stays in Keras"
+        )
     if not run.model_file.is_file():
         raise UsageError(f"{run.path}: expected a model.keras, found none")
     changes = {k: given[k] for k in ("data_dir",) if k in given}

@@ -155,7 +155,7 @@ def compile_step(model: Any, batch: Sequence[Any], topology: str) -> Compiled:
 
     Args:
         model: as of `state_of`.
-        batch: (x, y) `jax.ShapeDtypeStruct` of a global batch.
+        batch: (x, y) or (x, y, weights), `jax.ShapeDtypeStruct` of a global batch.
         topology: such as v5e:2x4.
 
     Raises:
@@ -164,9 +164,11 @@ def compile_step(model: Any, batch: Sequence[Any], topology: str) -> Compiled:
     import time
 
     _, chips = parse_topology(topology)
-    if batch[0].shape[0] % chips:
-        raise StrategyError(f"--batch-size {batch[0].shape[0]}: expected a multiple of the {chips} chips of {topology}")
     import jax
+
+    size = jax.tree.leaves(batch)[0].shape[0]
+    if size % chips:
+        raise StrategyError(f"--batch-size {size}: expected a multiple of the {chips} chips of {topology}")
     import numpy as np
     from jax.experimental import topologies
     from jax.sharding import Mesh, NamedSharding, PartitionSpec

@@ -24,8 +24,10 @@ class Options:
     model: str = option("a name of `python -m zoo.list models`", positional=True)
     topology: str = option("generation and slice: v5e or v6e, and 1x1 to 16x16", "v5e:2x4")
     batch_size: int = option("examples in one step over all chips (the global batch)", 1024)
-    input_shape: tuple[int, ...] = option("of one example", (28, 28, 1), metavar="N[,N...]")
-    classes: int = option("labels of the data", 10)
+    input_shape: tuple[int, ...] | None = option(
+        "of one example (default: 28,28,1; of texts 128 tokens)", None, metavar="N[,N...]"
+    )
+    classes: int | None = option("labels of the data (default: 10), or tokens (default: 10000)")
     precision: Literal["bfloat16", "float32"] = option("what is computed in; weights are float32", "bfloat16")
     settings: Mapping[str, Any] = option("a constructor argument of the model", None, name="set", metavar="NAME=VALUE")
 
@@ -64,25 +66,51 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def example(name: str, settings: Mapping[str, Any], options: Options) -> tuple[Any, tuple[Any, Any]]:
-    """Return a compiled model of the zoo on JAX, and the shapes of a batch (x, y)."""
-    import jax
+def example(name: str, settings: Mapping[str, Any], options: Options) -> tuple[Any, tuple[Any, ...]]:
+    """Return a compiled model of the zoo on JAX, and the shapes of a batch."""
     import keras
 
     from strategies.keras_fit import build_for_fit
-    from zoo.tasks.classification import CrossEntropy, training_metrics
+    from zoo import tasks
+    from zoo.config import TrainConfig
+    from zoo.tasks.classification import CrossEntropy
+    from zoo.training import build_shape, model_arguments
 
     keras.config.set_dtype_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
-    model = registry.model_class(name)(**{**settings, "num_classes": options.classes})
-    model.build((None, *options.input_shape))
-    metrics = training_metrics(options.classes)
+    spec = _spec(name, options)
+    model = registry.model_class(name)(**model_arguments(TrainConfig(model=name, settings=settings), spec))
+    model.build(build_shape(spec))
+    metrics = tasks.of(spec.task).training_metrics(spec)
     model.compile(keras.optimizers.AdamW(1e-3), CrossEntropy(), weighted_metrics=metrics)
-    batch = (
-        jax.ShapeDtypeStruct((options.batch_size, *options.input_shape), "float32"),
-        jax.ShapeDtypeStruct((options.batch_size,), "int32"),
-    )
+    batch = _batch(spec, options.batch_size)
     build_for_fit(model, batch)
     return model, batch
+
+
+def _spec(name: str, options: Options) -> Any:
+    """Return the form of data that a model takes."""
+    from zoo.data import DataSpec
+
+    task = registry.entry(name).task
+    if task == "classification":
+        shape = options.input_shape or (28, 28, 1)
+        kind = {1: "vector", 2: "sequence"}.get(len(shape), "image")
+        return DataSpec("tpu_check", kind, shape, tuple(map(str, range(options.classes or 10))))
+    shape, tokens = options.input_shape or (128,), options.classes or 10_000
+    pairs = task == "translation"
+    target = (shape[0] + 1,) if pairs else shape
+    kind = "pairs" if pairs else "tokens"
+    return DataSpec("tpu_check", kind, shape, (), not pairs, tokens, task, target, tokens)
+
+
+def _batch(spec: Any, size: int) -> tuple[Any, ...]:
+    """Return the shapes of (x, y), or of (x, y, weights) where the labels are tokens."""
+    import jax
+
+    x = jax.ShapeDtypeStruct((size, *spec.input_shape), spec.input_dtype)
+    if spec.task == "classification":
+        return x, jax.ShapeDtypeStruct((size,), "int32")
+    return (x, x) if spec.task == "translation" else x, x, jax.ShapeDtypeStruct(x.shape, "float32")
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ import io
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,7 +25,7 @@ class Memory:
 
     Args:
         history: one row an epoch: loss, metrics, validation, learning rate.
-        best_epoch: index of the best epoch by validation accuracy, then loss; -1 before the first.
+        best_epoch: index of the best epoch by validation, as its task ranks them; -1 before the first.
         waited: epochs since then.
         stopped: whether early stopping has ended the run.
         train_seconds: time spent in training steps, first step and validation left out.
@@ -58,11 +59,12 @@ class Recorder(keras.callbacks.Callback):
         memory: is updated.
         patience: epochs without a better validation result before training stops, 0: never.
         keep_best: keep a copy of the best epoch's weights.
+        rank: of a row of history, what epochs are compared by; more is better.
     """
 
-    def __init__(self, run: RunFolder, memory: Memory, patience: int, keep_best: bool):
+    def __init__(self, run: RunFolder, memory: Memory, patience: int, keep_best: bool, rank: Callable[[dict], tuple]):
         super().__init__()
-        self.run, self.memory, self.patience, self.keep_best = run, memory, patience, keep_best
+        self.run, self.memory, self.patience, self.keep_best, self.rank = run, memory, patience, keep_best, rank
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -73,11 +75,8 @@ class Recorder(keras.callbacks.Callback):
         write_history(self.run, self.memory.history)
 
     def _compare(self, epoch: int) -> None:
-        def rank(row: dict) -> tuple:
-            return row["val_accuracy"], -row["val_loss"]
-
         memory = self.memory
-        if memory.best_epoch < 0 or rank(memory.history[epoch]) > rank(memory.history[memory.best_epoch]):
+        if memory.best_epoch < 0 or self.rank(memory.history[epoch]) > self.rank(memory.history[memory.best_epoch]):
             memory.best_epoch, memory.waited = epoch, 0
             if self.keep_best:
                 memory.best_weights = checkpoints.weights(self.model)

@@ -42,15 +42,13 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     folder.read_metrics()
     check_source(config)
     backend.start()
-    from zoo.inference import load_like, logits_of
-    from zoo.tasks import classification
+    from zoo import tasks
+    from zoo.inference import load_like
 
     data = load_like(folder, config)
     # A set of one's own that names no splits is the test set as a whole.
     whole = options.data is not None and "split" not in given and not len(data.test)
-    split = data.train if whole else data.split(options.split)
-    model = folder.load_model()
-    result = classification.scores(logits_of(model, split), split.y)
+    result, _ = tasks.of(data.spec.task).measure(folder.load_model(), data, "train" if whole else options.split)
     path = folder.path / "evaluations" / f"{data.spec.name}-{options.split}.json"
     path.parent.mkdir(exist_ok=True)
     write_json(path, result)
@@ -75,10 +73,14 @@ def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, An
     return dataclasses.replace(stored, **changes)
 
 
+_SHOWN = ("accuracy", "precision", "recall", "f1", "top_5_accuracy", "bleu", "chrf", "exact_match", "loss",
+          "perplexity")  # fmt: skip
+
+
 def show(result: Mapping[str, Any]) -> None:
     """Print one line a number, and last the file that holds them."""
     print(f"{result['data']}, {result['split']} split, {result['examples']:,} examples")
-    for name in ("accuracy", "precision", "recall", "f1", "top_5_accuracy", "loss"):
+    for name in _SHOWN:
         if name in result:
             macro = " (macro)" if name in ("precision", "recall", "f1") else ""
             print(f"{name + macro:<18} {result[name]:.4f}")

@@ -18,7 +18,7 @@ from zoo.values import parse
 ROOT = Path(__file__).parent
 
 # Known from the data, so not for a user to set.
-FROM_DATA = ("vocabulary_size",)
+FROM_DATA = ("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary")
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,16 @@ class ModelEntry:
     Args:
         path: `module:Class`.
         summary: one line for `zoo.list`.
-        inputs: the kinds of data it accepts, among image, vector, sequence and tokens.
+        inputs: the kinds of data it accepts, among image, vector, sequence, tokens and pairs.
         preset: constructor arguments that this name fixes; `--set` overrides them.
+        task: what it learns: classification, language_model or translation.
     """
 
     path: str
     summary: str
     inputs: tuple[str, ...]
     preset: Mapping[str, Any] = field(default_factory=dict)
+    task: str = "classification"
 
 
 MODELS = {
@@ -88,6 +90,18 @@ MODELS = {
         "two transformer encoder blocks, pre-norm or post-norm, over rows, features or tokens",
         ("image", "sequence", "tokens"),
     ),
+    "transformer_lm": ModelEntry(
+        "zoo.models.transformer_lm:TransformerLM",
+        "decoder-only Transformer: the next token of a text",
+        ("tokens",),
+        task="language_model",
+    ),
+    "transformer_seq2seq": ModelEntry(
+        "zoo.models.transformer:Transformer",
+        "Transformer with encoder and decoder: from one text to another",
+        ("pairs",),
+        task="translation",
+    ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",
         "the teacher of the distillation pair: Dense 512 relu, Dense classes",
@@ -101,6 +115,11 @@ MODELS = {
         {"units": (128,)},
     ),
 }
+
+
+def names(task: str) -> list[str]:
+    """Return the models that learn a task."""
+    return [name for name, entry in MODELS.items() if entry.task == task]
 
 
 @dataclass(frozen=True)
@@ -137,10 +156,14 @@ def arguments(name: str) -> dict[str, Argument]:
     init = next(n for n in body.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
     parameters = init.args.args[1:] + init.args.kwonlyargs
     defaults = init.args.defaults + init.args.kw_defaults
+    required = len(parameters) - len(defaults)  # what only the data know
     return {
         parameter.arg: Argument(_annotation(parameter.annotation), ast.literal_eval(default))
-        for parameter, default in zip(parameters, defaults, strict=True)
+        for parameter, default in zip(parameters, [_REQUIRED] * required + defaults, strict=True)
     }
+
+
+_REQUIRED = ast.Constant(None)
 
 
 def parse_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

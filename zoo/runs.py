@@ -29,6 +29,7 @@ class RunFolder:
         self.vocabulary_file = self.path / "vocabulary.json"
         self.target_vocabulary_file = self.path / "target_vocabulary.json"
         self.confusion_file = self.path / "confusion_matrix.csv"
+        self.translations_file = self.path / "translations.tsv"
         self.report_file = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
@@ -72,6 +73,11 @@ class RunFolder:
             return stored | {"config": TrainConfig.from_json(stored["config"])}
         except (ValueError, TypeError, KeyError) as error:
             raise UsageError(f"{self.config_file} is damaged: {error}") from None
+
+    @property
+    def task(self) -> str:
+        """What the run learns: classification, language_model or translation."""
+        return self.read_config()["data"].get("task", "classification")
 
     def write_config(self, config: TrainConfig, data: Mapping[str, Any], command: list[str]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)

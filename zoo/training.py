@@ -23,16 +23,17 @@ import numpy as np
 import strategies
 from strategies import backend, collective
 from strategies.keras_fit import prepared
-from zoo import checkpoints, optimization, registry, report
+from zoo import checkpoints, optimization, registry, report, tasks
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config import TrainConfig, check_divisible
-from zoo.data import Dataset, DataSpec, load
+from zoo.data import Dataset, DataSpec, load, token_batches
 from zoo.data.batches import evaluation_batches, on_tensorflow, steps_per_epoch, training_batches
 from zoo.errors import Failed, UsageError
 from zoo.files import replacing, sha256, write_json
-from zoo.inference import BATCH, logits_of
+from zoo.inference import BATCH
 from zoo.runs import RunFolder, default_output
 from zoo.tasks import classification
+from zoo.tasks.language_model import CHUNK as TOKEN_BATCH
 
 # Weights and two moments of AdamW, the best epoch's weights, three snapshots and one being written, the model file.
 COPIES_ON_DISK = 4 * 4 + 3
@@ -120,7 +121,6 @@ def _run_folder(config: TrainConfig, strategy: Any, private: Path | None) -> Ite
 def _checked(config, strategy, run, data, model, callbacks, finished, command, verbose) -> TrainResult:
     """Refuse what does not fit together, then train."""
     spec = data.spec
-    _check_task(spec)
     if not len(data.test):
         raise UsageError(f"--test-split {config.test_split:g}: expected test examples of {spec.name}, received none")
     if config.early_stopping and not len(data.validation):
@@ -143,21 +143,19 @@ def _checked(config, strategy, run, data, model, callbacks, finished, command, v
         return _train(config, strategy, run, data, build, steps, callbacks, finished, command, verbose)
 
 
-def _check_task(spec: DataSpec) -> None:
-    """Raise UsageError for what is not learnt here yet."""
-    if spec.task != "classification":
-        raise UsageError(
-            f"--task {spec.task}: expected classification, {spec.name} is for one that no model here learns"
-        )
-
-
 def _train(config, strategy, run, data, build, steps, more_callbacks, finished, command, verbose) -> TrainResult:
     spec, total = data.spec, config.epochs * steps
     weights = None
     if config.class_weights == "balanced":
         weights = classification.class_weights(data.train.y, spec.num_classes)
 
+    task = tasks.of(spec.task)
+
     def batches(start: int, stop: int):
+        if spec.task != "classification":
+            return token_batches.training_batches(
+                data.train, spec, batch_size=config.batch_size, seed=config.seed, start=start, stop=stop
+            )
         return training_batches(
             data.train,
             batch_size=config.batch_size,
@@ -168,15 +166,16 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
             shift=config.shift,
         )
 
+    unweighted = on_tensorflow() and spec.task == "classification"
     undo = contextlib.ExitStack()
     with strategy.scope():
         model = _build(build, spec)
-        metrics = classification.training_metrics(spec.num_classes)  # whose variables are the scope's as well
+        metrics = task.training_metrics(spec)  # whose variables are the scope's as well
         model.compile(
             optimizer=optimization.optimizer(config, total),
             loss=classification.CrossEntropy(config.label_smoothing),
-            # On JAX examples of weight zero fill batches up.
-            **({"metrics": metrics} if on_tensorflow() else {"weighted_metrics": metrics}),
+            # Weights of classes are for the loss alone; those that are zero are for all, and on JAX fill batches up.
+            **({"metrics": metrics} if unweighted else {"weighted_metrics": metrics}),
         )
         undo.enter_context(prepared(model, batches(0, 1)))
     _check_disk(run, model)
@@ -201,14 +200,14 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
     )
     progress = Progress(config.epochs, steps, step % steps, stride)
     callbacks = [
-        Recorder(run, memory, config.early_stopping, config.keep == "best"),
+        Recorder(run, memory, config.early_stopping, config.keep == "best", task.rank),
         saver,
         Clock(memory, config.batch_size * stride),
         *([progress] if verbose else []),
         *_tensorboard(run),
         *more_callbacks,
     ]
-    validation = evaluation_batches(data.validation, batch_size=BATCH, stride=stride) if len(data.validation) else None
+    validation = _validation(data, stride) if len(data.validation) else None
     with undo, _stopped_by_signals(saver), contextlib.closing(progress):
         # A first call for the rest of an epoch that was interrupted, another for all whole ones.
         for stop in (min(-(-step // steps) * steps, total), total):
@@ -226,6 +225,12 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
                 step = stop
     model.steps_per_execution = 1
     return _finish(config, run, data, model, memory, finished, time.perf_counter() - began)
+
+
+def _validation(data: Dataset, stride: int) -> Any:
+    if data.spec.task == "classification":
+        return evaluation_batches(data.validation, batch_size=BATCH, stride=stride)
+    return token_batches.evaluation_batches(data.validation, data.spec, batch_size=TOKEN_BATCH, stride=stride)
 
 
 def _stride(most: int, steps: int, done: int) -> int:
@@ -279,6 +284,15 @@ def _tensorboard(run: RunFolder) -> list[keras.callbacks.Callback]:
 
 def model_arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
     """Return the constructor arguments of `config.model` for data of this form."""
+    if spec.task == "language_model":
+        return {**config.settings, "vocabulary_size": spec.vocabulary_size}
+    if spec.task == "translation":
+        return {
+            **config.settings,
+            "source_vocabulary_size": spec.vocabulary_size,
+            "target_vocabulary_size": spec.target_vocabulary_size,
+            "shared_vocabulary": spec.vocabulary_sha256 == spec.target_vocabulary_sha256,
+        }
     known = registry.arguments(config.model)
     arguments = {**config.settings, "num_classes": spec.num_classes}
     if "vocabulary_size" in known:
@@ -289,14 +303,21 @@ def model_arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
 
 
 def check_kind(config: TrainConfig, spec: DataSpec) -> None:
-    """Raise UsageError if the model does not take this kind of data."""
+    """Raise UsageError if the model does not take this kind of data, or learns something else from it."""
+    if (learns := registry.entry(config.model).task) != spec.task:
+        raise UsageError(
+            f"--model {config.model}: learns {learns}, and {spec.name} is for {spec.task}; models for it are"
+            f" {', '.join(registry.names(spec.task))}"
+        )
     takes = registry.entry(config.model).inputs
     if spec.kind not in takes:
-        others = [name for name, entry in registry.MODELS.items() if spec.kind in entry.inputs]
+        others = [name for name in registry.names(spec.task) if spec.kind in registry.entry(name).inputs]
         raise UsageError(
             f"--model {config.model}: takes {' or '.join(takes)} inputs, and {spec.name} gives {spec.kind};"
             f" models for it are {', '.join(others)}"
         )
+    if spec.task != "classification":
+        return
     labelled = bool(model_arguments(config, spec).get("return_sequences"))
     if labelled != spec.per_step:
         have, want = ("a step", "a sequence") if spec.per_step else ("a sequence", "a step")
@@ -319,10 +340,17 @@ def _build(build: Callable[[], keras.Model], spec: DataSpec) -> keras.Model:
     try:
         model = build()
         if not model.built:
-            model.build((None, *spec.input_shape))
+            model.build(build_shape(spec))
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
     return model
+
+
+def build_shape(spec: DataSpec) -> Any:
+    """Return what a model of such data is built for: of pairs two shapes, the target's without its last token."""
+    if spec.task == "translation":
+        return [(None, *spec.input_shape), (None, spec.target_shape[0] - 1)]
+    return (None, *spec.input_shape)
 
 
 def _resume(run, model, config, strategy, verbose) -> tuple[int, Memory, dict[str, np.ndarray] | None]:
@@ -351,10 +379,11 @@ def _finish(config, run, data, model, memory, finished, seconds) -> TrainResult:
     model = finished(model) if finished else model
     with replacing(run.model_file) as temporary:
         model.save(temporary)
-    logits = logits_of(model, data.test)
+    task = tasks.of(data.spec.task)
+    scores, shown = task.measure(model, data)
     row = memory.history[kept]
     metrics = {
-        "test": classification.scores(logits, data.test.y),
+        "test": scores,
         "validation": {k.removeprefix("val_"): v for k, v in row.items() if k.startswith("val_")},
         "train": {k: v for k, v in row.items() if not k.startswith(("val_", "epoch", "learning_rate"))},
         "epoch": kept + 1,
@@ -364,9 +393,8 @@ def _finish(config, run, data, model, memory, finished, seconds) -> TrainResult:
         "examples_per_second": round(memory.timed_examples / memory.train_seconds) if memory.train_seconds else None,
         "model_sha256": sha256(run.model_file),
     }
-    confusion = classification.confusion_matrix(logits, data.test.y)
-    report.write_confusion(run.confusion_file, confusion, data.spec.class_names)
-    report.write(run, config, data, metrics, memory.history, logits, confusion)
+    task.save(run, data, shown)
+    report.write(run, config, data, metrics, memory.history, task.page(data, scores, shown))
     # Last: this file says that the run is whole.
     write_json(run.metrics_file, metrics)
     return TrainResult(run, metrics, memory.history, model)

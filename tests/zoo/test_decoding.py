@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zoo.decoding import Beam, Sampling, beam_search, compiled, filtered, sample
+from zoo.decoding import beam_search, compiled, filtered, sample
 from zoo.errors import UsageError
+from zoo.sampling import Beam, Sampling
 
 VOCABULARY, LENGTH, END = 4, 4, 3
 

@@ -42,7 +42,7 @@ OTHER_ARGUMENTS = {
                     "norm": "post", "activation": "gelu", "position": "learned", "pooling": "first",
                     "word_dropout": 0.1, "key_dim": 5},
 }  # fmt: skip
-names = pytest.mark.parametrize("name", registry.MODELS)
+names = pytest.mark.parametrize("name", registry.names("classification"))
 
 
 def make(name, shape=IMAGE, **arguments):
@@ -57,7 +57,7 @@ def images(count=4, seed=0):
 
 
 def test_parameter_table_is_complete():
-    assert PARAMETERS.keys() == registry.MODELS.keys()
+    assert list(PARAMETERS) == registry.names("classification")
 
 
 @names
@@ -189,7 +189,7 @@ for name in sys.argv[1:]:
 def test_models_give_the_same_outputs_on_jax(tmp_path):
     np.save(tmp_path / "x.npy", images())
     expected = {}
-    for name in registry.MODELS:
+    for name in registry.names("classification"):
         model = make(name)
         model.save(tmp_path / f"{name}.keras")
         expected[name] = np.asarray(model(images()))

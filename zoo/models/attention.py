@@ -64,7 +64,7 @@ class _Attention(layers.Layer):
 
     def split(self, x, parts):
         """Return (parts, batch, heads, time, d_k) of (batch, time, parts * heads * d_k)."""
-        x = ops.reshape(x, (-1, x.shape[1], parts, self.num_heads, self.key_dim))
+        x = ops.reshape(x, (-1, ops.shape(x)[1], parts, self.num_heads, self.key_dim))
         return ops.transpose(x, (2, 0, 3, 1, 4))
 
     def attend(self, query, key, value, visible, training=None):
@@ -83,7 +83,7 @@ class _Attention(layers.Layer):
             scores = ops.where(mask, scores, ops.cast(HIDDEN, scores.dtype))
         weights = self.drop(self.softmax(scores), training=training)
         heads = ops.transpose(self.heads(ops.matmul(weights, value)), (0, 2, 1, 3))  # (batch, queries, heads, d_k)
-        return self.output_projection(ops.reshape(heads, (-1, heads.shape[1], self.num_heads * self.key_dim)))
+        return self.output_projection(ops.reshape(heads, (-1, ops.shape(heads)[1], self.num_heads * self.key_dim)))
 
     def get_config(self):
         return super().get_config() | {
@@ -132,7 +132,7 @@ class MultiHeadSelfAttention(_Attention):
         self.built = True
 
     def call(self, x, mask=None, training=None):
-        visible = [np.tri(x.shape[1], dtype=bool)] if self.causal else []
+        visible = [_causal(ops.shape(x)[1])] if self.causal else []
         if mask is not None:
             visible.append(mask[:, None, None, :])
         return self.attend(*self._project(x), visible, training)
@@ -150,7 +150,7 @@ class MultiHeadSelfAttention(_Attention):
         time = x.shape[1]
         query, key, value = self._project(x)
         room = ((0, 0), (0, 0), (0, length - time), (0, 0))
-        y = self.attend(query, key, value, [np.tri(time, dtype=bool)], training=False)
+        y = self.attend(query, key, value, [_causal(time)], training=False)
         return y, (ops.pad(key, room), ops.pad(value, room))
 
     def step(self, x, position, cache):
@@ -220,6 +220,14 @@ class MultiHeadCrossAttention(_Attention):
         return self.attend(self.split(self.query(x), 1)[0], *context, visible, training)
 
 
+def _causal(time):
+    """Return (time, time), true where a step (row) may attend to another (column): itself and those before it."""
+    if isinstance(time, int):
+        return np.tri(time, dtype=bool)
+    steps = ops.arange(time)  # batches of several lengths: known when it runs
+    return ops.greater_equal(steps[:, None], steps)
+
+
 def sinusoidal_positions(time: int, width: int) -> np.ndarray:
     """Return the fixed position encoding of Vaswani et al. (2017), section 3.5: (time, width), float32.
 
@@ -255,12 +263,13 @@ class PositionEncoding(layers.Layer):
 
     def build(self, input_shape):
         _, time, width = input_shape
+        self.longest = time
         if self.kind == "learned":
             self.table = self.add_weight(shape=(time, width), initializer="random_normal", name="table")
         self.built = True
 
     def call(self, x):
-        _, time, width = x.shape
+        time, width = ops.shape(x)[1], x.shape[-1]
         return self._scaled(x) + ops.cast(self._rows(time, width), x.dtype)
 
     def step(self, x, position, length):
@@ -279,6 +288,9 @@ class PositionEncoding(layers.Layer):
         return x if self.scale == 1 else x * self.scale
 
     def _rows(self, time, width):
+        if not isinstance(time, int):  # known when it runs, and at most what this was built for
+            table = sinusoidal_positions(self.longest, width) if self.kind == "sinusoidal" else self.table
+            return ops.convert_to_tensor(table)[:time]
         if self.kind == "sinusoidal":
             return sinusoidal_positions(time, width)
         if time > self.table.shape[0]:

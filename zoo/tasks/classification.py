@@ -7,6 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.data import Dataset, DataSpec
+from zoo.inference import logits_of
+from zoo.report import Page
+from zoo.runs import RunFolder
+
 # Top-5 accuracy says something only where there are clearly more than five classes.
 TOP = 5
 TOP_ABOVE_CLASSES = 10
@@ -27,22 +32,49 @@ class CrossEntropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        loss = ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
         if not self.label_smoothing:
-            return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
-        classes = y_pred.shape[-1]
-        target = ops.one_hot(y_true, classes) * (1 - self.label_smoothing) + self.label_smoothing / classes
-        return ops.categorical_crossentropy(target, y_pred, from_logits=True)
+            return loss
+        # With the even target, written so that no target of all classes is made: there may be thousands.
+        even = ops.logsumexp(y_pred, axis=-1) - ops.mean(y_pred, axis=-1)
+        return (1 - self.label_smoothing) * loss + self.label_smoothing * even
 
     def get_config(self) -> dict:
         return super().get_config() | {"label_smoothing": self.label_smoothing}
 
 
-def training_metrics(num_classes: int) -> list[keras.metrics.Metric]:
+def training_metrics(spec: DataSpec) -> list[keras.metrics.Metric]:
     """Return the metrics that `fit` shows each epoch."""
     metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    if num_classes > TOP_ABOVE_CLASSES:
+    if spec.num_classes > TOP_ABOVE_CLASSES:
         metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP, name="top_5_accuracy"))
     return metrics
+
+
+def rank(row: dict[str, Any]) -> tuple[float, ...]:
+    """Return what epochs are compared by: the validation accuracy, then the loss."""
+    return row["val_accuracy"], -row["val_loss"]
+
+
+def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the scores of a split, and its logits and confusion matrix."""
+    examples = data.split(split)
+    logits = logits_of(model, examples)
+    return scores(logits, examples.y), {"logits": logits, "confusion": confusion_matrix(logits, examples.y)}
+
+
+def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
+    """Write confusion_matrix.csv into a run's folder."""
+    from zoo.tasks import class_page
+
+    class_page.write_confusion(run.confusion_file, shown["confusion"], data.spec.class_names)
+
+
+def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
+    """Return what a report shows."""
+    from zoo.tasks import class_page
+
+    return class_page.page(data, found, shown["logits"], shown["confusion"])
 
 
 def class_weights(y: np.ndarray, num_classes: int) -> np.ndarray:

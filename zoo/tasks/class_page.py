@@ -1,0 +1,147 @@
+"""The part of a report that shows classes: confusion matrix, scores of each class, the surest mistakes."""
+
+import base64
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo import report
+from zoo.data import Dataset
+from zoo.data.images import PIXEL_MAX
+from zoo.files import write_text
+from zoo.report import text as escaped
+from zoo.tasks import classification
+
+MISTAKES = 24
+# A matrix with more classes than this is drawn without numbers and names, which could not be read.
+NAMED_CLASSES = 20
+
+
+def write_confusion(path: Path, confusion: np.ndarray, class_names: Sequence[str]) -> None:
+    """Write the matrix as csv: a row for each true class, a column for each predicted one."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["true \\ predicted", *class_names])
+    writer.writerows([name, *row.tolist()] for name, row in zip(class_names, confusion, strict=True))
+    write_text(path, text.getvalue())
+
+
+def page(data: Dataset, scores: dict[str, Any], logits: np.ndarray, confusion: np.ndarray) -> report.Page:
+    """Return what a report shows of classes.
+
+    Args:
+        data: for the pictures of mistakes.
+        scores: of the test split.
+        logits: of the test split.
+        confusion: of the test split.
+    """
+    names = data.spec.class_names
+    wrong = round((1 - scores["accuracy"]) * scores["examples"])
+    tiles = [
+        (f"{scores['accuracy']:.2%}", f"test accuracy ({wrong:,} of {scores['examples']:,} wrong)"),
+        (f"{scores['f1']:.2%}", "macro F1"),
+        (f"{scores['precision']:.2%}", "macro precision"),
+        (f"{scores['recall']:.2%}", "macro recall"),
+        *([(f"{scores['top_5_accuracy']:.2%}", "top-5 accuracy")] if "top_5_accuracy" in scores else []),
+        (f"{scores['loss']:.4f}", "test loss"),
+    ]
+    sections = [
+        f"<div class=two><section><h2>Confusion matrix, test split</h2>{_matrix(confusion, names)}</section>"
+        f"<section><h2>Each class, test split</h2>{_class_table(confusion, names)}</section></div>",
+        _mistakes(data, logits, scores["accuracy"]),
+    ]
+    return report.Page(f"{data.spec.num_classes} classes", tiles, sections)
+
+
+def _matrix(confusion: np.ndarray, class_names: Sequence[str]) -> str:
+    count = len(class_names)
+    named = count <= NAMED_CLASSES
+    figure = report.figure(5.2, 4.6)
+    axes = figure.subplots()
+    share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    # The square root shows the rare mistakes that a linear scale would leave white.
+    axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    if named:
+        long = max(map(len, class_names)) > 3
+        axes.set_xticks(
+            range(count),
+            class_names,
+            rotation=45 if long else 0,
+            ha="right" if long else "center",
+            fontsize=9,
+        )
+        axes.set_yticks(range(count), class_names, fontsize=9)
+        for (i, j), n in np.ndenumerate(confusion):
+            if n:
+                axes.text(
+                    j,
+                    i,
+                    f"{n:,}",
+                    ha="center",
+                    va="center",
+                    fontsize=8 if count <= 12 else 6,
+                    color="white" if share[i, j] > 0.4 else "#1c2530",
+                )
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return report.svg(figure)
+
+
+def _class_table(confusion: np.ndarray, class_names: Sequence[str]) -> str:
+    rows = "".join(
+        f"<tr><td>{escaped(row['class'])}</td><td class=n>{row['precision']:.2%}</td>"
+        f"<td class=n>{row['recall']:.2%}</td><td class=n>{row['f1']:.2%}</td><td class=n>{row['examples']:,}</td></tr>"
+        for row in classification.per_class(confusion, class_names)
+    )
+    return (
+        "<table><tr><th>class<th class=n>precision<th class=n>recall<th class=n>F1<th class=n>examples</tr>"
+        f"{rows}</table>"
+    )
+
+
+def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
+    spec = data.spec
+    if spec.per_step:
+        return ""
+    found = classification.worst_mistakes(logits, data.test.y, MISTAKES)
+    if not found:
+        return "<section><h2>Mistakes</h2>None: every test example is classified right.</section>"
+    wrong = round((1 - accuracy) * len(data.test))
+    heading = f"<section><h2>The surest mistakes <small>of {wrong:,}, test split</small></h2>"
+    names = spec.class_names
+    if spec.kind == "image":
+        figures = "".join(
+            f"<figure><img alt='' src='{_png(data.test.x[m['index']])}'>"
+            f"<figcaption>{escaped(names[m['true']])}, read as <i>{escaped(names[m['predicted']])}</i><br>"
+            f"<small>{m['probability']:.1%} sure, test {m['index']}</small></figcaption></figure>"
+            for m in found
+        )
+        return f"{heading}<div class=mistakes>{figures}</div></section>"
+    show_text = data.vocabulary is not None
+    rows = "".join(
+        f"<tr><td class=n>{m['index']}</td><td>{escaped(names[m['true']])}</td>"
+        f"<td>{escaped(names[m['predicted']])}</td><td class=n>{m['probability']:.1%}</td>"
+        + (f"<td class=text>{escaped(data.vocabulary.decode(data.test.x[m['index']]))}</td>" if show_text else "")
+        + "</tr>"
+        for m in found
+    )
+    text = "<th>as the model reads it" if show_text else ""
+    return (
+        f"{heading}<table><tr><th class=n>test<th>true<th>predicted<th class=n>sure{text}</tr>{rows}</table></section>"
+    )
+
+
+def _png(image: np.ndarray) -> str:
+    from PIL import Image
+
+    if image.dtype != np.uint8:
+        image = np.rint(np.clip(image, 0, 1) * PIXEL_MAX).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

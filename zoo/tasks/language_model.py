@@ -1,0 +1,116 @@
+"""Language modelling: the next token of a text, and what both tasks on tokens are measured by."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.data import Dataset, DataSpec, Split
+from zoo.data.token_batches import evaluation_batches
+from zoo.decoding import compiled, sample
+from zoo.report import Page
+from zoo.runs import RunFolder
+from zoo.sampling import Sampling
+
+# Examples whose logits are in memory at once, and as many in a batch.
+CHUNK = 64
+
+
+def training_metrics(spec: DataSpec) -> list[keras.metrics.Metric]:
+    """Return the metrics that `fit` shows each epoch."""
+    return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+
+def rank(row: dict[str, Any]) -> tuple[float, ...]:
+    """Return what epochs are compared by: the validation loss."""
+    return (-row["val_loss"],)
+
+
+def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the scores of a split, and nothing else to show."""
+    return token_scores(model, data.split(split), data.spec), {}
+
+
+def continued(
+    model: keras.Model, prompt: np.ndarray, *, count: int, length: int, window: int, sampling: Sampling | None
+) -> np.ndarray:
+    """Return what follows a prompt, several times, (count, length) ids.
+
+    A model has learnt positions of one window. Where a text outgrows it, its last half is the prompt of the next.
+
+    Args:
+        model: of `prefill`, `empty_cache` and `decode_step`, such as `zoo.models.TransformerLM`.
+        prompt: (tokens,) ids, one or more.
+        count: texts.
+        length: tokens of each.
+        window: tokens that the model was trained on at a time, 2 or more.
+        sampling: how tokens are drawn; None takes the most probable.
+    """
+    texts = np.repeat(np.asarray(prompt, np.int32)[None], count, axis=0)
+    wanted, run = len(prompt) + length, {}
+    while texts.shape[1] < wanted:
+        known = texts if texts.shape[1] < window else texts[:, -(window // 2) :]
+        room = window - known.shape[1]
+        if (shape := known.shape[1]) not in run:
+            run[shape] = compiled(functools.partial(_follow, model, length=room, window=window, sampling=sampling))
+        texts = np.concatenate([texts, ops.convert_to_numpy(run[shape](ops.convert_to_tensor(known)))], axis=1)
+        if sampling:  # each window has draws of its own
+            sampling, run = dataclasses.replace(sampling, seed=sampling.seed + 1), {}
+    return texts[:, len(prompt) : wanted]
+
+
+def _follow(model: keras.Model, known: Any, *, length: int, window: int, sampling: Sampling | None) -> Any:
+    """Return (batch, length) ids that follow (batch, time), which may be a single one each."""
+    batch, time = known.shape
+    cache = model.empty_cache(batch, window)
+    if time == 2:  # Keras warns of a softmax over one step
+        _, cache = model.decode_step(known[:, 0], 0, cache)
+    elif time > 2:
+        _, cache = model.prefill(known[:, :-1], window)
+    return sample(model.decode_step, known[:, -1], cache, start=time - 1, length=length, end=-1, sampling=sampling)
+
+
+def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
+    """Write nothing: the scores are all there is."""
+
+
+def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
+    """Return what a report shows."""
+    return Page(f"{data.spec.vocabulary_size:,} {data.vocabulary.tokens} tokens", tiles(found), [])
+
+
+def tiles(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the scores of tokens as a report shows them."""
+    return [
+        (f"{found['loss']:.4f}", f"test loss, nats a token ({found['tokens']:,} tokens)"),
+        (f"{found['perplexity']:.2f}", "perplexity"),
+        (f"{found['accuracy']:.2%}", "next token right"),
+    ]
+
+
+def token_scores(model: keras.Model, split: Split, spec: DataSpec) -> dict[str, Any]:
+    """Return loss (nats a token), perplexity and accuracy over every token of a split that is no padding."""
+    loss, right, tokens = 0.0, 0, 0
+    for start in range(0, len(split), CHUNK):
+        part = split.take(np.arange(start, min(start + CHUNK, len(split))))
+        labels = part.y[:, 1:] if spec.task == "translation" else part.y
+        outputs = model.predict(evaluation_batches(part, spec, batch_size=CHUNK), verbose=0)
+        real = labels != 0
+        logits = np.asarray(outputs, np.float32)[: len(part)][real].astype(np.float64)  # (tokens, vocabulary)
+        labels = labels[real]
+        top = logits.max(-1)
+        total = top + np.log(np.exp(logits - top[:, None]).sum(-1))
+        loss += float((total - logits[np.arange(len(labels)), labels]).sum())
+        right += int((logits.argmax(-1) == labels).sum())
+        tokens += len(labels)
+    loss /= tokens
+    return {
+        "loss": loss,
+        "perplexity": float(np.exp(min(loss, 700))),  # of nats; e to more is no float
+        "accuracy": right / tokens,
+        "tokens": tokens,
+        "examples": len(split),
+    }

@@ -1,0 +1,118 @@
+"""Translation: from a source text to a target text, any pair of them, and how near to the reference it comes."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.data import Dataset
+from zoo.data.text import BEGIN_ID, END_ID
+from zoo.decoding import beam_search, compiled, sample
+from zoo.files import write_text
+from zoo.report import Page
+from zoo.report import text as escaped
+from zoo.runs import RunFolder
+from zoo.sampling import Beam, Sampling
+from zoo.tasks import language_model
+from zoo.tasks.language_model import rank, training_metrics
+
+__all__ = ["measure", "page", "rank", "save", "scores", "training_metrics", "translate"]
+
+# Texts that are translated at once.
+BATCH = 64
+# Translations on the page.
+SHOWN = 24
+
+
+def translate(model: keras.Model, source: np.ndarray, length: int, how: Beam | Sampling) -> np.ndarray:
+    """Return a target for each source, (texts, length) ids, padded with 0 after the end.
+
+    Args:
+        model: of `encode`, `empty_cache` and `decode_step`, such as `zoo.models.Transformer`.
+        source: (texts, time) ids, padded with 0.
+        length: most ids of a target, the end among them.
+        how: the best that a search finds, or one that is drawn.
+    """
+    batch = min(BATCH, len(source))
+    run, texts = compiled(lambda ids: _decoded(model, ids, length, how)), []
+    for start in range(0, len(source), batch):
+        part = source[start : start + batch]
+        filled = np.concatenate([part, np.zeros((batch - len(part), source.shape[1]), source.dtype)])
+        texts.append(ops.convert_to_numpy(run(ops.convert_to_tensor(filled)))[: len(part)])
+    return np.concatenate(texts)
+
+
+def _decoded(model: keras.Model, source: Any, length: int, how: Beam | Sampling) -> Any:
+    """Return (batch, length) ids of the targets of a batch of sources."""
+    context, mask = model.encode(source)
+    beams = how.beams if isinstance(how, Beam) else 1
+    context = keras.tree.map_structure(lambda part: ops.repeat(part, beams, axis=1), context)
+    mask = ops.repeat(mask, beams, axis=0)
+
+    def step(last: Any, position: Any, cache: Any) -> tuple[Any, Any]:
+        return model.decode_step(last, position, cache, context, mask)
+
+    batch = source.shape[0]
+    first, cache = ops.full((batch,), BEGIN_ID, "int32"), model.empty_cache(batch * beams, length)
+    if isinstance(how, Beam):
+        return beam_search(step, first, cache, length=length, end=END_ID, beam=how)[0]
+    return sample(step, first, cache, start=0, length=length, end=END_ID, sampling=how)
+
+
+def measure(
+    model: keras.Model, data: Dataset, split: str = "test", beam: Beam | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the scores of a split, and its translations: source, reference and output of each."""
+    examples = data.split(split)
+    ids = translate(model, examples.x, examples.y.shape[1] - 1, beam or Beam())
+    outputs = [data.target_vocabulary.decode(row) for row in ids]
+    references = data.references[split]
+    sources = [data.vocabulary.decode(row) for row in examples.x]
+    found = language_model.token_scores(model, examples, data.spec) | scores(outputs, references)
+    rows = [
+        {"source": source, "reference": reference, "output": output}
+        for source, reference, output in zip(sources, references, outputs, strict=True)
+    ]
+    return found, {"translations": rows}
+
+
+def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
+    """Write translations.tsv into a run's folder: source, reference and output of each test example."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(shown["translations"][0]), dialect="excel-tab", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(shown["translations"])
+    write_text(run.translations_file, text.getvalue())
+
+
+def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
+    """Return what a report shows: scores, and the first translations."""
+    main = (
+        (f"{found['bleu']:.2f}", f"BLEU, beam {Beam().beams}")
+        if found["exact_match"] < 0.5  # texts that can be said in one way alone are right or wrong
+        else (f"{found['exact_match']:.2%}", "exactly right")
+    )
+    tiles = [main, (f"{found['chrf']:.2f}", "chrF"), *language_model.tiles(found)]
+    rows = "".join(
+        f"<tr>{''.join(f'<td class=text>{escaped(value)}</td>' for value in row.values())}</tr>"
+        for row in shown["translations"][:SHOWN]
+    )
+    table = f"<table><tr><th>source<th>reference<th>output</tr>{rows}</table>"
+    subject = f"{data.spec.vocabulary_size:,} and {data.spec.target_vocabulary_size:,} {data.vocabulary.tokens} tokens"
+    return Page(subject, tiles, [f"<section><h2>The first of the test split</h2>{table}</section>"])
+
+
+def scores(outputs: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """Return BLEU and chrF by sacrebleu (Post, 2018), how they were computed, and the share of exact matches."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    found: dict[str, Any] = {}
+    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
+        found[name] = metric.corpus_score(list(outputs), [list(references)]).score
+        found[f"{name}_signature"] = str(metric.get_signature())
+    exact = [output == reference for output, reference in zip(outputs, references, strict=True)]
+    return found | {"exact_match": float(np.mean(exact))}
