@@ -68,6 +68,7 @@ def _trained(name: str, how: tuple[str, int, int, tuple[str, ...]], seed: int, d
     if not (run / "metrics.json").is_file():
         words = ["--model", model, "--dataset", "mnist", "--data-dir", str(data_dir), "--seed", str(seed)]
         words += ["--precision", "bfloat16"] if model == "lenet5" else []
+        words += ["--resume"] if (run / "config.json").is_file() else []
         words += ["--shift", str(shift), "--epochs", str(epochs), "--batch-size", "128", "--learning-rate", "2e-3"]
         run_command("zoo.train", *words, *(w for s in settings for w in ("--set", s)), "--output", str(run))
     return run
