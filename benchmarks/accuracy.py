@@ -19,6 +19,8 @@ TARGETS = (
     ("simplenet", "mnist", 0.98),
     ("lstm", "mnist", 0.987),
     ("self_attention", "mnist", 0.975),
+    ("lstm", "sst2_sentences", 0.80),
+    ("transformer", "sst2_sentences", 0.80),
 )
 
 

@@ -51,7 +51,7 @@ def lstm_mnist() -> Recipe:
 
 
 def lstm_sst2() -> Recipe:
-    """LSTM_RESULT"""
+    """80.7 % of the 1,821 test sentences in 4 epochs (three seeds: 80.78, 80.45, 80.78)."""
     return _COMMON | {
         "epochs": 4,
         "batch_size": 64,
@@ -66,6 +66,17 @@ def self_attention_mnist() -> Recipe:
     return _COMMON | {"epochs": 4, "batch_size": 128, "learning_rate": 3e-3, "settings": {"dropout": 0.0}}
 
 
+def transformer_sst2() -> Recipe:
+    """81.1 % of the 1,821 test sentences in 6 epochs (three seeds: 81.33, 81.33, 80.62)."""
+    return _COMMON | {
+        "epochs": 6,
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "label_smoothing": 0.1,
+        "settings": {"num_layers": 1, "dropout": 0.2, "word_dropout": 0.5},
+    }
+
+
 RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("cnn", "digits"): cnn_digits,
     ("cnn", "mnist"): cnn_mnist,
@@ -73,6 +84,7 @@ RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("lstm", "mnist"): lstm_mnist,
     ("lstm", "sst2_sentences"): lstm_sst2,
     ("self_attention", "mnist"): self_attention_mnist,
+    ("transformer", "sst2_sentences"): transformer_sst2,
 }
 
 
