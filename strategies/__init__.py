@@ -10,9 +10,11 @@ from strategies.builders import (
     STRATEGIES,
     arranged,
     build,
+    check_name,
     describe,
     engine,
     is_chief,
+    place,
     replicas_without_looking,
 )
 from strategies.errors import StrategyError
@@ -25,8 +27,10 @@ __all__ = [
     "StrategyError",
     "arranged",
     "build",
+    "check_name",
     "describe",
     "engine",
     "is_chief",
+    "place",
     "replicas_without_looking",
 ]

@@ -99,7 +99,19 @@ def is_chief(name: str) -> bool:
     Raises:
         StrategyError: multi_worker, in no cluster.
     """
-    return name != "multi_worker" or cluster.from_environment().is_chief
+    return place(name)[0] == 0
+
+
+def place(name: str) -> tuple[int, int]:
+    """Return which worker this process is, from 0, the chief, and of how many.
+
+    Raises:
+        StrategyError: multi_worker, in no cluster.
+    """
+    if name != "multi_worker":
+        return 0, 1
+    members = cluster.from_environment()
+    return members.index, len(members.workers)
 
 
 def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported yet)

@@ -97,6 +97,11 @@ class TrainConfig:
     strategy: str = option("how training is spread over devices: see `python -m strategies`", "none")
     virtual_devices: int = option("split the CPU into this many devices, so that any machine has several", 0)
     model_devices: int = option("devices that hold one copy of the model under model_parallel, 0: all", 0)
+    shard: Literal["data", "files"] = option(
+        "what a worker of multi_worker reads: all, of which it trains on its part of each batch (data), or its own part"
+        " of the image files alone (files)",
+        "data",
+    )
     worker_timeout: float = option("seconds that workers of multi_worker wait for each other at the start", 300.0)
     steps_per_execution: int | None = option(
         "most steps that a device runs before this process looks; the numbers stay (default: 1, on a TPU 16)"
@@ -115,7 +120,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         registry.entry(self.model)
-        replicas = strategies.replicas_without_looking(self.strategy, self.virtual_devices)
+        strategies.check_name(self.strategy)
         if self.dataset is not None and self.data is not None:
             raise UsageError("--dataset and --data: expected one of them, received both")
         if self.validation_data is not None and self.data is None:
@@ -126,14 +131,26 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{flag(name)}: expected a value from {low:g} to {high:g}, received {value}")
-        if self.batch_size is not None:
-            check_divisible(self.batch_size, replicas)
         if self.strategy in strategies.STEP_BY_STEP and (self.steps_per_execution or 1) > 1:
             raise UsageError(
                 f"--steps-per-execution {self.steps_per_execution}: expected 1 with {self.strategy}, under which"
                 " Keras 3 runs one step at a time"
             )
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
+
+    def _check_shard(self) -> None:
+        if self.strategy != "multi_worker":
+            raise UsageError(f"--shard files: expected --strategy multi_worker, received {self.strategy}")
+        if self.data is None or not self.data.is_dir():
+            received = f"--data {self.data}" if self.data else f"--dataset {self.dataset or 'digits'}"
+            raise UsageError(f"--shard files: expected --data with a folder of images, received {received}")
+        if self.class_weights != "none":
+            raise UsageError("--shard files: expected --class-weights none: no worker has all labels")
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which part of the training files this process reads, and of how many."""
+        return strategies.place(self.strategy) if self.shard == "files" else (0, 1)
 
     @property
     def data_name(self) -> str:
@@ -148,14 +165,24 @@ class TrainConfig:
         return self.data is None and self.dataset is not None and self.dataset not in EMBEDDED
 
     def resolved(self) -> "TrainConfig":
-        """Return the configuration with every recipe value filled in."""
+        """Return the configuration with every recipe value filled in.
+
+        Raises:
+            UsageError: a strategy that cannot be used here, or a batch that it cannot divide. A configuration is made
+                without looking, so that a run can be opened on any machine.
+        """
+        replicas = strategies.replicas_without_looking(self.strategy, self.virtual_devices)
         dataset = None if self.data else (self.dataset or "digits")
         on_tpu = self.strategy == "tpu"
         values = {"precision": "bfloat16" if on_tpu else "float32", "steps_per_execution": 16 if on_tpu else 1}
         values |= recipes.recipe_for(self.model, dataset)()
         settings = {**values.pop("settings", {}), **self.settings}
         missing = {name: value for name, value in values.items() if getattr(self, name) is None}
-        return dataclasses.replace(self, dataset=dataset, settings=settings, **missing)
+        found = dataclasses.replace(self, dataset=dataset, settings=settings, **missing)
+        check_divisible(found.batch_size, replicas)
+        if self.shard == "files":
+            self._check_shard()
+        return found
 
     def shared(self) -> dict[str, Any]:
         """Return what all workers of one training must agree on, by option; their data are compared when loaded."""

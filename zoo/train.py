@@ -45,7 +45,7 @@ def configure(given: Mapping[str, Any]) -> TrainConfig:
     changed = {name: given[name] for name in CHANGEABLE if name in given}
     if "strategy" in given:  # what went with the one before does not go with it
         changed = {"virtual_devices": 0, "model_devices": 0, "steps_per_execution": None} | changed
-    return dataclasses.replace(stored, **changed | {"resume": True, "output": folder})
+    return dataclasses.replace(stored, **changed | {"resume": True, "output": folder}).resolved()
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     from zoo.data import load
 
     # What TFDS does not read needs no TensorFlow, so its errors come before TensorFlow is imported.
-    data = None if config.dataset_is_tfds else load(config, num_classes=config.settings.get("num_classes"))
+    classes = config.settings.get("num_classes")
+    data = None if config.dataset_is_tfds else load(config, num_classes=classes, share=config.share)
     backend.start(strategies.engine(config.strategy), config.virtual_devices)
     from zoo.training import train
 

@@ -98,7 +98,7 @@ def train(
     )
     check_divisible(config.batch_size, strategy.num_replicas_in_sync)
     with _run_folder(config, strategy, private) as run:
-        data = data or load(config, num_classes=config.settings.get("num_classes"))
+        data = data or load(config, num_classes=config.settings.get("num_classes"), share=config.share)
         return _checked(config, strategy, run, data, model, list(callbacks), finished, command or [], verbose)
 
 
@@ -134,8 +134,11 @@ def _checked(config, strategy, run, data, model, callbacks, finished, command, v
         build = functools.partial(_in_scope, model, config.strategy)
     else:
         build = model
-    steps = steps_per_epoch(len(data.train), config.batch_size)
-    _check_same_data(strategy, data)
+    _check_same_data(strategy, data, config.shard)
+    if config.shard == "files":  # of each worker as many, so that all take the same steps
+        fewest = int(collective.gather(strategy, np.array([len(data.train)], np.int64)).min())
+        data = dataclasses.replace(data, train=data.train.take(np.arange(fewest)))
+    steps = steps_per_epoch(len(data.train), _batch_size(config, strategy))
     verbose = verbose and not collective.worker(strategy)
     # Outermost: what it may build to look at takes no number from the seed.
     arranged = strategies.arranged(strategy, lambda: _build(build, spec))
@@ -158,7 +161,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
             )
         return training_batches(
             data.train,
-            batch_size=config.batch_size,
+            batch_size=_batch_size(config, strategy),
             seed=config.seed,
             start=start,
             stop=stop,
@@ -213,7 +216,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
         for stop in (min(-(-step // steps) * steps, total), total):
             if step < stop and not memory.stopped:
                 model.fit(
-                    batches(step, stop),
+                    _spread(batches(step, stop), config, strategy),
                     initial_epoch=step // steps,
                     epochs=-(-stop // steps),
                     steps_per_epoch=min(stop - step, steps),
@@ -239,12 +242,22 @@ def _stride(most: int, steps: int, done: int) -> int:
     return max(n for n in range(1, min(most, whole) + 1) if whole % n == 0)
 
 
-def _check_same_data(strategy: Any, data: Dataset) -> None:
-    """Raise UsageError unless all workers have the same examples."""
+def _batch_size(config: TrainConfig, strategy: Any) -> int:
+    """Return the examples of a step among those that this process reads."""
+    return config.batch_size // (collective.workers(strategy) if config.shard == "files" else 1)
+
+
+def _spread(batches: Any, config: TrainConfig, strategy: Any) -> Any:
+    """Return batches that `fit` does not divide among the workers again, where each has made its own."""
+    return strategy.distribute_datasets_from_function(lambda _: batches) if config.shard == "files" else batches
+
+
+def _check_same_data(strategy: Any, data: Dataset, shard: str) -> None:
+    """Raise UsageError unless all workers have the same examples, of which each has a part of those to train on."""
     if collective.workers(strategy) == 1:
         return
     digest = hashlib.sha256()
-    for split in (data.train, data.validation, data.test):
+    for split in (*([data.train] if shard == "data" else []), data.validation, data.test):
         digest.update(np.ascontiguousarray(split.x).data)
         digest.update(np.ascontiguousarray(split.y).data)
     found = collective.gather(strategy, np.frombuffer(digest.digest()[:8], np.int64))

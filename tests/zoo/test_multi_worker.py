@@ -9,10 +9,14 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT, blobs, run_module, wait_for_step
 from tests.zoo.workers_child import MODELS
 from zoo import checkpoints
+from zoo.config import TrainConfig
+from zoo.data import load
+from zoo.runs import RunFolder
 
 pytestmark = pytest.mark.timeout(600)  # two processes that each import TensorFlow and trace every model
 LAUNCH = ("strategies.launch", "--workers", "2")
@@ -58,6 +62,8 @@ def test_the_chief_alone_writes_and_the_model_is_as_it_was(trained):
 
     import zoo.models  # noqa: F401
 
+    stored = RunFolder(trained["multi_worker"] / "cnn").read_config()["config"]  # outside of any cluster
+    assert stored.strategy == "multi_worker"
     model = keras.saving.load_model(trained["multi_worker"] / "cnn, normalised" / "model.keras")
     assert not model.norms[0].synchronized
 
@@ -179,6 +185,39 @@ def test_a_lone_worker_waits_for_its_time_and_names_who_is_missing(tmp_path, mon
     assert done.returncode == 2
     assert f"worker 1 ({addresses[1]}) did not come within 1 s" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of 25 images of each of two classes, every one with a number of its own in its corner."""
+    rng = np.random.default_rng(0)
+    for i in range(50):
+        picture = rng.integers(0, 100, (8, 8)).astype("uint8")
+        picture[i % 2 * 4 : i % 2 * 4 + 4] += 120
+        picture[0, 0] = i
+        folder = tmp_path / "images" / "ab"[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{i}.png")
+    return tmp_path / "images"
+
+
+def test_workers_read_files_of_their_own(images):
+    config = TrainConfig(data=images)
+    whole, *parts = (load(config, share=share) for share in ((0, 1), (0, 2), (1, 2)))
+    numbers = [set(part.train.x[:, 0, 0, 0].tolist()) for part in parts]
+    assert not numbers[0] & numbers[1]
+    assert numbers[0] | numbers[1] == set(whole.train.x[:, 0, 0, 0].tolist())
+    for part in parts:
+        np.testing.assert_array_equal(part.validation.x, whole.validation.x)
+        np.testing.assert_array_equal(part.test.x, whole.test.x)
+
+
+def test_workers_train_on_files_of_their_own(images, tmp_path):
+    words = ("zoo.train", "--model", "simplenet", "--data", images, "--epochs", 2, "--batch-size", 6)
+    words += ("--strategy", "multi_worker", "--shard", "files", "--output", tmp_path / "run")
+    run_module(*LAUNCH, "--", "python", "-m", *words, cwd=tmp_path, check=0)
+    # 36 training files are 18 a worker, 3 of them in each step.
+    assert checkpoints.newest(tmp_path / "run" / "checkpoints")[0].step == 2 * 6
 
 
 UNREPAIRED = """

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,21 @@ from zoo.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """What a source gives: splits whose x is an array, or a list of texts."""
+    """What a source gives: splits whose x is an array, a list of texts, or image files that `decode` reads.
+
+    Args:
+        kind: image, vector, sequence, tokens or text.
+        splits: by name, one "all" where the source names none.
+        class_names: None where labels are numbers.
+        decode: of a split of files, returns one of arrays.
+        image_shape: that files are decoded to.
+    """
 
     kind: str
     splits: dict[str, Split]
     class_names: tuple[str, ...] | None
+    decode: Callable[[Split], Split] | None = None
+    image_shape: tuple[int, ...] | None = None
 
 
 def load(
@@ -30,6 +41,7 @@ def load(
     vocabulary: Vocabulary | None = None,
     num_classes: int | None = None,
     target_vocabulary: Vocabulary | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Dataset:
     """Read the data of a configuration, for the task that it names or the data are for.
 
@@ -39,6 +51,7 @@ def load(
         vocabulary: of that run.
         num_classes: more classes than the labels show, where the user says so.
         target_vocabulary: of that run, where it was trained on pairs.
+        share: (worker, workers) of `--shard files`: read this worker's part of the training files alone.
 
     Raises:
         UsageError: data that cannot be read, or is not fit to be trained on.
@@ -53,17 +66,24 @@ def load(
         return pairs.load(config, like, vocabulary, target_vocabulary)
     if task == "language_model":
         return language.load(config, like, vocabulary)
-    return _load_classes(config, like, vocabulary, num_classes)
+    return _load_classes(config, like, vocabulary, num_classes, share)
 
 
 def _load_classes(
-    config: TrainConfig, like: DataSpec | None, vocabulary: Vocabulary | None, num_classes: int | None
+    config: TrainConfig,
+    like: DataSpec | None,
+    vocabulary: Vocabulary | None,
+    num_classes: int | None,
+    share: tuple[int, int],
 ) -> Dataset:
     """Read examples and their classes; arguments as of `load`."""
     name = config.data_name
     image_shape = like.input_shape if like and like.kind == "image" else None
     source = _read(config, config.data, image_shape, like.class_names if like else None)
+    worker, workers = share
     splits = dict(source.splits)
+    if source.decode and workers == 1:  # at once, so that all that cannot be read are named together
+        splits = {split: source.decode(files) for split, files in splits.items()}
     if like is not None and (source.kind == "text") != (like.kind == "tokens" and vocabulary is not None):
         raise UsageError(
             f"{name}: expected {'texts' if vocabulary else like.kind + ' inputs'}, received {source.kind}s"
@@ -78,12 +98,13 @@ def _load_classes(
         class_names = (*class_names, *(str(i) for i in range(len(class_names), num_classes)))[:num_classes]
     if config.validation_data is not None:
         if source.kind == "image":
-            image_shape = next(iter(splits.values())).x.shape[1:]
+            image_shape = source.image_shape or next(iter(splits.values())).x.shape[1:]
         given = _read(config, config.validation_data, image_shape, class_names)
         if given.kind != source.kind:
             raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
-        splits["validation"] = next(iter(given.splits.values()))
-    _check_shapes(name, splits)
+        validation = next(iter(given.splits.values()))
+        splits["validation"] = given.decode(validation) if given.decode else validation
+    _check_shapes(name, {split: examples for split, examples in splits.items() if examples.x.dtype != object})
     for split, examples in splits.items():
         check_labels(f"{name}, {split} split" if split != "all" else name, examples.y, class_names)
     _check_classes(name, splits, class_names, num_classes)
@@ -98,6 +119,10 @@ def _load_classes(
             splits["train"], config.validation_split, "validation", class_names
         )
 
+    if workers > 1:
+        splits["train"] = splits["train"].take(np.arange(worker, len(splits["train"]), workers))
+        files = {split: found for split, found in splits.items() if found.x.dtype == object}
+        splits |= {split: source.decode(found) for split, found in files.items()}
     kind = source.kind
     if kind == "text":
         kind = "tokens"
@@ -182,14 +207,19 @@ def _read_folder(config, path, image_shape, class_names) -> _Source:
     if image_shape is None:
         size, channels = images.common_shape([file for files in listed.values() for file, _ in files][:2000])
         image_shape = (*((config.image_size,) * 2 if config.image_size else size), channels)
-    splits = {}
-    for split, files in listed.items():
-        paths = [file for file, _ in files]
-        shown = [file.relative_to(path).as_posix() for file in paths]
-        x, kept = images.decode_all(paths, image_shape[:2], image_shape[2], shown, config.skip_bad)
-        y = np.array([names.index(name) for _, name in files], np.int32)[kept]
-        splits[split] = Split(x, y)
-    return _Source("image", splits, names)
+    splits = {
+        split: Split(
+            np.array([file for file, _ in files], object), np.array([names.index(name) for _, name in files], np.int32)
+        )
+        for split, files in listed.items()
+    }
+
+    def decode(split: Split) -> Split:
+        shown = [file.relative_to(path).as_posix() for file in split.x]
+        x, kept = images.decode_all(list(split.x), image_shape[:2], image_shape[2], shown, config.skip_bad)
+        return Split(x, split.y[kept])
+
+    return _Source("image", splits, names, decode, tuple(image_shape))
 
 
 def _read_table(config, path, class_names) -> _Source:
