@@ -126,10 +126,9 @@ def beam_search(
         )
         done = _rows(ops.concatenate([done, texts], axis=1), best)
         log_p, going = ops.top_k(ops.where(ended, NEVER, log_p), beams)
-        parent = ops.take_along_axis(parent, going, axis=1)
-        places = ops.reshape(parent + beams * ops.arange(batch, dtype=parent.dtype)[:, None], (-1,))
+        places = _places(_rows(parent, going), beams)
         cache = keras.tree.map_structure(lambda part: ops.take(part, places, axis=1), cache)
-        return i + 1, ops.take_along_axis(token, going, axis=1), log_p, done, scores, cache, _rows(texts, going)
+        return i + 1, _rows(token, going), log_p, done, scores, cache, _rows(texts, going)
 
     empty = ops.zeros((batch, beams, length), "int32")
     first = ops.concatenate([ops.zeros((batch, 1)), ops.full((batch, beams - 1), NEVER)], axis=1)
@@ -148,8 +147,16 @@ def _put(rows: Any, values: Any, i: Any) -> Any:
 
 
 def _rows(x: Any, index: Any) -> Any:
-    """Return rows of x (batch, rows, length) by index (batch, chosen)."""
-    return ops.take_along_axis(x, index[..., None], axis=1)
+    """Return rows of x (batch, rows, ...) by index (batch, chosen): (batch, chosen, ...)."""
+    batch, rows, *rest = x.shape
+    flat = ops.reshape(x, (batch * rows, *rest))
+    return ops.reshape(ops.take(flat, _places(index, rows), axis=0), (batch, index.shape[1], *rest))
+
+
+def _places(index: Any, rows: int) -> Any:
+    """Return where rows of each example, (batch, chosen), are among the rows of all, (batch * chosen,)."""
+    first = rows * ops.arange(index.shape[0], dtype=index.dtype)
+    return ops.reshape(index + first[:, None], (-1,))
 
 
 def compiled(function: Callable) -> Callable:
