@@ -127,6 +127,8 @@ def _checked(config, strategy, run, data, model, callbacks, finished, command, v
         raise UsageError(f"--early-stopping {config.early_stopping}: expected validation examples, received none")
     if config.shift and spec.kind != "image":
         raise UsageError(f"--shift {config.shift}: expected images, {spec.name} gives {spec.kind}")
+    if config.class_weights == "balanced" and spec.task != "classification":
+        raise UsageError(f"--class-weights balanced: expected data with classes, {spec.name} is for {spec.task}")
     if model is None:
         check_kind(config, spec)
         build = functools.partial(registry.model_class(config.model), **model_arguments(config, spec))
@@ -290,8 +292,11 @@ def _tensorboard(run: RunFolder) -> list[keras.callbacks.Callback]:
     """Return Keras' callback, which writes through TensorFlow, where that is."""
     if importlib.util.find_spec("tensorflow") is None:
         return []
-    with backend.quiet():  # on JAX nothing has imported it yet
-        importlib.import_module("tensorflow")
+    with backend.quiet(), contextlib.suppress(RuntimeError):  # RuntimeError: it runs already
+        devices = importlib.import_module("tensorflow").config
+        if not on_tensorflow():
+            devices.set_visible_devices([], "GPU")  # or it takes their memory from JAX
+        devices.list_logical_devices()
     return [keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False, profile_batch=0)]
 
 
@@ -428,7 +433,8 @@ def _check_disk(run: RunFolder, model: keras.Model) -> None:
 def _numerics(config: TrainConfig) -> Iterator[None]:
     """Seed everything, and set the precision and determinism, for one run."""
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
-    keras.utils.set_random_seed(config.seed)
+    with backend.quiet():  # on JAX it imports TensorFlow as well, where that is installed
+        keras.utils.set_random_seed(config.seed)
     if config.precision == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
     elif config.precision == "float64":

@@ -191,6 +191,7 @@ def test_replicas_train_alike(folder, tmp_path):
     (("--model", "cnn", "--dataset", "addition"), "learns classification, and addition is for translation"),
     (("--model", "transformer_lm", "--dataset", "digits"), "learns language_model, and digits is for classification"),
     (("--model", "transformer_seq2seq", "--dataset", "addition", "--set", "shared_vocabulary=true"), "from the data"),
+    (("--model", "transformer_seq2seq", "--dataset", "addition", "--class-weights", "balanced"), "data with classes"),
 ])  # fmt: skip
 def test_a_model_for_another_task_is_refused(words, message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
