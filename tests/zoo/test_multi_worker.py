@@ -240,6 +240,7 @@ for repair in (lambda: None, lambda: setattr(model, "_maybe_symbolic_build", lam
 """
 
 
+@pytest.mark.slow  # the release of Keras is pinned
 def test_keras_does_not_train_under_several_workers_by_itself(tmp_path):
     """Fails when Keras does, so that strategies/keras_fit.py can lose a part."""
     done = run_module(*LAUNCH, "--", "python", "-c", UNREPAIRED, cwd=tmp_path, check=0)
