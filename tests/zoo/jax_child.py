@@ -22,6 +22,7 @@ MODELS = {
     "cnn": {"filters": (4, 8), "pools": 1, "units": 8, "batch_norm": True},
     "lstm": {"units": (8, 4)},
     "self_attention": {"model_dim": 8, "num_heads": 2, "ff_dim": 16, "num_blocks": 1},
+    "transformer": {"model_dim": 8, "num_heads": 2, "ff_dim": 16, "num_layers": 1, "norm": "post"},
 }
 WAYS = {"none": {}, "data_parallel": {}, "model_parallel": {"model_devices": 4}}
 

@@ -13,7 +13,7 @@ from zoo.data.dataset import Split
 from zoo.runs import RunFolder
 
 pytestmark = pytest.mark.timeout(600)
-MODELS = ("simplenet", "cnn", "lstm", "self_attention")
+MODELS = ("simplenet", "cnn", "lstm", "self_attention", "transformer")
 BESIDES = ("devices", "share", "resumed", "same_history")
 
 
