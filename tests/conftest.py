@@ -83,6 +83,23 @@ def run_module(*words, cwd, check=None, timeout=250, **options):
     return done
 
 
+def stop_after(steps):
+    """Return a callback that ends a run after some steps, as a signal does, when the snapshot is written."""
+    import keras
+
+    from zoo.errors import Interrupted
+
+    class Stop(keras.callbacks.Callback):
+        left = steps
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.left -= 1
+            if not self.left:
+                raise Interrupted("here")
+
+    return Stop()
+
+
 def wait_for_step(folder, step, child):
     """Wait until a training in a child process has written a checkpoint at or after this step."""
     from zoo import checkpoints

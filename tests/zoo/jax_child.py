@@ -10,7 +10,7 @@ from strategies import backend
 backend.start("jax", virtual_devices=8)
 import keras  # noqa: E402
 
-from tests.conftest import blobs  # noqa: E402
+from tests.conftest import blobs, stop_after  # noqa: E402
 from zoo.config import TrainConfig  # noqa: E402
 from zoo.data import from_tf_data  # noqa: E402
 from zoo.errors import Interrupted  # noqa: E402
@@ -25,19 +25,6 @@ MODELS = {
     "transformer": {"model_dim": 8, "num_heads": 2, "ff_dim": 16, "num_layers": 1, "norm": "post"},
 }
 WAYS = {"none": {}, "data_parallel": {}, "model_parallel": {"model_devices": 4}}
-
-
-class Stop(keras.callbacks.Callback):
-    """Ends a run after some steps, as a signal does, when the snapshot is written."""
-
-    def __init__(self, after):
-        super().__init__()
-        self.left = after
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if not self.left:
-            raise Interrupted("here")
 
 
 class Shards(keras.callbacks.Callback):
@@ -73,7 +60,7 @@ def main(folder: str) -> None:
             if name == "cnn" and way == "data_parallel":  # dropout, normalisations, momenta
                 broken = TrainConfig(**common, output=f"{folder}/{name}-broken")
                 with contextlib.suppress(Interrupted):
-                    train(broken, data=data, callbacks=[Stop(3)], verbose=False)
+                    train(broken, data=data, callbacks=[stop_after(3)], verbose=False)
                 again = train(TrainConfig(**common, output=broken.output, resume=True), data=data, verbose=False)
                 kept["resumed"] = max(
                     float(np.abs(np.asarray(a) - np.asarray(b)).max())

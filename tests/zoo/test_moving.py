@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conftest import blobs, run_module
+from tests.conftest import blobs, run_module, stop_after
 from zoo import checkpoints
 from zoo.config import TrainConfig
 from zoo.errors import Interrupted, UsageError
@@ -16,19 +16,6 @@ from zoo.train import configure
 from zoo.training import _stride, train
 
 EPOCHS, STEPS = 3, 6
-
-
-class Stop(keras.callbacks.Callback):
-    """Ends a run after some steps, as a signal does, when the snapshot is written."""
-
-    def __init__(self, after):
-        super().__init__()
-        self.left = after
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if not self.left:
-            raise Interrupted("here")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +33,7 @@ def runs(tmp_path_factory):
     for name, how in (("none", {}), ("mirrored", {"strategy": "mirrored", "virtual_devices": 2})):
         with contextlib.suppress(Interrupted):
             config = TrainConfig(**common, **how, output=folder / name)
-            train(config, callbacks=[Stop(STEPS + 4)], verbose=False)
+            train(config, callbacks=[stop_after(STEPS + 4)], verbose=False)
         assert checkpoints.newest(folder / name / "checkpoints")[0].step == STEPS + 4
     return folder
 
