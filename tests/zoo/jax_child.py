@@ -41,12 +41,12 @@ class Shards(keras.callbacks.Callback):
         self.kept["share"] = shards[0].data.size / int(np.prod(kernel.shape))
 
 
-def main(folder: str) -> None:
-    """Save what every model and way came to as FOLDER/MODEL-WAY.npz, and the sharding of its kernels' copies."""
+def main(folder: str, *names: str) -> None:
+    """Save what these models, in every way, came to as FOLDER/MODEL-WAY.npz, and how their kernels were split."""
     x, y = blobs(103, (9, 10, 1))
     x = (x * 255).astype("uint8")
     data = from_tf_data("blobs", [(x[:64], y[:64])], [(x[83:], y[83:])], validation=[(x[64:83], y[64:83])])
-    for name, settings in MODELS.items():
+    for name, settings in ((name, MODELS[name]) for name in names):
         for way, options in WAYS.items():
             common = {
                 "model": name, "settings": {**settings, "dropout": 0.25}, "strategy": way, "epochs": 2, "seed": 3,
