@@ -147,6 +147,8 @@ def check(stages: Stages) -> None:
         UsageError: a stage that this model or training cannot have, or a folder with the stages of something else.
     """
     claimed = stages.folder / "stages.json"
+    if stages.recipe.distill and stages.teachers is None:
+        raise UsageError("distill: expected teachers, a function that returns the models to learn from, received none")
     teachers = stages.teachers() if stages.recipe.distill else []
     mine = {
         "stages": [str(s) for s in stages.recipe.stages],

@@ -82,6 +82,7 @@ def test_verify_fails_with_the_number_that_is_wrong(image_run, tmp_path, capsys)
     assert status == 2 and "expected its receipt float16.receipt.json" in error
 
 
+@pytest.mark.slow  # the functions behind them are tested in test_pipeline.py
 def test_skip_worst_and_sensitivity_from_the_command_line(image_run, tmp_path, capsys):
     words = ("--recipe", "int4", "--skip-worst", "1", "--output", tmp_path, "--json")
     status, out, error = said(capsys, compress, image_run, *words)

@@ -12,7 +12,6 @@ from zoo.data import buckets, embedded, load, tfds
 from zoo.data.dataset import DataSpec
 from zoo.data.text import BEGIN_ID, END_ID
 from zoo.errors import UsageError
-from zoo.training import train
 
 PAIRS = [(f"Der Hund Nummer {i} läuft.", f'The "dog" number {i} runs.') for i in range(60)]
 
@@ -163,12 +162,6 @@ def test_pairs_read_as_classes_are_told_how_to_be_read(tmp_path):
 def test_no_pair_that_is_short_enough_is_refused(tmp_path):
     with pytest.raises(UsageError, match="--sequence-length 2: expected training pairs of p with no more tokens"):
         load(config(data=write_pairs(tmp_path / "p.csv"), task="translation", sequence_length=2))
-
-
-def test_training_refuses_what_no_model_learns_yet(addition, tmp_path):
-    with pytest.raises(UsageError, match="--task translation: expected classification, addition is for one that no"):
-        train(config(dataset="addition", output=tmp_path / "run"), data=addition)
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("features", "keys", "task"), [

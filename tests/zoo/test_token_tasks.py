@@ -174,7 +174,7 @@ def test_replicas_train_alike(folder, tmp_path):
         from zoo.training import train as fit
 
         config = TrainConfig(
-            model="transformer_seq2seq", data=folder / "pairs.tsv", task="translation", tokens="character", epochs=2,
+            model="transformer_seq2seq", data=folder / "pairs.tsv", task="translation", tokens="character", epochs=1,
             batch_size=16, settings={"num_layers": 1, "model_dim": 8, "num_heads": 2, "ff_dim": 8, "dropout": 0.0},
             optimizer="sgd", learning_rate=0.5, output=tmp_path / f"run-{len(strategy)}", **strategy,
         )  # fmt: skip
@@ -184,7 +184,7 @@ def test_replicas_train_alike(folder, tmp_path):
         np.testing.assert_allclose(a, b, atol=2e-6)
     for ours, theirs in zip(one.history, two.history, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
-    assert one.history[0]["loss"] != one.history[1]["loss"]
+    assert one.history[0]["val_loss"] < one.history[0]["loss"]
 
 
 @pytest.mark.parametrize(("words", "message"), [

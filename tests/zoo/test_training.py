@@ -39,7 +39,7 @@ SETTINGS = {"simplenet": {"units": (8,)}, "cnn": {"filters": (4, 4, 4), "units":
     [
         ("simplenet", "float64", "adamw", 1e-11),
         ("cnn", "float32", "sgd", 1e-5),
-        ("lstm", "float32", "sgd", 1e-5),
+        pytest.param("lstm", "float32", "sgd", 1e-5, marks=pytest.mark.slow),  # and two workers in test_multi_worker.py
         pytest.param("simplenet", "float32", "sgd", 1e-5, marks=pytest.mark.slow),
         pytest.param("cnn", "float64", "adamw", 1e-11, marks=pytest.mark.slow),
         pytest.param("lstm", "float64", "adamw", 1e-11, marks=pytest.mark.slow),
@@ -129,8 +129,15 @@ def test_same_seed_gives_the_same_run_and_another_does_not(image_npz, tmp_path):
     assert first.history != other.history
 
 
-@pytest.mark.parametrize("strategy", ["none", "mirrored"])
-@pytest.mark.parametrize("form", ["function", "built"])
+@pytest.mark.parametrize(
+    ("form", "strategy"),
+    [
+        ("function", "none"),
+        ("built", "mirrored"),
+        pytest.param("function", "mirrored", marks=pytest.mark.slow),
+        pytest.param("built", "none", marks=pytest.mark.slow),
+    ],
+)
 def test_a_model_and_tf_data_of_ones_own(strategy, form, tmp_path, mirrored, monkeypatch):
     built = {"none": strategies.build("none"), "mirrored": mirrored}
     monkeypatch.setattr(strategies, "build", lambda name, virtual_devices, **_: built[name])

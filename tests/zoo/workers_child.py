@@ -69,10 +69,11 @@ def compress(strategy: str, data, weights, training, folder: str) -> None:
     model.set_weights(weights)
     recipe = recipes.parse(f"prune(0.5) + qat(epochs=1) + int8 + distill({folder}/cnn, alpha=0.5)")
     training = dataclasses.replace(training, output=None)
+    common = {"training": training, "teachers": lambda: [keras.saving.load_model(f"{folder}/cnn/model.keras")]}
     if not strategies.is_chief(strategy):
-        pipeline.assist(model, data, recipe, training=training)
+        pipeline.assist(model, data, recipe, **common)
         return
-    made = pipeline.compress(model, data, recipe, Path(folder), training=training)
+    made = pipeline.compress(model, data, recipe, Path(folder), **common)
     last = made.path.parent / made.receipt["made"]["stages_folder"] / "2-qat"
     ranges = np.array(list(json.loads(last.with_suffix(".json").read_text()).values()))
     kept = keras.saving.load_model(last / "model.keras").get_weights()
