@@ -14,7 +14,7 @@ from benchmarks.tutorial import run_command
 
 RUNS = Path("runs") / "distillation"
 SEEDS = (0, 1, 2, 3, 4)
-EPOCHS = 2
+EPOCHS = 5
 TAUGHT = "distill({teacher}, temperature=4, alpha=0.1, epochs={epochs}) + float32"
 
 

@@ -7,6 +7,7 @@ the same savings. Times smaller counts float32 weights of the network that the r
 runs/lenets; the smallest files of the first seed that reach their targets are kept beside this report.
 """
 
+import itertools
 import shutil
 import statistics
 import sys
@@ -141,7 +142,8 @@ def _draw(result: dict[str, Any], path: Path) -> None:
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    colours = iter(("#1f5fa8", "#59a0e0", "#c2571a", "#e39a5b", "#8a5a2b", "#c9a27c"))
+    # A dark and a light one of each network, for int8 and int4.
+    colours = itertools.cycle(("#1f5fa8", "#59a0e0", "#c2571a", "#e39a5b", "#7b3fa0", "#b98ad6", "#4f7a28", "#9cc46c"))
     for (network, recipe), rows in grouped(result).items():
         if network == "lenet300":
             continue
