@@ -71,13 +71,14 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
             "--skip-worst: expected a precision alone, received a recipe that trains; name layers with skip"
         )
     chosen = source.open_run(options.run, given)
+    # What went with the run's own strategy does not go with this one.
     training = dataclasses.replace(
         chosen.config,
         strategy=options.strategy,
         virtual_devices=options.virtual_devices,
         model_devices=0,
         steps_per_execution=None,
-        shard="data",  # went with the run's own strategy
+        shard="data",
     )
     teachers = [source.open_teacher(Path(path), chosen) for path in (recipe.distill.teacher if recipe.distill else ())]
     chief = strategies.is_chief(options.strategy)

@@ -122,16 +122,16 @@ def restore_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
     held = dict(variables(model))
     for name in [name for name in held if name.endswith("/0") and name.startswith("metric/")]:
         group = name.removesuffix("0")
-        there = sorted(key for key in arrays if re.fullmatch(rf"worker \d+/{group}\d+", key)) or sorted(
+        there = {key for key in arrays if re.fullmatch(rf"worker \d+/{group}\d+", key)} or {
             key for key in arrays if re.fullmatch(rf"{group}\d+", key)
-        )
+        }
         replicas = [key for key in held if key.startswith(group)]
-        same = len(there) == workers * len(replicas)
+        here = {_of_worker(key, w) for key in replicas for w in range(workers)} if workers > 1 else set(replicas)
         for replica, key in enumerate(replicas):
-            if same:
-                value = arrays.get(_of_worker(key, worker), arrays.get(key))
+            if there == here:
+                value = arrays[_of_worker(key, worker) if workers > 1 else key]
             else:
-                total = sum(arrays[found] for found in there)
+                total = sum(arrays[found] for found in sorted(there))
                 value = total if (worker, replica) == (0, 0) else np.zeros_like(total)
             _assign(held[key], value, key)
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from strategies import keras_fit
 from tests.conftest import blobs, run_module, stop_after
 from zoo import checkpoints
 from zoo.config import TrainConfig
@@ -89,6 +90,18 @@ def test_metrics_of_all_replicas_are_kept_where_their_number_changes():
     checkpoints.restore_metrics(model, arrays)
     held = dict(checkpoints.variables(model))
     assert [float(held[f"metric/{i}/0"]) for i in (0, 1)] == [22, 26]
+
+
+def test_replicas_of_one_process_and_workers_of_one_replica_are_told_apart(mirrored):
+    """As many copies, under other names."""
+    with mirrored.scope():
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        keras_fit.build_for_fit(model, (np.zeros((4, 2), "float32"), np.zeros((4, 1), "float32")))
+    arrays = {f"worker {w}/metric/{i}/0": np.float32(10 * w + i) for w in (0, 1) for i in (0, 1)}
+    checkpoints.restore_metrics(model, arrays)
+    held = dict(checkpoints.variables(model))
+    assert [[float(held[f"metric/{i}/{r}"]) for r in (0, 1)] for i in (0, 1)] == [[10, 0], [12, 0]]
 
 
 @pytest.mark.parametrize(("most", "steps", "done", "stride"), [

@@ -10,6 +10,7 @@ from keras import ops
 from zoo import evaluate, generate, predict, train
 from zoo.config import TrainConfig
 from zoo.data import DataSpec, Split
+from zoo.data.buckets import Batch
 from zoo.data.token_batches import TokenBatches, evaluation_batches, training_batches
 from zoo.models import Transformer, TransformerLM
 from zoo.runs import RunFolder
@@ -36,7 +37,7 @@ def test_a_batch_of_pairs_feeds_what_came_before_and_asks_for_what_follows(pairs
     batches = training_batches(pairs, PAIRS, batch_size=4, seed=1, start=0, stop=10)
     seen = []
     for (source, before), after, weight in batches.take(5).as_numpy_iterator():
-        np.testing.assert_array_equal(before[:, 1:][after[:, :-1] != 0], after[:, :-1][after[:, :-1] != 0] * 1)
+        np.testing.assert_array_equal(before[:, 1:][after[:, :-1] != 0], after[:, :-1][after[:, :-1] != 0])
         assert (before[:, 0] == 2).all() and ((after == 3).sum(1) == 1).all()
         assert ((weight > 0) == (after != 0)).all() and weight.mean() == pytest.approx(1)
         assert source.any(0).all() and after.any(0).all()  # no column of padding alone
@@ -201,13 +202,8 @@ def test_a_model_for_another_task_is_refused(words, message, tmp_path, capsys, m
 
 
 def test_numpy_batches_are_those_of_tensorflow(pairs):
-    """What JAX gets."""
-    ours = TokenBatches(pairs, PAIRS, lambda epoch: _every(pairs), steps=1, start=0, stop=1)
-    x, labels, weight = ours[0]
-    assert x[0].shape == (23, 6) and labels.shape == weight.shape == (23, 7)
-
-
-def _every(split):
-    from zoo.data.buckets import Batch
-
-    return [Batch(np.arange(len(split)), 6, 8)]
+    """What JAX gets, of one batch of them all."""
+    every = [Batch(np.arange(len(pairs)), 6, 8)]
+    ours = TokenBatches(pairs, PAIRS, lambda epoch: every, steps=1, start=0, stop=1, whole=True)[0]
+    (theirs,) = evaluation_batches(pairs, PAIRS, batch_size=23).as_numpy_iterator()
+    keras.tree.map_structure(np.testing.assert_array_equal, ours, theirs)
