@@ -25,7 +25,8 @@ def _row(name: str, data_dir: Path) -> dict[str, Any]:
     from zoo.config import TrainConfig
     from zoo.data import load
     from zoo.data.batches import training_batches
-    from zoo.tasks.classification import CrossEntropy, training_metrics
+    from zoo.models.losses import CrossEntropy
+    from zoo.tasks.classification import training_metrics
     from zoo.training import model_arguments
 
     config = TrainConfig(model=name, dataset="mnist", data_dir=data_dir).resolved()

@@ -18,7 +18,7 @@ EXCEPTIONS = {"strategies/tpu_check.py": {"zoo"}}
 
 
 # What several models are made of, and models that no task trains yet.
-NOT_REGISTERED = {"zoo.models.__init__", "zoo.models.layers", "zoo.models.attention", "zoo.models.blocks"}
+NOT_REGISTERED = {f"zoo.models.{name}" for name in ("__init__", "layers", "attention", "blocks", "losses", "schedules")}
 
 
 def imported(path):

@@ -80,7 +80,9 @@ class TrainConfig:
     batch_size: int | None = option("examples in one step over all replicas (the global batch)")
     optimizer: Literal["adamw", "sgd"] | None = option("sgd is with Nesterov momentum 0.9")
     learning_rate: float | None = option("the peak, reached at the end of the warm-up")
-    schedule: Literal["cosine", "constant"] | None = option("after the warm-up: to zero by a cosine, or flat")
+    schedule: Literal["cosine", "constant", "inverse_sqrt"] | None = option(
+        "after the warm-up: to zero by a cosine, flat, or with the square root of the step (Vaswani et al., 2017)"
+    )
     warmup: float | None = option("share of all steps in which the rate rises from zero")
     weight_decay: float | None = option("decoupled weight decay of kernels (Loshchilov & Hutter, 2019)")
     clip_norm: float | None = option("upper limit of the gradients' global norm, 0 for none")

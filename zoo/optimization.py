@@ -1,8 +1,9 @@
-"""From a configuration to a Keras optimizer: AdamW or SGD, warm-up and cosine decay, clipping."""
+"""From a configuration to a Keras optimizer: AdamW or SGD, warm-up and decay, clipping."""
 
 import keras
 
 from zoo.config import TrainConfig
+from zoo.models.schedules import InverseSquareRoot
 
 # Sutskever et al. (2013); the value that most recipes use.
 MOMENTUM = 0.9
@@ -11,7 +12,7 @@ NOT_DECAYED = ("bias", "gamma", "beta")
 
 
 def learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Return the rate over `steps` steps: linear from zero to the peak, then a cosine to zero, or flat."""
+    """Return the rate over `steps` steps: linear from zero to the peak, then as `config.schedule` says."""
     warmup = round(config.warmup * steps)
     if config.schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(
@@ -20,6 +21,8 @@ def learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.s
             warmup_target=config.learning_rate if warmup else None,
             warmup_steps=warmup,
         )
+    if config.schedule == "inverse_sqrt":
+        return InverseSquareRoot(config.learning_rate, max(warmup, 1))
     if not warmup:
         return config.learning_rate
     return keras.optimizers.schedules.PolynomialDecay(0.0, warmup, config.learning_rate)

@@ -31,6 +31,7 @@ from zoo.data.batches import evaluation_batches, on_tensorflow, steps_per_epoch,
 from zoo.errors import Failed, UsageError
 from zoo.files import replacing, sha256, write_json
 from zoo.inference import BATCH
+from zoo.models.losses import CrossEntropy
 from zoo.runs import RunFolder, default_output
 from zoo.tasks import classification
 from zoo.tasks.language_model import CHUNK as TOKEN_BATCH
@@ -178,7 +179,7 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
         metrics = task.training_metrics(spec)  # whose variables are the scope's as well
         model.compile(
             optimizer=optimization.optimizer(config, total),
-            loss=classification.CrossEntropy(config.label_smoothing),
+            loss=CrossEntropy(config.label_smoothing),
             # Weights of classes are for the loss alone; those that are zero are for all, and on JAX fill batches up.
             **({"metrics": metrics} if unweighted else {"weighted_metrics": metrics}),
         )

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from zoo import registry
-from zoo.tasks.classification import CrossEntropy
+from zoo.models.losses import CrossEntropy
+from zoo.models.schedules import InverseSquareRoot
 
 IMAGE, TOKENS = (28, 28, 1), (12,)
 VOCABULARY = 50
@@ -184,7 +185,8 @@ _ON_JAX = """
 import sys, numpy as np, keras, zoo.models
 assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
 for name in sys.argv[1:]:
-    model = keras.saving.load_model(f"{name}.keras")
+    model = keras.saving.load_model(f"{name}.keras")  # with what it was compiled with
+    assert model.loss.label_smoothing == 0.1 and model.optimizer.get_config()["learning_rate"]["config"]["peak"] == 0.5
     np.save(f"{name}.jax.npy", model(np.load("x.npy")))
 """
 
@@ -194,6 +196,7 @@ def test_models_give_the_same_outputs_on_jax(tmp_path):
     expected = {}
     for name in CLASSES:
         model = make(name)
+        model.compile(keras.optimizers.AdamW(InverseSquareRoot(peak=0.5, warmup_steps=10)), CrossEntropy(0.1))
         model.save(tmp_path / f"{name}.keras")
         expected[name] = np.asarray(model(images()))
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120

@@ -200,7 +200,7 @@ def test_bfloat16_computes_in_it_and_keeps_float32_weights(image_npz, tmp_path):
 
 
 def test_loss_that_is_not_a_number_stops_with_the_step_and_the_checkpoint(image_npz, tmp_path, monkeypatch):
-    class Poisoned(training.classification.CrossEntropy):
+    class Poisoned(training.CrossEntropy):
         """Not a number from the ninth step on: the variable counts the calls of the graph."""
 
         def __init__(self, *args):
@@ -212,7 +212,7 @@ def test_loss_that_is_not_a_number_stops_with_the_step_and_the_checkpoint(image_
             loss = super().call(y_true, y_pred)
             return loss + keras.ops.where(self.calls > 8, float("nan"), 0.0)
 
-    monkeypatch.setattr(training.classification, "CrossEntropy", Poisoned)
+    monkeypatch.setattr(training, "CrossEntropy", Poisoned)
     # 86 training examples are 5 steps an epoch, and validation is one call more.
     with pytest.raises(
         Diverged, match=r"the loss is nan at step 8; the last good checkpoint is .*step-0000000005-\w+\.npz"
@@ -290,6 +290,17 @@ def test_disk_that_fills_up_leaves_the_checkpoints_before_it(tmp_path, monkeypat
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == [first]
     assert checkpoints.newest(tmp_path)[0].step == 1
+
+
+def test_inverse_square_root_is_the_papers_rate():
+    # Vaswani et al. (2017), equation 3, for d_model 512 and 4,000 steps of warm-up; the paper counts steps from 1.
+    peak = (512 * 4000) ** -0.5
+    config = TrainConfig(learning_rate=peak, warmup=0.04, schedule="inverse_sqrt").resolved()
+    rate = optimization.learning_rate(config, 100_000)
+    rate = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(rate))
+    steps = np.array([1, 100, 4000, 16_000, 100_000])
+    paper = 512**-0.5 * np.minimum(steps**-0.5, steps * 4000**-1.5)
+    np.testing.assert_allclose([float(rate(step - 1)) for step in steps], paper, rtol=1e-6)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])

@@ -1,11 +1,14 @@
 """The models of the zoo: Keras 3, written in keras.ops, one architecture a file.
 
-Importing this package registers every class, which is what `keras.saving.load_model` needs.
+Importing this package registers every class, also those that a model is compiled with, which is what
+`keras.saving.load_model` needs.
 """
 
 from zoo.models.attention import MultiHeadCrossAttention, MultiHeadSelfAttention
 from zoo.models.cnn import CNN
+from zoo.models.losses import CrossEntropy
 from zoo.models.lstm import LSTM
+from zoo.models.schedules import InverseSquareRoot
 from zoo.models.self_attention import SelfAttentionClassifier
 from zoo.models.simplenet import SimpleNet
 from zoo.models.transformer import Transformer, TransformerClassifier
@@ -13,6 +16,8 @@ from zoo.models.transformer_lm import TransformerLM
 
 __all__ = [
     "CNN",
+    "CrossEntropy",
+    "InverseSquareRoot",
     "LSTM",
     "MultiHeadCrossAttention",
     "MultiHeadSelfAttention",

@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from zoo.data import Dataset, DataSpec
 from zoo.inference import logits_of
@@ -15,32 +14,6 @@ from zoo.runs import RunFolder
 # Top-5 accuracy says something only where there are clearly more than five classes.
 TOP = 5
 TOP_ABOVE_CLASSES = 10
-
-
-@keras.saving.register_keras_serializable("zoo")
-class CrossEntropy(keras.losses.Loss):
-    """Cross-entropy of logits and class indices, with label smoothing (Szegedy et al., 2016).
-
-    A `keras.losses.Loss`, so that it is scaled right under several replicas.
-
-    Args:
-        label_smoothing: share of the target spread evenly over all classes, in [0, 1).
-    """
-
-    def __init__(self, label_smoothing: float = 0.0, name: str = "cross_entropy", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.label_smoothing = label_smoothing
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        loss = ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
-        if not self.label_smoothing:
-            return loss
-        # With the even target, written so that no target of all classes is made: there may be thousands.
-        even = ops.logsumexp(y_pred, axis=-1) - ops.mean(y_pred, axis=-1)
-        return (1 - self.label_smoothing) * loss + self.label_smoothing * even
-
-    def get_config(self) -> dict:
-        return super().get_config() | {"label_smoothing": self.label_smoothing}
 
 
 def training_metrics(spec: DataSpec) -> list[keras.metrics.Metric]:
