@@ -11,7 +11,7 @@ import tokenizers
 from zoo import inference
 from zoo.config import TrainConfig
 from zoo.data import DataSpec, load
-from zoo.data.language import WINDOW, ids_of, windows
+from zoo.data.language import WINDOW, ids_of, moved, windows
 from zoo.data.text import Vocabulary, longer, padded
 from zoo.errors import UsageError
 from zoo.runs import RunFolder
@@ -193,6 +193,13 @@ def test_windows_hold_every_token_once_as_a_target(count):
     assert split.x.dtype == split.y.dtype == np.int32
     assert split.y[split.y > 0].tolist() == ids[1:].tolist()
     assert (split.y[split.y > 0] == split.x[split.y > 0] + 1).all()
+
+
+@pytest.mark.parametrize("by", [0, 1, 4])
+def test_windows_that_begin_later_hold_the_same_targets(by):
+    split = moved(windows(np.arange(1, 14, dtype=np.int32), 5), by)  # 13 tokens, 2 of padding
+    assert split.x.ravel().tolist() == np.roll([*range(1, 14), 0, 0, 0], -by)[:15].tolist()
+    assert split.y.ravel().tolist() == np.roll([*range(1, 14), 0, 0, 0], -by)[1:].tolist()
 
 
 @pytest.mark.parametrize("tokens", ["character", "subword"])

@@ -203,7 +203,7 @@ def test_a_model_for_another_task_is_refused(words, message, tmp_path, capsys, m
 
 def test_numpy_batches_are_those_of_tensorflow(pairs):
     """What JAX gets, of one batch of them all."""
-    every = [Batch(np.arange(len(pairs)), 6, 8)]
+    every = pairs, [Batch(np.arange(len(pairs)), 6, 8)]
     ours = TokenBatches(pairs, PAIRS, lambda epoch: every, steps=1, start=0, stop=1, whole=True)[0]
     (theirs,) = evaluation_batches(pairs, PAIRS, batch_size=23).as_numpy_iterator()
     keras.tree.map_structure(np.testing.assert_array_equal, ours, theirs)

@@ -32,6 +32,8 @@ def load(config: TrainConfig, like: DataSpec | None, vocabulary: Vocabulary | No
         tokens = catalogue.tokens_of(config, "language_model")
         vocabulary = Vocabulary.train(texts["train"].splitlines(keepends=True), config.vocabulary_size, tokens)
     length = like.input_shape[0] if like else config.sequence_length or WINDOW
+    if length < 2:  # nothing would be attended to
+        raise UsageError(f"--sequence-length {length}: expected windows of 2 tokens or more, received {length}")
     splits = {split: windows(ids_of(vocabulary, text), length) for split, text in texts.items()}
     if not len(splits["train"]) and not like:
         raise UsageError(f"{config.data_name}: expected a training text of two or more tokens, received fewer")
@@ -74,6 +76,17 @@ def windows(ids: np.ndarray, length: int) -> Split:
     filled = np.zeros(count * length + 1, np.int32)
     filled[: len(ids)] = ids[: len(filled)]
     return Split(filled[:-1].reshape(count, length), filled[1:].reshape(count, length))
+
+
+def moved(split: Split, by: int) -> Split:
+    """Return windows of the same text that begin `by` tokens later; those before come behind the text's end.
+
+    Args:
+        split: see `windows`, all of one text and in order.
+        by: from 0 to below a window's length.
+    """
+    ids = np.roll(np.append(split.x, split.y[-1, -1]), -by)
+    return Split(ids[:-1].reshape(split.x.shape), ids[1:].reshape(split.x.shape))
 
 
 def _read(config: TrainConfig) -> dict[str, str]:

@@ -15,6 +15,7 @@ import numpy as np
 from zoo.data import buckets
 from zoo.data.batches import epoch_order, on_tensorflow
 from zoo.data.dataset import DataSpec, Split, steps_per_epoch
+from zoo.data.language import moved
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -25,7 +26,8 @@ def training_batches(
 ) -> tf.data.Dataset | keras.utils.PyDataset:
     """Return the global steps from `start` to before `stop`, whose order is a pure function of (seed, epoch).
 
-    Pairs of about the same length share a batch, see `zoo.data.buckets`.
+    Pairs of about the same length share a batch, see `zoo.data.buckets`. The windows of a text begin at another token
+    in each epoch, so that over the epochs every token is predicted from few and from many before it.
 
     Args:
         split: the training examples.
@@ -40,14 +42,15 @@ def training_batches(
         lengths = buckets.lengths(split.x), buckets.lengths(split.y)
         shapes = buckets.choose(*lengths)
 
-        def plan(epoch: int) -> list[buckets.Batch]:
-            return buckets.batches(*lengths, shapes, batch_size=batch_size, seed=seed, epoch=epoch)
+        def plan(epoch: int) -> tuple[Split, list[buckets.Batch]]:
+            return split, buckets.batches(*lengths, shapes, batch_size=batch_size, seed=seed, epoch=epoch)
     else:
         time = split.x.shape[1]
 
-        def plan(epoch: int) -> list[buckets.Batch]:
+        def plan(epoch: int) -> tuple[Split, list[buckets.Batch]]:
             order = epoch_order(len(split), seed, epoch)[: steps * batch_size].reshape(steps, batch_size)
-            return [buckets.Batch(indices, time, time) for indices in order]
+            by = np.random.Generator(np.random.Philox(key=[seed, epoch])).integers(time)
+            return moved(split, int(by)), [buckets.Batch(indices, time, time) for indices in order]
 
     return _for_engine(TokenBatches(split, spec, plan, steps=steps, start=start, stop=stop))
 
@@ -66,7 +69,7 @@ def evaluation_batches(
     steps = -(-len(split) // (batch_size * stride)) * stride
     places = np.arange(steps * batch_size).reshape(steps, batch_size)
     time = split.x.shape[1], split.y.shape[1]
-    every = [buckets.Batch(indices, *time) for indices in places]
+    every = split, [buckets.Batch(indices, *time) for indices in places]
     return _for_engine(TokenBatches(split, spec, lambda epoch: every, steps=steps, start=0, stop=steps, whole=True))
 
 
@@ -76,7 +79,7 @@ class TokenBatches(keras.utils.PyDataset):
     Args:
         split: the examples; an index past the last is an example of weight zero.
         spec: their form.
-        plan: a function of an epoch that returns its batches.
+        plan: a function of an epoch that returns its examples, as many as `split` has, and its batches.
         steps: in an epoch.
         start: first global step.
         stop: one past the last.
@@ -87,7 +90,7 @@ class TokenBatches(keras.utils.PyDataset):
         self,
         split: Split,
         spec: DataSpec,
-        plan: Callable[[int], list[buckets.Batch]],
+        plan: Callable[[int], tuple[Split, list[buckets.Batch]]],
         *,
         steps: int,
         start: int,
@@ -97,9 +100,10 @@ class TokenBatches(keras.utils.PyDataset):
         super().__init__()
         self.split, self.spec, self.plan = split, spec, plan
         self.steps, self.start, self.stop = steps, start, stop
-        self._epoch: tuple[int, list[buckets.Batch]] | None = None  # the plan of the epoch that was asked for last
+        self._epoch: tuple[int, Split, list[buckets.Batch]] | None = None  # the plan of the epoch asked for last
         labels = split.y[:, 1:] if spec.task == "translation" else split.y
-        self._share = np.count_nonzero(labels) / (steps * plan(0)[0].indices.size * labels.shape[1]) if whole else None
+        cells = steps * plan(0)[1][0].indices.size * labels.shape[1] if whole else 0
+        self._share = np.count_nonzero(labels) / cells if whole else None
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -108,9 +112,10 @@ class TokenBatches(keras.utils.PyDataset):
         step = self.start + index
         epoch = step // self.steps
         if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = (epoch, self.plan(epoch))
-        indices, source_time, target_time = self._epoch[1][step % self.steps]
-        found = self.split.take(np.minimum(indices, len(self.split) - 1))
+            self._epoch = (epoch, *self.plan(epoch))
+        _, split, batches = self._epoch
+        indices, source_time, target_time = batches[step % self.steps]
+        found = split.take(np.minimum(indices, len(self.split) - 1))
         x, labels = found.x[:, :source_time], found.y[:, :target_time]
         if self.spec.task == "translation":
             x, labels = (x, labels[:, :-1]), labels[:, 1:]
