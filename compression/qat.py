@@ -73,9 +73,22 @@ class Rounded(layers.Layer):
 
     def call(self, value: Any) -> Any:
         others = [i for i in range(len(value.shape)) if i not in {a % len(value.shape) for a in self.axes}]
-        scale = ops.max(ops.abs(value), axis=others, keepdims=True) / self.largest
-        scale = ops.where(scale > 0, scale, 1.0)  # a slice of zeros
-        return value + ops.stop_gradient(ops.round(value / scale) * scale - value)
+        high, low = ops.max(value, axis=others, keepdims=True), ops.min(value, axis=others, keepdims=True)
+        scale = ops.maximum(high, -low) / self.largest
+        return _on_grid(value, ops.stop_gradient(ops.where(scale > 0, scale, 1.0)))  # 0: a slice of zeros
+
+
+def _on_grid(value: Any, scale: Any) -> Any:
+    """Return the nearest multiples of `scale`, with the gradient of `value` itself."""
+
+    @ops.custom_gradient
+    def nearest(value: Any) -> tuple[Any, Callable]:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            return args[0] if upstream is None else upstream
+
+        return ops.round(value / scale) * scale, gradient
+
+    return nearest(value)
 
 
 @dataclass
