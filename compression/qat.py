@@ -88,7 +88,9 @@ def _on_grid(value: Any, scale: Any) -> Any:
 
         return ops.round(value / scale) * scale, gradient
 
-    return nearest(value)
+    import tensorflow as tf
+
+    return nearest(tf.convert_to_tensor(value))  # a variable would have to be named to the gradient
 
 
 @dataclass
