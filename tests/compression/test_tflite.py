@@ -25,12 +25,12 @@ def keras_probabilities(model, x):
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("simplenet", "image"),
+        pytest.param("simplenet", "image", marks=pytest.mark.slow),
         ("cnn", "image"),
-        ("lstm", "image"),
+        pytest.param("lstm", "image", marks=pytest.mark.slow),  # and with every kernel, below
         ("lstm", "tokens"),
         ("self_attention", "image"),
-        ("self_attention", "tokens"),
+        pytest.param("self_attention", "tokens", marks=pytest.mark.slow),
     ],
 )
 def test_float32_equals_keras(name, kind, tmp_path):
@@ -76,7 +76,8 @@ def test_layers_left_out_stay_float32_and_the_others_do_not(tmp_path):
         np.testing.assert_allclose(found, keras_probabilities(model, x), atol=0.2)
 
 
-@pytest.mark.parametrize("kernel", ["loop", "unrolled", "fused"])
+# Unrolled, as every recurrent layer in int8 below.
+@pytest.mark.parametrize("kernel", ["loop", pytest.param("unrolled", marks=pytest.mark.slow), "fused"])
 def test_lstm_kernels_give_the_same_values_and_leave_the_model_as_it_was(kernel, tmp_path):
     model, interface, x = small("lstm")
     path, found = exported(tmp_path, model, interface, "float32", x, kernel=kernel)

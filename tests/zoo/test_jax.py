@@ -13,9 +13,9 @@ from zoo.data.dataset import Split
 from zoo.runs import RunFolder
 
 pytestmark = pytest.mark.timeout(600)
-MODELS = ("simplenet", "cnn", "lstm", "self_attention")
-# Eight devices of two cores compile for a minute; the layers of a transformer are those of self_attention.
-models = pytest.mark.parametrize("name", [*MODELS, pytest.param("transformer", marks=pytest.mark.slow)])
+MODELS, MORE = ("cnn", "self_attention"), ("simplenet", "lstm", "transformer")
+# Eight devices of two cores compile a model for half a minute.
+models = pytest.mark.parametrize("name", [*MODELS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
 BESIDES = ("devices", "share", "resumed", "same_history")
 
 
@@ -27,16 +27,16 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained_transformer(tmp_path_factory):
+def more_trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jax")
-    run_module("tests.zoo.jax_child", folder, "transformer", cwd=ROOT, check=0, timeout=550)
+    run_module("tests.zoo.jax_child", folder, *MORE, cwd=ROOT, check=0, timeout=550)
     return folder
 
 
 @pytest.fixture
 def folder(name, request):
     """The folder that a child left its trainings of a model in."""
-    return request.getfixturevalue("trained_transformer" if name == "transformer" else "trained")
+    return request.getfixturevalue("trained" if name in MODELS else "more_trained")
 
 
 @models
