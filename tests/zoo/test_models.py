@@ -181,6 +181,16 @@ def test_an_image_is_the_sequence_of_its_rows(name):
     np.testing.assert_allclose(model(x), model(x[..., 0]), atol=1e-6)
 
 
+@pytest.mark.parametrize(("smoothing", "dtype"), [(0.0, "float32"), (0.1, "float32"), (0.3, "float64")])
+def test_cross_entropy_is_that_of_the_smoothed_target(smoothing, dtype):
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(0, 3, (4, 6, 7)).astype(dtype), rng.integers(0, 7, (4, 6))
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    target = (1 - smoothing) * np.eye(7)[y] + smoothing / 7
+    found = CrossEntropy(smoothing, reduction=None, dtype=dtype)(y, logits)
+    np.testing.assert_allclose(found, -(target * log_p).sum(-1), rtol=1e-5 if dtype == "float32" else 1e-12)
+
+
 _ON_JAX = """
 import sys, numpy as np, keras, zoo.models
 assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules

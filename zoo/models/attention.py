@@ -63,9 +63,10 @@ class _Attention(layers.Layer):
         self.output_projection.build((None, None, self.num_heads * self.key_dim))
 
     def split(self, x, parts):
-        """Return (parts, batch, heads, time, d_k) of (batch, time, parts * heads * d_k)."""
+        """Return `parts` times (batch, heads, time, d_k) of (batch, time, parts * heads * d_k)."""
         x = ops.reshape(x, (-1, ops.shape(x)[1], parts, self.num_heads, self.key_dim))
-        return ops.transpose(x, (2, 0, 3, 1, 4))
+        # Not by indices: the gradient of each would be as large as all parts, mostly zeros, and then be summed.
+        return ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)), parts)
 
     def attend(self, query, key, value, visible, training=None):
         """Return (batch, queries, features).
@@ -175,8 +176,7 @@ class MultiHeadSelfAttention(_Attention):
         return self.attend(query, *cache, [ops.less_equal(places, position)], training=False), cache
 
     def _project(self, x):
-        x = self.split(self.query_key_value(x), 3)
-        return x[0], x[1], x[2]
+        return self.split(self.query_key_value(x), 3)
 
     def get_config(self):
         return super().get_config() | {"causal": self.causal}
@@ -212,8 +212,7 @@ class MultiHeadCrossAttention(_Attention):
 
     def project(self, context):
         """Return the keys and values, each (batch, heads, time, d_k), of a context (batch, time, features)."""
-        x = self.split(self.key_value(context), 2)
-        return x[0], x[1]
+        return tuple(self.split(self.key_value(context), 2))
 
     def call(self, x, context, mask=None, training=None):
         visible = [] if mask is None else [mask[:, None, None, :]]
