@@ -141,8 +141,11 @@ def signature(model: schema.ModelT) -> dict[str, list[dict[str, Any]]]:
 
 
 def signatures(model: schema.ModelT) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return what `signature` does of each, by name."""
-    return {_text(found.signatureKey): _ends(model, found) for found in model.signatureDefs or ()}
+    """Return what `signature` does of each, by name; of several names of one graph, the first."""
+    graphs: dict[int, schema.SignatureDefT] = {}
+    for found in model.signatureDefs or ():
+        graphs.setdefault(found.subgraphIndex, found)
+    return {_text(found.signatureKey): _ends(model, found) for found in graphs.values()}
 
 
 def _ends(model: schema.ModelT, found: schema.SignatureDefT | None) -> dict[str, list[dict[str, Any]]]:

@@ -21,6 +21,7 @@ from compression.receipt import differences, file_sizes, measure
 from compression.recipes import Kernel, Recipe
 from compression.stages import EXAMPLES, Stages, Trained
 from compression.texts import Texts
+from compression.wording import scored
 from zoo.config import TrainConfig
 from zoo.data import Dataset
 from zoo.errors import UsageError
@@ -242,10 +243,7 @@ def _sizes(row: dict[str, Any]) -> dict[str, int]:
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    return (
-        f"after {row['stage']}: test accuracy {row['accuracy']:.2%}, {row['bytes']:,} bytes"
-        f" (gzip {row['gzip_bytes']:,})"
-    )
+    return f"after {row['stage']}: test {scored(row)}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})"
 
 
 def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any], list[str]]:

@@ -26,7 +26,9 @@ from zoo.tasks import classification
 PROBABILITY_TOLERANCE = 1e-5
 # What verify prints and does not judge.
 NOT_JUDGED = ("latency", "processor", "versions")
-_CLOSE = ("largest_difference", "mean_difference", "loss")
+_CLOSE = dict.fromkeys(
+    ("largest_difference", "mean_difference", "loss", "source_effect", "source_effect_keras"), PROBABILITY_TOLERANCE
+) | {"largest_logit_difference": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -188,8 +190,8 @@ def examples_sha256(split: Split) -> str:
 def differences(stored: dict[str, Any], measured: dict[str, Any]) -> list[str]:
     """Return one text for each number of a receipt that was not reproduced.
 
-    Bytes, hashes, accuracy, operators and constants must be equal; differences from Keras and the loss within
-    PROBABILITY_TOLERANCE; latency, processor and versions are not judged.
+    Bytes, hashes, accuracy, operators and constants must be equal; differences from Keras and the loss near, as _CLOSE
+    has it; latency, processor and versions are not judged.
     """
     measured = json.loads(json.dumps(measured))  # tuples become lists, as in a receipt that was read
     texts = []
@@ -207,6 +209,6 @@ def _compare(name: str, stored: Any, measured: Any) -> list[str]:
         pairs = enumerate(zip(stored, measured, strict=True))
         return [t for i, (a, b) in pairs for t in _compare(f"{name}[{i}]", a, b)]
     numbers = isinstance(stored, int | float) and isinstance(measured, int | float)
-    if numbers and name.rpartition(".")[2] in _CLOSE and abs(stored - measured) <= PROBABILITY_TOLERANCE:
+    if numbers and abs(stored - measured) <= _CLOSE.get(name.rpartition(".")[2], 0):
         return []
     return [] if stored == measured else [f"{name}: the receipt says {stored}, measured {measured}"]
