@@ -37,13 +37,13 @@ def _rows(name: str, kernel: str, data_dir: Path, folder: Path) -> list[dict[str
     from compression import source
 
     model, data = source.open_run(trained(name, ROWS[name][0], data_dir), {"data_dir": data_dir}).load()
-    from compression import child, litert, pipeline, tflite
+    from compression import child, classifiers, litert, tflite
     from compression.receipt import given
     from compression.recipes import parse
 
-    interface = pipeline.interface_of(data.spec)
+    interface = classifiers.interface_of(data.spec)
     test = data.test.take(np.arange(EXAMPLES))
-    x, calibration = given(test, interface), given(pipeline.stratified(data.train, CALIBRATION, 0), interface)
+    x, calibration = given(test, interface), given(classifiers.stratified(data.train, CALIBRATION, 0), interface)
     floats, file, examples = (folder / part for part in ("float32.tflite", "quantized.tflite", "calibration.npy"))
     np.save(examples, calibration)
     tflite.export(model, floats, parse("float32"), interface, kernel=kernel)

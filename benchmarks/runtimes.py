@@ -60,7 +60,7 @@ def _prepare(run: Path, data_dir: Path) -> dict[str, Path]:
     from compression import source
 
     model, data = source.open_run(run, {"data_dir": data_dir}).load()
-    from compression import formats, pipeline
+    from compression import classifiers, formats, pipeline
     from compression.receipt import given
 
     folder = run / "peers"
@@ -68,11 +68,11 @@ def _prepare(run: Path, data_dir: Path) -> dict[str, Path]:
     files = {}
     for precision in LITERT:
         files[f"LiteRT {precision}"] = pipeline.compress(model, data, precision, folder).path
-    interface = pipeline.interface_of(data.spec, batch=1)
+    interface = classifiers.interface_of(data.spec, batch=1)
     onnx = folder / "model.onnx"
     formats.onnx(model, onnx, interface)
     files["ONNX Runtime float32"] = onnx
-    calibration = pipeline.stratified(data.train, CALIBRATION, 0)
+    calibration = classifiers.stratified(data.train, CALIBRATION, 0)
     files["ONNX Runtime int8"] = _quantized_onnx(onnx, given(calibration, interface))
     np.savez(folder / "weights.npz", *model.get_weights())
     files["PyTorch eager float32"] = folder / "weights.npz"

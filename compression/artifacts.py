@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from compression.interface import Interface
+from compression import interface
 from zoo.errors import UsageError
 from zoo.files import sha256
 
@@ -25,7 +25,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: expected its receipt {file.name} beside it, found none; make both with compress")
     try:
         receipt = json.loads(file.read_text(encoding="utf-8"))
-        Interface.from_json(receipt["interface"])
+        interface.from_json(receipt["interface"])
         expected = receipt["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{file}: a receipt that is cut short or altered ({error})") from None

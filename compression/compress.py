@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import strategies
-from compression import recipes, source
-from compression.recipes import Kernel
+from compression import recipes, source, text_recipes
+from compression.recipes import Kernel, Recipe
+from compression.wording import called, compared, scored
 from strategies import backend
 from zoo import cli
 from zoo.config import command_line, option
 from zoo.errors import UsageError
+from zoo.sampling import Beam
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,11 @@ class Options:
         "height and width of those bytes, resized inside the file", metavar="HEIGHT,WIDTH"
     )
     batch: int = option("static batch size of the file", 1)
+    beams: int | None = option(
+        "of a run that translates: beginnings that the search goes on with, in the file and in Keras (default: 4)"
+    )
     skip_worst: int = option("leave this many of the layers in float32 that quantization harms most", 0)
-    calibration: int = option("training examples that calibrate int8 and int16x8", 256)
+    calibration: int = option("training examples (of texts: tokens) that calibrate int8 and int16x8", 256)
     strategy: str = option("how training is spread over devices: see `python -m strategies`", "none")
     virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)
     bare: bool = option(
@@ -70,7 +75,12 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(
             "--skip-worst: expected a precision alone, received a recipe that trains; name layers with skip"
         )
-    chosen = source.open_run(options.run, given)
+    beam = None if options.beams is None else Beam(beams=options.beams)
+    chosen = source.open_run(options.run, given, texts=True)
+    if chosen.task == "classification":
+        text_recipes.check_classes(beam)
+    else:
+        _check_texts(chosen.task, recipe, options, beam)
     # What went with the run's own strategy does not go with this one.
     training = dataclasses.replace(
         chosen.config,
@@ -113,6 +123,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         uint8=options.uint8_input,
         input_size=options.input_size,
         batch=options.batch,
+        beam=beam,
         bare=options.bare,
         allow_flex=options.allow_flex,
         seconds=options.time_limit,
@@ -122,6 +133,13 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         verbose=True,
     )
     return {"path": str(made.path), **made.receipt}
+
+
+def _check_texts(task: str, recipe: Recipe, options: Options, beam: Beam | None) -> None:
+    """Refuse what a file that makes texts cannot have."""
+    text_recipes.check(task, recipe, uint8=options.uint8_input, batch=options.batch, beam=beam)
+    if options.skip_worst:
+        raise UsageError("--skip-worst: expected a run that gives classes; none of a decoder's layers can be left out")
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -137,7 +155,7 @@ def show(result: Mapping[str, Any]) -> None:
     else:
         _show_measured(result)
     for row in result.get("stages", ()):
-        print(f"after {row['stage']}: {row['accuracy']:.2%}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})")
+        print(f"after {row['stage']}: {scored(row)}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})")
     if result["keeps_state"]:
         print("this file keeps state: call reset_all_variables() before each example")
     print(f"next:   {command_line('compression.verify', result['path'])}")
@@ -145,15 +163,18 @@ def show(result: Mapping[str, Any]) -> None:
 
 
 def _show_measured(result: Mapping[str, Any]) -> None:
-    litert, keras = result["test"]["litert"]["accuracy"], result["test"]["keras"]["accuracy"]
-    print(
-        f"test accuracy {litert:.2%}, Keras {keras:.2%}, difference {(litert - keras) * 100:+.2f} points"
-        f" ({result['test']['examples']:,} examples)"
-    )
-    print(f"largest difference in probability from Keras {result['parity']['largest_difference']:.1e}")
+    test, parity = result["test"], result["parity"]
+    print(f"{compared(test)} ({test['examples']:,} examples)")
+    print(f"largest difference in probability from Keras {parity['largest_difference']:.1e}")
+    if "source_effect" in parity:
+        print(
+            f"another source changes {parity['source_effect']:.1%} of what is said next, in Keras"
+            f" {parity['source_effect_keras']:.1%}"
+        )
     for row in result["latency"]:
-        threads = "1 thread" if row["threads"] == 1 else f"{row['threads']} threads"
-        print(f"latency {row['median_ms']:.3f} ms, 95 % within {row['p95_ms']:.3f} ms ({threads}, {row['runs']} runs)")
+        print(
+            f"latency {row['median_ms']:.3f} ms, 95 % within {row['p95_ms']:.3f} ms ({called(row)}, {row['runs']} runs)"
+        )
 
 
 main = functools.partial(

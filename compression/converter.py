@@ -8,11 +8,11 @@ in recipes without calibration.
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from compression import flatbuffer
+from compression import flatbuffer, rollout
 
 
 def engine(precision: str, skip: bool) -> str:
@@ -29,10 +29,11 @@ def work(job: dict[str, Any]) -> None:
     """Convert one SavedModel, by one recipe or by several.
 
     Args:
-        job: saved_model (path), calibration (path of an .npz with an array for each input, or None), batch, allow_flex,
-            ranges (that activations were trained with, by the traced operation's name), and files: for each, output
-            (path), precision, integer_io, integer_input, per_tensor (one scale a weight tensor), skip (name scopes of
-            the layers that stay float).
+        job: saved_model (path), texts (whether it makes texts, by functions of its own), calibration (path of an .npz
+            with an array for each input, or of texts, tokens and source; or None), batch, allow_flex, ranges (that
+            activations were trained with, by the traced operation's name), and files: for each, output (path),
+            precision, integer_io, integer_input, per_tensor (one scale a weight tensor), skip (name scopes of the
+            layers that stay float).
     """
     import warnings
 
@@ -82,7 +83,8 @@ def _given_ranges(ranges: dict[str, tuple[float, float]]) -> Iterator[None]:
 def _float_converter(job: dict[str, Any]) -> Any:
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(job["saved_model"])
+    functions = sorted(_functions(job)) if job["texts"] else None
+    converter = tf.lite.TFLiteConverter.from_saved_model(job["saved_model"], signature_keys=functions)
     if job["allow_flex"]:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     return converter
@@ -109,7 +111,7 @@ def _by_converter(job: dict[str, Any]) -> bytes:
     # Comparisons and casts of token ids have no int8 form: they stay what they are.
     flex = [sets.SELECT_TF_OPS] if job["allow_flex"] else []
     converter.target_spec.supported_ops = [integer, sets.TFLITE_BUILTINS, *flex]
-    converter.representative_dataset = lambda: _examples(job)
+    converter.representative_dataset = lambda: _steps(job) if job["texts"] else _examples(job)
     if job["integer_io"]:
         kind = {"int8": tf.int8, "int16x8": tf.int16}[precision]
         if job["integer_input"]:
@@ -136,6 +138,38 @@ def _examples(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     count = min(map(len, inputs.values())) // size
     for i in range(count):
         yield {name: array[i * size : (i + 1) * size] for name, array in inputs.items()}
+
+
+def _functions(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the functions of a SavedModel that makes texts."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(job["saved_model"])
+    found = {name: loaded.signatures[name] for name in ("encode", "decode_step") if name in loaded.signatures}
+    next(iter(found.values())).held = loaded  # it owns the variables, and the functions do not
+    return found
+
+
+def _steps(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the inputs of every function for each step of the calibration texts, as the float model computes them."""
+    import numpy as np
+    import tensorflow as tf
+
+    functions = _functions(job)
+
+    def call(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        made = functions[name](**{key: tf.constant(value) for key, value in inputs.items()})
+        return {key: value.numpy() for key, value in made.items()}
+
+    with np.load(job["calibration"]) as arrays:
+        texts = dict(arrays)
+    specs = functions["decode_step"].structured_input_signature[1]
+    cache = {name: np.zeros(specs[name].shape, np.float32) for name in rollout.CACHE}
+    for number, tokens in enumerate(texts["tokens"]):
+        source = texts["source"][number, None] if "source" in texts else None
+        known = tokens[: np.count_nonzero(tokens)]
+        for name, inputs, _ in rollout.rolled_out(call, cache, known, source):
+            yield name, inputs
 
 
 def _nodes(content: bytes, scopes: list[str]) -> list[str]:

@@ -31,10 +31,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     chosen = source.open_run(options.run, given)
     model, data = chosen.load()
-    from compression import copying, formats, pipeline
+    from compression import classifiers, copying, formats
     from compression.receipt import Subject
 
-    interface = pipeline.interface_of(data.spec, batch=None)
+    interface = classifiers.interface_of(data.spec, batch=None)
     path = (options.output or chosen.run.path / "artifacts") / _NAMES[options.to]
     cli.say(f"exporting {path.name}")
     subject = Subject(copying.in_float32(model), interface, data.split("test"))

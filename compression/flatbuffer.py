@@ -137,7 +137,18 @@ def keeps_state(model: schema.ModelT) -> bool:
 
 def signature(model: schema.ModelT) -> dict[str, list[dict[str, Any]]]:
     """Return the inputs and outputs of the first signature: name, shape, type and quantization."""
-    found = (model.signatureDefs or [None])[0]
+    return _ends(model, (model.signatureDefs or [None])[0])
+
+
+def signatures(model: schema.ModelT) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Return what `signature` does of each, by name; of several names of one graph, the first."""
+    graphs: dict[int, schema.SignatureDefT] = {}
+    for found in model.signatureDefs or ():
+        graphs.setdefault(found.subgraphIndex, found)
+    return {_text(found.signatureKey): _ends(model, found) for found in graphs.values()}
+
+
+def _ends(model: schema.ModelT, found: schema.SignatureDefT | None) -> dict[str, list[dict[str, Any]]]:
     graph = model.subgraphs[found.subgraphIndex if found else 0]
 
     def described(maps: Any, indices: Any) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """Batch normalisation moved into the kernel before it, as the converter will do (Jacob et al., 2018, section 3.2)."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -20,7 +22,7 @@ FOLDED = (
 )
 
 
-def fold_batch_norms(model: keras.Model, x: np.ndarray) -> list[layers.BatchNormalization]:
+def fold_batch_norms(model: keras.Model, x: Any) -> list[layers.BatchNormalization]:
     """Move the scale of every batch normalisation that directly follows a kernel into that kernel.
 
     What is left of the normalisation adds a shift, which can still be trained; its averages no longer move. Outputs for
@@ -28,7 +30,7 @@ def fold_batch_norms(model: keras.Model, x: np.ndarray) -> list[layers.BatchNorm
 
     Args:
         model: built; changed in place.
-        x: (examples, ...), a few examples.
+        x: (examples, ...), a few examples, a tuple of several inputs.
 
     Returns:
         the normalisations that were folded.

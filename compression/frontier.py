@@ -32,7 +32,7 @@ def draw(rows: Sequence[Mapping[str, Any]], precision: str, path: Path) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
     axes.set_xlabel(f"kilobytes, in {precision} (logarithmic)")
-    axes.set_ylabel("test accuracy, %")
+    axes.set_ylabel("next tokens of the test texts that are right, %" if "tokens" in rows[0] else "test accuracy, %")
     axes.grid(alpha=0.3)
     axes.legend()
     with replacing(path) as temporary:

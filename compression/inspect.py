@@ -42,6 +42,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         "path": str(options.file),
         "bytes": size,
         "signature": flatbuffer.signature(model),
+        "signatures": flatbuffer.signatures(model),
         "operators": flatbuffer.operators(model),
         "flex": flatbuffer.flex(model),
         "keeps_state": flatbuffer.keeps_state(model),
@@ -64,10 +65,13 @@ def layer_of(name: str) -> str:
 
 def show(result: Mapping[str, Any]) -> None:
     """Print the ends of the file, its operators, and its bytes by layer and by tensor."""
-    for side in ("inputs", "outputs"):
-        for row in result["signature"][side]:
-            scale = f", scale {row['scale']:g}, zero point {row['zero_point']}" if "scale" in row else ""
-            print(f"{side[:-1]:<7} {row['name']}: {row['type']} {row['shape']}{scale}")
+    several = len(result["signatures"]) > 1
+    for name, ends in result["signatures"].items() if several else [("", result["signature"])]:
+        begin = f"{name} " if several else ""
+        for side, rows in ends.items():
+            for row in rows:
+                scale = f", scale {row['scale']:g}, zero point {row['zero_point']}" if "scale" in row else ""
+                print(f"{begin}{side[:-1]:<7} {row['name']}: {row['type']} {row['shape']}{scale}")
     print("operators " + ", ".join(f"{count} {name}" for name, count in result["operators"].items()))
     if result["keeps_state"]:
         print("keeps state from one call to the next: call reset_all_variables() before each example")

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -48,3 +48,35 @@ class Interface:
     def from_json(cls, values: Mapping[str, Any]) -> "Interface":
         """Rebuild an interface from `to_json`'s values."""
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class TextInterface:
+    """What a file that makes texts takes and gives: one text at a time, a token a step.
+
+    Its signatures are those functions of the model that `zoo.generate` calls: `decode_step`, and `encode` where the
+    model has a source. Between them go float32 numbers in every precision, so that what one gives the other takes.
+
+    Args:
+        task: translation or language_model.
+        length: tokens that the cache has room for: of a target with its begin, or of a window.
+        source_length: tokens of a source; 0, it has none.
+    """
+
+    task: str
+    length: int
+    source_length: int = 0
+    dtype: ClassVar[str] = "int32"
+    batch: ClassVar[int] = 1
+    uint8: ClassVar[bool] = False
+    resize_from: ClassVar[None] = None
+    masked: ClassVar[bool] = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` reads back."""
+        return dataclasses.asdict(self)
+
+
+def from_json(values: Mapping[str, Any]) -> Interface | TextInterface:
+    """Rebuild an interface of either kind from its `to_json`."""
+    return TextInterface(**values) if "task" in values else Interface.from_json(values)

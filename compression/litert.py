@@ -6,6 +6,7 @@ As a child, this module imports neither Keras nor TensorFlow.
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +138,17 @@ def _run(runner: _Runner, x: np.ndarray) -> np.ndarray:
 
 def _latency(runner: _Runner, x: np.ndarray, threads: int) -> dict[str, Any]:
     runner.set(np.asarray(x))
+    return timed(runner.invoke, threads)
+
+
+def timed(call: Callable[[], Any], threads: int) -> dict[str, Any]:
+    """Return the latency of a call: threads, median_ms, p95_ms, runs, warm_up."""
     for _ in range(WARM_UP):
-        runner.invoke()
+        call()
     times: list[float] = []
     while len(times) < MOST_RUNS and (len(times) < LEAST_RUNS or sum(times) < SECONDS_A_LATENCY):
         began = time.perf_counter()
-        runner.invoke()
+        call()
         times.append(time.perf_counter() - began)
     return {
         "threads": threads,

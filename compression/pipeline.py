@@ -10,24 +10,26 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import flatbuffer, litert, recipes, stages, tflite
+from compression import flatbuffer, interface, recipes, stages, text_recipes, tflite
 from compression.artifacts import read_receipt, receipt_path
+from compression.classifiers import Classes, interface_of
 from compression.copying import copies, in_float32, weights_sha256
 from compression.frontier import draw
-from compression.interface import Interface
-from compression.receipt import Subject, differences, file_sizes, given, measure, scores
+from compression.interface import Interface, TextInterface
+from compression.on_device.generate import METADATA
+from compression.receipt import differences, file_sizes, measure
 from compression.recipes import Kernel, Recipe
-from compression.stages import Stages, Trained
+from compression.stages import EXAMPLES, Stages, Trained
+from compression.texts import Texts
+from compression.wording import scored
 from zoo.config import TrainConfig
-from zoo.data import Dataset, DataSpec, Split
-from zoo.data.images import scaled
+from zoo.data import Dataset
 from zoo.errors import UsageError
-from zoo.files import write_json, write_text
+from zoo.files import write_json
 from zoo.runs import RunFolder
+from zoo.sampling import Beam
 
-METADATA = "keras_compression_zoo"
 CALIBRATION = 256
-_INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features"}
 
 
 @dataclass(frozen=True)
@@ -36,31 +38,6 @@ class Compressed:
 
     path: Path
     receipt: dict[str, Any]
-
-
-def interface_of(
-    spec: DataSpec, *, uint8: bool = False, input_size: tuple[int, int] | None = None, batch: int | None = 1
-) -> Interface:
-    """Return the interface of a classifier for this data.
-
-    Raises:
-        UsageError: bytes of something that is not an image.
-    """
-    if (uint8 or input_size) and spec.kind == "tokens":
-        uint8 = False  # token ids are whole numbers as they are
-    elif (uint8 or input_size) and spec.kind != "image":
-        raise UsageError(f"--uint8-input: expected a run on images, this one takes {spec.kind} inputs")
-    if input_size and not uint8:
-        raise UsageError("--input-size: expected together with --uint8-input, and a run on images")
-    return Interface(
-        _INPUT_NAMES[spec.kind],
-        spec.input_shape,
-        spec.input_dtype,
-        batch=batch,
-        uint8=uint8,
-        resize_from=input_size,
-        masked=spec.kind == "tokens",
-    )
 
 
 def compress(
@@ -73,6 +50,7 @@ def compress(
     uint8: bool = False,
     input_size: tuple[int, int] | None = None,
     batch: int = 1,
+    beam: Beam | None = None,
     bare: bool = False,
     allow_flex: bool = False,
     calibration: int = CALIBRATION,
@@ -84,20 +62,22 @@ def compress(
     say: Callable[[str], None] = lambda text: None,
     verbose: bool = False,
 ) -> Compressed:
-    """Carry out a recipe on a trained classifier, and measure the file on the test split.
+    """Carry out a recipe on a trained model, and measure the file on the test split.
 
     Args:
-        model: built, of any Keras 3 kind, that gives logits; it stays as it is.
+        model: built, of any Keras 3 kind, that gives logits; to make texts, of the functions that
+            `endpoints.check_makes_texts` asks for. It stays as it is.
         data: the training split trains and calibrates, the test split measures.
         recipe: see `compression.recipes`.
-        folder: gets `<recipe>.tflite`, its receipt, its labels, and a folder with its training stages.
+        folder: gets `<recipe>.tflite`, its receipt, its labels or vocabularies, and a folder with its training stages.
         kernel: of recurrent layers: loop, unrolled, fused, or auto.
         uint8: take camera bytes, and scale them inside the file.
         input_size: (height, width) of those bytes, resized inside the file.
         batch: static batch size of the file.
+        beam: the search that translations are measured by, in Keras and in the file; default, `zoo.generate`'s.
         bare: leave names of tensors and metadata out of the file, which run without them.
         allow_flex: allow operators that need TensorFlow's kernels on the device.
-        calibration: how many training examples calibrate.
+        calibration: how many training examples calibrate, or tokens of texts.
         seed: of their choice.
         seconds: limit of the conversion.
         training: how the model was trained; the stages of a recipe take a share of its epochs and learning rate.
@@ -113,18 +93,16 @@ def compress(
     """
     if isinstance(recipe, str):
         recipe = recipes.parse(recipe)
-    interface = interface_of(data.spec, uint8=uint8, input_size=input_size, batch=batch)
-    if interface.uint8 and data.test.x.dtype != np.uint8:
-        raise UsageError(f"--uint8-input: expected images of bytes, {data.spec.name} has {data.test.x.dtype}")
+    form = _form(data, recipe, uint8=uint8, input_size=input_size, batch=batch, beam=beam)
     if not len(data.test):
         raise UsageError(f"{data.spec.name}: expected test examples to measure the file on, it has none here")
     original = in_float32(model)
-    kernel = tflite.check(original, recipe, interface, kernel)
-    path = folder / f"{file_name(recipe, interface, kernel, bare)}.tflite"
-    about = describe(data.spec, interface)
+    kernel = tflite.check(original, recipe, form.interface, kernel)
+    path = folder / f"{file_name(recipe, form.interface, kernel, bare)}.tflite"
+    about = form.about()
     options = {
         "kernel": kernel,
-        "calibration": given(stratified(data.train, calibration, seed), interface) if recipe.calibrated else None,
+        "calibration": form.calibration(calibration, seed) if recipe.calibrated else None,
         "metadata": {METADATA: json.dumps(about, separators=(",", ":")).encode()},
         "bare": bare,
         "allow_flex": allow_flex,
@@ -133,25 +111,23 @@ def compress(
 
     trained, rows = Trained(original, original), []
     if recipe.stages:
-        plan = _planned(original, data, recipe, folder, training, teachers, calibration, seed)
-        trained, rows = _staged(plan, trained, Subject(original, interface, data.test), options, say, verbose)
+        plan = _planned(original, form, recipe, folder, training, teachers, calibration, seed)
+        trained, rows = _staged(plan, trained, form, options, say, verbose)
 
     say(f"exporting {path.name}")
-    engine = tflite.export(trained.model, path, recipe.file, interface, ranges=trained.file_ranges, **options)
-    write_text(path.with_suffix(".labels.txt"), "".join(f"{name}\n" for name in data.spec.class_names))
-    if data.vocabulary is not None:
-        data.vocabulary.save(path.with_suffix(".vocabulary.json"))
+    engine = tflite.export(trained.model, path, recipe.file, form.interface, ranges=trained.file_ranges, **options)
+    form.write_beside(path)
     say(f"measuring {path.name} on {len(data.test):,} test examples")
     made = {
         "recipe": str(recipe),
         "engine": engine,
         "lstm_kernel": kernel,
-        "calibration_examples": len(options["calibration"]) if recipe.calibrated else 0,
+        "calibration_examples": _count(options["calibration"]),
         "seed": seed,
         **(provenance or {}),
     }
-    receipt = {"made": made, "interface": interface.to_json(), "about": about}
-    receipt |= measure(path, Subject(trained.as_trained, interface, data.test, original=original))
+    receipt = {"made": made, "interface": form.interface.to_json(), "about": about}
+    receipt |= measure(path, form.subject(trained.as_trained, original))
     if recipe.stages:
         made["stages_folder"] = plan.folder.name
         if "not_run" not in receipt:
@@ -161,6 +137,35 @@ def compress(
         receipt["stages"] = rows
     write_json(receipt_path(path), receipt)
     return Compressed(path, receipt)
+
+
+def _form(
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    uint8: bool = False,
+    input_size: tuple[int, int] | None = None,
+    batch: int = 1,
+    beam: Beam | None = None,
+) -> Classes | Texts:
+    """Return how the data's task becomes a file.
+
+    Raises:
+        UsageError: options or words of a recipe that a file of this task cannot have.
+    """
+    spec = data.spec
+    if spec.task == "classification":
+        text_recipes.check_classes(beam)
+        return Classes(data, interface_of(spec, uint8=uint8, input_size=input_size, batch=batch))
+    text_recipes.check(spec.task, recipe, uint8=uint8, batch=batch, beam=beam)
+    return Texts(data, beam or Beam())
+
+
+def _count(calibration: Any) -> int:
+    """Return how many examples calibrate, or tokens of texts."""
+    if calibration is None:
+        return 0
+    return int(np.count_nonzero(calibration["tokens"])) if isinstance(calibration, dict) else len(calibration)
 
 
 def assist(
@@ -178,14 +183,15 @@ def assist(
     Args: as of `compress`, whose call on the chief this goes with.
     """
     with tempfile.TemporaryDirectory() as folder:
-        plan = _planned(in_float32(model), data, recipe, Path(folder), training, teachers, calibration, seed)
+        form = _form(data, recipe)
+        plan = _planned(in_float32(model), form, recipe, Path(folder), training, teachers, calibration, seed)
         for _ in stages.run(plan, lambda text: None, verbose=False):
             pass
 
 
 def _planned(
     original: keras.Model,
-    data: Dataset,
+    form: Classes | Texts,
     recipe: Recipe,
     folder: Path,
     training: TrainConfig | None,
@@ -198,11 +204,11 @@ def _planned(
         raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
     plan = Stages(
         base=copies(original),
-        data=data,
+        data=form.data,
         recipe=recipe,
         folder=folder / f"{recipe.training_name}.stages",
         config=training,
-        examples=scaled(stratified(data.train, calibration, seed).x),
+        examples=form.examples(calibration, seed),
         teachers=teachers,
         identity=weights_sha256(original),
     )
@@ -212,16 +218,21 @@ def _planned(
 
 
 def _staged(
-    plan: Stages, begun: Trained, subject: Subject, options: dict[str, Any], say: Callable[[str], None], verbose: bool
+    plan: Stages,
+    begun: Trained,
+    form: Classes | Texts,
+    options: dict[str, Any],
+    say: Callable[[str], None],
+    verbose: bool,
 ) -> tuple[Trained, list[dict[str, Any]]]:
     """Train all stages; return what they end with, and what the file of every stage but the last has, as it ends."""
     trained, rows, left = begun, [], stages.run(plan, say, verbose)
     for number, name in enumerate(["start", *map(str, plan.recipe.stages[:-1])]):
         file = plan.folder / f"{number}.tflite"
-        tflite.export(trained.model, file, plan.recipe.file, subject.interface, ranges=trained.file_ranges, **options)
+        tflite.export(trained.model, file, plan.recipe.file, form.interface, ranges=trained.file_ranges, **options)
         if not flatbuffer.flex(flatbuffer.read(file)):  # which cannot be run here
-            found = scores(litert.run(file, given(subject.examples, subject.interface)), subject)
-            rows.append({"stage": name, **_sizes(file_sizes(file, subject.model)), **found})
+            found = form.subject(begun.model, begun.model).scored(file)
+            rows.append({"stage": name, **_sizes(file_sizes(file, begun.model)), **found})
             say(f"  {_sentence(rows[-1])}")
         trained = next(left)
     return trained, rows
@@ -232,10 +243,7 @@ def _sizes(row: dict[str, Any]) -> dict[str, int]:
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    return (
-        f"after {row['stage']}: test accuracy {row['accuracy']:.2%}, {row['bytes']:,} bytes"
-        f" (gzip {row['gzip_bytes']:,})"
-    )
+    return f"after {row['stage']}: test {scored(row)}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})"
 
 
 def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any], list[str]]:
@@ -252,11 +260,12 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
         zoo.errors.Failed: LiteRT cannot run it.
     """
     receipt = read_receipt(path)
+    form = _recorded(receipt, data)
     original = in_float32(model)
     as_trained = original
     if name := receipt["made"].get("stages_folder"):
         recipe = recipes.parse(receipt["made"]["recipe"])
-        examples = scaled(data.train.take(np.arange(stages.EXAMPLES)).x)
+        examples = form.examples(EXAMPLES, seed=0)
         plan = Stages(copies(original), data, recipe, path.parent / name, TrainConfig(), examples)
         if not all(RunFolder(plan.place(i)).finished for i in range(len(recipe.stages))):
             raise UsageError(
@@ -264,30 +273,19 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
                 " compress again"
             )
         as_trained = stages.restored(plan, len(recipe.stages) - 1).as_trained
-    interface = Interface.from_json(receipt["interface"])
-    measured = measure(path, Subject(as_trained, interface, data.split("test"), original=original))
+    measured = measure(path, form.subject(as_trained, original))
     return measured, differences(receipt, measured)
 
 
-def stratified(split: Split, count: int, seed: int) -> Split:
-    """Return `count` examples of a split, with every class as often as in the whole, in random order."""
-    if not len(split):
-        raise UsageError("expected training examples to calibrate with, received none")
-    if len(split) <= count:
-        return split
-    order = np.random.default_rng(seed).permutation(len(split))
-    if split.y.ndim > 1:  # one label a step
-        return split.take(order[:count])
-    # The k-th example of each class gets the place that k has in its class; the first places are a stratified sample.
-    labels = split.y[order]
-    place = np.empty(len(order))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return split.take(order[np.argsort(place, kind="stable")[:count]])
+def _recorded(receipt: dict[str, Any], data: Dataset) -> Classes | Texts:
+    """Return how a file was made and measured, as its receipt says."""
+    found = interface.from_json(receipt["interface"])
+    if isinstance(found, Interface):
+        return Classes(data, found)
+    return Texts(data, Beam(**receipt.get("test", {}).get("decoding", {})))
 
 
-def file_name(recipe: Recipe, interface: Interface, kernel: Kernel, bare: bool = False) -> str:
+def file_name(recipe: Recipe, interface: Interface | TextInterface, kernel: Kernel, bare: bool = False) -> str:
     """Return the name of a file without its suffix: its recipe, and what differs from the default."""
     parts = [recipe.file_name]
     if kernel == "fused" or (kernel == "unrolled" and not recipe.calibrated):
@@ -299,16 +297,3 @@ def file_name(recipe: Recipe, interface: Interface, kernel: Kernel, bare: bool =
     if bare:
         parts.append("bare")
     return "-".join(parts)
-
-
-def describe(spec: DataSpec, interface: Interface) -> dict[str, Any]:
-    """Return what somebody who has only the file must know to use it."""
-    values = {
-        "image": "bytes from 0 to 255" if interface.uint8 else "pixels from 0 to 1",
-        "tokens": "ids of the vocabulary, padded at the end with 0",
-    }.get(spec.kind, "features as they were trained on")
-    return {
-        "labels": list(spec.class_names),
-        "input": {"name": interface.name, "kind": spec.kind, "shape": list(interface.given_shape), "values": values},
-        "output": {"name": interface.output, "values": "probability of each label"},
-    }

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from compression import flatbuffer, litert
+from compression.endpoints import servable
 from compression.interface import Interface
-from compression.tflite import servable
 from zoo.data import Split
 from zoo.data.images import scaled
 from zoo.errors import UsageError
@@ -26,7 +26,9 @@ from zoo.tasks import classification
 PROBABILITY_TOLERANCE = 1e-5
 # What verify prints and does not judge.
 NOT_JUDGED = ("latency", "processor", "versions")
-_CLOSE = ("largest_difference", "mean_difference", "loss")
+_CLOSE = dict.fromkeys(
+    ("largest_difference", "mean_difference", "loss", "source_effect", "source_effect_keras"), PROBABILITY_TOLERANCE
+) | {"largest_logit_difference": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,50 @@ class Subject:
     examples: Split
     probabilities: bool = True
     original: keras.Model | None = None
+
+    def check_takes(self, path: Path, model: Any) -> None:
+        """Raise UsageError unless the file takes what the interface says, and the examples have that form."""
+        interface, shape = self.interface, self.examples.x.shape[1:]
+        if shape != interface.shape:
+            raise UsageError(
+                f"{path}: expected examples of shape {interface.shape}, as it was made for; the data have {shape}"
+            )
+        inputs = flatbuffer.signature(model)["inputs"]
+        expected = [interface.batch, *interface.given_shape]
+        if len(inputs) != 1 or inputs[0]["shape"] != expected:
+            received = ", ".join(str(row["shape"]) for row in inputs)
+            raise UsageError(
+                f"{path}: expected a file that takes {expected}, as the data have it; this one takes {received}"
+            )
+
+    def scored(self, path: Path) -> dict[str, float]:
+        """Return the scores of a file."""
+        return scores(litert.run(path, given(self.examples, self.interface)), self)
+
+    def measured(self, path: Path) -> dict[str, Any]:
+        """Return the scores of a file and of Keras, how far they are apart, and what a call takes."""
+        x = given(self.examples, self.interface)
+        expected = reference(self, x)
+        as_trained = expected
+        if self.interface.resize_from:  # so that what resizing loses is a loss of the file
+            plain = dataclasses.replace(self, interface=dataclasses.replace(self.interface, resize_from=None))
+            as_trained = reference(plain, given(self.examples, plain.interface))
+        found = litert.run(path, x)
+        difference = np.abs(found.astype(np.float64) - expected)
+        return {
+            "test": {
+                "examples": len(x),
+                "sha256": examples_sha256(self.examples),
+                "litert": scores(found, self),
+                "keras": scores(as_trained, self),
+            },
+            "parity": {
+                "largest_difference": float(difference.max()),
+                "mean_difference": float(difference.mean()),
+                "same_answer": float((found.argmax(-1) == expected.argmax(-1)).mean()),
+            },
+            "latency": litert.latency(path, x[: self.interface.batch]),
+        }
 
 
 def given(split: Split, interface: Interface) -> np.ndarray:
@@ -89,7 +135,7 @@ def measure(path: Path, subject: Subject) -> dict[str, Any]:
         zoo.errors.Failed: LiteRT cannot run it.
     """
     model = flatbuffer.read(path)
-    _check_takes(path, model, subject)
+    subject.check_takes(path, model)
     receipt = {
         "file": path.name,
         "sha256": sha256(path),
@@ -97,51 +143,17 @@ def measure(path: Path, subject: Subject) -> dict[str, Any]:
         "operators": flatbuffer.operators(model),
         "flex": flatbuffer.flex(model),
         "keeps_state": flatbuffer.keeps_state(model),
-        "signature": flatbuffer.signature(model),
+        **_signatures(model),
         "constants": flatbuffer.constants(model),
     }
     if receipt["flex"]:
         return receipt | {"not_run": litert.NO_FLEX, "processor": processor(), "versions": versions()}
-    x = given(subject.examples, subject.interface)
-    expected = reference(subject, x)
-    as_trained = expected
-    if subject.interface.resize_from:  # so that what resizing loses is a loss of the file
-        plain = dataclasses.replace(subject, interface=dataclasses.replace(subject.interface, resize_from=None))
-        as_trained = reference(plain, given(subject.examples, plain.interface))
-    found = litert.run(path, x)
-    difference = np.abs(found.astype(np.float64) - expected)
-    return receipt | {
-        "test": {
-            "examples": len(x),
-            "sha256": examples_sha256(subject.examples),
-            "litert": scores(found, subject),
-            "keras": scores(as_trained, subject),
-        },
-        "parity": {
-            "largest_difference": float(difference.max()),
-            "mean_difference": float(difference.mean()),
-            "same_answer": float((found.argmax(-1) == expected.argmax(-1)).mean()),
-        },
-        "latency": litert.latency(path, x[: subject.interface.batch]),
-        "processor": processor(),
-        "versions": versions(),
-    }
+    return receipt | subject.measured(path) | {"processor": processor(), "versions": versions()}
 
 
-def _check_takes(path: Path, model: Any, subject: Subject) -> None:
-    """Raise UsageError unless the file takes what the interface says, and the examples have that form."""
-    interface, shape = subject.interface, subject.examples.x.shape[1:]
-    if shape != interface.shape:
-        raise UsageError(
-            f"{path}: expected examples of shape {interface.shape}, as it was made for; the data have {shape}"
-        )
-    inputs = flatbuffer.signature(model)["inputs"]
-    expected = [interface.batch, *interface.given_shape]
-    if len(inputs) != 1 or inputs[0]["shape"] != expected:
-        received = ", ".join(str(row["shape"]) for row in inputs)
-        raise UsageError(
-            f"{path}: expected a file that takes {expected}, as the data have it; this one takes {received}"
-        )
+def _signatures(model: Any) -> dict[str, Any]:
+    found = flatbuffer.signatures(model)
+    return {"signatures": found} if len(found) > 1 else {"signature": flatbuffer.signature(model)}
 
 
 def file_sizes(path: Path, model: keras.Model) -> dict[str, Any]:
@@ -178,8 +190,8 @@ def examples_sha256(split: Split) -> str:
 def differences(stored: dict[str, Any], measured: dict[str, Any]) -> list[str]:
     """Return one text for each number of a receipt that was not reproduced.
 
-    Bytes, hashes, accuracy, operators and constants must be equal; differences from Keras and the loss within
-    PROBABILITY_TOLERANCE; latency, processor and versions are not judged.
+    Bytes, hashes, accuracy, operators and constants must be equal; differences from Keras and the loss near, as _CLOSE
+    has it; latency, processor and versions are not judged.
     """
     measured = json.loads(json.dumps(measured))  # tuples become lists, as in a receipt that was read
     texts = []
@@ -197,6 +209,6 @@ def _compare(name: str, stored: Any, measured: Any) -> list[str]:
         pairs = enumerate(zip(stored, measured, strict=True))
         return [t for i, (a, b) in pairs for t in _compare(f"{name}[{i}]", a, b)]
     numbers = isinstance(stored, int | float) and isinstance(measured, int | float)
-    if numbers and name.rpartition(".")[2] in _CLOSE and abs(stored - measured) <= PROBABILITY_TOLERANCE:
+    if numbers and abs(stored - measured) <= _CLOSE.get(name.rpartition(".")[2], 0):
         return []
     return [] if stored == measured else [f"{name}: the receipt says {stored}, measured {measured}"]

@@ -57,17 +57,17 @@ def measure(
         rows of layer, accuracy, accuracy_loss (against Keras), mean_difference and largest_difference (in
         probability), bytes; first the row of all layers together.
     """
-    from compression import copying, litert, pipeline, receipt, tflite
+    from compression import classifiers, copying, litert, pipeline, receipt, tflite
 
     model = copying.in_float32(model)
-    interface = pipeline.interface_of(data.spec)
+    interface = classifiers.interface_of(data.spec)
     kernel = tflite.check(model, recipe, interface, kernel)
-    examples = pipeline.stratified(data.validation if len(data.validation) else data.train, EXAMPLES, seed)
+    examples = classifiers.stratified(data.validation if len(data.validation) else data.train, EXAMPLES, seed)
     x = receipt.given(examples, interface)
     subject = receipt.Subject(model, interface, examples)
     expected = receipt.reference(subject, x)
     accuracy = receipt.scores(expected, subject)["accuracy"]
-    calibration = receipt.given(pipeline.stratified(data.train, pipeline.CALIBRATION, seed), interface)
+    calibration = receipt.given(classifiers.stratified(data.train, pipeline.CALIBRATION, seed), interface)
     layers, rows = tflite.layer_paths(model), []
     with tempfile.TemporaryDirectory() as folder:
         files = {}

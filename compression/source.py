@@ -24,6 +24,10 @@ class Source:
     run: RunFolder
     config: TrainConfig
 
+    @property
+    def task(self) -> str:
+        return self.run.task
+
     def load(self) -> tuple[Any, Any]:
         """Return (keras.Model, zoo.data.Dataset); imports Keras and its backend.
 
@@ -49,22 +53,23 @@ class Source:
         }
 
 
-def open_run(path: Path, given: Mapping[str, Any]) -> Source:
+def open_run(path: Path, given: Mapping[str, Any], *, texts: bool = False) -> Source:
     """Check that a run can be compressed, without importing Keras.
 
     Args:
         path: of the run folder.
         given: a command's options; data_dir is taken from it.
+        texts: whether runs that make texts will do as well.
 
     Raises:
-        UsageError: no run, an unfinished one, one without a model, or data that cannot be had.
+        UsageError: no run, an unfinished one, one without a model, one for another task, or data that cannot be had.
     """
     run = RunFolder(path)
     config = run.read_config()["config"]
     run.read_metrics()
-    if run.task != "classification":
+    if run.task != "classification" and not texts:
         raise UsageError(
-            f"{run.path}: expected a run that gives classes, this one is for {run.task}; it stays in Keras"
+            f"{run.path}: expected a run that gives classes, this one is for {run.task}; compression.compress takes it"
         )
     if not run.model_file.is_file():
         raise UsageError(f"{run.path}: expected a model.keras, found none")

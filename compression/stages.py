@@ -69,7 +69,8 @@ class Stages:
         recipe: with stages.
         folder: gets a run folder for each stage.
         config: of the run; what a pass leaves open is a share of its epochs and learning rate.
-        examples: (count, ...), as the model takes them; the ranges of activations begin with what they give.
+        examples: (count, ...), as the model takes them, a tuple where it takes several; the ranges of activations begin
+            with what they give.
         teachers: returns the built models to learn from, if the recipe has a teacher.
         identity: of the model that the recipe begins with.
     """
@@ -79,13 +80,13 @@ class Stages:
     recipe: Recipe
     folder: Path
     config: TrainConfig
-    examples: np.ndarray
+    examples: Any
     teachers: Callable[[], list[keras.Model]] | None = None
     identity: str = ""
 
     @property
-    def few(self) -> np.ndarray:
-        return self.examples[:EXAMPLES]
+    def few(self) -> Any:
+        return keras.tree.map_structure(lambda x: x[:EXAMPLES], self.examples)
 
     def place(self, index: int) -> Path:
         """Return the folder of a stage."""

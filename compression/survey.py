@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from compression.kernels import calling
@@ -27,12 +26,12 @@ class Call:
     rank: int
 
 
-def calls(model: keras.Model, x: np.ndarray) -> list[Call]:
+def calls(model: keras.Model, x: Any) -> list[Call]:
     """Return the calls of one run of a model, in order.
 
     Args:
         model: built.
-        x: (examples, ...), a few examples.
+        x: (examples, ...), a few examples, a tuple of several inputs.
     """
     found: list[Call] = []
     outputs: list[tuple[Any, Call]] = []  # the tensors are held, so that no other gets the identity of one
@@ -52,7 +51,7 @@ def calls(model: keras.Model, x: np.ndarray) -> list[Call]:
     with contextlib.ExitStack() as undo:
         for layer in leaves(model):
             undo.enter_context(calling(layer, watched(layer)))
-        model(ops.convert_to_tensor(x), training=False)
+        model(keras.tree.map_structure(ops.convert_to_tensor, x), training=False)
     return found
 
 

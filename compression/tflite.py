@@ -17,12 +17,13 @@ import numpy as np
 
 from compression import child, flatbuffer, kernels
 from compression.converter import engine
-from compression.interface import Interface
+from compression.endpoints import check_makes_texts, endpoints
+from compression.interface import Interface, TextInterface
 from compression.layers import layer_paths, with_kernels
 from compression.qat import Points
 from compression.recipes import Kernel, Recipe
 from compression.slim import slim
-from zoo.data.images import PIXEL_MAX
+from compression.tying import tie
 from zoo.errors import Failed, UsageError
 from zoo.files import publish
 
@@ -32,7 +33,7 @@ SECONDS = 900.0
 _NEEDS_FLEX = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
 
-def check(model: keras.Model, recipe: Recipe, interface: Interface, kernel: Kernel = "auto") -> Kernel:
+def check(model: keras.Model, recipe: Recipe, interface: Interface | TextInterface, kernel: Kernel = "auto") -> Kernel:
     """Return the kernel that recurrent layers are exported with.
 
     auto is loop, or unrolled for recipes that calibrate, because the converter cannot bring a loop to integers.
@@ -47,6 +48,8 @@ def check(model: keras.Model, recipe: Recipe, interface: Interface, kernel: Kern
             f"model {model.name}: expected a built model, this one has no weights yet; call it or build it"
         )
     layer_paths(model, recipe.skip)
+    if isinstance(interface, TextInterface):
+        check_makes_texts(model, interface)
     if recipe.precision == "int16x8" and interface.dtype != "float32":
         raise UsageError(
             "--recipe int16x8: the converter cannot calibrate it for whole-number inputs (token ids);"
@@ -68,22 +71,6 @@ def check(model: keras.Model, recipe: Recipe, interface: Interface, kernel: Kern
             what = f"no {recipe.precision} form" if not recipe.skip else "all its parts in one precision"
             raise UsageError(f"--lstm-kernel fused: the fused operator has {what}; use unrolled")
     return kernel
-
-
-def servable(model: keras.Model, interface: Interface, probabilities: bool) -> Callable:
-    """Return the function that an exported file computes, from what it takes to what it gives."""
-
-    def serve(x: Any) -> dict[str, Any]:
-        if interface.uint8:
-            x = keras.ops.cast(x, "float32") * (1 / PIXEL_MAX)
-        if interface.resize_from:
-            x = keras.ops.image.resize(x, interface.shape[:2], interpolation="bilinear")
-        y = model(x, training=False)
-        if not hasattr(y, "shape"):
-            raise UsageError(f"model {model.name}: expected one output, received a {type(y).__name__} of several")
-        return {interface.output: keras.ops.softmax(y) if probabilities else y}
-
-    return serve
 
 
 @dataclass(frozen=True)
@@ -115,7 +102,7 @@ class Traced:
 def save(
     model: keras.Model,
     folder: Path,
-    interface: Interface,
+    interface: Interface | TextInterface,
     kernel: Kernel = "auto",
     probabilities: bool = True,
     ranges: Ranges | None = None,
@@ -123,7 +110,6 @@ def save(
     """Write a SavedModel, and return the names in it."""
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((interface.batch, *interface.given_shape), interface.given_dtype, interface.name)]
     archive = keras.export.ExportArchive()
     archive.track(model)
     named: dict[str, tuple[float, float]] = {}
@@ -135,7 +121,9 @@ def save(
     rounding = ranges.points.rounding(record) if ranges else contextlib.nullcontext()
     with kernels.using(model, kernel) as held, _recorded(model) as scopes, rounding:
         archive._tf_trackable.held = held
-        archive.add_endpoint("serve", servable(model, interface, probabilities), input_signature=signature)
+        for each in endpoints(model, interface, probabilities):
+            signature = [tf.TensorSpec(shape, dtype, name) for name, shape, dtype in each.inputs]
+            archive.add_endpoint(each.name, each.compute, input_signature=signature)
         archive.write_out(str(folder), verbose=False)
     return Traced(scopes, named)
 
@@ -160,14 +148,14 @@ def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
         yield scopes
 
 
-def export(model: keras.Model, path: Path, recipe: Recipe, interface: Interface, **options: Any) -> str:
+def export(model: keras.Model, path: Path, recipe: Recipe, interface: Interface | TextInterface, **options: Any) -> str:
     """Write a model as a .tflite file, replaced atomically, and return the engine that made it.
 
     Args:
-        model: built; any Keras 3 model of one input and one output.
+        model: built; any Keras 3 model of one input and one output, or one that makes texts.
         path: of the file.
         recipe: precision, layers left out, integer inputs and outputs.
-        interface: names, shapes and types of input and output.
+        interface: names, shapes and types of inputs and outputs.
         options: those of `export_each`.
     """
     export_each(model, {path: recipe}, interface, **options)
@@ -177,9 +165,9 @@ def export(model: keras.Model, path: Path, recipe: Recipe, interface: Interface,
 def export_each(
     model: keras.Model,
     files: Mapping[Path, Recipe],
-    interface: Interface,
+    interface: Interface | TextInterface,
     *,
-    calibration: np.ndarray | None = None,
+    calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
     kernel: Kernel = "auto",
     probabilities: bool = True,
     metadata: Mapping[str, bytes] | None = None,
@@ -191,13 +179,13 @@ def export_each(
     """Write a model as several .tflite files in one folder: traced once, converted in one child process.
 
     Args:
-        model: built; any Keras 3 model of one input and one output.
+        model: built; any Keras 3 model of one input and one output, or one that makes texts.
         files: the recipe of each; all calibrate, or none.
-        interface: names, shapes and types of input and output.
-        calibration: (examples, *interface.given_shape), as the file will be given them before quantization; for
-            recipes that calibrate.
+        interface: names, shapes and types of inputs and outputs.
+        calibration: (examples, *interface.given_shape), as the file will be given them before quantization; for texts
+            `tokens` and, where there is one, `source`, as `rollout.rolled_out` takes each; for recipes that calibrate.
         kernel: of recurrent layers, see `check`.
-        probabilities: put a softmax at the end.
+        probabilities: put a softmax at the end of a classifier.
         metadata: entries to write into the files, by name.
         bare: leave out the names of tensors and the metadata.
         ranges: that the model was trained with, in place of what calibration sees; of int8.
@@ -218,18 +206,20 @@ def export_each(
         saved, examples = Path(folder) / "saved_model", Path(folder) / "examples.npz"
         traced = save(model, saved, interface, kernel, probabilities, ranges)
         if recipe.calibrated:
-            np.savez(examples, **{interface.name: calibration.astype(interface.given_dtype)})
+            one = not isinstance(calibration, Mapping)
+            np.savez(examples, **({interface.name: calibration.astype(interface.given_dtype)} if one else calibration))
         job = {
             "saved_model": saved,
             "calibration": examples if recipe.calibrated else None,
             "batch": interface.batch,
             "allow_flex": allow_flex,
             "ranges": dict(traced.ranges),
+            "texts": isinstance(interface, TextInterface),
             "files": [
                 {
                     "output": Path(folder) / path.name,
                     "precision": each.precision,
-                    "integer_io": each.integer_io,
+                    "integer_io": each.integer_io and isinstance(interface, Interface),
                     "integer_input": interface.dtype == "float32" and not interface.uint8,
                     "per_tensor": each.one_scale,
                     "skip": [traced.scopes[layer] for layer in layer_paths(model, each.skip)],
@@ -246,6 +236,8 @@ def export_each(
             needed = flatbuffer.flex(flatbuffer.read(made))
             if needed and not allow_flex:
                 raise UsageError(_flex_sentence(needed))
+            if isinstance(interface, TextInterface):
+                tie(made)
             for name, content in metadata.items():
                 flatbuffer.add_metadata(made, name, content)
             slim(made, names=not bare)

@@ -9,6 +9,7 @@ from typing import Any
 
 from compression import source
 from compression.artifacts import read_receipt
+from compression.wording import called, scored
 from zoo import cli
 from zoo.config import option
 from zoo.errors import Failed
@@ -34,7 +35,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
     flatbuffer.read(options.file)
     receipt = read_receipt(options.file)
-    chosen = source.open_run(options.run or source.run_of(options.file), given)
+    chosen = source.open_run(options.run or source.run_of(options.file), given, texts=True)
     model, data = chosen.load()
     from compression.pipeline import verify
 
@@ -54,13 +55,11 @@ def show(result: Mapping[str, Any]) -> None:
     if "not_run" in result:
         print(f"not measured: {result['not_run']}")
     else:
-        accuracy, examples = result["test"]["litert"]["accuracy"], result["test"]["examples"]
-        print(f"reproduced: test accuracy {accuracy:.2%} ({examples:,} examples)")
-    before = {row["threads"]: row["median_ms"] for row in result["receipt_latency"] or ()}
+        print(f"reproduced: test {scored(result['test']['litert'])} ({result['test']['examples']:,} examples)")
+    before = {called(row): row["median_ms"] for row in result["receipt_latency"] or ()}
     for row in result.get("latency", ()):
-        threads = "1 thread" if row["threads"] == 1 else f"{row['threads']} threads"
-        then = f", the receipt says {before[row['threads']]:.3f} ms" if row["threads"] in before else ""
-        print(f"latency {row['median_ms']:.3f} ms ({threads}{then}; not judged)")
+        then = f", the receipt says {before[called(row)]:.3f} ms" if called(row) in before else ""
+        print(f"latency {row['median_ms']:.3f} ms ({called(row)}{then}; not judged)")
     print(result["path"])
 
 

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from compression import artifacts, copying, flatbuffer, formats, litert, pipeline, receipt, sensitivity, source
+from compression import (
+    artifacts,
+    classifiers,
+    copying,
+    flatbuffer,
+    formats,
+    litert,
+    pipeline,
+    receipt,
+    sensitivity,
+    source,
+)
 from compression.recipes import parse
 from tests.compression.conftest import CLASSES, small
 from zoo.data import Split
@@ -165,11 +176,11 @@ def test_a_model_of_ones_own_in_bfloat16_is_exported_in_float32(form, tmp_path):
 def test_calibration_examples_have_the_classes_of_the_whole():
     y = np.repeat([0, 1, 2], [600, 300, 100]).astype("int32")
     split = Split(np.arange(1000, dtype="float32")[:, None], y)
-    chosen = pipeline.stratified(split, 50, seed=3)
+    chosen = classifiers.stratified(split, 50, seed=3)
     assert np.bincount(chosen.y).tolist() == [30, 15, 5]
     assert len(set(chosen.x[:, 0])) == 50
-    np.testing.assert_array_equal(chosen.x, pipeline.stratified(split, 50, seed=3).x)
-    assert (chosen.x != pipeline.stratified(split, 50, seed=4).x).any()
+    np.testing.assert_array_equal(chosen.x, classifiers.stratified(split, 50, seed=3).x)
+    assert (chosen.x != classifiers.stratified(split, 50, seed=4).x).any()
 
 
 def test_texts_are_compressed_with_their_vocabulary(tmp_path):
@@ -213,7 +224,7 @@ def test_sensitivity_finds_the_layer_that_quantization_harms(loaded, tmp_path):
 @pytest.mark.parametrize("name", ["savedmodel", "onnx"])
 def test_other_formats_give_the_same_probabilities(name, loaded, tmp_path):
     model, data = loaded
-    subject = receipt.Subject(model, pipeline.interface_of(data.spec, batch=None), data.test)
+    subject = receipt.Subject(model, classifiers.interface_of(data.spec, batch=None), data.test)
     found = formats.export(tmp_path / "made", name, subject)
     assert found["parity"]["largest_difference"] <= formats.TOLERANCE
     assert found["test"][name]["accuracy"] == found["test"]["keras"]["accuracy"]
@@ -224,7 +235,7 @@ def test_other_formats_give_the_same_probabilities(name, loaded, tmp_path):
 def test_gelu_survives_the_way_to_onnx(tmp_path):
     model, interface, x = small("self_attention")
     path = tmp_path / "model.onnx"
-    formats.onnx(model, path, pipeline.interface_of(DataSpec("x", "image", (9, 10, 1), ("a", "b", "c")), batch=None))
+    formats.onnx(model, path, classifiers.interface_of(DataSpec("x", "image", (9, 10, 1), ("a", "b", "c")), batch=None))
     expected = keras.ops.convert_to_numpy(keras.ops.softmax(model(x)))
     found = formats._run_onnx(path, interface)(x)
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -234,6 +245,6 @@ def test_gelu_survives_the_way_to_onnx(tmp_path):
 def test_a_format_that_differs_from_keras_fails(loaded, tmp_path, monkeypatch):
     model, data = loaded
     monkeypatch.setitem(formats._RUNNERS, "savedmodel", lambda path, interface: lambda x: np.zeros((len(x), CLASSES)))
-    subject = receipt.Subject(model, pipeline.interface_of(data.spec, batch=None), data.test)
+    subject = receipt.Subject(model, classifiers.interface_of(data.spec, batch=None), data.test)
     with pytest.raises(formats.Failed, match="outputs differ from Keras"):
         formats.export(tmp_path / "made", "savedmodel", subject)

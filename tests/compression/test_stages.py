@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from compression import flatbuffer, litert, pipeline, recipes, stages
+from compression import classifiers, flatbuffer, litert, pipeline, recipes, stages
 from compression.copying import copies
 from compression.layers import kernels_of, with_kernels
 from compression.receipt import Subject, reference
@@ -124,7 +124,7 @@ def test_ranges_of_the_file_are_those_of_training(chain):
 def test_the_reference_is_the_model_with_its_activations_rounded(chain, model, data):
     folder = chain.path.parent / chain.receipt["made"]["stages_folder"]
     trained = restored(model, data, CHAIN, folder, 2)
-    interface = pipeline.interface_of(data.spec)
+    interface = classifiers.interface_of(data.spec)
     x = data.test.x / np.float32(255)
     rounded, plain = (reference(Subject(made, interface, data.test), x) for made in (trained.as_trained, trained.model))
     found = litert.run(chain.path, x)

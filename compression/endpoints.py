@@ -1,0 +1,93 @@
+"""The functions that a file holds, each a signature with inputs of fixed shapes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from compression.interface import Interface, TextInterface
+from zoo.data.images import PIXEL_MAX
+from zoo.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A function of a file.
+
+    Args:
+        name: of the signature.
+        compute: from tensors, in the order of `inputs`, to tensors by name.
+        inputs: (name, shape with the batch, dtype) of each.
+    """
+
+    name: str
+    compute: Callable[..., dict[str, Any]]
+    inputs: tuple[tuple[str, tuple[int | None, ...], str], ...]
+
+
+def endpoints(model: keras.Model, interface: Interface | TextInterface, probabilities: bool = True) -> list[Endpoint]:
+    """Return the functions of a file.
+
+    Args:
+        model: built.
+        interface: of the file.
+        probabilities: put a softmax at the end of a classifier.
+    """
+    if isinstance(interface, TextInterface):
+        return _of_texts(model, interface)
+    given = (interface.name, (interface.batch, *interface.given_shape), interface.given_dtype)
+    return [Endpoint("serve", servable(model, interface, probabilities), (given,))]
+
+
+def servable(model: keras.Model, interface: Interface, probabilities: bool) -> Callable:
+    """Return the function that an exported classifier computes, from what it takes to what it gives."""
+
+    def serve(x: Any) -> dict[str, Any]:
+        if interface.uint8:
+            x = keras.ops.cast(x, "float32") * (1 / PIXEL_MAX)
+        if interface.resize_from:
+            x = keras.ops.image.resize(x, interface.shape[:2], interpolation="bilinear")
+        y = model(x, training=False)
+        if not hasattr(y, "shape"):
+            raise UsageError(f"model {model.name}: expected one output, received a {type(y).__name__} of several")
+        return {interface.output: keras.ops.softmax(y) if probabilities else y}
+
+    return serve
+
+
+def check_makes_texts(model: keras.Model, interface: TextInterface) -> None:
+    """Raise UsageError unless a model has the functions that a file of its task is made of."""
+    needed = ["empty_cache", "decode_step", *(["encode"] if interface.source_length else [])]
+    if missing := [name for name in needed if not hasattr(model, name)]:
+        raise UsageError(
+            f"model {model.name}: expected a model with {' and '.join(needed)}, such as zoo.models.Transformer, to make"
+            f" texts a token at a time; this one has no {' and no '.join(missing)}"
+        )
+
+
+def _of_texts(model: keras.Model, interface: TextInterface) -> list[Endpoint]:
+    """Return `encode`, where there is a source, and `decode_step`, which gives logits.
+
+    Logits, not log-probabilities: a search takes their softmax in float32, for which an int8 file would have 256 steps.
+    """
+
+    def encode(source: Any) -> dict[str, Any]:
+        (keys, values), mask = model.encode(source)
+        return {"context_keys": keys, "context_values": values, "source_mask": mask}
+
+    def decode_step(token: Any, position: Any, keys: Any, values: Any, *context: Any) -> dict[str, Any]:
+        attended = ((context[0], context[1]), context[2]) if context else ()
+        logits, (keys, values) = model.decode_step(token, position, (keys, values), *attended)
+        return {"logits": logits, "keys": keys, "values": values}
+
+    source = ("source", (1, interface.source_length), "int32")
+    first = Endpoint("encode", encode, (source,))
+    context = encode(ops.zeros(source[1], "int32")) if interface.source_length else {}
+    cache = dict(zip(("keys", "values"), model.empty_cache(1, interface.length), strict=True))
+    between = tuple(
+        (name, tuple(x.shape), keras.backend.standardize_dtype(x.dtype)) for name, x in {**cache, **context}.items()
+    )
+    step = Endpoint("decode_step", decode_step, (("token", (1,), "int32"), ("position", (), "int32"), *between))
+    return [first, step] if context else [step]
