@@ -18,7 +18,13 @@ EXCEPTIONS = {"strategies/tpu_check.py": {"zoo"}}
 
 
 # What several models are made of, and models that no task trains yet.
-NOT_REGISTERED = {"zoo.models.__init__", "zoo.models.layers", "zoo.models.attention", "zoo.models.blocks"}
+NOT_REGISTERED = {
+    "zoo.models.__init__",
+    "zoo.models.base",
+    "zoo.models.layers",
+    "zoo.models.attention",
+    "zoo.models.blocks",
+}
 
 
 def imported(path):
