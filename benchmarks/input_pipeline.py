@@ -22,12 +22,12 @@ def _row(name: str, data_dir: Path) -> dict[str, Any]:
     import keras
 
     from zoo import optimization, registry
+    from zoo.building import model_arguments
     from zoo.config import TrainConfig
     from zoo.data import load
     from zoo.data.batches import training_batches
     from zoo.models.losses import CrossEntropy
     from zoo.tasks.classification import training_metrics
-    from zoo.training import model_arguments
 
     config = TrainConfig(model=name, dataset="mnist", data_dir=data_dir).resolved()
     data = load(config)

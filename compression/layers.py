@@ -1,10 +1,10 @@
 """The layers of any built model, however deep, and the weights that compression works on."""
 
-import fnmatch
 from collections.abc import Iterable, Sequence
 
 import keras
 
+from zoo import patterns as shell
 from zoo.errors import UsageError, nearest
 
 RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
@@ -73,7 +73,7 @@ def matching(paths: Iterable[str], patterns: Sequence[str], argument: str) -> li
     """
     paths, chosen = list(paths), []
     for pattern in patterns:
-        found = [p for p in paths if fnmatch.fnmatch(p, pattern) or fnmatch.fnmatch(p, f"*/{pattern}")]
+        found = shell.matching(paths, pattern)
         if not found:
             raise UsageError(
                 f"--recipe {argument}={pattern}: no layer of this name; layers with kernels are {', '.join(paths)}"

@@ -39,7 +39,9 @@ class Source:
         backend.start("tensorflow")
         from zoo.inference import load_like
 
-        return self.run.load_model(), load_like(self.run, self.config)
+        model = self.run.load_model()
+        model.trainable = True  # what a recipe changes, it trains
+        return model, load_like(self.run, self.config)
 
     def provenance(self) -> dict[str, Any]:
         """Return what a receipt says of the run."""

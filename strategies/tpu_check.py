@@ -72,9 +72,9 @@ def example(name: str, settings: Mapping[str, Any], options: Options) -> tuple[A
 
     from strategies.keras_fit import build_for_fit
     from zoo import tasks
+    from zoo.building import build_shape, model_arguments
     from zoo.config import TrainConfig
     from zoo.models.losses import CrossEntropy
-    from zoo.training import build_shape, model_arguments
 
     keras.config.set_dtype_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
     spec = _spec(name, options)

@@ -18,7 +18,9 @@ EXCEPTIONS = {"strategies/tpu_check.py": {"zoo"}}
 
 
 # What several models are made of, and models that no task trains yet.
-NOT_REGISTERED = {f"zoo.models.{name}" for name in ("__init__", "layers", "attention", "blocks", "losses", "schedules")}
+NOT_REGISTERED = {
+    f"zoo.models.{name}" for name in ("__init__", "attention", "base", "blocks", "layers", "losses", "schedules")
+}
 
 
 def imported(path):

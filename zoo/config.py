@@ -75,6 +75,16 @@ class TrainConfig:
     )
     skip_bad: bool = option("leave out unreadable images instead of stopping", False)
 
+    # What it begins with.
+    init_from: Path | None = option(
+        "begin with the weights of this run, wherever path and shape are the same; texts take over its vocabulary and"
+        " length"
+    )
+    freeze: tuple[str, ...] | None = option(
+        "layers or variables of it that are not trained: patterns of a path or its end, such as embedding,block_*",
+        metavar="PATTERN[,...]",
+    )
+
     # The optimisation.
     epochs: int | None = option("passes over the training examples")
     batch_size: int | None = option("examples in one step over all replicas (the global batch)")
@@ -188,7 +198,7 @@ class TrainConfig:
 
     def shared(self) -> dict[str, Any]:
         """Return what all workers of one training must agree on, by option; their data are compared when loaded."""
-        own = {*NOT_COMPARED, "data", "validation_data"}
+        own = {*NOT_COMPARED, *PLACES}
         return {flag(name): value for name, value in self.to_json().items() if name not in own}
 
     def to_json(self) -> dict[str, Any]:
@@ -204,9 +214,11 @@ class TrainConfig:
         paths = {f.name for f in dataclasses.fields(cls) if "Path" in str(f.type)}
         typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
         typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
-        return cls(**typed)
+        return cls(**typed | {"freeze": typed.get("freeze") and tuple(typed["freeze"])})
 
 
+# Options that say where something is read from: another path may lead to the same.
+PLACES = ("data", "validation_data", "init_from")
 # Options that may differ between the workers of one training.
 NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", "worker_timeout")
 # Options that may differ between a run and its continuation: they do not decide its numbers, except for rounding.
@@ -262,7 +274,7 @@ def differences(stored: TrainConfig, given: Mapping[str, Any]) -> list[str]:
             typed = registry.parse_settings(stored.model, value)
             value = {key: typed[key] for key in value}
             have = {key: have.get(key, registry.arguments(stored.model)[key].default) for key in value}
-        if name == "data" or name == "validation_data":
+        if name in PLACES:
             value, have = value and Path(value).resolve(), have and have.resolve()
         if value != have:
             texts.append(f"{flag(name)} was {json.dumps(have, default=str)}, now {json.dumps(value, default=str)}")

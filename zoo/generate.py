@@ -59,7 +59,8 @@ def run(given: Mapping[str, Any]) -> list[dict[str, str]]:
 
     names, x = read_inputs(options.inputs, spec, vocabulary, "source")
     target = read_target_vocabulary(folder, spec)
-    ids = translate(model, x.repeat(options.count, axis=0), options.length or spec.target_shape[0] - 1, how)
+    length = options.length or spec.target_shape[0] - 1
+    ids = translate(model, x.repeat(options.count, axis=0), length, how, (target.begin_id, target.end_id))
     repeated = [name for name in names for _ in range(options.count)]
     return [{"input": name, "output": target.decode(row)} for name, row in zip(repeated, ids, strict=True)]
 

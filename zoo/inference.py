@@ -11,10 +11,10 @@ from zoo.catalogue import TABLES
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split, arrays, images, load, tables
 from zoo.data.batches import evaluation_batches
-from zoo.data.text import Vocabulary, longer, padded
+from zoo.data.text import Vocabulary, longer
 from zoo.errors import UsageError
-from zoo.files import sha256
 from zoo.runs import RunFolder
+from zoo.vocabularies import read_spec, read_target_vocabulary
 
 # Evaluation keeps no gradients, so its batches can be larger than training's; past this size nothing is gained.
 BATCH = 512
@@ -34,43 +34,6 @@ def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
     """
     spec, vocabulary = read_spec(run)
     return load(config, like=spec, vocabulary=vocabulary, target_vocabulary=read_target_vocabulary(run, spec))
-
-
-def read_spec(run: RunFolder) -> tuple[DataSpec, Vocabulary | None]:
-    """Return the form of a run's data, and its vocabulary (of the sources, in pairs) if it has one.
-
-    Raises:
-        UsageError: the vocabulary is not the one that the run was trained with.
-    """
-    spec = DataSpec.from_json(run.read_config()["data"])
-    return spec, _read_vocabulary(run.vocabulary_file, spec.vocabulary_size, spec.vocabulary_sha256)
-
-
-def read_target_vocabulary(run: RunFolder, spec: DataSpec) -> Vocabulary | None:
-    """Return the vocabulary of a run's targets if it was trained on pairs.
-
-    Raises:
-        UsageError: it is not the one that the run was trained with.
-    """
-    if spec.task != "translation":
-        return None
-    shared = spec.target_vocabulary_sha256 == spec.vocabulary_sha256
-    path = run.vocabulary_file if shared else run.target_vocabulary_file
-    return _read_vocabulary(path, spec.target_vocabulary_size, spec.target_vocabulary_sha256)
-
-
-def _read_vocabulary(path: Path, size: int, recorded: str) -> Vocabulary | None:
-    """Read a vocabulary of so many tokens, which runs of earlier versions have recorded no SHA-256 of."""
-    if not path.is_file() and not recorded:
-        return None
-    if not path.is_file():
-        raise UsageError(f"{path}: expected the vocabulary that the run was trained with, found no such file")
-    if recorded and sha256(path) != recorded:
-        raise UsageError(f"{path} was altered or is another run's: its SHA-256 is not the one in config.json")
-    vocabulary = Vocabulary.load(path)
-    if len(vocabulary) != size:
-        raise UsageError(f"{path}: expected the {size} tokens that the run was trained with, found {len(vocabulary)}")
-    return vocabulary
 
 
 def read_inputs(
@@ -140,4 +103,4 @@ def _encoded(name: str, texts: Sequence[str], spec: DataSpec, vocabulary: Vocabu
             " are cut",
             file=sys.stderr,
         )
-    return padded(rows, length)
+    return vocabulary.padded(rows, length)

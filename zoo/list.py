@@ -31,7 +31,8 @@ def run(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _models(options: Options) -> dict[str, str]:
-    return {name: f"{entry.summary}; takes {', '.join(entry.inputs)}" for name, entry in registry.MODELS.items()}
+    every = registry.MODELS | registry.HUB_MODELS
+    return {name: f"{entry.summary}; takes {', '.join(entry.inputs)}" for name, entry in every.items()}
 
 
 def _datasets(options: Options) -> dict[str, str]:

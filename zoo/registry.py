@@ -6,7 +6,7 @@ misspelt `--set` never wait for TensorFlow to be imported.
 
 import ast
 import functools
-import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +116,31 @@ MODELS = {
     ),
 }
 
+# Pretrained models of KerasHub, which `--set preset=` names. Their class is not one of `zoo.models`, as it needs the
+# extra `hub`.
+HUB_MODELS = {
+    "hub_classifier": ModelEntry(
+        "zoo.hub.models:HubClassifier",
+        "a text encoder of KerasHub (BERT, DistilBERT, ...) with a head, by preset",
+        ("tokens",),
+    ),
+    "hub_seq2seq": ModelEntry(
+        "zoo.hub.models:HubSeq2Seq",
+        "T5 of KerasHub, by preset: from one text to another",
+        ("pairs",),
+        task="translation",
+    ),
+}
+
+
+def check_hub(what: object) -> None:
+    """Raise UsageError, naming what needs it, unless KerasHub is installed."""
+    if importlib.util.find_spec("keras_hub") is None:
+        raise UsageError(
+            f"{what}: expected KerasHub, which is not installed; pip install 'keras-compression-zoo[hub]'"
+            " (Python 3.11 or newer)"
+        )
+
 
 def names(task: str) -> list[str]:
     """Return the models that learn a task."""
@@ -136,13 +161,20 @@ def entry(name: str) -> ModelEntry:
     Raises:
         UsageError: no model has this name.
     """
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    return MODELS[name]
+    known = MODELS | HUB_MODELS
+    if name not in known:
+        raise unknown("model", name, known)
+    return known[name]
 
 
 def model_class(name: str) -> type:
-    """Import and return the class of a model; imports Keras and its backend."""
+    """Import and return the class of a model; imports Keras and its backend.
+
+    Raises:
+        UsageError: a model of KerasHub, which is not installed.
+    """
+    if name in HUB_MODELS:
+        check_hub(f"--model {name}")
     module, _, attribute = entry(name).path.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -183,6 +215,11 @@ def parse_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
                 f"{nearest(key, known)}"
             )
         values[key] = parse(f"--set {key}", text, known[key].annotation) if isinstance(text, str) else text
+    if name in HUB_MODELS and not values.get("preset"):
+        raise UsageError(
+            f"--model {name}: expected --set preset=PATH_OR_NAME, a preset of KerasHub, received none; its model and"
+            " tokenizer are used"
+        )
     return values
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from zoo import registry
 from zoo.config import TrainConfig
 from zoo.errors import UsageError
 from zoo.files import sha256, write_json
@@ -79,7 +80,13 @@ class RunFolder:
         """What the run learns: classification, language_model or translation."""
         return self.read_config()["data"].get("task", "classification")
 
-    def write_config(self, config: TrainConfig, data: Mapping[str, Any], command: list[str]) -> None:
+    def write_config(
+        self,
+        config: TrainConfig,
+        data: Mapping[str, Any],
+        command: list[str],
+        begun_with: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(
             self.config_file,
@@ -87,6 +94,7 @@ class RunFolder:
                 "config": config.to_json(),
                 "data": data,
                 "command": command,
+                "begun_with": begun_with,
                 "versions": versions(),
             },
         )
@@ -102,23 +110,34 @@ class RunFolder:
             raise UsageError(f"{self.path}: this run has not finished; continue it with --resume --output {self.path}")
         return json.loads(self.metrics_file.read_text(encoding="utf-8"))
 
+    def check_model_file(self) -> None:
+        """Raise UsageError unless model.keras is the file that the run wrote."""
+        expected = self.read_metrics()["model_sha256"]
+        if not self.model_file.is_file():
+            raise UsageError(f"{self.path}: expected a model.keras, found none")
+        if sha256(self.model_file) != expected:
+            raise UsageError(f"{self.model_file} was truncated or altered: its SHA-256 is not the one in metrics.json")
+
     def load_model(self):  # noqa: ANN201  (keras.Model; Keras is not imported yet)
         """Load model.keras, after checking that it is the file that the run wrote.
 
         Raises:
             UsageError: there is none, or it was altered.
         """
-        expected = self.read_metrics()["model_sha256"]
-        if not self.model_file.is_file():
-            raise UsageError(f"{self.path}: expected a model.keras, found none")
-        if sha256(self.model_file) != expected:
-            raise UsageError(f"{self.model_file} was truncated or altered: its SHA-256 is not the one in metrics.json")
+        self.check_model_file()
         import keras
 
         import zoo.models
         import zoo.tasks.classification  # noqa: F401  both register the classes that a model file names
+        from zoo.transfer import freeze
 
-        return keras.saving.load_model(self.model_file)
+        # Without the optimizer, whose state a user's own class could not load before `freeze`.
+        config = self.read_config()["config"]
+        registry.model_class(config.model)  # may be one that is not in zoo.models
+        model = keras.saving.load_model(self.model_file, compile=False)
+        if config.freeze:
+            freeze(model, config.freeze)
+        return model
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -139,6 +158,39 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+
+def continued(config: TrainConfig) -> RunFolder | None:
+    """Return the folder of a training that goes on, if it had begun."""
+    run = RunFolder(config.output) if config.resume and config.output else None
+    return run if run and run.started else None
+
+
+def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
+    """Raise UsageError unless a training can begin as it is asked to.
+
+    Args:
+        config: of the training.
+        pretrained: whether the model brings weights of its own.
+    """
+    if continued(config):
+        return
+    if config.model in registry.HUB_MODELS:
+        registry.check_hub(f"--model {config.model}")
+        pretrained = True
+    if config.freeze and not (config.init_from or pretrained):
+        raise UsageError(
+            f"--freeze {','.join(config.freeze)}: expected with --init-from RUN, received without it: these weights"
+            " would stay as random as they begin"
+        )
+    if config.init_from is None:
+        return
+    run = RunFolder(config.init_from)
+    try:
+        run.read_metrics()
+        run.check_model_file()
+    except UsageError as error:
+        raise UsageError(f"--init-from: {error}") from None
 
 
 def default_output(config: TrainConfig) -> Path:

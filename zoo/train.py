@@ -8,11 +8,11 @@ from typing import Any
 
 import strategies
 from strategies import backend
-from zoo import cli
+from zoo import cli, registry
 from zoo.catalogue import check_source
 from zoo.config import CHANGEABLE, TrainConfig, command_line, differences
 from zoo.errors import Interrupted, UsageError
-from zoo.runs import RunFolder, default_output, newest_unfinished
+from zoo.runs import RunFolder, check_beginning, default_output, newest_unfinished
 
 
 def configure(given: Mapping[str, Any]) -> TrainConfig:
@@ -23,6 +23,7 @@ def configure(given: Mapping[str, Any]) -> TrainConfig:
     """
     if not given.get("resume"):
         config = TrainConfig(**given).resolved()
+        check_beginning(config)
         if not strategies.is_chief(config.strategy):
             return config  # the chief has the folder
         config = dataclasses.replace(config, output=config.output or default_output(config))
@@ -38,7 +39,8 @@ def configure(given: Mapping[str, Any]) -> TrainConfig:
     if not run.started:
         if "model" not in given:
             run.require()
-        return dataclasses.replace(TrainConfig(**given).resolved(), output=folder)  # killed before its first step
+        check_beginning(config := dataclasses.replace(TrainConfig(**given).resolved(), output=folder))
+        return config  # killed before its first step
     stored = run.read_config()["config"]
     if texts := differences(stored, given):
         raise UsageError(f"--resume: {folder} was started with a different configuration: {'; '.join(texts)}")
@@ -57,11 +59,11 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         print(f"{folder.path}: this run has finished, nothing is left to do", file=sys.stderr)
         return {"run": str(folder.path), **folder.read_metrics()}
     check_source(config)
-    from zoo.data import load
+    from zoo.pretrained import load_data
 
     # What TFDS does not read needs no TensorFlow, so its errors come before TensorFlow is imported.
-    classes = config.settings.get("num_classes")
-    data = None if config.dataset_is_tfds else load(config, num_classes=classes, share=config.share)
+    late = config.dataset_is_tfds or config.model in registry.HUB_MODELS  # whose tokenizers need Keras
+    data = None if late else load_data(config)
     backend.start(strategies.engine(config.strategy), config.virtual_devices)
     from zoo.training import train
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import importlib.util
 import math
@@ -23,16 +22,18 @@ import numpy as np
 import strategies
 from strategies import backend, collective
 from strategies.keras_fit import prepared
-from zoo import checkpoints, optimization, registry, report, tasks
+from zoo import checkpoints, optimization, report, tasks, transfer
+from zoo.building import built, maker
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config import TrainConfig, check_divisible
-from zoo.data import Dataset, DataSpec, load, token_batches
+from zoo.data import Dataset, token_batches
 from zoo.data.batches import evaluation_batches, on_tensorflow, steps_per_epoch, training_batches
 from zoo.errors import Failed, UsageError
 from zoo.files import replacing, sha256, write_json
 from zoo.inference import BATCH
 from zoo.models.losses import CrossEntropy
-from zoo.runs import RunFolder, default_output
+from zoo.pretrained import facts, load_data
+from zoo.runs import RunFolder, check_beginning, default_output
 from zoo.tasks import classification
 from zoo.tasks.language_model import CHUNK as TOKEN_BATCH
 
@@ -55,6 +56,21 @@ class TrainResult:
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
     model: keras.Model
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Args:
+        snapshot: of itself, where it goes on.
+        source: of another run, where it begins with its weights.
+        command: the words that started it.
+    """
+
+    snapshot: checkpoints.Snapshot | None
+    source: transfer.Source | None
+    command: list[str]
 
 
 def train(
@@ -90,16 +106,17 @@ def train(
         Failed: another worker was lost.
     """
     config = config.resolved()
+    check_beginning(config, pretrained=model is not None)
     strategy = strategies.build(
         config.strategy,
         config.virtual_devices,
         model_devices=config.model_devices,
-        facts=config.shared(),
+        facts=config.shared() | facts(config),
         seconds=config.worker_timeout,
     )
     check_divisible(config.batch_size, strategy.num_replicas_in_sync)
     with _run_folder(config, strategy, private) as run:
-        data = data or load(config, num_classes=config.settings.get("num_classes"), share=config.share)
+        data = data or load_data(config)
         return _checked(config, strategy, run, data, model, list(callbacks), finished, command or [], verbose)
 
 
@@ -130,26 +147,23 @@ def _checked(config, strategy, run, data, model, callbacks, finished, command, v
         raise UsageError(f"--shift {config.shift}: expected images, {spec.name} gives {spec.kind}")
     if config.class_weights == "balanced" and spec.task != "classification":
         raise UsageError(f"--class-weights balanced: expected data with classes, {spec.name} is for {spec.task}")
-    if model is None:
-        check_kind(config, spec)
-        build = functools.partial(registry.model_class(config.model), **model_arguments(config, spec))
-    elif isinstance(model, keras.Model):
-        build = functools.partial(_in_scope, model, config.strategy)
-    else:
-        build = model
+    build = maker(config, spec, model)
     _check_same_data(strategy, data, config.shard)
     if config.shard == "files":  # of each worker as many, so that all take the same steps
         fewest = int(collective.gather(strategy, np.array([len(data.train)], np.int64)).min())
         data = dataclasses.replace(data, train=data.train.take(np.arange(fewest)))
     steps = steps_per_epoch(len(data.train), _batch_size(config, strategy))
     verbose = verbose and not collective.worker(strategy)
+    snapshot = _snapshot(config, strategy, run, verbose)
+    source = transfer.read(config.init_from) if config.init_from and snapshot is None else None
+    start = Start(snapshot, source, command)
     # Outermost: what it may build to look at takes no number from the seed.
-    arranged = strategies.arranged(strategy, lambda: _build(build, spec))
+    arranged = strategies.arranged(strategy, lambda: built(build, spec))
     with arranged, _numerics(config), _lock(run), _named_if_lost(strategy):
-        return _train(config, strategy, run, data, build, steps, callbacks, finished, command, verbose)
+        return _train(config, strategy, run, data, build, steps, start, callbacks, finished, verbose)
 
 
-def _train(config, strategy, run, data, build, steps, more_callbacks, finished, command, verbose) -> TrainResult:
+def _train(config, strategy, run, data, build, steps, start, more_callbacks, finished, verbose) -> TrainResult:
     spec, total = data.spec, config.epochs * steps
     weights = None
     if config.class_weights == "balanced":
@@ -175,7 +189,8 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
     unweighted = on_tensorflow() and spec.task == "classification"
     undo = contextlib.ExitStack()
     with strategy.scope():
-        model = _build(build, spec)
+        model = built(build, spec)
+        begun_with = transfer.begin(model, config, spec, start.source, verbose)
         metrics = task.training_metrics(spec)  # whose variables are the scope's as well
         model.compile(
             optimizer=optimization.optimizer(config, total),
@@ -186,11 +201,15 @@ def _train(config, strategy, run, data, build, steps, more_callbacks, finished, 
         undo.enter_context(prepared(model, batches(0, 1)))
     _check_disk(run, model)
 
-    step, memory, arrays = _resume(run, model, config, strategy, verbose)
+    step, memory, arrays = _resume(run, model, start.snapshot, verbose)
+    command = start.command
     if run.started:  # its devices may be others than before
-        command = run.read_config()["command"]
-    run.write_config(dataclasses.replace(config, resume=False), spec.to_json(), command)
+        stored = run.read_config()
+        command, begun_with = stored["command"], begun_with or stored.get("begun_with")
     data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
+    run.write_config(dataclasses.replace(config, resume=False), spec.to_json(), command, begun_with)
+    if start.source:  # from here on the run needs no other
+        checkpoints.save(run.checkpoints, memory.to_snapshot(step, checkpoints.capture(model)))
 
     model.steps_per_execution = stride = _stride(config.steps_per_execution, steps, step)
     began = time.perf_counter()
@@ -301,87 +320,21 @@ def _tensorboard(run: RunFolder) -> list[keras.callbacks.Callback]:
     return [keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False, profile_batch=0)]
 
 
-def model_arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the constructor arguments of `config.model` for data of this form."""
-    if spec.task == "language_model":
-        return {**config.settings, "vocabulary_size": spec.vocabulary_size}
-    if spec.task == "translation":
-        return {
-            **config.settings,
-            "source_vocabulary_size": spec.vocabulary_size,
-            "target_vocabulary_size": spec.target_vocabulary_size,
-            "shared_vocabulary": spec.vocabulary_sha256 == spec.target_vocabulary_sha256,
-        }
-    known = registry.arguments(config.model)
-    arguments = {**config.settings, "num_classes": spec.num_classes}
-    if "vocabulary_size" in known:
-        arguments["vocabulary_size"] = spec.vocabulary_size
-    if spec.per_step and "return_sequences" in known:
-        arguments["return_sequences"] = True
-    return arguments
-
-
-def check_kind(config: TrainConfig, spec: DataSpec) -> None:
-    """Raise UsageError if the model does not take this kind of data, or learns something else from it."""
-    if (learns := registry.entry(config.model).task) != spec.task:
-        raise UsageError(
-            f"--model {config.model}: learns {learns}, and {spec.name} is for {spec.task}; models for it are"
-            f" {', '.join(registry.names(spec.task))}"
-        )
-    takes = registry.entry(config.model).inputs
-    if spec.kind not in takes:
-        others = [name for name in registry.names(spec.task) if spec.kind in registry.entry(name).inputs]
-        raise UsageError(
-            f"--model {config.model}: takes {' or '.join(takes)} inputs, and {spec.name} gives {spec.kind};"
-            f" models for it are {', '.join(others)}"
-        )
-    if spec.task != "classification":
-        return
-    labelled = bool(model_arguments(config, spec).get("return_sequences"))
-    if labelled != spec.per_step:
-        have, want = ("a step", "a sequence") if spec.per_step else ("a sequence", "a step")
-        raise UsageError(f"--model {config.model}: gives one label {want}, and {spec.name} has one {have}")
-
-
-def _in_scope(model: keras.Model, strategy: str) -> keras.Model:
-    """Return the model itself, or where the strategy has a scope, which we are in, its copy with the same weights."""
-    if strategy == "none":
-        return model
-    copy = type(model).from_config(model.get_config())
-    if not copy.built:
-        copy.build_from_config(model.get_build_config())
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def _build(build: Callable[[], keras.Model], spec: DataSpec) -> keras.Model:
-    """Make and build the model; a size it cannot take is the user's to change."""
-    try:
-        model = build()
-        if not model.built:
-            model.build(build_shape(spec))
-    except ValueError as error:
-        raise UsageError(" ".join(str(error).split())) from error
-    return model
-
-
-def build_shape(spec: DataSpec) -> Any:
-    """Return what a model of such data is built for: of pairs two shapes, the target's without its last token."""
-    if spec.task == "translation":
-        return [(None, *spec.input_shape), (None, spec.target_shape[0] - 1)]
-    return (None, *spec.input_shape)
-
-
-def _resume(run, model, config, strategy, verbose) -> tuple[int, Memory, dict[str, np.ndarray] | None]:
-    """Return (global steps done, memory, arrays of the snapshot), with the model's variables as they were."""
+def _snapshot(config, strategy, run, verbose) -> checkpoints.Snapshot | None:
+    """Return what a training goes on from, the same on every worker; None where it starts."""
     snapshot, damaged = checkpoints.newest(run.checkpoints) if config.resume else (None, [])
     for sentence in damaged:
         print(f"{sentence}; using the one before it", file=sys.stderr)
     if collective.workers(strategy) > 1:  # all go on from where the chief does
         snapshot = checkpoints.unpacked(collective.broadcast(strategy, checkpoints.packed(snapshot)))
+    if snapshot is None and verbose and config.resume:
+        print(f"no whole checkpoint in {run.checkpoints}: starting from the first step", file=sys.stderr)
+    return snapshot
+
+
+def _resume(run, model, snapshot, verbose) -> tuple[int, Memory, dict[str, np.ndarray] | None]:
+    """Return (global steps done, memory, arrays of the snapshot), with the model's variables as they were."""
     if snapshot is None:
-        if verbose and config.resume:
-            print(f"no whole checkpoint in {run.checkpoints}: starting from the first step", file=sys.stderr)
         return 0, Memory(), None
     checkpoints.restore(model, snapshot.arrays)
     if verbose:

@@ -49,7 +49,10 @@ def parse(name: str, text: str, annotation: Any) -> Any:
             return {str(choice): choice for choice in get_args(annotation)}[text]
         if get_origin(annotation) is tuple:
             item = get_args(annotation)[0]
-            return tuple(parse(name, part.strip(), item) for part in text.strip("()[] ").split(",") if part)
+            inside = text.strip()
+            if inside[:1] in ("(", "[") and inside[-1:] in (")", "]"):
+                inside = inside[1:-1]
+            return tuple(parse(name, part.strip(), item) for part in inside.split(",") if part.strip())
         if annotation is bool:
             return _WORDS[text.lower()]
         return annotation(text)

@@ -184,7 +184,7 @@ def test_list_names_everything(capsys):
     assert listing.main(["--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert list(result) == ["models", "datasets", "strategies", "recipes"]
-    assert list(result["models"]) == list(registry.MODELS)
+    assert list(result["models"]) == [*registry.MODELS, *registry.HUB_MODELS]
     assert "digits" in result["datasets"]
     assert len(result["recipes"]) == len(recipes.RECIPES) + 1
     assert listing.main(["models"]) == 0

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(600)
 MODELS, MORE = ("cnn", "self_attention"), ("simplenet", "lstm", "transformer")
 # Eight devices of two cores compile a model for half a minute.
 models = pytest.mark.parametrize("name", [*MODELS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
-BESIDES = ("devices", "share", "resumed", "same_history")
+BESIDES = ("devices", "share", "resumed", "same_history", "kept")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,11 @@ def test_the_model_is_where_it_was_said_to_be(name, folder):
 def test_a_resumed_run_has_the_same_bits(trained):
     found = np.load(trained / "cnn-data_parallel.npz")
     assert float(found["resumed"]) == 0 and bool(found["same_history"])
+
+
+def test_what_was_frozen_of_a_run_that_a_training_began_with_keeps_its_bits(trained):
+    found = np.load(trained / "simplenet-data_parallel.npz")
+    assert found["kept"].tolist() == ["hidden_1/kernel", "hidden_1/bias"]
 
 
 @models

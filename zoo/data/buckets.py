@@ -27,8 +27,9 @@ class Batch(NamedTuple):
 
 
 def lengths(ids: np.ndarray) -> np.ndarray:
-    """Return how many ids of each row are no padding: (examples,) of (examples, time)."""
-    return np.count_nonzero(ids, axis=1)
+    """Return how many ids each row has up to its last that is no padding: (examples,) of (examples, time)."""
+    real = ids != 0
+    return np.where(real.any(1), ids.shape[1] - real[:, ::-1].argmax(1), 0)
 
 
 def choose(source: np.ndarray, target: np.ndarray, count: int = 4) -> tuple[Bucket, ...]:

@@ -12,7 +12,7 @@ from zoo.config import EMBEDDED, TrainConfig
 from zoo.data import arrays, embedded, images, language, pairs, tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split, check_labels
 from zoo.data.splits import hold_out
-from zoo.data.text import Vocabulary, longer, padded, usual_length
+from zoo.data.text import Vocabulary, longer, usual_length
 from zoo.errors import UsageError
 
 
@@ -42,16 +42,18 @@ def load(
     num_classes: int | None = None,
     target_vocabulary: Vocabulary | None = None,
     share: tuple[int, int] = (0, 1),
+    lengths: tuple[int, int] | None = None,
 ) -> Dataset:
     """Read the data of a configuration, for the task that it names or the data are for.
 
     Args:
         config: which data, and how it is split.
         like: bring images, texts and labels to this form, that of a run that was trained before.
-        vocabulary: of that run.
+        vocabulary: of that run, or of one that a training begins with; default, one of the training texts.
         num_classes: more classes than the labels show, where the user says so.
         target_vocabulary: of that run, where it was trained on pairs.
         share: (worker, workers) of `--shard files`: read this worker's part of the training files alone.
+        lengths: most tokens of a text, and of a target; where neither `like` nor the user says so.
 
     Raises:
         UsageError: data that cannot be read, or is not fit to be trained on.
@@ -63,7 +65,9 @@ def load(
         tfds.prepare(config.dataset, catalogue.data_dir(config))
     task = catalogue.task_of(config)
     if task == "translation":
-        return pairs.load(config, like, vocabulary, target_vocabulary)
+        return pairs.load(config, like, vocabulary, target_vocabulary, lengths)
+    if lengths and config.sequence_length is None:
+        config = dataclasses.replace(config, sequence_length=lengths[0])
     if task == "language_model":
         return language.load(config, like, vocabulary)
     return _load_classes(config, like, vocabulary, num_classes, share)
@@ -80,6 +84,8 @@ def _load_classes(
     name = config.data_name
     image_shape = like.input_shape if like and like.kind == "image" else None
     source = _read(config, config.data, image_shape, like.class_names if like else None)
+    if like is None and source.kind != "text":
+        vocabulary = None  # of a run that the training begins with, and these are no texts
     worker, workers = share
     splits = dict(source.splits)
     if source.decode and workers == 1:  # at once, so that all that cannot be read are named together
@@ -162,7 +168,7 @@ def _encoded(
                 file=sys.stderr,
             )
         length = usual_length(rows) if length is None else length
-        encoded[split] = Split(padded(rows, length), splits[split].y)
+        encoded[split] = Split(vocabulary.padded(rows, length), splits[split].y)
     return encoded
 
 

@@ -11,7 +11,7 @@ from zoo.config import TrainConfig
 from zoo.data import embedded, tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.splits import hold_out_indices
-from zoo.data.text import BEGIN_ID, END_ID, Vocabulary, padded
+from zoo.data.text import Vocabulary, padded
 from zoo.errors import UsageError
 
 # Attention grows with the square of the length: a longer text than this is trained on only if asked for.
@@ -22,7 +22,11 @@ Columns = list[list[str]]
 
 
 def load(
-    config: TrainConfig, like: DataSpec | None, vocabulary: Vocabulary | None, target_vocabulary: Vocabulary | None
+    config: TrainConfig,
+    like: DataSpec | None,
+    vocabulary: Vocabulary | None,
+    target_vocabulary: Vocabulary | None,
+    lengths: tuple[int, int] | None,
 ) -> Dataset:
     """Read pairs; arguments as of `zoo.data.load`.
 
@@ -35,15 +39,20 @@ def load(
     """
     name = config.data_name
     splits = _held_out(config, _read(config))
-    if not like:
+    if vocabulary is None:
         vocabulary, target_vocabulary = _vocabularies(config, splits["train"])
+    elif target_vocabulary is None:
+        raise UsageError(
+            f"--init-from {config.init_from}: expected a run for translation, whose vocabularies mark where a target"
+            f" begins and ends, for the pairs of {name}"
+        )
     rows = {
-        split: (vocabulary.rows(source), target_vocabulary.rows(target)) for split, (source, target) in splits.items()
+        split: (vocabulary.rows(source), target_vocabulary.pieces(target)) for split, (source, target) in splits.items()
     }
     if like:
         lengths = (like.input_shape[0], like.target_shape[0] - 2)
     else:
-        lengths = _lengths(config, rows["train"])
+        lengths = _lengths(config, rows["train"], lengths)
         kept = _short(name, rows["train"], lengths)
         rows["train"] = tuple([column[i] for i in kept] for column in rows["train"])
         splits["train"] = [[column[i] for i in kept] for column in splits["train"]]
@@ -61,7 +70,10 @@ def load(
     )
     return Dataset(
         dataclasses.replace(like, name=name) if like else spec,
-        **{split: _ids(source, target, lengths) for split, (source, target) in rows.items()},
+        **{
+            split: Split(vocabulary.padded(source, lengths[0]), _targets(target_vocabulary, target, lengths[1]))
+            for split, (source, target) in rows.items()
+        },
         vocabulary=vocabulary,
         target_vocabulary=target_vocabulary,
         references={split: target for split, (_, target) in splits.items()},
@@ -114,10 +126,12 @@ def _vocabularies(config: TrainConfig, train: Columns) -> tuple[Vocabulary, Voca
     return learn(train[0]), learn(train[1])
 
 
-def _lengths(config: TrainConfig, rows: tuple) -> tuple[int, int]:
-    """Return the most tokens of a source and of a target."""
+def _lengths(config: TrainConfig, rows: tuple, usual: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the most tokens of a source and of a target: what the user says, or is usual, or the data have."""
     if config.sequence_length is not None:
         return config.sequence_length, config.sequence_length
+    if usual is not None:
+        return usual
     source, target = (min(LONGEST, max((len(row) for row in column), default=1)) for column in rows)
     return source, target
 
@@ -138,6 +152,5 @@ def _short(name: str, rows: tuple, lengths: tuple[int, int]) -> np.ndarray:
     return np.flatnonzero(fits)
 
 
-def _ids(source: Sequence[list[int]], target: Sequence[list[int]], lengths: tuple[int, int]) -> Split:
-    marked = [[BEGIN_ID, *row, END_ID] for row in target]
-    return Split(padded(source, lengths[0]), padded(marked, lengths[1] + 2))
+def _targets(vocabulary: Vocabulary, rows: Sequence[list[int]], length: int) -> np.ndarray:
+    return padded([[vocabulary.begin_id, *row, vocabulary.end_id] for row in rows], length + 2)

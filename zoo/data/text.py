@@ -31,6 +31,8 @@ class Vocabulary:
     - subword: byte-pair encoding of bytes (Sennrich et al., 2016; Radford et al., 2019). Nothing is unknown.
     """
 
+    begin_id, end_id = BEGIN_ID, END_ID  # of a target
+
     def __init__(self, tokenizer):
         self._tokenizer = tokenizer
         # A text that spells a special token holds these letters, not the token. Not part of the saved file.
@@ -96,6 +98,14 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
+
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text alone; a model of ours reads no more than that."""
+        return self.rows(texts)
+
+    def padded(self, rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
+        """Return rows of ids, cut or padded with 0 to one length, (rows, length) int32."""
+        return padded(rows, length)
 
     def rows(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text, as many as it has, without begin and end."""

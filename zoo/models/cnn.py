@@ -11,13 +11,14 @@ activation at a quarter of the work.
 import keras
 from keras import layers
 
+from zoo.models.base import ZooModel
 from zoo.models.layers import check_positive, logits_dtype
 
 POOL = 2
 
 
 @keras.saving.register_keras_serializable("zoo")
-class CNN(keras.Model):
+class CNN(ZooModel):
     """Convolutions, a 2x2 max pool after each of the first `pools` of them, a Dense layer, Dense classes.
 
     Args:

@@ -8,13 +8,14 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
+from zoo.models.base import ZooModel
 from zoo.models.layers import as_rows, check_positive, logits_dtype, rows_shape
 
 CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 
 
 @keras.saving.register_keras_serializable("zoo")
-class LSTM(keras.Model):
+class LSTM(ZooModel):
     """Recurrent layers and Dense classes, on the last step or on every step.
 
     Args:

@@ -10,12 +10,13 @@ import keras
 from keras import layers, ops
 
 from zoo.models.attention import PositionEncoding, check_widths
+from zoo.models.base import ZooModel
 from zoo.models.blocks import Block, sizes_of
 from zoo.models.layers import as_rows, logits_dtype, mean_of_steps, rows_shape
 
 
 @keras.saving.register_keras_serializable("zoo")
-class SelfAttentionClassifier(keras.Model):
+class SelfAttentionClassifier(ZooModel):
     """Embed each step, add positions, apply self-attention blocks, average over the steps, Dense classes.
 
     Args:

@@ -3,11 +3,12 @@
 import keras
 from keras import layers
 
+from zoo.models.base import ZooModel
 from zoo.models.layers import check_positive, logits_dtype
 
 
 @keras.saving.register_keras_serializable("zoo")
-class SimpleNet(keras.Model):
+class SimpleNet(ZooModel):
     """Flatten, Dense layers with an activation, Dense classes.
 
     Args:

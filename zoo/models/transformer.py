@@ -10,6 +10,7 @@ import keras
 from keras import layers, ops
 
 from zoo.models.attention import check_widths
+from zoo.models.base import ZooModel
 from zoo.models.blocks import Stack, sizes_of
 from zoo.models.layers import (
     as_rows,
@@ -28,7 +29,7 @@ EMBEDDED = 0.1
 
 
 @keras.saving.register_keras_serializable("zoo")
-class TransformerClassifier(keras.Model):
+class TransformerClassifier(ZooModel):
     """Embed each step, add positions, apply encoder blocks, pool the steps, Dense classes.
 
     Args:
@@ -160,7 +161,7 @@ class TransformerClassifier(keras.Model):
 
 
 @keras.saving.register_keras_serializable("zoo")
-class Transformer(keras.Model):
+class Transformer(ZooModel):
     """From one sequence to another: an encoder, and a decoder that attends to what it gives.
 
     Args:

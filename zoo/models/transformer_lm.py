@@ -10,12 +10,13 @@ import keras
 from keras import ops
 
 from zoo.models.attention import check_widths
+from zoo.models.base import ZooModel
 from zoo.models.blocks import Stack, sizes_of
 from zoo.models.layers import token_embedding, token_head, token_logits
 
 
 @keras.saving.register_keras_serializable("zoo")
-class TransformerLM(keras.Model):
+class TransformerLM(ZooModel):
     """A language model: embed each token, add positions, apply causal blocks, score every token as the next one.
 
     Args:

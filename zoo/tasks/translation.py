@@ -28,7 +28,13 @@ BATCH = 64
 SHOWN = 24
 
 
-def translate(model: keras.Model, source: np.ndarray, length: int, how: Beam | Sampling) -> np.ndarray:
+def translate(
+    model: keras.Model,
+    source: np.ndarray,
+    length: int,
+    how: Beam | Sampling,
+    marks: tuple[int, int] = (BEGIN_ID, END_ID),
+) -> np.ndarray:
     """Return a target for each source, (texts, length) ids, padded with 0 after the end.
 
     Args:
@@ -36,9 +42,10 @@ def translate(model: keras.Model, source: np.ndarray, length: int, how: Beam | S
         source: (texts, time) ids, padded with 0.
         length: most ids of a target, the end among them.
         how: the best that a search finds, or one that is drawn.
+        marks: the ids that a target begins and ends with.
     """
     batch = min(BATCH, len(source))
-    run, texts = compiled(lambda ids: _decoded(model, ids, length, how)), []
+    run, texts = compiled(lambda ids: _decoded(model, ids, length, how, marks)), []
     for start in range(0, len(source), batch):
         part = source[start : start + batch]
         filled = np.concatenate([part, np.zeros((batch - len(part), source.shape[1]), source.dtype)])
@@ -46,7 +53,7 @@ def translate(model: keras.Model, source: np.ndarray, length: int, how: Beam | S
     return np.concatenate(texts)
 
 
-def _decoded(model: keras.Model, source: Any, length: int, how: Beam | Sampling) -> Any:
+def _decoded(model: keras.Model, source: Any, length: int, how: Beam | Sampling, marks: tuple[int, int]) -> Any:
     """Return (batch, length) ids of the targets of a batch of sources."""
     context, mask = model.encode(source)
     beams = how.beams if isinstance(how, Beam) else 1
@@ -57,10 +64,11 @@ def _decoded(model: keras.Model, source: Any, length: int, how: Beam | Sampling)
         return model.decode_step(last, position, cache, context, mask)
 
     batch = source.shape[0]
-    first, cache = ops.full((batch,), BEGIN_ID, "int32"), model.empty_cache(batch * beams, length)
+    (begin, end), cache = marks, model.empty_cache(batch * beams, length)
+    first = ops.full((batch,), begin, "int32")
     if isinstance(how, Beam):
-        return beam_search(step, first, cache, length=length, end=END_ID, beam=how)[0]
-    return sample(step, first, cache, start=0, length=length, end=END_ID, sampling=how)
+        return beam_search(step, first, cache, length=length, end=end, beam=how)[0]
+    return sample(step, first, cache, start=0, length=length, end=end, sampling=how)
 
 
 def measure(
@@ -68,8 +76,10 @@ def measure(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the scores of a split, and its translations: source, reference and output of each."""
     examples = data.split(split)
-    ids = translate(model, examples.x, examples.y.shape[1] - 1, beam or Beam())
-    outputs = [data.target_vocabulary.decode(row) for row in ids]
+    target = data.target_vocabulary
+    marks = (target.begin_id, target.end_id)
+    ids = translate(model, examples.x, examples.y.shape[1] - 1, beam or Beam(), marks)
+    outputs = [target.decode(row) for row in ids]
     references = data.references[split]
     sources = [data.vocabulary.decode(row) for row in examples.x]
     found = language_model.token_scores(model, examples, data.spec) | scores(outputs, references)

@@ -1,0 +1,113 @@
+"""The tokenizer of a preset as the vocabulary of a run: the same ids that its model was pretrained on, in one file."""
+
+import base64
+import functools
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_hub  # noqa: F401  registers the classes of tokenizers
+import numpy as np
+
+from zoo.config import Tokens
+from zoo.data.text import padded
+from zoo.errors import UsageError
+from zoo.files import write_text
+from zoo.hub import presets
+
+
+class PresetVocabulary:
+    """What `zoo.data.text.Vocabulary` is, made of a `keras_hub.tokenizers.Tokenizer`.
+
+    A text that is read gets the marks that its model expects: of T5 its end, of others, such as BERT, begin and end. A
+    target begins with the padding, as T5's decoder does.
+    """
+
+    tokens: Tokens = "subword"
+
+    def __init__(self, tokenizer: Any):
+        self._tokenizer = tokenizer
+        special = {name: getattr(tokenizer, f"{name}_token_id", None) for name in ("pad", "start", "end")}
+        if special["pad"] != 0 or special["end"] is None:
+            raise UsageError(
+                f"--set preset: expected a tokenizer that pads with id 0 and marks the end of a text, received"
+                f" {type(tokenizer).__name__} with {special}"
+            )
+        self.begin_id, self.end_id = special["pad"], special["end"]
+        self._start = [] if special["start"] in (None, self.end_id) else [special["start"]]
+
+    @classmethod
+    def from_preset(cls, preset: str) -> "PresetVocabulary":
+        """Read the tokenizer of a preset.
+
+        Raises:
+            UsageError: no such preset, or one whose padding is not id 0.
+        """
+        return cls(presets.tokenizer(preset))
+
+    @classmethod
+    def load(cls, path: Path) -> "PresetVocabulary":
+        """Read what `save` wrote.
+
+        Raises:
+            UsageError: the file is damaged.
+        """
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))["keras_hub"]
+            tokenizer = keras.saving.deserialize_keras_object(stored["tokenizer"])
+            with tempfile.TemporaryDirectory() as folder:
+                for name, content in stored["assets"].items():
+                    (Path(folder) / Path(name).name).write_bytes(base64.b64decode(content))
+                tokenizer.load_assets(folder)
+        except Exception as error:  # the library's, of any kind
+            raise UsageError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from None
+        return cls(tokenizer)
+
+    def save(self, path: Path) -> None:
+        write_text(path, self._text)
+
+    @functools.cached_property
+    def _text(self) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            self._tokenizer.save_assets(folder)
+            files = {p.name: base64.b64encode(p.read_bytes()).decode() for p in sorted(Path(folder).iterdir())}
+        stored = {"tokenizer": keras.saving.serialize_keras_object(self._tokenizer), "assets": files}
+        return json.dumps({"keras_hub": stored}, indent=2)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the file that `save` writes, in hexadecimal."""
+        return hashlib.sha256(self._text.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return self._tokenizer.vocabulary_size()
+
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text alone."""
+        return [[int(i) for i in row] for row in self._tokenizer.tokenize(list(texts))] if len(texts) else []
+
+    def rows(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text as its model reads it, with its marks."""
+        return [[*self._start, *row, self.end_id] for row in self.pieces(texts)]
+
+    def padded(self, rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
+        """Return rows as (rows, length) int32, padded with 0; one that is cut keeps the mark of its end."""
+        return padded([row if len(row) <= length else [*row[: length - 1], row[-1]] for row in rows], length)
+
+    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
+        """Return token ids, cut or padded with 0 to a common length, (texts, length) int32."""
+        return self.padded(self.rows(texts), length)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of one row of ids up to its end, without marks and padding."""
+        kept = []
+        for i in map(int, ids):
+            if i == self.end_id:
+                break
+            if i not in (self.begin_id, *self._start):
+                kept.append(i)
+        return self._tokenizer.detokenize(kept) if kept else ""

@@ -1,0 +1,207 @@
+"""The weights that a training begins with, those of a run, and which of them it leaves as they are."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo.config import TrainConfig
+from zoo.data import DataSpec
+from zoo.errors import UsageError, nearest
+from zoo.models.base import hold, named
+from zoo.patterns import matching
+from zoo.runs import RunFolder
+from zoo.vocabularies import read_spec
+
+# Names in one sentence.
+LISTED = 8
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run whose weights another training begins with.
+
+    Args:
+        path: its folder.
+        model_sha256: of its model.keras.
+        spec: the form of its data.
+        vocabulary_sha256: empty where it has none.
+        arrays: its weights by name, see `named`.
+    """
+
+    path: Path
+    model_sha256: str
+    spec: DataSpec
+    vocabulary_sha256: str
+    arrays: dict[str, np.ndarray]
+
+
+def read(path: Path) -> Source:
+    """Read the weights of a finished run.
+
+    Raises:
+        UsageError: it is none, or its model or vocabulary was altered.
+    """
+    run = RunFolder(path)
+    spec, vocabulary = read_spec(run)
+    arrays = {name: keras.ops.convert_to_numpy(variable) for name, variable in named(run.load_model()).items()}
+    sha256 = vocabulary.sha256 if vocabulary is not None else ""
+    return Source(path, run.read_metrics()["model_sha256"], spec, sha256, arrays)
+
+
+def begin(
+    model: keras.Model, config: TrainConfig, spec: DataSpec, source: Source | None, verbose: bool
+) -> dict[str, Any] | None:
+    """Give a model the weights that it begins with, and set apart those that are not trained.
+
+    Args:
+        model: built and not compiled yet, in its strategy's scope.
+        config: says what is not trained.
+        spec: the form of its data.
+        source: the run that it begins with; None leaves its weights.
+        verbose: say on standard error what was done.
+
+    Returns:
+        what is to be remembered of the source.
+
+    Raises:
+        UsageError: a source whose weights this model cannot take, or patterns that match nothing, everything or what is
+            still random.
+    """
+    new = take(model, source, spec) if source else []
+    frozen = freeze(model, config.freeze, new) if config.freeze else []
+    mine = named(model)
+    if verbose and source:
+        print(_sentence(mine, source, new), file=sys.stderr)
+    if verbose and frozen:
+        count = sum(int(np.prod(mine[name].shape)) for name in frozen)
+        total = model.count_params()
+        print(f"not trained: {len(frozen)} of {len(mine)} variables, {count:,} of {total:,} numbers", file=sys.stderr)
+    if source is None:
+        return None
+    return {"run": str(source.path), "model_sha256": source.model_sha256, "taken": len(mine) - len(new), "new": new}
+
+
+def take(model: keras.Model, source: Source, spec: DataSpec) -> list[str]:
+    """Copy every weight of a run that has the same path and shape in a model; return the names of the model's others.
+
+    Raises:
+        UsageError: no kernel is the same, sizes of examples differ that weights depend on, or ids mean other tokens.
+    """
+    mine, theirs = named(model), source.arrays
+    _check_tokens(source, spec)
+    _check_sizes(mine, source, spec)
+    same = [name for name, v in mine.items() if name in theirs and theirs[name].shape == tuple(v.shape)]
+    if not any(theirs[name].ndim > 1 for name in same):  # biases alone say nothing without what they belong to
+        raise UsageError(
+            f"--init-from {source.path}: expected a run with kernels of the same path and shape as this model's"
+            f" {_shapes(mine)}; it has {_shapes(theirs)}"
+        )
+    for name in same:
+        mine[name].assign(theirs[name])
+    return [name for name in mine if name not in same]
+
+
+def freeze(model: keras.Model, patterns: Sequence[str], new: Sequence[str] = ()) -> list[str]:
+    """Let no training change the weights that match, see `zoo.models.base.hold`, and return their names.
+
+    Args:
+        model: built; before the optimizer is.
+        patterns: shell patterns for the path of a layer or a weight, or for its end.
+        new: weights that are still random.
+
+    Raises:
+        UsageError: a pattern that matches nothing, or together they match everything, or something new.
+    """
+    mine = named(model)
+    paths = dict.fromkeys(path for name in mine for path in _and_parents(name))
+    said, frozen = ",".join(patterns), set()
+    for pattern in patterns:
+        found = set(matching(paths, pattern))
+        if not found:
+            top = dict.fromkeys(name.partition("/")[0] for name in mine)
+            raise UsageError(
+                f"--freeze {pattern}: no layer or variable of this name; the model has {', '.join(top)}"
+                f"{nearest(pattern, paths)}"
+            )
+        frozen |= {name for name in mine if not found.isdisjoint(_and_parents(name))}
+    if random := [name for name in new if name in frozen]:
+        raise UsageError(f"--freeze {said}: expected weights that were taken over, {_few(random)} would stay random")
+    if not any(variable.trainable for name, variable in mine.items() if name not in frozen):
+        raise UsageError(f"--freeze {said}: expected patterns that leave something to train, these match everything")
+    chosen = [name for name in mine if name in frozen]
+    hold(model, chosen)
+    return chosen
+
+
+def _and_parents(name: str) -> list[str]:
+    """Return `a`, `a/b` and `a/b/c` for `a/b/c`."""
+    parts = name.split("/")
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _check_tokens(source: Source, spec: DataSpec) -> None:
+    """Raise UsageError where rows of an embedding would be given to other tokens."""
+    on_tokens = {source.spec.kind, spec.kind} <= {"tokens", "pairs"}
+    if on_tokens and source.vocabulary_sha256 != spec.vocabulary_sha256:
+        received = "a vocabulary of its own" if spec.vocabulary_sha256 else "token ids without one"
+        expected = "texts, for its vocabulary" if source.vocabulary_sha256 else "token ids, as it has no vocabulary"
+        raise UsageError(f"--init-from {source.path}: expected {expected}, received {spec.name} with {received}")
+
+
+def _check_sizes(mine: dict[str, Any], source: Source, spec: DataSpec) -> None:
+    """Raise UsageError where examples have another size, and weights that depend on it could not be taken over.
+
+    The last axis of a weight counts outputs, such as classes, which may be others; those before it see the input.
+    """
+    there, here = (s.input_shape + (s.target_shape if s.kind == "pairs" else ()) for s in (source.spec, spec))
+    if there == here:
+        return
+    for name, variable in mine.items():
+        array = source.arrays.get(name)
+        if array is not None and array.shape[:-1] != tuple(variable.shape)[:-1]:
+            raise UsageError(
+                f"--init-from {source.path}: its examples have the shape {there}, those of {spec.name} {here}; with"
+                f" that {name} is {array.shape} there and {tuple(variable.shape)} here{_hint(source.spec, spec)}"
+            )
+
+
+def _hint(there: DataSpec, here: DataSpec) -> str:
+    """Return the option that brings examples to the size of others, where there is one."""
+    if here.kind == there.kind == "image":
+        height, width, channels = there.input_shape
+        return f"; --image-size {height} would fit" if height == width and channels == here.input_shape[2] else ""
+    if here.kind == there.kind == "tokens":
+        return f"; --sequence-length {there.input_shape[0]} would fit"
+    return ""
+
+
+def _sentence(mine: dict[str, Any], source: Source, new: Sequence[str]) -> str:
+    """Return in one line what was taken over, what was not, and why."""
+    text = f"{len(mine) - len(new)} of {len(mine)} variables from {source.path}"
+    if new:
+        found = {name: source.arrays.get(name) for name in new}
+        shown = (
+            f"{name} {array.shape} -> {tuple(mine[name].shape)}"
+            if array is not None
+            else f"{name} {tuple(mine[name].shape)}"
+            for name, array in found.items()
+        )
+        text += f"; new: {_few(list(shown))}"
+    if left := [name for name in source.arrays if name not in mine]:
+        text += f"; left there: {_few(left)}"
+    return text
+
+
+def _shapes(variables: dict[str, Any]) -> str:
+    return _few([f"{name} {tuple(v.shape)}" for name, v in variables.items() if len(v.shape) > 1])
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    rest = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,56 @@
+"""The form of a run's data and its vocabularies, as they lie in its folder. No Keras."""
+
+from pathlib import Path
+
+from zoo import registry
+from zoo.data import DataSpec
+from zoo.data.text import Vocabulary
+from zoo.errors import UsageError
+from zoo.files import sha256
+from zoo.runs import RunFolder
+
+
+def read_spec(run: RunFolder) -> tuple[DataSpec, Vocabulary | None]:
+    """Return the form of a run's data, and its vocabulary (of the sources, in pairs) if it has one.
+
+    Raises:
+        UsageError: the vocabulary is not the one that the run was trained with.
+    """
+    spec = DataSpec.from_json(run.read_config()["data"])
+    return spec, _read_vocabulary(run.vocabulary_file, spec.vocabulary_size, spec.vocabulary_sha256)
+
+
+def read_target_vocabulary(run: RunFolder, spec: DataSpec) -> Vocabulary | None:
+    """Return the vocabulary of a run's targets if it was trained on pairs.
+
+    Raises:
+        UsageError: it is not the one that the run was trained with.
+    """
+    if spec.task != "translation":
+        return None
+    shared = spec.target_vocabulary_sha256 == spec.vocabulary_sha256
+    path = run.vocabulary_file if shared else run.target_vocabulary_file
+    return _read_vocabulary(path, spec.target_vocabulary_size, spec.target_vocabulary_sha256)
+
+
+def _read_vocabulary(path: Path, size: int, recorded: str) -> Vocabulary | None:
+    """Read a vocabulary of so many tokens, which runs of earlier versions have recorded no SHA-256 of."""
+    if not path.is_file() and not recorded:
+        return None
+    if not path.is_file():
+        raise UsageError(f"{path}: expected the vocabulary that the run was trained with, found no such file")
+    if recorded and sha256(path) != recorded:
+        raise UsageError(f"{path} was altered or is another run's: its SHA-256 is not the one in config.json")
+    vocabulary = _load(path)
+    if len(vocabulary) != size:
+        raise UsageError(f"{path}: expected the {size} tokens that the run was trained with, found {len(vocabulary)}")
+    return vocabulary
+
+
+def _load(path: Path) -> Vocabulary:
+    if "keras_hub" not in path.read_text(encoding="utf-8")[:40]:
+        return Vocabulary.load(path)
+    registry.check_hub(path)
+    from zoo.hub.vocabulary import PresetVocabulary
+
+    return PresetVocabulary.load(path)
