@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from compression.kernels import calling
 from compression.layers import RECURRENT, layers_of
+from zoo.watching import calling
 
 
 @dataclass(frozen=True)
