@@ -74,9 +74,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     place = options.output or folder.path / "explanations"
     place.mkdir(parents=True, exist_ok=True)
     found, names = [], []
-    for example in examples[: options.limit]:
-        made = explanation.explained(trained, model, example, methods, target=target, layer=options.layer)
-        names.append(explanation_report.slug(example.name, names))
+    for made in explanation.explained(
+        trained, model, examples[: options.limit], methods, target=target, layer=options.layer
+    ):
+        names.append(explanation_report.slug(made.example.name, names))
         found.append(explanation_report.written(made, trained, place, names[-1]))
     return {"inputs": found, "path": str(place)}
 

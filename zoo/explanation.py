@@ -54,6 +54,7 @@ class Explanation:
         tokens: of the input as the model reads it, where it is a text.
         written: tokens of the translation.
         maps: by method, shaped as the input without channels; tokens without padding.
+        layer: the convolution that `maps["grad_cam"]` is of.
         integrated: what `maps["integrated_gradients"]` is checked by.
         attention: by part of the model and layer, (heads, queries, keys) without padding.
     """
@@ -65,6 +66,7 @@ class Explanation:
     tokens: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
     maps: dict[str, np.ndarray] = field(default_factory=dict)
+    layer: str = ""
     integrated: Integrated | None = None
     attention: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
@@ -135,7 +137,7 @@ def _own_example(data: Dataset, text: str, split: str, index: int) -> Example:
 
 
 def possible(model: keras.Model, spec: DataSpec) -> tuple[str, ...]:
-    """Return the methods that a model of such data can be explained by, those shown unless told otherwise first."""
+    """Return the methods that a model of such data can be explained by."""
     attention = ("attention",) if attention_maps.layers_of(model) else ()
     if spec.task != "classification":
         return attention
@@ -149,18 +151,18 @@ def possible(model: keras.Model, spec: DataSpec) -> tuple[str, ...]:
 def explained(
     trained: Trained,
     model: keras.Model,
-    example: Example,
+    examples: Sequence[Example],
     methods: Sequence[str],
     *,
     target: int | None = None,
     layer: str | None = None,
-) -> Explanation:
-    """Explain one example.
+) -> Iterator[Explanation]:
+    """Explain examples, one after the other.
 
     Args:
         trained: the run.
         model: of the run.
-        example: in the form that it was trained on.
+        examples: in the form that it was trained on.
         methods: among `possible`.
         target: index of the class whose score is explained; default, the predicted.
         layer: the convolution that Grad-CAM sees by, see `grad_cam`.
@@ -169,10 +171,13 @@ def explained(
         UsageError: no convolution of that name.
     """
     if trained.spec.task == "translation":
-        return _translated(trained, model, example)
-    if trained.spec.task == "language_model":
-        return _continued(trained, model, example)
-    return _classified(trained, model, example, methods, target, layer)
+        longest = trained.spec.target_shape[0] - 1
+        texts = translate(model, np.concatenate([example.x for example in examples]), longest, Beam())
+        yield from (_translated(trained, model, *pair) for pair in zip(examples, texts, strict=True))
+    elif trained.spec.task == "language_model":
+        yield from (_continued(trained, model, example) for example in examples)
+    else:
+        yield from (_classified(trained, model, example, methods, target, layer) for example in examples)
 
 
 def _classified(
@@ -204,7 +209,8 @@ def _classified(
         if method == "attention":
             made.attention["attention"] = _cropped(attention_maps.weights(model, x), count, count)
         elif method == "grad_cam":
-            made.maps[method] = attribution.grad_cam(model, x, weighed, layer)[0]
+            made.layer = layer or attribution.last_map(attribution.feature_maps(model, x))
+            made.maps[method] = attribution.grad_cam(model, x, weighed, made.layer)[0]
         elif method == "integrated_gradients":
             made.integrated = attribution.integrated_gradients(score)
             made.maps[method] = made.integrated.attributions[:count]
@@ -222,13 +228,11 @@ def _continued(trained: Trained, model: keras.Model, example: Example) -> Explan
     return Explanation(example, following, float(p.max()), tokens=tokens, attention={"attention": weights})
 
 
-def _translated(trained: Trained, model: keras.Model, example: Example) -> Explanation:
-    """Translate as zoo.generate does, then read the translation once more, for what each step of it attends to."""
-    spec, targets = trained.spec, trained.target_vocabulary
-    longest = spec.target_shape[0] - 1
-    (ids,) = translate(model, example.x, longest, Beam())
-    written = ids[: np.argmax(ids == END_ID) + 1 if (ids == END_ID).any() else longest]
-    read = np.zeros((1, longest), np.int32)
+def _translated(trained: Trained, model: keras.Model, example: Example, ids: np.ndarray) -> Explanation:
+    """Read the source and its translation, ids padded with 0, together, for what each step of it attends to."""
+    targets = trained.target_vocabulary
+    written = ids[: np.argmax(ids == END_ID) + 1 if (ids == END_ID).any() else len(ids)]
+    read = np.zeros((1, len(ids)), np.int32)
     read[0, : len(written)] = [BEGIN_ID, *written[:-1]]
     inputs = (ops.convert_to_tensor(example.x), ops.convert_to_tensor(read))
     p = probabilities(attribution.numbers(model(inputs, training=False))[0, : len(written)])

@@ -55,6 +55,7 @@ def written(made: Explanation, trained: Trained, folder: Path, name: str) -> dic
     summary = {"input": made.example.name, "label": made.label, "probability": made.probability}
     summary |= {"truth": made.example.truth} if made.example.truth else {}
     summary |= {"target": made.target} if made.target else {}
+    summary |= {"layer": made.layer} if made.layer else {}
     summary |= {"integrated_gradients": _checked(made)} if made.integrated else {}
     summary |= {"sentence": sentence(made, trained.spec), "pictures": drawn}
     numbers = {"tokens": made.tokens} if made.tokens else {}
@@ -123,9 +124,9 @@ def _checked(made: Explanation) -> dict[str, Any]:
 def _draw(made: Explanation, trained: Trained, folder: Path, name: str) -> list[Path]:
     spec, x = trained.spec, made.example.x[0]
     image = x if spec.kind == "image" else None
-    says = pictures.heading(_short(made.example.name, pictures.TITLE), sentence_title(made, spec))
+    says = pictures.heading(_short(made.example.name, pictures.TITLE), _says(made, spec))
     panels = [
-        Panel(TITLES[method], values if values.ndim > 1 else values[None], method in SIGNED)
+        Panel(_title(made, method), values if values.ndim > 1 else values[None], method in SIGNED)
         for method, values in made.maps.items()
     ]
     drawn: list[Path] = []
@@ -160,7 +161,11 @@ def _draw(made: Explanation, trained: Trained, folder: Path, name: str) -> list[
     return drawn
 
 
-def sentence_title(made: Explanation, spec: DataSpec) -> str:
+def _title(made: Explanation, method: str) -> str:
+    return f"{TITLES[method]} at {made.layer}" if method == "grad_cam" else TITLES[method]
+
+
+def _says(made: Explanation, spec: DataSpec) -> str:
     """Return what the model says, for the second line of a title."""
     if spec.task == "translation":
         return f"becomes: {made.label}"
