@@ -155,31 +155,32 @@ def integrated_gradients(of: Score, *, steps: int = 16, most: int = 1024, tolera
         tolerance: share of the change that the sum may differ from it by.
     """
     (point,) = of.at.astype(np.float64)
-    values, gradients = _along(of, np.array([0.0, 1.0]))
-    change = float(values[1] - values[0])
-    mean = gradients.mean(0)  # the trapezoidal rule of one step
-    count = 1
+    ends = np.where(np.arange(steps + 1) % steps == 0, 0.5, 1)
+    values, mean = _along(of, np.linspace(0, 1, steps + 1), ends / steps)
+    change = float(values[-1] - values[0])
     while True:
         shares = mean * point
         error = float(shares.sum() - change)
         complete = abs(error) <= tolerance * abs(change)
-        if (complete and count >= steps) or 2 * count > most:
+        if complete or 2 * steps > most:
             break
-        between = (np.arange(count) + 0.5) / count
-        mean = (mean + _along(of, between)[1].mean(0)) / 2
-        count *= 2
+        between = (np.arange(steps) + 0.5) / steps
+        mean = (mean + _along(of, between, np.full(steps, 1 / steps))[1]) / 2
+        steps *= 2
     attributions = shares.sum(-1) if of.vectors else shares
-    return Integrated(attributions, float(values[1]), float(values[0]), error, count, complete)
+    return Integrated(attributions, float(values[-1]), float(values[0]), error, steps, complete)
 
 
-def _along(of: Score, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores (points,) and gradients (points, ...) at these shares of the way from zeros, in float64."""
-    parts = []
+def _along(of: Score, shares: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores at these shares of the way from zeros, and the weighed sum of the gradients there, in float64."""
+    values, total = [], np.zeros(of.at.shape[1:])
     for start in range(0, len(shares), BATCH):
-        factor = shares[start : start + BATCH].reshape(-1, *[1] * (of.at.ndim - 1))
-        parts.append(slopes(of.function, (factor * of.at).astype(of.at.dtype)))
-    values, gradients = (np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True))
-    return values, gradients
+        part = slice(start, start + BATCH)
+        points = shares[part].reshape(-1, *[1] * (of.at.ndim - 1)) * of.at
+        found, gradients = slopes(of.function, points.astype(of.at.dtype))
+        values.append(found.astype(np.float64))
+        total += np.tensordot(weights[part], gradients.astype(np.float64), 1)
+    return np.concatenate(values), total
 
 
 class FeatureMap(NamedTuple):

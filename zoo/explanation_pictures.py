@@ -26,6 +26,8 @@ TOKENS_DRAWN, TOKENS_NAMED = 600, 60
 PALE, OVER = 0.45, 0.9
 # Attention maps side by side.
 COLUMNS = 9
+# The title of an image with what each row is attended to.
+IMAGE = "rows attended to"
 # What a text shows of characters that have no shape of their own.
 SHAPES = {" ": "␣", "\n": "↵", "\t": "→", "\r": "↵"}
 
@@ -90,8 +92,12 @@ def draw_steps(path: Path, title: str, x: np.ndarray, panels: Sequence[Panel]) -
     ):
         _bar(drawn, axes.imshow(panel.values, aspect="auto", interpolation="nearest", **_colours(panel)), axes)
         axes.set_title(panel.title, fontsize=10, color=SOFT)
-        axes.set_xlabel("feature")
-    drawn.axes[0].set_ylabel("step")
+        axes.set_xlabel("feature", fontsize=9, color=SOFT)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.tick_params(length=0, labelsize=8, colors=INK)
+        axes.spines[:].set_color(LINE)
+    drawn.axes[0].set_ylabel("step", fontsize=9, color=SOFT)
     _save(drawn, title, path)
 
 
@@ -194,6 +200,11 @@ class Grid(NamedTuple):
     key_axis: str
     image: np.ndarray | None = None
 
+    @property
+    def named(self) -> bool:
+        """Whether every step has a name."""
+        return all((*self.queries, *self.keys))
+
 
 def draw_attention(path: Path, title: str, grid: Grid) -> None:
     """Draw the mean over heads and each head, layer by layer; colours tell small weights apart."""
@@ -207,20 +218,21 @@ def draw_attention(path: Path, title: str, grid: Grid) -> None:
     columns = min(COLUMNS, len(maps) // len(grid.layers))
     rows = [maps[i : i + columns] for i in range(0, len(maps), columns)]
     queries, keys = maps[0][2].shape if maps[0][2].ndim == 2 else maps[1][2].shape
-    wide, tall = (min(max(0.17 * n, 1.9), 4.2) for n in (keys, queries))
+    inches = 0.17 if grid.named else 0.08  # of a token's name, or of a number's share of one
+    wide, tall = (min(max(inches * n, 1.9), 4.2) for n in (keys, queries))
     drawn = figure(columns * wide + 1.2, len(rows) * (tall + 0.3) + 1.2)
     all_axes = drawn.subplots(len(rows), columns, squeeze=False)
     norm = PowerNorm(0.6, vmin=0, vmax=max(float(heads.max()) for heads in grid.layers.values()))
     for y, row in enumerate(rows):
         for x, (name, what, values) in enumerate(row):
             axes = all_axes[y, x]
-            if what == "image":
+            if what == IMAGE:
                 _attended(axes, grid.image, values)
             else:
                 shades = axes.imshow(values, cmap="Blues", norm=norm, aspect="auto", interpolation="nearest")
             axes.set_title(what, fontsize=9, color=SOFT)
-            _named(axes.yaxis, grid.queries if x == 0 and what != "image" else (), tall)
-            _named(axes.xaxis, grid.keys if y == len(rows) - 1 and what != "image" else (), wide)
+            _named(axes.yaxis, grid.queries if x == 0 and what != IMAGE else (), tall)
+            _named(axes.xaxis, grid.keys if y == len(rows) - 1 and what != IMAGE else (), wide)
             axes.tick_params(length=0, colors=INK)
             axes.spines[:].set_color(LINE)
             if x == 0:
@@ -245,7 +257,7 @@ def shapes(token: str, inside: bool = False) -> str:
 def _heads(heads: np.ndarray, image: bool) -> Iterator[tuple[str, np.ndarray]]:
     """Yield what is drawn of one layer: how much each step is attended to, the mean over heads, each head."""
     if image:
-        yield "image", heads.mean((0, 1))
+        yield IMAGE, heads.mean((0, 1))
     if len(heads) > 1:
         yield f"mean of {len(heads)} heads", heads.mean(0)
     for i, values in enumerate(heads, 1):
@@ -271,8 +283,9 @@ def _named(axis: Any, names: Sequence[str], inches: float) -> None:
         return
     size = min(9.0, max(4.5, 0.8 * 72 * inches / len(names)))
     axis.set_ticks(range(len(names)), [textwrap.shorten(n, 24, placeholder="…") if n.strip() else n for n in names])
+    upright = axis.axis_name == "y" or max(map(len, names)) < 3
     for label in axis.get_ticklabels():
-        label.set(fontsize=size, parse_math=False, rotation=90 if axis.axis_name == "x" else 0)
+        label.set(fontsize=size, parse_math=False, rotation=0 if upright else 90)
 
 
 def _wrapped(boxes: Sequence[tuple[float, bool]], width: float) -> tuple[list[tuple[float, int, float]], int]:
@@ -300,7 +313,7 @@ def _bars(axes: Any, names: Sequence[str], values: np.ndarray) -> None:
     for label in axes.get_yticklabels():
         label.set(fontsize=9, parse_math=False)
     axes.invert_yaxis()
-    axes.margins(x=0.16)
+    axes.margins(x=0.24)
     for place, i in zip(places, strongest, strict=True):
         side = "left" if values[i] > 0 else "right"
         axes.annotate(

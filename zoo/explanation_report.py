@@ -34,7 +34,9 @@ NAMED = 3
 
 def slug(name: str, taken: Collection[str]) -> str:
     """Return a short name for files, from what was given as an input, that is not taken."""
-    plain = re.sub(r"\W+", "-", Path(name).stem if Path(name).is_file() else name).strip("-").lower()[:40] or "input"
+    file = _file(name)
+    shown = file.stem + name.removeprefix(str(file)) if file else name
+    plain = re.sub(r"\W+", "-", shown).strip("-").lower()[:40] or "input"
     found, number = plain, 1
     while found in taken:
         number += 1
@@ -73,7 +75,7 @@ def written(made: Explanation, trained: Trained, folder: Path, name: str) -> dic
 
 def sentence(made: Explanation, spec: DataSpec) -> str:
     """Return what the model made of an input, and what that came from most."""
-    name = made.example.name if Path(made.example.name).is_file() else repr(_short(made.example.name))
+    name = made.example.name if _file(made.example.name) else repr(_short(made.example.name))
     truth = made.example.truth
     known = "" if not truth else ", which is right" if truth == made.label else f", in the data {_short(truth)!r}"
     if spec.task == "translation":
@@ -87,6 +89,15 @@ def sentence(made: Explanation, spec: DataSpec) -> str:
     if made.tokens and "integrated_gradients" in made.maps:
         text += _strongest(made)
     return f"{text}.{_completeness(made)}"
+
+
+def _file(name: str) -> Path | None:
+    """Return the file that an example is of, "films.csv[3]" of films.csv, or None for a text."""
+    path = Path(name.rpartition("[")[0] or name)
+    try:
+        return path if path.is_file() else None
+    except OSError:  # a text that is too long for a file's name
+        return None
 
 
 def _strongest(made: Explanation) -> str:
@@ -124,7 +135,9 @@ def _checked(made: Explanation) -> dict[str, Any]:
 def _draw(made: Explanation, trained: Trained, folder: Path, name: str) -> list[Path]:
     spec, x = trained.spec, made.example.x[0]
     image = x if spec.kind == "image" else None
-    says = pictures.heading(_short(made.example.name, pictures.TITLE), _says(made, spec))
+    given = made.example.name
+    file = _file(given)
+    says = pictures.heading(file.name + given.removeprefix(str(file)) if file else given, _says(made, spec))
     panels = [
         Panel(_title(made, method), values if values.ndim > 1 else values[None], method in SIGNED)
         for method, values in made.maps.items()

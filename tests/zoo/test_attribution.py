@@ -159,10 +159,10 @@ def test_saliency_of_tokens_is_of_the_vectors_that_embed_them(make):
     expected = differences(at, before[x[0, :3]])
     table.assign(before)
     found = attribution.saliency(of)
-    np.testing.assert_allclose(found[0, :3], np.abs(expected).max(-1), atol=1e-8)
-    assert not found[0, 3:].any()  # padding
+    np.testing.assert_allclose(found[0, :3], np.abs(expected).max(-1), rtol=1e-5)
+    assert found[0, 3:].max() < 1e-30  # padding
     shares = (expected * before[x[0, :3]]).sum(-1)
-    np.testing.assert_allclose(attribution.gradient_x_input(of)[0, :3], shares, atol=1e-8)
+    np.testing.assert_allclose(attribution.gradient_x_input(of)[0, :3], shares, rtol=1e-5, atol=1e-7)
 
 
 def test_the_score_of_several_steps_is_the_sum_of_those_that_count():
@@ -226,7 +226,8 @@ def test_token_attributions_add_up_to_the_change_from_a_table_of_zeros(model):
     assert found.complete
     assert found.attributions.sum() == pytest.approx(score - baseline, rel=1e-3)
     assert (found.score, found.baseline_score) == pytest.approx((score, baseline), rel=1e-5)
-    assert found.attributions.shape == (10,) and found.attributions[:7].all() and not found.attributions[7:].any()
+    assert found.attributions.shape == (10,) and found.attributions[:7].all()
+    assert np.abs(found.attributions[7:]).max() < 1e-30
 
 
 # Attention
