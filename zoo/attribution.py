@@ -74,30 +74,38 @@ def score(model: keras.Model, x: np.ndarray, chosen: np.ndarray) -> Score:
     return Score(of_vectors, numbers(call.output), True)
 
 
-def slopes(function: Callable[[Any], Any], at: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return function(at), (batch,), and its gradient, of the shape of `at`: all that the two engines do differently.
+def with_gradient(function: Callable[[Any], Any]) -> Callable[[Any], tuple[np.ndarray, np.ndarray]]:
+    """Return what gives function(at), (batch,), and its gradient, shaped as `at`: all that the engines do differently.
 
     Args:
         function: of a tensor (batch, ...) to (batch,), each of which depends on its own example alone.
-        at: (batch, ...).
     """
-    at = ops.convert_to_tensor(at)
     if keras.backend.backend() == "jax":
         import jax
 
-        def total(value: Any) -> tuple[Any, Any]:
+        def total(at: Any) -> tuple[Any, Any]:
             with keras.StatelessScope():
-                values = function(value)
+                values = function(at)
             return ops.sum(values), values
 
-        (_, values), gradient = jax.value_and_grad(total, has_aux=True)(at)
-        return numbers(values), numbers(gradient)
+        compiled = jax.jit(jax.value_and_grad(total, has_aux=True))  # once for each shape; one by one, operations lag
+
+        def on_jax(at: Any) -> tuple[np.ndarray, np.ndarray]:
+            (_, values), gradient = compiled(ops.convert_to_tensor(at))
+            return numbers(values), numbers(gradient)
+
+        return on_jax
     import tensorflow as tf
 
-    with tf.GradientTape() as tape:
-        tape.watch(at)
-        values = function(at)
-    return numbers(values), numbers(tape.gradient(values, at, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+    def on_tensorflow(at: Any) -> tuple[np.ndarray, np.ndarray]:
+        at = ops.convert_to_tensor(at)
+        with tf.GradientTape() as tape:
+            tape.watch(at)
+            values = function(at)
+        gradient = tape.gradient(values, at, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return numbers(values), numbers(gradient)
+
+    return on_tensorflow
 
 
 def saliency(of: Score) -> np.ndarray:
@@ -108,7 +116,7 @@ def saliency(of: Score) -> np.ndarray:
     Returns:
         (examples, height, width), (examples, features), (examples, time, features), or of tokens (examples, time).
     """
-    size = np.abs(slopes(of.function, of.at)[1])
+    size = np.abs(with_gradient(of.function)(of.at)[1])
     return size.max(-1) if of.vectors else size
 
 
@@ -117,7 +125,7 @@ def gradient_x_input(of: Score) -> np.ndarray:
 
     Of a linear score without a bias, that is each part's share.
     """
-    shares = slopes(of.function, of.at)[1] * of.at
+    shares = with_gradient(of.function)(of.at)[1] * of.at
     return shares.sum(-1) if of.vectors else shares
 
 
@@ -154,9 +162,9 @@ def integrated_gradients(of: Score, *, steps: int = 16, most: int = 1024, tolera
         most: steps after which no more are added.
         tolerance: share of the change that the sum may differ from it by.
     """
-    (point,) = of.at.astype(np.float64)
+    (point,), gradient = of.at.astype(np.float64), with_gradient(of.function)
     ends = np.where(np.arange(steps + 1) % steps == 0, 0.5, 1)
-    values, mean = _along(of, np.linspace(0, 1, steps + 1), ends / steps)
+    values, mean = _along(gradient, of.at, np.linspace(0, 1, steps + 1), ends / steps)
     change = float(values[-1] - values[0])
     while True:
         shares = mean * point
@@ -165,19 +173,20 @@ def integrated_gradients(of: Score, *, steps: int = 16, most: int = 1024, tolera
         if complete or 2 * steps > most:
             break
         between = (np.arange(steps) + 0.5) / steps
-        mean = (mean + _along(of, between, np.full(steps, 1 / steps))[1]) / 2
+        mean = (mean + _along(gradient, of.at, between, np.full(steps, 1 / steps))[1]) / 2
         steps *= 2
     attributions = shares.sum(-1) if of.vectors else shares
     return Integrated(attributions, float(values[-1]), float(values[0]), error, steps, complete)
 
 
-def _along(of: Score, shares: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _along(
+    gradient: Callable, at: np.ndarray, shares: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return scores at these shares of the way from zeros, and the weighed sum of the gradients there, in float64."""
-    values, total = [], np.zeros(of.at.shape[1:])
+    values, total = [], np.zeros(at.shape[1:])
     for start in range(0, len(shares), BATCH):
         part = slice(start, start + BATCH)
-        points = shares[part].reshape(-1, *[1] * (of.at.ndim - 1)) * of.at
-        found, gradients = slopes(of.function, points.astype(of.at.dtype))
+        found, gradients = gradient((shares[part].reshape(-1, *[1] * (at.ndim - 1)) * at).astype(at.dtype))
         values.append(found.astype(np.float64))
         total += np.tensordot(weights[part], gradients.astype(np.float64), 1)
     return np.concatenate(values), total
@@ -250,7 +259,7 @@ def grad_cam(model: keras.Model, x: np.ndarray, chosen: np.ndarray, layer: str |
         with giving(each.layer, output, each.use):
             return _weighted(model(x, training=False), chosen)
 
-    weights = slopes(of_map, each.output)[1].mean((1, 2), keepdims=True)
+    weights = with_gradient(of_map)(each.output)[1].mean((1, 2), keepdims=True)
     return np.maximum((weights * numbers(each.activation(each.output))).sum(-1), 0)
 
 

@@ -170,7 +170,8 @@ def test_the_score_of_several_steps_is_the_sum_of_those_that_count():
     x = tokens(4, 2)
     target = np.array([[0, 1, 2, 0, 1, 1]])
     chosen = attribution.of_class(model(x).shape, target, x != 0)
-    values, _ = attribution.slopes(attribution.score(model, x, chosen).function, attribution.score(model, x, chosen).at)
+    score = attribution.score(model, x, chosen)
+    values, _ = attribution.with_gradient(score.function)(score.at)
     np.testing.assert_allclose(values, [np.asarray(model(x))[0, range(4), target[0, :4]].sum()], rtol=1e-6)
 
 
