@@ -195,11 +195,12 @@ def _classified(
     chosen = p.argmax(-1)
     steps = np.atleast_1d(chosen)[:count] if spec.per_step else np.atleast_1d(chosen)
     wanted = np.full_like(chosen, target) if target is not None else chosen
+    label = " ".join(spec.class_names[i] for i in steps)
     made = Explanation(
         example,
-        " ".join(spec.class_names[i] for i in steps),
+        label,
         float(p.max(-1)[:count].min() if spec.per_step else p.max()),
-        " ".join(dict.fromkeys(spec.class_names[i] for i in np.atleast_1d(wanted)[: len(steps)])),
+        label if target is None else spec.class_names[target],
         _tokens(x, trained.vocabulary) if count else [],
     )
     counted = x != 0 if spec.per_step and count else None

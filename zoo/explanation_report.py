@@ -180,12 +180,12 @@ def _title(made: Explanation, method: str) -> str:
 
 def _says(made: Explanation, spec: DataSpec) -> str:
     """Return what the model says, for the second line of a title."""
+    truth = f", in the data: {made.example.truth}" if made.example.truth else ""
     if spec.task == "translation":
-        return f"becomes: {made.label}"
+        return f"becomes: {made.label}{truth}"
     if spec.task == "language_model":
         return f"next: {made.label!r}, {made.probability:.1%}"
     explained = f", explained: {made.target}" if made.target != made.label else ""
-    truth = f", in the data: {made.example.truth}" if made.example.truth else ""
     return f"{made.label}, {made.probability:.1%}{truth}{explained}"
 
 
