@@ -11,10 +11,10 @@ from keras import layers, ops
 
 from compression import channels
 from compression.copying import copies
-from compression.kernels import calling
 from compression.layers import with_kernels
 from compression.passes import Distill
 from zoo.errors import UsageError, nearest
+from zoo.watching import calling
 
 
 class SoftTargets(keras.losses.Loss):

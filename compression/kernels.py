@@ -14,6 +14,7 @@ from keras import ops
 from compression.layers import RECURRENT, layers_of
 from compression.recipes import Kernel
 from zoo.errors import UsageError
+from zoo.watching import calling
 
 
 def recurrent_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -57,19 +58,6 @@ def using(model: keras.Model, kernel: Kernel) -> Iterator[list[Any]]:
             elif is_rewritten(layer):
                 undo.enter_context(calling(layer, normalization(layer)))
         yield held
-
-
-@contextlib.contextmanager
-def calling(layer: keras.layers.Layer, call: Callable) -> Iterator[None]:
-    """Let a layer compute `call`, and afterwards what it did before."""
-    before = layer.__dict__.get("call")
-    layer.__dict__["call"] = call
-    try:
-        yield
-    finally:
-        layer.__dict__.pop("call")
-        if before is not None:
-            layer.__dict__["call"] = before
 
 
 def is_rewritten(layer: keras.layers.Layer) -> bool:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from compression.kernels import calling
 from compression.layers import RECURRENT, layers_of, with_kernels
 from zoo.errors import UsageError
+from zoo.watching import calling
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)

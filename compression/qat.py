@@ -19,10 +19,10 @@ import numpy as np
 from keras import layers, ops
 
 from compression import kernels
-from compression.kernels import calling
 from compression.layers import RECURRENT, channel_axes, kernels_of, matching, with_kernels
 from compression.parametrize import Parametrized
 from compression.survey import Call, calls, consumers, leaves
+from zoo.watching import calling
 
 # Their outputs are values of their inputs, so they are on the same grid; an embedding's are values of its table.
 SAME_GRID = (

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from compression.kernels import calling
 from compression.layers import RECURRENT, layers_of
+from zoo.watching import calling
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from compression.slim import slim
 from compression.tying import tie
 from zoo.errors import Failed, UsageError
 from zoo.files import publish
+from zoo.watching import calling
 
 # Of a conversion: the largest of the zoo, an unrolled LSTM in int8, takes 20 s on two cores.
 SECONDS = 900.0
@@ -144,7 +145,7 @@ def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
 
     with contextlib.ExitStack() as undo:
         for path, layer in with_kernels(model).items():
-            undo.enter_context(kernels.calling(layer, recording(path, layer.call)))
+            undo.enter_context(calling(layer, recording(path, layer.call)))
         yield scopes
 
 

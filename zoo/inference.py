@@ -11,6 +11,7 @@ from zoo.catalogue import TABLES
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split, arrays, images, load, tables
 from zoo.data.batches import evaluation_batches
+from zoo.data.language import ids_of
 from zoo.data.text import Vocabulary, longer
 from zoo.errors import UsageError
 from zoo.runs import RunFolder
@@ -96,7 +97,7 @@ def _read_one(
 def _encoded(name: str, texts: Sequence[str], spec: DataSpec, vocabulary: Vocabulary) -> np.ndarray:
     """Return token ids, (texts, time); what is longer than the model takes is cut, and told of."""
     (length,) = spec.input_shape
-    rows = vocabulary.rows(texts)
+    rows = [ids_of(vocabulary, t) for t in texts] if spec.task == "language_model" else vocabulary.rows(texts)
     if cut := longer(rows, length):
         print(
             f"INPUT {name}: {cut:,} of {len(rows):,} texts are longer than the {length} tokens that this run takes and"

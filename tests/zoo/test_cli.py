@@ -84,10 +84,10 @@ def test_a_mistake_is_answered_in_one_sentence_with_status_2(mistake, words, cap
 
 _NO_BACKEND = """
 import sys
-from zoo import evaluate, generate, list, predict, train
+from zoo import evaluate, explain, generate, list, predict, train
 for words in sys.argv[1:]:
     assert train.main(words.split()) == 2, words
-for command in (train, evaluate, predict, generate, list):
+for command in (train, evaluate, predict, generate, explain, list):
     try:
         command.main(["--help"])
     except SystemExit as ended:
@@ -96,6 +96,7 @@ list.main(["models"])
 evaluate.main(["absent"])
 predict.main(["absent", "x.png"])
 generate.main(["absent", "a text"])
+explain.main(["absent", "x.png"])
 heavy = {"tensorflow", "keras", "jax", "numpy"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -143,6 +143,13 @@ class Vocabulary:
             return spaced(self._tokenizer.id_to_token(i) for i in kept)
         return self._tokenizer.decode(kept, skip_special_tokens=False)
 
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """Return each id as a text of its own: a special token by its name, a subword with the space before it."""
+        special, one = self._special(), self._tokenizer.id_to_token
+        if self.tokens == "subword":  # whose tokens are spelt in bytes
+            return [special.get(i) or self._tokenizer.decode([i], skip_special_tokens=False) for i in map(int, ids)]
+        return [one(i) for i in map(int, ids)]
+
     def _special(self) -> dict[int, str]:
         """Return the special tokens by id."""
         return {i: added.content for i, added in self._tokenizer.get_added_tokens_decoder().items()}

@@ -1,0 +1,387 @@
+"""Explanations as PNG files: maps over images, bars of features, coloured texts, grids of attention heads."""
+
+import contextlib
+import math
+import textwrap
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo.files import replacing
+from zoo.report import figure
+
+INK, SOFT, LINE = "#1c2530", "#64707d", "#e3e7ec"
+FOR, AGAINST = "#2463c5", "#b3261e"
+DPI = 130
+TITLE = 96  # characters of a line of a title
+
+# Bars of the strongest features or tokens.
+BARS = 12
+# A longer text is drawn up to here, and a longer side of an attention map has numbers instead of tokens.
+TOKENS_DRAWN, TOKENS_NAMED = 600, 60
+# How pale an image is under its map, and how opaque a map is where it is strongest.
+PALE, OVER = 0.45, 0.9
+# Attention maps side by side.
+COLUMNS = 9
+# The title of an image with what each row is attended to.
+IMAGE = "rows attended to"
+# What a text shows of characters that have no shape of their own.
+SHAPES = {" ": "␣", "\n": "↵", "\t": "→", "\r": "↵"}
+
+
+class Panel(NamedTuple):
+    """A map of one example.
+
+    Args:
+        title: what it shows.
+        values: (rows, columns), of the image's size or smaller.
+        signed: values below 0 speak against the class; else all are 0 or more.
+    """
+
+    title: str
+    values: np.ndarray
+    signed: bool = False
+
+
+def draw_image(path: Path, title: str, image: np.ndarray, panels: Sequence[Panel]) -> None:
+    """Draw an image, and each map over it.
+
+    Args:
+        path: of the PNG.
+        title: over all.
+        image: (height, width, channels), pixels in [0, 1].
+        panels: maps that are stretched to the image.
+    """
+    height, width, _ = image.shape
+    grey = image.mean(-1)
+    side = 2.8
+    tall = min(max(side * height / width, 1.2), 2 * side)
+    drawn = figure(side + (side + 0.6) * len(panels), tall + 0.9)
+    first, *others = np.ravel(drawn.subplots(1, 1 + len(panels)))
+    first.imshow(image if image.shape[-1] == 3 else grey, cmap="gray", vmin=0, vmax=1)
+    first.set_title("input", fontsize=10, color=SOFT)
+    for axes, panel in zip(others, panels, strict=True):
+        axes.imshow(PALE + (1 - PALE) * grey, cmap="gray", vmin=0, vmax=1)
+        values, top = _stretched(panel.values, grey.shape), float(np.abs(panel.values).max()) or 1.0
+        share = np.clip(np.abs(values) / top, 0, 1)  # the image shows where there is little to say
+        shades = axes.imshow(values, alpha=OVER * share**0.6, **_colours(panel))
+        axes.set_title(panel.title, fontsize=10, color=SOFT)
+        _bar(drawn, shades, axes)
+    for axes in (first, *others):
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_color(LINE)
+    _save(drawn, title, path)
+
+
+def draw_steps(path: Path, title: str, x: np.ndarray, panels: Sequence[Panel]) -> None:
+    """Draw a sequence of features, and each map beside it.
+
+    Args:
+        path: of the PNG.
+        title: over all.
+        x: (time, features).
+        panels: maps of the same shape.
+    """
+    drawn = figure(min(3 + 2.6 * len(panels), 14), 4.2)
+    for axes, panel in zip(
+        np.ravel(drawn.subplots(1, 1 + len(panels), sharey=True)), [Panel("input", x, True), *panels], strict=True
+    ):
+        _bar(drawn, axes.imshow(panel.values, aspect="auto", interpolation="nearest", **_colours(panel)), axes)
+        axes.set_title(panel.title, fontsize=10, color=SOFT)
+        axes.set_xlabel("feature", fontsize=9, color=SOFT)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.tick_params(length=0, labelsize=8, colors=INK)
+        axes.spines[:].set_color(LINE)
+    drawn.axes[0].set_ylabel("step", fontsize=9, color=SOFT)
+    _save(drawn, title, path)
+
+
+def draw_features(path: Path, title: str, panels: Sequence[Panel]) -> None:
+    """Draw the strongest features of each map, whose values have one row, as bars."""
+    drawn = figure(3.6 * len(panels), 1.4 + 0.26 * min(BARS, panels[0].values.size))
+    for axes, panel in zip(np.ravel(drawn.subplots(1, len(panels))), panels, strict=True):
+        names = [f"feature {i}" for i in range(panel.values.size)]
+        _bars(axes, names, panel.values[0])
+        axes.set_title(panel.title, fontsize=10, color=SOFT)
+    _save(drawn, title, path)
+
+
+def draw_tokens(
+    path: Path, title: str, tokens: Sequence[str], values: np.ndarray, *, words: bool, label: str, note: str
+) -> None:
+    """Draw a text with each token coloured by its attribution, and bars of the strongest.
+
+    Args:
+        path: of the PNG.
+        title: over all.
+        tokens: of the text; the space before a subword is part of it.
+        values: (tokens,), above 0 what speaks for the class.
+        words: whether a space is between any two tokens.
+        label: what the values are.
+        note: below all.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.patches import FancyBboxPatch
+
+    size, width, high, edge = 12, 9.0, 0.36, 0.35  # points; inches
+    shown = tokens[:TOKENS_DRAWN]
+    drawn = _plain(width, 1)
+    renderer = FigureCanvasAgg(drawn).get_renderer()
+    font = FontProperties(size=size)
+
+    def wide(text: str) -> float:
+        return renderer.get_text_width_height_descent(text, font, False)[0] / drawn.dpi
+
+    with _quiet():
+        boxes = [(shapes(token, inside=True), words or token.startswith(" ")) for token in shown]
+        places, lines = _wrapped([(wide(text), gap) for text, gap in boxes], width - 2 * edge)
+    bars = min(BARS, len(tokens))
+    if len(tokens) > len(shown):
+        note = f"the first {len(shown):,} of {len(tokens):,} tokens; the numbers have them all. {note}"
+    head, foot = 0.75, 1.15 + 0.26 * bars
+    height = head + lines * high + foot
+    drawn.set_size_inches(width, height)
+    page = drawn.add_axes((0, 0, 1, 1))
+    page.set(xlim=(0, width), ylim=(height, 0))
+    page.axis("off")
+    top = float(np.abs(values).max()) or 1.0
+    for (text, _), (x, line, long), value in zip(boxes, places, values, strict=False):
+        share = abs(value) / top
+        y = head + line * high
+        page.add_patch(
+            FancyBboxPatch(
+                (edge + x + 0.02, y + 0.05),
+                long + 0.06,
+                high - 0.1,
+                boxstyle="round,pad=0,rounding_size=0.05",
+                facecolor=FOR if value > 0 else AGAINST,
+                alpha=0.9 * share,
+                linewidth=0,
+            )
+        )
+        page.text(
+            edge + x + 0.05,
+            y + high / 2,
+            text,
+            fontsize=size,
+            va="center_baseline",
+            color="white" if share > 0.55 else INK,
+            parse_math=False,
+        )
+    page.text(edge, height - 0.2, note, fontsize=8, color=SOFT, va="center", parse_math=False)
+    axes = drawn.add_axes((0.24, 0.8 / height, 0.7, 0.26 * bars / height))
+    _bars(axes, [shapes(token, inside=True) for token in tokens], values)
+    axes.set_xlabel(label, fontsize=9, color=SOFT)
+    _save(drawn, title, path)
+
+
+class Grid(NamedTuple):
+    """Attention maps of layers of one kind.
+
+    Args:
+        layers: (heads, queries, keys) by the layer's name.
+        queries: what each row is called.
+        keys: what each column is called.
+        query_axis: what rows are.
+        key_axis: what columns are.
+        image: (height, width, channels) whose rows are the steps, shown with what each row is attended to.
+    """
+
+    layers: Mapping[str, np.ndarray]
+    queries: Sequence[str]
+    keys: Sequence[str]
+    query_axis: str
+    key_axis: str
+    image: np.ndarray | None = None
+
+    @property
+    def named(self) -> bool:
+        """Whether every step has a name."""
+        return all((*self.queries, *self.keys))
+
+
+def draw_attention(path: Path, title: str, grid: Grid) -> None:
+    """Draw the mean over heads and each head, layer by layer; colours tell small weights apart."""
+    from matplotlib.colors import PowerNorm
+
+    maps = [
+        (name, title, values)
+        for name, heads in grid.layers.items()
+        for title, values in _heads(heads, grid.image is not None)
+    ]
+    columns = min(COLUMNS, len(maps) // len(grid.layers))
+    rows = [maps[i : i + columns] for i in range(0, len(maps), columns)]
+    queries, keys = maps[0][2].shape if maps[0][2].ndim == 2 else maps[1][2].shape
+    inches = 0.17 if grid.named else 0.08  # of a token's name, or of a number's share of one
+    wide, tall = (min(max(inches * n, 1.9), 4.2) for n in (keys, queries))
+    drawn = figure(columns * wide + 1.2, len(rows) * (tall + 0.3) + 1.2)
+    all_axes = drawn.subplots(len(rows), columns, squeeze=False)
+    norm = PowerNorm(0.6, vmin=0, vmax=max(float(heads.max()) for heads in grid.layers.values()))
+    for y, row in enumerate(rows):
+        for x, (name, what, values) in enumerate(row):
+            axes = all_axes[y, x]
+            if what == IMAGE:
+                _attended(axes, grid.image, values)
+            else:
+                shades = axes.imshow(values, cmap="Blues", norm=norm, aspect="auto", interpolation="nearest")
+            axes.set_title(what, fontsize=9, color=SOFT)
+            _named(axes.yaxis, grid.queries if x == 0 and what != IMAGE else (), tall)
+            _named(axes.xaxis, grid.keys if y == len(rows) - 1 and what != IMAGE else (), wide)
+            axes.tick_params(length=0, colors=INK)
+            axes.spines[:].set_color(LINE)
+            if x == 0:
+                axes.set_ylabel(f"{name}\n{grid.query_axis}", fontsize=9, color=SOFT)
+        for axes in all_axes[y, len(row) :]:
+            axes.axis("off")
+    drawn.supxlabel(grid.key_axis, fontsize=9, color=SOFT)
+    bar = drawn.colorbar(shades, ax=all_axes, fraction=0.02, pad=0.01, aspect=30)
+    bar.ax.tick_params(labelsize=7)
+    bar.outline.set_visible(False)
+    bar.set_label("attention weight", fontsize=8, color=SOFT)
+    _save(drawn, title, path)
+
+
+def shapes(token: str, inside: bool = False) -> str:
+    """Return a token with a shape for white space, `inside` a text without the space that stands before it."""
+    if inside and len(token) > 1:
+        token = token.removeprefix(" ")
+    return "".join(SHAPES.get(character, character) for character in token)
+
+
+def _heads(heads: np.ndarray, image: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what is drawn of one layer: how much each step is attended to, the mean over heads, each head."""
+    if image:
+        yield IMAGE, heads.mean((0, 1))
+    if len(heads) > 1:
+        yield f"mean of {len(heads)} heads", heads.mean(0)
+    for i, values in enumerate(heads, 1):
+        yield f"head {i}", values
+
+
+def _attended(axes: Any, image: np.ndarray, received: np.ndarray) -> None:
+    """Draw an image with each row coloured by the attention that it receives."""
+    height, width, _ = image.shape
+    axes.imshow(1 - 0.5 * image.mean(-1), cmap="gray", vmin=0, vmax=1, aspect="auto", extent=(0, width, height, 0))
+    rows = np.broadcast_to(received[:, None], (height, 2))
+    axes.imshow(rows, cmap="Oranges", vmin=0, alpha=0.55, aspect="auto", extent=(0, width, height, 0))
+
+
+def _named(axis: Any, names: Sequence[str], inches: float) -> None:
+    """Write names along an axis, or numbers where there are too many."""
+    if not names:
+        axis.set_ticks([])
+        return
+    if len(names) > TOKENS_NAMED:
+        axis.set_tick_params(labelsize=7)
+        axis.get_major_locator().set_params(integer=True)
+        return
+    size = min(9.0, max(4.5, 0.8 * 72 * inches / len(names)))
+    axis.set_ticks(range(len(names)), [textwrap.shorten(n, 24, placeholder="…") if n.strip() else n for n in names])
+    upright = axis.axis_name == "y" or max(map(len, names)) < 3
+    for label in axis.get_ticklabels():
+        label.set(fontsize=size, parse_math=False, rotation=0 if upright else 90)
+
+
+def _wrapped(boxes: Sequence[tuple[float, bool]], width: float) -> tuple[list[tuple[float, int, float]], int]:
+    """Return where boxes, (width, whether a gap comes before), begin in lines of a text, and how many lines there are.
+
+    Returns:
+        (offset, line, width) each, in inches.
+    """
+    places, x, line = [], 0.0, 0
+    for wide, gap in boxes:
+        x += 0.1 if gap and x else 0.0
+        if x and x + wide + 0.1 > width:
+            x, line = 0.0, line + 1
+        places.append((x, line, wide))
+        x += wide + 0.03
+    return places, line + 1
+
+
+def _bars(axes: Any, names: Sequence[str], values: np.ndarray) -> None:
+    """Draw the strongest values as bars, the strongest on top."""
+    strongest = np.argsort(-np.abs(values), kind="stable")[:BARS]
+    places = range(len(strongest))
+    axes.barh(places, values[strongest], color=[FOR if values[i] > 0 else AGAINST for i in strongest], height=0.7)
+    axes.set_yticks(places, [textwrap.shorten(names[i], 22, placeholder="…") or names[i] for i in strongest])
+    for label in axes.get_yticklabels():
+        label.set(fontsize=9, parse_math=False)
+    axes.invert_yaxis()
+    axes.margins(x=0.24)
+    for place, i in zip(places, strongest, strict=True):
+        side = "left" if values[i] > 0 else "right"
+        axes.annotate(
+            f"{values[i]:+.2g}",
+            (values[i], place),
+            (3 if side == "left" else -3, 0),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            fontsize=8,
+            color=SOFT,
+        )
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.tick_params(length=0, colors=INK)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(LINE)
+
+
+def _colours(panel: Panel) -> dict[str, Any]:
+    top = float(np.abs(panel.values).max()) or 1.0
+    return {"cmap": "RdBu" if panel.signed else "YlOrRd", "vmin": -top if panel.signed else 0, "vmax": top}
+
+
+def _stretched(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a map at the size of its image, smooth between its positions."""
+    from PIL import Image
+
+    if values.shape == size:
+        return values
+    return np.asarray(Image.fromarray(values.astype("float32")).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+def _bar(drawn: Any, shades: Any, axes: Any) -> None:
+    bar = drawn.colorbar(shades, ax=axes, fraction=0.046, pad=0.02)
+    bar.ax.tick_params(labelsize=7)
+    bar.solids.set_alpha(1)
+    bar.outline.set_visible(False)
+
+
+def _plain(width: float, height: float) -> Any:
+    """Return a figure whose parts are placed by hand."""
+    drawn = figure(width, height)
+    drawn.set_layout_engine("none")
+    return drawn
+
+
+def _save(drawn: Any, title: str, path: Path) -> None:
+    heading = drawn.suptitle(title, fontsize=12, color=INK, x=0.02, ha="left", linespacing=1.4)
+    heading.set_parse_math(False)
+    with _quiet(), replacing(path) as temporary:
+        drawn.savefig(temporary, dpi=DPI, facecolor="white")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Draw a box for a character that the font does not have, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
+
+
+def heading(name: str, says: str) -> str:
+    """Return a title: what was given, cut where it is long, and what the model says of it."""
+    return f"{textwrap.shorten(name, TITLE, placeholder=' …')}\n{textwrap.shorten(says, TITLE, placeholder=' …')}"
+
+
+def rows_of(count: int) -> list[str]:
+    """Return names of the steps of a sequence that has no tokens, of which some are left out where there are many."""
+    every = max(1, math.ceil(count / 14))
+    return [str(i) if i % every == 0 else "" for i in range(count)]
