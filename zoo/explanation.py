@@ -15,11 +15,12 @@ from zoo.data import Dataset, DataSpec
 from zoo.data.images import scaled
 from zoo.data.text import BEGIN_ID, END_ID, Vocabulary
 from zoo.errors import UsageError
-from zoo.inference import load_like, read_inputs, read_spec, read_target_vocabulary
+from zoo.inference import load_like, read_inputs
 from zoo.runs import RunFolder
 from zoo.sampling import Beam
 from zoo.tasks.classification import probabilities
 from zoo.tasks.translation import translate
+from zoo.vocabularies import read_spec, read_target_vocabulary
 
 # An example of the run's own data, as an input: "test:17".
 OWN = re.compile(r"(train|validation|test):(\d+)")

@@ -48,7 +48,7 @@ def run(given: Mapping[str, Any]) -> list[dict[str, str]]:
     how = _how(options, task)
     folder.read_metrics()
     backend.start()
-    from zoo.inference import read_spec, read_target_vocabulary
+    from zoo.vocabularies import read_spec, read_target_vocabulary
 
     spec, vocabulary = read_spec(folder)
     model = folder.load_model()

@@ -38,8 +38,9 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     folder.read_metrics()
     backend.start()
     from zoo.data import Split
-    from zoo.inference import logits_of, read_inputs, read_spec
+    from zoo.inference import logits_of, read_inputs
     from zoo.tasks import classification
+    from zoo.vocabularies import read_spec
 
     spec, vocabulary = read_spec(folder)
     names, x = read_inputs(options.inputs, spec, vocabulary, column)

@@ -47,7 +47,8 @@ def load(
             f" begins and ends, for the pairs of {name}"
         )
     rows = {
-        split: (vocabulary.rows(source), target_vocabulary.pieces(target)) for split, (source, target) in splits.items()
+        split: (vocabulary.rows(source), target_vocabulary.inner_rows(target))
+        for split, (source, target) in splits.items()
     }
     if like:
         lengths = (like.input_shape[0], like.target_shape[0] - 2)

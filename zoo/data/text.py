@@ -99,7 +99,7 @@ class Vocabulary:
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
 
-    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+    def inner_rows(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text alone; a model of ours reads no more than that."""
         return self.rows(texts)
 

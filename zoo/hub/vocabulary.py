@@ -86,13 +86,13 @@ class PresetVocabulary:
     def __len__(self) -> int:
         return self._tokenizer.vocabulary_size()
 
-    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+    def inner_rows(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text alone."""
         return [[int(i) for i in row] for row in self._tokenizer.tokenize(list(texts))] if len(texts) else []
 
     def rows(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text as its model reads it, with its marks."""
-        return [[*self._start, *row, self.end_id] for row in self.pieces(texts)]
+        return [[*self._start, *row, self.end_id] for row in self.inner_rows(texts)]
 
     def padded(self, rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
         """Return rows as (rows, length) int32, padded with 0; one that is cut keeps the mark of its end."""
