@@ -29,9 +29,9 @@ def work(job: dict[str, Any]) -> None:
     """Convert one SavedModel, by one recipe or by several.
 
     Args:
-        job: saved_model (path), texts (whether it makes texts, by functions of its own), calibration (path of an .npz
-            with an array for each input, or of texts, tokens and source; or None), batch, allow_flex, ranges (that
-            activations were trained with, by the traced operation's name), and files: for each, output (path),
+        job: saved_model (path), functions (names of those that make texts, None for a classifier), calibration (path of
+            an .npz with an array for each input, or of texts, tokens and source; or None), batch, allow_flex, ranges
+            (that activations were trained with, by the traced operation's name), and files: for each, output (path),
             precision, integer_io, integer_input, per_tensor (one scale a weight tensor), skip (name scopes of the
             layers that stay float).
     """
@@ -50,13 +50,17 @@ def _convert(job: dict[str, Any]) -> None:
         _quantize(floats, output, job)
         floats.unlink()
     else:
-        with _given_ranges(job["ranges"]):
+        with _given_ranges(job["ranges"], lookups=bool(job["functions"])):
             output.write_bytes(_by_converter(job))
 
 
 @contextlib.contextmanager
-def _given_ranges(ranges: dict[str, tuple[float, float]]) -> Iterator[None]:
+def _given_ranges(ranges: dict[str, tuple[float, float]], lookups: bool) -> Iterator[None]:
     """Let calibration end with the ranges that were trained, and its own where none was.
+
+    Where texts are made, what is looked up in a table has the table's range. The calibrator notes the inputs of an
+    operator when it has run: by then a product may have written over them, and a table that is multiplied by 8 got
+    steps 8 times too wide; words that no calibration text has would be clipped besides.
 
     Fake quantization in the graph would say the same, but the converter then calibrates nothing, so that one operation
     without it stays float; and it refuses per-channel scales of Dense kernels.
@@ -67,10 +71,12 @@ def _given_ranges(ranges: dict[str, tuple[float, float]]) -> Iterator[None]:
 
     def calibrate(*args: Any) -> bytes:
         content = before(*args)
-        if not ranges:
+        if not ranges and not lookups:
             return content
         model = flatbuffer.parse(bytes(content), "the calibrated file")
         flatbuffer.set_ranges(model, ranges)
+        if lookups:
+            flatbuffer.set_lookup_ranges(model)
         return flatbuffer.pack(model)
 
     calibrator.Calibrator.calibrate = calibrate
@@ -83,8 +89,7 @@ def _given_ranges(ranges: dict[str, tuple[float, float]]) -> Iterator[None]:
 def _float_converter(job: dict[str, Any]) -> Any:
     import tensorflow as tf
 
-    functions = sorted(_functions(job)) if job["texts"] else None
-    converter = tf.lite.TFLiteConverter.from_saved_model(job["saved_model"], signature_keys=functions)
+    converter = tf.lite.TFLiteConverter.from_saved_model(job["saved_model"], signature_keys=job["functions"])
     if job["allow_flex"]:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     return converter
@@ -111,7 +116,7 @@ def _by_converter(job: dict[str, Any]) -> bytes:
     # Comparisons and casts of token ids have no int8 form: they stay what they are.
     flex = [sets.SELECT_TF_OPS] if job["allow_flex"] else []
     converter.target_spec.supported_ops = [integer, sets.TFLITE_BUILTINS, *flex]
-    converter.representative_dataset = lambda: _steps(job) if job["texts"] else _examples(job)
+    converter.representative_dataset = lambda: _steps(job) if job["functions"] else _examples(job)
     if job["integer_io"]:
         kind = {"int8": tf.int8, "int16x8": tf.int16}[precision]
         if job["integer_input"]:
@@ -140,30 +145,20 @@ def _examples(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {name: array[i * size : (i + 1) * size] for name, array in inputs.items()}
 
 
-def _functions(job: dict[str, Any]) -> dict[str, Any]:
-    """Return the functions of a SavedModel that makes texts."""
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(job["saved_model"])
-    found = {name: loaded.signatures[name] for name in ("encode", "decode_step") if name in loaded.signatures}
-    next(iter(found.values())).held = loaded  # it owns the variables, and the functions do not
-    return found
-
-
 def _steps(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the inputs of every function for each step of the calibration texts, as the float model computes them."""
     import numpy as np
     import tensorflow as tf
 
-    functions = _functions(job)
+    loaded = tf.saved_model.load(job["saved_model"])
 
     def call(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        made = functions[name](**{key: tf.constant(value) for key, value in inputs.items()})
+        made = loaded.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
         return {key: value.numpy() for key, value in made.items()}
 
     with np.load(job["calibration"]) as arrays:
         texts = dict(arrays)
-    specs = functions["decode_step"].structured_input_signature[1]
+    specs = loaded.signatures["decode_step"].structured_input_signature[1]
     cache = {name: np.zeros(specs[name].shape, np.float32) for name in rollout.CACHE}
     for number, tokens in enumerate(texts["tokens"]):
         source = texts["source"][number, None] if "source" in texts else None

@@ -285,6 +285,20 @@ def set_ranges(model: schema.ModelT, ranges: Mapping[str, tuple[float, float]]) 
     return found
 
 
+def set_lookup_ranges(model: schema.ModelT) -> None:
+    """Give what a calibrated model looks up in constant tables the range of the whole table."""
+    lookup = schema.BuiltinOperator.GATHER
+    for graph in model.subgraphs:
+        for operator in graph.operators or ():
+            code = model.operatorCodes[operator.opcodeIndex]
+            table, made = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+            data = model.buffers[table.buffer].data
+            found = max(code.builtinCode, code.deprecatedBuiltinCode) == lookup and made.quantization is not None
+            if found and data is not None and table.type == schema.TensorType.FLOAT32:
+                values = _values(table, np.asarray(data, np.uint8))
+                made.quantization.min, made.quantization.max = np.float32([values.min()]), np.float32([values.max()])
+
+
 class _AlignedBuffer(schema.BufferT):
     def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802  (the generated code's name)
         vector = None

@@ -72,6 +72,11 @@ class TextInterface:
     resize_from: ClassVar[None] = None
     masked: ClassVar[bool] = True
 
+    @property
+    def functions(self) -> list[str]:
+        """The names of the signatures."""
+        return ["decode_step", "encode"] if self.source_length else ["decode_step"]
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads back."""
         return dataclasses.asdict(self)

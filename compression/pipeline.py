@@ -157,7 +157,7 @@ def _form(
     if spec.task == "classification":
         text_recipes.check_classes(beam)
         return Classes(data, interface_of(spec, uint8=uint8, input_size=input_size, batch=batch))
-    text_recipes.check(spec.task, recipe, uint8=uint8, batch=batch, beam=beam)
+    text_recipes.check(spec.task, recipe, uint8=uint8 or input_size is not None, batch=batch, beam=beam)
     return Texts(data, beam or Beam())
 
 

@@ -215,7 +215,7 @@ def export_each(
             "batch": interface.batch,
             "allow_flex": allow_flex,
             "ranges": dict(traced.ranges),
-            "texts": isinstance(interface, TextInterface),
+            "functions": interface.functions if isinstance(interface, TextInterface) else None,
             "files": [
                 {
                     "output": Path(folder) / path.name,

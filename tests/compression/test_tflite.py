@@ -174,6 +174,7 @@ def test_a_crash_of_the_converter_is_a_sentence(tmp_path):
     file = {"output": tmp_path / "model.tflite", "precision": "int8", "integer_io": True, "integer_input": True}
     job = {
         "saved_model": tmp_path / "saved_model",
+        "functions": None,
         "calibration": tmp_path / "examples.npz",
         "batch": 1,
         "allow_flex": False,
