@@ -17,10 +17,11 @@ from zoo.runs import RunFolder
 from zoo.training import build_shape, model_arguments
 
 TEXTS = ("such a dull film , though the acting is fine", "we loved it")
+BLOCKS = {"model_dim": 8, "num_heads": 2, "ff_dim": 8}
 SIZES = {
     "cnn": {"filters": (3, 4, 5), "units": 4}, "lstm": {"units": (4,)}, "simplenet": {"units": (32,)},
-    "self_attention": {"model_dim": 8, "num_heads": 2, "ff_dim": 8}, "transformer": {"model_dim": 8, "ff_dim": 8},
-    "transformer_lm": {"model_dim": 8, "ff_dim": 8}, "transformer_seq2seq": {"model_dim": 8, "ff_dim": 8},
+    "self_attention": BLOCKS, **dict.fromkeys(("transformer", "transformer_lm", "transformer_seq2seq"),
+                                              BLOCKS | {"num_layers": 1}),
 }  # fmt: skip
 SHAPES = {"image": (20, 18, 1), "vector": (6,), "sequence": (5, 3), "tokens": (12,), "pairs": (12,)}
 PIXELS = ["saliency", "gradient_x_input"]
@@ -43,8 +44,8 @@ USUAL = {
     ("transformer_seq2seq", "pairs"): ([], ["encoder", "decoder", "cross_attention"]),
 }
 # Others of the same layers.
-SLOW = {("simplenet", "sequence"), ("lstm", "sequence"), ("self_attention", "image"), ("self_attention", "tokens"),
-        ("transformer", "sequence")}  # fmt: skip
+SLOW = {("simplenet", "sequence"), ("lstm", "image"), ("lstm", "sequence"), ("self_attention", "sequence"),
+        ("self_attention", "tokens"), ("transformer", "image"), ("transformer", "sequence")}  # fmt: skip
 
 
 def untrained(folder, name, spec, **options):
@@ -100,13 +101,8 @@ def given(tmp_path_factory):
     for kind in ("vector", "sequence"):
         np.savez(place / f"{kind}.npz", x=rng.normal(size=(1, *SHAPES[kind])).astype("float32"))
     (place / "broken.png").write_bytes(b"\x89PNG and no more")
-    texts = dict.fromkeys(("tokens", "pairs"), TEXTS[0])
-    return {
-        "image": place / "Some image.png",
-        "vector": place / "vector.npz",
-        "sequence": place / "sequence.npz",
-        **texts,
-    }
+    files = {kind: place / f"{kind}.npz" for kind in ("vector", "sequence")}
+    return {"image": place / "Some image.png", **files, "tokens": TEXTS[0], "pairs": TEXTS[1]}
 
 
 def results(words, capsys):
