@@ -69,12 +69,10 @@ def main(folder: str, *names: str) -> None:
                     for a, b in zip(again.model.variables, result.model.variables, strict=True)
                 )
                 kept["same_history"] = again.history == result.history
-            if name == "simplenet" and way == "data_parallel":
-                begun = {**common, "init_from": f"{folder}/simplenet-none", "freeze": ("hidden_1",), "epochs": 1}
+            if name == "cnn" and way == "data_parallel":
+                begun = {**common, "init_from": f"{folder}/cnn-none", "freeze": ("hidden",), "epochs": 1}
                 tuned = train(TrainConfig(**begun | {"output": f"{folder}/begun"}), data=data, verbose=False)
-                first = {
-                    name: np.asarray(v) for name, v in named(RunFolder(f"{folder}/simplenet-none").load_model()).items()
-                }
+                first = {name: np.asarray(v) for name, v in named(RunFolder(f"{folder}/cnn-none").load_model()).items()}
                 kept["kept"] = [n for n, v in named(tuned.model).items() if np.array_equal(v, first[n])]
             weights = {f"weight {v.path.partition('/')[2]}": np.asarray(v) for v in result.model.variables}
             history = {f"{i} {k}": v for i, row in enumerate(result.history) for k, v in row.items()}

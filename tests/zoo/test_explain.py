@@ -9,12 +9,12 @@ from PIL import Image
 
 from tests.conftest import blobs
 from zoo import explain, explanation_pictures, predict, registry
+from zoo.building import build_shape, model_arguments
 from zoo.config import TrainConfig
 from zoo.data import DataSpec, load
 from zoo.data.text import Vocabulary
 from zoo.files import sha256, write_json
 from zoo.runs import RunFolder
-from zoo.training import build_shape, model_arguments
 
 TEXTS = ("such a dull film , though the acting is fine", "we loved it")
 BLOCKS = {"model_dim": 8, "num_heads": 2, "ff_dim": 8}

@@ -64,8 +64,8 @@ def test_a_resumed_run_has_the_same_bits(trained):
 
 
 def test_what_was_frozen_of_a_run_that_a_training_began_with_keeps_its_bits(trained):
-    found = np.load(trained / "simplenet-data_parallel.npz")
-    assert found["kept"].tolist() == ["hidden_1/kernel", "hidden_1/bias"]
+    found = np.load(trained / "cnn-data_parallel.npz")
+    assert found["kept"].tolist() == ["hidden/kernel", "hidden/bias"]
 
 
 @models

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import blobs, stop_after
-from zoo import checkpoints, models, train, transfer
+from zoo import checkpoints, models, registry, train, transfer
 from zoo.config import TrainConfig
 from zoo.data import DataSpec
 from zoo.errors import Interrupted, UsageError
 from zoo.pretrained import load_data
-from zoo.runs import RunFolder
+from zoo.runs import RunFolder, check_beginning
 from zoo.train import configure
 from zoo.training import train as fit
 from zoo.transfer import Source, freeze, named, take
@@ -254,6 +254,12 @@ def test_a_run_that_cannot_be_begun_with_is_refused(folder, tmp_path, capsys):
         assert train.main(["--data", str(folder / "5.npz"), "--init-from", str(run)]) == 2
         err = capsys.readouterr().err
         assert err.startswith("zoo.train: --init-from: ") and message in err
+
+
+def test_without_kerashub_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"--model hub_seq2seq: expected KerasHub, .* pip install '.*zoo\[hub\]'"):
+        check_beginning(TrainConfig(model="hub_seq2seq", settings={"preset": "a"}))
 
 
 def test_a_model_of_ones_own_may_be_frozen_without_a_run(tmp_path):

@@ -43,7 +43,7 @@ class _HubModel(ZooModel):
 
 @keras.saving.register_keras_serializable("zoo")
 class HubClassifier(_HubModel):
-    """A text encoder of KerasHub with its classification head: BERT, DistilBERT, ALBERT, DeBERTa, ELECTRA.
+    """A text encoder of KerasHub with its classification head: BERT, DistilBERT, ALBERT or DeBERTa.
 
     Args:
         num_classes: number of classes.
@@ -125,7 +125,7 @@ class HubSeq2Seq(_HubModel):
         """Return what the decoder attends to: a context, and its mask (batch, source time), false at padding."""
         mask = self._visible(source)
         memory = self.task.call_encoder(source, mask)
-        empty = self._as_theirs(self.empty_cache(ops.shape(source)[0], 1))
+        empty = self._as_theirs(self.empty_cache(ops.shape(source)[0], 2))  # of 1, Keras warns of its softmax
         cross = self._as_theirs(self.empty_cache(*ops.shape(source)))
         first = ops.zeros_like(source[:, :1])
         _, _, _, cross = self._decoded(memory, mask, first, empty, 0, cross, 0)
