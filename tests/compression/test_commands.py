@@ -42,6 +42,7 @@ def said(capsys, command, *words):
 
 
 @pytest.mark.timeout(600)  # three processes that each import TensorFlow, and the fixture's training
+@pytest.mark.slow
 def test_compress_verify_inspect_in_processes_of_their_own(image_run, tmp_path):
     made = run_module("compression.compress", image_run, "--recipe", "dynamic", cwd=tmp_path, check=0)
     path = made.stdout.splitlines()[-1]

@@ -237,7 +237,8 @@ def test_interrupted_stages_go_on_to_the_same_bits(model, data, tmp_path, monkey
     [
         pytest.param("prune(0.5)", marks=pytest.mark.slow),
         pytest.param("cluster(4)", marks=pytest.mark.slow),
-        "prune(0.5) + qat(epochs=1) + int8",
+        # As on two workers, in test_multi_worker.py.
+        pytest.param("prune(0.5) + qat(epochs=1) + int8", marks=pytest.mark.slow),
     ],
 )
 def test_two_replicas_give_what_one_gives(recipe, data, tmp_path, mirrored):

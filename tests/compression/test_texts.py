@@ -327,6 +327,7 @@ def test_a_receipt_is_reproduced_and_says_how_texts_were_searched_for(made, text
     assert len(with_other) == 1 and with_other[0].startswith("test.litert.bleu: the receipt says")
 
 
+@pytest.mark.slow
 def test_training_words_come_before_a_file(loaded, text_run, tmp_path):
     model, data = loaded
     training = RunFolder(text_run).read_config()["config"]

@@ -34,6 +34,7 @@ def test_the_engine_is_tensorflow_where_it_is_built_for_the_tpu(monkeypatch):
     assert engine("tpu") == "tensorflow"
 
 
+@pytest.mark.slow
 def test_a_tpu_that_tensorflow_does_not_see_is_one_sentence(monkeypatch):
     """The way through TPUStrategy, as far as a host without one goes."""
     monkeypatch.setattr(tpu, "tensorflow_is_built_for_it", lambda: True)

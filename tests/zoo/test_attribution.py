@@ -319,6 +319,7 @@ np.savez("found.npz", saliency=attribution.saliency(of), cam=attribution.grad_ca
 """
 
 
+@pytest.mark.slow
 def test_jax_gives_the_same_attributions(tmp_path):
     cnn = CNN(CLASSES, filters=(3, 4), pools=1, units=5, batch_norm=True)
     texts = TransformerClassifier(CLASSES, 1, 8, 2, 8, vocabulary_size=VOCABULARY)

@@ -147,6 +147,7 @@ def test_ten_kills_of_each_worker(words, undisturbed, tmp_path):
             assert_same_run(folder, undisturbed)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_all_workers_at_the_same_step(words, tmp_path):
     folder = tmp_path / "run"
     child, processes = start([*words, "--output", folder], tmp_path)

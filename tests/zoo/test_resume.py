@@ -78,6 +78,7 @@ def test_killed_run_continues_bit_for_bit(strategy, words, tmp_path):
         np.testing.assert_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(words, tmp_path):
     folder = tmp_path / "run"
     child = start([*words, "--output", folder], tmp_path)

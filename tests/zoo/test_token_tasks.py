@@ -168,6 +168,7 @@ def test_translation_learns_to_copy(folder, tmp_path, capsys):
     assert capsys.readouterr().out == "ab\ndc\n"
 
 
+@pytest.mark.slow
 def test_replicas_train_alike(folder, tmp_path):
     """Batches of several lengths, with tokens spread unevenly over the replicas."""
     histories = []
