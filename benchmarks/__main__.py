@@ -27,6 +27,9 @@ NAMES = (
     "lenets",
     "distillation",
     "training_cost",
+    "sequences",
+    "decoding",
+    "transformer_step",
 )
 
 

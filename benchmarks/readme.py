@@ -4,11 +4,23 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
-from benchmarks import distillation, lenets, matrix, scaling, training_cost, tutorial
+from benchmarks import (
+    decoding,
+    distillation,
+    lenets,
+    matrix,
+    scaling,
+    sequences,
+    training_cost,
+    transformer_step,
+    tutorial,
+)
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
+PICTURE = "benchmarks/results/lenets.png"
 _MARKED = re.compile(r"(<!-- measured: .* -->\n).*(<!-- /measured -->)", re.DOTALL)
 
 
@@ -40,7 +52,10 @@ def tables() -> str:
         "",
         f"([report]({_link(runtimes_report)}))",
         "",
-        *_trained_compression(),
+        *_tables(tutorial, lenets, distillation, training_cost),
+        f"![Error and bytes of LeNet-5 made small, beside networks trained from scratch]({PICTURE})",
+        "",
+        *_tables(sequences, decoding, transformer_step),
         "| model | data | test accuracy, mean of 3 seeds | epochs |",
         "| --- | --- | --- | --- |",
     ]
@@ -76,14 +91,13 @@ def tables() -> str:
     return "\n".join([*lines, *(f"- {fact}" for fact in facts)]) + "\n"
 
 
-def _trained_compression() -> list[str]:
-    """Return what the training words of recipes reach, beside their peers."""
+def _tables(*modules: ModuleType) -> list[str]:
+    """Return the table of each benchmark's newest report, and a link to it."""
     lines = []
-    for module in (tutorial, lenets, distillation, training_cost):
+    for module in modules:
         report, result = newest(module.__name__.rpartition(".")[2])
         lines += [*module.table(result), "", f"([report]({_link(report)}))", ""]
-    picture = Path("benchmarks/results/lenets.png")
-    return [*lines, f"![Error and bytes of LeNet-5 made small, beside networks trained from scratch]({picture})", ""]
+    return lines
 
 
 def _link(path: Path) -> str:

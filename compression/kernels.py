@@ -66,7 +66,9 @@ def is_rewritten(layer: keras.layers.Layer) -> bool:
 
 
 def normalization(
-    layer: keras.layers.LayerNormalization, at: Callable[[str, Any], Any] = lambda part, x: x
+    layer: keras.layers.LayerNormalization,
+    at: Callable[[str, Any], Any] = lambda part, x: x,
+    constant: Callable[[Any], Any] = lambda x: x,
 ) -> Callable:
     """Return layer normalisation in subtractions and products.
 
@@ -75,16 +77,18 @@ def normalization(
     Args:
         layer: built.
         at: is given the name and the value of every intermediate result, and returns what to go on with.
+        constant: the same for what is multiplied and added.
     """
 
     def call(x: Any) -> Any:
         centred = at("centred", x - at("mean", ops.mean(x, axis=layer.axis, keepdims=True)))
         squares = at("squares", centred * centred)
-        variance = at("variance", ops.mean(squares, axis=layer.axis, keepdims=True) + layer.epsilon)
+        variance = at("variance", ops.mean(squares, axis=layer.axis, keepdims=True))
+        variance = at("positive", variance + layer.epsilon)
         y = at("normalized", centred * at("rsqrt", ops.rsqrt(variance)))
         shape = [x.shape[i] if i in {a % len(x.shape) for a in layer.axis} else 1 for i in range(len(x.shape))]
-        y = at("scaled", y * ops.reshape(layer.gamma, shape)) if layer.scale else y
-        return at("output", y + ops.reshape(layer.beta, shape)) if layer.center else y
+        y = at("scaled", y * constant(ops.reshape(layer.gamma, shape))) if layer.scale else y
+        return at("output", y + constant(ops.reshape(layer.beta, shape))) if layer.center else y
 
     return call
 

@@ -22,6 +22,7 @@ from compression import kernels
 from compression.layers import RECURRENT, channel_axes, kernels_of, matching, with_kernels
 from compression.parametrize import Parametrized
 from compression.survey import Call, calls, consumers, leaves
+from zoo.models.attention import PositionEncoding
 from zoo.watching import calling
 
 # Their outputs are values of their inputs, so they are on the same grid; an embedding's are values of its table.
@@ -99,13 +100,16 @@ class Point:
 
     Args:
         layer: whose call is changed.
-        kind: what of it is rounded: output, activation, states or normalization.
+        kind: what of it is rounded: output, activation, states, normalization, positions, or embedding: a product whose
+            bias a file adds together with the positions.
         names: of the point at each of its calls in one run of the model; None where nothing is rounded.
+        other: of an embedding the layer of its positions, and of these the embedding.
     """
 
     layer: layers.Layer
     kind: str
     names: list[str | None]
+    other: layers.Layer | None = None
 
     def each_call(self, at: At) -> Callable[[Any], Any]:
         """Return a function that rounds, call after call, under the name of the call."""
@@ -150,17 +154,22 @@ class Points:
                 point.names.append(name)
                 on_grid.add(id(call))
         self.points = [point for point in points.values() if any(point.names)]
+        for call in found:
+            if (into := _positions_behind(call, found)) and points[id(call.layer)].names[0]:
+                points[id(call.layer)].kind, points[id(call.layer)].other = "embedding", into
+                points[id(into)].other = call.layer
 
     def in_loop(self, name: str) -> bool:
         """Whether a point is inside a recurrent layer."""
         return any(name.startswith(f"{point.names[0]}/") for point in self.points if point.kind == "states")
 
     @contextlib.contextmanager
-    def rounding(self, at: At) -> Iterator[None]:
-        """Let the model pass every tensor that a file rounds through `at`."""
+    def rounding(self, at: At, constant: Callable[[Any], Any] = lambda x: x) -> Iterator[None]:
+        """Let a model pass what a file rounds through `at`, and what it adds or multiplies by through `constant`."""
         with contextlib.ExitStack() as undo:
             for point in self.points:
-                undo.enter_context(_CHANGES[point.kind](point, at))
+                more = (constant,) if point.kind in ("normalization", "positions") else ()
+                undo.enter_context(_CHANGES[point.kind](point, at, *more))
             yield
 
 
@@ -169,6 +178,8 @@ def _kind(layer: layers.Layer) -> str:
         return "states"
     if kernels.is_rewritten(layer):
         return "normalization"
+    if isinstance(layer, PositionEncoding):
+        return "positions"
     return "activation" if kernels_of(layer) and hasattr(layer, "activation") else "output"
 
 
@@ -186,6 +197,16 @@ def _absorbed(call: Call, found: list[Call]) -> bool:
     if kernel and isinstance(after[0].layer, layers.BatchNormalization):
         return True
     return (kernel or norm) and _is_clipping(after[0].layer)
+
+
+def _positions_behind(call: Call, found: list[Call]) -> PositionEncoding | None:
+    """Return the positions that a product's output is given to alone: a file has one constant for them and the bias."""
+    layer, after = call.layer, consumers(found, call)
+    if not (isinstance(layer, layers.Dense) and layer.use_bias and len(after) == 1):
+        return None
+    alone = sum(other.layer in (layer, after[0].layer) for other in found) == 2
+    linear = layer.activation in (None, keras.activations.linear)
+    return after[0].layer if alone and linear and isinstance(after[0].layer, PositionEncoding) else None
 
 
 def _output(point: Point, at: At) -> contextlib.AbstractContextManager:
@@ -249,13 +270,45 @@ def _states(point: Point, at: At) -> Iterator[None]:
             setattr(cell, kind, activation)
 
 
-def _normalization(point: Point, at: At) -> contextlib.AbstractContextManager:
+def _normalization(point: Point, at: At, constant: Callable[[Any], Any]) -> contextlib.AbstractContextManager:
     """Round every product and sum that a layer normalisation is exported as."""
     name = next(filter(None, point.names))
-    return calling(point.layer, kernels.normalization(point.layer, lambda part, x: at(f"{name}/{part}", x)))
+    return calling(point.layer, kernels.normalization(point.layer, lambda part, x: at(f"{name}/{part}", x), constant))
 
 
-_CHANGES = {"normalization": _normalization, "output": _output, "activation": _activation, "states": _states}
+def _embedding(point: Point, at: At) -> contextlib.AbstractContextManager:
+    dense, positions, behind = point.layer, point.other, point.each_call(at)
+    return calling(dense, lambda x, training=False: behind(positions.scaled_input(ops.matmul(x, dense.kernel))))
+
+
+def _positions(point: Point, at: At, constant: Callable[[Any], Any]) -> contextlib.AbstractContextManager:
+    layer, dense, name = point.layer, point.other, next(filter(None, point.names))
+
+    def call(x: Any) -> Any:
+        rows = ops.cast(layer.rows(ops.shape(x)[1], x.shape[-1]), x.dtype)
+        if dense is None:
+            return at(name, at(f"{name}/scaled", layer.scaled_input(x)) + constant(rows))
+        return at(name, x + constant(rows + layer.scaled_input(dense.bias)))
+
+    return calling(layer, call)
+
+
+_CHANGES = {
+    "normalization": _normalization,
+    "output": _output,
+    "activation": _activation,
+    "states": _states,
+    "embedding": _embedding,
+    "positions": _positions,
+}
+
+
+def _constant(x: Any) -> Any:
+    """Return what a file has of a constant that is multiplied or added: one grid, from its smallest to its largest."""
+    import tensorflow as tf
+
+    low, high = (ops.stop_gradient(end) for end in (ops.minimum(ops.min(x), 0), ops.maximum(ops.max(x), 0)))
+    return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=ACTIVATION_BITS)
 
 
 def _to_fixed(x: Any, limits: tuple[float, float]) -> Any:
@@ -342,7 +395,7 @@ class Quantized(Parametrized):
             low, high = tf.unstack(ranges[places[name]])
             return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=ACTIVATION_BITS)
 
-        with self.points.rounding(at):
+        with self.points.rounding(at, _constant):
             yield
 
     def _follow(self, seen: Mapping[str, list]) -> None:

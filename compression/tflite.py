@@ -117,6 +117,8 @@ def save(
 
     def record(point: str, tensor: Any) -> Any:
         named[tensor.op.name] = ranges.values[point]
+        if tensor.op.type == "Reshape":  # the converter may take it out, and leave what it reshaped
+            named[tensor.op.inputs[0].op.name] = ranges.values[point]
         return tensor
 
     rounding = ranges.points.rounding(record) if ranges else contextlib.nullcontext()

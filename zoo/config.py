@@ -63,7 +63,7 @@ class TrainConfig:
     tokens: Tokens | None = option(
         "what texts are cut into (default: word; subword for translation, character for language_model)"
     )
-    vocabulary_size: int = option("most tokens in a vocabulary, by frequency", 10_000)
+    vocabulary_size: int | None = option("most tokens in a vocabulary, by frequency (default: 10,000)")
     sequence_length: int | None = option(
         "tokens a text is cut or padded to (default: 95 % of texts fit; translation: all, up to 256;"
         " language_model: windows of 128)"
@@ -186,7 +186,11 @@ class TrainConfig:
         replicas = strategies.replicas_without_looking(self.strategy, self.virtual_devices)
         dataset = None if self.data else (self.dataset or "digits")
         on_tpu = self.strategy == "tpu"
-        values = {"precision": "bfloat16" if on_tpu else "float32", "steps_per_execution": 16 if on_tpu else 1}
+        values = {
+            "precision": "bfloat16" if on_tpu else "float32",
+            "steps_per_execution": 16 if on_tpu else 1,
+            "vocabulary_size": 10_000,
+        }
         values |= recipes.recipe_for(self.model, dataset)()
         settings = {**values.pop("settings", {}), **self.settings}
         missing = {name: value for name, value in values.items() if getattr(self, name) is None}

@@ -39,6 +39,7 @@ def sample(
     length: int,
     end: int,
     sampling: Sampling | None,
+    noise: Any = None,
 ) -> Any:
     """Return what follows, (batch, length) token ids, 0 after the end of a text.
 
@@ -50,9 +51,9 @@ def sample(
         length: most tokens to give.
         end: the token that ends a text, -1 where there is none.
         sampling: how each is drawn; None takes the most probable.
+        noise: what draws them, see `gumbel`; default, of the seed of `sampling`.
     """
     batch = ids.shape[0]
-    noise = None
 
     def more(i, ids, ended, cache, out):
         return ops.logical_and(i < length, ops.logical_not(ops.all(ended)))
@@ -66,10 +67,8 @@ def sample(
         out = _put(out, chosen, i)
         return i + 1, chosen, ops.logical_or(ended, ops.equal(chosen, end)), cache, out
 
-    if sampling:
-        vocabulary = step(ids, start, cache)[0].shape[-1]
-        uniform = keras.random.uniform((length, batch, vocabulary), 1e-7, 1, seed=sampling.seed)
-        noise = -ops.log(-ops.log(uniform))
+    if sampling and noise is None:
+        noise = gumbel(length, batch, step(ids, start, cache)[0].shape[-1], sampling.seed)
     state = (
         ops.convert_to_tensor(0, "int32"),
         ops.cast(ids, "int32"),
@@ -78,6 +77,11 @@ def sample(
         ops.zeros((batch, length), "int32"),
     )
     return ops.while_loop(more, one, state)[-1]
+
+
+def gumbel(length: int, batch: int, vocabulary: int, seed: int) -> Any:
+    """Return noise from the Gumbel distribution, (length, batch, vocabulary)."""
+    return -ops.log(-ops.log(keras.random.uniform((length, batch, vocabulary), 1e-7, 1, seed=seed)))
 
 
 def beam_search(

@@ -77,6 +77,38 @@ def transformer_sst2() -> Recipe:
     }
 
 
+def seq2seq_addition() -> Recipe:
+    """Sums of two numbers of three digits: every one of 2,500 unseen ones right."""
+    return _COMMON | {
+        "epochs": 6,
+        "batch_size": 128,
+        "learning_rate": 3e-3,
+        "settings": {"num_layers": 1, "model_dim": 64, "ff_dim": 128, "dropout": 0.0},
+    }
+
+
+def seq2seq_multi30k() -> Recipe:
+    """German to English."""
+    return _COMMON | {
+        "epochs": 12,
+        "batch_size": 128,
+        "learning_rate": 1e-3,
+        "label_smoothing": 0.1,
+        "vocabulary_size": 4_000,
+        "settings": {"num_layers": 2, "model_dim": 256, "ff_dim": 512, "dropout": 0.15},
+    }
+
+
+def lm_shakespeare() -> Recipe:
+    """The next character of tiny Shakespeare."""
+    return _COMMON | {
+        "epochs": 5,
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "settings": {"num_layers": 4, "model_dim": 192, "ff_dim": 768, "dropout": 0.0},
+    }
+
+
 RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("cnn", "digits"): cnn_digits,
     ("cnn", "mnist"): cnn_mnist,
@@ -85,6 +117,9 @@ RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("lstm", "sst2_sentences"): lstm_sst2,
     ("self_attention", "mnist"): self_attention_mnist,
     ("transformer", "sst2_sentences"): transformer_sst2,
+    ("transformer_lm", "tiny_shakespeare"): lm_shakespeare,
+    ("transformer_seq2seq", "addition"): seq2seq_addition,
+    ("transformer_seq2seq", "multi30k"): seq2seq_multi30k,
 }
 
 

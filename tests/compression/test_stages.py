@@ -148,8 +148,8 @@ def test_a_file_is_verified_with_its_stages(chain, model, data):
     [
         ("lstm", {}, 1.5),
         pytest.param("lstm", {"cell": "gru"}, 1.5, marks=pytest.mark.slow),
-        ("self_attention", {}, 5.0),  # two sums and a mean of its own code are rounded in the file alone
-        ("transformer", {"norm": "post"}, 5.0),
+        ("self_attention", {}, 2.0),  # a step of a logit can be more than one of a probability
+        ("transformer", {"norm": "post"}, 2.0),
     ],
 )
 def test_a_quantized_file_is_within_a_step_of_the_model_as_it_was_trained(name, settings, steps, data, tmp_path):

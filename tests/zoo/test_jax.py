@@ -13,7 +13,7 @@ from zoo.data.dataset import Split
 from zoo.runs import RunFolder
 
 pytestmark = pytest.mark.timeout(600)
-MODELS, MORE = ("cnn", "self_attention"), ("simplenet", "lstm", "transformer")
+MODELS, MORE = ("cnn",), ("simplenet", "lstm", "self_attention", "transformer")
 # Eight devices of two cores compile a model for half a minute.
 models = pytest.mark.parametrize("name", [*MODELS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
 BESIDES = ("devices", "share", "resumed", "same_history", "kept")

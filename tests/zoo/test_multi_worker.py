@@ -20,22 +20,34 @@ from zoo.runs import RunFolder
 
 pytestmark = pytest.mark.timeout(600)  # two processes that each import TensorFlow and trace every model
 LAUNCH = ("strategies.launch", "--workers", "2")
+FEW = ("simplenet", "cnn", "cnn, normalised")
+MORE = tuple(name for name in MODELS if name not in FEW)  # two processes of two cores trace a model for 20 seconds
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Folders with what one process made of every model, and what two workers did."""
+    """Folders with what one process made of some models, and what two workers did."""
+    return by_strategy(tmp_path_factory, FEW)
+
+
+@pytest.fixture(scope="module")
+def more_trained(tmp_path_factory):
+    return by_strategy(tmp_path_factory, MORE)
+
+
+def by_strategy(tmp_path_factory, names):
     folders = {}
     for strategy, before in (("none", ()), ("multi_worker", (*LAUNCH, "--", "python", "-m"))):
         folders[strategy] = tmp_path_factory.mktemp(strategy)
-        words = (*before, "tests.zoo.workers_child", strategy, folders[strategy])
+        words = (*before, "tests.zoo.workers_child", strategy, folders[strategy], *names)
         run_module(*words, cwd=ROOT, check=0, timeout=500)
     return folders
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_two_workers_equal_one_process(name, trained):
+@pytest.mark.parametrize("name", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
+def test_two_workers_equal_one_process(name, request):
     """Weights, every epoch's metrics, validation and test with uneven tails, and predictions in order."""
+    trained = request.getfixturevalue("trained" if name in FEW else "more_trained")
     one, two = (np.load(trained[strategy] / f"{name}.npz") for strategy in ("none", "multi_worker"))
     assert set(one.files) == set(two.files)
     tolerance = 1e-11 if MODELS[name][1] == "float64" else 1e-5
@@ -54,7 +66,7 @@ def test_compression_gives_the_same_masks_weights_and_ranges(trained):
 
 
 def test_the_chief_alone_writes_and_the_model_is_as_it_was(trained):
-    for name in MODELS:
+    for name in FEW:
         one, two = (trained[strategy] / name for strategy in ("none", "multi_worker"))
         assert {p.name for p in one.iterdir()} == {p.name for p in two.iterdir()}
         assert len(list((two / "tensorboard").rglob("events*"))) == len(list((one / "tensorboard").rglob("events*")))

@@ -14,7 +14,7 @@ from zoo.data.buckets import Batch
 from zoo.data.token_batches import TokenBatches, evaluation_batches, training_batches
 from zoo.models import Transformer, TransformerLM
 from zoo.runs import RunFolder
-from zoo.sampling import Beam
+from zoo.sampling import Beam, Sampling
 from zoo.tasks import language_model, translation
 
 PAIRS = DataSpec("pairs", "pairs", (6,), (), False, 9, "translation", (8,), 9)
@@ -97,6 +97,23 @@ def test_a_text_longer_than_the_window_goes_on_greedily_as_without_a_cache():
         known.append(int(np.asarray(model(np.array([known], "int32")))[0, -1].argmax()))
         text.append(known[-1])
     np.testing.assert_array_equal(found, [text[2:]] * 2)
+
+
+def test_windows_of_one_length_draw_other_tokens_by_one_compiled_function(monkeypatch):
+    made = []
+    compiled = language_model.compiled
+    monkeypatch.setattr(language_model, "compiled", lambda function: made.append(1) or compiled(function))
+    model = TransformerLM(vocabulary_size=9, num_layers=1, model_dim=8, num_heads=2, ff_dim=16)
+    model.build((None, 6))
+    flat = Sampling(temperature=1e6, seed=3)  # every token is as probable: what is drawn is the noise alone
+    drawn = [
+        language_model.continued(model, np.array([4, 5], "int32"), count=20, length=4 + 3 * 3, window=6, sampling=flat)
+        for _ in range(2)
+    ]
+    np.testing.assert_array_equal(*drawn)
+    second, third, fourth = drawn[0][:, 4:].reshape(20, 3, 3).transpose(1, 0, 2)
+    assert all((a != b).mean() > 0.5 for a, b in ((second, third), (third, fourth), (second, fourth)))
+    assert len(made) == 2 * 2  # the prompt's length, and half a window
 
 
 def test_beam_search_over_the_cache_scores_as_the_model_does():

@@ -32,7 +32,7 @@ def lengths(ids: np.ndarray) -> np.ndarray:
     return np.where(real.any(1), ids.shape[1] - real[:, ::-1].argmax(1), 0)
 
 
-def choose(source: np.ndarray, target: np.ndarray, count: int = 4) -> tuple[Bucket, ...]:
+def choose(source: np.ndarray, target: np.ndarray, count: int = 6) -> tuple[Bucket, ...]:
     """Choose the shapes that leave least padding, if each example is in the first that it fits in.
 
     Args:

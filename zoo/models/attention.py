@@ -41,7 +41,9 @@ class _Attention(layers.Layer):
         self.supports_masking = True
         self.drop = layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
         # Layers, where an operation would do, so that quantization-aware training sees what passes.
+        self.scaled = layers.Activation("linear", dtype=self.dtype_policy, name="scaled")
         self.scores = layers.Activation("linear", dtype=self.dtype_policy, name="scores")
+        self.seen = layers.Activation("linear", dtype=self.dtype_policy, name="seen")
         self.softmax = layers.Activation("softmax", dtype=self.dtype_policy, name="softmax")
         self.heads = layers.Activation("linear", dtype=self.dtype_policy, name="heads")
 
@@ -78,10 +80,10 @@ class _Attention(layers.Layer):
             visible: any number of masks that broadcast to (batch, heads, queries, keys), true where all may be seen.
             training: whether attention weights are dropped.
         """
-        query = query / self.key_dim**0.5
+        query = self.scaled(query / self.key_dim**0.5)
         scores = self.scores(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))))  # (batch, heads, queries, keys)
         for mask in visible:
-            scores = ops.where(mask, scores, ops.cast(HIDDEN, scores.dtype))
+            scores = self.seen(ops.where(mask, scores, ops.cast(HIDDEN, scores.dtype)))
         weights = self.drop(self.softmax(scores), training=training)
         heads = ops.transpose(self.heads(ops.matmul(weights, value)), (0, 2, 1, 3))  # (batch, queries, heads, d_k)
         return self.output_projection(ops.reshape(heads, (-1, ops.shape(heads)[1], self.num_heads * self.key_dim)))
@@ -269,7 +271,7 @@ class PositionEncoding(layers.Layer):
 
     def call(self, x):
         time, width = ops.shape(x)[1], x.shape[-1]
-        return self._scaled(x) + ops.cast(self._rows(time, width), x.dtype)
+        return self.scaled_input(x) + ops.cast(self.rows(time, width), x.dtype)
 
     def step(self, x, position, length):
         """Add the vectors of one position.
@@ -280,13 +282,15 @@ class PositionEncoding(layers.Layer):
             length: of the longest sequence.
         """
         width = x.shape[-1]
-        rows = ops.take(ops.cast(self._rows(length, width), x.dtype), position, axis=0)  # ([batch,] features)
-        return self._scaled(x) + ops.reshape(rows, (-1, 1, width))
+        rows = ops.take(ops.cast(self.rows(length, width), x.dtype), position, axis=0)  # ([batch,] features)
+        return self.scaled_input(x) + ops.reshape(rows, (-1, 1, width))
 
-    def _scaled(self, x):
+    def scaled_input(self, x):
+        """Return what the vectors are added to."""
         return x if self.scale == 1 else x * self.scale
 
-    def _rows(self, time, width):
+    def rows(self, time, width):
+        """Return what is added to the first `time` positions, (time, width)."""
         if not isinstance(time, int):  # known when it runs, and at most what this was built for
             table = sinusoidal_positions(self.longest, width) if self.kind == "sinusoidal" else self.table
             return ops.convert_to_tensor(table)[:time]

@@ -60,7 +60,7 @@ def check_positive(owner: str, **sizes: int | tuple[int, ...]) -> None:
 def token_embedding(
     vocabulary_size: int, model_dim: int, policy: keras.DTypePolicy, name: str
 ) -> layers.ReversibleEmbedding:
-    """Return a table of one vector a token that also scores tokens, in the dtype of logits.
+    """Return a table of one vector a token that also scores tokens.
 
     Its numbers have a variance of 1 / model_dim: 1 where blocks get them, times sqrt(model_dim), and the scores of
     steps with variance 1 have that too.
@@ -69,7 +69,7 @@ def token_embedding(
         vocabulary_size,
         model_dim,
         embeddings_initializer=keras.initializers.RandomNormal(stddev=model_dim**-0.5),
-        reverse_dtype=logits_dtype(policy),
+        reverse_dtype=policy.compute_dtype,
         dtype=policy,
         name=name,
     )
@@ -77,11 +77,16 @@ def token_embedding(
 
 def token_head(vocabulary_size: int, policy: keras.DTypePolicy) -> layers.Dense:
     """Return what scores tokens where the table that embeds them does not."""
-    return layers.Dense(vocabulary_size, use_bias=False, dtype=logits_dtype(policy), name="head")
+    return layers.Dense(vocabulary_size, use_bias=False, dtype=policy, name="head")
 
 
 def token_logits(
     x: keras.KerasTensor, embedding: layers.ReversibleEmbedding, head: layers.Dense | None
 ) -> keras.KerasTensor:
-    """Return the scores (batch, time, vocabulary) of steps (batch, time, features): the head's, or the table's."""
-    return embedding(x, reverse=True) if head is None else head(x)
+    """Return the scores (batch, time, vocabulary) of steps (batch, time, features): the head's, or the table's.
+
+    In bfloat16 the product is of bfloat16 numbers, summed in float32 by the processor: in float32 it would take longer
+    than all blocks. What follows, a softmax over a whole vocabulary, is in float32.
+    """
+    logits = embedding(x, reverse=True) if head is None else head(x)
+    return ops.cast(logits, logits_dtype(embedding.dtype_policy))

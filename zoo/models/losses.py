@@ -1,5 +1,6 @@
 """The loss of every task, registered beside the models: a saved model names what it was compiled with."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -21,15 +22,24 @@ class CrossEntropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        if not self.label_smoothing:
-            return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
-        # One fused operation of the whole target: on a vocabulary, half the time of sums of the parts.
-        classes = y_pred.shape[-1]
+        classes, kept = y_pred.shape[-1], 1 - self.label_smoothing
         even = self.label_smoothing / classes
-        right = ops.equal(ops.expand_dims(y_true, -1), ops.arange(classes, dtype=y_true.dtype))
-        shares = (ops.convert_to_tensor(share, y_pred.dtype) for share in (1 - self.label_smoothing + even, even))
-        target = ops.where(right, *shares)
-        return ops.categorical_crossentropy(target, y_pred, from_logits=True)
+
+        # With one softmax for the value and the gradient it takes half the time of TensorFlow's fused operator, which
+        # counts on a vocabulary: the largest probability is 1 / sum(exp(logits - the largest)).
+        @ops.custom_gradient
+        def loss(logits: Any) -> tuple[Any, Callable]:
+            p = ops.softmax(logits)
+            log_sum = ops.max(logits, axis=-1) - ops.log(ops.max(p, axis=-1))
+            right = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(y_true, -1), axis=-1), -1)
+
+            def gradient(*args: Any, upstream: Any = None) -> Any:
+                target = kept * ops.one_hot(y_true, classes, dtype=logits.dtype) + even
+                return (p - target) * ops.expand_dims(args[0] if upstream is None else upstream, -1)
+
+            return log_sum - kept * right - even * ops.sum(logits, axis=-1), gradient
+
+        return loss(y_pred)
 
     def get_config(self) -> dict:
         return super().get_config() | {"label_smoothing": self.label_smoothing}

@@ -85,6 +85,7 @@ class SelfAttentionClassifier(ZooModel):
             for i in range(num_blocks)
         ]
         self.norm = layers.LayerNormalization(dtype=policy, name="norm")
+        self.pooled = layers.Activation("linear", dtype=policy, name="pooled")  # see zoo.models.attention
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):
@@ -107,7 +108,7 @@ class SelfAttentionClassifier(ZooModel):
         x = self.positions(self.embed(x))
         for block in self.blocks:
             x = block(x, mask=mask, training=training)
-        return self.head(mean_of_steps(self.norm(x), mask))
+        return self.head(self.pooled(mean_of_steps(self.norm(x), mask)))
 
     def get_config(self):
         return super().get_config() | {

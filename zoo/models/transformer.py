@@ -117,6 +117,7 @@ class TransformerClassifier(ZooModel):
             name="encoder",
         )
         self.drop_words = layers.Dropout(word_dropout, dtype=policy, name="drop_words")
+        self.pooled = layers.Activation("linear", dtype=policy, name="pooled")  # see zoo.models.attention
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):
@@ -135,7 +136,7 @@ class TransformerClassifier(ZooModel):
         x = as_rows(x)
         mask = self._visible(x, training) if self.vocabulary_size else None
         x = self.encoder(self.embedding(x), mask=mask, training=training)
-        return self.head(x[:, 0] if self.pooling == "first" else mean_of_steps(x, mask))
+        return self.head(x[:, 0] if self.pooling == "first" else self.pooled(mean_of_steps(x, mask)))
 
     def _visible(self, ids, training):
         """Return (batch, time), true at words that are attended to and pooled."""

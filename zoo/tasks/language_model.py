@@ -1,6 +1,5 @@
 """Language modelling: the next token of a text, and what both tasks on tokens are measured by."""
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -10,7 +9,7 @@ from keras import ops
 
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.token_batches import evaluation_batches
-from zoo.decoding import compiled, sample
+from zoo.decoding import compiled, gumbel, sample
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.sampling import Sampling
@@ -42,7 +41,7 @@ def continued(
     A model has learnt positions of one window. Where a text outgrows it, its last half is the prompt of the next.
 
     Args:
-        model: of `prefill`, `empty_cache` and `decode_step`, such as `zoo.models.TransformerLM`.
+        model: of `prefill`, `empty_cache`, `decode_step` and `vocabulary_size`, such as `zoo.models.TransformerLM`.
         prompt: (tokens,) ids, one or more.
         count: texts.
         length: tokens of each.
@@ -50,19 +49,19 @@ def continued(
         sampling: how tokens are drawn; None takes the most probable.
     """
     texts = np.repeat(np.asarray(prompt, np.int32)[None], count, axis=0)
-    wanted, run = len(prompt) + length, {}
+    wanted, run, seed = len(prompt) + length, {}, sampling.seed if sampling else 0
     while texts.shape[1] < wanted:
         known = texts if texts.shape[1] < window else texts[:, -(window // 2) :]
         room = window - known.shape[1]
         if (shape := known.shape[1]) not in run:
             run[shape] = compiled(functools.partial(_follow, model, length=room, window=window, sampling=sampling))
-        texts = np.concatenate([texts, ops.convert_to_numpy(run[shape](ops.convert_to_tensor(known)))], axis=1)
-        if sampling:  # each window has draws of its own
-            sampling, run = dataclasses.replace(sampling, seed=sampling.seed + 1), {}
+        noise = gumbel(room, count, model.vocabulary_size, seed) if sampling else None
+        texts = np.concatenate([texts, ops.convert_to_numpy(run[shape](ops.convert_to_tensor(known), noise))], axis=1)
+        seed += 1  # each window has draws of its own
     return texts[:, len(prompt) : wanted]
 
 
-def _follow(model: keras.Model, known: Any, *, length: int, window: int, sampling: Sampling | None) -> Any:
+def _follow(model: keras.Model, known: Any, noise: Any, *, length: int, window: int, sampling: Sampling | None) -> Any:
     """Return (batch, length) ids that follow (batch, time), which may be a single one each."""
     batch, time = known.shape
     cache = model.empty_cache(batch, window)
@@ -70,7 +69,9 @@ def _follow(model: keras.Model, known: Any, *, length: int, window: int, samplin
         _, cache = model.decode_step(known[:, 0], 0, cache)
     elif time > 2:
         _, cache = model.prefill(known[:, :-1], window)
-    return sample(model.decode_step, known[:, -1], cache, start=time - 1, length=length, end=-1, sampling=sampling)
+    return sample(
+        model.decode_step, known[:, -1], cache, start=time - 1, length=length, end=-1, sampling=sampling, noise=noise
+    )
 
 
 def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:

@@ -1,0 +1,104 @@
+"""Sequence models trained by their recipes, and the files that translate: what they reach, in what time.
+
+`addition` is counted as sums that are right digit by digit, Multi30k's German to English by sacrebleu with a beam of 4
+on test_2016_flickr, tiny Shakespeare by nats a character on its validation split. Training in bfloat16, which counts on
+a processor that has instructions for it. Seconds are of the whole command: reading, the vocabulary, training, and the
+search on the test split. The files are those of `compression.compress`, their BLEU that of LiteRT. Runs are kept under
+runs/sequences.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tutorial import run_command
+
+RUNS = Path("runs") / "sequences"
+PRECISIONS = ("float32", "dynamic", "int8")
+LARGEST_LOSS, LARGEST_SHARE = 0.5, 0.3  # BLEU against Keras, and bytes of the float32 file, of a quantized file
+# Name of a row: the words of its training, the score that is its target, and the target.
+ROWS: dict[str, tuple[tuple[str, ...], str, float]] = {
+    "addition": (("--model", "transformer_seq2seq", "--dataset", "addition"), "exact_match", 0.99),
+    "multi30k": (
+        ("--model", "transformer_seq2seq", "--dataset", "multi30k", "--source", "de", "--target", "en")
+        + ("--test-split-name", "test_2016_flickr", "--precision", "bfloat16"),
+        "bleu",
+        33.0,
+    ),
+    "tiny_shakespeare": (
+        ("--model", "transformer_lm", "--dataset", "tiny_shakespeare", "--precision", "bfloat16"),
+        "validation loss",
+        1.60,
+    ),
+}
+SHOWN = {"exact_match": "{:.2%} exactly right", "bleu": "{:.2f} BLEU", "validation loss": "{:.4f} nats a character"}
+
+
+def measure(data_dir: Path) -> dict[str, Any]:
+    """Return a row for each training, and one for each file of the translating model."""
+    rows = [_trained(name, data_dir) for name in ROWS]
+    files = [_exported(precision) for precision in PRECISIONS]
+    return {"rows": rows, "files": files}
+
+
+def _trained(name: str, data_dir: Path) -> dict[str, Any]:
+    words, score, target = ROWS[name]
+    run, seconds = RUNS / name, RUNS / f"{name}.seconds.json"
+    if not seconds.is_file():
+        began = time.perf_counter()
+        run_command("zoo.train", *words, "--data-dir", str(data_dir), "--output", str(run))
+        seconds.write_text(json.dumps(time.perf_counter() - began))
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    found = metrics["validation"]["loss"] if score == "validation loss" else metrics["test"][score]
+    row = {
+        "command": f"python -m zoo.train {' '.join(words)}",
+        "name": name,
+        "score": score,
+        "found": found,
+        "target": target,
+        "seconds": json.loads(seconds.read_text()),
+        **{key: metrics[key] for key in ("parameters", "epochs", "examples_per_second")},
+        "test": metrics["test"],
+    }
+    print(row, file=sys.stderr, flush=True)
+    return row
+
+
+def _exported(precision: str) -> dict[str, Any]:
+    receipt = run_command("compression.compress", str(RUNS / "multi30k"), "--recipe", precision)
+    row = {"precision": precision, **{key: receipt[key] for key in ("bytes", "gzip_bytes", "test")}}
+    print(row, file=sys.stderr, flush=True)
+    return row
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of both tables."""
+    lines = [
+        "| sequences | reached | target | parameters | epochs | minutes |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in result["rows"]:
+        text = SHOWN[row["score"]]
+        lines.append(
+            f"| `{row['name']}` | {text.format(row['found'])} | {text.format(row['target'])} | {row['parameters']:,} |"
+            f" {row['epochs']} | {row['seconds'] / 60:.1f} |"
+        )
+    lines += ["", "| file of the Multi30k run | bytes | of float32 | BLEU of the file | of Keras |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    whole = result["files"][0]["bytes"]
+    for row in result["files"]:
+        scores = row["test"]
+        lines.append(
+            f"| {row['precision']} | {row['bytes']:,} | {row['bytes'] / whole:.2f} | {scores['litert']['bleu']:.2f} |"
+            f" {scores['keras']['bleu']:.2f} |"
+        )
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown, the commands below."""
+    signature = next(row["test"]["bleu_signature"] for row in result["rows"] if row["score"] == "bleu")
+    commands = [f"- {row['name']}: `{row['command']}`" for row in result["rows"]]
+    return "\n".join([*table(result), "", f"BLEU: {signature}.", "", *commands])
