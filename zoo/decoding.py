@@ -171,4 +171,5 @@ def compiled(function: Callable) -> Callable:
         return jax.jit(function)
     import tensorflow as tf
 
-    return tf.function(function)
+    # XLA makes one program of a step's two hundred operators: at one text three times as fast (benchmarks/results).
+    return tf.function(function, jit_compile=True)

@@ -78,7 +78,7 @@ def transformer_sst2() -> Recipe:
 
 
 def seq2seq_addition() -> Recipe:
-    """Sums of two numbers of three digits: every one of 2,500 unseen ones right."""
+    """99.9 % of 2,500 unseen sums of two numbers of three digits exactly right in 6 epochs (one seed)."""
     return _COMMON | {
         "epochs": 6,
         "batch_size": 128,
@@ -88,7 +88,7 @@ def seq2seq_addition() -> Recipe:
 
 
 def seq2seq_multi30k() -> Recipe:
-    """German to English."""
+    """37.5 BLEU of German to English (test_2016_flickr, beam 4) in 12 epochs, in bfloat16 (one seed)."""
     return _COMMON | {
         "epochs": 12,
         "batch_size": 128,
