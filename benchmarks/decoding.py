@@ -1,8 +1,8 @@
 """What the key-value cache is worth: tokens a second of greedy decoding to length 64, with it and without.
 
-Both are one loop over the same model, whose texts never end. With the cache a step computes one position, and XLA compiles
-the loop as it does for `zoo.generate`; without it the decoder computes every position so far again, which are more each
-time and so beyond XLA. The encoder, where there is one, is run once in both.
+Both are one loop over the same model, whose texts never end. With the cache a step computes one position, and XLA
+compiles the loop as it does for `zoo.generate`; without it the decoder computes every position so far again, which are
+more each time and so beyond XLA. The encoder, where there is one, is run once in both.
 They take turns, and the fastest of the rounds after the first counts. The tokens chosen must be the same. Models are as
 their recipes have them, untrained: what is computed does not depend on the weights.
 """

@@ -222,9 +222,9 @@ class Stack(layers.Layer):
         x, caches = self.positions.step(x, position, cache[0].shape[3]), []
         # By indices, since nothing is trained here: TensorFlow gives such parts without a copy.
         count = len(self.blocks)
-        before = [(cache[0][i], cache[1][i]) for i in range(count)]
+        known = [(cache[0][i], cache[1][i]) for i in range(count)]
         given = [None] * count if context is None else [(context[0][i], context[1][i]) for i in range(count)]
-        for block, before, each in zip(self.blocks, before, given, strict=True):
+        for block, before, each in zip(self.blocks, known, given, strict=True):
             x, after = block.step(x, position, before, each, context_mask)
             caches.append(after)
         return self.last_norm(x), _stacked(caches)
