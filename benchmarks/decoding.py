@@ -3,8 +3,8 @@
 Both are one loop over the same model, whose texts never end. With the cache a step computes one position, and XLA
 compiles the loop as it does for `zoo.generate`; without it the decoder computes every position so far again, which are
 more each time and so beyond XLA. The encoder, where there is one, is run once in both.
-They take turns, and the fastest of the rounds after the first counts. The tokens chosen must be the same. Models are as
-their recipes have them, untrained: what is computed does not depend on the weights.
+They take turns, and the fastest of the rounds after the first counts. The tokens chosen must be the same. The models
+are those of `sequences`, untrained: what is computed does not depend on the weights.
 """
 
 import sys
@@ -47,19 +47,14 @@ def measure(data_dir: object) -> dict[str, Any]:
     return {"rows": rows, "length": LENGTH, "target": TARGET}
 
 
-def _settings(dataset: str, model: str) -> dict[str, Any]:
-    from zoo.recipes import RECIPES
-
-    return RECIPES[model, dataset]()["settings"]
-
-
 def _translating() -> dict[str, Any]:
     import tensorflow as tf
 
     from zoo import models
     from zoo.decoding import sample
+    from zoo.recipes import seq2seq_multi30k
 
-    model = models.Transformer(SUBWORDS, SUBWORDS, **_settings("multi30k", "transformer_seq2seq"))
+    model = models.Transformer(SUBWORDS, SUBWORDS, **seq2seq_multi30k()["settings"])
     model.build([(None, SOURCE), (None, LENGTH)])
 
     def source(batch: int) -> Any:
@@ -95,7 +90,7 @@ def _continuing() -> dict[str, Any]:
     from zoo import models
     from zoo.decoding import sample
 
-    model = models.TransformerLM(CHARACTERS, **_settings("tiny_shakespeare", "transformer_lm"))
+    model = models.TransformerLM(CHARACTERS, num_layers=4, model_dim=192, ff_dim=768)
     model.build((None, LENGTH))
 
     @tf.function(jit_compile=True)

@@ -286,9 +286,10 @@ def _positions(point: Point, at: At, constant: Callable[[Any], Any]) -> contextl
 
     def call(x: Any) -> Any:
         rows = ops.cast(layer.rows(ops.shape(x)[1], x.shape[-1]), x.dtype)
-        if dense is None:
-            return at(name, at(f"{name}/scaled", layer.scaled_input(x)) + constant(rows))
-        return at(name, x + constant(rows + layer.scaled_input(dense.bias)))
+        if dense is not None:  # which has scaled its product already
+            return at(name, x + constant(rows + layer.scaled_input(dense.bias)))
+        scaled = x if layer.scale == 1 else at(f"{name}/scaled", layer.scaled_input(x))
+        return at(name, scaled + constant(rows))
 
     return calling(layer, call)
 

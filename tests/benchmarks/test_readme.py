@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import lenets, matrix, readme, tutorial
+from benchmarks import lenets, matrix, readme, sequences, tutorial
 
 # In probability, from Keras.
 TOLERANCES = {"float32": 1e-5, "float16": 2e-3}
@@ -84,3 +84,21 @@ def test_recipes_that_train_reach_their_targets():
         # Compression that does not beat training a small network is not worth its name.
         for scratch in (row for row in found["rows"] if row["network"] not in lenets.NETWORKS):
             assert network == "lenet300" or scratch["bytes"] > rows[0]["bytes"] or scratch["error"] > error
+
+
+def test_sequence_models_reach_their_targets():
+    _, found = readme.newest("sequences")
+    for row in found["rows"]:
+        best = min if row["score"] == "validation loss" else max
+        assert best(row["found"], row["target"]) == row["found"], row["name"]
+    whole, *quantized = found["files"]
+    for row in quantized:
+        assert row["bytes"] <= sequences.LARGEST_SHARE * whole["bytes"]
+        scores = row["test"]
+        assert abs(scores["litert"]["bleu"] - scores["keras"]["bleu"]) <= sequences.LARGEST_LOSS
+    _, step = readme.newest("transformer_step")
+    speeds = {(row["side"], row["precision"]): row["tokens_per_second"] for row in step["rows"]}
+    assert all(speeds["zoo", precision] >= speeds["PyTorch", precision] for _, precision in speeds)
+    assert len({row["parameters"] for row in step["rows"]}) == 1
+    _, decoding = readme.newest("decoding")
+    assert all(row["same_tokens"] == 1 for row in decoding["rows"])

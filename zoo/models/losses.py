@@ -1,6 +1,5 @@
 """The loss of every task, registered beside the models: a saved model names what it was compiled with."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -23,18 +22,19 @@ class CrossEntropy(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         classes, kept = y_pred.shape[-1], 1 - self.label_smoothing
+        labels = ops.cast(y_true, "int32")  # Keras gives them in the dtype of the loss
         even = self.label_smoothing / classes
 
         # With one softmax for the value and the gradient it takes half the time of TensorFlow's fused operator, which
         # counts on a vocabulary: the largest probability is 1 / sum(exp(logits - the largest)).
         @ops.custom_gradient
-        def loss(logits: Any) -> tuple[Any, Callable]:
+        def loss(logits: Any) -> Any:
             p = ops.softmax(logits)
             log_sum = ops.max(logits, axis=-1) - ops.log(ops.max(p, axis=-1))
-            right = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(y_true, -1), axis=-1), -1)
+            right = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(labels, -1), axis=-1), -1)
 
             def gradient(*args: Any, upstream: Any = None) -> Any:
-                target = kept * ops.one_hot(y_true, classes, dtype=logits.dtype) + even
+                target = kept * ops.one_hot(labels, classes, dtype=logits.dtype) + even
                 return (p - target) * ops.expand_dims(args[0] if upstream is None else upstream, -1)
 
             return log_sum - kept * right - even * ops.sum(logits, axis=-1), gradient
