@@ -166,6 +166,7 @@ def test_t5_writes_with_its_cache_what_kerashub_writes_greedily(t5):
         np.testing.assert_array_equal(row[:ended], expected[:ended])
 
 
+@pytest.mark.slow  # that it writes as KerasHub does is tested above
 def test_t5_is_trained_on_pairs_and_translates(t5, tmp_path, capsys):
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("ab"), 3)) for _ in range(120)]
