@@ -102,3 +102,11 @@ def test_sequence_models_reach_their_targets():
     assert len({row["parameters"] for row in step["rows"]}) == 1
     _, decoding = readme.newest("decoding")
     assert all(row["same_tokens"] == 1 for row in decoding["rows"])
+
+
+def test_a_step_that_prunes_or_quantizes_costs_what_it_may():
+    _, found = readme.newest("training_cost")
+    for row in found["rows"]:
+        times = row["milliseconds"]
+        for text in ("prune(0.8, end=200)", "qat"):
+            assert times[text] <= found["target"] * times["plain"], (row["model"], text)
