@@ -22,18 +22,16 @@ def _row(name: str, data_dir: Path) -> dict[str, Any]:
     import keras
 
     from zoo import optimization, registry
-    from zoo.building import model_arguments
     from zoo.config import TrainConfig
     from zoo.data import load
     from zoo.data.batches import training_batches
-    from zoo.models.losses import CrossEntropy
-    from zoo.tasks.classification import training_metrics
+    from zoo.tasks import classification
 
     config = TrainConfig(model=name, dataset="mnist", data_dir=data_dir).resolved()
     data = load(config)
     keras.utils.set_random_seed(0)
-    model = registry.model_class(name)(**model_arguments(config, data.spec))
-    model.compile(optimization.optimizer(config, STEPS), CrossEntropy(), metrics=training_metrics(data.spec))
+    model = registry.model_class(name)(**classification.arguments(config, data.spec))
+    model.compile(optimization.optimizer(config, STEPS), **classification.compiled_with(config, data.spec))
     waits, steps = [], []
     batches = iter(training_batches(data.train, batch_size=config.batch_size, seed=0, start=0, stop=STEPS + WARM_UP))
     for _ in range(STEPS + WARM_UP):

@@ -72,16 +72,14 @@ def example(name: str, settings: Mapping[str, Any], options: Options) -> tuple[A
 
     from strategies.keras_fit import build_for_fit
     from zoo import tasks
-    from zoo.building import build_shape, model_arguments
     from zoo.config import TrainConfig
-    from zoo.models.losses import CrossEntropy
 
     keras.config.set_dtype_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
     spec = _spec(name, options)
-    model = registry.model_class(name)(**model_arguments(TrainConfig(model=name, settings=settings), spec))
-    model.build(build_shape(spec))
-    metrics = tasks.of(spec.task).training_metrics(spec)
-    model.compile(keras.optimizers.AdamW(1e-3), CrossEntropy(), weighted_metrics=metrics)
+    task, config = tasks.of(spec.task), TrainConfig(model=name, settings=settings, label_smoothing=0.0)
+    model = registry.model_class(name)(**task.arguments(config, spec))
+    model.build(task.build_shape(spec))
+    model.compile(keras.optimizers.AdamW(1e-3), **task.compiled_with(config, spec))
     batch = _batch(spec, options.batch_size)
     build_for_fit(model, batch)
     return model, batch

@@ -6,30 +6,10 @@ from typing import Any
 
 import keras
 
-from zoo import registry
+from zoo import registry, tasks
 from zoo.config import TrainConfig
 from zoo.data import DataSpec
 from zoo.errors import UsageError
-
-
-def model_arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the constructor arguments of `config.model` for data of this form."""
-    known = registry.arguments(config.model)
-    if spec.task == "language_model":
-        return {**config.settings, "vocabulary_size": spec.vocabulary_size}
-    if spec.task == "translation":
-        found = {
-            "source_vocabulary_size": spec.vocabulary_size,
-            "target_vocabulary_size": spec.target_vocabulary_size,
-            "shared_vocabulary": spec.vocabulary_sha256 == spec.target_vocabulary_sha256,
-        }
-        return {**config.settings, **{name: value for name, value in found.items() if name in known}}
-    arguments = {**config.settings, "num_classes": spec.num_classes}
-    if "vocabulary_size" in known:
-        arguments["vocabulary_size"] = spec.vocabulary_size
-    if spec.per_step and "return_sequences" in known:
-        arguments["return_sequences"] = True
-    return arguments
 
 
 def check_kind(config: TrainConfig, spec: DataSpec) -> None:
@@ -48,7 +28,7 @@ def check_kind(config: TrainConfig, spec: DataSpec) -> None:
         )
     if spec.task != "classification":
         return
-    labelled = bool(model_arguments(config, spec).get("return_sequences"))
+    labelled = bool(tasks.of(spec.task).arguments(config, spec).get("return_sequences"))
     if labelled != spec.per_step:
         have, want = ("a step", "a sequence") if spec.per_step else ("a sequence", "a step")
         raise UsageError(f"--model {config.model}: gives one label {want}, and {spec.name} has one {have}")
@@ -67,7 +47,7 @@ def maker(config: TrainConfig, spec: DataSpec, model: Any) -> Callable[[], keras
     """
     if model is None:
         check_kind(config, spec)
-        return functools.partial(registry.model_class(config.model), **model_arguments(config, spec))
+        return functools.partial(registry.model_class(config.model), **tasks.of(spec.task).arguments(config, spec))
     return functools.partial(_in_scope, model, config.strategy) if isinstance(model, keras.Model) else model
 
 
@@ -87,14 +67,7 @@ def built(make: Callable[[], keras.Model], spec: DataSpec) -> keras.Model:
     try:
         model = make()
         if not model.built:
-            model.build(build_shape(spec))
+            model.build(tasks.of(spec.task).build_shape(spec))
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
     return model
-
-
-def build_shape(spec: DataSpec) -> Any:
-    """Return what a model of such data is built for: of pairs two shapes, the target's without its last token."""
-    if spec.task == "translation":
-        return [(None, *spec.input_shape), (None, spec.target_shape[0] - 1)]
-    return (None, *spec.input_shape)

@@ -63,7 +63,7 @@ class TrainConfig:
     tokens: Tokens | None = option(
         "what texts are cut into (default: word; subword for translation, character for language_model)"
     )
-    vocabulary_size: int | None = option("most tokens in a vocabulary, by frequency (default: 10,000)")
+    vocabulary_size: int | None = option("most tokens in a vocabulary, by frequency (default: the recipe's, or 10,000)")
     sequence_length: int | None = option(
         "tokens a text is cut or padded to (default: 95 % of texts fit; translation: all, up to 256;"
         " language_model: windows of 128)"

@@ -79,27 +79,15 @@ def show(result: Mapping[str, Any]) -> None:
     """Print the numbers that matter, what to do next, and last the folder; it is the chief's to say."""
     if result["run"] is None:
         return
-    print(f"{headline(result['test'])}, weights of epoch {result['epoch']} of {result['epochs']}")
+    from zoo import tasks
+
+    task = tasks.of(RunFolder(result["run"]).task)
+    print(f"test {task.headline(result['test'])}, weights of epoch {result['epoch']} of {result['epochs']}")
     print(f"report: {result['run']}/report.html")
-    if "f1" in result["test"]:
-        print(f"next:   {command_line('zoo.predict', result['run'], 'INPUT')}")
-        print(f"or:     {command_line('compression.compress', result['run'], '--recipe', 'int8')}")
-    else:
-        print(f"next:   {command_line('zoo.generate', result['run'], 'TEXT')}")
+    module, argument = task.USED_BY
+    print(f"next:   {command_line(module, result['run'], argument)}")
+    print(f"or:     {command_line('compression.compress', result['run'], '--recipe', 'int8')}")
     print(result["run"])
-
-
-def headline(test: Mapping[str, Any]) -> str:
-    """Return the scores that matter of a task's in one line."""
-    if "f1" in test:
-        return (
-            f"test accuracy {test['accuracy']:.2%}, macro F1 {test['f1']:.2%}, loss {test['loss']:.4f},"
-            f" {test['examples']:,} examples"
-        )
-    nats = f"loss {test['loss']:.4f} nats a token, perplexity {test['perplexity']:.2f}, {test['tokens']:,} tokens"
-    if "bleu" in test:
-        return f"test BLEU {test['bleu']:.2f}, chrF {test['chrf']:.2f}, exact {test['exact_match']:.2%}, {nats}"
-    return f"test {nats}"
 
 
 main = functools.partial(

@@ -26,16 +26,12 @@ from zoo import checkpoints, optimization, report, tasks, transfer
 from zoo.building import built, maker
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config import TrainConfig, check_divisible
-from zoo.data import Dataset, token_batches
-from zoo.data.batches import evaluation_batches, on_tensorflow, steps_per_epoch, training_batches
+from zoo.data import Dataset
+from zoo.data.batches import on_tensorflow, steps_per_epoch
 from zoo.errors import Failed, UsageError
 from zoo.files import replacing, sha256, write_json
-from zoo.inference import BATCH
-from zoo.models.losses import CrossEntropy
 from zoo.pretrained import facts, load_data
 from zoo.runs import RunFolder, check_beginning, default_output
-from zoo.tasks import classification
-from zoo.tasks.language_model import CHUNK as TOKEN_BATCH
 
 # Weights and two moments of AdamW, the best epoch's weights, three snapshots and one being written, the model file.
 COPIES_ON_DISK = 4 * 4 + 3
@@ -165,39 +161,17 @@ def _checked(config, strategy, run, data, model, callbacks, finished, command, v
 
 def _train(config, strategy, run, data, build, steps, start, more_callbacks, finished, verbose) -> TrainResult:
     spec, total = data.spec, config.epochs * steps
-    weights = None
-    if config.class_weights == "balanced":
-        weights = classification.class_weights(data.train.y, spec.num_classes)
-
     task = tasks.of(spec.task)
 
-    def batches(start: int, stop: int):
-        if spec.task != "classification":
-            return token_batches.training_batches(
-                data.train, spec, batch_size=config.batch_size, seed=config.seed, start=start, stop=stop
-            )
-        return training_batches(
-            data.train,
-            batch_size=_batch_size(config, strategy),
-            seed=config.seed,
-            start=start,
-            stop=stop,
-            class_weights=weights,
-            shift=config.shift,
-        )
+    def batches(start: int, stop: int) -> Any:
+        return task.training_batches(config, data, _batch_size(config, strategy), start, stop)
 
-    unweighted = on_tensorflow() and spec.task == "classification"
     undo = contextlib.ExitStack()
     with strategy.scope():
         model = built(build, spec)
         begun_with = transfer.begin(model, config, spec, start.source, verbose)
-        metrics = task.training_metrics(spec)  # whose variables are the scope's as well
-        model.compile(
-            optimizer=optimization.optimizer(config, total),
-            loss=CrossEntropy(config.label_smoothing),
-            # Weights of classes are for the loss alone; those that are zero are for all, and on JAX fill batches up.
-            **({"metrics": metrics} if unweighted else {"weighted_metrics": metrics}),
-        )
+        # Their metrics' variables are the scope's as well.
+        model.compile(optimizer=optimization.optimizer(config, total), **task.compiled_with(config, spec))
         undo.enter_context(prepared(model, batches(0, 1)))
     _check_disk(run, model)
 
@@ -232,7 +206,7 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
         *_tensorboard(run),
         *more_callbacks,
     ]
-    validation = _validation(data, stride) if len(data.validation) else None
+    validation = task.validation_batches(data, stride) if len(data.validation) else None
     with undo, _stopped_by_signals(saver), contextlib.closing(progress):
         # A first call for the rest of an epoch that was interrupted, another for all whole ones.
         for stop in (min(-(-step // steps) * steps, total), total):
@@ -250,12 +224,6 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
                 step = stop
     model.steps_per_execution = 1
     return _finish(config, run, data, model, memory, finished, time.perf_counter() - began)
-
-
-def _validation(data: Dataset, stride: int) -> Any:
-    if data.spec.task == "classification":
-        return evaluation_batches(data.validation, batch_size=BATCH, stride=stride)
-    return token_batches.evaluation_batches(data.validation, data.spec, batch_size=TOKEN_BATCH, stride=stride)
 
 
 def _stride(most: int, steps: int, done: int) -> int:

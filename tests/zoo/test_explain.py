@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import blobs
-from zoo import explain, explanation_pictures, predict, registry
-from zoo.building import build_shape, model_arguments
+from zoo import explain, explanation_pictures, predict, registry, tasks
 from zoo.config import TrainConfig
 from zoo.data import DataSpec, load
 from zoo.data.text import Vocabulary
@@ -52,8 +51,9 @@ def untrained(folder, name, spec, **options):
     """Write the folder of a run whose model has its first weights."""
     keras.utils.set_random_seed(0)
     config = TrainConfig(model=name, settings=SIZES[name], **options)
-    model = registry.model_class(name)(**model_arguments(config, spec))
-    model.build(build_shape(spec))
+    task = tasks.of(spec.task)
+    model = registry.model_class(name)(**task.arguments(config, spec))
+    model.build(task.build_shape(spec))
     run = RunFolder(folder)
     run.write_config(config, spec.to_json(), [])
     model.save(run.model_file)

@@ -16,6 +16,7 @@ from zoo.data import buckets
 from zoo.data.batches import epoch_order, on_tensorflow
 from zoo.data.dataset import DataSpec, Split, steps_per_epoch
 from zoo.data.language import moved
+from zoo.data.step_batches import for_engine
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -52,7 +53,8 @@ def training_batches(
             by = np.random.Generator(np.random.Philox(key=[seed, epoch])).integers(time)
             return moved(split, int(by)), [buckets.Batch(indices, time, time) for indices in order]
 
-    return _for_engine(TokenBatches(split, spec, plan, steps=steps, start=start, stop=stop))
+    free = spec.task == "translation"
+    return for_engine(TokenBatches(split, spec, plan, steps=steps, start=start, stop=stop), free=free)
 
 
 def evaluation_batches(
@@ -70,7 +72,7 @@ def evaluation_batches(
     places = np.arange(steps * batch_size).reshape(steps, batch_size)
     time = split.x.shape[1], split.y.shape[1]
     every = split, [buckets.Batch(indices, *time) for indices in places]
-    return _for_engine(TokenBatches(split, spec, lambda epoch: every, steps=steps, start=0, stop=steps, whole=True))
+    return for_engine(TokenBatches(split, spec, lambda epoch: every, steps=steps, start=0, stop=steps, whole=True))
 
 
 class TokenBatches(keras.utils.PyDataset):
@@ -122,25 +124,3 @@ class TokenBatches(keras.utils.PyDataset):
         real = (labels != 0) & (indices < len(self.split))[:, None]
         share = real.mean() if self._share is None else self._share
         return x, labels, (real / max(share, np.finfo(np.float64).tiny)).astype(np.float32)
-
-
-def _for_engine(batches: TokenBatches) -> tf.data.Dataset | keras.utils.PyDataset:
-    """Return the batches themselves on JAX, and a `tf.data.Dataset` of them on TensorFlow."""
-    if not on_tensorflow():
-        return batches
-    import tensorflow as tf
-
-    size = batches[0][1].shape[0]
-    ids = tf.TensorSpec((size, None if batches.spec.task == "translation" else batches.split.x.shape[1]), tf.int32)
-    x = (ids, ids) if batches.spec.task == "translation" else ids
-    options = tf.data.Options()  # every worker makes all, and takes its share of each batch
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return (
-        tf.data.Dataset.from_generator(
-            lambda: (batches[i] for i in range(len(batches))),
-            output_signature=(x, ids, tf.TensorSpec(ids.shape, tf.float32)),
-        )
-        .apply(tf.data.experimental.assert_cardinality(len(batches)))
-        .prefetch(tf.data.AUTOTUNE)
-        .with_options(options)
-    )

@@ -221,18 +221,20 @@ class Stack(layers.Layer):
         """
         x, caches = self.positions.step(x, position, cache[0].shape[3]), []
         # By indices, since nothing is trained here: TensorFlow gives such parts without a copy.
-        count = len(self.blocks)
-        known = [(cache[0][i], cache[1][i]) for i in range(count)]
-        given = [None] * count if context is None else [(context[0][i], context[1][i]) for i in range(count)]
+        known, given = self._each(cache, _by_index), self._each(context, _by_index)
         for block, before, each in zip(self.blocks, known, given, strict=True):
             x, after = block.step(x, position, before, each, context_mask)
             caches.append(after)
         return self.last_norm(x), _stacked(caches)
 
-    def _each(self, pair):
+    def _each(self, pair, parts=ops.unstack):
         """Return the keys and values of each block."""
         count = len(self.blocks)
-        return [None] * count if pair is None else list(zip(*(ops.unstack(x, count) for x in pair), strict=True))
+        return [None] * count if pair is None else list(zip(*(parts(x, count) for x in pair), strict=True))
+
+
+def _by_index(x, count):
+    return [x[i] for i in range(count)]
 
 
 def _stacked(pairs):

@@ -1,7 +1,14 @@
-"""What a model is trained for: its metrics, its scores and what a report shows of it.
+"""What a model is trained for: how it is built and compiled, its batches, its scores and what a report shows of it.
 
-A module a task, with the same functions: `training_metrics(spec)`, `rank(row)`, `measure(model, data, split)`, which
-returns the scores and what else there is to show, `save(run, data, shown)` and `page(data, scores, shown)`.
+A module a task, with the same functions:
+
+- `arguments(config, spec)` and `build_shape(spec)`: of the model's constructor, and what it is built for.
+- `compiled_with(config, spec)`: the loss and the metrics of `fit`.
+- `training_batches(config, data, batch_size, start, stop)` and `validation_batches(data, stride)`: for `fit`.
+- `rank(row)`: what epochs are compared by, more is better.
+- `measure(model, data, split)`: the scores of a split, and what else there is to show.
+- `save(run, data, shown)` and `page(data, scores, shown)`: into the run's folder, and for its report.
+- `headline(scores)`: the scores that matter, in one line; and `USED_BY`, the command that a trained run is for.
 """
 
 import importlib

@@ -6,22 +6,66 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.data import Dataset, DataSpec
-from zoo.inference import logits_of
+from zoo import registry
+from zoo.config import TrainConfig
+from zoo.data import Dataset, DataSpec, batches
+from zoo.data.batches import on_tensorflow
+from zoo.inference import BATCH, logits_of
+from zoo.models.losses import CrossEntropy
 from zoo.report import Page
 from zoo.runs import RunFolder
 
+# The command that a trained run is for, and what it is given.
+USED_BY = ("zoo.predict", "INPUT")
 # Top-5 accuracy says something only where there are clearly more than five classes.
 TOP = 5
 TOP_ABOVE_CLASSES = 10
 
 
-def training_metrics(spec: DataSpec) -> list[keras.metrics.Metric]:
-    """Return the metrics that `fit` shows each epoch."""
+def arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+    """Return the constructor arguments of a classifier."""
+    known = registry.arguments(config.model)
+    found = {**config.settings, "num_classes": spec.num_classes}
+    if "vocabulary_size" in known:
+        found["vocabulary_size"] = spec.vocabulary_size
+    if spec.per_step and "return_sequences" in known:
+        found["return_sequences"] = True
+    return found
+
+
+def build_shape(spec: DataSpec) -> tuple[int | None, ...]:
+    """Return what a classifier is built for."""
+    return (None, *spec.input_shape)
+
+
+def compiled_with(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+    """Return the loss and the metrics of `fit`."""
     metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
     if spec.num_classes > TOP_ABOVE_CLASSES:
         metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP, name="top_5_accuracy"))
-    return metrics
+    # Weights of classes are for the loss alone; those that are zero are for all, and on JAX fill batches up.
+    return {"loss": CrossEntropy(config.label_smoothing), "metrics" if on_tensorflow() else "weighted_metrics": metrics}
+
+
+def training_batches(config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
+    """Return the global steps from `start` to before `stop`."""
+    weights = None
+    if config.class_weights == "balanced":
+        weights = class_weights(data.train.y, data.spec.num_classes)
+    return batches.training_batches(
+        data.train,
+        batch_size=batch_size,
+        seed=config.seed,
+        start=start,
+        stop=stop,
+        class_weights=weights,
+        shift=config.shift,
+    )
+
+
+def validation_batches(data: Dataset, stride: int) -> Any:
+    """Return every validation example once."""
+    return batches.evaluation_batches(data.validation, batch_size=BATCH, stride=stride)
 
 
 def rank(row: dict[str, Any]) -> tuple[float, ...]:
@@ -48,6 +92,14 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     from zoo.tasks import class_page
 
     return class_page.page(data, found, shown["logits"], shown["confusion"])
+
+
+def headline(test: dict[str, Any]) -> str:
+    """Return the scores that matter in one line."""
+    return (
+        f"accuracy {test['accuracy']:.2%}, macro F1 {test['f1']:.2%}, loss {test['loss']:.4f},"
+        f" {test['examples']:,} examples"
+    )
 
 
 def class_weights(y: np.ndarray, num_classes: int) -> np.ndarray:

@@ -7,20 +7,46 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.data import Dataset, DataSpec, Split
-from zoo.data.token_batches import evaluation_batches
+from zoo.config import TrainConfig
+from zoo.data import Dataset, DataSpec, Split, token_batches
 from zoo.decoding import compiled, gumbel, sample
+from zoo.models.losses import CrossEntropy
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.sampling import Sampling
 
+# The command that a trained run is for, and what it is given.
+USED_BY = ("zoo.generate", "TEXT")
 # Examples whose logits are in memory at once, and as many in a batch.
 CHUNK = 64
 
 
-def training_metrics(spec: DataSpec) -> list[keras.metrics.Metric]:
-    """Return the metrics that `fit` shows each epoch."""
-    return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+def arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+    """Return the constructor arguments of a language model."""
+    return {**config.settings, "vocabulary_size": spec.vocabulary_size}
+
+
+def build_shape(spec: DataSpec) -> tuple[int | None, ...]:
+    """Return what a language model is built for."""
+    return (None, *spec.input_shape)
+
+
+def compiled_with(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+    """Return the loss and the metrics of `fit`, by the weights of tokens."""
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    return {"loss": CrossEntropy(config.label_smoothing), "weighted_metrics": [accuracy]}
+
+
+def training_batches(config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
+    """Return the global steps from `start` to before `stop`."""
+    return token_batches.training_batches(
+        data.train, data.spec, batch_size=batch_size, seed=config.seed, start=start, stop=stop
+    )
+
+
+def validation_batches(data: Dataset, stride: int) -> Any:
+    """Return every validation example once."""
+    return token_batches.evaluation_batches(data.validation, data.spec, batch_size=CHUNK, stride=stride)
 
 
 def rank(row: dict[str, Any]) -> tuple[float, ...]:
@@ -83,6 +109,16 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     return Page(f"{data.spec.vocabulary_size:,} {data.vocabulary.tokens} tokens", tiles(found), [])
 
 
+def headline(test: dict[str, Any]) -> str:
+    """Return the scores that matter in one line."""
+    return nats(test)
+
+
+def nats(test: dict[str, Any]) -> str:
+    """Return the scores of tokens in a few words."""
+    return f"loss {test['loss']:.4f} nats a token, perplexity {test['perplexity']:.2f}, {test['tokens']:,} tokens"
+
+
 def tiles(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the scores of tokens as a report shows them."""
     return [
@@ -98,7 +134,7 @@ def token_scores(model: keras.Model, split: Split, spec: DataSpec) -> dict[str, 
     for start in range(0, len(split), CHUNK):
         part = split.take(np.arange(start, min(start + CHUNK, len(split))))
         labels = part.y[:, 1:] if spec.task == "translation" else part.y
-        outputs = model.predict(evaluation_batches(part, spec, batch_size=CHUNK), verbose=0)
+        outputs = model.predict(token_batches.evaluation_batches(part, spec, batch_size=CHUNK), verbose=0)
         real = labels != 0
         logits = np.asarray(outputs, np.float32)[: len(part)][real].astype(np.float64)  # (tokens, vocabulary)
         labels = labels[real]

@@ -9,7 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.data import Dataset
+from zoo import registry
+from zoo.config import TrainConfig
+from zoo.data import Dataset, DataSpec
 from zoo.data.text import BEGIN_ID, END_ID
 from zoo.decoding import beam_search, compiled, sample
 from zoo.files import write_text
@@ -18,14 +20,32 @@ from zoo.report import text as escaped
 from zoo.runs import RunFolder
 from zoo.sampling import Beam, Sampling
 from zoo.tasks import language_model
-from zoo.tasks.language_model import rank, training_metrics
+from zoo.tasks.language_model import compiled_with, rank, training_batches, validation_batches
 
-__all__ = ["measure", "page", "rank", "save", "scores", "training_metrics", "translate"]
+__all__ = ["compiled_with", "rank", "training_batches", "validation_batches"]
 
+# The command that a trained run is for, and what it is given.
+USED_BY = ("zoo.generate", "TEXT")
 # Texts that are translated at once.
 BATCH = 64
 # Translations on the page.
 SHOWN = 24
+
+
+def arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+    """Return the constructor arguments of a model from one text to another."""
+    known = registry.arguments(config.model)
+    found = {
+        "source_vocabulary_size": spec.vocabulary_size,
+        "target_vocabulary_size": spec.target_vocabulary_size,
+        "shared_vocabulary": spec.vocabulary_sha256 == spec.target_vocabulary_sha256,
+    }
+    return {**config.settings, **{name: value for name, value in found.items() if name in known}}
+
+
+def build_shape(spec: DataSpec) -> list[tuple[int | None, ...]]:
+    """Return what such a model is built for: a source, and a target without its last token."""
+    return [(None, *spec.input_shape), (None, spec.target_shape[0] - 1)]
 
 
 def translate(
@@ -114,6 +134,14 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     table = f"<table><tr><th>source<th>reference<th>output</tr>{rows}</table>"
     subject = f"{data.spec.vocabulary_size:,} and {data.spec.target_vocabulary_size:,} {data.vocabulary.tokens} tokens"
     return Page(subject, tiles, [f"<section><h2>The first of the test split</h2>{table}</section>"])
+
+
+def headline(test: dict[str, Any]) -> str:
+    """Return the scores that matter in one line."""
+    return (
+        f"BLEU {test['bleu']:.2f}, chrF {test['chrf']:.2f}, exact {test['exact_match']:.2%},"
+        f" {language_model.nats(test)}"
+    )
 
 
 def scores(outputs: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
