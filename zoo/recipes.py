@@ -99,6 +99,16 @@ def seq2seq_multi30k() -> Recipe:
     }
 
 
+def lm_shakespeare() -> Recipe:
+    """1.46 nats a character of the validation text, 1.59 of the test text, in 5 epochs, in bfloat16 (one seed)."""
+    return _COMMON | {
+        "epochs": 5,
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "settings": {"num_layers": 4, "model_dim": 192, "ff_dim": 768, "dropout": 0.0},
+    }
+
+
 RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("cnn", "digits"): cnn_digits,
     ("cnn", "mnist"): cnn_mnist,
@@ -107,6 +117,7 @@ RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("lstm", "sst2_sentences"): lstm_sst2,
     ("self_attention", "mnist"): self_attention_mnist,
     ("transformer", "sst2_sentences"): transformer_sst2,
+    ("transformer_lm", "tiny_shakespeare"): lm_shakespeare,
     ("transformer_seq2seq", "addition"): seq2seq_addition,
     ("transformer_seq2seq", "multi30k"): seq2seq_multi30k,
 }
