@@ -95,7 +95,7 @@ def _how(options: Options, task: str) -> Any:
 
 def _continued(model: Any, spec: Any, vocabulary: Any, options: Options, how: Any) -> list[dict[str, str]]:
     from zoo.data.language import ids_of
-    from zoo.data.text import UNKNOWN_ID
+    from zoo.inference import tell_unknown
     from zoo.tasks.language_model import continued
 
     made = []
@@ -103,8 +103,7 @@ def _continued(model: Any, spec: Any, vocabulary: Any, options: Options, how: An
         prompt = ids_of(vocabulary, text)
         if not len(prompt):
             raise UsageError("TEXT: expected a text to go on with, received an empty one")
-        if unknown := int((prompt == UNKNOWN_ID).sum()):
-            cli.say(f"TEXT {text[:40]!r}: {unknown} of {len(prompt)} tokens are not in the run's vocabulary")
+        tell_unknown(f"TEXT {text[:40]}", [prompt], vocabulary)
         (window,) = spec.input_shape
         texts = continued(
             model, prompt, count=options.count, length=options.length or LENGTH, window=window, sampling=how

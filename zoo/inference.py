@@ -95,9 +95,10 @@ def _read_one(
 
 
 def _encoded(name: str, texts: Sequence[str], spec: DataSpec, vocabulary: Vocabulary) -> np.ndarray:
-    """Return token ids, (texts, time); what is longer than the model takes is cut, and told of."""
+    """Return token ids, (texts, time); what the model cannot take as it is is told of."""
     (length,) = spec.input_shape
     rows = [ids_of(vocabulary, t) for t in texts] if spec.task == "language_model" else vocabulary.rows(texts)
+    tell_unknown(f"INPUT {name}", rows, vocabulary)
     if cut := longer(rows, length):
         print(
             f"INPUT {name}: {cut:,} of {len(rows):,} texts are longer than the {length} tokens that this run takes and"
@@ -105,3 +106,10 @@ def _encoded(name: str, texts: Sequence[str], spec: DataSpec, vocabulary: Vocabu
             file=sys.stderr,
         )
     return vocabulary.padded(rows, length)
+
+
+def tell_unknown(name: str, rows: Sequence[Sequence[int]], vocabulary: Vocabulary) -> None:
+    """Say on standard error how many tokens of texts, as rows of ids, the vocabulary does not have."""
+    if unknown := sum(list(row).count(vocabulary.unknown_id) for row in rows):
+        total = sum(map(len, rows))
+        print(f"{name}: {unknown:,} of {total:,} tokens are not in the run's vocabulary", file=sys.stderr)

@@ -148,7 +148,7 @@ def test_a_text_to_predict_that_is_cut_or_empty_or_unknown(tmp_path, capsys):
     spec, vocabulary = inference.read_spec(written_run(tmp_path / "run", data))
     _, x = inference.read_inputs(["a good film", "ÄÖÜ"], spec, vocabulary, "text")
     assert x[1].tolist() == [1] * 3 + [0] * 27
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "INPUT ÄÖÜ: 3 of 3 tokens are not in the run's vocabulary\n"
     inference.read_inputs(["word " * 20], spec, vocabulary, "text")
     assert "1 of 1 texts are longer than the 30 tokens that this run takes and are cut" in capsys.readouterr().err
     with pytest.raises(UsageError, match="INPUT: expected a text, received an empty one"):

@@ -183,6 +183,8 @@ def test_translation_learns_to_copy(folder, tmp_path, capsys):
     capsys.readouterr()
     assert generate.main([str(run), "abba"[:2], "dc", "--beams", "3"]) == 0
     assert capsys.readouterr().out == "ab\ndc\n"
+    assert generate.main([str(run), "a?b€"]) == 0
+    assert "INPUT a?b€: 2 of 4 tokens are not in the run's vocabulary" in capsys.readouterr().err
 
 
 @pytest.mark.slow

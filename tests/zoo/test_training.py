@@ -15,6 +15,8 @@ from zoo import checkpoints, optimization, training
 from zoo.config import TrainConfig
 from zoo.data import from_tf_data, load
 from zoo.errors import Diverged, UsageError
+from zoo.models.losses import CrossEntropy
+from zoo.tasks import classification
 from zoo.training import train
 
 SMALL = {"units": (16,)}
@@ -200,7 +202,7 @@ def test_bfloat16_computes_in_it_and_keeps_float32_weights(image_npz, tmp_path):
 
 
 def test_loss_that_is_not_a_number_stops_with_the_step_and_the_checkpoint(image_npz, tmp_path, monkeypatch):
-    class Poisoned(training.CrossEntropy):
+    class Poisoned(CrossEntropy):
         """Not a number from the ninth step on: the variable counts the calls of the graph."""
 
         def __init__(self, *args):
@@ -212,7 +214,7 @@ def test_loss_that_is_not_a_number_stops_with_the_step_and_the_checkpoint(image_
             loss = super().call(y_true, y_pred)
             return loss + keras.ops.where(self.calls > 8, float("nan"), 0.0)
 
-    monkeypatch.setattr(training, "CrossEntropy", Poisoned)
+    monkeypatch.setattr(classification, "CrossEntropy", Poisoned)
     # 86 training examples are 5 steps an epoch, and validation is one call more.
     with pytest.raises(
         Diverged, match=r"the loss is nan at step 8; the last good checkpoint is .*step-0000000005-\w+\.npz"

@@ -44,6 +44,10 @@ def hold_out(split: Split, share: float, what: str, class_names: tuple[str, ...]
         rest, held = train_test_split(
             np.arange(len(split)), test_size=share, stratify=stratify, random_state=SPLIT_SEED
         )
-    except ValueError as error:  # fewer examples than classes on one side
-        raise UsageError(f"--{what}-split {share:g} of {len(split)} examples: {error}") from None
+    except ValueError:
+        classes = len(np.unique(stratify)) if stratify is not None else 1
+        raise UsageError(
+            f"--{what}-split {share:g}: expected {classes} or more examples, one of each class, on either side of the"
+            f" split, received {len(split)} examples in all"
+        ) from None
     return split.take(np.sort(rest)), split.take(np.sort(held))

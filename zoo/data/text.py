@@ -32,6 +32,7 @@ class Vocabulary:
     """
 
     begin_id, end_id = BEGIN_ID, END_ID  # of a target
+    unknown_id: int | None = UNKNOWN_ID
 
     def __init__(self, tokenizer):
         self._tokenizer = tokenizer

@@ -38,6 +38,8 @@ class PresetVocabulary:
                 f" {type(tokenizer).__name__} with {special}"
             )
         self.begin_id, self.end_id = special["pad"], special["end"]
+        unknown = getattr(tokenizer, "oov_token", None)  # tokenizers of bytes have none
+        self.unknown_id = None if unknown is None else tokenizer.token_to_id(unknown)
         self._start = [] if special["start"] in (None, self.end_id) else [special["start"]]
 
     @classmethod
