@@ -2,10 +2,10 @@
 
 As in Hinton et al. (2015), section 3: the teacher is trained with images moved by up to two pixels and dropout, the
 student sees the images as they are, and what it generalises by it has from the teacher's soft targets. `small` alone is
-trained for as many epochs in all as the taught one, whose recipe continues from it after the first half: for a short
-training, and for one after which a network of 128 units has little left to learn. The last columns are `small` before
-any training of its own, with the most important units of the trained `large` and without. Runs are kept under
-runs/distillation.
+trained for as many epochs in all as the taught ones: the first is taught in the second half, after one of its own; the
+second is taught in both, and begins with the most important units of `large`. For a short training, and for one after
+which a network of 128 units has little left to learn. The last columns are `small` before any training of its own, with
+these units and without. Runs are kept under runs/distillation.
 """
 
 import statistics
@@ -18,8 +18,9 @@ from benchmarks.tutorial import run_command
 RUNS = Path("runs") / "distillation"
 SEEDS = (0, 1, 2, 3, 4)
 HALVES = (1, 5)  # epochs of each half
-TAUGHT = "distill({teacher}, temperature=4, alpha=0.1, epochs={epochs}) + float32"
-TEACHER = ("--epochs", "10", "--shift", "2", "--set", "dropout=0.2", "--learning-rate", "2e-3")
+SECOND_HALF = "distill({teacher}, temperature=4, alpha=0.1, epochs={half}) + float32"
+FROM_UNITS = "distill({teacher}, temperature=4, alpha=0.1, init=teacher, epochs={whole}) + float32"
+TEACHER = ("--epochs", "30", "--shift", "2", "--set", "dropout=0.2", "--learning-rate", "2e-3")
 RATE = ("--learning-rate", "5e-3")
 
 
@@ -27,14 +28,10 @@ def measure(data_dir: Path) -> dict[str, Any]:
     """Return the accuracies of every seed."""
     teacher, rows = _trained("large", "large", 0, data_dir, *TEACHER), []
     for epochs in HALVES:
-        recipe = TAUGHT.format(teacher=RUNS / "large", epochs=epochs)
         for seed in SEEDS:
             first, alone = (
                 _trained("small", f"small-{many}-of-{epochs}-{seed}", seed, data_dir, "--epochs", str(many), *RATE)
                 for many in (epochs, 2 * epochs)
-            )
-            taught = run_command(
-                "compression.compress", str(RUNS / f"small-{epochs}-of-{epochs}-{seed}"), "--recipe", recipe
             )
             rows.append(
                 {
@@ -43,7 +40,8 @@ def measure(data_dir: Path) -> dict[str, Any]:
                     "large": teacher,
                     "small_first": first,
                     "small_alone": alone,
-                    "taught": taught["test"]["litert"]["accuracy"],
+                    "taught": _taught(SECOND_HALF, epochs, seed),
+                    "taught_from_units": _taught(FROM_UNITS, epochs, seed),
                     "from_units": _from_units(seed, data_dir),
                     "untrained": _untrained(seed, data_dir),
                 }
@@ -62,6 +60,15 @@ def _trained(model: str, name: str, seed: int, data_dir: Path, *more: str) -> fl
         again = ("--resume",) if run.started else ()
         run_command("zoo.train", *words, "--batch-size", "128", *more, *again, "--output", str(run.path))
     return run.read_metrics()["test"]["accuracy"]
+
+
+def _taught(recipe: str, half: int, seed: int) -> float:
+    """Carry out a recipe on `small` after the first half, and return the accuracy of the file."""
+    run = RUNS / f"small-{half}-of-{half}-{seed}"
+    made = run_command(
+        "compression.compress", str(run), "--recipe", recipe.format(teacher=RUNS / "large", half=half, whole=2 * half)
+    )
+    return made["test"]["litert"]["accuracy"]
 
 
 def _from_units(seed: int, data_dir: Path) -> float:
@@ -101,25 +108,31 @@ def _accuracy(model: Any, data: Any) -> float:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     lines = [
-        "| epochs | seed | small, first half | alone, both | taught in the second | difference, points"
-        " | units of large, untrained | untrained |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| epochs | seed | small, first half | alone, both | taught in the second | points | taught in both,"
+        " from units of large | points | these units, untrained | untrained |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in result["rows"]:
         lines.append(
             f"| {r['epochs']} + {r['epochs']} | {r['seed']} | {r['small_first']:.2%} | {r['small_alone']:.2%} |"
-            f" {r['taught']:.2%} | {_gain(r):+.2f} | {r['from_units']:.2%} | {r['untrained']:.2%} |"
+            f" {r['taught']:.2%} | {_gain(r, 'taught'):+.2f} | {r['taught_from_units']:.2%} |"
+            f" {_gain(r, 'taught_from_units'):+.2f} | {r['from_units']:.2%} | {r['untrained']:.2%} |"
         )
     gains = ", ".join(
-        f"{statistics.mean(map(_gain, rows)):+.2f} points with {epochs} + {epochs} epochs"
+        f"{_mean_gain(rows, 'taught'):+.2f} and {_mean_gain(rows, 'taught_from_units'):+.2f} points with {epochs} +"
+        f" {epochs} epochs"
         for epochs in dict.fromkeys(r["epochs"] for r in result["rows"])
         if (rows := [r for r in result["rows"] if r["epochs"] == epochs])
     )
-    return [*lines, "", f"`large` ({result['rows'][0]['large']:.2%}) teaches `small`, MNIST: mean gain {gains}."]
+    return [*lines, "", f"`large` ({result['rows'][0]['large']:.2%}) teaches `small`, MNIST: mean gains {gains}."]
 
 
-def _gain(row: dict[str, Any]) -> float:
-    return 100 * (row["taught"] - row["small_alone"])
+def _mean_gain(rows: list[dict[str, Any]], way: str) -> float:
+    return statistics.mean(_gain(row, way) for row in rows)
+
+
+def _gain(row: dict[str, Any], way: str) -> float:
+    return 100 * (row[way] - row["small_alone"])
 
 
 def render(result: dict[str, Any]) -> str:
