@@ -4,6 +4,7 @@ Several captions a class, as Radford et al. (2021) have them: a model that has r
 know the next.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -15,9 +16,31 @@ TEMPLATES = ("{}", "a {}", "the {}", "this is a {}", "a photo of a {}", "a pictu
 OF_NUMBERS = ("the digit {}", "the number {}", "a handwritten {}")
 # What numbers are called besides, from 0.
 NUMBER_WORDS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen twenty"
-).split()
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+)
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
 
 
 def templates(text: str | None) -> tuple[str, ...] | None:
@@ -63,6 +86,12 @@ def of_classes(class_names: Sequence[str], given: Sequence[str] | None = None) -
                     f" both {caption!r}"
                 )
     return found
+
+
+def places(groups: Sequence[Sequence[str]]) -> tuple[tuple[int, ...], ...]:
+    """Return where the captions of each group are when all groups are put one after the other."""
+    count = itertools.count()
+    return tuple(tuple(next(count) for _ in group) for group in groups)
 
 
 def _called(name: str) -> list[str]:

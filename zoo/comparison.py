@@ -36,7 +36,7 @@ def write(
             metrics = RunFolder(path).read_metrics()
             row["seeds"].append(seed)
             row["validation"].append(metrics["validation"].get("accuracy"))
-            row["test"].append(metrics["test"]["accuracy"])
+            row["test"].append(_accuracy(metrics["test"]))
             row["parameters"] = metrics["parameters"]
         elif state == "failed":
             failed.append({"run": str(path), "reason": said})
@@ -49,6 +49,13 @@ def write(
     write_text(folder / TABLE, text.getvalue())
     _draw(configurations, folder / PICTURE)
     return result
+
+
+def _accuracy(test: dict[str, Any]) -> float:
+    """Return what trainings are compared by: the accuracy, or of captions that of classes or of the best caption."""
+    return next(
+        test[name] for name in ("accuracy", "zero_shot_accuracy", "image_to_caption_recall_at_1") if name in test
+    )
 
 
 def _summed(row: dict[str, Any]) -> dict[str, Any]:

@@ -48,17 +48,14 @@ def of_classes(config: TrainConfig, data: Dataset, like: DataSpec | None, vocabu
         raise UsageError(f"{spec.name}: expected images, to be matched with captions, received {what}")
     of_class = captions.of_classes(spec.class_names, captions.templates(config.caption_templates))
     texts = [text for group in of_class for text in group]
-    groups, start = [], 0
-    for group in of_class:
-        groups.append(tuple(range(start, start + len(group))))
-        start += len(group)
+    groups = captions.places(of_class)
     table = _padded(groups)
 
     def captioned(split: Split) -> Split:
         return Split(split.x, np.concatenate([split.y[:, None], table[split.y]], axis=1))
 
     splits = {name: captioned(getattr(data, name)) for name in ("train", "validation", "test")}
-    known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32), tuple(groups))
+    known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32), groups)
     return _finished(config, spec, splits, known, like, vocabulary, texts)
 
 

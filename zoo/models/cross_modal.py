@@ -14,7 +14,7 @@ from zoo.models.base import ZooModel
 from zoo.models.blocks import Stack
 from zoo.models.cnn import CNN
 from zoo.models.layers import check_positive, logits_dtype, mean_of_steps, token_embedding
-from zoo.models.pair_loss import IMAGE, TEXT, WEIGHTS, Head
+from zoo.models.pair_loss import IMAGE, TEXT, WEIGHTS
 
 # Larger scales made the paper's training unstable.
 LARGEST_SCALE = 100.0
@@ -79,7 +79,7 @@ class CrossModal(ZooModel):
         for name, value, known in (("text", text, ("mean", "transformer")), ("head", head, ("cosine", "fusion"))):
             if value not in known:
                 raise ValueError(f"cross_modal: {name}: expected {' or '.join(known)}, received {value!r}")
-        if not 1 / LARGEST_SCALE <= temperature:
+        if not temperature >= 1 / LARGEST_SCALE:
             raise ValueError(f"cross_modal: temperature: expected {1 / LARGEST_SCALE} or more, received {temperature}")
         self.vocabulary_size = vocabulary_size
         self.filters = tuple(filters)

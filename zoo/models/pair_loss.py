@@ -48,9 +48,9 @@ class PairLoss(keras.losses.Loss):
     """Symmetric cross-entropy of the scores of all pairs of a batch, with every pair of one target as a positive.
 
     The contrastive loss of Radford et al. (2021) where every target is in a batch once. Captions made from classes
-    repeat: then the target is spread evenly over all that are of it (Yang et al., 2022, UniCL; Khosla et al., 2020), and
-    its entropy taken off, which no model could go below. So 0 is perfect in every batch, and the gradient is that of
-    the cross-entropy.
+    repeat: then the target is spread evenly over all that are of it (UniCL, Yang et al., 2022; Khosla et al., 2020),
+    and its entropy taken off, which no model could go below. So 0 is perfect in every batch, and the gradient is that
+    of the cross-entropy.
 
     Args:
         head: how a pair is scored, see `pair_scores`.

@@ -113,9 +113,7 @@ class Embedded:
 def embedded(model: keras.Model, images: np.ndarray, ids: np.ndarray) -> Embedded:
     """Return what a model makes of images, bytes or pixels in [0, 1], and of captions, (captions, time) ids."""
     weights = ops.convert_to_numpy(model.pair_weights())
-    return Embedded(
-        _in_batches(model.encode_image, images), _in_batches(model.encode_text, ids), weights, model.head
-    )
+    return Embedded(_in_batches(model.encode_image, images), _in_batches(model.encode_text, ids), weights, model.head)
 
 
 def _in_batches(encode: Callable, x: np.ndarray) -> np.ndarray:
