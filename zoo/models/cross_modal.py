@@ -4,10 +4,10 @@ Differs from that paper in size: the image tower is this zoo's `cnn`, and the te
 words' vectors.
 """
 
-import math
 from typing import Literal
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from zoo.models.base import ZooModel
@@ -21,7 +21,7 @@ LARGEST_SCALE = 100.0
 
 
 def _bounded(log_scale):
-    return ops.minimum(log_scale, math.log(LARGEST_SCALE))
+    return ops.minimum(log_scale, float(np.log(LARGEST_SCALE)))
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -135,7 +135,7 @@ class CrossModal(ZooModel):
             self.text_half.build((None, self.embedding_dim))
             self.score = self.add_weight(shape=(self.fusion_dim,), dtype=dtype, autocast=False, name="score")
         else:
-            first = keras.initializers.Constant(-math.log(self.temperature))
+            first = keras.initializers.Constant(-float(np.log(self.temperature)))
             self.log_scale = self.add_weight(
                 shape=(), initializer=first, constraint=_bounded, dtype=dtype, autocast=False, name="log_scale"
             )
