@@ -70,6 +70,10 @@ def _check_options(config: TrainConfig, task: Task) -> None:
         raise UsageError(f"--caption-templates: expected {what}, received {config.data_name} for {task}")
     if task == "contrastive" and config.batch_size == 1:
         raise UsageError("--batch-size 1: expected 2 or more for contrastive, which compares the pairs of a batch")
+    if registry.entry(config.model).task == task == "contrastive" and config.label_smoothing:
+        raise UsageError(
+            f"--label-smoothing {config.label_smoothing:g}: expected 0 for contrastive, whose targets are pairs"
+        )
     if config.test_split_name is not None and not config.dataset_is_tfds:
         raise UsageError(f"--test-split-name {config.test_split_name}: expected with a TFDS set, received without one")
     if config.dataset_is_tfds and not find_prepared(config.dataset, data_dir(config)):

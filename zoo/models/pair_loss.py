@@ -1,6 +1,5 @@
 """The loss of images and captions, registered beside the models: every image of a batch against every caption of it."""
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
@@ -32,7 +31,7 @@ def alone(*tensors: Any) -> tuple[Any, ...]:
     return tensors
 
 
-def _all_scores(y_true: Any, y_pred: Any, head: Head, gather: Callable) -> tuple[Any, ...]:
+def _all_scores(y_true: Any, y_pred: Any, head: Head, gather: Any) -> tuple[Any, ...]:
     """Return this replica's ids, those of all, and the scores of its images and of its texts with all others'."""
     own = ops.cast(y_true, "int32")  # Keras gives them in the dtype of the loss
     outputs, ids = gather(y_pred, own)
@@ -66,7 +65,7 @@ class PairLoss(keras.losses.Loss):
     def __init__(self, head: Head = "cosine", name: str = "pair_loss", **kwargs):
         super().__init__(name=name, **kwargs)
         self.head = head
-        self.gather: Callable = alone
+        self.gather = alone
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         own, ids, of_images, of_texts = _all_scores(y_true, y_pred, self.head, self.gather)
@@ -93,7 +92,7 @@ class PairAccuracy(keras.metrics.Mean):
     def __init__(self, head: Head = "cosine", name: str = "accuracy", **kwargs):
         super().__init__(name=name, **kwargs)
         self.head = head
-        self.gather: Callable = alone
+        self.gather = alone
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         own, ids, of_images, _ = _all_scores(y_true, y_pred, self.head, self.gather)
