@@ -6,7 +6,7 @@ By validation, because the best of many test results is better than the truth; t
 import csv
 import io
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def write(
             metrics = RunFolder(path).read_metrics()
             row["seeds"].append(seed)
             row["validation"].append(metrics["validation"].get("accuracy"))
-            row["test"].append(_accuracy(metrics["test"]))
+            row["test"].append(accuracy_of(metrics["test"]))
             row["parameters"] = metrics["parameters"]
         elif state == "failed":
             failed.append({"run": str(path), "reason": said})
@@ -51,11 +51,10 @@ def write(
     return result
 
 
-def _accuracy(test: dict[str, Any]) -> float:
-    """Return what trainings are compared by: the accuracy, or of captions that of classes or of the best caption."""
-    return next(
-        test[name] for name in ("accuracy", "zero_shot_accuracy", "image_to_caption_recall_at_1") if name in test
-    )
+def accuracy_of(scores: Mapping[str, Any]) -> float:
+    """Return the share of right answers among scores: of images and captions that of classes or of best captions."""
+    names = ("accuracy", "zero_shot_accuracy", "image_to_caption_recall_at_1")
+    return next(scores[name] for name in names if name in scores)
 
 
 def _summed(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import blobs, stop_after
+from tests.conftest import blobs, run_module, stop_after
 from zoo import checkpoints, evaluate, explain, generate, predict, train
 from zoo.config import TrainConfig
 from zoo.data import Captions, Split
@@ -239,3 +239,40 @@ def test_a_run_on_captions_of_its_own(folder, tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert evaluate.main([str(run), "--data", str(folder / "blobs.npz")]) == 2
     assert "expected a table of images and captions, as the run was trained on" in capsys.readouterr().err
+
+
+WAYS = {
+    "multi_worker": (
+        "strategies.launch",
+        "--workers",
+        "2",
+        "--",
+        "python",
+        "-m",
+        "zoo.train",
+        "--strategy",
+        "multi_worker",
+    ),
+    "data_parallel": ("zoo.train", "--strategy", "data_parallel", "--virtual-devices", "2"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("way", WAYS)
+def test_workers_and_devices_of_jax_train_like_one(way, folder, run, tmp_path):
+    """From the same weights; 12 validation images and batches that both share."""
+    words = ["--model", "cross_modal", "--data", folder / "blobs.npz", "--init-from", run, "--optimizer", "sgd"]
+    words += ["--learning-rate", "0.1", "--epochs", "2", "--batch-size", "16", "--seed", "1"]
+    words += [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}".replace(" ", ""))]
+    run_module("zoo.train", *words, "--output", tmp_path / "one", cwd=tmp_path, check=0, timeout=500)
+    run_module(*WAYS[way], *words, "--output", tmp_path / "two", cwd=tmp_path, check=0, timeout=500)
+    one, two = (RunFolder(tmp_path / name) for name in ("one", "two"))
+    assert two.read_config()["config"].strategy == way
+    for a, b in zip(one.load_model().get_weights(), two.load_model().get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+    ours, theirs = (np.genfromtxt(each.history_file, delimiter=",", names=True) for each in (one, two))
+    assert ours.dtype.names == theirs.dtype.names and "val_loss" in ours.dtype.names
+    for name in ours.dtype.names:
+        np.testing.assert_allclose(ours[name], theirs[name], atol=2e-5, err_msg=name)
+    assert one.read_metrics()["test"] == pytest.approx(two.read_metrics()["test"], abs=2e-5)
