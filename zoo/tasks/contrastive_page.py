@@ -10,7 +10,7 @@ from zoo.data.captions import NONE
 from zoo.report import text as escaped
 from zoo.tasks import classification
 from zoo.tasks.class_page import MISTAKES, NAMED_CLASSES, png
-from zoo.tasks.contrastive import RANKS, Embedded
+from zoo.tasks.contrastive import BATCH, RANKS, Embedded
 
 
 def page(data: Dataset, scores: dict[str, Any], found: Embedded) -> report.Page:
@@ -94,12 +94,13 @@ def _worst_captions(data: Dataset, found: Embedded) -> str:
     known, y = data.captions, data.test.y
     offered = np.unique(y[:, 1:][y[:, 1:] != NONE])
     worst: list[tuple[int, int, int, int]] = []  # captions before its own, image, its own, the best
-    for i, image in enumerate(found.images):
-        values = found.scores(image[None], found.texts[offered])[0]
-        own = np.isin(offered, y[i, 1:])
-        place = int((~own & (values >= values[own].max())).sum())
-        mine = offered[own][values[own].argmax()]
-        worst.append((place, i, int(mine), int(offered[values.argmax()])))
+    for start in range(0, len(y), BATCH):
+        table = found.scores(found.images[start : start + BATCH], found.texts[offered])
+        for i, values in enumerate(table, start):
+            own = np.isin(offered, y[i, 1:])
+            place = int((~own & (values >= values[own].max())).sum())
+            mine = offered[own][values[own].argmax()]
+            worst.append((place, i, int(mine), int(offered[values.argmax()])))
     chosen = sorted((row for row in worst if row[0]), reverse=True)[:MISTAKES]
     if not chosen:
         return "<section><h2>Mistakes</h2>None: every test image is nearest to a caption of its own.</section>"
