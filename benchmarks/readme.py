@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks import (
+    cross_modal,
     decoding,
     distillation,
     lenets,
@@ -55,7 +56,7 @@ def tables() -> str:
         *_tables(tutorial, lenets, distillation, training_cost),
         f"![Error and bytes of LeNet-5 made small, beside networks trained from scratch]({PICTURE})",
         "",
-        *_tables(sequences, decoding, transformer_step),
+        *_tables(sequences, decoding, transformer_step, cross_modal),
         "| model | data | test accuracy, mean of 3 seeds | epochs |",
         "| --- | --- | --- | --- |",
     ]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import strategies
-from compression import recipes, source, text_recipes
+from compression import pair_recipes, recipes, source, text_recipes
 from compression.recipes import Kernel, Recipe
-from compression.wording import called, compared, scored
+from compression.wording import called, compared, parted, scored
 from strategies import backend
 from zoo import cli
 from zoo.config import command_line, option
@@ -80,7 +80,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if chosen.task == "classification":
         text_recipes.check_classes(beam)
     else:
-        _check_texts(chosen.task, recipe, options, beam)
+        _check_functions(chosen.task, recipe, options, beam)
     # What went with the run's own strategy does not go with this one.
     training = dataclasses.replace(
         chosen.config,
@@ -135,11 +135,16 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"path": str(made.path), **made.receipt}
 
 
-def _check_texts(task: str, recipe: Recipe, options: Options, beam: Beam | None) -> None:
-    """Refuse what a file that makes texts cannot have."""
-    text_recipes.check(task, recipe, uint8=options.uint8_input, batch=options.batch, beam=beam)
+def _check_functions(task: str, recipe: Recipe, options: Options, beam: Beam | None) -> None:
+    """Refuse what a file of several functions cannot have: one that makes texts, or that matches them with images."""
+    asked = {"uint8": options.uint8_input, "batch": options.batch, "beam": beam}
+    if task == "contrastive":
+        pair_recipes.check(recipe, **asked)
+    else:
+        text_recipes.check(task, recipe, **asked)
     if options.skip_worst:
-        raise UsageError("--skip-worst: expected a run that gives classes; none of a decoder's layers can be left out")
+        what = "of two towers" if task == "contrastive" else "of a decoder's layers"
+        raise UsageError(f"--skip-worst: expected a run that gives classes; none {what} can be left out")
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -165,7 +170,7 @@ def show(result: Mapping[str, Any]) -> None:
 def _show_measured(result: Mapping[str, Any]) -> None:
     test, parity = result["test"], result["parity"]
     print(f"{compared(test)} ({test['examples']:,} examples)")
-    print(f"largest difference in probability from Keras {parity['largest_difference']:.1e}")
+    print(parted(parity))
     if "source_effect" in parity:
         print(
             f"another source changes {parity['source_effect']:.1%} of what is said next, in Keras"

@@ -29,8 +29,9 @@ def work(job: dict[str, Any]) -> None:
     """Convert one SavedModel, by one recipe or by several.
 
     Args:
-        job: saved_model (path), functions (names of those that make texts, None for a classifier), calibration (path of
-            an .npz with an array for each input, or of texts, tokens and source; or None), batch, allow_flex, ranges
+        job: saved_model (path), functions (the names of several, None for a classifier), rolled_out (whether they make
+            texts), calibration (path of an .npz with an array for each input, or of texts, tokens and source, or of
+            other functions for each FUNCTION.INPUT; or None), batch, allow_flex, ranges
             (that activations were trained with, by the traced operation's name), and files: for each, output (path),
             precision, integer_io, integer_input, per_tensor (one scale a weight tensor), skip (name scopes of the
             layers that stay float).
@@ -116,7 +117,8 @@ def _by_converter(job: dict[str, Any]) -> bytes:
     # Comparisons and casts of token ids have no int8 form: they stay what they are.
     flex = [sets.SELECT_TF_OPS] if job["allow_flex"] else []
     converter.target_spec.supported_ops = [integer, sets.TFLITE_BUILTINS, *flex]
-    converter.representative_dataset = lambda: _steps(job) if job["functions"] else _examples(job)
+    calls = _steps if job["rolled_out"] else _calls if job["functions"] else _examples
+    converter.representative_dataset = lambda: calls(job)
     if job["integer_io"]:
         kind = {"int8": tf.int8, "int16x8": tf.int16}[precision]
         if job["integer_input"]:
@@ -143,6 +145,17 @@ def _examples(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     count = min(map(len, inputs.values())) // size
     for i in range(count):
         yield {name: array[i * size : (i + 1) * size] for name, array in inputs.items()}
+
+
+def _calls(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every calibration example of every function, which take one input each."""
+    import numpy as np
+
+    with np.load(job["calibration"]) as arrays:
+        for place, array in arrays.items():
+            name, _, given = place.partition(".")
+            for i in range(len(array)):
+                yield name, {given: array[i : i + 1]}
 
 
 def _steps(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from compression.interface import Interface, TextInterface
+from compression.interface import AnyInterface, Interface, PairInterface, TextInterface
 from zoo.data.images import PIXEL_MAX
 from zoo.errors import UsageError
 
@@ -27,7 +27,7 @@ class Endpoint:
     inputs: tuple[tuple[str, tuple[int | None, ...], str], ...]
 
 
-def endpoints(model: keras.Model, interface: Interface | TextInterface, probabilities: bool = True) -> list[Endpoint]:
+def endpoints(model: keras.Model, interface: AnyInterface, probabilities: bool = True) -> list[Endpoint]:
     """Return the functions of a file.
 
     Args:
@@ -37,6 +37,8 @@ def endpoints(model: keras.Model, interface: Interface | TextInterface, probabil
     """
     if isinstance(interface, TextInterface):
         return _of_texts(model, interface)
+    if isinstance(interface, PairInterface):
+        return _of_pairs(model, interface)
     given = (interface.name, (interface.batch, *interface.given_shape), interface.given_dtype)
     return [Endpoint("serve", servable(model, interface, probabilities), (given,))]
 
@@ -65,6 +67,30 @@ def check_makes_texts(model: keras.Model, interface: TextInterface) -> None:
             f"model {model.name}: expected a model with {' and '.join(needed)}, such as zoo.models.Transformer, to make"
             f" texts a token at a time; this one has no {' and no '.join(missing)}"
         )
+
+
+def check_matches_pairs(model: keras.Model) -> None:
+    """Raise UsageError unless a model has the functions that a file of two towers is made of."""
+    if missing := [name for name in (*PairInterface.functions, "pair_weights") if not hasattr(model, name)]:
+        raise UsageError(
+            f"model {model.name}: expected a model of two towers, such as zoo.models.CrossModal; this one has no"
+            f" {' and no '.join(missing)}"
+        )
+
+
+def _of_pairs(model: keras.Model, interface: PairInterface) -> list[Endpoint]:
+    """Return `encode_image` and `encode_text`, which give vectors of length 1; of a fusion head, their halves of it."""
+
+    def encode_image(image: Any) -> dict[str, Any]:
+        return {"embedding": model.encode_image(image, training=False)}
+
+    def encode_text(tokens: Any) -> dict[str, Any]:
+        return {"embedding": model.encode_text(tokens, training=False)}
+
+    return [
+        Endpoint("encode_image", encode_image, (("image", (1, *interface.image_shape), "float32"),)),
+        Endpoint("encode_text", encode_text, (("tokens", (1, interface.tokens), "int32"),)),
+    ]
 
 
 def _of_texts(model: keras.Model, interface: TextInterface) -> list[Endpoint]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.comparison import accuracy_of
 from zoo.files import replacing
 
 
@@ -20,7 +21,7 @@ def draw(rows: Sequence[Mapping[str, Any]], precision: str, path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     for key, label, colour in (("bytes", "file", "#1f5fa8"), ("gzip_bytes", "gzipped", "#c2571a")):
-        x, y = [row[key] / 1000 for row in rows], [100 * row["accuracy"] for row in rows]
+        x, y = [row[key] / 1000 for row in rows], [100 * accuracy_of(row) for row in rows]
         axes.plot(x, y, "o-", color=colour, label=label)
         for i, row in enumerate(rows):
             if key == "gzip_bytes":

@@ -82,6 +82,35 @@ class TextInterface:
         return dataclasses.asdict(self)
 
 
-def from_json(values: Mapping[str, Any]) -> Interface | TextInterface:
-    """Rebuild an interface of either kind from its `to_json`."""
+@dataclass(frozen=True)
+class PairInterface:
+    """What a file that matches images and captions takes and gives: one image, or one caption, to a vector of float32.
+
+    Args:
+        image_shape: (height, width, channels) of pixels in [0, 1].
+        tokens: of a caption.
+    """
+
+    image_shape: tuple[int, ...]
+    tokens: int
+    dtype: ClassVar[str] = "int32"
+    batch: ClassVar[int] = 1
+    uint8: ClassVar[bool] = False
+    resize_from: ClassVar[None] = None
+    masked: ClassVar[bool] = True
+    functions: ClassVar[list[str]] = ["encode_image", "encode_text"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` reads back."""
+        return dataclasses.asdict(self)
+
+
+# Of every form that a run is exported as.
+AnyInterface = Interface | TextInterface | PairInterface
+
+
+def from_json(values: Mapping[str, Any]) -> AnyInterface:
+    """Rebuild an interface of any kind from its `to_json`."""
+    if "image_shape" in values:
+        return PairInterface(tuple(values["image_shape"]), values["tokens"])
     return TextInterface(**values) if "task" in values else Interface.from_json(values)

@@ -10,12 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import flatbuffer, interface, recipes, stages, text_recipes, tflite
+from compression import flatbuffer, interface, pair_recipes, recipes, stages, text_recipes, tflite
 from compression.artifacts import read_receipt, receipt_path
 from compression.classifiers import Classes, interface_of
 from compression.copying import copies, in_float32, weights_sha256
 from compression.frontier import draw
-from compression.interface import Interface, TextInterface
+from compression.image_texts import ImageTexts
+from compression.interface import AnyInterface, Interface, PairInterface
 from compression.on_device.generate import METADATA
 from compression.receipt import differences, file_sizes, measure
 from compression.recipes import Kernel, Recipe
@@ -30,6 +31,8 @@ from zoo.runs import RunFolder
 from zoo.sampling import Beam
 
 CALIBRATION = 256
+# How the data of a task become a file.
+Form = Classes | Texts | ImageTexts
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ def compress(
     """Carry out a recipe on a trained model, and measure the file on the test split.
 
     Args:
-        model: built, of any Keras 3 kind, that gives logits; to make texts, of the functions that
-            `endpoints.check_makes_texts` asks for. It stays as it is.
+        model: built, of any Keras 3 kind, that gives logits; to make texts, or to match them with images, of the
+            functions that `endpoints.check_makes_texts` and `check_matches_pairs` ask for. It stays as it is.
         data: the training split trains and calibrates, the test split measures.
         recipe: see `compression.recipes`.
         folder: gets `<recipe>.tflite`, its receipt, its labels or vocabularies, and a folder with its training stages.
@@ -99,11 +102,9 @@ def compress(
     original = in_float32(model)
     kernel = tflite.check(original, recipe, form.interface, kernel)
     path = folder / f"{file_name(recipe, form.interface, kernel, bare)}.tflite"
-    about = form.about()
     options = {
         "kernel": kernel,
         "calibration": form.calibration(calibration, seed) if recipe.calibrated else None,
-        "metadata": {METADATA: json.dumps(about, separators=(",", ":")).encode()},
         "bare": bare,
         "allow_flex": allow_flex,
         "seconds": seconds,
@@ -115,7 +116,7 @@ def compress(
         trained, rows = _staged(plan, trained, form, options, say, verbose)
 
     say(f"exporting {path.name}")
-    engine = tflite.export(trained.model, path, recipe.file, form.interface, ranges=trained.file_ranges, **options)
+    engine = _exported(trained, path, recipe.file, form, options)
     form.write_beside(path)
     say(f"measuring {path.name} on {len(data.test):,} test examples")
     made = {
@@ -126,7 +127,7 @@ def compress(
         "seed": seed,
         **(provenance or {}),
     }
-    receipt = {"made": made, "interface": form.interface.to_json(), "about": about}
+    receipt = {"made": made, "interface": form.interface.to_json(), "about": _about(form, trained.model)}
     receipt |= measure(path, form.subject(trained.as_trained, original))
     if recipe.stages:
         made["stages_folder"] = plan.folder.name
@@ -147,7 +148,7 @@ def _form(
     input_size: tuple[int, int] | None = None,
     batch: int = 1,
     beam: Beam | None = None,
-) -> Classes | Texts:
+) -> Form:
     """Return how the data's task becomes a file.
 
     Raises:
@@ -157,6 +158,9 @@ def _form(
     if spec.task == "classification":
         text_recipes.check_classes(beam)
         return Classes(data, interface_of(spec, uint8=uint8, input_size=input_size, batch=batch))
+    if spec.task == "contrastive":
+        pair_recipes.check(recipe, uint8=uint8 or input_size is not None, batch=batch, beam=beam)
+        return ImageTexts(data)
     text_recipes.check(spec.task, recipe, uint8=uint8 or input_size is not None, batch=batch, beam=beam)
     return Texts(data, beam or Beam())
 
@@ -165,7 +169,9 @@ def _count(calibration: Any) -> int:
     """Return how many examples calibrate, or tokens of texts."""
     if calibration is None:
         return 0
-    return int(np.count_nonzero(calibration["tokens"])) if isinstance(calibration, dict) else len(calibration)
+    if isinstance(calibration, dict) and "tokens" in calibration:
+        return int(np.count_nonzero(calibration["tokens"]))
+    return len(next(iter(calibration.values())) if isinstance(calibration, dict) else calibration)
 
 
 def assist(
@@ -191,7 +197,7 @@ def assist(
 
 def _planned(
     original: keras.Model,
-    form: Classes | Texts,
+    form: Form,
     recipe: Recipe,
     folder: Path,
     training: TrainConfig | None,
@@ -220,7 +226,7 @@ def _planned(
 def _staged(
     plan: Stages,
     begun: Trained,
-    form: Classes | Texts,
+    form: Form,
     options: dict[str, Any],
     say: Callable[[str], None],
     verbose: bool,
@@ -229,13 +235,25 @@ def _staged(
     trained, rows, left = begun, [], stages.run(plan, say, verbose)
     for number, name in enumerate(["start", *map(str, plan.recipe.stages[:-1])]):
         file = plan.folder / f"{number}.tflite"
-        tflite.export(trained.model, file, plan.recipe.file, form.interface, ranges=trained.file_ranges, **options)
+        _exported(trained, file, plan.recipe.file, form, options)
         if not flatbuffer.flex(flatbuffer.read(file)):  # which cannot be run here
             found = form.subject(begun.model, begun.model).scored(file)
             rows.append({"stage": name, **_sizes(file_sizes(file, begun.model)), **found})
             say(f"  {_sentence(rows[-1])}")
         trained = next(left)
     return trained, rows
+
+
+def _exported(trained: Trained, path: Path, recipe: Recipe, form: Form, options: dict[str, Any]) -> str:
+    """Write the file of a model, and return the engine that made it."""
+    metadata = {METADATA: json.dumps(_about(form, trained.model), separators=(",", ":")).encode()}
+    ranges = trained.file_ranges
+    return tflite.export(trained.model, path, recipe, form.interface, ranges=ranges, metadata=metadata, **options)
+
+
+def _about(form: Form, model: keras.Model) -> dict[str, Any]:
+    """Return what somebody who has only the file must know to use it."""
+    return form.about() | (form.learnt(model) if isinstance(form, ImageTexts) else {})
 
 
 def _sizes(row: dict[str, Any]) -> dict[str, int]:
@@ -277,15 +295,17 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
     return measured, differences(receipt, measured)
 
 
-def _recorded(receipt: dict[str, Any], data: Dataset) -> Classes | Texts:
+def _recorded(receipt: dict[str, Any], data: Dataset) -> Form:
     """Return how a file was made and measured, as its receipt says."""
     found = interface.from_json(receipt["interface"])
     if isinstance(found, Interface):
         return Classes(data, found)
+    if isinstance(found, PairInterface):
+        return ImageTexts(data)
     return Texts(data, Beam(**receipt.get("test", {}).get("decoding", {})))
 
 
-def file_name(recipe: Recipe, interface: Interface | TextInterface, kernel: Kernel, bare: bool = False) -> str:
+def file_name(recipe: Recipe, interface: AnyInterface, kernel: Kernel, bare: bool = False) -> str:
     """Return the name of a file without its suffix: its recipe, and what differs from the default."""
     parts = [recipe.file_name]
     if kernel == "fused" or (kernel == "unrolled" and not recipe.calibrated):

@@ -27,7 +27,9 @@ PROBABILITY_TOLERANCE = 1e-5
 # What verify prints and does not judge.
 NOT_JUDGED = ("latency", "processor", "versions")
 _CLOSE = dict.fromkeys(
-    ("largest_difference", "mean_difference", "loss", "source_effect", "source_effect_keras"), PROBABILITY_TOLERANCE
+    ("largest_difference", "mean_difference", "loss", "source_effect", "source_effect_keras")
+    + ("largest_cosine_difference", "largest_cosine_difference_images", "largest_cosine_difference_texts"),
+    PROBABILITY_TOLERANCE,
 ) | {"largest_logit_difference": 1e-4}
 
 

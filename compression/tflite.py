@@ -17,8 +17,8 @@ import numpy as np
 
 from compression import child, flatbuffer, kernels
 from compression.converter import engine
-from compression.endpoints import check_makes_texts, endpoints
-from compression.interface import Interface, TextInterface
+from compression.endpoints import check_makes_texts, check_matches_pairs, endpoints
+from compression.interface import AnyInterface, Interface, PairInterface, TextInterface
 from compression.layers import layer_paths, with_kernels
 from compression.qat import Points
 from compression.recipes import Kernel, Recipe
@@ -34,7 +34,7 @@ SECONDS = 900.0
 _NEEDS_FLEX = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
 
-def check(model: keras.Model, recipe: Recipe, interface: Interface | TextInterface, kernel: Kernel = "auto") -> Kernel:
+def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: Kernel = "auto") -> Kernel:
     """Return the kernel that recurrent layers are exported with.
 
     auto is loop, or unrolled for recipes that calibrate, because the converter cannot bring a loop to integers.
@@ -51,6 +51,8 @@ def check(model: keras.Model, recipe: Recipe, interface: Interface | TextInterfa
     layer_paths(model, recipe.skip)
     if isinstance(interface, TextInterface):
         check_makes_texts(model, interface)
+    if isinstance(interface, PairInterface):
+        check_matches_pairs(model)
     if recipe.precision == "int16x8" and interface.dtype != "float32":
         raise UsageError(
             "--recipe int16x8: the converter cannot calibrate it for whole-number inputs (token ids);"
@@ -103,7 +105,7 @@ class Traced:
 def save(
     model: keras.Model,
     folder: Path,
-    interface: Interface | TextInterface,
+    interface: AnyInterface,
     kernel: Kernel = "auto",
     probabilities: bool = True,
     ranges: Ranges | None = None,
@@ -151,7 +153,7 @@ def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
         yield scopes
 
 
-def export(model: keras.Model, path: Path, recipe: Recipe, interface: Interface | TextInterface, **options: Any) -> str:
+def export(model: keras.Model, path: Path, recipe: Recipe, interface: AnyInterface, **options: Any) -> str:
     """Write a model as a .tflite file, replaced atomically, and return the engine that made it.
 
     Args:
@@ -168,7 +170,7 @@ def export(model: keras.Model, path: Path, recipe: Recipe, interface: Interface 
 def export_each(
     model: keras.Model,
     files: Mapping[Path, Recipe],
-    interface: Interface | TextInterface,
+    interface: AnyInterface,
     *,
     calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
     kernel: Kernel = "auto",
@@ -186,7 +188,8 @@ def export_each(
         files: the recipe of each; all calibrate, or none.
         interface: names, shapes and types of inputs and outputs.
         calibration: (examples, *interface.given_shape), as the file will be given them before quantization; for texts
-            `tokens` and, where there is one, `source`, as `rollout.rolled_out` takes each; for recipes that calibrate.
+            `tokens` and, where there is one, `source`, as `rollout.rolled_out` takes each; for other files of several
+            signatures `SIGNATURE.INPUT`, (examples, ...) each; for recipes that calibrate.
         kernel: of recurrent layers, see `check`.
         probabilities: put a softmax at the end of a classifier.
         metadata: entries to write into the files, by name.
@@ -217,7 +220,8 @@ def export_each(
             "batch": interface.batch,
             "allow_flex": allow_flex,
             "ranges": dict(traced.ranges),
-            "functions": interface.functions if isinstance(interface, TextInterface) else None,
+            "functions": None if isinstance(interface, Interface) else interface.functions,
+            "rolled_out": isinstance(interface, TextInterface),
             "files": [
                 {
                     "output": Path(folder) / path.name,

@@ -5,22 +5,38 @@ from typing import Any
 
 
 def scored(scores: Mapping[str, Any]) -> str:
-    """Return what matters of the scores of a file: of translations, of a text's tokens, or of classes."""
+    """Return what matters of the scores of a file: of translations, of a text's tokens, of captions, or of classes."""
     if "bleu" in scores:
         return f"BLEU {scores['bleu']:.2f}, chrF {scores['chrf']:.2f}, exact {scores['exact_match']:.2%}"
     if "tokens" in scores:
         return f"{scores['loss']:.4f} nats a token, {scores['accuracy']:.2%} of next tokens"
+    if "caption_to_image_recall_at_1" in scores:
+        ways = (("caption to image", "caption_to_image"), ("image to caption", "image_to_caption"))
+        recalls = [
+            f"{title} recall@1/10 {scores[f'{name}_recall_at_1']:.2%} / {scores[f'{name}_recall_at_10']:.2%}"
+            for title, name in ways
+        ]
+        classes = [f"zero-shot accuracy {scores['zero_shot_accuracy']:.2%}"] if "zero_shot_accuracy" in scores else []
+        return ", ".join([*classes, *recalls])
     return f"accuracy {scores['accuracy']:.2%}"
 
 
 def compared(test: Mapping[str, Any]) -> str:
     """Return what matters of the scores of a file beside Keras' own."""
     litert, keras = test["litert"], test["keras"]
-    if "tokens" not in litert:
+    if "accuracy" in litert and "tokens" not in litert:
         points = (litert["accuracy"] - keras["accuracy"]) * 100
         return f"test {scored(litert)}, Keras {keras['accuracy']:.2%}, difference {points:+.2f} points"
     how = f", by beam search of {test['decoding']['beams']}" if "decoding" in test else ""
     return f"test {scored(litert)}; Keras {scored(keras)}{how}"
+
+
+def parted(parity: Mapping[str, Any]) -> str:
+    """Return how far a file is from Keras."""
+    if "largest_cosine_difference" in parity:
+        difference = parity["largest_cosine_difference"]
+        return f"largest difference from Keras {difference:.1e} (one minus the cosine of both embeddings)"
+    return f"largest difference in probability from Keras {parity['largest_difference']:.1e}"
 
 
 def called(row: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
-"""Small host-side messages between the workers of a strategy; every worker must make the same calls in the same order.
+"""Messages between the workers or replicas of a strategy; all of them must make the same calls in the same order.
 
-Under a strategy of one process there is nobody to talk to, and each function returns what it was given.
+Under a strategy of one there is nobody to talk to, and each function returns what it was given.
 """
 
 import functools
@@ -40,6 +40,19 @@ def _gathering(strategy: Any) -> Callable:
     import tensorflow as tf
 
     return tf.function(lambda values: strategy.gather(strategy.run(tf.identity, args=(values,)), axis=0))
+
+
+def of_all_replicas(*tensors: Any) -> tuple[Any, ...]:
+    """Return, inside a step, what tensors are on all replicas, one after the other along the first axis.
+
+    The gradient of a replica's own tensor is the sum of what every replica's result says of it.
+    """
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tensors
+    return tuple(context.all_gather(tensor, axis=0) for tensor in tensors)
 
 
 def broadcast(strategy: Any, message: bytes | None) -> bytes:

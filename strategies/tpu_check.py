@@ -94,6 +94,9 @@ def _spec(name: str, options: Options) -> Any:
         shape = options.input_shape or (28, 28, 1)
         kind = {1: "vector", 2: "sequence"}.get(len(shape), "image")
         return DataSpec("tpu_check", kind, shape, tuple(map(str, range(options.classes or 10))))
+    if task == "contrastive":
+        captions = {"target_shape": (16,), "vocabulary_size": options.classes or 10_000}
+        return DataSpec("tpu_check", "image", options.input_shape or (28, 28, 1), (), task=task, **captions)
     shape, tokens = options.input_shape or (128,), options.classes or 10_000
     pairs = task == "translation"
     target = (shape[0] + 1,) if pairs else shape
@@ -108,6 +111,9 @@ def _batch(spec: Any, size: int) -> tuple[Any, ...]:
     x = jax.ShapeDtypeStruct((size, *spec.input_shape), spec.input_dtype)
     if spec.task == "classification":
         return x, jax.ShapeDtypeStruct((size,), "int32")
+    if spec.task == "contrastive":
+        ids = jax.ShapeDtypeStruct((size, *spec.target_shape), "int32")
+        return (x, ids), jax.ShapeDtypeStruct((size,), "int32")
     return (x, x) if spec.task == "translation" else x, x, jax.ShapeDtypeStruct(x.shape, "float32")
 
 

@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+from zoo import captions, registry
 from zoo.config import EMBEDDED, Task, Tokens, TrainConfig, flag
 from zoo.errors import UsageError, nearest
 
@@ -19,6 +20,9 @@ TEXT = ".txt"
 
 _EMBEDDED_TASKS: dict[str, Task] = {"digits": "classification", "addition": "translation"}
 
+# Tasks that are learnt from images of classes: where no --task is given, the model decides.
+OF_IMAGES: tuple[Task, ...] = ("contrastive",)
+
 # What own data must be for each task, as a file and as a folder, and what a file may end in.
 _FORMS: dict[Task, tuple[str, tuple[str, ...]]] = {
     "classification": (
@@ -28,6 +32,11 @@ _FORMS: dict[Task, tuple[str, tuple[str, ...]]] = {
     ),
     "translation": (f"a table of pairs that ends in {', '.join(TABLES)}", tuple(TABLES)),
     "language_model": (f"a {TEXT} file or a folder of them", (TEXT,)),
+    "contrastive": (
+        f"a folder of images by class, an {ARRAYS} file of them, or a table of images and captions that ends in"
+        f" {', '.join(TABLES)}",
+        (ARRAYS, *TABLES),
+    ),
 }
 
 
@@ -48,13 +57,23 @@ def check_source(config: TrainConfig) -> None:
             raise UsageError(f"{flag(name)} {path}: expected {_FORMS[task][0]}")
     if config.dataset_is_tfds:
         _check_tfds(config.dataset, data_dir(config))
-    elif config.data is None and task != (own := _EMBEDDED_TASKS[config.dataset or "digits"]):
+    elif config.data is None and task not in (own := _EMBEDDED_TASKS[config.dataset or "digits"], *_also(own)):
         raise UsageError(f"--dataset {config.data_name}: expected a set for {task}, this one is for {own}")
     _check_options(config, task)
 
 
 def _check_options(config: TrainConfig, task: Task) -> None:
     """Raise UsageError for options that these data cannot follow."""
+    captions.templates(config.caption_templates)
+    if config.caption_templates is not None and (task != "contrastive" or is_table(config.data)):
+        what = "classes, of which captions are made" if task == "contrastive" else "--task contrastive"
+        raise UsageError(f"--caption-templates: expected {what}, received {config.data_name} for {task}")
+    if task == "contrastive" and config.batch_size == 1:
+        raise UsageError("--batch-size 1: expected 2 or more for contrastive, which compares the pairs of a batch")
+    if registry.entry(config.model).task == task == "contrastive" and config.label_smoothing:
+        raise UsageError(
+            f"--label-smoothing {config.label_smoothing:g}: expected 0 for contrastive, whose targets are pairs"
+        )
     if config.test_split_name is not None and not config.dataset_is_tfds:
         raise UsageError(f"--test-split-name {config.test_split_name}: expected with a TFDS set, received without one")
     if config.dataset_is_tfds and not find_prepared(config.dataset, data_dir(config)):
@@ -75,6 +94,18 @@ def task_of(config: TrainConfig) -> Task:
     """
     if config.task is not None:
         return config.task
+    own = _own_task(config)
+    learns = registry.entry(config.model).task
+    return learns if learns in _also(own) else own
+
+
+def _also(task: Task) -> tuple[Task, ...]:
+    """Return what else can be learnt from data that are for a task."""
+    return OF_IMAGES if task == "classification" else ()
+
+
+def _own_task(config: TrainConfig) -> Task:
+    """Return what these data are for."""
     if config.data is not None:
         return "language_model" if _is_plain_text(config.data) else "classification"
     if not config.dataset_is_tfds:
@@ -93,8 +124,14 @@ def tokens_of(config: TrainConfig, task: Task) -> Tokens:
         "classification": "word",
         "translation": "subword",
         "language_model": "character",
+        "contrastive": "word",
     }
     return usual[task]
+
+
+def is_table(path: Path | None) -> bool:
+    """Whether a path is that of a table."""
+    return path is not None and path.suffix.lower() in TABLES
 
 
 def _is_plain_text(path: Path) -> bool:
@@ -107,7 +144,7 @@ def _is_plain_text(path: Path) -> bool:
 
 def _has_form(path: Path, task: Task) -> bool:
     if path.is_dir():
-        return task == "classification" or (task == "language_model" and _is_plain_text(path))
+        return task in ("classification", *OF_IMAGES) or (task == "language_model" and _is_plain_text(path))
     return path.suffix.lower() in _FORMS[task][1]
 
 

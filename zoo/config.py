@@ -22,7 +22,7 @@ EMBEDDED = {
     "addition": "50,000 sums of two numbers of three digits and their results as texts, generated",
 }
 
-Task = Literal["classification", "translation", "language_model"]
+Task = Literal["classification", "translation", "language_model", "contrastive"]
 Tokens = Literal["word", "character", "subword"]
 
 
@@ -60,6 +60,9 @@ class TrainConfig:
         "what is translated: a language of the set, or a column of the table (default: the set's first, or source)"
     )
     target: str | None = option("what it is translated to (default: the set's second, or target)")
+    caption_templates: str | None = option(
+        "what captions are made of from the names of classes, with | between: 'a photo of a {}|the {}' (default: ours)"
+    )
     tokens: Tokens | None = option(
         "what texts are cut into (default: word; subword for translation, character for language_model)"
     )

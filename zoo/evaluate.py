@@ -74,7 +74,9 @@ def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, An
 
 
 _SHOWN = ("accuracy", "precision", "recall", "f1", "top_5_accuracy", "bleu", "chrf", "exact_match", "loss",
-          "perplexity")  # fmt: skip
+          "perplexity", "zero_shot_accuracy", "caption_to_image_recall_at_1", "caption_to_image_recall_at_5",
+          "caption_to_image_recall_at_10", "image_to_caption_recall_at_1", "image_to_caption_recall_at_5",
+          "image_to_caption_recall_at_10", "temperature", "answers_by")  # fmt: skip
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -83,7 +85,8 @@ def show(result: Mapping[str, Any]) -> None:
     for name in _SHOWN:
         if name in result:
             macro = " (macro)" if name in ("precision", "recall", "f1") else ""
-            print(f"{name + macro:<18} {result[name]:.4f}")
+            value = result[name] if isinstance(result[name], str) else f"{result[name]:.4f}"
+            print(f"{name + macro:<18} {value}")
     print(result["path"])
 
 

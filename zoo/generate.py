@@ -43,8 +43,9 @@ def run(given: Mapping[str, Any]) -> list[dict[str, str]]:
     options = Options(**given)
     folder = RunFolder(options.run)
     task = folder.task
-    if task == "classification":
-        raise UsageError(f"{folder.path}: expected a run that gives texts, this one gives classes; use zoo.predict")
+    if task not in ("translation", "language_model"):
+        gives = {"classification": "gives classes", "contrastive": "chooses among captions"}[task]
+        raise UsageError(f"{folder.path}: expected a run that gives texts, this one {gives}; use zoo.predict")
     how = _how(options, task)
     folder.read_metrics()
     backend.start()

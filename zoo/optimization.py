@@ -7,8 +7,8 @@ from zoo.models.schedules import InverseSquareRoot
 
 # Sutskever et al. (2013); the value that most recipes use.
 MOMENTUM = 0.9
-# Decay is for kernels: a bias or a normalisation's scale has nothing to gain from being small.
-NOT_DECAYED = ("bias", "gamma", "beta")
+# Decay is for kernels: a bias, a normalisation's or a softmax's scale has nothing to gain from being small.
+NOT_DECAYED = ("bias", "gamma", "beta", "log_scale")
 
 
 def learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

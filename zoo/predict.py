@@ -1,4 +1,4 @@
-"""`python -m zoo.predict`: classify images, texts or arrays with a trained run."""
+"""`python -m zoo.predict`: classify images, texts or arrays with a trained run, images also by texts."""
 
 import functools
 import sys
@@ -22,18 +22,25 @@ class Options:
     inputs: tuple[str, ...] = option(
         "images, .npz files with x, tables with a text column, or texts", positional=True, metavar="INPUT"
     )
-    top: int = option("how many classes to show for each input", 1)
+    top: int | None = option("how many classes to show for each input (default: 1, of texts all)")
+    labels: tuple[str, ...] | None = option(
+        "of a run on images and captions: texts to choose among (default: its classes)", metavar="TEXT,TEXT"
+    )
     text_column: str | None = option("column of the text in a table (default: the run's, or text)")
 
 
 def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return for each example its name and its most probable classes."""
     options = Options(**given)
-    if options.top < 1:
+    if options.top is not None and options.top < 1:
         raise UsageError(f"--top: expected at least 1, received {options.top}")
     folder = RunFolder(options.run)
+    if folder.task == "contrastive":
+        return _by_texts(folder, options)
     if folder.task != "classification":
         raise UsageError(f"{folder.path}: expected a run that gives classes, this one gives texts; use zoo.generate")
+    if options.labels is not None:
+        raise UsageError("--labels: expected a run on images and captions, this one gives classes of its own")
     column = options.text_column or folder.read_config()["config"].text_column or "text"
     folder.read_metrics()
     backend.start()
@@ -47,9 +54,20 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     model = folder.load_model()
     probabilities = classification.probabilities(logits_of(model, Split(x, x[:, :0])))
     return [
-        {"input": name, **_ranked(p, spec.class_names, options.top)}
+        {"input": name, **_ranked(p, spec.class_names, options.top or 1)}
         for name, p in zip(names, probabilities, strict=True)
     ]
+
+
+def _by_texts(folder: RunFolder, options: Options) -> list[dict[str, Any]]:
+    from zoo import zero_shot
+
+    zero_shot.check(folder, options.labels)
+    folder.read_metrics()
+    backend.start()
+    names, labels, probabilities = zero_shot.probabilities(folder, options.inputs, options.labels)
+    top = options.top or len(labels)
+    return [{"input": name, **_ranked(p, labels, top)} for name, p in zip(names, probabilities, strict=True)]
 
 
 def _ranked(p: Any, class_names: Sequence[str], top: int) -> dict[str, Any]:

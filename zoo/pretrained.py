@@ -40,6 +40,8 @@ def _of_run(run: RunFolder) -> dict[str, Any]:
     spec, vocabulary = read_spec(run)
     if vocabulary is None:
         return {}
+    if spec.kind == "image":  # of captions, whose length is theirs
+        return {"vocabulary": vocabulary}
     return {
         "vocabulary": vocabulary,
         "target_vocabulary": _target(run, spec, vocabulary),

@@ -109,6 +109,11 @@ def lm_shakespeare() -> Recipe:
     }
 
 
+def cross_modal_mnist() -> Recipe:
+    """99.5 % of the 10,000 test images nearest to the captions of their class, in 4 epochs (one seed: 99.46)."""
+    return _COMMON | {"epochs": 4, "batch_size": 128, "learning_rate": 3e-3, "settings": {"dropout": 0.2}}
+
+
 RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("cnn", "digits"): cnn_digits,
     ("cnn", "mnist"): cnn_mnist,
@@ -120,6 +125,7 @@ RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("transformer_lm", "tiny_shakespeare"): lm_shakespeare,
     ("transformer_seq2seq", "addition"): seq2seq_addition,
     ("transformer_seq2seq", "multi30k"): seq2seq_multi30k,
+    ("cross_modal", "mnist"): cross_modal_mnist,
 }
 
 

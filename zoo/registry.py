@@ -30,7 +30,7 @@ class ModelEntry:
         summary: one line for `zoo.list`.
         inputs: the kinds of data it accepts, among image, vector, sequence, tokens and pairs.
         preset: constructor arguments that this name fixes; `--set` overrides them.
-        task: what it learns: classification, language_model or translation.
+        task: what it learns: classification, language_model, translation or contrastive.
     """
 
     path: str
@@ -101,6 +101,12 @@ MODELS = {
         "Transformer with encoder and decoder: from one text to another",
         ("pairs",),
         task="translation",
+    ),
+    "cross_modal": ModelEntry(
+        "zoo.models.cross_modal:CrossModal",
+        "image tower and text tower into one space: which caption is of which image",
+        ("image",),
+        task="contrastive",
     ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",

@@ -77,7 +77,7 @@ class RunFolder:
 
     @property
     def task(self) -> str:
-        """What the run learns: classification, language_model or translation."""
+        """What the run learns: classification, language_model, translation or contrastive."""
         return self.read_config()["data"].get("task", "classification")
 
     def write_config(

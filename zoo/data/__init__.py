@@ -4,7 +4,7 @@ Every source ends in the same form, a `Dataset` of numpy arrays, read and checke
 needed wherever the source allows it.
 """
 
-from zoo.data.dataset import Dataset, DataSpec, Split, from_tf_data
+from zoo.data.dataset import Captions, Dataset, DataSpec, Split, from_tf_data
 from zoo.data.load import load
 
-__all__ = ["DataSpec", "Dataset", "Split", "from_tf_data", "load"]
+__all__ = ["Captions", "DataSpec", "Dataset", "Split", "from_tf_data", "load"]

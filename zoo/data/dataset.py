@@ -24,7 +24,8 @@ class Split:
             anything else is float32 and passes as it is.
         y: (examples,) class indices, or (examples, time) for one label a step; int32. For translation the ids of
             begin, tokens, end and padding 0, (examples, time + 1); for a language model the id that follows each of
-            x, (examples, time), 0 after the last.
+            x, (examples, time), 0 after the last. For images with captions (examples, 1 + captions): the target, then
+            which captions of the set the image has, -1 behind the last.
     """
 
     x: np.ndarray
@@ -49,8 +50,9 @@ class DataSpec:
         class_names: in the order of the class indices.
         per_step: one label a step instead of one an example.
         vocabulary_size: number of token ids, 0 where the inputs are not tokens.
-        task: what is learnt: a class, a target text of other tokens, or the next token.
-        target_shape: of one example's target, where that is tokens: (time + 1,) of pairs, (time,) of a language model.
+        task: what is learnt: a class, a target text of other tokens, the next token, or which caption is of an image.
+        target_shape: of one example's target, where that is tokens: (time + 1,) of pairs, (time,) of a language model
+            or of a caption.
         target_vocabulary_size: number of token ids of the targets, 0 where they are not tokens.
         vocabulary_sha256: of the vocabulary's file, empty where there is none.
         target_vocabulary_sha256: of the target vocabulary's file; the same where both are one.
@@ -86,6 +88,21 @@ class DataSpec:
 
 
 @dataclass(frozen=True)
+class Captions:
+    """What is said of the images of a set.
+
+    Args:
+        texts: every caption once.
+        ids: of their tokens, (captions, time) int32, padded with 0.
+        of_class: where captions are made from classes, which are of each.
+    """
+
+    texts: tuple[str, ...]
+    ids: np.ndarray
+    of_class: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Three splits of one set; each may be without examples.
 
@@ -97,6 +114,7 @@ class Dataset:
         vocabulary: of texts, of the sources in pairs.
         target_vocabulary: of the targets in pairs; may be `vocabulary` itself.
         references: in pairs, the target texts of each split as they were written, in order.
+        captions: of images that are matched with them.
     """
 
     spec: DataSpec
@@ -106,6 +124,7 @@ class Dataset:
     vocabulary: Vocabulary | None = None
     target_vocabulary: Vocabulary | None = None
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    captions: Captions | None = None
 
     def save_vocabularies(self, path: Path, target_path: Path) -> None:
         """Write the vocabularies that there are, a shared one to `path` alone."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo import catalogue
 from zoo.config import EMBEDDED, TrainConfig
-from zoo.data import arrays, embedded, images, language, pairs, tables, tfds
+from zoo.data import arrays, captions, embedded, images, language, pairs, tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split, check_labels
 from zoo.data.splits import hold_out
 from zoo.data.text import Vocabulary, longer, usual_length
@@ -70,7 +70,26 @@ def load(
         config = dataclasses.replace(config, sequence_length=lengths[0])
     if task == "language_model":
         return language.load(config, like, vocabulary)
+    if task == "contrastive":
+        return _load_captions(config, like, vocabulary, num_classes, share)
     return _load_classes(config, like, vocabulary, num_classes, share)
+
+
+def _load_captions(
+    config: TrainConfig,
+    like: DataSpec | None,
+    vocabulary: Vocabulary | None,
+    num_classes: int | None,
+    share: tuple[int, int],
+) -> Dataset:
+    """Read images with captions of their own, or with those of their classes; arguments as of `load`."""
+    if catalogue.is_table(config.data):
+        return captions.of_table(config, like, vocabulary)
+    if like is not None and not like.class_names:
+        raise UsageError(
+            f"{config.data_name}: expected a table of images and captions, as the run was trained on, received classes"
+        )
+    return captions.of_classes(config, _load_classes(config, like, None, num_classes, share), like, vocabulary)
 
 
 def _load_classes(

@@ -6,8 +6,10 @@ Importing this package registers every class, also those that a model is compile
 
 from zoo.models.attention import MultiHeadCrossAttention, MultiHeadSelfAttention
 from zoo.models.cnn import CNN
+from zoo.models.cross_modal import CrossModal
 from zoo.models.losses import CrossEntropy
 from zoo.models.lstm import LSTM
+from zoo.models.pair_loss import PairAccuracy, PairLoss
 from zoo.models.schedules import InverseSquareRoot
 from zoo.models.self_attention import SelfAttentionClassifier
 from zoo.models.simplenet import SimpleNet
@@ -17,10 +19,13 @@ from zoo.models.transformer_lm import TransformerLM
 __all__ = [
     "CNN",
     "CrossEntropy",
+    "CrossModal",
     "InverseSquareRoot",
     "LSTM",
     "MultiHeadCrossAttention",
     "MultiHeadSelfAttention",
+    "PairAccuracy",
+    "PairLoss",
     "SelfAttentionClassifier",
     "SimpleNet",
     "Transformer",

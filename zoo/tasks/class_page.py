@@ -117,7 +117,7 @@ def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
     names = spec.class_names
     if spec.kind == "image":
         figures = "".join(
-            f"<figure><img alt='' src='{_png(data.test.x[m['index']])}'>"
+            f"<figure><img alt='' src='{png(data.test.x[m['index']])}'>"
             f"<figcaption>{escaped(names[m['true']])}, read as <i>{escaped(names[m['predicted']])}</i><br>"
             f"<small>{m['probability']:.1%} sure, test {m['index']}</small></figcaption></figure>"
             for m in found
@@ -137,7 +137,8 @@ def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
     )
 
 
-def _png(image: np.ndarray) -> str:
+def png(image: np.ndarray) -> str:
+    """Return an image, bytes or pixels in [0, 1], as what an <img> shows."""
     from PIL import Image
 
     if image.dtype != np.uint8:

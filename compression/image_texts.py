@@ -1,0 +1,174 @@
+"""What a run on images and captions is exported as: a file of both towers, and what it is measured by."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from compression import flatbuffer, litert_pairs
+from compression.classifiers import stratified
+from compression.interface import PairInterface
+from compression.on_device.generate import METADATA
+from zoo.data import Dataset, Split
+from zoo.data.images import scaled
+from zoo.errors import UsageError
+from zoo.files import write_text
+from zoo.tasks import contrastive
+from zoo.tasks.contrastive import Embedded
+
+IMAGE, TEXT = "encode_image", "encode_text"
+
+
+@dataclass(frozen=True)
+class ImageTexts:
+    """How a model of images and captions becomes a file, and what it is measured by.
+
+    Args:
+        data: the training split calibrates, the test split measures.
+    """
+
+    data: Dataset
+
+    @property
+    def interface(self) -> PairInterface:
+        """What the file takes and gives."""
+        return PairInterface(self.data.spec.input_shape, self.data.spec.target_shape[0])
+
+    def subject(self, model: keras.Model, original: keras.Model) -> "PairSubject":
+        """Return what a file of a model is measured against."""
+        self.data.split("test")
+        return PairSubject(model, self, original)
+
+    def calibration(self, count: int, seed: int) -> dict[str, np.ndarray]:
+        """Return training images and captions, as the signatures of a file take them."""
+        images, ids = self.examples(count, seed)
+        return {f"{IMAGE}.image": images, f"{TEXT}.tokens": ids}
+
+    def examples(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return training images and captions as the model takes them; of each image the caption is drawn."""
+        train = self.data.train
+        chosen = stratified(Split(np.arange(len(train)), train.y[:, 0]), count, seed).x
+        found = train.take(chosen)
+        draws = np.random.default_rng(seed).integers((found.y[:, 1:] >= 0).sum(axis=1))
+        return scaled(found.x), self.data.captions.ids[found.y[np.arange(len(found)), 1 + draws]]
+
+    def about(self) -> dict[str, Any]:
+        """Return what somebody who has only the file must know to use it, but for what `learnt` says."""
+        spec = self.data.spec
+        return {
+            "task": spec.task,
+            IMAGE: {"image": "pixels from 0 to 1"},
+            TEXT: {"tokens": "ids of the vocabulary, padded at the end with 0"},
+            "labels": list(spec.class_names),
+            "captions": [[self.data.captions.texts[i] for i in group] for group in self.data.captions.of_class],
+            "vocabulary_sha256": spec.vocabulary_sha256,
+        }
+
+    def learnt(self, model: keras.Model) -> dict[str, Any]:
+        """Return how what both signatures give is scored, which training decides."""
+        weights = np.asarray(keras.ops.convert_to_numpy(model.pair_weights()), np.float32)
+        if model.head == "cosine":
+            return {"score": "scale * sum(image embedding * text embedding)", "scale": float(weights[0])}
+        how = "sum(weights * max(0, image embedding + text embedding))"
+        return {"score": how, "weights": [float(weight) for weight in weights]}
+
+    def write_beside(self, path: Path) -> None:
+        """Write what goes with a file: its vocabulary, and the names of classes."""
+        if self.data.spec.class_names:
+            write_text(path.with_suffix(".labels.txt"), "".join(f"{name}\n" for name in self.data.spec.class_names))
+        self.data.vocabulary.save(path.with_suffix(".vocabulary.json"))
+
+
+@dataclass(frozen=True)
+class PairSubject:
+    """What a file of two towers was made from and is measured against.
+
+    Args:
+        model: in Keras.
+        form: its data, and how they are measured.
+        original: whose weights in float32 the file's size is compared with.
+    """
+
+    model: keras.Model
+    form: ImageTexts
+    original: keras.Model
+
+    def check_takes(self, path: Path, model: Any) -> None:
+        """Raise UsageError unless the file takes images and captions as the data have them."""
+        found = flatbuffer.signatures(model)
+        taken = {f"{name}.{row['name']}": row["shape"] for name, ends in found.items() for row in ends["inputs"]}
+        interface = self.form.interface
+        expected = {f"{IMAGE}.image": [1, *interface.image_shape], f"{TEXT}.tokens": [1, interface.tokens]}
+        if taken != expected:
+            raise UsageError(f"{path}: expected a file that takes {expected}, as the data have it; it takes {taken}")
+
+    def scored(self, path: Path) -> dict[str, Any]:
+        """Return the scores of a file."""
+        return self._scores(self._of_file(path))
+
+    def measured(self, path: Path) -> dict[str, Any]:
+        """Return the scores of a file and of Keras, how far they are apart, and what a call takes."""
+        test, captions = self._test, self.form.data.captions
+        mine, theirs = self._of_file(path), contrastive.embedded(self.model, test.x, captions.ids)
+        apart = {"images": _cosine_difference(mine.images, theirs.images)}
+        apart["texts"] = _cosine_difference(mine.texts, theirs.texts)
+        differences = [np.abs(mine.images - theirs.images), np.abs(mine.texts - theirs.texts)]
+        return {
+            "test": {
+                "examples": len(test),
+                "sha256": self._sha256(),
+                "litert": self._scores(mine),
+                "keras": self._scores(theirs),
+            },
+            "parity": {
+                "largest_cosine_difference": max(apart.values()),
+                **{f"largest_cosine_difference_{name}": value for name, value in apart.items()},
+                "largest_difference": max(float(each.max()) for each in differences),
+                "mean_difference": float(np.concatenate([each.reshape(-1) for each in differences]).mean()),
+                "same_answer": float((self._answers(mine) == self._answers(theirs)).mean()),
+            },
+            "latency": litert_pairs.latency(path, self._inputs(1)),
+        }
+
+    @property
+    def _test(self) -> Split:
+        return self.form.data.split("test")
+
+    def _inputs(self, count: int | None = None) -> dict[str, np.ndarray]:
+        return {IMAGE: scaled(self._test.x[:count]), TEXT: self.form.data.captions.ids[:count]}
+
+    def _of_file(self, path: Path) -> Embedded:
+        """Return what a file gives, scored as its metadata say; of a bare one, as the model does."""
+        noted = flatbuffer.metadata(flatbuffer.read(path), METADATA)
+        learnt = json.loads(noted) if noted else self.form.learnt(self.model)
+        made = litert_pairs.run(path, self._inputs())
+        weights = learnt.get("weights") or [learnt["scale"]] * made[TEXT].shape[1]
+        return Embedded(made[IMAGE], made[TEXT], np.array(weights, np.float32), self.model.head)
+
+    def _scores(self, found: Embedded) -> dict[str, Any]:
+        scores = contrastive.scores(found, self._test, self.form.data)
+        return {name: value for name, value in scores.items() if name != "examples"}
+
+    def _answers(self, found: Embedded) -> np.ndarray:
+        """Return the class of each image, or where there are none the caption that is best among all."""
+        of_class = self.form.data.captions.of_class
+        return (found.class_scores(of_class) if of_class else found.scores(found.images, found.texts)).argmax(axis=1)
+
+    def _sha256(self) -> str:
+        """Return the SHA-256 of the images, which captions they have, and the captions."""
+        digest = hashlib.sha256()
+        for array in (self._test.x, self._test.y, self.form.data.captions.ids):
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def _cosine_difference(mine: np.ndarray, theirs: np.ndarray) -> float:
+    """Return the largest of 1 - cosine of rows, computed in float64."""
+    mine, theirs = mine.astype(np.float64), theirs.astype(np.float64)
+    lengths = np.linalg.norm(mine, axis=1) * np.linalg.norm(theirs, axis=1)
+    return float((1 - (mine * theirs).sum(axis=1) / np.maximum(lengths, np.finfo(np.float64).tiny)).max())

@@ -1,0 +1,279 @@
+"""Images and captions: made from the names of classes, or one's own, from a table of image files and texts."""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo import captions, catalogue
+from zoo.config import TrainConfig
+from zoo.data import images, tables
+from zoo.data.arrays_in_batches import EvaluationBatches, shifted
+from zoo.data.batches import on_tensorflow
+from zoo.data.dataset import Captions, Dataset, DataSpec, Split
+from zoo.data.images import scaled
+from zoo.data.splits import hold_out_indices
+from zoo.data.step_batches import StepBatches, for_engine
+from zoo.data.text import UNKNOWN_ID, Vocabulary, longer
+from zoo.errors import UsageError
+
+# Tokens of a caption unless --sequence-length says otherwise: the longest that was trained on, from and to these.
+SHORTEST, LONGEST = 16, 77
+# In a row of captions, behind the last.
+NONE = -1
+# Words in one sentence.
+LISTED = 5
+
+
+def of_classes(config: TrainConfig, data: Dataset, like: DataSpec | None, vocabulary: Vocabulary | None) -> Dataset:
+    """Return images of classes with the captions that their names make.
+
+    Args:
+        config: with the templates.
+        data: images and their classes.
+        like: as of `zoo.data.load`.
+        vocabulary: as of `zoo.data.load`.
+
+    Raises:
+        UsageError: data that are no images of classes, or classes whose captions nothing tells apart.
+    """
+    spec = data.spec
+    if spec.kind != "image" or spec.per_step:
+        what = "labels a step" if spec.kind == "image" else f"{spec.kind} inputs"
+        raise UsageError(f"{spec.name}: expected images, to be matched with captions, received {what}")
+    of_class = captions.of_classes(spec.class_names, captions.templates(config.caption_templates))
+    texts = [text for group in of_class for text in group]
+    groups = captions.places(of_class)
+    table = _padded(groups)
+
+    def captioned(split: Split) -> Split:
+        return Split(split.x, np.concatenate([split.y[:, None], table[split.y]], axis=1))
+
+    splits = {name: captioned(getattr(data, name)) for name in ("train", "validation", "test")}
+    known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32), groups)
+    return _finished(config, spec, splits, known, like, vocabulary, texts)
+
+
+def of_table(config: TrainConfig, like: DataSpec | None, vocabulary: Vocabulary | None) -> Dataset:
+    """Read a table with the columns image (a file's path, from the table's folder) and caption.
+
+    Images that share a caption, also by way of others, are of one target. An image may have several lines.
+
+    Args:
+        config: names the table.
+        like: as of `zoo.data.load`.
+        vocabulary: as of `zoo.data.load`.
+
+    Raises:
+        UsageError: no such table, images that are not there or cannot be read, or an empty caption.
+    """
+    tables_of = {"all": _read_table(config, config.data)}
+    if config.validation_data is not None:
+        tables_of["validation"] = _read_table(config, config.validation_data)
+    # A caption is the same in capitals or with other spaces; the first way of writing it is shown.
+    places: dict[str, int] = {}
+    texts: list[str] = []
+    for text in (text for table in tables_of.values() for found in table.values() for text in found):
+        if places.setdefault(_key(text), len(texts)) == len(texts):
+            texts.append(text)
+    files = {name: list(table) for name, table in tables_of.items()}
+    rows = {
+        name: [tuple(dict.fromkeys(places[_key(text)] for text in found)) for found in table.values()]
+        for name, table in tables_of.items()
+    }
+    targets = _targets([row for group in rows.values() for row in group], len(texts))
+    width = max(len(row) for group in rows.values() for row in group)
+    every = [file for group in files.values() for file in group]
+    size, channels = images.common_shape(every[:2000])
+    shape = like.input_shape if like else (*((config.image_size,) * 2 if config.image_size else size), channels)
+    splits = {}
+    for name, group in rows.items():
+        x, kept = images.decode_all(files[name], shape[:2], shape[2], list(map(str, files[name])), config.skip_bad)
+        y = np.array([targets[row[0]] for row in group], np.int32)
+        splits[name] = Split(x, np.concatenate([y[:, None], _padded(group, width)], axis=1)[kept])
+    splits = _held_out(config, splits)
+    spec = DataSpec(config.data_name, "image", tuple(int(n) for n in shape), ())
+    known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32))
+    taught = [texts[i] for i in np.unique(splits["train"].y[:, 1:]) if i != NONE]
+    return _finished(config, spec, splits, known, like, vocabulary, taught)
+
+
+def _key(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _read_table(config: TrainConfig, path: Path) -> dict[Path, list[str]]:
+    """Return the captions of each image file of a table."""
+    names, texts = tables.read_columns(path, "image", config.text_column or "caption")
+    found: dict[Path, list[str]] = {}
+    for name, text in zip(names, texts, strict=True):
+        found.setdefault(path.parent / name, []).append(text)
+    if missing := [str(file) for file in found if not file.is_file()]:
+        raise UsageError(
+            f"{path}: expected image files, from the table's folder on: {len(missing):,} of {len(found):,} are not"
+            f" there, the first is {missing[0]}"
+        )
+    return found
+
+
+def _targets(rows: Sequence[Sequence[int]], count: int) -> list[int]:
+    """Return the target of each caption: those of one image have the same, and so on through all images."""
+    parent = list(range(count))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for row in rows:
+        for other in row[1:]:
+            parent[root(other)] = root(row[0])
+    return [root(i) for i in range(count)]
+
+
+def _padded(rows: Sequence[Sequence[int]], width: int | None = None) -> np.ndarray:
+    """Return rows of numbers behind which NONE stands, (rows, width) int32."""
+    found = np.full((len(rows), width or max(map(len, rows))), NONE, np.int32)
+    for place, row in zip(found, rows, strict=True):
+        place[: len(row)] = row
+    return found
+
+
+def _held_out(config: TrainConfig, splits: dict[str, Split]) -> dict[str, Split]:
+    """Return train, validation and test, held out by images where they are not given."""
+
+    def parted(split: Split, share: float, what: str) -> tuple[Split, Split]:
+        rest, held = hold_out_indices(len(split), share, what)
+        return split.take(rest), split.take(held)
+
+    splits["train"], splits["test"] = parted(splits.pop("all"), config.test_split, "test")
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = parted(splits["train"], config.validation_split, "validation")
+    return splits
+
+
+def _finished(
+    config: TrainConfig,
+    spec: DataSpec,
+    splits: dict[str, Split],
+    known: Captions,
+    like: DataSpec | None,
+    vocabulary: Vocabulary | None,
+    taught: Sequence[str],
+) -> Dataset:
+    """Return the set with its captions as ids, of a vocabulary that is learnt from `taught` where none is given."""
+    own = vocabulary is None
+    if vocabulary is None:
+        vocabulary = Vocabulary.train(taught, config.vocabulary_size, catalogue.tokens_of(config, "contrastive"))
+    rows = vocabulary.rows(known.texts)
+    most = max(map(len, rows))
+    length = like.target_shape[0] if like else config.sequence_length or min(max(most, SHORTEST), LONGEST)
+    if not own and like is None:
+        _tell_unknown(spec.name, known.texts, rows, vocabulary)
+    if cut := longer(rows, length):
+        print(
+            f"{spec.name}: {cut:,} of {len(rows):,} captions are longer than {length} tokens and are cut;"
+            " --sequence-length keeps more",
+            file=sys.stderr,
+        )
+    known = dataclasses.replace(known, ids=vocabulary.padded(rows, length))
+    _check_told_apart(spec, known)
+    if like is not None:
+        spec = dataclasses.replace(like, name=spec.name)
+    else:
+        spec = dataclasses.replace(
+            spec,
+            task="contrastive",
+            target_shape=(length,),
+            vocabulary_size=len(vocabulary),
+            vocabulary_sha256=vocabulary.sha256,
+        )
+    return Dataset(spec, **splits, vocabulary=vocabulary, captions=known)
+
+
+def _tell_unknown(name: str, texts: Sequence[str], rows: Sequence[Sequence[int]], vocabulary: Vocabulary) -> None:
+    """Say which captions have words that a vocabulary, which is taken over, does not know."""
+    unknown = [text for text, row in zip(texts, rows, strict=True) if UNKNOWN_ID in row]
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:LISTED])) + (", ..." if len(unknown) > LISTED else "")
+        print(
+            f"{name}: {len(unknown):,} of {len(texts):,} captions have words that are not in the vocabulary that is"
+            f" taken over, of {len(vocabulary):,} tokens: {shown}",
+            file=sys.stderr,
+        )
+
+
+def _check_told_apart(spec: DataSpec, known: Captions) -> None:
+    """Raise UsageError where captions of two classes are the same ids."""
+    owner: dict[bytes, int] = {}
+    for name, group in enumerate(known.of_class):
+        for i in group:
+            if owner.setdefault(known.ids[i].tobytes(), name) != name:
+                raise UsageError(
+                    f"{spec.name}: expected captions that tell classes apart, {known.texts[i]!r} and a caption of"
+                    f" {spec.class_names[owner[known.ids[i].tobytes()]]!r} are the same"
+                    f" {known.ids.shape[1]} tokens of the vocabulary; a larger --vocabulary-size or --sequence-length"
+                    " keeps more"
+                )
+
+
+def training_batches(
+    split: Split, ids: np.ndarray, *, batch_size: int, seed: int, start: int, stop: int, shift: int = 0
+) -> Any:
+    """Return the global steps from `start` to before `stop`, each image with one of its captions, drawn anew each time.
+
+    Args:
+        split: the training examples.
+        ids: of every caption, (captions, time).
+        batch_size: examples in a step, over all replicas.
+        seed: of the order and of the draws.
+        start: first global step.
+        stop: one past the last.
+        shift: move each image by up to this many pixels.
+
+    Returns:
+        batches ((images, ids), targets).
+    """
+    make = functools.partial(_drawn, split, ids, shift)
+    batches = StepBatches(make, len(split), batch_size=batch_size, seed=seed, start=start, stop=stop)
+    return for_engine(batches)
+
+
+def _drawn(split: Split, ids: np.ndarray, shift: int, indices: np.ndarray, rng: np.random.Generator) -> tuple:
+    found = split.take(indices)
+    of_each = found.y[:, 1:]
+    chosen = rng.integers((of_each != NONE).sum(axis=1))
+    x = scaled(found.x)
+    if shift:
+        x = shifted(x, shift, seed=int(rng.integers(2**32)), step=0)
+    return (x, ids[of_each[np.arange(len(x)), chosen]]), found.y[:, 0]
+
+
+def evaluation_batches(split: Split, ids: np.ndarray, *, batch_size: int, stride: int = 1) -> Any:
+    """Return every image once, in order, with the first of its captions, as ((images, ids), targets, weights).
+
+    Batches are filled up with pairs of target -1, which a loss takes for none, so that all have one shape.
+    """
+    return for_engine(_Evaluation(split, ids, batch_size, stride))
+
+
+class _Evaluation(keras.utils.PyDataset):
+    def __init__(self, split: Split, ids: np.ndarray, batch_size: int, stride: int):
+        super().__init__()
+        distribution = keras.distribution.distribution() if not on_tensorflow() else None
+        multiple = distribution.device_mesh.shape[0] if distribution else 1
+        self.batches = EvaluationBatches(split, batch_size=batch_size, multiple=multiple, stride=stride)
+        self.ids = ids
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple:
+        x, y, weight = self.batches[index]
+        return (x, self.ids[y[:, 1]]), np.where(weight > 0, y[:, 0], -1).astype(np.int32), weight
