@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+from zoo import registry
 from zoo.config import EMBEDDED, Task, Tokens, TrainConfig, flag
 from zoo.errors import UsageError, nearest
 
@@ -16,6 +17,9 @@ from zoo.errors import UsageError, nearest
 ARRAYS = ".npz"
 TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": None}
 TEXT = ".txt"
+
+# What is learnt from images of classes as well, where a model of it is named.
+FROM_CLASSES: tuple[Task, ...] = ("generation",)
 
 _EMBEDDED_TASKS: dict[str, Task] = {"digits": "classification", "addition": "translation"}
 
@@ -28,6 +32,7 @@ _FORMS: dict[Task, tuple[str, tuple[str, ...]]] = {
     ),
     "translation": (f"a table of pairs that ends in {', '.join(TABLES)}", tuple(TABLES)),
     "language_model": (f"a {TEXT} file or a folder of them", (TEXT,)),
+    "generation": (f"a folder of images by class, or a file that ends in {ARRAYS}", (ARRAYS,)),
 }
 
 
@@ -48,7 +53,7 @@ def check_source(config: TrainConfig) -> None:
             raise UsageError(f"{flag(name)} {path}: expected {_FORMS[task][0]}")
     if config.dataset_is_tfds:
         _check_tfds(config.dataset, data_dir(config))
-    elif config.data is None and task != (own := _EMBEDDED_TASKS[config.dataset or "digits"]):
+    elif config.data is None and _classes_or(task) != (own := _EMBEDDED_TASKS[config.dataset or "digits"]):
         raise UsageError(f"--dataset {config.data_name}: expected a set for {task}, this one is for {own}")
     _check_options(config, task)
 
@@ -71,10 +76,20 @@ def _check_options(config: TrainConfig, task: Task) -> None:
 def task_of(config: TrainConfig) -> Task:
     """Return what is learnt from these data: what the user says, or else what the data are for.
 
-    A TFDS set that is not prepared is for classification until it is.
+    From classes a model may learn something else. A TFDS set that is not prepared is for classification until it is.
     """
     if config.task is not None:
         return config.task
+    found, learns = _task_of_data(config), registry.entry(config.model).task
+    return learns if found == "classification" and learns in FROM_CLASSES else found
+
+
+def _classes_or(task: Task) -> Task:
+    """Return what a set of images must be for, so that a task can be learnt from it."""
+    return "classification" if task in FROM_CLASSES else task
+
+
+def _task_of_data(config: TrainConfig) -> Task:
     if config.data is not None:
         return "language_model" if _is_plain_text(config.data) else "classification"
     if not config.dataset_is_tfds:
@@ -93,6 +108,7 @@ def tokens_of(config: TrainConfig, task: Task) -> Tokens:
         "classification": "word",
         "translation": "subword",
         "language_model": "character",
+        "generation": "word",
     }
     return usual[task]
 
@@ -107,7 +123,7 @@ def _is_plain_text(path: Path) -> bool:
 
 def _has_form(path: Path, task: Task) -> bool:
     if path.is_dir():
-        return task == "classification" or (task == "language_model" and _is_plain_text(path))
+        return _classes_or(task) == "classification" or (task == "language_model" and _is_plain_text(path))
     return path.suffix.lower() in _FORMS[task][1]
 
 

@@ -33,7 +33,8 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise UsageError(f"--top: expected at least 1, received {options.top}")
     folder = RunFolder(options.run)
     if folder.task != "classification":
-        raise UsageError(f"{folder.path}: expected a run that gives classes, this one gives texts; use zoo.generate")
+        what = "images" if folder.task == "generation" else "texts"
+        raise UsageError(f"{folder.path}: expected a run that gives classes, this one gives {what}; use zoo.generate")
     column = options.text_column or folder.read_config()["config"].text_column or "text"
     folder.read_metrics()
     backend.start()

@@ -30,7 +30,7 @@ class ModelEntry:
         summary: one line for `zoo.list`.
         inputs: the kinds of data it accepts, among image, vector, sequence, tokens and pairs.
         preset: constructor arguments that this name fixes; `--set` overrides them.
-        task: what it learns: classification, language_model or translation.
+        task: what it learns: classification, language_model, translation or generation.
     """
 
     path: str
@@ -101,6 +101,19 @@ MODELS = {
         "Transformer with encoder and decoder: from one text to another",
         ("pairs",),
         task="translation",
+    ),
+    "gan": ModelEntry(
+        "zoo.models.gan:GAN",
+        "DCGAN: draws images by transposed convolutions, beside a convolutional discriminator",
+        ("image",),
+        task="generation",
+    ),
+    "gan_dense": ModelEntry(
+        "zoo.models.gan:GAN",
+        "a GAN of Dense layers alone",
+        ("image",),
+        {"architecture": "dense"},
+        task="generation",
     ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",

@@ -49,7 +49,7 @@ class DataSpec:
         class_names: in the order of the class indices.
         per_step: one label a step instead of one an example.
         vocabulary_size: number of token ids, 0 where the inputs are not tokens.
-        task: what is learnt: a class, a target text of other tokens, or the next token.
+        task: what is learnt: a class, a target text of other tokens, the next token, or to draw such images.
         target_shape: of one example's target, where that is tokens: (time + 1,) of pairs, (time,) of a language model.
         target_vocabulary_size: number of token ids of the targets, 0 where they are not tokens.
         vocabulary_sha256: of the vocabulary's file, empty where there is none.
@@ -134,6 +134,7 @@ def from_tf_data(
     test: Iterable,
     validation: Iterable = (),
     class_names: Sequence[str] | None = None,
+    task: Task = "classification",
 ) -> Dataset:
     """Read finite, batched `tf.data` sets of one's own (or any iterables of batches) into memory.
 
@@ -143,6 +144,7 @@ def from_tf_data(
         test: the same.
         validation: the same; none where it is left out.
         class_names: in the order of the class indices; default, the indices.
+        task: what is learnt from them.
 
     Raises:
         UsageError: a set without examples, values that are not finite, or labels out of range.
@@ -157,7 +159,7 @@ def from_tf_data(
     tokens = np.issubdtype(x.dtype, np.integer) and x.ndim == 2
     kinds: dict[int, Kind] = {2: "tokens" if tokens else "vector", 3: "sequence", 4: "image"}
     vocabulary_size = 1 + max(int(split.x.max(initial=0)) for split in splits) if tokens else 0
-    spec = DataSpec(name, kinds[x.ndim], x.shape[1:], tuple(classes), y.ndim == 2, vocabulary_size)
+    spec = DataSpec(name, kinds[x.ndim], x.shape[1:], tuple(classes), y.ndim == 2, vocabulary_size, task)
     return Dataset(spec, *splits)
 
 
