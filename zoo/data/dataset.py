@@ -24,7 +24,7 @@ class Split:
             anything else is float32 and passes as it is.
         y: (examples,) class indices, or (examples, time) for one label a step; int32. For translation the ids of
             begin, tokens, end and padding 0, (examples, time + 1); for a language model the id that follows each of
-            x, (examples, time), 0 after the last.
+            x, (examples, time), 0 after the last; for imitation images, (examples, height, width, channels) float32.
     """
 
     x: np.ndarray
@@ -62,7 +62,7 @@ class DataSpec:
     class_names: tuple[str, ...]
     per_step: bool = False
     vocabulary_size: int = 0
-    task: Task = "classification"
+    task: Task | Literal["imitation"] = "classification"
     target_shape: tuple[int, ...] = ()
     target_vocabulary_size: int = 0
     vocabulary_sha256: str = ""
