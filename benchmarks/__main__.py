@@ -30,6 +30,7 @@ NAMES = (
     "sequences",
     "decoding",
     "transformer_step",
+    "gan",
 )
 
 

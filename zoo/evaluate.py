@@ -88,7 +88,7 @@ def show(result: Mapping[str, Any]) -> None:
     print(f"{result['data']}, {result['split']} split, {result['examples']:,} examples")
     for name in _SHOWN:
         if name in result:
-            macro = " (macro)" if name in ("precision", "recall", "f1") else ""
+            macro = " (macro)" if "accuracy" in result and name in ("precision", "recall", "f1") else ""
             print(f"{name + macro:<18} {result[name]:.4f}")
     print(result["path"])
 

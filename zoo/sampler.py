@@ -81,8 +81,8 @@ class Sampler(keras.callbacks.Callback):
         best = 1 + int(min(history, key=lambda r: r["val_frechet_distance"])["epoch"])
         kept = f"the generator of epoch {best} is the best so far" + (", and kept" * (self.config.keep == "best"))
         what = {
-            "collapsed": f"the generator has collapsed: its images are {row['val_diversity']:.2f} times as far from"
-            " each other as real ones",
+            "collapsed": "the generator has collapsed, or not begun to learn: its images are"
+            f" {row['val_diversity']:.2f} times as far from each other as real ones",
             "diverged": f"training has diverged: the Frechet distance is {row['val_frechet_distance']:.4g}",
         }
         for name, sentence in what.items():
