@@ -66,9 +66,8 @@ def test_the_generator_of_a_file_draws_what_the_average_draws(architecture):
     model.build((None, 8, 12, 1))
     rng = np.random.default_rng(0)
     for variable in model.average.variables:
-        variable.assign(
-            rng.uniform(0.2, 1, variable.shape) * (1 if "variance" in variable.path else rng.choice([-1, 1]))
-        )
+        low = 0.2 if "variance" in variable.path else -0.3
+        variable.assign(rng.uniform(low, 0.4, variable.shape))
     codes = generation.codes(model, 20, 0, np.arange(20) % 3)
     plain = drawn.plain(model)
     assert not [layer for layer in plain._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
@@ -139,9 +138,9 @@ def test_recipes_learn_from_the_generator_itself(recipe, loaded, gan_run, tmp_pa
     result = pipeline.compress(model, data, recipe, tmp_path, training=training)
     assert result.receipt["test"]["litert"]["psnr"] > 20
     if "prune" in recipe:
-        codes = model.code_size
-        kernel = next(row for row in result.receipt["constants"] if row["shape"] == [36, codes])
-        assert kernel["zeros"] == pytest.approx(0.5, abs=0.02)
+        shape = [36, model.code_size]  # of the first map
+        kernel = next(row for row in result.receipt["constants"] if row["shape"] == shape)
+        assert kernel["zeros"] == pytest.approx(0.5 * np.prod(shape), abs=4)
         history = (result.path.parent / result.receipt["made"]["stages_folder"] / "1-prune" / "history.csv").read_text()
         losses = [float(line.split(",")[1]) for line in history.splitlines()[1:]]
         assert losses[-1] < 0.05  # squared pixels: it imitates, and plays no game
