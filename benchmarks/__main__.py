@@ -31,6 +31,7 @@ NAMES = (
     "decoding",
     "transformer_step",
     "cross_modal",
+    "gan",
 )
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import strategies
-from compression import pair_recipes, recipes, source, text_recipes
+from compression import image_recipes, pair_recipes, recipes, source, text_recipes
 from compression.recipes import Kernel, Recipe
 from compression.wording import called, compared, parted, scored
 from strategies import backend
 from zoo import cli
 from zoo.config import command_line, option
 from zoo.errors import UsageError
+from zoo.runs import check_classifier
 from zoo.sampling import Beam
 
 
@@ -79,6 +80,12 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     chosen = source.open_run(options.run, given, texts=True)
     if chosen.task == "classification":
         text_recipes.check_classes(beam)
+    elif chosen.task == "generation":
+        image_recipes.check(recipe, uint8=options.uint8_input, beam=beam)
+        if options.skip_worst:
+            raise UsageError("--skip-worst: expected a run that gives classes; this one draws images")
+        if chosen.config.classifier is not None:
+            check_classifier(chosen.config.classifier)
     else:
         _check_functions(chosen.task, recipe, options, beam)
     # What went with the run's own strategy does not go with this one.

@@ -10,10 +10,21 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import flatbuffer, interface, pair_recipes, recipes, stages, text_recipes, tflite
+from compression import (
+    drawn,
+    flatbuffer,
+    image_recipes,
+    interface,
+    pair_recipes,
+    recipes,
+    stages,
+    text_recipes,
+    tflite,
+)
 from compression.artifacts import read_receipt, receipt_path
 from compression.classifiers import Classes, interface_of
 from compression.copying import copies, in_float32, weights_sha256
+from compression.drawn import Drawn
 from compression.frontier import draw
 from compression.image_texts import ImageTexts
 from compression.interface import AnyInterface, Interface, PairInterface
@@ -32,7 +43,7 @@ from zoo.sampling import Beam
 
 CALIBRATION = 256
 # How the data of a task become a file.
-Form = Classes | Texts | ImageTexts
+Form = Classes | Texts | ImageTexts | Drawn
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,8 @@ def compress(
 
     Args:
         model: built, of any Keras 3 kind, that gives logits; to make texts, or to match them with images, of the
-            functions that `endpoints.check_makes_texts` and `check_matches_pairs` ask for. It stays as it is.
+            functions that `endpoints.check_makes_texts` and `check_matches_pairs` ask for; to draw images, a GAN. It
+            stays as it is.
         data: the training split trains and calibrates, the test split measures.
         recipe: see `compression.recipes`.
         folder: gets `<recipe>.tflite`, its receipt, its labels or vocabularies, and a folder with its training stages.
@@ -96,15 +108,15 @@ def compress(
     """
     if isinstance(recipe, str):
         recipe = recipes.parse(recipe)
-    form = _form(data, recipe, uint8=uint8, input_size=input_size, batch=batch, beam=beam)
     if not len(data.test):
         raise UsageError(f"{data.spec.name}: expected test examples to measure the file on, it has none here")
-    original = in_float32(model)
+    original, form = _begun(model, data, recipe, training, uint8=uint8, input_size=input_size, batch=batch, beam=beam)
     kernel = tflite.check(original, recipe, form.interface, kernel)
     path = folder / f"{file_name(recipe, form.interface, kernel, bare)}.tflite"
     options = {
         "kernel": kernel,
         "calibration": form.calibration(calibration, seed) if recipe.calibrated else None,
+        "probabilities": not isinstance(form, Drawn),
         "bare": bare,
         "allow_flex": allow_flex,
         "seconds": seconds,
@@ -118,7 +130,7 @@ def compress(
     say(f"exporting {path.name}")
     engine = _exported(trained, path, recipe.file, form, options)
     form.write_beside(path)
-    say(f"measuring {path.name} on {len(data.test):,} test examples")
+    say(f"measuring {path.name} on {len(form.data.test):,} test examples")
     made = {
         "recipe": str(recipe),
         "engine": engine,
@@ -138,6 +150,20 @@ def compress(
         receipt["stages"] = rows
     write_json(receipt_path(path), receipt)
     return Compressed(path, receipt)
+
+
+def _begun(
+    model: keras.Model, data: Dataset, recipe: Recipe, training: TrainConfig | None, **options: Any
+) -> tuple[keras.Model, Form]:
+    """Return the model that becomes a file, in float32, and how; options as of `_form`."""
+    if data.spec.task != "generation":
+        form = _form(data, recipe, **options)
+        return in_float32(model), form
+    bytes_asked = bool(options.get("uint8") or options.get("input_size"))
+    image_recipes.check(recipe, uint8=bytes_asked, beam=options.get("beam"))
+    original = drawn.plain(model)
+    classifier = training.classifier if training else None
+    return original, drawn.form_of(model, original, data, batch=options.get("batch", 1), classifier=classifier)
 
 
 def _form(
@@ -189,8 +215,8 @@ def assist(
     Args: as of `compress`, whose call on the chief this goes with.
     """
     with tempfile.TemporaryDirectory() as folder:
-        form = _form(data, recipe)
-        plan = _planned(in_float32(model), form, recipe, Path(folder), training, teachers, calibration, seed)
+        original, form = _begun(model, data, recipe, training)
+        plan = _planned(original, form, recipe, Path(folder), training, teachers, calibration, seed)
         for _ in stages.run(plan, lambda text: None, verbose=False):
             pass
 
@@ -278,13 +304,12 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
         zoo.errors.Failed: LiteRT cannot run it.
     """
     receipt = read_receipt(path)
-    form = _recorded(receipt, data)
-    original = in_float32(model)
+    original, form = _recorded(receipt, model, data)
     as_trained = original
     if name := receipt["made"].get("stages_folder"):
         recipe = recipes.parse(receipt["made"]["recipe"])
         examples = form.examples(EXAMPLES, seed=0)
-        plan = Stages(copies(original), data, recipe, path.parent / name, TrainConfig(), examples)
+        plan = Stages(copies(original), form.data, recipe, path.parent / name, TrainConfig(), examples)
         if not all(RunFolder(plan.place(i)).finished for i in range(len(recipe.stages))):
             raise UsageError(
                 f"{path}: expected the stages it was trained in, in {plan.folder}, found them not or not whole;"
@@ -295,14 +320,18 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
     return measured, differences(receipt, measured)
 
 
-def _recorded(receipt: dict[str, Any], data: Dataset) -> Form:
-    """Return how a file was made and measured, as its receipt says."""
-    found = interface.from_json(receipt["interface"])
+def _recorded(receipt: dict[str, Any], model: keras.Model, data: Dataset) -> tuple[keras.Model, Form]:
+    """Return the model that became a file, in float32, and how it was made and measured, as its receipt says."""
+    found, test = interface.from_json(receipt["interface"]), receipt.get("test", {})
+    if data.spec.task == "generation":
+        original, classifier = drawn.plain(model), test.get("classifier")
+        classifier = Path(classifier) if classifier else None
+        return original, drawn.form_of(model, original, data, batch=found.batch, classifier=classifier)
     if isinstance(found, Interface):
-        return Classes(data, found)
+        return in_float32(model), Classes(data, found)
     if isinstance(found, PairInterface):
-        return ImageTexts(data)
-    return Texts(data, Beam(**receipt.get("test", {}).get("decoding", {})))
+        return in_float32(model), ImageTexts(data)
+    return in_float32(model), Texts(data, Beam(**test.get("decoding", {})))
 
 
 def file_name(recipe: Recipe, interface: AnyInterface, kernel: Kernel, bare: bool = False) -> str:

@@ -5,7 +5,12 @@ from typing import Any
 
 
 def scored(scores: Mapping[str, Any]) -> str:
-    """Return what matters of the scores of a file: of translations, of a text's tokens, of captions, or of classes."""
+    """Return what matters of the scores of a file: of images, translations, a text's tokens, captions, or classes."""
+    if "psnr" in scores:
+        text, real = f"{scores['psnr']:.2f} dB to the run's own images", scores.get("against_real")
+        if real is None:
+            return text
+        return f"{text}, Frechet distance {real['frechet_distance']:.3f}, coverage {real['coverage']:.2%}"
     if "bleu" in scores:
         return f"BLEU {scores['bleu']:.2f}, chrF {scores['chrf']:.2f}, exact {scores['exact_match']:.2%}"
     if "tokens" in scores:
@@ -24,6 +29,8 @@ def scored(scores: Mapping[str, Any]) -> str:
 def compared(test: Mapping[str, Any]) -> str:
     """Return what matters of the scores of a file beside Keras' own."""
     litert, keras = test["litert"], test["keras"]
+    if "psnr" in litert:
+        return f"{scored(litert)}; Keras {scored(keras)}, in {litert['against_real']['compared_in']}"
     if "accuracy" in litert and "tokens" not in litert:
         points = (litert["accuracy"] - keras["accuracy"]) * 100
         return f"test {scored(litert)}, Keras {keras['accuracy']:.2%}, difference {points:+.2f} points"

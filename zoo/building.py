@@ -24,7 +24,7 @@ def check_kind(config: TrainConfig, spec: DataSpec) -> None:
         others = [name for name in registry.names(spec.task) if spec.kind in registry.entry(name).inputs]
         raise UsageError(
             f"--model {config.model}: takes {' or '.join(takes)} inputs, and {spec.name} gives {spec.kind};"
-            f" models for it are {', '.join(others)}"
+            f" models for it are {', '.join(others) or 'none'}"
         )
     if spec.task != "classification":
         return

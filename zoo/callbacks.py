@@ -70,7 +70,7 @@ class Recorder(keras.callbacks.Callback):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {"epoch": epoch, **{k: float(v) for k, v in logs.items()}, "learning_rate": rate}
         self.memory.history.append(row)
-        if "val_loss" in row:
+        if any(name.startswith("val_") for name in row):
             self._compare(epoch)
         write_history(self.run, self.memory.history)
 

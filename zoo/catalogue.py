@@ -21,7 +21,7 @@ TEXT = ".txt"
 _EMBEDDED_TASKS: dict[str, Task] = {"digits": "classification", "addition": "translation"}
 
 # Tasks that are learnt from images of classes: where no --task is given, the model decides.
-OF_IMAGES: tuple[Task, ...] = ("contrastive",)
+OF_IMAGES: tuple[Task, ...] = ("contrastive", "generation")
 
 # What own data must be for each task, as a file and as a folder, and what a file may end in.
 _FORMS: dict[Task, tuple[str, tuple[str, ...]]] = {
@@ -37,6 +37,7 @@ _FORMS: dict[Task, tuple[str, tuple[str, ...]]] = {
         f" {', '.join(TABLES)}",
         (ARRAYS, *TABLES),
     ),
+    "generation": (f"a folder of images by class, or a file that ends in {ARRAYS}", (ARRAYS,)),
 }
 
 
@@ -90,7 +91,7 @@ def _check_options(config: TrainConfig, task: Task) -> None:
 def task_of(config: TrainConfig) -> Task:
     """Return what is learnt from these data: what the user says, or else what the data are for.
 
-    A TFDS set that is not prepared is for classification until it is.
+    From classes a model may learn something else. A TFDS set that is not prepared is for classification until it is.
     """
     if config.task is not None:
         return config.task
@@ -125,6 +126,7 @@ def tokens_of(config: TrainConfig, task: Task) -> Tokens:
         "translation": "subword",
         "language_model": "character",
         "contrastive": "word",
+        "generation": "word",
     }
     return usual[task]
 

@@ -56,7 +56,7 @@ def variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
         "optimizer": model.optimizer.variables,
         "metric": model.metrics_variables,
     }
-    _synchronise(model)
+    synchronise(model)
     for group, members in groups.items():
         for index, variable in enumerate(members):
             for replica, copy in enumerate(_copies(variable)):
@@ -144,7 +144,7 @@ def _assign(variable: Any, value: np.ndarray, name: str) -> None:
 
 def weights(model: keras.Model) -> list[np.ndarray]:
     """Return a copy of the weights alone, trainable and not."""
-    _synchronise(model)
+    synchronise(model)
     return [keras.ops.convert_to_numpy(v).copy() for v in model.variables]
 
 
@@ -219,7 +219,7 @@ def newest(folder: Path) -> tuple[Snapshot | None, list[str]]:
     return None, damaged
 
 
-def _synchronise(model: keras.Model) -> None:
+def synchronise(model: keras.Model) -> None:
     """On JAX, give the variables the values that `fit` holds apart from them while an epoch lasts."""
     if keras.backend.backend() == "jax":
         model.jax_state_sync()

@@ -133,7 +133,7 @@ def _add(parser: argparse.ArgumentParser, field: dataclasses.Field, annotation: 
             field.name,
             metavar=meta.get("metavar", field.name.upper()),
             help=text,
-            nargs="+" if many else "?" if meta.get("optional") else None,
+            nargs=("*" if many else "?") if meta.get("optional") else "+" if many else None,
         )
         return field.name.upper()
     flag = "--" + meta.get("name", field.name).replace("_", "-")

@@ -22,7 +22,7 @@ EMBEDDED = {
     "addition": "50,000 sums of two numbers of three digits and their results as texts, generated",
 }
 
-Task = Literal["classification", "translation", "language_model", "contrastive"]
+Task = Literal["classification", "translation", "language_model", "contrastive", "generation"]
 Tokens = Literal["word", "character", "subword"]
 
 
@@ -47,7 +47,8 @@ class TrainConfig:
         "own data: a folder of images by class, an .npz, a .csv, .tsv or .jsonl file; a .txt file or a folder of them"
     )
     task: Task | None = option(
-        "what is learnt from the data (default: what the set is for; own tables: classification, .txt: language_model)"
+        "what is learnt from the data (default: what the set is for, of classes what the model learns from them; own"
+        " tables: classification, .txt: language_model)"
     )
     validation_data: Path | None = option("own validation data, of the same form as --data")
     data_dir: Path | None = option("where TFDS sets are prepared (default: TFDS' own folder)")
@@ -78,6 +79,12 @@ class TrainConfig:
     )
     skip_bad: bool = option("leave out unreadable images instead of stopping", False)
 
+    classifier: Path | None = option(
+        "of a model that draws images: a classifier's run, in whose features they are compared with real ones"
+        " (default: in principal components of pixels)",
+        metavar="RUN",
+    )
+
     # What it begins with.
     init_from: Path | None = option(
         "begin with the weights of this run, wherever path and shape are the same; texts take over its vocabulary and"
@@ -93,6 +100,7 @@ class TrainConfig:
     batch_size: int | None = option("examples in one step over all replicas (the global batch)")
     optimizer: Literal["adamw", "sgd"] | None = option("sgd is with Nesterov momentum 0.9")
     learning_rate: float | None = option("the peak, reached at the end of the warm-up")
+    beta_1: float | None = option("of adamw: decay of the running mean of gradients (default: 0.9)")
     schedule: Literal["cosine", "constant", "inverse_sqrt"] | None = option(
         "after the warm-up: to zero by a cosine, flat, or with the square root of the step (Vaswani et al., 2017)"
     )
@@ -151,6 +159,8 @@ class TrainConfig:
                 f"--steps-per-execution {self.steps_per_execution}: expected 1 with {self.strategy}, under which"
                 " Keras 3 runs one step at a time"
             )
+        if self.classifier is not None and (learns := registry.entry(self.model).task) != "generation":
+            raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {learns}")
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
 
     def _check_shard(self) -> None:
@@ -193,6 +203,7 @@ class TrainConfig:
             "precision": "bfloat16" if on_tpu else "float32",
             "steps_per_execution": 16 if on_tpu else 1,
             "vocabulary_size": 10_000,
+            "beta_1": 0.9,
         }
         values |= recipes.recipe_for(self.model, dataset)()
         settings = {**values.pop("settings", {}), **self.settings}
@@ -225,7 +236,7 @@ class TrainConfig:
 
 
 # Options that say where something is read from: another path may lead to the same.
-PLACES = ("data", "validation_data", "init_from")
+PLACES = ("data", "validation_data", "init_from", "classifier")
 # Options that may differ between the workers of one training.
 NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", "worker_timeout")
 # Options that may differ between a run and its continuation: they do not decide its numbers, except for rounding.
@@ -240,6 +251,7 @@ _RANGES = (
     ("epochs", 1, 1_000_000),
     ("batch_size", 1, 1_000_000),
     ("learning_rate", 0, 1_000),
+    ("beta_1", 0, 0.9999),
     ("warmup", 0, 1),
     ("weight_decay", 0, 1_000),
     ("clip_norm", 0, 1e9),

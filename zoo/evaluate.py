@@ -31,6 +31,10 @@ class Options:
     source: str | None = option("what is translated: a language or a column (default: the run's)")
     target: str | None = option("what it is translated to (default: the run's)")
     test_split_name: str | None = option("which split of a TFDS set is the test (default: the run's)")
+    classifier: Path | None = option(
+        "of a run that draws images: a classifier's run, in whose features they are compared (default: the run's)",
+        metavar="RUN",
+    )
     skip_bad: bool = option("leave out unreadable images instead of stopping", False)
 
 
@@ -48,7 +52,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     data = load_like(folder, config)
     # A set of one's own that names no splits is the test set as a whole.
     whole = options.data is not None and "split" not in given and not len(data.test)
-    result, _ = tasks.of(data.spec.task).measure(folder.load_model(), data, "train" if whole else options.split)
+    task = tasks.of(data.spec.task)
+    split = "train" if whole else options.split
+    result, _ = task.measure(folder.load_model(), data, split, **task.measured_with(config))
     path = folder.path / "evaluations" / f"{data.spec.name}-{options.split}.json"
     path.parent.mkdir(exist_ok=True)
     write_json(path, result)
@@ -59,7 +65,7 @@ def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, An
     """Return the run's configuration, pointed at the data that the options name."""
     if options.dataset and options.data:
         raise UsageError("--dataset and --data: expected one of them, received both")
-    same = ("data_dir", "text_column", "label_column", "source", "target", "test_split_name", "skip_bad")
+    same = ("classifier", "data_dir", "text_column", "label_column", "source", "target", "test_split_name", "skip_bad")
     changes = {name: given[name] for name in same if name in given}
     if options.dataset or options.data:
         changes = {"test_split_name": None} | changes  # other sets name their splits otherwise
@@ -76,7 +82,8 @@ def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, An
 _SHOWN = ("accuracy", "precision", "recall", "f1", "top_5_accuracy", "bleu", "chrf", "exact_match", "loss",
           "perplexity", "zero_shot_accuracy", "caption_to_image_recall_at_1", "caption_to_image_recall_at_5",
           "caption_to_image_recall_at_10", "image_to_caption_recall_at_1", "image_to_caption_recall_at_5",
-          "image_to_caption_recall_at_10", "temperature", "answers_by")  # fmt: skip
+          "image_to_caption_recall_at_10", "temperature", "answers_by",
+          "frechet_distance", "density", "coverage", "recognised", "rarest_class")  # fmt: skip
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -84,7 +91,7 @@ def show(result: Mapping[str, Any]) -> None:
     print(f"{result['data']}, {result['split']} split, {result['examples']:,} examples")
     for name in _SHOWN:
         if name in result:
-            macro = " (macro)" if name in ("precision", "recall", "f1") else ""
+            macro = " (macro)" if "accuracy" in result and name in ("precision", "recall", "f1") else ""
             value = result[name] if isinstance(result[name], str) else f"{result[name]:.4f}"
             print(f"{name + macro:<18} {value}")
     print(result["path"])

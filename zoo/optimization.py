@@ -1,8 +1,12 @@
 """From a configuration to a Keras optimizer: AdamW or SGD, warm-up and decay, clipping."""
 
+from collections.abc import Mapping
+
 import keras
 
 from zoo.config import TrainConfig
+from zoo.errors import UsageError
+from zoo.models.optimizers import ScaledAdamW
 from zoo.models.schedules import InverseSquareRoot
 
 # Sutskever et al. (2013); the value that most recipes use.
@@ -28,8 +32,22 @@ def learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.s
     return keras.optimizers.schedules.PolynomialDecay(0.0, warmup, config.learning_rate)
 
 
-def optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
-    """Return the optimizer of a run of `steps` steps; call it inside the strategy's scope."""
+def optimizer(config: TrainConfig, steps: int, rates: Mapping[str, float] | None = None) -> keras.optimizers.Optimizer:
+    """Return the optimizer of a run of `steps` steps; call it inside the strategy's scope.
+
+    Args:
+        config: of the run.
+        steps: of the whole training.
+        rates: parts of the model that learn at another rate, see `ScaledAdamW`.
+
+    Raises:
+        UsageError: such parts, and an optimizer that has one rate for all.
+    """
+    if rates and config.optimizer != "adamw":
+        raise UsageError(
+            f"--optimizer {config.optimizer}: expected adamw for a model with two learning rates"
+            f" ({', '.join(rates)}), received one that has a single rate"
+        )
     common = {
         "learning_rate": learning_rate(config, steps),
         "weight_decay": config.weight_decay or None,
@@ -37,7 +55,8 @@ def optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
     }
     if config.optimizer == "adamw":
         # AdamW insists on a number; 0 leaves plain Adam.
-        chosen = keras.optimizers.AdamW(**common | {"weight_decay": config.weight_decay})
+        common |= {"weight_decay": config.weight_decay, "beta_1": config.beta_1}
+        chosen = ScaledAdamW(rates=dict(rates), **common) if rates else keras.optimizers.AdamW(**common)
     else:
         chosen = keras.optimizers.SGD(momentum=MOMENTUM, nesterov=True, **common)
     chosen.exclude_from_weight_decay(var_names=list(NOT_DECAYED))

@@ -38,7 +38,8 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     if folder.task == "contrastive":
         return _by_texts(folder, options)
     if folder.task != "classification":
-        raise UsageError(f"{folder.path}: expected a run that gives classes, this one gives texts; use zoo.generate")
+        what = "images" if folder.task == "generation" else "texts"
+        raise UsageError(f"{folder.path}: expected a run that gives classes, this one gives {what}; use zoo.generate")
     if options.labels is not None:
         raise UsageError("--labels: expected a run on images and captions, this one gives classes of its own")
     column = options.text_column or folder.read_config()["config"].text_column or "text"

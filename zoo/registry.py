@@ -30,7 +30,7 @@ class ModelEntry:
         summary: one line for `zoo.list`.
         inputs: the kinds of data it accepts, among image, vector, sequence, tokens and pairs.
         preset: constructor arguments that this name fixes; `--set` overrides them.
-        task: what it learns: classification, language_model, translation or contrastive.
+        task: what it learns, one of `zoo.config.Task`.
     """
 
     path: str
@@ -107,6 +107,19 @@ MODELS = {
         "image tower and text tower into one space: which caption is of which image",
         ("image",),
         task="contrastive",
+    ),
+    "gan": ModelEntry(
+        "zoo.models.gan:GAN",
+        "DCGAN: draws images by transposed convolutions, beside a convolutional discriminator",
+        ("image",),
+        task="generation",
+    ),
+    "gan_dense": ModelEntry(
+        "zoo.models.gan:GAN",
+        "a GAN of Dense layers alone",
+        ("image",),
+        {"architecture": "dense"},
+        task="generation",
     ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",

@@ -53,11 +53,13 @@ class Page:
         subject: what the data are, in a few words: "10 classes".
         tiles: (number, label) of each score, the one that matters first.
         sections: HTML, after the curves.
+        curves: (title, name in the history) of each pair of curves, of training and of validation.
     """
 
     subject: str
     tiles: list[tuple[str, str]]
     sections: list[str]
+    curves: tuple[tuple[str, str], ...] = (("Accuracy", "accuracy"), ("Loss", "loss"))
 
 
 def write(
@@ -82,12 +84,15 @@ def write(
     trained = f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test examples"
     # Smoothed targets have a loss of their own that no model goes below, and the tile's test loss is without them.
     smoothed = f" <small>with labels smoothed by {config.label_smoothing}</small>" if config.label_smoothing else ""
+    curves = (
+        f"<section><h2>{title}{smoothed * (name == 'loss')}</h2>{_curve(history, name, metrics['epoch'])}</section>"
+        for title, name in page.curves
+    )
     body = [
         f"<h1>{text(title)}</h1><p class=sub>{text(page.subject)} · {trained} · "
         f"{metrics['parameters']:,} parameters · strategy {text(config.strategy)} · seed {config.seed}</p>",
         _tiles(page.tiles, metrics),
-        f"<div class=two><section><h2>Accuracy</h2>{_curve(history, 'accuracy', metrics['epoch'])}</section>"
-        f"<section><h2>Loss{smoothed}</h2>{_curve(history, 'loss', metrics['epoch'])}</section></div>",
+        f"<div class=two>{''.join(curves)}</div>",
         *page.sections,
         _configuration(run, config),
     ]

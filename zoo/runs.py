@@ -31,6 +31,7 @@ class RunFolder:
         self.target_vocabulary_file = self.path / "target_vocabulary.json"
         self.confusion_file = self.path / "confusion_matrix.csv"
         self.translations_file = self.path / "translations.tsv"
+        self.samples = self.path / "samples"
         self.report_file = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
@@ -77,7 +78,7 @@ class RunFolder:
 
     @property
     def task(self) -> str:
-        """What the run learns: classification, language_model, translation or contrastive."""
+        """What the run learns, one of `zoo.config.Task`."""
         return self.read_config()["data"].get("task", "classification")
 
     def write_config(
@@ -178,6 +179,8 @@ def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
     if config.model in registry.HUB_MODELS:
         registry.check_hub(f"--model {config.model}")
         pretrained = True
+    if config.classifier is not None:
+        check_classifier(config.classifier)
     if config.freeze and not (config.init_from or pretrained):
         raise UsageError(
             f"--freeze {','.join(config.freeze)}: expected with --init-from RUN, received without it: these weights"
@@ -191,6 +194,23 @@ def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
         run.check_model_file()
     except UsageError as error:
         raise UsageError(f"--init-from: {error}") from None
+
+
+def check_classifier(path: Path) -> dict[str, Any]:
+    """Return the form of the data of a finished run that gives classes.
+
+    Raises:
+        UsageError: it is none.
+    """
+    run = RunFolder(path)
+    try:
+        run.read_metrics()
+        run.check_model_file()
+    except UsageError as error:
+        raise UsageError(f"--classifier: {error}") from None
+    if run.task != "classification":
+        raise UsageError(f"--classifier {path}: expected a run that gives classes, this one is for {run.task}")
+    return run.read_config()["data"]
 
 
 def default_output(config: TrainConfig) -> Path:

@@ -84,8 +84,8 @@ def show(result: Mapping[str, Any]) -> None:
     task = tasks.of(RunFolder(result["run"]).task)
     print(f"test {task.headline(result['test'])}, weights of epoch {result['epoch']} of {result['epochs']}")
     print(f"report: {result['run']}/report.html")
-    module, argument = task.USED_BY
-    print(f"next:   {command_line(module, result['run'], argument)}")
+    module, *words = task.USED_BY
+    print(f"next:   {command_line(module, result['run'], *words)}")
     print(f"or:     {command_line('compression.compress', result['run'], '--recipe', 'int8')}")
     print(result["run"])
 

@@ -80,7 +80,7 @@ def train(
     command: list[str] | None = None,
     verbose: bool = True,
 ) -> TrainResult:
-    """Train a classifier with `fit` inside the strategy's scope, and write its run folder.
+    """Train a model with `fit` inside the strategy's scope, and write its run folder.
 
     Args:
         config: what to train; options left None come from the recipe.
@@ -171,7 +171,8 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
         model = built(build, spec)
         begun_with = transfer.begin(model, config, spec, start.source, verbose)
         # Their metrics' variables are the scope's as well.
-        model.compile(optimizer=optimization.optimizer(config, total), **task.compiled_with(config, spec))
+        optimizer = optimization.optimizer(config, total, getattr(model, "rates", None))
+        model.compile(optimizer=optimizer, **task.compiled_with(config, spec))
         undo.enter_context(prepared(model, batches(0, 1)))
     _check_disk(run, model)
 
@@ -199,6 +200,7 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
     )
     progress = Progress(config.epochs, steps, step % steps, stride)
     callbacks = [
+        *task.callbacks(config, run, data),
         Recorder(run, memory, config.early_stopping, config.keep == "best", task.rank),
         saver,
         Clock(memory, config.batch_size * stride),
@@ -320,12 +322,13 @@ def _finish(config, run, data, model, memory, finished, seconds) -> TrainResult:
     with replacing(run.model_file) as temporary:
         model.save(temporary)
     task = tasks.of(data.spec.task)
-    scores, shown = task.measure(model, data)
+    scores, shown = task.measure(model, data, **task.measured_with(config))
     row = memory.history[kept]
     metrics = {
         "test": scores,
         "validation": {k.removeprefix("val_"): v for k, v in row.items() if k.startswith("val_")},
         "train": {k: v for k, v in row.items() if not k.startswith(("val_", "epoch", "learning_rate"))},
+        **task.remarks(memory.history),
         "epoch": kept + 1,
         "epochs": len(memory.history),
         "parameters": model.count_params(),

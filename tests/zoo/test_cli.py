@@ -52,6 +52,10 @@ MISTAKES = {
     "--init-from {folder}": "--init-from: .*: expected the folder of a run, found no config.json in it",
     "--freeze conv_1,conv_[23]": r"--freeze conv_1,conv_\[23\]: expected with --init-from RUN, received without it",
     "--model hub_classifier": "--model hub_classifier: expected --set preset=PATH_OR_NAME, .* received none",
+    "--classifier runs/x": "--classifier: expected a model that draws images, cnn learns classification",
+    "--model gan --classifier absent": "--classifier: absent: expected the folder of a run, found no such folder",
+    "--model gan --set loss=hing": "--set loss: expected one of non_saturating, hinge, wasserstein, received 'hing'",
+    "--beta-1 1": "--beta-1: expected a value from 0 to 0.9999, received 1.0",
     "--output {folder}": "--output .*: expected a new or empty folder, this one is not empty",
     "--output {file}": "--output .*: expected a folder, received a file",
     "--resume --output absent": "absent: expected the folder of a run, found no such folder",
@@ -195,7 +199,7 @@ def test_every_recipe_states_its_result_and_fills_every_open_option():
                     "clip_norm", "label_smoothing"}  # fmt: skip
     for (model, dataset), recipe in recipes.RECIPES.items():
         assert any(unit in recipe.__doc__ for unit in ("%", "BLEU", "nats")), recipe
-        assert set(recipe()) - {"settings", "vocabulary_size"} == open_options
+        assert set(recipe()) - {"settings", "vocabulary_size", "beta_1"} == open_options
         registry.parse_settings(model, recipe().get("settings", {}))
         assert config.TrainConfig(model=model, dataset=dataset).resolved().epochs == recipe()["epochs"]
 

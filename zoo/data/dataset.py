@@ -25,7 +25,8 @@ class Split:
         y: (examples,) class indices, or (examples, time) for one label a step; int32. For translation the ids of
             begin, tokens, end and padding 0, (examples, time + 1); for a language model the id that follows each of
             x, (examples, time), 0 after the last. For images with captions (examples, 1 + captions): the target, then
-            which captions of the set the image has, -1 behind the last.
+            which captions of the set the image has, -1 behind the last. For imitation images, (examples, height,
+            width, channels) float32.
     """
 
     x: np.ndarray
@@ -50,7 +51,8 @@ class DataSpec:
         class_names: in the order of the class indices.
         per_step: one label a step instead of one an example.
         vocabulary_size: number of token ids, 0 where the inputs are not tokens.
-        task: what is learnt: a class, a target text of other tokens, the next token, or which caption is of an image.
+        task: what is learnt: a class, a target text of other tokens, the next token, which caption is of an image, or to
+            draw such images.
         target_shape: of one example's target, where that is tokens: (time + 1,) of pairs, (time,) of a language model
             or of a caption.
         target_vocabulary_size: number of token ids of the targets, 0 where they are not tokens.
@@ -64,7 +66,7 @@ class DataSpec:
     class_names: tuple[str, ...]
     per_step: bool = False
     vocabulary_size: int = 0
-    task: Task = "classification"
+    task: Task | Literal["imitation"] = "classification"
     target_shape: tuple[int, ...] = ()
     target_vocabulary_size: int = 0
     vocabulary_sha256: str = ""
@@ -153,6 +155,7 @@ def from_tf_data(
     test: Iterable,
     validation: Iterable = (),
     class_names: Sequence[str] | None = None,
+    task: Task = "classification",
 ) -> Dataset:
     """Read finite, batched `tf.data` sets of one's own (or any iterables of batches) into memory.
 
@@ -162,6 +165,7 @@ def from_tf_data(
         test: the same.
         validation: the same; none where it is left out.
         class_names: in the order of the class indices; default, the indices.
+        task: what is learnt from them.
 
     Raises:
         UsageError: a set without examples, values that are not finite, or labels out of range.
@@ -176,7 +180,7 @@ def from_tf_data(
     tokens = np.issubdtype(x.dtype, np.integer) and x.ndim == 2
     kinds: dict[int, Kind] = {2: "tokens" if tokens else "vector", 3: "sequence", 4: "image"}
     vocabulary_size = 1 + max(int(split.x.max(initial=0)) for split in splits) if tokens else 0
-    spec = DataSpec(name, kinds[x.ndim], x.shape[1:], tuple(classes), y.ndim == 2, vocabulary_size)
+    spec = DataSpec(name, kinds[x.ndim], x.shape[1:], tuple(classes), y.ndim == 2, vocabulary_size, task)
     return Dataset(spec, *splits)
 
 

@@ -165,6 +165,7 @@ def _load_classes(
         class_names=class_names,
         per_step=train.y.ndim == 2,
         vocabulary_size=len(vocabulary) if vocabulary else tokens,
+        task=catalogue.task_of(config),
         vocabulary_sha256=vocabulary.sha256 if vocabulary else "",
     )
     if like is not None:

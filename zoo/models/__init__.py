@@ -7,8 +7,12 @@ Importing this package registers every class, also those that a model is compile
 from zoo.models.attention import MultiHeadCrossAttention, MultiHeadSelfAttention
 from zoo.models.cnn import CNN
 from zoo.models.cross_modal import CrossModal
-from zoo.models.losses import CrossEntropy
+from zoo.models.discriminator import Discriminator
+from zoo.models.gan import GAN
+from zoo.models.generator import Generator
+from zoo.models.losses import Adversarial, CrossEntropy, Mean
 from zoo.models.lstm import LSTM
+from zoo.models.optimizers import ScaledAdamW
 from zoo.models.pair_loss import PairAccuracy, PairLoss
 from zoo.models.schedules import InverseSquareRoot
 from zoo.models.self_attention import SelfAttentionClassifier
@@ -17,15 +21,21 @@ from zoo.models.transformer import Transformer, TransformerClassifier
 from zoo.models.transformer_lm import TransformerLM
 
 __all__ = [
+    "Adversarial",
     "CNN",
     "CrossEntropy",
     "CrossModal",
+    "Discriminator",
+    "GAN",
+    "Generator",
     "InverseSquareRoot",
     "LSTM",
+    "Mean",
     "MultiHeadCrossAttention",
     "MultiHeadSelfAttention",
     "PairAccuracy",
     "PairLoss",
+    "ScaledAdamW",
     "SelfAttentionClassifier",
     "SimpleNet",
     "Transformer",

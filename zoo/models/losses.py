@@ -1,6 +1,6 @@
 """The loss of every task, registered beside the models: a saved model names what it was compiled with."""
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -43,3 +43,53 @@ class CrossEntropy(keras.losses.Loss):
 
     def get_config(self) -> dict:
         return super().get_config() | {"label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Adversarial(keras.losses.Loss):
+    """What a discriminator's logits are worth to one side of a game; the targets are not looked at.
+
+    Args:
+        kind: "non_saturating" (Goodfellow et al., 2014), "hinge" (Lim & Ye, 2017) or "wasserstein" (Arjovsky et al.,
+            2017).
+        side: "real", the discriminator given real images; "fake", the discriminator given made ones; "generator", who
+            made them.
+
+    Raises:
+        ValueError: another kind or side.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["non_saturating", "hinge", "wasserstein"],
+        side: Literal["real", "fake", "generator"],
+        name: str = "adversarial",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        if kind not in ("non_saturating", "hinge", "wasserstein") or side not in ("real", "fake", "generator"):
+            raise ValueError(f"adversarial: expected a kind and a side of the game, received {kind!r} and {side!r}")
+        self.kind = kind
+        self.side = side
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        wanted = y_pred if self.side == "fake" else -y_pred  # what this side would have small
+        if self.kind == "non_saturating":
+            wanted = ops.softplus(wanted)
+        elif self.kind == "hinge" and self.side != "generator":
+            wanted = ops.relu(1 + wanted)
+        return ops.mean(wanted, axis=-1)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"kind": self.kind, "side": self.side}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Mean(keras.losses.Loss):
+    """The mean of an output that is a loss itself; the targets are not looked at."""
+
+    def __init__(self, name: str = "mean", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(y_pred, axis=-1)

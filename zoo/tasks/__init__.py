@@ -4,9 +4,12 @@ A module a task, with the same functions:
 
 - `arguments(config, spec)` and `build_shape(spec)`: of the model's constructor, and what it is built for.
 - `compiled_with(config, spec)`: the loss and the metrics of `fit`.
-- `training_batches(config, data, batch_size, start, stop)` and `validation_batches(data, stride)`: for `fit`.
+- `training_batches(config, data, batch_size, start, stop)` and `validation_batches(data, stride)`: for `fit`; None
+  where it evaluates nothing.
+- `callbacks(config, run, data)`: of `fit`, called before those that record and see what these add to an epoch's logs.
 - `rank(row)`: what epochs are compared by, more is better.
-- `measure(model, data, split)`: the scores of a split, and what else there is to show.
+- `measure(model, data, split, **measured_with(config))`: the scores of a split, and what else there is to show.
+- `remarks(history)`: what metrics.json says of the epochs besides.
 - `save(run, data, shown)` and `page(data, scores, shown)`: into the run's folder, and for its report.
 - `headline(scores)`: the scores that matter, in one line; and `USED_BY`, the command that a trained run is for.
 """
@@ -16,5 +19,5 @@ from types import ModuleType
 
 
 def of(task: str) -> ModuleType:
-    """Return the module of a task: classification, language_model, translation or contrastive."""
+    """Return the module of a task, one of `zoo.config.Task`."""
     return importlib.import_module(f"zoo.tasks.{task}")

@@ -1,6 +1,5 @@
 """The part of a report that shows classes: confusion matrix, scores of each class, the surest mistakes."""
 
-import base64
 import csv
 import io
 from collections.abc import Sequence
@@ -11,8 +10,9 @@ import numpy as np
 
 from zoo import report
 from zoo.data import Dataset
-from zoo.data.images import PIXEL_MAX
+from zoo.data.images import as_bytes
 from zoo.files import write_text
+from zoo.mosaic import inline
 from zoo.report import text as escaped
 from zoo.tasks import classification
 
@@ -139,10 +139,5 @@ def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
 
 def png(image: np.ndarray) -> str:
     """Return an image, bytes or pixels in [0, 1], as what an <img> shows."""
-    from PIL import Image
-
-    if image.dtype != np.uint8:
-        image = np.rint(np.clip(image, 0, 1) * PIXEL_MAX).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "png")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    image = as_bytes(image)
+    return inline(image[..., 0] if image.shape[-1] == 1 else image)

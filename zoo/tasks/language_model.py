@@ -54,6 +54,21 @@ def rank(row: dict[str, Any]) -> tuple[float, ...]:
     return (-row["val_loss"],)
 
 
+def callbacks(config: TrainConfig, run: RunFolder, data: Dataset) -> list[keras.callbacks.Callback]:
+    """Return none: `fit` measures all there is."""
+    return []
+
+
+def measured_with(config: TrainConfig) -> dict[str, Any]:
+    """Return nothing: the data and the model are all that `measure` takes."""
+    return {}
+
+
+def remarks(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return nothing: the scores say it all."""
+    return {}
+
+
 def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the scores of a split, and nothing else to show."""
     return token_scores(model, data.split(split), data.spec), {}

@@ -1,0 +1,92 @@
+"""What made images are compared with real ones in: the features of a classifier, or principal components of pixels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from zoo.config import TrainConfig
+from zoo.data import DataSpec, Split
+from zoo.data.images import scaled
+from zoo.errors import UsageError
+from zoo.runs import RunFolder, check_classifier
+from zoo.tasks.classification import probabilities
+from zoo.watching import calls_of
+
+COMPONENTS = 32  # principal components
+FITTED = 10_000  # images that they are found in
+BATCH = 500  # images that are looked at at once
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A way to look at images.
+
+    Args:
+        name: of what they are compared in, for a sentence.
+        look: from images (examples, height, width, channels), bytes or pixels in [0, 1], to features (examples,
+            features) and, of a classifier, the probabilities of its classes (examples, classes).
+        recognises: whether it gives probabilities.
+    """
+
+    name: str
+    look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+    recognises: bool
+
+
+def judge(train: Split, classifier: Path | None) -> Judge:
+    """Return a classifier's way to look at images, or without one that of the training images' pixels."""
+    return of_run(classifier) if classifier is not None else of_pixels(train)
+
+
+def of_pixels(train: Split) -> Judge:
+    """Return the leading principal components of training images."""
+    from sklearn.decomposition import PCA
+
+    few = scaled(train.x[:FITTED]).reshape(min(len(train), FITTED), -1)
+    count = min(COMPONENTS, *few.shape)
+    found = PCA(count, svd_solver="randomized", random_state=0).fit(few)
+
+    def look(images: np.ndarray) -> tuple[np.ndarray, None]:
+        return found.transform(scaled(images).reshape(len(images), -1)), None
+
+    return Judge(f"{count} principal components of pixels", look, recognises=False)
+
+
+def of_run(path: Path) -> Judge:
+    """Return the features of a trained classifier: what its last layer with weights is given."""
+    model = RunFolder(path).load_model()
+
+    def look(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen = [_seen(model, scaled(images[start : start + BATCH])) for start in range(0, len(images), BATCH)]
+        features, logits = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+        return features, probabilities(logits)
+
+    return Judge(f"the features of {path}", look, recognises=True)
+
+
+def _seen(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features and the logits of a batch."""
+    inner = [layer for layer in model._flatten_layers(include_self=False) if layer._trainable_variables]
+    last = calls_of(model, keras.ops.convert_to_tensor(images), inner)[-1]
+    features, logits = (keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")) for x in (last.inputs[0], last.output))
+    return features.reshape(len(images), -1), logits
+
+
+def check(config: TrainConfig, spec: DataSpec) -> None:
+    """Raise UsageError unless the classifier that a configuration names looks at such images."""
+    if config.classifier is None:
+        return
+    theirs = check_classifier(config.classifier)
+    if theirs["kind"] != "image" or tuple(theirs["input_shape"]) != spec.input_shape:
+        raise UsageError(
+            f"--classifier {config.classifier}: expected a run on images of shape {spec.input_shape}, as {spec.name}"
+            f" has, received one on {theirs['kind']} inputs of shape {tuple(theirs['input_shape'])}"
+        )
+    if tuple(theirs["class_names"]) != spec.class_names:
+        raise UsageError(
+            f"--classifier {config.classifier}: expected a run with the {spec.num_classes} classes of {spec.name}"
+            f" ({', '.join(spec.class_names[:5])}, ...), received others ({', '.join(theirs['class_names'][:5])}, ...)"
+        )

@@ -1,0 +1,57 @@
+"""Many images in one picture, and pictures one after the other."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from zoo.data.images import PIXEL_MAX, as_bytes
+from zoo.files import replacing
+
+GAP = 2  # pixels between images
+SMALLEST = 480  # pixels that a picture is at least wide, its pixels repeated
+MILLISECONDS = 400  # that each picture of an animation is shown for
+
+
+def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
+    """Return images row by row as one, (height, width, 3) uint8.
+
+    Args:
+        images: (count, height, width, channels), of 1 or 3 channels, bytes or pixels in [0, 1].
+        columns: images in a row.
+    """
+    images = as_bytes(images)
+    count, height, width, _ = images.shape
+    rows = -(-count // columns)
+    whole = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), PIXEL_MAX, np.uint8)
+    for index, image in enumerate(images):
+        top, left = index // columns * (height + GAP), index % columns * (width + GAP)
+        whole[top : top + height, left : left + width] = image
+    scale = max(1, -(-SMALLEST // whole.shape[1]))
+    return whole.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def save(picture: np.ndarray, path: Path) -> None:
+    """Write a picture as PNG, replaced atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, "png")
+
+
+def animate(pictures: Sequence[Path], path: Path) -> None:
+    """Write pictures of one size, one after the other, as an animated GIF."""
+    frames = [Image.open(picture).convert("P", palette=Image.Palette.ADAPTIVE) for picture in pictures]
+    with replacing(path) as temporary:
+        frames[0].save(
+            temporary, "gif", save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0, optimize=True
+        )
+
+
+def inline(picture: np.ndarray) -> str:
+    """Return a picture as the source of an image of a web page."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,64 @@
+"""The part of a report that shows samples: beside real images, and how often each class is among them."""
+
+from typing import Any
+
+import numpy as np
+
+from zoo import report
+from zoo.data import Dataset
+from zoo.mosaic import inline, mosaic
+from zoo.report import text as escaped
+
+COLUMNS = 8
+CURVES = (
+    ("Frechet distance of samples", "frechet_distance"),
+    ("Diversity, of real images 1", "diversity"),
+    ("Loss of the generator", "generator_loss"),
+    ("Loss of both sides together", "loss"),
+)
+
+
+def page(data: Dataset, found: dict[str, Any], shown: dict[str, np.ndarray]) -> report.Page:
+    """Return what a report shows of samples.
+
+    Args:
+        data: for the number of classes.
+        found: the scores of the test split.
+        shown: the first samples, and the first real images.
+    """
+    tiles = [
+        (f"{found['frechet_distance']:.3f}", f"Frechet distance in {escaped(found['compared_in'])}"),
+        (f"{found['coverage']:.2%}", f"coverage ({found['compared']:,} samples and test images)"),
+        (f"{found['density']:.2f}", "density"),
+        (f"{found['precision']:.2%}", "precision"),
+        (f"{found['recall']:.2%}", "recall"),
+    ]
+    if "recognised" in found:
+        tiles += [
+            (f"{found['recognised']:.2%}", f"recognised with 90 % or more ({found['samples']:,} samples)"),
+            (f"{found['rarest_class']:.2%}", "of the rarest class"),
+        ]
+    if "as_asked" in found:
+        tiles.append((f"{found['as_asked']:.2%}", "of the class that was asked for"))
+    pictures = "".join(
+        f"<section><h2>{title}</h2><img alt='' style='width:100%;image-rendering:pixelated'"
+        f" src='{inline(mosaic(shown[name], COLUMNS))}'></section>"
+        for title, name in (("Samples", "made"), ("Real images, test split", "real"))
+    )
+    sections = [f"<div class=two>{pictures}</div>"]
+    if "classes" in found:
+        histogram = _histogram(found["classes"])
+        sections.append(f"<section><h2>Classes of {found['samples']:,} samples</h2>{histogram}</section>")
+    return report.Page(f"{data.spec.num_classes} classes", tiles, sections, CURVES)
+
+
+def _histogram(shares: dict[str, float]) -> str:
+    drawn = report.figure(9, 2.8)
+    axes = drawn.subplots()
+    axes.bar(range(len(shares)), [100 * share for share in shares.values()], color="#2463c5")
+    if len(shares) <= 40:  # more names could not be read
+        axes.set_xticks(range(len(shares)), shares, rotation=45 if max(map(len, shares)) > 3 else 0)
+    axes.set_ylabel("% of samples")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e3e7ec", linewidth=0.8, axis="y")
+    return report.svg(drawn)
