@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+from zoo import registry
 from zoo.config import EMBEDDED, Task, Tokens, TrainConfig, flag
 from zoo.errors import UsageError, nearest
 
@@ -17,7 +18,16 @@ ARRAYS = ".npz"
 TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": None}
 TEXT = ".txt"
 
-_EMBEDDED_TASKS: dict[str, Task] = {"digits": "classification", "addition": "translation"}
+_EMBEDDED_TASKS: dict[str, Task] = {
+    "digits": "classification",
+    "addition": "translation",
+    "family": "link_prediction",
+}
+
+# What a model that learns it makes of own tables, which by themselves are of classes.
+_BY_MODEL: tuple[Task, ...] = ("link_prediction",)
+# How sets of triples name their columns.
+TRIPLES = (("head", "relation", "tail"), ("lhs", "relation", "rhs"))
 
 # What own data must be for each task, as a file and as a folder, and what a file may end in.
 _FORMS: dict[Task, tuple[str, tuple[str, ...]]] = {
@@ -28,6 +38,10 @@ _FORMS: dict[Task, tuple[str, tuple[str, ...]]] = {
     ),
     "translation": (f"a table of pairs that ends in {', '.join(TABLES)}", tuple(TABLES)),
     "language_model": (f"a {TEXT} file or a folder of them", (TEXT,)),
+    "link_prediction": (
+        f"a table of triples that ends in {', '.join(TABLES)}, or a folder of train, valid and test tables",
+        tuple(TABLES),
+    ),
 }
 
 
@@ -76,7 +90,10 @@ def task_of(config: TrainConfig) -> Task:
     if config.task is not None:
         return config.task
     if config.data is not None:
-        return "language_model" if _is_plain_text(config.data) else "classification"
+        if _is_plain_text(config.data):
+            return "language_model"
+        learns = registry.entry(config.model).task
+        return learns if learns in _BY_MODEL else "classification"
     if not config.dataset_is_tfds:
         return _EMBEDDED_TASKS[config.dataset or "digits"]
     folder = find_prepared(config.dataset, data_dir(config))
@@ -93,6 +110,7 @@ def tokens_of(config: TrainConfig, task: Task) -> Tokens:
         "classification": "word",
         "translation": "subword",
         "language_model": "character",
+        "link_prediction": "word",
     }
     return usual[task]
 
@@ -107,17 +125,20 @@ def _is_plain_text(path: Path) -> bool:
 
 def _has_form(path: Path, task: Task) -> bool:
     if path.is_dir():
-        return task == "classification" or (task == "language_model" and _is_plain_text(path))
+        tables = task == "link_prediction" and any(inside.suffix.lower() in TABLES for inside in path.iterdir())
+        return task == "classification" or tables or (task == "language_model" and _is_plain_text(path))
     return path.suffix.lower() in _FORMS[task][1]
 
 
 def _tfds_task(folder: Path) -> Task:
-    """Return what a prepared set is for, by its features: a class, a pair of texts, or one text and nothing else."""
+    """Return what a prepared set is for, by its features: a class, a pair of texts, triples, or one text and nothing else."""
     described = json.loads((folder / "features.json").read_text(encoding="utf-8"))
     if "translation" in described:
         return "translation"
     features = described.get("featuresDict", {}).get("features", {})
     kinds = {name: feature["pythonClassName"].rpartition(".")[2] for name, feature in features.items()}
+    if any(set(names) == set(kinds) for names in TRIPLES):
+        return "link_prediction"
     if "ClassLabel" in kinds.values():
         return "classification"
     info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))

@@ -73,8 +73,8 @@ def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, An
     return dataclasses.replace(stored, **changes)
 
 
-_SHOWN = ("accuracy", "precision", "recall", "f1", "top_5_accuracy", "bleu", "chrf", "exact_match", "loss",
-          "perplexity")  # fmt: skip
+_SHOWN = ("accuracy", "precision", "recall", "f1", "top_5_accuracy", "bleu", "chrf", "exact_match", "mrr",
+          "hits_at_1", "hits_at_3", "hits_at_10", "loss", "perplexity")  # fmt: skip
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -53,11 +53,13 @@ class Page:
         subject: what the data are, in a few words: "10 classes".
         tiles: (number, label) of each score, the one that matters first.
         sections: HTML, after the curves.
+        curve: the metric of `fit` that is drawn beside the loss, and its title.
     """
 
     subject: str
     tiles: list[tuple[str, str]]
     sections: list[str]
+    curve: tuple[str, str] = ("accuracy", "Accuracy")
 
 
 def write(
@@ -86,7 +88,7 @@ def write(
         f"<h1>{text(title)}</h1><p class=sub>{text(page.subject)} · {trained} · "
         f"{metrics['parameters']:,} parameters · strategy {text(config.strategy)} · seed {config.seed}</p>",
         _tiles(page.tiles, metrics),
-        f"<div class=two><section><h2>Accuracy</h2>{_curve(history, 'accuracy', metrics['epoch'])}</section>"
+        f"<div class=two><section><h2>{page.curve[1]}</h2>{_curve(history, page.curve[0], metrics['epoch'])}</section>"
         f"<section><h2>Loss{smoothed}</h2>{_curve(history, 'loss', metrics['epoch'])}</section></div>",
         *page.sections,
         _configuration(run, config),

@@ -31,6 +31,7 @@ class RunFolder:
         self.target_vocabulary_file = self.path / "target_vocabulary.json"
         self.confusion_file = self.path / "confusion_matrix.csv"
         self.translations_file = self.path / "translations.tsv"
+        self.ranks_file = self.path / "ranks.tsv"
         self.report_file = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
@@ -77,7 +78,7 @@ class RunFolder:
 
     @property
     def task(self) -> str:
-        """What the run learns: classification, language_model or translation."""
+        """What the run learns, a module of `zoo.tasks`."""
         return self.read_config()["data"].get("task", "classification")
 
     def write_config(

@@ -12,7 +12,7 @@ from zoo.config import Task
 from zoo.data.text import Vocabulary
 from zoo.errors import UsageError
 
-Kind = Literal["image", "vector", "sequence", "tokens", "pairs"]
+Kind = Literal["image", "vector", "sequence", "tokens", "pairs", "triples"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Split:
             anything else is float32 and passes as it is.
         y: (examples,) class indices, or (examples, time) for one label a step; int32. For translation the ids of
             begin, tokens, end and padding 0, (examples, time + 1); for a language model the id that follows each of
-            x, (examples, time), 0 after the last.
+            x, (examples, time), 0 after the last; for triples the entity that answers (entity, relation).
     """
 
     x: np.ndarray
@@ -44,16 +44,17 @@ class DataSpec:
 
     Args:
         name: for titles.
-        kind: image, vector, sequence (time, features), tokens, or pairs of tokens and tokens.
+        kind: image, vector, sequence (time, features), tokens, pairs of tokens and tokens, or triples.
         input_shape: of one example: (height, width, channels), (features,), (time, features) or (time,).
-        class_names: in the order of the class indices.
+        class_names: in the order of the class indices; of triples the entities.
         per_step: one label a step instead of one an example.
         vocabulary_size: number of token ids, 0 where the inputs are not tokens.
-        task: what is learnt: a class, a target text of other tokens, or the next token.
+        task: what is learnt: a class, a target text of other tokens, the next token, or an entity.
         target_shape: of one example's target, where that is tokens: (time + 1,) of pairs, (time,) of a language model.
         target_vocabulary_size: number of token ids of the targets, 0 where they are not tokens.
         vocabulary_sha256: of the vocabulary's file, empty where there is none.
         target_vocabulary_sha256: of the target vocabulary's file; the same where both are one.
+        relations: of triples; the inverse of each has an id that is larger by their number.
     """
 
     name: str
@@ -67,6 +68,7 @@ class DataSpec:
     target_vocabulary_size: int = 0
     vocabulary_sha256: str = ""
     target_vocabulary_sha256: str = ""
+    relations: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -75,7 +77,7 @@ class DataSpec:
     @property
     def input_dtype(self) -> str:
         """The dtype that a model of this data is called with."""
-        return "int32" if self.kind in ("tokens", "pairs") else "float32"
+        return "int32" if self.kind in ("tokens", "pairs", "triples") else "float32"
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -97,6 +99,7 @@ class Dataset:
         vocabulary: of texts, of the sources in pairs.
         target_vocabulary: of the targets in pairs; may be `vocabulary` itself.
         references: in pairs, the target texts of each split as they were written, in order.
+        left_out: of triples, how many of each split cannot be asked about.
     """
 
     spec: DataSpec
@@ -106,6 +109,7 @@ class Dataset:
     vocabulary: Vocabulary | None = None
     target_vocabulary: Vocabulary | None = None
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def save_vocabularies(self, path: Path, target_path: Path) -> None:
         """Write the vocabularies that there are, a shared one to `path` alone."""

@@ -6,8 +6,10 @@ Importing this package registers every class, also those that a model is compile
 
 from zoo.models.attention import MultiHeadCrossAttention, MultiHeadSelfAttention
 from zoo.models.cnn import CNN
+from zoo.models.kg_embedding import KGEmbedding
 from zoo.models.losses import CrossEntropy
 from zoo.models.lstm import LSTM
+from zoo.models.metrics import reciprocal_rank
 from zoo.models.schedules import InverseSquareRoot
 from zoo.models.self_attention import SelfAttentionClassifier
 from zoo.models.simplenet import SimpleNet
@@ -18,6 +20,7 @@ __all__ = [
     "CNN",
     "CrossEntropy",
     "InverseSquareRoot",
+    "KGEmbedding",
     "LSTM",
     "MultiHeadCrossAttention",
     "MultiHeadSelfAttention",
@@ -26,4 +29,5 @@ __all__ = [
     "Transformer",
     "TransformerClassifier",
     "TransformerLM",
+    "reciprocal_rank",
 ]

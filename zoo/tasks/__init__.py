@@ -16,5 +16,5 @@ from types import ModuleType
 
 
 def of(task: str) -> ModuleType:
-    """Return the module of a task: classification, language_model or translation."""
+    """Return the module of a task."""
     return importlib.import_module(f"zoo.tasks.{task}")
