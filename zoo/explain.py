@@ -93,6 +93,11 @@ def _check(options: Options, data: Mapping[str, Any]) -> int | None:
     if options.output is not None and options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output}: expected a folder, received a file")
     task, methods = data.get("task", "classification"), options.method
+    if task == "link_prediction":
+        raise UsageError(
+            f"{options.run}: expected a run on images, texts or features, this one is for {task}; its embeddings are"
+            " drawn in its report"
+        )
     if task != "classification":
         if other := [method for method in methods or () if method != "attention"]:
             raise UsageError(f"--method {other[0]}: expected attention for a run that gives texts")

@@ -43,8 +43,9 @@ def run(given: Mapping[str, Any]) -> list[dict[str, str]]:
     options = Options(**given)
     folder = RunFolder(options.run)
     task = folder.task
-    if task == "classification":
-        raise UsageError(f"{folder.path}: expected a run that gives texts, this one gives classes; use zoo.predict")
+    if task in ("classification", "link_prediction"):
+        gives = "classes" if task == "classification" else "entities"
+        raise UsageError(f"{folder.path}: expected a run that gives texts, this one gives {gives}; use zoo.predict")
     how = _how(options, task)
     folder.read_metrics()
     backend.start()

@@ -1,4 +1,4 @@
-"""`python -m zoo.predict`: classify images, texts or arrays with a trained run."""
+"""`python -m zoo.predict`: classify images, texts or arrays, or complete triples, with a trained run."""
 
 import functools
 import sys
@@ -20,9 +20,12 @@ class Options:
 
     run: Path = option("the run folder", positional=True)
     inputs: tuple[str, ...] = option(
-        "images, .npz files with x, tables with a text column, or texts", positional=True, metavar="INPUT"
+        "images, .npz files with x, tables with a text column, or texts; of a knowledge graph questions:"
+        " 'HEAD RELATION ?' or '? RELATION TAIL'",
+        positional=True,
+        metavar="INPUT",
     )
-    top: int = option("how many classes to show for each input", 1)
+    top: int = option("how many classes, or answers, to show for each input", 1)
     text_column: str | None = option("column of the text in a table (default: the run's, or text)")
 
 
@@ -32,6 +35,8 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     if options.top < 1:
         raise UsageError(f"--top: expected at least 1, received {options.top}")
     folder = RunFolder(options.run)
+    if folder.task == "link_prediction":
+        return _answers(folder, options)
     if folder.task != "classification":
         raise UsageError(f"{folder.path}: expected a run that gives classes, this one gives texts; use zoo.generate")
     column = options.text_column or folder.read_config()["config"].text_column or "text"
@@ -49,6 +54,22 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"input": name, **_ranked(p, spec.class_names, options.top)}
         for name, p in zip(names, probabilities, strict=True)
+    ]
+
+
+def _answers(folder: RunFolder, options: Options) -> list[dict[str, Any]]:
+    from zoo import questions
+    from zoo.vocabularies import read_spec
+
+    folder.read_metrics()
+    spec, _ = read_spec(folder)
+    asked = [questions.parse(text, spec) for text in options.inputs]
+    backend.start()
+    found = questions.answers(folder.load_model(), asked, spec, options.top)
+    rows = [[{"label": label, "probability": p} for label, p in best] for best in found]
+    return [
+        {"input": text, **best[0], **({"top": best} if options.top > 1 else {})}
+        for text, best in zip(options.inputs, rows, strict=True)
     ]
 
 

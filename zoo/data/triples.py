@@ -56,7 +56,11 @@ def load(config: TrainConfig, like: DataSpec | None) -> Dataset:
         ]
         left_out[split] = len(found) - len(known)
         if left_out[split]:
-            what = "an entity or a relation that the run does not know" if like else "a relation that no training triple has"
+            what = (
+                "an entity or a relation that the run does not know"
+                if like
+                else "a relation that no training triple has"
+            )
             print(f"{name}: {left_out[split]:,} of {len(found):,} {split} triples have {what}; they are not ranked",
                   file=sys.stderr)  # fmt: skip
         arrays[split] = questions(np.array(known, np.int32).reshape(-1, 3), len(relations))

@@ -159,9 +159,7 @@ class KGEmbedding(ZooModel):
         """Return the penalty of the mean triple."""
         parts = [heads, answers] if self.scorer == "rotate" else [heads, relations, answers]  # phases are no lengths
         power = 1.5 if self.penalty == "n3" else 1.0
-        return sum(
-            ops.mean(ops.sum(ops.power(scorers.squares(self.scorer, part), power), axis=-1)) for part in parts
-        )
+        return sum(ops.mean(ops.sum(ops.power(scorers.squares(self.scorer, part), power), axis=-1)) for part in parts)
 
     def get_config(self):
         return super().get_config() | {
