@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import strategies
-from compression import recipes, source, text_recipes
+from compression import link_recipes, recipes, source, text_recipes
 from compression.recipes import Kernel, Recipe
 from compression.wording import called, compared, scored
 from strategies import backend
@@ -79,6 +79,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     chosen = source.open_run(options.run, given, texts=True)
     if chosen.task == "classification":
         text_recipes.check_classes(beam)
+    elif chosen.task == "link_prediction":
+        asked = {"uint8": options.uint8_input, "batch": options.batch, "skip_worst": options.skip_worst}
+        link_recipes.check(recipe, beam=beam, **asked)
     else:
         _check_texts(chosen.task, recipe, options, beam)
     # What went with the run's own strategy does not go with this one.

@@ -10,12 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import flatbuffer, interface, recipes, stages, text_recipes, tflite
+from compression import flatbuffer, interface, link_recipes, recipes, stages, text_recipes, tflite
 from compression.artifacts import read_receipt, receipt_path
 from compression.classifiers import Classes, interface_of
 from compression.copying import copies, in_float32, weights_sha256
 from compression.frontier import draw
 from compression.interface import Interface, TextInterface
+from compression.links import Links
 from compression.on_device.generate import METADATA
 from compression.receipt import differences, file_sizes, measure
 from compression.recipes import Kernel, Recipe
@@ -147,7 +148,7 @@ def _form(
     input_size: tuple[int, int] | None = None,
     batch: int = 1,
     beam: Beam | None = None,
-) -> Classes | Texts:
+) -> Classes | Links | Texts:
     """Return how the data's task becomes a file.
 
     Raises:
@@ -157,6 +158,9 @@ def _form(
     if spec.task == "classification":
         text_recipes.check_classes(beam)
         return Classes(data, interface_of(spec, uint8=uint8, input_size=input_size, batch=batch))
+    if spec.task == "link_prediction":
+        link_recipes.check(recipe, uint8=uint8 or input_size is not None, batch=batch, beam=beam)
+        return Links(data, interface_of(spec))
     text_recipes.check(spec.task, recipe, uint8=uint8 or input_size is not None, batch=batch, beam=beam)
     return Texts(data, beam or Beam())
 
@@ -191,7 +195,7 @@ def assist(
 
 def _planned(
     original: keras.Model,
-    form: Classes | Texts,
+    form: Classes | Links | Texts,
     recipe: Recipe,
     folder: Path,
     training: TrainConfig | None,
@@ -220,7 +224,7 @@ def _planned(
 def _staged(
     plan: Stages,
     begun: Trained,
-    form: Classes | Texts,
+    form: Classes | Links | Texts,
     options: dict[str, Any],
     say: Callable[[str], None],
     verbose: bool,
@@ -277,11 +281,11 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
     return measured, differences(receipt, measured)
 
 
-def _recorded(receipt: dict[str, Any], data: Dataset) -> Classes | Texts:
+def _recorded(receipt: dict[str, Any], data: Dataset) -> Classes | Links | Texts:
     """Return how a file was made and measured, as its receipt says."""
     found = interface.from_json(receipt["interface"])
     if isinstance(found, Interface):
-        return Classes(data, found)
+        return Links(data, found) if data.spec.task == "link_prediction" else Classes(data, found)
     return Texts(data, Beam(**receipt.get("test", {}).get("decoding", {})))
 
 

@@ -5,17 +5,21 @@ from typing import Any
 
 
 def scored(scores: Mapping[str, Any]) -> str:
-    """Return what matters of the scores of a file: of translations, of a text's tokens, or of classes."""
+    """Return what matters of the scores of a file: of translations, a text's tokens, triples, or classes."""
     if "bleu" in scores:
         return f"BLEU {scores['bleu']:.2f}, chrF {scores['chrf']:.2f}, exact {scores['exact_match']:.2%}"
     if "tokens" in scores:
         return f"{scores['loss']:.4f} nats a token, {scores['accuracy']:.2%} of next tokens"
+    if "mrr" in scores:
+        return f"filtered MRR {scores['mrr']:.4f}, hits at 10 {scores['hits_at_10']:.2%}"
     return f"accuracy {scores['accuracy']:.2%}"
 
 
 def compared(test: Mapping[str, Any]) -> str:
     """Return what matters of the scores of a file beside Keras' own."""
     litert, keras = test["litert"], test["keras"]
+    if "mrr" in litert:
+        return f"test {scored(litert)}; Keras {scored(keras)}"
     if "tokens" not in litert:
         points = (litert["accuracy"] - keras["accuracy"]) * 100
         return f"test {scored(litert)}, Keras {keras['accuracy']:.2%}, difference {points:+.2f} points"

@@ -131,7 +131,7 @@ def _has_form(path: Path, task: Task) -> bool:
 
 
 def _tfds_task(folder: Path) -> Task:
-    """Return what a prepared set is for, by its features: a class, a pair of texts, triples, or one text and nothing else."""
+    """Return what a prepared set is for, by its features: a class, a pair of texts, triples, or one text alone."""
     described = json.loads((folder / "features.json").read_text(encoding="utf-8"))
     if "translation" in described:
         return "translation"

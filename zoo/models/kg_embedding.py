@@ -19,6 +19,19 @@ AT_ONCE = 2**19
 NEVER = -1e9
 
 
+class Table(layers.Embedding):
+    """Embeddings that are looked up, and given as a whole, as precise as they are stored.
+
+    Call arguments:
+        ids: (...) int.
+        every: return the whole table besides, which a model of less precision would read rounded.
+    """
+
+    def call(self, ids, every=False):
+        rows = super().call(ids)
+        return (rows, ops.cast(self.embeddings, self.compute_dtype)) if every else rows
+
+
 @keras.saving.register_keras_serializable("zoo")
 class KGEmbedding(ZooModel):
     """Embeddings of entities and relations, and one of five scorers.
@@ -64,7 +77,6 @@ class KGEmbedding(ZooModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.autocast = False  # tables are cast where they are scored
         check_positive("kg_embedding", num_entities=num_entities, num_relations=num_relations, dim=dim, units=units)
         known = ("mlp", *scorers.DISTANCES, *scorers.PRODUCTS)
         if scorer not in known:
@@ -93,7 +105,7 @@ class KGEmbedding(ZooModel):
         start = keras.initializers.RandomNormal(stddev=1e-3) if scorer in scorers.PRODUCTS else "uniform"
         turn = keras.initializers.RandomUniform(-3.14159, 3.14159) if scorer == "rotate" else start
         columns = dim // 2 if scorer == "rotate" else dim
-        self.entities = layers.Embedding(num_entities, dim, start, dtype=exact, name="entities")
+        self.entities = Table(num_entities, dim, start, dtype=exact, name="entities")
         self.relations = layers.Embedding(2 * num_relations, columns, turn, dtype=exact, name="relations")
         self.asked = self.answered = self.head = None
         if scorer == "mlp":  # the first layer in two, so that each entity goes through it once
@@ -120,14 +132,14 @@ class KGEmbedding(ZooModel):
 
     def call(self, x, training=None):
         triples, candidates = x if isinstance(x, tuple | list) else (x, None)
-        heads, relations = self.entities(triples[:, 0]), self.relations(triples[:, 1])
+        heads, answers = self.entities(triples[:, 0], every=True)
+        relations = self.relations(triples[:, 1])
         given = heads, relations
         asked = self.asked(ops.concatenate(given, -1)) if self.asked else scorers.question(self.scorer, *given)
         if training and self.strength and triples.shape[1] == 3:
             self.add_loss(self.strength * self._penalty(heads, relations, self.entities(triples[:, 2])))
         if candidates is not None:
             return self._of_candidates(asked, triples[:, 2], candidates)
-        answers = ops.convert_to_tensor(self.entities.embeddings)
         if self.answered:
             answers = self.answered(answers)
         if training and self.scorer in scorers.PRODUCTS:

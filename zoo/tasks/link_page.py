@@ -28,7 +28,7 @@ def asked(spec: DataSpec, entity: int, relation: int) -> tuple[str, str, str]:
 
 
 def write_ranks(path: Path, data: Dataset, shown: dict[str, Any]) -> None:
-    """Write a row for each question: head, relation, tail, answer, its filtered rank, and the entity that came first."""
+    """Write a row for each question: head, relation, tail, answer, its filtered rank, and what came first."""
     text = io.StringIO()
     writer = csv.writer(text, dialect="excel-tab", lineterminator="\n")
     writer.writerow(["head", "relation", "tail", "answer", "rank", "first"])
@@ -63,8 +63,8 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> report.
     if found["of_unseen_entities"] or found["left_out_triples"]:
         sections.insert(
             0,
-            f"<section><h2>What training has not</h2>{found['of_unseen_entities']:,} test questions are of entities that"
-            f" no training triple has; without them the MRR is {found.get('mrr_seen', 0):.4f}."
+            f"<section><h2>What training has not</h2>{found['of_unseen_entities']:,} test questions are of entities"
+            f" that no training triple has; without them the MRR is {found.get('mrr_seen', 0):.4f}."
             f" {found['left_out_triples']:,} test triples have a relation that none has, and are not asked.</section>",
         )
     if len(shown.get("entities", ())) in range(3, DRAWN + 1):
@@ -87,7 +87,8 @@ def _relations(data: Dataset, shown: dict[str, Any]) -> str:
     body = "".join(row for _, row in sorted(rows, key=lambda row: -row[0]))
     return (
         "<section><h2>Each relation, test split</h2><table><tr><th>relation<th class=n>MRR<th class=n>of tails"
-        f"<th class=n>of heads<th class=n>hits at 1<th class=n>hits at 10<th class=n>triples</tr>{body}</table></section>"
+        f"<th class=n>of heads<th class=n>hits at 1<th class=n>hits at 10<th class=n>triples</tr>{body}</table>"
+        "</section>"
     )
 
 
