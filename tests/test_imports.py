@@ -19,7 +19,8 @@ EXCEPTIONS = {"strategies/tpu_check.py": {"zoo"}}
 
 # What several models are made of, and models that no task trains yet.
 NOT_REGISTERED = {
-    f"zoo.models.{name}" for name in ("__init__", "attention", "base", "blocks", "layers", "losses", "schedules")
+    f"zoo.models.{name}"
+    for name in ("__init__", "attention", "base", "blocks", "layers", "losses", "metrics", "schedules", "scorers")
 }
 
 

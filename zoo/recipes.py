@@ -99,6 +99,28 @@ def seq2seq_multi30k() -> Recipe:
     }
 
 
+# Of Lacroix et al. (2018).
+_TRIPLES: Recipe = {
+    "optimizer": "adagrad",
+    "learning_rate": 0.1,
+    "schedule": "cosine",
+    "warmup": 0.0,
+    "weight_decay": 0.0,
+    "clip_norm": 0.0,
+    "label_smoothing": 0.0,
+}
+
+
+def kg_embedding() -> Recipe:
+    """Any triples: no result is claimed."""
+    return _TRIPLES | {"epochs": 20, "batch_size": 256, "settings": {"strength": 0.05}}
+
+
+def kg_embedding_family() -> Recipe:
+    """PENDING filtered MRR."""
+    return _TRIPLES | {"epochs": 40, "batch_size": 32, "settings": {"dim": 64, "strength": 0.1}}
+
+
 RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("cnn", "digits"): cnn_digits,
     ("cnn", "mnist"): cnn_mnist,
@@ -109,6 +131,8 @@ RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("transformer", "sst2_sentences"): transformer_sst2,
     ("transformer_seq2seq", "addition"): seq2seq_addition,
     ("transformer_seq2seq", "multi30k"): seq2seq_multi30k,
+    ("kg_embedding", ""): kg_embedding,
+    ("kg_embedding", "family"): kg_embedding_family,
 }
 
 

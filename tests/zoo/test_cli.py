@@ -32,7 +32,7 @@ MISTAKES = {
     "--epochs many": "--epochs: expected a whole number, received 'many'",
     "--epochs 0": "--epochs: expected a value from 1 to 1e.06, received 0",
     "--learning-rate fast": "--learning-rate: expected a number, received 'fast'",
-    "--optimizer adam": "--optimizer: expected one of adamw, sgd, received 'adam'; did you mean 'adamw'",
+    "--optimizer adam": "--optimizer: expected one of adamw, sgd, adagrad, received 'adam'; did you mean 'adamw'",
     "--epoch 3": "unexpected argument '--epoch'; did you mean '--epochs'",
     "surplus": "unexpected argument 'surplus'",
     "--epochs": "argument --epochs: expected one argument",

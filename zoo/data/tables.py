@@ -122,9 +122,13 @@ def _triple_rows(path: Path) -> Iterator[tuple[int, list]]:
     """Yield the number and the three texts of each line, None where a column is not there."""
     delimiter = TABLES[path.suffix.lower()]
     text = read_text(path)
-    first = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), []) if delimiter else TRIPLES[0]
+    if delimiter:
+        first = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+    else:
+        first = next((list(row) for _, row in _rows(path)), [])
     names = next((names for names in TRIPLES if set(names) <= set(first)), None)
-    if names:
+    if names or not delimiter:
+        names = names or TRIPLES[0]
         for number, row in _rows(path):
             if number == 1 and not set(names) <= set(row):
                 _refuse_column(path, number, next(name for name in names if name not in row), row)

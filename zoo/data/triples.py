@@ -21,6 +21,8 @@ from zoo.errors import UsageError
 
 Triple = tuple[str, str, str]
 NAMES = ("train", "validation", "test")
+# Of the families for validation, and as much for the test: whoever is told less does not see what they are.
+FAMILY_HELD = 0.1
 
 
 def load(config: TrainConfig, like: DataSpec | None) -> Dataset:
@@ -89,7 +91,9 @@ def _read(config: TrainConfig) -> dict[str, list[Triple]]:
             splits["validation"] = [triple for found in given.values() for triple in found]
         return splits
     if not config.dataset_is_tfds:
-        return {"all": embedded.family()}
+        rest, test = hold_out(embedded.family(), FAMILY_HELD, "test")
+        train, validation = hold_out(rest, FAMILY_HELD, "validation")
+        return {"train": train, "validation": validation, "test": test}
     return tfds.read_triples(
         config.dataset,
         catalogue.data_dir(config),
