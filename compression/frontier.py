@@ -1,4 +1,4 @@
-"""The picture of a recipe: accuracy against bytes after each of its stages."""
+"""The picture of a recipe: the score against bytes after each of its stages."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,16 +11,17 @@ def draw(rows: Sequence[Mapping[str, Any]], precision: str, path: Path) -> None:
     """Write a PNG with a point for each stage, joined in their order, for the file as it is and gzipped.
 
     Args:
-        rows: stage, accuracy, bytes and gzip_bytes of each.
+        rows: stage, bytes and gzip_bytes of each, and its accuracy, or of triples its mrr.
         precision: of the files.
         path: of the picture.
     """
     from matplotlib.figure import Figure
 
+    score = "mrr" if "mrr" in rows[0] else "accuracy"
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     for key, label, colour in (("bytes", "file", "#1f5fa8"), ("gzip_bytes", "gzipped", "#c2571a")):
-        x, y = [row[key] / 1000 for row in rows], [100 * row["accuracy"] for row in rows]
+        x, y = [row[key] / 1000 for row in rows], [100 * row[score] for row in rows]
         axes.plot(x, y, "o-", color=colour, label=label)
         for i, row in enumerate(rows):
             if key == "gzip_bytes":
@@ -32,7 +33,9 @@ def draw(rows: Sequence[Mapping[str, Any]], precision: str, path: Path) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
     axes.set_xlabel(f"kilobytes, in {precision} (logarithmic)")
-    axes.set_ylabel("next tokens of the test texts that are right, %" if "tokens" in rows[0] else "test accuracy, %")
+    of_tokens = "next tokens of the test texts that are right, %"
+    named = "filtered MRR of test questions, %" if score == "mrr" else "test accuracy, %"
+    axes.set_ylabel(of_tokens if "tokens" in rows[0] else named)
     axes.grid(alpha=0.3)
     axes.legend()
     with replacing(path) as temporary:

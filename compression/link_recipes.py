@@ -1,6 +1,6 @@
 """What a file that completes triples cannot have, said before work starts. Standard library only."""
 
-from compression.passes import Channels, Distill, Qat
+from compression.passes import Channels, Distill
 from compression.recipes import Recipe
 from zoo.errors import UsageError
 from zoo.sampling import Beam
@@ -51,5 +51,3 @@ def check(
                 f"--recipe {recipe}: distill of a run on triples: its losses are of classes; train the smaller run by"
                 " itself"
             )
-        if isinstance(stage, Qat) and recipe.precision == "int8":
-            raise UsageError(f"--recipe {recipe}: qat of a run on triples: use it with dynamic or int4")

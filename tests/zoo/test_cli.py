@@ -194,7 +194,7 @@ def test_every_recipe_states_its_result_and_fills_every_open_option():
     open_options = {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay",
                     "clip_norm", "label_smoothing"}  # fmt: skip
     for (model, dataset), recipe in recipes.RECIPES.items():
-        assert any(unit in recipe.__doc__ for unit in ("%", "BLEU")), recipe
+        assert any(unit in recipe.__doc__ for unit in ("%", "BLEU", "MRR")), recipe
         assert set(recipe()) - {"settings", "vocabulary_size"} == open_options
         registry.parse_settings(model, recipe().get("settings", {}))
         assert config.TrainConfig(model=model, dataset=dataset).resolved().epochs == recipe()["epochs"]
