@@ -28,6 +28,7 @@ NAMES = (
     "distillation",
     "training_cost",
     "sequences",
+    "kg_embedding",
     "decoding",
     "transformer_step",
     "cross_modal",

@@ -14,7 +14,8 @@ from zoo.data.images import scaled
 from zoo.errors import UsageError
 from zoo.files import write_text
 
-_INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features"}
+_INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features",
+                "triples": "question"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import strategies
-from compression import image_recipes, pair_recipes, recipes, source, text_recipes
+from compression import image_recipes, link_recipes, pair_recipes, recipes, source, text_recipes
 from compression.recipes import Kernel, Recipe
 from compression.wording import called, compared, parted, scored
 from strategies import backend
@@ -86,6 +86,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
             raise UsageError("--skip-worst: expected a run that gives classes; this one draws images")
         if chosen.config.classifier is not None:
             check_classifier(chosen.config.classifier)
+    elif chosen.task == "link_prediction":
+        asked = {"uint8": options.uint8_input, "batch": options.batch, "skip_worst": options.skip_worst}
+        link_recipes.check(recipe, beam=beam, **asked)
     else:
         _check_functions(chosen.task, recipe, options, beam)
     # What went with the run's own strategy does not go with this one.

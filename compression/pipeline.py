@@ -15,6 +15,7 @@ from compression import (
     flatbuffer,
     image_recipes,
     interface,
+    link_recipes,
     pair_recipes,
     recipes,
     stages,
@@ -28,6 +29,7 @@ from compression.drawn import Drawn
 from compression.frontier import draw
 from compression.image_texts import ImageTexts
 from compression.interface import AnyInterface, Interface, PairInterface
+from compression.links import Links
 from compression.on_device.generate import METADATA
 from compression.receipt import differences, file_sizes, measure
 from compression.recipes import Kernel, Recipe
@@ -43,7 +45,7 @@ from zoo.sampling import Beam
 
 CALIBRATION = 256
 # How the data of a task become a file.
-Form = Classes | Texts | ImageTexts | Drawn
+Form = Classes | Texts | ImageTexts | Drawn | Links
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,9 @@ def _form(
     if spec.task == "contrastive":
         pair_recipes.check(recipe, uint8=uint8 or input_size is not None, batch=batch, beam=beam)
         return ImageTexts(data)
+    if spec.task == "link_prediction":
+        link_recipes.check(recipe, uint8=uint8 or input_size is not None, batch=batch, beam=beam)
+        return Links(data, interface_of(spec))
     text_recipes.check(spec.task, recipe, uint8=uint8 or input_size is not None, batch=batch, beam=beam)
     return Texts(data, beam or Beam())
 
@@ -328,10 +333,12 @@ def _recorded(receipt: dict[str, Any], model: keras.Model, data: Dataset) -> tup
         classifier = Path(classifier) if classifier else None
         return original, drawn.form_of(model, original, data, batch=found.batch, classifier=classifier)
     if isinstance(found, Interface):
-        return in_float32(model), Classes(data, found)
-    if isinstance(found, PairInterface):
-        return in_float32(model), ImageTexts(data)
-    return in_float32(model), Texts(data, Beam(**test.get("decoding", {})))
+        form = Links(data, found) if data.spec.task == "link_prediction" else Classes(data, found)
+    elif isinstance(found, PairInterface):
+        form = ImageTexts(data)
+    else:
+        form = Texts(data, Beam(**test.get("decoding", {})))
+    return in_float32(model), form
 
 
 def file_name(recipe: Recipe, interface: AnyInterface, kernel: Kernel, bare: bool = False) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def scored(scores: Mapping[str, Any]) -> str:
-    """Return what matters of the scores of a file: of images, translations, a text's tokens, captions, or classes."""
+    """Return what matters of the scores of a file, whatever its task."""
     if "psnr" in scores:
         text, real = f"{scores['psnr']:.2f} dB to the run's own images", scores.get("against_real")
         if real is None:
@@ -23,6 +23,8 @@ def scored(scores: Mapping[str, Any]) -> str:
         ]
         classes = [f"zero-shot accuracy {scores['zero_shot_accuracy']:.2%}"] if "zero_shot_accuracy" in scores else []
         return ", ".join([*classes, *recalls])
+    if "mrr" in scores:
+        return f"filtered MRR {scores['mrr']:.4f}, hits at 10 {scores['hits_at_10']:.2%}"
     return f"accuracy {scores['accuracy']:.2%}"
 
 
@@ -31,6 +33,8 @@ def compared(test: Mapping[str, Any]) -> str:
     litert, keras = test["litert"], test["keras"]
     if "psnr" in litert:
         return f"{scored(litert)}; Keras {scored(keras)}, in {litert['against_real']['compared_in']}"
+    if "mrr" in litert:
+        return f"test {scored(litert)}; Keras {scored(keras)}"
     if "accuracy" in litert and "tokens" not in litert:
         points = (litert["accuracy"] - keras["accuracy"]) * 100
         return f"test {scored(litert)}, Keras {keras['accuracy']:.2%}, difference {points:+.2f} points"

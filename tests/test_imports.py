@@ -21,7 +21,8 @@ EXCEPTIONS = {"strategies/tpu_check.py": {"zoo"}}
 NOT_REGISTERED = {
     f"zoo.models.{name}"
     for name in (
-        *("__init__", "attention", "base", "blocks", "layers", "losses", "optimizers", "pair_loss", "schedules"),
+        *("__init__", "attention", "base", "blocks", "layers", "losses", "metrics", "optimizers", "pair_loss"),
+        *("schedules", "scorers"),
         *("discriminator", "generator", "gradients"),  # parts of a GAN
     )
 }

@@ -18,7 +18,16 @@ ARRAYS = ".npz"
 TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": None}
 TEXT = ".txt"
 
-_EMBEDDED_TASKS: dict[str, Task] = {"digits": "classification", "addition": "translation"}
+_EMBEDDED_TASKS: dict[str, Task] = {
+    "digits": "classification",
+    "addition": "translation",
+    "family": "link_prediction",
+}
+
+# What a model that learns it makes of own tables, which by themselves are of classes.
+_BY_MODEL: tuple[Task, ...] = ("link_prediction",)
+# How sets of triples name their columns.
+TRIPLES = (("head", "relation", "tail"), ("lhs", "relation", "rhs"))
 
 # Tasks that are learnt from images of classes: where no --task is given, the model decides.
 OF_IMAGES: tuple[Task, ...] = ("contrastive", "generation")
@@ -38,6 +47,10 @@ _FORMS: dict[Task, tuple[str, tuple[str, ...]]] = {
         (ARRAYS, *TABLES),
     ),
     "generation": (f"a folder of images by class, or a file that ends in {ARRAYS}", (ARRAYS,)),
+    "link_prediction": (
+        f"a table of triples that ends in {', '.join(TABLES)}, or a folder of train, valid and test tables",
+        tuple(TABLES),
+    ),
 }
 
 
@@ -108,7 +121,10 @@ def _also(task: Task) -> tuple[Task, ...]:
 def _own_task(config: TrainConfig) -> Task:
     """Return what these data are for."""
     if config.data is not None:
-        return "language_model" if _is_plain_text(config.data) else "classification"
+        if _is_plain_text(config.data):
+            return "language_model"
+        learns = registry.entry(config.model).task
+        return learns if learns in _BY_MODEL else "classification"
     if not config.dataset_is_tfds:
         return _EMBEDDED_TASKS[config.dataset or "digits"]
     folder = find_prepared(config.dataset, data_dir(config))
@@ -127,6 +143,7 @@ def tokens_of(config: TrainConfig, task: Task) -> Tokens:
         "language_model": "character",
         "contrastive": "word",
         "generation": "word",
+        "link_prediction": "word",
     }
     return usual[task]
 
@@ -146,17 +163,21 @@ def _is_plain_text(path: Path) -> bool:
 
 def _has_form(path: Path, task: Task) -> bool:
     if path.is_dir():
-        return task in ("classification", *OF_IMAGES) or (task == "language_model" and _is_plain_text(path))
+        tables = task == "link_prediction" and any(inside.suffix.lower() in TABLES for inside in path.iterdir())
+        texts = task == "language_model" and _is_plain_text(path)
+        return task in ("classification", *OF_IMAGES) or tables or texts
     return path.suffix.lower() in _FORMS[task][1]
 
 
 def _tfds_task(folder: Path) -> Task:
-    """Return what a prepared set is for, by its features: a class, a pair of texts, or one text and nothing else."""
+    """Return what a prepared set is for, by its features: a class, a pair of texts, triples, or one text alone."""
     described = json.loads((folder / "features.json").read_text(encoding="utf-8"))
     if "translation" in described:
         return "translation"
     features = described.get("featuresDict", {}).get("features", {})
     kinds = {name: feature["pythonClassName"].rpartition(".")[2] for name, feature in features.items()}
+    if any(set(names) == set(kinds) for names in TRIPLES):
+        return "link_prediction"
     if "ClassLabel" in kinds.values():
         return "classification"
     info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))

@@ -20,9 +20,10 @@ from zoo.errors import UsageError
 EMBEDDED = {
     "digits": "1,797 scans of handwritten digits, 8x8 grey (scikit-learn; Alpaydin & Kaynak, 1998)",
     "addition": "50,000 sums of two numbers of three digits and their results as texts, generated",
+    "family": "112 triples of kinship in two families of 12 people (after Hinton, 1986), by rules",
 }
 
-Task = Literal["classification", "translation", "language_model", "contrastive", "generation"]
+Task = Literal["classification", "translation", "language_model", "contrastive", "generation", "link_prediction"]
 Tokens = Literal["word", "character", "subword"]
 
 
@@ -44,11 +45,12 @@ class TrainConfig:
     # The data.
     dataset: str | None = option("an embedded set or any TFDS name (default: digits)", None)
     data: Path | None = option(
-        "own data: a folder of images by class, an .npz, a .csv, .tsv or .jsonl file; a .txt file or a folder of them"
+        "own data: a folder of images by class, an .npz, a .csv, .tsv or .jsonl file; a .txt file or a folder of them;"
+        " for link_prediction a folder of train, valid and test tables as well"
     )
     task: Task | None = option(
         "what is learnt from the data (default: what the set is for, of classes what the model learns from them; own"
-        " tables: classification, .txt: language_model)"
+        " tables: classification, or what the model learns from triples; .txt: language_model)"
     )
     validation_data: Path | None = option("own validation data, of the same form as --data")
     data_dir: Path | None = option("where TFDS sets are prepared (default: TFDS' own folder)")
@@ -77,7 +79,7 @@ class TrainConfig:
     test_split_name: str | None = option(
         "which split of a TFDS set is the test (default: test, or the first whose name begins so)"
     )
-    skip_bad: bool = option("leave out unreadable images instead of stopping", False)
+    skip_bad: bool = option("leave out unreadable images, or triples with an empty field, instead of stopping", False)
 
     classifier: Path | None = option(
         "of a model that draws images: a classifier's run, in whose features they are compared with real ones"
@@ -98,7 +100,7 @@ class TrainConfig:
     # The optimisation.
     epochs: int | None = option("passes over the training examples")
     batch_size: int | None = option("examples in one step over all replicas (the global batch)")
-    optimizer: Literal["adamw", "sgd"] | None = option("sgd is with Nesterov momentum 0.9")
+    optimizer: Literal["adamw", "sgd", "adagrad"] | None = option("sgd is with Nesterov momentum 0.9")
     learning_rate: float | None = option("the peak, reached at the end of the warm-up")
     beta_1: float | None = option("of adamw: decay of the running mean of gradients (default: 0.9)")
     schedule: Literal["cosine", "constant", "inverse_sqrt"] | None = option(

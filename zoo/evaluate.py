@@ -79,11 +79,12 @@ def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, An
     return dataclasses.replace(stored, **changes)
 
 
-_SHOWN = ("accuracy", "precision", "recall", "f1", "top_5_accuracy", "bleu", "chrf", "exact_match", "loss",
-          "perplexity", "zero_shot_accuracy", "caption_to_image_recall_at_1", "caption_to_image_recall_at_5",
-          "caption_to_image_recall_at_10", "image_to_caption_recall_at_1", "image_to_caption_recall_at_5",
-          "image_to_caption_recall_at_10", "temperature", "answers_by",
-          "frechet_distance", "density", "coverage", "recognised", "rarest_class")  # fmt: skip
+_SHOWN = ("accuracy", "precision", "recall", "f1", "top_5_accuracy", "bleu", "chrf", "exact_match", "mrr",
+          "hits_at_1", "hits_at_3", "hits_at_10", "loss", "perplexity", "zero_shot_accuracy",
+          "caption_to_image_recall_at_1", "caption_to_image_recall_at_5", "caption_to_image_recall_at_10",
+          "image_to_caption_recall_at_1", "image_to_caption_recall_at_5", "image_to_caption_recall_at_10",
+          "temperature", "answers_by", "frechet_distance", "density", "coverage", "recognised",
+          "rarest_class")  # fmt: skip
 
 
 def show(result: Mapping[str, Any]) -> None:

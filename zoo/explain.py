@@ -93,7 +93,7 @@ def _check(options: Options, data: Mapping[str, Any]) -> int | None:
     if options.output is not None and options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output}: expected a folder, received a file")
     task, methods = data.get("task", "classification"), options.method
-    if task in ("contrastive", "generation"):
+    if task in ("contrastive", "generation", "link_prediction"):
         raise UsageError(f"{options.run}: expected a run that gives classes or texts, this one is for {task}")
     if task != "classification":
         if other := [method for method in methods or () if method != "attention"]:

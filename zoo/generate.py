@@ -55,10 +55,10 @@ def run(given: Mapping[str, Any]) -> list[dict[str, str]] | dict[str, Any]:
     options = Options(**given)
     folder = RunFolder(options.run)
     task = folder.task
-    if task in ("classification", "contrastive"):
-        gives = "gives classes" if task == "classification" else "chooses among captions"
+    if task in (gives := {"classification": "classes", "contrastive": "captions", "link_prediction": "entities"}):
         raise UsageError(
-            f"{folder.path}: expected a run that gives texts or draws images, this one {gives}; use zoo.predict"
+            f"{folder.path}: expected a run that gives texts or draws images, this one gives {gives[task]}; use"
+            " zoo.predict"
         )
     if task == "generation":
         return _drawn(folder, options, given)

@@ -1,4 +1,4 @@
-"""From a configuration to a Keras optimizer: AdamW or SGD, warm-up and decay, clipping."""
+"""From a configuration to a Keras optimizer: AdamW, SGD or Adagrad, warm-up and decay, clipping."""
 
 from collections.abc import Mapping
 
@@ -57,6 +57,10 @@ def optimizer(config: TrainConfig, steps: int, rates: Mapping[str, float] | None
         # AdamW insists on a number; 0 leaves plain Adam.
         common |= {"weight_decay": config.weight_decay, "beta_1": config.beta_1}
         chosen = ScaledAdamW(rates=dict(rates), **common) if rates else keras.optimizers.AdamW(**common)
+        chosen = keras.optimizers.AdamW(**common | {"weight_decay": config.weight_decay})
+    elif config.optimizer == "adagrad":
+        # From nothing, as Duchi et al. (2011) have it: against Keras' 0.1 the gradients of a large softmax are nothing.
+        chosen = keras.optimizers.Adagrad(initial_accumulator_value=0.0, epsilon=1e-20, **common)
     else:
         chosen = keras.optimizers.SGD(momentum=MOMENTUM, nesterov=True, **common)
     chosen.exclude_from_weight_decay(var_names=list(NOT_DECAYED))

@@ -1,4 +1,4 @@
-"""`python -m zoo.predict`: classify images, texts or arrays with a trained run, images also by texts."""
+"""`python -m zoo.predict`: classify inputs with a trained run, choose among texts, or complete triples."""
 
 import functools
 import sys
@@ -20,9 +20,12 @@ class Options:
 
     run: Path = option("the run folder", positional=True)
     inputs: tuple[str, ...] = option(
-        "images, .npz files with x, tables with a text column, or texts", positional=True, metavar="INPUT"
+        "images, .npz files with x, tables with a text column, or texts; of a knowledge graph questions:"
+        " 'HEAD RELATION ?' or '? RELATION TAIL'",
+        positional=True,
+        metavar="INPUT",
     )
-    top: int | None = option("how many classes to show for each input (default: 1, of texts all)")
+    top: int | None = option("how many classes, or answers, to show for each input (default: 1, of texts all)")
     labels: tuple[str, ...] | None = option(
         "of a run on images and captions: texts to choose among (default: its classes)", metavar="TEXT,TEXT"
     )
@@ -37,6 +40,8 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     folder = RunFolder(options.run)
     if folder.task == "contrastive":
         return _by_texts(folder, options)
+    if folder.task == "link_prediction":
+        return _answers(folder, options)
     if folder.task != "classification":
         what = "images" if folder.task == "generation" else "texts"
         raise UsageError(f"{folder.path}: expected a run that gives classes, this one gives {what}; use zoo.generate")
@@ -69,6 +74,23 @@ def _by_texts(folder: RunFolder, options: Options) -> list[dict[str, Any]]:
     names, labels, probabilities = zero_shot.probabilities(folder, options.inputs, options.labels)
     top = options.top or len(labels)
     return [{"input": name, **_ranked(p, labels, top)} for name, p in zip(names, probabilities, strict=True)]
+
+
+def _answers(folder: RunFolder, options: Options) -> list[dict[str, Any]]:
+    from zoo import questions
+    from zoo.vocabularies import read_spec
+
+    folder.read_metrics()
+    spec, _ = read_spec(folder)
+    asked = [questions.parse(text, spec) for text in options.inputs]
+    backend.start()
+    top = options.top or 1
+    found = questions.answers(folder.load_model(), asked, spec, top)
+    rows = [[{"label": label, "probability": p} for label, p in best] for best in found]
+    return [
+        {"input": text, **best[0], **({"top": best} if top > 1 else {})}
+        for text, best in zip(options.inputs, rows, strict=True)
+    ]
 
 
 def _ranked(p: Any, class_names: Sequence[str], top: int) -> dict[str, Any]:

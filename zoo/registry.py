@@ -18,7 +18,10 @@ from zoo.values import parse
 ROOT = Path(__file__).parent
 
 # Known from the data, so not for a user to set.
-FROM_DATA = ("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary")
+FROM_DATA = (
+    *("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary"),
+    *("num_entities", "num_relations"),
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class ModelEntry:
     Args:
         path: `module:Class`.
         summary: one line for `zoo.list`.
-        inputs: the kinds of data it accepts, among image, vector, sequence, tokens and pairs.
+        inputs: the kinds of data it accepts, among image, vector, sequence, tokens, pairs and triples.
         preset: constructor arguments that this name fixes; `--set` overrides them.
         task: what it learns, one of `zoo.config.Task`.
     """
@@ -120,6 +123,12 @@ MODELS = {
         ("image",),
         {"architecture": "dense"},
         task="generation",
+    ),
+    "kg_embedding": ModelEntry(
+        "zoo.models.kg_embedding:KGEmbedding",
+        "entities and relations of a knowledge graph (scorer = mlp, transe, distmult, complex or rotate)",
+        ("triples",),
+        task="link_prediction",
     ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",

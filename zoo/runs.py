@@ -32,6 +32,7 @@ class RunFolder:
         self.confusion_file = self.path / "confusion_matrix.csv"
         self.translations_file = self.path / "translations.tsv"
         self.samples = self.path / "samples"
+        self.ranks_file = self.path / "ranks.tsv"
         self.report_file = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"

@@ -169,7 +169,7 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
     undo = contextlib.ExitStack()
     with strategy.scope():
         model = built(build, spec)
-        begun_with = transfer.begin(model, config, spec, start.source, verbose)
+        begun_with = transfer.begin(model, config, data, start.source, verbose)
         # Their metrics' variables are the scope's as well.
         optimizer = optimization.optimizer(config, total, getattr(model, "rates", None))
         model.compile(optimizer=optimizer, **task.compiled_with(config, spec))

@@ -9,8 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from zoo import transfer_rows
 from zoo.config import TrainConfig
-from zoo.data import DataSpec
+from zoo.data import Dataset, DataSpec
 from zoo.errors import UsageError, nearest
 from zoo.models.base import hold, named
 from zoo.patterns import matching
@@ -54,14 +55,14 @@ def read(path: Path) -> Source:
 
 
 def begin(
-    model: keras.Model, config: TrainConfig, spec: DataSpec, source: Source | None, verbose: bool
+    model: keras.Model, config: TrainConfig, data: Dataset, source: Source | None, verbose: bool
 ) -> dict[str, Any] | None:
     """Give a model the weights that it begins with, and set apart those that are not trained.
 
     Args:
         model: built and not compiled yet, in its strategy's scope.
         config: says what is not trained.
-        spec: the form of its data.
+        data: that it is for.
         source: the run that it begins with; None leaves its weights.
         verbose: say on standard error what was done.
 
@@ -72,11 +73,14 @@ def begin(
         UsageError: a source whose weights this model cannot take, or patterns that match nothing, everything or what is
             still random.
     """
-    new = take(model, source, spec) if source else []
+    told: list[str] = []
+    if source and source.spec.task == "link_prediction":  # whose rows have names
+        source, told = transfer_rows.by_name(source, named(model), data)
+    new = take(model, source, data.spec) if source else []
     frozen = freeze(model, config.freeze, new) if config.freeze else []
     mine = named(model)
     if verbose and source:
-        print(_sentence(mine, source, new), file=sys.stderr)
+        print("\n".join([_sentence(mine, source, new), *told]), file=sys.stderr)
     if verbose and frozen:
         count = sum(int(np.prod(mine[name].shape)) for name in frozen)
         total = model.count_params()

@@ -32,7 +32,7 @@ MISTAKES = {
     "--epochs many": "--epochs: expected a whole number, received 'many'",
     "--epochs 0": "--epochs: expected a value from 1 to 1e.06, received 0",
     "--learning-rate fast": "--learning-rate: expected a number, received 'fast'",
-    "--optimizer adam": "--optimizer: expected one of adamw, sgd, received 'adam'; did you mean 'adamw'",
+    "--optimizer adam": "--optimizer: expected one of adamw, sgd, adagrad, received 'adam'; did you mean 'adamw'",
     "--epoch 3": "unexpected argument '--epoch'; did you mean '--epochs'",
     "surplus": "unexpected argument 'surplus'",
     "--epochs": "argument --epochs: expected one argument",
@@ -198,7 +198,7 @@ def test_every_recipe_states_its_result_and_fills_every_open_option():
     open_options = {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay",
                     "clip_norm", "label_smoothing"}  # fmt: skip
     for (model, dataset), recipe in recipes.RECIPES.items():
-        assert any(unit in recipe.__doc__ for unit in ("%", "BLEU", "nats")), recipe
+        assert any(unit in recipe.__doc__ for unit in ("%", "BLEU", "MRR", "nats")), recipe
         assert set(recipe()) - {"settings", "vocabulary_size", "beta_1"} == open_options
         registry.parse_settings(model, recipe().get("settings", {}))
         assert config.TrainConfig(model=model, dataset=dataset).resolved().epochs == recipe()["epochs"]

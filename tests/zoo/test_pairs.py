@@ -168,7 +168,7 @@ def test_no_pair_that_is_short_enough_is_refused(tmp_path):
     ({"text": "Text", "label": "ClassLabel"}, None, "classification"),
     ({"text": "Text"}, None, "language_model"),
     ({"document": "Text", "summary": "Text", "id": "Text"}, ("document", "summary"), "translation"),
-    ({"lhs": "Text", "relation": "Text", "rhs": "Text"}, None, "classification"),
+    ({"lhs": "Text", "relation": "Text", "rhs": "Text"}, None, "link_prediction"),
     ({"image": "Image", "caption": "Text"}, ("image", "caption"), "classification"),
 ])  # fmt: skip
 def test_a_prepared_set_is_for_what_its_features_are(features, keys, task, tmp_path):

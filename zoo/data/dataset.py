@@ -12,7 +12,7 @@ from zoo.config import Task
 from zoo.data.text import Vocabulary
 from zoo.errors import UsageError
 
-Kind = Literal["image", "vector", "sequence", "tokens", "pairs"]
+Kind = Literal["image", "vector", "sequence", "tokens", "pairs", "triples"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Split:
             anything else is float32 and passes as it is.
         y: (examples,) class indices, or (examples, time) for one label a step; int32. For translation the ids of
             begin, tokens, end and padding 0, (examples, time + 1); for a language model the id that follows each of
-            x, (examples, time), 0 after the last. For images with captions (examples, 1 + captions): the target, then
-            which captions of the set the image has, -1 behind the last. For imitation images, (examples, height,
-            width, channels) float32.
+            x, (examples, time), 0 after the last; for triples the entity that answers (entity, relation). For images
+            with captions (examples, 1 + captions): the target, then which captions of the set the image has, -1 behind
+            the last. For imitation images, (examples, height, width, channels) float32.
     """
 
     x: np.ndarray
@@ -46,18 +46,19 @@ class DataSpec:
 
     Args:
         name: for titles.
-        kind: image, vector, sequence (time, features), tokens, or pairs of tokens and tokens.
+        kind: image, vector, sequence (time, features), tokens, pairs of tokens and tokens, or triples.
         input_shape: of one example: (height, width, channels), (features,), (time, features) or (time,).
-        class_names: in the order of the class indices.
+        class_names: in the order of the class indices; of triples the entities.
         per_step: one label a step instead of one an example.
         vocabulary_size: number of token ids, 0 where the inputs are not tokens.
-        task: what is learnt: a class, a target text of other tokens, the next token, which caption is of an image, or to
-            draw such images.
+        task: what is learnt: a class, a target text of other tokens, the next token, which caption is of an image, to
+            draw such images, or an entity.
         target_shape: of one example's target, where that is tokens: (time + 1,) of pairs, (time,) of a language model
             or of a caption.
         target_vocabulary_size: number of token ids of the targets, 0 where they are not tokens.
         vocabulary_sha256: of the vocabulary's file, empty where there is none.
         target_vocabulary_sha256: of the target vocabulary's file; the same where both are one.
+        relations: of triples; the inverse of each has an id that is larger by their number.
     """
 
     name: str
@@ -71,6 +72,7 @@ class DataSpec:
     target_vocabulary_size: int = 0
     vocabulary_sha256: str = ""
     target_vocabulary_sha256: str = ""
+    relations: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -79,7 +81,7 @@ class DataSpec:
     @property
     def input_dtype(self) -> str:
         """The dtype that a model of this data is called with."""
-        return "int32" if self.kind in ("tokens", "pairs") else "float32"
+        return "int32" if self.kind in ("tokens", "pairs", "triples") else "float32"
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -117,6 +119,7 @@ class Dataset:
         target_vocabulary: of the targets in pairs; may be `vocabulary` itself.
         references: in pairs, the target texts of each split as they were written, in order.
         captions: of images that are matched with them.
+        left_out: of triples, how many of each split cannot be asked about.
     """
 
     spec: DataSpec
@@ -127,6 +130,7 @@ class Dataset:
     target_vocabulary: Vocabulary | None = None
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     captions: Captions | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def save_vocabularies(self, path: Path, target_path: Path) -> None:
         """Write the vocabularies that there are, a shared one to `path` alone."""

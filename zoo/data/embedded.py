@@ -12,6 +12,25 @@ DIGITS_SIZE = 28
 ADDITION_SEED = 0
 ADDITION_SPLITS = {"train": 45_000, "validation": 2_500, "test": 2_500}
 
+# Of each family in the order of Hinton's (1986) figure: the couples (man, woman) and their children. Each person has
+# the same place in the other family's tree.
+FAMILIES = (
+    (
+        (("Christopher", "Penelope"), ("Arthur", "Victoria")),
+        (("Andrew", "Christine"), ("James", "Jennifer")),
+        (("Arthur", "Margaret"), ()),
+        (("James", "Victoria"), ("Colin", "Charlotte")),
+        (("Charles", "Jennifer"), ()),
+    ),
+    (
+        (("Roberto", "Maria"), ("Emilio", "Lucia")),
+        (("Pierro", "Francesca"), ("Marco", "Angela")),
+        (("Emilio", "Gina"), ()),
+        (("Marco", "Lucia"), ("Alfonso", "Sophia")),
+        (("Tomaso", "Angela"), ()),
+    ),
+)
+
 
 def digits(image_size: int | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Return scikit-learn's digits: (1797, size, size, 1) uint8, (1797,) int32, and the class names."""
@@ -38,3 +57,37 @@ def addition() -> dict[str, list[list[str]]]:
         split: [[f"{a}+{b}" for a, b in part.tolist()], [str(a + b) for a, b in part.tolist()]]
         for split, part in zip(ADDITION_SPLITS, parts, strict=True)
     }
+
+
+def family() -> list[tuple[str, str, str]]:
+    """Return who is what to whom in two families of 12, triples (person, relation, relative): (Colin, father, James).
+
+    The 12 relations are husband, wife, father, mother, son, daughter, brother, sister, uncle, aunt, nephew and niece,
+    the last four also by marriage; 56 triples a family.
+    """
+    found = []
+    for couples in FAMILIES:
+        men = {man for (man, _), _ in couples} | {children[0] for _, children in couples if children}
+        spouses = {person: other for pair, _ in couples for person, other in (pair, pair[::-1])}
+        parents = {child: pair for pair, children in couples for child in children}
+        siblings = {child: [c for c in children if c != child] for _, children in couples for child in children}
+        for person in dict.fromkeys(name for pair, children in couples for name in (*pair, *children)):
+            blood = [other for parent in parents.get(person, ()) for other in siblings.get(parent, ())]
+            nephews = [
+                child
+                for side in (person, spouses.get(person))
+                for sibling in siblings.get(side, ())
+                for child, pair in parents.items()
+                if sibling in pair
+            ]
+            relatives = {
+                ("husband", "wife"): [spouses[person]] if person in spouses else [],
+                ("father", "mother"): parents.get(person, ()),
+                ("son", "daughter"): [child for child, pair in parents.items() if person in pair],
+                ("brother", "sister"): siblings.get(person, ()),
+                ("uncle", "aunt"): [*blood, *(spouses[other] for other in blood if other in spouses)],
+                ("nephew", "niece"): nephews,
+            }
+            for (male, female), others in relatives.items():
+                found += [(person, male if other in men else female, other) for other in others]
+    return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo import catalogue
 from zoo.config import EMBEDDED, TrainConfig
-from zoo.data import arrays, captions, embedded, images, language, pairs, tables, tfds
+from zoo.data import arrays, captions, embedded, images, language, pairs, tables, tfds, triples
 from zoo.data.dataset import Dataset, DataSpec, Split, check_labels
 from zoo.data.splits import hold_out
 from zoo.data.text import Vocabulary, longer, usual_length
@@ -66,6 +66,8 @@ def load(
     task = catalogue.task_of(config)
     if task == "translation":
         return pairs.load(config, like, vocabulary, target_vocabulary, lengths)
+    if task == "link_prediction":
+        return triples.load(config, like)
     if lengths and config.sequence_length is None:
         config = dataclasses.replace(config, sequence_length=lengths[0])
     if task == "language_model":

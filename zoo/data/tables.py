@@ -1,4 +1,4 @@
-"""Texts from files: tables of text and labels or of pairs (csv, tsv and jsonl), and plain text."""
+"""Texts from files: tables of text and labels, of pairs or of triples (csv, tsv and jsonl), and plain text."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from zoo.catalogue import TABLES
+from zoo.catalogue import TABLES, TRIPLES
 from zoo.errors import UsageError, nearest
 
 csv.field_size_limit(2**31 - 1)  # a text may be a whole article
@@ -86,6 +86,60 @@ def _first_two(path: Path, lines: list[str]) -> list[list[str]]:
         file=sys.stderr,
     )
     return columns
+
+
+def read_triples(path: Path, skip_bad: bool) -> list[tuple[str, str, str]]:
+    """Read the triples of a table.
+
+    Args:
+        path: a .csv, .tsv or .jsonl file. A .csv or .tsv file whose first line does not name the columns head, relation
+            and tail has no such line: then each line is a triple.
+        skip_bad: leave out lines that are no triple, and say how many.
+
+    Raises:
+        UsageError: a line that is no triple, or no line at all.
+    """
+    found, bad = [], 0
+    for number, row in _triple_rows(path):
+        names = [str(text).strip() for text in row if text is not None]
+        if len(names) == 3 and all(names):
+            found.append(tuple(names))
+        elif skip_bad:
+            bad += 1
+        else:
+            raise UsageError(
+                f"{path}, line {number}: expected a head, a relation and a tail, received"
+                f" {', '.join(repr(name[:40]) for name in names)}; --skip-bad leaves such lines out"
+            )
+    if bad:
+        print(f"{path}: {bad:,} of {bad + len(found):,} lines are no triple and are left out", file=sys.stderr)
+    if not found:
+        raise UsageError(f"{path}: expected at least one triple, received none")
+    return found
+
+
+def _triple_rows(path: Path) -> Iterator[tuple[int, list]]:
+    """Yield the number and the three texts of each line, None where a column is not there."""
+    delimiter = TABLES[path.suffix.lower()]
+    text = read_text(path)
+    if delimiter:
+        first = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+    else:
+        first = next((list(row) for _, row in _rows(path)), [])
+    names = next((names for names in TRIPLES if set(names) <= set(first)), None)
+    if names or not delimiter:
+        names = names or TRIPLES[0]
+        for number, row in _rows(path):
+            if number == 1 and not set(names) <= set(row):
+                _refuse_column(path, number, next(name for name in names if name not in row), row)
+            yield number, [row.get(name) for name in names]
+        return
+    if delimiter == "\t":  # as they are: a name may hold quotation marks
+        lines = ((number, line.rstrip("\r").split("\t")) for number, line in enumerate(text.split("\n"), 1))
+    else:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        lines = ((reader.line_num, row) for row in reader)
+    yield from ((number, row) for number, row in lines if row not in ([], [""]))
 
 
 def read_text(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.catalogue import find_prepared
+from zoo.catalogue import TRIPLES, find_prepared
 from zoo.data import cache
 from zoo.data.images import common_shape, decode_all
 from zoo.errors import UsageError, nearest
@@ -105,6 +105,37 @@ def read_pairs(
             print(f"{name}: {left_out:,} pairs of {split} without a text are left out", file=sys.stderr)
         pairs[usual] = [list(column) for column in zip(*whole, strict=True)] or [[], []]
     return pairs
+
+
+def read_triples(
+    name: str, data_dir: Path, *, test_split_name: str | None, skip_bad: bool
+) -> dict[str, list[tuple[str, str, str]]]:
+    """Read the triples of each split of a TFDS set: its features head, relation and tail, or lhs, relation and rhs.
+
+    Args:
+        name: as of `read`.
+        data_dir: as of `read`.
+        test_split_name: of several; default, test or the first that begins so.
+        skip_bad: leave out triples with an empty text, and say how many.
+
+    Raises:
+        UsageError: unknown name, not prepared and no network, no such features or split, or a triple that is not whole.
+    """
+    builder = _builder(prepare(name, data_dir))
+    keys = next((keys for keys in TRIPLES if set(keys) <= set(builder.info.features)), None)
+    if keys is None:
+        have = ", ".join(builder.info.features)
+        raise UsageError(f"--dataset {name}: expected triples of {', '.join(TRIPLES[0])}, its features are {have}")
+    splits = {}
+    for usual, split in _usual_names({split: split for split in builder.info.splits}, test_split_name).items():
+        triples = list(zip(*_read_texts(builder, split, keys), strict=True))
+        whole = [triple for triple in triples if all(text.strip() for text in triple)]
+        if (bad := len(triples) - len(whole)) and not skip_bad:
+            raise UsageError(f"{name}: {bad:,} triples of {split} have an empty text; --skip-bad leaves them out")
+        if bad:
+            print(f"{name}: {bad:,} triples of {split} with an empty text are left out", file=sys.stderr)
+        splits[usual] = whole
+    return splits
 
 
 def read_plain(name: str, data_dir: Path, *, text_column: str | None, test_split_name: str | None) -> dict[str, str]:

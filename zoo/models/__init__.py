@@ -10,8 +10,10 @@ from zoo.models.cross_modal import CrossModal
 from zoo.models.discriminator import Discriminator
 from zoo.models.gan import GAN
 from zoo.models.generator import Generator
+from zoo.models.kg_embedding import KGEmbedding
 from zoo.models.losses import Adversarial, CrossEntropy, Mean
 from zoo.models.lstm import LSTM
+from zoo.models.metrics import reciprocal_rank
 from zoo.models.optimizers import ScaledAdamW
 from zoo.models.pair_loss import PairAccuracy, PairLoss
 from zoo.models.schedules import InverseSquareRoot
@@ -29,6 +31,7 @@ __all__ = [
     "GAN",
     "Generator",
     "InverseSquareRoot",
+    "KGEmbedding",
     "LSTM",
     "Mean",
     "MultiHeadCrossAttention",
@@ -41,4 +44,5 @@ __all__ = [
     "Transformer",
     "TransformerClassifier",
     "TransformerLM",
+    "reciprocal_rank",
 ]

@@ -1,0 +1,166 @@
+"""Knowledge graphs: triples of a head, a relation and a tail, as questions and answers in both directions.
+
+"Which tail follows (head, relation)" is one question of a triple; "which head" is asked by the inverse of the relation,
+whose id is larger by the number of relations (Lacroix et al., 2018).
+"""
+
+import collections
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zoo import catalogue
+from zoo.config import TrainConfig
+from zoo.data import embedded, tables, tfds
+from zoo.data.dataset import Dataset, DataSpec, Split
+from zoo.data.images import SPLITS
+from zoo.data.splits import SPLIT_SEED
+from zoo.errors import UsageError
+
+Triple = tuple[str, str, str]
+NAMES = ("train", "validation", "test")
+# Of the families for validation, and as much for the test: whoever is told less does not see what they are.
+FAMILY_HELD = 0.1
+
+
+def load(config: TrainConfig, like: DataSpec | None) -> Dataset:
+    """Read triples; arguments as of `zoo.data.load`.
+
+    Entities are those of all splits, as the published figures have them: one that no training triple names is asked
+    about too. A relation that none has cannot be, nor, in a run's form, what the run does not know.
+
+    Returns:
+        a set whose splits have x, (questions, 2) int32 entity and relation, and y, the entity that answers each. The
+        first half asks for the tail of each triple, in order, the second for the head.
+
+    Raises:
+        UsageError: data that are no triples, or too few to train on.
+    """
+    name = config.data_name
+    splits = _held_out(config, _read(config))
+    if like is None:
+        entities = sorted({entity for found in splits.values() for head, _, tail in found for entity in (head, tail)})
+        relations = sorted({relation for _, relation, _ in splits["train"]})
+        if len(entities) < 2:
+            raise UsageError(f"{name}: expected triples of two or more entities, received {len(entities)}")
+    else:
+        entities, relations = like.class_names, like.relations
+    ids = {entity: i for i, entity in enumerate(entities)}
+    relation_ids = {relation: i for i, relation in enumerate(relations)}
+    arrays, left_out = {}, {}
+    for split, found in splits.items():
+        known = [
+            (ids[head], relation_ids[relation], ids[tail])
+            for head, relation, tail in found
+            if head in ids and relation in relation_ids and tail in ids
+        ]
+        left_out[split] = len(found) - len(known)
+        if left_out[split]:
+            what = (
+                "an entity or a relation that the run does not know"
+                if like
+                else "a relation that no training triple has"
+            )
+            print(f"{name}: {left_out[split]:,} of {len(found):,} {split} triples have {what}; they are not ranked",
+                  file=sys.stderr)  # fmt: skip
+        arrays[split] = questions(np.array(known, np.int32).reshape(-1, 3), len(relations))
+    spec = DataSpec(name, "triples", (2,), tuple(entities), task="link_prediction", relations=tuple(relations))
+    return Dataset(spec, **arrays, left_out=left_out)
+
+
+def questions(triples: np.ndarray, relations: int) -> Split:
+    """Return the questions of triples and their answers: of all tails, then of all heads.
+
+    Args:
+        triples: (triples, 3) int32 ids of head, relation, tail.
+        relations: number of relations, without inverses.
+    """
+    head, relation, tail = triples.T
+    both = np.concatenate([np.stack([head, relation], 1), np.stack([tail, relation + relations], 1)])
+    return Split(both, np.concatenate([tail, head]))
+
+
+def _read(config: TrainConfig) -> dict[str, list[Triple]]:
+    """Return the splits that the data name, one split "all" where they name none."""
+    if config.data is not None:
+        splits = _read_files(config.data, config.skip_bad)
+        if config.validation_data is not None:
+            given = _read_files(config.validation_data, config.skip_bad)
+            splits["validation"] = [triple for found in given.values() for triple in found]
+        return splits
+    if not config.dataset_is_tfds:
+        rest, test = hold_out(embedded.family(), FAMILY_HELD, "test")
+        train, validation = hold_out(rest, FAMILY_HELD, "validation")
+        return {"train": train, "validation": validation, "test": test}
+    return tfds.read_triples(
+        config.dataset,
+        catalogue.data_dir(config),
+        test_split_name=config.test_split_name,
+        skip_bad=config.skip_bad,
+    )
+
+
+def _read_files(path: Path, skip_bad: bool) -> dict[str, list[Triple]]:
+    """Read a table, or a folder with those named train, valid and test."""
+    if path.is_file():
+        return {"all": tables.read_triples(path, skip_bad)}
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in catalogue.TABLES)
+    named = {SPLITS[p.stem.lower()]: p for p in files if p.stem.lower() in SPLITS}
+    if "train" not in named:
+        raise UsageError(f"{path}: expected a table named train, received {', '.join(p.name for p in files)}")
+    return {split: tables.read_triples(file, skip_bad) for split, file in named.items()}
+
+
+def _held_out(config: TrainConfig, splits: dict[str, list[Triple]]) -> dict[str, list[Triple]]:
+    """Return train, validation and test, held out where they are not given; what is told twice would be in both."""
+    for split, found in splits.items():
+        splits[split] = list(dict.fromkeys(found))
+        if repeated := len(found) - len(splits[split]):
+            print(f"{config.data_name}: {repeated:,} of {len(found):,} triples are repetitions and are left out",
+                  file=sys.stderr)  # fmt: skip
+    whole = splits.pop("all", None) or splits["train"]
+    if "test" not in splits:
+        whole, splits["test"] = hold_out(whole, config.test_split, "test")
+    if "validation" not in splits:
+        whole, splits["validation"] = hold_out(whole, config.validation_split, "validation")
+    splits["train"] = whole
+    return {split: splits[split] for split in NAMES}
+
+
+def hold_out(triples: Sequence[Triple], share: float, what: str) -> tuple[list[Triple], list[Triple]]:
+    """Return (the rest, the held-out share) such that the rest has every entity and every relation.
+
+    Args:
+        triples: each once.
+        share: to hold out, in [0, 1).
+        what: "validation" or "test", for the message.
+
+    Raises:
+        UsageError: nothing can be held out so.
+    """
+    wanted = round(len(triples) * share)
+    if not wanted:
+        return list(triples), []
+    entities = collections.Counter(entity for head, _, tail in triples for entity in (head, tail))
+    relations = collections.Counter(relation for _, relation, _ in triples)
+    held = set()
+    for i in np.random.default_rng(SPLIT_SEED).permutation(len(triples)).tolist():
+        head, relation, tail = triples[i]
+        ends = collections.Counter((head, tail))
+        if relations[relation] > 1 and all(entities[entity] > count for entity, count in ends.items()):
+            entities.subtract(ends)
+            relations[relation] -= 1
+            held.add(i)
+        if len(held) == wanted:
+            break
+    if not held:
+        raise UsageError(
+            f"--{what}-split {share:g} of {len(triples)} triples: expected some whose entities and relation others"
+            " have as well, received none; give the split as data of its own"
+        )
+    if len(held) < wanted:
+        print(f"--{what}-split {share:g}: {len(held):,} triples instead of {wanted:,}, so that training has every"
+              " entity and relation", file=sys.stderr)  # fmt: skip
+    return [t for i, t in enumerate(triples) if i not in held], [triples[i] for i in sorted(held)]
