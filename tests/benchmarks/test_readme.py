@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import lenets, matrix, readme, sequences, tutorial
+from benchmarks import distillation, lenets, matrix, readme, sequences, tutorial
 
 # In probability, from Keras.
 TOLERANCES = {"float32": 1e-5, "float16": 2e-3}
@@ -84,6 +84,15 @@ def test_recipes_that_train_reach_their_targets():
         # Compression that does not beat training a small network is not worth its name.
         for scratch in (row for row in found["rows"] if row["network"] not in lenets.NETWORKS):
             assert network == "lenet300" or scratch["bytes"] > rows[0]["bytes"] or scratch["error"] > error
+
+
+def test_a_taught_student_beats_one_alone_in_every_seed():
+    _, found = readme.newest("distillation")
+    rows = {(row["epochs"], row["seed"]): row for row in found["rows"]}
+    assert set(rows) == {(half, seed) for half in distillation.HALVES for seed in distillation.SEEDS}
+    for row in rows.values():
+        assert min(row["taught"], row["taught_from_units"]) > row["small_alone"]
+        assert row["from_units"] > row["untrained"]
 
 
 def test_sequence_models_reach_their_targets():
