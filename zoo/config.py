@@ -47,13 +47,14 @@ class TrainConfig:
         "own data: a folder of images by class, an .npz, a .csv, .tsv or .jsonl file; a .txt file or a folder of them"
     )
     task: Task | None = option(
-        "what is learnt from the data (default: what the set is for; own tables: classification, .txt: language_model)"
+        "what is learnt from the data (default: what the set is for; own tables: classification, .txt:"
+        " language_model; where a model learns something else from images of classes, that)"
     )
     validation_data: Path | None = option("own validation data, of the same form as --data")
     data_dir: Path | None = option("where TFDS sets are prepared (default: TFDS' own folder)")
     image_size: int | None = option("resize images to this height and width in pixels (default: the set's)")
     text_column: str | None = option(
-        "column of the text; several, comma-separated, are joined by a space (default: text)"
+        "column of the text; several, comma-separated, are joined by a space (default: text; beside images: caption)"
     )
     label_column: str | None = option("column of the label (default: label)")
     source: str | None = option(
