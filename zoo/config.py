@@ -56,7 +56,7 @@ class TrainConfig:
     data_dir: Path | None = option("where TFDS sets are prepared (default: TFDS' own folder)")
     image_size: int | None = option("resize images to this height and width in pixels (default: the set's)")
     text_column: str | None = option(
-        "column of the text; several, comma-separated, are joined by a space (default: text)"
+        "column of the text; several, comma-separated, are joined by a space (default: text; beside images: caption)"
     )
     label_column: str | None = option("column of the label (default: label)")
     source: str | None = option(

@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import distillation, lenets, matrix, readme, sequences, tutorial
+from benchmarks import cross_modal, distillation, lenets, matrix, readme, sequences, tutorial
 
 # In probability, from Keras.
 TOLERANCES = {"float32": 1e-5, "float16": 2e-3}
@@ -111,6 +111,13 @@ def test_sequence_models_reach_their_targets():
     assert len({row["parameters"] for row in step["rows"]}) == 1
     _, decoding = readme.newest("decoding")
     assert all(row["same_tokens"] == 1 for row in decoding["rows"])
+
+
+def test_images_and_captions_reach_their_targets():
+    _, found = readme.newest("cross_modal")
+    for scores in (found["rows"][0]["test"], *(row["test"]["litert"] for row in found["files"])):
+        assert scores["zero_shot_accuracy"] >= cross_modal.ZERO_SHOT
+        assert scores["caption_to_image_recall_at_10"] >= cross_modal.RECALL_AT_10
 
 
 def test_a_step_that_prunes_or_quantizes_costs_what_it_may():
