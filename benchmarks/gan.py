@@ -96,8 +96,8 @@ def render(result: dict[str, Any]) -> str:
     classifier, first = result["classifier"], result["rows"][0]
     reached = ", ".join(f"{name} {first['test'][name]:.2%} (>= {least:.0%})" for name, least in TARGETS.items())
     told = (
-        f"The classifier has {classifier['test']['accuracy']:.2%} of the test images right. Frechet: the Frechet distance"
-        f" in its features. Targets of `{first['name']}`: {reached}, {first['seconds'] / 60:.1f} minutes (< {MINUTES})."
+        f"The classifier has {classifier['test']['accuracy']:.2%} of the test images right. Frechet: the distance in"
+        f" its features. Targets of `{first['name']}`: {reached}, {first['seconds'] / 60:.1f} minutes (< {MINUTES})."
     )
     commands = [f"- {row['name']}: `{row['command']}`" for row in (classifier, *result["rows"])]
     return "\n".join([*table(result), "", told, "", *commands])

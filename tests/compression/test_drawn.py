@@ -66,7 +66,7 @@ def test_the_generator_of_a_file_draws_what_the_average_draws(architecture):
     model.build((None, 8, 12, 1))
     rng = np.random.default_rng(0)
     for variable in model.average.variables:
-        low = 0.2 if "variance" in variable.path else -0.3
+        low = 0.2 if "variance" in variable.path else -1.0
         variable.assign(rng.uniform(low, 0.4, variable.shape))
     codes = generation.codes(model, 20, 0, np.arange(20) % 3)
     plain = drawn.plain(model)
