@@ -86,7 +86,9 @@ def show(result: Mapping[str, Any]) -> None:
     print(f"report: {result['run']}/report.html")
     module, argument = task.USED_BY
     print(f"next:   {command_line(module, result['run'], argument)}")
-    print(f"or:     {command_line('compression.compress', result['run'], '--recipe', 'int8')}")
+    print(
+        f"or:     {command_line('compression.compress', result['run'], '--recipe', getattr(task, 'SHRUNK_BY', 'int8'))}"
+    )
     print(result["run"])
 
 

@@ -8,7 +8,8 @@ A module a task, with the same functions:
 - `rank(row)`: what epochs are compared by, more is better.
 - `measure(model, data, split)`: the scores of a split, and what else there is to show.
 - `save(run, data, shown)` and `page(data, scores, shown)`: into the run's folder, and for its report.
-- `headline(scores)`: the scores that matter, in one line; and `USED_BY`, the command that a trained run is for.
+- `headline(scores)`: the scores that matter, in one line; and `USED_BY`, the command that a trained run is for, with
+  `SHRUNK_BY` where that is compressed by another recipe than int8.
 """
 
 import importlib
