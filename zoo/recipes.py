@@ -131,6 +131,11 @@ def kg_embedding() -> Recipe:
     return _TRIPLES | {"epochs": 20, "batch_size": 256, "settings": {"strength": 0.1}}
 
 
+def kg_embedding_wn18rr() -> Recipe:
+    """0.444 filtered MRR of 1,012 validation questions after 4 of 20 epochs, in bfloat16; the test is not measured."""
+    return _TRIPLES | {"epochs": 20, "batch_size": 256, "settings": {"dim": 256, "strength": 0.1}}
+
+
 def kg_embedding_family() -> Recipe:
     """0.955 filtered MRR of the 22 test questions in 40 epochs (four seeds: all 0.9545)."""
     return _TRIPLES | {"epochs": 40, "batch_size": 16, "settings": {"strength": 0.1}}
@@ -150,6 +155,7 @@ RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("cross_modal", "mnist"): cross_modal_mnist,
     ("kg_embedding", ""): kg_embedding,
     ("kg_embedding", "family"): kg_embedding_family,
+    ("kg_embedding", "wordnet/WN18RR"): kg_embedding_wn18rr,
 }
 
 

@@ -86,7 +86,8 @@ def show(result: Mapping[str, Any]) -> None:
     print(f"report: {result['run']}/report.html")
     module, *words = task.USED_BY
     print(f"next:   {command_line(module, result['run'], *words)}")
-    print(f"or:     {command_line('compression.compress', result['run'], '--recipe', 'int8')}")
+    recipe = getattr(task, "SHRUNK_BY", "int8")
+    print(f"or:     {command_line('compression.compress', result['run'], '--recipe', recipe)}")
     print(result["run"])
 
 

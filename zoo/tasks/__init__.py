@@ -11,7 +11,8 @@ A module a task, with the same functions:
 - `measure(model, data, split, **measured_with(config))`: the scores of a split, and what else there is to show.
 - `remarks(history)`: what metrics.json says of the epochs besides.
 - `save(run, data, shown)` and `page(data, scores, shown)`: into the run's folder, and for its report.
-- `headline(scores)`: the scores that matter, in one line; and `USED_BY`, the command that a trained run is for.
+- `headline(scores)`: the scores that matter, in one line; and `USED_BY`, the command that a trained run is for, with
+  `SHRUNK_BY` where that is compressed by another recipe than int8.
 """
 
 import importlib

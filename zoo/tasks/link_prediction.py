@@ -18,6 +18,8 @@ from zoo.runs import RunFolder
 
 # The command that a trained run is for, and what it is given.
 USED_BY = ("zoo.predict", "HEAD RELATION ?")
+# The recipe that is proposed in place of int8, which a file of triples cannot have.
+SHRUNK_BY = "dynamic"
 HITS = (1, 3, 10)
 # Epochs are compared by the unfiltered ranks of at most so many questions, the same ones each time: the filtered ranks
 # of a whole split may take as long as an epoch.
