@@ -46,7 +46,8 @@ def optimizer(config: TrainConfig, steps: int, rates: Mapping[str, float] | None
     if rates and config.optimizer != "adamw":
         raise UsageError(
             f"--optimizer {config.optimizer}: expected adamw for a model with two learning rates"
-            f" ({', '.join(rates)}), received one that has a single rate"
+            f" ({', '.join(rates)}), received one that has a single rate; or --set"
+            " discriminator_rate=1"
         )
     common = {
         "learning_rate": learning_rate(config, steps),
