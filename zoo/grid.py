@@ -57,6 +57,11 @@ def points(given: Mapping[str, Any]) -> list[Point]:
         typed = [values.parse(flag(name), part, hints[name]) for part in parts]
         axes.append([(name, f"{flag(name)}={part}", value) for part, value in zip(parts, typed, strict=True)])
     models = [value for axis in axes for name, _, value in axis if name == "model"] or [TrainConfig.model]
+    for model in models:
+        if registry.entry(model).task == "generation":
+            raise UsageError(
+                f"--model {model}: expected a model whose runs are ranked by accuracy, this one draws images"
+            )
     for key, text in (given.get("settings") or {}).items():
         axes.append([(f"set {key}", f"--set {key}={part}", part) for part in _parts(models, key, text)])
     for axis in axes:

@@ -46,7 +46,8 @@ def optimizer(config: TrainConfig, steps: int, rates: Mapping[str, float] | None
     if rates and config.optimizer != "adamw":
         raise UsageError(
             f"--optimizer {config.optimizer}: expected adamw for a model with two learning rates"
-            f" ({', '.join(rates)}), received one that has a single rate"
+            f" ({', '.join(rates)}), received one that has a single rate; or --set"
+            " discriminator_rate=1"
         )
     common = {
         "learning_rate": learning_rate(config, steps),
@@ -57,7 +58,6 @@ def optimizer(config: TrainConfig, steps: int, rates: Mapping[str, float] | None
         # AdamW insists on a number; 0 leaves plain Adam.
         common |= {"weight_decay": config.weight_decay, "beta_1": config.beta_1}
         chosen = ScaledAdamW(rates=dict(rates), **common) if rates else keras.optimizers.AdamW(**common)
-        chosen = keras.optimizers.AdamW(**common | {"weight_decay": config.weight_decay})
     elif config.optimizer == "adagrad":
         # From nothing, as Duchi et al. (2011) have it: against Keras' 0.1 the gradients of a large softmax are nothing.
         chosen = keras.optimizers.Adagrad(initial_accumulator_value=0.0, epsilon=1e-20, **common)

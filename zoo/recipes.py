@@ -141,6 +141,28 @@ def kg_embedding_family() -> Recipe:
     return _TRIPLES | {"epochs": 40, "batch_size": 16, "settings": {"strength": 0.1}}
 
 
+_GAN: Recipe = _COMMON | {
+    "epochs": 10,
+    "batch_size": 64,
+    "learning_rate": 1e-3,
+    "beta_1": 0.5,
+    "warmup": 0.0,
+    "weight_decay": 0.0,
+    "clip_norm": 0.0,
+    "settings": {"r1": 0.05, "discriminator_rate": 2.0},
+}
+
+
+def gan() -> Recipe:
+    """A GAN on any images, with the values of MNIST, where 97.6 % of samples were recognised: no result is claimed."""
+    return _GAN
+
+
+def gan_mnist() -> Recipe:
+    """97.6 % of 10,000 samples recognised, 88.9 % coverage in 10 epochs, drawn by class, in bfloat16 (one seed)."""
+    return _GAN | {"settings": _GAN["settings"] | {"conditional": True}}
+
+
 RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("cnn", "digits"): cnn_digits,
     ("cnn", "mnist"): cnn_mnist,
@@ -156,6 +178,9 @@ RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
     ("kg_embedding", ""): kg_embedding,
     ("kg_embedding", "family"): kg_embedding_family,
     ("kg_embedding", "wordnet/WN18RR"): kg_embedding_wn18rr,
+    ("gan", ""): gan,
+    ("gan_dense", ""): gan,
+    ("gan", "mnist"): gan_mnist,
 }
 
 

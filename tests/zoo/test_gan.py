@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from zoo import evaluate, explain, generate, predict, train
+from zoo import evaluate, explain, generate, predict, sweep, train
 from zoo.config import TrainConfig
 from zoo.errors import Interrupted
 from zoo.judges import of_pixels
@@ -361,6 +361,11 @@ def test_what_cannot_be_trained_is_refused(words, message, trained, folder, tmp_
     assert train.main([*given, *(word.format(**names) for word in words)]) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and re.search(message, error), error
+
+
+def test_a_sweep_ranks_by_an_accuracy_that_samples_have_not(capsys):
+    assert sweep.main(["--model", "cnn,gan", "--seeds", "2"]) == 2
+    assert "--model gan: expected a model whose runs are ranked by accuracy" in capsys.readouterr().err
 
 
 def weights_of(result):

@@ -28,7 +28,10 @@ MODELS = {
     "cnn, normalised": ({"filters": (4, 6), "pools": 1, "units": 8, "batch_norm": True}, "float64"),
     "lstm": ({"units": (6, 5)}, "float32"),
     "self_attention": ({"model_dim": 8, "num_heads": 2, "ff_dim": 12, "num_blocks": 1}, "float32"),
-    "gan_dense": ({"latent_size": 4, "units": (6, 8), "conditional": True, "r1": 0.1}, "float64"),
+    "gan_dense": (
+        {"latent_size": 4, "units": (6, 8), "conditional": True, "r1": 0.1, "discriminator_rate": 1.0},
+        "float64",
+    ),
 }
 
 

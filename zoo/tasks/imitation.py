@@ -13,7 +13,7 @@ from zoo.data import Dataset, DataSpec
 from zoo.data.step_batches import StepBatches, for_engine
 from zoo.report import Page
 from zoo.runs import RunFolder
-from zoo.tasks.classification import callbacks, measured_with, remarks
+from zoo.tasks.usual import callbacks, measured_with, remarks
 
 __all__ = ["callbacks", "measured_with", "remarks"]
 

@@ -14,6 +14,9 @@ from zoo.models.losses import CrossEntropy
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.sampling import Sampling
+from zoo.tasks.usual import callbacks, measured_with, remarks
+
+__all__ = ["callbacks", "measured_with", "remarks"]
 
 # The command that a trained run is for, and what it is given.
 USED_BY = ("zoo.generate", "TEXT")
@@ -52,21 +55,6 @@ def validation_batches(data: Dataset, stride: int) -> Any:
 def rank(row: dict[str, Any]) -> tuple[float, ...]:
     """Return what epochs are compared by: the validation loss."""
     return (-row["val_loss"],)
-
-
-def callbacks(config: TrainConfig, run: RunFolder, data: Dataset) -> list[keras.callbacks.Callback]:
-    """Return none: `fit` measures all there is."""
-    return []
-
-
-def measured_with(config: TrainConfig) -> dict[str, Any]:
-    """Return nothing: the data and the model are all that `measure` takes."""
-    return {}
-
-
-def remarks(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return nothing: the scores say it all."""
-    return {}
 
 
 def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:

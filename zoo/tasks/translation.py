@@ -20,15 +20,8 @@ from zoo.report import text as escaped
 from zoo.runs import RunFolder
 from zoo.sampling import Beam, Sampling
 from zoo.tasks import language_model
-from zoo.tasks.language_model import (
-    callbacks,
-    compiled_with,
-    measured_with,
-    rank,
-    remarks,
-    training_batches,
-    validation_batches,
-)
+from zoo.tasks.language_model import compiled_with, rank, training_batches, validation_batches
+from zoo.tasks.usual import callbacks, measured_with, remarks
 
 __all__ = [
     "callbacks",
