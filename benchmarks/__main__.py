@@ -28,11 +28,9 @@ NAMES = (
     "distillation",
     "training_cost",
     "sequences",
-    "kg_embedding",
     "decoding",
     "transformer_step",
     "cross_modal",
-    "gan",
 )
 
 
