@@ -1,10 +1,11 @@
 """Knowledge graphs: what each scorer reaches on WN18RR and on the families, beside published figures.
 
-Filtered mean reciprocal rank of the test questions, in both directions, entities that no training triple has among them,
-as the published figures have it (LibKGE: Broscheit et al., 2020). `complex` is trained against all entities in bfloat16,
-which counts on a processor that has instructions for it. The others are shorter trainings, whose figures are not the best
-that their scorer can do; `mlp` learns from 256 negatives, as its scores of all entities take hours an epoch. Seconds are
-of the whole command. Runs are kept under runs/kg_embedding, and the file is that of `compression.compress`.
+Filtered mean reciprocal rank of the test questions, in both directions, entities that no training triple has among
+them, as the published figures have it (LibKGE: Broscheit et al., 2020). `complex` is trained against all entities in
+bfloat16, which counts on a processor that has instructions for it. The others are shorter trainings, whose figures are
+not the best that their scorer can do; `mlp` learns from 256 negatives, as scores of all entities would take too much
+memory. Seconds are of the whole command. Runs are kept under runs/kg_embedding, and the file is that of
+`compression.compress`.
 """
 
 import json
