@@ -269,7 +269,7 @@ def test_a_classifier_of_names_takes_the_embeddings_frozen(family, kin):
     """Which family somebody is of, from what is known of them, with a row for each word of another vocabulary."""
     dim = RunFolder(family).read_config()["config"].settings["dim"]
     data = load(TrainConfig(model="lstm", data=kin / "people.csv", test_split=0.3).resolved())
-    common = {"data": kin / "people.csv", "test_split": 0.3, "epochs": 6, "batch_size": 8, "learning_rate": 1e-2}
+    common = {"data": kin / "people.csv", "test_split": 0.3, "epochs": 12, "batch_size": 8, "learning_rate": 1e-2}
     begun = TrainConfig(model="lstm", settings={"units": (8,), "embedding_dim": dim}, init_from=family,
                         freeze=("embedding",), output=kin / "run", **common)  # fmt: skip
     result = fit(begun, verbose=False)
