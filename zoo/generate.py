@@ -49,16 +49,22 @@ class Options:
 
 SEARCH, DRAW = ("beams", "length_penalty"), ("temperature", "top_k", "top_p")
 
+# Tasks whose runs are used by zoo.predict, and what these do.
+_MAKE_NOTHING = {
+    "classification": "gives classes",
+    "contrastive": "chooses among captions",
+    "link_prediction": "gives entities",
+}
+
 
 def run(given: Mapping[str, Any]) -> list[dict[str, str]] | dict[str, Any]:
     """Return for each input, and each of its count, the text that was made; of images, what was written where."""
     options = Options(**given)
     folder = RunFolder(options.run)
     task = folder.task
-    if task in (gives := {"classification": "classes", "contrastive": "captions", "link_prediction": "entities"}):
+    if task in _MAKE_NOTHING:
         raise UsageError(
-            f"{folder.path}: expected a run that gives texts or draws images, this one gives {gives[task]}; use"
-            " zoo.predict"
+            f"{folder.path}: expected a run that gives texts or draws images, this one {_MAKE_NOTHING[task]}; use zoo.predict"
         )
     if task == "generation":
         return _drawn(folder, options, given)

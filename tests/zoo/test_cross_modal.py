@@ -259,6 +259,7 @@ np.savez("found.npz", y=y, losses=[PairLoss(head)(given["targets"], y) for head 
 """
 
 
+@pytest.mark.slow
 def test_outputs_and_losses_are_the_same_on_jax(tmp_path):
     model, (images, ids) = make(head="fusion"), pairs()
     targets = np.array([0, 1, 1, 2, -1, 3], "int32")

@@ -185,6 +185,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_files_give_the_same_scores_on_jax(tmp_path):
     np.save(tmp_path / "x.npy", TRIPLES[:, :2])
     expected = {}
