@@ -64,7 +64,8 @@ def run(given: Mapping[str, Any]) -> list[dict[str, str]] | dict[str, Any]:
     task = folder.task
     if task in _MAKE_NOTHING:
         raise UsageError(
-            f"{folder.path}: expected a run that gives texts or draws images, this one {_MAKE_NOTHING[task]}; use zoo.predict"
+            f"{folder.path}: expected a run that gives texts or draws images, this one {_MAKE_NOTHING[task]};"
+            " use zoo.predict"
         )
     if task == "generation":
         return _drawn(folder, options, given)

@@ -325,7 +325,7 @@ def test_images_are_drawn_again_from_the_same_seed(trained, tmp_path, capsys):
     (generate, ["{run}", "--output", "x.jpg"], "--output x.jpg: expected a name that ends in .png"),
     (generate, ["{classifier}"], "expected a run that gives texts or draws images, this one gives classes"),
     (predict, ["{run}", "x.png"], "expected a run that gives classes, this one gives images; use zoo.generate"),
-    (explain, ["{run}", "x.png"], "expected a run that gives classes or texts, this one draws images"),
+    (explain, ["{run}", "x.png"], "expected a run that gives classes or texts, this one is for generation"),
     (evaluate, ["{classifier}", "--classifier", "{classifier}"], "expected a model that draws images, cnn learns"),
 ])  # fmt: skip
 def test_other_uses_of_a_run_are_refused(command, words, message, trained, folder, capsys):
