@@ -1,4 +1,4 @@
-"""Trains a small GAN on JAX, for tests/zoo/test_gan.py: beginning with the weights of a run, as TensorFlow does."""
+"""Trains a GAN on JAX, for tests/zoo/test_generation.py: it begins with the weights of a run, as TensorFlow does."""
 
 import sys
 
