@@ -52,7 +52,8 @@ def of_all_replicas(*tensors: Any) -> tuple[Any, ...]:
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tensors
-    return tuple(context.all_gather(tensor, axis=0) for tensor in tensors)
+    # A tensor that a step was given as it is has no device yet, and with several workers TensorFlow asks where it is.
+    return tuple(context.all_gather(tf.identity(tensor), axis=0) for tensor in tensors)
 
 
 def broadcast(strategy: Any, message: bytes | None) -> bytes:

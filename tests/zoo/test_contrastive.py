@@ -262,11 +262,12 @@ WAYS = {
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("way", WAYS)
-def test_workers_and_devices_of_jax_train_like_one(way, folder, run, tmp_path):
-    """From the same weights; 12 validation images and batches that both share."""
+def test_workers_and_devices_of_jax_train_like_one(way, folder, run, tmp_path, monkeypatch):
+    """From the same weights, on the same engine; 12 validation images and batches that both share."""
     words = ["--model", "cross_modal", "--data", folder / "blobs.npz", "--init-from", run, "--optimizer", "sgd"]
     words += ["--learning-rate", "0.1", "--epochs", "2", "--batch-size", "16", "--seed", "1"]
     words += [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}".replace(" ", ""))]
+    monkeypatch.setenv("KERAS_BACKEND", "jax" if way == "data_parallel" else "tensorflow")
     run_module("zoo.train", *words, "--output", tmp_path / "one", cwd=tmp_path, check=0, timeout=500)
     run_module(*WAYS[way], *words, "--output", tmp_path / "two", cwd=tmp_path, check=0, timeout=500)
     one, two = (RunFolder(tmp_path / name) for name in ("one", "two"))
