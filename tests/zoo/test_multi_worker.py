@@ -226,6 +226,7 @@ def test_workers_read_files_of_their_own(images):
         np.testing.assert_array_equal(part.test.x, whole.test.x)
 
 
+@pytest.mark.slow
 def test_workers_train_on_files_of_their_own(images, tmp_path):
     words = ("zoo.train", "--model", "simplenet", "--data", images, "--epochs", 2, "--batch-size", 6)
     words += ("--strategy", "multi_worker", "--shard", "files", "--output", tmp_path / "run")
