@@ -80,7 +80,7 @@ def example(name: str, settings: Mapping[str, Any], options: Options) -> tuple[A
     model = registry.model_class(name)(**task.arguments(config, spec))
     model.build(task.build_shape(spec))
     model.compile(keras.optimizers.AdamW(1e-3), **task.compiled_with(config, spec))
-    batch = _batch(spec, options.batch_size)
+    batch = _batch(config, spec, options.batch_size)
     build_for_fit(model, batch)
     return model, batch
 
@@ -94,6 +94,11 @@ def _spec(name: str, options: Options) -> Any:
         shape = options.input_shape or (28, 28, 1)
         kind = {1: "vector", 2: "sequence"}.get(len(shape), "image")
         return DataSpec("tpu_check", kind, shape, tuple(map(str, range(options.classes or 10))))
+    if task == "generation":
+        return DataSpec("tpu_check", "image", options.input_shape or (28, 28, 1), ("0", "1"), task=task)
+    if task == "link_prediction":
+        entities = tuple(map(str, range(options.classes or 10_000)))
+        return DataSpec("tpu_check", "triples", (2,), entities, task=task, relations=("0",))
     if task == "contrastive":
         captions = {"target_shape": (16,), "vocabulary_size": options.classes or 10_000}
         return DataSpec("tpu_check", "image", options.input_shape or (28, 28, 1), (), task=task, **captions)
@@ -104,10 +109,12 @@ def _spec(name: str, options: Options) -> Any:
     return DataSpec("tpu_check", kind, shape, (), not pairs, tokens, task, target, tokens)
 
 
-def _batch(spec: Any, size: int) -> tuple[Any, ...]:
+def _batch(config: Any, spec: Any, size: int) -> tuple[Any, ...]:
     """Return the shapes of (x, y), or of (x, y, weights) where the labels are tokens."""
     import jax
 
+    if spec.task in ("generation", "link_prediction"):
+        return _made(config, spec, size)
     x = jax.ShapeDtypeStruct((size, *spec.input_shape), spec.input_dtype)
     if spec.task == "classification":
         return x, jax.ShapeDtypeStruct((size,), "int32")
@@ -115,6 +122,21 @@ def _batch(spec: Any, size: int) -> tuple[Any, ...]:
         ids = jax.ShapeDtypeStruct((size, *spec.target_shape), "int32")
         return (x, ids), jax.ShapeDtypeStruct((size,), "int32")
     return (x, x) if spec.task == "translation" else x, x, jax.ShapeDtypeStruct(x.shape, "float32")
+
+
+def _made(config: Any, spec: Any, size: int) -> tuple[Any, ...]:
+    """Return the shapes of a batch that a task makes of examples, such as noise beside images."""
+    import jax
+    import keras
+    import numpy as np
+
+    from zoo import tasks
+    from zoo.data import Dataset, Split
+
+    dtype = np.uint8 if spec.kind == "image" else np.int32
+    few = Split(np.zeros((size, *spec.input_shape), dtype), np.zeros(size, np.int32))
+    batch = tasks.of(spec.task).training_batches(config, Dataset(spec, few, few, few), size, 0, 1)[0]
+    return keras.tree.map_structure(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -210,6 +210,7 @@ def ending_determinism():
     config.disable_op_determinism()
 
 
+@pytest.mark.slow
 def test_interrupted_stages_go_on_to_the_same_bits(model, data, tmp_path, monkeypatch, ending_determinism):
     recipe = "prune(0.5) + cluster(4) + float32"
     training = dataclasses.replace(TRAINING, deterministic=True)

@@ -175,6 +175,7 @@ def test_a_crash_of_the_converter_is_a_sentence(tmp_path):
     job = {
         "saved_model": tmp_path / "saved_model",
         "functions": None,
+        "rolled_out": False,
         "calibration": tmp_path / "examples.npz",
         "batch": 1,
         "allow_flex": False,

@@ -10,7 +10,7 @@ from tests.conftest import blobs
 from zoo import captions, catalogue
 from zoo.config import TrainConfig
 from zoo.data import DataSpec, load
-from zoo.data.captions import evaluation_batches, training_batches
+from zoo.data.caption_batches import evaluation_batches, training_batches
 from zoo.errors import UsageError
 
 

@@ -132,6 +132,7 @@ def test_a_preset_is_trained_loaded_asked_and_exported(bert, tmp_path, capsys):
     assert receipt["test"]["litert"]["accuracy"] == 1.0
 
 
+@pytest.mark.slow
 def test_t5_writes_with_its_cache_what_kerashub_writes_greedily(t5):
     import keras_hub
 

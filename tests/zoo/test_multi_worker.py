@@ -144,6 +144,7 @@ def killed(victim, step, words, folder, cwd):
     return err
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_no_step_and_no_bit(words, undisturbed, tmp_path):
     err = killed(1, 13, words, tmp_path / "broken", tmp_path)
     assert re.search(r"continuing .* after step \d+", err)

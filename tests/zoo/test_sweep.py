@@ -54,6 +54,7 @@ def words(image_npz, tmp_path):
             "16", "--seeds", "2", "--output", str(tmp_path / "sweep")]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_failing_training_does_not_stop_the_others_and_is_named(words, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "sweep"
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

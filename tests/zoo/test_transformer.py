@@ -371,6 +371,7 @@ np.save("y.npy", np.stack(made, 1))
 """
 
 
+@pytest.mark.slow
 def test_decoding_is_compiled_by_jax(tmp_path):
     model, source, target = seq2seq(), ids(SOURCE_WORDS, SOURCE, 2), ids(TARGET_WORDS, TARGET)
     model.save(tmp_path / "model.keras")

@@ -11,7 +11,7 @@ from keras import ops
 from strategies import collective
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split
-from zoo.data import captions as batches
+from zoo.data import caption_batches as batches
 from zoo.data.batches import on_tensorflow
 from zoo.data.captions import NONE
 from zoo.data.images import scaled
