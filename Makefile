@@ -24,7 +24,7 @@ train: setup  ## train the default model on the embedded digits
 	$(RUN) zoo.train --model cnn --strategy mirrored
 
 # A process a core, four at the most, each with a TensorFlow of its own in memory; a file's tests share their fixtures.
-PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile
+PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: setup  ## all tests
 	$(RUN) pytest $(PARALLEL)
