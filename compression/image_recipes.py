@@ -2,6 +2,7 @@
 
 from compression.passes import Channels, Distill
 from compression.recipes import Recipe
+from compression.refusals import check_words
 from zoo.errors import UsageError
 from zoo.sampling import Beam
 
@@ -21,14 +22,14 @@ def check(recipe: Recipe, *, uint8: bool = False, beam: Beam | None = None) -> N
         raise UsageError("--uint8-input: expected a run on images, this one draws them from noise")
     if beam is not None:
         raise UsageError("--beams: expected a run that translates, this one draws images")
-    for stage in (*recipe.stages, *([recipe.distill] if recipe.distill else [])):
-        if isinstance(stage, Channels):
-            raise UsageError(
-                f"--recipe {recipe}: channels of a run that draws images: the channels of transposed convolutions are"
-                " not taken out; use prune, or train with smaller --set filters"
-            )
-        if isinstance(stage, Distill):
-            raise UsageError(
-                f"--recipe {recipe}: distill of a run that draws images: every recipe that trains learns from the run's"
-                " own generator already; leave distill out"
-            )
+    check_words(recipe, "a run that draws images", _refusal)
+
+
+def _refusal(stage: object) -> str | None:
+    if isinstance(stage, Channels):
+        return (
+            "the channels of transposed convolutions are not taken out; use prune, or train with smaller --set filters"
+        )
+    if isinstance(stage, Distill):
+        return "every recipe that trains learns from the run's own generator already; leave distill out"
+    return None

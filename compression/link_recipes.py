@@ -2,6 +2,7 @@
 
 from compression.passes import Channels, Distill
 from compression.recipes import Recipe
+from compression.refusals import check_words
 from zoo.errors import UsageError
 from zoo.sampling import Beam
 
@@ -40,14 +41,12 @@ def check(
         steps = "has 256 steps for the scores of all entities, so that most of them tie"
         why = steps if recipe.precision == "int8" else "cannot be calibrated for whole-number inputs"
         raise UsageError(f"--recipe {recipe}: {recipe.precision} of a run on triples {why}; use dynamic or int4")
-    for stage in (*recipe.stages, *([recipe.distill] if recipe.distill else [])):
-        if isinstance(stage, Channels):
-            raise UsageError(
-                f"--recipe {recipe}: channels of a run on triples: a number of every embedding would go; train a run"
-                " with a smaller dim"
-            )
-        if isinstance(stage, Distill):
-            raise UsageError(
-                f"--recipe {recipe}: distill of a run on triples: its losses are of classes; train the smaller run by"
-                " itself"
-            )
+    check_words(recipe, "a run on triples", _refusal)
+
+
+def _refusal(stage: object) -> str | None:
+    if isinstance(stage, Channels):
+        return "a number of every embedding would go; train a run with a smaller dim"
+    if isinstance(stage, Distill):
+        return "its losses are of classes; train the smaller run by itself"
+    return None

@@ -2,6 +2,7 @@
 
 from compression.passes import Channels, Distill, Qat
 from compression.recipes import Recipe
+from compression.refusals import check_words
 from zoo.errors import UsageError
 from zoo.sampling import Beam
 
@@ -34,9 +35,7 @@ def check(recipe: Recipe, *, uint8: bool = False, batch: int = 1, beam: Beam | N
             f"--recipe {recipe}: skip: the converter leaves layers out of files of one function alone, and this one has"
             " two; leave skip out"
         )
-    for stage in (*recipe.stages, *([recipe.distill] if recipe.distill else [])):
-        if reason := _refusal(stage, recipe):
-            raise UsageError(f"--recipe {recipe}: {stage.word} of a run on images and captions: {reason}")
+    check_words(recipe, "a run on images and captions", lambda stage: _refusal(stage, recipe))
 
 
 def _refusal(stage: object, recipe: Recipe) -> str | None:

@@ -2,6 +2,7 @@
 
 from compression.passes import Channels, Distill, Qat
 from compression.recipes import Recipe
+from compression.refusals import check_words
 from zoo.errors import UsageError
 from zoo.sampling import Beam
 
@@ -35,9 +36,7 @@ def check(task: str, recipe: Recipe, *, uint8: bool = False, batch: int = 1, bea
             f"--recipe {recipe}: skip: the layers of a decoder's step have no names of their own in the file, so none"
             " can be left out; leave skip out"
         )
-    for stage in (*recipe.stages, *([recipe.distill] if recipe.distill else [])):
-        if reason := _refusal(stage, recipe):
-            raise UsageError(f"--recipe {recipe}: {stage.word} of a run that makes texts: {reason}")
+    check_words(recipe, "a run that makes texts", lambda stage: _refusal(stage, recipe))
 
 
 def check_classes(beam: Beam | None) -> None:

@@ -54,6 +54,12 @@ def test_packages_import_in_one_direction(package):
         assert ours <= MAY_IMPORT[package] | EXCEPTIONS.get(path.relative_to(ROOT).as_posix(), set()), path
 
 
+@pytest.mark.parametrize("folder", ["zoo/models", "zoo/tasks", "zoo/data"])
+def test_training_alone_brings_strategies_to_models_tasks_and_data(folder):
+    for path in files(folder):
+        assert not {name for name in imported(path) if name.split(".")[0] == "strategies"}, path
+
+
 def test_models_import_keras_alone():
     for path in files("zoo/models"):
         outside = {name for name in imported(path) if not name.startswith("zoo.models")}

@@ -172,7 +172,7 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
         begun_with = transfer.begin(model, config, data, start.source, verbose)
         # Their metrics' variables are the scope's as well.
         optimizer = optimization.optimizer(config, total, getattr(model, "rates", None))
-        model.compile(optimizer=optimizer, **task.compiled_with(config, spec))
+        model.compile(optimizer=optimizer, **_over_replicas(task.compiled_with(config, spec)))
         undo.enter_context(prepared(model, batches(0, 1)))
     _check_disk(run, model)
 
@@ -226,6 +226,14 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
                 step = stop
     model.steps_per_execution = 1
     return _finish(config, run, data, model, memory, finished, time.perf_counter() - began)
+
+
+def _over_replicas(compiled: dict[str, Any]) -> dict[str, Any]:
+    """Let losses and metrics that compare the examples of a batch see those of all replicas."""
+    for part in keras.tree.flatten(compiled):
+        if hasattr(part, "gather") and on_tensorflow():  # on JAX a batch is whole, however many devices share it
+            part.gather = collective.of_all_replicas
+    return compiled
 
 
 def _stride(most: int, steps: int, done: int) -> int:

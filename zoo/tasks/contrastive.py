@@ -8,11 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from strategies import collective
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data import caption_batches as batches
-from zoo.data.batches import on_tensorflow
 from zoo.data.captions import NONE
 from zoo.data.images import scaled
 from zoo.models.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
@@ -43,12 +41,9 @@ def build_shape(spec: DataSpec) -> list[tuple[int | None, ...]]:
 
 
 def compiled_with(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the loss and the metric of `fit`, over the pairs of all replicas."""
+    """Return the loss and the metric of `fit`, over the pairs of all replicas where training lets them `gather`."""
     head = config.settings.get("head", "cosine")
-    loss, accuracy = PairLoss(head), PairAccuracy(head)
-    if on_tensorflow():  # on JAX a batch is whole, however many devices share it
-        loss.gather = accuracy.gather = collective.of_all_replicas
-    return {"loss": loss, "weighted_metrics": [accuracy]}
+    return {"loss": PairLoss(head), "weighted_metrics": [PairAccuracy(head)]}
 
 
 def training_batches(config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
