@@ -31,6 +31,8 @@ NAMES = (
     "decoding",
     "transformer_step",
     "cross_modal",
+    "gan",
+    "kg_embedding",
 )
 
 

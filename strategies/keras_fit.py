@@ -34,6 +34,7 @@ def prepared(model: keras.Model, batches: Any) -> Iterator[None]:
         build_for_fit(model, batches.element_spec)
         _replace(model, "_maybe_symbolic_build", lambda *args, **kwargs: None, undo)
         _clip_after_all_reduce(model.optimizer, undo)
+        undo.enter_context(_reads_before_updates())
         if strategy.num_replicas_in_sync > 1:
             _normalise_the_whole_batch(model, undo)
         if collective.workers(strategy) > 1:
@@ -43,6 +44,24 @@ def prepared(model: keras.Model, batches: Any) -> Iterator[None]:
             yield
         finally:
             model.train_function = model.test_function = None  # they were traced with the repairs
+
+
+@contextlib.contextmanager
+def _reads_before_updates() -> Iterator[None]:
+    """Keep every control edge of a training step.
+
+    Grappler's dependency optimizer (TensorFlow 2.21) drops some of those that lead from the read of a variable to its
+    update. Where no gradient of that variable needs what was read, the update may come first: in 1 of 100 steps of a
+    GAN the generator learnt from the discriminator of one step later.
+    """
+    import tensorflow as tf
+
+    before = tf.config.optimizer.get_experimental_options().get("dependency_optimization", True)
+    tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"dependency_optimization": before})
 
 
 def _replace(target: Any, name: str, value: Callable, undo: contextlib.ExitStack) -> None:

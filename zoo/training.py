@@ -377,15 +377,30 @@ def _numerics(config: TrainConfig) -> Iterator[None]:
             import jax
 
             jax.config.update("jax_enable_x64", True)  # else it computes in float32 all the same
+    undo = contextlib.ExitStack()
     if config.deterministic and on_tensorflow():  # JAX computes the same bits by itself
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
+        undo.enter_context(_deterministic())
     try:
-        yield
+        with undo:
+            yield
     finally:
         keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    """Let TensorFlow compute the same bits each time; not for ever, as XLA then refuses the gradient of a pooling."""
+    import tensorflow as tf
+    from tensorflow.python.framework import config  # nothing public ends it
+
+    before = config.is_op_determinism_enabled()
+    tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        if not before:
+            config.disable_op_determinism()
 
 
 @contextlib.contextmanager

@@ -201,17 +201,8 @@ def test_another_teacher_does_not_continue_these_stages(model, data, tmp_path):
         stages.check(dataclasses.replace(plan, teachers=lambda: [second]))
 
 
-@pytest.fixture
-def ending_determinism():
-    """Let deterministic operations end with the test: other tests compile what has no deterministic form in XLA."""
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-
-
 @pytest.mark.slow
-def test_interrupted_stages_go_on_to_the_same_bits(model, data, tmp_path, monkeypatch, ending_determinism):
+def test_interrupted_stages_go_on_to_the_same_bits(model, data, tmp_path, monkeypatch):
     recipe = "prune(0.5) + cluster(4) + float32"
     training = dataclasses.replace(TRAINING, deterministic=True)
     whole = pipeline.compress(model, data, recipe, tmp_path / "whole", training=training)
