@@ -7,13 +7,10 @@ image of their class among the ten best. Seconds are of the whole command. The f
 largest of one minus the cosine of an embedding and Keras' own. Runs are kept under runs/cross_modal.
 """
 
-import json
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tutorial import run_command
+from benchmarks.commands import exported, trained
 
 RUNS = Path("runs") / "cross_modal"
 TRAINING = ("--model", "cross_modal", "--dataset", "mnist")
@@ -25,33 +22,13 @@ ZERO_SHOT, RECALL_AT_10 = 0.98, 0.99
 
 def measure(data_dir: Path) -> dict[str, Any]:
     """Return a row for each head, and one for each file of the first."""
-    rows = [_trained(head, data_dir) for head in HEADS]
-    return {"rows": rows, "files": [_exported(precision) for precision in PRECISIONS]}
-
-
-def _trained(head: str, data_dir: Path) -> dict[str, Any]:
-    run, seconds, words = RUNS / head, RUNS / f"{head}.seconds.json", (*TRAINING, *HEADS[head])
-    if not seconds.is_file():
-        began = time.perf_counter()
-        run_command("zoo.train", *words, "--data-dir", str(data_dir), "--output", str(run))
-        seconds.write_text(json.dumps(time.perf_counter() - began))
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    row = {
-        "command": f"python -m zoo.train {' '.join(words)}",
-        "head": head,
-        "seconds": json.loads(seconds.read_text()),
-        **{key: metrics[key] for key in ("parameters", "epochs", "examples_per_second", "test")},
-    }
-    print(row, file=sys.stderr, flush=True)
-    return row
-
-
-def _exported(precision: str) -> dict[str, Any]:
-    receipt = run_command("compression.compress", str(RUNS / next(iter(HEADS))), "--recipe", precision)
-    kept = ("bytes", "gzip_bytes", "test", "parity", "latency")
-    row = {"precision": precision, **{key: receipt[key] for key in kept}}
-    print(row, file=sys.stderr, flush=True)
-    return row
+    kept = ("parameters", "epochs", "examples_per_second", "test")
+    rows = [
+        {"head": head, **trained(RUNS / head, (*TRAINING, *words), data_dir, kept)} for head, words in HEADS.items()
+    ]
+    of_file = ("bytes", "gzip_bytes", "test", "parity", "latency")
+    files = [exported(RUNS / next(iter(HEADS)), precision, of_file) for precision in PRECISIONS]
+    return {"rows": rows, "files": files}
 
 
 def table(result: dict[str, Any]) -> list[str]:
@@ -76,7 +53,7 @@ def table(result: dict[str, Any]) -> list[str]:
         scores = row["test"]["litert"]
         ms = {each["signature"]: each["median_ms"] for each in row["latency"] if each["threads"] == 1}
         lines.append(
-            f"| {row['precision']} | {row['bytes']:,} | {row['gzip_bytes']:,} | {scores['zero_shot_accuracy']:.2%} |"
+            f"| {row['recipe']} | {row['bytes']:,} | {row['gzip_bytes']:,} | {scores['zero_shot_accuracy']:.2%} |"
             f" {_recalls(scores)} | {row['parity']['largest_cosine_difference']:.1e} | {ms['encode_image']:.3f} |"
             f" {ms['encode_text']:.3f} |"
         )

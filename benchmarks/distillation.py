@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tutorial import run_command
+from benchmarks.commands import run_command
 
 RUNS = Path("runs") / "distillation"
 SEEDS = (0, 1, 2, 3, 4)

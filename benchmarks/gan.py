@@ -2,17 +2,14 @@
 
 A cnn is trained first, and tells how many samples it recognises, which classes they are of, and how they lie among the
 10,000 test images in its features (its last layer's inputs). Distances in other features are other numbers: none of
-them is an FID of the literature. Images are drawn by class. Seconds are of the whole command, its measurements among them.
-Runs are kept under runs/gan.
+them is an FID of the literature. Images are drawn by class. Seconds are of the whole command, its measurements among
+them. Runs are kept under runs/gan.
 """
 
-import json
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tutorial import run_command
+from benchmarks.commands import exported, trained
 
 RUNS = Path("runs") / "gan"
 CLASSIFIER = ("--model", "cnn", "--dataset", "mnist")
@@ -22,44 +19,22 @@ ROWS: dict[str, tuple[str, ...]] = {
     "gan": ("--model", "gan", *_GAN),
     "gan_dense": ("--model", "gan_dense", *_GAN),
 }
+_KEPT = ("parameters", "epochs", "examples_per_second", "test")
 FILES = ("float32", "int8", "prune(0.5) + int8")
 # Of the first row: share of the rarest class, of samples recognised with 0.9 or more, coverage, and minutes.
 TARGETS = {"rarest_class": 0.05, "recognised": 0.90, "coverage": 0.80}
 MINUTES = 30
+CLASSIFIER_ACCURACY = 0.99
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
     """Return the classifier's accuracy, a row for each training, and one for each file of the first."""
-    classifier = _trained("classifier", CLASSIFIER, data_dir)
+    classifier = trained(RUNS / "classifier", CLASSIFIER, data_dir, _KEPT)
     judged = ("--classifier", str(RUNS / "classifier"))
-    rows = [_trained(name, (*words, *judged), data_dir) for name, words in ROWS.items()]
-    return {"classifier": classifier, "rows": rows, "files": [_exported(recipe) for recipe in FILES]}
-
-
-def _trained(name: str, words: tuple[str, ...], data_dir: Path) -> dict[str, Any]:
-    run, seconds = RUNS / name, RUNS / f"{name}.seconds.json"
-    if not seconds.is_file():
-        began = time.perf_counter()
-        run_command("zoo.train", *words, "--data-dir", str(data_dir), "--output", str(run))
-        seconds.write_text(json.dumps(time.perf_counter() - began))
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    row = {
-        "command": f"python -m zoo.train {' '.join(words)}",
-        "name": name,
-        "seconds": json.loads(seconds.read_text()),
-        **{key: metrics[key] for key in ("parameters", "epochs", "epoch", "examples_per_second", "test")},
-        "collapsed": metrics.get("collapsed", []),
-        "diverged": metrics.get("diverged", []),
-    }
-    print(row, file=sys.stderr, flush=True)
-    return row
-
-
-def _exported(recipe: str) -> dict[str, Any]:
-    receipt = run_command("compression.compress", str(RUNS / "gan"), "--recipe", recipe)
-    row = {"recipe": recipe, **{key: receipt[key] for key in ("bytes", "gzip_bytes", "test", "latency")}}
-    print(row, file=sys.stderr, flush=True)
-    return row
+    of_gan = (*_KEPT, "epoch", "collapsed", "diverged")
+    rows = [{"name": name, **trained(RUNS / name, (*words, *judged), data_dir, of_gan)} for name, words in ROWS.items()]
+    files = [exported(RUNS / "gan", recipe, ("bytes", "gzip_bytes", "test", "latency")) for recipe in FILES]
+    return {"classifier": classifier, "rows": rows, "files": files}
 
 
 def table(result: dict[str, Any]) -> list[str]:
@@ -97,5 +72,5 @@ def render(result: dict[str, Any]) -> str:
         f"The classifier has {classifier['test']['accuracy']:.2%} of the test images right. Frechet: the distance in"
         f" its features. Targets of `{first['name']}`: {reached}, {first['seconds'] / 60:.1f} minutes (< {MINUTES})."
     )
-    commands = [f"- {row['name']}: `{row['command']}`" for row in (classifier, *result["rows"])]
+    commands = [f"- `{row['command']}`" for row in (classifier, *result["rows"])]
     return "\n".join([*table(result), "", told, "", *commands])

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tutorial import run_command
+from benchmarks.commands import run_command
 
 RUNS = Path("runs") / "lenets"
 RESULTS = Path(__file__).parent / "results"

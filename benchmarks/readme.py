@@ -10,6 +10,8 @@ from benchmarks import (
     cross_modal,
     decoding,
     distillation,
+    gan,
+    kg_embedding,
     lenets,
     matrix,
     scaling,
@@ -56,7 +58,7 @@ def tables() -> str:
         *_tables(tutorial, lenets, distillation, training_cost),
         f"![Error and bytes of LeNet-5 made small, beside networks trained from scratch]({PICTURE})",
         "",
-        *_tables(sequences, decoding, transformer_step, cross_modal),
+        *_tables(sequences, decoding, transformer_step, cross_modal, gan, kg_embedding),
         "| model | data | test accuracy, mean of 3 seeds | epochs |",
         "| --- | --- | --- | --- |",
     ]

@@ -7,13 +7,10 @@ search on the test split. The files are those of `compression.compress`, their B
 runs/sequences.
 """
 
-import json
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tutorial import run_command
+from benchmarks.commands import exported, trained
 
 RUNS = Path("runs") / "sequences"
 PRECISIONS = ("float32", "dynamic", "int8")
@@ -39,38 +36,16 @@ SHOWN = {"exact_match": "{:.2%} exactly right", "bleu": "{:.2f} BLEU", "validati
 def measure(data_dir: Path) -> dict[str, Any]:
     """Return a row for each training, and one for each file of the translating model."""
     rows = [_trained(name, data_dir) for name in ROWS]
-    files = [_exported(precision) for precision in PRECISIONS]
-    return {"rows": rows, "files": files}
+    kept = ("bytes", "gzip_bytes", "test")
+    return {"rows": rows, "files": [exported(RUNS / "multi30k", precision, kept) for precision in PRECISIONS]}
 
 
 def _trained(name: str, data_dir: Path) -> dict[str, Any]:
     words, score, target = ROWS[name]
-    run, seconds = RUNS / name, RUNS / f"{name}.seconds.json"
-    if not seconds.is_file():
-        began = time.perf_counter()
-        run_command("zoo.train", *words, "--data-dir", str(data_dir), "--output", str(run))
-        seconds.write_text(json.dumps(time.perf_counter() - began))
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    found = metrics["validation"]["loss"] if score == "validation loss" else metrics["test"][score]
-    row = {
-        "command": f"python -m zoo.train {' '.join(words)}",
-        "name": name,
-        "score": score,
-        "found": found,
-        "target": target,
-        "seconds": json.loads(seconds.read_text()),
-        **{key: metrics[key] for key in ("parameters", "epochs", "examples_per_second")},
-        "test": metrics["test"],
-    }
-    print(row, file=sys.stderr, flush=True)
-    return row
-
-
-def _exported(precision: str) -> dict[str, Any]:
-    receipt = run_command("compression.compress", str(RUNS / "multi30k"), "--recipe", precision)
-    row = {"precision": precision, **{key: receipt[key] for key in ("bytes", "gzip_bytes", "test")}}
-    print(row, file=sys.stderr, flush=True)
-    return row
+    row = trained(RUNS / name, words, data_dir, ("parameters", "epochs", "examples_per_second", "test", "validation"))
+    validation = row.pop("validation")
+    found = validation["loss"] if score == "validation loss" else row["test"][score]
+    return {"name": name, "score": score, "found": found, "target": target, **row}
 
 
 def table(result: dict[str, Any]) -> list[str]:
@@ -91,7 +66,7 @@ def table(result: dict[str, Any]) -> list[str]:
     for row in result["files"]:
         scores = row["test"]
         lines.append(
-            f"| {row['precision']} | {row['bytes']:,} | {row['bytes'] / whole:.2f} | {scores['litert']['bleu']:.2f} |"
+            f"| {row['recipe']} | {row['bytes']:,} | {row['bytes'] / whole:.2f} | {scores['litert']['bleu']:.2f} |"
             f" {scores['keras']['bleu']:.2f} |"
         )
     return lines

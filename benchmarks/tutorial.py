@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.commands import run_command
+
 RUNS = Path("runs") / "tutorial"
 SEEDS = (0, 1, 2)
 # Our recipe for each stage of the stock route, and one that goes on where it ends.
@@ -80,12 +82,6 @@ def _ours(seed: int, recipe: str, data_dir: Path) -> dict[str, Any]:
         run_command("zoo.train", *TRAINING, "--seed", str(seed), "--data-dir", str(data_dir), "--output", str(run))
     found = run_command("compression.compress", str(run), "--recipe", recipe, "--bare")
     return {"accuracy": found["test"]["litert"]["accuracy"], **{k: found[k] for k in _KEPT[1:]}}
-
-
-def run_command(module: str, *words: str) -> dict[str, Any]:
-    """Run a command of ours and return what it prints with --json."""
-    done = subprocess.run([sys.executable, "-m", module, *words, "--json"], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
 
 
 def summary(result: dict[str, Any]) -> list[dict[str, Any]]:

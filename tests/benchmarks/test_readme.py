@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import cross_modal, distillation, lenets, matrix, readme, sequences, tutorial
+from benchmarks import cross_modal, distillation, gan, kg_embedding, lenets, matrix, readme, sequences, tutorial
 
 # In probability, from Keras.
 TOLERANCES = {"float32": 1e-5, "float16": 2e-3}
@@ -118,6 +118,28 @@ def test_images_and_captions_reach_their_targets():
     for scores in (found["rows"][0]["test"], *(row["test"]["litert"] for row in found["files"])):
         assert scores["zero_shot_accuracy"] >= cross_modal.ZERO_SHOT
         assert scores["caption_to_image_recall_at_10"] >= cross_modal.RECALL_AT_10
+
+
+def test_drawn_images_reach_their_targets():
+    _, found = readme.newest("gan")
+    first = found["rows"][0]
+    assert found["classifier"]["test"]["accuracy"] >= gan.CLASSIFIER_ACCURACY
+    assert all(first["test"][name] >= least for name, least in gan.TARGETS.items())
+    assert first["seconds"] < 60 * gan.MINUTES
+    assert {row["name"] for row in found["rows"]} == set(gan.ROWS)
+
+
+def test_knowledge_graphs_reach_their_targets():
+    _, found = readme.newest("kg_embedding")
+    rows = {(row["dataset"], row["scorer"]): row for row in found["rows"]}
+    assert set(rows) == {("wordnet/WN18RR", s) for s in kg_embedding.WORDNET} | {
+        ("family", s) for s in kg_embedding.FAMILY
+    }
+    assert rows["wordnet/WN18RR", "complex"]["test"]["mrr"] >= kg_embedding.TARGET
+    assert rows["wordnet/WN18RR", "complex"]["seconds"] < 60 * kg_embedding.MINUTES
+    assert rows["family", "complex"]["test"]["mrr"] >= kg_embedding.FAMILY_TARGET
+    for row in found["files"]:
+        assert abs(row["test"]["litert"]["mrr"] - row["test"]["keras"]["mrr"]) < 0.01
 
 
 def test_a_step_that_prunes_or_quantizes_costs_what_it_may():

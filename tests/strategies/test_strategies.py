@@ -104,6 +104,15 @@ def test_a_model_is_afterwards_what_it_was(mirrored):
     assert methods == [model._maybe_symbolic_build, model.train_step, model.optimizer._clip_gradients]
 
 
+def test_the_pass_that_loses_control_edges_is_off_while_training_lasts(mirrored):
+    """What it did: tests/zoo/test_generation.py trains a GAN twice, to the same bits."""
+    before = tf.config.optimizer.get_experimental_options()
+    with mirrored.scope(), prepared(compiled(mirrored), BATCHES):
+        assert tf.config.optimizer.get_experimental_options()["dependency_optimization"] is False
+    after = tf.config.optimizer.get_experimental_options()
+    assert after.pop("dependency_optimization") is before.pop("dependency_optimization", True) and after == before
+
+
 def test_replicas_normalise_the_whole_batch_together(mirrored):
     """The moving mean after a step is that of all four examples on every replica, and their variance."""
     x = np.array([[1.0], [2.0], [7.0], [10.0]], "float32")
