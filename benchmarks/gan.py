@@ -20,7 +20,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "gan_dense": ("--model", "gan_dense", *_GAN),
 }
 _KEPT = ("parameters", "epochs", "examples_per_second", "test")
-FILES = ("float32", "int8", "prune(0.5) + int8")
+FILES = ("float32", "dynamic", "int8")
 # Of the first row: share of the rarest class, of samples recognised with 0.9 or more, coverage, and minutes.
 TARGETS = {"rarest_class": 0.05, "recognised": 0.90, "coverage": 0.80}
 MINUTES = 30
