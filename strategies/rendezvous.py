@@ -19,6 +19,8 @@ from strategies.errors import StrategyError
 SECONDS = 300.0
 # Between two attempts to reach the chief, and what a worker waits beyond the chief's own limit to hear who is missing.
 PAUSE, PATIENCE = 0.1, 10.0
+# How long the chief, once it knows that they cannot train together, still lets others come who are to hear why.
+GRACE = 2.0
 _LONGEST = 1 << 20  # bytes of a message
 
 
@@ -57,7 +59,8 @@ def _listening(cluster: Cluster) -> Iterator[socket.socket]:
 
 def _gather(cluster: Cluster, mine: dict, server: socket.socket, deadline: float, seconds: float) -> str:
     """Wait for all as the chief, tell each the answer, and return it: empty, or why they cannot train together."""
-    here: dict[int, tuple[socket.socket, dict]] = {}
+    here: set[int] = set()
+    heard: list[socket.socket] = []  # of whom to tell
     answer = ""
     with contextlib.ExitStack() as connections:
         while len(here) < len(cluster.workers) - 1:
@@ -71,24 +74,26 @@ def _gather(cluster: Cluster, mine: dict, server: socket.socket, deadline: float
                 if time.monotonic() < deadline:
                     continue  # somebody who connected and said nothing
                 missing = [cluster.name(i) for i in range(1, len(cluster.workers)) if i not in here]
-                answer = f"{', '.join(missing)} did not come within {seconds:g} s; is it running, and can it reach us?"
+                late = f"{', '.join(missing)} did not come within {seconds:g} s; is it running, and can it reach us?"
+                answer = answer or late
                 break
             except (ValueError, KeyError, TypeError, OSError):
                 continue  # not one of ours
+            heard.append(connection)
+            fault = ""
             if index in here:
-                answer = f"two processes say that they are {cluster.name(index)}; expected one task index each"
-                break
-            here[index] = (connection, facts)
-            if count != len(cluster.workers):
-                answer = f"{cluster.name(index)} knows {count} workers, the chief {len(cluster.workers)}"
-                break
-            if differing := _differing(mine, facts):
-                answer = f"{cluster.name(index)} disagrees with the chief: {differing}; start all with the same options"
-                break
-        for connection, _ in here.values():
+                fault = f"two processes say that they are {cluster.name(index)}; expected one task index each"
+            elif count != len(cluster.workers):
+                fault = f"{cluster.name(index)} knows {count} workers, the chief {len(cluster.workers)}"
+            elif differing := _differing(mine, facts):
+                fault = f"{cluster.name(index)} disagrees with the chief: {differing}; start all with the same options"
+            here.add(index)
+            if fault and not answer:
+                answer, deadline = fault, min(deadline, time.monotonic() + GRACE)
+        for connection in heard:
             with contextlib.suppress(OSError):
                 connection.sendall(json.dumps({"answer": answer}).encode() + b"\n")
-        for connection, _ in here.values():  # who closes first keeps the port busy for a minute: not us
+        for connection in heard:  # who closes first keeps the port busy for a minute: not us
             with contextlib.suppress(OSError):
                 connection.recv(1)
     return answer

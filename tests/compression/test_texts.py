@@ -62,7 +62,7 @@ def text_run(tmp_path_factory):
         settings=SIZES,
         epochs=8,
         batch_size=16,
-        learning_rate=1e-2,
+        learning_rate=3e-3,
         output=folder / "run",
     )
     train(config, verbose=False)
