@@ -2,7 +2,7 @@
 
 Filtered mean reciprocal rank of the test questions, in both directions, those about entities that no training triple
 has among them, as the published figures have it (LibKGE: Broscheit et al., 2020). On WN18RR `complex` learns from all
-entities, the others from 256 negatives in short trainings, whose figures are not the best that their scorer can do.
+entities, the others from 256 negatives, in short trainings, whose figures are not the best that a scorer can do.
 Seconds are of the whole command. Runs are kept under runs/kg_embedding, and the files are those of
 `compression.compress`.
 """
@@ -19,7 +19,7 @@ PRECISIONS = ("float32", "float16", "dynamic")
 _SAMPLED = ("--set", "strength=0", "--set", "negatives=256")
 # By scorer, what differs from the recipe on WN18RR.
 WORDNET: dict[str, tuple[str, ...]] = {
-    "complex": (),
+    "complex": ("--epochs", "5"),
     "distmult": ("--epochs", "8", "--batch-size", "512", *_SAMPLED),
     "rotate": ("--epochs", "20", "--batch-size", "512", *_SAMPLED),
     "transe": ("--epochs", "8", "--batch-size", "512", *_SAMPLED),
@@ -79,8 +79,10 @@ def table(result: dict[str, Any]) -> list[str]:
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown, the commands below."""
     file = result["files"][0]["test"]
+    best = max(row["test"]["mrr"] for row in result["rows"] if row["dataset"] != "family")
     notes = [
-        f"Targets: {TARGET} on WN18RR with `complex` in less than {MINUTES} minutes, {FAMILY_TARGET} on the families."
+        f"Targets: {TARGET} on WN18RR in less than {MINUTES} minutes, of which the best has {best:.4f};"
+        f" {FAMILY_TARGET} on the families."
         f" Files are measured on {file['examples']:,} of {file['of']:,} test questions, evenly spread."
     ]
     commands = [f"- `{row['command']}`" for row in result["rows"]]

@@ -132,8 +132,8 @@ def kg_embedding() -> Recipe:
 
 
 def kg_embedding_wn18rr() -> Recipe:
-    """0.444 filtered MRR of 1,012 validation questions after 4 of 20 epochs, in bfloat16; the test is not measured."""
-    return _TRIPLES | {"epochs": 5, "batch_size": 256, "settings": {"dim": 256, "strength": 0.1}}
+    """0.419 filtered MRR of the test in 5 epochs instead of 20, which were not measured to the end (one seed)."""
+    return _TRIPLES | {"epochs": 20, "batch_size": 256, "settings": {"dim": 256, "strength": 0.1}}
 
 
 def kg_embedding_family() -> Recipe:
@@ -154,17 +154,17 @@ _GAN: Recipe = _COMMON | {
 
 
 def gan() -> Recipe:
-    """A GAN on any images, with the values of MNIST, where 97.6 % of samples were recognised: no result is claimed."""
+    """A GAN on any images, with the values of MNIST, where 97.7 % of samples were recognised: no result is claimed."""
     return _GAN
 
 
 def gan_mnist() -> Recipe:
-    """97.6 % of 10,000 samples recognised, 88.9 % coverage in 10 epochs, drawn by class, in bfloat16 (one seed)."""
+    """97.7 % of 10,000 samples recognised, 89.6 % coverage in 10 epochs, drawn by class (one seed)."""
     return _GAN | {"settings": _GAN["settings"] | {"conditional": True}}
 
 
 def gan_dense_mnist() -> Recipe:
-    """96.2 % of 10,000 samples recognised, 88.1 % coverage in 10 epochs, drawn by class, in bfloat16 (one seed)."""
+    """96.0 % of 10,000 samples recognised, 88.3 % coverage in 10 epochs, drawn by class (one seed)."""
     return gan_mnist()
 
 
