@@ -60,7 +60,7 @@ def _listening(cluster: Cluster) -> Iterator[socket.socket]:
 def _gather(cluster: Cluster, mine: dict, server: socket.socket, deadline: float, seconds: float) -> str:
     """Wait for all as the chief, tell each the answer, and return it: empty, or why they cannot train together."""
     here: set[int] = set()
-    heard: list[socket.socket] = []  # of whom to tell
+    heard: list[socket.socket] = []  # who is to be told
     answer = ""
     with contextlib.ExitStack() as connections:
         while len(here) < len(cluster.workers) - 1:
