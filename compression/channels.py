@@ -96,6 +96,7 @@ def plan(
     skip: Sequence[str] = (),
     x: np.ndarray,
     y: np.ndarray | None = None,
+    found: tuple[dict[str, tuple[Group, ...]], dict[str, str]] | None = None,
 ) -> Plan:
     """Choose what stays: of every layer that is pruned, the most important groups.
 
@@ -110,6 +111,7 @@ def plan(
         skip: patterns of the layers to leave as wide as they are, for a whole path or its end, as those of `keep`.
         x: (examples, ...), as the model takes them.
         y: (examples,) class ids, or (examples, time) where the model labels every step; for "taylor".
+        found: what `removable` says of this model, where it is known.
 
     Raises:
         UsageError: an argument that is not as described, a pattern that matches nothing, a layer named by `keep` that
@@ -128,8 +130,8 @@ def plan(
     paths = with_kernels(model)
     skipped = matching(paths, skip, "skip")
     named = [(pattern, count, path) for pattern, count in keep.items() for path in matching(paths, [pattern], "keep")]
-    found, reasons = removable(model, x)
-    reasons |= {path: "it is skipped" for path in skipped if path in found}
+    found, reasons = found or removable(model, x)
+    reasons = reasons | {path: "it is skipped" for path in skipped if path in found}
     found = {path: each for path, each in found.items() if path not in skipped}
     if not found:
         listed = "; ".join(f"{path}: {reason}" for path, reason in reasons.items())

@@ -29,6 +29,24 @@ def copies(model: keras.Model) -> Callable[[], keras.Model]:
     return lambda: _made(type(model), config, form, weights)
 
 
+def drawn_anew(model: keras.Model) -> keras.Model:
+    """Return a model of the same shape whose weights its own initializers drew, by Keras' seed.
+
+    Raises:
+        UsageError: a model whose configuration does not say its widths.
+    """
+    form, shapes = model.get_build_config(), [tuple(v.shape) for v in model.weights]
+    made = _made(type(model), model.get_config(), form, None)
+    found = [tuple(v.shape) for v in made.weights]
+    if found != shapes:
+        mine, theirs = next((p for p in zip(shapes, found, strict=False) if p[0] != p[1]), (len(shapes), len(found)))
+        raise UsageError(
+            f"model {model.name}: expected a get_config() that gives the widths as they are, to begin from scratch;"
+            f" a weight of {mine} was made as {theirs}"
+        )
+    return made
+
+
 def in_float32(model: keras.Model) -> keras.Model:
     """Return a model that computes in float32 with the same weights: the model itself, if it does.
 
@@ -41,11 +59,12 @@ def in_float32(model: keras.Model) -> keras.Model:
     return _made(type(model), config, model.get_build_config(), weights)
 
 
-def _made(kind: type[keras.Model], config: dict, form: Any, weights: list[np.ndarray]) -> keras.Model:
+def _made(kind: type[keras.Model], config: dict, form: Any, weights: list[np.ndarray] | None) -> keras.Model:
     made = kind.from_config(copy.deepcopy(config))  # Keras takes it apart
     if not made.built:
         made.build_from_config(form)
-    made.set_weights(weights)
+    if weights is not None:
+        made.set_weights(weights)
     return made
 
 

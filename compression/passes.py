@@ -58,12 +58,16 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Channels(Pass):
-    """Remove this share of every layer's units, filters, recurrent cells or attention heads, or keep LAYER:COUNT."""
+    """Remove this share of every layer's units, filters, recurrent cells or attention heads, or keep LAYER:COUNT.
+
+    What is left goes on with its weights, or, with init=scratch, is trained anew (Liu et al., 2019).
+    """
 
     share: float | None = None
     importance: Literal["l1", "taylor"] = "l1"
     skip: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    init: Literal["own", "scratch"] = "own"
     SHARES = (1.0, 0.5)
 
     def __post_init__(self) -> None:

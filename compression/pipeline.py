@@ -75,6 +75,7 @@ def compress(
     training: TrainConfig | None = None,
     teachers: Callable[[], list[keras.Model]] | None = None,
     provenance: dict[str, Any] | None = None,
+    every_stage: bool = True,
     say: Callable[[str], None] = lambda text: None,
     verbose: bool = False,
 ) -> Compressed:
@@ -100,6 +101,7 @@ def compress(
         training: how the model was trained; the stages of a recipe take a share of its epochs and learning rate.
         teachers: returns the models that a recipe with `distill` learns from; called inside the strategy's scope.
         provenance: written into the receipt: where the model comes from.
+        every_stage: export and measure what each stage leaves, besides the file at the end.
         say: told what is being done.
         verbose: show the progress of training.
 
@@ -127,7 +129,10 @@ def compress(
     trained, rows = Trained(original, original), []
     if recipe.stages:
         plan = _planned(original, form, recipe, folder, training, teachers, calibration, seed)
-        trained, rows = _staged(plan, trained, form, options, say, verbose)
+        if every_stage:
+            trained, rows = _staged(plan, trained, form, options, say, verbose)
+        else:
+            *_, trained = stages.run(plan, say, verbose)
 
     say(f"exporting {path.name}")
     engine = _exported(trained, path, recipe.file, form, options)
@@ -145,11 +150,11 @@ def compress(
     receipt |= measure(path, form.subject(trained.as_trained, original))
     if recipe.stages:
         made["stages_folder"] = plan.folder.name
-        if "not_run" not in receipt:
+        if every_stage and "not_run" not in receipt:
             rows.append({"stage": str(recipe.stages[-1]), **_sizes(receipt), **receipt["test"]["litert"]})
             say(f"  {_sentence(rows[-1])}")
             draw(rows, recipe.precision, path.with_suffix(".stages.png"))
-        receipt["stages"] = rows
+        receipt |= {"stages": rows} if every_stage else {}
     write_json(receipt_path(path), receipt)
     return Compressed(path, receipt)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import strategies
 from compression import channels, clustering, pruning, qat
-from compression.copying import weights_sha256
+from compression.copying import drawn_anew, weights_sha256
 from compression.distillation import Distillation, initialise
 from compression.folding import fold_batch_norms
 from compression.layers import chosen, matching, with_kernels
@@ -178,6 +178,8 @@ def check(stages: Stages) -> None:
             options = {"importance": stage.importance, "skip": stage.skip, "x": x, "y": y}
             plans[index] = channels.plan(model, stage.share, keep=stage.counts, **options)
             channels.apply(model, plans[index])
+            if stage.init == "scratch":
+                drawn_anew(model)
         elif isinstance(stage, Prune):
             pruning.targets(model, stage)
             pruning.timing(stage, stages.steps(stage))
@@ -255,6 +257,8 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
         if isinstance(stage, Channels):
             plan = channels.Plan.from_json(json.loads(stages.kept(index).read_text(encoding="utf-8")))
             channels.apply(model, plan)
+            if stage.init == "scratch":
+                model.set_weights(drawn_anew(model).get_weights())
         made = _WRAPPED[type(stage)](stages, index, model)
         if stages.recipe.distill:
             made.distillation = Distillation(stages.recipe.distill, stages.teachers(), model, stages.few)

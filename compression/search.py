@@ -1,0 +1,185 @@
+"""`python -m compression.search`: ask for a budget, get the file, and every file that is worth having beside it."""
+
+import contextlib
+import functools
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compression import budget as budgets
+from compression import search_worker, space, studies
+from compression.budget import Budget
+from compression.plan import Sampler
+from compression.recipes import Kernel
+from compression.wording import searched
+from zoo import cli
+from zoo.config import option
+from zoo.errors import Failed, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to search, and within which budget."""
+
+    run: Path = option("the run folder", positional=True)
+    max_bytes: str | None = option("limit of the file: 20000, 20k, 20KiB", metavar="SIZE")
+    max_gzip_bytes: str | None = option("limit of the file, gzipped", metavar="SIZE")
+    max_latency_ms: float | None = option("limit of the median of one call, in milliseconds on this machine")
+    threads: int = option("that latencies are measured with: 1, or the cores of this process", 1)
+    min_accuracy: float | None = option(
+        "share of right answers that the file must have, on validation examples (default without any limit: half a"
+        " point less than the run)"
+    )
+    trials: int = option("recipes that are tried, with those that stop early", 50)
+    time_limit: str | None = option("no further trial begins after it: 90s, 30m, 2h", metavar="TIME")
+    jobs: int = option("processes that try recipes side by side", 1)
+    space: Mapping[str, str] = option(
+        "narrow a choice: width.conv_1=4:16, precision=int8,int4, 'width.*=2:8'; repeat for more", metavar="NAME=VALUES"
+    )
+    space_file: Path | None = option("a TOML file with a table [space] of the same")
+    teacher: tuple[str, ...] | None = option(
+        "further runs that may teach, separated by commas (the run itself always may)", metavar="RUN[,...]"
+    )
+    lstm_kernel: Kernel = option("how recurrent layers are exported, see compress", "auto")
+    sampler: Sampler = option("tpe learns from the trials; random does not", "tpe")
+    seed: int = option("of the sampler", 0)
+    output: Path | None = option("folder of the search (default: RUN/search); a search that is there goes on")
+    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+
+    def __post_init__(self) -> None:
+        for name, low in (("trials", 1), ("jobs", 1), ("threads", 1), ("seed", 0)):
+            if (value := getattr(self, name)) < low:
+                raise UsageError(f"--{name}: expected at least {low}, received {value}")
+        if self.jobs > self.trials:
+            raise UsageError(f"--jobs {self.jobs}: expected at most the {self.trials} trials")
+        if self.threads > 1 and self.max_latency_ms is None:
+            raise UsageError(f"--threads {self.threads}: expected together with --max-latency-ms, received without it")
+
+    @property
+    def budget(self) -> Budget:
+        """The limits, typed."""
+        sizes = {
+            name: None if (text := getattr(self, name)) is None else budgets.size(f"--{name.replace('_', '-')}", text)
+            for name in ("max_bytes", "max_gzip_bytes")
+        }
+        return Budget(**sizes, max_latency_ms=self.max_latency_ms, threads=self.threads, min_accuracy=self.min_accuracy)
+
+    @property
+    def seconds(self) -> float | None:
+        """The time limit in seconds."""
+        return None if self.time_limit is None else budgets.duration("--time-limit", self.time_limit)
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Search, and return everything that was found.
+
+    Raises:
+        Failed: no file is within the budget; the sentence names the closest, and the report is written all the same.
+    """
+    options = Options(**given)
+    budget, seconds = options.budget, options.seconds
+    narrowing = {**(space.read(options.space_file) if options.space_file else {}), **(options.space or {})}
+    chosen = search_worker.Chosen(
+        run=options.run,
+        teachers=options.teacher or (),
+        folder=options.output or options.run / "search",
+        kernel=options.lstm_kernel,
+        threads=budget.threads,
+        data_dir=options.data_dir,
+    )
+    source, teachers = search_worker.checked(chosen)
+    studies.check_file(chosen.folder)
+    subject = search_worker.subject(chosen, source, teachers)
+    from compression import explore
+
+    plan = explore.planned(
+        subject,
+        budget,
+        narrowing,
+        trials=options.trials,
+        seconds=seconds,
+        sampler=options.sampler,
+        seed=options.seed,
+    )
+    study = explore.begun(subject, plan, chosen.folder, cli.say)
+    others = [search_worker.start(chosen, plan, number) for number in range(1, options.jobs)]
+    with _ended(others), _shown(plan.trials, alone=not others) as (say, told):
+        explore.took_part(subject, plan, study, say, told)
+        for other in others:
+            other.wait()
+    found = explore.answered(subject, plan, study, chosen.folder, cli.say)
+    if found.winner is None:
+        raise Failed(searched(found.result) + f"; see {chosen.folder / 'search.html'}")
+    return found.result
+
+
+@contextlib.contextmanager
+def _ended(others: list[subprocess.Popen]) -> Iterator[None]:
+    """Let the other processes end with this one."""
+    try:
+        yield
+    finally:
+        for other in others:
+            if other.poll() is None:
+                other.send_signal(signal.SIGINT)
+        for other in others:
+            other.wait()
+
+
+@contextlib.contextmanager
+def _shown(trials: int, *, alone: bool) -> Iterator[tuple[Callable[[str], None], Callable[[int], None]]]:
+    """Show each trial as a line, above a bar on a terminal where this process is alone; yields what tells them."""
+    if not (alone and sys.stderr.isatty()):
+        yield cli.say, lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True)) as bars:
+        task = bars.add_task("trials", total=trials)
+        yield (
+            lambda text: bars.console.print(text, markup=False, highlight=False, soft_wrap=True),
+            lambda done: bars.update(task, completed=done),
+        )
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the front, the winner and its command, and last the file."""
+    columns = ("bytes", "gzip", "ms", "validation", "test", "recipe")
+    cli.table(columns, [_row(row) for row in result["front"]])
+    rho = result["rank_correlation"]
+    print(
+        f"{result['trials']} trials, {result['stopped_early']} stopped after an estimate without training"
+        + ("" if rho is None else f", which ranks finished ones with a correlation of {rho:.2f}")
+    )
+    if result["failed"]:
+        print(f"{len(result['failed'])} failed, the first: {result['failed'][0]}")
+    winner = result["winner"]
+    print(searched(result))
+    print(f"again:  {winner['command']}")
+    print(f"report: {result['report']}")
+    print(f"{result['folder']}/{winner['path']}")
+
+
+def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    test = "" if row["test_accuracy"] is None else f"{row['test_accuracy']:.2%}"
+    sizes = (f"{row['bytes']:,}", f"{row['gzip_bytes']:,}", f"{row['latency_ms']:.3f}")
+    return (*sizes, f"{row['accuracy']:.2%}", test, row["recipe"])
+
+
+main = functools.partial(
+    cli.command,
+    Options,
+    run,
+    show,
+    prog="python -m compression.search",
+    description="Search the recipes whose .tflite file fits a budget, each measured on that file.",
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

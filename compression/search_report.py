@@ -1,0 +1,39 @@
+"""What is left of a search: the front as CSV, and a page on which every file can be looked at."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compression.search_page import page
+from zoo.files import write_text
+
+PAGE, FRONT, FILES = "search.html", "front.csv", "files.csv"
+COLUMNS = (
+    "bytes",
+    "gzip_bytes",
+    "latency_ms",
+    "accuracy",
+    "test_accuracy",
+    "estimate",
+    "sha256",
+    "path",
+    "recipe",
+    "command",
+)
+
+
+def write(result: Mapping[str, Any], folder: Path) -> None:
+    """Write front.csv, files.csv and search.html into the folder of a search."""
+    write_text(folder / FRONT, _table(result["front"]))
+    write_text(folder / FILES, _table(result["files"]))
+    write_text(folder / PAGE, page(result))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([["" if row.get(name) is None else row[name] for name in COLUMNS] for row in rows])
+    return text.getvalue()

@@ -1,0 +1,102 @@
+"""Budgets, and which files of a search are worth having: pure functions against slow references."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from compression import front
+from compression.budget import Budget, duration, size
+from zoo.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("20000", 20_000), ("20k", 20_000), ("20kB", 20_000), ("20KiB", 20_480), (" 1.5M ", 1_500_000), (".5k", 500)],
+)
+def test_sizes(text, expected):
+    assert size("--max-bytes", text) == expected
+
+
+@pytest.mark.parametrize("text", ["20q", "", "k", "-5", "1e3", "20 k b"])
+def test_a_size_that_does_not_parse_names_what_does(text):
+    with pytest.raises(UsageError, match=r"--max-bytes: expected a number of bytes such as .*20KiB"):
+        size("--max-bytes", text)
+
+
+def test_times():
+    assert [duration("--time-limit", t) for t in ("90", "90s", "1.5m", "2h")] == [90, 90, 90, 7200]
+    with pytest.raises(UsageError, match="--time-limit: expected a time such as 90s, 30m or 2h, received '3d'"):
+        duration("--time-limit", "3d")
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        ({"max_bytes": 0}, "--max-bytes: expected more than 0, received 0"),
+        ({"max_latency_ms": -1.0}, "--max-latency-ms: expected more than 0, received -1"),
+        ({"min_accuracy": 98.5}, "up to 1, received 98.5; 98.5 % is 0.985"),
+        ({"min_accuracy": 0.0}, "--min-accuracy: expected a share above 0"),
+        ({"max_bytes": 1000, "max_gzip_bytes": 1000}, "contradict each other"),
+    ],
+)
+def test_budgets_that_cannot_be_are_refused(limits, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        Budget(**limits)
+
+
+def row(bytes, accuracy, **others):
+    return {"bytes": bytes, "gzip_bytes": bytes, "latency_ms": 1.0, "accuracy": accuracy, **others}
+
+
+def test_an_excess_is_a_share_of_the_limit_or_of_the_error_that_is_allowed():
+    budget = Budget(max_bytes=1000, min_accuracy=0.98)
+    found = budget.excesses(row(1500, 0.97))
+    assert found == {"max_bytes": pytest.approx(0.5), "min_accuracy": pytest.approx(0.5)}
+    assert all(excess <= 0 for excess in budget.excesses(row(1000, 0.98)).values())
+
+
+def dominated(one, rows, costs):
+    """Whether another row is better in one thing and as good in all."""
+    return any(
+        other["accuracy"] >= one["accuracy"]
+        and all(other[cost] <= one[cost] for cost in costs)
+        and (other["accuracy"] > one["accuracy"] or any(other[cost] < one[cost] for cost in costs))
+        for other in rows
+    )
+
+
+@pytest.mark.parametrize("costs", [["bytes"], ["bytes", "latency_ms"]])
+def test_the_front_is_what_no_other_dominates(costs):
+    rng = np.random.default_rng(0)
+    for _ in range(30):  # few values, so that there are equal rows and equal costs
+        rows = [
+            row(int(rng.integers(1, 8)), int(rng.integers(0, 6)) / 10, latency_ms=float(rng.integers(1, 5)))
+            for _ in range(20)
+        ]
+        expected = {(*(r[c] for c in costs), r["accuracy"]) for r in rows if not dominated(r, rows, costs)}
+        found = [(*(r[c] for c in costs), r["accuracy"]) for r in front.front(rows, costs)]
+        assert sorted(found) == sorted(expected)
+
+
+def test_the_winner_is_the_most_accurate_within_the_budget_or_the_cheapest_where_only_accuracy_is_bounded():
+    rows = [row(900, 0.97), row(1000, 0.99), row(1100, 0.995), row(500, 0.98)]
+    assert front.winner(rows, Budget(max_bytes=1000), ["bytes"]) == rows[1]
+    assert front.winner(rows, Budget(max_bytes=1000, min_accuracy=0.96), ["bytes"]) == rows[1]
+    assert front.winner(rows, Budget(min_accuracy=0.98), ["bytes"]) == rows[3]
+    assert front.winner(rows, Budget(max_bytes=400), ["bytes"]) is None
+    assert front.closest(rows, Budget(max_bytes=400)) == rows[3]
+    assert front.closest([], Budget(max_bytes=400)) is None
+
+
+def test_the_hypervolume_is_the_area_of_the_union_of_boxes():
+    from optuna._hypervolume import compute_hypervolume  # an independent one
+
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        points, reference = rng.uniform(0, 1.2, (12, 2)), (1.0, 0.9)
+        inside = points[(points < reference).all(1)]
+        expected = compute_hypervolume(inside, np.array(reference)) if len(inside) else 0.0
+        assert front.hypervolume([tuple(p) for p in points], reference) == pytest.approx(expected)
+    assert front.hypervolume([(0.5, 0.5), (0.25, 0.75)], (1, 1)) == pytest.approx(0.25 + 0.0625)
+    assert not any(front.hypervolume(p, (1, 1)) for p in itertools.permutations([(2.0, 0.1), (0.1, 2.0)]))

@@ -1,0 +1,251 @@
+"""The search as a user has it: its winner reproduces, it goes on where it was, and what cannot be is refused."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from compression import compress, explore, search, verify
+from compression.budget import Budget
+from tests.compression.test_commands import said
+from tests.conftest import ROOT, blobs, run_module
+from zoo.config import TrainConfig
+from zoo.files import sha256
+from zoo.runs import RunFolder
+
+QUICK = ("--space", "epochs=1", "--space", "rate=2", "--space", "precision=int8,int4")
+
+
+@pytest.fixture(scope="module")
+def searched(image_run, tmp_path_factory):
+    """(folder, result) of a search of five trials."""
+    folder, out = tmp_path_factory.mktemp("search") / "found", io.StringIO()
+    with contextlib.redirect_stdout(out):
+        words = [str(image_run), "--max-bytes", "2400", "--trials", "5", *QUICK, "--output", str(folder), "--json"]
+        assert search.main(words) == 0
+    return folder, json.loads(out.getvalue())
+
+
+def test_the_winner_is_within_the_budget_and_all_is_written(searched):
+    folder, result = searched
+    winner = result["winner"]
+    assert winner["bytes"] <= 2400 and winner["accuracy"] == max(r["accuracy"] for r in result["files"])
+    file = folder / "files" / winner["path"]
+    assert file.stat().st_size == winner["bytes"] and sha256(file) == winner["sha256"]
+    receipt = json.loads(file.with_name(file.name.replace(".tflite", ".receipt.json")).read_text())
+    assert receipt["test"]["litert"]["accuracy"] == winner["test_accuracy"]
+    assert receipt["test"]["examples"] == result["test_examples"] == 48
+    assert result["trials"] == 5 and len(result["files"]) + result["stopped_early"] + result["repeated"] == 5
+    with (folder / "front.csv").open() as front:
+        rows = list(csv.DictReader(front))
+    assert [int(row["bytes"]) for row in rows] == [row["bytes"] for row in result["front"]]
+    page = (folder / "search.html").read_text()
+    embedded = page.split("id=data>")[1].split("</script>")[0]
+    assert json.loads(embedded)["winner"] == winner["number"]
+    # One of the points is the honest baseline: that small network from scratch, with labels alone.
+    assert any("init=scratch" in r["recipe"] and "distill" not in r["recipe"] for r in result["files"])
+
+
+def test_the_printed_command_makes_the_same_file(searched, image_run, tmp_path):
+    _, result = searched
+    command = result["winner"]["command"]
+    assert command.startswith("python -m compression.compress ")
+    words = [*shlex.split(command)[3:], "--output", tmp_path]
+    assert compress.main([str(word) for word in words]) == 0
+    assert sha256(tmp_path / result["winner"]["path"]) == result["winner"]["sha256"]
+
+
+def test_the_winner_can_be_verified(searched, image_run, capsys):
+    folder, result = searched
+    status, out, error = said(capsys, verify, folder / "files" / result["winner"]["path"], image_run)
+    assert status == 0, error
+
+
+def test_a_search_goes_on_and_measures_no_file_twice_on_the_test_examples(searched, image_run, tmp_path, capsys):
+    folder = tmp_path / "found"
+    shutil.copytree(searched[0], folder)
+    before = searched[1]
+    tested = json.loads((folder / "tested.json").read_text())
+    words = (image_run, "--max-bytes", "2400", *QUICK, "--output", folder, "--json")
+    status, out, error = said(capsys, search, *words, "--trials", "6")
+    again = json.loads(out)
+    assert status == 0 and again["trials"] == 6
+    assert {r["recipe"] for r in before["files"]} <= {r["recipe"] for r in again["files"]}
+    for recipe in tested:
+        assert recipe in json.loads((folder / "tested.json").read_text())
+    # Another budget is another study, which begins with what is known: nothing is trained for its first trials.
+    words = (image_run, "--max-bytes", "2300", *QUICK, "--output", folder, "--json", "--trials", "2")
+    status, out, error = said(capsys, search, *words)
+    assert json.loads(out)["repeated"] == 2, error
+
+
+def test_what_cannot_be_met_is_said_with_the_closest(searched, image_run, tmp_path, capsys):
+    folder = tmp_path / "found"
+    shutil.copytree(searched[0], folder)
+    words = (image_run, "--max-bytes", "2400", "--min-accuracy", "1", *QUICK, "--output", folder, "--trials", "3")
+    status, out, error = said(capsys, search, *words)
+    best = max(row["accuracy"] for row in searched[1]["files"])
+    if best < 1:
+        assert status == 1 and "the closest has" in error.splitlines()[-1]
+    else:
+        assert status == 0 and out.splitlines()[-1].endswith(".tflite")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--max-bytes", "20q"), "--max-bytes: expected a number of bytes such as"),
+        (("--max-bytes", "5k", "--max-gzip-bytes", "6k"), "contradict each other"),
+        (("--min-accuracy", "98"), "98 % is 0.98"),
+        (("--time-limit", "soon"), "--time-limit: expected a time such as"),
+        (("--trials", "0"), "--trials: expected at least 1, received 0"),
+        (("--jobs", "9", "--trials", "3"), "--jobs 9: expected at most the 3 trials"),
+        (("--threads", "2"), "--threads 2: expected together with --max-latency-ms"),
+        (("--sampler", "grid"), "--sampler: expected one of tpe, random"),
+        (("--teacher", "absent"), "absent"),
+        (("--space-file", "absent.toml"), "--space-file absent.toml: expected a TOML file"),
+    ],
+)
+def test_mistakes_are_one_sentence_before_anything_is_loaded(image_run, capsys, words, sentence):
+    status, out, error = said(capsys, search, image_run, *words)
+    assert status == 2 and sentence in error and len(error.strip().splitlines()) == 1 and not out
+
+
+def test_a_budget_below_the_smallest_file_says_the_floor(image_run, tmp_path, capsys):
+    status, _, error = said(capsys, search, image_run, "--max-bytes", "500", "--output", tmp_path / "found")
+    floor = error.split("expected at least ")[1].split(",")
+    assert status == 2 and "the smallest file that this space has of this model" in error
+    assert 500 < int("".join(floor[:2]).split()[0]) < 5000
+
+
+def test_a_storage_of_another_run_is_refused(searched, image_run, tmp_path, capsys):
+    folder = tmp_path / "found"
+    folder.mkdir()
+    (folder / "search.db").write_bytes(b"something else")
+    status, _, error = said(capsys, search, image_run, "--output", folder)
+    assert status == 2 and "expected the SQLite storage of a search" in error
+    shutil.copyfile(searched[0] / "search.db", folder / "search.db")
+    other = tmp_path / "run"
+    shutil.copytree(image_run, other)
+    model = RunFolder(other).load_model()
+    model.set_weights([w + 1e-3 for w in model.get_weights()])
+    model.save(other / "model.keras")
+    metrics = json.loads((other / "metrics.json").read_text())
+    metrics["model_sha256"] = sha256(other / "model.keras")
+    (other / "metrics.json").write_text(json.dumps(metrics))
+    status, _, error = said(capsys, search, other, "--output", folder, "--max-bytes", "5k")
+    assert status == 2 and "holds the search of another run: model" in error
+
+
+def test_a_run_without_validation_examples_is_refused(image_run, tmp_path, capsys):
+    other = tmp_path / "run"
+    shutil.copytree(image_run, other)
+    config = json.loads((other / "config.json").read_text())
+    config["config"]["validation_split"] = 0.0
+    (other / "config.json").write_text(json.dumps(config))
+    status, _, error = said(capsys, search, other, "--output", tmp_path / "found")
+    assert status == 2 and "expected a validation split" in error
+
+
+def test_a_model_and_data_of_ones_own(tmp_path):
+    import keras
+
+    x, y = blobs(150, (6,), 3)
+    batches = [(x[i : i + 30].astype("float32"), y[i : i + 30]) for i in range(0, 150, 30)]
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(3)])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(x, y, epochs=30, verbose=0)
+    training = TrainConfig(model="simplenet", epochs=4, batch_size=30, learning_rate=1e-2).resolved()
+    found = explore.search(
+        model,
+        batches[:3],
+        batches[3:4],
+        test=batches[4:],
+        budget=Budget(max_bytes=3000),
+        folder=tmp_path,
+        training=training,
+        narrowing={"precision": "int8", "epochs": "2", "rate": "1"},
+        trials=3,
+    )
+    assert found.winner["bytes"] <= 3000 and found.winner["test_accuracy"] is not None
+    assert "distill(model" in " ".join(row["recipe"] for row in found.result["files"])
+    assert not any("command" in row for row in found.front)
+
+
+def _started(run, folder, trials):
+    words = [run, "--max-bytes", "2400", "--trials", trials, *QUICK, "--output", folder]
+    return subprocess.Popen(
+        [sys.executable, "-m", "compression.search", *map(str, words)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _finished(folder):
+    """Return {recipe: row} of the trials that the database has as finished."""
+    import optuna
+
+    storage = f"sqlite:///{folder / 'search.db'}"
+    studies = optuna.study.get_all_study_names(storage)
+    trials = [t for name in studies for t in optuna.load_study(study_name=name, storage=storage).trials]
+    return {t.user_attrs["recipe"]: t.user_attrs["file"] for t in trials if "file" in t.user_attrs and t.values}
+
+
+def _killed(run, folder, seconds, rng):
+    """Start a search, kill it at a random moment after its first trial, and return what had finished."""
+    child = _started(run, folder, 60)
+    for line in child.stderr:
+        if line.startswith("["):
+            break
+    time.sleep(rng.uniform(0, seconds))
+    child.kill()
+    child.wait()
+    assert child.returncode == -signal.SIGKILL
+    return _finished(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_ten_kills_lose_no_finished_trial(image_run, tmp_path):
+    rng, known = np.random.default_rng(0), {}
+    for _ in range(10):
+        found = _killed(image_run, tmp_path, 8, rng)
+        assert all(found.get(recipe) == row for recipe, row in known.items())
+        for row in found.values():
+            assert sha256(tmp_path / "files" / row["path"]) == row["sha256"]
+        known = found
+    assert len(known) >= 10
+    done = run_module(
+        *("compression.search", image_run, "--max-bytes", "2400", "--trials", len(known) + 1, *QUICK),
+        *("--output", tmp_path, "--json"),
+        cwd=tmp_path,
+        check=0,
+    )
+    assert set(known) <= {row["recipe"] for row in json.loads(done.stdout)["files"]}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_processes_share_a_search(image_run, tmp_path):
+    done = run_module(
+        *("compression.search", image_run, "--max-bytes", "2400", "--trials", "8", "--jobs", "2", *QUICK),
+        *("--output", tmp_path, "--json"),
+        cwd=tmp_path,
+        check=0,
+    )
+    result = json.loads(done.stdout)
+    assert result["trials"] >= 8
+    assert len({row["recipe"] for row in result["files"]}) == len(result["files"])

@@ -1,0 +1,127 @@
+"""What a search chooses between, and that every choice is a recipe that can be typed."""
+
+import random
+
+import pytest
+
+from compression import recipes, space
+from compression.budget import Budget
+from compression.plan import Plan
+from compression.screening import LEAST_FINISHED, not_worth_training, rank_correlation
+from compression.space import Range, Space
+from zoo.errors import UsageError
+
+WIDTHS = {"conv_1": 32, "conv_2": 64, "hidden": 10}
+
+
+def default(**changes):
+    options = {"epochs": 4, "learning_rate": 2e-3, "teachers": ["runs/cnn"], "gzipped": True, "timed": True}
+    return space.default(WIDTHS, **options | changes)
+
+
+def drawn(found, rng):
+    return {n: rng.randint(v.low, v.high) if isinstance(v, Range) else rng.choice(v) for n, v in found.choices.items()}
+
+
+def test_every_choice_is_a_recipe_that_parses_to_itself():
+    found, rng = default(), random.Random(0)
+    texts = set()
+    for _ in range(500):
+        recipe = found.recipe(drawn(found, rng))
+        assert recipes.parse(str(recipe)) == recipe
+        texts.add(str(recipe))
+    assert len(texts) > 400
+    for word in ("channels", "init=scratch", "prune", "cluster", "qat", "distill", "int4", "float32"):
+        assert any(word in text for text in texts), word
+
+
+def test_what_has_no_effect_is_left_out():
+    found = default()
+    whole = found.scaled(1, precision="float32", qat=True, distill="runs/cnn", per_tensor=True)
+    assert str(found.recipe(whole)) == "float32"
+    narrow = found.scaled(0.5, precision="int8", qat=True, distill="none", epochs=2, rate=1.0)
+    assert str(found.recipe(narrow)) == (
+        "channels(keep=conv_1:16|conv_2:32|hidden:5, epochs=8, learning_rate=0.002) + qat(epochs=2,"
+        " learning_rate=0.0002) + int8(per_tensor=true)"
+    )
+    # A stage after others goes on more gently than one that is alone.
+    alone = found.scaled(1, sparsity=0.8, qat=False, distill="none", precision="int8", per_tensor=False, rate=1.0)
+    assert str(found.recipe(alone)) == "prune(0.8, epochs=4, learning_rate=0.002) + int8"
+
+
+def test_zeros_and_shared_values_are_tried_where_gzipped_bytes_are_bounded_alone():
+    assert default(gzipped=False).choices["sparsity"] == (0.0,)
+    assert default(gzipped=False).choices["clusters"] == (0,)
+    assert len(default().choices["sparsity"]) > 1
+    assert "float32" not in default(timed=False).choices["precision"]
+
+
+def test_a_space_goes_through_json():
+    found = default()
+    assert Space.from_json(found.to_json()) == found
+    assert len(found.lines()) == len(found.choices)
+
+
+def test_narrowing(tmp_path):
+    file = tmp_path / "space.toml"
+    file.write_text('[space]\n"width.conv_*" = "4:16"\nprecision = ["int8", "int4"]\nqat = true\nepochs = 2\n')
+    found = space.narrowed(default(), space.read(file))
+    assert found.choices["width.conv_1"] == found.choices["width.conv_2"] == Range(4, 16)
+    assert found.choices["width.hidden"] == Range(1, 10)
+    assert found.choices["precision"] == ("int8", "int4")
+    assert found.choices["qat"] == (True,) and found.choices["epochs"] == (2,)
+    assert space.narrowed(default(), {"width.hidden": "7"}).choices["width.hidden"] == Range(7, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("width.conv1", "4:8", "did you mean 'width.conv_1'"),
+        ("width.hidden", "4:16", "expected 1 <= LOW <= HIGH <= 10, received '4:16'"),
+        ("width.hidden", "8:4", "expected 1 <= LOW <= HIGH <= 10, received '8:4'"),
+        ("width.hidden", "some", "expected LOW:HIGH or a whole number, received 'some'"),
+        ("precision", "int8,int9", "expected one of float32.*received 'int9'.*did you mean"),
+        ("qat", "maybe", "expected one of true, false, received 'maybe'"),
+        ("sparsity", "1", "expected a share from 0 to below 1, received '1'"),
+        ("clusters", "1", "expected 0, or at least 2, received '1'"),
+        ("epochs", "0", "expected a number above 0, received '0'"),
+        ("rate", "1,1", "expected different values"),
+    ],
+)
+def test_a_narrowing_that_cannot_be_is_one_sentence(name, text, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        space.narrowed(default(), {name: text})
+
+
+def test_a_toml_file_that_is_none(tmp_path):
+    for content in ("[space", "[other]\na = 1"):
+        (tmp_path / "space.toml").write_text(content)
+        with pytest.raises(UsageError, match=r"--space-file .*: expected a (TOML file with a )?table \[space\]"):
+            space.read(tmp_path / "space.toml")
+    with pytest.raises(UsageError, match="No such file"):
+        space.read(tmp_path / "absent.toml")
+
+
+def ended(*pairs):
+    """Return rows of 1,000, 1,001, ... bytes with these (estimate, accuracy)."""
+    return [{"bytes": 1000 + i, "estimate": e, "accuracy": a} for i, (e, a) in enumerate(pairs)]
+
+
+def guess(bytes, accuracy):
+    return {"bytes": bytes, "gzip_bytes": bytes, "latency_ms": 0.1, "accuracy": accuracy}
+
+
+def test_a_trial_stops_beyond_the_budget_or_behind_files_that_began_better():
+    plan = Plan(default(), Budget(max_bytes=5000, min_accuracy=0.9))
+    assert "beyond max bytes" in not_worth_training(guess(5001, 0.9), plan, [])
+    assert not not_worth_training(guess(5000, 0.1), plan, [])  # nothing to compare with yet
+    good = ended(*((0.2 + 0.05 * i, 0.8 + 0.01 * i) for i in range(LEAST_FINISHED + 2)))
+    assert rank_correlation(good) == pytest.approx(1)
+    assert "began better" in not_worth_training(guess(2000, 0.1), plan, good)
+    assert not not_worth_training(guess(999, 0.1), plan, good)  # smaller than all of them
+    assert not not_worth_training(guess(2000, 0.6), plan, good)
+    # An estimate that ranks the finished ones wrongly stops nothing.
+    bad = ended(*((0.2 + 0.05 * i, 0.9 - 0.01 * i) for i in range(LEAST_FINISHED + 2)))
+    assert rank_correlation(bad) == pytest.approx(-1)
+    assert not not_worth_training(guess(2000, 0.1), plan, bad)
+    assert rank_correlation(good[: LEAST_FINISHED - 1]) is None
