@@ -202,7 +202,7 @@ def answered(subject: Subject, plan: Plan, study: Any, folder: Path, say: Callab
         "space": plan.space.to_json(),
         "sampler": plan.sampler,
         "seed": plan.seed,
-        "trials": len(everything),
+        "trials": len(studies.fresh(everything)),
         "stopped_early": sum("stopped" in row for row in everything),
         "failed": [row["failed"] for row in everything if "failed" in row],
         "repeated": sum("repeated" in row for row in everything),

@@ -18,7 +18,7 @@ class Plan:
     Args:
         space: what there is to choose.
         budget: what the file may cost.
-        trials: how many there are to be in the end, with those that stopped early.
+        trials: how many there are to be in the end, with those that stopped early, without those known before.
         seconds: after which no further one begins; None, no limit.
         sampler: tpe (Bergstra et al., 2011; Ozaki et al., 2020) or random.
         seed: of it.

@@ -110,7 +110,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     with _ended(others), _shown(plan.trials, alone=not others) as (say, told):
         explore.took_part(subject, plan, study, say, told)
         for other in others:
-            other.wait()
+            if other.wait():
+                cli.say(
+                    f"a further process ended with status {other.returncode}; its trial is taken up by the next search"
+                )
     found = explore.answered(subject, plan, study, chosen.folder, cli.say)
     if found.winner is None:
         raise Failed(searched(found.result) + f"; see {chosen.folder / 'search.html'}")

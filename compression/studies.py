@@ -20,6 +20,7 @@ from zoo.errors import Diverged, Failed, Interrupted, UsageError
 DATABASE, SQLITE = "search.db", b"SQLite format 3\0"
 HEARTBEAT, GRACE = 10, 30  # seconds between signs of life of a trial, and after which one without them is repeated
 RETRIES = 3
+MOST_REPEATED = 30  # known trials one after the other, after which a search ends
 FAILURES = (UsageError, Failed, Diverged)  # of a trial, which end it and not the search
 
 
@@ -150,6 +151,22 @@ def rows(study: Any) -> list[dict[str, Any]]:
     ]
 
 
+def fresh(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the rows of trials that told something new."""
+    return [row for row in found if "repeated" not in row]
+
+
+def _enough(study: Any, plan: Plan) -> bool:
+    """Whether there are as many new trials as planned, or only known ones come: then the space is exhausted."""
+    from optuna.trial import TrialState
+
+    ended = rows(study)
+    if len(fresh(ended)) >= plan.trials:
+        return True
+    exhausted = len(ended) > MOST_REPEATED and not fresh(ended[-MOST_REPEATED:])
+    return exhausted and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+
+
 def unique(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a flat row for each recipe that was carried out: number, recipe, estimate and the numbers of its file."""
     once = {row["recipe"]: row for row in reversed(found) if "file" in row}
@@ -200,16 +217,16 @@ def run(
 
     def after(study: Any, trial: Any) -> None:
         ended = rows(study)
-        told(len(ended))
-        say(_sentence(trial, len(ended), plan))
-        if len(ended) >= plan.trials:
+        told(len(fresh(ended)))
+        say(_sentence(trial, len(fresh(ended)), plan))
+        if _enough(study, plan):
             study.stop()
         left = None if plan.seconds is None else plan.seconds - (time.monotonic() - began)
         lasted = [row["file"]["seconds"] for row in ended if "file" in row and "repeated" not in row]
         if left is not None and left < (statistics.median(lasted) if lasted else 0):
             study.stop()
 
-    if len(rows(study)) < plan.trials:
+    if not _enough(study, plan):
         study.optimize(objective, timeout=plan.seconds, callbacks=[after], catch=FAILURES)
 
 

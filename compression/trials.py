@@ -176,7 +176,7 @@ def beginnings(subject: Subject, space: Space, budget: Budget) -> list[dict[str,
     return [chosen for i, chosen in enumerate(found) if chosen not in found[:i]]
 
 
-def _share(subject: Subject, space: Space, precision: str, limit: int, gzipped: bool, tries: int = 3) -> float:
+def _share(subject: Subject, space: Space, precision: str, limit: int, gzipped: bool, tries: int = 5) -> float:
     """Return the share of all widths whose file fits into a limit of bytes, about the largest."""
     least, aimed = smallest(subject, space, precision), limit
     share = 0.0
@@ -186,7 +186,7 @@ def _share(subject: Subject, space: Space, precision: str, limit: int, gzipped: 
         made = estimate(subject, recipe)["gzip_bytes" if gzipped else "bytes"]
         if made <= limit:
             break
-        aimed = int(aimed * limit / made * 0.99)  # biases and tables of scales take bytes as well
+        aimed -= made - limit + 16  # biases and tables of scales take bytes as well
     return share
 
 

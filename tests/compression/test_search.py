@@ -45,7 +45,7 @@ def test_the_winner_is_within_the_budget_and_all_is_written(searched):
     receipt = json.loads(file.with_name(file.name.replace(".tflite", ".receipt.json")).read_text())
     assert receipt["test"]["litert"]["accuracy"] == winner["test_accuracy"]
     assert receipt["test"]["examples"] == result["test_examples"] == 48
-    assert result["trials"] == 5 and len(result["files"]) + result["stopped_early"] + result["repeated"] == 5
+    assert result["trials"] == 5 and len(result["files"]) + result["stopped_early"] == 5
     with (folder / "front.csv").open() as front:
         rows = list(csv.DictReader(front))
     assert [int(row["bytes"]) for row in rows] == [row["bytes"] for row in result["front"]]
@@ -83,10 +83,12 @@ def test_a_search_goes_on_and_measures_no_file_twice_on_the_test_examples(search
     assert {r["recipe"] for r in before["files"]} <= {r["recipe"] for r in again["files"]}
     for recipe in tested:
         assert recipe in json.loads((folder / "tested.json").read_text())
-    # Another budget is another study, which begins with what is known: nothing is trained for its first trials.
-    words = (image_run, "--max-bytes", "2300", *QUICK, "--output", folder, "--json", "--trials", "2")
+    # Another budget is another study, which begins with what is known.
+    words = (image_run, "--max-bytes", "2300", *QUICK, "--output", folder, "--json", "--trials", "1")
     status, out, error = said(capsys, search, *words)
-    assert json.loads(out)["repeated"] == 2, error
+    other = json.loads(out)
+    assert status == 0 and other["repeated"] >= len(again["files"]) and other["trials"] == 1
+    assert {r["recipe"] for r in again["files"]} <= {r["recipe"] for r in other["files"]}
 
 
 def test_what_cannot_be_met_is_said_with_the_closest(searched, image_run, tmp_path, capsys):
