@@ -176,17 +176,15 @@ def beginnings(subject: Subject, space: Space, budget: Budget) -> list[dict[str,
     return [chosen for i, chosen in enumerate(found) if chosen not in found[:i]]
 
 
-def _share(subject: Subject, space: Space, precision: str, limit: int, gzipped: bool, tries: int = 5) -> float:
+def _share(subject: Subject, space: Space, precision: str, limit: int, gzipped: bool, tries: int = 8) -> float:
     """Return the share of all widths whose file fits into a limit of bytes, about the largest."""
-    least, aimed = smallest(subject, space, precision), limit
-    share = 0.0
+    least = smallest(subject, space, precision)
+    share = _share_of_parameters(subject, space, precision, (limit - least["bytes"]) * 8 / BITS[precision])
     for _ in range(tries):
-        share = _share_of_parameters(subject, space, precision, (aimed - least["bytes"]) * 8 / BITS[precision])
         recipe = space.recipe(space.scaled(share, precision=precision, per_tensor=True))
-        made = estimate(subject, recipe)["gzip_bytes" if gzipped else "bytes"]
-        if made <= limit:
+        if estimate(subject, recipe)["gzip_bytes" if gzipped else "bytes"] <= limit:
             break
-        aimed -= made - limit + 16  # biases and tables of scales take bytes as well
+        share *= 0.96  # biases and tables of scales take bytes as well
     return share
 
 

@@ -132,8 +132,8 @@ def kg_embedding() -> Recipe:
 
 
 def kg_embedding_wn18rr() -> Recipe:
-    """0.419 filtered MRR of the test in 5 epochs instead of 20, which were not measured to the end (one seed)."""
-    return _TRIPLES | {"epochs": 20, "batch_size": 256, "settings": {"dim": 256, "strength": 0.1}}
+    """0.464 filtered MRR of the test in 12 epochs, all questions, in 51 minutes on two cores (one seed)."""
+    return _TRIPLES | {"epochs": 12, "batch_size": 256, "settings": {"dim": 256, "strength": 0.1}}
 
 
 def kg_embedding_family() -> Recipe:
