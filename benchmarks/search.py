@@ -35,20 +35,20 @@ TRAININGS = {
 BUDGETS = {
     "cnn": (
         (
-            "--max-bytes 10k --min-accuracy 0.992 --trials 40 --time-limit 25m --jobs 2 --space epochs=1,2",
+            "--max-bytes 10k --min-accuracy 0.992 --trials 40 --time-limit 18m --jobs 2 --space epochs=1,2",
             10_000,
             0.992,
         ),
-        ("--max-bytes 6k --min-accuracy 0.985 --trials 40 --time-limit 8m --jobs 2 --space epochs=1,2", 6_000, 0.985),
+        ("--max-bytes 6k --min-accuracy 0.985 --trials 40 --time-limit 6m --jobs 2 --space epochs=1,2", 6_000, 0.985),
     ),
     "simplenet": (
-        ("--max-bytes 15k --min-accuracy 0.975 --trials 30 --time-limit 8m --jobs 2 --teacher {cnn}", 15_000, 0.975),
+        ("--max-bytes 15k --min-accuracy 0.975 --trials 30 --time-limit 6m --jobs 2 --teacher {cnn}", 15_000, 0.975),
     ),
-    "lstm": (("--max-bytes 60k --min-accuracy 0.98 --trials 8 --time-limit 10m --jobs 2", 60_000, 0.98),),
+    "lstm": (("--max-bytes 60k --min-accuracy 0.98 --trials 8 --time-limit 6m --jobs 2", 60_000, 0.98),),
 }
 MINUTES = 60
 SMALL = {"train": 4000, "validation": 1000, "test": 2000}
-SEEDS, TRIALS, LIMIT, WORST = (0, 1, 2), 16, 20_000, 0.2
+SEEDS, TRIALS, LIMIT, WORST = (0, 1, 2), 14, 20_000, 0.2
 
 
 def measure(data_dir: Path) -> dict[str, Any]:

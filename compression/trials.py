@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from compression import channels, pipeline, tflite
 from compression.budget import Budget
-from compression.classifiers import interface_of
+from compression.classifiers import interface_of, stratified
 from compression.copying import copies, in_float32
 from compression.recipes import Kernel, Recipe
 from compression.space import NO_TEACHER, Space
@@ -24,7 +24,7 @@ from zoo.config import TrainConfig
 from zoo.data import Dataset
 from zoo.data.images import scaled
 
-EXAMPLES = 256  # that widths and importances are looked at with
+EXAMPLES = 2000  # that estimates look at
 MEASURED = ("bytes", "gzip_bytes", "latency_ms", "accuracy", "sha256")
 # Bits that a weight takes in a file.
 BITS = {"int4": 4, "int8": 8, "dynamic": 8, "int16x8": 8, "float16": 16, "float32": 32}
@@ -61,12 +61,12 @@ class Subject:
     @cached_property
     def removable(self) -> tuple[dict[str, Any], dict[str, str]]:
         """What `channels.removable` says of the model."""
-        return channels.removable(in_float32(self.model), self.few[0])
+        return channels.removable(in_float32(self.model), self.few[0][:2])
 
     @cached_property
     def few(self) -> tuple[np.ndarray, np.ndarray]:
         """Training examples as the model takes them, and their labels."""
-        split = self.data.train.take(np.arange(min(EXAMPLES, len(self.data.train))))
+        split = stratified(self.data.train, EXAMPLES, self.seed)
         return scaled(split.x), split.y
 
     @property
@@ -150,7 +150,7 @@ def smallest(subject: Subject, space: Space, precision: str | None = None) -> di
     kernel = tflite.check(model, recipe.file, interface, subject.kernel)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "smallest.tflite"
-        calibration = subject.few[0] if recipe.calibrated else None
+        calibration = subject.few[0][:2] if recipe.calibrated else None
         tflite.export(model, path, recipe.file, interface, calibration=calibration, kernel=kernel, bare=True)
         sizes = pipeline.file_sizes(path, model)
     return {**{k: sizes[k] for k in ("bytes", "gzip_bytes")}, "recipe": str(recipe)}
