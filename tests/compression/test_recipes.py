@@ -111,6 +111,11 @@ def test_channels_keep_a_share_or_exact_numbers():
     assert (stage.share, stage.counts) == (None, {"conv_1": 6, "hidden": 20})
     (half,) = recipes.parse("channels(0.5)").stages
     assert (half.share, half.counts) == (0.5, {})
-    for text in ("channels(keep=conv_1:6|hidden:20)", "channels(0.5)", "channels(0.5, taylor, keep=a/b:6)"):
+    for text in (
+        "channels(keep=conv_1:6|hidden:20)",
+        "channels(0.5)",
+        "channels(0.5, taylor, keep=a/b:6)",
+        "channels(0.5, init=scratch)",
+    ):
         assert recipes.parse(str(recipes.parse(text))) == recipes.parse(text)
     assert (str(stage), str(half)) == ("channels(keep=conv_1:6|hidden:20)", "channels(0.5)")

@@ -169,6 +169,17 @@ def test_channels_make_a_smaller_file_that_loads_alone(model, data, tmp_path):
     assert made.receipt["float32_weight_bytes"] == 4 * model.count_params()
 
 
+def test_a_narrower_network_begins_from_scratch_where_that_is_asked_for(model, data, tmp_path):
+    # At such a rate nothing is learnt: what the file says is what the network began with.
+    ways = {init: f"channels(0.5, init={init}, epochs=1, learning_rate=1e-9) + float32" for init in ("own", "scratch")}
+    found = {init: compressed(model, data, recipe, tmp_path / init) for init, recipe in ways.items()}
+    sizes = {made.receipt["bytes"] for made in found.values()}
+    own, scratch = (made.receipt["test"]["litert"]["loss"] for made in found.values())
+    assert len(sizes) == 1 and own != pytest.approx(scratch, abs=1e-2)
+    again = compressed(model, data, ways["scratch"], tmp_path / "again")
+    assert again.receipt["sha256"] == found["scratch"].receipt["sha256"]
+
+
 def test_stages_are_refused_before_any_is_trained(model, data, tmp_path):
     for recipe, words in {
         "prune(0.5) + cluster(900)": "cluster: number: expected at most",
