@@ -180,11 +180,11 @@ def _share(subject: Subject, space: Space, precision: str, limit: int, gzipped: 
     """Return the share of all widths whose file fits into a limit of bytes, about the largest."""
     least = smallest(subject, space, precision)
     share = _share_of_parameters(subject, space, precision, (limit - least["bytes"]) * 8 / BITS[precision])
-    for _ in range(tries):
+    for number in range(1, tries + 1):
         recipe = space.recipe(space.scaled(share, precision=precision, per_tensor=True))
         if estimate(subject, recipe)["gzip_bytes" if gzipped else "bytes"] <= limit:
             break
-        share *= 0.96  # biases and tables of scales take bytes as well
+        share *= 1 - 0.04 * number  # biases and tables of scales take bytes as well
     return share
 
 
