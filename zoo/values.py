@@ -1,12 +1,32 @@
 """Text to typed values: one parser for command-line options and for `--set name=value`."""
 
+import re
 import types
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from zoo.errors import UsageError, nearest
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+_COUNT = re.compile(r"(\d+(?:\.\d+)?)([kmg]?)", re.IGNORECASE)
+_THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+class Count(int):
+    """A number of things, which may be typed as 50k, 1.2M or 3G: thousands, millions or billions.
+
+    Raises:
+        ValueError: a text that is no such number.
+    """
+
+    def __new__(cls, text: str | int) -> "Count":
+        match = _COUNT.fullmatch(str(text))
+        if match is None:
+            raise ValueError(text)
+        return super().__new__(cls, Decimal(match[1]) * _THOUSANDS[match[2].lower()])
 
 
 def is_optional(annotation: Any) -> bool:
@@ -27,6 +47,7 @@ def describe(annotation: Any) -> str:
     if get_origin(annotation) is tuple:
         return f"comma-separated values, each {describe(get_args(annotation)[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
+    names[Count] = "a number such as 50000, 50k, 1.2M or 3G"
     return names[annotation]
 
 
@@ -36,7 +57,7 @@ def parse(name: str, text: str, annotation: Any) -> Any:
     Args:
         name: the argument as the user typed it, for the message.
         text: what the user typed after it.
-        annotation: int, float, bool, str, Path, Literal[...], tuple[T, ...], or any of these `| None`.
+        annotation: int, float, bool, str, Path, Count, Literal[...], tuple[T, ...], or any of these `| None`.
 
     Raises:
         UsageError: the text is not such a value.
