@@ -27,7 +27,10 @@ def work(job: Mapping[str, Any], say: Say) -> None:
     from zoo import scaling, step_times
     from zoo.pretrained import load_data
 
-    data = load_data(config)
+    data, replicas = load_data(config), 1
+    if job["auto_batch"]:  # before a model is traced, which fixes the devices
+        strategy = strategies.build(config.strategy, config.virtual_devices, model_devices=config.model_devices)
+        replicas = strategy.num_replicas_in_sync
     if job["target"]:
         free = {name: tuple(value) if isinstance(value, list) else value for name, value in job["free"].items()}
         found = scaling.scaled(
@@ -37,18 +40,20 @@ def work(job: Mapping[str, Any], say: Say) -> None:
         config = dataclasses.replace(config, settings=config.settings | found.widths)
     if job["auto_batch"]:
         _be_expendable(job["memory_bytes"])
-        step_times.measure(config, data, say)
+        step_times.measure(config, data, replicas, say)
 
 
 def _be_expendable(memory_bytes: int | None) -> None:
-    """Let a lack of memory end this process, and no other."""
+    """Let a lack of memory end this process, and no other; it may take so many bytes more than it has."""
     with contextlib.suppress(OSError):  # not Linux
         Path("/proc/self/oom_score_adj").write_text("1000")
     if memory_bytes is None:
         return
     import resource
 
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    facts = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+    limit = 1024 * int(facts["VmData"].split()[0]) + memory_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import keras
 
-import strategies
 from zoo import adaptation
 from zoo.config import TrainConfig
 from zoo.data import Dataset
@@ -70,24 +69,24 @@ def sizes(examples: int, replicas: int) -> list[int]:
     return found
 
 
-def measure(config: TrainConfig, data: Dataset, say: Callable[..., None]) -> None:
+def measure(config: TrainConfig, data: Dataset, replicas: int, say: Callable[..., None]) -> None:
     """Time batches from small to large, until one does not fit, is slow, or the last two were less worth than others.
 
     Args:
         config: of the training.
         data: of it.
+        replicas: of its strategy, which is built.
         say: gets `trying` before each size, `timed` after it with the median of its steps, or `ended` with the reason.
 
     Raises:
         UsageError: what `train` raises it for with the smallest batch.
     """
-    strategy = strategies.build(config.strategy, config.virtual_devices, model_devices=config.model_devices)
     rates: list[float] = []
-    for size in sizes(len(data.train), strategy.num_replicas_in_sync):
+    for size in sizes(len(data.train), replicas):
         say("trying", batch_size=size)
         try:
             seconds, examples = _timed(dataclasses.replace(config, batch_size=size), data)
-        except (UsageError, strategies.StrategyError) as error:
+        except UsageError as error:
             if not rates:
                 raise
             say("ended", batch_size=size, reason=str(error))

@@ -60,7 +60,7 @@ def measured(monkeypatch, times, examples=16_384):
 
     monkeypatch.setattr(step_times, "_timed", fake)
     said = []
-    step_times.measure(TrainConfig().resolved(), Data, lambda kind, **values: said.append((kind, *values.values())))
+    step_times.measure(TrainConfig().resolved(), Data, 1, lambda kind, **values: said.append((kind, *values.values())))
     return [(kind, values[0]) for kind, *values in said if kind != "trying"], said[-1]
 
 
@@ -164,9 +164,9 @@ def test_found_out_once_a_run_keeps_it(image_npz, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_size_without_memory_ends_the_child_alone(tmp_path, monkeypatch):
-    x, y = blobs(400, (8, 8))
+    x, y = blobs(400, (20, 20))
     np.savez(tmp_path / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
-    monkeypatch.setattr(adaptation, "available_memory", lambda: 1)
+    monkeypatch.setattr(adaptation, "available_memory", lambda: 2**24)
     plain, wanted = adaptation.separate({"data": tmp_path / "blobs.npz", "auto_batch": True})
     with pytest.raises(Failed, match="--auto-batch: batch 16, the smallest: does not fit"):
         adaptation.adapted(adaptation.resolved(plain, wanted), wanted)
