@@ -1,6 +1,5 @@
 """A budget: what an exported file may cost, and what it must be worth. Standard library only."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +7,6 @@ from typing import Any
 from zoo.config import flag
 from zoo.errors import UsageError
 
-_BYTES = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 1000**2, "mb": 1000**2, "mib": 1024**2}
-_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
-_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]*)\s*")
 # Of each limit: what it bounds among the numbers of a file, and whether from above.
 LIMITS = {
     "max_bytes": ("bytes", True),
@@ -80,28 +76,3 @@ class Budget:
 
 def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
-
-
-def size(name: str, text: str) -> int:
-    """Return a number of bytes: `20k` and `20kB` are 20,000, `20KiB` is 20,480.
-
-    Raises:
-        UsageError: a text that is no such size.
-    """
-    return int(_amount(name, text, _BYTES, "a number of bytes such as 20000, 20k, 20KiB or 1.5M"))
-
-
-def duration(name: str, text: str) -> float:
-    """Return a number of seconds: `90`, `90s`, `30m` or `2h`.
-
-    Raises:
-        UsageError: a text that is no such time.
-    """
-    return _amount(name, text, _SECONDS, "a time such as 90s, 30m or 2h")
-
-
-def _amount(name: str, text: str, units: Mapping[str, int], expected: str) -> float:
-    match = _AMOUNT.fullmatch(text)
-    if not match or match[2].lower() not in units:
-        raise UsageError(f"{name}: expected {expected}, received {text!r}")
-    return float(match[1]) * units[match[2].lower()]

@@ -1,6 +1,7 @@
 """`python -m compression.search`: ask for a budget, get the file, and every file that is worth having beside it."""
 
 import contextlib
+import dataclasses
 import functools
 import signal
 import subprocess
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression import budget as budgets
 from compression import search_worker, space, studies
 from compression.budget import Budget
 from compression.plan import Sampler
@@ -19,6 +19,7 @@ from compression.wording import searched
 from zoo import cli
 from zoo.config import option
 from zoo.errors import Failed, UsageError
+from zoo.values import Bytes, Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,8 @@ class Options:
     """What to search, and within which budget."""
 
     run: Path = option("the run folder", positional=True)
-    max_bytes: str | None = option("limit of the file: 20000, 20k, 20KiB", metavar="SIZE")
-    max_gzip_bytes: str | None = option("limit of the file, gzipped", metavar="SIZE")
+    max_bytes: Bytes | None = option("limit of the file: 20000, 20k, 20KiB", metavar="SIZE")
+    max_gzip_bytes: Bytes | None = option("limit of the file, gzipped", metavar="SIZE")
     max_latency_ms: float | None = option("limit of the median of one call, in milliseconds on this machine")
     threads: int = option("that latencies are measured with: 1, or the cores of this process", 1)
     min_accuracy: float | None = option(
@@ -35,7 +36,7 @@ class Options:
         " point less than the run)"
     )
     trials: int = option("recipes that are tried, with those that stop early", 50)
-    time_limit: str | None = option("no further trial begins after it: 90s, 30m, 2h", metavar="TIME")
+    time_limit: Seconds | None = option("no further trial begins after it: 90s, 30m, 2h", metavar="TIME")
     jobs: int = option("processes that try recipes side by side", 1)
     space: Mapping[str, str] = option(
         "narrow a choice: width.conv_1=4:16, precision=int8,int4, 'width.*=2:8'; repeat for more", metavar="NAME=VALUES"
@@ -62,16 +63,7 @@ class Options:
     @property
     def budget(self) -> Budget:
         """The limits, typed."""
-        sizes = {
-            name: None if (text := getattr(self, name)) is None else budgets.size(f"--{name.replace('_', '-')}", text)
-            for name in ("max_bytes", "max_gzip_bytes")
-        }
-        return Budget(**sizes, max_latency_ms=self.max_latency_ms, threads=self.threads, min_accuracy=self.min_accuracy)
-
-    @property
-    def seconds(self) -> float | None:
-        """The time limit in seconds."""
-        return None if self.time_limit is None else budgets.duration("--time-limit", self.time_limit)
+        return Budget(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Budget)})
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +73,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         Failed: no file is within the budget; the sentence names the closest, and the report is written all the same.
     """
     options = Options(**given)
-    budget, seconds = options.budget, options.seconds
+    budget = options.budget
     narrowing = {**(space.read(options.space_file) if options.space_file else {}), **(options.space or {})}
     chosen = search_worker.Chosen(
         run=options.run,
@@ -101,7 +93,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         budget,
         narrowing,
         trials=options.trials,
-        seconds=seconds,
+        seconds=options.time_limit,
         sampler=options.sampler,
         seed=options.seed,
     )

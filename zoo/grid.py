@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import registry, values
+from zoo import adaptation, registry, values
 from zoo.config import TrainConfig, flag
 from zoo.errors import UsageError
 
 # Options that a sweep gives once: its own, and those whose text may hold a comma.
-SINGLE = ("seed", "output", "resume", "deterministic", "skip_bad", "text_column", "label_column", "freeze")
+SINGLE = (
+    *("seed", "output", "resume", "deterministic", "skip_bad", "text_column", "label_column", "freeze"),
+    "auto_batch",
+)
 BETWEEN = "|"  # between values of an argument that takes several numbers itself
 
 
@@ -46,7 +49,7 @@ def points(given: Mapping[str, Any]) -> list[Point]:
         UsageError: a value that no run could use.
     """
     axes: list[list[tuple[str, str, Any]]] = []  # of each: (field, label, value)
-    hints = typing.get_type_hints(TrainConfig)
+    hints = typing.get_type_hints(adaptation.Options)
     for name, text in given.items():
         if name == "settings":
             continue
@@ -90,15 +93,15 @@ def _point(choice: tuple[tuple[str, str, Any], ...], axes: list[list]) -> Point:
             key, _, text = label.partition("=")
             varied[key] = text
     given = given | ({"settings": settings} if settings else {})
-    TrainConfig(**given).resolved()
+    adaptation.resolved(*adaptation.separate(given))
     return Point(varied, given)
 
 
 def option_fields() -> list[tuple[str, Any, dataclasses.Field]]:
     """Return the options of `zoo.train` as those of a sweep: (name, type, field), most of them texts of values."""
-    hints = typing.get_type_hints(TrainConfig)
+    hints = typing.get_type_hints(adaptation.Options)
     fields = []
-    for field in dataclasses.fields(TrainConfig):
+    for field in dataclasses.fields(adaptation.Options):
         if field.name == "resume":
             continue
         several = field.name not in (*SINGLE, "settings") and hints[field.name] is not bool

@@ -42,6 +42,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def available_memory() -> int | None:
+    """Return the bytes of memory that are left to this process' group and this machine; None where nothing says so."""
+    left = []
+    with contextlib.suppress(OSError, StopIteration):  # not Linux
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        left.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
+        group = Path("/sys/fs/cgroup")
+        used = {name: int(n) for name, n in map(str.split, (group / "memory.stat").read_text().splitlines())}
+        limit = int((group / "memory.max").read_text())
+        left.append(limit - int((group / "memory.current").read_text()) + used["inactive_file"])
+    return min(left, default=None)
+
+
 def processor() -> dict[str, Any]:
     """Return the processor's name, those of its instructions that decide speed, and the cores of this process."""
     facts: dict[str, str] = {}

@@ -210,10 +210,7 @@ def model_class(name: str) -> type:
 @functools.cache
 def arguments(name: str) -> dict[str, Argument]:
     """Return the constructor arguments of a model, read from its source without importing it."""
-    module, _, attribute = entry(name).path.partition(":")
-    source = ROOT.parent.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
-    body = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == attribute)
-    init = next(n for n in body.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+    init = next(n for n in _body(name) if isinstance(n, ast.FunctionDef) and n.name == "__init__")
     parameters = init.args.args[1:] + init.args.kwonlyargs
     defaults = init.args.defaults + init.args.kw_defaults
     required = len(parameters) - len(defaults)  # what only the data know
@@ -224,6 +221,23 @@ def arguments(name: str) -> dict[str, Argument]:
 
 
 _REQUIRED = ast.Constant(None)
+
+
+@functools.cache
+def widths(name: str) -> dict[str, int | str]:
+    """Return the constructor arguments that are widths, each with what it stays a multiple of; empty if none are.
+
+    See `zoo.models.base.ZooModel`; read from its source without importing it.
+    """
+    declared = [n.value for n in _body(name) if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "WIDTHS"]
+    return ast.literal_eval(declared[0]) if declared else {}
+
+
+def _body(name: str) -> list[ast.stmt]:
+    """Return what stands in the class of a model."""
+    module, _, attribute = entry(name).path.partition(":")
+    source = ROOT.parent.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+    return next(n.body for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == attribute)
 
 
 def parse_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,7 @@ class RunFolder:
         data: Mapping[str, Any],
         command: list[str],
         begun_with: Mapping[str, Any] | None = None,
+        adapted: Mapping[str, Any] | None = None,
     ) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(
@@ -97,6 +98,7 @@ class RunFolder:
                 "data": data,
                 "command": command,
                 "begun_with": begun_with,
+                "adapted": adapted,
                 "versions": versions(),
             },
         )

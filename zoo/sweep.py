@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import cli, comparison, grid
+from zoo import adaptation, cli, comparison, grid
 from zoo.config import TrainConfig, command_line, option
 from zoo.errors import Failed, Interrupted, UsageError
 from zoo.files import write_json
@@ -95,7 +95,7 @@ def show(result: Mapping[str, Any]) -> None:
 
 
 def _default_output(given: Mapping[str, Any], *, resume: bool) -> Path:
-    config = TrainConfig(**given)
+    config = TrainConfig(**adaptation.separate(given)[0])
     base = PARENT / f"sweep-{config.model}-{config.data_name}"
     number, path = 1, base
     while path.exists() and not resume:
@@ -176,7 +176,7 @@ def _train(job: Job, at_once: int, running: dict[int, subprocess.Popen]) -> None
 def _words(job: Job) -> list[str]:
     """Return the options of a job's `zoo.train`."""
     words = ["--seed", str(job.seed), "--output", str(job.folder), *(["--resume"] if job.folder.exists() else [])]
-    for field in dataclasses.fields(TrainConfig):
+    for field in dataclasses.fields(adaptation.Options):
         value = job.point.given.get(field.name)
         flag = "--" + field.metadata.get("name", field.name).replace("_", "-")
         if field.name == "settings":

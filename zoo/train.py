@@ -8,21 +8,25 @@ from typing import Any
 
 import strategies
 from strategies import backend
-from zoo import cli, registry
+from zoo import adaptation, cli, registry
 from zoo.catalogue import check_source
 from zoo.config import CHANGEABLE, TrainConfig, command_line, differences
 from zoo.errors import Interrupted, UsageError
-from zoo.runs import RunFolder, check_beginning, default_output, newest_unfinished
+from zoo.runs import RunFolder, check_beginning, continued, default_output, newest_unfinished
 
 
-def configure(given: Mapping[str, Any]) -> TrainConfig:
+def configure(given: Mapping[str, Any], wanted: adaptation.Wanted) -> TrainConfig:
     """Return the resolved configuration of the options given, or with `resume` that of the run to continue.
+
+    Args:
+        given: options of a configuration, by field name.
+        wanted: what is to be found out of it, unless the run has begun.
 
     Raises:
         UsageError: options that no run could use, or that contradict the run to continue.
     """
     if not given.get("resume"):
-        config = TrainConfig(**given).resolved()
+        config = adaptation.resolved(given, wanted)
         check_beginning(config)
         if not strategies.is_chief(config.strategy):
             return config  # the chief has the folder
@@ -39,10 +43,11 @@ def configure(given: Mapping[str, Any]) -> TrainConfig:
     if not run.started:
         if "model" not in given:
             run.require()
-        check_beginning(config := dataclasses.replace(TrainConfig(**given).resolved(), output=folder))
+        check_beginning(config := dataclasses.replace(adaptation.resolved(given, wanted), output=folder))
         return config  # killed before its first step
-    stored = run.read_config()["config"]
-    if texts := differences(stored, given):
+    begun = run.read_config()
+    stored = begun["config"]
+    if texts := differences(stored, given) + adaptation.differences(begun.get("adapted"), wanted):
         raise UsageError(f"--resume: {folder} was started with a different configuration: {'; '.join(texts)}")
     changed = {name: given[name] for name in CHANGEABLE if name in given}
     if "strategy" in given:  # what went with the one before does not go with it
@@ -52,7 +57,8 @@ def configure(given: Mapping[str, Any]) -> TrainConfig:
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Train, and return the folder and the metrics."""
-    config = configure(given)
+    given, wanted = adaptation.separate(given)
+    config = configure(given, wanted)
     chief = strategies.is_chief(config.strategy)
     folder = RunFolder(config.output or default_output(config))
     if config.resume and folder.finished:
@@ -64,11 +70,14 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     # What TFDS does not read needs no TensorFlow, so its errors come before TensorFlow is imported.
     late = config.dataset_is_tfds or config.model in registry.HUB_MODELS  # whose tokenizers need Keras
     data = None if late else load_data(config)
+    adapted = None
+    if wanted and not continued(config):  # before this process takes the memory of a device
+        config, adapted = adaptation.adapted(config, wanted)
     backend.start(strategies.engine(config.strategy), config.virtual_devices)
     from zoo.training import train
 
     try:
-        result = train(config, data=data, command=["python", "-m", "zoo.train", *sys.argv[1:]])
+        result = train(config, data=data, command=["python", "-m", "zoo.train", *sys.argv[1:]], adapted=adapted)
     except Interrupted as error:
         hint = command_line("zoo.train", "--resume", "--output", folder.path)
         raise Interrupted(f"{error}; continue with: {hint}") from None
@@ -93,7 +102,7 @@ def show(result: Mapping[str, Any]) -> None:
 
 main = functools.partial(
     cli.command,
-    TrainConfig,
+    adaptation.Options,
     run,
     show,
     prog="python -m zoo.train",

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,13 @@ class Start:
         snapshot: of itself, where it goes on.
         source: of another run, where it begins with its weights.
         command: the words that started it.
+        adapted: how some of its configuration was found, if it was.
     """
 
     snapshot: checkpoints.Snapshot | None
     source: transfer.Source | None
     command: list[str]
+    adapted: Mapping[str, Any] | None
 
 
 def train(
@@ -78,6 +80,7 @@ def train(
     finished: Callable[[keras.Model], keras.Model] | None = None,
     private: Path | None = None,
     command: list[str] | None = None,
+    adapted: Mapping[str, Any] | None = None,
     verbose: bool = True,
 ) -> TrainResult:
     """Train a model with `fit` inside the strategy's scope, and write its run folder.
@@ -92,6 +95,7 @@ def train(
         finished: called with the trained model, returns the one to save and to measure; default, itself.
         private: where a worker other than the chief keeps a run folder of its own; default, nowhere.
         command: the words that started this, for config.json.
+        adapted: the record of `zoo.adaptation.adapted`, where it gave the configuration, for config.json.
         verbose: show progress on standard error.
 
     Raises:
@@ -113,7 +117,8 @@ def train(
     check_divisible(config.batch_size, strategy.num_replicas_in_sync)
     with _run_folder(config, strategy, private) as run:
         data = data or load_data(config)
-        return _checked(config, strategy, run, data, model, list(callbacks), finished, command or [], verbose)
+        told = {"command": command or [], "adapted": adapted}
+        return _checked(config, strategy, run, data, model, list(callbacks), finished, told, verbose)
 
 
 @contextlib.contextmanager
@@ -132,7 +137,7 @@ def _run_folder(config: TrainConfig, strategy: Any, private: Path | None) -> Ite
     yield run
 
 
-def _checked(config, strategy, run, data, model, callbacks, finished, command, verbose) -> TrainResult:
+def _checked(config, strategy, run, data, model, callbacks, finished, told, verbose) -> TrainResult:
     """Refuse what does not fit together, then train."""
     spec = data.spec
     if not len(data.test):
@@ -152,7 +157,7 @@ def _checked(config, strategy, run, data, model, callbacks, finished, command, v
     verbose = verbose and not collective.worker(strategy)
     snapshot = _snapshot(config, strategy, run, verbose)
     source = transfer.read(config.init_from) if config.init_from and snapshot is None else None
-    start = Start(snapshot, source, command)
+    start = Start(snapshot, source, **told)
     # Outermost: what it may build to look at takes no number from the seed.
     arranged = strategies.arranged(strategy, lambda: built(build, spec))
     with arranged, _numerics(config), _lock(run), _named_if_lost(strategy):
@@ -177,12 +182,13 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
     _check_disk(run, model)
 
     step, memory, arrays = _resume(run, model, start.snapshot, verbose)
-    command = start.command
+    command, adapted = start.command, start.adapted
     if run.started:  # its devices may be others than before
         stored = run.read_config()
         command, begun_with = stored["command"], begun_with or stored.get("begun_with")
+        adapted = stored.get("adapted")
     data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
-    run.write_config(dataclasses.replace(config, resume=False), spec.to_json(), command, begun_with)
+    run.write_config(dataclasses.replace(config, resume=False), spec.to_json(), command, begun_with, adapted)
     if start.source:  # from here on the run needs no other
         checkpoints.save(run.checkpoints, memory.to_snapshot(step, checkpoints.capture(model)))
 

@@ -6,28 +6,8 @@ import numpy as np
 import pytest
 
 from compression import front
-from compression.budget import Budget, duration, size
+from compression.budget import Budget
 from zoo.errors import UsageError
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("20000", 20_000), ("20k", 20_000), ("20kB", 20_000), ("20KiB", 20_480), (" 1.5M ", 1_500_000), (".5k", 500)],
-)
-def test_sizes(text, expected):
-    assert size("--max-bytes", text) == expected
-
-
-@pytest.mark.parametrize("text", ["20q", "", "k", "-5", "1e3", "20 k b"])
-def test_a_size_that_does_not_parse_names_what_does(text):
-    with pytest.raises(UsageError, match=r"--max-bytes: expected a number of bytes such as .*20KiB"):
-        size("--max-bytes", text)
-
-
-def test_times():
-    assert [duration("--time-limit", t) for t in ("90", "90s", "1.5m", "2h")] == [90, 90, 90, 7200]
-    with pytest.raises(UsageError, match="--time-limit: expected a time such as 90s, 30m or 2h, received '3d'"):
-        duration("--time-limit", "3d")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,15 @@ MISTAKES = {
     "--classifier runs/x": "--classifier: expected a model that draws images, cnn learns classification",
     "--model gan --classifier absent": "--classifier: absent: expected the folder of a run, found no such folder",
     "--model gan --set loss=hing": "--set loss: expected one of non_saturating, hinge, wasserstein, received 'hing'",
+    "--target-params 20q": "--target-params: expected a number such as 50000, 50k, 1.2M or 3G, received '20q'",
+    "--target-flops 0": "--target-flops: expected 1 or more, received 0",
+    "--target-params 5k --target-flops 5M": "--target-params and --target-flops: expected one of them, received both",
+    "--model hub_classifier --set preset=x --target-params 5k":
+        "--target-params: expected a model whose widths can be scaled, hub_classifier has none",
+    "--model cnn_12 --set filters=3 --set units=4 --target-params 5k":
+        "--target-params: expected a width of cnn_12 that is free, --set fixes all of them \\(filters, units\\)",
+    "--auto-batch --batch-size 32": "--auto-batch and --batch-size: expected one of them, received both",
+    "--auto-batch --strategy multi_worker": "--auto-batch: expected a strategy of one process, received multi_worker",
     "--beta-1 1": "--beta-1: expected a value from 0 to 0.9999, received 1.0",
     "--output {folder}": "--output .*: expected a new or empty folder, this one is not empty",
     "--output {file}": "--output .*: expected a folder, received a file",

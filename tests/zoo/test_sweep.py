@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,12 +36,22 @@ def test_values_are_typed_and_a_tuple_is_one_value():
     assert [p.given["settings"] for p in points] == [{"units": "32,16"}, {"units": "8"}]
 
 
+def test_what_is_found_out_before_training_varies_or_is_given_once():
+    points = grid.points({"model": "cnn", "target_params": "20k,1.2M", "auto_batch": True})
+    assert [(p.given["target_params"], p.given["auto_batch"]) for p in points] == [(20_000, True), (1_200_000, True)]
+    assert [p.name for p in points] == ["target-params-20k", "target-params-1.2M"]
+    job = sweep.Job(points[1], 0, Path("absent"))
+    assert sweep._words(job)[4:] == ["--model", "cnn", "--auto-batch", "--target-params", "1200000"]
+
+
 @pytest.mark.parametrize(("given", "message"), [
     ({"learning_rate": "0.1,fast"}, "--learning-rate: expected a number, received 'fast'"),
     ({"model": "cnn,cnnn"}, "unknown model 'cnnn'"),
     ({"settings": {"dropuot": "0.1,0.2"}}, "did you mean 'dropout'"),
     ({"settings": {"dropout": "0.1,much"}}, "--set dropout: expected a number, received 'much'"),
     ({"batch_size": "16,16"}, "--batch-size: expected different values"),
+    ({"target_params": "20k,20q"}, "--target-params: expected a number such as 50000"),
+    ({"auto_batch": True, "batch_size": "16,32"}, "--auto-batch and --batch-size: expected one of them"),
     ({"optimizer": "adamw,sgdd"}, "did you mean 'sgd'"),
 ])  # fmt: skip
 def test_what_no_run_could_use_is_refused_before_any_is_trained(given, message):

@@ -12,6 +12,9 @@ class ZooModel(keras.Model):
 
     Keras saves that for each layer of a functional model. A subclassed one makes its layers anew, all of them to be
     trained, and then cannot load the state of an optimizer that had fewer weights.
+
+    A class whose size can be scaled has `WIDTHS`: the constructor arguments that are widths, each with what it stays a
+    multiple of, a number or another argument. `zoo.registry.widths` reads it as text.
     """
 
     def get_build_config(self):

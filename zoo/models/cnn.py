@@ -40,6 +40,8 @@ class CNN(ZooModel):
             than the stack can take.
     """
 
+    WIDTHS = {"filters": 1, "units": 1}
+
     def __init__(
         self,
         num_classes: int = 10,

@@ -53,6 +53,8 @@ class CrossModal(ZooModel):
         ValueError: sizes that are not positive or do not divide, or a name that is not one of those above.
     """
 
+    WIDTHS = {"filters": 1, "units": 1, "word_dim": "num_heads", "ff_dim": 1, "embedding_dim": 1, "fusion_dim": 1}
+
     def __init__(
         self,
         vocabulary_size: int,

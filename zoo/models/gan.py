@@ -57,6 +57,8 @@ class GAN(ZooModel):
             discriminator, where no example has a slope of its own.
     """
 
+    WIDTHS = {"filters": 1, "units": 1}
+
     def __init__(
         self,
         num_classes: int = 10,

@@ -63,6 +63,8 @@ class KGEmbedding(ZooModel):
         ValueError: a size that is not positive, an odd number of columns for complex numbers, or an unknown name.
     """
 
+    WIDTHS = {"dim": 2, "units": 1}
+
     def __init__(
         self,
         num_entities: int,

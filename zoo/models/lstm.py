@@ -36,6 +36,8 @@ class LSTM(ZooModel):
         ValueError: an unknown cell, or a size that is not positive.
     """
 
+    WIDTHS = {"units": 1, "embedding_dim": 1}
+
     def __init__(
         self,
         num_classes: int = 10,

@@ -39,6 +39,8 @@ class SelfAttentionClassifier(ZooModel):
         ValueError: sizes that are not positive or do not divide.
     """
 
+    WIDTHS = {"model_dim": "num_heads", "key_dim": 1, "ff_dim": 1}
+
     def __init__(
         self,
         num_classes: int = 10,

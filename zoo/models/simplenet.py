@@ -26,6 +26,8 @@ class SimpleNet(ZooModel):
         ValueError: a width that is not positive, or an activation or initializer that Keras does not know.
     """
 
+    WIDTHS = {"units": 1}
+
     def __init__(
         self,
         num_classes: int = 10,

@@ -55,6 +55,8 @@ class TransformerClassifier(ZooModel):
         ValueError: sizes that are not positive or do not divide, or a name that is not one of those above.
     """
 
+    WIDTHS = {"model_dim": "num_heads", "key_dim": 1, "ff_dim": 1}
+
     def __init__(
         self,
         num_classes: int = 10,
@@ -193,6 +195,8 @@ class Transformer(ZooModel):
         ValueError: sizes that are not positive or do not divide, vocabularies that are shared and differ in size, or
             a name that is not one of those above.
     """
+
+    WIDTHS = {"model_dim": "num_heads", "ff_dim": 1}
 
     def __init__(
         self,

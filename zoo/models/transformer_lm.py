@@ -42,6 +42,8 @@ class TransformerLM(ZooModel):
         ValueError: sizes that are not positive or do not divide, or a name that is not one of those above.
     """
 
+    WIDTHS = {"model_dim": "num_heads", "key_dim": 1, "ff_dim": 1}
+
     def __init__(
         self,
         vocabulary_size: int,

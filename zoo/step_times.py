@@ -1,0 +1,122 @@
+"""How long a training's step takes with batches of 16, 32, 64, ...: the training itself, stopped after a few steps."""
+
+import contextlib
+import dataclasses
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from zoo import adaptation
+from zoo.config import TrainConfig
+from zoo.data import Dataset
+from zoo.errors import UsageError
+from zoo.training import train
+
+# Of each size: executions that are not counted, as they compile; then what comes first, so many or so many seconds.
+WARM_UP = 3
+STEPS = 25
+SECONDS = 3.0
+# Seconds of an execution, after which no larger batch is tried.
+SLOW = 5.0
+# Of the most examples a second; two sizes in a row below it are the last.
+FALLEN = 0.85
+# An epoch has at least so many steps.
+STEPS_OF_EPOCH = 10
+
+
+class _EnoughError(Exception):
+    """The training has been timed."""
+
+
+class _Watch(keras.callbacks.Callback):
+    """Time executions, from the end of one to the end of the next, and stop the training."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds: list[float] = []
+        self._calls, self._since = 0, None
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        if self._since is None:
+            self._since = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        float(logs["loss"])  # a step is done when its loss is known
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        self._calls += 1
+        slow = self._calls > 1 and seconds > SLOW
+        if self._calls > WARM_UP or slow:
+            self.seconds.append(seconds)
+        if slow or len(self.seconds) >= STEPS or sum(self.seconds) >= SECONDS:
+            raise _EnoughError
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._since = None  # validation came between
+
+
+def sizes(examples: int, replicas: int) -> list[int]:
+    """Return the batch sizes to try: each twice the one before, while an epoch has ten steps."""
+    first = adaptation.first_size(replicas)
+    found = [min(first, max(examples // replicas, 1) * replicas)]
+    while 2 * found[-1] <= examples // STEPS_OF_EPOCH:
+        found.append(2 * found[-1])
+    return found
+
+
+def measure(config: TrainConfig, data: Dataset, replicas: int, say: Callable[..., None]) -> None:
+    """Time batches from small to large, until one does not fit, is slow, or the last two were less worth than others.
+
+    Args:
+        config: of the training.
+        data: of it.
+        replicas: of its strategy, which is built.
+        say: gets `trying` before each size, `timed` after it with the median of its steps, or `ended` with the reason.
+
+    Raises:
+        UsageError: what `train` raises it for with the smallest batch.
+    """
+    rates: list[float] = []
+    for size in sizes(len(data.train), replicas):
+        say("trying", batch_size=size)
+        try:
+            seconds, examples = _timed(dataclasses.replace(config, batch_size=size), data)
+        except UsageError as error:
+            if not rates:
+                raise
+            say("ended", batch_size=size, reason=str(error))
+            return
+        except Exception as error:  # of native code, in as many classes as there are libraries
+            say("ended", batch_size=size, reason=_reason(error))
+            return
+        rates.append(examples / seconds)
+        say("timed", batch_size=size, examples_per_second=round(rates[-1], 1), milliseconds=round(1000 * seconds, 3))
+        if seconds > SLOW or max(rates[-2:]) < FALLEN * max(rates):
+            return
+
+
+def _timed(config: TrainConfig, data: Dataset) -> tuple[float, int]:
+    """Return the median seconds of an execution of a training, and its examples."""
+    watch = _Watch()
+    with tempfile.TemporaryDirectory() as folder:
+        long = {"epochs": max(config.epochs, WARM_UP + STEPS), "early_stopping": 0}  # of a step each, if need be
+        config = dataclasses.replace(config, output=Path(folder) / "run", resume=False, checkpoint_every=0, **long)
+        with contextlib.suppress(_EnoughError):
+            train(config, data=data, callbacks=[watch], verbose=False)
+    strides = watch.model.steps_per_execution
+    watch.set_model(None)
+    gc.collect()  # or the next size would have to share its memory with this one
+    return statistics.median(watch.seconds), config.batch_size * strides
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    memory = isinstance(error, MemoryError) or "ResourceExhausted" in type(error).__name__
+    if memory or "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
+        return "does not fit in memory"
+    return f"{type(error).__name__}: {text[:200]}"
