@@ -12,7 +12,17 @@ from zoo.config import TrainConfig, flag
 from zoo.errors import UsageError
 
 # Options that a sweep gives once: its own, and those whose text may hold a comma.
-SINGLE = ("seed", "output", "resume", "deterministic", "skip_bad", "text_column", "label_column", "freeze")
+SINGLE = (
+    "seed",
+    "output",
+    "resume",
+    "deterministic",
+    "skip_bad",
+    "text_column",
+    "label_column",
+    "freeze",
+    "adversarial",
+)
 BETWEEN = "|"  # between values of an argument that takes several numbers itself
 
 
