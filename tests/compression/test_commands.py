@@ -13,14 +13,15 @@ from tests.conftest import ROOT, run_module
 
 _NO_BACKEND = """
 import sys
-from compression import __main__ as words, compress, export, inspect, sensitivity, verify
-for command in (compress, export, inspect, sensitivity, verify, words):
+from compression import __main__ as words, attack, compress, export, inspect, sensitivity, verify
+for command in (attack, compress, export, inspect, sensitivity, verify, words):
     try:
         command.main(["--help"])
     except SystemExit as ended:
         assert ended.code == 0
 words.main(["--json"])
 assert compress.main(["absent"]) == compress.main(["absent", "--recipe", "int9"]) == 2
+assert attack.main(["absent"]) == 2
 assert export.main(["absent"]) == sensitivity.main(["absent"]) == 2
 assert verify.main(["absent.tflite"]) == inspect.main(["absent.tflite"]) == 2
 heavy = {"tensorflow", "keras", "jax", "tf_keras"} & set(sys.modules)
