@@ -119,8 +119,14 @@ def _written(
 
 def title(result: Mapping[str, Any]) -> str:
     """Return what was done, in one line."""
-    how = f"PGD, {result['steps']} steps, {result['restarts']} start(s)" if "steps" in result else "FGSM"
+    how = (
+        f"PGD, {_many(result['steps'], 'step')}, {_many(result['restarts'], 'start')}" if "steps" in result else "FGSM"
+    )
     return f"{how}, on {result['examples']:,} test examples of {result['data']}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"
 
 
 def show_table(result: Mapping[str, Any]) -> None:

@@ -71,8 +71,8 @@ def test_fgsm_of_a_linear_model_of_two_classes_is_the_worst_there_is():
     worst = robustness.worst(model, spec, Split(x, y), FGSM(eps, start="clean"))
     np.testing.assert_allclose(robustness.margins(model, worst), eps * np.abs(slope).sum(1) - margin, atol=1e-5)
     anywhere = x + rng.uniform(-eps, eps, (200, 50, 6)).astype("float32")
-    for each in anywhere:
-        assert (robustness.margins(model, Split(each, y)) < eps * np.abs(slope).sum(1) - margin).all()
+    others = robustness.margins(model, Split(anywhere.reshape(-1, 6), np.tile(y, 200))).reshape(200, 50)
+    assert (others < eps * np.abs(slope).sum(1) - margin).all()
 
 
 def test_pgd_of_a_softmax_regression_in_plain_numpy():
@@ -84,7 +84,6 @@ def test_pgd_of_a_softmax_regression_in_plain_numpy():
         p = np.exp(logits - logits.max(1, keepdims=True))
         slope = (p / p.sum(1, keepdims=True) - np.eye(3)[y]) @ kernel.T
         expected = np.clip(expected + 0.07 * np.sign(slope), x - 0.2, x + 0.2)
-    assert (np.abs(expected - x) > 0.2 - 1e-6).any() and (np.abs(expected - x) < 0.19).any()
     np.testing.assert_allclose(changed(model, VECTORS, PGD(0.2, 0.07, "clean", steps=5), x, y), expected, atol=1e-6)
 
 
@@ -114,12 +113,12 @@ def test_examples_are_those_of_the_adversarial_robustness_toolbox(ours):
 
 def test_examples_stay_near_and_in_the_range_of_pixels_and_the_model_as_it_was():
     model, x, y = convolutional()
-    before = [np.array(v) for v in model.variables]  # averages, and the state of dropout
+    before = [keras.ops.convert_to_numpy(v).copy() for v in model.variables]  # averages, and the state of dropout
     start = np.random.default_rng(2).uniform(-1, 1, x.shape).astype("float32")
     found = Attacked(model, 0.2, 0.05, 6, (0, 1)).predict((x, y, start), batch_size=5, verbose=0)
     assert np.abs(found - x).max() <= 0.2 + 1e-6 and found.min() == 0 and found.max() == 1
     for ours, theirs in zip(model.variables, before, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(ours), theirs)
     begun = Attacked(model, 0.2, 1e-9, 1, (0, 1)).predict((x, y, start), verbose=0)
     np.testing.assert_allclose(begun, np.clip(x + 0.2 * start, 0, 1), atol=1e-6)
 
@@ -251,18 +250,6 @@ def test_a_stopped_training_goes_on_to_the_same_bits_and_leaves_a_plain_model(im
     assert "training: attacked by pgd(0.1, steps=3)" in again.run.report_file.read_text()
 
 
-def test_it_withstands_what_a_plain_one_does_not(image_npz, tmp_path):
-    """Bands of classes differ by 0.5 from the rest, which no change of 0.2 needs to hide."""
-    options = {"epochs": 6, "learning_rate": 5e-3, "optimizer": "adamw"}
-    curve = {}
-    for name, adversarial in (("plain", None), ("robust", "pgd(0.2, steps=5)")):
-        result = train(config(image_npz, adversarial=adversarial, output=tmp_path / name, **options), verbose=False)
-        words = [str(result.run.path), "--eps", "0.2", "--steps", "20", "--json"]
-        assert attack.main(words) == 0
-        curve[name] = json.loads((result.run.attacks / "pgd.json").read_text())["accuracy"]["keras"]
-    assert curve["robust"][0] > 0.9 and curve["robust"][1] >= curve["plain"][1] + 0.3, curve
-
-
 def test_vectors_have_no_range(tmp_path):
     x, y = blobs(90, (12,))
     np.savez(tmp_path / "vectors.npz", x=(40 * x).astype("float32"), y=y)
@@ -299,15 +286,32 @@ def test_jax_makes_the_same_examples_and_learns_the_same(tmp_path):
 # The commands
 
 
+DENSE = {"model": "simplenet", "settings": {"units": (16,)}, "learning_rate": 5e-3, "optimizer": "adamw"}
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of a finished run of a small cnn."""
+    """The folder of a finished run, trained on examples as they are."""
     folder = tmp_path_factory.mktemp("attack")
     x, y = blobs(240, (12, 12))
     np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
-    train(config(folder / "blobs.npz", epochs=6, adversarial=None, learning_rate=5e-3, optimizer="adamw",
-                 output=folder / "run"), verbose=False)  # fmt: skip
+    options = {**DENSE, "epochs": 6, "adversarial": None, "output": folder / "run"}
+    train(config(folder / "blobs.npz", **options), verbose=False)
     return folder / "run"
+
+
+def test_what_was_trained_under_attack_withstands_it(trained, tmp_path, capsys):
+    """Bands of classes differ by 0.5 from the rest, which no change of 0.2 can hide."""
+    options = {**DENSE, "epochs": 12, "learning_rate": 1e-2, "adversarial": "pgd(0.15, steps=3)"}
+    options["output"] = tmp_path / "run"
+    train(config(trained.parent / "blobs.npz", **options), verbose=False)
+    curves = []
+    for run in (trained, tmp_path / "run"):
+        capsys.readouterr()
+        assert attack.main(f"{run} --eps 0.2 --steps 20 --json".split()) == 0
+        curves.append(json.loads(capsys.readouterr().out)["accuracy"]["keras"])
+    assert curves[0][0] > 0.9 and curves[1][0] > 0.9
+    assert curves[0][1] < 0.5 and curves[1][1] > 0.9, curves
 
 
 def test_the_command_measures_what_it_leaves(trained, capsys):
@@ -387,6 +391,7 @@ def test_files_of_another_run_and_examples_of_other_weights_are_refused(trained,
 
     assert "found no" in (err := said(copy)) and f"python -m zoo.attack {copy} --attack pgd" in err
     assert attack.main(f"{copy} --eps 0.1 --steps 1 --examples 5".split()) == 0
+    capsys.readouterr()
     assert "expected .tflite files in its artifacts, found none" in said(copy)
     assert "absent.tflite: expected a .tflite file, found none" in said(copy, tmp_path / "absent.tflite")
     assert compress.main([str(trained), "--recipe", "float32", "--output", str(tmp_path / "files")]) == 0
