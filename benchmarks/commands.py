@@ -1,6 +1,7 @@
 """Commands of ours, run as a user runs them, for benchmarks of what they make."""
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -32,7 +33,7 @@ def trained(run: Path, words: Sequence[str], data_dir: Path, kept: Sequence[str]
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     return told(
         {
-            "command": f"python -m zoo.train {' '.join(words)}",
+            "command": f"python -m zoo.train {shlex.join(words)}",
             "seconds": json.loads(seconds.read_text()),
             **{key: metrics[key] for key in kept},
         }

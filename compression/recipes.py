@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from compression.passes import PASSES, Cluster, Distill, Pass, Qat
-from zoo.errors import UsageError, nearest, unknown
-from zoo.values import parse as parse_value
+from zoo import words
+from zoo.errors import UsageError
 
 Ends = Literal["integer", "float32"]
 # How recurrent layers are exported; auto is loop, and unrolled where a recipe calibrates.
@@ -57,7 +57,6 @@ _UNDONE = {
 LONGEST_NAME = 80  # characters of a file name, before its suffix
 
 _BETWEEN = re.compile(r"\+(?![^(]*\))")  # a + outside of parentheses
-_WORD = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*")
 
 
 @dataclass(frozen=True)
@@ -143,14 +142,14 @@ def parse(text: str) -> Recipe:
         UsageError: a word or an argument that does not exist, a value of another type or out of range, or words that
             cannot be combined.
     """
-    words = [_word(part) for part in _BETWEEN.split(text)]
-    _check_combination([name for name, _ in words])
-    passes = [PASSES[name](**arguments) for name, arguments in words if name in PASSES]
+    found = [_word(part) for part in _BETWEEN.split(text)]
+    _check_combination([name for name, _ in found])
+    passes = [PASSES[name](**arguments) for name, arguments in found if name in PASSES]
     distill = next((p for p in passes if isinstance(p, Distill)), None)
     stages = tuple(p for p in passes if p is not distill) or tuple(passes)
     qat = next((p for p in stages if isinstance(p, Qat)), None)
     precision, arguments = next(
-        ((n, a) for n, a in words if n in PRECISIONS), ("int8", {"skip": qat.skip}) if qat else ("float32", {})
+        ((n, a) for n, a in found if n in PRECISIONS), ("int8", {"skip": qat.skip}) if qat else ("float32", {})
     )
     recipe = Recipe(precision, **arguments, stages=stages, distill=distill)
     if qat and precision in ("float32", "float16"):
@@ -191,35 +190,9 @@ def _check_combination(names: list[str]) -> None:
 
 
 def _word(text: str) -> tuple[str, dict[str, Any]]:
-    match = _WORD.fullmatch(text)
-    if match is None:
-        raise UsageError(f"--recipe: expected words such as int8 or int8(skip=head) joined by +, received {text!r}")
-    name, inside = match[1], match[2]
-    if name not in WORDS:
-        raise unknown("recipe word", name, WORDS)
-    return name, _arguments(name, inside or "")
-
-
-def _arguments(name: str, inside: str) -> dict[str, Any]:
-    known = parameters(name)
-    found: dict[str, Any] = {}
-    for position, part in enumerate(filter(None, map(str.strip, inside.split(",")))):
-        key, equals, value = map(str.strip, part.partition("="))
-        if not equals:
-            if position >= len(known):
-                raise UsageError(f"--recipe {name}: expected at most {len(known)} arguments, received {part!r} besides")
-            key, value = list(known)[position], key
-        if key not in known:
-            listed = ", ".join(known) or "none"
-            raise UsageError(
-                f"--recipe {name}: no argument {key!r}: expected one of {listed}{nearest(key, known)}"
-                if known
-                else f"--recipe {name}: takes no arguments, received {part!r}"
-            )
-        if key in found:
-            raise UsageError(f"--recipe {name}: {key} is given twice")
-        found[key] = parse_value(f"--recipe {name}({key})", value.replace("|", ","), known[key].annotation)
-    return found
+    known = {name: parameters(name) for name in WORDS}
+    such_as = "words such as int8 or int8(skip=head) joined by +"
+    return words.parse("--recipe", text, known, what="recipe word", such_as=such_as)
 
 
 def parameters(name: str) -> dict[str, inspect.Parameter]:

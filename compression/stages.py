@@ -112,6 +112,7 @@ def configured(config: TrainConfig, stage: Pass) -> TrainConfig:
         schedule="cosine",
         weight_decay=0.0,  # would pull shared and rounded weights towards zero
         early_stopping=0,
+        adversarial=None,
         keep="last",  # the best epoch may be one before the sparsity was reached
         precision="float32",
         init_from=None,  # it begins with the model that the stage before it left

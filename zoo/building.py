@@ -6,10 +6,11 @@ from typing import Any
 
 import keras
 
-from zoo import registry, tasks
+from zoo import attacks, registry, tasks
 from zoo.config import TrainConfig
 from zoo.data import DataSpec
 from zoo.errors import UsageError
+from zoo.models.attack import Attacked, Withstanding
 
 
 def check_kind(config: TrainConfig, spec: DataSpec) -> None:
@@ -71,3 +72,24 @@ def built(make: Callable[[], keras.Model], spec: DataSpec) -> keras.Model:
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
     return model
+
+
+def check_attack(config: TrainConfig, spec: DataSpec) -> None:
+    """Raise UsageError unless the attack that is trained against can be made on these data."""
+    if config.adversarial:
+        attack = attacks.parse(config.adversarial)
+        attacks.check_inputs(f"--adversarial with {spec.name}", spec.task, spec.kind, spec.per_step)
+        attacks.check_range(f"--adversarial {attack.word}: eps", attack.eps, spec.kind)
+
+
+def fitted(config: TrainConfig, spec: DataSpec, model: keras.Model) -> keras.Model:
+    """Return what `fit` trains: the model, or where it is to withstand an attack, that around it."""
+    if not config.adversarial:
+        return model
+    attack = attacks.parse(config.adversarial)
+    return Withstanding(attacked(attack, spec, model))
+
+
+def attacked(attack: attacks.Attack, spec: DataSpec, model: keras.Model) -> Attacked:
+    """Return an attack on a model that takes such data."""
+    return Attacked(model, attack.eps, attack.size, attack.steps, attacks.PIXELS if spec.kind == "image" else None)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import strategies
-from zoo import recipes, registry
+from zoo import attacks, recipes, registry
 from zoo.errors import UsageError
 
 # Sets that need neither a network nor a path, and what they are.
@@ -112,6 +112,11 @@ class TrainConfig:
     label_smoothing: float | None = option("share of the target spread over all classes")
     shift: int = option("move each training image by up to this many pixels, at random each epoch", 0)
     class_weights: Literal["none", "balanced"] = option("balanced: weigh each class by its inverse frequency", "none")
+    adversarial: str | None = option(
+        "train on what an attack makes of each batch: pgd(eps=0.1, steps=7) or fgsm(eps=0.1); eps is the most that a"
+        " number of an input is changed by, of images a share of the range of pixels; also step=X and start=clean",
+        metavar="ATTACK",
+    )
     early_stopping: int = option("stop after this many epochs without a better validation result, 0: never", 0)
     keep: Literal["best", "last"] = option("which epoch's weights the run ends with", "best")
     settings: Mapping[str, Any] = option(
@@ -163,7 +168,16 @@ class TrainConfig:
             )
         if self.classifier is not None and (learns := registry.entry(self.model).task) != "generation":
             raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {learns}")
+        if self.adversarial is not None:
+            self._check_adversarial()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
+
+    def _check_adversarial(self) -> None:
+        attack, entry = attacks.parse(self.adversarial), registry.entry(self.model)
+        kinds = [kind for kind in entry.inputs if kind in attacks.KINDS] or entry.inputs
+        attacks.check_inputs(f"--adversarial with --model {self.model}", entry.task, kinds[0], per_step=False)
+        if len(kinds) == 1:  # else the data say what the model is given
+            attacks.check_range(f"--adversarial {attack.word}: eps", attack.eps, kinds[0])
 
     def _check_shard(self) -> None:
         if self.strategy != "multi_worker":

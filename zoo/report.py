@@ -84,8 +84,10 @@ def write(
     trained = f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test examples"
     # Smoothed targets have a loss of their own that no model goes below, and the tile's test loss is without them.
     smoothed = f" <small>with labels smoothed by {config.label_smoothing}</small>" if config.label_smoothing else ""
+    attacked = f" <small>training: attacked by {text(config.adversarial)}</small>" if config.adversarial else ""
     curves = (
-        f"<section><h2>{title}{smoothed * (name == 'loss')}</h2>{_curve(history, name, metrics['epoch'])}</section>"
+        f"<section><h2>{title}{smoothed * (name == 'loss')}{attacked}</h2>"
+        f"{_curve(history, name, metrics['epoch'])}</section>"
         for title, name in page.curves
     )
     body = [

@@ -36,6 +36,7 @@ class RunFolder:
         self.report_file = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
+        self.attacks = self.path / "attack"
 
     @property
     def started(self) -> bool:

@@ -23,7 +23,7 @@ import strategies
 from strategies import backend, collective
 from strategies.keras_fit import prepared
 from zoo import checkpoints, optimization, report, tasks, transfer
-from zoo.building import built, maker
+from zoo.building import built, check_attack, fitted, maker
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config import TrainConfig, check_divisible
 from zoo.data import Dataset
@@ -148,6 +148,7 @@ def _checked(config, strategy, run, data, model, callbacks, finished, told, verb
         raise UsageError(f"--shift {config.shift}: expected images, {spec.name} gives {spec.kind}")
     if config.class_weights == "balanced" and spec.task != "classification":
         raise UsageError(f"--class-weights balanced: expected data with classes, {spec.name} is for {spec.task}")
+    check_attack(config, spec)
     build = maker(config, spec, model)
     _check_same_data(strategy, data, config.shard)
     if config.shard == "files":  # of each worker as many, so that all take the same steps
@@ -173,10 +174,11 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
 
     undo = contextlib.ExitStack()
     with strategy.scope():
-        model = built(build, spec)
-        begun_with = transfer.begin(model, config, data, start.source, verbose)
+        plain = built(build, spec)
+        begun_with = transfer.begin(plain, config, data, start.source, verbose)
+        model = fitted(config, spec, plain)
         # Their metrics' variables are the scope's as well.
-        optimizer = optimization.optimizer(config, total, getattr(model, "rates", None))
+        optimizer = optimization.optimizer(config, total, getattr(plain, "rates", None))
         model.compile(optimizer=optimizer, **_over_replicas(task.compiled_with(config, spec)))
         undo.enter_context(prepared(model, batches(0, 1)))
     _check_disk(run, model)
@@ -231,7 +233,7 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
                 )
                 step = stop
     model.steps_per_execution = 1
-    return _finish(config, run, data, model, memory, finished, time.perf_counter() - began)
+    return _finish(config, run, data, plain, memory, finished, time.perf_counter() - began)
 
 
 def _over_replicas(compiled: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from tests.conftest import ROOT, run_module
 
 _NO_BACKEND = """
 import sys
-from compression import __main__ as words, compress, export, inspect, search, sensitivity, verify
-for command in (compress, export, inspect, search, sensitivity, verify, words):
+from compression import __main__ as words, attack, compress, export, inspect, search, sensitivity, verify
+for command in (attack, compress, export, inspect, search, sensitivity, verify, words):
     try:
         command.main(["--help"])
     except SystemExit as ended:
@@ -22,6 +22,7 @@ for command in (compress, export, inspect, search, sensitivity, verify, words):
 words.main(["--json"])
 assert compress.main(["absent"]) == compress.main(["absent", "--recipe", "int9"]) == 2
 assert search.main(["absent"]) == search.main(["absent", "--max-bytes", "20q"]) == 2
+assert attack.main(["absent"]) == 2
 assert export.main(["absent"]) == sensitivity.main(["absent"]) == 2
 assert verify.main(["absent.tflite"]) == inspect.main(["absent.tflite"]) == 2
 heavy = {"tensorflow", "keras", "jax", "tf_keras"} & set(sys.modules)

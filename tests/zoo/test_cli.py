@@ -65,6 +65,10 @@ MISTAKES = {
     "--auto-batch --batch-size 32": "--auto-batch and --batch-size: expected one of them, received both",
     "--auto-batch --strategy multi_worker": "--auto-batch: expected a strategy of one process, received multi_worker",
     "--beta-1 1": "--beta-1: expected a value from 0 to 0.9999, received 1.0",
+    "--adversarial pgm(0.1)": "unknown attack 'pgm': expected one of fgsm, pgd; did you mean 'pgd'",
+    "--adversarial pgd(8)": "--adversarial pgd: eps: expected at most 1, .* received 8; 8 of 255 levels is 0.0314",
+    "--adversarial pgd(0.1,steps=0)": "--adversarial pgd: steps: expected at least 1, received 0",
+    "--model gan --adversarial fgsm(0.1)": "--adversarial with --model gan: expected a classifier of images or vectors",
     "--output {folder}": "--output .*: expected a new or empty folder, this one is not empty",
     "--output {file}": "--output .*: expected a folder, received a file",
     "--resume --output absent": "absent: expected the folder of a run, found no such folder",
@@ -97,10 +101,10 @@ def test_a_mistake_is_answered_in_one_sentence_with_status_2(mistake, words, cap
 
 _NO_BACKEND = """
 import sys
-from zoo import evaluate, explain, generate, list, predict, train
+from zoo import attack, evaluate, explain, generate, list, predict, train
 for words in sys.argv[1:]:
     assert train.main(words.split()) == 2, words
-for command in (train, evaluate, predict, generate, explain, list):
+for command in (train, attack, evaluate, predict, generate, explain, list):
     try:
         command.main(["--help"])
     except SystemExit as ended:
@@ -110,6 +114,8 @@ evaluate.main(["absent"])
 predict.main(["absent", "x.png"])
 generate.main(["absent", "a text"])
 explain.main(["absent", "x.png"])
+attack.main(["absent"])
+attack.main(["absent", "--attack", "pgm"])
 heavy = {"tensorflow", "keras", "jax", "numpy"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -26,6 +26,7 @@ MODELS = {
     "simplenet": ({"units": (12,)}, "float32"),
     "cnn": ({"filters": (4, 6), "pools": 1, "units": 8}, "float32"),
     "cnn, normalised": ({"filters": (4, 6), "pools": 1, "units": 8, "batch_norm": True}, "float64"),
+    "simplenet, attacked": ({"units": (12,)}, "float64"),
     "lstm": ({"units": (6, 5)}, "float32"),
     "self_attention": ({"model_dim": 8, "num_heads": 2, "ff_dim": 12, "num_blocks": 1}, "float32"),
     "gan_dense": (
@@ -55,6 +56,7 @@ def main(strategy: str, folder: str, *names: str) -> None:
             optimizer="sgd",
             clip_norm=1.0,
             keep="last",
+            adversarial="pgd(0.1, steps=2)" if name.endswith("attacked") else None,
             seed=3,
             output=f"{folder}/{name}",
         )

@@ -66,19 +66,8 @@ def training_batches(
         a dataset of (x, y) with the known cardinality `stop - start`; on JAX a `keras.utils.PyDataset` of the same.
     """
     if not on_tensorflow():
-        from zoo.data.arrays_in_batches import TrainingBatches
-
-        steps = steps_per_epoch(len(split), batch_size)
-        return TrainingBatches(
-            split,
-            order=lambda epoch: epoch_order(len(split), seed, epoch)[: steps * batch_size].reshape(steps, batch_size),
-            steps=steps,
-            seed=seed,
-            start=start,
-            stop=stop,
-            class_weights=class_weights,
-            shift=shift,
-        )
+        options = {"class_weights": class_weights, "shift": shift}
+        return training_arrays(split, batch_size=batch_size, seed=seed, start=start, stop=stop, **options)
     import tensorflow as tf
 
     # Python is called once an epoch; called for every step, it cost a small model's step a fifth of its time.
@@ -97,6 +86,25 @@ def training_batches(
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return moved.prefetch(tf.data.AUTOTUNE)
+
+
+def training_arrays(
+    split: Split, *, batch_size: int, seed: int, start: int, stop: int, class_weights: np.ndarray | None, shift: int
+) -> keras.utils.PyDataset:
+    """Return the batches of `training_batches` in numpy, whatever the engine; other places of moved images."""
+    from zoo.data.arrays_in_batches import TrainingBatches
+
+    steps = steps_per_epoch(len(split), batch_size)
+    return TrainingBatches(
+        split,
+        order=lambda epoch: epoch_order(len(split), seed, epoch)[: steps * batch_size].reshape(steps, batch_size),
+        steps=steps,
+        seed=seed,
+        start=start,
+        stop=stop,
+        class_weights=class_weights,
+        shift=shift,
+    )
 
 
 def _shifted(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import registry
+from zoo import attacks, registry
 from zoo.config import TrainConfig
-from zoo.data import Dataset, DataSpec, batches
+from zoo.data import Dataset, DataSpec, attacked_batches, batches
 from zoo.data.batches import on_tensorflow
 from zoo.inference import BATCH, logits_of
 from zoo.models.losses import CrossEntropy
@@ -55,15 +55,11 @@ def training_batches(config: TrainConfig, data: Dataset, batch_size: int, start:
     weights = None
     if config.class_weights == "balanced":
         weights = class_weights(data.train.y, data.spec.num_classes)
-    return batches.training_batches(
-        data.train,
-        batch_size=batch_size,
-        seed=config.seed,
-        start=start,
-        stop=stop,
-        class_weights=weights,
-        shift=config.shift,
-    )
+    options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
+    options |= {"class_weights": weights, "shift": config.shift}
+    if config.adversarial:
+        return attacked_batches.training_batches(data.train, attacks.parse(config.adversarial), **options)
+    return batches.training_batches(data.train, **options)
 
 
 def validation_batches(data: Dataset, stride: int) -> Any:

@@ -1,0 +1,67 @@
+"""A cnn of MNIST under attack: trained plainly and on adversarial examples, in Keras and as an int8 file.
+
+All 10,000 test images are attacked with eps 0.1 (the L-infinity norm, pixels from 0 to 1) by FGSM, and by PGD of 40
+steps from one random start. What misleads Keras is given to the int8 file as well (transfer): whoever attacks the file
+itself may find worse. Seconds are of the whole command. Runs are kept under runs/robustness.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.commands import exported, run_command, told, trained
+
+RUNS = Path("runs") / "robustness"
+EPS, STEPS = 0.1, 40
+_MNIST = ("--model", "cnn", "--dataset", "mnist")
+# Name of a row, and the words of its training.
+ROWS: dict[str, tuple[str, ...]] = {
+    "plain": _MNIST,
+    "adversarial": (*_MNIST, "--adversarial", "fgsm(0.1)", "--set", "dropout=0", "--keep", "last"),
+}
+ATTACKS = {"fgsm": (), "pgd": ("--steps", str(STEPS))}
+FILE = "int8"
+# What the row that is trained on adversarial examples must keep, of test images as they are and attacked by PGD.
+CLEAN, ATTACKED = 0.988, 0.96
+
+
+def measure(data_dir: Path) -> dict[str, Any]:
+    """Return a row for each training: accuracies of Keras and of the file, by attack."""
+    rows = []
+    for name, words in ROWS.items():
+        run = RUNS / name
+        row = {"name": name, **trained(run, words, data_dir, ("epochs", "parameters"))}
+        row["bytes"] = exported(run, FILE, ("bytes",))["bytes"]
+        row["attacks"] = {attack: _attacked(run, attack, more, data_dir) for attack, more in ATTACKS.items()}
+        rows.append(told(row))
+    return {"rows": rows}
+
+
+def _attacked(run: Path, attack: str, more: tuple[str, ...], data_dir: Path) -> dict[str, list[float]]:
+    """Return accuracies without and with an attack, of Keras and of the file."""
+    words = ("--attack", attack, "--eps", str(EPS), "--examples", "10000", *more, "--data-dir", str(data_dir))
+    run_command("zoo.attack", str(run), *words)
+    file = str(run / "artifacts" / f"{FILE}.tflite")
+    return run_command("compression.attack", str(run), file, "--attack", attack)["accuracy"]
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
+    lines = [
+        f"| cnn on MNIST, attacked with eps {EPS} | clean | FGSM | PGD, {STEPS} steps | {FILE} file: clean | FGSM |"
+        " PGD | minutes |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in result["rows"]:
+        cells = []
+        for side in ("keras", FILE):
+            cells.append(row["attacks"]["pgd"][side][0])
+            cells += [row["attacks"][attack][side][1] for attack in ATTACKS]
+        shown = " | ".join(f"{value:.2%}" for value in cells)
+        lines.append(f"| {row['name']} training | {shown} | {row['seconds'] / 60:.1f} |")
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown, the commands below."""
+    targets = f"Targets of adversarial training: clean {CLEAN:.1%}, PGD {ATTACKED:.0%}."
+    return "\n".join([*table(result), "", targets, "", *(f"- `{row['command']}`" for row in result["rows"])])

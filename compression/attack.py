@@ -1,0 +1,133 @@
+"""`python -m compression.attack`: what compression does to robustness, on the examples that `zoo.attack` made.
+
+The examples mislead the Keras model; a file is measured on the same ones (transfer). Somebody who attacks the file
+itself may find worse, so its accuracy here is an upper limit of its robustness, not an estimate.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from compression import interface
+from compression.artifacts import read_receipt
+from strategies import backend
+from zoo import cli
+from zoo.attack import show_table, title
+from zoo.config import command_line, option
+from zoo.errors import UsageError
+from zoo.files import sha256, write_json
+from zoo.runs import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure."""
+
+    run: Path = option("the run folder, after `python -m zoo.attack RUN`", positional=True)
+    files: tuple[Path, ...] = option(
+        "its .tflite files (default: all in RUN/artifacts)", (), positional=True, metavar="FILE", optional=True
+    )
+    attack: Literal["fgsm", "pgd"] = option("whose examples", "pgd")
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure, and return the accuracies of Keras and of each file, after writing them into the run folder."""
+    options = Options(**given)
+    folder = RunFolder(options.run)
+    made = attacked(folder, options.attack)
+    files = options.files or tuple(sorted((folder.path / "artifacts").glob("*.tflite")))
+    if not files:
+        raise UsageError(f"{folder.path}: expected .tflite files in its artifacts, found none; make one with compress")
+    forms = {path: form_of(path, folder) for path in files}
+    stems = [path.stem for path in files]
+    named = {path: path.stem if stems.count(path.stem) == 1 else str(path) for path in files}
+    backend.start("tensorflow")
+    import numpy as np
+
+    from zoo import robustness
+
+    with np.load(folder.attacks / f"{options.attack}.npz") as found:
+        x, y = found["x"], found["y"]
+    for path, form in forms.items():
+        cli.say(f"measuring {path.name} on {len(x) * len(y):,} examples")
+        made["accuracy"][named[path]] = [robustness.accuracy(_outputs(path, form, changed), y) for changed in x]
+    made["files_sha256"] = {named[path]: sha256(path) for path in files}
+    place = folder.attacks / f"{options.attack}-files"
+    robustness.write_table(place.with_suffix(".csv"), made["eps"], made["accuracy"])
+    robustness.draw(place.with_suffix(".png"), f"{title(made)}, made on Keras", made["eps"], made["accuracy"])
+    write_json(place.with_suffix(".json"), made)
+    return made | {"path": str(folder.attacks)}
+
+
+def attacked(folder: RunFolder, attack: str) -> dict[str, Any]:
+    """Return what `zoo.attack` wrote of a run.
+
+    Raises:
+        UsageError: it wrote nothing, it attacked other weights, or its examples were altered.
+    """
+    metrics, file = folder.read_metrics(), folder.attacks / f"{attack}.json"
+    first = command_line("zoo.attack", folder.path, "--attack", attack)
+    if not file.is_file():
+        raise UsageError(f"{folder.path}: expected the examples of an attack, found no {file}; make them with: {first}")
+    made = json.loads(file.read_text(encoding="utf-8"))
+    if made["model_sha256"] != metrics["model_sha256"]:
+        raise UsageError(f"{file}: expected an attack on this run's model.keras, it was on another; repeat: {first}")
+    examples = file.with_suffix(".npz")
+    if not examples.is_file() or sha256(examples) != made["examples_sha256"]:
+        raise UsageError(
+            f"{examples}: expected the examples of {file.name}, they are missing or altered; repeat: {first}"
+        )
+    return made
+
+
+def form_of(path: Path, folder: RunFolder) -> interface.Interface:
+    """Return what a file takes.
+
+    Raises:
+        UsageError: it is not there, it has no receipt, or it was not made from this run.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: expected a .tflite file, found none")
+    receipt = read_receipt(path)
+    if (made := receipt["made"]).get("model_sha256") != folder.read_metrics()["model_sha256"]:
+        raise UsageError(
+            f"{path}: expected a file of {folder.path}, this one was made from {made.get('run', 'another model')}"
+        )
+    return interface.from_json(receipt["interface"])
+
+
+def _outputs(path: Path, form: interface.Interface, x: Any) -> Any:
+    """Return what a file says of examples; a file that takes bytes is given the nearest ones."""
+    from compression import litert
+    from compression.receipt import given
+    from zoo.data import Split
+    from zoo.data.images import as_bytes
+
+    return litert.run(path, given(Split(as_bytes(x) if form.uint8 else x, None), form))
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print a row for each eps, and last the folder."""
+    print(f"{title(result)}, made on Keras")
+    show_table(result)
+    print(f"picture: {result['path']}/{result['attack']}-files.png")
+    print(result["path"])
+
+
+main = functools.partial(
+    cli.command,
+    Options,
+    run,
+    show,
+    prog="python -m compression.attack",
+    description="Measure compressed files on the examples that `python -m zoo.attack` made to mislead the Keras model"
+    " (transfer).",
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""`python -m zoo.attack`: how accurate a trained run stays on examples that were changed to mislead it."""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from strategies import backend
+from zoo import attacks, cli
+from zoo.catalogue import check_source
+from zoo.config import command_line, option
+from zoo.errors import UsageError
+from zoo.files import replacing, sha256, write_json
+from zoo.runs import RunFolder
+
+EPS = (0.025, 0.05, 0.1, 0.2, 0.3)
+STEPS = 40  # of PGD, as Madry et al. (2018) measure MNIST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to attack, and how."""
+
+    run: Path = option("the run folder", positional=True)
+    attack: Literal["fgsm", "pgd"] = option("one step, or several with random starts", "pgd")
+    eps: tuple[float, ...] | None = option(
+        "the most that a number of an input is changed by, several with commas between; of images from 0 to 1 (default:"
+        f" {','.join(f'{eps:g}' for eps in EPS)})",
+        metavar="X,...",
+    )
+    steps: int | None = option(f"of pgd (default: {STEPS})")
+    restarts: int | None = option("of pgd: random starts, of which the worst counts (default: 1)")
+    examples: int = option("most test examples that are attacked, at random", 1000)
+    seed: int = option("of their choice, and of random starts", 0)
+    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("restarts", 1), ("examples", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"--{name}: expected at least {least}, received {value}")
+            if self.attack == "fgsm" and name in ("steps", "restarts") and value is not None:
+                raise UsageError(f"--{name} {value}: expected with --attack pgd; fgsm takes one step, from the example")
+        if self.eps is None:
+            object.__setattr__(self, "eps", EPS)
+        if not self.eps or min(self.eps) < 0:
+            raise UsageError(f"--eps: expected one number or more from 0, received {','.join(map(str, self.eps))}")
+
+    @property
+    def starts(self) -> int:
+        return self.restarts or 1
+
+    def of(self, eps: float) -> attacks.Attack:
+        """Return the attack that changes numbers by at most eps."""
+        if self.attack == "fgsm":
+            return attacks.FGSM(eps, start="clean")
+        return attacks.PGD(eps, steps=self.steps or STEPS)
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Attack, and return accuracies, after writing them and the examples into the run folder."""
+    options = Options(**given)
+    folder = RunFolder(options.run)
+    stored = folder.read_config()
+    folder.read_metrics()
+    data = stored["data"]
+    attacks.check_inputs(str(options.run), folder.task, data["kind"], data["per_step"])
+    attacks.check_range("--eps", max(options.eps), data["kind"])
+    config = dataclasses.replace(stored["config"], **{k: given[k] for k in ("data_dir",) if k in given})
+    check_source(config)
+    backend.start()
+    from zoo import robustness
+    from zoo.inference import load_like, logits_of
+
+    dataset = load_like(folder, config)
+    examples = robustness.chosen(dataset.test, options.examples, options.seed)
+    model, curve, changed = folder.load_model(), {}, []
+    for eps in sorted({0.0, *options.eps}):
+        again = {"restarts": options.starts, "seed": options.seed}
+        found = robustness.worst(model, dataset.spec, examples, options.of(eps), **again) if eps else examples
+        curve[eps] = robustness.accuracy(logits_of(model, found), found.y)
+        changed.append(found.x)
+        cli.say(f"eps {eps:g}: accuracy {curve[eps]:.2%}")
+    return _written(options, folder, dataset.spec.name, curve, changed, examples.y)
+
+
+def _written(
+    options: Options, folder: RunFolder, data: str, curve: Mapping[float, float], changed: Sequence[Any], y: Any
+) -> dict[str, Any]:
+    """Write the examples, the accuracy at each eps as table and picture, and what was done; return that."""
+    import numpy as np
+
+    from zoo import robustness
+
+    place = folder.attacks / options.attack
+    place.parent.mkdir(exist_ok=True)
+    with replacing(place.with_suffix(".npz")) as temporary:
+        np.savez(temporary, x=np.stack(changed), y=y)
+    result = {
+        "run": str(folder.path),
+        "data": data,
+        "attack": options.attack,
+        **({"steps": options.steps or STEPS, "restarts": options.starts} if options.attack == "pgd" else {}),
+        "examples": len(y),
+        "seed": options.seed,
+        "eps": list(curve),
+        "accuracy": {"keras": list(curve.values())},
+        "model_sha256": folder.read_metrics()["model_sha256"],
+        "examples_sha256": sha256(place.with_suffix(".npz")),
+    }
+    robustness.write_table(place.with_suffix(".csv"), result["eps"], result["accuracy"])
+    robustness.draw(place.with_suffix(".png"), title(result), result["eps"], result["accuracy"])
+    write_json(place.with_suffix(".json"), result)
+    return result | {"path": str(folder.attacks)}
+
+
+def title(result: Mapping[str, Any]) -> str:
+    """Return what was done, in one line."""
+    how = (
+        f"PGD, {_many(result['steps'], 'step')}, {_many(result['restarts'], 'start')}" if "steps" in result else "FGSM"
+    )
+    return f"{how}, on {result['examples']:,} test examples of {result['data']}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"
+
+
+def show_table(result: Mapping[str, Any]) -> None:
+    """Print a row for each eps, with the accuracy of each model or file."""
+    rows = zip(result["eps"], *result["accuracy"].values(), strict=True)
+    cli.table(["eps", *result["accuracy"]], [[f"{eps:g}", *(f"{value:.2%}" for value in row)] for eps, *row in rows])
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print an accuracy for each eps, what to do next, and last the folder."""
+    print(title(result))
+    show_table(result)
+    print(f"picture: {result['path']}/{result['attack']}.png")
+    if any((Path(result["run"]) / "artifacts").glob("*.tflite")):
+        print(f"next:    {command_line('compression.attack', result['run'], '--attack', result['attack'])}")
+    print(result["path"])
+
+
+main = functools.partial(
+    cli.command,
+    Options,
+    run,
+    show,
+    prog="python -m zoo.attack",
+    description="Measure how accurate a trained run stays on examples that were changed to mislead it. Compressed files"
+    " are measured on the same examples by `python -m compression.attack`.",
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
