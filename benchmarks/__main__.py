@@ -33,7 +33,6 @@ NAMES = (
     "cross_modal",
     "gan",
     "kg_embedding",
-    "search",
 )
 
 

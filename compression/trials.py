@@ -26,6 +26,7 @@ from zoo.data.images import scaled
 
 EXAMPLES = 2000  # that estimates look at
 MEASURED = ("bytes", "gzip_bytes", "latency_ms", "accuracy", "sha256")
+PARTS = (1 / 2, 1 / 4)  # of a budget, that files are made for as well
 # Bits that a weight takes in a file.
 BITS = {"int4": 4, "int8": 8, "dynamic": 8, "int16x8": 8, "float16": 16, "float32": 32}
 
@@ -159,26 +160,31 @@ def smallest(subject: Subject, space: Space, precision: str | None = None) -> di
 def beginnings(subject: Subject, space: Space, budget: Budget) -> list[dict[str, Any]]:
     """Return choices to try first: all layers narrowed alike to what the budget allows, taught, and from scratch.
 
-    The last of them is the honest baseline: a small network trained from scratch with labels alone and rounded after.
+    Among them is the honest baseline, a small network trained from scratch with labels alone and rounded after. In the
+    precision of the fewest bits there are also files of a half and a quarter of the budget, so that the front is known
+    early.
     """
     wanted = [p for p in ("int8", "int4") if p in space.choices["precision"]] or [space.choices["precision"][0]]
     limit, gzipped = budget.max_bytes or budget.max_gzip_bytes, not budget.max_bytes
-    teacher = space.choices["distill"][0]
-    most = max(space.choices["epochs"])
-    found = []
-    for precision in wanted:
-        shares = [_share(subject, space, precision, limit, gzipped)] if limit else [0.5, 0.25]
-        for share in shares:
-            common = {"precision": precision, "rate": 1.0, "init": "own", "per_tensor": True, "epochs": most}
-            found.append(space.scaled(share, distill=teacher, qat=True, **common))
+    common = {"rate": 1.0, "init": "own", "per_tensor": True, "epochs": max(space.choices["epochs"])}
+    taught = common | {"distill": space.choices["distill"][0], "qat": True}
     plain = {"init": "scratch", "distill": NO_TEACHER, "qat": False}
-    found.append(found[0] | {name: v if v in space.choices[name] else found[0][name] for name, v in plain.items()})
+
+    def narrowed(precision: str, part: float) -> dict[str, Any]:
+        share = _share(subject, space, precision, limit * part, gzipped) if limit else part / 2
+        return space.scaled(share, precision=precision, **taught)
+
+    found = [narrowed(precision, 1.0) for precision in wanted]
+    baseline = {name: v if v in space.choices[name] else found[0][name] for name, v in plain.items()}
+    found += [found[0] | baseline, *(narrowed(wanted[-1], part) for part in PARTS)]
     return [chosen for i, chosen in enumerate(found) if chosen not in found[:i]]
 
 
-def _share(subject: Subject, space: Space, precision: str, limit: int, gzipped: bool, tries: int = 8) -> float:
+def _share(subject: Subject, space: Space, precision: str, limit: float, gzipped: bool, tries: int = 8) -> float:
     """Return the share of all widths whose file fits into a limit of bytes, about the largest."""
     least = smallest(subject, space, precision)
+    if limit < least["gzip_bytes" if gzipped else "bytes"]:
+        return 0.0
     share = _share_of_parameters(subject, space, precision, (limit - least["bytes"]) * 8 / BITS[precision])
     for number in range(1, tries + 1):
         recipe = space.recipe(space.scaled(share, precision=precision, per_tensor=True))
