@@ -147,14 +147,20 @@ def smallest(subject: Subject, space: Space, precision: str | None = None) -> di
     recipe = space.recipe(space.scaled(0, precision=wanted, per_tensor=per_tensor, qat=False))
     model = subject.without_training(dataclasses.replace(recipe, stages=recipe.stages[:1]))
     model.set_weights([np.zeros(v.shape, np.float32) for v in model.weights])
+    return {**_sizes(subject, model, recipe), "recipe": str(recipe)}
+
+
+def _sizes(subject: Subject, model: keras.Model, recipe: Recipe) -> dict[str, int]:
+    """Return bytes and gzip_bytes of the file of a model in the precision of a recipe, which is not run."""
     interface = interface_of(subject.data.spec)
     kernel = tflite.check(model, recipe.file, interface, subject.kernel)
+    calibration = subject.few[0][:2] if recipe.calibrated else None
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "smallest.tflite"
-        calibration = subject.few[0][:2] if recipe.calibrated else None
-        tflite.export(model, path, recipe.file, interface, calibration=calibration, kernel=kernel, bare=True)
-        sizes = pipeline.file_sizes(path, model)
-    return {**{k: sizes[k] for k in ("bytes", "gzip_bytes")}, "recipe": str(recipe)}
+        path = Path(folder) / "sized.tflite"
+        options = {"calibration": calibration, "kernel": kernel, "bare": True}
+        tflite.export(model, path, recipe.file, interface, **options)
+        found = pipeline.file_sizes(path, model)
+    return {name: found[name] for name in ("bytes", "gzip_bytes")}
 
 
 def beginnings(subject: Subject, space: Space, budget: Budget) -> list[dict[str, Any]]:
@@ -188,7 +194,8 @@ def _share(subject: Subject, space: Space, precision: str, limit: float, gzipped
     share = _share_of_parameters(subject, space, precision, (limit - least["bytes"]) * 8 / BITS[precision])
     for number in range(1, tries + 1):
         recipe = space.recipe(space.scaled(share, precision=precision, per_tensor=True))
-        if estimate(subject, recipe)["gzip_bytes" if gzipped else "bytes"] <= limit:
+        sizes = _sizes(subject, subject.without_training(recipe), recipe)
+        if sizes["gzip_bytes" if gzipped else "bytes"] <= limit:
             break
         share *= 1 - 0.04 * number  # biases and tables of scales take bytes as well
     return share

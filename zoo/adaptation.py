@@ -81,6 +81,9 @@ class Wanted:
         return f"--target-{self.target}"
 
 
+NOTHING = Wanted(auto_batch=False, target=None, budget=0, fixed=())
+
+
 def separate(given: Mapping[str, Any]) -> tuple[dict[str, Any], Wanted]:
     """Return the options of a configuration, and what is to be found out of it.
 

@@ -15,7 +15,7 @@ from zoo.errors import Interrupted, UsageError
 from zoo.runs import RunFolder, check_beginning, continued, default_output, newest_unfinished
 
 
-def configure(given: Mapping[str, Any], wanted: adaptation.Wanted) -> TrainConfig:
+def configure(given: Mapping[str, Any], wanted: adaptation.Wanted = adaptation.NOTHING) -> TrainConfig:
     """Return the resolved configuration of the options given, or with `resume` that of the run to continue.
 
     Args:

@@ -51,7 +51,7 @@ def texts():
     yield from itertools.product(range(VOCABULARY - 1), repeat=LENGTH)
 
 
-@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.5])
+@pytest.mark.parametrize("penalty", [pytest.param(0.0, marks=pytest.mark.slow), 0.6, 1.5])
 def test_a_wide_beam_finds_the_best_of_all_texts(table, penalty):
     beam = Beam(beams=3**LENGTH, length_penalty=penalty)
     step, cache = stepping(table, beam.beams)

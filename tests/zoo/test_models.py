@@ -201,6 +201,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow  # default: what test_jax trains, on eight devices
 def test_models_give_the_same_outputs_on_jax(tmp_path):
     np.save(tmp_path / "x.npy", images())
     expected = {}

@@ -83,6 +83,7 @@ def test_token_scores_by_hand():
     assert found["tokens"] == 32
 
 
+@pytest.mark.slow
 def test_a_text_longer_than_the_window_goes_on_greedily_as_without_a_cache():
     keras.utils.set_random_seed(1)
     model = TransformerLM(vocabulary_size=9, num_layers=2, model_dim=8, num_heads=2, ff_dim=16)
