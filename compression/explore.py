@@ -20,7 +20,7 @@ from compression.recipes import Kernel
 from compression.trials import Subject, beginnings, estimate, finished, smallest, tested
 from zoo.config import TrainConfig, flag
 from zoo.data.dataset import from_tf_data
-from zoo.errors import UsageError
+from zoo.errors import Failed, UsageError
 from zoo.files import write_json
 from zoo.machine import cores
 
@@ -235,7 +235,7 @@ def _tested(
         say(f"measuring {number} of {len(rows)} on {len(subject.data.test):,} test examples: {row['path']}")
         receipt = tested(subject, recipes.parse(row["recipe"]))
         if receipt["sha256"] != row["sha256"]:
-            raise AssertionError(f"{row['path']}: exported again, it is another file")
+            raise Failed(f"{row['path']}: exported again, it became another file; it was measured with other versions")
         scores[row["recipe"]] = {"sha256": row["sha256"], **receipt["test"]["litert"]}
         write_json(file, scores)
     return scores

@@ -7,7 +7,6 @@ import tensorflow as tf
 from keras import layers, ops
 
 from compression import channels
-from compression.copying import drawn_anew
 from compression.layers import layer_paths
 from tests.compression.conftest import CLASSES, small
 from zoo.errors import UsageError
@@ -478,42 +477,3 @@ def test_a_layer_that_makes_no_channels_cannot_be_kept_in_part():
     model, x = randomized(Raw(), (12, 13, 1))
     with pytest.raises(UsageError, match="depthwise cannot be pruned: it makes no channels of its own"):
         channels.plan(model, keep={"depthwise": 2}, x=x)
-
-
-@pytest.mark.parametrize("name", ["cnn", "simplenet", "lstm", "transformer"])
-def test_a_narrowed_model_is_drawn_anew_in_its_own_shape(name):
-    model, _, x = small(name)
-    channels.apply(model, channels.plan(model, 0.5, x=x))
-    before = model.get_weights()
-    keras.utils.set_random_seed(5)
-    first = drawn_anew(model)
-    keras.utils.set_random_seed(5)
-    again = drawn_anew(model)
-    assert [w.shape for w in first.get_weights()] == [w.shape for w in before]
-    assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), again.get_weights(), strict=True))
-    kernels = [(a, b) for a, b in zip(first.get_weights(), before, strict=True) if a.ndim > 1 and a.any()]
-    assert kernels and not any(np.allclose(a, b) for a, b in kernels)
-    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
-
-
-def test_a_model_whose_configuration_has_other_widths_is_not_drawn_anew():
-    @keras.saving.register_keras_serializable("test_channels")
-    class Fixed(keras.Model):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            self.hidden, self.head = keras.layers.Dense(8, "relu", name="hidden"), keras.layers.Dense(3, name="head")
-
-        def build(self, shape):
-            self.hidden.build(shape)
-            self.head.build((None, self.hidden.units))
-            self.built = True
-
-        def call(self, x):
-            return self.head(self.hidden(x))
-
-    x = np.random.default_rng(0).uniform(0, 1, (6, 4)).astype("float32")
-    model = Fixed()
-    model.build((None, 4))
-    channels.apply(model, channels.plan(model, 0.5, x=x))
-    with pytest.raises(UsageError, match=r"expected a get_config\(\) that gives the widths as they are"):
-        drawn_anew(model)
