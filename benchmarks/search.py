@@ -53,7 +53,6 @@ BUDGETS = {
         ),
     ),
 }
-MINUTES = 60
 SMALL = {"train": 4000, "validation": 1000, "test": 2000}
 SEEDS, TRIALS, LIMIT, WORST = (0, 1, 2), 10, 20_000, 0.2
 

@@ -93,9 +93,9 @@ def search(
         UsageError: a budget below the smallest file, or data and options that do not fit together.
         zoo.errors.Interrupted: a signal came; called again, it goes on.
     """
-    held_out = list(validation)
-    data = from_tf_data(model.name, train, list(test) or held_out, held_out, class_names)
-    if not test:
+    held_out, unseen = list(validation), list(test)
+    data = from_tf_data(model.name, train, unseen or held_out, held_out, class_names)
+    if not unseen:
         data = dataclasses.replace(data, test=data.test.take(slice(0)))
     known = {OWN: lambda: model, **(teachers or {})}
     subject = Subject(model, data, training, known, folder / FILES, threads=budget.threads, kernel=kernel)

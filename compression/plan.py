@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from compression.budget import Budget
+from compression.budget import LIMITS, Budget
 from compression.space import Space
 
 Sampler = Literal["tpe", "random"]
@@ -34,8 +34,7 @@ class Plan:
     @property
     def costs(self) -> list[str]:
         """What is to be small: what the budget bounds, or the bytes."""
-        bounded = {"max_bytes": "bytes", "max_gzip_bytes": "gzip_bytes", "max_latency_ms": "latency_ms"}
-        return [cost for limit, cost in bounded.items() if limit in self.budget.limits] or ["bytes"]
+        return [key for limit, (key, above) in LIMITS.items() if above and limit in self.budget.limits] or ["bytes"]
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from compression.budget import LIMITS
 from compression.wording import searched
 
 _STYLE = """
@@ -190,9 +191,7 @@ def _text(value: object) -> str:
 
 
 def _limits(budget: Mapping[str, Any]) -> dict[str, float]:
-    keys = {"max_bytes": "bytes", "max_gzip_bytes": "gzip_bytes", "max_latency_ms": "latency_ms"}
-    found = {key: budget[name] for name, key in (*keys.items(), ("min_accuracy", "accuracy")) if budget[name]}
-    return {"accuracy": 0, **found}
+    return {"accuracy": 0} | {key: budget[name] for name, (key, _) in LIMITS.items() if budget[name]}
 
 
 def _front(result: Mapping[str, Any]) -> str:

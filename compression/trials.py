@@ -203,11 +203,13 @@ def _share(subject: Subject, space: Space, precision: str, limit: float, gzipped
 
 def _share_of_parameters(subject: Subject, space: Space, precision: str, more: float, steps: int = 7) -> float:
     """Return the share of all widths that has about so many parameters more than the narrowest, by bisection."""
-    low, high, least = 0.0, 1.0, None
-    for share in (0.0, *([None] * steps)):
-        share = (low + high) / 2 if share is None else share
+
+    def parameters(share: float) -> int:
         recipe = space.recipe(space.scaled(share, precision=precision))
-        model = subject.without_training(dataclasses.replace(recipe, stages=recipe.stages[:1]))
-        least = model.count_params() if least is None else least
-        low, high = (share, high) if model.count_params() - least <= more else (low, share)
+        return subject.without_training(dataclasses.replace(recipe, stages=recipe.stages[:1])).count_params()
+
+    low, high, most = 0.0, 1.0, parameters(0.0) + more
+    for _ in range(steps):
+        share = (low + high) / 2
+        low, high = (share, high) if parameters(share) <= most else (low, share)
     return low
