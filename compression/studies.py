@@ -20,6 +20,7 @@ from zoo.errors import Diverged, Failed, Interrupted, UsageError
 DATABASE, SQLITE = "search.db", b"SQLite format 3\0"
 HEARTBEAT, GRACE = 10, 30  # seconds between signs of life of a trial, and after which one without them is repeated
 RETRIES = 3
+STARTUP = 6  # trials, the beginnings among them, after which TPE draws by what it has seen
 MOST_REPEATED = 30  # known trials one after the other, after which a search ends
 FAILURES = (UsageError, Failed, Diverged)  # of a trial, which end it and not the search
 
@@ -96,6 +97,7 @@ def _sampler(plan: Plan, done: int) -> Any:
     if plan.sampler == "random":
         return RandomSampler(seed=seed)
     return TPESampler(
+        n_startup_trials=STARTUP,
         multivariate=True,
         constant_liar=True,  # trials of other processes that are not finished count as bad ones
         constraints_func=lambda trial: trial.user_attrs.get("excesses") or (0.0,) * len(plan.budget.limits),

@@ -224,7 +224,7 @@ def test_token_attributions_add_up_to_the_change_from_a_table_of_zeros(model):
     baseline = float(model(x)[0, 1])
     assert found.complete
     assert found.attributions.sum() == pytest.approx(score - baseline, rel=1e-3)
-    assert (found.score, found.baseline_score) == pytest.approx((score, baseline), rel=1e-5)
+    assert (found.score, found.baseline_score) == pytest.approx((score, baseline), rel=1e-5, abs=1e-6)
     assert found.attributions.shape == (10,) and found.attributions[:7].all()
     assert np.abs(found.attributions[7:]).max() < 1e-30
 
