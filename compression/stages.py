@@ -113,6 +113,8 @@ def configured(config: TrainConfig, stage: Pass) -> TrainConfig:
         weight_decay=0.0,  # would pull shared and rounded weights towards zero
         early_stopping=0,
         keep="last",  # the best epoch may be one before the sparsity was reached
+        average=None,
+        snapshots=0,
         precision="float32",
         init_from=None,  # it begins with the model that the stage before it left
         freeze=None,

@@ -24,6 +24,7 @@ NOT_REGISTERED = {
         *("__init__", "attention", "base", "blocks", "layers", "losses", "metrics", "optimizers", "pair_loss"),
         *("schedules", "scorers"),
         *("discriminator", "generator", "gradients"),  # parts of a GAN
+        "ensemble",  # of trained models
     )
 }
 # Keras has no operator for the gradient of a function, so this asks the engine that Keras runs on.

@@ -56,6 +56,15 @@ MISTAKES = {
     "--model gan --classifier absent": "--classifier: absent: expected the folder of a run, found no such folder",
     "--model gan --set loss=hing": "--set loss: expected one of non_saturating, hinge, wasserstein, received 'hing'",
     "--beta-1 1": "--beta-1: expected a value from 0 to 0.9999, received 1.0",
+    "--model ensemble": "--model ensemble: expected a model to train, this one is made of trained runs",
+    "--average ema": r"--average: expected ema\(X\) or swa\(X\) with X from 0 to below 1, received 'ema'",
+    "--average swa(1.0)": r"--average: expected ema\(X\) or .* below 1, received 'swa\(1.0\)'",
+    "--average swa(0.5) --early-stopping 2": r"--average swa\(0.5\): expected every epoch, received --early-stopping",
+    "--model gan --average ema(0.9)": "--average .*: gan draws by a running average of its own: --set average_decay=X",
+    "--snapshots 3 --epochs 4": "--snapshots 3: expected a number that divides the 4 epochs",
+    "--snapshots 2 --epochs 4 --schedule constant": "--snapshots 2: expected --schedule cosine, received constant",
+    "--snapshots 2 --epochs 4 --warmup 0.1": "--snapshots 2: expected --warmup 0.0, received 0.1",
+    "--snapshots 2 --epochs 4 --early-stopping 1": "--snapshots 2: expected every epoch, received --early-stopping",
     "--output {folder}": "--output .*: expected a new or empty folder, this one is not empty",
     "--output {file}": "--output .*: expected a folder, received a file",
     "--resume --output absent": "absent: expected the folder of a run, found no such folder",
@@ -88,10 +97,10 @@ def test_a_mistake_is_answered_in_one_sentence_with_status_2(mistake, words, cap
 
 _NO_BACKEND = """
 import sys
-from zoo import evaluate, explain, generate, list, predict, train
+from zoo import calibrate, ensemble, evaluate, explain, generate, list, predict, train
 for words in sys.argv[1:]:
     assert train.main(words.split()) == 2, words
-for command in (train, evaluate, predict, generate, explain, list):
+for command in (train, evaluate, predict, generate, explain, ensemble, calibrate, list):
     try:
         command.main(["--help"])
     except SystemExit as ended:
@@ -101,6 +110,8 @@ evaluate.main(["absent"])
 predict.main(["absent", "x.png"])
 generate.main(["absent", "a text"])
 explain.main(["absent", "x.png"])
+ensemble.main(["absent", "there"])
+calibrate.main(["absent"])
 heavy = {"tensorflow", "keras", "jax", "numpy"} & set(sys.modules)
 assert not heavy, heavy
 """
