@@ -26,6 +26,7 @@ NAMES = (
     "tutorial",
     "lenets",
     "distillation",
+    "ensembles",
     "training_cost",
     "sequences",
     "decoding",
