@@ -26,7 +26,6 @@ NAMES = (
     "tutorial",
     "lenets",
     "distillation",
-    "ensembles",
     "training_cost",
     "sequences",
     "decoding",
