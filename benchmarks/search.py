@@ -3,9 +3,9 @@
 Runs of MNIST are trained with images moved by a pixel or two, and then searched; recipes are chosen by the 6,000
 validation images, and the 10,000 test images were looked at for the files of each front alone. Every winner is made
 again by its printed command, and compared by its SHA-256. Below, searches by TPE and at random have the same number of
-trials on a small training set (4,000 images of MNIST at half their height and width, 1,000 of validation); their fronts are compared by the
-hypervolume of bytes (logarithmic, below the budget) and validation error (logarithmic, below 20 %), as a share of what
-no file can have. Runs are kept under runs/search.
+trials on a small training set (4,000 images of MNIST at half their height and width, 1,000 of validation); their
+fronts are compared by the hypervolume of bytes (logarithmic, below the budget) and validation error (logarithmic,
+below 20 %), as a share of what no file can have. Runs are kept under runs/search.
 """
 
 import itertools

@@ -114,6 +114,8 @@ def configured(config: TrainConfig, stage: Pass) -> TrainConfig:
         early_stopping=0,
         adversarial=None,
         keep="last",  # the best epoch may be one before the sparsity was reached
+        average=None,
+        snapshots=0,
         precision="float32",
         init_from=None,  # it begins with the model that the stage before it left
         freeze=None,

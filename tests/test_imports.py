@@ -25,6 +25,7 @@ NOT_REGISTERED = {
         *("schedules", "scorers"),
         *("discriminator", "generator", "gradients"),  # parts of a GAN
         "attack",  # around a model while it is trained
+        "ensemble",  # of trained models
     )
 }
 # Keras has no operator for the gradient of a function, so this asks the engine that Keras runs on.

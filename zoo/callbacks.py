@@ -30,6 +30,9 @@ class Memory:
         stopped: whether early stopping has ended the run.
         train_seconds: time spent in training steps, first step and validation left out.
         timed_examples: examples of those steps.
+        averaged: epochs that the mean of weights is over.
+        best_weights: of the best epoch.
+        mean_weights: the mean of those that are trained, float64.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -38,17 +41,22 @@ class Memory:
     stopped: bool = False
     train_seconds: float = 0.0
     timed_examples: int = 0
+    averaged: int = 0
     best_weights: list[np.ndarray] = field(default_factory=list, repr=False)
+    mean_weights: list[np.ndarray] = field(default_factory=list, repr=False)
 
     def to_snapshot(self, step: int, arrays: dict[str, np.ndarray]) -> checkpoints.Snapshot:
         state = asdict(self)
-        best = {f"best/{i}": w for i, w in enumerate(state.pop("best_weights"))}
-        return checkpoints.Snapshot(step, arrays | best, state)
+        kept = {f"{name}/{i}": w for name in ("best", "mean") for i, w in enumerate(state.pop(f"{name}_weights"))}
+        return checkpoints.Snapshot(step, arrays | kept, state)
 
     @classmethod
     def from_snapshot(cls, snapshot: checkpoints.Snapshot) -> "Memory":
-        count = sum(name.startswith("best/") for name in snapshot.arrays)
-        return cls(**snapshot.state, best_weights=[snapshot.arrays[f"best/{i}"] for i in range(count)])
+        kept = {}
+        for name in ("best", "mean"):
+            count = sum(key.startswith(f"{name}/") for key in snapshot.arrays)
+            kept[f"{name}_weights"] = [snapshot.arrays[f"{name}/{i}"] for i in range(count)]
+        return cls(**snapshot.state, **kept)
 
 
 class Recorder(keras.callbacks.Callback):

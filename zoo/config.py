@@ -6,6 +6,7 @@ command-line options. A field that is None takes its value from the recipe of th
 
 import dataclasses
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -119,6 +120,16 @@ class TrainConfig:
     )
     early_stopping: int = option("stop after this many epochs without a better validation result, 0: never", 0)
     keep: Literal["best", "last"] = option("which epoch's weights the run ends with", "best")
+    average: str | None = option(
+        "end with averaged weights instead: ema(0.999), a running average over steps that decays so, or swa(0.75), the"
+        " mean over the epochs after that share of them (Izmailov et al., 2018; with --schedule constant)",
+        metavar="ema(X)|swa(X)",
+    )
+    snapshots: int = option(
+        "restart the cosine of the learning rate so that there are as many cycles, and keep the weights that each ends"
+        " with, for zoo.ensemble (Huang et al., 2017)",
+        0,
+    )
     settings: Mapping[str, Any] = option(
         "a constructor argument of the model; repeat for more", None, name="set", metavar="NAME=VALUE"
     )
@@ -170,6 +181,7 @@ class TrainConfig:
             raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {learns}")
         if self.adversarial is not None:
             self._check_adversarial()
+        self._check_average()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
 
     def _check_adversarial(self) -> None:
@@ -178,6 +190,33 @@ class TrainConfig:
         attacks.check_inputs(f"--adversarial with --model {self.model}", entry.task, kinds[0], per_step=False)
         if len(kinds) == 1:  # else the data say what the model is given
             attacks.check_range(f"--adversarial {attack.word}: eps", attack.eps, kinds[0])
+
+    def _check_average(self) -> None:
+        if self.average is None:
+            return
+        found = _AVERAGE.fullmatch(self.average)
+        if not found or not 0 <= float(found[2]) < 1:
+            raise UsageError(
+                f"--average: expected ema(X) or swa(X) with X from 0 to below 1, received {self.average!r}"
+            )
+        if registry.entry(self.model).task == "generation":
+            raise UsageError(
+                f"--average {self.average}: {self.model} draws by a running average of its own: --set average_decay=X"
+            )
+        if found[1] == "swa" and self.early_stopping:
+            raise UsageError(f"--average {self.average}: expected every epoch, received --early-stopping besides")
+        if found[1] == "swa" and self.shard == "files":
+            raise UsageError(f"--average {self.average}: expected --shard data: no worker has examples of all")
+
+    def _check_snapshots(self) -> None:
+        said = f"--snapshots {self.snapshots}"
+        if self.epochs % self.snapshots:
+            raise UsageError(f"{said}: expected a number that divides the {self.epochs} epochs")
+        for name, value in _CYCLIC.items():
+            if (given := getattr(self, name)) != value:
+                raise UsageError(f"{said}: expected {flag(name)} {value}, received {given}")
+        if self.early_stopping:
+            raise UsageError(f"{said}: expected every epoch, received --early-stopping besides")
 
     def _check_shard(self) -> None:
         if self.strategy != "multi_worker":
@@ -192,6 +231,12 @@ class TrainConfig:
     def share(self) -> tuple[int, int]:
         """Which part of the training files this process reads, and of how many."""
         return strategies.place(self.strategy) if self.shard == "files" else (0, 1)
+
+    @property
+    def averaging(self) -> tuple[str, float] | None:
+        """How weights are averaged, "ema" or "swa", and its number."""
+        found = self.average and _AVERAGE.fullmatch(self.average)
+        return (found[1], float(found[2])) if found else None
 
     @property
     def data_name(self) -> str:
@@ -222,10 +267,13 @@ class TrainConfig:
             "beta_1": 0.9,
         }
         values |= recipes.recipe_for(self.model, dataset)()
+        values |= _CYCLIC if self.snapshots else {}
         settings = {**values.pop("settings", {}), **self.settings}
         missing = {name: value for name, value in values.items() if getattr(self, name) is None}
         found = dataclasses.replace(self, dataset=dataset, settings=settings, **missing)
         check_divisible(found.batch_size, replicas)
+        if self.snapshots:
+            found._check_snapshots()
         if self.shard == "files":
             self._check_shard()
         return found
@@ -258,6 +306,10 @@ NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", 
 # Options that may differ between a run and its continuation: they do not decide its numbers, except for rounding.
 CHANGEABLE = (*NOT_COMPARED, "strategy", "virtual_devices", "model_devices", "steps_per_execution")
 
+_AVERAGE = re.compile(r"(ema|swa)\(([0-9]*\.?[0-9]+)\)")
+# What a learning rate that restarts has in place of the recipe's.
+_CYCLIC = {"schedule": "cosine", "warmup": 0.0}
+
 _RANGES = (
     ("image_size", 1, 4096),
     ("vocabulary_size", 3, 10_000_000),
@@ -274,6 +326,7 @@ _RANGES = (
     ("label_smoothing", 0, 0.99),
     ("shift", 0, 256),
     ("early_stopping", 0, 1_000_000),
+    ("snapshots", 0, 1_000),
     ("virtual_devices", 0, 1024),
     ("model_devices", 0, 100_000),
     ("steps_per_execution", 1, 100_000),

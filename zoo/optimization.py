@@ -16,7 +16,11 @@ NOT_DECAYED = ("bias", "gamma", "beta", "log_scale")
 
 
 def learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Return the rate over `steps` steps: linear from zero to the peak, then as `config.schedule` says."""
+    """Return the rate over `steps` steps: cycles, or linear from zero to the peak, then as `config.schedule` says."""
+    if config.snapshots:
+        return keras.optimizers.schedules.CosineDecayRestarts(
+            config.learning_rate, steps // config.snapshots, t_mul=1.0
+        )
     warmup = round(config.warmup * steps)
     if config.schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(
@@ -54,6 +58,9 @@ def optimizer(config: TrainConfig, steps: int, rates: Mapping[str, float] | None
         "weight_decay": config.weight_decay or None,
         "global_clipnorm": config.clip_norm or None,
     }
+    ema = config.averaging is not None and config.averaging[0] == "ema"
+    if ema:
+        common |= {"use_ema": True, "ema_momentum": config.averaging[1]}
     if config.optimizer == "adamw":
         # AdamW insists on a number; 0 leaves plain Adam.
         common |= {"weight_decay": config.weight_decay, "beta_1": config.beta_1}
@@ -64,4 +71,7 @@ def optimizer(config: TrainConfig, steps: int, rates: Mapping[str, float] | None
     else:
         chosen = keras.optimizers.SGD(momentum=MOMENTUM, nesterov=True, **common)
     chosen.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
+    if ema:
+        # `fit` would put the average in the weights' place as it ends, also inside a training that goes on after it.
+        chosen.finalize_variable_values = lambda variables: None
     return chosen

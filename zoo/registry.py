@@ -160,6 +160,15 @@ HUB_MODELS = {
     ),
 }
 
+# What trained runs are made into by a command of its own, which then is a run like any other.
+COMBINED = {
+    "ensemble": ModelEntry(
+        "zoo.models.ensemble:Ensemble",
+        "several classifiers as one, or one with a temperature: python -m zoo.ensemble, zoo.calibrate",
+        ("image", "vector", "sequence", "tokens"),
+    ),
+}
+
 
 def check_hub(what: object) -> None:
     """Raise UsageError, naming what needs it, unless KerasHub is installed."""
@@ -190,9 +199,9 @@ def entry(name: str) -> ModelEntry:
         UsageError: no model has this name.
     """
     known = MODELS | HUB_MODELS
-    if name not in known:
+    if name not in known | COMBINED:
         raise unknown("model", name, known)
-    return known[name]
+    return (known | COMBINED)[name]
 
 
 def model_class(name: str) -> type:

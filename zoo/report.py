@@ -77,7 +77,7 @@ def write(
         config: resolved.
         data: for the number of examples.
         metrics: the content of metrics.json.
-        history: one row an epoch.
+        history: one row an epoch, none where the page has no curves.
         page: the task's part.
     """
     title = f"{config.model} on {data.spec.name}"
@@ -115,7 +115,7 @@ def _tiles(scores: list[tuple[str, str]], metrics: dict[str, Any]) -> str:
     speed = metrics["examples_per_second"]
     tiles = [
         *scores,
-        (f"{metrics['seconds']:.1f} s", f"training, {metrics['epochs']} epochs"),
+        *([(f"{metrics['seconds']:.1f} s", f"training, {metrics['epochs']} epochs")] if metrics["epochs"] else []),
         *([(f"{speed:,}", "examples a second")] if speed else []),
     ]
     first = " main"

@@ -5,6 +5,7 @@ Standard library only, but for `load_model`.
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,15 @@ class RunFolder:
         self.translations_file = self.path / "translations.tsv"
         self.samples = self.path / "samples"
         self.ranks_file = self.path / "ranks.tsv"
+        self.reliability_file = self.path / "reliability.png"
         self.report_file = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.attacks = self.path / "attack"
+
+    def snapshot_file(self, number: int) -> Path:
+        """Return where the model as it was at the end of a cycle is, from 1."""
+        return self.path / "snapshots" / f"{number}.keras"
 
     @property
     def started(self) -> bool:
@@ -115,21 +121,28 @@ class RunFolder:
             raise UsageError(f"{self.path}: this run has not finished; continue it with --resume --output {self.path}")
         return json.loads(self.metrics_file.read_text(encoding="utf-8"))
 
-    def check_model_file(self) -> None:
-        """Raise UsageError unless model.keras is the file that the run wrote."""
-        expected = self.read_metrics()["model_sha256"]
-        if not self.model_file.is_file():
-            raise UsageError(f"{self.path}: expected a model.keras, found none")
-        if sha256(self.model_file) != expected:
-            raise UsageError(f"{self.model_file} was truncated or altered: its SHA-256 is not the one in metrics.json")
-
-    def load_model(self):  # noqa: ANN201  (keras.Model; Keras is not imported yet)
-        """Load model.keras, after checking that it is the file that the run wrote.
+    def check_model_file(self, snapshot: int = 0) -> Path:
+        """Return model.keras, or a snapshot from 1, after checking that it is the file that the run wrote.
 
         Raises:
             UsageError: there is none, or it was altered.
         """
-        self.check_model_file()
+        metrics = self.read_metrics()
+        expected = metrics["snapshots"][snapshot - 1] if snapshot else metrics["model_sha256"]
+        file = self.snapshot_file(snapshot) if snapshot else self.model_file
+        if not file.is_file():
+            raise UsageError(f"{self.path}: expected a {file.relative_to(self.path)}, found none")
+        if sha256(file) != expected:
+            raise UsageError(f"{file} was truncated or altered: its SHA-256 is not the one in metrics.json")
+        return file
+
+    def load_model(self, snapshot: int = 0):  # noqa: ANN201  (keras.Model; Keras is not imported yet)
+        """Load model.keras, or a snapshot from 1, after checking that it is the file that the run wrote.
+
+        Raises:
+            UsageError: there is none, or it was altered.
+        """
+        file = self.check_model_file(snapshot)
         import keras
 
         import zoo.models
@@ -139,20 +152,21 @@ class RunFolder:
         # Without the optimizer, whose state a user's own class could not load before `freeze`.
         config = self.read_config()["config"]
         registry.model_class(config.model)  # may be one that is not in zoo.models
-        model = keras.saving.load_model(self.model_file, compile=False)
+        model = keras.saving.load_model(file, compile=False)
         if config.freeze:
             freeze(model, config.freeze)
         return model
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for this process.
+        """Hold the folder for this process; leave no empty folder behind when nothing was written to it.
 
         Raises:
             UsageError: another process trains in it.
         """
         from filelock import FileLock, Timeout
 
+        existed = self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
@@ -163,6 +177,8 @@ class RunFolder:
             yield
         finally:
             lock.release()
+            if not existed and not self.started:
+                shutil.rmtree(self.path, ignore_errors=True)
 
 
 def continued(config: TrainConfig) -> RunFolder | None:
@@ -180,6 +196,11 @@ def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
     """
     if continued(config):
         return
+    if config.model in registry.COMBINED and not pretrained:
+        raise UsageError(
+            f"--model {config.model}: expected a model to train, this one is made of trained runs:"
+            " python -m zoo.ensemble RUN RUN"
+        )
     if config.model in registry.HUB_MODELS:
         registry.check_hub(f"--model {config.model}")
         pretrained = True

@@ -22,14 +22,15 @@ import numpy as np
 import strategies
 from strategies import backend, collective
 from strategies.keras_fit import prepared
-from zoo import checkpoints, optimization, report, tasks, transfer
+from zoo import averaging, checkpoints, optimization, tasks, transfer
 from zoo.building import built, check_attack, fitted, maker
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config import TrainConfig, check_divisible
 from zoo.data import Dataset
 from zoo.data.batches import on_tensorflow, steps_per_epoch
 from zoo.errors import Failed, UsageError
-from zoo.files import replacing, sha256, write_json
+from zoo.files import sha256
+from zoo.finishing import finish
 from zoo.pretrained import facts, load_data
 from zoo.runs import RunFolder, check_beginning, default_output
 
@@ -161,7 +162,7 @@ def _checked(config, strategy, run, data, model, callbacks, finished, told, verb
     start = Start(snapshot, source, **told)
     # Outermost: what it may build to look at takes no number from the seed.
     arranged = strategies.arranged(strategy, lambda: built(build, spec))
-    with arranged, _numerics(config), _lock(run), _named_if_lost(strategy):
+    with arranged, _numerics(config), run.lock(), _named_if_lost(strategy):
         return _train(config, strategy, run, data, build, steps, start, callbacks, finished, verbose)
 
 
@@ -209,7 +210,8 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
     progress = Progress(config.epochs, steps, step % steps, stride)
     callbacks = [
         *task.callbacks(config, run, data),
-        Recorder(run, memory, config.early_stopping, config.keep == "best", task.rank),
+        Recorder(run, memory, config.early_stopping, config.keep == "best" and not config.average, task.rank),
+        *averaging.callbacks(config, run, memory, plain),
         saver,
         Clock(memory, config.batch_size * stride),
         *([progress] if verbose else []),
@@ -232,8 +234,13 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
                     verbose=0,
                 )
                 step = stop
-    model.steps_per_execution = 1
-    return _finish(config, run, data, plain, memory, finished, time.perf_counter() - began)
+        model.steps_per_execution = 1
+        averaged = None
+        if config.average:
+            averaging.take(model, memory, batches(0, min(steps, -(-averaging.EXAMPLES // config.batch_size))))
+            held_out = task.validation_batches(data, 1) if len(data.validation) else None
+            averaged = model.evaluate(held_out, return_dict=True, verbose=0) if held_out is not None else {}
+    return _finish(config, run, data, plain, memory, averaged, finished, time.perf_counter() - began)
 
 
 def _over_replicas(compiled: dict[str, Any]) -> dict[str, Any]:
@@ -328,34 +335,27 @@ def _resume(run, model, snapshot, verbose) -> tuple[int, Memory, dict[str, np.nd
     return snapshot.step, Memory.from_snapshot(snapshot), snapshot.arrays
 
 
-def _finish(config, run, data, model, memory, finished, seconds) -> TrainResult:
+def _finish(config, run, data, model, memory, averaged, finished, seconds) -> TrainResult:
     kept = len(memory.history) - 1
     if config.keep == "best" and memory.best_weights:
         kept = memory.best_epoch
         for variable, value in zip(model.variables, memory.best_weights, strict=True):
             variable.assign(value)
     model = finished(model) if finished else model
-    with replacing(run.model_file) as temporary:
-        model.save(temporary)
-    task = tasks.of(data.spec.task)
-    scores, shown = task.measure(model, data, **task.measured_with(config))
     row = memory.history[kept]
-    metrics = {
-        "test": scores,
-        "validation": {k.removeprefix("val_"): v for k, v in row.items() if k.startswith("val_")},
+    validation = {k.removeprefix("val_"): v for k, v in row.items() if k.startswith("val_")}
+    snapshots = [sha256(run.snapshot_file(number)) for number in range(1, config.snapshots + 1)]
+    found = {
+        "validation": validation if averaged is None else averaged,
         "train": {k: v for k, v in row.items() if not k.startswith(("val_", "epoch", "learning_rate"))},
-        **task.remarks(memory.history),
+        **tasks.of(data.spec.task).remarks(memory.history),
+        **({"snapshots": snapshots} if snapshots else {}),
         "epoch": kept + 1,
         "epochs": len(memory.history),
-        "parameters": model.count_params(),
         "seconds": round(seconds, 2),
         "examples_per_second": round(memory.timed_examples / memory.train_seconds) if memory.train_seconds else None,
-        "model_sha256": sha256(run.model_file),
     }
-    task.save(run, data, shown)
-    report.write(run, config, data, metrics, memory.history, task.page(data, scores, shown))
-    # Last: this file says that the run is whole.
-    write_json(run.metrics_file, metrics)
+    metrics = finish(run, config, data, model, found, memory.history)
     return TrainResult(run, metrics, memory.history, model)
 
 
@@ -409,18 +409,6 @@ def _deterministic() -> Iterator[None]:
     finally:
         if not before:
             config.disable_op_determinism()
-
-
-@contextlib.contextmanager
-def _lock(run: RunFolder) -> Iterator[None]:
-    """Hold the run's folder; leave no empty folder behind when nothing was written to it."""
-    existed = run.path.exists()
-    try:
-        with run.lock():
-            yield
-    finally:
-        if not existed and not run.started:
-            shutil.rmtree(run.path, ignore_errors=True)
 
 
 @contextlib.contextmanager

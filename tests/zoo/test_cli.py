@@ -69,6 +69,15 @@ MISTAKES = {
     "--adversarial pgd(8)": "--adversarial pgd: eps: expected at most 1, .* received 8; 8 of 255 levels is 0.0314",
     "--adversarial pgd(0.1,steps=0)": "--adversarial pgd: steps: expected at least 1, received 0",
     "--model gan --adversarial fgsm(0.1)": "--adversarial with --model gan: expected a classifier of images or vectors",
+    "--model ensemble": "--model ensemble: expected a model to train, this one is made of trained runs",
+    "--average ema": r"--average: expected ema\(X\) or swa\(X\) with X from 0 to below 1, received 'ema'",
+    "--average swa(1.0)": r"--average: expected ema\(X\) or .* below 1, received 'swa\(1.0\)'",
+    "--average swa(0.5) --early-stopping 2": r"--average swa\(0.5\): expected every epoch, received --early-stopping",
+    "--model gan --average ema(0.9)": "--average .*: gan draws by a running average of its own: --set average_decay=X",
+    "--snapshots 3 --epochs 4": "--snapshots 3: expected a number that divides the 4 epochs",
+    "--snapshots 2 --epochs 4 --schedule constant": "--snapshots 2: expected --schedule cosine, received constant",
+    "--snapshots 2 --epochs 4 --warmup 0.1": "--snapshots 2: expected --warmup 0.0, received 0.1",
+    "--snapshots 2 --epochs 4 --early-stopping 1": "--snapshots 2: expected every epoch, received --early-stopping",
     "--output {folder}": "--output .*: expected a new or empty folder, this one is not empty",
     "--output {file}": "--output .*: expected a folder, received a file",
     "--resume --output absent": "absent: expected the folder of a run, found no such folder",
@@ -101,10 +110,10 @@ def test_a_mistake_is_answered_in_one_sentence_with_status_2(mistake, words, cap
 
 _NO_BACKEND = """
 import sys
-from zoo import attack, evaluate, explain, generate, list, predict, train
+from zoo import attack, calibrate, ensemble, evaluate, explain, generate, list, predict, train
 for words in sys.argv[1:]:
     assert train.main(words.split()) == 2, words
-for command in (train, attack, evaluate, predict, generate, explain, list):
+for command in (train, attack, evaluate, predict, generate, explain, ensemble, calibrate, list):
     try:
         command.main(["--help"])
     except SystemExit as ended:
@@ -116,6 +125,8 @@ generate.main(["absent", "a text"])
 explain.main(["absent", "x.png"])
 attack.main(["absent"])
 attack.main(["absent", "--attack", "pgm"])
+ensemble.main(["absent", "there"])
+calibrate.main(["absent"])
 heavy = {"tensorflow", "keras", "jax", "numpy"} & set(sys.modules)
 assert not heavy, heavy
 """

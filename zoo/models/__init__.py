@@ -8,6 +8,7 @@ from zoo.models.attention import MultiHeadCrossAttention, MultiHeadSelfAttention
 from zoo.models.cnn import CNN
 from zoo.models.cross_modal import CrossModal
 from zoo.models.discriminator import Discriminator
+from zoo.models.ensemble import Ensemble
 from zoo.models.gan import GAN
 from zoo.models.generator import Generator
 from zoo.models.kg_embedding import KGEmbedding
@@ -28,6 +29,7 @@ __all__ = [
     "CrossEntropy",
     "CrossModal",
     "Discriminator",
+    "Ensemble",
     "GAN",
     "Generator",
     "InverseSquareRoot",

@@ -1,0 +1,336 @@
+"""Trained classifiers made into one: by votes, by a head over them, or by the average of their weights."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from zoo import calibration, report
+from zoo.config import TrainConfig
+from zoo.data import Dataset
+from zoo.errors import UsageError
+from zoo.files import replacing
+from zoo.finishing import finish
+from zoo.inference import logits_of
+from zoo.members import Member
+from zoo.models.base import named
+from zoo.models.ensemble import FAINTEST, SMALLEST, Ensemble
+from zoo.runs import RunFolder
+from zoo.tasks.classification import probabilities, scores
+
+Method = Literal["soft", "weighted", "stacking", "soup", "greedy_soup"]
+# What fits something to the validation examples.
+FITTED = ("weighted", "stacking", "greedy_soup")
+# A fitted weight below it is left out, and its member with it: it is a file's bytes for nothing.
+LEAST_WEIGHT = 1e-3
+# Inverse strength of the head's L2 penalty: weights near 1 are what its few examples are to decide on.
+HEAD_C = 0.01
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What members say of the held-out examples.
+
+    Args:
+        validation: logits of each member, (members, examples, classes) or (members, examples, time, classes).
+        y: the labels of the validation examples.
+        test: as `validation`.
+    """
+
+    validation: np.ndarray
+    y: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Combined:
+    """Members made into one.
+
+    Args:
+        model: built, gives logits.
+        shares: of each member: its weight in the vote or in the average, 0 where it is left out; empty under a head.
+    """
+
+    model: keras.Model
+    shares: list[float]
+
+
+def make(
+    members: Sequence[Member],
+    method: Method,
+    run: RunFolder,
+    config: TrainConfig,
+    data: Dataset,
+    *,
+    weights: Sequence[float] | None = None,
+    calibrate: bool = False,
+    command: list[str],
+) -> dict[str, Any]:
+    """Make members into one, write its run folder, and return its metrics.
+
+    Args:
+        members: that `zoo.members` has let pass.
+        method: how.
+        run: the folder to write.
+        config: of the new run.
+        data: of the members; weights, a head, a choice and a temperature are fitted to its validation split.
+        weights: of votes, one a member; default, the same or fitted.
+        calibrate: divide the logits by the temperature that fits best.
+        command: the words that started this, for config.json.
+
+    Raises:
+        UsageError: no validation examples to fit to, too few of them, or members whose weights have other shapes.
+    """
+    began = time.perf_counter()
+    if (calibrate or (method in FITTED and weights is None)) and not len(data.validation):
+        what = "--calibrate" if calibrate else f"--method {method}"
+        raise UsageError(f"{what}: expected validation examples to fit to, {data.spec.name} has none here")
+    models = [opened(member, i + 1) for i, member in enumerate(members)]
+    answers = Answers(
+        np.stack([_logits(model, data, "validation") for model in models]),
+        data.validation.y,
+        np.stack([_logits(model, data, "test") for model in models]),
+    )
+    made = combined(method, models, answers, data, weights)
+    model, parts = made.model, {"as it is": _logits(made.model, data, "test")}
+    if calibrate:
+        temperature = calibration.fitted_temperature(_logits(model, data, "validation"), answers.y)
+        model = with_temperature(model, temperature)
+        parts = {"before": parts["as it is"], f"temperature {temperature:.3f}": _logits(model, data, "test")}
+    rows = _rows(members, made.shares, answers, data)
+    *before, after = (calibration.measured(logits, data.test.y) for logits in parts.values())
+    found = {
+        "validation": _short_scores(_logits(model, data, "validation"), answers.y),
+        "method": method,
+        "members": rows,
+        "calibration": {"temperature": getattr(model, "temperature", 1.0), "test": after}
+        | ({"test_before": before[0]} if before else {}),
+        "epoch": 0,
+        "epochs": 0,
+        "seconds": round(time.perf_counter() - began, 2),
+        "examples_per_second": None,
+    }
+    begun_with = {"method": method, "runs": [{"run": row["run"], "model_sha256": row["model_sha256"]} for row in rows]}
+    data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
+    run.write_config(config, data.spec.to_json(), command, begun_with)
+    drawn = calibration.diagram(parts, data.test.y)
+    with replacing(run.reliability_file) as temporary:
+        drawn.savefig(temporary, dpi=120)
+    return finish(run, config, data, model, found, sections=_sections(rows, drawn))
+
+
+def opened(member: Member, number: int) -> keras.Model:
+    """Load a member's model, named by its number, so that an exported file can tell members apart."""
+    return _copied(member.run.load_model(member.snapshot), name=f"member_{number}")
+
+
+def _copied(model: keras.Model, **changes: Any) -> keras.Model:
+    """Return a copy of a built model with its weights and another configuration."""
+    form = keras.saving.serialize_keras_object(model)
+    form["config"] |= changes
+    copy = keras.saving.deserialize_keras_object(form)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _logits(model: keras.Model, data: Dataset, split: str) -> np.ndarray:
+    """Return a model's logits for a split, which may be without examples."""
+    found = getattr(data, split)
+    return logits_of(model, found) if len(found) else np.zeros((0, data.spec.num_classes), np.float32)
+
+
+def combined(
+    method: Method,
+    models: Sequence[keras.Model],
+    answers: Answers,
+    data: Dataset,
+    weights: Sequence[float] | None = None,
+) -> Combined:
+    """Make models into one.
+
+    Raises:
+        UsageError: validation examples that lack a class, or weights of other shapes.
+    """
+    if method in ("soup", "greedy_soup"):
+        check_same_weights(models)
+        chosen = greedy(models, answers, data) if method == "greedy_soup" else list(range(len(models)))
+        shares = [1 / len(chosen) if i in chosen else 0.0 for i in range(len(models))]
+        return Combined(averaged([models[i] for i in chosen]), shares)
+    if method == "stacking":
+        return Combined(stacked(models, answers), [])
+    if method == "weighted" and weights is None:
+        weights = fitted_weights(answers.validation, answers.y)
+    shares = [1 / len(models)] * len(models) if weights is None else [w / sum(weights) for w in weights]
+    used = [i for i, share in enumerate(shares) if share > 0]
+    model = Ensemble([models[i] for i in used], tuple(shares[i] for i in used) if weights is not None else None)
+    return Combined(_built(model), shares)
+
+
+def _built(model: Ensemble) -> Ensemble:
+    model.build(model.members[0].get_build_config().get("input_shape"))
+    return model
+
+
+def with_temperature(model: keras.Model, temperature: float) -> Ensemble:
+    """Return a model that gives the logits of another divided by a temperature: the same classes, other probabilities.
+
+    Args:
+        model: built; of an ensemble without a temperature, its members and head are taken over.
+        temperature: above 0.
+    """
+    if not isinstance(model, Ensemble) or model.temperature != 1:
+        return _built(Ensemble([model], temperature=temperature))
+    new = _built(Ensemble(model.members, model.weighing, model.head_units, temperature))
+    if model.head is not None:
+        new.head.set_weights(model.head.get_weights())
+    return new
+
+
+def fitted_weights(logits: np.ndarray, y: np.ndarray) -> list[float]:
+    """Return the weights of the members' probabilities under which held-out labels are the likeliest.
+
+    A convex problem: weights of 0 or more that are together 1.
+
+    Args:
+        logits: (members, examples, classes) or (members, examples, time, classes).
+        y: (examples,) or (examples, time).
+    """
+    from scipy.optimize import minimize
+
+    count, classes = len(logits), logits.shape[-1]
+    p = probabilities(logits.reshape(count, -1, classes))
+    right = np.maximum(p[:, np.arange(y.size), y.reshape(-1)], SMALLEST)  # (members, examples), of the true class
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        mean = weights @ right
+        return -np.log(mean).mean(), -(right / mean).mean(-1)
+
+    found = minimize(
+        loss,
+        np.full(count, 1 / count),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0, 1)] * count,
+        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
+        options={"ftol": 1e-10},
+    )
+    kept = np.where(found.x < LEAST_WEIGHT, 0, found.x)
+    return (kept / kept.sum()).tolist()
+
+
+def stacked(models: Sequence[keras.Model], answers: Answers) -> Ensemble:
+    """Return members under a head that is fitted to the validation examples: multinomial logistic regression.
+
+    Raises:
+        UsageError: a class without a validation example.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    classes = answers.validation.shape[-1]
+    y = answers.y.reshape(-1)
+    if missing := sorted(set(range(classes)) - set(y.tolist())):
+        raise UsageError(
+            f"--method stacking: expected validation examples of every class, there are none of {len(missing)} of"
+            f" {classes} (the first is {missing[0]})"
+        )
+    logs = np.log(np.maximum(probabilities(answers.validation), np.finfo(np.float64).tiny))
+    given = np.concatenate([np.maximum(each, FAINTEST).reshape(-1, classes) for each in logs], axis=-1)
+    fitted = LogisticRegression(C=HEAD_C, max_iter=1000).fit(given, y)
+    kernel, bias = fitted.coef_.T, fitted.intercept_
+    if classes == 2:  # one row that tells the second class from the first
+        kernel, bias = np.concatenate([-kernel, kernel], -1) / 2, np.concatenate([-bias, bias]) / 2
+    model = _built(Ensemble(list(models), head_units=classes))
+    model.head.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+    return model
+
+
+def check_same_weights(models: Sequence[keras.Model]) -> None:
+    """Raise UsageError unless all models have weights of the same paths and shapes."""
+    first, *others = ({name: tuple(v.shape) for name, v in named(model).items()} for model in models)
+    for number, other in enumerate(others, 2):
+        if other != first:
+            name = next(iter(first.items() ^ other.items()))[0]
+            raise UsageError(
+                f"RUN {number}: expected weights of the shapes of the first to average them, {name} is"
+                f" {first.get(name)} there and {other.get(name)} here"
+            )
+
+
+def averaged(models: Sequence[keras.Model]) -> keras.Model:
+    """Return a model whose weights are the mean of those of models with the same ones: a uniform soup.
+
+    Good where all began with the same trained weights (Wortsman et al., 2022), such as runs of one `--init-from`.
+    """
+    soup = _copied(models[0])
+    soup.set_weights(
+        [np.mean(each, axis=0, dtype=np.float64) for each in zip(*(m.get_weights() for m in models), strict=True)]
+    )
+    return soup
+
+
+def greedy(models: Sequence[keras.Model], answers: Answers, data: Dataset) -> list[int]:
+    """Return which models a greedy soup is of: best first, each that does not lower the validation accuracy."""
+    accuracy = [_accuracy(logits, answers.y) for logits in answers.validation]
+    chosen: list[int] = []
+    best = 0.0
+    for i in sorted(range(len(models)), key=lambda i: -accuracy[i]):
+        soup = averaged([models[j] for j in [*chosen, i]])
+        reached = _accuracy(_logits(soup, data, "validation"), answers.y)
+        if reached >= best:
+            chosen, best = [*chosen, i], reached
+    return chosen
+
+
+def _accuracy(logits: np.ndarray, y: np.ndarray) -> float:
+    return float((logits.argmax(-1) == y).mean())
+
+
+def _short_scores(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Return what metrics.json says of a validation split, nothing of one without examples."""
+    if not len(y):
+        return {}
+    found = scores(logits, y)
+    return {"accuracy": found["accuracy"], "loss": found["loss"]}
+
+
+def _rows(members: Sequence[Member], shares: Sequence[float], answers: Answers, data: Dataset) -> list[dict[str, Any]]:
+    """Return what metrics.json says of each member."""
+    rows = []
+    for i, member in enumerate(members):
+        config = member.config
+        rows.append(
+            {
+                "run": member.name,
+                "model": config.model,
+                "seed": config.seed,
+                "model_sha256": member.model_sha256,
+                "share": shares[i] if shares else None,
+                "validation_accuracy": _accuracy(answers.validation[i], answers.y) if len(answers.y) else None,
+                "test_accuracy": _accuracy(answers.test[i], data.test.y),
+            }
+        )
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return the names of columns, and a row of texts for each member."""
+    columns = ["run", "model", "seed", "share", "validation accuracy", "test accuracy"]
+    texts = []
+    for row in rows:
+        numbers = (row["share"], row["validation_accuracy"], row["test_accuracy"])
+        texts.append([row["run"], row["model"], str(row["seed"]), *("" if n is None else f"{n:.4f}" for n in numbers)])
+    return columns, texts
+
+
+def _sections(rows: Sequence[dict[str, Any]], drawn: Any) -> list[str]:
+    """Return the report's table of members and its reliability diagram."""
+    columns, texts = table(rows)
+    heads = "".join(f"<th>{report.text(name)}" for name in columns)
+    lines = "".join("<tr>" + "".join(f"<td>{report.text(cell)}</td>" for cell in line) + "</tr>" for line in texts)
+    return [
+        f"<section><h2>Made of</h2><table><tr>{heads}</tr>{lines}</table></section>",
+        f"<section><h2>Can its probabilities be believed? Test split</h2>{report.svg(drawn)}</section>",
+    ]
