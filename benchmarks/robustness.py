@@ -2,7 +2,7 @@
 
 All 10,000 test images are attacked with eps 0.1 (the L-infinity norm, pixels from 0 to 1) by FGSM, and by PGD of 40
 steps from one random start. What misleads Keras is given to the int8 file as well (transfer): whoever attacks the file
-itself may find worse. Seconds are of the whole command. Runs are kept under runs/robustness.
+itself may find worse. Minutes are of training alone, with its validation. Runs are kept under runs/robustness.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
     rows = []
     for name, words in ROWS.items():
         run = RUNS / name
-        row = {"name": name, **trained(run, words, data_dir, ("epochs", "parameters"))}
+        row = {"name": name, **trained(run, words, data_dir, ("epochs", "parameters", "seconds"))}
         row["bytes"] = exported(run, FILE, ("bytes",))["bytes"]
         row["attacks"] = {attack: _attacked(run, attack, more, data_dir) for attack, more in ATTACKS.items()}
         rows.append(told(row))

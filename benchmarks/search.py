@@ -36,19 +36,20 @@ TRAININGS = {
 # Of each run: (words of the search, most bytes, least test accuracy), the easier budget after the harder one.
 BUDGETS = {
     "cnn": (
-        (
-            "--max-bytes 10k --min-accuracy 0.992 --trials 40 --time-limit 18m --jobs 2 --space epochs=1,2",
-            10_000,
-            0.992,
-        ),
-        ("--max-bytes 6k --min-accuracy 0.985 --trials 40 --time-limit 8m --space epochs=1", 6_000, 0.985),
+        ("--max-bytes 10k --min-accuracy 0.992 --trials 40 --time-limit 25m --jobs 2 --space epochs=1", 10_000, 0.992),
+        ("--max-bytes 6k --min-accuracy 0.985 --trials 40 --time-limit 10m --jobs 2 --space epochs=1", 6_000, 0.985),
     ),
     "simplenet": (
-        ("--max-bytes 15k --min-accuracy 0.975 --trials 30 --time-limit 8m --space epochs=1,2", 15_000, 0.975),
+        (
+            "--max-bytes 15k --min-accuracy 0.975 --trials 30 --time-limit 14m --jobs 2 --space epochs=3"
+            " --teacher {cnn}",
+            15_000,
+            0.975,
+        ),
     ),
     "lstm": (
         (
-            "--max-bytes 60k --min-accuracy 0.98 --trials 8 --time-limit 6m --space precision=int4,dynamic"
+            "--max-bytes 60k --min-accuracy 0.98 --trials 8 --time-limit 8m --space precision=int4,dynamic"
             " --space distill=none --space epochs=1",
             60_000,
             0.98,
