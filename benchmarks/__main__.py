@@ -3,13 +3,20 @@
 import argparse
 import datetime
 import importlib
+import importlib.metadata
+import importlib.util
+import inspect
 import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+from benchmarks import comparison
 from zoo.catalogue import default_data_dir
-from zoo.errors import unknown
+from zoo.errors import UsageError, unknown
 from zoo.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,28 +48,91 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"among {', '.join(NAMES)} (default: all)")
     parser.add_argument("--data-dir", type=Path, default=default_data_dir(), help="where TFDS sets are prepared")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where reports go (default: benchmarks/results)")
+    parser.add_argument(
+        "--results", type=Path, help="where reports go (default: benchmarks/results; with --quick none)"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds, in a minute or two; no report")
+    parser.add_argument("--peers", action="store_true", help="beside PyTorch and others, of the extra peers")
+    parser.add_argument("--against", type=Path, metavar="JSON", help="say what is slower than in an earlier report")
     options = parser.parse_args(argv)
+    try:
+        return _run(options)
+    except UsageError as error:
+        parser.error(str(error))
+
+
+def _run(options: argparse.Namespace) -> int:
     for name in options.names:
         if name not in NAMES:
-            parser.error(str(unknown("benchmark", name, NAMES)))
-    options.results.mkdir(parents=True, exist_ok=True)
-    for name in options.names or NAMES:
-        module = importlib.import_module(f"benchmarks.{name}")
-        result = module.measure(options.data_dir)
-        path = options.results / f"{datetime.date.today()}-{name}.md"
-        text = f"# {name}\n\n{module.__doc__.strip()}\n\n{_circumstances(name)}\n\n{module.render(result)}\n"
-        path.write_text(text, encoding="utf-8")
-        path.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            raise unknown("benchmark", name, NAMES)
+    names = options.names or NAMES
+    if options.against and len(names) != 1:
+        raise UsageError(f"--against: expected the name of one benchmark, received {len(names)}")
+    before = comparison.read(options.against) if options.against else None
+    modules = {name: importlib.import_module(f"benchmarks.{name}") for name in names}
+    given = {name: _given(name, module, options) for name, module in modules.items()}
+    for name, module in modules.items():
+        result = {**module.measure(options.data_dir, **given[name]), "circumstances": _circumstances(name, options)}
+        text = f"# {name}\n\n{module.__doc__.strip()}\n\n{_told(result['circumstances'])}\n\n{module.render(result)}\n"
+        if before is not None:
+            text += "\n" + "\n".join(comparison.table(comparison.compared(result, before), before)) + "\n"
         print(text)
-        print(path)
+        if folder := options.results or (None if options.quick else RESULTS):
+            print(_written(folder, name, text, result))
     return 0
 
 
-def _circumstances(name: str) -> str:
-    found, machine = ", ".join(f"{package} {version}" for package, version in versions().items()), processor()
+def _given(name: str, module: ModuleType, options: argparse.Namespace) -> dict[str, bool]:
+    """Return what a benchmark takes of --quick and --peers, after what is absent was said.
+
+    Raises:
+        UsageError: one that has no quick form, or no rounds to compare.
+    """
+    known = inspect.signature(module.measure).parameters
+    if options.quick and "quick" not in known:
+        raise UsageError(f"--quick: {name} has no quick form")
+    if options.against and not hasattr(module, "ROUNDS"):
+        raise UsageError(f"--against: {name} has no rounds to compare")
+    if options.peers and "peers" in known and importlib.util.find_spec("torch") is None:
+        print(f"{name}: without PyTorch, it is not installed: pip install -e '.[peers]'", file=sys.stderr)
+        options.peers = False
+    given = {"quick": options.quick, "peers": options.peers}
+    return {option: value for option, value in given.items() if option in known}
+
+
+def _written(folder: Path, name: str, text: str, result: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{datetime.date.today()}-{name}.md"
+    path.write_text(text, encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _circumstances(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Return when, of which commit, by which command, where and with what something was measured."""
+    asked = [word for word in ("quick", "peers") if getattr(options, word)]
+    return {
+        "date": str(datetime.date.today()),
+        "commit": _commit(),
+        "command": " ".join(["python -m benchmarks", name, *(f"--{word}" for word in asked)]),
+        "machine": processor(),
+        "versions": {**versions(), **({"torch": importlib.metadata.version("torch")} if options.peers else {})},
+    }
+
+
+def _commit() -> str:
+    """Return the commit of this checkout, with a + where files differ from it; `unknown` outside of a checkout."""
+    words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--exclude", "*", "--dirty=+"]
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _told(at: dict[str, Any]) -> str:
+    found, machine = ", ".join(f"{package} {version}" for package, version in at["versions"].items()), at["machine"]
     return (
-        f"Measured {datetime.date.today()} with `python -m benchmarks {name}` on {machine['cores']} cores of"
+        f"Measured {at['date']} at commit {at['commit']} with `{at['command']}` on {machine['cores']} cores of"
         f" {machine['name']} ({', '.join(machine['features'])}); {found}."
     )
 

@@ -40,7 +40,7 @@ SETTINGS = {"simplenet": {"units": (8,)}, "cnn": {"filters": (4, 4, 4), "units":
     ("model_name", "precision", "optimizer", "tolerance"),
     [
         ("simplenet", "float64", "adamw", 1e-11),
-        ("cnn", "float32", "sgd", 1e-5),
+        pytest.param("cnn", "float32", "sgd", 1e-5, marks=pytest.mark.slow),
         pytest.param("lstm", "float32", "sgd", 1e-5, marks=pytest.mark.slow),  # and two workers in test_multi_worker.py
         pytest.param("simplenet", "float32", "sgd", 1e-5, marks=pytest.mark.slow),
         pytest.param("cnn", "float64", "adamw", 1e-11, marks=pytest.mark.slow),

@@ -76,13 +76,13 @@ def main(strategy: str, folder: str, *names: str) -> None:
 
 
 def compress(strategy: str, data, weights, training, folder: str) -> None:
-    """Compress the simplenet by a recipe that trains, taught by the cnn, and save the weights that it ends with."""
+    """Compress the simplenet by a recipe that trains, taught by itself, and save the weights that it ends with."""
     model = registry.model_class("simplenet")(num_classes=3, **training.settings)
     model.build((None, *data.spec.input_shape))
     model.set_weights(weights)
-    recipe = recipes.parse(f"prune(0.5) + qat(epochs=1) + int8 + distill({folder}/cnn, alpha=0.5)")
+    recipe = recipes.parse(f"prune(0.5) + qat(epochs=1) + int8 + distill({folder}/simplenet, alpha=0.5)")
     training = dataclasses.replace(training, output=None)
-    common = {"training": training, "teachers": lambda: [keras.saving.load_model(f"{folder}/cnn/model.keras")]}
+    common = {"training": training, "teachers": lambda: [keras.saving.load_model(f"{folder}/simplenet/model.keras")]}
     if not strategies.is_chief(strategy):
         pipeline.assist(model, data, recipe, **common)
         return

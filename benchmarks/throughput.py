@@ -1,0 +1,254 @@
+"""Training examples a second: `zoo.train`, the plain Keras script, and PyTorch, with equal networks and batches.
+
+Sides take turns in one run. The zoo's is `zoo.train` itself, input pipeline, metrics and all; the plain script calls
+`fit` with arrays; PyTorch's loop draws batches from tensors in memory, computes in channels_last where there are
+images, and reads its loss every 50 steps. Examples are random numbers of the shapes of MNIST (60,000 images, rows for
+`lstm`) and of sentences (20,000 of 64 ids): speed does not depend on what they show. Adam, cross-entropy, float32, all
+cores.
+PyTorch needs the extra `peers`, and takes part with --peers.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import rounds
+from benchmarks.commands import told
+
+ROUNDS, QUICK_ROUNDS = 7, 3
+# Of each model: batch sizes, and steps in a turn of about two seconds.
+CASES = {"cnn": ((32, 400), (128, 100), (512, 25)), "lstm": ((128, 30),), "transformer": ((64, 40),)}
+QUICK = {"cnn": ((128, 20),)}
+# What zoo.train is to reach at least, of each peer's examples a second.
+TARGETS = {
+    ("cnn", 32): {"PyTorch": 1.0},
+    ("cnn", 128): {"PyTorch": 1.0, "plain Keras": 1.5},
+    ("cnn", 512): {"PyTorch": 1.0, "plain Keras": 1.5},
+    ("lstm", 128): {"PyTorch": 1.0},
+    ("transformer", 64): {"PyTorch": 1.0},
+}
+IMAGES, SIDE, CLASSES = 60_000, 28, 10
+SENTENCES, TIME, VOCABULARY = 20_000, 64, 5_000
+UNITS = (128, 128)  # of lstm
+WIDTH, HEADS, FEED_FORWARD = 128, 4, 256  # of transformer, one block
+RATE, TOLD = 1e-3, 50
+
+
+def measure(data_dir: Path, quick: bool = False, peers: bool = False) -> dict[str, Any]:
+    """Return a row for each model, batch size and side."""
+    rows = []
+    for model, sizes in (QUICK if quick else CASES).items():
+        for batch, steps in sizes:
+            chosen = [side for side, (peer, models) in SIDES.items() if model in models and (peers or not peer)]
+            words = {side: (side, model, str(batch), str(steps)) for side in chosen}
+            found = rounds.in_turn("benchmarks.throughput", words, QUICK_ROUNDS if quick else ROUNDS)
+            for side, row in found.items():
+                case = {"name": f"{model}, batch {batch}: {side}", "model": model, "batch": batch, "side": side}
+                rows.append(told({**case, "unit": "examples/s", "better": "higher", **row}))
+    return {"measured": rows}
+
+
+def _data(model: str) -> tuple[Any, Any]:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    if model == "transformer":
+        return rng.integers(1, VOCABULARY, (SENTENCES, TIME), np.int32), rng.integers(0, 2, SENTENCES)
+    return rng.integers(0, 256, (IMAGES, SIDE, SIDE, 1), np.uint8), rng.integers(0, CLASSES, IMAGES)
+
+
+def _turns(batch: int, steps: int) -> Any:
+    """Return a Keras callback that measures examples a second over so many steps, and waits in between to be asked."""
+    import keras
+
+    class Turns(keras.callbacks.Callback):
+        began, at = None, 0
+
+        def on_train_batch_end(self, index: int, logs: dict | None = None) -> None:
+            done = int(self.model.optimizer.iterations) - self.at
+            if done < steps:
+                return
+            if self.began is None:
+                rounds.ready(parameters=self.model.count_params())
+            else:
+                rounds.answer(batch * done / (time.perf_counter() - self.began))
+            rounds.wait()
+            self.at += done
+            self.began = time.perf_counter()
+
+    return Turns()
+
+
+def _zoo(model: str, batch: int, steps: int) -> None:
+    from strategies import backend
+
+    backend.start()
+    from zoo.config import TrainConfig
+    from zoo.data.dataset import Dataset, DataSpec, Split
+    from zoo.training import train
+
+    x, y = _data(model)
+    names = tuple(map(str, range(y.max() + 1)))
+    if model == "transformer":
+        spec = DataSpec("random", "tokens", x.shape[1:], names, vocabulary_size=VOCABULARY)
+    else:
+        spec = DataSpec("random", "image", x.shape[1:], names)
+    examples = Split(x, y.astype("int32"))
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(
+            model=model,
+            epochs=1000,
+            batch_size=batch,
+            learning_rate=RATE,
+            weight_decay=0.0,
+            schedule="constant",
+            settings=SETTINGS[model],
+            output=Path(folder) / "run",
+        )
+        data = Dataset(spec, examples, examples.take(slice(0)), examples.take(slice(batch)))
+        train(config, data=data, callbacks=[_turns(batch, steps)], verbose=False)
+
+
+def _plain(model: str, batch: int, steps: int) -> None:
+    """The script everybody writes."""
+    import keras
+    from keras import layers
+
+    x, y = _data(model)
+    x = x.astype("float32") / 255
+    if model == "cnn":
+        body = [
+            keras.Input((SIDE, SIDE, 1)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+        ]
+    else:
+        x = x[..., 0]
+        body = [keras.Input((SIDE, SIDE)), layers.LSTM(UNITS[0], return_sequences=True), layers.LSTM(UNITS[1])]
+    net = keras.Sequential([*body, layers.Dense(CLASSES)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net.compile(keras.optimizers.Adam(RATE), loss, metrics=["accuracy"])
+    net.fit(x, y, batch_size=batch, epochs=1000, callbacks=[_turns(batch, steps)], verbose=0)
+
+
+def _pytorch(model: str, batch: int, steps: int) -> None:
+    import torch
+    from torch import nn
+
+    class LastStep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.recurrent = nn.LSTM(SIDE, UNITS[0], len(UNITS), batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.recurrent(x)[0][:, -1]
+
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(VOCABULARY, WIDTH)
+            rates = 10_000 ** (-torch.arange(0, WIDTH, 2) / WIDTH)
+            angles = torch.arange(TIME)[:, None] * rates
+            self.register_buffer("positions", torch.cat([angles.sin(), angles.cos()], dim=1))
+            block = nn.TransformerEncoderLayer(WIDTH, HEADS, FEED_FORWARD, 0.0, batch_first=True, norm_first=True)
+            self.net = nn.TransformerEncoder(block, 1, nn.LayerNorm(WIDTH), enable_nested_tensor=False)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            hidden, seen = self.net(self.table(ids) * WIDTH**0.5 + self.positions, None, ids == 0), ids != 0
+            return (hidden * seen[..., None]).sum(1) / seen.sum(1, keepdim=True)
+
+    x, y = (torch.from_numpy(values) for values in _data(model))
+    if model == "cnn":
+        x = (x.permute(0, 3, 1, 2).float() / 255).to(memory_format=torch.channels_last)
+        body = [
+            *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(64, 64, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 3 * 3, 64), nn.ReLU(), nn.Linear(64, 10)),
+        ]
+    elif model == "lstm":
+        x, body = x[..., 0].float() / 255, [LastStep(), nn.Linear(UNITS[-1], CLASSES)]
+    else:
+        body = [Encoder(), nn.Linear(WIDTH, 2)]
+    net = nn.Sequential(*body).train()
+    if model == "cnn":
+        net = net.to(memory_format=torch.channels_last)
+    optimizer, cross_entropy = torch.optim.Adam(net.parameters(), RATE), nn.CrossEntropyLoss()
+
+    def measured() -> float:
+        began = time.perf_counter()
+        order = torch.randperm(len(x))
+        for step in range(steps):
+            part = order[step * batch : (step + 1) * batch]
+            optimizer.zero_grad()
+            loss = cross_entropy(net(x[part]), y[part])
+            loss.backward()
+            optimizer.step()
+            if step % TOLD == 0:
+                loss.item()
+        return batch * steps / (time.perf_counter() - began)
+
+    rounds.serve(measured, parameters=sum(p.numel() for p in net.parameters()))
+
+
+# By name: whether it is a peer that may be absent, and the models that it has.
+SIDES = {
+    "zoo": (False, ("cnn", "lstm", "transformer")),
+    "plain Keras": (False, ("cnn", "lstm")),
+    "PyTorch": (True, ("cnn", "lstm", "transformer")),
+}
+SETTINGS = {
+    "cnn": {"dropout": 0.0},
+    "lstm": {"units": UNITS},
+    "transformer": {
+        "num_layers": 1,
+        "model_dim": WIDTH,
+        "num_heads": HEADS,
+        "ff_dim": FEED_FORWARD,
+        "dropout": 0.0,
+    },
+}
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
+    lines = [
+        "| training | zoo, examples/s | plain Keras | zoo is | PyTorch | zoo is |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    cases: dict[tuple[str, int], dict[str, list[float]]] = {}
+    for row in result["measured"]:
+        cases.setdefault((row["model"], row["batch"]), {})[row["side"]] = row["rounds"]
+    for (model, batch), sides in cases.items():
+        cells = [f"{statistics.median(sides['zoo']):,.0f}"]
+        for side in ("plain Keras", "PyTorch"):
+            if side not in sides:
+                cells += ["", ""]
+                continue
+            times, low, high = rounds.ratio(sides["zoo"], sides[side])
+            cells += [f"{statistics.median(sides[side]):,.0f}", f"{times:.2f} times as fast ({low:.2f} to {high:.2f})"]
+        lines.append(f"| {model}, batch {batch} | {' | '.join(cells)} |")
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown, each side's rounds below."""
+    each = [
+        f"- {row['name']}: {row['parameters']:,} parameters; {', '.join(f'{value:,.0f}' for value in row['rounds'])}"
+        for row in result["measured"]
+    ]
+    targets = [
+        f"{model}, batch {batch}: {' and '.join(f'{least} of {side}' for side, least in peers.items())}"
+        for (model, batch), peers in TARGETS.items()
+    ]
+    return "\n".join([*table(result), "", f"Targets: {'; '.join(targets)}.", "", *each])
+
+
+if __name__ == "__main__":
+    {"zoo": _zoo, "plain Keras": _plain, "PyTorch": _pytorch}[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
