@@ -36,8 +36,12 @@ TRAININGS = {
 # Of each run: (words of the search, most bytes, least test accuracy), the easier budget after the harder one.
 BUDGETS = {
     "cnn": (
-        ("--max-bytes 10k --min-accuracy 0.992 --trials 40 --time-limit 25m --jobs 2 --space epochs=1", 10_000, 0.992),
-        ("--max-bytes 6k --min-accuracy 0.985 --trials 40 --time-limit 10m --jobs 2 --space epochs=1", 6_000, 0.985),
+        (
+            "--max-bytes 10k --min-accuracy 0.992 --trials 40 --time-limit 18m --jobs 2 --space epochs=1,2",
+            10_000,
+            0.992,
+        ),
+        ("--max-bytes 6k --min-accuracy 0.985 --trials 40 --time-limit 8m --space epochs=1", 6_000, 0.985),
     ),
     "simplenet": (
         (
