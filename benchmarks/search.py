@@ -45,8 +45,9 @@ BUDGETS = {
     ),
     "simplenet": (
         (
-            "--max-bytes 15k --min-accuracy 0.975 --trials 30 --time-limit 14m --jobs 2 --space epochs=3"
-            " --teacher {cnn}",
+            "--max-bytes 15k --min-accuracy 0.975 --trials 8 --time-limit 14m --jobs 2 --teacher {cnn}"
+            " --space distill={cnn} --space precision=int4 --space qat=true --space width.hidden_1=32:35"
+            " --space epochs=2,3",
             15_000,
             0.975,
         ),
