@@ -39,6 +39,7 @@ def finish(
     scores, shown = task.measure(model, data, **task.measured_with(config))
     metrics = {
         "test": scores,
+        **tasks.kept(shown),
         **found,
         "parameters": model.count_params(),
         "model_sha256": sha256(run.model_file),
