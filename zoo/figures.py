@@ -35,7 +35,29 @@ FIGURES = {
     "perplexity": ("perplexity", ".2f"),
 }
 
+# Those that say most of each task, in a line.
+HEADLINES = {
+    "classification": ("accuracy", "f1"),
+    "translation": ("bleu", "chrf", "exact_match"),
+    "language_model": ("loss", "accuracy"),
+    "contrastive": ("zero_shot_accuracy", "caption_to_image_recall_at_1", "image_to_caption_recall_at_1"),
+    "generation": ("psnr", "frechet_distance", "coverage", "recognised"),
+    "link_prediction": ("mrr", "hits_at_1", "hits_at_10"),
+}
+
 Intervals = Mapping[str, Sequence[float]]
+
+
+def headline(task: str, scores: Mapping[str, Any]) -> list[str]:
+    """Return the names of the figures that say most, of those that are among the scores."""
+    return [name for name in HEADLINES[task] if name in scores]
+
+
+def label(name: str, scores: Mapping[str, Any]) -> str:
+    """Return what a figure is called among these scores: of tokens and of sets of images some mean something else."""
+    if "tokens" in scores:
+        return {"accuracy": "next token right", "loss": "loss, nats a token"}.get(name, FIGURES[name][0])
+    return FIGURES[name][0].removeprefix("macro " if "frechet_distance" in scores else "")
 
 
 def written(scores: Mapping[str, Any], name: str, intervals: Intervals) -> str:

@@ -41,6 +41,7 @@ def finish(
         "test": scores,
         **tasks.kept(shown),
         **found,
+        "split_examples": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
         "parameters": model.count_params(),
         "model_sha256": sha256(run.model_file),
     }
