@@ -252,10 +252,12 @@ def _file(name: str, receipt: Mapping[str, Any], task: str) -> list[str]:
     test = receipt["test"]
     scores = test["litert"] | test["litert"].get("against_real", {})
     figures = [f"{label(n, scores)} {written(scores, n, test.get('intervals', {}))}" for n in headline(task, scores)]
-    latency = ", ".join(
-        f"{row['median_ms']:.3f} ({row['signature'] + ', ' if 'signature' in row else ''}{_many(row['threads'], 'thread')})"
+    how = [
+        ", ".join([*filter(None, [row.get("signature")]), _many(row["threads"], "thread")])
         for row in receipt["latency"]
-    )
+    ]
+    calls = zip(receipt["latency"], how, strict=True)
+    latency = ", ".join(f"{row['median_ms']:.3f} ({said})" for row, said in calls)
     return [*first, f"{', '.join(figures)}; {test['examples']:,} examples", latency, receipt["processor"]["name"]]
 
 
