@@ -79,8 +79,10 @@ def measured(attributes: Mapping[str, Sequence[str]], right: Sequence[bool]) -> 
 
     rows = []
     for attribute, values in attributes.items():
-        for group in sorted(set(values)):
-            chosen = [bool(hit) for value, hit in zip(values, right, strict=True) if value == group]
+        members: dict[str, list[bool]] = {}
+        for value, hit in zip(values, right, strict=True):
+            members.setdefault(value, []).append(bool(hit))
+        for group, chosen in sorted(members.items()):
             lowest, highest = of_share(sum(chosen), len(chosen))
             rows.append(
                 {
