@@ -117,11 +117,13 @@ class PairSubject:
         apart = {"images": _cosine_difference(mine.images, theirs.images)}
         apart["texts"] = _cosine_difference(mine.texts, theirs.texts)
         differences = [np.abs(mine.images - theirs.images), np.abs(mine.texts - theirs.texts)]
+        scores = self._scores(mine)
         return {
             "test": {
                 "examples": len(test),
                 "sha256": self._sha256(),
-                "litert": self._scores(mine),
+                "litert": scores,
+                "intervals": contrastive.intervals_of(scores | {"examples": len(test)}),
                 "keras": self._scores(theirs),
             },
             "parity": {

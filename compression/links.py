@@ -82,20 +82,21 @@ class LinkSubject(Subject):
 
     def scored(self, path: Path) -> dict[str, float]:
         """Return the scores of a file."""
-        return self._scores(litert.run(path, given(self.examples, self.interface)))
+        return link_prediction.ranked(self._ranks(litert.run(path, given(self.examples, self.interface))))
 
     def measured(self, path: Path) -> dict[str, Any]:
         """Return the scores of a file and of Keras on the same questions, their difference, and what a call takes."""
         x = given(self.examples, self.interface)
         expected, found = reference(self, x), litert.run(path, x)
-        difference = np.abs(found - expected)
+        difference, ranks = np.abs(found - expected), self._ranks(found)
         return {
             "test": {
                 "examples": len(x),
                 "of": len(self.data.test),
                 "sha256": examples_sha256(self.examples),
-                "litert": self._scores(found),
-                "keras": self._scores(expected),
+                "litert": link_prediction.ranked(ranks),
+                "intervals": link_prediction.intervals_of(ranks),
+                "keras": link_prediction.ranked(self._ranks(expected)),
             },
             "parity": {
                 "largest_difference": float(difference.max()),
@@ -105,9 +106,8 @@ class LinkSubject(Subject):
             "latency": litert.latency(path, x[:1]),
         }
 
-    def _scores(self, outputs: np.ndarray) -> dict[str, float]:
-        ranks, _ = link_prediction.filtered(outputs, self.examples, Known(self.data))
-        return link_prediction.ranked(ranks)
+    def _ranks(self, outputs: np.ndarray) -> np.ndarray:
+        return link_prediction.filtered(outputs, self.examples, Known(self.data))[0]
 
 
 def _lines(names: tuple[str, ...]) -> str:

@@ -33,6 +33,7 @@ _CLOSE = dict.fromkeys(
 ) | {"largest_logit_difference": 1e-4, "psnr": 0.01}
 # Of how samples lie among real images, which one of them may change.
 SAMPLES_TOLERANCE = 0.01
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,13 @@ class Subject:
             as_trained = reference(plain, given(self.examples, plain.interface))
         found = litert.run(path, x)
         difference = np.abs(found.astype(np.float64) - expected)
+        mine = scores(found, self)
         return {
             "test": {
                 "examples": len(x),
                 "sha256": examples_sha256(self.examples),
-                "litert": scores(found, self),
+                "litert": mine,
+                "intervals": classification.intervals_of(mine, _logits(found, self), self.examples.y),
                 "keras": scores(as_trained, self),
             },
             "parity": {
@@ -177,9 +180,12 @@ def file_sizes(path: Path, model: keras.Model) -> dict[str, Any]:
 
 def scores(outputs: np.ndarray, subject: Subject) -> dict[str, float]:
     """Return the task's numbers for outputs of a file or of Keras."""
-    logits = np.log(np.maximum(outputs, np.finfo(np.float32).tiny)) if subject.probabilities else outputs
-    found = classification.scores(logits, subject.examples.y)
+    found = classification.scores(_logits(outputs, subject), subject.examples.y)
     return {name: value for name, value in found.items() if name != "examples"}
+
+
+def _logits(outputs: np.ndarray, subject: Subject) -> np.ndarray:
+    return np.log(np.maximum(outputs, np.finfo(np.float32).tiny)) if subject.probabilities else outputs
 
 
 def examples_sha256(split: Split) -> str:
@@ -195,7 +201,7 @@ def differences(stored: dict[str, Any], measured: dict[str, Any]) -> list[str]:
     """Return one text for each number of a receipt that was not reproduced.
 
     Bytes, hashes, accuracy, operators and constants must be equal; differences from Keras and the loss near, as _CLOSE
-    has it; latency, processor and versions are not judged.
+    has it, intervals but for rounding; latency, processor and versions are not judged.
     """
     measured = json.loads(json.dumps(measured))  # tuples become lists, as in a receipt that was read
     texts = []
@@ -222,4 +228,6 @@ def _tolerance(name: str, stored: float) -> float:
     """Return by how much a number may be another on another processor."""
     if ".against_real." in name:
         return SAMPLES_TOLERANCE * max(abs(stored), 0.1)
+    if ".intervals." in name:  # sums of fractions, in another order on another processor
+        return max(_CLOSE.get(name.partition(".intervals.")[2].partition("[")[0], 0), ROUNDING * max(abs(stored), 1))
     return _CLOSE.get(name.rpartition(".")[2], 0)

@@ -17,7 +17,7 @@ from zoo.data import Dataset, Split
 from zoo.data.text import BEGIN_ID, END_ID
 from zoo.errors import UsageError
 from zoo.sampling import Beam
-from zoo.tasks import translation
+from zoo.tasks import language_model, translation
 
 # Test texts whose every logit is compared with Keras'.
 COMPARED = 64
@@ -142,10 +142,12 @@ class TextSubject:
         found, shown = tasks.of(data.spec.task).measure(self.model, data, **({"beam": beam} if translates else {}))
         steps = self._forced(path, keep=COMPARED)
         scores, parity = self._token_scores(steps), self._parity(path, steps)
+        intervals = language_model.token_intervals(self._token_sums(steps))
         if translates:
             ids = litert_texts.translate(path, test.x, begin=BEGIN_ID, end=END_ID, beam=beam)
             outputs = [data.target_vocabulary.decode(row) for row in ids]
             scores |= translation.scores(outputs, references)
+            intervals |= translation.intervals_of(outputs, references)
             same = [mine == row["output"] for mine, row in zip(outputs, shown["translations"], strict=True)]
             parity["same_text"] = float(np.mean(same))
         return {
@@ -154,6 +156,7 @@ class TextSubject:
                 "sha256": _sha256(test, references),
                 **({"decoding": dataclasses.asdict(beam)} if translates else {}),
                 "litert": scores,
+                "intervals": {name: ends for name, ends in intervals.items() if name not in _LEFT_OUT},
                 "keras": {name: value for name, value in found.items() if name not in _LEFT_OUT},
             },
             "parity": parity,
@@ -163,6 +166,11 @@ class TextSubject:
     def _forced(self, path: Path, keep: int) -> Steps:
         tokens, labels, source = _taught(self._test, self.texts.data.spec.task)
         return litert_texts.forced(path, tokens, labels, source, keep=keep)
+
+    def _token_sums(self, steps: Steps) -> np.ndarray:
+        _, labels, _ = _taught(self._test, self.texts.data.spec.task)
+        real = labels != 0
+        return language_model.by_example(real, -steps.log_p[real].astype(np.float64), (steps.top == labels)[real])
 
     def _token_scores(self, steps: Steps) -> dict[str, Any]:
         _, labels, _ = _taught(self._test, self.texts.data.spec.task)

@@ -3,43 +3,49 @@
 from collections.abc import Mapping
 from typing import Any
 
+from zoo.figures import Intervals, written
 
-def scored(scores: Mapping[str, Any]) -> str:
-    """Return what matters of the scores of a file, whatever its task."""
+
+def scored(scores: Mapping[str, Any], intervals: Intervals | None = None) -> str:
+    """Return what matters of the scores of a file, whatever its task, with their intervals where there are any."""
+
+    def of(name: str) -> str:
+        return written(scores, name, intervals or {})
+
     if "psnr" in scores:
         text, real = f"{scores['psnr']:.2f} dB to the run's own images", scores.get("against_real")
         if real is None:
             return text
         return f"{text}, Frechet distance {real['frechet_distance']:.3f}, coverage {real['coverage']:.2%}"
     if "bleu" in scores:
-        return f"BLEU {scores['bleu']:.2f}, chrF {scores['chrf']:.2f}, exact {scores['exact_match']:.2%}"
+        return f"BLEU {of('bleu')}, chrF {of('chrf')}, exact {of('exact_match')}"
     if "tokens" in scores:
-        return f"{scores['loss']:.4f} nats a token, {scores['accuracy']:.2%} of next tokens"
+        return f"{of('loss')} nats a token, {of('accuracy')} of next tokens"
     if "caption_to_image_recall_at_1" in scores:
         ways = (("caption to image", "caption_to_image"), ("image to caption", "image_to_caption"))
         recalls = [
-            f"{title} recall@1/10 {scores[f'{name}_recall_at_1']:.2%} / {scores[f'{name}_recall_at_10']:.2%}"
-            for title, name in ways
+            f"{title} recall@1/10 {of(f'{name}_recall_at_1')} / {of(f'{name}_recall_at_10')}" for title, name in ways
         ]
-        classes = [f"zero-shot accuracy {scores['zero_shot_accuracy']:.2%}"] if "zero_shot_accuracy" in scores else []
+        classes = [f"zero-shot accuracy {of('zero_shot_accuracy')}"] if "zero_shot_accuracy" in scores else []
         return ", ".join([*classes, *recalls])
     if "mrr" in scores:
-        return f"filtered MRR {scores['mrr']:.4f}, hits at 10 {scores['hits_at_10']:.2%}"
-    return f"accuracy {scores['accuracy']:.2%}"
+        return f"filtered MRR {of('mrr')}, hits at 10 {of('hits_at_10')}"
+    return f"accuracy {of('accuracy')}"
 
 
 def compared(test: Mapping[str, Any]) -> str:
     """Return what matters of the scores of a file beside Keras' own."""
     litert, keras = test["litert"], test["keras"]
+    file = scored(litert, test.get("intervals"))
     if "psnr" in litert:
-        return f"{scored(litert)}; Keras {scored(keras)}, in {litert['against_real']['compared_in']}"
+        return f"{file}; Keras {scored(keras)}, in {litert['against_real']['compared_in']}"
     if "mrr" in litert:
-        return f"test {scored(litert)}; Keras {scored(keras)}"
+        return f"test {file}; Keras {scored(keras)}"
     if "accuracy" in litert and "tokens" not in litert:
         points = (litert["accuracy"] - keras["accuracy"]) * 100
-        return f"test {scored(litert)}, Keras {keras['accuracy']:.2%}, difference {points:+.2f} points"
+        return f"test {file}, Keras {keras['accuracy']:.2%}, difference {points:+.2f} points"
     how = f", by beam search of {test['decoding']['beams']}" if "decoding" in test else ""
-    return f"test {scored(litert)}; Keras {scored(keras)}{how}"
+    return f"test {file}; Keras {scored(keras)}{how}"
 
 
 def parted(parity: Mapping[str, Any]) -> str:

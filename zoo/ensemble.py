@@ -122,7 +122,7 @@ def show(result: Mapping[str, Any]) -> None:
     from zoo import ensembling, tasks
 
     cli.table(*ensembling.table(result["members"]))
-    print(f"test {tasks.of('classification').headline(result['test'])}")
+    print(f"test {tasks.of('classification').headline(result['test'], result['intervals'])}")
     measured, how = result["calibration"]["test"], ""
     if before := result["calibration"].get("test_before"):
         how = f", at temperature {result['calibration']['temperature']:.3f}; before: ECE {before['ece']:.4f}"

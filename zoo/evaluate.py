@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
-from zoo import cli
+from zoo import cli, groups
 from zoo.catalogue import check_source
 from zoo.config import TrainConfig, option
 from zoo.errors import UsageError
+from zoo.figures import ends
 from zoo.files import write_json
 from zoo.runs import RunFolder
 
@@ -35,6 +36,11 @@ class Options:
         "of a run that draws images: a classifier's run, in whose features they are compared (default: the run's)",
         metavar="RUN",
     )
+    groups: Path | None = option(
+        "a .csv with a header, a row for each example of the split in its order, and a column for each attribute, whose"
+        " values are the groups that accuracy is measured on",
+        metavar="FILE",
+    )
     skip_bad: bool = option("leave out unreadable images instead of stopping", False)
 
 
@@ -42,8 +48,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the scores, after writing them into the run folder."""
     options = Options(**given)
     folder = RunFolder(options.run)
-    config = _configuration(folder.read_config()["config"], options, given)
+    stored = folder.read_config()
+    config = _configuration(stored["config"], options, given)
     folder.read_metrics()
+    attributes = _attributes(options, stored["data"])
     check_source(config)
     backend.start()
     from zoo import tasks
@@ -54,11 +62,29 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     whole = options.data is not None and "split" not in given and not len(data.test)
     task = tasks.of(data.spec.task)
     split = "train" if whole else options.split
-    result, _ = task.measure(folder.load_model(), data, split, **task.measured_with(config))
+    if attributes:
+        groups.check_rows(options.groups, attributes, len(data.split(split)), options.split)
+    result, shown = task.measure(folder.load_model(), data, split, **task.measured_with(config))
+    result |= tasks.kept(shown)
+    if attributes:
+        rows = groups.measured(attributes, shown["logits"].argmax(-1) == data.split(split).y)
+        result |= {"groups": rows, "gaps": groups.gaps(rows)}
+        groups.write(folder.groups_file, data.spec.name, options.split, rows)
     path = folder.path / "evaluations" / f"{data.spec.name}-{options.split}.json"
     path.parent.mkdir(exist_ok=True)
     write_json(path, result)
     return {"data": data.spec.name, "split": options.split, **result, "path": str(path)}
+
+
+def _attributes(options: Options, data: Mapping[str, Any]) -> dict[str, list[str]] | None:
+    """Return the groups of each example, of a run that gives a class for each."""
+    if options.groups is None:
+        return None
+    task = data.get("task", "classification")
+    if task != "classification" or data["per_step"]:
+        what = "a class for each step" if data["per_step"] else task
+        raise UsageError(f"--groups: expected a run that gives a class for each example, {options.run} is for {what}")
+    return groups.read(options.groups)
 
 
 def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, Any]) -> TrainConfig:
@@ -90,11 +116,19 @@ _SHOWN = ("accuracy", "precision", "recall", "f1", "top_5_accuracy", "bleu", "ch
 def show(result: Mapping[str, Any]) -> None:
     """Print one line a number, and last the file that holds them."""
     print(f"{result['data']}, {result['split']} split, {result['examples']:,} examples")
+    intervals = result["intervals"]
     for name in _SHOWN:
         if name in result:
             macro = " (macro)" if "accuracy" in result and name in ("precision", "recall", "f1") else ""
             value = result[name] if isinstance(result[name], str) else f"{result[name]:.4f}"
-            print(f"{name + macro:<18} {value}")
+            within = f" ({ends(intervals[name], '.4f')})" if name in intervals else ""
+            print(f"{name + macro:<18} {value}{within}")
+    if intervals:
+        print("in brackets: 95 % intervals, by a bootstrap over examples")
+    if "no_intervals" in result:
+        print(f"without an interval: {result['no_intervals']}")
+    if "groups" in result:
+        groups.show(result["groups"], result["gaps"])
     print(result["path"])
 
 

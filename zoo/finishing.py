@@ -39,7 +39,9 @@ def finish(
     scores, shown = task.measure(model, data, **task.measured_with(config))
     metrics = {
         "test": scores,
+        **tasks.kept(shown),
         **found,
+        "split_examples": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
         "parameters": model.count_params(),
         "model_sha256": sha256(run.model_file),
     }

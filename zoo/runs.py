@@ -14,7 +14,7 @@ from zoo import registry
 from zoo.config import TrainConfig
 from zoo.errors import UsageError
 from zoo.files import sha256, write_json
-from zoo.machine import versions
+from zoo.machine import processor, versions
 
 PARENT = Path("runs")
 
@@ -30,6 +30,8 @@ class RunFolder:
         self.history_file = self.path / "history.csv"
         self.vocabulary_file = self.path / "vocabulary.json"
         self.target_vocabulary_file = self.path / "target_vocabulary.json"
+        self.groups_file = self.path / "groups.csv"
+        self.card_file = self.path / "MODEL_CARD.md"
         self.confusion_file = self.path / "confusion_matrix.csv"
         self.translations_file = self.path / "translations.tsv"
         self.samples = self.path / "samples"
@@ -107,6 +109,7 @@ class RunFolder:
                 "begun_with": begun_with,
                 "adapted": adapted,
                 "versions": versions(),
+                "processor": processor(),
             },
         )
 

@@ -91,7 +91,8 @@ def show(result: Mapping[str, Any]) -> None:
     from zoo import tasks
 
     task = tasks.of(RunFolder(result["run"]).task)
-    print(f"test {task.headline(result['test'])}, weights of epoch {result['epoch']} of {result['epochs']}")
+    scores = task.headline(result["test"], result.get("intervals", {}))
+    print(f"test {scores}, weights of epoch {result['epoch']} of {result['epochs']}")
     print(f"report: {result['run']}/report.html")
     module, *words = task.USED_BY
     print(f"next:   {command_line(module, result['run'], *words)}")

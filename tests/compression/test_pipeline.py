@@ -248,3 +248,14 @@ def test_a_format_that_differs_from_keras_fails(loaded, tmp_path, monkeypatch):
     subject = receipt.Subject(model, classifiers.interface_of(data.spec, batch=None), data.test)
     with pytest.raises(formats.Failed, match="outputs differ from Keras"):
         formats.export(tmp_path / "made", "savedmodel", subject)
+
+
+def test_an_interval_is_judged_but_for_rounding():
+    def told(**changes):
+        return {"test": {"intervals": {"accuracy": [0.9, 0.95], "loss": [0.1, 0.2]} | changes}}
+
+    assert not receipt.differences(told(), told(accuracy=[0.9, 0.95 + 1e-12], loss=[0.1 + 5e-6, 0.2]))
+    assert receipt.differences(told(), told(accuracy=[0.9, 0.9501])) == [
+        "test.intervals.accuracy[1]: the receipt says 0.95, measured 0.9501"
+    ]
+    assert len(receipt.differences({"test": {}}, told())) == 1  # a receipt that lacks them is not whole

@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import ROOT
 from zoo import catalogue, cli, config, train, values
 from zoo.errors import UsageError
+from zoo.files import write_json
+from zoo.runs import RunFolder
 
 MISTAKES = {
     "--model cn": "unknown model 'cn': expected one of simplenet, cnn, .* did you mean 'cnn'",
@@ -110,10 +112,10 @@ def test_a_mistake_is_answered_in_one_sentence_with_status_2(mistake, words, cap
 
 _NO_BACKEND = """
 import sys
-from zoo import attack, calibrate, ensemble, evaluate, explain, generate, list, predict, train
+from zoo import attack, calibrate, card, ensemble, evaluate, explain, generate, list, predict, train
 for words in sys.argv[1:]:
     assert train.main(words.split()) == 2, words
-for command in (train, attack, evaluate, predict, generate, explain, ensemble, calibrate, list):
+for command in (train, attack, evaluate, predict, generate, explain, ensemble, calibrate, card, list):
     try:
         command.main(["--help"])
     except SystemExit as ended:
@@ -127,18 +129,27 @@ attack.main(["absent"])
 attack.main(["absent", "--attack", "pgm"])
 ensemble.main(["absent", "there"])
 calibrate.main(["absent"])
+card.main(["absent"])
+card.main(["whole"])
+evaluate.main(["whole", "--groups", "absent.csv"])
 heavy = {"tensorflow", "keras", "jax", "numpy"} & set(sys.modules)
 assert not heavy, heavy
 """
 
 
 def test_help_and_mistakes_import_no_backend(tmp_path):
+    run = RunFolder(tmp_path / "whole")
+    spec = {"name": "digits", "kind": "image", "input_shape": [8, 8, 1], "class_names": ["a", "b"], "per_step": False}
+    run.write_config(config.TrainConfig().resolved(), spec, [])
+    scores = {"test": {"accuracy": 0.9, "examples": 10}, "epoch": 1, "epochs": 1, "seconds": 1.0, "parameters": 5}
+    write_json(run.metrics_file, scores | {"model_sha256": "0"})
     plain = [words for words in MISTAKES if "{" not in words]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", _NO_BACKEND, *plain], cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+    assert run.card_file.is_file()  # which needs no backend either
 
 
 def run(action, words=()):

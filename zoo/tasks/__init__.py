@@ -8,17 +8,26 @@ A module a task, with the same functions:
   where it evaluates nothing.
 - `callbacks(config, run, data)`: of `fit`, called before those that record and see what these add to an epoch's logs.
 - `rank(row)`: what epochs are compared by, more is better.
-- `measure(model, data, split, **measured_with(config))`: the scores of a split, and what else there is to show.
+- `measure(model, data, split, **measured_with(config))`: the scores of a split, and what else there is to show. What
+  `KEPT` names of that goes into metrics.json: the 95 % intervals of figures by name, why others have none, each class.
 - `remarks(history)`: what metrics.json says of the epochs besides.
 - `save(run, data, shown)` and `page(data, scores, shown)`: into the run's folder, and for its report.
-- `headline(scores)`: the scores that matter, in one line; and `USED_BY`, the command that a trained run is for, with
-  `SHRUNK_BY` where that is compressed by another recipe than int8.
+- `headline(scores, intervals)`: the scores that matter, in one line; and `USED_BY`, the command that a trained run
+  is for, with `SHRUNK_BY` where that is compressed by another recipe than int8.
 """
 
 import importlib
 from types import ModuleType
+from typing import Any
+
+KEPT = ("intervals", "no_intervals", "per_class")
 
 
 def of(task: str) -> ModuleType:
     """Return the module of a task, one of `zoo.config.Task`."""
     return importlib.import_module(f"zoo.tasks.{task}")
+
+
+def kept(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return what metrics.json keeps of what there is to show."""
+    return {"intervals": {}} | {name: shown[name] for name in KEPT if name in shown}

@@ -11,6 +11,7 @@ import numpy as np
 from zoo import report
 from zoo.data import Dataset
 from zoo.data.images import as_bytes
+from zoo.figures import below, tiles
 from zoo.files import write_text
 from zoo.mosaic import inline
 from zoo.report import text as escaped
@@ -30,31 +31,30 @@ def write_confusion(path: Path, confusion: np.ndarray, class_names: Sequence[str
     write_text(path, text.getvalue())
 
 
-def page(data: Dataset, scores: dict[str, Any], logits: np.ndarray, confusion: np.ndarray) -> report.Page:
+def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report.Page:
     """Return what a report shows of classes.
 
     Args:
         data: for the pictures of mistakes.
         scores: of the test split.
-        logits: of the test split.
-        confusion: of the test split.
+        shown: what else `classification.measure` gives.
     """
-    names = data.spec.class_names
+    names, confusion, within = data.spec.class_names, shown["confusion"], shown["intervals"]
     wrong = round((1 - scores["accuracy"]) * scores["examples"])
-    tiles = [
-        (f"{scores['accuracy']:.2%}", f"test accuracy ({wrong:,} of {scores['examples']:,} wrong)"),
-        (f"{scores['f1']:.2%}", "macro F1"),
-        (f"{scores['precision']:.2%}", "macro precision"),
-        (f"{scores['recall']:.2%}", "macro recall"),
-        *([(f"{scores['top_5_accuracy']:.2%}", "top-5 accuracy")] if "top_5_accuracy" in scores else []),
-        (f"{scores['loss']:.4f}", "test loss"),
+    top = [
+        (
+            f"{scores['accuracy']:.2%}",
+            f"test accuracy ({wrong:,} of {scores['examples']:,} wrong){below('accuracy', within)}",
+        ),
+        *tiles(scores, ("f1", "precision", "recall", "top_5_accuracy"), within),
+        (f"{scores['loss']:.4f}", f"test loss{below('loss', within)}"),
     ]
     sections = [
         f"<div class=two><section><h2>Confusion matrix, test split</h2>{_matrix(confusion, names)}</section>"
-        f"<section><h2>Each class, test split</h2>{_class_table(confusion, names)}</section></div>",
-        _mistakes(data, logits, scores["accuracy"]),
+        f"<section><h2>Each class, test split</h2>{_class_table(shown['per_class'])}</section></div>",
+        _mistakes(data, shown["logits"], scores["accuracy"]),
     ]
-    return report.Page(f"{data.spec.num_classes} classes", tiles, sections)
+    return report.Page(f"{data.spec.num_classes} classes", top, sections)
 
 
 def _matrix(confusion: np.ndarray, class_names: Sequence[str]) -> str:
@@ -93,11 +93,11 @@ def _matrix(confusion: np.ndarray, class_names: Sequence[str]) -> str:
     return report.svg(figure)
 
 
-def _class_table(confusion: np.ndarray, class_names: Sequence[str]) -> str:
+def _class_table(per_class: Sequence[dict[str, Any]]) -> str:
     rows = "".join(
         f"<tr><td>{escaped(row['class'])}</td><td class=n>{row['precision']:.2%}</td>"
         f"<td class=n>{row['recall']:.2%}</td><td class=n>{row['f1']:.2%}</td><td class=n>{row['examples']:,}</td></tr>"
-        for row in classification.per_class(confusion, class_names)
+        for row in per_class
     )
     return (
         "<table><tr><th>class<th class=n>precision<th class=n>recall<th class=n>F1<th class=n>examples</tr>"

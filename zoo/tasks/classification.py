@@ -6,10 +6,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import attacks, registry
+from zoo import attacks, intervals, registry
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec, attacked_batches, batches
 from zoo.data.batches import on_tensorflow
+from zoo.figures import Intervals, written
 from zoo.inference import BATCH, logits_of
 from zoo.models.losses import CrossEntropy
 from zoo.report import Page
@@ -73,10 +74,16 @@ def rank(row: dict[str, Any]) -> tuple[float, ...]:
 
 
 def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the scores of a split, and its logits and confusion matrix."""
+    """Return the scores of a split, and its logits, confusion matrix, classes and intervals."""
     examples = data.split(split)
     logits = logits_of(model, examples)
-    return scores(logits, examples.y), {"logits": logits, "confusion": confusion_matrix(logits, examples.y)}
+    found, confusion = scores(logits, examples.y), confusion_matrix(logits, examples.y)
+    return found, {
+        "logits": logits,
+        "confusion": confusion,
+        "per_class": per_class(confusion, data.spec.class_names),
+        "intervals": intervals_of(found, logits, examples.y),
+    }
 
 
 def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
@@ -90,14 +97,14 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     """Return what a report shows."""
     from zoo.tasks import class_page
 
-    return class_page.page(data, found, shown["logits"], shown["confusion"])
+    return class_page.page(data, found, shown)
 
 
-def headline(test: dict[str, Any]) -> str:
+def headline(test: dict[str, Any], within: Intervals) -> str:
     """Return the scores that matter in one line."""
     return (
-        f"accuracy {test['accuracy']:.2%}, macro F1 {test['f1']:.2%}, loss {test['loss']:.4f},"
-        f" {test['examples']:,} examples"
+        f"accuracy {written(test, 'accuracy', within)}, macro F1 {written(test, 'f1', within)},"
+        f" loss {written(test, 'loss', within)}, {test['examples']:,} examples"
     )
 
 
@@ -139,6 +146,43 @@ def scores(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     if classes > TOP_ABOVE_CLASSES:
         result["top_5_accuracy"] = float(top_k_accuracy_score(y, p, k=TOP, labels=labels))
     return result
+
+
+def intervals_of(found: dict[str, Any], logits: np.ndarray, y: np.ndarray) -> dict[str, intervals.Interval]:
+    """Return the 95 % intervals of the numbers of a split; of one label a step, the steps of an example stay together.
+
+    Args:
+        found: what `scores` returns of it.
+        logits: (examples, classes) or (examples, time, classes).
+        y: (examples,) or (examples, time).
+    """
+    from scipy import sparse
+
+    classes, steps, labels = logits.shape[-1], y[0].size, y.reshape(-1)
+    p = probabilities(logits.reshape(-1, classes))
+    each, answers = np.arange(len(labels)), p.argmax(-1)
+    right = answers == labels
+    # Of each example: the loss, and of each class how often it is right, true and predicted.
+    row, columns = each // steps, (labels[right], classes + labels, 2 * classes + answers)
+    places = (np.concatenate([row, row[right], row, row]), np.concatenate([0 * row, *(1 + c for c in columns)]))
+    losses = -np.log(np.maximum(p[each, labels], np.finfo(np.float64).tiny))
+    values = np.concatenate([losses, np.ones(len(places[0]) - len(losses))])
+    terms = sparse.coo_array((values, places), shape=(len(y), 1 + 3 * classes)).tocsr()
+
+    def figures(sums: np.ndarray) -> dict[str, np.ndarray]:
+        hits, true, predicted = (sums[:, 1 + i * classes : 1 + (i + 1) * classes] for i in range(3))
+        return {
+            "accuracy": hits.sum(1) / true.sum(1),
+            "precision": (hits / np.maximum(predicted, 1)).mean(1),
+            "recall": (hits / np.maximum(true, 1)).mean(1),
+            "f1": (2 * hits / np.maximum(true + predicted, 1)).mean(1),
+            "loss": sums[:, 0] / true.sum(1),
+        }
+
+    drawn = intervals.of_sums(terms, figures)
+    if y.ndim > 1:
+        return drawn
+    return drawn | intervals.of_shares(found, dict.fromkeys(("accuracy", "top_5_accuracy"), len(y)))
 
 
 def confusion_matrix(logits: np.ndarray, y: np.ndarray) -> np.ndarray:

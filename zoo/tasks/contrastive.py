@@ -8,15 +8,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo import intervals
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data import caption_batches as batches
 from zoo.data.captions import NONE
 from zoo.data.images import scaled
+from zoo.figures import Intervals, written
 from zoo.models.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
 from zoo.report import Page
 from zoo.runs import RunFolder
-from zoo.tasks.classification import confusion_matrix
+from zoo.tasks.classification import confusion_matrix, per_class
 from zoo.tasks.usual import callbacks, measured_with, remarks
 
 __all__ = ["callbacks", "measured_with", "remarks"]
@@ -123,10 +125,23 @@ def _in_batches(encode: Callable, x: np.ndarray) -> np.ndarray:
 
 
 def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the scores of a split, and the embeddings that they come from."""
-    examples = data.split(split)
+    """Return the scores of a split, the embeddings that they come from, their intervals, and what is of classes."""
+    examples, of_class = data.split(split), data.captions.of_class
     found = embedded(model, examples.x, data.captions.ids)
-    return scores(found, examples, data), {"embedded": found}
+    result = scores(found, examples, data)
+    shown = {"embedded": found, "intervals": intervals_of(result)}
+    if of_class:
+        shown["confusion"] = confusion_matrix(found.class_scores(of_class), examples.y[:, 0])
+        shown["per_class"] = per_class(shown["confusion"], data.spec.class_names)
+    return result, shown
+
+
+def intervals_of(found: dict[str, Any]) -> dict[str, intervals.Interval]:
+    """Return the 95 % intervals of shares of queries, images or captions; the loss is of batches, and has none."""
+    totals = {"zero_shot_accuracy": found["examples"]}
+    for name, queries in (("image_to_caption", found["examples"]), ("caption_to_image", found["captions"])):
+        totals |= {f"{name}_recall_at_{k}": queries for k in RANKS}
+    return intervals.of_shares(found, totals)
 
 
 def scores(found: Embedded, split: Split, data: Dataset) -> dict[str, Any]:
@@ -212,26 +227,25 @@ def _loss(found: Embedded, split: Split) -> float:
 
 def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
     """Write confusion_matrix.csv into a run's folder, of the zero-shot classes, where there are any."""
-    if data.captions.of_class:
+    if "confusion" in shown:
         from zoo.tasks import class_page
 
-        logits = shown["embedded"].class_scores(data.captions.of_class)
-        confusion = confusion_matrix(logits, data.test.y[:, 0])
-        class_page.write_confusion(run.confusion_file, confusion, data.spec.class_names)
+        class_page.write_confusion(run.confusion_file, shown["confusion"], data.spec.class_names)
 
 
 def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     """Return what a report shows."""
     from zoo.tasks import contrastive_page
 
-    return contrastive_page.page(data, found, shown["embedded"])
+    return contrastive_page.page(data, found, shown)
 
 
-def headline(test: dict[str, Any]) -> str:
+def headline(test: dict[str, Any], within: Intervals) -> str:
     """Return the scores that matter in one line."""
-    parts = [f"zero-shot accuracy {test['zero_shot_accuracy']:.2%}"] if "zero_shot_accuracy" in test else []
+    zero_shot = "zero_shot_accuracy"
+    parts = [f"zero-shot accuracy {written(test, zero_shot, within)}"] if zero_shot in test else []
     for name, title in (("caption_to_image", "caption to image"), ("image_to_caption", "image to caption")):
-        each = " / ".join(f"{test[f'{name}_recall_at_{k}']:.2%}" for k in RANKS)
+        each = " / ".join(written(test, f"{name}_recall_at_{k}", within) for k in RANKS)
         parts.append(f"{title} recall@{'/'.join(map(str, RANKS))} {each}")
     how = "by class" if test["answers_by"] == "class" else "by caption"
     return f"{', '.join(parts)} ({how}), loss {test['loss']:.4f}, {test['examples']:,} examples"

@@ -7,25 +7,26 @@ import numpy as np
 from zoo import report
 from zoo.data import Dataset
 from zoo.data.captions import NONE
+from zoo.figures import below
 from zoo.report import text as escaped
 from zoo.tasks import classification
 from zoo.tasks.class_page import MISTAKES, NAMED_CLASSES, png
 from zoo.tasks.contrastive import BATCH, RANKS, Embedded
 
 
-def page(data: Dataset, scores: dict[str, Any], found: Embedded) -> report.Page:
+def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report.Page:
     """Return what a report shows.
 
     Args:
         data: for the pictures, the names and the captions.
         scores: of the test split.
-        found: its embeddings.
+        shown: what else `contrastive.measure` gives.
     """
-    by = f"by {scores['answers_by']}"
+    found, within, by = shown["embedded"], shown["intervals"], f"by {scores['answers_by']}"
     tiles = [
-        (f"{scores[f'{name}_recall_at_{k}']:.2%}", f"{title} recall@{k}, {by}")
+        (f"{scores[key]:.2%}", f"{title} recall@{k}, {by}{below(key, within)}")
         for name, title in (("caption_to_image", "caption to image"), ("image_to_caption", "image to caption"))
-        for k in RANKS
+        for k, key in ((k, f"{name}_recall_at_{k}") for k in RANKS)
     ]
     tiles.append((f"{scores['loss']:.4f}", "test loss, 0 is perfect"))
     if "temperature" in scores:
@@ -36,6 +37,7 @@ def page(data: Dataset, scores: dict[str, Any], found: Embedded) -> report.Page:
     logits = found.class_scores(known.of_class)
     wrong = round((1 - scores["zero_shot_accuracy"]) * scores["examples"])
     accuracy = f"zero-shot accuracy ({wrong:,} of {scores['examples']:,} wrong)"
+    accuracy += below("zero_shot_accuracy", within)
     tiles = [(f"{scores['zero_shot_accuracy']:.2%}", accuracy), *tiles]
     subject = f"{data.spec.num_classes} classes, {len(known.texts):,} captions"
     cosine = found.head == "cosine"

@@ -6,12 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import judges, mosaic, registry
+from zoo import intervals, judges, mosaic, registry
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec
 from zoo.data.images import scaled
 from zoo.data.step_batches import StepBatches, for_engine
 from zoo.errors import UsageError
+from zoo.figures import Intervals, written
 from zoo.judges import Judge
 from zoo.models.losses import Adversarial, Mean
 from zoo.report import Page
@@ -23,6 +24,12 @@ USED_BY = ("zoo.generate", "--count", "64")
 # Images that scores are of, as in most papers on GANs.
 SAMPLES = 10_000
 BATCH = 500  # images that are drawn at once
+# Why most scores have no interval; shares of samples have, over samples.
+NO_INTERVALS = (
+    "Frechet distance, density, coverage, precision and recall are of two sets of images as a whole, not means over"
+    " examples, and a bootstrap, which draws images twice, would change what they measure; diversity and the share of"
+    " the rarest class are not means either"
+)
 SURE = 0.9  # probability from which an image counts as recognised
 SHOWN = 64  # images on a page and in a grid
 # Epochs one after the other that make a collapse or a divergence.
@@ -104,7 +111,7 @@ def measured_with(config: TrainConfig) -> dict[str, Any]:
 def measure(
     model: keras.Model, data: Dataset, split: str = "test", classifier: Path | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the scores of samples against a split, and the first of both.
+    """Return the scores of samples against a split, the first of both, and the intervals of shares of samples.
 
     Args:
         model: of `code_size`, `latent_size` and `sample`, such as `zoo.models.GAN`.
@@ -116,7 +123,9 @@ def measure(
     labels = np.resize(np.random.default_rng(0).permutation(examples.y), SAMPLES) if _classes(model) else None
     made = draw(model, codes(model, SAMPLES, seed=0, labels=labels))
     found = compared(judges.judge(data.train, classifier), examples.x, made, data.spec, labels)
-    return {"examples": len(examples), **found}, {"made": made[:SHOWN], "real": examples.x[:SHOWN]}
+    within = intervals.of_shares(found, dict.fromkeys(("recognised", "as_asked"), len(made)))
+    shown = {"made": made[:SHOWN], "real": examples.x[:SHOWN], "intervals": within, "no_intervals": NO_INTERVALS}
+    return {"examples": len(examples), **found}, shown
 
 
 def compared(
@@ -187,11 +196,11 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     return sample_page.page(data, found, shown)
 
 
-def headline(test: dict[str, Any]) -> str:
+def headline(test: dict[str, Any], within: Intervals) -> str:
     """Return the scores that matter in one line."""
     text = f"Frechet distance {test['frechet_distance']:.3f}, coverage {test['coverage']:.2%} in {test['compared_in']}"
     if "recognised" in test:
-        text += f", recognised {test['recognised']:.2%}, rarest class {test['rarest_class']:.2%}"
+        text += f", recognised {written(test, 'recognised', within)}, rarest class {test['rarest_class']:.2%}"
     return f"{text}, {test['samples']:,} samples"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec
 from zoo.data.step_batches import StepBatches, for_engine
+from zoo.figures import Intervals
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.tasks.usual import callbacks, measured_with, remarks
@@ -80,6 +81,6 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     return Page("imitation of a generator", tiles, [], (("Loss", "loss"),))
 
 
-def headline(test: dict[str, Any]) -> str:
+def headline(test: dict[str, Any], within: Intervals) -> str:
     """Return the scores that matter in one line."""
     return f"{test['psnr']:.2f} dB to the original's images, {test['examples']:,} codes"

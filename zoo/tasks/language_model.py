@@ -7,9 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo import intervals
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split, token_batches
 from zoo.decoding import compiled, gumbel, sample
+from zoo.figures import Intervals, below, written
 from zoo.models.losses import CrossEntropy
 from zoo.report import Page
 from zoo.runs import RunFolder
@@ -58,8 +60,9 @@ def rank(row: dict[str, Any]) -> tuple[float, ...]:
 
 
 def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the scores of a split, and nothing else to show."""
-    return token_scores(model, data.split(split), data.spec), {}
+    """Return the scores of a split, and their intervals."""
+    sums = token_sums(model, data.split(split), data.spec)
+    return token_scores(sums), {"intervals": token_intervals(sums)}
 
 
 def continued(
@@ -109,48 +112,86 @@ def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
 
 def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     """Return what a report shows."""
-    return Page(f"{data.spec.vocabulary_size:,} {data.vocabulary.tokens} tokens", tiles(found), [])
+    return Page(f"{data.spec.vocabulary_size:,} {data.vocabulary.tokens} tokens", tiles(found, shown["intervals"]), [])
 
 
-def headline(test: dict[str, Any]) -> str:
+def headline(test: dict[str, Any], within: Intervals) -> str:
     """Return the scores that matter in one line."""
-    return nats(test)
+    return nats(test, within)
 
 
-def nats(test: dict[str, Any]) -> str:
+def nats(test: dict[str, Any], within: Intervals) -> str:
     """Return the scores of tokens in a few words."""
-    return f"loss {test['loss']:.4f} nats a token, perplexity {test['perplexity']:.2f}, {test['tokens']:,} tokens"
+    return (
+        f"loss {written(test, 'loss', within)} nats a token, perplexity {written(test, 'perplexity', within)},"
+        f" {test['tokens']:,} tokens"
+    )
 
 
-def tiles(found: dict[str, Any]) -> list[tuple[str, str]]:
+def tiles(found: dict[str, Any], within: Intervals) -> list[tuple[str, str]]:
     """Return the scores of tokens as a report shows them."""
     return [
-        (f"{found['loss']:.4f}", f"test loss, nats a token ({found['tokens']:,} tokens)"),
-        (f"{found['perplexity']:.2f}", "perplexity"),
-        (f"{found['accuracy']:.2%}", "next token right"),
+        (f"{found['loss']:.4f}", f"test loss, nats a token ({found['tokens']:,} tokens){below('loss', within)}"),
+        (f"{found['perplexity']:.2f}", f"perplexity{below('perplexity', within)}"),
+        (f"{found['accuracy']:.2%}", f"next token right{below('accuracy', within)}"),
     ]
 
 
-def token_scores(model: keras.Model, split: Split, spec: DataSpec) -> dict[str, Any]:
-    """Return loss (nats a token), perplexity and accuracy over every token of a split that is no padding."""
-    loss, right, tokens = 0.0, 0, 0
+def token_sums(model: keras.Model, split: Split, spec: DataSpec) -> np.ndarray:
+    """Return of each example the loss in nats, right tokens and tokens that are no padding, (examples, 3) float64."""
+    parts = []
     for start in range(0, len(split), CHUNK):
         part = split.take(np.arange(start, min(start + CHUNK, len(split))))
         labels = part.y[:, 1:] if spec.task == "translation" else part.y
         outputs = model.predict(token_batches.evaluation_batches(part, spec, batch_size=CHUNK), verbose=0)
         real = labels != 0
         logits = np.asarray(outputs, np.float32)[: len(part)][real].astype(np.float64)  # (tokens, vocabulary)
-        labels = labels[real]
+        known = labels[real]
         top = logits.max(-1)
         total = top + np.log(np.exp(logits - top[:, None]).sum(-1))
-        loss += float((total - logits[np.arange(len(labels)), labels]).sum())
-        right += int((logits.argmax(-1) == labels).sum())
-        tokens += len(labels)
-    loss /= tokens
+        parts.append(by_example(real, total - logits[np.arange(len(known)), known], logits.argmax(-1) == known))
+    return np.concatenate(parts)
+
+
+def by_example(real: np.ndarray, losses: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return what tokens come to, (examples, 3): the loss, right ones, and how many.
+
+    Args:
+        real: (examples, time), which are no padding.
+        losses: (tokens,) of those, in nats.
+        right: (tokens,) whether the most probable one is right.
+    """
+    of, examples = np.nonzero(real)[0], len(real)
+    columns = [np.bincount(of, weights=values, minlength=examples) for values in (losses, right, np.ones(len(of)))]
+    return np.stack(columns, axis=1)
+
+
+def token_scores(sums: np.ndarray) -> dict[str, Any]:
+    """Return loss (nats a token), perplexity and accuracy over every token that is no padding.
+
+    Args:
+        sums: of each example, see `by_example`.
+    """
+    loss, right, tokens = sums.sum(0)
     return {
-        "loss": loss,
-        "perplexity": float(np.exp(min(loss, 700))),  # of nats; e to more is no float
-        "accuracy": right / tokens,
-        "tokens": tokens,
-        "examples": len(split),
+        "loss": float(loss / tokens),
+        "perplexity": float(_perplexity(loss / tokens)),
+        "accuracy": float(right / tokens),
+        "tokens": int(tokens),
+        "examples": len(sums),
     }
+
+
+def token_intervals(sums: np.ndarray) -> dict[str, intervals.Interval]:
+    """Return the 95 % intervals of what `token_scores` returns, over examples: sentences, or windows of a text."""
+
+    def figures(drawn: np.ndarray) -> dict[str, np.ndarray]:
+        loss, right, tokens = drawn.T
+        tokens = np.maximum(tokens, 1)
+        return {"loss": loss / tokens, "perplexity": _perplexity(loss / tokens), "accuracy": right / tokens}
+
+    return intervals.of_sums(sums, figures)
+
+
+def _perplexity(loss: Any) -> Any:
+    return np.exp(np.minimum(loss, 700))  # of nats; e to more is no float

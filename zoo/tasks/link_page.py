@@ -10,6 +10,7 @@ import numpy as np
 
 from zoo import report
 from zoo.data import Dataset, DataSpec
+from zoo.figures import below
 from zoo.files import write_text
 from zoo.report import text as escaped
 from zoo.tasks import link_prediction
@@ -53,10 +54,13 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> report.
         found: the scores of the test split.
         shown: what else `link_prediction.measure` gives.
     """
-    spec = data.spec
+    spec, within = data.spec, shown["intervals"]
     tiles = [
-        (f"{found['mrr']:.4f}", f"filtered MRR ({found['examples']:,} test questions)"),
-        *((f"{found[f'hits_at_{n}']:.2%}", f"answer among the first {n}") for n in link_prediction.HITS),
+        (f"{found['mrr']:.4f}", f"filtered MRR ({found['examples']:,} test questions){below('mrr', within)}"),
+        *(
+            (f"{found[f'hits_at_{n}']:.2%}", f"answer among the first {n}{below(f'hits_at_{n}', within)}")
+            for n in link_prediction.HITS
+        ),
         (f"{found.get('mrr_tails', 0):.4f}", "MRR of tails"),
         (f"{found.get('mrr_heads', 0):.4f}", "MRR of heads"),
     ]

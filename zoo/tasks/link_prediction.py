@@ -6,10 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from zoo import intervals
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split, batches
 from zoo.data.step_batches import StepBatches, for_engine
 from zoo.errors import UsageError
+from zoo.figures import Intervals, written
 from zoo.inference import BATCH, logits_of
 from zoo.models.losses import CrossEntropy
 from zoo.models.metrics import reciprocal_rank
@@ -106,7 +108,7 @@ def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dic
     """Return the scores of a split, and what else there is to show.
 
     That is `ranks`, of the answer of each question, `first`, the entity of each whose score is the highest once other
-    known answers are left out, and `entities`, their table.
+    known answers are left out, `entities`, their table, and `intervals`.
     """
     examples, known = data.split(split), Known(data)
     ranks, first, loss = [], [], 0.0
@@ -118,6 +120,7 @@ def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dic
         first.append(found[1])
         loss += cross_entropy(logits, part.y)
     shown = {"ranks": np.concatenate(ranks), "first": np.concatenate(first), "split": split}
+    shown["intervals"] = intervals_of(shown["ranks"])
     if table := [v for v in model.variables if v.path.endswith("entities/embeddings")]:
         shown["entities"] = keras.ops.convert_to_numpy(table[0])
     return scores(shown["ranks"], examples, data, split) | {"loss": loss / len(examples)}, shown
@@ -186,6 +189,12 @@ def ranked(ranks: np.ndarray) -> dict[str, float]:
     return {"mrr": float((1 / ranks).mean())} | {f"hits_at_{n}": float((ranks <= n).mean()) for n in HITS}
 
 
+def intervals_of(ranks: np.ndarray) -> dict[str, intervals.Interval]:
+    """Return the 95 % intervals of what `ranked` returns, over questions."""
+    mrr = intervals.of_sums((1 / ranks)[:, None], lambda sums: {"mrr": sums[:, 0] / len(ranks)})
+    return mrr | intervals.of_shares(ranked(ranks), {f"hits_at_{n}": len(ranks) for n in HITS})
+
+
 def scores(ranks: np.ndarray, examples: Split, data: Dataset, split: str) -> dict[str, Any]:
     """Return the numbers of a split: over all, of tails, of heads, and of entities that training has."""
     tails = examples.x[:, 1] < len(data.spec.relations)
@@ -218,9 +227,9 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     return link_page.page(data, found, shown)
 
 
-def headline(test: dict[str, Any]) -> str:
+def headline(test: dict[str, Any], within: Intervals) -> str:
     """Return the scores that matter in one line."""
     return (
-        f"filtered MRR {test['mrr']:.4f}, hits at 1 {test['hits_at_1']:.2%}, at 10 {test['hits_at_10']:.2%},"
-        f" {test['examples']:,} questions"
+        f"filtered MRR {written(test, 'mrr', within)}, hits at 1 {written(test, 'hits_at_1', within)},"
+        f" at 10 {written(test, 'hits_at_10', within)}, {test['examples']:,} questions"
     )

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import numpy as np
-
 from zoo import report
 from zoo.data import Dataset
+from zoo.figures import below
 from zoo.mosaic import inline, mosaic
 from zoo.report import text as escaped
 
@@ -18,13 +17,13 @@ CURVES = (
 )
 
 
-def page(data: Dataset, found: dict[str, Any], shown: dict[str, np.ndarray]) -> report.Page:
+def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> report.Page:
     """Return what a report shows of samples.
 
     Args:
         data: for the number of classes.
         found: the scores of the test split.
-        shown: the first samples, and the first real images.
+        shown: what else `generation.measure` gives.
     """
     tiles = [
         (f"{found['frechet_distance']:.3f}", f"Frechet distance in {escaped(found['compared_in'])}"),
@@ -33,19 +32,22 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, np.ndarray]) -> 
         (f"{found['precision']:.2%}", "precision"),
         (f"{found['recall']:.2%}", "recall"),
     ]
+    within = shown["intervals"]
     if "recognised" in found:
+        label = f"recognised with 90 % or more ({found['samples']:,} samples){below('recognised', within)}"
         tiles += [
-            (f"{found['recognised']:.2%}", f"recognised with 90 % or more ({found['samples']:,} samples)"),
+            (f"{found['recognised']:.2%}", label),
             (f"{found['rarest_class']:.2%}", "of the rarest class"),
         ]
     if "as_asked" in found:
-        tiles.append((f"{found['as_asked']:.2%}", "of the class that was asked for"))
+        tiles.append((f"{found['as_asked']:.2%}", f"of the class that was asked for{below('as_asked', within)}"))
     pictures = "".join(
         f"<section><h2>{title}</h2><img alt='' style='width:100%;image-rendering:pixelated'"
         f" src='{inline(mosaic(shown[name], COLUMNS))}'></section>"
         for title, name in (("Samples", "made"), ("Real images, test split", "real"))
     )
-    sections = [f"<div class=two>{pictures}</div>"]
+    why = f"<section><h2>Without an interval</h2>{escaped(shown['no_intervals'])}.</section>"
+    sections = [f"<div class=two>{pictures}</div>", why]
     if "classes" in found:
         histogram = _histogram(found["classes"])
         sections.append(f"<section><h2>Classes of {found['samples']:,} samples</h2>{histogram}</section>")

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import registry
+from zoo import intervals, registry
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec
 from zoo.data.text import BEGIN_ID, END_ID
 from zoo.decoding import beam_search, compiled, sample
+from zoo.figures import Intervals, below, written
 from zoo.files import write_text
 from zoo.report import Page
 from zoo.report import text as escaped
@@ -103,7 +104,7 @@ def _decoded(model: keras.Model, source: Any, length: int, how: Beam | Sampling,
 def measure(
     model: keras.Model, data: Dataset, split: str = "test", beam: Beam | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the scores of a split, and its translations: source, reference and output of each."""
+    """Return the scores of a split, its translations, source, reference and output of each, and intervals."""
     examples = data.split(split)
     target = data.target_vocabulary
     marks = (target.begin_id, target.end_id)
@@ -111,12 +112,14 @@ def measure(
     outputs = [target.decode(row) for row in ids]
     references = data.references[split]
     sources = [data.vocabulary.decode(row) for row in examples.x]
-    found = language_model.token_scores(model, examples, data.spec) | scores(outputs, references)
+    sums = language_model.token_sums(model, examples, data.spec)
+    found = language_model.token_scores(sums) | scores(outputs, references)
+    within = language_model.token_intervals(sums) | intervals_of(outputs, references)
     rows = [
         {"source": source, "reference": reference, "output": output}
         for source, reference, output in zip(sources, references, outputs, strict=True)
     ]
-    return found, {"translations": rows}
+    return found, {"translations": rows, "intervals": within}
 
 
 def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
@@ -130,12 +133,14 @@ def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
 
 def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     """Return what a report shows: scores, and the first translations."""
+    within = shown["intervals"]
     main = (
-        (f"{found['bleu']:.2f}", f"BLEU, beam {Beam().beams}")
+        (f"{found['bleu']:.2f}", f"BLEU, beam {Beam().beams}{below('bleu', within)}")
         if found["exact_match"] < 0.5  # texts that can be said in one way alone are right or wrong
-        else (f"{found['exact_match']:.2%}", "exactly right")
+        else (f"{found['exact_match']:.2%}", f"exactly right{below('exact_match', within)}")
     )
-    tiles = [main, (f"{found['chrf']:.2f}", "chrF"), *language_model.tiles(found)]
+    chrf = (f"{found['chrf']:.2f}", f"chrF{below('chrf', within)}")
+    tiles = [main, chrf, *language_model.tiles(found, within)]
     rows = "".join(
         f"<tr>{''.join(f'<td class=text>{escaped(value)}</td>' for value in row.values())}</tr>"
         for row in shown["translations"][:SHOWN]
@@ -145,11 +150,11 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     return Page(subject, tiles, [f"<section><h2>The first of the test split</h2>{table}</section>"])
 
 
-def headline(test: dict[str, Any]) -> str:
+def headline(test: dict[str, Any], within: Intervals) -> str:
     """Return the scores that matter in one line."""
     return (
-        f"BLEU {test['bleu']:.2f}, chrF {test['chrf']:.2f}, exact {test['exact_match']:.2%},"
-        f" {language_model.nats(test)}"
+        f"BLEU {written(test, 'bleu', within)}, chrF {written(test, 'chrf', within)},"
+        f" exact {written(test, 'exact_match', within)}, {language_model.nats(test, within)}"
     )
 
 
@@ -163,3 +168,20 @@ def scores(outputs: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
         found[f"{name}_signature"] = str(metric.get_signature())
     exact = [output == reference for output, reference in zip(outputs, references, strict=True)]
     return found | {"exact_match": float(np.mean(exact))}
+
+
+def intervals_of(outputs: Sequence[str], references: Sequence[str]) -> dict[str, intervals.Interval]:
+    """Return the 95 % intervals of what `scores` returns, over sentences (Koehn, 2004)."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    found: dict[str, intervals.Interval] = {}
+    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
+        # Its own bootstrap says how wide an interval is, and not where it lies.
+        counts = np.array(metric._extract_corpus_statistics(list(outputs), [list(references)]), np.float64)
+
+        def figures(sums: np.ndarray, name: str = name, metric: Any = metric) -> dict[str, np.ndarray]:
+            return {name: np.array([metric._compute_score_from_stats(row.tolist()).score for row in sums])}
+
+        found |= intervals.of_sums(counts, figures)
+    exact = sum(output == reference for output, reference in zip(outputs, references, strict=True))
+    return found | {"exact_match": intervals.of_share(exact, len(outputs))}

@@ -1,0 +1,52 @@
+"""`python -m zoo.card`: the model card of a run, filled with what was measured."""
+
+import functools
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo import cli, model_card
+from zoo.config import option
+from zoo.files import write_text
+from zoo.runs import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Whose card, and where to write it."""
+
+    run: Path = option("the run folder", positional=True)
+    output: Path | None = option("the file to write (default: MODEL_CARD.md in the run folder)", metavar="FILE")
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the card, and return where it is and what it says was not measured."""
+    options = Options(**given)
+    folder = RunFolder(options.run)
+    text, missing = model_card.card(folder)
+    path = options.output or folder.card_file
+    model_card.check_free(path)
+    write_text(path, text)
+    return {"run": str(folder.path), "not_measured": missing, "path": str(path)}
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print what was not measured, and last the card."""
+    print(f"not measured: {', '.join(line.partition(':')[0] for line in result['not_measured'])}")
+    print(result["path"])
+
+
+main = functools.partial(
+    cli.command,
+    Options,
+    run,
+    show,
+    prog="python -m zoo.card",
+    description="Write the model card of a run, filled with what was measured.",
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""How measured figures and their 95 % intervals are written. Standard library only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Those of every task, the ones that matter first: what they are called, and how they are written.
+FIGURES = {
+    "accuracy": ("accuracy", ".2%"),
+    "zero_shot_accuracy": ("zero-shot accuracy", ".2%"),
+    "f1": ("macro F1", ".2%"),
+    "precision": ("macro precision", ".2%"),
+    "recall": ("macro recall", ".2%"),
+    "top_5_accuracy": ("top-5 accuracy", ".2%"),
+    "bleu": ("BLEU", ".2f"),
+    "chrf": ("chrF", ".2f"),
+    "exact_match": ("exactly right", ".2%"),
+    "mrr": ("filtered MRR", ".4f"),
+    "hits_at_1": ("hits at 1", ".2%"),
+    "hits_at_3": ("hits at 3", ".2%"),
+    "hits_at_10": ("hits at 10", ".2%"),
+    "caption_to_image_recall_at_1": ("caption to image, recall at 1", ".2%"),
+    "caption_to_image_recall_at_5": ("caption to image, recall at 5", ".2%"),
+    "caption_to_image_recall_at_10": ("caption to image, recall at 10", ".2%"),
+    "image_to_caption_recall_at_1": ("image to caption, recall at 1", ".2%"),
+    "image_to_caption_recall_at_5": ("image to caption, recall at 5", ".2%"),
+    "image_to_caption_recall_at_10": ("image to caption, recall at 10", ".2%"),
+    "frechet_distance": ("Frechet distance", ".3f"),
+    "density": ("density", ".2f"),
+    "coverage": ("coverage", ".2%"),
+    "recognised": ("recognised", ".2%"),
+    "as_asked": ("of the class that was asked for", ".2%"),
+    "rarest_class": ("rarest class", ".2%"),
+    "psnr": ("peak signal-to-noise ratio, dB", ".2f"),
+    "loss": ("loss", ".4f"),
+    "perplexity": ("perplexity", ".2f"),
+}
+
+# Those that say most of each task, in a line.
+HEADLINES = {
+    "classification": ("accuracy", "f1"),
+    "translation": ("bleu", "chrf", "exact_match"),
+    "language_model": ("loss", "accuracy"),
+    "contrastive": ("zero_shot_accuracy", "caption_to_image_recall_at_1", "image_to_caption_recall_at_1"),
+    "generation": ("psnr", "frechet_distance", "coverage", "recognised"),
+    "link_prediction": ("mrr", "hits_at_1", "hits_at_10"),
+}
+
+Intervals = Mapping[str, Sequence[float]]
+
+
+def headline(task: str, scores: Mapping[str, Any]) -> list[str]:
+    """Return the names of the figures that say most, of those that are among the scores."""
+    return [name for name in HEADLINES[task] if name in scores]
+
+
+def label(name: str, scores: Mapping[str, Any]) -> str:
+    """Return what a figure is called among these scores: of tokens and of sets of images some mean something else."""
+    if "tokens" in scores:
+        return {"accuracy": "next token right", "loss": "loss, nats a token"}.get(name, FIGURES[name][0])
+    return FIGURES[name][0].removeprefix("macro " if "frechet_distance" in scores else "")
+
+
+def written(scores: Mapping[str, Any], name: str, intervals: Intervals) -> str:
+    """Return a figure and in brackets its interval, where it has one: 99.10% (98.90 to 99.30).
+
+    Args:
+        scores: of a split.
+        name: of the figure.
+        intervals: of figures by name, (lowest, highest).
+    """
+    form = FIGURES[name][1]
+    text = format(scores[name], form)
+    return f"{text} ({ends(intervals[name], form)})" if name in intervals else text
+
+
+def ends(interval: Sequence[float], form: str) -> str:
+    """Return the ends of an interval, without the sign of percent: 98.90 to 99.30."""
+    return " to ".join(format(end, form).rstrip("%") for end in interval)
+
+
+def tiles(scores: Mapping[str, Any], names: Sequence[str], intervals: Intervals) -> list[tuple[str, str]]:
+    """Return those of some figures that are among the scores, as a report shows them: number, and label in HTML."""
+    return [
+        (format(scores[name], FIGURES[name][1]), FIGURES[name][0] + below(name, intervals))
+        for name in names
+        if name in scores
+    ]
+
+
+def below(name: str, intervals: Intervals) -> str:
+    """Return what stands below a figure of a report: its interval, as HTML, or nothing."""
+    return f"<br>95 %: {ends(intervals[name], FIGURES[name][1])}" if name in intervals else ""

@@ -1,0 +1,285 @@
+"""MODEL_CARD.md of a run: what its files say that was measured, and what was not. Standard library only."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from zoo import catalogue, groups
+from zoo.config import EMBEDDED, TrainConfig, command_line, flag
+from zoo.errors import UsageError
+from zoo.figures import FIGURES, headline, label, written
+from zoo.files import sha256
+from zoo.runs import RunFolder
+
+NOT_MEASURED = "Not measured"
+_MARK = "\n<!-- zoo.card "
+
+
+def card(run: RunFolder) -> tuple[str, list[str]]:
+    """Return the card of a finished run, whose last line tells whether it was edited since, and what was not measured.
+
+    Raises:
+        UsageError: this is not the folder of a run, or it has not finished.
+    """
+    stored, metrics = run.read_config(), run.read_metrics()
+    config, task = stored["config"], run.task
+    parts = {
+        "Each class": _classes(metrics, task),
+        "Subgroups": _groups(run, stored["data"]),
+        "Calibration": _calibration(run, metrics, task),
+        "Robustness": _robustness(run, metrics, stored["data"]),
+        "Privacy": _privacy(metrics),
+        "Compressed files": _files(run, metrics, task),
+    }
+    missing = [
+        f"{title}: {part[:1].lower()}{part[1:]}" for title, part in parts.items() if part.startswith(NOT_MEASURED)
+    ]
+    missing.append("Other seeds: a run is one training; `python -m zoo.sweep --seeds N` compares several.")
+    text = _template().substitute(
+        title=f"{config.model} on {stored['data']['name']}",
+        model=_model(run, config, metrics, task),
+        data=_data(config, stored["data"], metrics),
+        training=_training(stored, config, metrics),
+        results=_results(metrics),
+        classes=parts["Each class"],
+        groups=parts["Subgroups"],
+        calibration=parts["Calibration"],
+        robustness=parts["Robustness"],
+        privacy=parts["Privacy"],
+        files=parts["Compressed files"],
+        limits=_limits(metrics),
+        missing="\n".join(f"- {line}" for line in missing),
+    )
+    return sealed(text), missing
+
+
+def sealed(content: str) -> str:
+    """Return a card with a last line that holds its SHA-256."""
+    return f"{content}{_MARK}{hashlib.sha256(content.encode()).hexdigest()} -->\n"
+
+
+def unedited(card: str) -> bool:
+    """Whether a card is as `sealed` returned it."""
+    return sealed(card.rpartition(_MARK)[0]) == card
+
+
+def _template() -> Template:
+    return Template(resources.files("zoo").joinpath("MODEL_CARD.md").read_text(encoding="utf-8"))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table in Markdown; columns of numbers are not told apart."""
+
+    def line(cells: Sequence[object]) -> str:
+        return "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)])
+
+
+def _model(run: RunFolder, config: TrainConfig, metrics: Mapping[str, Any], task: str) -> str:
+    settings = ", ".join(f"{name}={value}" for name, value in (config.settings or {}).items()) or "none"
+    rows = [
+        ("model", config.model),
+        ("task", task.replace("_", " ")),
+        ("parameters", f"{metrics['parameters']:,}"),
+        ("arguments", settings),
+        ("run", run.path.resolve().name),
+        ("SHA-256 of model.keras", metrics["model_sha256"]),
+        ("authors, licence, contact", "*to be written*"),
+    ]
+    return _table(["", ""], rows)
+
+
+def _data(config: TrainConfig, spec: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    counts = metrics.get("split_examples", {})
+    classes = spec["class_names"]
+    what = f"{len(classes):,} {'entities' if spec.get('relations') else 'classes'}" if classes else "no classes"
+    rows = [
+        ("data", spec["name"]),
+        *_source(config),
+        ("inputs", f"{spec['kind']}, of shape {tuple(spec['input_shape'])}"),
+        ("classes", what + (f": {', '.join(classes)}" if len(classes) <= 20 else "")),
+        *[(f"{name} examples", f"{count:,}") for name, count in counts.items()],
+        ("how they were collected, whom they are of", "*to be written*"),
+    ]
+    return _table(["", ""], rows)
+
+
+def _source(config: TrainConfig) -> list[tuple[str, str]]:
+    """Return where the data come from and their licence, as far as it is known."""
+    unknown = ("licence", "not known here; *to be written*")
+    if config.data is not None:
+        return [("source", f"own data, {config.data}"), unknown]
+    if not config.dataset_is_tfds:
+        return [("source", EMBEDDED[config.dataset or "digits"]), unknown]
+    folder = catalogue.find_prepared(config.dataset, catalogue.data_dir(config))
+    if folder is None:
+        return [("source", f"TFDS, {config.dataset}"), unknown]
+    known = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+    licence = known.get("redistributionInfo", {}).get("license")
+    where = ", ".join(known.get("location", {}).get("urls", []))
+    source = f"TFDS, {config.dataset} {known.get('version', '')}{f', {where}' if where else ''}"
+    return [
+        ("source", source),
+        ("licence", licence) if licence else unknown,
+        *([("citation", known["citation"])] if known.get("citation") else []),
+    ]
+
+
+def _training(stored: Mapping[str, Any], config: TrainConfig, metrics: Mapping[str, Any]) -> str:
+    command = " ".join(stored["command"]) or "zoo.training.train(config)"
+    processor = stored.get("processor")
+    machine = f"{processor['name']}, {processor['cores']} cores" if processor else "not recorded"
+    begun = stored.get("begun_with")
+    rows = [
+        ("strategy", config.strategy),
+        ("seed", config.seed),
+        ("epochs", f"{metrics['epochs']}, weights of epoch {metrics['epoch']}" if metrics["epochs"] else "none"),
+        ("seconds", metrics["seconds"]),
+        ("processor", machine),
+        *([("began with", json.dumps(begun))] if begun else []),
+        ("versions", ", ".join(f"{name} {version}" for name, version in stored["versions"].items())),
+    ]
+    options = [(f"`{flag(name)}`", value) for name, value in config.to_json().items() if value is not None]
+    folded = f"<details><summary>Every option</summary>\n\n{_table(['option', 'value'], options)}\n\n</details>"
+    return f"    {command}\n\n{_table(['', ''], rows)}\n\n{folded}"
+
+
+def _results(metrics: Mapping[str, Any]) -> str:
+    test, within = metrics["test"], metrics.get("intervals", {})
+    rows = [(label(name, test), written(test, name, within)) for name in FIGURES if name in test]
+    found = f"{_table(['test split', ''], rows)}\n\n{test['examples']:,} examples."
+    if why := metrics.get("no_intervals"):
+        found += f" Without an interval: {why}."
+    elif not within:
+        found += " No intervals were measured: `python -m zoo.evaluate RUN` measures them."
+    return found
+
+
+def _classes(metrics: Mapping[str, Any], task: str) -> str:
+    if task != "classification" and "zero_shot_accuracy" not in metrics["test"]:
+        return f"There are no classes to tell apart in {task.replace('_', ' ')}."
+    if "per_class" not in metrics:
+        return f"{NOT_MEASURED} when this run was made; its confusion_matrix.csv holds the counts."
+    rows = [
+        (row["class"], *(f"{row[name]:.2%}" for name in ("precision", "recall", "f1")), f"{row['examples']:,}")
+        for row in metrics["per_class"]
+    ]
+    return _table(["class", "precision", "recall", "F1", "examples"], rows)
+
+
+def _groups(run: RunFolder, spec: Mapping[str, Any]) -> str:
+    if run.groups_file.is_file():
+        rows = groups.read_measured(run.groups_file)
+        of = f"Accuracy on {rows[0]['data']}, {rows[0]['split']} split."
+        found = "\n".join(f"- {sentence}" for sentence in groups.sentences(groups.gaps(rows)))
+        return f"{of}\n\n{_table(*groups.table(rows))}\n\n{found}"
+    if spec.get("task", "classification") != "classification" or spec["per_step"]:
+        return f"{NOT_MEASURED}; `zoo.evaluate --groups` takes runs that give a class for each example."
+    return f"{NOT_MEASURED}; run `{command_line('zoo.evaluate', run.path, '--groups', 'FILE.csv')}`"
+
+
+def _calibration(run: RunFolder, metrics: Mapping[str, Any], task: str) -> str:
+    if task != "classification":
+        return f"{NOT_MEASURED}; `zoo.calibrate` takes runs that give classes."
+    if "calibration" not in metrics:
+        return f"{NOT_MEASURED}; run `{command_line('zoo.calibrate', run.path)}`, which writes a calibrated copy."
+    found = metrics["calibration"]
+    columns = {"before": found.get("test_before"), "test split": found["test"]}
+    shown = {name: scores for name, scores in columns.items() if scores}
+    titles = {"ece": "expected calibration error", "nll": "negative log-likelihood, nats", "brier": "Brier score"}
+    rows = [(title, *(f"{scores[name]:.4f}" for scores in shown.values())) for name, title in titles.items()]
+    return f"Temperature {found['temperature']:.3f}.\n\n{_table(['', *shown], rows)}"
+
+
+def _robustness(run: RunFolder, metrics: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+    parts = []
+    for file in sorted(run.attacks.glob("*.json")):
+        made = json.loads(file.read_text(encoding="utf-8"))
+        if made["model_sha256"] != metrics["model_sha256"] or file.with_name(f"{file.stem}-files.json").is_file():
+            continue  # of another model, or a part of the table with the files
+        how = f", {_many(made['steps'], 'step')}, {_many(made['restarts'], 'start')}" if "steps" in made else ""
+        rows = zip(made["eps"], *made["accuracy"].values(), strict=True)
+        cells = [[f"{eps:g}", *(f"{value:.2%}" for value in row)] for eps, *row in rows]
+        title = f"{made['attack'].upper()}{how}, {made['examples']:,} test examples. Accuracy at each eps:"
+        parts.append(f"{title}\n\n{_table(['eps', *made['accuracy']], cells)}")
+    if parts:
+        return "\n\n".join(parts)
+    if spec.get("task", "classification") != "classification" or spec["kind"] not in ("image", "vector"):
+        return f"{NOT_MEASURED}; `zoo.attack` takes classifiers of images or vectors."
+    return f"{NOT_MEASURED}; run `{command_line('zoo.attack', run.path)}`"
+
+
+def _privacy(metrics: Mapping[str, Any]) -> str:
+    """Return what metrics.json says of privacy, whatever that is."""
+    if "privacy" not in metrics:
+        return f"{NOT_MEASURED}: this training bounds in no way what the model tells about single training examples."
+    return _table(["", ""], list(metrics["privacy"].items()))
+
+
+def _files(run: RunFolder, metrics: Mapping[str, Any], task: str) -> str:
+    rows, left_out = [], []
+    for file in sorted((run.path / "artifacts").glob("*.receipt.json")):
+        name = f"{file.name.removesuffix('.receipt.json')}.tflite"
+        try:
+            receipt = json.loads(file.read_text(encoding="utf-8"))
+            if receipt["made"]["model_sha256"] != metrics["model_sha256"]:
+                raise ValueError("it was made from another model")
+            if not file.with_name(name).is_file() or sha256(file.with_name(name)) != receipt["sha256"]:
+                raise ValueError("the file is missing, or another than the receipt's")
+            rows.append(_file(name, receipt, task))
+        except (ValueError, KeyError, TypeError) as error:
+            left_out.append(f"- {name} is left out: {error}")
+    if not rows and not left_out:
+        command = command_line("compression.compress", run.path, "--recipe", "int8")
+        return f"{NOT_MEASURED}: there are none; run `{command}`"
+    columns = ["file", "recipe", "bytes", "gzip", "times smaller", "test, measured on the file", "ms a call", "on"]
+    found = [_table(columns, rows)] if rows else []
+    if left_out:
+        found.append("\n".join(left_out))
+    return "\n\n".join(found)
+
+
+def _file(name: str, receipt: Mapping[str, Any], task: str) -> list[str]:
+    numbers = [f"{receipt['bytes']:,}", f"{receipt['gzip_bytes']:,}", f"{receipt['times_smaller']:.1f}"]
+    first = [f"`{name}`", f"`{receipt['made']['recipe']}`", *numbers]
+    if "not_run" in receipt:
+        return [*first, f"not run: {receipt['not_run']}", "", receipt["processor"]["name"]]
+    test = receipt["test"]
+    scores = test["litert"] | test["litert"].get("against_real", {})
+    figures = [f"{label(n, scores)} {written(scores, n, test.get('intervals', {}))}" for n in headline(task, scores)]
+    how = [
+        ", ".join([*filter(None, [row.get("signature")]), _many(row["threads"], "thread")])
+        for row in receipt["latency"]
+    ]
+    calls = zip(receipt["latency"], how, strict=True)
+    latency = ", ".join(f"{row['median_ms']:.3f} ({said})" for row, said in calls)
+    return [*first, f"{', '.join(figures)}; {test['examples']:,} examples", latency, receipt["processor"]["name"]]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"
+
+
+def _limits(metrics: Mapping[str, Any]) -> str:
+    found = [f"- Intervals are of {metrics['test']['examples']:,} test examples, as if each were drawn by itself."]
+    if "per_class" in metrics:
+        worst = min(metrics["per_class"], key=lambda row: row["f1"])
+        found.append(f"- The class with the lowest F1 is {worst['class']}: {worst['f1']:.2%}.")
+    return "\n".join(found)
+
+
+def check_free(path: Path) -> None:
+    """Raise UsageError where a card would replace what somebody wrote."""
+    if path.is_dir():
+        raise UsageError(f"--output {path}: expected a file, received a folder")
+    if not path.parent.is_dir():
+        raise UsageError(f"--output {path}: expected a file in a folder that is there, found no {path.parent}")
+    if path.is_file() and not unedited(path.read_text(encoding="utf-8", errors="replace")):
+        raise UsageError(
+            f"{path}: expected no file, or a card as zoo.card wrote it; this one was edited: name another with --output"
+        )
