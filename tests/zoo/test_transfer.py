@@ -177,6 +177,7 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(folder):
         np.testing.assert_array_equal(weights_of(stopped.output)[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_replicas_train_alike(folder):
     fit(tuned(folder, "mirrored", strategy="mirrored", virtual_devices=2, deterministic=False), verbose=False)
     for name, value in weights_of(folder / "b").items():
