@@ -2,14 +2,13 @@
 
 Two tasks of 10 labels a class: the 26 capital letters, drawn by fonts (benchmarks/letters.py) of which no typeface is
 in both training and test, begin with all digits of MNIST; the digits 5 to 9 of MNIST begin with the digits 0 to 4. Five
-draws of the labels each, the same for every way, on one test set. Every way has the same epochs, batches, shifts and
-dropout, and of two learning rates the one that a sixth draw is better with on validation images. Runs are kept under
-runs/transfer.
+draws of the labels each, each with a seed of its own and the same for every way, on one test set. Every way has the
+same epochs, batches, shifts and dropout, and of two learning rates the one that a sixth draw is better with on
+validation images, of letters in the fonts of training. Runs are kept under runs/transfer.
 """
 
 import shlex
 import statistics
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,14 @@ RUNS = Path("runs") / "transfer"
 DRAWS, LABELS = 5, 10
 # Points of accuracy that `--init-from` must have more than a training from scratch, in the mean of the draws.
 LEAST = 5
-_CNN = ("--model", "cnn", "--set", "dropout=0.3", "--seed", "0")
+_CNN = ("--model", "cnn", "--set", "dropout=0.3")
 SOURCE = (*_CNN, "--epochs", "2", "--batch-size", "128", "--learning-rate", "3e-3")
-_FEW = (*_CNN, "--batch-size", "20", "--shift", "2", "--validation-split", "0", "--keep", "last")
+_FEW = (*_CNN, "--batch-size", "10", "--shift", "2", "--validation-split", "0", "--keep", "last")
 # Name of a task: the run that it begins with, and the epochs of its trainings.
-TASKS = {"letters": ("digits", 40), "digits 5 to 9": ("digits-0-4", 80)}
+TASKS = {"letters": ("digits", 20), "digits 5 to 9": ("digits-0-4", 40)}
 WAYS = {
     "from scratch": (),
-    "init-from, new-head": ("--init-from", "{source}", "--new-head"),
-    "and layer-decay 0.7": ("--init-from", "{source}", "--new-head", "--layer-decay", "0.7"),
+    "`--init-from --new-head`": ("--init-from", "{source}", "--new-head"),
 }
 RATES = ("1e-3", "3e-3")
 
@@ -39,7 +37,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
     """Return a row for each task and way: the accuracy of every draw."""
     _write_data(data_dir)
     sources = [
-        _trained("digits", (*SOURCE, "--dataset", "mnist", "--data-dir", str(data_dir))),
+        _trained("digits", (*SOURCE, "--dataset", "mnist"), "--data-dir", str(data_dir)),
         _trained("digits-0-4", (*SOURCE, "--data", str(RUNS / "0-4.npz"))),
     ]
     return {"sources": sources, "rows": [_row(task, way) for task in TASKS for way in WAYS]}
@@ -51,8 +49,8 @@ def _row(task: str, way: str) -> dict[str, Any]:
 
     def reached(draw: int, rate: str) -> dict[str, Any]:
         name = _file(task, draw)
-        run = f"{name.stem}-{zlib.crc32(way.encode()):08x}-{rate}"
-        return _trained(run, (*words, "--learning-rate", rate, "--data", str(name)))
+        run = f"{name.stem}-{list(WAYS).index(way)}-{rate}"
+        return _trained(run, (*words, "--learning-rate", rate, "--data", str(name), "--seed", str(draw)))
 
     # The sixth draw has validation images in the place of the test's.
     chosen = {rate: reached(DRAWS, rate)["accuracy"] for rate in RATES}
@@ -71,14 +69,20 @@ def _row(task: str, way: str) -> dict[str, Any]:
     )
 
 
-def _trained(name: str, words: tuple[str, ...]) -> dict[str, Any]:
-    """Train a run in this process, or take it where it was trained before, and return its command and accuracy."""
+def _trained(name: str, words: tuple[str, ...], *place: str) -> dict[str, Any]:
+    """Train a run in this process, or take it where it was trained before, and return its command and accuracy.
+
+    Args:
+        name: of its folder.
+        words: of `zoo.train`.
+        place: more of them, that say where this machine has its data.
+    """
     from zoo import adaptation, cli, train
     from zoo.runs import RunFolder
 
     run = RunFolder(RUNS / name)
     if not run.finished:
-        given = cli.parse(adaptation.Options, [*words, "--output", str(run.path)], prog="", description="")
+        given = cli.parse(adaptation.Options, [*words, *place, "--output", str(run.path)], prog="", description="")
         train.run({key: value for key, value in given.items() if key not in ("json", "debug")})
     test = run.read_metrics()["test"]
     return {"command": f"python -m zoo.train {shlex.join(words)}", **{k: test[k] for k in ("accuracy", "examples")}}
