@@ -3,7 +3,7 @@
 Two tasks of 10 labels a class: the 26 capital letters, drawn by fonts (benchmarks/letters.py) of which no typeface is
 in both training and test, begin with all digits of MNIST; the digits 5 to 9 of MNIST begin with the digits 0 to 4. Five
 draws of the labels each, each with a seed of its own and the same for every way, on one test set. Every way has the
-same epochs, batches, shifts and dropout, and of two learning rates the one that a sixth draw is better with on
+same epochs, batches, shifts and dropout, and of three learning rates the one that a sixth draw is best with on
 validation images, of letters in the fonts of training. Runs are kept under runs/transfer.
 """
 
@@ -30,7 +30,7 @@ WAYS = {
     "from scratch": (),
     "`--init-from --new-head`": ("--init-from", "{source}", "--new-head"),
 }
-RATES = ("1e-3", "3e-3")
+RATES = ("1e-3", "3e-3", "1e-2")
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
