@@ -119,6 +119,9 @@ def configured(config: TrainConfig, stage: Pass) -> TrainConfig:
         precision="float32",
         init_from=None,  # it begins with the model that the stage before it left
         freeze=None,
+        new_head=False,
+        unfreeze_every=0,
+        layer_decay=None,
         resume=False,
     )
 

@@ -97,12 +97,21 @@ class TrainConfig:
         "layers or variables of it that are not trained: patterns of a path or its end, such as embedding,block_*",
         metavar="PATTERN[,...]",
     )
+    new_head: bool = option("begin the layer that gives the logits anew, whatever the run's is", False)
+    unfreeze_every: int = option(
+        "train the last layer alone, and after each so many epochs the one before those as well (Howard & Ruder, 2018);"
+        " 0: all from the start",
+        0,
+    )
 
     # The optimisation.
     epochs: int | None = option("passes over the training examples")
     batch_size: int | None = option("examples in one step over all replicas (the global batch)")
     optimizer: Literal["adamw", "sgd", "adagrad"] | None = option("sgd is with Nesterov momentum 0.9")
     learning_rate: float | None = option("the peak, reached at the end of the warm-up")
+    layer_decay: float | None = option(
+        "what a layer's learning rate is multiplied by for each layer between it and the output (default: 1)"
+    )
     beta_1: float | None = option("of adamw: decay of the running mean of gradients (default: 0.9)")
     schedule: Literal["cosine", "constant", "inverse_sqrt"] | None = option(
         "after the warm-up: to zero by a cosine, flat, or with the square root of the step (Vaswani et al., 2017)"
@@ -182,6 +191,7 @@ class TrainConfig:
         if self.adversarial is not None:
             self._check_adversarial()
         self._check_average()
+        self._check_layers()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
 
     def _check_adversarial(self) -> None:
@@ -207,6 +217,26 @@ class TrainConfig:
             raise UsageError(f"--average {self.average}: expected every epoch, received --early-stopping besides")
         if found[1] == "swa" and self.shard == "files":
             raise UsageError(f"--average {self.average}: expected --shard data: no worker has examples of all")
+
+    def _check_layers(self) -> None:
+        """Raise UsageError for what needs layers that follow one another, and a model that has none such."""
+        for name in ("new_head", "unfreeze_every", "layer_decay"):
+            if getattr(self, name) and (why := _UNORDERED.get(registry.entry(self.model).task)):
+                raise UsageError(
+                    f"{flag(name)}: expected a model of layers that follow one another up to a head; {self.model} {why}"
+                )
+
+    def _check_turns(self) -> None:
+        tied = self.settings.get("tied", getattr(registry.arguments(self.model).get("tied"), "default", False))
+        if self.new_head and tied:
+            raise UsageError(
+                f"--new-head: expected --set tied=false: {self.model} else scores tokens by the table that embeds them,"
+                " and has no head"
+            )
+        if self.unfreeze_every >= self.epochs:
+            raise UsageError(
+                f"--unfreeze-every {self.unfreeze_every}: expected less than the {self.epochs} epochs of the training"
+            )
 
     def _check_snapshots(self) -> None:
         said = f"--snapshots {self.snapshots}"
@@ -274,6 +304,7 @@ class TrainConfig:
         check_divisible(found.batch_size, replicas)
         if self.snapshots:
             found._check_snapshots()
+        found._check_turns()
         if self.shard == "files":
             self._check_shard()
         return found
@@ -307,6 +338,12 @@ NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", 
 CHANGEABLE = (*NOT_COMPARED, "strategy", "virtual_devices", "model_devices", "steps_per_execution")
 
 _AVERAGE = re.compile(r"(ema|swa)\(([0-9]*\.?[0-9]+)\)")
+# By task, why a model of it has no one order of layers.
+_UNORDERED = {
+    "contrastive": "has two towers beside each other",
+    "generation": "has two networks that learn from each other",
+    "link_prediction": "has tables of vectors, and scores them",
+}
 # What a learning rate that restarts has in place of the recipe's.
 _CYCLIC = {"schedule": "cosine", "warmup": 0.0}
 
@@ -316,9 +353,11 @@ _RANGES = (
     ("sequence_length", 1, 100_000),
     ("validation_split", 0, 0.9),
     ("test_split", 0, 0.9),
+    ("unfreeze_every", 0, 1_000_000),
     ("epochs", 1, 1_000_000),
     ("batch_size", 1, 1_000_000),
     ("learning_rate", 0, 1_000),
+    ("layer_decay", 0.01, 1),
     ("beta_1", 0, 0.9999),
     ("warmup", 0, 1),
     ("weight_decay", 0, 1_000),

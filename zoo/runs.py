@@ -214,6 +214,13 @@ def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
             f"--freeze {','.join(config.freeze)}: expected with --init-from RUN, received without it: these weights"
             " would stay as random as they begin"
         )
+    if config.unfreeze_every and not (config.init_from or pretrained):
+        raise UsageError(
+            f"--unfreeze-every {config.unfreeze_every}: expected with --init-from RUN, received without it: layers"
+            " would wait while they are random"
+        )
+    if config.new_head and config.init_from is None:
+        raise UsageError("--new-head: expected with --init-from RUN, received without it: every head is new then")
     if config.init_from is None:
         return
     run = RunFolder(config.init_from)

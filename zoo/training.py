@@ -22,7 +22,7 @@ import numpy as np
 import strategies
 from strategies import backend, collective
 from strategies.keras_fit import prepared
-from zoo import averaging, checkpoints, optimization, tasks, transfer
+from zoo import averaging, checkpoints, layerwise, optimization, tasks, transfer
 from zoo.building import built, check_attack, fitted, maker
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config import TrainConfig, check_divisible
@@ -176,10 +176,13 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
     undo = contextlib.ExitStack()
     with strategy.scope():
         plain = built(build, spec)
-        begun_with = transfer.begin(plain, config, data, start.source, verbose)
+        ordered = config.new_head or config.unfreeze_every or config.layer_decay
+        order = layerwise.order(plain, spec) if ordered else None
+        begun_with = transfer.begin(plain, config, data, start.source, order, verbose)
         model = fitted(config, spec, plain)
         # Their metrics' variables are the scope's as well.
-        optimizer = optimization.optimizer(config, total, getattr(plain, "rates", None))
+        rates = layerwise.rates(plain, config, order)
+        optimizer = optimization.optimizer(config, total, rates)
         model.compile(optimizer=optimizer, **_over_replicas(task.compiled_with(config, spec)))
         undo.enter_context(prepared(model, batches(0, 1)))
     _check_disk(run, model)
@@ -219,10 +222,14 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
         *more_callbacks,
     ]
     validation = task.validation_batches(data, stride) if len(data.validation) else None
+    thaw = layerwise.unfreezing(plain, config, order, rates, verbose) if config.unfreeze_every else None
+    if thaw:
+        undo.callback(thaw, model, config.epochs)
     with undo, _stopped_by_signals(saver), contextlib.closing(progress):
-        # A first call for the rest of an epoch that was interrupted, another for all whole ones.
-        for stop in (min(-(-step // steps) * steps, total), total):
+        for stop in _stops(config, steps, step, total):
             if step < stop and not memory.stopped:
+                if thaw:
+                    thaw(model, step // steps)
                 model.fit(
                     _spread(batches(step, stop), config, strategy),
                     initial_epoch=step // steps,
@@ -241,6 +248,13 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
             held_out = task.validation_batches(data, 1) if len(data.validation) else None
             averaged = model.evaluate(held_out, return_dict=True, verbose=0) if held_out is not None else {}
     return _finish(config, run, data, plain, memory, averaged, finished, time.perf_counter() - began)
+
+
+def _stops(config: TrainConfig, steps: int, step: int, total: int) -> list[int]:
+    """Return where calls of `fit` end: the rest of an epoch that was interrupted, then where more layers train."""
+    rest = min(-(-step // steps) * steps, total)
+    stage = config.unfreeze_every * steps
+    return sorted({rest, total, *(range(stage, total, stage) if stage else ())})
 
 
 def _over_replicas(compiled: dict[str, Any]) -> dict[str, Any]:

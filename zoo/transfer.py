@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import transfer_rows
+from zoo import layerwise, transfer_rows
 from zoo.config import TrainConfig
 from zoo.data import Dataset, DataSpec
 from zoo.errors import UsageError, nearest
@@ -19,7 +19,7 @@ from zoo.runs import RunFolder
 from zoo.vocabularies import read_spec
 
 # Names in one sentence.
-LISTED = 8
+LISTED = 4
 
 
 @dataclass(frozen=True)
@@ -55,29 +55,38 @@ def read(path: Path) -> Source:
 
 
 def begin(
-    model: keras.Model, config: TrainConfig, data: Dataset, source: Source | None, verbose: bool
+    model: keras.Model,
+    config: TrainConfig,
+    data: Dataset,
+    source: Source | None,
+    order: layerwise.Order | None,
+    verbose: bool,
 ) -> dict[str, Any] | None:
     """Give a model the weights that it begins with, and set apart those that are not trained.
 
     Args:
         model: built and not compiled yet, in its strategy's scope.
-        config: says what is not trained.
+        config: says what is not trained, and whether its head begins anew.
         data: that it is for.
         source: the run that it begins with; None leaves its weights.
+        order: of its layers, where the configuration needs it.
         verbose: say on standard error what was done.
 
     Returns:
         what is to be remembered of the source.
 
     Raises:
-        UsageError: a source whose weights this model cannot take, or patterns that match nothing, everything or what is
-            still random.
+        UsageError: a source whose weights this model cannot take, patterns that match nothing, everything or what is
+            still random, a head that the model does not have, or layers that would wait for no good.
     """
     told: list[str] = []
     if source and source.spec.task == "link_prediction":  # whose rows have names
         source, told = transfer_rows.by_name(source, named(model), data)
-    new = take(model, source, data.spec) if source else []
+    anew = layerwise.head(order) if source and config.new_head else []
+    new = take(model, source, data.spec, anew) if source else []
     frozen = freeze(model, config.freeze, new) if config.freeze else []
+    if config.unfreeze_every:
+        layerwise.check_unfreezing(model, config, order, new)
     mine = named(model)
     if verbose and source:
         print("\n".join([_sentence(mine, source, new), *told]), file=sys.stderr)
@@ -87,11 +96,18 @@ def begin(
         print(f"not trained: {len(frozen)} of {len(mine)} variables, {count:,} of {total:,} numbers", file=sys.stderr)
     if source is None:
         return None
-    return {"run": str(source.path), "model_sha256": source.model_sha256, "taken": len(mine) - len(new), "new": new}
+    found = {"run": str(source.path), "model_sha256": source.model_sha256, "taken": len(mine) - len(new), "new": new}
+    return found | {"reshaped": _reshaped(mine, source, new), "left": [n for n in source.arrays if n not in mine]}
 
 
-def take(model: keras.Model, source: Source, spec: DataSpec) -> list[str]:
+def take(model: keras.Model, source: Source, spec: DataSpec, anew: Sequence[str] = ()) -> list[str]:
     """Copy every weight of a run that has the same path and shape in a model; return the names of the model's others.
+
+    Args:
+        model: built.
+        source: the run.
+        spec: of the model's data.
+        anew: names of weights that begin anew all the same.
 
     Raises:
         UsageError: no kernel is the same, sizes of examples differ that weights depend on, or ids mean other tokens.
@@ -99,7 +115,7 @@ def take(model: keras.Model, source: Source, spec: DataSpec) -> list[str]:
     mine, theirs = named(model), source.arrays
     _check_tokens(source, spec)
     _check_sizes(mine, source, spec)
-    same = [name for name, v in mine.items() if name in theirs and theirs[name].shape == tuple(v.shape)]
+    same = [n for n, v in mine.items() if n not in anew and n in theirs and theirs[n].shape == tuple(v.shape)]
     if not any(theirs[name].ndim > 1 for name in same):  # biases alone say nothing without what they belong to
         raise UsageError(
             f"--init-from {source.path}: expected a run with kernels of the same path and shape as this model's"
@@ -184,20 +200,22 @@ def _hint(there: DataSpec, here: DataSpec) -> str:
     return ""
 
 
+def _reshaped(mine: dict[str, Any], source: Source, new: Sequence[str]) -> list[str]:
+    """Return what the run has too, in another shape."""
+    return [n for n in new if n in source.arrays and source.arrays[n].shape != tuple(mine[n].shape)]
+
+
 def _sentence(mine: dict[str, Any], source: Source, new: Sequence[str]) -> str:
     """Return in one line what was taken over, what was not, and why."""
-    text = f"{len(mine) - len(new)} of {len(mine)} variables from {source.path}"
+    taken = [name for name in mine if name not in new]
+    text = f"{len(taken)} of {len(mine)} variables from {source.path}: {_few(taken)}"
     if new:
-        found = {name: source.arrays.get(name) for name in new}
-        shown = (
-            f"{name} {array.shape} -> {tuple(mine[name].shape)}"
-            if array is not None
-            else f"{name} {tuple(mine[name].shape)}"
-            for name, array in found.items()
-        )
-        text += f"; new: {_few(list(shown))}"
+        reshaped = _reshaped(mine, source, new)
+        before = {name: f" {source.arrays[name].shape} ->" if name in reshaped else "" for name in new}
+        shown = [f"{name}{before[name]} {tuple(mine[name].shape)}" for name in new]
+        text += f"; {len(new)} new: {_few(shown)}"
     if left := [name for name in source.arrays if name not in mine]:
-        text += f"; left there: {_few(left)}"
+        text += f"; {len(left)} left there: {_few(left)}"
     return text
 
 

@@ -15,7 +15,7 @@ from zoo.models.kg_embedding import KGEmbedding
 from zoo.models.losses import Adversarial, CrossEntropy, Mean
 from zoo.models.lstm import LSTM
 from zoo.models.metrics import reciprocal_rank
-from zoo.models.optimizers import ScaledAdamW
+from zoo.models.optimizers import ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.models.pair_loss import PairAccuracy, PairLoss
 from zoo.models.schedules import InverseSquareRoot
 from zoo.models.self_attention import SelfAttentionClassifier
@@ -40,7 +40,9 @@ __all__ = [
     "MultiHeadSelfAttention",
     "PairAccuracy",
     "PairLoss",
+    "ScaledAdagrad",
     "ScaledAdamW",
+    "ScaledSGD",
     "SelfAttentionClassifier",
     "SimpleNet",
     "Transformer",

@@ -1,0 +1,163 @@
+"""Few labels: a cnn that begins with the weights of one that read digits, against one from scratch.
+
+Two tasks of 10 labels a class: the 26 capital letters, drawn by fonts (benchmarks/letters.py) of which no typeface is
+in both training and test, begin with all digits of MNIST; the digits 5 to 9 of MNIST begin with the digits 0 to 4. Five
+draws of the labels each, each with a seed of its own and the same for every way, on one test set. Every way has the
+same epochs, batches, shifts and dropout, and of three learning rates the one that a sixth draw is best with on
+validation images, of letters in the fonts of training. Runs are kept under runs/transfer.
+"""
+
+import shlex
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import letters
+from benchmarks.commands import told
+
+RUNS = Path("runs") / "transfer"
+DRAWS, LABELS = 5, 10
+# Points of accuracy that `--init-from` must have more than a training from scratch, in the mean of the draws.
+LEAST = 5
+_CNN = ("--model", "cnn", "--set", "dropout=0.3")
+SOURCE = (*_CNN, "--epochs", "2", "--batch-size", "128", "--learning-rate", "3e-3")
+_FEW = (*_CNN, "--batch-size", "10", "--shift", "2", "--validation-split", "0", "--keep", "last")
+# Name of a task: the run that it begins with, and the epochs of its trainings.
+TASKS = {"letters": ("digits", 20), "digits 5 to 9": ("digits-0-4", 40)}
+WAYS = {
+    "from scratch": (),
+    "`--init-from --new-head`": ("--init-from", "{source}", "--new-head"),
+}
+RATES = ("1e-3", "3e-3", "1e-2")
+
+
+def measure(data_dir: Path) -> dict[str, Any]:
+    """Return a row for each task and way: the accuracy of every draw."""
+    _write_data(data_dir)
+    sources = [
+        _trained("digits", (*SOURCE, "--dataset", "mnist"), "--data-dir", str(data_dir)),
+        _trained("digits-0-4", (*SOURCE, "--data", str(RUNS / "0-4.npz"))),
+    ]
+    return {"sources": sources, "rows": [_row(task, way) for task in TASKS for way in WAYS]}
+
+
+def _row(task: str, way: str) -> dict[str, Any]:
+    source, epochs = TASKS[task]
+    words = [*_FEW, "--epochs", str(epochs), *(word.format(source=RUNS / source) for word in WAYS[way])]
+
+    def reached(draw: int, rate: str) -> dict[str, Any]:
+        name = _file(task, draw)
+        run = f"{name.stem}-{list(WAYS).index(way)}-{rate}"
+        return _trained(run, (*words, "--learning-rate", rate, "--data", str(name), "--seed", str(draw)))
+
+    # The sixth draw has validation images in the place of the test's.
+    chosen = {rate: reached(DRAWS, rate)["accuracy"] for rate in RATES}
+    rate = max(chosen, key=chosen.get)
+    rows = [reached(draw, rate) for draw in range(DRAWS)]
+    return told(
+        {
+            "task": task,
+            "way": way,
+            "validation": chosen,
+            "learning_rate": rate,
+            "accuracies": [row["accuracy"] for row in rows],
+            "examples": rows[0]["examples"],
+            "command": rows[0]["command"],
+        }
+    )
+
+
+def _trained(name: str, words: tuple[str, ...], *place: str) -> dict[str, Any]:
+    """Train a run in this process, or take it where it was trained before, and return its command and accuracy.
+
+    Args:
+        name: of its folder.
+        words: of `zoo.train`.
+        place: more of them, that say where this machine has its data.
+    """
+    from zoo import adaptation, cli, train
+    from zoo.runs import RunFolder
+
+    run = RunFolder(RUNS / name)
+    if not run.finished:
+        given = cli.parse(adaptation.Options, [*words, *place, "--output", str(run.path)], prog="", description="")
+        train.run({key: value for key, value in given.items() if key not in ("json", "debug")})
+    test = run.read_metrics()["test"]
+    return {"command": f"python -m zoo.train {shlex.join(words)}", **{k: test[k] for k in ("accuracy", "examples")}}
+
+
+def _file(task: str, draw: int) -> Path:
+    return RUNS / f"{task.replace(' ', '-')}-{draw}.npz"
+
+
+def _write_data(data_dir: Path) -> None:
+    """Write the draws of both tasks, and the digits 0 to 4."""
+    from zoo.config import TrainConfig
+    from zoo.pretrained import load_data
+
+    RUNS.mkdir(parents=True, exist_ok=True)
+    mnist = load_data(TrainConfig(dataset="mnist", data_dir=data_dir))
+    train, validation, test = ((split.x, split.y) for split in (mnist.train, mnist.validation, mnist.test))
+    low = {name: _of(split, range(5)) for name, split in (("train", train), ("test", test))}
+    _save(RUNS / "0-4.npz", [str(digit) for digit in range(5)], **low)
+    pools = {
+        "letters": (letters.drawn(letters.TRAINED, 100, 1), letters.drawn(letters.TRAINED, 50, 2))
+        + (letters.drawn(letters.TESTED, 100, 3), list(letters.LETTERS)),
+        "digits 5 to 9": (*(_of(split, range(5, 10)) for split in (train, validation, test)), list("56789")),
+    }
+    for task, (pool, held_out, tested, names) in pools.items():
+        for draw in range(DRAWS + 1):
+            _save(_file(task, draw), names, train=_few(pool, draw), test=tested if draw < DRAWS else held_out)
+
+
+def _of(split: tuple[np.ndarray, np.ndarray], digits: range) -> tuple[np.ndarray, np.ndarray]:
+    """Return the examples of some digits, which are numbered from 0."""
+    x, y = split
+    kept = np.isin(y, digits)
+    return x[kept], y[kept] - digits.start
+
+
+def _few(split: tuple[np.ndarray, np.ndarray], draw: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return so many examples of each class, by draw."""
+    x, y = split
+    order = np.random.default_rng(draw).permutation(len(y))
+    chosen = np.concatenate([order[y[order] == label][:LABELS] for label in np.unique(y)])
+    return x[chosen], y[chosen]
+
+
+def _save(path: Path, names: list[str], **splits: tuple[np.ndarray, np.ndarray]) -> None:
+    arrays = {f"{part}_{name}": array for name, pair in splits.items() for part, array in zip("xy", pair, strict=True)}
+    np.savez_compressed(path, class_names=np.array(names), **arrays)
+
+
+def points(result: dict[str, Any], task: str, way: str) -> list[float]:
+    """Return by how many points each draw of a way is above the same from scratch."""
+    found = {row["way"]: row["accuracies"] for row in result["rows"] if row["task"] == task}
+    return [100 * (ours - theirs) for ours, theirs in zip(found[way], found["from scratch"], strict=True)]
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
+    lines = [
+        f"| cnn, {LABELS} labels a class | way | test accuracy, mean of {DRAWS} draws | standard deviation | points |"
+        " learning rate |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in result["rows"]:
+        found, gained = row["accuracies"], points(result, row["task"], row["way"])
+        mean, spread = statistics.mean(found), statistics.stdev(found)
+        least = f"{statistics.mean(gained):+.1f} ({min(gained):+.1f} to {max(gained):+.1f})" if any(gained) else ""
+        lines.append(
+            f"| {row['task']} ({row['examples']:,} test images) | {row['way']} | {mean:.2%} | {spread:.2%} | {least} |"
+            f" {row['learning_rate']} |"
+        )
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown, the commands below."""
+    target = f"Target: {LEAST} points above from scratch, mean of {DRAWS} draws."
+    commands = [f"- `{row['command']}`" for row in [*result["sources"], *result["rows"]]]
+    return "\n".join([*table(result), "", target, "", *commands])
