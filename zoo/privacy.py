@@ -128,8 +128,8 @@ def of_file(promise: str | None, calibrated: bool) -> str | None:
         return None
     if calibrated:
         return (
-            f"--private {promise} is a promise about the weights: this file's ranges of activations, or the layers that are"
-            " left out, were found on examples as they are, without noise; dynamic, float16 and int4 alone look at none"
+            f"--private {promise} is a promise about the weights: the ranges of activations in this file, or the layers left"
+            " out of it, were found on examples as they are, without noise; dynamic, float16 and int4 alone look at none"
         )
     return f"--private {promise} holds for this file as well: it was made from the weights alone"
 
