@@ -112,8 +112,8 @@ def check_searched(promise: str | None) -> None:
     """Raise UsageError for a search of recipes, of which most train, from a private run."""
     if promise:
         raise UsageError(
-            f"compression.search: its recipes train on the examples that --private {promise} is a promise about, without"
-            " noise, and would break it; expected compression.compress with a precision alone"
+            f"compression.search: its recipes train on the examples that --private {promise} is a promise about,"
+            " without noise, and would break it; expected compression.compress with a precision alone"
         )
 
 
@@ -128,8 +128,8 @@ def of_file(promise: str | None, calibrated: bool) -> str | None:
         return None
     if calibrated:
         return (
-            f"--private {promise} is a promise about the weights: the ranges of activations in this file, or the layers left"
-            " out of it, were found on examples as they are, without noise; dynamic, float16 and int4 alone look at none"
+            f"--private {promise} is a promise about the weights: the ranges of activations in this file, or the layers"
+            " left out of it, were found on examples as they are, without noise; dynamic, float16 and int4 look at none"
         )
     return f"--private {promise} holds for this file as well: it was made from the weights alone"
 

@@ -135,6 +135,6 @@ def section(found: dict[str, Any]) -> str:
     return (
         f"<section><h2>Privacy</h2><p>{text(privacy.headline(found))}.</p><p><small>The promise is about the weights in"
         " model.keras and the training examples alone. Training loss, training accuracy and the share of clipped"
-        " gradients are computed without noise, validation examples choose the epoch, and test examples are shown on this page."
-        "</small></p></section>"
+        " gradients are computed without noise, validation examples choose the epoch, and this page shows test"
+        " examples.</small></p></section>"
     )

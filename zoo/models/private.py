@@ -66,55 +66,48 @@ class Private(keras.Model):
         total, clipped = self.clipped_sum(x, y, present)
         self.seen.assign_add(ops.sum(present))
         self.clipped.assign_add(clipped)
-        step = ops.stop_gradient((total + self.noise * self.clip * ops.cast(drawn, total.dtype)) / self.batch)
-        # What has this step for a gradient, and the value 0.
-        product = sum(ops.sum(g * v) for g, v in zip(self._parts(step), self._trained, strict=True))
+        product = 0.0  # its gradient is this step, its value is taken away again
+        start = 0
+        for variable, part in zip(self.model.trainable_variables, total, strict=True):
+            size = math.prod(variable.shape)
+            noise = ops.reshape(ops.cast(drawn[start : start + size], part.dtype), variable.shape)
+            step = ops.stop_gradient((part + self.noise * self.clip * noise) / self.batch)
+            product += ops.sum(step * variable)
+            start += size
         self.add_loss(product - ops.stop_gradient(product))
         return ops.stop_gradient(self.model(x, training=True))
 
-    def clipped_sum(self, x: Any, y: Any, present: Any) -> tuple[Any, Any]:
-        """Return the sum of the clipped gradients, (parameters,), and how many of them were longer than the limit."""
-        weights = [ops.reshape(ops.stop_gradient(ops.convert_to_tensor(v)), (-1,)) for v in self._trained]
-        flat = ops.concatenate(weights)
+    def clipped_sum(self, x: Any, y: Any, present: Any) -> tuple[list[Any], Any]:
+        """Return the sum of the clipped gradients, shaped as the weights, and how many were longer than the limit."""
+        weights = [ops.stop_gradient(ops.convert_to_tensor(v)) for v in self.model.trainable_variables]
         state = [ops.convert_to_tensor(v) for v in self.model.non_trainable_variables]
 
         def of_one(example):
             one, label = (ops.expand_dims(part, 0) for part in example)
 
             def loss(at):
-                logits, _ = self.model.stateless_call(self._parts(at), state, one, training=True)
+                logits, _ = self.model.stateless_call(at, state, one, training=True)
                 return self.loss_of(label, logits)
 
-            return gradient(loss, flat)
+            return gradient(loss, weights)
 
         def of_some(index, sums):
             some_x, some_y, there = (part[index] for part in parts)
             if self.at_once == 1:
-                gradients = ops.expand_dims(of_one((some_x[0], some_y[0])), 0)
+                gradients = [ops.expand_dims(g, 0) for g in of_one((some_x[0], some_y[0]))]
             else:
                 gradients = ops.vectorized_map(of_one, (some_x, some_y))
-            norms = ops.sqrt(ops.sum(ops.square(gradients), axis=1))
+            norms = ops.sqrt(sum(ops.sum(ops.square(ops.reshape(g, (self.at_once, -1))), axis=1) for g in gradients))
             there = ops.cast(there, norms.dtype)
-            total = ops.matmul(there * self.clip / ops.maximum(norms, self.clip), gradients)
-            return sums[0] + total, sums[1] + ops.sum(there * ops.cast(norms > self.clip, norms.dtype))
+            factors = there * self.clip / ops.maximum(norms, self.clip)
+            total = [t + ops.tensordot(factors, g, axes=1) for t, g in zip(sums[0], gradients, strict=True)]
+            return total, sums[1] + ops.sum(there * ops.cast(norms > self.clip, norms.dtype))
 
         shape = (x.shape[0] // self.at_once, self.at_once)
         parts = [ops.reshape(part, (*shape, *part.shape[1:])) for part in (x, y, present)]
         needed = ops.cast(ops.ceil(ops.sum(present) / self.at_once), "int32")
-        return ops.fori_loop(0, needed, of_some, (ops.zeros_like(flat), ops.zeros((), flat.dtype)))
-
-    @property
-    def _trained(self) -> list[keras.Variable]:
-        return self.model.trainable_variables
-
-    def _parts(self, flat: Any) -> list[Any]:
-        """Return the parts of (parameters,) in the shapes of the trained variables."""
-        found, start = [], 0
-        for variable in self._trained:
-            size = math.prod(variable.shape)
-            found.append(ops.reshape(flat[start : start + size], variable.shape))
-            start += size
-        return found
+        none = [ops.zeros_like(w) for w in weights]
+        return ops.fori_loop(0, needed, of_some, (none, ops.zeros((), weights[0].dtype)))
 
 
 def unfit(model: keras.Model) -> str | None:
