@@ -10,7 +10,7 @@ import pytest
 from scipy import integrate, optimize, stats
 
 from compression import compress, recipes
-from tests.conftest import blobs, stop_after
+from tests.conftest import ROOT, blobs, run_module, stop_after
 from zoo import accounting, privacy
 from zoo.config import TrainConfig
 from zoo.data import Split
@@ -107,7 +107,7 @@ def test_noise_has_the_standard_deviation_of_the_paper():
         [
             step(private, model, x, y, present, generator(b"key", "noise", i).standard_normal(count, np.float32))
             - still
-            for i in range(30)
+            for i in range(60)
         ]
     )
     expected = 1.2 * 0.5 / 8
@@ -290,3 +290,21 @@ def test_what_would_break_the_promise_is_refused(image_npz, tmp_path, capsys):
     assert compress.main([str(tmp_path / "done"), "--recipe", "dynamic"]) == 0
     assert "holds for this file as well" in capsys.readouterr().err
     assert "found on examples as they are" in privacy.of_file("dp(3)", recipes.parse("int8").calibrated)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.slow
+def test_jax_learns_the_same(image_npz, tmp_path):
+    """From the same weights, in a process of its own."""
+    options = {"model": "cnn", "settings": {"filters": (4, 3), "pools": 1, "units": 5}, "deterministic": True}
+    first = train(config(image_npz, epochs=1, output=tmp_path / "first", **options), verbose=False)
+    then = config(image_npz, init_from=tmp_path / "first", output=tmp_path / "second", **options)
+    second = train(then, verbose=False)
+    stored = json.dumps(dataclasses.replace(then, output=tmp_path / "jax").to_json(), default=str)
+    run_module("tests.zoo.private_jax_child", tmp_path, stored, cwd=ROOT, check=0, timeout=500)
+    assert first.run.finished
+    found = np.load(tmp_path / "jax.npz")
+    for i, value in enumerate(second.model.get_weights()):
+        np.testing.assert_allclose(found[f"arr_{i}"], value, atol=1e-4)
+    assert float(found["loss"]) == pytest.approx(second.history[0]["loss"], abs=1e-4)
+    assert json.loads((tmp_path / "jax.json").read_text()) == pytest.approx(second.metrics["private"])
