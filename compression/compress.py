@@ -13,7 +13,7 @@ from compression import image_recipes, link_recipes, pair_recipes, recipes, sour
 from compression.recipes import Kernel, Recipe
 from compression.wording import called, compared, parted, scored
 from strategies import backend
-from zoo import cli
+from zoo import cli, privacy
 from zoo.config import command_line, option
 from zoo.errors import UsageError
 from zoo.runs import check_classifier
@@ -91,6 +91,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         link_recipes.check(recipe, beam=beam, **asked)
     else:
         _check_functions(chosen.task, recipe, options, beam)
+    privacy.check_trained_on(chosen.config.private, recipe)
+    kept = privacy.of_file(chosen.config.private, recipe.calibrated or options.skip_worst > 0)
+    if kept:
+        cli.say(kept)
     # What went with the run's own strategy does not go with this one.
     training = dataclasses.replace(
         chosen.config,
@@ -138,7 +142,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         allow_flex=options.allow_flex,
         seconds=options.time_limit,
         **stages,
-        provenance=chosen.provenance(),
+        provenance=chosen.provenance() | ({"privacy": kept} if kept else {}),
         say=cli.say,
         verbose=True,
     )

@@ -19,7 +19,7 @@ from compression.plan import Plan
 from compression.recipes import Kernel
 from compression.source import Source
 from compression.space import Space
-from zoo import cli
+from zoo import cli, privacy
 from zoo.config import command_line
 from zoo.runs import RunFolder
 
@@ -61,6 +61,7 @@ def checked(chosen: Chosen) -> tuple[Source, dict[str, RunFolder]]:
         UsageError: a run that cannot be compressed, or one that cannot teach it.
     """
     found = source.open_run(chosen.run, {"data_dir": chosen.data_dir} if chosen.data_dir else {})
+    privacy.check_searched(found.config.private)
     names = dict.fromkeys([str(chosen.run), *chosen.teachers])
     return found, {name: source.open_teacher(Path(name), found) for name in names}
 

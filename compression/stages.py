@@ -24,6 +24,7 @@ from compression.passes import Channels, Cluster, Distill, Pass, Prune, Qat
 from compression.recipes import Recipe
 from compression.tflite import Ranges
 from strategies import collective
+from zoo import privacy
 from zoo.config import TrainConfig
 from zoo.data import Dataset
 from zoo.data.batches import steps_per_epoch
@@ -113,6 +114,7 @@ def configured(config: TrainConfig, stage: Pass) -> TrainConfig:
         weight_decay=0.0,  # would pull shared and rounded weights towards zero
         early_stopping=0,
         adversarial=None,
+        private=None,  # refused before, see `check`
         keep="last",  # the best epoch may be one before the sparsity was reached
         average=None,
         snapshots=0,
@@ -156,6 +158,7 @@ def check(stages: Stages) -> None:
         UsageError: a stage that this model or training cannot have, or a folder with the stages of something else.
     """
     claimed = stages.folder / "stages.json"
+    privacy.check_trained_on(stages.config.private, stages.recipe)
     if stages.recipe.distill and stages.teachers is None:
         raise UsageError("distill: expected teachers, a function that returns the models to learn from, received none")
     teachers = stages.teachers() if stages.recipe.distill else []

@@ -26,6 +26,7 @@ NOT_REGISTERED = {
         *("discriminator", "generator", "gradients"),  # parts of a GAN
         "attack",  # around a model while it is trained
         "ensemble",  # of trained models
+        "private",  # around a model while it is trained
     )
 }
 # Keras has no operator for the gradient of a function, so this asks the engine that Keras runs on.
@@ -65,7 +66,9 @@ def test_training_alone_brings_strategies_to_models_tasks_and_data(folder):
 def test_models_import_keras_alone():
     for path in files("zoo/models"):
         outside = {name for name in imported(path) if not name.startswith("zoo.models")}
-        allowed = {"keras", "numpy", "typing"} | ENGINES.get(path.relative_to(ROOT).as_posix(), set())
+        allowed = {"collections", "keras", "math", "numpy", "typing"} | ENGINES.get(
+            path.relative_to(ROOT).as_posix(), set()
+        )
         assert {name.split(".")[0] for name in outside} <= allowed, path
 
 

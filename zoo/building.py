@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from zoo import attacks, registry, tasks
+from zoo import attacks, privacy, registry, tasks
 from zoo.config import TrainConfig
-from zoo.data import DataSpec
+from zoo.data import Dataset, DataSpec
 from zoo.errors import UsageError
 from zoo.models.attack import Attacked, Withstanding
 
@@ -80,6 +80,14 @@ def check_attack(config: TrainConfig, spec: DataSpec) -> None:
         attack = attacks.parse(config.adversarial)
         attacks.check_inputs(f"--adversarial with {spec.name}", spec.task, spec.kind, spec.per_step)
         attacks.check_range(f"--adversarial {attack.word}: eps", attack.eps, spec.kind)
+
+
+def check_private(config: TrainConfig, data: Dataset) -> None:
+    """Raise UsageError unless what is promised of these data can be kept."""
+    if config.private:
+        spec = data.spec
+        privacy.check_inputs(f"--private with {spec.name}", spec.task, spec.kind, spec.per_step)
+        privacy.check_examples(privacy.parse(config.private), len(data.train))
 
 
 def fitted(config: TrainConfig, spec: DataSpec, model: keras.Model) -> keras.Model:

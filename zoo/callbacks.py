@@ -68,11 +68,21 @@ class Recorder(keras.callbacks.Callback):
         patience: epochs without a better validation result before training stops, 0: never.
         keep_best: keep a copy of the best epoch's weights.
         rank: of a row of history, what epochs are compared by; more is better.
+        plain: the model itself, where what is trained is around it.
     """
 
-    def __init__(self, run: RunFolder, memory: Memory, patience: int, keep_best: bool, rank: Callable[[dict], tuple]):
+    def __init__(
+        self,
+        run: RunFolder,
+        memory: Memory,
+        patience: int,
+        keep_best: bool,
+        rank: Callable[[dict], tuple],
+        plain: keras.Model,
+    ):
         super().__init__()
         self.run, self.memory, self.patience, self.keep_best, self.rank = run, memory, patience, keep_best, rank
+        self.plain = plain
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -87,7 +97,8 @@ class Recorder(keras.callbacks.Callback):
         if memory.best_epoch < 0 or self.rank(memory.history[epoch]) > self.rank(memory.history[memory.best_epoch]):
             memory.best_epoch, memory.waited = epoch, 0
             if self.keep_best:
-                memory.best_weights = checkpoints.weights(self.model)
+                checkpoints.synchronise(self.model)
+                memory.best_weights = checkpoints.weights(self.plain)
             return
         memory.waited += 1
         if self.patience and memory.waited >= self.patience:

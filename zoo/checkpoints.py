@@ -143,8 +143,7 @@ def _assign(variable: Any, value: np.ndarray, name: str) -> None:
 
 
 def weights(model: keras.Model) -> list[np.ndarray]:
-    """Return a copy of the weights alone, trainable and not."""
-    synchronise(model)
+    """Return a copy of the weights alone, trainable and not, after `synchronise` of what is trained."""
     return [keras.ops.convert_to_numpy(v).copy() for v in model.variables]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import strategies
-from zoo import attacks, recipes, registry
+from zoo import attacks, privacy, recipes, registry
 from zoo.errors import UsageError
 
 # Sets that need neither a network nor a path, and what they are.
@@ -127,6 +127,11 @@ class TrainConfig:
         " number of an input is changed by, of images a share of the range of pixels; also step=X and start=clean",
         metavar="ATTACK",
     )
+    private: str | None = option(
+        "promise that the weights depend little on any one training example: dp(epsilon=3, delta=1e-5, clip=1), or with"
+        " noise=1.1 in place of epsilon; DP-SGD, see docs/PRIVACY.md",
+        metavar="dp(...)",
+    )
     early_stopping: int = option("stop after this many epochs without a better validation result, 0: never", 0)
     keep: Literal["best", "last"] = option("which epoch's weights the run ends with", "best")
     average: str | None = option(
@@ -190,6 +195,8 @@ class TrainConfig:
             raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {learns}")
         if self.adversarial is not None:
             self._check_adversarial()
+        if self.private is not None:
+            self._check_private()
         self._check_average()
         self._check_layers()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
@@ -200,6 +207,24 @@ class TrainConfig:
         attacks.check_inputs(f"--adversarial with --model {self.model}", entry.task, kinds[0], per_step=False)
         if len(kinds) == 1:  # else the data say what the model is given
             attacks.check_range(f"--adversarial {attack.word}: eps", attack.eps, kinds[0])
+
+    def _check_private(self) -> None:
+        privacy.parse(self.private)
+        entry = registry.entry(self.model)
+        kinds = [kind for kind in entry.inputs if kind in privacy.KINDS] or entry.inputs
+        privacy.check_inputs(f"--private with --model {self.model}", entry.task, kinds[0], per_step=False)
+
+    def _check_private_training(self) -> None:
+        privacy.check_accountant()
+        for name, value, reason in _PRIVATE:
+            if (given := getattr(self, name)) != value:
+                received = f"{flag(name)} {given}"
+                raise UsageError(
+                    f"--private: expected {flag(name)} {value or 'left out'}, received {received}: {reason}"
+                )
+        for name in privacy.UNFIT:
+            if given := self.settings.get(name):
+                raise UsageError(f"--private: expected --set {name}=0, received {given}: {privacy.UNFIT[name]}")
 
     def _check_average(self) -> None:
         if self.average is None:
@@ -298,13 +323,20 @@ class TrainConfig:
         }
         values |= recipes.recipe_for(self.model, dataset)()
         values |= _CYCLIC if self.snapshots else {}
-        settings = {**values.pop("settings", {}), **self.settings}
+        settings = values.pop("settings", {})
+        if self.private:
+            values["clip_norm"] = 0.0  # each example's gradient is clipped already
+            known = registry.arguments(self.model)
+            settings = settings | {name: type(known[name].default)() for name in privacy.UNFIT if name in known}
+        settings = {**settings, **self.settings}
         missing = {name: value for name, value in values.items() if getattr(self, name) is None}
         found = dataclasses.replace(self, dataset=dataset, settings=settings, **missing)
         check_divisible(found.batch_size, replicas)
         if self.snapshots:
             found._check_snapshots()
         found._check_turns()
+        if self.private:
+            found._check_private_training()
         if self.shard == "files":
             self._check_shard()
         return found
@@ -346,6 +378,12 @@ _UNORDERED = {
 }
 # What a learning rate that restarts has in place of the recipe's.
 _CYCLIC = {"schedule": "cosine", "warmup": 0.0}
+# What a private training cannot have otherwise, and why.
+_PRIVATE = (
+    ("strategy", "none", "noise is added once, to the sum of all gradients, which replicas would each make a part of"),
+    ("class_weights", "none", "how frequent a class is depends on every example"),
+    ("adversarial", None, "attacks are made of whole batches"),
+)
 
 _RANGES = (
     ("image_size", 1, 4096),

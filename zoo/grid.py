@@ -14,7 +14,7 @@ from zoo.errors import UsageError
 # Options that a sweep gives once: its own, and those whose text may hold a comma.
 SINGLE = (
     *("seed", "output", "resume", "deterministic", "skip_bad", "text_column", "label_column", "freeze"),
-    *("auto_batch", "adversarial"),
+    *("auto_batch", "adversarial", "private"),
 )
 BETWEEN = "|"  # between values of an argument that takes several numbers itself
 

@@ -41,6 +41,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.attacks = self.path / "attack"
+        self.key_file = self.path / "private.key"
 
     def snapshot_file(self, number: int) -> Path:
         """Return where the model as it was at the end of a cycle is, from 1."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import strategies
 from strategies import backend
-from zoo import adaptation, cli, registry
+from zoo import adaptation, cli, privacy, registry
 from zoo.catalogue import check_source
 from zoo.config import CHANGEABLE, TrainConfig, command_line, differences
 from zoo.errors import Interrupted, UsageError
@@ -93,10 +93,12 @@ def show(result: Mapping[str, Any]) -> None:
     task = tasks.of(RunFolder(result["run"]).task)
     scores = task.headline(result["test"], result.get("intervals", {}))
     print(f"test {scores}, weights of epoch {result['epoch']} of {result['epochs']}")
+    if "private" in result:
+        print(f"private: {privacy.headline(result['private'])}")
     print(f"report: {result['run']}/report.html")
     module, *words = task.USED_BY
     print(f"next:   {command_line(module, result['run'], *words)}")
-    recipe = getattr(task, "SHRUNK_BY", "int8")
+    recipe = "dynamic" if "private" in result else getattr(task, "SHRUNK_BY", "int8")  # int8 looks at examples
     print(f"or:     {command_line('compression.compress', result['run'], '--recipe', recipe)}")
     print(result["run"])
 

@@ -22,8 +22,8 @@ import numpy as np
 import strategies
 from strategies import backend, collective
 from strategies.keras_fit import prepared
-from zoo import averaging, checkpoints, layerwise, optimization, tasks, transfer
-from zoo.building import built, check_attack, fitted, maker
+from zoo import averaging, checkpoints, layerwise, optimization, private_training, tasks, transfer
+from zoo.building import built, check_attack, check_private, fitted, maker
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config import TrainConfig, check_divisible
 from zoo.data import Dataset
@@ -150,6 +150,7 @@ def _checked(config, strategy, run, data, model, callbacks, finished, told, verb
     if config.class_weights == "balanced" and spec.task != "classification":
         raise UsageError(f"--class-weights balanced: expected data with classes, {spec.name} is for {spec.task}")
     check_attack(config, spec)
+    check_private(config, data)
     build = maker(config, spec, model)
     _check_same_data(strategy, data, config.shard)
     if config.shard == "files":  # of each worker as many, so that all take the same steps
@@ -169,8 +170,11 @@ def _checked(config, strategy, run, data, model, callbacks, finished, told, verb
 def _train(config, strategy, run, data, build, steps, start, more_callbacks, finished, verbose) -> TrainResult:
     spec, total = data.spec, config.epochs * steps
     task = tasks.of(spec.task)
+    plan = private_training.planned(config, run, len(data.train), steps) if config.private else None
 
     def batches(start: int, stop: int) -> Any:
+        if plan:
+            return private_training.batches(plan, config, data, model, start, stop)
         return task.training_batches(config, data, _batch_size(config, strategy), start, stop)
 
     undo = contextlib.ExitStack()
@@ -179,7 +183,7 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
         ordered = config.new_head or config.unfreeze_every or config.layer_decay
         order = layerwise.order(plain, spec) if ordered else None
         begun_with = transfer.begin(plain, config, data, start.source, order, verbose)
-        model = fitted(config, spec, plain)
+        model = private_training.around(plan, config, plain) if plan else fitted(config, spec, plain)
         # Their metrics' variables are the scope's as well.
         rates = layerwise.rates(plain, config, order)
         optimizer = optimization.optimizer(config, total, rates)
@@ -195,6 +199,8 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
         adapted = stored.get("adapted")
     data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
     run.write_config(dataclasses.replace(config, resume=False), spec.to_json(), command, begun_with, adapted)
+    if plan:
+        private_training.keep_key(plan, run)
     if start.source:  # from here on the run needs no other
         checkpoints.save(run.checkpoints, memory.to_snapshot(step, checkpoints.capture(model)))
 
@@ -213,7 +219,7 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
     progress = Progress(config.epochs, steps, step % steps, stride)
     callbacks = [
         *task.callbacks(config, run, data),
-        Recorder(run, memory, config.early_stopping, config.keep == "best" and not config.average, task.rank),
+        Recorder(run, memory, config.early_stopping, config.keep == "best" and not config.average, task.rank, plain),
         *averaging.callbacks(config, run, memory, plain),
         saver,
         Clock(memory, config.batch_size * stride),
@@ -247,7 +253,11 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
             averaging.take(model, memory, batches(0, min(steps, -(-averaging.EXAMPLES // config.batch_size))))
             held_out = task.validation_batches(data, 1) if len(data.validation) else None
             averaged = model.evaluate(held_out, return_dict=True, verbose=0) if held_out is not None else {}
-    return _finish(config, run, data, plain, memory, averaged, finished, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    promised = private_training.record(plan, model, len(memory.history)) if plan else None
+    result = _finish(config, run, data, plain, memory, averaged, promised, finished, seconds)
+    run.key_file.unlink(missing_ok=True)
+    return result
 
 
 def _stops(config: TrainConfig, steps: int, step: int, total: int) -> list[int]:
@@ -349,7 +359,7 @@ def _resume(run, model, snapshot, verbose) -> tuple[int, Memory, dict[str, np.nd
     return snapshot.step, Memory.from_snapshot(snapshot), snapshot.arrays
 
 
-def _finish(config, run, data, model, memory, averaged, finished, seconds) -> TrainResult:
+def _finish(config, run, data, model, memory, averaged, promised, finished, seconds) -> TrainResult:
     kept = len(memory.history) - 1
     if config.keep == "best" and memory.best_weights:
         kept = memory.best_epoch
@@ -364,12 +374,14 @@ def _finish(config, run, data, model, memory, averaged, finished, seconds) -> Tr
         "train": {k: v for k, v in row.items() if not k.startswith(("val_", "epoch", "learning_rate"))},
         **tasks.of(data.spec.task).remarks(memory.history),
         **({"snapshots": snapshots} if snapshots else {}),
+        **({"private": promised} if promised else {}),
         "epoch": kept + 1,
         "epochs": len(memory.history),
         "seconds": round(seconds, 2),
         "examples_per_second": round(memory.timed_examples / memory.train_seconds) if memory.train_seconds else None,
     }
-    metrics = finish(run, config, data, model, found, memory.history)
+    sections = [private_training.section(promised)] if promised else []
+    metrics = finish(run, config, data, model, found, memory.history, sections)
     return TrainResult(run, metrics, memory.history, model)
 
 

@@ -12,7 +12,7 @@ def gradient(function: Any, at: Any) -> Any:
     Args:
         function: of a tensor (batch, ...) to (batch, ...), without side effects. Where each example of its value
             depends on that example of `at` alone, this is the gradient of each.
-        at: (batch, ...).
+        at: (batch, ...), or a list of tensors of any shapes.
 
     Returns:
         shaped as `at`.

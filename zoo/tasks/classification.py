@@ -47,8 +47,10 @@ def compiled_with(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
     metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
     if spec.num_classes > TOP_ABOVE_CLASSES:
         metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP, name="top_5_accuracy"))
-    # Weights of classes are for the loss alone; those that are zero are for all, and on JAX fill batches up.
-    return {"loss": CrossEntropy(config.label_smoothing), "metrics" if on_tensorflow() else "weighted_metrics": metrics}
+    # Weights of classes are for the loss alone; those that are zero are for all: on JAX, and of
+    # private steps, they fill batches up.
+    weighted = config.private or not on_tensorflow()
+    return {"loss": CrossEntropy(config.label_smoothing), "weighted_metrics" if weighted else "metrics": metrics}
 
 
 def training_batches(config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:

@@ -1,0 +1,24 @@
+"""Trains on JAX, for tests/zoo/test_private.py: from the same weights, samples and noise, as TensorFlow does."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from strategies import backend
+
+backend.start("jax")
+from zoo.config import TrainConfig  # noqa: E402
+from zoo.training import train  # noqa: E402
+
+
+def main(folder: str, stored: str) -> None:
+    """Save the weights of a training and what it says of its privacy in FOLDER."""
+    result = train(TrainConfig.from_json(json.loads(stored)), verbose=False)
+    np.savez(f"{folder}/jax.npz", *result.model.get_weights(), loss=result.history[0]["loss"])
+    Path(folder, "jax.json").write_text(json.dumps(result.metrics["private"]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
