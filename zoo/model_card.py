@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from zoo import catalogue, groups
+from zoo import catalogue, groups, privacy
 from zoo.config import EMBEDDED, TrainConfig, command_line, flag
 from zoo.errors import UsageError
 from zoo.figures import FIGURES, headline, label, written
@@ -215,10 +215,12 @@ def _robustness(run: RunFolder, metrics: Mapping[str, Any], spec: Mapping[str, A
 
 
 def _privacy(metrics: Mapping[str, Any]) -> str:
-    """Return what metrics.json says of privacy, whatever that is."""
-    if "privacy" not in metrics:
+    if "private" not in metrics:
         return f"{NOT_MEASURED}: this training bounds in no way what the model tells about single training examples."
-    return _table(["", ""], list(metrics["privacy"].items()))
+    return (
+        f"Trained by DP-SGD (Abadi et al., 2016): {privacy.headline(metrics['private'])}. The promise is about the weights"
+        " and the training examples alone, not about validation and test examples."
+    )
 
 
 def _files(run: RunFolder, metrics: Mapping[str, Any], task: str) -> str:

@@ -17,6 +17,10 @@ SPEC = {
     "per_step": False,
     "task": "classification",
 }
+PRIVATE = {
+    "epsilon": 3.2, "delta": 1e-5, "noise": 1.1, "clip": 1.0, "steps": 1200, "sampling_rate": 0.004,
+    "sampling": "poisson", "clipped": 0.5, "key": "secret",
+}  # fmt: skip
 METRICS = {
     "test": {"accuracy": 0.8125, "f1": 0.75, "loss": 0.5, "examples": 16},
     "intervals": {"accuracy": [0.625, 1.0]},
@@ -85,13 +89,13 @@ def test_what_was_measured_later_is_in_the_next_card(run, capsys):
     write_json(run.attacks / "pgd.json", attack)
     write_json(run.attacks / "fgsm.json", attack | {"attack": "fgsm", "model_sha256": "other"})
     calibration = {"temperature": 1.5, "test": {"ece": 0.01, "nll": 0.2, "brier": 0.3}}
-    write_json(run.metrics_file, METRICS | {"calibration": calibration, "privacy": {"epsilon": 3.2}})
+    write_json(run.metrics_file, METRICS | {"calibration": calibration, "private": PRIVATE})
     text = made(run)
     assert "pen: worst chalk, 50.00 points below the best" in text
     assert "| 0.1 | 25.00% |" in text and "PGD, 40 steps, 2 starts, 16 test examples" in text
     assert "FGSM" not in text  # of another model
     assert "Temperature 1.500" in text and "| expected calibration error | 0.0100 |" in text
-    assert "| epsilon | 3.2 |" in text
+    assert "epsilon 3.200 at delta 1e-05 for each training example (noise 1.1, clip 1, 1,200 steps" in text
     for name in ("Subgroups", "Robustness", "Calibration", "Privacy"):
         assert f"- {name}: not measured" not in text
 
