@@ -218,8 +218,8 @@ def _privacy(metrics: Mapping[str, Any]) -> str:
     if "private" not in metrics:
         return f"{NOT_MEASURED}: this training bounds in no way what the model tells about single training examples."
     return (
-        f"Trained by DP-SGD (Abadi et al., 2016): {privacy.headline(metrics['private'])}. The promise is about the weights"
-        " and the training examples alone, not about validation and test examples."
+        f"Trained by DP-SGD (Abadi et al., 2016): {privacy.headline(metrics['private'])}. The promise is about the"
+        " weights and the training examples alone, not about validation and test examples."
     )
 
 
