@@ -306,6 +306,17 @@ NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", 
 # Options that may differ between a run and its continuation: they do not decide its numbers, except for rounding.
 CHANGEABLE = (*NOT_COMPARED, "strategy", "virtual_devices", "model_devices", "steps_per_execution")
 
+# What a run that is made of others has in place of how these were trained: it begins with no other, on one device.
+ON_ONE_DEVICE = {
+    "init_from": None,
+    "strategy": "none",
+    "virtual_devices": 0,
+    "model_devices": 0,
+    "shard": "data",
+    "steps_per_execution": 1,
+    "resume": False,
+}
+
 _AVERAGE = re.compile(r"(ema|swa)\(([0-9]*\.?[0-9]+)\)")
 # What a learning rate that restarts has in place of the recipe's.
 _CYCLIC = {"schedule": "cosine", "warmup": 0.0}
