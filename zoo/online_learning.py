@@ -1,6 +1,6 @@
 """A classifier that learns from one example after the other: test, then train; rehearse, validate, go back."""
 
-import contextlib
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,27 +26,35 @@ from zoo.tasks import classification
 BOOSTED = 5000
 # Held-out examples that weights are compared on: the last of them, and the fewest that say something.
 HELD, LEAST_HELD = 500, 100
+# The last examples, learnt or not, that tell at a change whether the data or the weights have changed.
+LATEST = 256
 _BEST = "best/"
 
 
 @dataclass
-class Held:
-    """The last examples of the stream that were not learnt.
+class Window:
+    """The last examples of a kind.
 
     Args:
         x: (kept, ...), as a `Split` has them.
         y: (kept,) int32.
         numbers: which example of the stream each is, (kept,) int64.
+        limit: most that are kept.
     """
 
     x: np.ndarray
     y: np.ndarray
     numbers: np.ndarray
+    limit: int
+
+    @property
+    def split(self) -> Split:
+        return Split(self.x, self.y)
 
     def add(self, examples: Split, numbers: np.ndarray) -> None:
-        self.x = np.concatenate([self.x, examples.x])[-HELD:]
-        self.y = np.concatenate([self.y, examples.y])[-HELD:]
-        self.numbers = np.concatenate([self.numbers, numbers])[-HELD:]
+        self.x = np.concatenate([self.x, examples.x])[-self.limit :]
+        self.y = np.concatenate([self.y, examples.y])[-self.limit :]
+        self.numbers = np.concatenate([self.numbers, numbers])[-self.limit :]
 
     def forget_before(self, number: int) -> None:
         kept = self.numbers >= number
@@ -77,7 +85,8 @@ class Learner:
         self.prequential = Prequential()
         self.reservoir = Reservoir.of(train, settings.rehearsal, settings.seed)
         none = train.take(np.arange(0))
-        self.held = Held(none.x, none.y, np.zeros(0, np.int64))
+        self.held = Window(none.x, none.y, np.zeros(0, np.int64), HELD)
+        self.latest = dataclasses.replace(self.held, limit=LATEST)
         self.validated: float | None = None
         self.learnt = self.held_out = self.boosted_until = 0
         self.best_example, self.best = 0, checkpoints.capture(model)
@@ -101,8 +110,11 @@ class Learner:
         Args:
             batch: at most `settings.batch_size` examples.
         """
+        if self.held.x.dtype != np.uint8:  # of a run on images whose pixels were given in [0, 1]
+            batch = Split(scaled(batch.x), batch.y)
         numbers = self.examples + 1 + np.arange(len(batch))
         random = generator(self.settings.seed, int(numbers[0]))
+        self.latest.add(batch, numbers)
         for change in self.prequential.add(self._logits(batch.x).argmax(-1) != batch.y):
             self._changed(change)
         every = round(1 / self.settings.hold_out) if self.settings.hold_out else 0
@@ -142,19 +154,26 @@ class Learner:
         return float(np.ravel(loss)[0])
 
     def _changed(self, change: dict[str, Any]) -> None:
-        """Remember a change of accuracy; where it fell, forget what belongs to the time before it."""
-        self.changes.append(change)
+        """Remember a change of accuracy; where it fell with the data, forget what belongs to the time before it.
+
+        The weights have learnt most of the examples since, so if the best before them do better on these, it is not the
+        data that have changed.
+        """
         before, after, window = change["accuracy_before"], change["accuracy_after"], change["window"]
         if after >= before:
+            self.changes.append(change)
             return
+        first = change["example"] - window + 1
+        since = self.latest.split.take(self.latest.numbers >= first)
+        if not self._finite() or self._fell(since, "accuracy since it fell"):
+            return
+        self.changes.append(change)
         say(
             f"example {change['example']:,}: drift, {after:.1%} of the last {window:,} predictions are right and"
             f" {before:.1%} were before"
         )
-        first = change["example"] - window + 1
         self.held.forget_before(first)
-        with contextlib.suppress(checkpoints.NotFinite):  # such weights are no better than those before them
-            self.best_example, self.best = change["example"], checkpoints.capture(self.model)
+        self.best_example, self.best = change["example"], checkpoints.capture(self.model)
         self.boosted_until = change["example"] + BOOSTED
         if self.settings.on_drift == "drop":
             self.reservoir.forget_before(first)
@@ -165,23 +184,32 @@ class Learner:
         Both are measured on the same examples, so that a drift, which makes all weights worse, is no reason to go back.
         """
         self.validated = None
+        if self._finite() and len(self.held.y) >= LEAST_HELD:
+            self._fell(self.held.split, "held-out accuracy")
+
+    def _finite(self) -> bool:
+        """Go back to the best weights where those there are no numbers any more, and say whether they are."""
         try:
-            now = checkpoints.capture(self.model)
+            checkpoints.capture(self.model)
         except checkpoints.NotFinite:
             self._roll_back("a weight is not finite")
-            return
-        if len(self.held.y) < LEAST_HELD:
-            return
-        held = Split(self.held.x, self.held.y)
-        self.validated = accuracy(logits_of(self.model, held), held.y)
+            return False
+        return True
+
+    def _fell(self, examples: Split, what: str) -> bool:
+        """Go back to the best weights where they are better on these examples than the weights as they are."""
+        now = checkpoints.capture(self.model)
+        self.validated = accuracy(logits_of(self.model, examples), examples.y)
         checkpoints.restore(self.model, self.best)
-        best = accuracy(logits_of(self.model, held), held.y)
-        checkpoints.restore(self.model, now)
+        best = accuracy(logits_of(self.model, examples), examples.y)
         if self.validated < best - self.settings.tolerance / 100:
-            self._roll_back(f"held-out accuracy {self.validated:.1%}, {best:.1%} with the weights of then")
+            self._roll_back(f"{what} {self.validated:.1%}, {best:.1%} with the weights of then")
             self.validated = best
-        elif self.validated >= best:
+            return True
+        checkpoints.restore(self.model, now)
+        if self.validated >= best:
             self.best_example, self.best = self.examples, now
+        return False
 
     def _roll_back(self, why: str) -> None:
         say(f"example {self.examples:,}: back to the weights of example {self.best_example:,}: {why}")
@@ -191,7 +219,7 @@ class Learner:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what a checkpoint keeps of arrays."""
         kept = {f"{_BEST}{name}": value for name, value in self.best.items()}
-        for name in ("held", "reservoir"):
+        for name in ("held", "latest", "reservoir"):
             part = getattr(self, name)
             kept |= {f"{name}/{what}": getattr(part, what) for what in ("x", "y", "numbers")}
         return checkpoints.capture(self.model) | kept | self.prequential.arrays()
@@ -208,7 +236,8 @@ class Learner:
         """
         checkpoints.restore(self.model, arrays)
         self.best = {name.removeprefix(_BEST): value for name, value in arrays.items() if name.startswith(_BEST)}
-        self.held = Held(*(arrays[f"held/{what}"] for what in ("x", "y", "numbers")))
+        for name, limit in (("held", HELD), ("latest", LATEST)):
+            setattr(self, name, Window(*(arrays[f"{name}/{what}"] for what in ("x", "y", "numbers")), limit))
         kept = (arrays[f"reservoir/{what}"] for what in ("x", "y", "numbers"))
         self.reservoir = Reservoir(*kept, self.settings.rehearsal, state["seen"])
         self.prequential = Prequential.of(arrays)

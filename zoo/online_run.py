@@ -105,6 +105,11 @@ class Session:
             self.rows.add(",".join([*learner.row(), "line"]))
         self._mark()
 
+    def close(self) -> None:
+        """Close the files that lines are added to."""
+        self.rows.file.close()
+        self.aside.file.close()
+
     def _mark(self) -> None:
         """Remember what was put aside before the batch that is being collected."""
         self.before = self.position, self.rejected, self.aside.size
@@ -261,7 +266,7 @@ def learn(
             data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
             run.write_config(config, data.spec.to_json(), command, begun_with)
         session = Session(run, learner, source, snapshot)
-        with stopped_by_signals(session):
+        with contextlib.closing(session), stopped_by_signals(session):
             session.learn(_records(base, source, session))
     if not learner.examples:
         raise UsageError(f"--stream: expected an example, found none; {session.rejected:,} lines were put aside")
