@@ -195,7 +195,7 @@ class Session:
         self.named += 1
         if self.named <= NAMED:
             say(f"line {record.position.line:,} is put aside: {record.reason}")
-        if self.named == NAMED:
+        if self.named == NAMED + 1:
             say(f"more such lines are only counted; all are in {self.run.rejected_file}")
         content = record.content.decode("utf-8", "backslashreplace")
         self.aside.add(json.dumps({"line": record.position.line, "reason": record.reason, "content": content}))

@@ -57,7 +57,7 @@ def place(tmp_path_factory):
     lines = [
         line(image if i < 600 else np.rot90(image), label) for i, (image, label) in enumerate(zip(x, y, strict=True))
     ]
-    for i in (3, 400, 401, 1100, len(lines)):
+    for i in (3, 400, 401, 1100, 1204):
         lines.insert(i, b'{"x": [[1, 2]], "y": 0}\n' if i % 2 else b"{oops\n")
     (place / "stream.jsonl").write_bytes(b"".join(lines))
     return place
@@ -375,6 +375,11 @@ def test_a_mistake_is_answered_in_one_sentence_before_keras(mistake, place, whol
     out, err = capsys.readouterr()
     assert out == "" and len(err.splitlines()) == 1
     assert re.search(MISTAKES[mistake], err), err
+
+
+def test_a_training_does_not_go_on_with_it(whole, capsys):
+    assert train.main(["--resume", "--output", str(whole.path)]) == 2
+    assert "is a run of zoo.online, which goes on with zoo.online --resume" in capsys.readouterr().err
 
 
 def test_without_an_example_there_is_nothing_to_learn(place, capsys):
