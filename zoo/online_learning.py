@@ -117,8 +117,8 @@ class Learner:
         self.latest.add(batch, numbers)
         for change in self.prequential.add(self._logits(batch.x).argmax(-1) != batch.y):
             self._changed(change)
-        every = round(1 / self.settings.hold_out) if self.settings.hold_out else 0
-        held = numbers % every == 0 if every else np.zeros(len(batch), bool)
+        share = self.settings.hold_out
+        held = np.floor(numbers * share) > np.floor((numbers - 1) * share)  # evenly spread, of any share
         self.held.add(batch.take(held), numbers[held])
         self.held_out += int(held.sum())
         if held.all():

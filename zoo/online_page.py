@@ -23,7 +23,8 @@ def draw(rows: Sequence[Mapping[str, str]], numbers: Mapping[str, Any]) -> Any:
     for name, label, style, colour in lines:
         there = [row for row in rows if row[name]]
         places = [int(row["examples"]) for row in there]
-        axes.plot(places, [100 * float(row[name]) for row in there], style, color=colour, label=label)
+        if there:
+            axes.plot(places, [100 * float(row[name]) for row in there], style, color=colour, label=label)
     for what, colour, style in (("drifts", "#b3261e", "--"), ("rollbacks", "#c77700", ":")):
         for i, event in enumerate(numbers[what]):
             axes.axvline(event["example"], color=colour, linestyle=style, linewidth=1.2, label=None if i else what[:-1])

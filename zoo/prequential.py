@@ -12,8 +12,8 @@ WINDOW = 1000
 class Prequential:
     """Counts errors, over all and over the last 1,000, and watches them by ADWIN (Bifet & Gavalda, 2007).
 
-    The detector is a pure function of the errors since it last began anew, so these are its whole state: an eighth of a
-    byte each in a checkpoint.
+    The detector is a pure function of the errors since it last began anew, so these are its whole state: a byte each
+    here, a bit each in a checkpoint.
     """
 
     def __init__(self) -> None:
