@@ -369,6 +369,20 @@ NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", 
 # Options that may differ between a run and its continuation: they do not decide its numbers, except for rounding.
 CHANGEABLE = (*NOT_COMPARED, "strategy", "virtual_devices", "model_devices", "steps_per_execution")
 
+# What a run that is made of others has in place of how these were trained: it begins with no other, on one device.
+ON_ONE_DEVICE = {
+    "init_from": None,
+    "new_head": False,
+    "unfreeze_every": 0,
+    "layer_decay": None,
+    "strategy": "none",
+    "virtual_devices": 0,
+    "model_devices": 0,
+    "shard": "data",
+    "steps_per_execution": 1,
+    "resume": False,
+}
+
 _AVERAGE = re.compile(r"(ema|swa)\(([0-9]*\.?[0-9]+)\)")
 # By task, why a model of it has no one order of layers.
 _UNORDERED = {

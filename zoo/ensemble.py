@@ -11,7 +11,7 @@ from typing import Any, Literal
 from strategies import backend
 from zoo import cli
 from zoo.catalogue import check_source
-from zoo.config import TrainConfig, command_line, option
+from zoo.config import ON_ONE_DEVICE, TrainConfig, command_line, option
 from zoo.errors import UsageError
 from zoo.members import Member, check_same_architecture, members_of
 from zoo.runs import RunFolder, default_output
@@ -100,22 +100,7 @@ def _configuration(members: Sequence[Member], method: str, given: Mapping[str, A
     changes = {"data_dir": given["data_dir"]} if "data_dir" in given else {}
     if method not in SOUPS:
         changes |= {"model": "ensemble", "settings": None}
-    config = dataclasses.replace(
-        first,
-        init_from=None,
-        freeze=None,
-        new_head=False,
-        unfreeze_every=0,
-        layer_decay=None,
-        strategy="none",
-        virtual_devices=0,
-        model_devices=0,
-        shard="data",
-        steps_per_execution=1,
-        resume=False,
-        output=None,
-        **changes,
-    )
+    config = dataclasses.replace(first, **ON_ONE_DEVICE, freeze=None, output=None, **changes)
     output = given.get("output") or default_output(config)
     return dataclasses.replace(config, output=output)
 

@@ -20,6 +20,7 @@ _VERSIONS_OF = (
     "tf_keras",
     "onnxruntime",
     "jax",
+    "river",
 )
 # Instructions that decide how fast a kernel is, as Linux names them on x86 and on Arm.
 _FEATURES = (

@@ -42,6 +42,9 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.attacks = self.path / "attack"
         self.key_file = self.path / "private.key"
+        self.prequential_file = self.path / "prequential.csv"
+        self.prequential_picture = self.path / "prequential.png"
+        self.rejected_file = self.path / "rejected.jsonl"
 
     def snapshot_file(self, number: int) -> Path:
         """Return where the model as it was at the end of a cycle is, from 1."""

@@ -47,6 +47,8 @@ def configure(given: Mapping[str, Any], wanted: adaptation.Wanted = adaptation.N
         return config  # killed before its first step
     begun = run.read_config()
     stored = begun["config"]
+    if "online" in (begun.get("begun_with") or {}):
+        raise UsageError(f"--resume: {folder} is a run of zoo.online, which goes on with zoo.online --resume")
     if texts := differences(stored, given) + adaptation.differences(begun.get("adapted"), wanted):
         raise UsageError(f"--resume: {folder} was started with a different configuration: {'; '.join(texts)}")
     changed = {name: given[name] for name in CHANGEABLE if name in given}

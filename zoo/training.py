@@ -6,10 +6,8 @@ import hashlib
 import importlib.util
 import math
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,8 +29,10 @@ from zoo.data.batches import on_tensorflow, steps_per_epoch
 from zoo.errors import Failed, UsageError
 from zoo.files import sha256
 from zoo.finishing import finish
+from zoo.numerics import numerics
 from zoo.pretrained import facts, load_data
 from zoo.runs import RunFolder, check_beginning, default_output
+from zoo.signals import stopped_by_signals
 
 # Weights and two moments of AdamW, the best epoch's weights, three snapshots and one being written, the model file.
 COPIES_ON_DISK = 4 * 4 + 3
@@ -163,7 +163,7 @@ def _checked(config, strategy, run, data, model, callbacks, finished, told, verb
     start = Start(snapshot, source, **told)
     # Outermost: what it may build to look at takes no number from the seed.
     arranged = strategies.arranged(strategy, lambda: built(build, spec))
-    with arranged, _numerics(config), run.lock(), _named_if_lost(strategy):
+    with arranged, numerics(config), run.lock(), _named_if_lost(strategy):
         return _train(config, strategy, run, data, build, steps, start, callbacks, finished, verbose)
 
 
@@ -231,7 +231,7 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
     thaw = layerwise.unfreezing(plain, config, order, rates, verbose) if config.unfreeze_every else None
     if thaw:
         undo.callback(thaw, model, config.epochs)
-    with undo, _stopped_by_signals(saver), contextlib.closing(progress):
+    with undo, stopped_by_signals(saver), contextlib.closing(progress):
         for stop in _stops(config, steps, step, total):
             if step < stop and not memory.stopped:
                 if thaw:
@@ -394,64 +394,3 @@ def _check_disk(run: RunFolder, model: keras.Model) -> None:
         raise UsageError(
             f"--output {run.path}: disk full: this run writes about {need / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
         )
-
-
-@contextlib.contextmanager
-def _numerics(config: TrainConfig) -> Iterator[None]:
-    """Seed everything, and set the precision and determinism, for one run."""
-    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
-    with backend.quiet():  # on JAX it imports TensorFlow as well, where that is installed
-        keras.utils.set_random_seed(config.seed)
-    if config.precision == "bfloat16":
-        keras.config.set_dtype_policy("mixed_bfloat16")
-    elif config.precision == "float64":
-        keras.config.set_floatx("float64")  # losses and metrics take their dtype from it
-        keras.config.set_dtype_policy("float64")
-        if not on_tensorflow():
-            import jax
-
-            jax.config.update("jax_enable_x64", True)  # else it computes in float32 all the same
-    undo = contextlib.ExitStack()
-    if config.deterministic and on_tensorflow():  # JAX computes the same bits by itself
-        undo.enter_context(_deterministic())
-    try:
-        with undo:
-            yield
-    finally:
-        keras.config.set_floatx(floatx)
-        keras.config.set_dtype_policy(policy)
-
-
-@contextlib.contextmanager
-def _deterministic() -> Iterator[None]:
-    """Let TensorFlow compute the same bits each time; not for ever, as XLA then refuses the gradient of a pooling."""
-    import tensorflow as tf
-    from tensorflow.python.framework import config  # nothing public ends it
-
-    before = config.is_op_determinism_enabled()
-    tf.config.experimental.enable_op_determinism()
-    try:
-        yield
-    finally:
-        if not before:
-            config.disable_op_determinism()
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(saver: Checkpointer) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end training after the current step, with a snapshot; a second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
-
-    def remember(number: int, frame: Any) -> None:
-        if saver.signal:
-            raise KeyboardInterrupt
-        saver.signal = number
-
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

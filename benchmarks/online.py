@@ -1,0 +1,145 @@
+"""Learning from a stream: MNIST whose images are turned by 45 degrees from the middle on, all at once.
+
+`cnn` is trained on the first 10,000 training images. The next 30,000 are the stream, one JSON line each, in the order
+of the set; from the 15,001st on they are turned counter-clockwise, bilinear, black where nothing was. Accuracy is of
+predictions made before their example was learnt, over the last 1,000 (prequential.csv, a row each 500 examples or so).
+The level before the drift is that of the last row before it. Recovered is the first row after the lowest one that is
+within 2 points of that level. Test accuracies are of all 10,000 test images, as they are and turned. Everything is kept
+under runs/online.
+"""
+
+import csv
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from benchmarks.commands import run_command, told, trained
+
+RUNS = Path("runs") / "online"
+FIRST, STREAM, DEGREES = 10_000, 30_000, 45
+POINTS, WITHIN = 0.02, 5000
+MODEL = ("--model", "cnn", "--epochs", "5", "--batch-size", "128", "--learning-rate", "5e-3", "--set", "dropout=0.3")
+REHEARSALS = (500, 0)
+
+
+def measure(data_dir: Path) -> dict[str, Any]:
+    """Return a row for each size of the rehearsal buffer, and what the run had before the stream."""
+    first, stream, turned = RUNS / "first.npz", RUNS / "stream.jsonl", RUNS / "turned.npz"
+    if not stream.is_file():
+        _write(data_dir, first, stream, turned)
+    base = RUNS / "cnn"
+    before = trained(base, (*MODEL, "--data", str(first)), data_dir, ("parameters", "test"))
+    rows = [_learnt(base, stream, turned, rehearsal) for rehearsal in REHEARSALS]
+    return {"before": before | {"turned": _accuracy(base, turned)}, "rows": rows}
+
+
+def _write(data_dir: Path, first: Path, stream: Path, turned: Path) -> None:
+    """Write what is trained on first, the stream, and the turned test images."""
+    import numpy as np
+
+    from zoo.config import TrainConfig
+    from zoo.data import load
+    from zoo.files import replacing
+
+    RUNS.mkdir(parents=True, exist_ok=True)
+    data = load(TrainConfig(dataset="mnist", data_dir=data_dir, validation_split=0.0).resolved())
+    x, y = data.train.x, data.train.y
+    np.savez(first, x_train=x[:FIRST], y_train=y[:FIRST], x_test=data.test.x, y_test=data.test.y)
+    np.savez(turned, x=np.stack([_turned(image) for image in data.test.x]), y=data.test.y)
+    with replacing(stream) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for i in range(STREAM):
+            image = x[FIRST + i] if i < STREAM // 2 else _turned(x[FIRST + i])
+            file.write(json.dumps({"x": image[..., 0].tolist(), "y": int(y[FIRST + i])}) + "\n")
+
+
+def _turned(image: Any) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    picture = Image.fromarray(image[..., 0]).rotate(DEGREES, Image.Resampling.BILINEAR)
+    return np.asarray(picture)[..., None]
+
+
+def _learnt(base: Path, stream: Path, turned: Path, rehearsal: int) -> dict[str, Any]:
+    """Learn from the stream, and return a row about it."""
+    run = RUNS / f"rehearsal-{rehearsal}"
+    words = (str(base), "--stream", str(stream), "--rehearsal", str(rehearsal), "--checkpoint-every", "500")
+    if not (run / "metrics.json").is_file():
+        run_command("zoo.online", *words, "--output", str(run))
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    found = metrics["prequential"]
+    with (run / "prequential.csv").open(encoding="utf-8", newline="") as file:
+        curve = [(int(row["examples"]), float(row["windowed"])) for row in csv.DictReader(file)]
+    return told(
+        {
+            "rehearsal": rehearsal,
+            "command": f"python -m zoo.online {shlex.join(words)}",
+            **recovery(curve, STREAM // 2),
+            "drifts": [drift["example"] for drift in found["drifts"]],
+            "rollbacks": len(found["rollbacks"]),
+            "prequential": found["accuracy"],
+            "test": metrics["test"]["accuracy"],
+            "turned": _accuracy(run, turned),
+            "examples_per_second": metrics["examples_per_second"],
+        }
+    )
+
+
+def recovery(curve: list[tuple[int, float]], drift: int) -> dict[str, Any]:
+    """Return the windowed accuracy before a drift, the lowest after it, and how many examples it took to come back.
+
+    Args:
+        curve: (examples, accuracy over the last 1,000), in order.
+        drift: the last example before it.
+
+    Returns:
+        level, lowest, and recovered: examples from the drift to the first row after the lowest that is within 2 points
+        of the level; None where there is none.
+    """
+    level = [accuracy for examples, accuracy in curve if examples <= drift][-1]
+    after = [(examples, accuracy) for examples, accuracy in curve if examples > drift]
+    at, lowest = min(after, key=lambda row: row[1])
+    recovered = next((e - drift for e, accuracy in after if e >= at and accuracy >= level - POINTS), None)
+    return {"level": level, "lowest": lowest, "recovered": recovered}
+
+
+def _accuracy(run: Path, turned: Path) -> float:
+    """Return a run's accuracy on the turned test images."""
+    return run_command("zoo.evaluate", str(run), "--data", str(turned))["accuracy"]
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
+    before = result["before"]
+    lines = [
+        f"| `cnn` on MNIST as a stream, turned by {DEGREES} degrees after {STREAM // 2:,} examples | before the drift |"
+        " lowest after it | drift found after | within 2 points after | test images as they are | turned |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        f"| before the stream | | | | | {before['test']['accuracy']:.2%} | {before['turned']:.2%} |",
+    ]
+    for row in result["rows"]:
+        found = next((example - STREAM // 2 for example in row["drifts"] if example > STREAM // 2), None)
+        what = f"{row['rehearsal']} examples rehearsed" if row["rehearsal"] else "without rehearsal"
+        lines.append(
+            f"| {what} | {row['level']:.2%} | {row['lowest']:.2%} | {_count(found)} | {_count(row['recovered'])} |"
+            f" {row['test']:.2%} | {row['turned']:.2%} |"
+        )
+    return lines
+
+
+def _count(examples: int | None) -> str:
+    return "never" if examples is None else f"{examples:,} examples"
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown, the commands below."""
+    notes = [f"Target: within {100 * POINTS:g} points of the level before the drift in {WITHIN:,} examples."]
+    notes += [
+        f"{row['rehearsal']} rehearsed: {row['prequential']:.2%} of all predictions right, drifts found at"
+        f" {', '.join(f'{example:,}' for example in row['drifts']) or 'none'}, {row['rollbacks']} rollbacks,"
+        f" {row['examples_per_second']:,} examples a second."
+        for row in result["rows"]
+    ]
+    commands = [result["before"]["command"], *(row["command"] for row in result["rows"])]
+    return "\n".join([*table(result), "", *(f"{note}\n" for note in notes), *(f"- `{c}`" for c in commands)])

@@ -1,0 +1,58 @@
+"""What a report shows of learning from a stream: accuracy along it, drifts and rollbacks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo import report
+
+
+def draw(rows: Sequence[Mapping[str, str]], numbers: Mapping[str, Any]) -> Any:
+    """Return a matplotlib figure of accuracy against examples.
+
+    Args:
+        rows: of prequential.csv.
+        numbers: what metrics.json says of the stream.
+    """
+    figure = report.figure(9, 3.8)
+    axes = figure.subplots()
+    lines = (
+        ("windowed", f"predictions, last {numbers['window']:,}", "-", "#2463c5"),
+        ("accuracy", "predictions, all so far", "-", "#9aa5b1"),
+        ("held_out", "held-out examples", ".", "#1c2530"),
+    )
+    for name, label, style, colour in lines:
+        there = [row for row in rows if row[name]]
+        places = [int(row["examples"]) for row in there]
+        if there:
+            axes.plot(places, [100 * float(row[name]) for row in there], style, color=colour, label=label)
+    for what, colour, style in (("drifts", "#b3261e", "--"), ("rollbacks", "#c77700", ":")):
+        for i, event in enumerate(numbers[what]):
+            axes.axvline(event["example"], color=colour, linestyle=style, linewidth=1.2, label=None if i else what[:-1])
+    axes.set_xlabel("examples of the stream")
+    axes.set_ylabel("accuracy, %")
+    axes.grid(color="#e3e7ec", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def sections(numbers: Mapping[str, Any], drawn: Any) -> list[str]:
+    """Return the report's part: the curve, and a row for each drift and rollback."""
+    drifts = (
+        (
+            drift["example"],
+            f"drift: {drift['accuracy_after']:.1%} of the last {drift['window']:,} predictions right,"
+            f" {drift['accuracy_before']:.1%} before",
+        )
+        for drift in numbers["drifts"]
+    )
+    backs = ((back["example"], f"back to example {back['to']:,}: {back['why']}") for back in numbers["rollbacks"])
+    events = "".join(
+        f"<tr><td class=n>{example:,}</td><td>{report.text(what)}</td></tr>"
+        for example, what in sorted([*drifts, *backs])
+    )
+    table = f"<table><tr><th class=n>example<th>what happened</tr>{events}</table>" if events else ""
+    return [
+        f"<section><h2>Predicted, then learnt: {numbers['accuracy']:.2%} of {numbers['examples']:,} examples</h2>"
+        f"{report.svg(drawn)}{table}</section>"
+    ]
