@@ -82,6 +82,11 @@ def classifier(path: Path) -> RunFolder:
         raise UsageError(f"RUN {path}: expected a run that gives classes, this one is for {run.task}")
     if config.model in registry.HUB_MODELS:
         raise UsageError(f"RUN {path}: expected a model of the zoo, {config.model} is one of KerasHub")
+    if config.private:
+        raise UsageError(
+            f"RUN {path}: expected a run without --private: what is made of it would look at examples without"
+            " noise, and break its promise"
+        )
     run.check_model_file()
     return run
 

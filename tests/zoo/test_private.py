@@ -11,7 +11,7 @@ from scipy import integrate, optimize, stats
 
 from compression import compress, recipes
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from zoo import accounting, privacy
+from zoo import accounting, calibrate, ensemble, online, privacy
 from zoo.config import TrainConfig
 from zoo.data import Split
 from zoo.data.private_batches import PrivateBatches, generator
@@ -287,6 +287,11 @@ def test_what_would_break_the_promise_is_refused(image_npz, tmp_path, capsys):
 
     assert search.main([str(tmp_path / "done"), "--max-bytes", "10k"]) == 2
     assert "expected compression.compress with a precision alone" in capsys.readouterr().err
+    done, stream = str(tmp_path / "done"), tmp_path / "stream.jsonl"
+    stream.write_text("")
+    for command, words in ((calibrate, [done]), (ensemble, [done, done]), (online, [done, "--stream", str(stream)])):
+        assert command.main(words) == 2
+        assert "expected a run without --private" in capsys.readouterr().err
     assert compress.main([str(tmp_path / "done"), "--recipe", "dynamic"]) == 0
     assert "holds for this file as well" in capsys.readouterr().err
     assert "found on examples as they are" in privacy.of_file("dp(3)", recipes.parse("int8").calibrated)
