@@ -18,8 +18,9 @@ def described(path: Path) -> dict[str, Any]:
         path: of the file.
 
     Returns:
-        name, file, bytes, sha256, keeps_state; signatures, as `flatbuffer.signatures` has them; about, what the numbers
-        mean, empty where nothing says it; measured, what the receipt says of accuracy, psnr and latency_ms.
+        name, file, bytes, sha256, keeps_state; signatures, as `flatbuffer.signatures` has them; data, the set that it
+        was trained on; about, what its numbers mean; measured, what the receipt says of accuracy, psnr and latency_ms.
+        What nothing says is empty.
 
     Raises:
         UsageError: there is no such file, it is damaged, or it is another than its receipt's.
@@ -33,6 +34,7 @@ def described(path: Path) -> dict[str, Any]:
         "sha256": sha256(path),
         "keeps_state": flatbuffer.keeps_state(model),
         "signatures": flatbuffer.signatures(model) or {"": flatbuffer.signature(model)},
+        "data": receipt.get("made", {}).get("data", ""),
         "about": receipt.get("about") or _noted(path, model),
         "measured": _measured(receipt),
     }

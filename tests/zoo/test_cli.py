@@ -110,10 +110,10 @@ def test_a_mistake_is_answered_in_one_sentence_with_status_2(mistake, words, cap
 
 _NO_BACKEND = """
 import sys
-from zoo import attack, calibrate, ensemble, evaluate, explain, generate, list, predict, train
+from zoo import attack, calibrate, demo, ensemble, evaluate, explain, generate, list, predict, train
 for words in sys.argv[1:]:
     assert train.main(words.split()) == 2, words
-for command in (train, attack, evaluate, predict, generate, explain, ensemble, calibrate, list):
+for command in (train, attack, evaluate, predict, generate, explain, ensemble, calibrate, demo, list):
     try:
         command.main(["--help"])
     except SystemExit as ended:
@@ -127,6 +127,7 @@ attack.main(["absent"])
 attack.main(["absent", "--attack", "pgm"])
 ensemble.main(["absent", "there"])
 calibrate.main(["absent"])
+demo.main(["absent"])
 heavy = {"tensorflow", "keras", "jax", "numpy"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -4,6 +4,7 @@ import { largestDifference, ranked } from "./numbers.js";
 import { element, later, percent } from "./parts.js";
 
 const MOST_CLASSES = 10; // in the table
+const MOST_LETTERS = 14; // of a class in a line
 const SPEAK_MS = 700; // after the last change an answer is read out and timed
 
 /**
@@ -21,7 +22,10 @@ export function answers(pair, facts) {
   const note = element("p", { class: "note" });
   const spoken = element("p", { class: "spoken", role: "status" });
   const caption = element("caption", { class: "spoken" }, "Probability of each class");
-  const table = element("table", { class: "bars" }, caption, element("thead", {}, columns), body);
+  const { labels } = pair.files[0].about;
+  const names = element("col");
+  names.style.width = `${Math.min(MOST_LETTERS, Math.max(...labels.map((label) => label.length))) + 2}ch`;
+  const table = element("table", { class: "bars" }, caption, names, element("thead", {}, columns), body);
   const title = element("h2", { id: "answer-title" }, "The answer");
   const panel = element("section", { "aria-labelledby": "answer-title" }, title, heads, table, note, spoken);
   const settle = later(async (text) => {
@@ -31,7 +35,6 @@ export function answers(pair, facts) {
 
   async function ask(values) {
     const { files } = pair;
-    const { labels } = files[0].about;
     const found = [];
     for (const file of values ? files : []) found.push(await probabilities(file, values));
     const best = found.map((p) => ranked(p)[0]);
@@ -68,7 +71,8 @@ function bar(probability, best) {
   const fill = element("span", { class: "fill", "aria-hidden": "true" });
   fill.style.width = `${100 * (probability ?? 0)}%`;
   const text = element("span", { class: "share" }, probability === undefined ? "" : percent(probability));
-  return element("td", { class: best ? "best" : "" }, element("span", { class: "track" }, fill), text);
+  const cell = element("div", { class: best ? "cell best" : "cell" }, element("span", { class: "track" }, fill), text);
+  return element("td", {}, cell);
 }
 
 /** Return a sentence about how far two files are apart, and what a step of the coarser one is. */

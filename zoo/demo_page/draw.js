@@ -1,6 +1,7 @@
 // Classifies a picture: drawn by pointer, finger or keyboard, or uploaded.
 
 import { answers } from "./answer.js";
+import { fitted, known } from "./fit.js";
 import { inverted, pixels, scaled, show as paint } from "./image.js";
 import { element, problem } from "./parts.js";
 
@@ -12,27 +13,39 @@ const HELP =
 
 /** Build the view, and answer to what is drawn or uploaded. */
 export async function show(place, pair, facts) {
-  const { input } = pair.files[0].about;
-  const shape = input.shape;
+  const { about, data } = pair.files[0];
+  const { shape } = about.input;
+  const square = shape[0] === shape[1] && shape[2] === 1;
   const { panel, ask } = answers(pair, facts);
   const seen = element("canvas", { class: "seen", role: "img", "aria-label": "The picture as the model gets it" });
   const invert = element("input", { type: "checkbox", change: () => answer() });
+  const inverts = element("label", { hidden: true }, invert, " Invert it, as it is dark on light");
+  const fit = element("input", { type: "checkbox", checked: square && known(data), change: () => answer() });
+  const fits = element("label", { hidden: !fit.checked }, fit, ` Centre drawings, as large as in ${data}`);
   let upload = null; // an ImageData; without one the drawing counts
 
   const sheet = drawing(shape, () => {
     upload = null;
+    inverts.hidden = true;
     return answer();
   });
+
+  /** Return the bytes that the model gets of what is there. */
+  function made() {
+    if (upload) return invert.checked ? inverted(pixels(upload, shape)) : pixels(upload, shape);
+    const drawn = sheet.picture();
+    if (!fit.checked) return pixels(drawn, shape);
+    return fitted(pixels(drawn, [drawn.height, drawn.width, 1]), drawn.width, shape, data);
+  }
 
   async function answer() {
     if (!upload && sheet.empty()) {
       paint(seen, new Uint8Array(shape.reduce((product, n) => product * n, 1)), shape);
       return ask(null);
     }
-    const found = pixels(upload ?? sheet.picture(), shape);
-    const bytes = upload && invert.checked ? inverted(found) : found;
+    const bytes = made();
     paint(seen, bytes, shape);
-    return ask(input.values === BYTES ? bytes : scaled(bytes));
+    return ask(about.input.values === BYTES ? bytes : scaled(bytes));
   }
 
   async function take() {
@@ -46,6 +59,7 @@ export async function show(place, pair, facts) {
       return;
     }
     sheet.put(upload);
+    inverts.hidden = false;
     await answer();
   }
 
@@ -57,7 +71,8 @@ export async function show(place, pair, facts) {
     clear,
     element("label", { for: "choose", class: "button" }, "Upload a picture"),
     choose,
-    element("label", {}, invert, " Uploaded pictures are dark on light: invert"),
+    fits,
+    inverts,
   );
   const [height, width] = shape;
   const sees = element("p", { class: "sees" }, seen, element("span", {}, `What the model gets: ${width} × ${height} pixels`));
