@@ -78,7 +78,7 @@ def browse(packages, cache, tmp_path):
     yield run
     for child in children:
         child.terminate()
-        child.wait(30)
+        child.communicate(timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def check_outputs(folder, files):
             tolerance = FLOAT_TOLERANCE if np.issubdtype(values.dtype, np.floating) else 1
             difference = np.abs(np.array(file["made"][name], np.float64) - values.astype(np.float64))
             assert difference.max() <= tolerance, (file["name"], name)
-            assert np.ptp(values) > 0
+            assert len(set(values.tolist())) > 1
 
 
 def stroke(height, **more):

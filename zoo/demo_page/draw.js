@@ -8,8 +8,7 @@ import { element, problem } from "./parts.js";
 const SIDE = 280; // of the larger side of the drawing, in its own pixels
 const BYTES = "bytes from 0 to 255"; // what `about` says of files that take camera bytes
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const HELP =
-  "By keyboard: arrow keys move the pen, the space bar puts it down and lifts it, Delete clears. The model sees light on dark.";
+const HELP = "By keyboard: arrow keys move the pen, the space bar puts it down and lifts it, Delete clears.";
 
 /** Build the view, and answer to what is drawn or uploaded. */
 export async function show(place, pair, facts) {

@@ -24,7 +24,7 @@ export async function show(place, pair, facts) {
   /** Return the code of image i: a walk on a circle from one draw to another, so that its length stays usual. */
   function code(i) {
     const angle = (Math.PI / 2) * (Number(walk.value) / 100);
-    const [from, to] = [0, 1].map((end) => normal(latent, Number(seed.value) * 2 * COUNT + 2 * i + end));
+    const [from, to] = [0, 1].map((next) => normal(latent, (Number(seed.value) + next) * COUNT + i));
     const label = Number(kind.value) < 0 ? i % Math.max(classes, 1) : Number(kind.value);
     const hot = Array.from({ length: classes }, (_, k) => Number(k === label));
     return [...from.map((z, k) => Math.cos(angle) * z + Math.sin(angle) * to[k]), ...hot];

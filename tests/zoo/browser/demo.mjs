@@ -28,7 +28,9 @@ const page = await browser.newPage();
 const errors = [];
 const elsewhere = [];
 page.on("pageerror", (error) => errors.push(error.message));
-page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+// LiteRT writes its notes to the console as errors.
+const note = /^(INFO|WARNING): /;
+page.on("console", (message) => message.type() === "error" && !note.test(message.text()) && errors.push(message.text()));
 page.on("request", (request) => new URL(request.url()).origin !== new URL(url).origin && elsewhere.push(request.url()));
 await page.setViewport({ width, height: 900, hasTouch: true });
 await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
