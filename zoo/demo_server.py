@@ -1,5 +1,6 @@
 """The web server of `zoo.demo`: the files that it is given and nothing else, on this machine. Standard library only."""
 
+import contextlib
 import errno
 import shutil
 from collections.abc import Mapping
@@ -91,7 +92,10 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in _HEADERS.items():
             self.send_header(key, value)
         self.end_headers()
-        return self.wfile.write(body) if with_content else None
+        if with_content:
+            with contextlib.suppress(ConnectionError):  # the browser has left
+                self.wfile.write(body)
+        return None
 
     def log_message(self, *_: Any) -> None:
         """Say nothing of each request."""

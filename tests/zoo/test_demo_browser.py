@@ -1,11 +1,14 @@
 """The page of zoo.demo in headless Chromium: what it answers is what LiteRT for Python computes from the same input."""
 
 import base64
+import functools
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, blobs
-from zoo import demo_runtime
+from zoo import demo, demo_runtime
 from zoo.config import TrainConfig
 from zoo.data.images import decode, scaled
 from zoo.runs import RunFolder
@@ -55,15 +58,18 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def browse(packages, cache, tmp_path):
-    """A function that serves a run or a file, drives its page through steps, and returns what was read."""
+    """A function that drives the page of a run, a file or an address through steps, and returns what was read."""
     children = []
 
-    def run(source, steps, **plan):
+    def address(source):
         environment = os.environ | {"PYTHONPATH": str(ROOT), "ZOO_CACHE": str(cache)}
         words = [sys.executable, "-m", "zoo.demo", str(source), "--port", "0", "--no-browser"]
         child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
         children.append(child)
-        url = next(line.strip() for line in child.stdout if line.startswith("http"))
+        return next(line.strip() for line in child.stdout if line.startswith("http"))
+
+    def run(source, steps, **plan):
+        url = source if str(source).startswith("http") else address(source)
         file = tmp_path / "plan.json"
         file.write_text(json.dumps({"url": url, "steps": steps, **plan}))
         done = subprocess.run(
@@ -71,7 +77,7 @@ def browse(packages, cache, tmp_path):
         )
         assert done.returncode == 0, done.stderr
         answer = json.loads(done.stdout)
-        assert not answer["errors"] or "without" in plan, answer["errors"]
+        assert not answer["errors"] or {"without", "damaged"} & set(plan), answer["errors"]
         assert not answer["elsewhere"]
         return answer["found"]
 
@@ -237,6 +243,25 @@ def test_a_browser_without_webassembly_is_told_so(browse, without, sentence):
     assert found["state"] == "failed"
     (problem,) = found["problems"]
     assert problem.startswith("This browser cannot run the model: ") and sentence in problem
+
+
+def test_an_export_works_on_any_web_server_and_says_which_file_is_damaged(browse, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(cache))
+    assert demo.main([str(LENET), "--export", str(tmp_path / "site" / "below")]) == 0
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "site")
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/below/"
+        (whole,) = browse(url, [*band("middle"), {"do": "read"}])
+        file = tmp_path / "site" / "below" / "models" / LENET.name
+        file.write_bytes(file.read_bytes()[:2000])
+        (damaged,) = browse(url, [{"do": "read"}], damaged=True)
+        server.shutdown()
+    assert (whole["state"], whole["view"], whole["problems"]) == ("ready", "image", [])
+    check_outputs(LENET.parent, whole["files"])
+    assert damaged["state"] == "failed"
+    assert damaged["problems"][0].startswith(f"LiteRT.js cannot run {LENET.name}: ")
 
 
 def test_the_pinned_packages_are_those_of_npm(packages):

@@ -40,11 +40,14 @@ export async function show(place, pair, facts) {
   async function answer() {
     if (!upload && sheet.empty()) {
       paint(seen, new Uint8Array(shape.reduce((product, n) => product * n, 1)), shape);
-      return ask(null);
+      await ask(null);
+      return;
     }
+    const start = performance.now();
     const bytes = made();
     paint(seen, bytes, shape);
-    return ask(about.input.values === BYTES ? bytes : scaled(bytes));
+    await ask(about.input.values === BYTES ? bytes : scaled(bytes));
+    performance.measure("answer", { start });
   }
 
   async function take() {

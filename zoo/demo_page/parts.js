@@ -27,7 +27,7 @@ export function say(text) {
 
 /** Show a sentence about what went wrong; it stays. */
 export function problem(text) {
-  document.getElementById("status").after(element("p", { class: "problem", role: "alert" }, text));
+  document.getElementById("view").before(element("p", { class: "problem", role: "alert" }, text));
 }
 
 /** Return a function that calls another once nothing has called it for a while. */

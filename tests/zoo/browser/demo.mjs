@@ -87,6 +87,7 @@ const actions = {
           tokens: text(".tokens span"),
           unnamed: [...document.querySelectorAll("button, input, select, textarea, canvas[tabindex]")]
             .filter((e) => !(e.labels?.length || e.innerText || e.getAttribute("aria-label"))).length,
+          answersMs: performance.getEntriesByName("answer").map(({ duration }) => duration),
           overflow: document.documentElement.scrollWidth - innerWidth,
           background: getComputedStyle(document.body).backgroundColor,
           files: (globalThis.demo?.files ?? []).map((file) => ({
