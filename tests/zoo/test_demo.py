@@ -268,6 +268,17 @@ def test_pictures_are_resized_as_pillow_does(javascript, channels):
     assert found == expected
 
 
+def test_bytes_are_given_as_they_are(javascript):
+    found = javascript(
+        'import { quantize } from "./numbers.js";\n'
+        "const given = new Uint8Array(4);\n"
+        'quantize(Uint8Array.from(value), given, { type: "uint8", scale: 1 / 255, zero_point: 3 });\n'
+        "console.log(JSON.stringify(Array.from(given)));",
+        [0, 1, 200, 255],
+    )
+    assert found == [0, 1, 200, 255]
+
+
 def test_numbers_are_quantized_as_python_does(javascript):
     from compression.litert import dequantized, quantized
 

@@ -9,14 +9,14 @@ export function rounded(x) {
 }
 
 /**
- * Write numbers into an array of a tensor's type: q = round(x / scale) + zero point.
+ * Write numbers into an array of a tensor's type: q = round(x / scale) + zero point; bytes are written as they are.
  *
  * @param {ArrayLike<number>} values of one example; repeated where the tensor holds several.
  * @param {TypedArray} array of the tensor's type and size.
  * @param {{type: string, scale?: number, zero_point?: number}} tensor
  */
 export function quantize(values, array, { type, scale, zero_point: zero }) {
-  const step = scale ? Math.fround(scale) : 0;
+  const step = scale && !(values instanceof Uint8Array) ? Math.fround(scale) : 0;
   const [low, high] = LIMITS[type] ?? [];
   const wide = array instanceof BigInt64Array;
   for (let i = 0; i < array.length; i++) {

@@ -99,7 +99,7 @@ export function factsTable(section, pair) {
   }
 
   async function time(key) {
-    for (const file of pair.files) file.ms = await file.timed(key);
+    for (const file of pair.files) if (key in file.signatures) file.ms = await file.timed(key);
     draw();
   }
 

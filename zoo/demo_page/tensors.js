@@ -44,7 +44,7 @@ function part(key, { inputs, outputs }, pair, facts) {
     element("button", { type: "button", click: () => run(false) }, "Run with zeros"),
     element("button", { type: "button", click: () => run(true) }, "Run with random numbers"),
   );
-  return element("section", {}, element("h2", {}, key), listing("Input", inputs), listing("Output", outputs), buttons, found);
+  return element("section", {}, element("h2", {}, key), listing({ input: inputs, output: outputs }), buttons, found);
 }
 
 /** Return normal draws; of whole numbers, which may be ids of a small table, zeros and ones. */
@@ -54,13 +54,15 @@ function randomOf(tensor, seed) {
   return whole ? Float32Array.from({ length: elements(tensor) }, () => Math.round(draw())) : normal(elements(tensor), seed);
 }
 
-function listing(name, tensors) {
-  const head = [name, "Shape", "Type", "Quantization"].map((text) => element("th", { scope: "col" }, text));
-  const rows = tensors.map((tensor) => {
-    const step = tensor.scale ? `scale ${tensor.scale.toPrecision(4)}, zero point ${tensor.zero_point}` : "";
-    const cells = [tensor.shape.join(" × ") || "one number", tensor.type, step].map((text) => element("td", {}, text));
-    return element("tr", {}, element("th", { scope: "row" }, tensor.name), ...cells);
-  });
+function listing(ends) {
+  const head = ["Tensor", "", "Shape", "Type", "Quantization"].map((text) => element("th", { scope: "col" }, text));
+  const rows = Object.entries(ends).flatMap(([end, tensors]) =>
+    tensors.map((tensor) => {
+      const step = tensor.scale ? `scale ${tensor.scale.toPrecision(4)}, zero point ${tensor.zero_point}` : "";
+      const cells = [end, tensor.shape.join(" × ") || "one number", tensor.type, step];
+      return element("tr", {}, element("th", { scope: "row" }, tensor.name), ...cells.map((text) => element("td", {}, text)));
+    }),
+  );
   const table = element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
   return element("div", { class: "scroll" }, table);
 }
