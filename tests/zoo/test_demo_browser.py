@@ -117,7 +117,7 @@ def drawn(place):
     """A run that draws images by class."""
     x, y = blobs(120, (12, 12))
     np.savez(place / "drawn.npz", x=(x * 255).astype("uint8"), y=y, class_names=["high", "middle", "low"])
-    settings = {"units": (12,), "discriminator_units": (12,), "latent_size": 6, "conditional": True}
+    settings = {"units": (12,), "latent_size": 6, "conditional": True}
     options = {"settings": settings, "epochs": 1, "batch_size": 16}
     train(TrainConfig(model="gan_dense", data=place / "drawn.npz", output=place / "gan", **options), verbose=False)
     return place / "gan"
