@@ -41,16 +41,17 @@ export function fitted(bytes, side, [rows, columns], data) {
 
 /** Return [top, bottom, left, right] of what is not black, the ends excluded. */
 function box(bytes, side) {
-  const edges = [side, 0, side, 0];
-  bytes.forEach((byte, i) => {
-    if (!byte) return;
-    const [y, x] = [Math.floor(i / side), i % side];
-    edges[0] = Math.min(edges[0], y);
-    edges[1] = Math.max(edges[1], y + 1);
-    edges[2] = Math.min(edges[2], x);
-    edges[3] = Math.max(edges[3], x + 1);
-  });
-  return edges;
+  let [top, bottom, left, right] = [side, 0, side, 0];
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      if (!bytes[y * side + x]) continue;
+      if (y < top) top = y;
+      bottom = y + 1;
+      if (x < left) left = x;
+      if (x >= right) right = x + 1;
+    }
+  }
+  return [top, bottom, left, right];
 }
 
 function centre(bytes, height, width) {

@@ -13,9 +13,9 @@ const WHITE = 255;
 export function pixels({ data, width, height }, [rows, columns, channels]) {
   const bytes = new Uint8Array(width * height * channels);
   for (let i = 0; i < width * height; i++) {
-    const [r, g, b] = data.subarray(4 * i, 4 * i + 3);
-    if (channels === 1) bytes[i] = (19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16; // ITU-R 601
-    else bytes.set([r, g, b], 3 * i);
+    const at = 4 * i; // red, green, blue, opacity
+    if (channels === 1) bytes[i] = (19595 * data[at] + 38470 * data[at + 1] + 7471 * data[at + 2] + 0x8000) >> 16; // ITU-R 601
+    else for (let c = 0; c < 3; c++) bytes[3 * i + c] = data[at + c];
   }
   return resized(bytes, [height, width, channels], [rows, columns]);
 }
@@ -37,7 +37,7 @@ function along(bytes, lines, size, channels, wanted) {
       const { first, shares } = weights[i];
       for (let c = 0; c < channels; c++) {
         let sum = 1 << (BITS - 1);
-        shares.forEach((share, k) => (sum += share * bytes[(line * size + first + k) * channels + c]));
+        for (let k = 0; k < shares.length; k++) sum += shares[k] * bytes[(line * size + first + k) * channels + c];
         made[(line * wanted + i) * channels + c] = Math.min(WHITE, Math.max(0, sum >> BITS));
       }
     }
