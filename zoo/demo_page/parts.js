@@ -1,5 +1,7 @@
 // Parts of the page that every view has: elements, sentences, the choice of files and the table of what they cost.
 
+const NO_BREAK = "\u00a0"; // the space between a number and its unit
+
 /**
  * Return a new element.
  *
@@ -57,17 +59,17 @@ export function chooser(files, pair, facts) {
 
 /** Return how sizes are written. */
 export function size(bytes) {
-  return bytes < 10_000 ? `${bytes.toLocaleString("en")} bytes` : `${(bytes / 1000).toFixed(1)} kB`;
+  return bytes < 10_000 ? `${bytes.toLocaleString("en")}${NO_BREAK}bytes` : `${(bytes / 1000).toFixed(1)}${NO_BREAK}kB`;
 }
 
 /** Return how milliseconds are written. */
 export function duration(ms) {
-  return ms === undefined ? "…" : `${ms < 10 ? ms.toPrecision(2) : ms.toFixed(0)} ms`;
+  return ms === undefined ? "…" : `${ms < 10 ? ms.toPrecision(2) : ms.toFixed(0)}${NO_BREAK}ms`;
 }
 
 /** Return how a share is written. */
 export function percent(share) {
-  return `${(100 * share).toFixed(1)} %`;
+  return `${(100 * share).toFixed(1)}${NO_BREAK}%`;
 }
 
 /**
@@ -83,7 +85,7 @@ export function factsTable(section, pair) {
     "One call in this browser": (file) => duration(file.ms),
     "One call in LiteRT for Python": ({ measured }) => measured.latency_ms && duration(measured.latency_ms),
     "Test accuracy, of the file": ({ measured }) => measured.accuracy && percent(measured.accuracy),
-    "Nearness to the model's own images": ({ measured }) => measured.psnr && `${measured.psnr.toFixed(1)} dB`,
+    "Nearness to the model's own images": ({ measured }) => measured.psnr && `${measured.psnr.toFixed(1)}${NO_BREAK}dB`,
   };
 
   function draw() {

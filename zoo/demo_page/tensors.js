@@ -55,11 +55,13 @@ function randomOf(tensor, seed) {
 }
 
 function listing(ends) {
-  const head = ["Tensor", "", "Shape", "Type", "Quantization"].map((text) => element("th", { scope: "col" }, text));
+  const scaled = Object.values(ends).flat().some(({ scale }) => scale);
+  const columns = ["Tensor", "", "Shape", "Type", ...(scaled ? ["Quantization"] : [])];
+  const head = columns.map((text) => element("th", { scope: "col" }, text));
   const rows = Object.entries(ends).flatMap(([end, tensors]) =>
     tensors.map((tensor) => {
       const step = tensor.scale ? `scale ${tensor.scale.toPrecision(4)}, zero point ${tensor.zero_point}` : "";
-      const cells = [end, tensor.shape.join(" × ") || "one number", tensor.type, step];
+      const cells = [end, tensor.shape.join(" × ") || "one number", tensor.type, ...(scaled ? [step] : [])];
       return element("tr", {}, element("th", { scope: "row" }, tensor.name), ...cells.map((text) => element("td", {}, text)));
     }),
   );
