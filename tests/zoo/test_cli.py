@@ -129,10 +129,10 @@ def test_a_mistake_is_answered_in_one_sentence_with_status_2(mistake, words, cap
 
 _NO_BACKEND = """
 import sys
-from zoo import attack, calibrate, card, ensemble, evaluate, explain, generate, list, online, predict, train
+from zoo import attack, calibrate, card, demo, ensemble, evaluate, explain, generate, list, online, predict, train
 for words in sys.argv[1:]:
     assert train.main(words.split()) == 2, words
-for command in (train, attack, evaluate, predict, generate, explain, ensemble, calibrate, card, online, list):
+for command in (train, attack, evaluate, predict, generate, explain, ensemble, calibrate, card, demo, online, list):
     try:
         command.main(["--help"])
     except SystemExit as ended:
@@ -151,6 +151,7 @@ card.main(["whole"])
 evaluate.main(["whole", "--groups", "absent.csv"])
 online.main(["absent", "--stream", "-"])
 online.main(["absent", "--stream", "absent.jsonl", "--idle", "soon"])
+demo.main(["absent"])
 heavy = {"tensorflow", "keras", "jax", "numpy"} & set(sys.modules)
 assert not heavy, heavy
 """

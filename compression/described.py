@@ -1,0 +1,56 @@
+"""What a program that runs .tflite files must know of one, from the file itself and the receipt beside it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from compression import flatbuffer
+from compression.artifacts import read_receipt, receipt_path
+from compression.on_device.generate import METADATA
+from zoo.errors import UsageError
+from zoo.files import sha256
+
+
+def described(path: Path) -> dict[str, Any]:
+    """Return the facts of a .tflite file; without a receipt or metadata, those that any such file tells.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        name, file, bytes, sha256, keeps_state; signatures, as `flatbuffer.signatures` has them; data, the set that it
+        was trained on; about, what its numbers mean; measured, what the receipt says of accuracy, psnr and latency_ms.
+        What nothing says is empty.
+
+    Raises:
+        UsageError: there is no such file, it is damaged, or it is another than its receipt's.
+    """
+    model = flatbuffer.read(path)
+    receipt = read_receipt(path) if receipt_path(path).is_file() else {}
+    return {
+        "name": path.stem,
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": sha256(path),
+        "keeps_state": flatbuffer.keeps_state(model),
+        "signatures": flatbuffer.signatures(model) or {"": flatbuffer.signature(model)},
+        "data": receipt.get("made", {}).get("data", ""),
+        "about": receipt.get("about") or _noted(path, model),
+        "measured": _measured(receipt),
+    }
+
+
+def _noted(path: Path, model: Any) -> dict[str, Any]:
+    noted = flatbuffer.metadata(model, METADATA)
+    try:
+        about = json.loads(noted) if noted else {}
+    except ValueError as error:
+        raise UsageError(f"{path}: metadata that are cut short or altered ({error})") from None
+    return about if isinstance(about, dict) else {}
+
+
+def _measured(receipt: dict[str, Any]) -> dict[str, float]:
+    found = receipt.get("test", {}).get("litert", {})
+    measured = {name: found[name] for name in ("accuracy", "psnr") if name in found}
+    latency = receipt.get("latency")  # none of files that cannot be run here
+    return measured | ({"latency_ms": latency[0]["median_ms"]} if latency else {})

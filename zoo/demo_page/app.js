@@ -1,0 +1,50 @@
+// Starts the page: loads LiteRT.js and the files, and shows the view of their task.
+
+import { opened } from "./files.js";
+import { chooser, factsTable, problem, say } from "./parts.js";
+import { start } from "./runtime.js";
+
+const VIEWS = { image: "./draw.js", tokens: "./type.js", code: "./sample.js", tensors: "./tensors.js" };
+
+/** Return which view fits a file: one that knows what its numbers mean, or its tensors as they are. */
+function viewOf({ about, signatures, vocabulary }) {
+  const [ends, ...others] = Object.values(signatures);
+  if (others.length || ends.inputs.length !== 1 || ends.outputs.length !== 1) return "tensors";
+  const [, ...shape] = ends.outputs[0].shape;
+  if (about.task === "generation") return shape.length === 3 ? "code" : "tensors";
+  if (!about.labels?.length || String(shape) !== String(about.labels.length)) return "tensors";
+  if (about.input?.kind === "image") return "image";
+  return about.input?.kind === "tokens" && vocabulary?.model?.vocab ? "tokens" : "tensors";
+}
+
+async function main() {
+  try {
+    await start("./litert/");
+  } catch (error) {
+    throw new Error(`This browser cannot run the model: ${error?.message ?? error}. Use a current one.`);
+  }
+  const { title, files } = await opened();
+  document.title = title;
+  document.querySelector("h1").textContent = title;
+  for (const { refused } of files) if (refused) problem(refused);
+  const usable = files.filter(({ refused }) => !refused);
+  if (!usable.length) throw new Error("There is no file that this page can run.");
+  const name = viewOf(usable[0]);
+  const alike = usable.filter((file) => viewOf(file) === name);
+  const pair = { files: alike.slice(0, 2), changed() {} };
+  const view = document.getElementById("view");
+  const facts = factsTable(document.getElementById("files"), pair);
+  const { show } = await import(VIEWS[name]);
+  await show(view, pair, facts);
+  if (alike.length > 2) view.before(chooser(alike, pair, facts));
+  view.hidden = false;
+  say("");
+  globalThis.demo = { files, view: name }; // for the console, and for tests
+  document.body.dataset.state = "ready";
+}
+
+main().catch((error) => {
+  say("");
+  problem(error?.message ?? String(error));
+  document.body.dataset.state = "failed";
+});

@@ -1,0 +1,215 @@
+// Classifies a picture: drawn by pointer, finger or keyboard, or uploaded.
+
+import { answers } from "./answer.js";
+import { fitted, known } from "./fit.js";
+import { inverted, pixels, scaled, show as paint } from "./image.js";
+import { element, problem } from "./parts.js";
+
+const SIDE = 280; // of the larger side of the drawing, in its own pixels
+const BYTES = "bytes from 0 to 255"; // what `about` says of files that take camera bytes
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const HELP = "By keyboard: arrow keys move the pen, the space bar puts it down and lifts it, Delete clears.";
+
+/** Build the view, and answer to what is drawn or uploaded. */
+export async function show(place, pair, facts) {
+  const { about, data } = pair.files[0];
+  const { shape } = about.input;
+  const square = shape[0] === shape[1] && shape[2] === 1;
+  const { panel, ask } = answers(pair, facts);
+  const seen = element("canvas", { class: "seen", role: "img", "aria-label": "The picture as the model gets it" });
+  const invert = element("input", { type: "checkbox", change: () => answer() });
+  const inverts = element("label", { hidden: true }, invert, " Invert it, as it is dark on light");
+  const fit = element("input", { type: "checkbox", checked: square && known(data), change: () => answer() });
+  const fits = element("label", { hidden: !fit.checked }, fit, ` Centre drawings, as large as in ${data}`);
+  let upload = null; // an ImageData; without one the drawing counts
+
+  const sheet = drawing(shape, () => {
+    upload = null;
+    inverts.hidden = true;
+    return answer();
+  });
+
+  /** Return the bytes that the model gets of what is there. */
+  function made() {
+    if (upload) return invert.checked ? inverted(pixels(upload, shape)) : pixels(upload, shape);
+    const drawn = sheet.picture();
+    if (!fit.checked) return pixels(drawn, shape);
+    return fitted(pixels(drawn, [drawn.height, drawn.width, 1]), drawn.width, shape, data);
+  }
+
+  async function answer() {
+    if (!upload && sheet.empty()) {
+      paint(seen, new Uint8Array(shape.reduce((product, n) => product * n, 1)), shape);
+      await ask(null);
+      return;
+    }
+    const start = performance.now();
+    const bytes = made();
+    paint(seen, bytes, shape);
+    await ask(about.input.values === BYTES ? bytes : scaled(bytes));
+    performance.measure("answer", { start });
+  }
+
+  async function take() {
+    const [file] = choose.files;
+    choose.value = "";
+    if (!file) return;
+    try {
+      upload = await decoded(file);
+    } catch {
+      problem(`${file.name} is not a picture that this browser can read.`);
+      return;
+    }
+    sheet.put(upload);
+    inverts.hidden = false;
+    await answer();
+  }
+
+  const choose = element("input", { type: "file", accept: "image/*", id: "choose", change: take });
+  const clear = element("button", { type: "button", click: () => sheet.clear() }, "Clear");
+  const buttons = element(
+    "div",
+    { class: "buttons" },
+    clear,
+    element("label", { for: "choose", class: "button" }, "Upload a picture"),
+    choose,
+    fits,
+    inverts,
+  );
+  const [height, width] = shape;
+  const sees = element("p", { class: "sees" }, seen, element("span", {}, `What the model gets: ${width} × ${height} pixels`));
+  const help = element("p", { id: "help", class: "note" }, HELP);
+  const title = element("h2", { id: "draw-title" }, "Draw here");
+  place.append(element("section", { "aria-labelledby": "draw-title" }, title, sheet.frame, buttons, sees, help), panel);
+  pair.changed = answer;
+  await answer();
+}
+
+/** Return a picture of a file as it is stored, without turning it by its camera's notes, as training reads it. */
+async function decoded(file) {
+  const bitmap = await createImageBitmap(file, { imageOrientation: "none", colorSpaceConversion: "none" });
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(0, 0, bitmap.width, bitmap.height);
+}
+
+/**
+ * Return a sheet to draw on, white on black.
+ *
+ * @param {number[]} shape (height, width, channels) of what the model takes; a step of the keyboard is one of its pixels.
+ * @param {function} changed called after every change.
+ */
+function drawing([height, width], changed) {
+  const cell = Math.max(1, Math.round(SIDE / Math.max(height, width)));
+  const size = { width: width * cell, height: height * cell };
+  const canvas = element("canvas", { ...size, tabindex: "0", role: "application", "aria-describedby": "help" });
+  canvas.setAttribute("aria-label", "Drawing area");
+  const pen = element("span", { class: "pen", hidden: true });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  let at = [size.width / 2, size.height / 2];
+  let down = false;
+  let marked = false;
+  let upload = false; // shown in place of a drawing, which begins anew on it
+
+  function wipe() {
+    context.fillStyle = "black";
+    context.fillRect(0, 0, size.width, size.height);
+    Object.assign(context, { strokeStyle: "white", lineCap: "round", lineJoin: "round" });
+    context.lineWidth = Math.max(Math.max(size.width, size.height) / 12, 1.2 * cell);
+    marked = false;
+  }
+
+  function line(from, to) {
+    context.beginPath();
+    context.moveTo(...from);
+    context.lineTo(...to);
+    context.stroke();
+    marked = true;
+  }
+
+  function begin() {
+    if (upload) wipe();
+    upload = false;
+  }
+
+  const point = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) / box.width) * size.width, ((event.clientY - box.top) / box.height) * size.height];
+  };
+  const placePen = () => {
+    pen.style.left = `${(100 * at[0]) / size.width}%`;
+    pen.style.top = `${(100 * at[1]) / size.height}%`;
+    pen.classList.toggle("down", down);
+  };
+
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    begin();
+    pen.hidden = true;
+    down = true;
+    at = point(event);
+    line(at, at);
+    changed();
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!down || !canvas.hasPointerCapture(event.pointerId)) return;
+    for (const each of event.getCoalescedEvents?.() ?? [event]) {
+      line(at, point(each));
+      at = point(each);
+    }
+    changed();
+  });
+  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (down = false));
+
+  canvas.addEventListener("keydown", (event) => {
+    const arrow = ARROWS[event.key];
+    if (!arrow && ![" ", "Delete", "Backspace"].includes(event.key)) return;
+    event.preventDefault();
+    pen.hidden = false;
+    if (event.key === "Delete" || event.key === "Backspace") return clear();
+    const before = at;
+    if (arrow) {
+      const limits = [size.width, size.height];
+      at = at.map((value, i) => Math.min(limits[i], Math.max(0, value + arrow[i] * cell)));
+    } else {
+      down = !down;
+      begin();
+    }
+    placePen();
+    if (!down) return;
+    line(before, at);
+    changed();
+  });
+  canvas.addEventListener("blur", () => {
+    pen.hidden = true;
+    down = false;
+  });
+
+  function clear() {
+    wipe();
+    upload = false;
+    down = false;
+    placePen();
+    changed();
+  }
+
+  function put(picture) {
+    wipe();
+    const stored = new OffscreenCanvas(picture.width, picture.height);
+    stored.getContext("2d").putImageData(picture, 0, 0);
+    const scale = Math.min(size.width / picture.width, size.height / picture.height);
+    const [wide, high] = [picture.width * scale, picture.height * scale];
+    context.drawImage(stored, (size.width - wide) / 2, (size.height - high) / 2, wide, high);
+    upload = true;
+  }
+
+  wipe();
+  return {
+    frame: element("div", { class: "sheet" }, canvas, pen),
+    empty: () => !marked,
+    picture: () => context.getImageData(0, 0, size.width, size.height),
+    clear,
+    put,
+  };
+}

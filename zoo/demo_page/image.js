@@ -1,0 +1,92 @@
+// Images as zoo/data/images.py reads them: Pillow's conversion to grey and its resizing, bit for bit.
+
+const BITS = 22; // of the fraction of Pillow's weights for bytes: 32 - 8 - 2
+const WHITE = 255;
+
+/**
+ * Return the pixels of a picture in the form that a model takes.
+ *
+ * @param {ImageData} picture
+ * @param {number[]} shape (height, width, channels)
+ * @returns {Uint8Array} height * width * channels bytes.
+ */
+export function pixels({ data, width, height }, [rows, columns, channels]) {
+  const bytes = new Uint8Array(width * height * channels);
+  for (let i = 0; i < width * height; i++) {
+    const at = 4 * i; // red, green, blue, opacity
+    if (channels === 1) bytes[i] = (19595 * data[at] + 38470 * data[at + 1] + 7471 * data[at + 2] + 0x8000) >> 16; // ITU-R 601
+    else for (let c = 0; c < 3; c++) bytes[3 * i + c] = data[at + c];
+  }
+  return resized(bytes, [height, width, channels], [rows, columns]);
+}
+
+/** Return an image of bytes in another size: bilinear with antialiasing, columns first, as Pillow does. */
+export function resized(bytes, [height, width, channels], [rows, columns]) {
+  const wide = width === columns ? bytes : along(bytes, height, width, channels, columns);
+  if (height === rows) return wide;
+  // A column of pixels is a row of the transposed image.
+  const turned = transposed(wide, height, columns, channels);
+  return transposed(along(turned, columns, height, channels, rows), columns, rows, channels);
+}
+
+function along(bytes, lines, size, channels, wanted) {
+  const made = new Uint8Array(lines * wanted * channels);
+  const weights = Array.from({ length: wanted }, (_, i) => weightsOf(i, size, wanted));
+  for (let line = 0; line < lines; line++) {
+    for (let i = 0; i < wanted; i++) {
+      const { first, shares } = weights[i];
+      for (let c = 0; c < channels; c++) {
+        let sum = 1 << (BITS - 1);
+        for (let k = 0; k < shares.length; k++) sum += shares[k] * bytes[(line * size + first + k) * channels + c];
+        made[(line * wanted + i) * channels + c] = Math.min(WHITE, Math.max(0, sum >> BITS));
+      }
+    }
+  }
+  return made;
+}
+
+/** Return from which pixel on, and with which weights, old pixels make a new one. */
+function weightsOf(i, size, wanted) {
+  const scale = size / wanted;
+  const reach = Math.max(scale, 1); // of the triangle to each side
+  const centre = (i + 0.5) * scale;
+  const first = Math.max(0, Math.trunc(centre - reach + 0.5));
+  const end = Math.min(size, Math.trunc(centre + reach + 0.5));
+  const far = (k) => Math.abs((first + k - centre + 0.5) * (1 / reach));
+  const heights = Array.from({ length: end - first }, (_, k) => Math.max(0, 1 - far(k)));
+  const total = heights.reduce((sum, height) => sum + height, 0);
+  return { first, shares: heights.map((height) => Math.trunc(0.5 + (height / total) * 2 ** BITS)) };
+}
+
+function transposed(bytes, height, width, channels) {
+  const made = new Uint8Array(bytes.length);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      for (let c = 0; c < channels; c++) made[(x * height + y) * channels + c] = bytes[(y * width + x) * channels + c];
+    }
+  }
+  return made;
+}
+
+/** Return bytes as pixels in [0, 1], as `zoo.data.images.scaled` does. */
+export function scaled(bytes) {
+  return Float32Array.from(bytes, (byte) => byte * Math.fround(1 / WHITE));
+}
+
+/** Return bytes with light and dark exchanged. */
+export function inverted(bytes) {
+  return bytes.map((byte) => WHITE - byte);
+}
+
+/** Draw pixels from 0 to 255, (height, width, channels), into a canvas of their size. */
+export function show(canvas, values, [height, width, channels]) {
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  for (let i = 0; i < width * height; i++) {
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = values[i * channels + (channels === 1 ? 0 : c)];
+    image.data[4 * i + 3] = WHITE;
+  }
+  context.putImageData(image, 0, 0);
+}
