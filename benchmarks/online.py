@@ -1,7 +1,7 @@
 """Learning from a stream: MNIST whose images are turned by 45 degrees from the middle on, all at once.
 
-`cnn` is trained on the first 10,000 training images. The next 30,000 are the stream, one JSON line each, in the order
-of the set; from the 15,001st on they are turned counter-clockwise, bilinear, black where nothing was. Accuracy is of
+`cnn` is trained on the first 10,000 training images. The next 20,000 are the stream, one JSON line each, in the order
+of the set; from the 10,001st on they are turned counter-clockwise, bilinear, black where nothing was. Accuracy is of
 predictions made before their example was learnt, over the last 1,000 (prequential.csv, a row each 500 examples or so).
 The level before the drift is that of the last row before it. Recovered is the first row after the lowest one that is
 within 2 points of that level. Test accuracies are of all 10,000 test images, as they are and turned. Everything is kept
@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.commands import run_command, told, trained
 
 RUNS = Path("runs") / "online"
-FIRST, STREAM, DEGREES = 10_000, 30_000, 45
+FIRST, STREAM, DEGREES = 10_000, 20_000, 45
 POINTS, WITHIN = 0.02, 5000
 MODEL = ("--model", "cnn", "--epochs", "5", "--batch-size", "128", "--learning-rate", "5e-3", "--set", "dropout=0.3")
 REHEARSALS = (500, 0)

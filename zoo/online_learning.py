@@ -22,8 +22,8 @@ from zoo.rehearsal import Reservoir
 from zoo.robustness import accuracy
 from zoo.tasks import classification
 
-# Examples after a drift in which the learning rate is raised.
-BOOSTED = 5000
+# Examples after a drift in which the learning rate is raised, less and less.
+BOOSTED = 2500
 # Held-out examples that weights are compared on: the last of them, and the fewest that say something.
 HELD, LEAST_HELD = 500, 100
 # The last examples, learnt or not, that tell at a change whether the data or the weights have changed.
@@ -101,8 +101,8 @@ class Learner:
     @property
     def rate(self) -> float:
         """The learning rate of the next batch."""
-        boosted = self.examples < self.boosted_until
-        return self.settings.learning_rate * (self.settings.boost if boosted else 1)
+        left = max(self.boosted_until - self.examples, 0) / BOOSTED
+        return self.settings.learning_rate * self.settings.boost**left
 
     def step(self, batch: Split) -> None:
         """Predict examples, then learn from those that are not held out.

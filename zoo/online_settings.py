@@ -20,7 +20,7 @@ class Settings:
 
     batch_size: int = option("examples that are predicted, then learnt from, together", 32)
     learning_rate: float | None = option("flat (default: a tenth of the run's)")
-    boost: float = option("times the learning rate in the 5,000 examples after a drift", 10.0)
+    boost: float = option("times the learning rate right after a drift, less and less over 2,500 examples", 10.0)
     rehearsal: int = option(
         "examples kept as a uniform sample of the run's training split and the stream, of which each batch has as many"
         " as new ones; 0: none",

@@ -21,7 +21,7 @@ from zoo import checkpoints, evaluate, online, online_run, predict, train
 from zoo.data import Split, load
 from zoo.errors import Interrupted
 from zoo.numerics import numerics
-from zoo.online_learning import Learner
+from zoo.online_learning import BOOSTED, Learner
 from zoo.online_settings import Settings
 from zoo.runs import RunFolder
 
@@ -193,7 +193,9 @@ def test_after_a_drift_the_rate_is_raised_and_what_is_older_dropped_where_it_is_
             learner.step(Split(turned[..., None], y[start : start + 30]))
         (drift,) = [c for c in learner.changes if c["accuracy_after"] < c["accuracy_before"]]
         first = drift["example"] - drift["window"] + 1
-        assert learner.rate == 0.005 and (learner.held.numbers >= first).all()
+        left = 1 - (900 - drift["example"]) / BOOSTED
+        assert 0.5 < left < 1 and learner.rate == pytest.approx(0.001 * 5**left)
+        assert (learner.held.numbers >= first).all()
         assert (learner.reservoir.numbers >= first).all() == (what == "drop")
         learner.boosted_until = 900
         assert learner.rate == 0.001
