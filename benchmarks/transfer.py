@@ -82,7 +82,9 @@ def _trained(name: str, words: tuple[str, ...], *place: str) -> dict[str, Any]:
 
     run = RunFolder(RUNS / name)
     if not run.finished:
-        given = cli.parse(adaptation.Options, [*words, *place, "--output", str(run.path)], prog="", description="")
+        further = ["--resume"] if run.path.is_dir() else []
+        options = [*words, *place, *further, "--output", str(run.path)]
+        given = cli.parse(adaptation.Options, options, prog="", description="")
         train.run({key: value for key, value in given.items() if key not in ("json", "debug")})
     test = run.read_metrics()["test"]
     return {"command": f"python -m zoo.train {shlex.join(words)}", **{k: test[k] for k in ("accuracy", "examples")}}
