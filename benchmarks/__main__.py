@@ -33,6 +33,7 @@ NAMES = (
     "cross_modal",
     "gan",
     "kg_embedding",
+    "transfer",
 )
 
 

@@ -19,7 +19,7 @@ from benchmarks.commands import told
 
 RUNS = Path("runs") / "transfer"
 DRAWS, LABELS = 5, 10
-# Points of accuracy that `--init-from` must have more than a training from scratch, in the mean of the draws.
+# Points of accuracy on letters that `--init-from` must have more than a training from scratch, in the mean of draws.
 LEAST = 5
 _CNN = ("--model", "cnn", "--set", "dropout=0.3")
 SOURCE = (*_CNN, "--epochs", "2", "--batch-size", "128", "--learning-rate", "3e-3")
@@ -160,6 +160,6 @@ def table(result: dict[str, Any]) -> list[str]:
 
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown, the commands below."""
-    target = f"Target: {LEAST} points above from scratch, mean of {DRAWS} draws."
+    target = f"Target on letters: {LEAST} points above from scratch, mean of {DRAWS} draws."
     commands = [f"- `{row['command']}`" for row in [*result["sources"], *result["rows"]]]
     return "\n".join([*table(result), "", target, "", *commands])
