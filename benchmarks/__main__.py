@@ -40,6 +40,7 @@ NAMES = (
     "cross_modal",
     "gan",
     "kg_embedding",
+    "transfer",
 )
 
 

@@ -17,6 +17,7 @@ from benchmarks import (
     scaling,
     sequences,
     training_cost,
+    transfer,
     transformer_step,
     tutorial,
 )
@@ -58,7 +59,7 @@ def tables() -> str:
         *_tables(tutorial, lenets, distillation, training_cost),
         f"![Error and bytes of LeNet-5 made small, beside networks trained from scratch]({PICTURE})",
         "",
-        *_tables(sequences, decoding, transformer_step, cross_modal, gan, kg_embedding),
+        *_tables(sequences, decoding, transformer_step, cross_modal, gan, kg_embedding, transfer),
         "| model | data | test accuracy, mean of 3 seeds | epochs |",
         "| --- | --- | --- | --- |",
     ]

@@ -19,7 +19,7 @@ from benchmarks.commands import told
 
 RUNS = Path("runs") / "transfer"
 DRAWS, LABELS = 5, 10
-# Points of accuracy that `--init-from` must have more than a training from scratch, in the mean of the draws.
+# Points of accuracy on letters that `--init-from` must have more than a training from scratch, in the mean of draws.
 LEAST = 5
 _CNN = ("--model", "cnn", "--set", "dropout=0.3")
 SOURCE = (*_CNN, "--epochs", "2", "--batch-size", "128", "--learning-rate", "3e-3")
@@ -82,7 +82,9 @@ def _trained(name: str, words: tuple[str, ...], *place: str) -> dict[str, Any]:
 
     run = RunFolder(RUNS / name)
     if not run.finished:
-        given = cli.parse(adaptation.Options, [*words, *place, "--output", str(run.path)], prog="", description="")
+        further = ["--resume"] if run.path.is_dir() else []
+        options = [*words, *place, *further, "--output", str(run.path)]
+        given = cli.parse(adaptation.Options, options, prog="", description="")
         train.run({key: value for key, value in given.items() if key not in ("json", "debug")})
     test = run.read_metrics()["test"]
     return {"command": f"python -m zoo.train {shlex.join(words)}", **{k: test[k] for k in ("accuracy", "examples")}}
@@ -158,6 +160,6 @@ def table(result: dict[str, Any]) -> list[str]:
 
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown, the commands below."""
-    target = f"Target: {LEAST} points above from scratch, mean of {DRAWS} draws."
+    target = f"Target on letters: {LEAST} points above from scratch, mean of {DRAWS} draws."
     commands = [f"- `{row['command']}`" for row in [*result["sources"], *result["rows"]]]
     return "\n".join([*table(result), "", target, "", *commands])

@@ -5,7 +5,18 @@ import statistics
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import cross_modal, distillation, gan, kg_embedding, lenets, matrix, readme, sequences, tutorial
+from benchmarks import (
+    cross_modal,
+    distillation,
+    gan,
+    kg_embedding,
+    lenets,
+    matrix,
+    readme,
+    sequences,
+    transfer,
+    tutorial,
+)
 
 # In probability, from Keras.
 TOLERANCES = {"float32": 1e-5, "float16": 2e-3}
@@ -140,6 +151,15 @@ def test_knowledge_graphs_have_every_scorer_and_reach_their_targets():
     assert best["test"]["mrr"] >= kg_embedding.TARGET and best["seconds"] < 60 * kg_embedding.MINUTES
     for row in found["files"]:
         assert abs(row["test"]["litert"]["mrr"] - row["test"]["keras"]["mrr"]) < 0.01
+
+
+def test_a_run_to_begin_with_is_worth_its_points_with_few_labels():
+    _, found = readme.newest("transfer")
+    assert {(row["task"], row["way"]) for row in found["rows"]} == {
+        (t, w) for t in transfer.TASKS for w in transfer.WAYS
+    }
+    assert all(len(row["accuracies"]) == transfer.DRAWS for row in found["rows"])
+    assert statistics.mean(transfer.points(found, "letters", list(transfer.WAYS)[-1])) >= transfer.LEAST
 
 
 def test_a_step_that_prunes_or_quantizes_costs_what_it_may():

@@ -1,6 +1,5 @@
 """Optimizers, registered beside the models: a saved model names what it was compiled with."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -18,7 +17,7 @@ class _Scaled:
         kwargs: of the optimizer of Keras.
     """
 
-    def __init__(self, rates: Sequence[float], **kwargs):
+    def __init__(self, rates: tuple[float, ...], **kwargs):
         super().__init__(**kwargs)
         self.rates = tuple(rates)
 
