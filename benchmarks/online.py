@@ -1,4 +1,4 @@
-"""Learning from a stream: MNIST whose images are turned by 45 degrees from the middle on, all at once.
+"""Learning from a stream: MNIST whose images are turned by 30, or by 45 degrees from the middle on, all at once.
 
 `cnn` is trained on the first 10,000 training images. The next 20,000 are the stream, one JSON line each, in the order
 of the set; from the 10,001st on they are turned counter-clockwise, bilinear, black where nothing was. Accuracy is of
@@ -11,31 +11,38 @@ under runs/online.
 import csv
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import run_command, told, trained
 
 RUNS = Path("runs") / "online"
-FIRST, STREAM, DEGREES = 10_000, 20_000, 45
+FIRST, STREAM = 10_000, 20_000
 POINTS, WITHIN = 0.02, 5000
 MODEL = ("--model", "cnn", "--epochs", "5", "--batch-size", "128", "--learning-rate", "5e-3", "--set", "dropout=0.3")
-REHEARSALS = (500, 0)
+# Degrees, and how many examples are rehearsed; the first has the target.
+ROWS = ((30, 500), (30, 0), (45, 500), (45, 0))
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each size of the rehearsal buffer, and what the run had before the stream."""
-    first, stream, turned = RUNS / "first.npz", RUNS / "stream.jsonl", RUNS / "turned.npz"
-    if not stream.is_file():
-        _write(data_dir, first, stream, turned)
+    """Return a row for each drift and size of the rehearsal buffer, and what the run had before the stream."""
+    first = RUNS / "first.npz"
+    angles = sorted({degrees for degrees, _ in ROWS})
+    if not all(_stream(degrees).is_file() for degrees in angles):
+        _write(data_dir, first, angles)
     base = RUNS / "cnn"
     before = trained(base, (*MODEL, "--data", str(first)), data_dir, ("parameters", "test"))
-    rows = [_learnt(base, stream, turned, rehearsal) for rehearsal in REHEARSALS]
-    return {"before": before | {"turned": _accuracy(base, turned)}, "rows": rows}
+    turned = {str(degrees): _accuracy(base, degrees) for degrees in angles}
+    return {"before": before | {"turned": turned}, "rows": [_learnt(base, *row) for row in ROWS]}
 
 
-def _write(data_dir: Path, first: Path, stream: Path, turned: Path) -> None:
-    """Write what is trained on first, the stream, and the turned test images."""
+def _stream(degrees: int) -> Path:
+    return RUNS / f"stream-{degrees}.jsonl"
+
+
+def _write(data_dir: Path, first: Path, angles: Sequence[int]) -> None:
+    """Write what is trained on first, the streams, and the turned test images."""
     import numpy as np
 
     from zoo.config import TrainConfig
@@ -46,25 +53,27 @@ def _write(data_dir: Path, first: Path, stream: Path, turned: Path) -> None:
     data = load(TrainConfig(dataset="mnist", data_dir=data_dir, validation_split=0.0).resolved())
     x, y = data.train.x, data.train.y
     np.savez(first, x_train=x[:FIRST], y_train=y[:FIRST], x_test=data.test.x, y_test=data.test.y)
-    np.savez(turned, x=np.stack([_turned(image) for image in data.test.x]), y=data.test.y)
-    with replacing(stream) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for i in range(STREAM):
-            image = x[FIRST + i] if i < STREAM // 2 else _turned(x[FIRST + i])
-            file.write(json.dumps({"x": image[..., 0].tolist(), "y": int(y[FIRST + i])}) + "\n")
+    for degrees in angles:
+        turned = np.stack([_turned(image, degrees) for image in data.test.x])
+        np.savez(RUNS / f"turned-{degrees}.npz", x=turned, y=data.test.y)
+        with replacing(_stream(degrees)) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for i in range(STREAM):
+                image = x[FIRST + i] if i < STREAM // 2 else _turned(x[FIRST + i], degrees)
+                file.write(json.dumps({"x": image[..., 0].tolist(), "y": int(y[FIRST + i])}) + "\n")
 
 
-def _turned(image: Any) -> Any:
+def _turned(image: Any, degrees: int) -> Any:
     import numpy as np
     from PIL import Image
 
-    picture = Image.fromarray(image[..., 0]).rotate(DEGREES, Image.Resampling.BILINEAR)
+    picture = Image.fromarray(image[..., 0]).rotate(degrees, Image.Resampling.BILINEAR)
     return np.asarray(picture)[..., None]
 
 
-def _learnt(base: Path, stream: Path, turned: Path, rehearsal: int) -> dict[str, Any]:
-    """Learn from the stream, and return a row about it."""
-    run = RUNS / f"rehearsal-{rehearsal}"
-    words = (str(base), "--stream", str(stream), "--rehearsal", str(rehearsal), "--checkpoint-every", "500")
+def _learnt(base: Path, degrees: int, rehearsal: int) -> dict[str, Any]:
+    """Learn from a stream, and return a row about it."""
+    run = RUNS / f"turned-{degrees}-rehearsal-{rehearsal}"
+    words = (str(base), "--stream", str(_stream(degrees)), "--rehearsal", str(rehearsal), "--checkpoint-every", "500")
     if not (run / "metrics.json").is_file():
         run_command("zoo.online", *words, "--output", str(run))
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
@@ -73,6 +82,7 @@ def _learnt(base: Path, stream: Path, turned: Path, rehearsal: int) -> dict[str,
         curve = [(int(row["examples"]), float(row["windowed"])) for row in csv.DictReader(file)]
     return told(
         {
+            "degrees": degrees,
             "rehearsal": rehearsal,
             "command": f"python -m zoo.online {shlex.join(words)}",
             **recovery(curve, STREAM // 2),
@@ -80,7 +90,7 @@ def _learnt(base: Path, stream: Path, turned: Path, rehearsal: int) -> dict[str,
             "rollbacks": len(found["rollbacks"]),
             "prequential": found["accuracy"],
             "test": metrics["test"]["accuracy"],
-            "turned": _accuracy(run, turned),
+            "turned": _accuracy(run, degrees),
             "examples_per_second": metrics["examples_per_second"],
         }
     )
@@ -104,26 +114,27 @@ def recovery(curve: list[tuple[int, float]], drift: int) -> dict[str, Any]:
     return {"level": level, "lowest": lowest, "recovered": recovered}
 
 
-def _accuracy(run: Path, turned: Path) -> float:
+def _accuracy(run: Path, degrees: int) -> float:
     """Return a run's accuracy on the turned test images."""
-    return run_command("zoo.evaluate", str(run), "--data", str(turned))["accuracy"]
+    return run_command("zoo.evaluate", str(run), "--data", str(RUNS / f"turned-{degrees}.npz"))["accuracy"]
 
 
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     before = result["before"]
+    turned = " / ".join(f"{before['turned'][str(degrees)]:.2%}" for degrees in sorted({d for d, _ in ROWS}))
     lines = [
-        f"| `cnn` on MNIST as a stream, turned by {DEGREES} degrees after {STREAM // 2:,} examples | before the drift |"
-        " lowest after it | drift found after | within 2 points after | test images as they are | turned |",
+        f"| `cnn` on MNIST as a stream, turned after {STREAM // 2:,} examples | before the drift | lowest after it |"
+        " drift found after | within 2 points after | test images as they are | turned |",
         "| --- | --- | --- | --- | --- | --- | --- |",
-        f"| before the stream | | | | | {before['test']['accuracy']:.2%} | {before['turned']:.2%} |",
+        f"| before the stream | | | | | {before['test']['accuracy']:.2%} | {turned} |",
     ]
     for row in result["rows"]:
         found = next((example - STREAM // 2 for example in row["drifts"] if example > STREAM // 2), None)
         what = f"{row['rehearsal']} examples rehearsed" if row["rehearsal"] else "without rehearsal"
         lines.append(
-            f"| {what} | {row['level']:.2%} | {row['lowest']:.2%} | {_count(found)} | {_count(row['recovered'])} |"
-            f" {row['test']:.2%} | {row['turned']:.2%} |"
+            f"| {row['degrees']} degrees, {what} | {row['level']:.2%} | {row['lowest']:.2%} | {_count(found)} |"
+            f" {_count(row['recovered'])} | {row['test']:.2%} | {row['turned']:.2%} |"
         )
     return lines
 
@@ -134,11 +145,14 @@ def _count(examples: int | None) -> str:
 
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown, the commands below."""
-    notes = [f"Target: within {100 * POINTS:g} points of the level before the drift in {WITHIN:,} examples."]
+    notes = [
+        f"Target: within {100 * POINTS:g} points of the level before the drift in {WITHIN:,} examples, at"
+        f" {ROWS[0][0]} degrees."
+    ]
     notes += [
-        f"{row['rehearsal']} rehearsed: {row['prequential']:.2%} of all predictions right, drifts found at"
-        f" {', '.join(f'{example:,}' for example in row['drifts']) or 'none'}, {row['rollbacks']} rollbacks,"
-        f" {row['examples_per_second']:,} examples a second."
+        f"{row['degrees']} degrees, {row['rehearsal']} rehearsed: {row['prequential']:.2%} of all predictions right,"
+        f" drifts found at {', '.join(f'{example:,}' for example in row['drifts']) or 'none'}, {row['rollbacks']}"
+        f" rollbacks, {row['examples_per_second']:,} examples a second."
         for row in result["rows"]
     ]
     commands = [result["before"]["command"], *(row["command"] for row in result["rows"])]
