@@ -169,7 +169,9 @@ def show(result: Mapping[str, Any]) -> None:
         f" {len(found['drifts'])} drifts, {len(found['rollbacks'])} rollbacks"
     )
     before = found["test_accuracy_before"]
-    print(f"test {tasks.of('classification').headline(result['test'])}; accuracy {before:.2%} before")
+    print(
+        f"test {tasks.of('classification').headline(result['test'], result['intervals'])}; accuracy {before:.2%} before"
+    )
     print(f"report: {result['run']}/report.html")
     print(f"next:   {command_line('compression.compress', result['run'], '--recipe', 'int8')}")
     print(result["run"])

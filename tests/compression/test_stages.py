@@ -148,8 +148,8 @@ def test_a_file_is_verified_with_its_stages(chain, model, data):
     [
         ("lstm", {}, 1.5),
         pytest.param("lstm", {"cell": "gru"}, 1.5, marks=pytest.mark.slow),
-        ("self_attention", {}, 2.0),  # a step of a logit can be more than one of a probability
-        ("transformer", {"norm": "post"}, 2.0),
+        pytest.param("self_attention", {}, 2.0, marks=pytest.mark.slow),
+        ("transformer", {"norm": "post"}, 2.0),  # a step of a logit can be more than one of a probability
     ],
 )
 def test_a_quantized_file_is_within_a_step_of_the_model_as_it_was_trained(name, settings, steps, data, tmp_path):
@@ -169,6 +169,7 @@ def test_channels_make_a_smaller_file_that_loads_alone(model, data, tmp_path):
     assert made.receipt["float32_weight_bytes"] == 4 * model.count_params()
 
 
+@pytest.mark.slow
 def test_a_narrower_network_begins_from_scratch_where_that_is_asked_for(model, data, tmp_path):
     # At such a rate nothing is learnt: what the file says is what the network began with.
     ways = {init: f"channels(0.5, init={init}, epochs=1, learning_rate=1e-9) + float32" for init in ("own", "scratch")}

@@ -105,6 +105,7 @@ print(json.dumps(sizes))
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.slow
 def test_every_models_train_step_exports_for_the_tpu(tmp_path):
     """With static shapes, in bfloat16, on a machine with no TPU and no compiler for one."""
     words, environment = [sys.executable, "-c", EXPORTS], os.environ | {"PYTHONPATH": str(ROOT)}

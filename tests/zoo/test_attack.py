@@ -233,6 +233,7 @@ def test_two_replicas_learn_what_one_does(image_npz, tmp_path, mirrored, monkeyp
         assert ours == pytest.approx(theirs, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_bits_and_leaves_a_plain_model(image_npz, tmp_path):
     options = {"deterministic": True, "checkpoint_every": 1, "optimizer": "adamw"}
     options["settings"] = {"filters": (4, 4), "pools": 1, "units": 6, "dropout": 0.3, "batch_norm": True}

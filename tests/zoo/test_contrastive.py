@@ -189,6 +189,7 @@ def test_trainings_that_cannot_be_are_refused(words, message, tmp_path, capsys, 
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_resumes_has_the_same_bits(folder, run, tmp_path):
     with pytest.raises(Interrupted):
         fit(config(folder, tmp_path / "broken", **RESUMED), callbacks=[stop_after(9)], verbose=False)

@@ -151,7 +151,6 @@ def test_other_uses_of_a_run_are_refused(command, words, message, trained, folde
     (["--set", "loss=hing"], "--set loss: expected one of non_saturating, hinge, wasserstein, received 'hing'"),
     (["--set", "norm=batch", "--set", "r1=1"], "gan: norm=batch: expected no penalty beside it"),
     (["--set", "r1=-1"], "r1 of 0 or more"),
-    (["--optimizer", "sgd", "--set", "discriminator_rate=2"], "--optimizer sgd: expected adamw for a model with two"),
     (["--shift", "1"], "--shift 1: expected 0: a generator would learn to draw"),
     (["--label-smoothing", "0.1"], "--label-smoothing 0.1: expected 0"),
     (["--beta-1", "1"], "--beta-1: expected a value from 0 to 0.9999, received 1.0"),

@@ -104,6 +104,7 @@ def test_the_classifier_is_kerashubs_encoder_and_a_head(bert):
         model.build((None, 21))
 
 
+@pytest.mark.slow
 def test_a_preset_is_trained_loaded_asked_and_exported(bert, tmp_path, capsys):
     data, run = table(tmp_path / "reviews.tsv", REVIEWS), tmp_path / "run"
     words = ("--model", "hub_classifier", "--set", f"preset={bert}", "--data", data, "--epochs", "15", "--batch-size",

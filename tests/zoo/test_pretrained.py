@@ -201,6 +201,7 @@ def test_a_run_goes_on_without_the_one_it_began_with(folder, tmp_path):
     assert RunFolder(run).read_config()["begun_with"] == theirs | {"run": str(tmp_path / "a")}
 
 
+@pytest.mark.slow
 def test_replicas_begin_and_end_alike(folder, tmp_path):
     fit(fine_tuning(folder, tmp_path / "run", strategy="mirrored", virtual_devices=2), verbose=False)
     two = weights_of(tmp_path / "run")

@@ -52,7 +52,7 @@ def state(folder):
 @pytest.mark.parametrize(
     "strategy",
     [
-        pytest.param((), id="none"),
+        pytest.param((), id="none", marks=pytest.mark.slow),  # a worker is killed in test_multi_worker.py
         pytest.param(("--strategy", "mirrored", "--virtual-devices", "2"), id="mirrored", marks=pytest.mark.slow),
     ],
 )

@@ -173,6 +173,7 @@ def test_a_language_model_learns_a_line_and_goes_on_with_it(folder, capsys):
     assert "use zoo.generate" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_translation_learns_to_copy(folder, tmp_path, capsys):
     run = tmp_path / "copy"
     words = ("--data", str(folder / "pairs.tsv"), "--task", "translation", "--tokens", "character", "--epochs", "12")
