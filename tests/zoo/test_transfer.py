@@ -197,7 +197,7 @@ fit(tuned(Path(sys.argv[1]), "jax", new_head=False, strategy="data_parallel", vi
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_jax_trains_alike(folder):
-    """With the head that was taken over, as engines draw other numbers for a new one; they differ by float32's rounding."""
+    """With the head that was taken over, as engines draw other numbers for a new one, up to float32's rounding."""
     fit(tuned(folder, "tensorflow", new_head=False), verbose=False)
     run_module("-c", _ON_JAX, folder, cwd=ROOT, check=0, timeout=550)
     for name, value in weights_of(folder / "tensorflow").items():
