@@ -190,12 +190,15 @@ from pathlib import Path
 from strategies import backend
 backend.start("jax", virtual_devices=2)
 from tests.zoo.test_transfer import fit, tuned
-fit(tuned(Path(sys.argv[1]), "jax", strategy="data_parallel", virtual_devices=2), verbose=False)
+fit(tuned(Path(sys.argv[1]), "jax", new_head=False, strategy="data_parallel", virtual_devices=2), verbose=False)
 """
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_jax_trains_alike(folder):
-    run_module("-c", _ON_JAX, folder, cwd=ROOT, check=0)
-    for name, value in weights_of(folder / "b").items():
-        np.testing.assert_allclose(weights_of(folder / "jax")[name], value, rtol=0, atol=1e-8, err_msg=name)
+    """With the head that was taken over, as engines draw other numbers for a new one, up to float32's rounding."""
+    fit(tuned(folder, "tensorflow", new_head=False), verbose=False)
+    run_module("-c", _ON_JAX, folder, cwd=ROOT, check=0, timeout=550)
+    for name, value in weights_of(folder / "tensorflow").items():
+        np.testing.assert_allclose(weights_of(folder / "jax")[name], value, rtol=0, atol=1e-6, err_msg=name)
