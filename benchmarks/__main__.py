@@ -41,6 +41,10 @@ NAMES = (
     "gan",
     "kg_embedding",
     "transfer",
+    "online",
+    "search",
+    "ensembles",
+    "robustness",
 )
 
 

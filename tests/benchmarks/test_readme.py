@@ -8,11 +8,15 @@ from benchmarks import __main__ as benchmarks
 from benchmarks import (
     cross_modal,
     distillation,
+    ensembles,
     gan,
     kg_embedding,
     lenets,
     matrix,
+    online,
     readme,
+    robustness,
+    search,
     sequences,
     transfer,
     tutorial,
@@ -160,6 +164,49 @@ def test_a_run_to_begin_with_is_worth_its_points_with_few_labels():
     }
     assert all(len(row["accuracies"]) == transfer.DRAWS for row in found["rows"])
     assert statistics.mean(transfer.points(found, "letters", list(transfer.WAYS)[-1])) >= transfer.LEAST
+
+
+def test_a_stream_that_turns_is_followed():
+    _, found = readme.newest("online")
+    rows = {(row["degrees"], row["rehearsal"]): row for row in found["rows"]}
+    assert list(rows) == list(online.ROWS)
+    assert rows[online.ROWS[0]]["recovered"] <= online.WITHIN
+    # What was rehearsed is remembered better.
+    for degrees in {degrees for degrees, _ in rows}:
+        assert rows[degrees, 500]["test"] > rows[degrees, 0]["test"]
+
+
+def test_searches_find_files_within_their_budgets_and_beat_drawing_at_random():
+    _, found = readme.newest("search")
+    assert {row["run"]: [] for row in found["rows"]}.keys() == search.BUDGETS.keys()
+    for row in found["rows"]:
+        best = row["best"]
+        assert best["bytes"] <= row["most"] and best["test_accuracy"] >= row["least"], row["run"]
+        assert row["again"] and row["seconds"] <= 3600
+    volumes = {(row["seed"], row["sampler"]): row["hypervolume"] for row in found["compared"]}
+    assert len(volumes) == len(search.SEEDS) * len(search.SAMPLERS)
+    for seed in search.SEEDS:
+        assert volumes[seed, "tpe"] > volumes[seed, "random"]
+
+
+def test_ensembles_beat_their_best_member_and_teach():
+    _, found = readme.newest("ensembles")
+    assert len(found["rows"]) == ensembles.DRAWS
+    for row in found["rows"]:
+        assert len(row["members"]) == ensembles.MEMBERS
+        assert row["test"]["accuracy"] > max(row["members"])
+        assert row["calibration"]["test"]["ece"] <= ensembles.ECE
+    student = found["student"]
+    assert student["taught"]["test"]["litert"]["accuracy"] > student["alone"]["test"]["accuracy"]
+
+
+def test_adversarial_training_reaches_its_targets():
+    _, found = readme.newest("robustness")
+    rows = {row["name"]: row for row in found["rows"]}
+    assert set(rows) == set(robustness.ROWS)
+    attacked = {name: row["attacks"]["pgd"]["keras"][1] for name, row in rows.items()}
+    assert rows["adversarial"]["test"]["accuracy"] >= robustness.CLEAN
+    assert attacked["adversarial"] >= robustness.ATTACKED > attacked["plain"]
 
 
 def test_a_step_that_prunes_or_quantizes_costs_what_it_may():
