@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks import rounds
 from benchmarks.commands import told
+from benchmarks.time_to_accuracy import plain_cnn
 
 ROUNDS, QUICK_ROUNDS = 7, 3
 # Of each model: batch sizes, and steps in a turn of about two seconds.
@@ -120,20 +121,11 @@ def _plain(model: str, batch: int, steps: int) -> None:
     x, y = _data(model)
     x = x.astype("float32") / 255
     if model == "cnn":
-        body = [
-            keras.Input((SIDE, SIDE, 1)),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(64, activation="relu"),
-        ]
+        net = plain_cnn()
     else:
         x = x[..., 0]
-        body = [keras.Input((SIDE, SIDE)), layers.LSTM(UNITS[0], return_sequences=True), layers.LSTM(UNITS[1])]
-    net = keras.Sequential([*body, layers.Dense(CLASSES)])
+        recurrent = [layers.LSTM(UNITS[0], return_sequences=True), layers.LSTM(UNITS[1])]
+        net = keras.Sequential([keras.Input((SIDE, SIDE)), *recurrent, layers.Dense(CLASSES)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     net.compile(keras.optimizers.Adam(RATE), loss, metrics=["accuracy"])
     net.fit(x, y, batch_size=batch, epochs=1000, callbacks=[_turns(batch, steps)], verbose=0)

@@ -94,14 +94,12 @@ def _arrays(data_dir: Path) -> tuple:
     return data, x_train, data.train.y, x_test, data.test.y
 
 
-def _plain(seed: int, data_dir: Path) -> dict[str, Any]:
-    """The script everybody writes; TensorFlow's environment is left as it is."""
+def plain_cnn() -> Any:
+    """Return the convolutional net of TensorFlow's tutorials, as scripts write it; not compiled."""
     import keras
     from keras import layers
 
-    _, x_train, y_train, x_test, y_test = _arrays(data_dir)
-    keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
+    return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
             layers.Conv2D(32, 3, activation="relu"),
@@ -114,6 +112,15 @@ def _plain(seed: int, data_dir: Path) -> dict[str, Any]:
             layers.Dense(10),
         ]
     )
+
+
+def _plain(seed: int, data_dir: Path) -> dict[str, Any]:
+    """The script everybody writes; TensorFlow's environment is left as it is."""
+    import keras
+
+    _, x_train, y_train, x_test, y_test = _arrays(data_dir)
+    keras.utils.set_random_seed(seed)
+    model = plain_cnn()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"])
     watch = _stopwatch(x_test, y_test, 64)
