@@ -35,6 +35,7 @@ COMMANDS = (
     "compression.verify absent.tflite",
     "compression.inspect absent.tflite",
     "compression.export absent",
+    "compression.to_c absent.tflite",
 )
 TIMES = 5
 LIMIT_SECONDS = 0.5

@@ -161,6 +161,59 @@ def _ends(model: schema.ModelT, found: schema.SignatureDefT | None) -> dict[str,
     }
 
 
+def ends_in_order(model: schema.ModelT) -> dict[str, list[dict[str, Any]]]:
+    """Return the inputs and outputs of the first graph as an interpreter numbers them.
+
+    Each has name (in the signature, or where none names it the tensor's), shape, type, elements and quantization.
+    """
+    graph = model.subgraphs[0]
+    found = next((s for s in model.signatureDefs or () if s.subgraphIndex == 0), None)
+
+    def described(maps: Any, indices: Any) -> list[dict[str, Any]]:
+        names = {m.tensorIndex: _text(m.name) for m in maps or ()}
+        tensors = [(i, graph.tensors[i]) for i in _indices(indices)]
+        return [
+            {"name": names.get(i) or _text(t.name), **_form(t), "elements": int(np.prod(_indices(t.shape)))}
+            for i, t in tensors
+        ]
+
+    return {
+        "inputs": described(found and found.inputs, graph.inputs),
+        "outputs": described(found and found.outputs, graph.outputs),
+    }
+
+
+def tensors(model: schema.ModelT) -> list[list[dict[str, Any]]]:
+    """Return every tensor of each graph by its index: name, type, bytes, and whether constant, variable and sparse.
+
+    Bytes are those of the values as an interpreter holds them; 0 of types whose values have no size of their own.
+    """
+    return [
+        [
+            {
+                "name": _text(tensor.name),
+                "type": _TYPES[tensor.type].lower(),
+                "bytes": int(np.prod(_indices(tensor.shape))) * np.dtype(_DTYPES[kind]).itemsize if kind else 0,
+                "constant": model.buffers[tensor.buffer].data is not None,
+                "variable": bool(tensor.isVariable),
+                "sparse": tensor.sparsity is not None,
+            }
+            for tensor in graph.tensors
+            for kind in [_TYPES[tensor.type] if _TYPES[tensor.type] in _DTYPES else ""]
+        ]
+        for graph in model.subgraphs
+    ]
+
+
+def nodes(model: schema.ModelT) -> list[list[tuple[str, list[int], list[int]]]]:
+    """Return every node of each graph in its order: operator, indices of inputs and of outputs; -1 is left out."""
+    names = [_operator_name(code) for code in model.operatorCodes or ()]
+    return [
+        [(names[op.opcodeIndex], _indices(op.inputs), _indices(op.outputs)) for op in graph.operators or ()]
+        for graph in model.subgraphs
+    ]
+
+
 def _text(name: bytes | None) -> str:
     return (name or b"").decode(errors="replace")
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from compression import child, flatbuffer, litert, tflite
+from compression import child, flatbuffer, litert, micro, tflite
 from compression.interface import Interface
 from compression.kernels import recurrent_layers
 from compression.receipt import Subject, measure
@@ -40,17 +40,17 @@ def test_float32_equals_keras(name, kind, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "types", "ends", "tolerance"),
+    ("recipe", "types", "ends", "tolerance", "refused_by_micro"),
     [
-        ("float16", {"float16"}, ("float32", "float32"), 2e-3),
-        ("dynamic", {"int8"}, ("float32", "float32"), 2e-2),
-        ("int8", {"int8"}, ("int8", "int8"), 2e-2),
-        ("int8(io=float32)", {"int8"}, ("float32", "float32"), 2e-2),
-        ("int16x8", {"int8"}, ("int16", "int16"), 2e-2),
-        ("int4", {"int4"}, ("float32", "float32"), 2e-1),
+        ("float16", {"float16"}, ("float32", "float32"), 2e-3, "float16 weights (DEQUANTIZE)"),
+        ("dynamic", {"int8"}, ("float32", "float32"), 2e-2, "int8 weights for float32 activations (CONV_2D)"),
+        ("int8", {"int8"}, ("int8", "int8"), 2e-2, ""),
+        ("int8(io=float32)", {"int8"}, ("float32", "float32"), 2e-2, ""),
+        ("int16x8", {"int8"}, ("int16", "int16"), 2e-2, ""),
+        ("int4", {"int4"}, ("float32", "float32"), 2e-1, "int4 weights for float32 activations (CONV_2D)"),
     ],
 )
-def test_precisions_have_their_types_and_stay_near_keras(recipe, types, ends, tolerance, tmp_path):
+def test_precisions_have_their_types_and_stay_near_keras(recipe, types, ends, tolerance, refused_by_micro, tmp_path):
     # Wide enough that the converter's dynamic range, which leaves kernels of under 1,024 values alone, applies.
     model, interface, x = small("cnn", filters=(16, 24), units=32)
     path, found = exported(tmp_path, model, interface, recipe, x)
@@ -60,6 +60,8 @@ def test_precisions_have_their_types_and_stay_near_keras(recipe, types, ends, to
     assert (signature["inputs"][0]["type"], signature["outputs"][0]["type"]) == ends
     assert signature["inputs"][0]["name"] == "image" and signature["outputs"][0]["name"] == "probabilities"
     np.testing.assert_allclose(found, keras_probabilities(model, x), atol=tolerance)
+    reasons = micro.hindrances(content)
+    assert refused_by_micro in reasons[0] if refused_by_micro else not reasons
 
 
 def test_layers_left_out_stay_float32_and_the_others_do_not(tmp_path):

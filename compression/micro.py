@@ -1,0 +1,119 @@
+"""What TFLite Micro can run, read off its own source, and what a file asks of it.
+
+Source: github.com/tensorflow/tflite-micro at SOURCE, folder tensorflow/lite/micro. The operators are those of
+micro_mutable_op_resolver.h; the types of weights what the Prepare functions of kernels/ check (conv_common.cc,
+depthwise_conv_common.cc, transpose_conv.cc, fully_connected.cc, batch_matmul.cc, dequantize_common.cc); the rest is
+from micro_interpreter.cc and micro_allocation_info.cc. Kernels of a chip's maker may take less.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from compression import flatbuffer
+
+SOURCE = "commit 90b983c of 2026-08-20"
+# Its arena gives each buffer a multiple of it: MicroArenaBufferAlignment.
+ALIGNMENT = 16
+# Of MicroMutableOpResolver<N>: each is a method Add..., and without capitals and underscores the operator's name.
+_METHODS = (
+    *("Abs", "Add", "AddN", "ArgMax", "ArgMin", "AssignVariable", "AveragePool2D", "BatchMatMul", "BatchToSpaceNd"),
+    *("BroadcastArgs", "BroadcastTo", "CallOnce", "Cast", "Ceil", "Concatenation", "Conv2D", "Cos", "CumSum"),
+    *("DepthToSpace", "DepthwiseConv2D", "Dequantize", "Div", "DynamicUpdateSlice", "Elu", "EmbeddingLookup", "Equal"),
+    *("Exp", "ExpandDims", "Fill", "Floor", "FloorDiv", "FloorMod", "FullyConnected", "Gather", "GatherNd", "Greater"),
+    *("GreaterEqual", "HardSwish", "If", "L2Normalization", "L2Pool2D", "LeakyRelu", "Less", "LessEqual", "Log"),
+    *("LogSoftmax", "LogicalAnd", "LogicalNot", "LogicalOr", "Logistic", "MaxPool2D", "Maximum", "Mean", "Minimum"),
+    *("MirrorPad", "Mul", "Neg", "NotEqual", "Pack", "Pad", "PadV2", "Prelu", "Quantize", "ReadVariable", "ReduceAll"),
+    *("ReduceMax", "ReduceMin", "Relu", "Relu6", "Reshape", "ResizeBilinear", "ResizeNearestNeighbor", "ReverseV2"),
+    *("Round", "Rsqrt", "SelectV2", "Shape", "Sin", "Slice", "Softmax", "SpaceToBatchNd", "SpaceToDepth", "Split"),
+    *("SplitV", "Sqrt", "Square", "SquaredDifference", "Squeeze", "StridedSlice", "Sub", "Sum", "Svdf", "Tanh"),
+    *("Transpose", "TransposeConv", "UnidirectionalSequenceLSTM", "Unpack", "VarHandle", "While", "ZerosLike"),
+)
+_BUILTIN = {method.lower(): f"Add{method}" for method in _METHODS}
+# Custom operators of its own, by their names in a file.
+_CUSTOM = {
+    "CIRCULAR_BUFFER": "AddCircularBuffer",
+    "TFLM_DECODE": "AddDecode",
+    "TFLite_Detection_PostProcess": "AddDetectionPostprocess",
+    "ethos-u": "AddEthosU",
+    **{
+        f"Signal{name}": f"Add{name}"
+        for name in (
+            *("Delay", "Energy", "FftAutoScale", "FilterBank", "FilterBankLog", "FilterBankSpectralSubtraction"),
+            *("FilterBankSquareRoot", "Framer", "Irfft", "OverlapAdd", "PCAN", "Rfft", "Stacker", "Window"),
+        )
+    },
+}
+# Where each operator with weights has its activations and its weights among the inputs, and what weights each type of
+# activations goes with.
+_INTEGER = {"float32": ("float32",), "int8": ("int8", "int4"), "int16": ("int8",)}
+_WHOLE_BYTES = {"float32": ("float32",), "int8": ("int8",), "int16": ("int8", "int16")}
+_WEIGHTS = {
+    "CONV_2D": (0, 1, _INTEGER),
+    "DEPTHWISE_CONV_2D": (0, 1, _INTEGER | {"int16": ("int8", "int16")}),
+    "FULLY_CONNECTED": (0, 1, _INTEGER),
+    "TRANSPOSE_CONV": (2, 1, _WHOLE_BYTES),
+    "BATCH_MATMUL": (0, 1, {kind: (kind,) for kind in ("float32", "int8", "int16")}),
+}
+
+
+def method(operator: str) -> str | None:
+    """Return the method of MicroMutableOpResolver that registers an operator, None where there is none."""
+    return _CUSTOM.get(operator) or _BUILTIN.get(operator.replace("_", "").lower())
+
+
+def hindrances(model: Any) -> list[str]:
+    """Return why TFLite Micro cannot run a file, a sentence for each reason.
+
+    Args:
+        model: of `flatbuffer.read`.
+    """
+    missing = [name for name in flatbuffer.operators(model) if method(name) is None]
+    mixed = sorted(set(_mixed(model)))
+    sparse = [tensor["name"] for graph in flatbuffer.tensors(model) for tensor in graph if tensor["sparse"]]
+    several = list(flatbuffer.signatures(model))
+    reasons = {
+        f"it has no {', '.join(missing)}": missing,
+        f"its kernels do not take {', '.join(mixed)}; recipes int8 and float32 give files that they take": mixed,
+        f"it has no sparse tensors, as {', '.join(sparse[:3])}": sparse,
+        f"it runs the first graph alone, and this file has signatures {', '.join(several)}": several[1:],
+    }
+    return [text for text, found in reasons.items() if found]
+
+
+def _mixed(model: Any) -> Iterator[str]:
+    """Give every pair of types that a kernel refuses, with its operator."""
+    for tensors, nodes in zip(flatbuffer.tensors(model), flatbuffer.nodes(model), strict=True):
+        for operator, inputs, _ in nodes:
+            if operator == "DEQUANTIZE" and tensors[inputs[0]]["type"] == "float16":
+                yield "float16 weights (DEQUANTIZE)"
+            if operator in _WEIGHTS:
+                at, weights, allowed = _WEIGHTS[operator]
+                given, kept = (tensors[inputs[i]]["type"] for i in (at, weights))
+                if kept not in allowed.get(given, ()):
+                    yield f"{kept} weights for {given} activations ({operator})"
+
+
+def arena_at_least(model: Any) -> int:
+    """Return the bytes below which no arena suffices for a file.
+
+    It is the most that tensors of the first graph take while they are needed at the same time. On top comes what the
+    planner cannot fit in between, what kernels ask for, and a structure for each tensor and operator: on the device
+    `arena_used_bytes()` of the interpreter says what all that was.
+
+    Args:
+        model: of `flatbuffer.read`.
+    """
+    tensors, nodes = flatbuffer.tensors(model)[0], flatbuffer.nodes(model)[0]
+    ends = model.subgraphs[0]
+    steps = [list(ends.inputs), *([*inputs, *outputs] for _, inputs, outputs in nodes), list(ends.outputs)]
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for step, indices in enumerate(steps):
+        for index in indices:
+            if index != -1 and not tensors[index]["constant"]:
+                first.setdefault(index, step)
+                last[index] = len(steps) if tensors[index]["variable"] else step
+    sizes = {index: -(-tensors[index]["bytes"] // ALIGNMENT) * ALIGNMENT for index in first}
+    return max(
+        sum(size for index, size in sizes.items() if first[index] <= step <= last[index]) for step in range(len(steps))
+    )

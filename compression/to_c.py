@@ -1,0 +1,110 @@
+"""`python -m compression.to_c`: a .tflite file as a C array, for TFLite Micro on a microcontroller."""
+
+import functools
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo import cli
+from zoo.config import option
+from zoo.errors import UsageError
+from zoo.files import sha256, write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to write as C, and where."""
+
+    file: Path = option("the .tflite file", positional=True)
+    output: Path | None = option("folder that gets NAME.h and NAME.c (default: the file's)", metavar="DIR")
+    name: str | None = option("of the array and its files (default: made of the file's)")
+    force: bool = option("write it also where TFLite Micro cannot run it", False)
+
+
+def run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the header and the source file, and return what they say."""
+    options = Options(**given)
+    if options.name is not None and not re.fullmatch(r"[A-Za-z]\w*", options.name, re.ASCII):
+        raise UsageError(f"--name: expected letters, digits and underscores, a letter first, received {options.name!r}")
+    folder = options.output or options.file.parent
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder}: expected a folder, found a file")
+    from compression import c_array
+
+    facts = facts_of(options.file, options.name)
+    if facts["hindrances"] and not options.force:
+        raise UsageError(
+            f"{options.file}: TFLite Micro cannot run it: {'; '.join(facts['hindrances'])};"
+            " --force writes it for another runtime"
+        )
+    paths = {suffix: folder / f"{facts['name']}.{suffix}" for suffix in ("h", "c")}
+    for path in paths.values():
+        if path.exists() and c_array.MARK not in path.read_text(errors="replace").partition("\n")[0]:
+            raise UsageError(f"{path}: is there, and not made by to_c; choose another --output or --name")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(paths["h"], c_array.header(facts))
+    write_text(paths["c"], c_array.source(facts, options.file.read_bytes()))
+    return {"path": str(paths["c"]), "header": str(paths["h"]), **facts}
+
+
+def facts_of(path: Path, name: str | None = None) -> dict[str, Any]:
+    """Return what the C code says of a .tflite file; nothing of it is run.
+
+    Args:
+        path: of the file.
+        name: of the array; default, made of the file's.
+
+    Returns:
+        name, file, bytes, sha256; inputs and outputs as the interpreter numbers them; operators with how often each is
+        used; methods that register them; arena_at_least in bytes; hindrances, why TFLite Micro cannot run it.
+
+    Raises:
+        UsageError: there is no such file, it is not a TFLite flatbuffer, or it is cut short or altered.
+    """
+    from compression import c_array, flatbuffer, micro
+
+    model = flatbuffer.read(path)
+    operators = flatbuffer.operators(model)
+    return {
+        "name": name or c_array.identifier(path.stem),
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": sha256(path),
+        **flatbuffer.ends_in_order(model),
+        "operators": operators,
+        "methods": [method for method in map(micro.method, operators) if method],
+        "arena_at_least": micro.arena_at_least(model),
+        "hindrances": micro.hindrances(model),
+    }
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print what goes in and out, how to register the operators, and what was written."""
+    for side in ("input", "output"):
+        for i, end in enumerate(result[f"{side}s"]):
+            scale = f", scale {end['scale']:g}, zero point {end['zero_point']}" if "scale" in end else ""
+            print(f"{side}({i}) {end['name']}: {end['type']} {end['shape']}{scale}")
+    methods = result["methods"]
+    print(f"tflite::MicroMutableOpResolver<{len(methods)}>: {', '.join(methods)}")
+    print(f"{result['bytes']:,} bytes of flash, and an arena of more than {result['arena_at_least']:,} bytes")
+    for text in result["hindrances"]:
+        print(f"TFLite Micro cannot run it: {text}")
+    print(result["header"])
+    print(result["path"])
+
+
+main = functools.partial(
+    cli.command,
+    Options,
+    run,
+    show,
+    prog="python -m compression.to_c",
+    description="Write a .tflite file as a C array for TFLite Micro.",
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
