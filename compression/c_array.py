@@ -35,6 +35,12 @@ def quoted(text: str) -> str:
     return '"' + "".join(map(escaped, text.encode())) + '"'
 
 
+def about(end: Mapping[str, Any]) -> str:
+    """Return what a person must know of an input or output: name, type, shape and what its values stand for."""
+    stands = f", which stands for {end['scale']:.9g} * (value - {end['zero_point']})" if "scale" in end else ""
+    return f"{quoted(end['name'])}: {end['type']} {end['shape']}{stands.replace('- -', '+ ')}"
+
+
 def header(facts: Mapping[str, Any]) -> str:
     """Return the header of a file.
 
@@ -83,7 +89,6 @@ def _opening(facts: Mapping[str, Any]) -> str:
 
 def _end(macro: str, side: str, number: int, end: Mapping[str, Any]) -> str:
     """Return the comment and the constants of an input or output."""
-    begin, real = f"#define {macro}_{side.upper()}_{number}", ""
     values = {
         "NAME": quoted(end["name"]),
         "TYPE": f"kTfLite{_C_TYPES.get(end['type'], 'NoType')}",
@@ -92,10 +97,9 @@ def _end(macro: str, side: str, number: int, end: Mapping[str, Any]) -> str:
         "ELEMENTS": end["elements"],
     }
     if "scale" in end:
-        real = f", which stands for {end['scale']:.9g} * (value - {end['zero_point']})".replace("- -", "+ ")
         values |= {"SCALE": _float(end["scale"]), "ZERO_POINT": f"({end['zero_point']})"}
-    about = f"// {side}({number}) {quoted(end['name'])}: {end['type']} {end['shape']}{real}"
-    return "\n".join([about, *(f"{begin}_{name} {value}" for name, value in values.items())])
+    lines = [f"#define {macro}_{side.upper()}_{number}_{name} {value}" for name, value in values.items()]
+    return "\n".join([f"// {side}({number}) {about(end)}", *lines])
 
 
 def _float(value: float) -> str:

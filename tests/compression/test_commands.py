@@ -13,8 +13,9 @@ from tests.conftest import ROOT, run_module
 
 _NO_BACKEND = """
 import sys
-from compression import __main__ as words, attack, compress, export, inspect, search, sensitivity, to_c, verify
-for command in (attack, compress, export, inspect, search, sensitivity, to_c, verify, words):
+from compression import __main__ as words
+from compression import attack, compress, export, inspect, search, sensitivity, snippets, to_c, verify
+for command in (attack, compress, export, inspect, search, sensitivity, snippets, to_c, verify, words):
     try:
         command.main(["--help"])
     except SystemExit as ended:
@@ -25,6 +26,7 @@ assert search.main(["absent"]) == search.main(["absent", "--max-bytes", "20q"]) 
 assert attack.main(["absent"]) == 2
 assert export.main(["absent"]) == sensitivity.main(["absent"]) == 2
 assert verify.main(["absent.tflite"]) == inspect.main(["absent.tflite"]) == to_c.main(["absent.tflite"]) == 2
+assert snippets.main(["absent.tflite"]) == 2
 heavy = {"tensorflow", "keras", "jax", "tf_keras"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -1,0 +1,93 @@
+"""The tutorial is what it says: every command of it parses, and runs, in its order."""
+
+import dataclasses
+import importlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from compression import recipes
+from tests.conftest import ROOT
+from zoo import cli
+
+TEXT = (ROOT / "docs" / "TUTORIAL.md").read_text()
+BLOCKS = re.findall(r"^```sh( demo)?\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for _, block in BLOCKS for line in block.splitlines() if line.startswith("python -m ")]
+ALL = {"zoo.train", "zoo.predict", "zoo.evaluate", "zoo.demo"} | {
+    f"compression.{name}" for name in ("compress", "verify", "snippets", "to_c")
+}
+
+
+def test_the_whole_road_is_walked():
+    assert {line.split()[2] for line in COMMANDS} == ALL
+    assert TEXT.count("```") == 2 * len(BLOCKS)  # no block that is not run
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_are_those_of_the_parsers(line):
+    name, *words = shlex.split(line)[2:]
+    module = importlib.import_module(name)
+    main = module.main
+    options = main.args[0] if hasattr(main, "args") else module.Options
+    given = cli.parse(options, words, prog=line, description="")
+    names = {field.name for field in dataclasses.fields(options)}
+    options(**{key: value for key, value in given.items() if key in names})
+    if "recipe" in given:
+        recipe = recipes.parse(given["recipe"])
+        assert f"{given['output']}/{recipe.file_name}.tflite" in TEXT
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_commands_run_in_an_empty_folder(tmp_path):
+    env = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    for demo, block in BLOCKS:
+        if demo:
+            check_demo(block, tmp_path, env)
+            continue
+        done = subprocess.run(["bash", "-euc", block], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+        if "zoo.evaluate" in block:
+            (accuracy,) = re.findall(r"accuracy (\d+\.\d+)%", done.stdout)
+            assert float(accuracy) > 60  # of three classes, a third by chance
+    assert (tmp_path / "runs" / "pictures" / "report.html").is_file()
+    (file,) = (tmp_path / "small").glob("*.tflite")
+    labels = file.with_suffix(".labels.txt").read_text().split()
+    assert labels == ["circle", "square", "triangle"]
+    assert {path.name for path in (tmp_path / "phone").iterdir()} == {
+        *("android.kt", "ios.swift", "microcontroller.cc", file.name)
+    }
+    assert '"image": int8 [1, 28, 28, 1]' in (tmp_path / "phone" / "ios.swift").read_text()
+    assert len(list((tmp_path / "board").iterdir())) == 2
+
+
+def check_demo(block, folder, env):
+    """Start the page, read it, and end it as Ctrl-C does; without npm there is none."""
+    if not shutil.which("npm"):
+        return
+    words = [sys.executable, *shlex.split(block)[1:], "--port", "0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    child = subprocess.Popen(words, cwd=folder, env=env | {"PYTHONUNBUFFERED": "1"}, **pipes)
+    try:
+        url = next((line.strip() for line in child.stdout if line.startswith("http://")), None)
+        if url is None and "npm could not fetch" in (error := child.stderr.read()):
+            return
+        assert url, error
+        with urllib.request.urlopen(url, timeout=30) as page:
+            assert b"<title>" in page.read()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == 0
+    finally:
+        child.kill()
+        child.wait()
