@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python -m
 
-.PHONY: help setup train test test-slow lint format benchmarks matrix clean
+.PHONY: help setup train test test-slow lint format docs benchmarks matrix clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,9 @@ format: setup  ## format, and repair what can be repaired
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
+docs: setup  ## build the documentation into site/; any warning fails
+	$(RUN) mkdocs build --strict
+
 benchmarks: setup  ## measure, and write benchmarks/results
 	$(RUN) benchmarks
 
@@ -48,4 +51,4 @@ matrix: setup  ## every model x every precision, measured on the exported files;
 	$(RUN) benchmarks.readme
 
 clean:  ## remove .venv and caches, never runs
-	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache site *.egg-info

@@ -36,6 +36,7 @@ COMMANDS = (
     "compression.inspect absent.tflite",
     "compression.export absent",
     "compression.to_c absent.tflite",
+    "compression.snippets absent.tflite",
 )
 TIMES = 5
 LIMIT_SECONDS = 0.5

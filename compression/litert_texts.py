@@ -25,7 +25,7 @@ SECONDS = 4 * 3600.0
 class Steps(NamedTuple):
     """What a file says of known texts.
 
-    Args:
+    Attributes:
         log_p: (texts, time), natural logarithm of the probability of each label, 0 at padding.
         top: (texts, time), the most probable token.
         logits: (steps, vocabulary), of the first texts' steps one after the other.

@@ -62,7 +62,7 @@ class Cut(NamedTuple):
 class Anatomy(NamedTuple):
     """The cuts of a layer; one without `kernels` passes its channels on, as a normalisation does.
 
-    Args:
+    Attributes:
         inputs: where the input's features are read.
         kernels: what makes an output channel.
         biases: what is added to it.

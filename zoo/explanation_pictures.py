@@ -35,7 +35,7 @@ SHAPES = {" ": "␣", "\n": "↵", "\t": "→", "\r": "↵"}
 class Panel(NamedTuple):
     """A map of one example.
 
-    Args:
+    Attributes:
         title: what it shows.
         values: (rows, columns), of the image's size or smaller.
         signed: values below 0 speak against the class; else all are 0 or more.
@@ -184,7 +184,7 @@ def draw_tokens(
 class Grid(NamedTuple):
     """Attention maps of layers of one kind.
 
-    Args:
+    Attributes:
         layers: (heads, queries, keys) by the layer's name.
         queries: what each row is called.
         keys: what each column is called.

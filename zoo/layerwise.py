@@ -19,7 +19,7 @@ from zoo.watching import calls_of
 class Order(NamedTuple):
     """The weights of a model in the order of their use.
 
-    Args:
+    Attributes:
         groups: names of weights, see `named`, a group for each layer: of the first layer that is used first.
         again: what is used a second time, and last of all, so that no layer gives the output alone; empty otherwise.
     """

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 class Listener(Protocol):
     """What looks now and then whether a signal came.
 
-    Args:
+    Attributes:
         signal: its number, 0 before one.
     """
 

@@ -45,7 +45,7 @@ def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | N
         channels: 1 or 3; None keeps grey images grey and makes all others RGB.
 
     Raises:
-        one of UNREADABLE.
+        OSError: or another of UNREADABLE, for an image that cannot be read.
     """
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
         channels = channels or (1 if image.mode in ("1", "L", "I", "I;16", "F", "LA") else 3)

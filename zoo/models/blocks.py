@@ -127,7 +127,7 @@ class Stack(layers.Layer):
 
     Args:
         num_layers: number of blocks.
-        num_heads, key_dim, ff_dim, dropout, causal, activation, norm, cross: of each block.
+        num_heads: of each block, as key_dim, ff_dim, dropout, causal, activation, norm and cross are.
         position: "sinusoidal" or "learned".
         scale: what the input is multiplied by before positions are added.
 

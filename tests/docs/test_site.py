@@ -1,0 +1,39 @@
+"""The site of the documentation: built without a warning, whole, and asking no other host for anything."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    if importlib.util.find_spec("mkdocs") is None:
+        pytest.skip("no MkDocs here: pip install -e '.[docs]'")
+    folder = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_every_page_of_docs_and_every_module_is_there(site):
+    names = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
+    assert {path.with_suffix(".html").name for path in (ROOT / "docs").glob("*.md")} <= names
+    assert {f"reference/{name}.html" for name in ("zoo.training", "compression.pipeline", "strategies")} <= names
+    text = (site / "reference" / "compression.pipeline.html").read_text()
+    assert 'id="compression.pipeline.compress"' in text and "calibrated" in text
+
+
+def test_the_site_needs_no_other_host(site):
+    loading = re.compile(
+        r"""<(?:script|img|iframe)[^>]+src=["']?(\w+:)?//|<link[^>]+href=["']?(\w+:)?//|@import|url\(["']?http"""
+    )
+    pages = [*site.rglob("*.html"), *site.rglob("*.css")]
+    assert pages
+    for page in pages:
+        assert not (found := loading.search(page.read_text())), f"{page}: {found[0]}"
