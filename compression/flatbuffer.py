@@ -193,16 +193,20 @@ def tensors(model: schema.ModelT) -> list[list[dict[str, Any]]]:
             {
                 "name": _text(tensor.name),
                 "type": _TYPES[tensor.type].lower(),
-                "bytes": int(np.prod(_indices(tensor.shape))) * np.dtype(_DTYPES[kind]).itemsize if kind else 0,
+                "bytes": int(np.prod(_indices(tensor.shape))) * _item_bytes(tensor),
                 "constant": model.buffers[tensor.buffer].data is not None,
                 "variable": bool(tensor.isVariable),
                 "sparse": tensor.sparsity is not None,
             }
             for tensor in graph.tensors
-            for kind in [_TYPES[tensor.type] if _TYPES[tensor.type] in _DTYPES else ""]
         ]
         for graph in model.subgraphs
     ]
+
+
+def _item_bytes(tensor: schema.TensorT) -> int:
+    kind = _DTYPES.get(_TYPES[tensor.type])
+    return 0 if kind is None else np.dtype(kind).itemsize
 
 
 def nodes(model: schema.ModelT) -> list[list[tuple[str, list[int], list[int]]]]:

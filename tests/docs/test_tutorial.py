@@ -47,7 +47,7 @@ def test_commands_are_those_of_the_parsers(line):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_commands_run_in_an_empty_folder(tmp_path):
     env = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
