@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compression import to_c
 from zoo import cli
 from zoo.config import option
 from zoo.errors import UsageError
@@ -67,11 +68,7 @@ class Options:
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Write the code, and return where it is; the microcontroller's only for files that TFLite Micro can run."""
     options = Options(**given)
-    folder = options.output or options.file.parent
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {folder}: expected a folder, found a file")
-    from compression import to_c
-
+    folder = to_c.checked_folder(options.file, options.output, options.name)
     facts = to_c.facts_of(options.file, options.name)
     words = _words(options.file, facts)
     paths = [folder / path.name for path in sorted(TEMPLATES.iterdir())]

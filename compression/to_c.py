@@ -27,11 +27,7 @@ class Options:
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Write the header and the source file, and return what they say."""
     options = Options(**given)
-    if options.name is not None and not re.fullmatch(r"[A-Za-z]\w*", options.name, re.ASCII):
-        raise UsageError(f"--name: expected letters, digits and underscores, a letter first, received {options.name!r}")
-    folder = options.output or options.file.parent
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {folder}: expected a folder, found a file")
+    folder = checked_folder(options.file, options.output, options.name)
     from compression import c_array
 
     facts = facts_of(options.file, options.name)
@@ -48,6 +44,20 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     write_text(paths["h"], c_array.header(facts))
     write_text(paths["c"], c_array.source(facts, options.file.read_bytes()))
     return {"path": str(paths["c"]), "header": str(paths["h"]), **facts}
+
+
+def checked_folder(file: Path, output: Path | None, name: str | None) -> Path:
+    """Return the folder that code for a file is written into.
+
+    Raises:
+        UsageError: there is a file of this name, or the name of the array is none in C.
+    """
+    if name is not None and not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+        raise UsageError(f"--name: expected letters, digits and underscores, a letter first, received {name!r}")
+    folder = output or file.parent
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder}: expected a folder, found a file")
+    return folder
 
 
 def facts_of(path: Path, name: str | None = None) -> dict[str, Any]:
