@@ -73,7 +73,9 @@ def parse(content: bytes, name: str) -> schema.ModelT:
             raise ValueError("no graph in it")
         for graph in model.subgraphs:
             _check_references(model, graph)
-    except (struct.error, ValueError, TypeError, IndexError, AttributeError, MemoryError, UnicodeDecodeError) as error:
+        for look in (operators, tensors, nodes, signatures, signature, ends_in_order):  # an unknown type, a lost name
+            look(model)
+    except (struct.error, ValueError, TypeError, LookupError, AttributeError, MemoryError) as error:
         raise UsageError(f"{name}: a TFLite flatbuffer that is cut short or altered ({error})") from None
     return model
 

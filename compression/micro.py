@@ -84,11 +84,11 @@ def _mixed(model: Any) -> Iterator[str]:
     """Give every pair of types that a kernel refuses, with its operator."""
     for tensors, nodes in zip(flatbuffer.tensors(model), flatbuffer.nodes(model), strict=True):
         for operator, inputs, _ in nodes:
-            if operator == "DEQUANTIZE" and tensors[inputs[0]]["type"] == "float16":
+            if operator == "DEQUANTIZE" and inputs and tensors[inputs[0]]["type"] == "float16":
                 yield "float16 weights (DEQUANTIZE)"
             if operator in _WEIGHTS:
                 at, weights, allowed = _WEIGHTS[operator]
-                given, kept = (tensors[inputs[i]]["type"] for i in (at, weights))
+                given, kept = (tensors[inputs[i]]["type"] if i < len(inputs) else "no" for i in (at, weights))
                 if kept not in allowed.get(given, ()):
                     yield f"{kept} weights for {given} activations ({operator})"
 
