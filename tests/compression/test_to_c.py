@@ -167,6 +167,10 @@ def test_mistakes_are_sentences(tmp_path, capsys):
     damaged = tmp_path / "damaged.tflite"
     damaged.write_bytes(LENET5.read_bytes()[:3000])
     assert "cut short or altered" in said(capsys, to_c, damaged)[2]
+    model = flatbuffer.read(LENET5)
+    model.subgraphs[0].tensors[0].type = 99  # none that there is
+    flatbuffer.write(model, damaged)
+    assert "cut short or altered (99)" in said(capsys, to_c, damaged)[2]
     damaged.write_bytes(b"not a model")
     assert "expected a TFLite flatbuffer" in said(capsys, to_c, damaged)[2]
     status, _, error = said(capsys, to_c, LENET5, "--name", "2 fast")
