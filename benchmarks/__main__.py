@@ -45,6 +45,9 @@ NAMES = (
     "search",
     "ensembles",
     "robustness",
+    "throughput",
+    "evaluation",
+    "cost",
 )
 
 
