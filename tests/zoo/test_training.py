@@ -131,6 +131,17 @@ def test_same_seed_gives_the_same_run_and_another_does_not(image_npz, tmp_path):
     assert first.history != other.history
 
 
+def test_an_epoch_of_fewer_steps_goes_on_in_the_examples(image_npz, tmp_path):
+    values = {"settings": SMALL, "schedule": "constant", "keep": "last", "seed": 3}
+    passes = run(config(image_npz, **values, epochs=2), tmp_path / "passes")
+    steps = int(passes.model.optimizer.iterations)
+    assert steps % 5 == 0
+    parts = run(config(image_npz, **values, epochs=5, steps_per_epoch=steps // 5), tmp_path / "parts")
+    assert len(parts.history) == 5 and int(parts.model.optimizer.iterations) == steps
+    for ours, theirs in zip(parts.model.get_weights(), passes.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize(
     ("form", "strategy"),
     [
