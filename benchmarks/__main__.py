@@ -48,6 +48,7 @@ NAMES = (
     "throughput",
     "evaluation",
     "cost",
+    "ceiling",
 )
 
 

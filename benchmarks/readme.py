@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readme`: write the newest results into README.md and docs/SCALING.md, between their marks."""
+"""`python -m benchmarks.readme`: write the newest results into README.md and pages of docs, between their marks."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks import (
+    ceiling,
     cost,
     cross_modal,
     decoding,
@@ -61,7 +62,7 @@ def tables() -> str:
         "",
         *_tables(search, sequences, decoding, transformer_step, cross_modal, gan, kg_embedding),
         *_tables(transfer, online, ensembles, robustness),
-        *_tables(time_to_accuracy, throughput, input_pipeline, evaluation, cost),
+        *_tables(time_to_accuracy, throughput),
         "| model | data | test accuracy, mean of 3 seeds | epochs |",
         "| --- | --- | --- | --- |",
     ]
@@ -92,17 +93,22 @@ def tables() -> str:
     return "\n".join([*lines, *(f"- {fact}" for fact in facts)]) + "\n"
 
 
-def _tables(*modules: ModuleType) -> list[str]:
-    """Return the table of each benchmark's newest report, and a link to it."""
+def _tables(*modules: ModuleType, up: str = "") -> list[str]:
+    """Return the table of each benchmark's newest report, and a link to it, from a page so many folders down."""
     lines = []
     for module in modules:
         report, result = newest(module.__name__.rpartition(".")[2])
-        lines += [*module.table(result), "", f"([report]({_link(report)}))", ""]
+        lines += [*module.table(result), "", f"([report]({up}{_link(report)}))", ""]
     return lines
 
 
 def _link(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def performance_tables() -> str:
+    """Return the tables of docs/PERFORMANCE.md as Markdown."""
+    return "\n".join(_tables(ceiling, throughput, input_pipeline, cost, evaluation, runtimes, up="../"))
 
 
 def scaling_table() -> str:
@@ -111,7 +117,7 @@ def scaling_table() -> str:
     return "\n".join([*scaling.table(result), "", f"([report](../{_link(report)}))"]) + "\n"
 
 
-PAGES = {"README.md": tables, "docs/SCALING.md": scaling_table}
+PAGES = {"README.md": tables, "docs/SCALING.md": scaling_table, "docs/PERFORMANCE.md": performance_tables}
 
 
 def updated(page: str) -> str:

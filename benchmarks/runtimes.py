@@ -83,7 +83,7 @@ def _prepare(run: Path, data_dir: Path, recipes: tuple[str, ...]) -> dict[str, P
     folder.mkdir(exist_ok=True)
     files = {}
     for recipe in recipes:
-        made = pipeline.compress(model, data, recipe, folder, config=chosen.config, stages=folder / "stages")
+        made = pipeline.compress(model, data, recipe, folder, training=chosen.config)
         files[f"LiteRT {recipe}"] = made.path
     interface = classifiers.interface_of(data.spec, batch=1)
     onnx = folder / "model.onnx"
