@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import errno
 
 import keras
@@ -82,7 +83,8 @@ def test_strategies_give_the_same_weights_after_an_epoch_of_shuffled_data(
         assert result.metrics["test"] == pytest.approx(reference.metrics["test"], abs=1e-5)
 
 
-def test_run_folder_holds_what_it_promises(image_npz, tmp_path):
+def test_run_folder_holds_what_it_promises(image_npz, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     result = run(config(image_npz, settings=SMALL), tmp_path)
     folder = result.run
     assert {p.name for p in folder.path.iterdir()} - {".lock"} == {
@@ -90,6 +92,7 @@ def test_run_folder_holds_what_it_promises(image_npz, tmp_path):
         "confusion_matrix.csv",
     }  # fmt: skip
     assert len(result.history) == 2
+    assert json.loads(folder.config_file.read_text())["kernels"]["OMP_NUM_THREADS"] == "3"
     with folder.history_file.open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_loss"]) for row in rows] == [row["val_loss"] for row in result.history]
