@@ -2,8 +2,8 @@
 
 import csv
 import dataclasses
-import json
 import errno
+import json
 
 import keras
 import numpy as np
