@@ -45,6 +45,10 @@ NAMES = (
     "search",
     "ensembles",
     "robustness",
+    "throughput",
+    "evaluation",
+    "cost",
+    "ceiling",
 )
 
 

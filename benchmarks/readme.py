@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readme`: write the newest results into README.md and docs/SCALING.md, between their marks."""
+"""`python -m benchmarks.readme`: write the newest results into README.md and pages of docs, between their marks."""
 
 import json
 import re
@@ -7,19 +7,26 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks import (
+    ceiling,
+    cost,
     cross_modal,
     decoding,
     distillation,
     ensembles,
+    evaluation,
     gan,
+    input_pipeline,
     kg_embedding,
     lenets,
     matrix,
     online,
     robustness,
+    runtimes,
     scaling,
     search,
     sequences,
+    throughput,
+    time_to_accuracy,
     training_cost,
     transfer,
     transformer_step,
@@ -42,29 +49,20 @@ def tables() -> str:
     """Return the README's tables as Markdown."""
     accuracy_report, accuracy = newest("accuracy")
     strategies_report, strategies = newest("strategies")
-    time_report, time = newest("time_to_accuracy")
     startup_report, startup = newest("startup")
     matrix_report, cells = newest("matrix")
-    runtimes_report, runtimes = newest("runtimes")
     lines = [
         *matrix.table(cells["cells"]),
         "",
         f"([report]({_link(matrix_report)}), `make matrix`; on another processor another precision is the fastest)",
         "",
-        "| one trained cnn, one example, one thread | ms | bytes | test accuracy |",
-        "| --- | --- | --- | --- |",
-        *(
-            f"| {row['runtime']} | {row['median_ms']:.3f} | {row['bytes']:,} | {row['accuracy']:.2%} |"
-            for row in runtimes["rows"]
-        ),
-        "",
-        f"([report]({_link(runtimes_report)}))",
-        "",
+        *_tables(runtimes),
         *_tables(tutorial, lenets, distillation, training_cost),
         f"![Error and bytes of LeNet-5 made small, beside networks trained from scratch]({PICTURE})",
         "",
         *_tables(search, sequences, decoding, transformer_step, cross_modal, gan, kg_embedding),
         *_tables(transfer, online, ensembles, robustness),
+        *_tables(time_to_accuracy, throughput),
         "| model | data | test accuracy, mean of 3 seeds | epochs |",
         "| --- | --- | --- | --- |",
     ]
@@ -84,13 +82,8 @@ def tables() -> str:
         cells = [f"{found[way]:.1e}" if way in found else "not run" for way in ways]
         lines.append(f"| `{row['model']}` on {row['dataset']}, {row['precision']} | {' | '.join(cells)} |")
     lines.append("")
-    mean, times = time["mean_seconds"], time["times_faster"]
     slowest = max(row["median_seconds"] for row in startup["rows"])
     facts = [
-        f"98.5 % on the MNIST test images: the plain Keras script after {mean['plain']:.1f} s of training, `zoo.train`"
-        f" after {mean['zoo']:.1f} s ({times['zoo']:.1f} times faster), with `--precision bfloat16` on a processor that"
-        f" has it after {mean['zoo, bfloat16']:.1f} s ({times['zoo, bfloat16']:.1f} times faster); means of"
-        f" {len(time['runs']) // len(mean)} seeds ([report]({_link(time_report)}))",
         f"`mirrored` on one device against `none`: {strategies['ratio']:.2f} of the speed, the median of"
         f" {len(strategies['ratios'])} pairs from {min(strategies['ratios']):.2f} to {max(strategies['ratios']):.2f},"
         f" which is the noise of the machine ([report]({_link(strategies_report)}))",
@@ -100,17 +93,22 @@ def tables() -> str:
     return "\n".join([*lines, *(f"- {fact}" for fact in facts)]) + "\n"
 
 
-def _tables(*modules: ModuleType) -> list[str]:
-    """Return the table of each benchmark's newest report, and a link to it."""
+def _tables(*modules: ModuleType, up: str = "") -> list[str]:
+    """Return the table of each benchmark's newest report, and a link to it, from a page so many folders down."""
     lines = []
     for module in modules:
         report, result = newest(module.__name__.rpartition(".")[2])
-        lines += [*module.table(result), "", f"([report]({_link(report)}))", ""]
+        lines += [*module.table(result), "", f"([report]({up}{_link(report)}))", ""]
     return lines
 
 
 def _link(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def performance_tables() -> str:
+    """Return the tables of docs/PERFORMANCE.md as Markdown."""
+    return "\n".join(_tables(ceiling, throughput, input_pipeline, cost, evaluation, runtimes, up="../"))
 
 
 def scaling_table() -> str:
@@ -119,7 +117,7 @@ def scaling_table() -> str:
     return "\n".join([*scaling.table(result), "", f"([report](../{_link(report)}))"]) + "\n"
 
 
-PAGES = {"README.md": tables, "docs/SCALING.md": scaling_table}
+PAGES = {"README.md": tables, "docs/SCALING.md": scaling_table, "docs/PERFORMANCE.md": performance_tables}
 
 
 def updated(page: str) -> str:

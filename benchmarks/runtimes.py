@@ -1,15 +1,13 @@
-"""One trained cnn on several runtimes: latency, bytes and accuracy, one example at a time on one thread.
+"""One trained cnn on several runtimes, and one lstm: latency, bytes and accuracy, an example at a time on one thread.
 
-The model is the cnn of the matrix (runs/matrix/cnn). ONNX Runtime's int8 is its own static quantization (QDQ,
-per-channel weights, the same calibration examples); PyTorch runs eagerly with the same weights. Each runtime is
-measured in a process of its own; latency, data in and out included, is the median of up to 2,000 calls or three seconds
-after 50 warm-up calls. All take turns three times, and the best median of each counts.
+The models are those of the matrix (runs/matrix). ONNX Runtime's int8 is its own static quantization (QDQ, per-channel
+weights, the same calibration examples), its dynamic its own as well; PyTorch runs eagerly with the same weights. Each
+runtime is a process of its own; they take turns. A turn is the median of 300 calls, data in and out included.
 
 Needs the extra `peers`.
 """
 
-import json
-import subprocess
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -18,66 +16,95 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import rounds
+from benchmarks.commands import told
 from benchmarks.matrix import ROWS, trained
 
-ROUNDS = 3
-WARM_UP, MOST_CALLS, SECONDS = 50, 2000, 3.0
-LITERT = ("float32", "dynamic", "int8")
+ROUNDS, CALLS = 9, 300
+# Recipes of the files, by model; that of channels trains.
+LITERT = {
+    "cnn": ("float32", "dynamic", "int8", "channels(0.5, epochs=4) + float32", "channels(0.5, epochs=4) + dynamic"),
+    "lstm": ("float32", "dynamic", "int8"),
+}
 CALIBRATION = 256
+# Of the plain float32 file: the latency of the fastest at most, and points of accuracy that it may lose.
+TIMES, POINTS = 0.5, 0.3
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each runtime."""
-    run = trained("cnn", ROWS["cnn"][0], data_dir)
-    files = _prepare(run, data_dir)
-    rows: dict[str, dict] = {}
-    for _ in range(ROUNDS):
-        for name, file in files.items():
-            command = [sys.executable, "-m", "benchmarks.runtimes", name, str(file), str(run / "peers")]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            row = json.loads(done.stdout.splitlines()[-1])
-            rows.setdefault(name, row | {"medians_ms": []})["medians_ms"].append(row.pop("median_ms"))
-            print(name, rows[name], file=sys.stderr, flush=True)
-    return {"rows": [{"runtime": name, **row, "median_ms": min(row["medians_ms"])} for name, row in rows.items()]}
+    """Return a row for each model and runtime."""
+    rows = []
+    for model, recipes in LITERT.items():
+        run = trained(model, ROWS[model][0], data_dir)
+        files = _prepare(run, data_dir, recipes)
+        words = {name: (name, str(file), str(run / "peers")) for name, file in files.items()}
+        found = rounds.in_turn("benchmarks.runtimes", words, ROUNDS)
+        for name, row in found.items():
+            case = {"name": f"{model}: {name}", "model": model, "runtime": name, "unit": "ms", "better": "lower"}
+            rows.append(told({**case, **row}))
+    return {"rows": rows}
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
+    lines = [
+        "| one example, one thread | ms | of LiteRT float32 | bytes | test accuracy |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    plain = {row["model"]: row["rounds"] for row in result["rows"] if row["runtime"] == "LiteRT float32"}
+    for row in result["rows"]:
+        times, low, high = rounds.ratio(row["rounds"], plain[row["model"]])
+        lines.append(
+            f"| {row['name']} | {statistics.median(row['rounds']):.3f} | {times:.2f} ({low:.2f} to {high:.2f}) |"
+            f" {row['bytes']:,} | {row['accuracy']:.2%} |"
+        )
+    return lines
 
 
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
-    lines = [
-        "| runtime | ms an example | bytes | test accuracy | medians of the rounds |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for row in result["rows"]:
-        medians = ", ".join(f"{ms:.3f}" for ms in row["medians_ms"])
-        lines.append(
-            f"| {row['runtime']} | {row['median_ms']:.3f} | {row['bytes']:,} | {row['accuracy']:.2%} | {medians} |"
-        )
-    return "\n".join(lines)
+    each = [f"- {row['name']}: {', '.join(f'{ms:.3f}' for ms in row['rounds'])}" for row in result["rows"]]
+    target = (
+        f"Target: a file of the cnn at {TIMES:g} of the float32 file's latency, at most {POINTS:g} points below it."
+    )
+    return "\n".join([*table(result), "", target, "", *each])
 
 
-def _prepare(run: Path, data_dir: Path) -> dict[str, Path]:
+def _prepare(run: Path, data_dir: Path, recipes: tuple[str, ...]) -> dict[str, Path]:
     """Write the files of all runtimes and the test examples, and return the files by the runtime's name."""
     from compression import source
 
-    model, data = source.open_run(run, {"data_dir": data_dir}).load()
+    chosen = source.open_run(run, {"data_dir": data_dir})
+    model, data = chosen.load()
     from compression import classifiers, formats, pipeline
     from compression.receipt import given
 
     folder = run / "peers"
     folder.mkdir(exist_ok=True)
     files = {}
-    for precision in LITERT:
-        files[f"LiteRT {precision}"] = pipeline.compress(model, data, precision, folder).path
+    for recipe in recipes:
+        made = pipeline.compress(model, data, recipe, folder, training=chosen.config)
+        files[f"LiteRT {recipe}"] = made.path
     interface = classifiers.interface_of(data.spec, batch=1)
     onnx = folder / "model.onnx"
     formats.onnx(model, onnx, interface)
     files["ONNX Runtime float32"] = onnx
     calibration = classifiers.stratified(data.train, CALIBRATION, 0)
+    files["ONNX Runtime dynamic"] = _dynamic_onnx(onnx)
     files["ONNX Runtime int8"] = _quantized_onnx(onnx, given(calibration, interface))
-    np.savez(folder / "weights.npz", *model.get_weights())
-    files["PyTorch eager float32"] = folder / "weights.npz"
+    if "cnn" in run.name:
+        np.savez(folder / "weights.npz", *model.get_weights())
+        files["PyTorch eager float32"] = folder / "weights.npz"
     np.savez(folder / "test.npz", x=given(data.test, interface), y=data.test.y)
     return files
+
+
+def _dynamic_onnx(path: Path) -> Path:
+    from onnxruntime import quantization
+
+    output = path.with_name("model.dynamic.onnx")
+    quantization.quantize_dynamic(str(path), str(output), per_channel=True)
+    return output
 
 
 def _quantized_onnx(path: Path, calibration: np.ndarray) -> Path:
@@ -161,22 +188,23 @@ def _torch(file: Path) -> Callable[[np.ndarray], np.ndarray]:
 RUNTIMES = {"LiteRT": _litert, "ONNX": _onnx_runtime, "PyTorch": _torch}
 
 
-def _measured(name: str, file: Path, folder: Path) -> dict[str, Any]:
-    """Be one process: return the accuracy on all test examples and the latency of one."""
+def _side(name: str, file: Path, folder: Path) -> None:
+    """Be one process: tell the accuracy on all test examples, and whenever asked the latency of one."""
     call = RUNTIMES[name.split()[0]](file)
     with np.load(folder / "test.npz") as arrays:
         x, y = arrays["x"], arrays["y"]
-    for _ in range(WARM_UP):
-        call(x[:1])
-    times: list[float] = []
-    while len(times) < MOST_CALLS and sum(times) < SECONDS:
-        began = time.perf_counter()
-        call(x[:1])
-        times.append(time.perf_counter() - began)
     right = sum(int(call(x[i : i + 1]).argmax()) == y[i] for i in range(len(x)))
-    median = float(np.median(times)) * 1e3
-    return {"median_ms": median, "bytes": file.stat().st_size, "accuracy": right / len(x)}
+
+    def median_ms() -> float:
+        times = []
+        for _ in range(CALLS):
+            began = time.perf_counter()
+            call(x[:1])
+            times.append(time.perf_counter() - began)
+        return statistics.median(times) * 1e3
+
+    rounds.serve(median_ms, bytes=file.stat().st_size, accuracy=right / len(x))
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measured(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))))
+    _side(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

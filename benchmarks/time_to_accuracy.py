@@ -1,10 +1,11 @@
-"""Time of training to 98.5 % on the MNIST test images: the plain script everybody writes, and `zoo.train`.
+"""Time of training to 98.5 % and to 99.0 % on the MNIST test images: `zoo.train`, and the scripts everybody writes.
 
-Both train the same architecture from scratch on all 60,000 training images, on the same machine, one after the other
-in processes of their own, in turn. bfloat16 is `--precision bfloat16`, and is fast only where the processor has
-instructions for it. The clock starts when `fit` begins, so tracing the graph counts, and stands still
-while the 10,000 test images are evaluated, which both do every 3,200 images: finer than the end of an
-epoch, at which such scripts look, and so to the plain script's favour.
+All train the same architecture from scratch on the 60,000 training images, on the same machine, one after the other in
+processes of their own, in turn. The plain Keras script has Adam at its default rate and batches of 64; PyTorch's is
+the same in channels_last, with the same initial distribution of weights as Keras. The clock starts when training does,
+so tracing the graph counts, and stands still while the 10,000 test images are evaluated, which all do every 3,200
+images: finer than the end of an epoch, at which such scripts look, and so to their favour. Two options of `zoo.train`
+reach the two targets. PyTorch needs the extra `peers`, and takes part with --peers.
 """
 
 import functools
@@ -13,76 +14,104 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TARGET = 0.985
+from benchmarks.commands import told
+
+GOALS = (0.985, 0.99)
 EVALUATE_EVERY_IMAGES = 3_200
-MOST_EPOCHS = 5
+MOST_EPOCHS = 6
+BATCH, RATE = 64, 1e-3  # of the scripts: Keras' default rate
+# Options of zoo.train by goal, chosen by the accuracy on 10,000 of the training images, of ten seeds others than those
+# measured here.
+OPTIONS = {
+    0.985: {"epochs": 1, "batch_size": 128, "learning_rate": 8e-3},
+    0.99: {"epochs": 2, "batch_size": 128, "learning_rate": 8e-3},
+}
+TARGETS = {"plain Keras": 5.0, "PyTorch": 2.0}  # times as long as zoo.train, to the first goal
+SEEDS, QUICK_SEEDS = (0, 1, 2), (0,)
 
 
-def measure(data_dir: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> dict[str, Any]:
-    """Return the seconds of each side and seed, and the ratio of the means."""
+def measure(data_dir: Path, quick: bool = False, peers: bool = False) -> dict[str, Any]:
+    """Return of each side and seed the seconds to each goal, and how many times faster the zoo's are."""
     runs: list[dict] = []
-    for seed in seeds:
+    for seed in QUICK_SEEDS if quick else SEEDS:
         for side in SIDES:
+            if side == "PyTorch" and not peers:
+                continue
             words = [sys.executable, "-m", "benchmarks.time_to_accuracy", side, str(seed), str(data_dir)]
             done = subprocess.run(words, capture_output=True, text=True, check=True)
-            runs.append({"side": side, "seed": seed, **json.loads(done.stdout.splitlines()[-1])})
-            print(runs[-1], file=sys.stderr)
-    mean = {side: statistics.mean(r["seconds"] for r in runs if r["side"] == side) for side in SIDES}
-    faster = {side: mean["plain"] / mean[side] for side in SIDES if side != "plain"}
-    return {"target": TARGET, "runs": runs, "mean_seconds": mean, "times_faster": faster}
+            runs.append(told({"side": side, "seed": seed, "reached": json.loads(done.stdout.splitlines()[-1])}))
+    means = {side: {str(goal): _mean(runs, side, goal) for goal in GOALS} for side in SIDES}
+    return {"runs": runs, "mean_seconds": means, "times_faster": {side: _faster(means, side) for side in TARGETS}}
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown."""
-    lines = [
-        "| side | seed | seconds of training | images seen | test accuracy reached |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {r['side']} | {r['seed']} | {r['seconds']:.1f} | {r['images']:,} | {r['accuracy']:.2%} |"
-        for r in result["runs"]
-    ]
-    mean = result["mean_seconds"]
-    lines += ["", "| side | mean, s | times faster than plain |", "| --- | --- | --- |"]
-    lines += [f"| {side} | {mean[side]:.1f} | **{times:.2f}** |" for side, times in result["times_faster"].items()]
-    return "\n".join([*lines, "", f"Plain: {mean['plain']:.1f} s."])
+def _mean(runs: list[dict], side: str, goal: float) -> float | None:
+    """Return the mean of the seconds to a goal; None where some seed did not reach it, or nothing was measured."""
+    found = [run["reached"].get(str(goal)) for run in runs if run["side"] == side]
+    return statistics.mean(each["seconds"] for each in found) if found and all(found) else None
 
 
-def _stopwatch(x_test: Any, y_test: Any, batch_size: int) -> Any:
-    """Return a callback that stops training at the target."""
-    import time
+def _faster(means: dict[str, dict[str, float | None]], side: str) -> dict[str, float]:
+    found = {}
+    for goal in map(str, GOALS):
+        ours = means[f"zoo, for {float(goal):.1%}"][goal]
+        if ours and means[side][goal]:
+            found[goal] = means[side][goal] / ours
+    return found
 
+
+class Stopwatch:
+    """Counts seconds of training, and evaluates while it stands still.
+
+    Args:
+        accuracy: returns that of the model as it is.
+        batch: examples in a step.
+    """
+
+    def __init__(self, accuracy: Callable[[], float], batch: int):
+        self.accuracy, self.batch, self.steps, self.seconds = accuracy, batch, 0, 0.0
+        self.reached: dict[str, dict[str, float]] = {}
+        self.since = time.perf_counter()
+
+    def step(self) -> bool:
+        """Count a step, and return whether every goal is reached."""
+        self.steps += 1
+        if self.steps % (EVALUATE_EVERY_IMAGES // self.batch) == 0:
+            self.seconds += time.perf_counter() - self.since
+            found = self.accuracy()
+            for goal in GOALS:
+                if found >= goal and str(goal) not in self.reached:
+                    row = {"seconds": self.seconds, "images": self.steps * self.batch, "accuracy": found}
+                    self.reached[str(goal)] = row
+            self.since = time.perf_counter()
+        return len(self.reached) == len(GOALS)
+
+
+def _watched(watch: Stopwatch) -> Any:
+    """Return a Keras callback for a stopwatch."""
     import keras
+
+    class Watched(keras.callbacks.Callback):
+        def on_train_begin(self, logs: dict | None = None) -> None:
+            watch.since = time.perf_counter()
+
+        def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+            if not self.model.stop_training:
+                self.model.stop_training = watch.step()
+
+    return Watched()
+
+
+def _keras_accuracy(model: Callable[[], Any], x: Any, y: Any) -> Callable[[], float]:
     import numpy as np
     import tensorflow as tf
 
-    class Stopwatch(keras.callbacks.Callback):
-        seconds, step, accuracy = 0.0, 0, 0.0
-
-        def on_train_begin(self, logs: dict | None = None) -> None:
-            self._since = time.perf_counter()
-            self._forward = tf.function(lambda x: tf.argmax(self.model(x, training=False), -1))
-
-        def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-            self.step += 1
-            if self.step % (EVALUATE_EVERY_IMAGES // batch_size) or self.model.stop_training:
-                return
-            self.seconds += time.perf_counter() - self._since
-            found = np.concatenate([self._forward(x_test[i : i + 1000]) for i in range(0, len(x_test), 1000)])
-            self.accuracy = float((found == y_test).mean())
-            if self.accuracy >= TARGET:
-                self.model.stop_training = True
-            self._since = time.perf_counter()
-
-        def result(self) -> dict[str, Any]:
-            reached = self.accuracy >= TARGET
-            seconds = self.seconds if reached else float("inf")
-            return {"seconds": seconds, "images": self.step * batch_size, "accuracy": self.accuracy}
-
-    return Stopwatch()
+    forward = tf.function(lambda x: tf.argmax(model()(x, training=False), -1))
+    return lambda: float((np.concatenate([forward(x[i : i + 1000]) for i in range(0, len(x), 1000)]) == y).mean())
 
 
 def _arrays(data_dir: Path) -> tuple:
@@ -114,7 +143,17 @@ def plain_cnn() -> Any:
     )
 
 
-def _plain(seed: int, data_dir: Path) -> dict[str, Any]:
+def torch_cnn() -> Any:
+    """Return the same net in PyTorch."""
+    from torch import nn
+
+    return nn.Sequential(
+        *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(64, 64, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 3 * 3, 64), nn.ReLU(), nn.Linear(64, 10)),
+    )
+
+
+def _plain(seed: int, data_dir: Path) -> Stopwatch:
     """The script everybody writes; TensorFlow's environment is left as it is."""
     import keras
 
@@ -123,42 +162,116 @@ def _plain(seed: int, data_dir: Path) -> dict[str, Any]:
     model = plain_cnn()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"])
-    watch = _stopwatch(x_test, y_test, 64)
-    model.fit(x_train, y_train, batch_size=64, epochs=MOST_EPOCHS, callbacks=[watch], verbose=0)
-    return watch.result()
+    watch = Stopwatch(_keras_accuracy(lambda: model, x_test, y_test), BATCH)
+    model.fit(x_train, y_train, batch_size=BATCH, epochs=MOST_EPOCHS, callbacks=[_watched(watch)], verbose=0)
+    return watch
 
 
-def _zoo(seed: int, data_dir: Path, precision: str = "float32") -> dict[str, Any]:
-    """`zoo.train --model cnn --dataset mnist` with the options below."""
+def _pytorch(seed: int, data_dir: Path) -> Stopwatch:
+    import torch
+    from torch import nn
+
+    arrays = _arrays(data_dir)[1:]
+    x, y, x_test, y_test = (torch.from_numpy(part) for part in arrays)
+    x, x_test = (part.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last) for part in (x, x_test))
+    y, y_test = y.long(), y_test.long()
+    torch.manual_seed(seed)
+    net = torch_cnn().to(memory_format=torch.channels_last)
+    for layer in net:
+        if hasattr(layer, "weight"):
+            nn.init.xavier_uniform_(layer.weight)  # as Keras
+            nn.init.zeros_(layer.bias)
+    optimizer, cross_entropy = torch.optim.Adam(net.parameters(), RATE), nn.CrossEntropyLoss()
+
+    def accuracy() -> float:
+        with torch.inference_mode():
+            parts = [net(part).argmax(-1) for part in x_test.split(1000)]
+        return float((torch.cat(parts) == y_test).float().mean())
+
+    watch = Stopwatch(accuracy, BATCH)
+    for _ in range(MOST_EPOCHS):
+        for part in torch.randperm(len(x)).split(BATCH):
+            optimizer.zero_grad()
+            cross_entropy(net(x[part]), y[part]).backward()
+            optimizer.step()
+            if watch.step():
+                return watch
+    return watch
+
+
+def _zoo(goal: float, seed: int, data_dir: Path) -> Stopwatch:
+    """`zoo.train --model cnn --dataset mnist` with a goal's options."""
     from strategies import backend
 
     backend.start()
     from zoo.config import TrainConfig
     from zoo.training import train
 
-    # One epoch, so that the rate has fallen by its end. Batch and rate were chosen among four by this very
-    # measurement with seed 0, so that seed flatters them.
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(
             model="cnn",
             dataset="mnist",
             data_dir=data_dir,
             validation_split=0.0,
-            epochs=1,
-            batch_size=128,
-            learning_rate=8e-3,
-            precision=precision,
             settings={"dropout": 0.0},
             seed=seed,
             output=Path(folder) / "run",
+            **OPTIONS[goal],
         )
         data, _, _, x_test, y_test = _arrays(data_dir)
-        watch = _stopwatch(x_test, y_test, config.batch_size)
-        train(config, data=data, callbacks=[watch], verbose=False)
-    return watch.result()
+        accuracy = _keras_accuracy(lambda: watched.model, x_test, y_test)
+        watch = Stopwatch(accuracy, config.batch_size)
+        watched = _watched(watch)
+        train(config, data=data, callbacks=[watched], verbose=False)
+    return watch
 
 
-SIDES = {"plain": _plain, "zoo": _zoo, "zoo, bfloat16": functools.partial(_zoo, precision="bfloat16")}
+SIDES = {
+    "plain Keras": _plain,
+    "PyTorch": _pytorch,
+    **{f"zoo, for {goal:.1%}": functools.partial(_zoo, goal) for goal in GOALS},
+}
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
+    goals, sides = [str(goal) for goal in GOALS], {run["side"]: None for run in result["runs"]}
+    lines = [
+        "| MNIST, training until the test accuracy is | "
+        + " | ".join(f"{goal:.1%}, s | images" for goal in GOALS)
+        + " |",
+        "| --- |" + " --- | --- |" * len(GOALS),
+    ]
+    for side in sides:
+        cells = []
+        for goal in goals:
+            found = [run["reached"].get(goal) for run in result["runs"] if run["side"] == side]
+            if all(found):
+                seconds = result["mean_seconds"][side][goal]
+                images = ", ".join(f"{each['images']:,}" for each in found)
+                each_seconds = ", ".join(f"{each['seconds']:.1f}" for each in found)
+                cells += [f"{seconds:.1f} ({each_seconds})", images]
+            else:
+                cells += [f"{sum(map(bool, found))} of {len(found)} seeds", ""]
+        lines.append(f"| {side} | {' | '.join(cells)} |")
+    times = [
+        f"{side} takes {faster[goal]:.2f} times as long to {float(goal):.1%}"
+        for side, faster in result["times_faster"].items()
+        for goal in goals
+        if goal in faster
+    ]
+    return [*lines, "", f"{'; '.join(times)}." if times else ""]
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    targets = [f"{side} at least {times:g} times as long" for side, times in TARGETS.items()]
+    options = [
+        f"- for {goal:.1%}: {', '.join(f'{name} {value}' for name, value in chosen.items())}"
+        for goal, chosen in OPTIONS.items()
+    ]
+    return "\n".join([*table(result), "", f"Targets, to {GOALS[0]:.1%}: {' and '.join(targets)}.", "", *options])
+
 
 if __name__ == "__main__":
-    print(json.dumps(SIDES[sys.argv[1]](int(sys.argv[2]), Path(sys.argv[3]))))
+    print(json.dumps(SIDES[sys.argv[1]](int(sys.argv[2]), Path(sys.argv[3])).reached))

@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,19 @@ MEMORY_BYTES = 16 << 30
 SECONDS = 1800.0
 # The Python packages of LiteRT 2.3 and TensorFlow 2.21 bring no Flex delegate.
 NO_FLEX = "its Flex operators need TensorFlow's kernels, which LiteRT for Python has not: it cannot be run here"
+# Of a run: examples that are quantized at a time, and batches below which another interpreter is not worth its start.
+PART, LEAST_BATCHES = 1024, 64
 WARM_UP = 20
 MOST_RUNS, LEAST_RUNS, SECONDS_A_LATENCY = 1000, 50, 2.0
 
 
-def run(path: Path, x: np.ndarray, *, threads: int = 1) -> np.ndarray:
+def run(path: Path, x: np.ndarray, *, threads: int | None = None) -> np.ndarray:
     """Return the file's output for every example, (examples, ...) float32; integers are scaled on both sides.
+
+    Args:
+        path: of the file.
+        x: (examples, ...), as the file takes them.
+        threads: that examples are shared among, each with an interpreter of its own; default, one a core.
 
     Raises:
         Failed: the file cannot be run; the sentence says how it failed.
@@ -34,7 +42,8 @@ def run(path: Path, x: np.ndarray, *, threads: int = 1) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder) / "x.npy", Path(folder) / "y.npy"
         np.save(inputs, x)
-        job = {"work": "run", "file": path.resolve(), "inputs": inputs, "outputs": outputs, "threads": threads}
+        job = {"work": "run", "file": path.resolve(), "inputs": inputs, "outputs": outputs}
+        job["threads"] = threads or cores()
         _child(path, job)
         return np.load(outputs)
 
@@ -76,7 +85,7 @@ def work(job: dict[str, Any]) -> Any:
     """Do one job in the child."""
     x = np.load(job["inputs"], mmap_mode="r")
     if job["work"] == "run":
-        np.save(job["outputs"], _run(_Runner(job, job["threads"]), x))
+        np.save(job["outputs"], _run(job, x))
         return None
     return [_latency(_Runner(job, threads), x, threads) for threads in job["threads"]]
 
@@ -104,8 +113,22 @@ class _Runner:
             self.interpreter.reset_all_variables()
         self.interpreter.invoke()
 
-    def get(self) -> np.ndarray:
-        return dequantized(self.interpreter.get_tensor(self.output["index"]), self.output)
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """Return the output of every example, (examples, ...) float32."""
+        parts, step = [], -(-PART // self.batch) * self.batch
+        for start in range(0, len(x), step):
+            part = quantized(np.asarray(x[start : start + step]), self.input)
+            count = len(part)
+            if missing := -count % self.batch:  # the last batch: filled up, and the filling left out again
+                part = np.concatenate([part, np.repeat(part[-1:], missing, 0)])
+            found = [self._output(part[i : i + self.batch]) for i in range(0, len(part), self.batch)]
+            parts.append(dequantized(np.concatenate(found)[:count], self.output))
+        return np.concatenate(parts)
+
+    def _output(self, batch: np.ndarray) -> np.ndarray:
+        self.interpreter.set_tensor(self.input["index"], batch)
+        self.invoke()
+        return self.interpreter.get_tensor(self.output["index"])
 
 
 def quantized(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
@@ -123,17 +146,16 @@ def dequantized(q: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     return (q.astype(np.float32) - zero) * np.float32(scale) if scale else q.astype(np.float32)
 
 
-def _run(runner: _Runner, x: np.ndarray) -> np.ndarray:
-    parts = []
-    for start in range(0, len(x), runner.batch):
-        batch = np.asarray(x[start : start + runner.batch])
-        count = len(batch)
-        if count < runner.batch:  # the last one: filled up, and the filling left out again
-            batch = np.concatenate([batch, np.repeat(batch[-1:], runner.batch - count, 0)])
-        runner.set(batch)
-        runner.invoke()
-        parts.append(runner.get()[:count])
-    return np.concatenate(parts)
+def _run(job: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    """Return the output of every example; interpreters compute side by side, as LiteRT gives up Python's lock."""
+    first = _Runner(job, 1)
+    batches = -(-len(x) // first.batch)
+    count = max(min(job["threads"], batches // LEAST_BATCHES), 1)
+    runners = [first, *(_Runner(job, 1) for _ in range(count - 1))]
+    ends = [index * batches // count * first.batch for index in range(count)] + [len(x)]
+    with ThreadPoolExecutor(count) as pool:
+        parts = pool.map(lambda runner, start, stop: runner.outputs(x[start:stop]), runners, ends[:-1], ends[1:])
+        return np.concatenate(list(parts))
 
 
 def _latency(runner: _Runner, x: np.ndarray, threads: int) -> dict[str, Any]:

@@ -106,6 +106,11 @@ class TrainConfig:
 
     # The optimisation.
     epochs: int | None = option("passes over the training examples")
+    steps_per_epoch: int = option(
+        "end an epoch, with its validation and its checkpoint, after so many steps; the next goes on from there in the"
+        " examples (0: after all of them)",
+        0,
+    )
     batch_size: int | None = option("examples in one step over all replicas (the global batch)")
     optimizer: Literal["adamw", "sgd", "adagrad"] | None = option("sgd is with Nesterov momentum 0.9")
     learning_rate: float | None = option("the peak, reached at the end of the warm-up")
@@ -407,6 +412,7 @@ _RANGES = (
     ("test_split", 0, 0.9),
     ("unfreeze_every", 0, 1_000_000),
     ("epochs", 1, 1_000_000),
+    ("steps_per_epoch", 0, 1_000_000_000),
     ("batch_size", 1, 1_000_000),
     ("learning_rate", 0, 1_000),
     ("layer_decay", 0.01, 1),

@@ -22,6 +22,11 @@ _VERSIONS_OF = (
     "jax",
     "river",
 )
+# Of the environment, what decides which kernels compute and on how many threads.
+_KERNELS = (
+    *("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    *("TF_XLA_FLAGS", "XLA_FLAGS", "OMP_NUM_THREADS"),
+)
 # Instructions that decide how fast a kernel is, as Linux names them on x86 and on Arm.
 _FEATURES = (
     *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8"),
@@ -36,6 +41,11 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # optional, or not on this host
             found[name] = importlib.metadata.version(name)
     return {"python": platform.python_version(), **found, "platform": platform.platform()}
+
+
+def kernels() -> dict[str, str]:
+    """Return the variables of the environment that choose kernels and threads, as far as they are set."""
+    return {name: os.environ[name] for name in _KERNELS if name in os.environ}
 
 
 def cores() -> int:

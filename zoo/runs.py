@@ -14,7 +14,7 @@ from zoo import registry
 from zoo.config import TrainConfig
 from zoo.errors import UsageError
 from zoo.files import sha256, write_json
-from zoo.machine import processor, versions
+from zoo.machine import kernels, processor, versions
 
 PARENT = Path("runs")
 
@@ -114,6 +114,7 @@ class RunFolder:
                 "adapted": adapted,
                 "versions": versions(),
                 "processor": processor(),
+                "kernels": kernels(),
             },
         )
 

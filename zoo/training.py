@@ -156,7 +156,8 @@ def _checked(config, strategy, run, data, model, callbacks, finished, told, verb
     if config.shard == "files":  # of each worker as many, so that all take the same steps
         fewest = int(collective.gather(strategy, np.array([len(data.train)], np.int64)).min())
         data = dataclasses.replace(data, train=data.train.take(np.arange(fewest)))
-    steps = steps_per_epoch(len(data.train), _batch_size(config, strategy))
+    # Batches are made by the global step, so that an epoch may be less than a pass over the examples, or more.
+    steps = config.steps_per_epoch or steps_per_epoch(len(data.train), _batch_size(config, strategy))
     verbose = verbose and not collective.worker(strategy)
     snapshot = _snapshot(config, strategy, run, verbose)
     source = transfer.read(config.init_from) if config.init_from and snapshot is None else None

@@ -149,7 +149,8 @@ def test_a_file_is_verified_with_its_stages(chain, model, data):
         ("lstm", {}, 1.5),
         pytest.param("lstm", {"cell": "gru"}, 1.5, marks=pytest.mark.slow),
         pytest.param("self_attention", {}, 2.0, marks=pytest.mark.slow),
-        ("transformer", {"norm": "post"}, 2.0),  # a step of a logit can be more than one of a probability
+        # A step of a logit can be more than one of a probability.
+        pytest.param("transformer", {"norm": "post"}, 2.0, marks=pytest.mark.slow),
     ],
 )
 def test_a_quantized_file_is_within_a_step_of_the_model_as_it_was_trained(name, settings, steps, data, tmp_path):

@@ -219,6 +219,7 @@ def test_a_step_learns_from_what_the_attack_made_of_its_batch(image_npz, tmp_pat
     assert result.history[0]["loss"] == pytest.approx(float(loss), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_two_replicas_learn_what_one_does(image_npz, tmp_path, mirrored, monkeypatch):
     # In float64, as the sign of a gradient that rounds to another side of 0 is another example.
     built = {"none": strategies.build("none"), "mirrored": mirrored}

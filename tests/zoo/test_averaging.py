@@ -78,6 +78,7 @@ def test_a_running_average_is_numpys_and_the_same_after_a_stop(config, tmp_path)
     assert metrics["epoch"] == EPOCHS
 
 
+@pytest.mark.slow
 def test_a_mean_over_epochs_and_snapshots_are_numpys_and_the_same_after_a_stop(config, tmp_path, capsys):
     config = dataclasses.replace(config, average="swa(0.5)", snapshots=2)
     seen = Weights()

@@ -155,7 +155,8 @@ def config(output, **values):
     return TrainConfig(model="kg_embedding", dataset="family", output=output, settings=settings, **values)
 
 
-@pytest.mark.parametrize("negatives", [16, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("negatives", [16, 0])
 def test_two_replicas_train_as_one(negatives, tmp_path):
     """The penalty, the candidates that examples share, and clipping."""
     results = []

@@ -331,6 +331,7 @@ def test_a_followed_file_ends_by_a_signal_and_is_a_finished_run(place):
     assert 1400 <= found["prequential"]["examples"] <= 1448
 
 
+@pytest.mark.slow
 def test_a_tfds_split_is_a_stream(place, data_dir, tmp_path):
     words = f"--model simplenet --dataset mnist --data-dir {data_dir} --epochs 1 --batch-size 2000 --set units=4"
     assert train.main([*words.split(), "--output", str(tmp_path / "run")]) == 0

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import errno
+import json
 
 import keras
 import numpy as np
@@ -82,7 +83,8 @@ def test_strategies_give_the_same_weights_after_an_epoch_of_shuffled_data(
         assert result.metrics["test"] == pytest.approx(reference.metrics["test"], abs=1e-5)
 
 
-def test_run_folder_holds_what_it_promises(image_npz, tmp_path):
+def test_run_folder_holds_what_it_promises(image_npz, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     result = run(config(image_npz, settings=SMALL), tmp_path)
     folder = result.run
     assert {p.name for p in folder.path.iterdir()} - {".lock"} == {
@@ -90,6 +92,7 @@ def test_run_folder_holds_what_it_promises(image_npz, tmp_path):
         "confusion_matrix.csv",
     }  # fmt: skip
     assert len(result.history) == 2
+    assert json.loads(folder.config_file.read_text())["kernels"]["OMP_NUM_THREADS"] == "3"
     with folder.history_file.open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_loss"]) for row in rows] == [row["val_loss"] for row in result.history]
@@ -129,6 +132,17 @@ def test_same_seed_gives_the_same_run_and_another_does_not(image_npz, tmp_path):
     )
     assert first.history == again.history
     assert first.history != other.history
+
+
+def test_an_epoch_of_fewer_steps_goes_on_in_the_examples(image_npz, tmp_path):
+    values = {"settings": SMALL, "schedule": "constant", "keep": "last", "seed": 3}
+    passes = run(config(image_npz, **values, epochs=2), tmp_path / "passes")
+    steps = int(passes.model.optimizer.iterations)
+    assert steps % 5 == 0
+    parts = run(config(image_npz, **values, epochs=5, steps_per_epoch=steps // 5), tmp_path / "parts")
+    assert len(parts.history) == 5 and int(parts.model.optimizer.iterations) == steps
+    for ours, theirs in zip(parts.model.get_weights(), passes.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

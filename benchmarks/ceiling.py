@@ -1,0 +1,174 @@
+"""Where the time of a cnn's training step goes, and how far each operation is from what the processor can do.
+
+The ceilings are measured first: float32 products of 2048 x 2048 matrices, and copies of 512 MiB, both by numpy, the
+best of several, on all cores of the process. Then 20 steps of `zoo.train`'s compiled step at batch 128 (MNIST's shape)
+are traced by TensorFlow's profiler, with one operation at a time on all cores, so that their times add up; as `fit`
+runs it, independent operations overlap. An operation's floating-point operations are counted from its shapes: two for
+each multiplication and addition of a convolution or product; those of the others are not counted.
+"""
+
+import collections
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+BATCH, STEPS = 128, 20
+SIDE, FILTERS, KERNEL = 28, (32, 64, 64), 3  # of the cnn, whose first two convolutions are pooled
+SIZE, COPIED = 2048, 1 << 29
+TIMES = 8
+
+
+def measure(data_dir: Path) -> dict[str, Any]:
+    """Return the ceilings, and the operations of a step, each in a process of its own."""
+    found = {}
+    for part in ("ceilings", "step"):
+        words = [sys.executable, "-m", "benchmarks.ceiling", part]
+        done = subprocess.run(words, check=True, capture_output=True, text=True)
+        found[part] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _ceilings() -> dict[str, float]:
+    import numpy as np
+
+    a = np.random.default_rng(0).standard_normal((SIZE, SIZE), np.float32)
+    source, target = np.zeros(COPIED // 4, np.float32), np.ones(COPIED // 4, np.float32)
+
+    def best(call: Any, amount: float) -> float:
+        rates = []
+        for _ in range(TIMES):
+            began = time.perf_counter()
+            call()
+            rates.append(amount / (time.perf_counter() - began) / 1e9)
+        return max(rates)
+
+    return {
+        "gflops": best(lambda: a @ a, 2 * SIZE**3),
+        "gigabytes_a_second": best(lambda: np.copyto(target, source), 2 * COPIED),
+    }
+
+
+def convolution_flops() -> dict[str, float]:
+    """Return the floating-point operations of a batch's convolution, by its name: of one pass, forward or backward."""
+    flops, side, channels = {}, SIDE, 1
+    for index, filters in enumerate(FILTERS):
+        side -= KERNEL - 1
+        flops[f"conv_{index + 1}"] = 2.0 * BATCH * side**2 * KERNEL**2 * channels * filters
+        side, channels = side // 2 if index < 2 else side, filters
+    return flops
+
+
+def _step() -> dict[str, Any]:
+    import tensorflow as tf
+
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    from strategies import backend
+
+    backend.start()
+    import numpy as np
+
+    from zoo import optimization, tasks
+    from zoo.building import built, maker
+    from zoo.config import TrainConfig
+    from zoo.data.dataset import DataSpec
+
+    spec = DataSpec("random", "image", (SIDE, SIDE, 1), tuple(map(str, range(10))))
+    config = TrainConfig(model="cnn", batch_size=BATCH, settings={"filters": FILTERS, "dropout": 0.0}).resolved()
+    model = built(maker(config, spec, None), spec)
+    model.compile(optimization.optimizer(config, 1000), **tasks.of(spec.task).compiled_with(config, spec))
+    model.make_train_function()
+    rng = np.random.default_rng(0)
+    batch = (rng.random((BATCH, SIDE, SIDE, 1), np.float32), rng.integers(0, 10, BATCH).astype("int32"))
+    batches = iter(tf.data.Dataset.from_tensors(tuple(map(tf.constant, batch))).repeat())
+    for _ in range(STEPS):
+        model.train_function(batches)
+    began = time.perf_counter()
+    for _ in range(STEPS):
+        logs = model.train_function(batches)
+    float(logs["loss"])
+    step_ms = (time.perf_counter() - began) / STEPS * 1e3
+    with tempfile.TemporaryDirectory() as folder:
+        options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=3, python_tracer_level=0)
+        with tf.profiler.experimental.Profile(folder, options):
+            for _ in range(STEPS):
+                logs = model.train_function(batches)
+            float(logs["loss"])
+        times = _operations(Path(folder))
+    flops = convolution_flops()
+    rows: collections.Counter[str] = collections.Counter()
+    for name, ms in times.items():
+        rows[_called(name)] += ms / STEPS
+    return {
+        "step_ms": step_ms,
+        "operations": [
+            {"name": name, "ms": ms, "flops": flops.get(name.split(",")[0], 0.0)} for name, ms in rows.most_common()
+        ],
+    }
+
+
+def _operations(folder: Path) -> dict[str, float]:
+    """Return the milliseconds of each operation of the step's graph in a trace."""
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    space, times = xplane_pb2.XSpace(), collections.Counter()
+    space.ParseFromString(next(folder.rglob("*.xplane.pb")).read_bytes())
+    for plane in space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                name = plane.event_metadata[event.metadata_id].name
+                if name.startswith("StatefulPartitionedCall/") and ":" in name:
+                    times[name] += event.duration_ps / 1e9
+    return dict(times)
+
+
+def _called(name: str) -> str:
+    """Return what an operation of the graph is of: a layer's pass, or the rest."""
+    path, _, kind = name.rpartition(":")
+    layer = next((f"conv_{i + 1}" for i in range(len(FILTERS)) if f"/conv_{i + 1}" in path), None)
+    if "BackpropFilter" in kind:
+        return f"{layer}, gradient of the kernel"
+    if "BackpropInput" in kind:
+        return f"{layer}, gradient of the input"
+    if "Conv2D" in kind:
+        return f"{layer or f'conv_{len(FILTERS)}'}, forward"  # the last is fused with the activation behind it
+    if "MaxPool" in kind:
+        return "pools, gradient" if "Grad" in kind else "pools, forward"
+    if "/adam" in path:
+        return "AdamW"
+    return "all others"
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
+    ceiling = result["ceilings"]["gflops"]
+    lines = [
+        "| operation of a step | ms | of the step | GFLOP/s | of the ceiling |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    total = sum(row["ms"] for row in result["step"]["operations"])
+    for row in result["step"]["operations"]:
+        rate = row["flops"] / row["ms"] / 1e6
+        speed = f"{rate:.0f} | {rate / ceiling:.0%}" if row["flops"] else " | "
+        lines.append(f"| {row['name']} | {row['ms']:.2f} | {row['ms'] / total:.0%} | {speed} |")
+    counted = sum(row["flops"] for row in result["step"]["operations"]) / 1e9
+    ideal, step, copies = counted / ceiling * 1e3, result["step"]["step_ms"], result["ceilings"]["gigabytes_a_second"]
+    return [
+        *lines,
+        "",
+        f"Ceilings of the host: {ceiling:.0f} GFLOP/s of float32 products, {copies:.0f} GB/s of copies, read and"
+        f" written. A step of {BATCH} images has {counted:.2f} GFLOP of convolutions: {ideal:.1f} ms at the ceiling,"
+        f" {step:.1f} ms measured, so {ideal / step:.0%} of it.",
+    ]
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    return "\n".join(table(result))
+
+
+if __name__ == "__main__":
+    print(json.dumps({"ceilings": _ceilings, "step": _step}[sys.argv[1]]()))

@@ -1,0 +1,98 @@
+"""How long measuring takes: commands from start to end, and the files of a cnn on all 10,000 MNIST test images.
+
+A command's seconds are what its user waits, imports, reading and writing included: the median of three. LiteRT's images
+a second are of `compression.litert.run`, the call that every receipt's accuracy comes from: whole test set, from the
+array in memory to the array of outputs, with as many interpreters as cores, in the process that is started once. The
+files are those of the matrix (runs/matrix/cnn).
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.commands import told
+from benchmarks.matrix import ROWS, trained
+
+ROUNDS, TIMES = 5, 3
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+MOST_SECONDS, LEAST_IMAGES = 10.0, 10_000  # of zoo.evaluate; a second, of the fastest file
+
+
+def measure(data_dir: Path) -> dict[str, Any]:
+    """Return the seconds of the commands, and images a second of each file."""
+    run = trained("cnn", ROWS["cnn"][0], data_dir)
+    files, rows = _files(run, data_dir)
+    where = ("--data-dir", str(data_dir))
+    commands = {
+        "zoo.evaluate RUN": ("zoo.evaluate", str(run), *where),
+        "zoo.evaluate RUN --split train": ("zoo.evaluate", str(run), "--split", "train", *where),
+        "compression.verify FILE": ("compression.verify", str(files["int8"]), str(run), *where),
+        "compression.inspect FILE": ("compression.inspect", str(files["int8"])),
+        "compression.compress RUN --recipe int8": ("compression.compress", str(run), "--recipe", "int8", *where),
+        "compression.compress RUN --recipe dynamic": ("compression.compress", str(run), "--recipe", "dynamic", *where),
+    }
+    return {"files": rows, "commands": [_command(name, words) for name, words in commands.items()]}
+
+
+def _files(run: Path, data_dir: Path) -> tuple[dict[str, Path], list[dict[str, Any]]]:
+    from compression import source
+
+    model, data = source.open_run(run, {"data_dir": data_dir}).load()
+    from compression import classifiers, litert, pipeline
+    from compression.receipt import given
+
+    made = {name: pipeline.compress(model, data, name, run / "artifacts" / "auto").path for name in PRECISIONS}
+    x = given(data.test, classifiers.interface_of(data.spec, batch=1))
+    rows = []
+    for name, path in made.items():
+        found = {threads: _images_a_second(litert, path, x, threads) for threads in (1, None)}
+        rows.append(told({"name": f"{name}, one interpreter", "images": len(x), "rounds": found[1], **UNIT}))
+        rows.append(told({"name": f"{name}, one a core", "images": len(x), "rounds": found[None], **UNIT}))
+    return made, rows
+
+
+UNIT = {"unit": "images/s", "better": "higher"}
+
+
+def _images_a_second(litert: Any, path: Path, x: Any, threads: int | None) -> list[float]:
+    litert.run(path, x, threads=threads)
+    rates = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        litert.run(path, x, threads=threads)
+        rates.append(len(x) / (time.perf_counter() - began))
+    return rates
+
+
+def _command(name: str, words: tuple[str, ...]) -> dict[str, Any]:
+    seconds = []
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", *words], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - began)
+    return told({"command": f"python -m {name}", "seconds": seconds})
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the tables."""
+    rates = {row["name"]: statistics.median(row["rounds"]) for row in result["files"]}
+    lines = [
+        "| a cnn's file on 10,000 images, LiteRT | images/s, one interpreter | images/s, one a core |",
+        "| --- | --- | --- |",
+    ]
+    for name in PRECISIONS:
+        lines.append(f"| {name} | {rates[f'{name}, one interpreter']:,.0f} | {rates[f'{name}, one a core']:,.0f} |")
+    lines += ["", "| command, of a cnn | seconds, median of 3 |", "| --- | --- |"]
+    return lines + [f"| `{row['command']}` | {statistics.median(row['seconds']):.1f} |" for row in result["commands"]]
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    targets = (
+        f"Targets: the fastest file at least {LEAST_IMAGES:,} images a second, `zoo.evaluate` at most"
+        f" {MOST_SECONDS:g} s."
+    )
+    return "\n".join([*table(result), "", targets])
