@@ -47,13 +47,15 @@ class Made:
 
 STOCK = {
     "cnn-mnist": Made(
-        "--model cnn --dataset mnist", "prune(0.8, epochs=2) + cluster(16, epochs=1) + qat(epochs=1) + int8"
+        "--model cnn --dataset mnist",
+        "channels(0.7, epochs=6, learning_rate=3e-3) + qat(epochs=2, learning_rate=3e-4) + int8(per_tensor=true)",
     ),
     "cnn-digits": Made(
         "--model cnn --dataset digits --set filters=16,32,32 --set units=32", "prune(0.7) + cluster(16) + qat + int8"
     ),
     "simplenet-mnist": Made(
-        "--model simplenet --dataset mnist", "prune(0.8, epochs=4) + cluster(16, epochs=2) + qat(epochs=2) + int8"
+        "--model simplenet --dataset mnist --set units=64",
+        "prune(0.8, epochs=4) + cluster(16, epochs=2) + qat(epochs=2) + int8",
     ),
     "lenet5-mnist": Made(
         "--model lenet5 --dataset mnist --set filters=8,18 --set units=24 --epochs 5 --batch-size 128"
@@ -66,9 +68,12 @@ STOCK = {
         "--model transformer --dataset digits --epochs 30 --learning-rate 2e-3 --set model_dim=32 --set ff_dim=64",
         "int8",
     ),
-    "cross_modal-digits": Made("--model cross_modal --dataset digits --epochs 15 --learning-rate 2e-3", "int8"),
+    "cross_modal-digits": Made(
+        "--model cross_modal --dataset digits --epochs 15 --learning-rate 2e-3 --set filters=16,32,32", "int8"
+    ),
     "gan_dense-digits": Made(
-        "--model gan_dense --dataset digits --epochs 200 --set conditional=true --set units=64,128", "int8"
+        "--model gan_dense --dataset digits --image-size 16 --epochs 200 --set conditional=true --set units=64,96",
+        "int8",
     ),
     "kg_embedding-family": Made("--model kg_embedding --dataset family", "dynamic"),
     "transformer_seq2seq-addition": Made("--model transformer_seq2seq --dataset addition", "dynamic"),
