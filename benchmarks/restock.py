@@ -5,7 +5,6 @@ machine; nothing replaces the stock before all of it was made, verified and foun
 """
 
 import functools
-import json
 import os
 import shlex
 import shutil
@@ -50,9 +49,7 @@ STOCK = {
         "--model cnn --dataset mnist",
         "channels(0.7, epochs=6, learning_rate=3e-3) + qat(epochs=2, learning_rate=3e-4) + int8(per_tensor=true)",
     ),
-    "cnn-digits": Made(
-        "--model cnn --dataset digits --set filters=16,32,32 --set units=32", "prune(0.7) + cluster(16) + qat + int8"
-    ),
+    "cnn-digits": Made("--model cnn --dataset digits", "prune(0.8) + cluster(16) + qat + int8"),
     "simplenet-mnist": Made(
         "--model simplenet --dataset mnist --set units=64",
         "prune(0.8, epochs=4) + cluster(16, epochs=2) + qat(epochs=2) + int8",
@@ -62,7 +59,7 @@ STOCK = {
         " --learning-rate 5e-3",
         "qat(epochs=2) + int4",
     ),
-    "lstm-mnist": Made("--model lstm --dataset mnist --set units=64,64", "dynamic"),
+    "lstm-mnist": Made("--model lstm --dataset mnist --set units=64,64 --epochs 4", "dynamic"),
     "self_attention-mnist": Made("--model self_attention --dataset mnist", "int4"),
     "transformer-digits": Made(
         "--model transformer --dataset digits --epochs 30 --learning-rate 2e-3 --set model_dim=32 --set ff_dim=64",
@@ -163,8 +160,12 @@ def _replaced(made: Mapping[str, Any], work: Path) -> dict[str, Any]:
 
 def dataset(name: str) -> str:
     """Return the set that a run of the stock is trained on."""
+    return _word(name, "--dataset")
+
+
+def _word(name: str, flag: str) -> str:
     words = shlex.split(STOCK[name].words)
-    return words[words.index("--dataset") + 1]
+    return words[words.index(flag) + 1]
 
 
 def make(name: str, work: Path, data_dir: Path) -> dict[str, Any]:
@@ -183,14 +184,20 @@ def make(name: str, work: Path, data_dir: Path) -> dict[str, Any]:
     facts = _kept(work / name, recipe, work / KEPT_IN / name)
     for of in (table.REFERENCE, recipe.file_name):
         say("compression.verify", f"{KEPT_IN}/{name}/artifacts/{of}.tflite")
+    return entry(name, facts)
+
+
+def entry(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the index says of a run, with the bytes and the SHA-256 of its files."""
+    made = STOCK[name]
     return {
-        "model": json.loads((work / name / "config.json").read_text(encoding="utf-8"))["config"]["model"],
+        "model": _word(name, "--model"),
         "dataset": dataset(name),
         **DATA[dataset(name)],
         "train": f"python -m zoo.train {made.words}",
         "recipe": made.recipe,
-        "file": f"artifacts/{recipe.file_name}.tflite",
-        "files": facts,
+        "file": f"artifacts/{recipes.parse(made.recipe).file_name}.tflite",
+        "files": dict(facts),
     }
 
 

@@ -33,9 +33,8 @@ def facts(folder: Path, file: str) -> dict[str, Any]:
     metrics = run.read_metrics()
     receipt, reference = (_receipt(folder / name) for name in (file, f"artifacts/{REFERENCE}.tflite"))
     figure = _SHOWN[run.task]
-    scores = {
-        side: found.get("against_real", found) for side in ("keras", "litert") for found in [receipt["test"][side]]
-    }
+    of_file = receipt["test"]["litert"]
+    scores = {"keras": metrics["test"], "litert": of_file.get("against_real", of_file)}
     return {
         "figure": label(figure, scores["keras"]),
         **{side: format(found[figure], FIGURES[figure][1]) for side, found in scores.items()},
