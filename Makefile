@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python -m
 
-.PHONY: help setup train test test-slow lint format docs benchmarks matrix clean
+.PHONY: help setup train test test-slow lint format docs benchmarks matrix zoo clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,6 +48,10 @@ benchmarks: setup  ## measure, and write benchmarks/results
 
 matrix: setup  ## every model x every precision, measured on the exported files; DATA_DIR=... for prepared TFDS sets
 	$(RUN) benchmarks matrix $(if $(DATA_DIR),--data-dir $(DATA_DIR))
+	$(RUN) benchmarks.readme
+
+zoo: setup  ## train and compress the runs that come with the package again, and say what changed; DATA_DIR=... as above
+	$(RUN) benchmarks.restock $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 	$(RUN) benchmarks.readme
 
 clean:  ## remove .venv and caches, never runs

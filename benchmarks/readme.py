@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readme`: write the newest results into README.md and pages of docs, between their marks."""
+"""`python -m benchmarks.readme`: write the newest results, and the stock, into pages, between their marks."""
 
 import json
 import re
@@ -32,11 +32,14 @@ from benchmarks import (
     transformer_step,
     tutorial,
 )
+from zoo import stock
+from zoo.stock import table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
+# Of an entry of the stock, what is said of its data.
+DATA = ("dataset", "what", "source", "licence")
 PICTURE = "benchmarks/results/lenets.png"
-_MARKED = re.compile(r"(<!-- measured: .* -->\n).*(<!-- /measured -->)", re.DOTALL)
 
 
 def newest(name: str) -> tuple[Path, dict]:
@@ -117,13 +120,40 @@ def scaling_table() -> str:
     return "\n".join([*scaling.table(result), "", f"([report](../{_link(report)}))"]) + "\n"
 
 
-PAGES = {"README.md": tables, "docs/SCALING.md": scaling_table, "docs/PERFORMANCE.md": performance_tables}
+def stock_table() -> str:
+    """Return the table of the runs that come with the package as Markdown."""
+    return _markdown([table.cells(name) for name in stock.index()], code=("run", "recipe", "command"))
+
+
+def data_table() -> str:
+    """Return what the runs of the stock were trained on, and under which licence that is, as Markdown."""
+    rows = {entry["dataset"]: {title: entry[title] for title in DATA} for entry in stock.index().values()}
+    return _markdown(list(rows.values()), code=("dataset",))
+
+
+def _markdown(rows: list[dict[str, str]], code: tuple[str, ...]) -> str:
+    lines = [" | ".join(rows[0]), " | ".join("---" for _ in rows[0])]
+    for row in rows:
+        lines.append(" | ".join(f"`{cell}`" if title in code else cell for title, cell in row.items()))
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+# By page, what stands between which marks.
+PAGES = {
+    "README.md": {"measured": tables, "stock": stock_table},
+    "docs/SCALING.md": {"measured": scaling_table},
+    "docs/PERFORMANCE.md": {"measured": performance_tables},
+    "docs/ZOO.md": {"stock": stock_table, "data": data_table},
+}
 
 
 def updated(page: str) -> str:
     """Return the text of a page with the newest tables in it."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    return _MARKED.sub(lambda marks: marks[1] + PAGES[page]() + marks[2], text)
+    for mark, written in PAGES[page].items():
+        marked = re.compile(rf"(<!-- {mark}: [^\n]* -->\n).*(<!-- /{mark} -->)", re.DOTALL)
+        text = marked.sub(lambda marks, written=written: marks[1] + written() + marks[2], text)
+    return text
 
 
 if __name__ == "__main__":

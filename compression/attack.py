@@ -27,7 +27,7 @@ from zoo.runs import RunFolder
 class Options:
     """What to measure."""
 
-    run: Path = option("the run folder, after `python -m zoo.attack RUN`", positional=True)
+    run: Path = option("the run folder, after `python -m zoo.attack RUN`", positional=True, stock="copy")
     files: tuple[Path, ...] = option(
         "its .tflite files (default: all in RUN/artifacts)", (), positional=True, metavar="FILE", optional=True
     )

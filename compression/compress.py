@@ -24,7 +24,7 @@ from zoo.sampling import Beam
 class Options:
     """What to compress, and how."""
 
-    run: Path = option("the run folder", positional=True)
+    run: Path = option("the run folder", positional=True, stock="copy")
     recipe: str = option("words joined by +, such as 'prune(0.8) + qat + int8': see `python -m compression`", "int8")
     output: Path | None = option("folder of the file and its receipt (default: RUN/artifacts)")
     lstm_kernel: Kernel = option("recurrent layers as a loop, written out, or as one fused operator", "auto")

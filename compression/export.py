@@ -20,7 +20,7 @@ _NAMES = {"savedmodel": "saved_model", "onnx": "model.onnx"}
 class Options:
     """What to export, and as what; `compression.compress` makes .tflite files."""
 
-    run: Path = option("the run folder", positional=True)
+    run: Path = option("the run folder", positional=True, stock="copy")
     to: Literal["savedmodel", "onnx"] = option("the format", "savedmodel")
     output: Path | None = option("folder that gets it (default: RUN/artifacts)")
     data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")

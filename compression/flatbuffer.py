@@ -14,6 +14,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from zoo import stock
 from zoo.errors import UsageError
 from zoo.files import replacing
 
@@ -47,7 +48,8 @@ def read(path: Path) -> schema.ModelT:
         UsageError: there is no such file, it is not a TFLite flatbuffer, or it is cut short or altered.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: expected a .tflite file, found {'a folder' if path.is_dir() else 'none'}")
+        found = "a folder" if path.is_dir() else f"none{stock.hint(path)}"
+        raise UsageError(f"{path}: expected a .tflite file, found {found}")
     return parse(path.read_bytes(), str(path))
 
 

@@ -18,7 +18,7 @@ from zoo.errors import UsageError
 class Options:
     """What to look into."""
 
-    file: Path = option("the .tflite file", positional=True)
+    file: Path = option("the .tflite file", positional=True, stock="file")
     top: int = option("how many of the largest tensors to list, 0 for all", 20)
 
 

@@ -26,7 +26,7 @@ from zoo.values import Bytes, Seconds
 class Options:
     """What to search, and within which budget."""
 
-    run: Path = option("the run folder", positional=True)
+    run: Path = option("the run folder", positional=True, stock="copy")
     max_bytes: Bytes | None = option("limit of the file: 20000, 20k, 20KiB", metavar="SIZE")
     max_gzip_bytes: Bytes | None = option("limit of the file, gzipped", metavar="SIZE")
     max_latency_ms: float | None = option("limit of the median of one call, in milliseconds on this machine")

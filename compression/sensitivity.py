@@ -27,7 +27,7 @@ EVERY_LAYER = "every layer"
 class Options:
     """What to measure."""
 
-    run: Path = option("the run folder", positional=True)
+    run: Path = option("the run folder", positional=True, stock="copy")
     recipe: str = option("dynamic, int8 or int4", "int8")
     lstm_kernel: Kernel = option("how recurrent layers are exported", "auto")
     seed: int = option("of the choice of examples", 0)

@@ -19,8 +19,10 @@ from zoo.errors import Failed
 class Options:
     """What to verify."""
 
-    file: Path = option("the .tflite file, its receipt beside it", positional=True)
-    run: Path | None = option("the run it was made from (default: the one it lies in)", positional=True, optional=True)
+    file: Path = option("the .tflite file, its receipt beside it", positional=True, stock="file")
+    run: Path | None = option(
+        "the run it was made from (default: the one it lies in)", positional=True, optional=True, stock="run"
+    )
     data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
 
 

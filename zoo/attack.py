@@ -24,7 +24,7 @@ STEPS = 40  # of PGD, as Madry et al. (2018) measure MNIST
 class Options:
     """What to attack, and how."""
 
-    run: Path = option("the run folder", positional=True)
+    run: Path = option("the run folder", positional=True, stock="copy")
     attack: Literal["fgsm", "pgd"] = option("one step, or several with random starts", "pgd")
     eps: tuple[float, ...] | None = option(
         "the most that a number of an input is changed by, several with commas between; of images from 0 to 1 (default:"

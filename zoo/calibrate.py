@@ -17,7 +17,7 @@ from zoo.members import Member, classifier
 class Options:
     """What to calibrate, and where to write it."""
 
-    run: Path = option("the run folder of a classifier", positional=True)
+    run: Path = option("the run folder of a classifier", positional=True, stock="copy")
     output: Path | None = option("the run folder to write (default: RUN-calibrated)")
     data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
 

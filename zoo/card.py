@@ -17,7 +17,7 @@ from zoo.runs import RunFolder
 class Options:
     """Whose card, and where to write it."""
 
-    run: Path = option("the run folder", positional=True)
+    run: Path = option("the run folder", positional=True, stock="copy")
     output: Path | None = option("the file to write (default: MODEL_CARD.md in the run folder)", metavar="FILE")
 
 

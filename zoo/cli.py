@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from strategies import StrategyError
-from zoo import values
+from zoo import stock, values
 from zoo.errors import Diverged, Failed, Interrupted, UsageError, nearest
 
 
@@ -105,9 +105,10 @@ def parse(options: type, words: Sequence[str], *, prog: str, description: str) -
     """
     parser = _Parser(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     types = typing.get_type_hints(options)
-    flags = {}
+    flags, uses = {}, {}
     for field in dataclasses.fields(options):
         flags[field.name] = _add(parser, field, types[field.name])
+        uses[field.name] = field.metadata.get("stock")
     parser.add_argument("--json", action="store_true", default=False, help="print one JSON object instead")
     parser.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")
     known, rest = parser.parse_known_args(list(words))
@@ -119,7 +120,8 @@ def parse(options: type, words: Sequence[str], *, prog: str, description: str) -
     for name, text in given.items():
         if name in types and not isinstance(text, bool):
             given[name] = _typed(flags[name], text, types[name])
-    return given
+    # Last, as a run that is copied stays so when something else is wrong.
+    return {name: stock.resolved(value, uses.get(name)) for name, value in given.items()}
 
 
 def _add(parser: argparse.ArgumentParser, field: dataclasses.Field, annotation: Any) -> str:
@@ -127,6 +129,8 @@ def _add(parser: argparse.ArgumentParser, field: dataclasses.Field, annotation: 
     text = meta["help"].replace("%", "%%")
     if field.default not in (None, False, dataclasses.MISSING):
         text += f" (default: {field.default})"
+    if "stock" in meta:
+        text += "; or a name of `python -m zoo.list pretrained`"
     if meta.get("positional"):
         many = typing.get_origin(annotation) is tuple
         parser.add_argument(

@@ -29,7 +29,7 @@ Tokens = Literal["word", "character", "subword"]
 
 
 def option(help: str, default: Any = None, **metadata: Any) -> Any:
-    """Declare a field that is also a command-line option."""
+    """Declare a field that is also a command-line option; `stock` says how it takes a name, see `zoo.stock.Use`."""
     return field(default=default, metadata={"help": help, **metadata})
 
 
@@ -86,12 +86,14 @@ class TrainConfig:
         "of a model that draws images: a classifier's run, in whose features they are compared with real ones"
         " (default: in principal components of pixels)",
         metavar="RUN",
+        stock="run",
     )
 
     # What it begins with.
     init_from: Path | None = option(
         "begin with the weights of this run, wherever path and shape are the same; texts take over its vocabulary and"
-        " length"
+        " length",
+        stock="run",
     )
     freeze: tuple[str, ...] | None = option(
         "layers or variables of it that are not trained: patterns of a path or its end, such as embedding,block_*",

@@ -29,7 +29,7 @@ REFUSED = 2  # the exit status of a command that refuses what it was asked
 class Options:
     """What to show, and where."""
 
-    source: Path = option("the run folder, or a .tflite file", positional=True, metavar="RUN_OR_FILE")
+    source: Path = option("the run folder, or a .tflite file", positional=True, metavar="RUN_OR_FILE", stock="run")
     port: int = option("to listen on, on this machine alone; another is taken where it is in use", 8000)
     export: Path | None = option("write the page as a static site into this folder instead of serving it")
     runtime: Path | None = option("a folder with the packages of LiteRT.js (default: npm fetches them, once)")

@@ -24,7 +24,10 @@ class Options:
     """What to make one of, and how."""
 
     runs: tuple[Path, ...] = option(
-        "run folders of classifiers of the same data, or one that kept snapshots", positional=True, metavar="RUN"
+        "run folders of classifiers of the same data, or one that kept snapshots",
+        positional=True,
+        metavar="RUN",
+        stock="run",
     )
     method: Literal["soft", "weighted", "stacking", "soup", "greedy_soup"] = option(
         "the mean of probabilities, a weighted mean, a head over all, or one model with the mean of all weights, or of"

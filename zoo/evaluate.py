@@ -22,7 +22,7 @@ from zoo.runs import RunFolder
 class Options:
     """What to evaluate, and on what."""
 
-    run: Path = option("the run folder", positional=True)
+    run: Path = option("the run folder", positional=True, stock="copy")
     split: Literal["train", "validation", "test"] = option("which split", "test")
     dataset: str | None = option("another set than the run's: an embedded or any TFDS name")
     data: Path | None = option("own data instead: a folder of images by class, an .npz, .csv, .tsv or .jsonl file")

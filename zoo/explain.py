@@ -21,7 +21,7 @@ Method = Literal["attention", "saliency", "gradient_x_input", "grad_cam", "integ
 class Options:
     """What to explain, how, and where to draw it."""
 
-    run: Path = option("the run folder", positional=True)
+    run: Path = option("the run folder", positional=True, stock="copy")
     inputs: tuple[str, ...] = option(
         "images, .npz files with x, tables with a text column, texts, or test:17 for an example of the run's own data"
         " (as the report numbers them; train and validation too)",

@@ -21,7 +21,7 @@ LENGTH = 256  # tokens that a text is gone on with, unless --length says otherwi
 class Options:
     """What to generate from, with which run, and how."""
 
-    run: Path = option("the run folder", positional=True)
+    run: Path = option("the run folder", positional=True, stock="copy")
     inputs: tuple[str, ...] = option(
         "texts to translate, or to go on with; none of a run that draws images",
         (),

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import strategies
-from zoo import catalogue, cli, recipes, registry
+from zoo import catalogue, cli, recipes, registry, stock
 from zoo.config import EMBEDDED, option
+from zoo.stock import table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Which list."""
 
-    what: Literal["models", "datasets", "strategies", "recipes"] | None = option(
-        "models, datasets, strategies or recipes (default: all of them)", positional=True, optional=True
+    what: Literal["models", "datasets", "strategies", "recipes", "pretrained"] | None = option(
+        "models, datasets, strategies, recipes or pretrained (default: all of them)", positional=True, optional=True
     )
     data_dir: Path | None = option("where TFDS sets are prepared (default: TFDS' own folder)")
 
@@ -25,7 +26,13 @@ class Options:
 def run(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Return {list: {name: description}}."""
     options = Options(**given)
-    lists = {"models": _models, "datasets": _datasets, "strategies": _strategies, "recipes": _recipes}
+    lists = {
+        "models": _models,
+        "datasets": _datasets,
+        "strategies": _strategies,
+        "recipes": _recipes,
+        "pretrained": _pretrained,
+    }
     chosen = [options.what] if options.what else list(lists)
     return {name: lists[name](options) for name in chosen}
 
@@ -49,6 +56,10 @@ def _strategies(options: Options) -> dict[str, str]:
 
 def _recipes(options: Options) -> dict[str, str]:
     return {name: recipes.summary(recipe) for name, recipe in recipes.named().items()}
+
+
+def _pretrained(options: Options) -> dict[str, str]:
+    return {name: table.summary(name) for name in stock.index()}
 
 
 def show(result: Mapping[str, Mapping[str, str]]) -> None:

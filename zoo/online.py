@@ -26,7 +26,7 @@ STDIN = "-"
 class Options(Settings):
     """What learns, from which stream, and how."""
 
-    run: Path = option("the run folder of a classifier", positional=True)
+    run: Path = option("the run folder of a classifier", positional=True, stock="copy")
     stream: str | None = option(
         'a file with a line {"x": ..., "y": ...} for each example, - for standard input, or tfds:NAME/SPLIT'
     )

@@ -18,7 +18,7 @@ from zoo.runs import RunFolder
 class Options:
     """What to classify, and with which run."""
 
-    run: Path = option("the run folder", positional=True)
+    run: Path = option("the run folder", positional=True, stock="run")
     inputs: tuple[str, ...] = option(
         "images, .npz files with x, tables with a text column, or texts; of a knowledge graph questions:"
         " 'HEAD RELATION ?' or '? RELATION TAIL'",

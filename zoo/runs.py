@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo import registry
+from zoo import registry, stock
 from zoo.config import TrainConfig
 from zoo.errors import UsageError
 from zoo.files import sha256, write_json
@@ -74,7 +74,8 @@ class RunFolder:
     def require(self) -> None:
         """Raise UsageError unless this is the folder of a run."""
         if not self.started:
-            what = "no config.json in it" if self.path.is_dir() else "no such folder"
+            absent = f"no such folder{stock.hint(self.path)}"
+            what = "no config.json in it" if self.path.is_dir() else absent
             raise UsageError(f"{self.path}: expected the folder of a run, found {what}")
 
     def read_config(self) -> dict[str, Any]:
