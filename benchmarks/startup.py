@@ -13,6 +13,7 @@ HELPED = (
     *("zoo.attack", "zoo.calibrate", "zoo.ensemble", "zoo.online", "zoo.sweep", "strategies", "strategies.launch"),
     *("strategies.tpu_check", "compression", "compression.compress", "compression.verify", "compression.inspect"),
     *("compression.export", "compression.sensitivity", "compression.search", "compression.attack", "benchmarks"),
+    *("compression.to_c", "compression.snippets"),
 )
 COMMANDS = (
     *(f"{command} --help" for command in HELPED),
