@@ -63,19 +63,18 @@ def convolution_flops() -> dict[str, float]:
 
 
 def _step() -> dict[str, Any]:
-    import tensorflow as tf
-
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     from strategies import backend
 
     backend.start()
     import numpy as np
+    import tensorflow as tf
 
     from zoo import optimization, tasks
     from zoo.building import built, maker
     from zoo.config import TrainConfig
     from zoo.data.dataset import DataSpec
 
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     spec = DataSpec("random", "image", (SIDE, SIDE, 1), tuple(map(str, range(10))))
     config = TrainConfig(model="cnn", batch_size=BATCH, settings={"filters": FILTERS, "dropout": 0.0}).resolved()
     model = built(maker(config, spec, None), spec)

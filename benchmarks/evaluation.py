@@ -17,7 +17,7 @@ from benchmarks.commands import told
 from benchmarks.matrix import ROWS, trained
 
 ROUNDS, TIMES = 5, 3
-PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
 MOST_SECONDS, LEAST_IMAGES = 10.0, 10_000  # of zoo.evaluate; a second, of the fastest file
 
 
