@@ -8,7 +8,7 @@ import types
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import comparison, rounds
+from benchmarks import ceiling, comparison, cost, rounds, time_to_accuracy
 from zoo.errors import UsageError
 
 
@@ -26,6 +26,28 @@ def test_ratios_are_of_each_round():
     assert rounds.ratio([2, 6, 20], [1, 2, 5]) == (3, 2, 4)
     assert rounds.spread([8, 10, 11]) == pytest.approx(0.1)
     assert rounds.spread([5, 5, 5]) == 0
+
+
+def test_what_grows_with_a_power_has_its_exponent():
+    assert cost.exponent((1, 2, 4), [3, 12, 48]) == pytest.approx(2)
+    assert cost.exponent((32, 128), [5.0, 5.0]) == pytest.approx(0)
+
+
+def test_operations_of_a_convolution_are_those_of_its_loops():
+    first, second, third = ceiling.convolution_flops().values()
+    positions, taps, channels = 26 * 26, 3 * 3, 32
+    assert first == 2 * 128 * positions * taps * channels
+    assert (second, third) == (2 * 128 * 11 * 11 * 9 * 32 * 64, 2 * 128 * 3 * 3 * 9 * 64 * 64)
+
+
+def test_a_stopwatch_stands_still_while_it_evaluates(monkeypatch):
+    now, found = iter(range(100)), iter([0.98, 0.986, 0.991])
+    monkeypatch.setattr(time_to_accuracy.time, "perf_counter", lambda: next(now))
+    watch = time_to_accuracy.Stopwatch(lambda: next(found), time_to_accuracy.EVALUATE_EVERY_IMAGES, 0.99)
+    assert [watch.step() for _ in range(3)] == [False, False, True]
+    # A second from each look at the clock to the next: those before an evaluation count, those after it do not.
+    assert watch.reached["0.985"]["seconds"] == 2 and watch.reached["0.99"]["seconds"] == 3
+    assert watch.reached["0.99"]["images"] == 9_600
 
 
 def measured(**values):
