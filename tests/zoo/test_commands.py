@@ -183,7 +183,7 @@ def test_list_names_everything(capsys):
 
     assert listing.main(["--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert list(result) == ["models", "datasets", "strategies", "recipes"]
+    assert list(result) == ["models", "datasets", "strategies", "recipes", "pretrained"]
     assert list(result["models"]) == [*registry.MODELS, *registry.HUB_MODELS]
     assert "digits" in result["datasets"]
     assert len(result["recipes"]) == len(recipes.RECIPES) + 1

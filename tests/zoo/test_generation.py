@@ -190,7 +190,8 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(trained, folder):
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("settings", [{"norm": "none"}, pytest.param({"loss": "wasserstein"}, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"norm": "none"}, {"loss": "wasserstein"}])
 def test_two_replicas_train_alike(settings, folder, mirrored):
     """In float64, where rounding does not grow: penalties, normalisations over both, two rates, and the average."""
     settings = settings | {"discriminator_rate": 2.0}

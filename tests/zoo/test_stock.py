@@ -197,6 +197,7 @@ def test_neither_importing_the_zoo_nor_listing_the_stock_brings_keras():
     run_module("-c", f"{code}; sys.exit('keras' in sys.modules or 'numpy' in sys.modules)", cwd=ROOT, check=0)
 
 
+@pytest.mark.slow
 def test_a_wheel_has_every_file(monkeypatch):
     from setuptools import Distribution
 
