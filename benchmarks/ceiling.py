@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import steps
+
 BATCH, STEPS = 128, 20
 SIDE, FILTERS, KERNEL = 28, (32, 64, 64), 3  # of the cnn, whose first two convolutions are pooled
 SIZE, COPIED = 2048, 1 << 29
@@ -69,20 +71,16 @@ def _step() -> dict[str, Any]:
     import numpy as np
     import tensorflow as tf
 
-    from zoo import optimization, tasks
-    from zoo.building import built, maker
     from zoo.config import TrainConfig
     from zoo.data.dataset import DataSpec
 
     tf.config.threading.set_inter_op_parallelism_threads(1)
     spec = DataSpec("random", "image", (SIDE, SIDE, 1), tuple(map(str, range(10))))
     config = TrainConfig(model="cnn", batch_size=BATCH, settings={"filters": FILTERS, "dropout": 0.0}).resolved()
-    model = built(maker(config, spec, None), spec)
-    model.compile(optimization.optimizer(config, 1000), **tasks.of(spec.task).compiled_with(config, spec))
-    model.make_train_function()
+    model = steps.compiled(config, spec)
     rng = np.random.default_rng(0)
     batch = (rng.random((BATCH, SIDE, SIDE, 1), np.float32), rng.integers(0, 10, BATCH).astype("int32"))
-    batches = iter(tf.data.Dataset.from_tensors(tuple(map(tf.constant, batch))).repeat())
+    batches = steps.over_and_over(batch)
     for _ in range(STEPS):
         model.train_function(batches)
     began = time.perf_counter()

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import steps
 from benchmarks.commands import told
 
 # By name: model, what grows, its sizes, and the largest exponent that arithmetic explains.
@@ -90,8 +91,7 @@ def _measured(model: str, grows: str, size: dict[str, int]) -> dict[str, float]:
     import numpy as np
     import tensorflow as tf
 
-    from zoo import optimization, tasks
-    from zoo.building import built, maker
+    from zoo import tasks
     from zoo.config import TrainConfig
     from zoo.data.dataset import Dataset, DataSpec, Split
 
@@ -109,20 +109,16 @@ def _measured(model: str, grows: str, size: dict[str, int]) -> dict[str, float]:
     config = TrainConfig(model=model, batch_size=size["batch"], settings=_settings(model, size)).resolved()
     tf.ones((8, 8)) @ tf.ones((8, 8))  # what the first operation takes is not the model's
     before = _resident_megabytes()
-    net, task = built(maker(config, spec, None), spec), tasks.of(spec.task)
-    net.compile(optimization.optimizer(config, 1000), **task.compiled_with(config, spec))
-    net.make_train_function()
-    batches = task.training_batches(config, data, config.batch_size, 0, 1_000_000)
-    if grows == "examples":
-        steps = count // size["batch"]
-    else:
-        steps, batches = 1, tf.data.Dataset.from_tensors(next(iter(batches))).repeat()
-    batches, times = iter(batches), []
+    net = steps.compiled(config, spec)
+    batches = iter(tasks.of(spec.task).training_batches(config, data, config.batch_size, 0, 1_000_000))
+    if grows != "examples":
+        batches = steps.over_and_over(next(batches))
+    at_once, times = count // size["batch"] if grows == "examples" else 1, []
     for _ in range(WARM_UP):
         net.train_function(batches)
     while not times or (len(times) < STEPS and sum(times) < SECONDS):
         began = time.perf_counter()
-        for _ in range(steps):
+        for _ in range(at_once):
             logs = net.train_function(batches)
         float(logs["loss"])
         times.append(time.perf_counter() - began)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import rounds
+from benchmarks import rounds, steps
 from benchmarks.commands import told
 
 ROUNDS, QUICK_ROUNDS, STEPS = 15, 5, 25
@@ -57,21 +57,17 @@ def _side(name: str, dataset: str, data_dir: Path) -> None:
 
     backend.start()
     import keras
-    import tensorflow as tf
 
-    from zoo import optimization, tasks
-    from zoo.building import built, maker
+    from zoo import tasks
     from zoo.config import TrainConfig
     from zoo.data import load
 
     config = TrainConfig(model=name, dataset=dataset, data_dir=data_dir).resolved()
     data, task = load(config), tasks.of("classification")
     keras.utils.set_random_seed(0)
-    model = built(maker(config, data.spec, None), data.spec)
-    model.compile(optimization.optimizer(config, 1000), **task.compiled_with(config, data.spec))
-    model.make_train_function()
+    model = steps.compiled(config, data.spec)
     batches = task.training_batches(config, data, config.batch_size, 0, 1_000_000)
-    sides = [iter(batches), iter(tf.data.Dataset.from_tensors(next(iter(batches))).repeat())]
+    sides = [iter(batches), steps.over_and_over(next(iter(batches)))]
 
     def step_ms(batches: Any) -> float:
         began = time.perf_counter()

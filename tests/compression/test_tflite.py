@@ -8,6 +8,7 @@ from compression.kernels import recurrent_layers
 from compression.receipt import Subject, measure
 from compression.recipes import parse
 from tests.compression.conftest import small
+from zoo import stock
 from zoo.data import Split
 from zoo.errors import Failed, UsageError
 
@@ -222,3 +223,20 @@ def test_flex_operators_are_refused_unless_allowed(tmp_path):
     assert receipt["flex"] == ["FlexCosh"] and "cannot be run" in receipt["not_run"] and "test" not in receipt
     with pytest.raises(UsageError, match="no TFLite file can hold: Erfinv"):  # in neither
         tflite.export(needing(keras.ops.erfinv), path, parse("float32"), interface, allow_flex=True)
+
+
+def test_interpreters_side_by_side_give_the_bits_of_one():
+    from ai_edge_litert.interpreter import Interpreter
+
+    file = stock.run("cnn-digits").path / "artifacts" / "float32.tflite"
+    interpreter = Interpreter(str(file))
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.allocate_tensors()
+    x = np.random.default_rng(0).random((litert.PART + 301, *source["shape"][1:]), np.float32)
+    expected = []
+    for example in x:
+        interpreter.set_tensor(source["index"], example[None])
+        interpreter.invoke()
+        expected.append(interpreter.get_tensor(target["index"]))
+    for threads in (1, 3):
+        np.testing.assert_array_equal(litert.run(file, x, threads=threads), np.concatenate(expected))
