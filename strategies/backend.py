@@ -2,12 +2,17 @@
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 
 from strategies import jax_devices
+
+# What Keras and TensorFlow import only where they find it, for functions that nothing here calls: wrappers for
+# scikit-learn, pictures of predictions, and a converter of JAX functions. They take as long as half of TensorFlow.
+_OPTIONAL = ("sklearn", "matplotlib", "jax")
 
 
 def start(engine: str | None = None, virtual_devices: int = 0) -> None:
@@ -16,11 +21,11 @@ def start(engine: str | None = None, virtual_devices: int = 0) -> None:
     What the import writes to standard error is shown only if it fails.
 
     Args:
-        engine: tensorflow or jax; default, what KERAS_BACKEND says.
+        engine: tensorflow or jax; default, see `default_engine`.
         virtual_devices: that JAX is to see the CPU as; TensorFlow is told later, see `strategies.build`.
     """
-    if engine and "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = engine
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = engine = engine or default_engine()
     if engine == "jax" and virtual_devices:
         jax_devices.split_cpu(virtual_devices)
     # TensorFlow reads both when it is first imported. oneDNN's kernels train the zoo's convolutions at twice
@@ -29,11 +34,33 @@ def start(engine: str | None = None, virtual_devices: int = 0) -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "keras" in sys.modules:
         return
-    with quiet():
+    with quiet(), _hidden(*(name for name in _OPTIONAL if name != engine)):
         importlib.import_module("keras")
-        if importlib.import_module("keras").backend.backend() == "tensorflow":
+        if engine == "tensorflow":
             # The first look at the devices speaks as well.
             importlib.import_module("tensorflow").config.list_physical_devices()
+
+
+def default_engine() -> str:
+    """Return what Keras runs on where nothing asks for more: what KERAS_BACKEND says, TensorFlow, or JAX without it."""
+    return os.environ.get("KERAS_BACKEND") or ("tensorflow" if installed("tensorflow") else "jax")
+
+
+def installed(package: str) -> bool:
+    """Return whether a package can be imported, without doing so."""
+    return importlib.util.find_spec(package) is not None
+
+
+@contextlib.contextmanager
+def _hidden(*names: str) -> Iterator[None]:
+    """Let imports inside not find packages, but for those that are imported already."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

@@ -3,14 +3,12 @@
 import contextlib
 import difflib
 import functools
-import importlib.util
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from strategies import cluster, jax_devices, rendezvous, tpu
+from strategies import backend, cluster, jax_devices, rendezvous, tpu
 from strategies.errors import StrategyError
 
 STRATEGIES = {
@@ -86,11 +84,7 @@ def engine(name: str) -> str:
         return "jax"
     if "keras" in sys.modules:
         return sys.modules["keras"].backend.backend()
-    return os.environ.get("KERAS_BACKEND") or ("tensorflow" if _installed("tensorflow") else "jax")
-
-
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+    return backend.default_engine()
 
 
 def is_chief(name: str) -> bool:
@@ -210,12 +204,12 @@ def _multi_worker(members: cluster.Cluster, facts: dict[str, Any], seconds: floa
 
 def describe() -> list[Availability]:
     """Return what can run on this machine, and why the rest cannot."""
-    rows = _on_tensorflow() if _installed("tensorflow") else _without_tensorflow()
+    rows = _on_tensorflow() if backend.installed("tensorflow") else _without_tensorflow()
     signs = tuple(tpu.found())
     reason = "" if signs else f"no TPU: looked for {', '.join((*tpu.DEVICES, *tpu.VARIABLES))}"
     rows.append(Availability("tpu", STRATEGIES["tpu"], bool(signs), signs, reason))
     for name, summary in jax_devices.STRATEGIES.items():
-        if not _installed("jax"):
+        if not backend.installed("jax"):
             rows.append(
                 Availability(name, "", False, (), "JAX is not installed: pip install 'keras-compression-zoo[jax]'")
             )
