@@ -102,6 +102,8 @@ def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, An
             "test_split": 0.0 if options.data else stored.test_split,
             "validation_split": 0.0,
         }
+    if options.split == "test" and stored.task in (None, "classification") and not stored.validation_data:
+        changes["validation_split"] = 0.0  # the test split is held out first, so it is the same without
     return dataclasses.replace(stored, **changes)
 
 

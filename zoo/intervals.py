@@ -30,12 +30,14 @@ def of_share(count: int, total: int) -> Interval:
         count: of those that are meant.
         total: examples, 1 or more.
     """
-    from scipy import stats
+    from scipy import special  # scipy.stats has both, and takes a second to import
 
     if 0 < count < total:
-        return [float(end) / total for end in stats.binom.ppf(_ENDS, total, count / total)]
-    exact = stats.binomtest(count, total).proportion_ci(LEVEL, method="exact")
-    return [float(exact.low), float(exact.high)]
+        ends = np.ceil(special.bdtrik(_ENDS, total, count / total))
+        below = np.maximum(ends - 1, 0)  # where rounding carried the inverse beyond a whole number
+        return [float(end) / total for end in np.where(special.bdtr(below, total, count / total) >= _ENDS, below, ends)]
+    reach = _ENDS[0] ** (1 / total)
+    return [0.0, 1 - reach] if count == 0 else [reach, 1.0]
 
 
 def of_shares(scores: Mapping[str, Any], totals: Mapping[str, int]) -> dict[str, Interval]:

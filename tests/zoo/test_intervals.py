@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import sparse, stats
-from sklearn.metrics import f1_score
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from zoo import figures, intervals, tasks
 from zoo.tasks import classification, contrastive, generation, language_model, link_prediction, translation
@@ -24,6 +24,17 @@ def test_where_all_are_right_the_exact_interval_stands_in():
     # No failure among n: 1 - 0.025 ** (1 / n), by solving p ** n = 0.025.
     assert intervals.of_share(360, 360) == pytest.approx([0.025 ** (1 / 360), 1.0])
     assert intervals.of_share(0, 12) == pytest.approx([0.0, 1 - 0.025 ** (1 / 12)])
+
+
+def test_the_interval_of_a_share_is_that_of_the_binomial_distribution():
+    rng = np.random.default_rng(0)
+    for total in (1, 2, 3, 7, 20, 360, 1_797, 10_000, 60_000):
+        for count in {0, 1, total - 1, total, *rng.integers(0, total + 1, 40).tolist()}:
+            if 0 < count < total:
+                theirs = stats.binom.ppf([0.025, 0.975], total, count / total) / total
+            else:
+                theirs = list(stats.binomtest(count, total).proportion_ci(0.95, method="exact"))
+            assert intervals.of_share(count, total) == pytest.approx(list(theirs), rel=1e-9), (count, total)
 
 
 @pytest.mark.parametrize("kind", ["array", "sparse"])
@@ -59,6 +70,18 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
         held["mean"] += low <= 1 <= high
     for name, count in held.items():  # 95 % of 300 is 285, with a standard deviation of 3.8
         assert 270 <= count <= 297, name
+
+
+def test_classification_is_scored_as_sklearn_does():
+    rng = np.random.default_rng(5)
+    logits, y = rng.normal(size=(200, 4)).astype(np.float32), rng.integers(0, 3, 200).astype(np.int32)
+    logits[:, 2] -= 9  # a class that is never predicted, and the fourth is never true
+    found, labels = classification.scores(logits, y), np.arange(4)
+    theirs = precision_recall_fscore_support(y, logits.argmax(-1), labels=labels, average="macro", zero_division=0)
+    assert [found[name] for name in ("precision", "recall", "f1")] == pytest.approx(list(theirs[:3]), rel=1e-12)
+    np.testing.assert_array_equal(
+        classification.confusion_matrix(logits, y), confusion_matrix(y, logits.argmax(-1), labels=labels)
+    )
 
 
 def test_classification_is_resampled_as_sklearn_scores_it():

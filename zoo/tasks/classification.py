@@ -129,24 +129,19 @@ def scores(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         logits: (examples, classes) or (examples, time, classes).
         y: (examples,) or (examples, time).
     """
-    from sklearn.metrics import precision_recall_fscore_support, top_k_accuracy_score
-
     classes = logits.shape[-1]
+    rows = per_class(confusion_matrix(logits, y), range(classes))
     p, y = probabilities(logits.reshape(-1, classes)), y.reshape(-1)
-    labels = np.arange(classes)
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        y, p.argmax(-1), labels=labels, average="macro", zero_division=0
-    )
     result = {
         "loss": float(-np.log(np.maximum(p[np.arange(len(y)), y], np.finfo(np.float64).tiny)).mean()),
         "accuracy": float((p.argmax(-1) == y).mean()),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
+        **{name: float(np.mean([row[name] for row in rows])) for name in ("precision", "recall", "f1")},
         "examples": len(y),
     }
     if classes > TOP_ABOVE_CLASSES:
-        result["top_5_accuracy"] = float(top_k_accuracy_score(y, p, k=TOP, labels=labels))
+        from sklearn.metrics import top_k_accuracy_score  # whose import takes longer than all else here
+
+        result["top_5_accuracy"] = float(top_k_accuracy_score(y, p, k=TOP, labels=np.arange(classes)))
     return result
 
 
@@ -189,13 +184,12 @@ def intervals_of(found: dict[str, Any], logits: np.ndarray, y: np.ndarray) -> di
 
 def confusion_matrix(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return counts, (classes, classes): a row for each true class, a column for each predicted one."""
-    from sklearn.metrics import confusion_matrix as count
-
     classes = logits.shape[-1]
-    return count(y.reshape(-1), logits.argmax(-1).reshape(-1), labels=np.arange(classes))
+    cells = classes * y.reshape(-1).astype(np.int64) + logits.argmax(-1).reshape(-1)
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
-def per_class(confusion: np.ndarray, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def per_class(confusion: np.ndarray, class_names: Sequence[Any]) -> list[dict[str, Any]]:
     """Return precision, recall, F1 and the number of examples of each class."""
     right, true, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     rows = []
