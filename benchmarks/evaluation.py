@@ -1,14 +1,17 @@
 """How long measuring takes: commands from start to end, and the files of a cnn on all 10,000 MNIST test images.
 
-A command's seconds are what its user waits, imports, reading and writing included: the median of three. LiteRT's images
+A command's seconds are what its user waits, imports, reading and writing included: the median of three; its peak is of
+the memory of its process alone (ru_maxrss), the largest of the three. LiteRT's images
 a second are of `compression.litert.run`, the call that every receipt's accuracy comes from: whole test set, from the
 array in memory to the array of outputs, with as many interpreters as cores, in the process that is started once. The
 files are those of the matrix (runs/matrix/cnn).
 """
 
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,9 @@ def measure(data_dir: Path) -> dict[str, Any]:
     run = trained("cnn", ROWS["cnn"][0], data_dir)
     files, rows = _files(run, data_dir)
     where = ("--data-dir", str(data_dir))
+    trains = ("zoo.train", "--model", "cnn", "--dataset", "mnist", "--epochs", "1", "--steps-per-epoch", "100")
     commands = {
+        " ".join(trains): (*trains, *where),
         "zoo.evaluate RUN": ("zoo.evaluate", str(run), *where),
         "zoo.evaluate RUN --split train": ("zoo.evaluate", str(run), "--split", "train", *where),
         "compression.verify FILE": ("compression.verify", str(files["int8"]), str(run), *where),
@@ -68,12 +73,27 @@ def _images_a_second(litert: Any, path: Path, x: Any, threads: int | None) -> li
 
 
 def _command(name: str, words: tuple[str, ...]) -> dict[str, Any]:
-    seconds = []
+    seconds, peaks = [], []
     for _ in range(TIMES):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", *words], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - began)
-    return told({"command": f"python -m {name}", "seconds": seconds})
+        with tempfile.TemporaryDirectory() as folder:
+            output = ("--output", folder + "/run") if words[0] == "zoo.train" else ()
+            began = time.perf_counter()
+            peaks.append(_peak([sys.executable, "-m", *words, *output]))
+            seconds.append(time.perf_counter() - began)
+    return told({"command": f"python -m {name}", "seconds": seconds, "peak_bytes": max(peaks)})
+
+
+def _peak(words: list[str]) -> int:
+    """Run a command to its end, and return the most memory that its process held, in bytes."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(words, stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it
+        if process.returncode:
+            said.seek(0)
+            sys.stderr.write(said.read().decode())
+            raise subprocess.CalledProcessError(process.returncode, words)
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def table(result: dict[str, Any]) -> list[str]:
@@ -85,8 +105,11 @@ def table(result: dict[str, Any]) -> list[str]:
     ]
     for name in PRECISIONS:
         lines.append(f"| {name} | {rates[f'{name}, one interpreter']:,.0f} | {rates[f'{name}, one a core']:,.0f} |")
-    lines += ["", "| command, of a cnn | seconds, median of 3 |", "| --- | --- |"]
-    return lines + [f"| `{row['command']}` | {statistics.median(row['seconds']):.1f} |" for row in result["commands"]]
+    lines += ["", "| command, of a cnn | seconds, median of 3 | memory, at its peak |", "| --- | --- | --- |"]
+    for row in result["commands"]:
+        seconds, peak = statistics.median(row["seconds"]), row["peak_bytes"] / 1e6
+        lines.append(f"| `{row['command']}` | {seconds:.1f} | {peak:,.0f} MB |")
+    return lines
 
 
 def render(result: dict[str, Any]) -> str:

@@ -49,7 +49,7 @@ STOCK = {
         "--model cnn --dataset mnist",
         "channels(0.7, epochs=6, learning_rate=3e-3) + qat(epochs=2, learning_rate=3e-4) + int8(per_tensor=true)",
     ),
-    "cnn-digits": Made("--model cnn --dataset digits", "prune(0.8) + cluster(16) + qat + int8"),
+    "cnn-digits": Made("--model cnn --dataset digits --set filters=16,32,32", "prune(0.8) + cluster(16) + qat + int8"),
     "simplenet-mnist": Made(
         "--model simplenet --dataset mnist --set units=64",
         "prune(0.8, epochs=4) + cluster(16, epochs=2) + qat(epochs=2) + int8",
@@ -74,7 +74,7 @@ STOCK = {
     ),
     "transformer_seq2seq-addition": Made("--model transformer_seq2seq --dataset addition", "dynamic"),
     "transformer_lm-tiny_shakespeare": Made(
-        "--model transformer_lm --dataset tiny_shakespeare --set num_layers=2 --set model_dim=64 --set ff_dim=256"
+        "--model transformer_lm --dataset tiny_shakespeare --set num_layers=2 --set model_dim=64 --set ff_dim=192"
         " --epochs 3",
         "int8",
     ),

@@ -1,0 +1,72 @@
+"""How long it takes to make a file: from a trained model in memory to the .tflite on disk, measuring left out.
+
+Of the runs of the matrix (runs/matrix), by precision; calibration is part of int8. All in one process, in turn, the
+first round not counted: it loads the converter.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.commands import told
+from benchmarks.matrix import ROWS, trained
+
+MODELS = ("cnn", "lstm")
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int4")
+ROUNDS = 3
+FEW = 64  # test examples: what is measured afterwards is not timed
+
+
+def measure(data_dir: Path) -> dict[str, Any]:
+    """Return the seconds of each model and precision, and the bytes of the file."""
+    from compression import source
+
+    runs = {name: trained(name, ROWS[name][0], data_dir) for name in MODELS}
+    opened = {name: source.open_run(run, {"data_dir": data_dir}).load() for name, run in runs.items()}
+    rows = {
+        (name, precision): {"name": f"{name}, {precision}", "unit": "s", "better": "lower", "rounds": []}
+        for name in MODELS
+        for precision in PRECISIONS
+    }
+    for number in range(1 + ROUNDS):
+        for (name, precision), row in rows.items():
+            seconds, row["bytes"] = _exported(*opened[name], precision)
+            if number:
+                row["rounds"].append(seconds)
+    return {"measured": [told(row) for row in rows.values()]}
+
+
+def _exported(model: Any, data: Any, precision: str) -> tuple[float, int]:
+    """Return the seconds between being told of the export and of the measuring, and the bytes."""
+    import dataclasses
+
+    from compression import pipeline
+
+    times = {}
+    few = dataclasses.replace(data, test=data.test.take(slice(FEW)))
+    with tempfile.TemporaryDirectory() as folder:
+        made = pipeline.compress(
+            model,
+            few,
+            precision,
+            Path(folder),
+            say=lambda text: times.setdefault(text.split()[0], time.perf_counter()),
+        )
+        return times["measuring"] - times["exporting"], made.path.stat().st_size
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
+    seconds = {row["name"]: statistics.median(row["rounds"]) for row in result["measured"]}
+    lines = [f"| seconds to make a file | {' | '.join(PRECISIONS)} |", "| --- |" + " --- |" * len(PRECISIONS)]
+    for model in MODELS:
+        cells = [f"{seconds[f'{model}, {precision}']:.1f}" for precision in PRECISIONS]
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    return "\n".join(table(result))

@@ -1,0 +1,78 @@
+"""What a strategy costs on one machine: examples a second of `zoo.train` under each, in turn.
+
+The global batch is the same, the cores of the machine too, so nothing can be won: what a strategy has less than none is
+what it costs. `multi_worker` runs under `strategies.launch`, its workers as processes of their own. Speed is what
+metrics.json says: without the first step, validation and start-up.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import rounds
+from benchmarks.commands import told
+
+LAUNCH = ("strategies.launch", "--workers")
+# By name: what starts it, and the words for zoo.train.
+WAYS = {
+    "none": ((), ("--strategy", "none")),
+    "one_device": ((), ("--strategy", "one_device")),
+    "mirrored, 1 device": ((), ("--strategy", "mirrored")),
+    "mirrored, 2 virtual devices": ((), ("--strategy", "mirrored", "--virtual-devices", "2")),
+    "multi_worker, 1 worker": ((*LAUNCH, "1"), ("--strategy", "multi_worker")),
+    "multi_worker, 2 workers": ((*LAUNCH, "2"), ("--strategy", "multi_worker")),
+}
+# Of each model: the steps of a run, at batch 128.
+MODELS = {"cnn": 150, "simplenet": 400}
+ROUNDS = 4
+
+
+def measure(data_dir: Path) -> dict[str, Any]:
+    """Return a row for each model and strategy."""
+    rows = {
+        (model, way): {"name": f"{model}, {way}", "unit": "examples/s", "better": "higher", "rounds": []}
+        for model in MODELS
+        for way in WAYS
+    }
+    for number in range(ROUNDS):
+        for model in MODELS:
+            for way in list(WAYS) if number % 2 == 0 else reversed(WAYS):
+                rows[model, way]["rounds"].append(_examples_a_second(model, way, data_dir))
+                told(rows[model, way])
+    return {"measured": list(rows.values())}
+
+
+def _examples_a_second(model: str, way: str, data_dir: Path) -> float:
+    launched, words = WAYS[way]
+    with tempfile.TemporaryDirectory() as folder:
+        command = (
+            *("-m", "zoo.train", "--model", model, "--dataset", "mnist", "--data-dir", str(data_dir), *words),
+            *("--epochs", "1", "--steps-per-epoch", str(MODELS[model]), "--batch-size", "128"),
+            *("--output", f"{folder}/run", "--json"),
+        )
+        start = ("-m", *launched, "--", sys.executable) if launched else ()
+        done = subprocess.run([sys.executable, *start, *command], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)["examples_per_second"]
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
+    found = {row["name"]: row["rounds"] for row in result["measured"]}
+    lines = ["| strategy | " + " | ".join(f"{model}, examples/s | of none" for model in MODELS) + " |"]
+    lines.append("| --- |" + " --- | --- |" * len(MODELS))
+    for way in WAYS:
+        cells = []
+        for model in MODELS:
+            share, low, high = rounds.ratio(found[f"{model}, {way}"], found[f"{model}, none"])
+            cells += [f"{statistics.median(found[f'{model}, {way}']):,.0f}", f"{share:.2f} ({low:.2f} to {high:.2f})"]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    return "\n".join(table(result))
