@@ -15,6 +15,7 @@ import numpy as np
 from strategies import collective
 from zoo import checkpoints
 from zoo.errors import Diverged, Interrupted
+from zoo.executions import Executions
 from zoo.files import write_text
 from zoo.runs import RunFolder
 
@@ -114,7 +115,8 @@ class Checkpointer(keras.callbacks.Callback):
         memory: goes into them.
         start: global steps done before this call of `fit`.
         steps: in an epoch.
-        stride: steps in one execution, after which this is called.
+        stride: steps after which this is called.
+        executions: of these steps; looks only when none is ahead.
         every: steps between snapshots inside an epoch, 0: at its end only.
         metrics: values of a snapshot inside an epoch, to go on from where its running means stood.
         strategy: that is trained under; its workers stop at the same step, whichever of them a signal came to.
@@ -131,13 +133,14 @@ class Checkpointer(keras.callbacks.Callback):
         start: int,
         steps: int,
         stride: int,
+        executions: Executions,
         every: int,
         metrics: dict[str, np.ndarray] | None,
         strategy: Any,
     ):
         super().__init__()
         self.run, self.memory, self.step, self.steps = run, memory, start, steps
-        self.stride, self.every = stride, every
+        self.stride, self.executions, self.every, self.seen = stride, executions, every, start
         self.metrics, self.strategy = metrics, strategy
         self.together = collective.workers(strategy) > 1
         self.signal = 0  # set by a signal handler: save at the end of this step, and stop
@@ -149,12 +152,15 @@ class Checkpointer(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.step += self.stride
+        if self.executions.ahead:
+            return
+        before, self.seen = self.seen, self.step
         if not math.isfinite(logs["loss"]):
             self._diverged(f"the loss is {logs['loss']}")
         if self.step % self.steps == 0:
             return  # the epoch's own snapshot follows, with its validation and its row of history
-        stopped = self._signalled(self._due(self.LISTEN_EVERY))
-        if stopped or (self.every and self._due(self.every)):
+        stopped = self._signalled(self._due(self.LISTEN_EVERY, before))
+        if stopped or (self.every and self._due(self.every, before)):
             self._save()
         if stopped:
             raise Interrupted(f"interrupted after step {self.step}")
@@ -164,9 +170,9 @@ class Checkpointer(keras.callbacks.Callback):
         if self._signalled(True):
             raise Interrupted(f"interrupted after epoch {epoch + 1}")
 
-    def _due(self, every: int) -> bool:
-        """Whether the steps of this execution passed a multiple of so many."""
-        return self.step // every > (self.step - self.stride) // every
+    def _due(self, every: int, before: int) -> bool:
+        """Whether the steps since `before` passed a multiple of so many."""
+        return self.step // every > before // every
 
     def _signalled(self, listening: bool) -> bool:
         """Whether training ends here: a signal came, with several workers to any of them."""

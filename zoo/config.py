@@ -166,7 +166,8 @@ class TrainConfig:
     )
     worker_timeout: float = option("seconds that workers of multi_worker wait for each other at the start", 300.0)
     steps_per_execution: int | None = option(
-        "most steps that a device runs before this process looks; the numbers stay (default: 1, on a TPU 16)"
+        "most steps that a device runs before this process looks; the numbers stay (default: 16, and 1 where a strategy"
+        " or JAX on a CPU or GPU runs one at a time)"
     )
     precision: Literal["float32", "bfloat16", "float64"] | None = option(
         "bfloat16 computes in it and keeps float32 weights; float64 is slow, and tells rounding from a fault"
@@ -312,6 +313,10 @@ class TrainConfig:
         """Whether the data are a TFDS set, neither embedded nor one's own."""
         return self.data is None and self.dataset is not None and self.dataset not in EMBEDDED
 
+    def _usual_steps_per_execution(self) -> int:
+        several = self.strategy == "tpu" or strategies.engine(self.strategy) == "tensorflow"
+        return 16 if several and self.strategy not in strategies.STEP_BY_STEP else 1
+
     def resolved(self) -> "TrainConfig":
         """Return the configuration with every recipe value filled in.
 
@@ -324,7 +329,7 @@ class TrainConfig:
         on_tpu = self.strategy == "tpu"
         values = {
             "precision": "bfloat16" if on_tpu else "float32",
-            "steps_per_execution": 16 if on_tpu else 1,
+            "steps_per_execution": self._usual_steps_per_execution(),
             "vocabulary_size": 10_000,
             "beta_1": 0.9,
         }

@@ -105,6 +105,8 @@ def _timed(config: TrainConfig, data: Dataset) -> tuple[float, int]:
     watch = _Watch()
     with tempfile.TemporaryDirectory() as folder:
         long = {"epochs": max(config.epochs, WARM_UP + STEPS), "early_stopping": 0}  # of a step each, if need be
+        if config.strategy != "tpu":  # or it would find an execution's steps done after the first
+            long["steps_per_execution"] = 1
         config = dataclasses.replace(config, output=Path(folder) / "run", resume=False, checkpoint_every=0, **long)
         with contextlib.suppress(_EnoughError):
             train(config, data=data, callbacks=[watch], verbose=False)

@@ -27,6 +27,7 @@ from zoo.config import TrainConfig, check_divisible
 from zoo.data import Dataset
 from zoo.data.batches import on_tensorflow, steps_per_epoch
 from zoo.errors import Failed, UsageError
+from zoo.executions import Executions
 from zoo.files import sha256
 from zoo.finishing import finish
 from zoo.numerics import numerics
@@ -205,7 +206,10 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
     if start.source:  # from here on the run needs no other
         checkpoints.save(run.checkpoints, memory.to_snapshot(step, checkpoints.capture(model)))
 
-    model.steps_per_execution = stride = _stride(config.steps_per_execution, steps, step)
+    # Executions of our own, or those of Keras, which divide an epoch.
+    own = on_tensorflow() and config.strategy not in ("tpu", *strategies.STEP_BY_STEP)
+    model.steps_per_execution = stride = 1 if own else _stride(config.steps_per_execution, steps, step)
+    executions = Executions(config.steps_per_execution, steps=steps, done=step, every=config.checkpoint_every)
     began = time.perf_counter()
     saver = Checkpointer(
         run,
@@ -213,6 +217,7 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
         start=step,
         steps=steps,
         stride=stride,
+        executions=executions,
         every=config.checkpoint_every,
         metrics=arrays if step % steps else None,
         strategy=strategy,
@@ -237,6 +242,8 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
             if step < stop and not memory.stopped:
                 if thaw:
                     thaw(model, step // steps)
+                if own:
+                    executions.install(model)
                 model.fit(
                     _spread(batches(step, stop), config, strategy),
                     initial_epoch=step // steps,

@@ -1,0 +1,108 @@
+"""Several steps in one execution, against one step at a time."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from tests.conftest import blobs
+from zoo import checkpoints, executions
+from zoo.config import TrainConfig
+from zoo.executions import Executions
+from zoo.training import train
+
+STEPS = 7  # of an epoch, which nothing divides
+
+
+@pytest.fixture(scope="module")
+def data():
+    from zoo.data.dataset import Dataset, DataSpec, Split
+
+    x, y = blobs(16 * STEPS, (8, 5))
+    rest = blobs(30, (8, 5), seed=1)
+    spec = DataSpec("blobs", "sequence", (8, 5), ("a", "b", "c"))
+    return Dataset(spec, Split(x.astype("float32"), y), Split(rest[0].astype("float32"), rest[1]), Split(*rest))
+
+
+def trained(data, folder, model="simplenet", **options):
+    settings = {"dropout": 0.3, "num_layers": 1} if model == "transformer" else {}
+    config = TrainConfig(model=model, epochs=3, batch_size=16, output=folder, settings=settings, **options)
+    return train(config, data=data, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def one(data, tmp_path_factory):
+    return trained(data, tmp_path_factory.mktemp("one"), "transformer", steps_per_execution=1)
+
+
+@pytest.mark.parametrize("options", [{"checkpoint_every": 4}, {"strategy": "one_device"}])
+def test_the_weights_are_the_same_to_the_bit_however_many_steps_an_execution_has(data, tmp_path, one, options):
+    several = trained(data, tmp_path, "transformer", steps_per_execution=5, **options)
+    for ours, theirs in zip(several.model.get_weights(), one.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert several.history == one.history
+    assert several.metrics["test"] == one.metrics["test"]
+
+
+def test_executions_end_with_epochs_and_at_checkpoints(data, tmp_path, monkeypatch):
+    """A fast machine, as it were: as many steps as may be."""
+    monkeypatch.setattr(executions, "MOST_SECONDS", 1e9)
+    counts, real = [], executions.steps_of
+
+    def counted(model):
+        run = real(model)
+        return lambda iterator, count: counts.append(count) or run(iterator, count)
+
+    monkeypatch.setattr(executions, "steps_of", counted)
+    saved, save = [], checkpoints.save
+    monkeypatch.setattr(
+        checkpoints, "save", lambda folder, snapshot: saved.append(snapshot.step) or save(folder, snapshot)
+    )
+    trained(data, tmp_path, steps_per_execution=16, checkpoint_every=4)
+    ends = list(itertools.accumulate(counts))
+    assert counts[:2] == [1, 1]  # the first traces, the second is timed
+    assert ends[1:] == [2, 4, 7, 8, 12, 14, 16, 20, 21]
+    assert saved == ends[2:]
+
+
+def test_slow_steps_are_executed_one_by_one(monkeypatch):
+    clock = itertools.count(step=2 * executions.MOST_SECONDS)
+    monkeypatch.setattr(executions.time, "perf_counter", lambda: float(next(clock)))
+    counts = []
+    monkeypatch.setattr(
+        executions, "steps_of", lambda model: lambda iterator, count: counts.append(count) or {"loss": 1.0}
+    )
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    steps = Executions(16, steps=100, done=0, every=0)
+    steps.install(model)
+    for _ in range(6):
+        model.train_function(None)
+    assert counts == [1] * 6 and steps.step == 6 and steps.ahead == 0
+
+
+def test_a_training_that_was_stopped_goes_on_from_where_its_execution_ended(data, tmp_path, monkeypatch):
+    """A signal comes in the middle of an execution: the snapshot is of its end, and the run as if nothing had been."""
+    from zoo.callbacks import Checkpointer
+    from zoo.errors import Interrupted
+
+    monkeypatch.setattr(executions, "MOST_SECONDS", 1e9)
+    whole = trained(data, tmp_path / "whole")
+    before, stopped = Checkpointer.on_train_batch_end, []
+
+    def signalled(self, batch, logs=None):
+        if self.step == 3:  # of an execution from step 2 to step 7
+            self.signal = 15
+        before(self, batch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpointer, "on_train_batch_end", signalled)
+        with pytest.raises(Interrupted) as error:
+            trained(data, tmp_path / "run")
+        stopped.append(str(error.value))
+    assert stopped == ["interrupted after epoch 1"]
+    again = trained(data, tmp_path / "run", resume=True)
+    for ours, theirs in zip(again.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert again.history == whole.history
