@@ -23,6 +23,7 @@ RESULTS = Path(__file__).parent / "results"
 NAMES = (
     "startup",
     "strategies",
+    "overhead",
     "scaling",
     "input_pipeline",
     "time_to_accuracy",
@@ -47,6 +48,7 @@ NAMES = (
     "robustness",
     "throughput",
     "evaluation",
+    "exports",
     "cost",
     "ceiling",
 )

@@ -77,23 +77,18 @@ def _step() -> dict[str, Any]:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     spec = DataSpec("random", "image", (SIDE, SIDE, 1), tuple(map(str, range(10))))
     config = TrainConfig(model="cnn", batch_size=BATCH, settings={"filters": FILTERS, "dropout": 0.0}).resolved()
-    model = steps.compiled(config, spec)
+    _, run = steps.compiled(config, spec)
     rng = np.random.default_rng(0)
     batch = (rng.random((BATCH, SIDE, SIDE, 1), np.float32), rng.integers(0, 10, BATCH).astype("int32"))
     batches = steps.over_and_over(batch)
-    for _ in range(STEPS):
-        model.train_function(batches)
+    run(batches, STEPS)
     began = time.perf_counter()
-    for _ in range(STEPS):
-        logs = model.train_function(batches)
-    float(logs["loss"])
+    float(run(batches, STEPS)["loss"])
     step_ms = (time.perf_counter() - began) / STEPS * 1e3
     with tempfile.TemporaryDirectory() as folder:
         options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=3, python_tracer_level=0)
         with tf.profiler.experimental.Profile(folder, options):
-            for _ in range(STEPS):
-                logs = model.train_function(batches)
-            float(logs["loss"])
+            float(run(batches, STEPS)["loss"])
         times = _operations(Path(folder))
     flops = convolution_flops()
     rows: collections.Counter[str] = collections.Counter()

@@ -109,18 +109,15 @@ def _measured(model: str, grows: str, size: dict[str, int]) -> dict[str, float]:
     config = TrainConfig(model=model, batch_size=size["batch"], settings=_settings(model, size)).resolved()
     tf.ones((8, 8)) @ tf.ones((8, 8))  # what the first operation takes is not the model's
     before = _resident_megabytes()
-    net = steps.compiled(config, spec)
+    _, run = steps.compiled(config, spec)
     batches = iter(tasks.of(spec.task).training_batches(config, data, config.batch_size, 0, 1_000_000))
     if grows != "examples":
         batches = steps.over_and_over(next(batches))
     at_once, times = count // size["batch"] if grows == "examples" else 1, []
-    for _ in range(WARM_UP):
-        net.train_function(batches)
+    run(batches, WARM_UP)
     while not times or (len(times) < STEPS and sum(times) < SECONDS):
         began = time.perf_counter()
-        for _ in range(at_once):
-            logs = net.train_function(batches)
-        float(logs["loss"])
+        float(run(batches, at_once)["loss"])
         times.append(time.perf_counter() - began)
     return {"ms": statistics.median(times) * 1e3, "megabytes": _resident_megabytes() - before}
 

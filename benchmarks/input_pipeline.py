@@ -1,8 +1,8 @@
 """What input costs a training step: the step of `fit` on batches of the pipeline, and on one batch over and over.
 
-Both are the same compiled step, and take turns of 25 steps in one process. What a step on the pipeline takes longer is
-time spent waiting for a batch, and what making it takes from the step on the same cores. Each model has its recipe's
-batch size; images are MNIST, texts SST-2's sentences.
+Both are the same compiled steps, and take turns of an execution of 25 steps in one process. What a step on the pipeline
+takes longer is time spent waiting for a batch, and what making it takes from the step on the same cores. Each model has
+its recipe's batch size; images are MNIST, texts SST-2's sentences.
 """
 
 import statistics
@@ -65,15 +65,13 @@ def _side(name: str, dataset: str, data_dir: Path) -> None:
     config = TrainConfig(model=name, dataset=dataset, data_dir=data_dir).resolved()
     data, task = load(config), tasks.of("classification")
     keras.utils.set_random_seed(0)
-    model = steps.compiled(config, data.spec)
+    _, run = steps.compiled(config, data.spec)
     batches = task.training_batches(config, data, config.batch_size, 0, 1_000_000)
     sides = [iter(batches), steps.over_and_over(next(iter(batches)))]
 
     def step_ms(batches: Any) -> float:
         began = time.perf_counter()
-        for _ in range(STEPS):
-            logs = model.train_function(batches)
-        float(logs["loss"])
+        float(run(batches, STEPS)["loss"])
         return (time.perf_counter() - began) / STEPS * 1e3
 
     turn = 0

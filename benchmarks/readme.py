@@ -14,12 +14,14 @@ from benchmarks import (
     distillation,
     ensembles,
     evaluation,
+    exports,
     gan,
     input_pipeline,
     kg_embedding,
     lenets,
     matrix,
     online,
+    overhead,
     robustness,
     runtimes,
     scaling,
@@ -84,12 +86,10 @@ def tables() -> str:
         found = row["largest_difference"]
         cells = [f"{found[way]:.1e}" if way in found else "not run" for way in ways]
         lines.append(f"| `{row['model']}` on {row['dataset']}, {row['precision']} | {' | '.join(cells)} |")
-    lines.append("")
+    lines += ["", *_tables(overhead)]
     slowest = max(row["median_seconds"] for row in startup["rows"])
     facts = [
-        f"`mirrored` on one device against `none`: {strategies['ratio']:.2f} of the speed, the median of"
-        f" {len(strategies['ratios'])} pairs from {min(strategies['ratios']):.2f} to {max(strategies['ratios']):.2f},"
-        f" which is the noise of the machine ([report]({_link(strategies_report)}))",
+        f"the same weights on several replicas: [report]({_link(strategies_report)})",
         f"`--help` and the answer to a mistake take at most {slowest:.2f} s ([report]({_link(startup_report)}));"
         f" accuracy: [report]({_link(accuracy_report)})",
     ]
@@ -111,7 +111,7 @@ def _link(path: Path) -> str:
 
 def performance_tables() -> str:
     """Return the tables of docs/PERFORMANCE.md as Markdown."""
-    return "\n".join(_tables(ceiling, throughput, input_pipeline, cost, evaluation, runtimes, up="../"))
+    return "\n".join(_tables(ceiling, throughput, input_pipeline, cost, evaluation, exports, runtimes, up="../"))
 
 
 def scaling_table() -> str:

@@ -1,26 +1,25 @@
-"""The compiled training step of a model, as `fit` calls it, for benchmarks that time it by itself."""
+"""The compiled training steps of a model, as `fit` calls them, for benchmarks that time them by themselves."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from zoo.config import TrainConfig
 from zoo.data.dataset import DataSpec
 
 
-def compiled(config: TrainConfig, spec: DataSpec) -> Any:
-    """Return a built and compiled Keras model, whose `train_function` takes an iterator of batches.
+def compiled(config: TrainConfig, spec: DataSpec) -> tuple[Any, Callable[[Any, int], dict[str, Any]]]:
+    """Return a built and compiled Keras model, and what trains it on so many batches of an iterator.
 
     Args:
         config: resolved.
         spec: of the data.
     """
-    from zoo import optimization, tasks
+    from zoo import executions, optimization, tasks
     from zoo.building import built, maker
 
     model = built(maker(config, spec, None), spec)
     model.compile(optimization.optimizer(config, 1000), **tasks.of(spec.task).compiled_with(config, spec))
-    model.make_train_function()
-    return model
+    return model, executions.steps_of(model)
 
 
 def over_and_over(batch: Any) -> Iterator[Any]:

@@ -4,7 +4,7 @@ Sides take turns in one run. The zoo's is `zoo.train` itself, input pipeline, me
 `fit` with arrays; PyTorch's loop draws batches from tensors in memory, computes in channels_last where there are
 images, and reads its loss every 50 steps. Examples are random numbers of the shapes of MNIST (60,000 images, rows for
 `lstm`) and of sentences (20,000 of 64 ids): speed does not depend on what they show. Adam, cross-entropy, float32, all
-cores.
+cores; no side clips gradients.
 PyTorch needs the extra `peers`, and takes part with --peers.
 """
 
@@ -105,6 +105,7 @@ def _zoo(model: str, batch: int, steps: int) -> None:
             batch_size=batch,
             learning_rate=RATE,
             weight_decay=0.0,
+            clip_norm=0.0,
             schedule="constant",
             settings=SETTINGS[model],
             output=Path(folder) / "run",

@@ -4,9 +4,9 @@ All train the same architecture from scratch on the 60,000 training images, on t
 processes of their own, in turn. The plain Keras script has Adam at its default rate and batches of 64; PyTorch's is
 the same in channels_last, with the same initial distribution of weights as Keras. The clock starts when training does,
 so tracing the graph counts, and stands still while the 10,000 test images are evaluated, which all do every 3,200
-images: finer than the end of an epoch, at which such scripts look, and so to their favour. `zoo.train` has options for
-each of the two; the second is measured with the first seed alone. PyTorch needs the extra `peers`, and takes part with
---peers.
+images, or where the execution ends that reached them: finer than the end of an epoch, at which such scripts look, and
+so to their favour. `zoo.train` has options for each of the two; the second is measured with the first seed alone.
+PyTorch needs the extra `peers`, and takes part with --peers.
 """
 
 import functools
@@ -79,10 +79,11 @@ class Stopwatch:
         self.reached: dict[str, dict[str, float]] = {}
         self.since = time.perf_counter()
 
-    def step(self) -> bool:
-        """Count a step, and return whether the last goal is reached."""
-        self.steps += 1
-        if self.steps % (EVALUATE_EVERY_IMAGES // self.batch) == 0:
+    def step(self, steps: int) -> bool:
+        """Evaluate where it is time to, after so many steps in all, and return whether the last goal is reached."""
+        before, self.steps = self.steps, steps
+        every = EVALUATE_EVERY_IMAGES // self.batch
+        if steps // every > before // every:
             self.seconds += time.perf_counter() - self.since
             found = self.accuracy()
             for goal in GOALS:
@@ -103,7 +104,8 @@ def _watched(watch: Stopwatch) -> Any:
 
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             if not self.model.stop_training:
-                self.model.stop_training = watch.step()
+                # Those that were trained, of which an execution has several.
+                self.model.stop_training = watch.step(int(self.model.optimizer.iterations))
 
     return Watched()
 
@@ -191,12 +193,14 @@ def _pytorch(seed: int, last: float, data_dir: Path) -> Stopwatch:
         return float((torch.cat(parts) == y_test).float().mean())
 
     watch = Stopwatch(accuracy, BATCH, last)
+    steps = 0
     for _ in range(MOST_EPOCHS):
         for part in torch.randperm(len(x)).split(BATCH):
+            steps += 1
             optimizer.zero_grad()
             cross_entropy(net(x[part]), y[part]).backward()
             optimizer.step()
-            if watch.step():
+            if watch.step(steps):
                 return watch
     return watch
 

@@ -24,8 +24,8 @@ def start(engine: str | None = None, virtual_devices: int = 0) -> None:
         engine: tensorflow or jax; default, see `default_engine`.
         virtual_devices: that JAX is to see the CPU as; TensorFlow is told later, see `strategies.build`.
     """
-    if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = engine = engine or default_engine()
+    if engine and "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = engine
     if engine == "jax" and virtual_devices:
         jax_devices.split_cpu(virtual_devices)
     # TensorFlow reads both when it is first imported. oneDNN's kernels train the zoo's convolutions at twice
@@ -34,8 +34,12 @@ def start(engine: str | None = None, virtual_devices: int = 0) -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "keras" in sys.modules:
         return
+    engine, asked = engine or default_engine(), os.environ.get("KERAS_BACKEND")
     with quiet(), _hidden(*(name for name in _OPTIONAL if name != engine)):
+        os.environ["KERAS_BACKEND"] = engine
         importlib.import_module("keras")
+        if asked is None:  # or a process that this one starts would be asked
+            del os.environ["KERAS_BACKEND"]
         if engine == "tensorflow":
             # The first look at the devices speaks as well.
             importlib.import_module("tensorflow").config.list_physical_devices()

@@ -156,7 +156,7 @@ class Checkpointer(keras.callbacks.Callback):
             return
         before, self.seen = self.seen, self.step
         if not math.isfinite(logs["loss"]):
-            self._diverged(f"the loss is {logs['loss']}")
+            self._diverged(f"the loss is {logs['loss']}", before + 1)
         if self.step % self.steps == 0:
             return  # the epoch's own snapshot follows, with its validation and its row of history
         stopped = self._signalled(self._due(self.LISTEN_EVERY, before))
@@ -187,12 +187,11 @@ class Checkpointer(keras.callbacks.Callback):
             self._diverged("a weight is not finite")
         checkpoints.save(self.run.checkpoints, self.memory.to_snapshot(self.step, arrays))
 
-    def _diverged(self, what: str) -> None:
+    def _diverged(self, what: str, since: int | None = None) -> None:
         good = checkpoints.listed(self.run.checkpoints)
+        step = f"step {self.step}" if since in (None, self.step) else f"one of the steps {since} to {self.step}"
         where = f"the last good checkpoint is {good[-1]}" if good else "no checkpoint was written before it"
-        raise Diverged(
-            f"{what} at step {self.step}; {where}; try a lower --learning-rate, a longer --warmup or --clip-norm 1"
-        )
+        raise Diverged(f"{what} at {step}; {where}; try a lower --learning-rate, a longer --warmup or --clip-norm 1")
 
 
 class Clock(keras.callbacks.Callback):

@@ -44,7 +44,7 @@ def test_a_stopwatch_stands_still_while_it_evaluates(monkeypatch):
     now, found = iter(range(100)), iter([0.98, 0.986, 0.991])
     monkeypatch.setattr(time_to_accuracy.time, "perf_counter", lambda: next(now))
     watch = time_to_accuracy.Stopwatch(lambda: next(found), time_to_accuracy.EVALUATE_EVERY_IMAGES, 0.99)
-    assert [watch.step() for _ in range(3)] == [False, False, True]
+    assert [watch.step(steps) for steps in (1, 2, 3)] == [False, False, True]
     # A second from each look at the clock to the next: those before an evaluation count, those after it do not.
     assert watch.reached["0.985"]["seconds"] == 2 and watch.reached["0.99"]["seconds"] == 3
     assert watch.reached["0.99"]["images"] == 9_600

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import strategies
 from tests.conftest import blobs
-from zoo import checkpoints, optimization, training
+from zoo import checkpoints, executions, optimization, training
 from zoo.config import TrainConfig
 from zoo.data import from_tf_data, load
 from zoo.errors import Diverged, UsageError
@@ -215,7 +215,10 @@ def test_bfloat16_computes_in_it_and_keeps_float32_weights(image_npz, tmp_path):
     assert result.run.load_model().hidden[0].compute_dtype == "bfloat16"
 
 
-def test_loss_that_is_not_a_number_stops_with_the_step_and_the_checkpoint(image_npz, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("most", "where"), [(1, "step 8"), (16, "one of the steps 6 to 10")])
+def test_loss_that_is_not_a_number_stops_with_the_step_and_the_checkpoint(
+    most, where, image_npz, tmp_path, monkeypatch
+):
     class Poisoned(CrossEntropy):
         """Not a number from the ninth step on: the variable counts the calls of the graph."""
 
@@ -228,12 +231,12 @@ def test_loss_that_is_not_a_number_stops_with_the_step_and_the_checkpoint(image_
             loss = super().call(y_true, y_pred)
             return loss + keras.ops.where(self.calls > 8, float("nan"), 0.0)
 
+    monkeypatch.setattr(executions, "MOST_SECONDS", 1e9)
     monkeypatch.setattr(classification, "CrossEntropy", Poisoned)
     # 86 training examples are 5 steps an epoch, and validation is one call more.
-    with pytest.raises(
-        Diverged, match=r"the loss is nan at step 8; the last good checkpoint is .*step-0000000005-\w+\.npz"
-    ):
-        run(config(image_npz, epochs=3, settings=SMALL), tmp_path)
+    last = r"the last good checkpoint is .*step-0000000005-\w+\.npz"
+    with pytest.raises(Diverged, match=f"the loss is nan at {where}; {last}"):
+        run(config(image_npz, epochs=3, settings=SMALL, steps_per_execution=most), tmp_path)
 
 
 def test_an_infinite_weight_is_never_saved(image_npz, tmp_path):
