@@ -28,7 +28,7 @@ WAYS = {
 }
 # Of each model: the steps of a run, at batch 128.
 MODELS = {"cnn": 150, "simplenet": 400}
-ROUNDS = 4
+ROUNDS = 3
 
 
 def measure(data_dir: Path) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_a_stopwatch_stands_still_while_it_evaluates(monkeypatch):
     assert [watch.step(steps) for steps in (1, 2, 3)] == [False, False, True]
     # A second from each look at the clock to the next: those before an evaluation count, those after it do not.
     assert watch.reached["0.985"]["seconds"] == 2 and watch.reached["0.99"]["seconds"] == 3
-    assert watch.reached["0.99"]["images"] == 9_600
+    assert watch.reached["0.99"]["images"] == 3 * time_to_accuracy.EVALUATE_EVERY_IMAGES
 
 
 def measured(**values):
