@@ -37,9 +37,11 @@ def start(engine: str | None = None, virtual_devices: int = 0) -> None:
     engine, asked = engine or default_engine(), os.environ.get("KERAS_BACKEND")
     with quiet(), _hidden(*(name for name in _OPTIONAL if name != engine)):
         os.environ["KERAS_BACKEND"] = engine
-        importlib.import_module("keras")
-        if asked is None:  # or a process that this one starts would be asked
-            del os.environ["KERAS_BACKEND"]
+        try:
+            importlib.import_module("keras")
+        finally:
+            if asked is None:  # or a process that this one starts would be asked
+                del os.environ["KERAS_BACKEND"]
         if engine == "tensorflow":
             # The first look at the devices speaks as well.
             importlib.import_module("tensorflow").config.list_physical_devices()

@@ -199,7 +199,7 @@ class Clock(keras.callbacks.Callback):
 
     Args:
         memory: is updated.
-        examples: of one execution.
+        examples: of the steps from one call of this to the next.
     """
 
     def __init__(self, memory: Memory, examples: int):
@@ -233,7 +233,7 @@ class Progress(keras.callbacks.Callback):
         epochs: of the whole run.
         steps: in an epoch.
         done: steps of the first epoch that were done before.
-        stride: steps in one execution.
+        stride: steps from one call of this to the next.
     """
 
     def __init__(self, epochs: int, steps: int, done: int = 0, stride: int = 1):
