@@ -14,6 +14,7 @@ from keras import ops
 from compression.layers import RECURRENT, layers_of
 from compression.recipes import Kernel
 from zoo.errors import UsageError
+from zoo.models.normalization import LayerNormalization
 from zoo.watching import calling
 
 
@@ -62,7 +63,7 @@ def using(model: keras.Model, kernel: Kernel) -> Iterator[list[Any]]:
 
 def is_rewritten(layer: keras.layers.Layer) -> bool:
     """Whether a layer is exported as `normalization`."""
-    return type(layer) is keras.layers.LayerNormalization and not layer.rms_scaling
+    return type(layer) in (keras.layers.LayerNormalization, LayerNormalization) and not layer.rms_scaling
 
 
 def normalization(

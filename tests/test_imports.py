@@ -21,16 +21,16 @@ EXCEPTIONS = {"strategies/tpu_check.py": {"zoo"}, "zoo/demo.py": {"compression"}
 NOT_REGISTERED = {
     f"zoo.models.{name}"
     for name in (
-        *("__init__", "attention", "base", "blocks", "layers", "losses", "metrics", "optimizers", "pair_loss"),
-        *("schedules", "scorers"),
+        *("__init__", "attention", "base", "blocks", "layers", "losses", "metrics", "normalization"),
+        *("optimizers", "pair_loss", "schedules", "scorers"),
         *("discriminator", "generator", "gradients"),  # parts of a GAN
         "attack",  # around a model while it is trained
         "ensemble",  # of trained models
         "private",  # around a model while it is trained
     )
 }
-# Keras has no operator for the gradient of a function, so this asks the engine that Keras runs on.
-ENGINES = {"zoo/models/gradients.py": {"tensorflow", "jax"}}
+# Keras has no operator for the gradient of a function, and none for a whole step of Adam.
+ENGINES = {"zoo/models/gradients.py": {"tensorflow", "jax"}, "zoo/models/optimizers.py": {"tensorflow"}}
 
 
 def imported(path):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from zoo.config import TrainConfig
-from zoo.models.optimizers import ScaledAdagrad, ScaledAdamW, ScaledSGD
+from zoo.models.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.models.schedules import InverseSquareRoot
 
 # Sutskever et al. (2013); the value that most recipes use.
@@ -14,7 +14,7 @@ MOMENTUM = 0.9
 NOT_DECAYED = ("bias", "gamma", "beta", "log_scale")
 # With one learning rate for all variables, and with one for each.
 _KINDS = {
-    "adamw": (keras.optimizers.AdamW, ScaledAdamW),
+    "adamw": (AdamW, ScaledAdamW),
     "adagrad": (keras.optimizers.Adagrad, ScaledAdagrad),
     "sgd": (keras.optimizers.SGD, ScaledSGD),
 }

@@ -94,10 +94,10 @@ def test_a_layers_rate_is_the_decay_to_the_power_of_its_depth(name):
     assert type(again) is type(chosen) and tuple(again.rates) == rates
 
 
-def test_with_one_rate_for_all_the_optimizer_is_that_of_keras():
+def test_with_one_rate_for_all_the_optimizer_has_none_of_each():
     config = TrainConfig(new_head=True).resolved()
     assert layerwise.rates(cnn(), config, None) == ()
-    assert type(optimization.optimizer(config, 10, ())) is keras.optimizers.AdamW
+    assert type(optimization.optimizer(config, 10, ())) is models.AdamW
 
 
 @pytest.mark.parametrize(("changes", "held", "new", "message"), [

@@ -15,7 +15,8 @@ from zoo.models.kg_embedding import KGEmbedding
 from zoo.models.losses import Adversarial, CrossEntropy, Mean
 from zoo.models.lstm import LSTM
 from zoo.models.metrics import reciprocal_rank
-from zoo.models.optimizers import ScaledAdagrad, ScaledAdamW, ScaledSGD
+from zoo.models.normalization import LayerNormalization
+from zoo.models.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.models.pair_loss import PairAccuracy, PairLoss
 from zoo.models.schedules import InverseSquareRoot
 from zoo.models.self_attention import SelfAttentionClassifier
@@ -24,6 +25,7 @@ from zoo.models.transformer import Transformer, TransformerClassifier
 from zoo.models.transformer_lm import TransformerLM
 
 __all__ = [
+    "AdamW",
     "Adversarial",
     "CNN",
     "CrossEntropy",
@@ -35,6 +37,7 @@ __all__ = [
     "InverseSquareRoot",
     "KGEmbedding",
     "LSTM",
+    "LayerNormalization",
     "Mean",
     "MultiHeadCrossAttention",
     "MultiHeadSelfAttention",

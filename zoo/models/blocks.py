@@ -5,6 +5,7 @@ from typing import Literal
 from keras import layers, ops
 
 from zoo.models.attention import MultiHeadCrossAttention, MultiHeadSelfAttention, PositionEncoding
+from zoo.models.normalization import LayerNormalization
 
 
 class Block(layers.Layer):
@@ -53,16 +54,16 @@ class Block(layers.Layer):
         self.norm = norm
         self.ff_dim = ff_dim
         policy = self.dtype_policy
-        self.attention_norm = layers.LayerNormalization(dtype=policy, name="attention_norm")
+        self.attention_norm = LayerNormalization(dtype=policy, name="attention_norm")
         self.attention = MultiHeadSelfAttention(num_heads, key_dim, dropout, causal, dtype=policy, name="attention")
-        self.feed_norm = layers.LayerNormalization(dtype=policy, name="feed_norm")
+        self.feed_norm = LayerNormalization(dtype=policy, name="feed_norm")
         self.expand = layers.Dense(ff_dim, activation, dtype=policy, name="expand")
         self.drop = layers.Dropout(dropout, dtype=policy, name="drop")
         self.attended = layers.Add(dtype=policy, name="attended")
         self.fed = layers.Add(dtype=policy, name="fed")
         self.cross_attention = None
         if cross:
-            self.cross_norm = layers.LayerNormalization(dtype=policy, name="cross_norm")
+            self.cross_norm = LayerNormalization(dtype=policy, name="cross_norm")
             self.cross_attention = MultiHeadCrossAttention(
                 num_heads, key_dim, dropout, dtype=policy, name="cross_attention"
             )
@@ -177,7 +178,7 @@ class Stack(layers.Layer):
             )
             for i in range(num_layers)
         ]
-        last = layers.LayerNormalization if norm == "pre" else layers.Identity
+        last = LayerNormalization if norm == "pre" else layers.Identity
         self.last_norm = last(dtype=policy, name="last_norm")
 
     def build(self, input_shape):

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from zoo.models.base import ZooModel
 from zoo.models.layers import logits_dtype
+from zoo.models.normalization import LayerNormalization
 
 SLOPE = 0.2  # of LeakyReLU below zero, as DCGAN has it
 STRIDE = 2
@@ -55,7 +56,7 @@ class Discriminator(ZooModel):
             self.hidden = [layers.Conv2D(n, name=f"conv_{i}", **down) for i, n in enumerate(self.filters, 1)]
         else:
             self.hidden = [layers.Dense(n, dtype=policy, name=f"hidden_{i}") for i, n in enumerate(self.units, 1)]
-        kinds = {"batch": layers.BatchNormalization, "layer": layers.LayerNormalization}
+        kinds = {"batch": layers.BatchNormalization, "layer": LayerNormalization}
         count = len(self.hidden) - 1 if norm in kinds else 0
         self.norms = [kinds[norm](dtype=policy, name=f"norm_{i + 2}") for i in range(count)]
         self.flatten = layers.Flatten(dtype=policy, name="flatten")

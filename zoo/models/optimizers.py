@@ -3,6 +3,50 @@
 from typing import Any
 
 import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("zoo")
+class AdamW(keras.optimizers.AdamW):
+    """AdamW (Loshchilov & Hutter, 2019), on TensorFlow in one pass over a variable and its moments, not in ten.
+
+    Arguments are those of Keras', and so are the numbers, but for rounding, with one exception. The gradient of a table
+    comes as rows, of which the same may come twice: Keras takes norm and squares of each of them, here they are added
+    up first, as Keras has it on JAX.
+    """
+
+    def _clip_gradients(self, grads: list) -> list:
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            grads = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in grads]
+        return super()._clip_gradients(grads)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if keras.backend.backend() != "tensorflow" or self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        import tensorflow as tf
+
+        index, kind = self._get_variable_index(variable), variable.dtype
+        beta_1, beta_2, epsilon = (tf.constant(x, kind) for x in (self.beta_1, self.beta_2, self.epsilon))
+        step = ops.cast(self.iterations + 1, kind)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=ops.power(beta_1, step),
+            beta2_power=ops.power(beta_2, step),
+            lr=ops.cast(learning_rate, kind),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=epsilon,
+            grad=tf.cast(gradient, kind),
+        )
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        if self.weight_decay:  # Keras multiplies by 0 as well
+            super()._apply_weight_decay(variables)
 
 
 class _Scaled:
@@ -36,7 +80,7 @@ class _Scaled:
 
 
 @keras.saving.register_keras_serializable("zoo")
-class ScaledAdamW(_Scaled, keras.optimizers.AdamW):
+class ScaledAdamW(_Scaled, AdamW):
     """AdamW with a learning rate for each variable."""
 
 

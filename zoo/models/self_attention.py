@@ -13,6 +13,7 @@ from zoo.models.attention import PositionEncoding, check_widths
 from zoo.models.base import ZooModel
 from zoo.models.blocks import Block, sizes_of
 from zoo.models.layers import as_rows, logits_dtype, mean_of_steps, rows_shape
+from zoo.models.normalization import LayerNormalization
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -86,7 +87,7 @@ class SelfAttentionClassifier(ZooModel):
             _Block(num_heads, key_dim, ff_dim, dropout, causal, dtype=policy, name=f"block_{i + 1}")
             for i in range(num_blocks)
         ]
-        self.norm = layers.LayerNormalization(dtype=policy, name="norm")
+        self.norm = LayerNormalization(dtype=policy, name="norm")
         self.pooled = layers.Activation("linear", dtype=policy, name="pooled")  # see zoo.models.attention
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
