@@ -21,7 +21,7 @@ from benchmarks.commands import told
 from benchmarks.matrix import ROWS, trained
 
 ROUNDS, TIMES = 5, 3
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
+RECIPES = ("float32", "float16", "dynamic", "int8", "int8(space_to_depth=true)")
 MOST_SECONDS, LEAST_IMAGES = 10.0, 10_000  # of zoo.evaluate; a second, of the fastest file
 
 
@@ -50,7 +50,7 @@ def _files(run: Path, data_dir: Path) -> tuple[dict[str, Path], list[dict[str, A
     from compression import classifiers, litert, pipeline
     from compression.receipt import given
 
-    made = {name: pipeline.compress(model, data, name, run / "artifacts" / "auto").path for name in PRECISIONS}
+    made = {name: pipeline.compress(model, data, name, run / "artifacts" / "auto").path for name in RECIPES}
     x = given(data.test, classifiers.interface_of(data.spec, batch=1))
     rows = []
     for name, path in made.items():
@@ -109,7 +109,7 @@ def table(result: dict[str, Any]) -> list[str]:
         "| a cnn's file on 10,000 images, LiteRT | images/s, one interpreter | images/s, one a core |",
         "| --- | --- | --- |",
     ]
-    for name in PRECISIONS:
+    for name in RECIPES:
         lines.append(f"| {name} | {rates[f'{name}, one interpreter']:,.0f} | {rates[f'{name}, one a core']:,.0f} |")
     lines += ["", "| command, of a cnn | seconds, median of 3 | memory, at its peak |", "| --- | --- | --- |"]
     for row in result["commands"]:

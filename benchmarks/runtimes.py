@@ -23,7 +23,14 @@ from benchmarks.matrix import ROWS, trained
 ROUNDS, CALLS = 9, 300
 # Recipes of the files, by model; that of channels trains.
 LITERT = {
-    "cnn": ("float32", "dynamic", "int8", "channels(0.5, epochs=4) + float32", "channels(0.5, epochs=4) + dynamic"),
+    "cnn": (
+        "float32",
+        "dynamic",
+        "int8",
+        "int8(space_to_depth=true)",
+        "channels(0.5, epochs=4) + float32",
+        "channels(0.5, epochs=4) + dynamic",
+    ),
     "lstm": ("float32", "dynamic", "int8"),
 }
 CALIBRATION = 256

@@ -126,6 +126,12 @@ def _operator_name(code: schema.OperatorCodeT) -> str:
     return _OPERATORS.get(builtin, f"BUILTIN_{builtin}")
 
 
+def code(model: schema.ModelT, operator: schema.OperatorT) -> int:
+    """Return which operator of TFLite's own an operator of a graph is."""
+    found = model.operatorCodes[operator.opcodeIndex]
+    return max(found.builtinCode, found.deprecatedBuiltinCode)  # older files hold it in the second
+
+
 def flex(model: schema.ModelT) -> list[str]:
     """Return the operators that need TensorFlow's own kernels on the device."""
     return [name for name in operators(model) if name.startswith("Flex")]
@@ -351,10 +357,9 @@ def set_lookup_ranges(model: schema.ModelT) -> None:
     lookup = schema.BuiltinOperator.GATHER
     for graph in model.subgraphs:
         for operator in graph.operators or ():
-            code = model.operatorCodes[operator.opcodeIndex]
             table, made = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
             data = model.buffers[table.buffer].data
-            found = max(code.builtinCode, code.deprecatedBuiltinCode) == lookup and made.quantization is not None
+            found = code(model, operator) == lookup and made.quantization is not None
             if found and data is not None and table.type == schema.TensorType.FLOAT32:
                 values = _values(table, np.asarray(data, np.uint8))
                 made.quantization.min, made.quantization.max = np.float32([values.min()]), np.float32([values.max()])

@@ -41,12 +41,7 @@ Lookup = tuple[schema.SubGraphT, schema.OperatorT]
 
 
 def _operators(model: schema.ModelT, graph: schema.SubGraphT, code: int) -> Iterator[schema.OperatorT]:
-    return (op for op in graph.operators or () if _code(model, op) == code)
-
-
-def _code(model: schema.ModelT, operator: schema.OperatorT) -> int:
-    found = model.operatorCodes[operator.opcodeIndex]
-    return max(found.builtinCode, found.deprecatedBuiltinCode)
+    return (op for op in graph.operators or () if flatbuffer.code(model, op) == code)
 
 
 def _table(lookup: Lookup) -> schema.TensorT:
@@ -91,7 +86,7 @@ def _takes_any_grid(model: schema.ModelT, graph: schema.SubGraphT, lookup: schem
     """Whether what was looked up goes only where its scale may change."""
     made = lookup.outputs[0]
     readers = [op for op in graph.operators if made in op.inputs]
-    return made not in graph.outputs and all(_code(model, op) in _REGRID for op in readers)
+    return made not in graph.outputs and all(flatbuffer.code(model, op) in _REGRID for op in readers)
 
 
 def _share(model: schema.ModelT, kernel: schema.TensorT, table: schema.TensorT, lookups: list[Lookup]) -> None:

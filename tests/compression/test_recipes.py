@@ -36,7 +36,7 @@ def test_recipes_are_parsed_and_written_back(text, precision, skip, io):
         ("int8(", ["expected words such as int8", "int8("]),
         ("int8(skp=head)", ["no argument 'skp'", "did you mean 'skip'"]),
         ("int8(io=int)", ["int8(io)", "integer, float32", "'int'"]),
-        ("int8(a, integer, true, b)", ["at most 3 arguments", "'b'"]),
+        ("int8(a, integer, true, true, b)", ["at most 4 arguments", "'b'"]),
         ("int8(skip=a, skip=b)", ["skip is given twice"]),
         ("float16(skip=head)", ["float16", "takes no arguments"]),
         ("int8 + float16", ["expected one precision", "int8, float16"]),
