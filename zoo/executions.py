@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 
+from zoo.data.batches import Gathered
+
 # Of an execution: a signal waits as long, and so does the bar that shows progress.
 MOST_SECONDS = 0.5
 
@@ -26,10 +28,11 @@ class Executions:
         steps: of an epoch.
         done: global steps done before.
         every: an execution ends at each multiple of so many steps, 0: at none.
+        gathered: the batches, where a step gathers them by itself; default, it takes them from `fit`'s iterator.
     """
 
-    def __init__(self, most: int, *, steps: int, done: int, every: int):
-        self.most, self.steps, self.step, self.every = most, steps, done, every
+    def __init__(self, most: int, *, steps: int, done: int, every: int, gathered: Gathered | None = None):
+        self.most, self.steps, self.step, self.every, self.gathered = most, steps, done, every, gathered
         self.ahead = 0
         self._seconds = None  # of a step
 
@@ -37,7 +40,7 @@ class Executions:
         """Let `fit` of a compiled model train by executions, unless it does already."""
         if model.train_function is not None:
             return
-        run, logs = steps_of(model), None
+        run, logs = steps_of(model, self.gathered), None
         self._seconds = None
 
         def train_function(iterator: Any) -> dict[str, Any]:
@@ -53,7 +56,8 @@ class Executions:
     def _run(self, run: Callable[[Any, int], dict[str, Any]], iterator: Any) -> dict[str, Any]:
         self.ahead = self._next()
         began = time.perf_counter()
-        logs = run(iterator, self.ahead)
+        batches = self.gathered.indices(self.step, self.ahead) if self.gathered else iterator
+        logs = run(batches, self.ahead)
         if self._traced:  # the first call takes as long as its graph
             self._seconds = (time.perf_counter() - began) / self.ahead
         self._traced = True
@@ -69,21 +73,34 @@ class Executions:
         return max(min(ends), 1)
 
 
-def steps_of(model: keras.Model) -> Callable[[Any, int], dict[str, Any]]:
-    """Return a function that trains a compiled model on so many batches of an iterator, and returns its metrics."""
+def steps_of(model: keras.Model, gathered: Gathered | None = None) -> Callable[[Any, int], dict[str, Any]]:
+    """Return a function that trains a compiled model on so many batches, and returns its metrics.
+
+    Args:
+        model: compiled.
+        gathered: batches, of which the function is given indices; default, it is given an iterator.
+    """
     import tensorflow as tf
 
     step = tf.autograph.experimental.do_not_convert(model.train_step)
     if model.jit_compile:
         step = tf.function(step, jit_compile=True, reduce_retracing=True)
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def run(iterator: Any, count: tf.Tensor) -> dict[str, Any]:
+    def run(batch_of: Callable[[tf.Tensor], Any], count: tf.Tensor) -> dict[str, Any]:
         def body(done: tf.Tensor) -> tf.Tensor:
-            model.distribute_strategy.run(step, args=(iterator.get_next(),))
+            model.distribute_strategy.run(step, args=(batch_of(done),))
             return done + 1
 
         tf.while_loop(lambda done: done < count, body, [tf.constant(0)], parallel_iterations=1)
         return model.get_metrics_result()
 
-    return lambda iterator, count: run(iterator, tf.constant(count))
+    if gathered:
+        indices = tf.TensorSpec((None, None), tf.int64)
+        gathering = tf.function(
+            lambda rows: run(lambda done: gathered.take(rows[done]), tf.shape(rows)[0]), [indices], autograph=False
+        )
+        return lambda rows, count: gathering(tf.constant(rows[:count]))
+    taking = tf.function(
+        lambda iterator, count: run(lambda done: iterator.get_next(), count), reduce_retracing=True, autograph=False
+    )
+    return lambda iterator, count: taking(iterator, tf.constant(count))

@@ -209,7 +209,10 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
     # Executions of our own, or those of Keras, which divide an epoch.
     own = on_tensorflow() and config.strategy not in ("tpu", *strategies.STEP_BY_STEP)
     model.steps_per_execution = stride = 1 if own else _stride(config.steps_per_execution, steps, step)
-    executions = Executions(config.steps_per_execution, steps=steps, done=step, every=config.checkpoint_every)
+    gathered = task.gathered(config, data, config.batch_size) if own and not plan else None
+    executions = Executions(
+        config.steps_per_execution, steps=steps, done=step, every=config.checkpoint_every, gathered=gathered
+    )
     began = time.perf_counter()
     saver = Checkpointer(
         run,
@@ -245,7 +248,7 @@ def _train(config, strategy, run, data, build, steps, start, more_callbacks, fin
                 if own:
                     executions.install(model)
                 model.fit(
-                    _spread(batches(step, stop), config, strategy),
+                    _counted(step, stop) if gathered else _spread(batches(step, stop), config, strategy),
                     initial_epoch=step // steps,
                     epochs=-(-stop // steps),
                     steps_per_epoch=min(stop - step, steps),
@@ -292,6 +295,13 @@ def _stride(most: int, steps: int, done: int) -> int:
 def _batch_size(config: TrainConfig, strategy: Any) -> int:
     """Return the examples of a step among those that this process reads."""
     return config.batch_size // (collective.workers(strategy) if config.shard == "files" else 1)
+
+
+def _counted(start: int, stop: int) -> Any:
+    """Return what `fit` counts steps by, where they gather their batches themselves."""
+    import tensorflow as tf
+
+    return tf.data.Dataset.range(start, stop)
 
 
 def _spread(batches: Any, config: TrainConfig, strategy: Any) -> Any:

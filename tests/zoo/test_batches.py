@@ -3,7 +3,14 @@ import pytest
 
 from tests.conftest import blobs, offset_of
 from zoo.data import Split
-from zoo.data.batches import epoch_order, epoch_orders, evaluation_batches, steps_per_epoch, training_batches
+from zoo.data.batches import (
+    epoch_order,
+    epoch_orders,
+    evaluation_batches,
+    gathered,
+    steps_per_epoch,
+    training_batches,
+)
 from zoo.errors import UsageError
 
 
@@ -41,6 +48,20 @@ def test_the_pipeline_gives_these_examples_scaled_to_one():
     for (x, y), indices in zip(batches, expected, strict=True):
         np.testing.assert_allclose(x[:, 0] * 255, indices, atol=1e-4)
         np.testing.assert_array_equal(y, indices % 3)
+
+
+def test_a_step_gathers_the_same_batches_by_itself():
+    weights = np.array([1, 2, 3], "float32")
+    options = {"batch_size": 5, "seed": 4, "class_weights": weights}
+    found = gathered(numbered(23), **options)
+    handed = list(training_batches(numbered(23), start=0, stop=12, **options).as_numpy_iterator())
+    for start in range(12):
+        for stop in range(start + 1, 13):  # also from one epoch, of 4 steps, into the next but one
+            indices = found.indices(start, stop - start)
+            assert indices.shape == (stop - start, 5) and indices.dtype == np.int64
+            for row, batch in zip(indices, handed[start:stop], strict=True):
+                for ours, theirs in zip(found.take(row), batch, strict=True):
+                    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_class_weights_go_with_their_labels():

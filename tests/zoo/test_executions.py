@@ -45,13 +45,21 @@ def test_the_weights_are_the_same_to_the_bit_however_many_steps_an_execution_has
     assert several.metrics["test"] == one.metrics["test"]
 
 
+def test_the_weights_are_the_same_to_the_bit_whoever_gathers_the_batches(data, tmp_path, one, monkeypatch):
+    monkeypatch.setattr("zoo.tasks.classification.gathered", lambda *_: None)
+    handed = trained(data, tmp_path, "transformer")
+    for ours, theirs in zip(handed.model.get_weights(), one.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert handed.history == one.history
+
+
 def test_executions_end_with_epochs_and_at_checkpoints(data, tmp_path, monkeypatch):
     """A fast machine, as it were: as many steps as may be."""
     monkeypatch.setattr(executions, "MOST_SECONDS", 1e9)
     counts, real = [], executions.steps_of
 
-    def counted(model):
-        run = real(model)
+    def counted(model, gathered):
+        run = real(model, gathered)
         return lambda iterator, count: counts.append(count) or run(iterator, count)
 
     monkeypatch.setattr(executions, "steps_of", counted)
@@ -71,7 +79,7 @@ def test_slow_steps_are_executed_one_by_one(monkeypatch):
     monkeypatch.setattr(executions.time, "perf_counter", lambda: float(next(clock)))
     counts = []
     monkeypatch.setattr(
-        executions, "steps_of", lambda model: lambda iterator, count: counts.append(count) or {"loss": 1.0}
+        executions, "steps_of", lambda model, gathered: lambda iterator, count: counts.append(count) or {"loss": 1.0}
     )
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")

@@ -6,8 +6,10 @@ that resumes at a step sees what the uninterrupted one would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -88,6 +90,41 @@ def training_batches(
     return moved.prefetch(tf.data.AUTOTUNE)
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """The batches of `training_batches`, for a step to gather from arrays in memory: nothing hands them over.
+
+    Args:
+        indices: of the examples of so many global steps from one on, (steps, batch_size) int64.
+        take: the batch of (batch_size,) indices, in TensorFlow.
+    """
+
+    indices: Callable[[int, int], np.ndarray]
+    take: Callable[[Any], tuple]
+
+
+def gathered(split: Split, *, batch_size: int, seed: int, class_weights: np.ndarray | None = None) -> Gathered | None:
+    """Return the batches of `training_batches` of the same arguments, the same to the bit, for TensorFlow.
+
+    None where there is a GPU, which would wait while the host gathers.
+    """
+    import tensorflow as tf
+
+    if tf.config.list_logical_devices("GPU"):
+        return None
+    steps = steps_per_epoch(len(split), batch_size)
+
+    @functools.lru_cache(maxsize=1)
+    def of_epoch(epoch: int) -> np.ndarray:
+        return next(epoch_orders(len(split), batch_size, seed, epoch * steps, (epoch + 1) * steps))
+
+    def indices(start: int, count: int) -> np.ndarray:
+        found = [of_epoch(epoch) for epoch in range(start // steps, -(-(start + count) // steps))]
+        return np.concatenate(found)[start % steps :][:count]
+
+    return Gathered(indices, _taker(split, class_weights))
+
+
 def training_arrays(
     split: Split, *, batch_size: int, seed: int, start: int, stop: int, class_weights: np.ndarray | None, shift: int
 ) -> keras.utils.PyDataset:
@@ -139,6 +176,16 @@ def evaluation_batches(split: Split, *, batch_size: int, stride: int = 1) -> tf.
 def _gather(indices, split: Split, class_weights):
     import tensorflow as tf
 
+    options = tf.data.Options()  # every worker reads all, and takes its share of each batch
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    batches = indices.map(_taker(split, class_weights), num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _taker(split: Split, class_weights: np.ndarray | None) -> Callable[[Any], tuple]:
+    """Return the function from indices to a batch of them."""
+    import tensorflow as tf
+
     with tf.device("CPU:0"):  # the whole split stays in host memory; batches go to the devices
         x, y = tf.constant(split.x), tf.constant(split.y)
         weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
@@ -149,7 +196,4 @@ def _gather(indices, split: Split, class_weights):
             inputs = tf.cast(inputs, tf.float32) * (1 / PIXEL_MAX)
         return (inputs, labels) if weights is None else (inputs, labels, tf.gather(weights, labels))
 
-    options = tf.data.Options()  # every worker reads all, and takes its share of each batch
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    batches = indices.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-    return batches.with_options(options)
+    return batch

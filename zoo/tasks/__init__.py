@@ -6,6 +6,7 @@ A module a task, with the same functions:
 - `compiled_with(config, spec)`: the loss and the metrics of `fit`.
 - `training_batches(config, data, batch_size, start, stop)` and `validation_batches(data, stride)`: for `fit`; None
   where it evaluates nothing.
+- `gathered(config, data, batch_size)`: the training batches for a step to gather by itself; None where it cannot.
 - `callbacks(config, run, data)`: of `fit`, called before those that record and see what these add to an epoch's logs.
 - `rank(row)`: what epochs are compared by, more is better.
 - `measure(model, data, split, **measured_with(config))`: the scores of a split, and what else there is to show. What

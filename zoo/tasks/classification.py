@@ -55,14 +55,23 @@ def compiled_with(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
 
 def training_batches(config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
     """Return the global steps from `start` to before `stop`."""
-    weights = None
-    if config.class_weights == "balanced":
-        weights = class_weights(data.train.y, data.spec.num_classes)
     options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
-    options |= {"class_weights": weights, "shift": config.shift}
+    options |= {"class_weights": _weights(config, data), "shift": config.shift}
     if config.adversarial:
         return attacked_batches.training_batches(data.train, attacks.parse(config.adversarial), **options)
     return batches.training_batches(data.train, **options)
+
+
+def gathered(config: TrainConfig, data: Dataset, batch_size: int) -> batches.Gathered | None:
+    """Return the same steps to gather from memory; None where images are moved or attacked."""
+    if config.adversarial or config.shift:
+        return None
+    options = {"batch_size": batch_size, "seed": config.seed, "class_weights": _weights(config, data)}
+    return batches.gathered(data.train, **options)
+
+
+def _weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:
+    return class_weights(data.train.y, data.spec.num_classes) if config.class_weights == "balanced" else None
 
 
 def validation_batches(data: Dataset, stride: int) -> Any:

@@ -19,9 +19,9 @@ from zoo.models.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.tasks.classification import confusion_matrix, per_class
-from zoo.tasks.usual import callbacks, measured_with, remarks
+from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
-__all__ = ["callbacks", "measured_with", "remarks"]
+__all__ = ["callbacks", "gathered", "measured_with", "remarks"]
 
 # The command that a trained run is for, and what it is given.
 USED_BY = ("zoo.predict", "IMAGE")

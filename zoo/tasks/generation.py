@@ -18,6 +18,9 @@ from zoo.models.losses import Adversarial, Mean
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.sample_quality import NEIGHBOURS, diversity, frechet_distance, manifolds
+from zoo.tasks.usual import gathered
+
+__all__ = ["gathered"]
 
 # The command that a trained run is for, and what it is given.
 USED_BY = ("zoo.generate", "--count", "64")

@@ -14,9 +14,9 @@ from zoo.data.step_batches import StepBatches, for_engine
 from zoo.figures import Intervals
 from zoo.report import Page
 from zoo.runs import RunFolder
-from zoo.tasks.usual import callbacks, measured_with, remarks
+from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
-__all__ = ["callbacks", "measured_with", "remarks"]
+__all__ = ["callbacks", "gathered", "measured_with", "remarks"]
 
 USED_BY = ("compression.compress",)
 BATCH = 500  # images that are drawn at once

@@ -17,9 +17,9 @@ from zoo.models.losses import CrossEntropy
 from zoo.models.metrics import reciprocal_rank
 from zoo.report import Page
 from zoo.runs import RunFolder
-from zoo.tasks.usual import callbacks, measured_with, remarks
+from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
-__all__ = ["callbacks", "measured_with", "remarks"]
+__all__ = ["callbacks", "gathered", "measured_with", "remarks"]
 
 # The command that a trained run is for, and what it is given.
 USED_BY = ("zoo.predict", "HEAD RELATION ?")

@@ -22,11 +22,12 @@ from zoo.runs import RunFolder
 from zoo.sampling import Beam, Sampling
 from zoo.tasks import language_model
 from zoo.tasks.language_model import compiled_with, rank, training_batches, validation_batches
-from zoo.tasks.usual import callbacks, measured_with, remarks
+from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
 __all__ = [
     "callbacks",
     "compiled_with",
+    "gathered",
     "measured_with",
     "rank",
     "remarks",

@@ -6,12 +6,18 @@ import keras
 
 from zoo.config import TrainConfig
 from zoo.data import Dataset
+from zoo.data.batches import Gathered
 from zoo.runs import RunFolder
 
 
 def callbacks(config: TrainConfig, run: RunFolder, data: Dataset) -> list[keras.callbacks.Callback]:
     """Return none: `fit` measures all there is."""
     return []
+
+
+def gathered(config: TrainConfig, data: Dataset, batch_size: int) -> Gathered | None:
+    """Return None: batches are handed over."""
+    return None
 
 
 def measured_with(config: TrainConfig) -> dict[str, Any]:
