@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks import steps
 from benchmarks.commands import told
+from zoo.files import replacing
 
 # By name: model, what grows, its sizes, and the largest exponent that arithmetic explains.
 CASES: dict[str, tuple[str, str, tuple[int, ...], float]] = {
@@ -137,6 +138,33 @@ def table(result: dict[str, Any]) -> list[str]:
             f"| {row['name']} | {sizes} | {ms} | {time:.2f} of {row['expected']} | {megabytes} | {memory:.2f} |"
         )
     return lines
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Write a PNG: time and memory against size, both logarithmic, with the fitted lines."""
+    from matplotlib.figure import Figure
+
+    columns, rows = 5, result["rows"]
+    figure = Figure(figsize=(14, 2.9 * -(-len(rows) // columns)), layout="constrained")
+    for axes, row in zip(figure.subplots(-(-len(rows) // columns), columns, squeeze=False).flat, rows, strict=False):
+        sizes = row["sizes"]
+        for key, unit, colour in (("ms", "ms", "#1f5fa8"), ("megabytes", "MB", "#c2571a")):
+            slope = row["exponents"][key]
+            at = math.exp(statistics.mean(math.log(max(value, 1e-3)) for value in row[key]))
+            middle = math.exp(statistics.mean(map(math.log, sizes)))
+            axes.plot(sizes, row[key], "o", color=colour)
+            line = [at * (size / middle) ** slope for size in sizes]
+            axes.plot(sizes, line, color=colour, linewidth=1, label=f"{unit}, power {slope:.2f}")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.minorticks_off()
+        axes.set_title(row["name"], fontsize=10)
+        axes.grid(alpha=0.3)
+        axes.margins(y=0.35)
+        axes.legend(fontsize=8, loc="upper left")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
 
 
 def render(result: dict[str, Any]) -> str:

@@ -100,9 +100,27 @@ def _tables(*modules: ModuleType, up: str = "") -> list[str]:
     """Return the table of each benchmark's newest report, and a link to it, from a page so many folders down."""
     lines = []
     for module in modules:
-        report, result = newest(module.__name__.rpartition(".")[2])
+        report, result = newest(_name(module))
         lines += [*module.table(result), "", f"([report]({up}{_link(report)}))", ""]
+        if module in DRAWN:
+            lines += [f"![{DRAWN[module]}]({up}{_link(picture(module))})", ""]
     return lines
+
+
+# What is looked at rather than read, and what a picture of it shows.
+DRAWN = {
+    throughput: "Training examples a second of other scripts, as shares of zoo.train's",
+    cost: "Time and memory of a training step against what grows, with fitted powers",
+}
+
+
+def picture(module: ModuleType) -> Path:
+    """Return where the picture of a benchmark's newest report is."""
+    return ROOT / "benchmarks" / "results" / f"{_name(module)}.png"
+
+
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
 
 
 def _link(path: Path) -> str:
@@ -157,6 +175,8 @@ def updated(page: str) -> str:
 
 
 if __name__ == "__main__":
+    for module in DRAWN:
+        module.draw(newest(_name(module))[1], picture(module))
     for page in PAGES:
         (ROOT / page).write_text(updated(page), encoding="utf-8")
     sys.exit(0)

@@ -1,13 +1,14 @@
 """Training examples a second: `zoo.train`, the plain Keras script, and PyTorch, with equal networks and batches.
 
 Sides take turns in one run. The zoo's is `zoo.train` itself, input pipeline, metrics and all; the plain script calls
-`fit` with arrays; PyTorch's loop draws batches from tensors in memory, computes in channels_last where there are
-images, and reads its loss every 50 steps. Examples are random numbers of the shapes of MNIST (60,000 images, rows for
-`lstm`) and of sentences (20,000 of 64 ids): speed does not depend on what they show. Adam, cross-entropy, float32, all
-cores; no side clips gradients.
-PyTorch needs the extra `peers`, and takes part with --peers.
+`fit` with arrays, on TensorFlow and on JAX; PyTorch's loop draws batches from tensors in memory, computes in
+channels_last where there are images, and reads its loss every 50 steps. Examples are random numbers of the shapes of
+MNIST (60,000 images, rows for `lstm`) and of sentences (20,000 of 64 ids): speed does not depend on what they show.
+Adam, cross-entropy, float32, all cores; no side clips gradients.
+PyTorch needs the extra `peers`, and takes part with --peers, as Keras on JAX does.
 """
 
+import os
 import statistics
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 from benchmarks import rounds
 from benchmarks.commands import told
 from benchmarks.time_to_accuracy import plain_cnn
+from zoo.files import replacing
 
 ROUNDS, QUICK_ROUNDS = 7, 3
 # Of each model: batch sizes, and steps in a turn of about two seconds.
@@ -66,10 +68,12 @@ def _turns(batch: int, steps: int) -> Any:
     import keras
 
     class Turns(keras.callbacks.Callback):
-        began, at = None, 0
+        began, at, called = None, 0, 0
 
         def on_train_batch_end(self, index: int, logs: dict | None = None) -> None:
-            done = int(self.model.optimizer.iterations) - self.at
+            self.called += 1
+            # The zoo's executions train ahead of these calls; on JAX the optimizer counts at the end of an epoch.
+            done = max(int(self.model.optimizer.iterations), self.called) - self.at
             if done < steps:
                 return
             if self.began is None:
@@ -130,6 +134,12 @@ def _plain(model: str, batch: int, steps: int) -> None:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     net.compile(keras.optimizers.Adam(RATE), loss, metrics=["accuracy"])
     net.fit(x, y, batch_size=batch, epochs=1000, callbacks=[_turns(batch, steps)], verbose=0)
+
+
+def _plain_on_jax(model: str, batch: int, steps: int) -> None:
+    """The same script on Keras' other engine."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    _plain(model, batch, steps)
 
 
 def _pytorch(model: str, batch: int, steps: int) -> None:
@@ -195,7 +205,9 @@ SIDES = {
     "zoo": (False, ("cnn", "lstm", "transformer")),
     "plain Keras": (False, ("cnn", "lstm")),
     "PyTorch": (True, ("cnn", "lstm", "transformer")),
+    "Keras on JAX": (True, ("cnn", "lstm")),
 }
+OTHERS = tuple(SIDES)[1:]
 SETTINGS = {
     "cnn": {"dropout": 0.0},
     "lstm": {"units": UNITS},
@@ -212,22 +224,59 @@ SETTINGS = {
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     lines = [
-        "| training | zoo, examples/s | plain Keras | zoo is | PyTorch | zoo is |",
-        "| --- | --- | --- | --- | --- | --- |",
+        f"| training | zoo, examples/s | {' | '.join(f'{side} | zoo is' for side in OTHERS)} |",
+        "| --- | --- |" + " --- | --- |" * len(OTHERS),
     ]
-    cases: dict[tuple[str, int], dict[str, list[float]]] = {}
-    for row in result["measured"]:
-        cases.setdefault((row["model"], row["batch"]), {})[row["side"]] = row["rounds"]
-    for (model, batch), sides in cases.items():
+    for name, sides in _cases(result).items():
         cells = [f"{statistics.median(sides['zoo']):,.0f}"]
-        for side in ("plain Keras", "PyTorch"):
+        for side in OTHERS:
             if side not in sides:
                 cells += ["", ""]
                 continue
             times, low, high = rounds.ratio(sides["zoo"], sides[side])
             cells += [f"{statistics.median(sides[side]):,.0f}", f"{times:.2f} times as fast ({low:.2f} to {high:.2f})"]
-        lines.append(f"| {model}, batch {batch} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
+
+
+def _cases(result: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """Return by model and batch the rounds of each side."""
+    cases: dict[str, dict[str, list[float]]] = {}
+    for row in result["measured"]:
+        cases.setdefault(f"{row['model']}, batch {row['batch']}", {})[row["side"]] = row["rounds"]
+    return cases
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Write a PNG: how fast each other side trains beside the zoo, the median of the rounds and their middle half."""
+    from matplotlib.figure import Figure
+
+    cases = _cases(result)
+    figure = Figure(figsize=(8, 0.5 + 0.85 * len(cases)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / len(OTHERS)
+    for number, (side, colour) in enumerate(zip(OTHERS, ("#1f5fa8", "#c2571a", "#5b7a3a"), strict=True)):
+        for row, sides in enumerate(cases.values()):
+            if side not in sides:
+                continue
+            shares = [theirs / ours for ours, theirs in zip(sides["zoo"], sides[side], strict=True)]
+            low, middle, high = statistics.quantiles(shares, n=4)
+            y, label = row + (number - 1) * height, side if row == 0 else None
+            axes.barh(y, middle, height * 0.9, color=colour, label=label)
+            axes.plot([low, high], [y, y], color="#222222", linewidth=1)
+            axes.annotate(
+                f"{middle:.2f}", (max(middle, high), y), (4, 0), textcoords="offset points", va="center", fontsize=8
+            )
+    axes.axvline(1, color="#222222", linewidth=1.2, label="zoo.train")
+    axes.set_yticks(range(len(cases)), list(cases))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.3)
+    axes.set_xlabel("training examples a second, as a share of zoo.train's in the same round")
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside upper center", ncols=len(OTHERS) + 1, frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
 
 
 def render(result: dict[str, Any]) -> str:
@@ -244,4 +293,5 @@ def render(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    {"zoo": _zoo, "plain Keras": _plain, "PyTorch": _pytorch}[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
+    measured = {"zoo": _zoo, "plain Keras": _plain, "PyTorch": _pytorch, "Keras on JAX": _plain_on_jax}
+    measured[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
