@@ -95,7 +95,8 @@ def steps_of(model: keras.Model, gathered: Gathered | None = None) -> Callable[[
         return model.get_metrics_result()
 
     if gathered:
-        indices = tf.TensorSpec((None, None), tf.int64)
+        # Of a known batch size: without it, the step of an lstm took 15 % longer.
+        indices = tf.TensorSpec((None, gathered.batch_size), tf.int64)
         gathering = tf.function(
             lambda rows: run(lambda done: gathered.take(rows[done]), tf.shape(rows)[0]), [indices], autograph=False
         )

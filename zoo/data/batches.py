@@ -95,10 +95,12 @@ class Gathered:
     """The batches of `training_batches`, for a step to gather from arrays in memory: nothing hands them over.
 
     Args:
+        batch_size: examples in a step.
         indices: of the examples of so many global steps from one on, (steps, batch_size) int64.
         take: the batch of (batch_size,) indices, in TensorFlow.
     """
 
+    batch_size: int
     indices: Callable[[int, int], np.ndarray]
     take: Callable[[Any], tuple]
 
@@ -122,7 +124,7 @@ def gathered(split: Split, *, batch_size: int, seed: int, class_weights: np.ndar
         found = [of_epoch(epoch) for epoch in range(start // steps, -(-(start + count) // steps))]
         return np.concatenate(found)[start % steps :][:count]
 
-    return Gathered(indices, _taker(split, class_weights))
+    return Gathered(batch_size, indices, _taker(split, class_weights))
 
 
 def training_arrays(
