@@ -126,12 +126,12 @@ def _tiles(scores: list[tuple[str, str]], metrics: dict[str, Any]) -> str:
     return f"<div class=tiles>{''.join(parts)}</div>"
 
 
-def figure(width: float, height: float):  # noqa: ANN201  (matplotlib is not imported yet)
-    """Return a matplotlib figure of so many inches."""
+def figure(width: float, height: float, layout: str | None = "constrained"):  # noqa: ANN201  (not imported yet)
+    """Return a matplotlib figure of so many inches; without a layout margins are the caller's, and it draws once."""
     # The object interface, not pyplot: no display, no global state.
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def svg(drawn: Any) -> str:
@@ -148,8 +148,8 @@ def svg(drawn: Any) -> str:
 
 def _curve(history: list[dict[str, Any]], name: str, kept_epoch: int) -> str:
     epochs = [row["epoch"] + 1 for row in history]
-    drawn = figure(5.2, 3.1)
-    axes = drawn.subplots()
+    drawn = figure(5.2, 3.1, layout=None)
+    axes = drawn.subplots(gridspec_kw={"left": 0.14, "right": 0.98, "bottom": 0.16, "top": 0.97})
     for key, label, colour in ((name, "training", "#9aa5b1"), (f"val_{name}", "validation", "#2463c5")):
         if key in history[0]:
             axes.plot(epochs, [row[key] for row in history], marker="o", markersize=3.5, color=colour, label=label)

@@ -2,7 +2,9 @@
 
 import statistics
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import __main__ as benchmarks
 from benchmarks import (
@@ -36,6 +38,15 @@ EXCEPTIONS = {("lstm, simple", "float16"): 4e-3}
 @pytest.mark.parametrize("page", readme.PAGES)
 def test_pages_show_the_newest_results(page):
     assert readme.updated(page) == (readme.ROOT / page).read_text(), "run `python -m benchmarks.readme`"
+
+
+@pytest.mark.parametrize("module", readme.DRAWN)
+def test_reports_are_drawn(module, tmp_path):
+    _, result = readme.newest(module.__name__.rpartition(".")[2])
+    module.draw(result, tmp_path / "drawn.png")
+    drawn, kept = (Image.open(path) for path in (tmp_path / "drawn.png", readme.picture(module)))
+    assert drawn.size == kept.size  # by the number of cases
+    assert len(np.unique(np.asarray(drawn).reshape(-1, 4), axis=0)) > 50
 
 
 @pytest.mark.parametrize("name", benchmarks.NAMES)

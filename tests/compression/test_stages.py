@@ -146,7 +146,7 @@ def test_a_file_is_verified_with_its_stages(chain, model, data):
 @pytest.mark.parametrize(
     ("name", "settings", "steps"),
     [
-        ("lstm", {}, 1.5),
+        pytest.param("lstm", {}, 1.5, marks=pytest.mark.slow),
         pytest.param("lstm", {"cell": "gru"}, 1.5, marks=pytest.mark.slow),
         pytest.param("self_attention", {}, 2.0, marks=pytest.mark.slow),
         # A step of a logit can be more than one of a probability.

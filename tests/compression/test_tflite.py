@@ -95,7 +95,7 @@ def test_lstm_kernels_give_the_same_values_and_leave_the_model_as_it_was(kernel,
     assert all(not layer.unroll and "call" not in vars(layer) for layer in recurrent_layers(model))
 
 
-@pytest.mark.parametrize(("cell", "kernel"), [("gru", "auto"), ("lstm", "fused")])
+@pytest.mark.parametrize(("cell", "kernel"), [("gru", "auto"), pytest.param("lstm", "fused", marks=pytest.mark.slow)])
 def test_recurrent_layers_in_int8(cell, kernel, tmp_path):
     model, interface, x = small("lstm", cell=cell)
     path, found = exported(tmp_path, model, interface, "int8", x, kernel=kernel)

@@ -114,7 +114,10 @@ def test_every_variable_gets_a_gradient(name):
         assert np.any(np.asarray(gradient) != 0), variable.path
 
 
-@classes
+# self_attention is the transformer's block with another end.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "self_attention")) for name in CLASSES]
+)
 def test_overfits_one_small_batch(name):
     model = make(name)
     x, y = images(12), np.arange(12) % 10

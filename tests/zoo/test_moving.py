@@ -57,7 +57,7 @@ def assert_same(folder, whole, tolerance=1e-9):
 
 @pytest.mark.parametrize(("name", "to"), [
     ("mirrored", {"strategy": "none"}),
-    ("none", {"strategy": "mirrored", "virtual_devices": 2}),
+    pytest.param("none", {"strategy": "mirrored", "virtual_devices": 2}, marks=pytest.mark.slow),
     ("none", {"steps_per_execution": 2}),
 ])  # fmt: skip
 def test_devices_may_change(name, to, runs, tmp_path):

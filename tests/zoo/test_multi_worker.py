@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, blobs, run_module, wait_for_step
-from tests.zoo.workers_child import MODELS
+from tests.zoo.workers_child import COMPRESSION, MODELS
 from zoo import checkpoints
 from zoo.config import TrainConfig
 from zoo.data import load
@@ -32,7 +32,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def more_trained(tmp_path_factory):
-    return by_strategy(tmp_path_factory, MORE)
+    return by_strategy(tmp_path_factory, (*FEW, *MORE, COMPRESSION))
 
 
 def by_strategy(tmp_path_factory, names):
@@ -57,8 +57,9 @@ def test_two_workers_equal_one_process(name, request):
     assert one[f"1 {changes}"] != one[f"0 {changes}"]
 
 
-def test_compression_gives_the_same_masks_weights_and_ranges(trained):
-    one, two = (np.load(trained[strategy] / "compressed.npz") for strategy in ("none", "multi_worker"))
+@pytest.mark.slow
+def test_compression_gives_the_same_masks_weights_and_ranges(more_trained):
+    one, two = (np.load(more_trained[strategy] / "compressed.npz") for strategy in ("none", "multi_worker"))
     for key in one.files:
         np.testing.assert_array_equal(one[key] == 0, two[key] == 0)
         np.testing.assert_allclose(one[key], two[key], rtol=0, atol=1e-5, err_msg=key)

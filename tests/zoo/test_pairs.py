@@ -183,6 +183,7 @@ def test_a_prepared_set_is_for_what_its_features_are(features, keys, task, tmp_p
     assert catalogue.task_of(asked) == "language_model"
 
 
+@pytest.mark.slow
 def test_multi30k_is_read_whole_and_little_of_its_batches_is_padding(data_dir):
     data = load(config(dataset="multi30k", data_dir=data_dir))
     assert [len(split) for split in (data.train, data.validation, data.test)] == [29_000, 1_014, 1_000]

@@ -36,12 +36,15 @@ MODELS = {
 }
 
 
+COMPRESSION = "compression"  # of the simplenet, which is to be trained before
+
+
 def main(strategy: str, folder: str, *names: str) -> None:
     """Train models for two epochs, and save weights, metrics and predictions of each as FOLDER/NAME.npz."""
     x, y = blobs(103, (9, 10, 1))
     x = (x * 255).astype("uint8")
     data = from_tf_data("blobs", [(x[:64], y[:64])], [(x[83:], y[83:])], validation=[(x[64:83], y[64:83])])
-    for name in names:
+    for name in (name for name in names if name != COMPRESSION):
         settings, precision = MODELS[name]
         task = registry.entry(name.partition(",")[0]).task
         draws = task == "generation"
@@ -71,7 +74,7 @@ def main(strategy: str, folder: str, *names: str) -> None:
             trained = result.model.get_weights(), config
         if strategies.is_chief(strategy):
             np.savez(f"{folder}/{name}.npz", **weights, **history, **every)
-    if "simplenet" in names:
+    if COMPRESSION in names:
         compress(strategy, data, *trained, folder)
 
 
