@@ -44,9 +44,9 @@ def test_pages_show_the_newest_results(page):
 def test_reports_are_drawn(module, tmp_path):
     _, result = readme.newest(module.__name__.rpartition(".")[2])
     module.draw(result, tmp_path / "drawn.png")
-    drawn, kept = (Image.open(path) for path in (tmp_path / "drawn.png", readme.picture(module)))
-    assert drawn.size == kept.size  # by the number of cases
-    assert len(np.unique(np.asarray(drawn).reshape(-1, 4), axis=0)) > 50
+    with Image.open(tmp_path / "drawn.png") as drawn, Image.open(readme.picture(module)) as kept:
+        assert drawn.size == kept.size  # by the number of cases
+        assert len(np.unique(np.asarray(drawn).reshape(-1, 4), axis=0)) > 50
 
 
 @pytest.mark.parametrize("name", benchmarks.NAMES)
