@@ -1,9 +1,9 @@
 """What input costs a training step: the step of `fit` on its batches, and on one batch over and over.
 
-Both take turns in one process, of three executions of 16 steps. What a step with input takes longer is time spent
-waiting for a batch, and what making it takes from the step on the same cores. A step gathers its batch from memory, as
-`zoo.train` has it for these, and beside it one is handed over by tf.data, as for images that are moved. Each model
-has its recipe's batch size; images are MNIST, texts SST-2's sentences.
+Both take turns in one process, of executions of 16 steps, about a second each. What a step with input takes longer is
+time spent waiting for a batch, and what making it takes from the step on the same cores. A step gathers its batch from
+memory, as `zoo.train` has it for these, and beside it one is handed over by tf.data, as for images that are moved. Each
+model has its recipe's batch size; images are MNIST, texts SST-2's sentences.
 """
 
 import statistics
@@ -71,12 +71,12 @@ def _side(name: str, dataset: str, data_dir: Path) -> None:
 
     sides = [gather, lambda: run(handed, STEPS), lambda: run(repeated, STEPS)]
 
-    def step_ms(side: Any, executions: int) -> float:
+    def step_ms(side: Any, times: int) -> float:
         began = time.perf_counter()
-        for _ in range(executions):
+        for _ in range(times):
             logs = side()
         float(logs["loss"])
-        return (time.perf_counter() - began) / executions / STEPS * 1e3
+        return (time.perf_counter() - began) / times / STEPS * 1e3
 
     for side in sides:  # traces
         step_ms(side, 1)

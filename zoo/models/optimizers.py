@@ -16,6 +16,7 @@ class AdamW(keras.optimizers.AdamW):
     """
 
     def _clip_gradients(self, grads: list) -> list:
+        # What Keras does first with gradients, and `strategies.keras_fit` once replicas have added theirs up.
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
