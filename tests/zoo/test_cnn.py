@@ -6,7 +6,9 @@ from zoo.models import CNN
 
 
 @pytest.mark.parametrize(("arguments", "smallest"), [({}, 18), ({"filters": (32, 64, 128), "pools": 3}, 22),
-                                                     ({"padding": "same"}, 4), ({"pools": 0}, 7)])  # fmt: skip
+                                                     ({"padding": "same"}, 4), ({"pools": 0}, 7),
+                                                     ({"pools": 0, "strides": 3, "kernel_size": 5}, 29),
+                                                     ({"padding": "same", "strides": 2}, 7)])  # fmt: skip
 def test_smallest_image_is_what_the_stack_can_take(arguments, smallest):
     model = CNN(**arguments)
     assert model.smallest_image() == smallest
@@ -23,6 +25,18 @@ def test_activation_after_the_pool_equals_the_published_order():
     convolved = keras.ops.relu(model.convolutions[0](x))
     published = model.head(model.hidden(model.flatten(model.pool(convolved))))
     np.testing.assert_allclose(model(x), published, atol=1e-6)
+
+
+def test_strides_leave_out_rows_and_columns_of_the_first_convolution_alone():
+    model, every = (CNN(filters=(4, 6), pools=0, strides=strides) for strides in (2, 1))
+    x = np.random.default_rng(0).random((3, 17, 18, 1), dtype="float32")
+    model.build(x.shape)
+    every.convolutions[0].build(x.shape)
+    every.convolutions[0].set_weights(model.convolutions[0].get_weights())
+    first = keras.ops.relu(every.convolutions[0](x)[:, ::2, ::2])
+    second = keras.ops.relu(model.convolutions[1](first))
+    np.testing.assert_allclose(model(x), model.head(model.hidden(model.flatten(second))), atol=1e-6)
+    assert CNN.from_config(model.get_config()).convolutions[0].strides == (2, 2)
 
 
 def test_images_without_a_channel_axis_are_grey():

@@ -25,6 +25,7 @@ class CNN(ZooModel):
         num_classes: number of classes.
         filters: output channels of each convolution; as many convolutions as numbers.
         kernel_size: height and width of the convolutions' kernels.
+        strides: of the first convolution, in rows and in columns: 2 makes a quarter of the work of all that follows.
         pools: how many of the convolutions, from the first, are followed by a pool.
         units: width of the Dense layer before the classes; 0 leaves it out.
         activation: any name of `keras.activations` for a monotone function.
@@ -47,6 +48,7 @@ class CNN(ZooModel):
         num_classes: int = 10,
         filters: tuple[int, ...] = (32, 64, 64),
         kernel_size: int = 3,
+        strides: int = 1,
         pools: int = 2,
         units: int = 64,
         activation: str = "relu",
@@ -56,9 +58,8 @@ class CNN(ZooModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_positive(
-            "cnn", num_classes=num_classes, filters=tuple(filters), kernel_size=kernel_size, units=max(units, 1)
-        )
+        sizes = {"filters": tuple(filters), "kernel_size": kernel_size, "strides": strides, "units": max(units, 1)}
+        check_positive("cnn", num_classes=num_classes, **sizes)
         if not 0 <= pools <= len(filters):
             raise ValueError(f"cnn: pools: expected 0 to {len(filters)} (one a convolution), received {pools}")
         if padding not in ("valid", "same"):
@@ -66,6 +67,7 @@ class CNN(ZooModel):
         self.num_classes = num_classes
         self.filters = tuple(filters)
         self.kernel_size = kernel_size
+        self.strides = strides
         self.pools = pools
         self.units = units
         self.activation = activation
@@ -73,8 +75,9 @@ class CNN(ZooModel):
         self.batch_norm = batch_norm
         self.dropout = dropout
         policy = self.dtype_policy  # see SimpleNet
+        shared = {"padding": padding, "use_bias": not batch_norm, "dtype": policy}
         self.convolutions = [
-            layers.Conv2D(n, kernel_size, padding=padding, use_bias=not batch_norm, dtype=policy, name=f"conv_{i}")
+            layers.Conv2D(n, kernel_size, strides if i == 1 else 1, name=f"conv_{i}", **shared)
             for i, n in enumerate(self.filters, 1)
         ]
         norms = len(self.filters) if batch_norm else 0
@@ -91,6 +94,7 @@ class CNN(ZooModel):
         size = 1
         for index in reversed(range(len(self.filters))):
             size *= POOL if index < self.pools else 1
+            size = (size - 1) * (self.strides if index == 0 else 1) + 1
             size += self.kernel_size - 1 if self.padding == "valid" else 0
         return size
 
@@ -138,6 +142,7 @@ class CNN(ZooModel):
             "num_classes": self.num_classes,
             "filters": tuple(c.filters for c in self.convolutions),  # fewer, once channels were taken out
             "kernel_size": self.kernel_size,
+            "strides": self.strides,
             "pools": self.pools,
             "units": self.hidden.units if self.hidden is not None else 0,
             "activation": self.activation,
