@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import told
+from zoo.config import command_line
 
 GOALS = (0.985, 0.99)
 EVALUATE_EVERY_IMAGES = 6_400
@@ -298,35 +299,22 @@ def table(result: dict[str, Any]) -> list[str]:
             if goal in faster
         ]
         lines += ["", f"Of the zoo's time with {net}, {'; '.join(times)}."] if times else []
-    return lines
+    return [*lines, "", *(f"- {net}, for {goal:.1%}: `{_command(net, goal)}`" for net, goal in OPTIONS)]
+
+
+def _command(net: str, goal: float) -> str:
+    """Return the command that trains a net to a goal."""
+    options = {"validation_split": 0.0, **SHARED, **OPTIONS[net, goal]}
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    texts = {n: ",".join(map(str, v)) if isinstance(v, tuple) else v for n, v in NETS[net].items()}
+    settings = [word for name, value in texts.items() for word in ("--set", f"{name}={value}")]
+    return command_line("zoo.train", "--model", "cnn", "--dataset", "mnist", *settings, *words)
 
 
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     targets = [f"{side} at least {times:g} times as long" for side, times in TARGETS.items()]
-    options = [
-        f"- {net}, for {goal:.1%}: {', '.join(f'{name} {value}' for name, value in chosen.items())}"
-        for (net, goal), chosen in OPTIONS.items()
-    ]
-    settings = [
-        f"- {net}: {', '.join(f'{name} {value}' for name, value in given.items())}" for net, given in NETS.items()
-    ]
-    shared = ", ".join(f"{name} {value}" for name, value in SHARED.items())
-    return "\n".join(
-        [
-            *table(result),
-            "",
-            f"Targets, to {GOALS[0]:.1%}: {' and '.join(targets)}.",
-            "",
-            "Arguments of the model `cnn`:",
-            "",
-            *settings,
-            "",
-            f"Options of `zoo.train`, besides {shared}:",
-            "",
-            *options,
-        ]
-    )
+    return "\n".join([*table(result), "", f"Targets, to {GOALS[0]:.1%}: {' and '.join(targets)}."])
 
 
 if __name__ == "__main__":
