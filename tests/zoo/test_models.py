@@ -33,8 +33,8 @@ PARAMETERS = {
 OTHER_ARGUMENTS = {
     "simplenet": {"num_classes": 4, "units": (20, 30), "activation": "tanh", "initializer": "he_normal",
                   "dropout": 0.2},
-    "cnn": {"num_classes": 4, "filters": (3, 5), "kernel_size": 2, "pools": 1, "units": 7, "activation": "tanh",
-            "padding": "same", "batch_norm": True, "dropout": 0.1},
+    "cnn": {"num_classes": 4, "filters": (3, 5), "kernel_size": 2, "strides": 2, "pools": 1, "units": 7,
+            "activation": "tanh", "padding": "same", "batch_norm": True, "dropout": 0.1},
     "lstm": {"num_classes": 4, "units": (6,), "cell": "gru", "return_sequences": True, "dropout": 0.1, "unroll": True,
              "embedding_dim": 9},
     "self_attention": {"num_classes": 4, "model_dim": 12, "num_heads": 3, "ff_dim": 8, "num_blocks": 1, "dropout": 0.2,
@@ -114,7 +114,7 @@ def test_every_variable_gets_a_gradient(name):
         assert np.any(np.asarray(gradient) != 0), variable.path
 
 
-# self_attention is the transformer's block with another end.
+# self_attention is the transformer's block with another end: each of these tests has one of them by default.
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "self_attention")) for name in CLASSES]
 )
@@ -149,7 +149,9 @@ def test_other_arguments_differ_from_the_defaults():
         assert all(known[k].default != value for k, value in arguments.items())
 
 
-@classes
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "transformer")) for name in CLASSES]
+)
 def test_train_step_compiles_under_xla_with_static_shapes(name):
     model = make(name)
 
