@@ -103,8 +103,9 @@ class CNN(ZooModel):
             raise ValueError(f"cnn: expected images (height, width, channels), received shape {input_shape[1:]}")
         _, height, width, *channels = input_shape
         if min(height, width) < self.smallest_image():
+            strides = f", the first with strides of {self.strides}," if self.strides > 1 else ""
             raise ValueError(
-                f"cnn: {len(self.filters)} convolutions and {self.pools} pools need images of at least"
+                f"cnn: {len(self.filters)} convolutions{strides} and {self.pools} pools need images of at least"
                 f" {self.smallest_image()}x{self.smallest_image()} pixels, received {height}x{width}"
             )
         shape = (None, height, width, channels[0] if channels else 1)
