@@ -298,7 +298,7 @@ def table(result: dict[str, Any]) -> list[str]:
             for goal in goals
             if goal in faster
         ]
-        lines += ["", f"Of the zoo's time with {net}, {'; '.join(times)}."] if times else []
+        lines += ["", f"Beside the zoo with {net}, {'; '.join(times)}."] if times else []
     return [*lines, "", *(f"- {net}, for {goal:.1%}: `{_command(net, goal)}`" for net, goal in OPTIONS)]
 
 
