@@ -27,7 +27,7 @@ LITERT = {
         "float32",
         "dynamic",
         "int8",
-        "int8(space_to_depth=true)",
+        "int8(unfold=false)",
         "channels(0.5, epochs=4) + float32",
         "channels(0.5, epochs=4) + dynamic",
     ),

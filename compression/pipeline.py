@@ -125,8 +125,6 @@ def compress(
         "allow_flex": allow_flex,
         "seconds": seconds,
     }
-    if recipe.space_to_depth:
-        tflite.check_space_to_depth(original, form.interface, **options)
 
     trained, rows = Trained(original, original), []
     if recipe.stages:

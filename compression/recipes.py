@@ -29,9 +29,7 @@ def dynamic(skip: tuple[str, ...] = (), per_tensor: bool = False) -> None:
     """Weights in int8, one scale a channel; activations are quantized while the file runs. No calibration."""
 
 
-def int8(
-    skip: tuple[str, ...] = (), io: Ends = "integer", per_tensor: bool = False, space_to_depth: bool = False
-) -> None:
+def int8(skip: tuple[str, ...] = (), io: Ends = "integer", per_tensor: bool = False, unfold: bool = True) -> None:
     """Weights, activations and arithmetic in int8, with ranges from calibration; integer inputs and outputs."""
 
 
@@ -70,8 +68,8 @@ class Recipe:
         skip: patterns of the layers that stay in float32.
         io: of an integer recipe: whether its inputs and outputs are integers too.
         per_tensor: one scale a weight tensor instead of one an output channel: smaller tables, coarser weights.
-        space_to_depth: compute a first convolution of grey images on blocks of pixels: the same outputs, sooner on
-            phones and PCs, in a file with more zeros in it; see `compression.space_to_depth`.
+        unfold: of int8: lay a first convolution of grey images out so that it is done sooner, with the same outputs,
+            where that costs little; see `compression.unfold`.
         stages: the training passes, in order.
         distill: the teacher that every one of them learns from, if any.
     """
@@ -80,7 +78,7 @@ class Recipe:
     skip: tuple[str, ...] = ()
     io: Ends = "integer"
     per_tensor: bool = False
-    space_to_depth: bool = False
+    unfold: bool = True
     stages: tuple[Pass, ...] = ()
     distill: Distill | None = None
 
@@ -111,7 +109,8 @@ class Recipe:
     def __str__(self) -> str:
         given = [f"skip={'|'.join(self.skip)}"] if self.skip else []
         given += [f"io={self.io}"] if self.io != "integer" else []
-        given += [f"{name}=true" for name in ("per_tensor", "space_to_depth") if getattr(self, name)]
+        given += ["per_tensor=true"] if self.per_tensor else []
+        given += [] if self.unfold else ["unfold=false"]
         precision = f"{self.precision}({', '.join(given)})" if given else self.precision
         teacher = [self.distill] if self.distill and self.distill not in self.stages else []
         return " + ".join(map(str, [*self.stages, *teacher, precision]))
@@ -125,7 +124,7 @@ class Recipe:
     def training_name(self) -> str:
         """A name for what is trained: the same for every precision, but where training depends on it."""
         trained_for = any(isinstance(stage, Qat) for stage in self.stages)
-        trained = dataclasses.replace(self, space_to_depth=False)
+        trained = dataclasses.replace(self, unfold=True)
         alone = dataclasses.replace(trained, precision="float32", skip=(), io="integer", per_tensor=False)
         return _safe(str(trained if trained_for else alone).removesuffix(" + float32"))
 
@@ -158,8 +157,6 @@ def parse(text: str) -> Recipe:
         ((n, a) for n, a in found if n in PRECISIONS), ("int8", {"skip": qat.skip}) if qat else ("float32", {})
     )
     recipe = Recipe(precision, **arguments, stages=stages, distill=distill)
-    if recipe.space_to_depth and recipe.skip:
-        raise UsageError(f"--recipe {text!r}: space_to_depth is for files of integers alone; leave skip out")
     if qat and precision in ("float32", "float16"):
         raise UsageError(
             f"--recipe {text!r}: qat trains for integers; expected int8, dynamic, int4 or int16x8, received {precision}"

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import child, flatbuffer, kernels, space_to_depth
+from compression import child, flatbuffer, kernels
 from compression.converter import engine
 from compression.endpoints import check_makes_texts, check_matches_pairs, endpoints
 from compression.interface import AnyInterface, Interface, PairInterface, TextInterface
@@ -24,6 +24,7 @@ from compression.qat import Points
 from compression.recipes import Kernel, Recipe
 from compression.slim import slim
 from compression.tying import tie
+from compression.unfold import unfold
 from zoo.errors import Failed, UsageError
 from zoo.files import publish
 from zoo.watching import calling
@@ -245,26 +246,12 @@ def export_each(
                 raise UsageError(_flex_sentence(needed))
             if isinstance(interface, TextInterface):
                 tie(made)
-            if files[path].space_to_depth:
-                space_to_depth.rewrite(made)
+            if files[path].precision == "int8" and files[path].unfold:
+                unfold(made)
             for name, content in metadata.items():
                 flatbuffer.add_metadata(made, name, content)
             slim(made, names=not bare)
             publish(made, path)
-
-
-def check_space_to_depth(model: keras.Model, interface: AnyInterface, **options: Any) -> None:
-    """Raise UsageError unless `space_to_depth` can be done to the file of a model, which is made in float32 to see it.
-
-    Args:
-        model: built.
-        interface: of the file.
-        options: those of `export_each`.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "float32.tflite"
-        export_each(model, {path: Recipe("float32")}, interface, **options)
-        space_to_depth.check(path)
 
 
 def _explained(error: Failed, recipe: Recipe, allow_flex: bool) -> Exception:

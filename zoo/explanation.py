@@ -56,6 +56,7 @@ class Explanation:
         written: tokens of the translation.
         maps: by method, shaped as the input without channels; tokens without padding.
         layer: the convolution that `maps["grad_cam"]` is of.
+        seen: (rows, columns) of the image, from the first, that this map is of; None: all.
         integrated: what `maps["integrated_gradients"]` is checked by.
         attention: by part of the model and layer, (heads, queries, keys) without padding.
     """
@@ -68,6 +69,7 @@ class Explanation:
     written: list[str] = field(default_factory=list)
     maps: dict[str, np.ndarray] = field(default_factory=dict)
     layer: str = ""
+    seen: tuple[int, int] | None = None
     integrated: Integrated | None = None
     attention: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
@@ -213,6 +215,7 @@ def _classified(
         elif method == "grad_cam":
             made.layer = layer or attribution.last_map(attribution.feature_maps(model, x))
             made.maps[method] = attribution.grad_cam(model, x, weighed, made.layer)[0]
+            made.seen = getattr(model, "used", None)  # a model of one's own sees all
         elif method == "integrated_gradients":
             made.integrated = attribution.integrated_gradients(score)
             made.maps[method] = made.integrated.attributions[:count]

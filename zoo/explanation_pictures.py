@@ -39,11 +39,13 @@ class Panel(NamedTuple):
         title: what it shows.
         values: (rows, columns), of the image's size or smaller.
         signed: values below 0 speak against the class; else all are 0 or more.
+        seen: (rows, columns) of the image, from the first, that the values are of; None: all.
     """
 
     title: str
     values: np.ndarray
     signed: bool = False
+    seen: tuple[int, int] | None = None
 
 
 def draw_image(path: Path, title: str, image: np.ndarray, panels: Sequence[Panel]) -> None:
@@ -53,7 +55,7 @@ def draw_image(path: Path, title: str, image: np.ndarray, panels: Sequence[Panel
         path: of the PNG.
         title: over all.
         image: (height, width, channels), pixels in [0, 1].
-        panels: maps that are stretched to the image.
+        panels: maps that are stretched to what they are of.
     """
     height, width, _ = image.shape
     grey = image.mean(-1)
@@ -65,7 +67,7 @@ def draw_image(path: Path, title: str, image: np.ndarray, panels: Sequence[Panel
     first.set_title("input", fontsize=10, color=SOFT)
     for axes, panel in zip(others, panels, strict=True):
         axes.imshow(PALE + (1 - PALE) * grey, cmap="gray", vmin=0, vmax=1)
-        values, top = _stretched(panel.values, grey.shape), float(np.abs(panel.values).max()) or 1.0
+        values, top = _stretched(panel, grey.shape), float(np.abs(panel.values).max()) or 1.0
         share = np.clip(np.abs(values) / top, 0, 1)  # the image shows where there is little to say
         shades = axes.imshow(values, alpha=OVER * share**0.6, **_colours(panel))
         axes.set_title(panel.title, fontsize=10, color=SOFT)
@@ -338,13 +340,16 @@ def _colours(panel: Panel) -> dict[str, Any]:
     return {"cmap": "RdBu" if panel.signed else "YlOrRd", "vmin": -top if panel.signed else 0, "vmax": top}
 
 
-def _stretched(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return a map at the size of its image, smooth between its positions."""
+def _stretched(panel: Panel, size: tuple[int, int]) -> np.ndarray:
+    """Return a map at the size of its image, smooth between its positions, and 0 where it is of nothing."""
     from PIL import Image
 
-    if values.shape == size:
-        return values
-    return np.asarray(Image.fromarray(values.astype("float32")).resize(size[::-1], Image.Resampling.BICUBIC))
+    rows, columns = panel.seen or size
+    values = panel.values
+    if values.shape != (rows, columns):
+        small = Image.fromarray(values.astype("float32"))
+        values = np.asarray(small.resize((columns, rows), Image.Resampling.BICUBIC))
+    return np.pad(values, ((0, size[0] - rows), (0, size[1] - columns)))
 
 
 def _bar(drawn: Any, shades: Any, axes: Any) -> None:

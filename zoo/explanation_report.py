@@ -58,6 +58,7 @@ def written(made: Explanation, trained: Trained, folder: Path, name: str) -> dic
     summary |= {"truth": made.example.truth} if made.example.truth else {}
     summary |= {"target": made.target} if made.target else {}
     summary |= {"layer": made.layer} if made.layer else {}
+    summary |= {"seen": made.seen} if made.seen else {}
     summary |= {"integrated_gradients": _checked(made)} if made.integrated else {}
     summary |= {"sentence": sentence(made, trained.spec), "pictures": drawn}
     numbers = {"tokens": made.tokens} if made.tokens else {}
@@ -139,7 +140,12 @@ def _draw(made: Explanation, trained: Trained, folder: Path, name: str) -> list[
     file = _file(given)
     says = pictures.heading(file.name + given.removeprefix(str(file)) if file else given, _says(made, spec))
     panels = [
-        Panel(_title(made, method), values if values.ndim > 1 else values[None], method in SIGNED)
+        Panel(
+            _title(made, method),
+            values if values.ndim > 1 else values[None],
+            method in SIGNED,
+            made.seen if method == "grad_cam" else None,
+        )
         for method, values in made.maps.items()
     ]
     drawn: list[Path] = []

@@ -27,6 +27,30 @@ def test_activation_after_the_pool_equals_the_published_order():
     np.testing.assert_allclose(model(x), published, atol=1e-6)
 
 
+@pytest.mark.parametrize(("arguments", "shape", "used"), [
+    ({"units": 5}, (28, 28), (26, 26)),
+    ({"filters": (4, 4, 4), "pools": 3, "units": 0}, (28, 35), (22, 30)),
+    ({"filters": (4,), "pools": 0, "strides": 3}, (17, 18), (15, 18)),
+    ({"filters": (4, 4), "pools": 1, "kernel_size": 2, "strides": 2}, (10, 13), (8, 12)),
+    ({"filters": (4,), "pools": 1}, (18, 18), None),
+    ({"padding": "same"}, (13, 13), None),
+    ({"filters": (4, 4), "batch_norm": True}, (28, 28), None),
+])  # fmt: skip
+def test_rows_that_reach_no_logit_are_left_out_and_change_nothing(arguments, shape, used):
+    keras.utils.set_random_seed(0)
+    model = CNN(activation="linear", **arguments)
+    x = np.random.default_rng(0).random((3, *shape, 1), dtype="float32")
+    model.build(x.shape)
+    assert model.used == used
+    given, model.used = model(x), None
+    np.testing.assert_allclose(given, model(x), rtol=1e-5, atol=1e-6)
+    if used:  # and not one that does reach them
+        for last in np.s_[:, used[0] - 1], np.s_[:, :, used[1] - 1]:
+            changed = x.copy()
+            changed[last] *= 10
+            assert not np.allclose(model(changed), given, atol=1e-3)
+
+
 def test_strides_leave_out_rows_and_columns_of_the_first_convolution_alone():
     model, every = (CNN(filters=(4, 6), pools=0, strides=strides) for strides in (2, 1))
     x = np.random.default_rng(0).random((3, 17, 18, 1), dtype="float32")

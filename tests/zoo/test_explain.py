@@ -127,7 +127,7 @@ def test_every_run_is_explained_by_what_suits_it(name, kind, made, given, tmp_pa
     tokens = [token.strip() for token in numbers.get("tokens", [])]
     for method, values in numbers["maps"].items():
         shape = (len(tokens),) if tokens else SHAPES[kind][:2]
-        assert np.shape(values) == ((7, 6) if method == "grad_cam" else shape)  # conv_2; conv_3 has one position
+        assert np.shape(values) == ((6, 6) if method == "grad_cam" else shape)  # conv_2; conv_3 has one position
         assert np.any(values)
     for part, layers in numbers["attention"].items():
         steps = len(tokens) or SHAPES[kind][0]
@@ -170,7 +170,8 @@ def test_examples_of_the_runs_own_data_by_number(tmp_path, capsys):
     for row, split, index in zip(result["inputs"], (data.test, data.train), (3, 0), strict=True):
         assert row["truth"] == data.spec.class_names[split.y[index]]
         assert (row["target"], row["layer"]) == ("low", "conv_1")
-    assert np.shape(json.loads((run / "explanations" / "test-3.json").read_text())["maps"]["grad_cam"]) == (18, 16)
+    numbers = json.loads((run / "explanations" / "test-3.json").read_text())
+    assert (np.shape(numbers["maps"]["grad_cam"]), numbers["seen"]) == ((16, 16), [18, 18])  # a pool drops the rest
     assert explain.main([str(run), "test:12"]) == 2
     assert capsys.readouterr().err == ("zoo.explain: INPUT test:12: expected an index from 0 to 11, received 12\n")
 
@@ -229,6 +230,17 @@ def test_a_text_without_tokens_is_refused(made, tmp_path, capsys):
     np.savez(tmp_path / "empty.npz", x=np.zeros((1, *SHAPES["tokens"]), "int32"))
     assert explain.main([str(made("transformer", "tokens")), f"{tmp_path}/empty.npz"]) == 2
     assert "expected a text with tokens, received none" in capsys.readouterr().err
+
+
+def test_a_map_lies_over_what_of_the_image_it_is_of(tmp_path):
+    rows = []
+    for seen in (None, (14, 28)):
+        panel = explanation_pictures.Panel("$", np.ones((4, 4)), seen=seen)
+        explanation_pictures.draw_image(tmp_path / "map.png", "$", np.full((28, 28, 1), 0.5), [panel])
+        saturation = np.asarray(Image.open(tmp_path / "map.png").convert("HSV"))[..., 1]
+        rows.append(np.sum((saturation > 128).sum(1) > 100))  # the scale beside it is narrower
+    assert rows[0] > 200
+    assert rows[1] == pytest.approx(rows[0] / 2, abs=2)
 
 
 def test_any_characters_are_drawn_and_white_space_has_a_shape(tmp_path):

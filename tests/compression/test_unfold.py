@@ -1,0 +1,97 @@
+"""A first convolution with the columns of its kernel as channels: the same integers as without."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from compression import flatbuffer, litert, tflite
+from compression.interface import Interface
+from compression.recipes import parse
+from compression.unfold import SMALLEST, unfold
+from tests.compression.conftest import CLASSES
+
+
+def made(path, layer, shape=(12, 10, 1), batch=1, recipe="int8(unfold=false)"):
+    """Write a file of a convolution and a Dense layer, and return the examples that it was calibrated with."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input(shape), layer, keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
+    x = np.random.default_rng(1).uniform(0, 1, (32, *shape)).astype("float32")
+    tflite.export(model, path, parse(recipe), Interface("image", shape, batch=batch), calibration=x)
+    return x
+
+
+def operators(path):
+    return flatbuffer.operators(flatbuffer.read(path))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "arguments", "recipe"),
+    [
+        (3, {"activation": "relu"}, "int8(unfold=false)"),
+        (5, {"strides": 2}, "int8(per_tensor=true, unfold=false)"),
+        ((1, 4), {}, "int8(io=float32, unfold=false)"),
+        ((4, 2), {"dilation_rate": (2, 1)}, "int8(unfold=false)"),
+    ],
+)
+def test_outputs_are_the_same_integers(kernel, arguments, recipe, tmp_path):
+    path = tmp_path / "model.tflite"
+    x = made(path, keras.layers.Conv2D(5, kernel, bias_initializer="random_normal", **arguments), recipe=recipe)
+    plain, before = litert.run(path, x), operators(path)
+    assert unfold(path, smallest=0)
+    np.testing.assert_array_equal(litert.run(path, x), plain)
+    assert len(np.unique(plain)) > 20
+    columns = np.broadcast_to(kernel, 2)[1]
+    assert operators(path) == {**before, "SLICE": columns, "CONCATENATION": 1, "TRANSPOSE": 1}
+
+
+@pytest.mark.parametrize(
+    ("layer", "more"),
+    [
+        (keras.layers.Conv2D(5, 3), {"shape": (12, 10, 2)}),
+        (keras.layers.Conv2D(5, 3), {"batch": 4}),
+        (keras.layers.Conv2D(5, 3, padding="same"), {}),
+        (keras.layers.Conv2D(5, (3, 1)), {}),
+        (keras.layers.Conv2D(5, 3), {"recipe": "dynamic"}),
+        (keras.layers.Conv2D(5, 3, name="first"), {"recipe": "int8(skip=first)"}),
+        (keras.layers.AveragePooling2D(2), {}),
+    ],
+)
+def test_other_files_stay_as_they_are(layer, more, tmp_path):
+    path = tmp_path / "model.tflite"
+    made(path, layer, **more)
+    before = path.read_bytes()
+    assert not unfold(path, smallest=0)
+    assert path.read_bytes() == before
+
+
+def test_holes_between_columns_are_left_alone(tmp_path):
+    path = tmp_path / "model.tflite"
+    made(path, keras.layers.Conv2D(5, 3))
+    model = flatbuffer.read(path)
+    (convolution,) = (
+        op for op in model.subgraphs[0].operators if flatbuffer.code(model, op) == schema.BuiltinOperator.CONV_2D
+    )
+    convolution.builtinOptions.dilationWFactor = 2
+    flatbuffer.write(model, path)
+    assert not unfold(path, smallest=0)
+
+
+def test_a_recipe_does_it_where_it_costs_two_percent_at_most(tmp_path):
+    path, size, unfolded = tmp_path / "model.tflite", {}, {}
+    for filters in (8, 64):
+        for recipe in ("int8", "int8(unfold=false)"):
+            made(path, keras.layers.Conv2D(filters, 5), shape=(30, 28, 1), recipe=recipe)
+            size[filters, recipe], unfolded[filters, recipe] = path.stat().st_size, "TRANSPOSE" in operators(path)
+    assert [case for case, done in unfolded.items() if done] == [(64, "int8")]
+    assert size[8, "int8"] < SMALLEST < size[64, "int8"]
+    assert size[64, "int8"] - size[64, "int8(unfold=false)"] < 0.02 * SMALLEST
+
+
+def test_the_recipe_keeps_it_and_trains_without_it():
+    recipe = parse("qat + int8(unfold=false)")
+    assert parse(str(recipe)) == recipe and not recipe.file.unfold
+    assert recipe.training_name == parse("qat + int8").training_name != recipe.file_name
+    assert dataclasses.replace(recipe, unfold=True) == parse("qat + int8")
