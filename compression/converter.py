@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compression import flatbuffer, rollout
+from strategies import backend
 
 
 def engine(precision: str, skip: bool) -> str:
@@ -22,7 +23,8 @@ def engine(precision: str, skip: bool) -> str:
 
 def preload() -> None:
     """Import what every conversion needs."""
-    import tensorflow  # noqa: F401
+    with backend.uncollected():
+        import tensorflow  # noqa: F401
 
 
 def work(job: dict[str, Any]) -> None:

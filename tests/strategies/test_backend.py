@@ -20,6 +20,14 @@ def test_what_is_imported_already_stays(tmp_path):
     assert run_module("-c", code, cwd=tmp_path, check=0).stdout == "True\n"
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_what_is_imported_is_not_searched_for_garbage_and_what_comes_after_is(tmp_path, enabled):
+    code = f"import gc; gc.{'enable' if enabled else 'disable'}(); " + STARTED
+    code += "print(gc.isenabled(), gc.get_freeze_count() > 100_000); import weakref; C = type('C', (), {}); c = C(); "
+    code += "c.itself, seen = c, weakref.ref(c); del c; gc.collect(); print(seen() is None)"
+    assert run_module("-c", code, cwd=tmp_path, check=0).stdout.split() == [str(enabled), "True", "True"]
+
+
 @pytest.mark.parametrize("asked", ["tensorflow", "jax"])
 def test_the_environment_says_what_keras_runs_on(tmp_path, monkeypatch, asked):
     monkeypatch.setenv("KERAS_BACKEND", asked)
