@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks import steps
 
 BATCH, STEPS = 128, 20
-SIDE, FILTERS, KERNEL = 28, (32, 64, 64), 3  # of the cnn, whose first two convolutions are pooled
+SIDE, FILTERS = 28, (32, 64, 64)  # of the cnn, whose first two convolutions are pooled
 SIZE, COPIED = 2048, 1 << 29
 TIMES = 8
 BODY = "while/body/"  # of an execution's loop, as the trace names its operations
@@ -55,13 +55,20 @@ def _ceilings() -> dict[str, float]:
     }
 
 
-def convolution_flops() -> dict[str, float]:
-    """Return the floating-point operations of a batch's convolution, by its name: of one pass, forward or backward."""
-    flops, side, channels = {}, SIDE, 1
-    for index, filters in enumerate(FILTERS):
-        side -= KERNEL - 1
-        flops[f"conv_{index + 1}"] = 2.0 * BATCH * side**2 * KERNEL**2 * channels * filters
-        side, channels = side // 2 if index < 2 else side, filters
+def convolution_flops(model: Any) -> dict[str, float]:
+    """Return the floating-point operations of a batch's convolution, by its name: of one pass, forward or backward.
+
+    Args:
+        model: a built cnn of images of SIDE x SIDE pixels.
+    """
+    import numpy as np
+
+    from zoo.watching import calls_of
+
+    flops = {}
+    for layer, _, output in calls_of(model, np.zeros((1, SIDE, SIDE, 1), "float32"), model.convolutions):
+        _, height, width, _ = output.shape
+        flops[layer.name] = 2.0 * BATCH * height * width * float(np.prod(layer.kernel.shape))
     return flops
 
 
@@ -78,7 +85,7 @@ def _step() -> dict[str, Any]:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     spec = DataSpec("random", "image", (SIDE, SIDE, 1), tuple(map(str, range(10))))
     config = TrainConfig(model="cnn", batch_size=BATCH, settings={"filters": FILTERS, "dropout": 0.0}).resolved()
-    _, run = steps.compiled(config, spec)
+    model, run = steps.compiled(config, spec)
     rng = np.random.default_rng(0)
     batch = (rng.random((BATCH, SIDE, SIDE, 1), np.float32), rng.integers(0, 10, BATCH).astype("int32"))
     batches = steps.over_and_over(batch)
@@ -91,7 +98,7 @@ def _step() -> dict[str, Any]:
         with tf.profiler.experimental.Profile(folder, options):
             float(run(batches, STEPS)["loss"])
         times = _operations(Path(folder))
-    flops = convolution_flops()
+    flops = convolution_flops(model)
     rows: collections.Counter[str] = collections.Counter()
     for name, ms in times.items():
         rows[_called(name)] += ms / STEPS
