@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks import ceiling, comparison, cost, rounds, time_to_accuracy
-from zoo.models import CNN
 from zoo.errors import UsageError
+from zoo.models import CNN
 
 
 def test_sides_take_turns_and_what_was_slow_once_is_not_counted():
