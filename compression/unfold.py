@@ -48,6 +48,7 @@ def _worthwhile(graph: schema.SubGraphT, convolution: schema.OperatorT) -> bool:
         and kernel.shape[2] > 1
         and options.padding == schema.Padding.VALID
         and options.dilationWFactor == 1
+        and sum(convolution.inputs[1] in op.inputs for op in graph.operators) == 1  # or another needs its shape
     )
 
 

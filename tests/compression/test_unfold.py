@@ -67,6 +67,15 @@ def test_other_files_stay_as_they_are(layer, more, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_kernel_that_is_used_twice_keeps_its_shape(tmp_path):
+    keras.utils.set_random_seed(1)
+    given, layer = keras.Input((12, 10, 1)), keras.layers.Conv2D(1, 3)
+    model = keras.Model(given, keras.layers.Dense(CLASSES)(keras.layers.Flatten()(layer(layer(given)))))
+    path, x = tmp_path / "model.tflite", np.random.default_rng(1).random((32, 12, 10, 1), np.float32)
+    tflite.export(model, path, parse("int8(unfold=false)"), Interface("image", (12, 10, 1)), calibration=x)
+    assert not unfold(path, smallest=0)  # both convolutions of the file read one tensor
+
+
 def test_holes_between_columns_are_left_alone(tmp_path):
     path = tmp_path / "model.tflite"
     made(path, keras.layers.Conv2D(5, 3))
