@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks import comparison
 from zoo.catalogue import default_data_dir
 from zoo.errors import UsageError, unknown
-from zoo.machine import processor, versions
+from zoo.system.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
 NAMES = (

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import steps
 from benchmarks.commands import told
-from zoo.files import replacing
+from zoo.system.files import replacing
 
 # By name: model, what grows, its sizes, and the largest exponent that arithmetic explains.
 CASES: dict[str, tuple[str, str, tuple[int, ...], float]] = {

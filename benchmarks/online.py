@@ -47,7 +47,7 @@ def _write(data_dir: Path, first: Path, angles: Sequence[int]) -> None:
 
     from zoo.config import TrainConfig
     from zoo.data import load
-    from zoo.files import replacing
+    from zoo.system.files import replacing
 
     RUNS.mkdir(parents=True, exist_ok=True)
     data = load(TrainConfig(dataset="mnist", data_dir=data_dir, validation_split=0.0).resolved())

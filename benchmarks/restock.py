@@ -21,9 +21,9 @@ from strategies import backend
 from zoo import catalogue, cli, stock
 from zoo.config import option
 from zoo.errors import Failed, UsageError, unknown
-from zoo.files import sha256, write_json
 from zoo.runs import RunFolder
 from zoo.stock import table
+from zoo.system.files import sha256, write_json
 
 ROOT = Path(__file__).parent.parent
 # What the stock may take, in bytes: each file, and all of them.

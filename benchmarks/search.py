@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.commands import run_command, told, trained
 from compression.front import hypervolume
-from zoo.files import sha256
+from zoo.system.files import sha256
 
 RUNS = Path("runs") / "search"
 _COMMON = ("--dataset", "mnist", "--set", "dropout=0", "--shift")

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks import rounds
 from benchmarks.commands import told
 from benchmarks.time_to_accuracy import plain_cnn
-from zoo.files import replacing
+from zoo.system.files import replacing
 
 ROUNDS, QUICK_ROUNDS = 7, 3
 # Of each model: batch sizes, and steps in a turn of about two seconds.

@@ -6,7 +6,7 @@ from typing import Any
 
 from compression import interface
 from zoo.errors import UsageError
-from zoo.files import sha256
+from zoo.system.files import sha256
 
 
 def receipt_path(path: Path) -> Path:

@@ -19,8 +19,8 @@ from zoo import cli
 from zoo.attack import show_table, title
 from zoo.config import command_line, option
 from zoo.errors import UsageError
-from zoo.files import sha256, write_json
 from zoo.runs import RunFolder
+from zoo.system.files import sha256, write_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from compression.receipt import Subject, given
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.images import scaled
 from zoo.errors import UsageError
-from zoo.files import write_text
+from zoo.system.files import write_text
 
 _INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features",
                 "triples": "question"}  # fmt: skip

@@ -8,7 +8,7 @@ from compression import flatbuffer
 from compression.artifacts import read_receipt, receipt_path
 from compression.on_device.generate import METADATA
 from zoo.errors import UsageError
-from zoo.files import sha256
+from zoo.system.files import sha256
 
 
 def described(path: Path) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from compression.interface import Interface
 from compression.receipt import Subject, examples_sha256, reference
 from zoo.data import Dataset, DataSpec, Split
 from zoo.errors import UsageError
-from zoo.files import write_text
 from zoo.judges import judge
 from zoo.models import Generator
+from zoo.system.files import write_text
 from zoo.tasks import generation
 from zoo.tasks.imitation import psnr
 

@@ -21,8 +21,8 @@ from compression.trials import Subject, beginnings, estimate, finished, smallest
 from zoo.config import TrainConfig, flag
 from zoo.data.dataset import from_tf_data
 from zoo.errors import Failed, UsageError
-from zoo.files import write_json
-from zoo.machine import cores
+from zoo.system.files import write_json
+from zoo.system.machine import cores
 
 # Where no budget is given: the smallest file that loses at most this of the model's own accuracy.
 LOSS = 0.005

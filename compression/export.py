@@ -11,7 +11,7 @@ from compression import source
 from compression.artifacts import receipt_path
 from zoo import cli
 from zoo.config import option
-from zoo.files import write_json
+from zoo.system.files import write_json
 
 _NAMES = {"savedmodel": "saved_model", "onnx": "model.onnx"}
 

@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from zoo import stock
 from zoo.errors import UsageError
-from zoo.files import replacing
+from zoo.system.files import replacing
 
 IDENTIFIER = b"TFL3"
 # The schema asks for it (force_align) so that kernels may load constants in blocks; the generated Python ignores it.

@@ -17,8 +17,8 @@ from compression.interface import Interface
 from compression.layers import layers_of
 from compression.receipt import Subject, given, reference, scores
 from zoo.errors import Failed, UsageError
-from zoo.files import sha256
-from zoo.machine import processor, versions
+from zoo.system.files import sha256
+from zoo.system.machine import processor, versions
 
 # Of ONNX: the newest that ONNX Runtime 1.20 and tf2onnx 1.17 both know.
 OPSET = 18

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.comparison import accuracy_of
-from zoo.files import replacing
+from zoo.system.files import replacing
 
 # What is not a share of right answers, and its name on the axis.
 _SCORES = {"psnr": "dB to the run's own images", "mrr": "filtered MRR of test questions, %"}

@@ -16,7 +16,7 @@ from compression.on_device.generate import METADATA
 from zoo.data import Dataset, Split
 from zoo.data.images import scaled
 from zoo.errors import UsageError
-from zoo.files import write_text
+from zoo.system.files import write_text
 from zoo.tasks import contrastive
 from zoo.tasks.contrastive import Embedded
 

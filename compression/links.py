@@ -13,7 +13,7 @@ from compression.interface import Interface
 from compression.receipt import Subject, examples_sha256, given, reference
 from zoo.data import Dataset
 from zoo.errors import UsageError
-from zoo.files import write_text
+from zoo.system.files import write_text
 from zoo.tasks import link_prediction
 from zoo.tasks.link_prediction import Known
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from compression import child, flatbuffer
 from zoo.errors import Failed, UsageError
-from zoo.machine import cores
+from zoo.system.machine import cores
 
 # Of address space: a damaged file may ask for any amount.
 MEMORY_BYTES = 16 << 30

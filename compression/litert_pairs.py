@@ -12,7 +12,7 @@ import numpy as np
 
 from compression import child, litert
 from zoo.errors import Failed
-from zoo.machine import cores
+from zoo.system.machine import cores
 
 OUTPUT = "embedding"
 

@@ -15,8 +15,8 @@ from compression import child, litert
 from compression.on_device import generate
 from compression.rollout import rolled_out
 from zoo.errors import Failed
-from zoo.machine import cores
 from zoo.sampling import Beam
+from zoo.system.machine import cores
 
 # Of a whole test split, a token at a time.
 SECONDS = 4 * 3600.0

@@ -39,9 +39,9 @@ from compression.wording import scored
 from zoo.config import TrainConfig
 from zoo.data import Dataset
 from zoo.errors import UsageError
-from zoo.files import write_json
 from zoo.runs import RunFolder
 from zoo.sampling import Beam
+from zoo.system.files import write_json
 
 CALIBRATION = 256
 # How the data of a task become a file.

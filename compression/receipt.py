@@ -17,9 +17,9 @@ from compression.interface import Interface
 from zoo.data import Split
 from zoo.data.images import scaled
 from zoo.errors import UsageError
-from zoo.files import sha256
 from zoo.inference import BATCH
-from zoo.machine import processor, versions
+from zoo.system.files import sha256
+from zoo.system.machine import processor, versions
 from zoo.tasks import classification
 
 # Keras' own rounding differs between processors by less than this, in probability.

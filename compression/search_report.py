@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compression.search_page import page
-from zoo.files import write_text
+from zoo.system.files import write_text
 
 PAGE, FRONT, FILES = "search.html", "front.csv", "files.csv"
 COLUMNS = (

@@ -17,7 +17,7 @@ from compression.recipes import Kernel, Recipe
 from zoo import cli
 from zoo.config import command_line, option
 from zoo.errors import UsageError
-from zoo.files import replacing, write_json
+from zoo.system.files import replacing, write_json
 
 EXAMPLES = 1000
 EVERY_LAYER = "every layer"

@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers.number_types import UOffsetTFlags
 
 from compression import flatbuffer
-from zoo.files import replacing
+from zoo.system.files import replacing
 
 # What the converter notes about itself. Other entries may be for the runtime, as `reduced_precision_support` is.
 CONVERTERS = ("min_runtime_version", "CONVERSION_METADATA")

@@ -17,7 +17,7 @@ from compression import to_c
 from zoo import cli
 from zoo.config import option
 from zoo.errors import UsageError
-from zoo.files import write_text
+from zoo.system.files import write_text
 
 TEMPLATES = Path(__file__).with_name("snippet_templates")
 # What a file's values are in Kotlin, in Swift and in a TfLiteTensor's union; bytes of a camera stay bytes.

@@ -30,8 +30,8 @@ from zoo.data import Dataset
 from zoo.data.batches import steps_per_epoch
 from zoo.data.images import scaled
 from zoo.errors import Interrupted, UsageError
-from zoo.files import write_json
 from zoo.runs import RunFolder
+from zoo.system.files import write_json
 from zoo.training import train
 
 WEIGHT_BITS = {"int8": 8, "dynamic": 8, "int16x8": 8, "int4": 4}

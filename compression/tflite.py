@@ -26,7 +26,7 @@ from compression.slim import slim
 from compression.tying import tie
 from compression.unfold import unfold
 from zoo.errors import Failed, UsageError
-from zoo.files import publish
+from zoo.system.files import publish
 from zoo.watching import calling
 
 # Of a conversion: the largest of the zoo, an unrolled LSTM in int8, takes 20 s on two cores.

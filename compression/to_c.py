@@ -11,7 +11,7 @@ from typing import Any
 from zoo import cli
 from zoo.config import option
 from zoo.errors import UsageError
-from zoo.files import sha256, write_text
+from zoo.system.files import sha256, write_text
 
 
 @dataclass(frozen=True, kw_only=True)

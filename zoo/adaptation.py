@@ -22,7 +22,7 @@ import strategies
 from zoo import cli, recipes, widths
 from zoo.config import TrainConfig, flag, option
 from zoo.errors import Failed, UsageError
-from zoo.machine import available_memory
+from zoo.system.machine import available_memory
 from zoo.values import Count
 
 # A larger batch is taken for the fastest if its examples a second are at least this share of the most.

@@ -13,8 +13,8 @@ from zoo import attacks, cli
 from zoo.catalogue import check_source
 from zoo.config import command_line, option
 from zoo.errors import UsageError
-from zoo.files import replacing, sha256, write_json
 from zoo.runs import RunFolder
+from zoo.system.files import replacing, sha256, write_json
 
 EPS = (0.025, 0.05, 0.1, 0.2, 0.3)
 STEPS = 40  # of PGD, as Madry et al. (2018) measure MNIST

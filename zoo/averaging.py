@@ -10,8 +10,8 @@ import numpy as np
 from zoo import checkpoints
 from zoo.callbacks import Memory
 from zoo.config import TrainConfig
-from zoo.files import replacing
 from zoo.runs import RunFolder
+from zoo.system.files import replacing
 from zoo.watching import calls_of
 
 # Training examples that tell a batch normalisation the mean and the variance of its inputs.

@@ -16,8 +16,8 @@ from strategies import collective
 from zoo import checkpoints
 from zoo.errors import Diverged, Interrupted
 from zoo.executions import Executions
-from zoo.files import write_text
 from zoo.runs import RunFolder
+from zoo.system.files import write_text
 
 
 @dataclass

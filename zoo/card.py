@@ -9,8 +9,8 @@ from typing import Any
 
 from zoo import cli, model_card
 from zoo.config import option
-from zoo.files import write_text
 from zoo.runs import RunFolder
+from zoo.system.files import write_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from strategies import collective
-from zoo.files import publish, sha256
+from zoo.system.files import publish, sha256
 
 _NAME = re.compile(r"step-(\d{10})-([0-9a-f]{16})\.npz")
 _STATE = "state"

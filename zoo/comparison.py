@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.files import write_json, write_text
 from zoo.runs import RunFolder
+from zoo.system.files import write_json, write_text
 
 PICTURE, TABLE = "comparison.png", "comparison.csv"
 

@@ -12,13 +12,13 @@ from zoo import calibration, report
 from zoo.config import TrainConfig
 from zoo.data import Dataset
 from zoo.errors import UsageError
-from zoo.files import replacing
 from zoo.finishing import finish
 from zoo.inference import logits_of
 from zoo.members import Member
 from zoo.models.base import named
 from zoo.models.ensemble import FAINTEST, SMALLEST, Ensemble
 from zoo.runs import RunFolder
+from zoo.system.files import replacing
 from zoo.tasks.classification import probabilities, scores
 
 Method = Literal["soft", "weighted", "stacking", "soup", "greedy_soup"]

@@ -14,8 +14,8 @@ from zoo.catalogue import check_source
 from zoo.config import TrainConfig, option
 from zoo.errors import UsageError
 from zoo.figures import ends
-from zoo.files import write_json
 from zoo.runs import RunFolder
+from zoo.system.files import write_json
 
 
 @dataclass(frozen=True, kw_only=True)

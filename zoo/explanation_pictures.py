@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo.files import replacing
 from zoo.report import figure
+from zoo.system.files import replacing
 
 INK, SOFT, LINE = "#1c2530", "#64707d", "#e3e7ec"
 FOR, AGAINST = "#2463c5", "#b3261e"

@@ -12,7 +12,7 @@ from zoo import explanation_pictures as pictures
 from zoo.data import DataSpec
 from zoo.explanation import Explanation, Trained
 from zoo.explanation_pictures import Grid, Panel
-from zoo.files import write_text
+from zoo.system.files import write_text
 
 TITLES = {
     "grad_cam": "Grad-CAM",

@@ -9,8 +9,8 @@ import keras
 from zoo import report, tasks
 from zoo.config import TrainConfig
 from zoo.data import Dataset
-from zoo.files import replacing, sha256, write_json
 from zoo.runs import RunFolder
+from zoo.system.files import replacing, sha256, write_json
 
 
 def finish(

@@ -126,7 +126,7 @@ def _drawn(folder: RunFolder, options: Options, given: Mapping[str, Any]) -> dic
     import numpy as np
 
     from zoo import mosaic
-    from zoo.files import replacing
+    from zoo.system.files import replacing
     from zoo.tasks import generation
 
     model = folder.load_model()

@@ -9,7 +9,7 @@ from typing import Any
 from zoo import cli
 from zoo.errors import UsageError
 from zoo.figures import ends
-from zoo.files import write_text
+from zoo.system.files import write_text
 
 # Groups with fewer examples are shown, and not compared.
 FEWEST = 10

@@ -12,8 +12,8 @@ from zoo import catalogue, groups, privacy
 from zoo.config import EMBEDDED, TrainConfig, command_line, flag
 from zoo.errors import UsageError
 from zoo.figures import FIGURES, headline, label, written
-from zoo.files import sha256
 from zoo.runs import RunFolder
+from zoo.system.files import sha256
 
 NOT_MEASURED = "Not measured"
 _MARK = "\n<!-- zoo.card "

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from zoo.data.images import PIXEL_MAX, as_bytes
-from zoo.files import replacing
+from zoo.system.files import replacing
 
 GAP = 2  # pixels between images
 SMALLEST = 480  # pixels that a picture is at least wide, its pixels repeated

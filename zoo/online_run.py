@@ -19,7 +19,6 @@ from zoo.cli import say
 from zoo.config import TrainConfig
 from zoo.data import Dataset, Split, load
 from zoo.errors import Interrupted, UsageError
-from zoo.files import replacing
 from zoo.finishing import finish
 from zoo.numerics import numerics
 from zoo.online_learning import Learner, falls
@@ -28,8 +27,9 @@ from zoo.online_settings import Settings
 from zoo.prequential import WINDOW
 from zoo.records import Record
 from zoo.runs import RunFolder
-from zoo.signals import stopped_by_signals
 from zoo.streams import Position
+from zoo.system.files import replacing
+from zoo.system.signals import stopped_by_signals
 from zoo.vocabularies import read_spec
 
 # Malformed lines that are named on standard error, before they are only counted.

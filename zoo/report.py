@@ -8,9 +8,9 @@ from typing import Any
 from zoo import __version__
 from zoo.config import TrainConfig, flag
 from zoo.data import Dataset
-from zoo.files import write_text
-from zoo.machine import versions
 from zoo.runs import RunFolder
+from zoo.system.files import write_text
+from zoo.system.machine import versions
 
 _STYLE = """
 :root { --ink: #1c2530; --soft: #64707d; --line: #e3e7ec; --paper: #fff; --page: #f5f6f8; --accent: #2463c5; }

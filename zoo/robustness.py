@@ -14,8 +14,8 @@ from zoo.data import DataSpec, Split
 from zoo.data.attacked_batches import starts
 from zoo.data.images import scaled
 from zoo.data.step_batches import generator
-from zoo.files import replacing, write_text
 from zoo.inference import BATCH, logits_of
+from zoo.system.files import replacing, write_text
 
 
 def chosen(split: Split, count: int, seed: int) -> Split:

@@ -13,8 +13,8 @@ from typing import Any
 from zoo import registry, stock
 from zoo.config import TrainConfig
 from zoo.errors import UsageError
-from zoo.files import sha256, write_json
-from zoo.machine import kernels, processor, versions
+from zoo.system.files import sha256, write_json
+from zoo.system.machine import kernels, processor, versions
 
 PARENT = Path("runs")
 

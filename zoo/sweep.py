@@ -19,8 +19,8 @@ from typing import Any
 from zoo import adaptation, cli, comparison, grid
 from zoo.config import TrainConfig, command_line, option
 from zoo.errors import Failed, Interrupted, UsageError
-from zoo.files import write_json
 from zoo.runs import PARENT, RunFolder
+from zoo.system.files import write_json
 
 _OWN = [
     ("seeds", int, option("trainings of each configuration, with --seed, --seed + 1, ...", 1)),

@@ -28,12 +28,12 @@ from zoo.data import Dataset
 from zoo.data.batches import on_tensorflow, steps_per_epoch
 from zoo.errors import Failed, UsageError
 from zoo.executions import Executions
-from zoo.files import sha256
 from zoo.finishing import finish
 from zoo.numerics import numerics
 from zoo.pretrained import facts, load_data
 from zoo.runs import RunFolder, check_beginning, default_output
-from zoo.signals import stopped_by_signals
+from zoo.system.files import sha256
+from zoo.system.signals import stopped_by_signals
 
 # Weights and two moments of AdamW, the best epoch's weights, three snapshots and one being written, the model file.
 COPIES_ON_DISK = 4 * 4 + 3

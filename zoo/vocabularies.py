@@ -6,8 +6,8 @@ from zoo import registry
 from zoo.data import DataSpec
 from zoo.data.text import Vocabulary
 from zoo.errors import UsageError
-from zoo.files import sha256
 from zoo.runs import RunFolder
+from zoo.system.files import sha256
 
 
 def read_spec(run: RunFolder) -> tuple[DataSpec, Vocabulary | None]:

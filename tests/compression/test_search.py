@@ -20,8 +20,8 @@ from compression.budget import Budget
 from tests.compression.test_commands import said
 from tests.conftest import ROOT, blobs, run_module
 from zoo.config import TrainConfig
-from zoo.files import sha256
 from zoo.runs import RunFolder
+from zoo.system.files import sha256
 
 QUICK = ("--space", "epochs=1", "--space", "rate=2", "--space", "precision=int8,int4")
 

@@ -6,8 +6,8 @@ import pytest
 
 from zoo import card, groups, model_card
 from zoo.config import TrainConfig
-from zoo.files import sha256, write_json
 from zoo.runs import RunFolder
+from zoo.system.files import sha256, write_json
 
 SPEC = {
     "name": "digits",

@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import ROOT
 from zoo import catalogue, cli, config, train, values
 from zoo.errors import UsageError
-from zoo.files import write_json
 from zoo.runs import RunFolder
+from zoo.system.files import write_json
 
 MISTAKES = {
     "--model cn": "unknown model 'cn': expected one of simplenet, cnn, .* did you mean 'cnn'",

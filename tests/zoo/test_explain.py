@@ -12,8 +12,8 @@ from zoo import explain, explanation_pictures, predict, registry, tasks
 from zoo.config import TrainConfig
 from zoo.data import DataSpec, load
 from zoo.data.text import Vocabulary
-from zoo.files import sha256, write_json
 from zoo.runs import RunFolder
+from zoo.system.files import sha256, write_json
 
 TEXTS = ("such a dull film , though the acting is fine", "we loved it")
 BLOCKS = {"model_dim": 8, "num_heads": 2, "ff_dim": 8}

@@ -16,8 +16,8 @@ import numpy as np
 from zoo.config import Tokens
 from zoo.data.text import padded
 from zoo.errors import UsageError
-from zoo.files import write_text
 from zoo.hub import presets
+from zoo.system.files import write_text
 
 
 class PresetVocabulary:

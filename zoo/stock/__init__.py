@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from zoo.errors import UsageError, nearest, unknown
-from zoo.files import sha256
+from zoo.system.files import sha256
 
 if TYPE_CHECKING:
     from zoo.runs import RunFolder

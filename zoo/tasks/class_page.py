@@ -12,9 +12,9 @@ from zoo import report
 from zoo.data import Dataset
 from zoo.data.images import as_bytes
 from zoo.figures import below, tiles
-from zoo.files import write_text
 from zoo.mosaic import inline
 from zoo.report import text as escaped
+from zoo.system.files import write_text
 from zoo.tasks import classification
 
 MISTAKES = 24

@@ -11,8 +11,8 @@ import numpy as np
 from zoo import report
 from zoo.data import Dataset, DataSpec
 from zoo.figures import below
-from zoo.files import write_text
 from zoo.report import text as escaped
+from zoo.system.files import write_text
 from zoo.tasks import link_prediction
 
 HARDEST = 24

@@ -15,11 +15,11 @@ from zoo.data import Dataset, DataSpec
 from zoo.data.text import BEGIN_ID, END_ID
 from zoo.decoding import beam_search, compiled, sample
 from zoo.figures import Intervals, below, written
-from zoo.files import write_text
 from zoo.report import Page
 from zoo.report import text as escaped
 from zoo.runs import RunFolder
 from zoo.sampling import Beam, Sampling
+from zoo.system.files import write_text
 from zoo.tasks import language_model
 from zoo.tasks.language_model import compiled_with, rank, training_batches, validation_batches
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
