@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import comparison
 from zoo.catalogue import default_data_dir
-from zoo.errors import UsageError, unknown
+from zoo.console.errors import UsageError, unknown
 from zoo.system.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"

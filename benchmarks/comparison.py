@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rounds import spread
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 # A change counts where it is larger than this many median deviations of both sides' rounds, and than LEAST.
 DEVIATIONS, LEAST = 4.0, 0.03

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.matrix import ROWS, trained
-from zoo.errors import Failed, UsageError
+from zoo.console.errors import Failed, UsageError
 
 # Rows of the matrix, and how recurrent layers are exported.
 MODELS = {"cnn": "auto", "lstm": "unrolled", "self_attention": "auto"}

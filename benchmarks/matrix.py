@@ -11,7 +11,7 @@ from typing import Any
 
 from zoo.catalogue import check_source
 from zoo.config import TrainConfig
-from zoo.errors import Failed, UsageError
+from zoo.console.errors import Failed, UsageError
 
 RUNS = Path("runs") / "matrix"
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")

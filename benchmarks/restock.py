@@ -18,9 +18,10 @@ from typing import Any
 
 from compression import recipes
 from strategies import backend
-from zoo import catalogue, cli, stock
+from zoo import catalogue, stock
 from zoo.config import option
-from zoo.errors import Failed, UsageError, unknown
+from zoo.console import cli
+from zoo.console.errors import Failed, UsageError, unknown
 from zoo.runs import RunFolder
 from zoo.stock import table
 from zoo.system.files import sha256, write_json

@@ -77,7 +77,8 @@ def _trained(name: str, words: tuple[str, ...], *place: str) -> dict[str, Any]:
         words: of `zoo.train`.
         place: more of them, that say where this machine has its data.
     """
-    from zoo import adaptation, cli, train
+    from zoo import adaptation, train
+    from zoo.console import cli
     from zoo.runs import RunFolder
 
     run = RunFolder(RUNS / name)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from compression.recipes import WORDS, parameters
-from zoo import cli
+from zoo.console import cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:

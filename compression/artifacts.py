@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from compression import interface
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.system.files import sha256
 
 

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from compression import interface
 from compression.artifacts import read_receipt
 from strategies import backend
-from zoo import cli
 from zoo.attack import show_table, title
 from zoo.config import command_line, option
-from zoo.errors import UsageError
+from zoo.console import cli
+from zoo.console.errors import UsageError
 from zoo.runs import RunFolder
 from zoo.system.files import sha256, write_json
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.config import flag
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 # Of each limit: what it bounds among the numbers of a file, and whether from above.
 LIMITS = {

@@ -15,7 +15,7 @@ import numpy as np
 
 from compression.layers import RECURRENT, layers_of, matching, with_kernels
 from compression.probing import EXAMPLES, Cut, Group, anatomy_of, innermost, linked, to_numpy
-from zoo.errors import UsageError, nearest, unknown
+from zoo.console.errors import UsageError, nearest, unknown
 
 IMPORTANCES = ("l1", "taylor")
 # Examples of one step of the Taylor importance.

@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import Failed
+from zoo.console.errors import Failed
 
 ROOT = Path(__file__).parent.parent
 # Of an error's text: a converter's goes on for pages.

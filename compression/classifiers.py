@@ -9,9 +9,9 @@ import numpy as np
 
 from compression.interface import Interface
 from compression.receipt import Subject, given
+from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.images import scaled
-from zoo.errors import UsageError
 from zoo.system.files import write_text
 
 _INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features",

@@ -10,7 +10,7 @@ from compression import tfmot
 from compression.layers import channel_axes, chosen, with_kernels
 from compression.parametrize import Parametrized
 from compression.passes import Cluster
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 
 class Clustered(layers.Layer):

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 
 def copies(model: keras.Model) -> Callable[[], keras.Model]:

@@ -7,7 +7,7 @@ from typing import Any
 from compression import flatbuffer
 from compression.artifacts import read_receipt, receipt_path
 from compression.on_device.generate import METADATA
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.system.files import sha256
 
 

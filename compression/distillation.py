@@ -13,7 +13,7 @@ from compression import channels
 from compression.copying import copies
 from compression.layers import with_kernels
 from compression.passes import Distill
-from zoo.errors import UsageError, nearest
+from zoo.console.errors import UsageError, nearest
 from zoo.watching import calling
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from compression import litert
 from compression.interface import Interface
 from compression.receipt import Subject, examples_sha256, reference
+from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split
-from zoo.errors import UsageError
 from zoo.judges import judge
 from zoo.models import Generator
 from zoo.system.files import write_text

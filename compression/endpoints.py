@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from compression.interface import AnyInterface, Interface, PairInterface, TextInterface
+from zoo.console.errors import UsageError
 from zoo.data.images import PIXEL_MAX
-from zoo.errors import UsageError
 
 
 @dataclass(frozen=True)

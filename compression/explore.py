@@ -19,8 +19,8 @@ from compression.plan import Plan, Sampler
 from compression.recipes import Kernel
 from compression.trials import Subject, beginnings, estimate, finished, smallest, tested
 from zoo.config import TrainConfig, flag
+from zoo.console.errors import Failed, UsageError
 from zoo.data.dataset import from_tf_data
-from zoo.errors import Failed, UsageError
 from zoo.system.files import write_json
 from zoo.system.machine import cores
 
@@ -91,7 +91,7 @@ def search(
 
     Raises:
         UsageError: a budget below the smallest file, or data and options that do not fit together.
-        zoo.errors.Interrupted: a signal came; called again, it goes on.
+        zoo.console.errors.Interrupted: a signal came; called again, it goes on.
     """
     held_out, unseen = list(validation), list(test)
     data = from_tf_data(model.name, train, unseen or held_out, held_out, class_names)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from compression import source
 from compression.artifacts import receipt_path
-from zoo import cli
 from zoo.config import option
+from zoo.console import cli
 from zoo.system.files import write_json
 
 _NAMES = {"savedmodel": "saved_model", "onnx": "model.onnx"}

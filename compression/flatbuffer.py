@@ -15,7 +15,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from zoo import stock
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.system.files import replacing
 
 IDENTIFIER = b"TFL3"

@@ -16,7 +16,7 @@ from compression import child, tflite
 from compression.interface import Interface
 from compression.layers import layers_of
 from compression.receipt import Subject, given, reference, scores
-from zoo.errors import Failed, UsageError
+from zoo.console.errors import Failed, UsageError
 from zoo.system.files import sha256
 from zoo.system.machine import processor, versions
 

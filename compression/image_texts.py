@@ -13,9 +13,9 @@ from compression import flatbuffer, litert_pairs
 from compression.classifiers import stratified
 from compression.interface import PairInterface
 from compression.on_device.generate import METADATA
+from zoo.console.errors import UsageError
 from zoo.data import Dataset, Split
 from zoo.data.images import scaled
-from zoo.errors import UsageError
 from zoo.system.files import write_text
 from zoo.tasks import contrastive
 from zoo.tasks.contrastive import Embedded

@@ -13,7 +13,7 @@ from keras import ops
 
 from compression.layers import RECURRENT, layers_of
 from compression.recipes import Kernel
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.models.normalization import LayerNormalization
 from zoo.watching import calling
 

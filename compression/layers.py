@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import keras
 
 from zoo import patterns as shell
-from zoo.errors import UsageError, nearest
+from zoo.console.errors import UsageError, nearest
 
 RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 # Names that Keras' layers give their matrices; biases, scales and tables of positions have others.

@@ -11,8 +11,8 @@ import numpy as np
 from compression import litert
 from compression.interface import Interface
 from compression.receipt import Subject, examples_sha256, given, reference
+from zoo.console.errors import UsageError
 from zoo.data import Dataset
-from zoo.errors import UsageError
 from zoo.system.files import write_text
 from zoo.tasks import link_prediction
 from zoo.tasks.link_prediction import Known

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from compression import child, flatbuffer
-from zoo.errors import Failed, UsageError
+from zoo.console.errors import Failed, UsageError
 from zoo.system.machine import cores
 
 # Of address space: a damaged file may ask for any amount.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from compression import child, litert
-from zoo.errors import Failed
+from zoo.console.errors import Failed
 from zoo.system.machine import cores
 
 OUTPUT = "embedding"

@@ -14,7 +14,7 @@ import numpy as np
 from compression import child, litert
 from compression.on_device import generate
 from compression.rollout import rolled_out
-from zoo.errors import Failed
+from zoo.console.errors import Failed
 from zoo.sampling import Beam
 from zoo.system.machine import cores
 

@@ -3,7 +3,7 @@
 from compression.passes import Channels, Distill, Qat
 from compression.recipes import Recipe
 from compression.refusals import check_words
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.sampling import Beam
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 _PATTERN = re.compile(r"(\d+)([:x])(\d+)")
 

@@ -37,8 +37,8 @@ from compression.stages import EXAMPLES, Stages, Trained
 from compression.texts import Texts
 from compression.wording import scored
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import Dataset
-from zoo.errors import UsageError
 from zoo.runs import RunFolder
 from zoo.sampling import Beam
 from zoo.system.files import write_json
@@ -107,8 +107,8 @@ def compress(
 
     Raises:
         UsageError: a recipe, model and data that do not fit together, before work starts.
-        zoo.errors.Interrupted: a signal came while a stage was trained; called again, it goes on there.
-        zoo.errors.Failed: the conversion failed, or the file cannot be run.
+        zoo.console.errors.Interrupted: a signal came while a stage was trained; called again, it goes on there.
+        zoo.console.errors.Failed: the conversion failed, or the file cannot be run.
     """
     if isinstance(recipe, str):
         recipe = recipes.parse(recipe)
@@ -311,7 +311,7 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
     Raises:
         UsageError: the file is not whole, or is another than its receipt's, or its stages are not there; nothing of it
             is run then.
-        zoo.errors.Failed: LiteRT cannot run it.
+        zoo.console.errors.Failed: LiteRT cannot run it.
     """
     receipt = read_receipt(path)
     original, form = _recorded(receipt, model, data)

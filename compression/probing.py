@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from compression.layers import RECURRENT, layers_of, with_kernels
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.watching import calling
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)

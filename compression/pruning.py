@@ -10,7 +10,7 @@ from compression import tfmot
 from compression.layers import chosen
 from compression.parametrize import Parametrized
 from compression.passes import Prune
-from zoo.errors import Failed, UsageError
+from zoo.console.errors import Failed, UsageError
 
 # Where `end` is left open: the share of the training after which no more weights are pruned, to let the rest settle.
 PRUNING_SHARE = 0.6

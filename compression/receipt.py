@@ -14,9 +14,9 @@ import numpy as np
 from compression import flatbuffer, litert
 from compression.endpoints import servable
 from compression.interface import Interface
+from zoo.console.errors import UsageError
 from zoo.data import Split
 from zoo.data.images import scaled
-from zoo.errors import UsageError
 from zoo.inference import BATCH
 from zoo.system.files import sha256
 from zoo.system.machine import processor, versions
@@ -139,7 +139,7 @@ def measure(path: Path, subject: Subject) -> dict[str, Any]:
 
     Raises:
         UsageError: the file is not whole, or takes other inputs than the subject gives.
-        zoo.errors.Failed: LiteRT cannot run it.
+        zoo.console.errors.Failed: LiteRT cannot run it.
     """
     model = flatbuffer.read(path)
     subject.check_takes(path, model)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from compression.passes import PASSES, Cluster, Distill, Pass, Qat
-from zoo import words
-from zoo.errors import UsageError
+from zoo.console import words
+from zoo.console.errors import UsageError
 
 Ends = Literal["integer", "float32"]
 # How recurrent layers are exported; auto is loop, and unrolled where a recipe calibrates.

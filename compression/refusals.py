@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from compression.passes import Pass
 from compression.recipes import Recipe
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 
 def check_words(recipe: Recipe, of: str, reason: Callable[[Pass], str | None]) -> None:

@@ -16,10 +16,10 @@ from compression.budget import Budget
 from compression.plan import Sampler
 from compression.recipes import Kernel
 from compression.wording import searched
-from zoo import cli
 from zoo.config import option
-from zoo.errors import Failed, UsageError
-from zoo.values import Bytes, Seconds
+from zoo.console import cli
+from zoo.console.errors import Failed, UsageError
+from zoo.console.values import Bytes, Seconds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,9 @@ from compression.plan import Plan
 from compression.recipes import Kernel
 from compression.source import Source
 from compression.space import Space
-from zoo import cli, privacy
+from zoo import privacy
 from zoo.config import command_line
+from zoo.console import cli
 from zoo.runs import RunFolder
 
 # As `compress` trains a recipe where it is not told otherwise.

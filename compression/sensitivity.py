@@ -14,9 +14,9 @@ from typing import Any
 
 from compression import recipes, source
 from compression.recipes import Kernel, Recipe
-from zoo import cli
 from zoo.config import command_line, option
-from zoo.errors import UsageError
+from zoo.console import cli
+from zoo.console.errors import UsageError
 from zoo.system.files import replacing, write_json
 
 EXAMPLES = 1000

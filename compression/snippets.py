@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from compression import to_c
-from zoo import cli
 from zoo.config import option
-from zoo.errors import UsageError
+from zoo.console import cli
+from zoo.console.errors import UsageError
 from zoo.system.files import write_text
 
 TEMPLATES = Path(__file__).with_name("snippet_templates")

@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.catalogue import check_source
 from zoo.config import TrainConfig
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.runs import RunFolder
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from compression import recipes
 from compression.passes import Channels, Cluster, Distill, Pass, Prune, Qat
 from compression.recipes import PRECISIONS, Recipe
-from zoo.errors import UsageError, nearest
+from zoo.console.errors import UsageError, nearest
 
 WIDTH = "width."
 NARROWEST = 16  # of a layer's width, the part that stays at least

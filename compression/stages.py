@@ -26,10 +26,10 @@ from compression.tflite import Ranges
 from strategies import collective
 from zoo import privacy
 from zoo.config import TrainConfig
+from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Dataset
 from zoo.data.batches import steps_per_epoch
 from zoo.data.images import scaled
-from zoo.errors import Interrupted, UsageError
 from zoo.runs import RunFolder
 from zoo.system.files import write_json
 from zoo.training import train

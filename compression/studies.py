@@ -15,7 +15,7 @@ from compression import recipes
 from compression.plan import Plan
 from compression.screening import not_worth_training
 from compression.space import Range, Space
-from zoo.errors import Diverged, Failed, Interrupted, UsageError
+from zoo.console.errors import Diverged, Failed, Interrupted, UsageError
 
 DATABASE, SQLITE = "search.db", b"SQLite format 3\0"
 HEARTBEAT, GRACE = 10, 30  # seconds between signs of life of a trial, and after which one without them is repeated

@@ -25,7 +25,7 @@ from compression.recipes import Kernel, Recipe
 from compression.slim import slim
 from compression.tying import tie
 from compression.unfold import unfold
-from zoo.errors import Failed, UsageError
+from zoo.console.errors import Failed, UsageError
 from zoo.system.files import publish
 from zoo.watching import calling
 

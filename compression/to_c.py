@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import cli
 from zoo.config import option
-from zoo.errors import UsageError
+from zoo.console import cli
+from zoo.console.errors import UsageError
 from zoo.system.files import sha256, write_text
 
 

@@ -92,7 +92,7 @@ def finished(subject: Subject, recipe: Recipe) -> dict[str, Any]:
     """Carry out a recipe, and return what its file measures on the validation examples, its path and the seconds.
 
     Raises:
-        zoo.errors.Interrupted: a signal came; called again, it goes on there.
+        zoo.console.errors.Interrupted: a signal came; called again, it goes on there.
     """
     began = time.perf_counter()
     # Another process may have come to the same training; it is done once.

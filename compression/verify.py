@@ -10,9 +10,9 @@ from typing import Any
 from compression import source
 from compression.artifacts import read_receipt
 from compression.wording import called, scored
-from zoo import cli
 from zoo.config import option
-from zoo.errors import Failed
+from zoo.console import cli
+from zoo.console.errors import Failed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.figures import Intervals, written
+from zoo.console.figures import Intervals, written
 
 
 def scored(scores: Mapping[str, Any], intervals: Intervals | None = None) -> str:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from strategies import backend, jax_devices, tpu
+from zoo import registry
+from zoo.config import option
 
 # A model's name is the zoo's to know, and a command's manners are its as well: this command alone looks there.
-from zoo import cli, registry
-from zoo.config import option
-from zoo.errors import Failed, UsageError
+from zoo.console import cli
+from zoo.console.errors import Failed, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ def stop_after(steps):
     """Return a callback that ends a run after some steps, as a signal does, when the snapshot is written."""
     import keras
 
-    from zoo.errors import Interrupted
+    from zoo.console.errors import Interrupted
 
     class Stop(keras.callbacks.Callback):
         left = steps

@@ -18,7 +18,7 @@ def load(name: str) -> "keras.Model":
         the model: images in [0, 1], token ids or feature vectors to logits; without an optimizer.
 
     Raises:
-        zoo.errors.UsageError: no such name, or a file that is missing or altered.
+        zoo.console.errors.UsageError: no such name, or a file that is missing or altered.
     """
     from strategies import backend
     from zoo import stock

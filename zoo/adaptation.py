@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import strategies
-from zoo import cli, recipes, widths
+from zoo import recipes, widths
 from zoo.config import TrainConfig, flag, option
-from zoo.errors import Failed, UsageError
+from zoo.console import cli
+from zoo.console.errors import Failed, UsageError
+from zoo.console.values import Count
 from zoo.system.machine import available_memory
-from zoo.values import Count
 
 # A larger batch is taken for the fastest if its examples a second are at least this share of the most.
 NEARLY = 0.95

@@ -15,7 +15,7 @@ from typing import Any
 import strategies
 from strategies import backend
 from zoo.config import TrainConfig
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 Say = Callable[..., None]
 

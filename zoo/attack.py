@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
-from zoo import attacks, cli
+from zoo import attacks
 from zoo.catalogue import check_source
 from zoo.config import command_line, option
-from zoo.errors import UsageError
+from zoo.console import cli
+from zoo.console.errors import UsageError
 from zoo.runs import RunFolder
 from zoo.system.files import replacing, sha256, write_json
 

@@ -7,8 +7,8 @@ import inspect
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo import words
-from zoo.errors import UsageError
+from zoo.console import words
+from zoo.console.errors import UsageError
 
 PIXELS = (0.0, 1.0)
 # Kinds of data whose inputs are numbers that can be changed a little.

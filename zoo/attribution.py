@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from zoo.errors import UsageError, unknown
+from zoo.console.errors import UsageError, unknown
 from zoo.watching import Call, calls_of, giving
 
 CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D)

@@ -8,8 +8,8 @@ import keras
 
 from zoo import attacks, privacy, registry, tasks
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec
-from zoo.errors import UsageError
 from zoo.models.attack import Attacked, Withstanding
 
 

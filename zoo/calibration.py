@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from zoo import report
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.tasks.classification import probabilities
 
 BINS = 15  # as in Guo et al. (2017)

@@ -14,7 +14,7 @@ import numpy as np
 
 from strategies import collective
 from zoo import checkpoints
-from zoo.errors import Diverged, Interrupted
+from zoo.console.errors import Diverged, Interrupted
 from zoo.executions import Executions
 from zoo.runs import RunFolder
 from zoo.system.files import write_text

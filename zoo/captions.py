@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 # {} is the name of the class; "a {}" becomes "an {}" before a vowel.
 TEMPLATES = ("{}", "a {}", "the {}", "this is a {}", "a photo of a {}", "a picture of a {}", "an image of a {}")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import cli, model_card
+from zoo import model_card
 from zoo.config import option
+from zoo.console import cli
 from zoo.runs import RunFolder
 from zoo.system.files import write_text
 

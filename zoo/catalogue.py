@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zoo import captions, registry
 from zoo.config import EMBEDDED, Task, Tokens, TrainConfig, flag
-from zoo.errors import UsageError, nearest
+from zoo.console.errors import UsageError, nearest
 
 # What a file of one's own may end in: arrays, tables of texts with their delimiter (jsonl has none), plain text.
 ARRAYS = ".npz"

@@ -1,6 +1,6 @@
 """TrainConfig: everything that decides a training run, in one flat record that is saved beside its result.
 
-Standard library only. Each field states its option once: type, default, help; `zoo.cli` turns them into
+Standard library only. Each field states its option once: type, default, help; `zoo.console.cli` turns them into
 command-line options. A field that is None takes its value from the recipe of the model and the data set.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import strategies
 from zoo import attacks, privacy, recipes, registry
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 # Sets that need neither a network nor a path, and what they are.
 EMBEDDED = {

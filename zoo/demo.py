@@ -13,10 +13,11 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from zoo import cli, demo_runtime, demo_server
+from zoo import demo_runtime, demo_server
 from zoo.config import option
+from zoo.console import cli
+from zoo.console.errors import Failed, UsageError
 from zoo.demo_server import Site
-from zoo.errors import Failed, UsageError
 from zoo.runs import RunFolder
 
 PAGE = Path(__file__).parent / "demo_page"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import Failed, UsageError
+from zoo.console.errors import Failed, UsageError
 
 PINNED_FILE = Path(__file__).parent / "demo_page" / "litert.json"
 SECONDS = 300.0

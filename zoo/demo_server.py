@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 ADDRESS = "127.0.0.1"
 INDEX = "index.html"

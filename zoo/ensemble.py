@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
-from zoo import cli
 from zoo.catalogue import check_source
 from zoo.config import ON_ONE_DEVICE, TrainConfig, command_line, option
-from zoo.errors import UsageError
+from zoo.console import cli
+from zoo.console.errors import UsageError
 from zoo.members import Member, check_same_architecture, members_of
 from zoo.runs import RunFolder, default_output
 

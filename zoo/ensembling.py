@@ -10,8 +10,8 @@ import numpy as np
 
 from zoo import calibration, report
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import Dataset
-from zoo.errors import UsageError
 from zoo.finishing import finish
 from zoo.inference import logits_of
 from zoo.members import Member

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
-from zoo import cli, groups
+from zoo import groups
 from zoo.catalogue import check_source
 from zoo.config import TrainConfig, option
-from zoo.errors import UsageError
-from zoo.figures import ends
+from zoo.console import cli
+from zoo.console.errors import UsageError
+from zoo.console.figures import ends
 from zoo.runs import RunFolder
 from zoo.system.files import write_json
 

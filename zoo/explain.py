@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
-from zoo import cli
 from zoo.config import option
-from zoo.errors import UsageError, nearest
+from zoo.console import cli
+from zoo.console.errors import UsageError, nearest
 from zoo.runs import RunFolder
 
 Method = Literal["attention", "saliency", "gradient_x_input", "grad_cam", "integrated_gradients"]

@@ -11,10 +11,10 @@ from keras import ops
 from zoo import attention_maps, attribution
 from zoo.attribution import Integrated
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec
 from zoo.data.images import scaled
 from zoo.data.text import BEGIN_ID, END_ID, Vocabulary
-from zoo.errors import UsageError
 from zoo.inference import load_like, read_inputs
 from zoo.runs import RunFolder
 from zoo.sampling import Beam

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from strategies import backend
-from zoo import cli
 from zoo.config import flag, option
-from zoo.errors import UsageError, unknown
+from zoo.console import cli
+from zoo.console.errors import UsageError, unknown
 from zoo.runs import RunFolder
 
 IMAGES = 64

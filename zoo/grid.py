@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import adaptation, registry, stock, values
+from zoo import adaptation, registry, stock
 from zoo.config import TrainConfig, flag
-from zoo.errors import UsageError
+from zoo.console import values
+from zoo.console.errors import UsageError
 
 # Options that a sweep gives once: its own, and those whose text may hold a comma.
 SINGLE = (

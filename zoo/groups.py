@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo import cli
-from zoo.errors import UsageError
-from zoo.figures import ends
+from zoo.console import cli
+from zoo.console.errors import UsageError
+from zoo.console.figures import ends
 from zoo.system.files import write_text
 
 # Groups with fewer examples are shown, and not compared.

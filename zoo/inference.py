@@ -9,11 +9,11 @@ import numpy as np
 
 from zoo.catalogue import TABLES
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split, arrays, images, load, tables
 from zoo.data.batches import evaluation_batches
 from zoo.data.language import ids_of
 from zoo.data.text import Vocabulary, longer
-from zoo.errors import UsageError
 from zoo.runs import RunFolder
 from zoo.vocabularies import read_spec, read_target_vocabulary
 

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import DataSpec, Split
 from zoo.data.images import scaled
-from zoo.errors import UsageError
 from zoo.runs import RunFolder, check_classifier
 from zoo.tasks.classification import probabilities
 from zoo.watching import calls_of

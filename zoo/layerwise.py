@@ -9,8 +9,8 @@ import keras
 
 from zoo import tasks
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import DataSpec
-from zoo.errors import UsageError
 from zoo.models.base import named
 from zoo.models.blocks import Stack
 from zoo.watching import calls_of

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import strategies
-from zoo import catalogue, cli, recipes, registry, stock
+from zoo import catalogue, recipes, registry, stock
 from zoo.config import EMBEDDED, option
+from zoo.console import cli
 from zoo.stock import table
 
 

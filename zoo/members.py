@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo import registry
 from zoo.config import PLACES, TrainConfig, flag
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.runs import RunFolder
 
 # Of the form of data: what models must share to answer the same question.

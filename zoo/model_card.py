@@ -10,8 +10,8 @@ from typing import Any
 
 from zoo import catalogue, groups, privacy
 from zoo.config import EMBEDDED, TrainConfig, command_line, flag
-from zoo.errors import UsageError
-from zoo.figures import FIGURES, headline, label, written
+from zoo.console.errors import UsageError
+from zoo.console.figures import FIGURES, headline, label, written
 from zoo.runs import RunFolder
 from zoo.system.files import sha256
 

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from strategies import backend
-from zoo import cli, streams
+from zoo import streams
 from zoo.catalogue import check_source
 from zoo.config import ON_ONE_DEVICE, TrainConfig, command_line, option
-from zoo.errors import Interrupted, UsageError
+from zoo.console import cli
+from zoo.console.errors import Interrupted, UsageError
+from zoo.console.values import Seconds
 from zoo.members import classifier
 from zoo.online_settings import Settings, check_unchanged
 from zoo.runs import RunFolder
-from zoo.values import Seconds
 
 STDIN = "-"
 

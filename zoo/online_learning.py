@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from zoo import checkpoints, optimization
-from zoo.cli import say
 from zoo.config import TrainConfig
+from zoo.console.cli import say
 from zoo.data import DataSpec, Split
 from zoo.data.images import scaled
 from zoo.data.step_batches import generator

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from zoo import checkpoints, records, streams
-from zoo.cli import say
 from zoo.config import TrainConfig
+from zoo.console.cli import say
+from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Dataset, Split, load
-from zoo.errors import Interrupted, UsageError
 from zoo.finishing import finish
 from zoo.numerics import numerics
 from zoo.online_learning import Learner, falls

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zoo.config import flag, option
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

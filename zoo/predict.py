@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from strategies import backend
-from zoo import cli
 from zoo.config import option
-from zoo.errors import UsageError
+from zoo.console import cli
+from zoo.console.errors import UsageError
 from zoo.runs import RunFolder
 
 

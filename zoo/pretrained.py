@@ -4,9 +4,9 @@ from typing import Any
 
 from zoo import registry
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, load
 from zoo.data.text import Vocabulary
-from zoo.errors import UsageError
 from zoo.runs import RunFolder, continued
 from zoo.vocabularies import read_spec, read_target_vocabulary
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import words
-from zoo.errors import UsageError
+from zoo.console import words
+from zoo.console.errors import UsageError
 
 KINDS = ("image", "vector")
 # Arguments of models that are off in a private training, and why.

@@ -10,9 +10,9 @@ import keras
 
 from zoo import accounting, privacy
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import Dataset, private_batches
 from zoo.data.batches import on_tensorflow
-from zoo.errors import UsageError
 from zoo.models.losses import CrossEntropy
 from zoo.models.private import Private, unfit
 from zoo.report import text

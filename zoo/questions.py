@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from zoo.console.errors import UsageError, unknown
 from zoo.data import DataSpec, Split
-from zoo.errors import UsageError, unknown
 
 UNKNOWN = "?"
 

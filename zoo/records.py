@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.cli import say
+from zoo.console.cli import say
 from zoo.data import DataSpec, Split, images
 from zoo.data.text import Vocabulary
 from zoo.streams import Line, Position

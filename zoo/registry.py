@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.errors import UsageError, nearest, unknown
-from zoo.values import parse
+from zoo.console.errors import UsageError, nearest, unknown
+from zoo.console.values import parse
 
 ROOT = Path(__file__).parent
 

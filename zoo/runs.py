@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo import registry, stock
 from zoo.config import TrainConfig
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.system.files import sha256, write_json
 from zoo.system.machine import kernels, processor, versions
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import keras
 from zoo import registry, tasks, widths
 from zoo.building import built, maker
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.batches import on_tensorflow
-from zoo.errors import UsageError
 from zoo.widths import Widths
 
 # Of two factors, one within the budget and one beyond it, as a share of them, where the search ends.

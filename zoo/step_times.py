@@ -13,8 +13,8 @@ import keras
 
 from zoo import adaptation
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import Dataset
-from zoo.errors import UsageError
 from zoo.training import train
 
 # Of each size: executions that are not counted, as they compile; then what comes first, so many or so many seconds.

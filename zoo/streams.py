@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.errors import Failed, UsageError
+from zoo.console.errors import Failed, UsageError
 
 CHUNK = 1 << 20
 # Seconds between looks at a file that may have grown, or for a signal.

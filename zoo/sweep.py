@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import adaptation, cli, comparison, grid
+from zoo import adaptation, comparison, grid
 from zoo.config import TrainConfig, command_line, option
-from zoo.errors import Failed, Interrupted, UsageError
+from zoo.console import cli
+from zoo.console.errors import Failed, Interrupted, UsageError
 from zoo.runs import PARENT, RunFolder
 from zoo.system.files import write_json
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import strategies
 from strategies import backend
-from zoo import adaptation, cli, privacy, registry
+from zoo import adaptation, privacy, registry
 from zoo.catalogue import check_source
 from zoo.config import CHANGEABLE, TrainConfig, command_line, differences
-from zoo.errors import Interrupted, UsageError
+from zoo.console import cli
+from zoo.console.errors import Interrupted, UsageError
 from zoo.runs import RunFolder, check_beginning, continued, default_output, newest_unfinished
 
 

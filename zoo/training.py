@@ -24,9 +24,9 @@ from zoo import averaging, checkpoints, layerwise, optimization, private_trainin
 from zoo.building import built, check_attack, check_private, fitted, maker
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config import TrainConfig, check_divisible
+from zoo.console.errors import Failed, UsageError
 from zoo.data import Dataset
 from zoo.data.batches import on_tensorflow, steps_per_epoch
-from zoo.errors import Failed, UsageError
 from zoo.executions import Executions
 from zoo.finishing import finish
 from zoo.numerics import numerics

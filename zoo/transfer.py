@@ -11,8 +11,8 @@ import numpy as np
 
 from zoo import layerwise, transfer_rows
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError, nearest
 from zoo.data import Dataset, DataSpec
-from zoo.errors import UsageError, nearest
 from zoo.models.base import hold, named
 from zoo.patterns import matching
 from zoo.runs import RunFolder

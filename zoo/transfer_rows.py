@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
+from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.data.dataset import DataSpec
-from zoo.errors import UsageError
 
 ENTITIES, RELATIONS = "entities/embeddings", "relations/embeddings"
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from zoo import registry
+from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.text import Vocabulary
-from zoo.errors import UsageError
 from zoo.runs import RunFolder
 from zoo.system.files import sha256
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoo import registry
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 Widths = dict[str, int | tuple[int, ...]]
 

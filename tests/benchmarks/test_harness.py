@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks import ceiling, comparison, cost, rounds, time_to_accuracy
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.models import CNN
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from compression import front
 from compression.budget import Budget
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from keras import layers, ops
 from compression import channels
 from compression.layers import layer_paths
 from tests.compression.conftest import CLASSES, small
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 RECURRENT = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 

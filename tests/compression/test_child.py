@@ -3,7 +3,7 @@ import os
 import pytest
 
 from compression import child
-from zoo.errors import Failed
+from zoo.console.errors import Failed
 
 ODD = "tests.compression.odd_child"
 

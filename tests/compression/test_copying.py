@@ -7,7 +7,7 @@ import pytest
 from compression import channels
 from compression.copying import drawn_anew
 from tests.compression.conftest import small
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 
 @pytest.mark.parametrize("name", ["cnn", "simplenet", "lstm", "transformer"])

@@ -6,7 +6,7 @@ from ai_edge_litert.interpreter import Interpreter
 from compression import flatbuffer, litert, tflite
 from compression.recipes import parse
 from tests.compression.conftest import small
-from zoo.errors import Failed, UsageError
+from zoo.console.errors import Failed, UsageError
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from compression import clustering, folding, parametrize, pruning, qat, recipes
 from compression.distillation import Distillation, SoftTargets, initialise
 from compression.layers import kernels_of, with_kernels
 from tests.compression.conftest import small
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 
 def stage(text):

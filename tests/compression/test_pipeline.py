@@ -22,9 +22,9 @@ from compression import (
 )
 from compression.recipes import parse
 from tests.compression.conftest import CLASSES, small
+from zoo.console.errors import UsageError
 from zoo.data import Split
 from zoo.data.dataset import Dataset, DataSpec
-from zoo.errors import UsageError
 
 
 @pytest.fixture(scope="module")

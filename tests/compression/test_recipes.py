@@ -1,7 +1,7 @@
 import pytest
 
 from compression import recipes
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from compression import flatbuffer, litert, tflite
 from compression.recipes import parse
 from compression.slim import CONVERTERS, slim
 from tests.compression.conftest import small
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 NOTES = {"note": b"something to keep", "other": b"something else"}
 WIDE = {"filters": (16, 24), "units": 32}

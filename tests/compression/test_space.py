@@ -9,7 +9,7 @@ from compression.budget import Budget
 from compression.plan import Plan
 from compression.screening import LEAST_FINISHED, not_worth_training, rank_correlation
 from compression.space import Range, Space
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 WIDTHS = {"conv_1": 32, "conv_2": 64, "hidden": 10}
 

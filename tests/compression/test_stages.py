@@ -16,8 +16,8 @@ from tests.compression.conftest import CLASSES, small
 from tests.conftest import blobs
 from zoo.callbacks import Checkpointer
 from zoo.config import TrainConfig
+from zoo.console.errors import Interrupted, UsageError
 from zoo.data import from_tf_data
-from zoo.errors import Interrupted, UsageError
 
 TRAINING = TrainConfig(epochs=4, batch_size=16, learning_rate=1e-2, label_smoothing=0.0, clip_norm=1.0).resolved()
 

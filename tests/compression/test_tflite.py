@@ -9,8 +9,8 @@ from compression.receipt import Subject, measure
 from compression.recipes import parse
 from tests.compression.conftest import small
 from zoo import stock
+from zoo.console.errors import Failed, UsageError
 from zoo.data import Split
-from zoo.errors import Failed, UsageError
 
 
 def exported(folder, model, interface, recipe, x, **options):

@@ -16,7 +16,7 @@ import pytest
 
 from compression import recipes
 from tests.conftest import ROOT
-from zoo import cli
+from zoo.console import cli
 
 TEXT = (ROOT / "docs" / "TUTORIAL.md").read_text()
 BLOCKS = re.findall(r"^```sh( demo)?\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)

@@ -12,8 +12,8 @@ import keras  # noqa: E402
 
 from tests.conftest import blobs, stop_after  # noqa: E402
 from zoo.config import TrainConfig  # noqa: E402
+from zoo.console.errors import Interrupted  # noqa: E402
 from zoo.data import from_tf_data  # noqa: E402
-from zoo.errors import Interrupted  # noqa: E402
 from zoo.inference import logits_of  # noqa: E402
 from zoo.models.base import named  # noqa: E402
 from zoo.runs import RunFolder  # noqa: E402

@@ -16,9 +16,9 @@ from zoo import attack, attacks, robustness
 from zoo.attacks import FGSM, PGD
 from zoo.building import attacked
 from zoo.config import TrainConfig
+from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec, Split
 from zoo.data.attacked_batches import training_batches
-from zoo.errors import Interrupted, UsageError
 from zoo.models import CNN
 from zoo.models.attack import Attacked
 from zoo.runs import RunFolder

@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from tests.conftest import ROOT
 from zoo import attention_maps, attribution
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.models import CNN, LSTM, MultiHeadSelfAttention, SelfAttentionClassifier, Transformer, TransformerClassifier
 
 CLASSES, VOCABULARY = 3, 20

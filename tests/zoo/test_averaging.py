@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import blobs, stop_after
 from zoo import ensemble
 from zoo.config import TrainConfig
-from zoo.errors import Interrupted
+from zoo.console.errors import Interrupted
 from zoo.models import CNN
 from zoo.optimization import learning_rate
 from zoo.runs import RunFolder

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import blobs, offset_of
+from zoo.console.errors import UsageError
 from zoo.data import Split
 from zoo.data.batches import (
     epoch_order,
@@ -11,7 +12,6 @@ from zoo.data.batches import (
     steps_per_epoch,
     training_batches,
 )
-from zoo.errors import UsageError
 
 
 def numbered(count):

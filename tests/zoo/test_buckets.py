@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from zoo.console.errors import UsageError
 from zoo.data import buckets
-from zoo.errors import UsageError
 
 
 def random_lengths(count, most=40, seed=0):

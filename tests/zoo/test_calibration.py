@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zoo import calibration
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.tasks.classification import probabilities
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 from tests.conftest import blobs
 from zoo import captions, catalogue
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import DataSpec, load
 from zoo.data.caption_batches import evaluation_batches, training_batches
-from zoo.errors import UsageError
 
 
 def config(**values):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from zoo import catalogue, cli, config, train, values
-from zoo.errors import UsageError
+from zoo import catalogue, config, train
+from zoo.console import cli, values
+from zoo.console.errors import UsageError
 from zoo.runs import RunFolder
 from zoo.system.files import write_json
 

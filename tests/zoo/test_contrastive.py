@@ -11,8 +11,8 @@ from tests.conftest import blobs, run_module, stop_after
 from zoo import checkpoints, evaluate, explain, generate, predict, train
 from zoo.comparison import accuracy_of
 from zoo.config import TrainConfig
+from zoo.console.errors import Interrupted
 from zoo.data import Captions, Split
-from zoo.errors import Interrupted
 from zoo.runs import RunFolder
 from zoo.tasks import classification, contrastive
 from zoo.tasks.contrastive import Embedded

@@ -8,10 +8,10 @@ from PIL import Image
 
 from tests.conftest import blobs
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import images, load
 from zoo.data.cache import cached
 from zoo.data.text import Vocabulary
-from zoo.errors import UsageError
 
 
 def config(**values):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from zoo.console.errors import UsageError
 from zoo.decoding import beam_search, compiled, filtered, sample
-from zoo.errors import UsageError
 from zoo.sampling import Beam, Sampling
 
 VOCABULARY, LENGTH, END = 4, 4, 3

@@ -11,8 +11,8 @@ import pytest
 from compression import compress
 from tests.conftest import blobs
 from zoo import calibrate, ensemble, ensembling, evaluate, explain, predict, registry, train
+from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split
-from zoo.errors import UsageError
 from zoo.models import CNN, Ensemble, SimpleNet
 from zoo.runs import RunFolder
 from zoo.tasks.classification import probabilities

@@ -93,7 +93,7 @@ def test_slow_steps_are_executed_one_by_one(monkeypatch):
 def test_a_training_that_was_stopped_goes_on_from_where_its_execution_ended(data, tmp_path, monkeypatch):
     """A signal comes in the middle of an execution: the snapshot is of its end, and the run as if nothing had been."""
     from zoo.callbacks import Checkpointer
-    from zoo.errors import Interrupted
+    from zoo.console.errors import Interrupted
 
     monkeypatch.setattr(executions, "MOST_SECONDS", 1e9)
     whole = trained(data, tmp_path / "whole")

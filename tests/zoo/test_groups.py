@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import blobs
 from zoo import evaluate, groups, intervals, train
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.inference import load_like, logits_of
 from zoo.runs import RunFolder
 

@@ -12,7 +12,7 @@ import pytest
 from compression import compress
 from tests.zoo.test_pretrained import REVIEWS, table
 from zoo import generate, predict, train
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.models.base import named
 from zoo.runs import RunFolder
 from zoo.sampling import Beam

@@ -5,7 +5,8 @@ import pytest
 from scipy import sparse, stats
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from zoo import figures, intervals, tasks
+from zoo import intervals, tasks
+from zoo.console import figures
 from zoo.tasks import classification, contrastive, generation, language_model, link_prediction, translation
 
 

@@ -175,7 +175,7 @@ def test_two_replicas_train_as_one(negatives, tmp_path):
 @pytest.mark.slow
 def test_candidates_are_the_same_after_a_stop(tmp_path):
     from tests.conftest import stop_after
-    from zoo.errors import Interrupted
+    from zoo.console.errors import Interrupted
 
     values = {"epochs": 2, "checkpoint_every": 1, "settings": {"negatives": 16}}
     whole = fit(config(tmp_path / "whole", **values), verbose=False)

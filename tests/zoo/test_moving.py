@@ -11,7 +11,7 @@ from strategies import keras_fit
 from tests.conftest import blobs, run_module, stop_after
 from zoo import checkpoints
 from zoo.config import TrainConfig
-from zoo.errors import Interrupted, UsageError
+from zoo.console.errors import Interrupted, UsageError
 from zoo.runs import RunFolder
 from zoo.train import configure
 from zoo.training import _stride, train

@@ -18,8 +18,8 @@ import pytest
 from compression import compress
 from tests.conftest import ROOT, blobs, wait_for_step
 from zoo import checkpoints, evaluate, online, online_run, predict, train
+from zoo.console.errors import Interrupted
 from zoo.data import Split, load
-from zoo.errors import Interrupted
 from zoo.numerics import numerics
 from zoo.online_learning import BOOSTED, Learner
 from zoo.online_settings import Settings

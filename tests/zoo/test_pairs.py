@@ -8,10 +8,10 @@ import pytest
 from tests.zoo.test_text import written_run
 from zoo import catalogue, inference
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import buckets, embedded, load, tfds
 from zoo.data.dataset import DataSpec
 from zoo.data.text import BEGIN_ID, END_ID
-from zoo.errors import UsageError
 
 PAIRS = [(f"Der Hund Nummer {i} läuft.", f'The "dog" number {i} runs.') for i in range(60)]
 

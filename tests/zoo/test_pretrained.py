@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import blobs, stop_after
 from zoo import checkpoints, models, registry, train, transfer
 from zoo.config import TrainConfig
+from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
-from zoo.errors import Interrupted, UsageError
 from zoo.pretrained import load_data
 from zoo.runs import RunFolder, check_beginning
 from zoo.train import configure

@@ -13,9 +13,9 @@ from compression import compress, recipes
 from tests.conftest import ROOT, blobs, run_module, stop_after
 from zoo import accounting, calibrate, ensemble, online, privacy
 from zoo.config import TrainConfig
+from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Split
 from zoo.data.private_batches import PrivateBatches, generator
-from zoo.errors import Interrupted, UsageError
 from zoo.models import CNN, SimpleNet
 from zoo.models.losses import CrossEntropy
 from zoo.models.private import Private, unfit

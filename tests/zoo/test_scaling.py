@@ -5,8 +5,8 @@ import pytest
 from tests.conftest import run_module
 from zoo import registry, scaling, widths
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import DataSpec
-from zoo.errors import UsageError
 
 PIXELS = DataSpec("pixels", "image", (8, 8, 1), ("0", "1", "2"))
 IMAGES = DataSpec("images", "image", (20, 20, 1), ("0", "1", "2"))

@@ -16,7 +16,7 @@ from tests.conftest import DATA_DIR, ROOT, run_module
 from zoo import demo, evaluate, predict, stock
 from zoo import list as listing
 from zoo.catalogue import EMBEDDED
-from zoo.errors import Failed, UsageError
+from zoo.console.errors import Failed, UsageError
 from zoo.runs import RunFolder
 
 INDEX = json.loads((ROOT / "zoo" / "stock" / "index.json").read_text())

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from zoo import streams
-from zoo.errors import Failed, UsageError
+from zoo.console.errors import Failed, UsageError
 from zoo.streams import Position
 
 CONTENT = b'{"x": 1}\n\n  {"y": "\xc3\xa9"}\r\nlast'

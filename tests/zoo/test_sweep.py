@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT, run_module
 from zoo import grid, sweep
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 from zoo.runs import RunFolder
 
 

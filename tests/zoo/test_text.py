@@ -10,10 +10,10 @@ import tokenizers
 
 from zoo import inference
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import DataSpec, load
 from zoo.data.language import WINDOW, ids_of, moved, windows
 from zoo.data.text import Vocabulary, longer, padded
-from zoo.errors import UsageError
 from zoo.runs import RunFolder
 
 LINES = ["The cat sat on the mat.", "Ein Mädchen läuft — schnell!", "to be,\tor not\r\n to be", "  two  spaces "] * 3

@@ -14,8 +14,8 @@ import strategies
 from tests.conftest import blobs
 from zoo import checkpoints, executions, optimization, training
 from zoo.config import TrainConfig
+from zoo.console.errors import Diverged, UsageError
 from zoo.data import from_tf_data, load
-from zoo.errors import Diverged, UsageError
 from zoo.models.losses import CrossEntropy
 from zoo.tasks import classification
 from zoo.training import train

@@ -10,8 +10,8 @@ import pytest
 from tests.conftest import ROOT, blobs, run_module, stop_after
 from zoo import layerwise, models, optimization
 from zoo.config import TrainConfig
+from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
-from zoo.errors import Interrupted, UsageError
 from zoo.models.base import hold, named
 from zoo.runs import RunFolder
 from zoo.train import configure

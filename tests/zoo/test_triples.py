@@ -7,10 +7,10 @@ import pytest
 
 from zoo import catalogue
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import embedded, load
 from zoo.data.dataset import DataSpec
 from zoo.data.triples import hold_out
-from zoo.errors import UsageError
 
 # Every town is in a country; a ring of roads.
 TRIPLES = [(f"town {i}", "in", f"country {i % 3}") for i in range(30)] + [

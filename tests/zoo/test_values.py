@@ -2,8 +2,8 @@
 
 import pytest
 
-from zoo.errors import UsageError
-from zoo.values import Bytes, Count, Seconds, parse
+from zoo.console.errors import UsageError
+from zoo.console.values import Bytes, Count, Seconds, parse
 
 
 @pytest.mark.parametrize(

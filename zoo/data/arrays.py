@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.console.errors import UsageError
 from zoo.data.dataset import Kind, Split, check_finite
-from zoo.errors import UsageError
 
 # Names by which published files call their splits: x_train as in Keras' mnist.npz.
 PAIRS = {

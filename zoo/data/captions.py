@@ -9,11 +9,11 @@ import numpy as np
 
 from zoo import captions, catalogue
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import images, tables
 from zoo.data.dataset import Captions, Dataset, DataSpec, Split
 from zoo.data.splits import hold_out_indices
 from zoo.data.text import UNKNOWN_ID, Vocabulary, longer
-from zoo.errors import UsageError
 
 # Tokens of a caption unless --sequence-length says otherwise: the longest that was trained on, from and to these.
 SHORTEST, LONGEST = 16, 77

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.config import Task
+from zoo.console.errors import UsageError
 from zoo.data.text import Vocabulary
-from zoo.errors import UsageError
 
 Kind = Literal["image", "vector", "sequence", "tokens", "pairs", "triples"]
 

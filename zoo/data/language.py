@@ -8,11 +8,11 @@ import numpy as np
 
 from zoo import catalogue
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import SPLITS
 from zoo.data.text import Vocabulary
-from zoo.errors import UsageError
 
 # Tokens in a window unless --sequence-length says otherwise.
 WINDOW = 128

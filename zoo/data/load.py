@@ -9,11 +9,11 @@ import numpy as np
 
 from zoo import catalogue
 from zoo.config import EMBEDDED, TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import arrays, captions, embedded, images, language, pairs, tables, tfds, triples
 from zoo.data.dataset import Dataset, DataSpec, Split, check_labels
 from zoo.data.splits import hold_out
 from zoo.data.text import Vocabulary, longer, usual_length
-from zoo.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,11 +8,11 @@ import numpy as np
 
 from zoo import catalogue
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import embedded, tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.splits import hold_out_indices
 from zoo.data.text import Vocabulary, padded
-from zoo.errors import UsageError
 
 # Attention grows with the square of the length: a longer text than this is trained on only if asked for.
 LONGEST = 256

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from zoo.console.errors import UsageError
 from zoo.data.dataset import Split
-from zoo.errors import UsageError
 
 # Fixed: were it the training seed, a run with another seed would train on this run's test examples.
 SPLIT_SEED = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.config import Tokens
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 # Ids 0 to 3; vocabularies of pairs alone have the last two.
 PADDING, UNKNOWN, BEGIN, END = "[PAD]", "[UNK]", "[BEGIN]", "[END]"

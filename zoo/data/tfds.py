@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from zoo.catalogue import TRIPLES, find_prepared
+from zoo.console.errors import UsageError, nearest
 from zoo.data import cache
 from zoo.data.images import common_shape, decode_all
-from zoo.errors import UsageError, nearest
 
 # Long enough for a slow network's first answer, short enough to wait for.
 REACH_SECONDS = 10

@@ -13,11 +13,11 @@ import numpy as np
 
 from zoo import catalogue
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import embedded, tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import SPLITS
 from zoo.data.splits import SPLIT_SEED
-from zoo.errors import UsageError
 
 Triple = tuple[str, str, str]
 NAMES = ("train", "validation", "test")

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras_hub
 
-from zoo.errors import UsageError
+from zoo.console.errors import UsageError
 
 TASKS = {"classification": keras_hub.models.TextClassifier, "translation": keras_hub.models.T5Seq2SeqLM}
 

@@ -14,8 +14,8 @@ import keras_hub  # noqa: F401  registers the classes of tokenizers
 import numpy as np
 
 from zoo.config import Tokens
+from zoo.console.errors import UsageError
 from zoo.data.text import padded
-from zoo.errors import UsageError
 from zoo.hub import presets
 from zoo.system.files import write_text
 

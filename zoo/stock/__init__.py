@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo.errors import UsageError, nearest, unknown
+from zoo.console.errors import UsageError, nearest, unknown
 from zoo.system.files import sha256
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import stock
-from zoo.figures import FIGURES, HEADLINES, label
+from zoo.console.figures import FIGURES, HEADLINES, label
 from zoo.runs import RunFolder
 
 # The file that the small one is shown beside.

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from zoo import report
+from zoo.console.figures import below, tiles
 from zoo.data import Dataset
 from zoo.data.images import as_bytes
-from zoo.figures import below, tiles
 from zoo.mosaic import inline
 from zoo.report import text as escaped
 from zoo.system.files import write_text

@@ -8,9 +8,9 @@ import numpy as np
 
 from zoo import attacks, intervals, registry
 from zoo.config import TrainConfig
+from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, attacked_batches, batches
 from zoo.data.batches import on_tensorflow
-from zoo.figures import Intervals, written
 from zoo.inference import BATCH, logits_of
 from zoo.models.losses import CrossEntropy
 from zoo.report import Page

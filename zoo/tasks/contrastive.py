@@ -10,11 +10,11 @@ from keras import ops
 
 from zoo import intervals
 from zoo.config import TrainConfig
+from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data import caption_batches as batches
 from zoo.data.captions import NONE
 from zoo.data.images import scaled
-from zoo.figures import Intervals, written
 from zoo.models.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
 from zoo.report import Page
 from zoo.runs import RunFolder

@@ -8,11 +8,11 @@ import numpy as np
 
 from zoo import intervals, judges, mosaic, registry
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
+from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec
 from zoo.data.images import scaled
 from zoo.data.step_batches import StepBatches, for_engine
-from zoo.errors import UsageError
-from zoo.figures import Intervals, written
 from zoo.judges import Judge
 from zoo.models.losses import Adversarial, Mean
 from zoo.report import Page

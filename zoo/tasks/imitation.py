@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from zoo.config import TrainConfig
+from zoo.console.figures import Intervals
 from zoo.data import Dataset, DataSpec
 from zoo.data.step_batches import StepBatches, for_engine
-from zoo.figures import Intervals
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks

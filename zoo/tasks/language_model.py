@@ -9,9 +9,9 @@ from keras import ops
 
 from zoo import intervals
 from zoo.config import TrainConfig
+from zoo.console.figures import Intervals, below, written
 from zoo.data import Dataset, DataSpec, Split, token_batches
 from zoo.decoding import compiled, gumbel, sample
-from zoo.figures import Intervals, below, written
 from zoo.models.losses import CrossEntropy
 from zoo.report import Page
 from zoo.runs import RunFolder

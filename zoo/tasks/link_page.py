@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from zoo import report
+from zoo.console.figures import below
 from zoo.data import Dataset, DataSpec
-from zoo.figures import below
 from zoo.report import text as escaped
 from zoo.system.files import write_text
 from zoo.tasks import link_prediction

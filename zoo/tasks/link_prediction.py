@@ -8,10 +8,10 @@ import numpy as np
 
 from zoo import intervals
 from zoo.config import TrainConfig
+from zoo.console.errors import UsageError
+from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split, batches
 from zoo.data.step_batches import StepBatches, for_engine
-from zoo.errors import UsageError
-from zoo.figures import Intervals, written
 from zoo.inference import BATCH, logits_of
 from zoo.models.losses import CrossEntropy
 from zoo.models.metrics import reciprocal_rank

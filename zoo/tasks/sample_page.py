@@ -3,8 +3,8 @@
 from typing import Any
 
 from zoo import report
+from zoo.console.figures import below
 from zoo.data import Dataset
-from zoo.figures import below
 from zoo.mosaic import inline, mosaic
 from zoo.report import text as escaped
 

@@ -11,10 +11,10 @@ from keras import ops
 
 from zoo import intervals, registry
 from zoo.config import TrainConfig
+from zoo.console.figures import Intervals, below, written
 from zoo.data import Dataset, DataSpec
 from zoo.data.text import BEGIN_ID, END_ID
 from zoo.decoding import beam_search, compiled, sample
-from zoo.figures import Intervals, below, written
 from zoo.report import Page
 from zoo.report import text as escaped
 from zoo.runs import RunFolder

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.errors import UsageError, nearest, unknown
-from zoo.values import parse as parse_value
+from zoo.console.errors import UsageError, nearest, unknown
+from zoo.console.values import parse as parse_value
 
 _WORD = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*")
 

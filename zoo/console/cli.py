@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from strategies import StrategyError
-from zoo import stock, values
-from zoo.errors import Diverged, Failed, Interrupted, UsageError, nearest
+from zoo import stock
+from zoo.console import values
+from zoo.console.errors import Diverged, Failed, Interrupted, UsageError, nearest
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,0 +1,1 @@
+"""What every command shares: options from dataclasses, one-sentence errors, typed values, and figures in words."""
