@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks import comparison
-from zoo.catalogue import default_data_dir
+from zoo.config.catalogue import default_data_dir
 from zoo.console.errors import UsageError, unknown
 from zoo.system.machine import processor, versions
 

@@ -79,7 +79,7 @@ def _step() -> dict[str, Any]:
     import numpy as np
     import tensorflow as tf
 
-    from zoo.config import TrainConfig
+    from zoo.config.train_config import TrainConfig
     from zoo.data.dataset import DataSpec
 
     tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -93,7 +93,7 @@ def _measured(model: str, grows: str, size: dict[str, int]) -> dict[str, float]:
     import tensorflow as tf
 
     from zoo import tasks
-    from zoo.config import TrainConfig
+    from zoo.config.train_config import TrainConfig
     from zoo.data.dataset import Dataset, DataSpec, Split
 
     rng, count = np.random.default_rng(0), max(size["examples"], size["batch"])

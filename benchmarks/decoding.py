@@ -51,8 +51,8 @@ def _translating() -> dict[str, Any]:
     import tensorflow as tf
 
     from zoo import models
+    from zoo.config.defaults import seq2seq_multi30k
     from zoo.decoding import sample
-    from zoo.recipes import seq2seq_multi30k
 
     model = models.Transformer(SUBWORDS, SUBWORDS, **seq2seq_multi30k()["settings"])
     model.build([(None, SOURCE), (None, LENGTH)])

@@ -91,7 +91,7 @@ def _models(seed: int, data_dir: Path) -> tuple[Any, Any, Any]:
     teacher, data = source.open_run(RUNS / "large", {"data_dir": data_dir}).load()
     import keras
 
-    from zoo import registry
+    from zoo.config import registry
 
     keras.utils.set_random_seed(seed)
     student = registry.model_class("small")(num_classes=10, units=(128,))

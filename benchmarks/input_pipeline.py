@@ -52,7 +52,7 @@ def _side(name: str, dataset: str, data_dir: Path) -> None:
     import keras
 
     from zoo import executions, tasks
-    from zoo.config import TrainConfig
+    from zoo.config.train_config import TrainConfig
     from zoo.data import load
 
     config = TrainConfig(model=name, dataset=dataset, data_dir=data_dir).resolved()

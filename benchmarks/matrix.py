@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.catalogue import check_source
-from zoo.config import TrainConfig
+from zoo.config.catalogue import check_source
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Failed, UsageError
 
 RUNS = Path("runs") / "matrix"

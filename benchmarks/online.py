@@ -45,7 +45,7 @@ def _write(data_dir: Path, first: Path, angles: Sequence[int]) -> None:
     """Write what is trained on first, the streams, and the turned test images."""
     import numpy as np
 
-    from zoo.config import TrainConfig
+    from zoo.config.train_config import TrainConfig
     from zoo.data import load
     from zoo.system.files import replacing
 

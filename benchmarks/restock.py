@@ -18,8 +18,9 @@ from typing import Any
 
 from compression import recipes
 from strategies import backend
-from zoo import catalogue, stock
-from zoo.config import option
+from zoo import stock
+from zoo.config import catalogue
+from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError, unknown
 from zoo.runs import RunFolder

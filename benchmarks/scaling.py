@@ -62,7 +62,7 @@ def _parameters(model: str) -> int:
     from strategies import backend
 
     backend.start()
-    from zoo import registry
+    from zoo.config import registry
 
     made = registry.model_class(model)(**registry.entry(model).preset)
     made.build((None, 28, 28, 1))

@@ -149,7 +149,7 @@ def _arrays(data_dir: Path) -> Path:
     if not path.is_file():
         import numpy as np
 
-        from zoo.config import TrainConfig
+        from zoo.config.train_config import TrainConfig
         from zoo.data import load
 
         data = load(TrainConfig(dataset="mnist", data_dir=data_dir).resolved())

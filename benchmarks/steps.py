@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.data.dataset import DataSpec
 
 

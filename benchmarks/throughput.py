@@ -91,7 +91,7 @@ def _zoo(model: str, batch: int, steps: int) -> None:
     from strategies import backend
 
     backend.start()
-    from zoo.config import TrainConfig
+    from zoo.config.train_config import TrainConfig
     from zoo.data.dataset import Dataset, DataSpec, Split
     from zoo.training import train
 

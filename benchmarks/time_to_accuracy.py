@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import told
-from zoo.config import command_line
+from zoo.config.train_config import command_line
 
 GOALS = (0.985, 0.99)
 EVALUATE_EVERY_IMAGES = 6_400
@@ -150,7 +150,7 @@ def _keras_accuracy(model: Callable[[], Any], x: Any, y: Any) -> Callable[[], fl
 
 
 def _arrays(data_dir: Path) -> tuple:
-    from zoo.config import TrainConfig
+    from zoo.config.train_config import TrainConfig
     from zoo.data import load
 
     data = load(TrainConfig(dataset="mnist", data_dir=data_dir, validation_split=0.0))
@@ -242,7 +242,7 @@ def _zoo(net: str, goal: float, seed: int, last: float, data_dir: Path) -> Stopw
     from strategies import backend
 
     backend.start()
-    from zoo.config import TrainConfig
+    from zoo.config.train_config import TrainConfig
     from zoo.training import train
 
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
     from strategies import backend
 
     backend.start()
-    from zoo.config import TrainConfig
+    from zoo.config.train_config import TrainConfig
     from zoo.data import load
 
     data = load(TrainConfig(dataset="mnist", data_dir=data_dir).resolved())
@@ -54,7 +54,7 @@ def _wrapped(name: str, text: str, data: Any) -> Any:
 
     from compression import clustering, parametrize, pruning, qat, recipes
     from compression.distillation import Distillation
-    from zoo import registry
+    from zoo.config import registry
 
     few = data.train.x[:64].astype(np.float32) / 255
     model = registry.model_class(name)(num_classes=10)

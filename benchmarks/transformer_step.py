@@ -43,7 +43,7 @@ def measure(data_dir: object) -> dict[str, Any]:
 
 
 def _settings() -> dict[str, Any]:
-    from zoo.recipes import seq2seq_multi30k
+    from zoo.config.defaults import seq2seq_multi30k
 
     return seq2seq_multi30k()["settings"]
 

@@ -67,7 +67,7 @@ def _arrays(data_dir: Path) -> Path:
     """Write MNIST as the stock route reads it, the 60,000 training images together."""
     path = RUNS / "mnist.npz"
     if not path.is_file():
-        from zoo.config import TrainConfig
+        from zoo.config.train_config import TrainConfig
         from zoo.data import load
 
         data = load(TrainConfig(dataset="mnist", data_dir=data_dir).resolved())

@@ -16,7 +16,7 @@ from compression import interface
 from compression.artifacts import read_receipt
 from strategies import backend
 from zoo.attack import show_table, title
-from zoo.config import command_line, option
+from zoo.config.train_config import command_line, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.runs import RunFolder

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.config import flag
+from zoo.config.train_config import flag
 from zoo.console.errors import UsageError
 
 # Of each limit: what it bounds among the numbers of a file, and whether from above.

@@ -13,12 +13,12 @@ from compression import image_recipes, link_recipes, pair_recipes, recipes, sour
 from compression.recipes import Kernel, Recipe
 from compression.wording import called, compared, parted, scored
 from strategies import backend
-from zoo import privacy
-from zoo.config import command_line, option
+from zoo.config import privacy
+from zoo.config.sampling import Beam
+from zoo.config.train_config import command_line, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.runs import check_classifier
-from zoo.sampling import Beam
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from compression.copying import weights_sha256
 from compression.plan import Plan, Sampler
 from compression.recipes import Kernel
 from compression.trials import Subject, beginnings, estimate, finished, smallest, tested
-from zoo.config import TrainConfig, flag
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import Failed, UsageError
 from zoo.data.dataset import from_tf_data
 from zoo.system.files import write_json

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from compression import source
 from compression.artifacts import receipt_path
-from zoo.config import option
+from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.system.files import write_json
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import keras
 
-from zoo import patterns as shell
+from zoo.config import patterns as shell
 from zoo.console.errors import UsageError, nearest
 
 RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)

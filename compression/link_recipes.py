@@ -3,8 +3,8 @@
 from compression.passes import Channels, Distill
 from compression.recipes import Recipe
 from compression.refusals import check_words
+from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
-from zoo.sampling import Beam
 
 
 def check(

@@ -14,8 +14,8 @@ import numpy as np
 from compression import child, litert
 from compression.on_device import generate
 from compression.rollout import rolled_out
+from zoo.config.sampling import Beam
 from zoo.console.errors import Failed
-from zoo.sampling import Beam
 from zoo.system.machine import cores
 
 # Of a whole test split, a token at a time.

@@ -36,11 +36,11 @@ from compression.recipes import Kernel, Recipe
 from compression.stages import EXAMPLES, Stages, Trained
 from compression.texts import Texts
 from compression.wording import scored
-from zoo.config import TrainConfig
+from zoo.config.sampling import Beam
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.runs import RunFolder
-from zoo.sampling import Beam
 from zoo.system.files import write_json
 
 CALIBRATION = 256

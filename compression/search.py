@@ -16,7 +16,7 @@ from compression.budget import Budget
 from compression.plan import Sampler
 from compression.recipes import Kernel
 from compression.wording import searched
-from zoo.config import option
+from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 from zoo.console.values import Bytes, Seconds

@@ -19,8 +19,8 @@ from compression.plan import Plan
 from compression.recipes import Kernel
 from compression.source import Source
 from compression.space import Space
-from zoo import privacy
-from zoo.config import command_line
+from zoo.config import privacy
+from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.runs import RunFolder
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from compression import recipes, source
 from compression.recipes import Kernel, Recipe
-from zoo.config import command_line, option
+from zoo.config.train_config import command_line, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.system.files import replacing, write_json

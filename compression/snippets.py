@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compression import to_c
-from zoo.config import option
+from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.system.files import write_text

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.catalogue import check_source
-from zoo.config import TrainConfig
+from zoo.config.catalogue import check_source
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.runs import RunFolder
 

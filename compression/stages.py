@@ -24,8 +24,8 @@ from compression.passes import Channels, Cluster, Distill, Pass, Prune, Qat
 from compression.recipes import Recipe
 from compression.tflite import Ranges
 from strategies import collective
-from zoo import privacy
-from zoo.config import TrainConfig
+from zoo.config import privacy
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Dataset
 from zoo.data.batches import steps_per_epoch

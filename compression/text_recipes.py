@@ -3,8 +3,8 @@
 from compression.passes import Channels, Distill, Qat
 from compression.recipes import Recipe
 from compression.refusals import check_words
+from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
-from zoo.sampling import Beam
 
 
 def check(task: str, recipe: Recipe, *, uint8: bool = False, batch: int = 1, beam: Beam | None = None) -> None:

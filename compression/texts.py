@@ -13,10 +13,10 @@ from compression import flatbuffer, litert_texts
 from compression.interface import TextInterface
 from compression.litert_texts import Steps
 from zoo import tasks
+from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, Split
 from zoo.data.text import BEGIN_ID, END_ID
-from zoo.sampling import Beam
 from zoo.tasks import language_model, translation
 
 # Test texts whose every logit is compared with Keras'.

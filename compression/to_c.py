@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.config import option
+from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.system.files import sha256, write_text

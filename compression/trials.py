@@ -20,7 +20,7 @@ from compression.copying import copies, in_float32
 from compression.recipes import Kernel, Recipe
 from compression.space import NO_TEACHER, Space
 from compression.untrained import carried_out
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
 from zoo.data.images import scaled
 

@@ -10,7 +10,7 @@ from typing import Any
 from compression import source
 from compression.artifacts import read_receipt
 from compression.wording import called, scored
-from zoo.config import option
+from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import Failed
 

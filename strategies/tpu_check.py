@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from strategies import backend, jax_devices, tpu
-from zoo import registry
-from zoo.config import option
+from zoo.config import registry
+from zoo.config.train_config import option
 
 # A model's name is the zoo's to know, and a command's manners are its as well: this command alone looks there.
 from zoo.console import cli
@@ -73,7 +73,7 @@ def example(name: str, settings: Mapping[str, Any], options: Options) -> tuple[A
 
     from strategies.keras_fit import build_for_fit
     from zoo import tasks
-    from zoo.config import TrainConfig
+    from zoo.config.train_config import TrainConfig
 
     keras.config.set_dtype_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
     spec = _spec(name, options)

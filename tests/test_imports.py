@@ -74,7 +74,7 @@ def test_models_import_keras_alone():
 
 def test_every_model_file_is_in_the_registry_and_the_package():
     import zoo.models
-    from zoo import registry
+    from zoo.config import registry
 
     registered = {entry.path.partition(":")[0] for entry in registry.MODELS.values()}
     present = {f"zoo.models.{path.stem}" for path in files("zoo/models")} - NOT_REGISTERED

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zoo.privacy import DP
+from zoo.config.privacy import DP
 
 # Of the grid of privacy losses (Koskela et al., 2020), which are rounded up: with tenths of it epsilon was up to 1.5 %
 # smaller, and took ten times as long.

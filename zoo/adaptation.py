@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import strategies
-from zoo import recipes, widths
-from zoo.config import TrainConfig, flag, option
+from zoo import widths
+from zoo.config import defaults as recipes
+from zoo.config.train_config import TrainConfig, flag, option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 from zoo.console.values import Count

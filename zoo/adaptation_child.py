@@ -14,7 +14,7 @@ from typing import Any
 
 import strategies
 from strategies import backend
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 
 Say = Callable[..., None]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
-from zoo import attacks
-from zoo.catalogue import check_source
-from zoo.config import command_line, option
+from zoo.config import attacks
+from zoo.config.catalogue import check_source
+from zoo.config.train_config import command_line, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.runs import RunFolder

@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo import checkpoints
 from zoo.callbacks import Memory
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.runs import RunFolder
 from zoo.system.files import replacing
 from zoo.watching import calls_of

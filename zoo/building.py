@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 
-from zoo import attacks, privacy, registry, tasks
-from zoo.config import TrainConfig
+from zoo import tasks
+from zoo.config import attacks, privacy, registry
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec
 from zoo.models.attack import Attacked, Withstanding

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.config import option
+from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.ensemble import made, show
 from zoo.members import Member, classifier

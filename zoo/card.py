@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import model_card
-from zoo.config import option
+from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.runs import RunFolder
 from zoo.system.files import write_text

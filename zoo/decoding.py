@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from zoo.sampling import Beam, Sampling
+from zoo.config.sampling import Beam, Sampling
 
 NEVER = -1e9  # the log-probability of what must not be chosen, finite so that no difference of two is NaN
 

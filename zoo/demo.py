@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import demo_runtime, demo_server
-from zoo.config import option
+from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 from zoo.demo_server import Site

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
-from zoo.catalogue import check_source
-from zoo.config import ON_ONE_DEVICE, TrainConfig, command_line, option
+from zoo.config.catalogue import check_source
+from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, command_line, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.members import Member, check_same_architecture, members_of

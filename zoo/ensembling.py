@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from zoo import calibration, report
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.finishing import finish

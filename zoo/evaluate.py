@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from strategies import backend
 from zoo import groups
-from zoo.catalogue import check_source
-from zoo.config import TrainConfig, option
+from zoo.config.catalogue import check_source
+from zoo.config.train_config import TrainConfig, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.console.figures import ends

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
-from zoo.config import option
+from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import UsageError, nearest
 from zoo.runs import RunFolder

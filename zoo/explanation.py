@@ -10,14 +10,14 @@ from keras import ops
 
 from zoo import attention_maps, attribution
 from zoo.attribution import Integrated
-from zoo.config import TrainConfig
+from zoo.config.sampling import Beam
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec
 from zoo.data.images import scaled
 from zoo.data.text import BEGIN_ID, END_ID, Vocabulary
 from zoo.inference import load_like, read_inputs
 from zoo.runs import RunFolder
-from zoo.sampling import Beam
 from zoo.tasks.classification import probabilities
 from zoo.tasks.translation import translate
 from zoo.vocabularies import read_spec, read_target_vocabulary

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from strategies import backend
-from zoo.config import flag, option
+from zoo.config.train_config import flag, option
 from zoo.console import cli
 from zoo.console.errors import UsageError, unknown
 from zoo.runs import RunFolder
@@ -146,7 +146,7 @@ def _how(options: Options, task: str) -> Any:
     Raises:
         UsageError: options of both, or values out of range.
     """
-    from zoo.sampling import Beam, Sampling
+    from zoo.config.sampling import Beam, Sampling
 
     count = 1 if options.count is None else options.count
     if count < 1:

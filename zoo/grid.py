@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import adaptation, registry, stock
-from zoo.config import TrainConfig, flag
+from zoo import adaptation, stock
+from zoo.config import registry
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console import values
 from zoo.console.errors import UsageError
 

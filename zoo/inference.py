@@ -7,8 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from zoo.catalogue import TABLES
-from zoo.config import TrainConfig
+from zoo.config.catalogue import TABLES
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split, arrays, images, load, tables
 from zoo.data.batches import evaluation_batches

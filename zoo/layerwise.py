@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 
 from zoo import tasks
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.models.base import named

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import strategies
-from zoo import catalogue, recipes, registry, stock
-from zoo.config import EMBEDDED, option
+from zoo import stock
+from zoo.config import catalogue, registry
+from zoo.config import defaults as recipes
+from zoo.config.train_config import EMBEDDED, option
 from zoo.console import cli
 from zoo.stock import table
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import registry
-from zoo.config import PLACES, TrainConfig, flag
+from zoo.config import registry
+from zoo.config.train_config import PLACES, TrainConfig, flag
 from zoo.console.errors import UsageError
 from zoo.runs import RunFolder
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from zoo import catalogue, groups, privacy
-from zoo.config import EMBEDDED, TrainConfig, command_line, flag
+from zoo import groups
+from zoo.config import catalogue, privacy
+from zoo.config.train_config import EMBEDDED, TrainConfig, command_line, flag
 from zoo.console.errors import UsageError
 from zoo.console.figures import FIGURES, headline, label, written
 from zoo.runs import RunFolder

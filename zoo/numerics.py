@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import keras
 
 from strategies import backend
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.data.batches import on_tensorflow
 
 

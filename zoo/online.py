@@ -11,8 +11,8 @@ from typing import Any
 
 from strategies import backend
 from zoo import streams
-from zoo.catalogue import check_source
-from zoo.config import ON_ONE_DEVICE, TrainConfig, command_line, option
+from zoo.config.catalogue import check_source
+from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, command_line, option
 from zoo.console import cli
 from zoo.console.errors import Interrupted, UsageError
 from zoo.console.values import Seconds

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from zoo import checkpoints, optimization
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
 from zoo.data import DataSpec, Split
 from zoo.data.images import scaled

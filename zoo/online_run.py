@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from zoo import checkpoints, records, streams
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Dataset, Split, load

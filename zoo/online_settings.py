@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zoo.config import flag, option
+from zoo.config.train_config import flag, option
 from zoo.console.errors import UsageError
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.models.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.models.schedules import InverseSquareRoot
 

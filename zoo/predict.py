@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from strategies import backend
-from zoo.config import option
+from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.runs import RunFolder

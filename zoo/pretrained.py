@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from zoo import registry
-from zoo.config import TrainConfig
+from zoo.config import registry
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, load
 from zoo.data.text import Vocabulary

@@ -8,8 +8,9 @@ from typing import Any
 
 import keras
 
-from zoo import accounting, privacy
-from zoo.config import TrainConfig
+from zoo import accounting
+from zoo.config import privacy
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, private_batches
 from zoo.data.batches import on_tensorflow

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo import __version__
-from zoo.config import TrainConfig, flag
+from zoo.config.train_config import TrainConfig, flag
 from zoo.data import Dataset
 from zoo.runs import RunFolder
 from zoo.system.files import write_text

@@ -8,8 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from zoo.attacks import Attack
 from zoo.building import attacked
+from zoo.config.attacks import Attack
 from zoo.data import DataSpec, Split
 from zoo.data.attacked_batches import starts
 from zoo.data.images import scaled

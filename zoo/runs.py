@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo import registry, stock
-from zoo.config import TrainConfig
+from zoo import stock
+from zoo.config import registry
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.system.files import sha256, write_json
 from zoo.system.machine import kernels, processor, versions
@@ -93,7 +94,7 @@ class RunFolder:
 
     @property
     def task(self) -> str:
-        """What the run learns, one of `zoo.config.Task`."""
+        """What the run learns, one of `zoo.config.train_config.Task`."""
         return self.read_config()["data"].get("task", "classification")
 
     def write_config(

@@ -10,7 +10,7 @@ import numpy as np
 
 from strategies import collective
 from zoo import checkpoints, mosaic
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
 from zoo.judges import Judge
 from zoo.runs import RunFolder

@@ -8,9 +8,10 @@ from typing import Any
 
 import keras
 
-from zoo import registry, tasks, widths
+from zoo import tasks, widths
 from zoo.building import built, maker
-from zoo.config import TrainConfig
+from zoo.config import registry
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.batches import on_tensorflow

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 
 from zoo import adaptation
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.training import train

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import adaptation, comparison, grid
-from zoo.config import TrainConfig, command_line, option
+from zoo.config.train_config import TrainConfig, command_line, option
 from zoo.console import cli
 from zoo.console.errors import Failed, Interrupted, UsageError
 from zoo.runs import PARENT, RunFolder

@@ -8,9 +8,10 @@ from typing import Any
 
 import strategies
 from strategies import backend
-from zoo import adaptation, privacy, registry
-from zoo.catalogue import check_source
-from zoo.config import CHANGEABLE, TrainConfig, command_line, differences
+from zoo import adaptation
+from zoo.config import privacy, registry
+from zoo.config.catalogue import check_source
+from zoo.config.train_config import CHANGEABLE, TrainConfig, command_line, differences
 from zoo.console import cli
 from zoo.console.errors import Interrupted, UsageError
 from zoo.runs import RunFolder, check_beginning, continued, default_output, newest_unfinished

@@ -23,7 +23,7 @@ from strategies.keras_fit import prepared
 from zoo import averaging, checkpoints, layerwise, optimization, private_training, tasks, transfer
 from zoo.building import built, check_attack, check_private, fitted, maker
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
-from zoo.config import TrainConfig, check_divisible
+from zoo.config.train_config import TrainConfig, check_divisible
 from zoo.console.errors import Failed, UsageError
 from zoo.data import Dataset
 from zoo.data.batches import on_tensorflow, steps_per_epoch

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 
 from zoo import layerwise, transfer_rows
-from zoo.config import TrainConfig
+from zoo.config.patterns import matching
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, nearest
 from zoo.data import Dataset, DataSpec
 from zoo.models.base import hold, named
-from zoo.patterns import matching
 from zoo.runs import RunFolder
 from zoo.vocabularies import read_spec
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from zoo import registry
+from zoo.config import registry
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.text import Vocabulary

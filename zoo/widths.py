@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from zoo import registry
+from zoo.config import registry
 from zoo.console.errors import UsageError
 
 Widths = dict[str, int | tuple[int, ...]]

@@ -33,7 +33,7 @@ def probabilities(folder: RunFolder, inputs: Sequence[str], labels: Sequence[str
     Raises:
         UsageError: an input that cannot be read, or a text without a word that the run knows.
     """
-    from zoo import captions
+    from zoo.config import caption_templates
     from zoo.data.text import UNKNOWN_ID, longer
     from zoo.inference import read_inputs
     from zoo.tasks import classification, contrastive
@@ -44,7 +44,7 @@ def probabilities(folder: RunFolder, inputs: Sequence[str], labels: Sequence[str
     (length,) = spec.target_shape
     if labels is None:
         config = folder.read_config()["config"]
-        of_class = captions.of_classes(spec.class_names, captions.templates(config.caption_templates))
+        of_class = caption_templates.of_classes(spec.class_names, caption_templates.templates(config.caption_templates))
         shown, texts = spec.class_names, [text for group in of_class for text in group]
     else:
         of_class, shown, texts = [[text] for text in labels], labels, list(labels)
@@ -60,4 +60,4 @@ def probabilities(folder: RunFolder, inputs: Sequence[str], labels: Sequence[str
     if cut := longer(rows, length):
         cli.say(f"--labels: {cut} of {len(rows)} texts are longer than the {length} tokens of this run and are cut")
     found = contrastive.embedded(folder.load_model(), x, vocabulary.padded(rows, length))
-    return names, shown, classification.probabilities(found.class_scores(captions.places(of_class)))
+    return names, shown, classification.probabilities(found.class_scores(caption_templates.places(of_class)))

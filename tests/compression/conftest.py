@@ -6,8 +6,8 @@ import pytest
 
 from compression.interface import Interface
 from tests.conftest import blobs
-from zoo import registry
-from zoo.config import TrainConfig
+from zoo.config import registry
+from zoo.config.train_config import TrainConfig
 from zoo.training import train
 
 CLASSES = 3

@@ -9,7 +9,7 @@ import pytest
 from compression import compress, drawn, litert, pipeline, sensitivity, source, verify
 from compression.artifacts import read_receipt
 from tests.conftest import blobs
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.models import GAN
 from zoo.runs import RunFolder
 from zoo.tasks import generation

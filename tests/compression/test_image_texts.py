@@ -11,7 +11,7 @@ from compression.image_texts import ImageTexts
 from compression.on_device.generate import METADATA
 from compression.recipes import parse
 from tests.conftest import blobs
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.data.images import scaled
 from zoo.models import CrossModal
 from zoo.training import train

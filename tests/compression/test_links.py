@@ -7,7 +7,7 @@ import pytest
 
 from compression import compress, flatbuffer, litert, pipeline, sensitivity, source, verify
 from compression.links import QUESTIONS, Links
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.tasks import link_prediction
 from zoo.training import train
 

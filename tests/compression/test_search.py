@@ -19,7 +19,7 @@ from compression import compress, explore, search, verify
 from compression.budget import Budget
 from tests.compression.test_commands import said
 from tests.conftest import ROOT, blobs, run_module
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.runs import RunFolder
 from zoo.system.files import sha256
 

@@ -15,7 +15,7 @@ from compression.receipt import Subject, reference
 from tests.compression.conftest import CLASSES, small
 from tests.conftest import blobs
 from zoo.callbacks import Checkpointer
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import from_tf_data
 

@@ -22,12 +22,12 @@ from compression.texts import Texts
 from compression.tying import tie
 from tests.conftest import ROOT
 from zoo import generate
-from zoo.config import TrainConfig
+from zoo.config.sampling import Beam
+from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.text import Vocabulary
 from zoo.models import Transformer, TransformerLM
 from zoo.runs import RunFolder
-from zoo.sampling import Beam
 from zoo.tasks import language_model
 from zoo.training import train
 

@@ -11,7 +11,7 @@ import yaml
 from strategies import cluster
 from tests.conftest import ROOT
 from zoo import train
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console import cli
 
 # What the operator's own definition of a TFJob requires or knows of the fields used here (kubeflow.org/v1).

@@ -8,7 +8,7 @@ import pytest
 
 from strategies import StrategyError, build, engine, tpu, tpu_check
 from tests.conftest import ROOT, run_module
-from zoo import registry
+from zoo.config import registry
 
 
 def test_where_a_tpu_was_looked_for_is_said(monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 from strategies import backend
 
 backend.start("jax")
-from zoo.config import TrainConfig  # noqa: E402
+from zoo.config.train_config import TrainConfig  # noqa: E402
 from zoo.models import CNN  # noqa: E402
 from zoo.models.attack import Attacked  # noqa: E402
 from zoo.training import train  # noqa: E402

@@ -11,7 +11,7 @@ backend.start("jax", virtual_devices=8)
 import keras  # noqa: E402
 
 from tests.conftest import blobs, stop_after  # noqa: E402
-from zoo.config import TrainConfig  # noqa: E402
+from zoo.config.train_config import TrainConfig  # noqa: E402
 from zoo.console.errors import Interrupted  # noqa: E402
 from zoo.data import from_tf_data  # noqa: E402
 from zoo.inference import logits_of  # noqa: E402

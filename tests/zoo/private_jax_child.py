@@ -9,7 +9,7 @@ import numpy as np
 from strategies import backend
 
 backend.start("jax")
-from zoo.config import TrainConfig  # noqa: E402
+from zoo.config.train_config import TrainConfig  # noqa: E402
 from zoo.training import train  # noqa: E402
 
 

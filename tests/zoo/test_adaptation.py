@@ -5,7 +5,7 @@ import pytest
 
 from tests.conftest import blobs
 from zoo import adaptation, step_times, train
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Failed, UsageError
 from zoo.runs import RunFolder
 

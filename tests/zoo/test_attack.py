@@ -12,10 +12,11 @@ import strategies
 from compression import attack as attack_files
 from compression import compress
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from zoo import attack, attacks, robustness
-from zoo.attacks import FGSM, PGD
+from zoo import attack, robustness
 from zoo.building import attacked
-from zoo.config import TrainConfig
+from zoo.config import attacks
+from zoo.config.attacks import FGSM, PGD
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec, Split
 from zoo.data.attacked_batches import training_batches

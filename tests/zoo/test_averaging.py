@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import blobs, stop_after
 from zoo import ensemble
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
 from zoo.models import CNN
 from zoo.optimization import learning_rate

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import blobs
-from zoo import captions, catalogue
-from zoo.config import TrainConfig
+from zoo.config import caption_templates, catalogue
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec, load
 from zoo.data.caption_batches import evaluation_batches, training_batches
@@ -19,28 +19,28 @@ def config(**values):
 
 
 def test_a_class_has_a_caption_for_each_template_and_each_way_to_call_it():
-    three, eight = captions.of_classes(["3", "8"])
+    three, eight = caption_templates.of_classes(["3", "8"])
     assert {"3", "three", "a three", "a 3", "a photo of a three", "the digit 3"} <= set(three)
     assert {"an eight", "an image of an eight", "a handwritten eight"} <= set(eight) and "a eight" not in eight
-    assert len(three) == len(set(three)) == 2 * (len(captions.TEMPLATES) + len(captions.OF_NUMBERS))
-    (tree, _) = captions.of_classes(["maple_tree", "Oak"])
+    assert len(three) == len(set(three)) == 2 * (len(caption_templates.TEMPLATES) + len(caption_templates.OF_NUMBERS))
+    (tree, _) = caption_templates.of_classes(["maple_tree", "Oak"])
     assert "a photo of a maple tree" in tree and "the digit maple tree" not in tree
-    assert captions.of_classes(["owl", "cat"], ("A {}!",)) == [["An owl!"], ["A cat!"]]
-    assert captions.places([["a", "b"], ["c"]]) == ((0, 1), (2,))
+    assert caption_templates.of_classes(["owl", "cat"], ("A {}!",)) == [["An owl!"], ["A cat!"]]
+    assert caption_templates.places([["a", "b"], ["c"]]) == ((0, 1), (2,))
 
 
 def test_templates_are_given_with_bars_between():
-    assert captions.templates(" a  {} | {} in the snow") == ("a {}", "{} in the snow")
+    assert caption_templates.templates(" a  {} | {} in the snow") == ("a {}", "{} in the snow")
     for wrong in ("a photo", "{} and {}", "a {}|", "{x} {}"):
         with pytest.raises(UsageError, match="--caption-templates: expected templates with one {} each"):
-            captions.templates(wrong)
+            caption_templates.templates(wrong)
 
 
 def test_classes_with_the_same_caption_are_refused():
     with pytest.raises(UsageError, match="'a b' and 'a_b' are both 'a b'"):
-        captions.of_classes(["a b", "a_b"])
+        caption_templates.of_classes(["a b", "a_b"])
     with pytest.raises(UsageError, match="'3' and 'three' are both 'three'"):
-        captions.of_classes(["3", "three"])
+        caption_templates.of_classes(["3", "three"])
 
 
 def test_digits_by_default_and_what_the_model_decides():
@@ -57,7 +57,9 @@ def test_digits_by_default_and_what_the_model_decides():
     np.testing.assert_array_equal(data.test.y[:, 0], plain.test.y)
     for target, row in zip(data.test.y[:, 0], data.test.y[:, 1:], strict=True):
         assert tuple(row) == known.of_class[target]
-        assert all(str(target) in known.texts[i] or captions.NUMBER_WORDS[target] in known.texts[i] for i in row)
+        assert all(
+            str(target) in known.texts[i] or caption_templates.NUMBER_WORDS[target] in known.texts[i] for i in row
+        )
     assert data.vocabulary.decode(known.ids[known.texts.index("a photo of a seven")]) == "a photo of a seven"
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from zoo import card, groups, model_card
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.runs import RunFolder
 from zoo.system.files import sha256, write_json
 

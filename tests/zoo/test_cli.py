@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from zoo import catalogue, config, train
+from zoo import train
+from zoo.config import catalogue
+from zoo.config import train_config as config
 from zoo.console import cli, values
 from zoo.console.errors import UsageError
 from zoo.runs import RunFolder
@@ -251,7 +253,8 @@ def test_recipe_fills_only_what_is_left_open():
 
 
 def test_every_recipe_states_its_result_and_fills_every_open_option():
-    from zoo import recipes, registry
+    from zoo.config import defaults as recipes
+    from zoo.config import registry
 
     open_options = {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay",
                     "clip_norm", "label_smoothing"}  # fmt: skip

@@ -179,7 +179,8 @@ def test_unfinished_run_is_refused_with_the_way_on(run, npz, capsys, tmp_path):
 
 
 def test_list_names_everything(capsys):
-    from zoo import recipes, registry
+    from zoo.config import defaults as recipes
+    from zoo.config import registry
 
     assert listing.main(["--json"]) == 0
     result = json.loads(capsys.readouterr().out)

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.conftest import blobs, run_module, stop_after
 from zoo import checkpoints, evaluate, explain, generate, predict, train
 from zoo.comparison import accuracy_of
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
 from zoo.data import Captions, Split
 from zoo.runs import RunFolder

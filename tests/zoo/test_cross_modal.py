@@ -12,7 +12,7 @@ from keras import ops
 
 from strategies import collective
 from tests.conftest import ROOT
-from zoo import registry
+from zoo.config import registry
 from zoo.models import CrossModal, PairAccuracy, PairLoss
 
 IMAGE, TOKENS, VOCABULARY = (12, 12, 1), (7,), 30

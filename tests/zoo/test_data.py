@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import blobs
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import images, load
 from zoo.data.cache import cached

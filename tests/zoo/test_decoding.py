@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from zoo.config.sampling import Beam, Sampling
 from zoo.console.errors import UsageError
 from zoo.decoding import beam_search, compiled, filtered, sample
-from zoo.sampling import Beam, Sampling
 
 VOCABULARY, LENGTH, END = 4, 4, 3
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.conftest import ROOT, blobs
 from zoo import demo, demo_runtime
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.data.images import decode, scaled
 from zoo.runs import RunFolder
 from zoo.training import train

@@ -10,7 +10,8 @@ import pytest
 
 from compression import compress
 from tests.conftest import blobs
-from zoo import calibrate, ensemble, ensembling, evaluate, explain, predict, registry, train
+from zoo import calibrate, ensemble, ensembling, evaluate, explain, predict, train
+from zoo.config import registry
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split
 from zoo.models import CNN, Ensemble, SimpleNet

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import blobs
 from zoo import checkpoints, executions
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.executions import Executions
 from zoo.training import train
 

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import blobs
-from zoo import explain, explanation_pictures, predict, registry, tasks
-from zoo.config import TrainConfig
+from zoo import explain, explanation_pictures, predict, tasks
+from zoo.config import registry
+from zoo.config.train_config import TrainConfig
 from zoo.data import DataSpec, load
 from zoo.data.text import Vocabulary
 from zoo.runs import RunFolder

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from zoo import layerwise
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.models import GAN, Adversarial, ScaledAdamW
 from zoo.models.gradients import gradient
 from zoo.tasks import generation
@@ -159,7 +159,7 @@ def test_the_average_follows_one_step_late_and_faster_in_the_beginning():
      + (784 * 512 + 512) + (512 * 256 + 256) + 256 + 1 + 1),
 ])  # fmt: skip
 def test_parameter_counts_are_exact(name, count):
-    from zoo import registry
+    from zoo.config import registry
 
     model = registry.model_class(name)(**registry.entry(name).preset)
     model.build((None, 28, 28, 1))
@@ -198,7 +198,7 @@ def test_saves_and_loads(arguments, tmp_path):
 
 
 def test_other_arguments_differ_from_the_defaults():
-    from zoo import registry
+    from zoo.config import registry
 
     known = registry.arguments("gan")
     assert set(known) == set(OTHER) and all(known[name].default != value for name, value in OTHER.items())

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.conftest import ROOT, blobs, run_module, stop_after
 from tests.zoo.test_gan import SHAPE, SMALL, made
 from zoo import evaluate, explain, generate, predict, sweep, train
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
 from zoo.judges import of_pixels
 from zoo.runs import RunFolder

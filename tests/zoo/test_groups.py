@@ -117,7 +117,7 @@ def test_metrics_hold_intervals_and_classes_and_evaluate_finds_the_same(folder, 
 
 
 def test_a_run_without_a_class_an_example_has_no_groups(tmp_path, capsys):
-    from zoo.config import TrainConfig
+    from zoo.config.train_config import TrainConfig
     from zoo.system.files import write_json
 
     run = RunFolder(tmp_path / "run")

@@ -12,10 +12,10 @@ import pytest
 from compression import compress
 from tests.zoo.test_pretrained import REVIEWS, table
 from zoo import generate, predict, train
+from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
 from zoo.models.base import named
 from zoo.runs import RunFolder
-from zoo.sampling import Beam
 from zoo.tasks.translation import translate
 from zoo.vocabularies import read_spec
 

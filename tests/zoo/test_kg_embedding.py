@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import ROOT
-from zoo import registry
+from zoo.config import registry
 from zoo.models import KGEmbedding
 from zoo.models.losses import CrossEntropy
 from zoo.models.metrics import reciprocal_rank

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT, run_module
 from tests.zoo.test_triples import TRIPLES, write
 from zoo import evaluate, explain, generate, predict, train
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset, DataSpec, load
 from zoo.data.triples import questions
 from zoo.models.base import named

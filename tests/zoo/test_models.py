@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo import registry
+from zoo.config import registry
 from zoo.models.losses import CrossEntropy
 from zoo.models.schedules import InverseSquareRoot
 

@@ -10,7 +10,7 @@ import pytest
 from strategies import keras_fit
 from tests.conftest import blobs, run_module, stop_after
 from zoo import checkpoints
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.runs import RunFolder
 from zoo.train import configure

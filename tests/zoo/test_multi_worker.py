@@ -14,7 +14,7 @@ from PIL import Image
 from tests.conftest import ROOT, blobs, run_module, wait_for_step
 from tests.zoo.workers_child import COMPRESSION, MODELS
 from zoo import checkpoints
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.data import load
 from zoo.runs import RunFolder
 

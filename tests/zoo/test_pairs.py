@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests.zoo.test_text import written_run
-from zoo import catalogue, inference
-from zoo.config import TrainConfig
+from zoo import inference
+from zoo.config import catalogue
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import buckets, embedded, load, tfds
 from zoo.data.dataset import DataSpec

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import blobs, stop_after
-from zoo import checkpoints, models, registry, train, transfer
-from zoo.config import TrainConfig
+from zoo import checkpoints, models, train, transfer
+from zoo.config import registry
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
 from zoo.pretrained import load_data

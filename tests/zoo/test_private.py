@@ -11,15 +11,16 @@ from scipy import integrate, optimize, stats
 
 from compression import compress, recipes
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from zoo import accounting, calibrate, ensemble, online, privacy
-from zoo.config import TrainConfig
+from zoo import accounting, calibrate, ensemble, online
+from zoo.config import privacy
+from zoo.config.privacy import DP
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Split
 from zoo.data.private_batches import PrivateBatches, generator
 from zoo.models import CNN, SimpleNet
 from zoo.models.losses import CrossEntropy
 from zoo.models.private import Private, unfit
-from zoo.privacy import DP
 from zoo.runs import RunFolder
 from zoo.training import train
 

@@ -3,8 +3,9 @@ import dataclasses
 import pytest
 
 from tests.conftest import run_module
-from zoo import registry, scaling, widths
-from zoo.config import TrainConfig
+from zoo import scaling, widths
+from zoo.config import registry
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 

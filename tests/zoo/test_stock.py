@@ -15,7 +15,7 @@ from compression import inspect, verify
 from tests.conftest import DATA_DIR, ROOT, run_module
 from zoo import demo, evaluate, predict, stock
 from zoo import list as listing
-from zoo.catalogue import EMBEDDED
+from zoo.config.catalogue import EMBEDDED
 from zoo.console.errors import Failed, UsageError
 from zoo.runs import RunFolder
 

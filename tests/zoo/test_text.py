@@ -9,7 +9,7 @@ import pytest
 import tokenizers
 
 from zoo import inference
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec, load
 from zoo.data.language import WINDOW, ids_of, moved, windows

@@ -8,13 +8,13 @@ import pytest
 from keras import ops
 
 from zoo import evaluate, generate, predict, train
-from zoo.config import TrainConfig
+from zoo.config.sampling import Beam, Sampling
+from zoo.config.train_config import TrainConfig
 from zoo.data import DataSpec, Split
 from zoo.data.buckets import Batch
 from zoo.data.token_batches import TokenBatches, evaluation_batches, training_batches
 from zoo.models import Transformer, TransformerLM
 from zoo.runs import RunFolder
-from zoo.sampling import Beam, Sampling
 from zoo.tasks import language_model, translation
 
 PAIRS = DataSpec("pairs", "pairs", (6,), (), False, 9, "translation", (8,), 9)

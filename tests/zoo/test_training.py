@@ -13,7 +13,7 @@ import tensorflow as tf
 import strategies
 from tests.conftest import blobs
 from zoo import checkpoints, executions, optimization, training
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Diverged, UsageError
 from zoo.data import from_tf_data, load
 from zoo.models.losses import CrossEntropy

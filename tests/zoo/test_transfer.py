@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT, blobs, run_module, stop_after
 from zoo import layerwise, models, optimization
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
 from zoo.models.base import hold, named

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from zoo import catalogue
-from zoo.config import TrainConfig
+from zoo.config import catalogue
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import embedded, load
 from zoo.data.dataset import DataSpec

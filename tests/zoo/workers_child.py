@@ -15,8 +15,8 @@ import keras  # noqa: E402
 
 from compression import pipeline, recipes  # noqa: E402
 from tests.conftest import blobs  # noqa: E402
-from zoo import registry  # noqa: E402
-from zoo.config import TrainConfig  # noqa: E402
+from zoo.config import registry  # noqa: E402
+from zoo.config.train_config import TrainConfig  # noqa: E402
 from zoo.data import from_tf_data  # noqa: E402
 from zoo.inference import logits_of  # noqa: E402
 from zoo.training import train  # noqa: E402

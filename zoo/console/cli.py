@@ -37,7 +37,7 @@ def command(
     """Parse, run and show one command, and return its exit status.
 
     Args:
-        options: a dataclass whose fields are the options, see `zoo.config.option`.
+        options: a dataclass whose fields are the options, see `zoo.config.train_config.option`.
         run: takes the options that were given, by field name; returns a JSON-able result.
         show: prints a result for people; its last line is the path of what was produced, if anything was.
         argv: the words after the command; default those of this process.

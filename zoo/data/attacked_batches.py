@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from zoo.attacks import Attack
+from zoo.config.attacks import Attack
 from zoo.data.batches import training_arrays
 from zoo.data.dataset import Split
 from zoo.data.step_batches import for_engine, generator

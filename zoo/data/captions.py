@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo import captions, catalogue
-from zoo.config import TrainConfig
+from zoo.config import caption_templates, catalogue
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import images, tables
 from zoo.data.dataset import Captions, Dataset, DataSpec, Split
@@ -39,9 +39,9 @@ def of_classes(config: TrainConfig, data: Dataset, like: DataSpec | None, vocabu
     if spec.kind != "image" or spec.per_step:
         what = "labels a step" if spec.kind == "image" else f"{spec.kind} inputs"
         raise UsageError(f"{spec.name}: expected images, to be matched with captions, received {what}")
-    of_class = captions.of_classes(spec.class_names, captions.templates(config.caption_templates))
+    of_class = caption_templates.of_classes(spec.class_names, caption_templates.templates(config.caption_templates))
     texts = [text for group in of_class for text in group]
-    groups = captions.places(of_class)
+    groups = caption_templates.places(of_class)
     table = _padded(groups)
 
     def captioned(split: Split) -> Split:

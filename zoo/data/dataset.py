@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zoo.config import Task
+from zoo.config.train_config import Task
 from zoo.console.errors import UsageError
 from zoo.data.text import Vocabulary
 

@@ -1,4 +1,4 @@
-"""Sets that need no network; zoo.config.EMBEDDED lists them."""
+"""Sets that need no network; zoo.config.train_config.EMBEDDED lists them."""
 
 import numpy as np
 

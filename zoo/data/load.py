@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo import catalogue
-from zoo.config import EMBEDDED, TrainConfig
+from zoo.config import catalogue
+from zoo.config.train_config import EMBEDDED, TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import arrays, captions, embedded, images, language, pairs, tables, tfds, triples
 from zoo.data.dataset import Dataset, DataSpec, Split, check_labels

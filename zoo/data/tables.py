@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from zoo.catalogue import TABLES, TRIPLES
+from zoo.config.catalogue import TABLES, TRIPLES
 from zoo.console.errors import UsageError, nearest
 
 csv.field_size_limit(2**31 - 1)  # a text may be a whole article

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.catalogue import TRIPLES, find_prepared
+from zoo.config.catalogue import TRIPLES, find_prepared
 from zoo.console.errors import UsageError, nearest
 from zoo.data import cache
 from zoo.data.images import common_shape, decode_all

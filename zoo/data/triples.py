@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo import catalogue
-from zoo.config import TrainConfig
+from zoo.config import catalogue
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import embedded, tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split

@@ -14,7 +14,7 @@ class ZooModel(keras.Model):
     trained, and then cannot load the state of an optimizer that had fewer weights.
 
     A class whose size can be scaled has `WIDTHS`: the constructor arguments that are widths, each with what it stays a
-    multiple of, a number or another argument. `zoo.registry.widths` reads it as text.
+    multiple of, a number or another argument. `zoo.config.registry.widths` reads it as text.
     """
 
     def get_build_config(self):

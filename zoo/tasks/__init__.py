@@ -25,7 +25,7 @@ KEPT = ("intervals", "no_intervals", "per_class")
 
 
 def of(task: str) -> ModuleType:
-    """Return the module of a task, one of `zoo.config.Task`."""
+    """Return the module of a task, one of `zoo.config.train_config.Task`."""
     return importlib.import_module(f"zoo.tasks.{task}")
 
 

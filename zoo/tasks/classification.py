@@ -6,8 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import attacks, intervals, registry
-from zoo.config import TrainConfig
+from zoo import intervals
+from zoo.config import attacks, registry
+from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, attacked_batches, batches
 from zoo.data.batches import on_tensorflow

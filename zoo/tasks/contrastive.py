@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from zoo import intervals
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data import caption_batches as batches

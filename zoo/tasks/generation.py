@@ -6,8 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import intervals, judges, mosaic, registry
-from zoo.config import TrainConfig
+from zoo import intervals, judges, mosaic
+from zoo.config import registry
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec

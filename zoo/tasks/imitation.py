@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals
 from zoo.data import Dataset, DataSpec
 from zoo.data.step_batches import StepBatches, for_engine

@@ -8,14 +8,14 @@ import numpy as np
 from keras import ops
 
 from zoo import intervals
-from zoo.config import TrainConfig
+from zoo.config.sampling import Sampling
+from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, below, written
 from zoo.data import Dataset, DataSpec, Split, token_batches
 from zoo.decoding import compiled, gumbel, sample
 from zoo.models.losses import CrossEntropy
 from zoo.report import Page
 from zoo.runs import RunFolder
-from zoo.sampling import Sampling
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
 __all__ = ["callbacks", "gathered", "measured_with", "remarks"]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from zoo import intervals
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split, batches
@@ -78,7 +78,7 @@ def group_size(negatives: int, batch_size: int) -> int:
 
 
 def _check_memory(config: TrainConfig, spec: DataSpec, batch_size: int) -> None:
-    from zoo import registry
+    from zoo.config import registry
 
     model = registry.model_class(config.model)(**arguments(config, spec))
     if (numbers := model.cost * batch_size) > MOST_NUMBERS:

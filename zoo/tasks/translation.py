@@ -9,8 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import intervals, registry
-from zoo.config import TrainConfig
+from zoo import intervals
+from zoo.config import registry
+from zoo.config.sampling import Beam, Sampling
+from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, below, written
 from zoo.data import Dataset, DataSpec
 from zoo.data.text import BEGIN_ID, END_ID
@@ -18,7 +20,6 @@ from zoo.decoding import beam_search, compiled, sample
 from zoo.report import Page
 from zoo.report import text as escaped
 from zoo.runs import RunFolder
-from zoo.sampling import Beam, Sampling
 from zoo.system.files import write_text
 from zoo.tasks import language_model
 from zoo.tasks.language_model import compiled_with, rank, training_batches, validation_batches

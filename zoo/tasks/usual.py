@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
 from zoo.data.batches import Gathered
 from zoo.runs import RunFolder

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import strategies
-from zoo import attacks, privacy, recipes, registry
+from zoo.config import attacks, privacy, registry
+from zoo.config import defaults as recipes
 from zoo.console.errors import UsageError
 
 # Sets that need neither a network nor a path, and what they are.

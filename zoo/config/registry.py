@@ -33,7 +33,7 @@ class ModelEntry:
         summary: one line for `zoo.list`.
         inputs: the kinds of data it accepts, among image, vector, sequence, tokens, pairs and triples.
         preset: constructor arguments that this name fixes; `--set` overrides them.
-        task: what it learns, one of `zoo.config.Task`.
+        task: what it learns, one of `zoo.config.train_config.Task`.
     """
 
     path: str

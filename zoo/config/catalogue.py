@@ -9,8 +9,8 @@ import os
 import re
 from pathlib import Path
 
-from zoo import captions, registry
-from zoo.config import EMBEDDED, Task, Tokens, TrainConfig, flag
+from zoo.config import caption_templates, registry
+from zoo.config.train_config import EMBEDDED, Task, Tokens, TrainConfig, flag
 from zoo.console.errors import UsageError, nearest
 
 # What a file of one's own may end in: arrays, tables of texts with their delimiter (jsonl has none), plain text.
@@ -78,7 +78,7 @@ def check_source(config: TrainConfig) -> None:
 
 def _check_options(config: TrainConfig, task: Task) -> None:
     """Raise UsageError for options that these data cannot follow."""
-    captions.templates(config.caption_templates)
+    caption_templates.templates(config.caption_templates)
     if config.caption_templates is not None and (task != "contrastive" or is_table(config.data)):
         what = "classes, of which captions are made" if task == "contrastive" else "--task contrastive"
         raise UsageError(f"--caption-templates: expected {what}, received {config.data_name} for {task}")
