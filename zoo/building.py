@@ -11,7 +11,7 @@ from zoo.config import attacks, privacy, registry
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec
-from zoo.models.attack import Attacked, Withstanding
+from zoo.objectives.adversarial import Attacked, Withstanding
 
 
 def check_kind(config: TrainConfig, spec: DataSpec) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 
 from zoo.config.train_config import TrainConfig
-from zoo.models.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
-from zoo.models.schedules import InverseSquareRoot
+from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
+from zoo.objectives.schedules import InverseSquareRoot
 
 # Sutskever et al. (2013); the value that most recipes use.
 MOMENTUM = 0.9

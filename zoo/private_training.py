@@ -14,8 +14,8 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, private_batches
 from zoo.data.batches import on_tensorflow
-from zoo.models.losses import CrossEntropy
-from zoo.models.private import Private, unfit
+from zoo.objectives.losses import CrossEntropy
+from zoo.objectives.private import Private, unfit
 from zoo.report import text
 from zoo.runs import RunFolder
 

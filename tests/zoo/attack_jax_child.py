@@ -10,7 +10,7 @@ from strategies import backend
 backend.start("jax")
 from zoo.config.train_config import TrainConfig  # noqa: E402
 from zoo.models import CNN  # noqa: E402
-from zoo.models.attack import Attacked  # noqa: E402
+from zoo.objectives.adversarial import Attacked  # noqa: E402
 from zoo.training import train  # noqa: E402
 
 

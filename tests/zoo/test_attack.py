@@ -21,7 +21,7 @@ from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec, Split
 from zoo.data.attacked_batches import training_batches
 from zoo.models import CNN
-from zoo.models.attack import Attacked
+from zoo.objectives.adversarial import Attacked
 from zoo.runs import RunFolder
 from zoo.training import train
 
@@ -189,7 +189,7 @@ def test_a_step_learns_from_what_the_attack_made_of_its_batch(image_npz, tmp_pat
     import tensorflow as tf
 
     from zoo.data import load
-    from zoo.models.losses import CrossEntropy
+    from zoo.objectives.losses import CrossEntropy
 
     mine = config(image_npz, epochs=1, batch_size=80, warmup=0.0, schedule="constant", weight_decay=0.0, clip_norm=0.0,
                   label_smoothing=0.1, output=tmp_path / "run")  # fmt: skip

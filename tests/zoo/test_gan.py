@@ -8,7 +8,7 @@ import tensorflow as tf
 from zoo import layerwise
 from zoo.config.train_config import TrainConfig
 from zoo.models import GAN, Adversarial, ScaledAdamW
-from zoo.models.gradients import gradient
+from zoo.objectives.gradients import gradient
 from zoo.tasks import generation
 
 SHAPE = (8, 12, 1)

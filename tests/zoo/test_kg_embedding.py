@@ -12,8 +12,8 @@ import tensorflow as tf
 from tests.conftest import ROOT
 from zoo.config import registry
 from zoo.models import KGEmbedding
-from zoo.models.losses import CrossEntropy
-from zoo.models.metrics import reciprocal_rank
+from zoo.objectives.losses import CrossEntropy
+from zoo.objectives.metrics import reciprocal_rank
 
 ENTITIES, RELATIONS = 9, 2
 # Every scorer in both norms that it has.

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from zoo.config import registry
-from zoo.models.losses import CrossEntropy
-from zoo.models.schedules import InverseSquareRoot
+from zoo.objectives.losses import CrossEntropy
+from zoo.objectives.schedules import InverseSquareRoot
 
 IMAGE, TOKENS = (28, 28, 1), (12,)
 VOCABULARY = 50

@@ -19,8 +19,8 @@ from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Split
 from zoo.data.private_batches import PrivateBatches, generator
 from zoo.models import CNN, SimpleNet
-from zoo.models.losses import CrossEntropy
-from zoo.models.private import Private, unfit
+from zoo.objectives.losses import CrossEntropy
+from zoo.objectives.private import Private, unfit
 from zoo.runs import RunFolder
 from zoo.training import train
 

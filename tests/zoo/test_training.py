@@ -16,7 +16,7 @@ from zoo import checkpoints, executions, optimization, training
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Diverged, UsageError
 from zoo.data import from_tf_data, load
-from zoo.models.losses import CrossEntropy
+from zoo.objectives.losses import CrossEntropy
 from zoo.tasks import classification
 from zoo.training import train
 

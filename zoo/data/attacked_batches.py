@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AttackedBatches(keras.utils.PyDataset):
-    """Batches of ((x, y, start), y) or ((x, y, start), y, weight), see `zoo.models.attack.Attacked`.
+    """Batches of ((x, y, start), y) or ((x, y, start), y, weight), see `zoo.objectives.adversarial.Attacked`.
 
     Args:
         batches: of (x, y) or (x, y, weight).

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class PrivateBatches(keras.utils.PyDataset):
-    """Batches of ((x, y, present, drawn), y, weight), see `zoo.models.private.Private`.
+    """Batches of ((x, y, present, drawn), y, weight), see `zoo.objectives.private.Private`.
 
     Sampling and noise are a pure function of the key and the global step: the same on every engine, and for a run that
     resumes. Weights are such that the weighted mean over the places is the mean over the examples.

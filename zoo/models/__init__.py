@@ -12,17 +12,17 @@ from zoo.models.ensemble import Ensemble
 from zoo.models.gan import GAN
 from zoo.models.generator import Generator
 from zoo.models.kg_embedding import KGEmbedding
-from zoo.models.losses import Adversarial, CrossEntropy, Mean
 from zoo.models.lstm import LSTM
-from zoo.models.metrics import reciprocal_rank
 from zoo.models.normalization import LayerNormalization
-from zoo.models.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
-from zoo.models.pair_loss import PairAccuracy, PairLoss
-from zoo.models.schedules import InverseSquareRoot
 from zoo.models.self_attention import SelfAttentionClassifier
 from zoo.models.simplenet import SimpleNet
 from zoo.models.transformer import Transformer, TransformerClassifier
 from zoo.models.transformer_lm import TransformerLM
+from zoo.objectives.losses import Adversarial, CrossEntropy, Mean
+from zoo.objectives.metrics import reciprocal_rank
+from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
+from zoo.objectives.pair_loss import PairAccuracy, PairLoss
+from zoo.objectives.schedules import InverseSquareRoot
 
 __all__ = [
     "AdamW",

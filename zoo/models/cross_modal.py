@@ -14,7 +14,7 @@ from zoo.models.base import ZooModel
 from zoo.models.blocks import Stack
 from zoo.models.cnn import CNN
 from zoo.models.layers import check_positive, logits_dtype, mean_of_steps, token_embedding
-from zoo.models.pair_loss import IMAGE, TEXT, WEIGHTS
+from zoo.objectives.pair_loss import IMAGE, TEXT, WEIGHTS
 
 # Larger scales made the paper's training unstable.
 LARGEST_SCALE = 100.0
@@ -26,7 +26,7 @@ def _bounded(log_scale):
 
 @keras.saving.register_keras_serializable("zoo")
 class CrossModal(ZooModel):
-    """An image tower and a text tower; pairs of what they give are scored by `zoo.models.pair_loss.pair_scores`.
+    """An image tower and a text tower; pairs of what they give are scored by `zoo.objectives.pair_loss.pair_scores`.
 
     Args:
         vocabulary_size: number of token ids.

@@ -13,8 +13,8 @@ from keras import ops
 from zoo.models.base import ZooModel
 from zoo.models.discriminator import Discriminator
 from zoo.models.generator import Generator
-from zoo.models.gradients import gradient
 from zoo.models.layers import check_positive
+from zoo.objectives.gradients import gradient
 
 
 @keras.saving.register_keras_serializable("zoo")

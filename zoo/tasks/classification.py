@@ -13,7 +13,7 @@ from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, attacked_batches, batches
 from zoo.data.batches import on_tensorflow
 from zoo.inference import BATCH, logits_of
-from zoo.models.losses import CrossEntropy
+from zoo.objectives.losses import CrossEntropy
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.tasks.usual import callbacks, measured_with, remarks

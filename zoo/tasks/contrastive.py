@@ -15,7 +15,7 @@ from zoo.data import Dataset, DataSpec, Split
 from zoo.data import caption_batches as batches
 from zoo.data.captions import NONE
 from zoo.data.images import scaled
-from zoo.models.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
+from zoo.objectives.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.tasks.classification import confusion_matrix, per_class

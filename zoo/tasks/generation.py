@@ -15,7 +15,7 @@ from zoo.data import Dataset, DataSpec
 from zoo.data.images import scaled
 from zoo.data.step_batches import StepBatches, for_engine
 from zoo.judges import Judge
-from zoo.models.losses import Adversarial, Mean
+from zoo.objectives.losses import Adversarial, Mean
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.sample_quality import NEIGHBOURS, diversity, frechet_distance, manifolds

@@ -13,7 +13,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, below, written
 from zoo.data import Dataset, DataSpec, Split, token_batches
 from zoo.decoding import compiled, gumbel, sample
-from zoo.models.losses import CrossEntropy
+from zoo.objectives.losses import CrossEntropy
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks

@@ -13,8 +13,8 @@ from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split, batches
 from zoo.data.step_batches import StepBatches, for_engine
 from zoo.inference import BATCH, logits_of
-from zoo.models.losses import CrossEntropy
-from zoo.models.metrics import reciprocal_rank
+from zoo.objectives.losses import CrossEntropy
+from zoo.objectives.metrics import reciprocal_rank
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks

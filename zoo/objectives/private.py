@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from zoo.models.gradients import gradient
+from zoo.objectives.gradients import gradient
 
 
 class Private(keras.Model):

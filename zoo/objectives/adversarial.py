@@ -8,7 +8,7 @@ dropout is off, and its batch normalisations use and keep the averages that they
 import keras
 from keras import ops
 
-from zoo.models.gradients import gradient
+from zoo.objectives.gradients import gradient
 
 
 class Attacked(keras.Model):

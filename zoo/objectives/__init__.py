@@ -1,0 +1,1 @@
+"""Losses, metrics, optimizers, schedules, and gradients for adversarial and private training. Keras only."""
