@@ -14,7 +14,7 @@ from keras import ops
 from compression.layers import RECURRENT, layers_of
 from compression.recipes import Kernel
 from zoo.console.errors import UsageError
-from zoo.models.normalization import LayerNormalization
+from zoo.models.parts.normalization import LayerNormalization
 from zoo.watching import calling
 
 

@@ -15,8 +15,8 @@ from zoo.data import Dataset
 from zoo.finishing import finish
 from zoo.inference import logits_of
 from zoo.members import Member
-from zoo.models.base import named
 from zoo.models.ensemble import FAINTEST, SMALLEST, Ensemble
+from zoo.models.parts.base import named
 from zoo.runs import RunFolder
 from zoo.system.files import replacing
 from zoo.tasks.classification import probabilities, scores

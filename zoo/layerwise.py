@@ -11,8 +11,8 @@ from zoo import tasks
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
-from zoo.models.base import named
-from zoo.models.blocks import Stack
+from zoo.models.parts.base import named
+from zoo.models.parts.blocks import Stack
 from zoo.watching import calls_of
 
 

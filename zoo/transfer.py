@@ -14,7 +14,7 @@ from zoo.config.patterns import matching
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, nearest
 from zoo.data import Dataset, DataSpec
-from zoo.models.base import hold, named
+from zoo.models.parts.base import hold, named
 from zoo.runs import RunFolder
 from zoo.vocabularies import read_spec
 
@@ -127,7 +127,7 @@ def take(model: keras.Model, source: Source, spec: DataSpec, anew: Sequence[str]
 
 
 def freeze(model: keras.Model, patterns: Sequence[str], new: Sequence[str] = ()) -> list[str]:
-    """Let no training change the weights that match, see `zoo.models.base.hold`, and return their names.
+    """Let no training change the weights that match, see `zoo.models.parts.base.hold`, and return their names.
 
     Args:
         model: built; before the optimizer is.

@@ -14,7 +14,7 @@ from tests.zoo.test_pretrained import REVIEWS, table
 from zoo import generate, predict, train
 from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
-from zoo.models.base import named
+from zoo.models.parts.base import named
 from zoo.runs import RunFolder
 from zoo.tasks.translation import translate
 from zoo.vocabularies import read_spec

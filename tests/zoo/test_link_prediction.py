@@ -13,7 +13,7 @@ from zoo import evaluate, explain, generate, predict, train
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset, DataSpec, load
 from zoo.data.triples import questions
-from zoo.models.base import named
+from zoo.models.parts.base import named
 from zoo.runs import RunFolder
 from zoo.tasks import link_prediction
 from zoo.tasks.link_prediction import Known, filtered, group_size

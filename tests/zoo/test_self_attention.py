@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.models.attention import MultiHeadSelfAttention, PositionEncoding, sinusoidal_positions
+from zoo.models.parts.attention import MultiHeadSelfAttention, PositionEncoding, sinusoidal_positions
 
 BATCH, TIME, WIDTH, HEADS = 3, 6, 8, 2
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tests.conftest import ROOT
 from zoo.models import MultiHeadCrossAttention, Transformer, TransformerClassifier, TransformerLM
-from zoo.models.attention import sinusoidal_positions
-from zoo.models.blocks import Block
+from zoo.models.parts.attention import sinusoidal_positions
+from zoo.models.parts.blocks import Block
 
 BATCH, SOURCE, TARGET, WIDTH, HEADS = 3, 5, 6, 8, 2
 SIZES = {"num_layers": 2, "model_dim": WIDTH, "num_heads": HEADS, "ff_dim": 12}

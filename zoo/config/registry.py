@@ -236,7 +236,7 @@ _REQUIRED = ast.Constant(None)
 def widths(name: str) -> dict[str, int | str]:
     """Return the constructor arguments that are widths, each with what it stays a multiple of; empty if none are.
 
-    See `zoo.models.base.ZooModel`; read from its source without importing it.
+    See `zoo.models.parts.base.ZooModel`; read from its source without importing it.
     """
     declared = [n.value for n in _body(name) if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "WIDTHS"]
     return ast.literal_eval(declared[0]) if declared else {}

@@ -9,8 +9,8 @@ import keras
 from keras import ops
 
 from zoo.hub import presets
-from zoo.models.base import ZooModel
-from zoo.models.layers import logits_dtype
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.layers import logits_dtype
 
 
 class _HubModel(ZooModel):

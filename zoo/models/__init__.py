@@ -4,16 +4,16 @@ Importing this package registers every class, also those that a model is compile
 `keras.saving.load_model` needs.
 """
 
-from zoo.models.attention import MultiHeadCrossAttention, MultiHeadSelfAttention
 from zoo.models.cnn import CNN
 from zoo.models.cross_modal import CrossModal
-from zoo.models.discriminator import Discriminator
 from zoo.models.ensemble import Ensemble
 from zoo.models.gan import GAN
-from zoo.models.generator import Generator
 from zoo.models.kg_embedding import KGEmbedding
 from zoo.models.lstm import LSTM
-from zoo.models.normalization import LayerNormalization
+from zoo.models.parts.attention import MultiHeadCrossAttention, MultiHeadSelfAttention
+from zoo.models.parts.discriminator import Discriminator
+from zoo.models.parts.generator import Generator
+from zoo.models.parts.normalization import LayerNormalization
 from zoo.models.self_attention import SelfAttentionClassifier
 from zoo.models.simplenet import SimpleNet
 from zoo.models.transformer import Transformer, TransformerClassifier

@@ -12,8 +12,8 @@ pool drops a last row that fills none of its windows: of 28x28 pixels `cnn` sees
 import keras
 from keras import layers
 
-from zoo.models.base import ZooModel
-from zoo.models.layers import check_positive, logits_dtype
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.layers import check_positive, logits_dtype
 
 POOL = 2
 

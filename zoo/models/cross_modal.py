@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from zoo.models.base import ZooModel
-from zoo.models.blocks import Stack
 from zoo.models.cnn import CNN
-from zoo.models.layers import check_positive, logits_dtype, mean_of_steps, token_embedding
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.blocks import Stack
+from zoo.models.parts.layers import check_positive, logits_dtype, mean_of_steps, token_embedding
 from zoo.objectives.pair_loss import IMAGE, TEXT, WEIGHTS
 
 # Larger scales made the paper's training unstable.

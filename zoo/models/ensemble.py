@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from zoo.models.base import ZooModel
+from zoo.models.parts.base import ZooModel
 
 # A mean of probabilities below it counts as this, so that its logarithm stays finite.
 SMALLEST = 1e-12

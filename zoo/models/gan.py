@@ -10,10 +10,10 @@ from typing import Literal
 import keras
 from keras import ops
 
-from zoo.models.base import ZooModel
-from zoo.models.discriminator import Discriminator
-from zoo.models.generator import Generator
-from zoo.models.layers import check_positive
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.discriminator import Discriminator
+from zoo.models.parts.generator import Generator
+from zoo.models.parts.layers import check_positive
 from zoo.objectives.gradients import gradient
 
 

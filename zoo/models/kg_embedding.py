@@ -9,9 +9,9 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from zoo.models import scorers
-from zoo.models.base import ZooModel
-from zoo.models.layers import check_positive, logits_dtype
+from zoo.models.parts import scorers
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.layers import check_positive, logits_dtype
 
 # Numbers of one question at most, for which a whole batch of questions is scored at once: a gigabyte of a batch of 512.
 AT_ONCE = 2**19

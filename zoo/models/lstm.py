@@ -8,8 +8,8 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from zoo.models.base import ZooModel
-from zoo.models.layers import as_rows, check_positive, logits_dtype, rows_shape
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.layers import as_rows, check_positive, logits_dtype, rows_shape
 
 CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 

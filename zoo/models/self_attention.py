@@ -9,11 +9,11 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from zoo.models.attention import PositionEncoding, check_widths
-from zoo.models.base import ZooModel
-from zoo.models.blocks import Block, sizes_of
-from zoo.models.layers import as_rows, logits_dtype, mean_of_steps, rows_shape
-from zoo.models.normalization import LayerNormalization
+from zoo.models.parts.attention import PositionEncoding, check_widths
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.blocks import Block, sizes_of
+from zoo.models.parts.layers import as_rows, logits_dtype, mean_of_steps, rows_shape
+from zoo.models.parts.normalization import LayerNormalization
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -88,7 +88,7 @@ class SelfAttentionClassifier(ZooModel):
             for i in range(num_blocks)
         ]
         self.norm = LayerNormalization(dtype=policy, name="norm")
-        self.pooled = layers.Activation("linear", dtype=policy, name="pooled")  # see zoo.models.attention
+        self.pooled = layers.Activation("linear", dtype=policy, name="pooled")  # see zoo.models.parts.attention
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):

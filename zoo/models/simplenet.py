@@ -3,8 +3,8 @@
 import keras
 from keras import layers
 
-from zoo.models.base import ZooModel
-from zoo.models.layers import check_positive, logits_dtype
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.layers import check_positive, logits_dtype
 
 
 @keras.saving.register_keras_serializable("zoo")

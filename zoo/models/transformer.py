@@ -9,10 +9,10 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from zoo.models.attention import check_widths
-from zoo.models.base import ZooModel
-from zoo.models.blocks import Stack, sizes_of
-from zoo.models.layers import (
+from zoo.models.parts.attention import check_widths
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.blocks import Stack, sizes_of
+from zoo.models.parts.layers import (
     as_rows,
     check_positive,
     logits_dtype,
@@ -119,7 +119,7 @@ class TransformerClassifier(ZooModel):
             name="encoder",
         )
         self.drop_words = layers.Dropout(word_dropout, dtype=policy, name="drop_words")
-        self.pooled = layers.Activation("linear", dtype=policy, name="pooled")  # see zoo.models.attention
+        self.pooled = layers.Activation("linear", dtype=policy, name="pooled")  # see zoo.models.parts.attention
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):

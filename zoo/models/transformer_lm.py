@@ -9,10 +9,10 @@ from typing import Literal
 import keras
 from keras import ops
 
-from zoo.models.attention import check_widths
-from zoo.models.base import ZooModel
-from zoo.models.blocks import Stack, sizes_of
-from zoo.models.layers import token_embedding, token_head, token_logits
+from zoo.models.parts.attention import check_widths
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.blocks import Stack, sizes_of
+from zoo.models.parts.layers import token_embedding, token_head, token_logits
 
 
 @keras.saving.register_keras_serializable("zoo")

@@ -5,9 +5,9 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from zoo.models.base import ZooModel
-from zoo.models.layers import logits_dtype
-from zoo.models.normalization import LayerNormalization
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.layers import logits_dtype
+from zoo.models.parts.normalization import LayerNormalization
 
 SLOPE = 0.2  # of LeakyReLU below zero, as DCGAN has it
 STRIDE = 2

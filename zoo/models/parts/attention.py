@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from zoo.models.layers import check_positive
+from zoo.models.parts.layers import check_positive
 
 # Vaswani et al. (2017), section 3.5: wavelengths from 2 pi to 10,000 times 2 pi.
 LONGEST_WAVELENGTH = 10_000

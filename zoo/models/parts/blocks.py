@@ -4,8 +4,8 @@ from typing import Literal
 
 from keras import layers, ops
 
-from zoo.models.attention import MultiHeadCrossAttention, MultiHeadSelfAttention, PositionEncoding
-from zoo.models.normalization import LayerNormalization
+from zoo.models.parts.attention import MultiHeadCrossAttention, MultiHeadSelfAttention, PositionEncoding
+from zoo.models.parts.normalization import LayerNormalization
 
 
 class Block(layers.Layer):

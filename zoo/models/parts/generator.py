@@ -5,8 +5,8 @@ from typing import Literal
 import keras
 from keras import layers
 
-from zoo.models.base import ZooModel
-from zoo.models.layers import check_positive, logits_dtype
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.layers import check_positive, logits_dtype
 
 STRIDE = 2
 
