@@ -63,7 +63,7 @@ def convolution_flops(model: Any) -> dict[str, float]:
     """
     import numpy as np
 
-    from zoo.watching import calls_of
+    from zoo.introspection.hooks import calls_of
 
     flops = {}
     for layer, _, output in calls_of(model, np.zeros((1, SIDE, SIDE, 1), "float32"), model.convolutions):

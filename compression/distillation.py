@@ -14,7 +14,7 @@ from compression.copying import copies
 from compression.layers import with_kernels
 from compression.passes import Distill
 from zoo.console.errors import UsageError, nearest
-from zoo.watching import calling
+from zoo.introspection.hooks import calling
 
 
 class SoftTargets(keras.losses.Loss):

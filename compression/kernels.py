@@ -14,8 +14,8 @@ from keras import ops
 from compression.layers import RECURRENT, layers_of
 from compression.recipes import Kernel
 from zoo.console.errors import UsageError
+from zoo.introspection.hooks import calling
 from zoo.models.parts.normalization import LayerNormalization
-from zoo.watching import calling
 
 
 def recurrent_layers(model: keras.Model) -> list[keras.layers.Layer]:

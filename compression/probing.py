@@ -17,7 +17,7 @@ import numpy as np
 
 from compression.layers import RECURRENT, layers_of, with_kernels
 from zoo.console.errors import UsageError
-from zoo.watching import calling
+from zoo.introspection.hooks import calling
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)

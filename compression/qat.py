@@ -22,8 +22,8 @@ from compression import kernels
 from compression.layers import RECURRENT, channel_axes, kernels_of, matching, with_kernels
 from compression.parametrize import Parametrized
 from compression.survey import Call, calls, consumers, leaves
+from zoo.introspection.hooks import calling
 from zoo.models.parts.attention import PositionEncoding
-from zoo.watching import calling
 
 # Their outputs are values of their inputs, so they are on the same grid; an embedding's are values of its table.
 SAME_GRID = (

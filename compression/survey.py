@@ -8,7 +8,7 @@ import keras
 from keras import layers, ops
 
 from compression.layers import RECURRENT, layers_of
-from zoo.watching import calling
+from zoo.introspection.hooks import calling
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from compression.slim import slim
 from compression.tying import tie
 from compression.unfold import unfold
 from zoo.console.errors import Failed, UsageError
+from zoo.introspection.hooks import calling
 from zoo.system.files import publish
-from zoo.watching import calling
 
 # Of a conversion: the largest of the zoo, an unrolled LSTM in int8, takes 20 s on two cores.
 SECONDS = 900.0

@@ -16,7 +16,7 @@ from compression.folding import fold_batch_norms
 from compression.passes import Channels, Cluster, Pass, Prune
 from compression.survey import calls
 from zoo.inference import BATCH
-from zoo.watching import calls_of
+from zoo.introspection.hooks import calls_of
 
 # Of the examples: how strongly large weights are avoided when the last layer is fitted.
 RIDGE = 1e-3

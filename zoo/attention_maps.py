@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from zoo.attribution import numbers
+from zoo.introspection.hooks import calling
 from zoo.models import MultiHeadCrossAttention, MultiHeadSelfAttention
-from zoo.watching import calling
 
 OURS = (MultiHeadCrossAttention, MultiHeadSelfAttention)
 

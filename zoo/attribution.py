@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers, ops
 
 from zoo.console.errors import UsageError, unknown
-from zoo.watching import Call, calls_of, giving
+from zoo.introspection.hooks import Call, calls_of, giving
 
 CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D)
 ACTIVATIONS = (layers.Activation, layers.LeakyReLU, layers.ReLU)

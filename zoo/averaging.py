@@ -10,9 +10,9 @@ import numpy as np
 from zoo import checkpoints
 from zoo.callbacks import Memory
 from zoo.config.train_config import TrainConfig
+from zoo.introspection.hooks import calls_of
 from zoo.runs import RunFolder
 from zoo.system.files import replacing
-from zoo.watching import calls_of
 
 # Training examples that tell a batch normalisation the mean and the variance of its inputs.
 EXAMPLES = 10_000

@@ -11,9 +11,9 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec, Split
 from zoo.data.images import scaled
+from zoo.introspection.hooks import calls_of
 from zoo.runs import RunFolder, check_classifier
 from zoo.tasks.classification import probabilities
-from zoo.watching import calls_of
 
 COMPONENTS = 32  # principal components
 FITTED = 10_000  # images that they are found in

@@ -11,9 +11,9 @@ from zoo import tasks
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
+from zoo.introspection.hooks import calls_of
 from zoo.models.parts.base import named
 from zoo.models.parts.blocks import Stack
-from zoo.watching import calls_of
 
 
 class Order(NamedTuple):
