@@ -80,7 +80,7 @@ def _round(model: Any, data: Any, number: int) -> list[float]:
     """Return the seconds of each step of a round."""
     import keras
 
-    from zoo.data.batches import training_batches
+    from zoo.data.batches.pipeline import training_batches
 
     seconds: list[float] = []
 

@@ -28,7 +28,7 @@ from zoo.config import privacy
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Dataset
-from zoo.data.batches import steps_per_epoch
+from zoo.data.batches.pipeline import steps_per_epoch
 from zoo.data.images import scaled
 from zoo.runs import RunFolder
 from zoo.system.files import write_json

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from zoo.data.batches import Gathered
+from zoo.data.batches.pipeline import Gathered
 
 # Of an execution: a signal waits as long, and so does the bar that shows progress.
 MOST_SECONDS = 0.5

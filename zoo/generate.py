@@ -170,7 +170,7 @@ def _how(options: Options, task: str) -> Any:
 
 
 def _continued(model: Any, spec: Any, vocabulary: Any, options: Options, how: Any) -> list[dict[str, str]]:
-    from zoo.data.language import ids_of
+    from zoo.data.sources.language import ids_of
     from zoo.inference import tell_unknown
     from zoo.tasks.language_model import continued
 

@@ -10,9 +10,10 @@ import numpy as np
 from zoo.config.catalogue import TABLES
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import Dataset, DataSpec, Split, arrays, images, load, tables
-from zoo.data.batches import evaluation_batches
-from zoo.data.language import ids_of
+from zoo.data import Dataset, DataSpec, Split, images, load
+from zoo.data.batches.pipeline import evaluation_batches
+from zoo.data.sources import arrays, tables
+from zoo.data.sources.language import ids_of
 from zoo.data.text import Vocabulary, longer
 from zoo.runs import RunFolder
 from zoo.vocabularies import read_spec, read_target_vocabulary

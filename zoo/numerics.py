@@ -7,7 +7,7 @@ import keras
 
 from strategies import backend
 from zoo.config.train_config import TrainConfig
-from zoo.data.batches import on_tensorflow
+from zoo.data.batches.pipeline import on_tensorflow
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from zoo import checkpoints, optimization
 from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
 from zoo.data import DataSpec, Split
+from zoo.data.batches.steps import generator
 from zoo.data.images import scaled
-from zoo.data.step_batches import generator
 from zoo.inference import logits_of
 from zoo.online_settings import Settings
 from zoo.prequential import Prequential

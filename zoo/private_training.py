@@ -12,8 +12,9 @@ from zoo import accounting
 from zoo.config import privacy
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import Dataset, private_batches
-from zoo.data.batches import on_tensorflow
+from zoo.data import Dataset
+from zoo.data.batches import private as private_batches
+from zoo.data.batches.pipeline import on_tensorflow
 from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.private import Private, unfit
 from zoo.report import text

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.data import Split
-from zoo.data.step_batches import generator
+from zoo.data.batches.steps import generator
 
 
 @dataclass

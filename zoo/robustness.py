@@ -11,9 +11,9 @@ import numpy as np
 from zoo.building import attacked
 from zoo.config.attacks import Attack
 from zoo.data import DataSpec, Split
-from zoo.data.attacked_batches import starts
+from zoo.data.batches.attacked import starts
+from zoo.data.batches.steps import generator
 from zoo.data.images import scaled
-from zoo.data.step_batches import generator
 from zoo.inference import BATCH, logits_of
 from zoo.system.files import replacing, write_text
 

@@ -26,7 +26,7 @@ from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config.train_config import TrainConfig, check_divisible
 from zoo.console.errors import Failed, UsageError
 from zoo.data import Dataset
-from zoo.data.batches import on_tensorflow, steps_per_epoch
+from zoo.data.batches.pipeline import on_tensorflow, steps_per_epoch
 from zoo.executions import Executions
 from zoo.finishing import finish
 from zoo.numerics import numerics

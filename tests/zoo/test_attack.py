@@ -19,7 +19,7 @@ from zoo.config.attacks import FGSM, PGD
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec, Split
-from zoo.data.attacked_batches import training_batches
+from zoo.data.batches.attacked import training_batches
 from zoo.models import CNN
 from zoo.objectives.adversarial import Attacked
 from zoo.runs import RunFolder

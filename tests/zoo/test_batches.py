@@ -4,7 +4,7 @@ import pytest
 from tests.conftest import blobs, offset_of
 from zoo.console.errors import UsageError
 from zoo.data import Split
-from zoo.data.batches import (
+from zoo.data.batches.pipeline import (
     epoch_order,
     epoch_orders,
     evaluation_batches,

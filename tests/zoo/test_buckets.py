@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoo.console.errors import UsageError
-from zoo.data import buckets
+from zoo.data.batches import buckets
 
 
 def random_lengths(count, most=40, seed=0):

@@ -11,7 +11,7 @@ from zoo.config import caption_templates, catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec, load
-from zoo.data.caption_batches import evaluation_batches, training_batches
+from zoo.data.batches.captions import evaluation_batches, training_batches
 
 
 def config(**values):

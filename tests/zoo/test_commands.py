@@ -195,7 +195,7 @@ def test_list_names_everything(capsys):
 def test_no_network_and_no_prepared_set_says_both_ways_out_in_time(tmp_path, capsys, monkeypatch):
     import time
 
-    from zoo.data import tfds
+    from zoo.data.sources import tfds
 
     monkeypatch.setattr(tfds, "_reachable", lambda url: False)
     began = time.monotonic()
@@ -207,7 +207,7 @@ def test_no_network_and_no_prepared_set_says_both_ways_out_in_time(tmp_path, cap
 
 
 def test_a_host_that_is_not_there_is_not_reachable():
-    from zoo.data import tfds
+    from zoo.data.sources import tfds
 
     assert not tfds._reachable("http://127.0.0.1:9/none")
     assert not tfds._reachable("http://name.invalid/none")

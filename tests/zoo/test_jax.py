@@ -7,8 +7,8 @@ import pytest
 import zoo.models  # noqa: F401
 from strategies import StrategyError, jax_devices
 from tests.conftest import ROOT, offset_of, run_module
-from zoo.data.arrays_in_batches import EvaluationBatches, TrainingBatches, shifted
-from zoo.data.batches import epoch_order, training_batches
+from zoo.data.batches.numpy import EvaluationBatches, TrainingBatches, shifted
+from zoo.data.batches.pipeline import epoch_order, training_batches
 from zoo.data.dataset import Split
 from zoo.runs import RunFolder
 

@@ -12,7 +12,7 @@ from tests.zoo.test_triples import TRIPLES, write
 from zoo import evaluate, explain, generate, predict, train
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset, DataSpec, load
-from zoo.data.triples import questions
+from zoo.data.sources.triples import questions
 from zoo.models.parts.base import named
 from zoo.runs import RunFolder
 from zoo.tasks import link_prediction
@@ -242,7 +242,7 @@ def test_a_size_that_the_model_cannot_have_is_refused(tmp_path, capsys):
 @pytest.fixture
 def kin(tmp_path):
     """Some of the families' triples with a stranger, and people with the family that each is of, as a table."""
-    from zoo.data import embedded
+    from zoo.data.sources import embedded
 
     kept = [triple for triple in embedded.family() if "A" not in (triple[0][0], triple[2][0])]
     write(tmp_path / "kin.tsv", [*kept, ("Zoe", "sister", "Lucia"), ("Zoe", "aunt", "Victoria")], None)

@@ -10,8 +10,10 @@ from zoo import inference
 from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import buckets, embedded, load, tfds
+from zoo.data import load
+from zoo.data.batches import buckets
 from zoo.data.dataset import DataSpec
+from zoo.data.sources import embedded, tfds
 from zoo.data.text import BEGIN_ID, END_ID
 
 PAIRS = [(f"Der Hund Nummer {i} läuft.", f'The "dog" number {i} runs.') for i in range(60)]

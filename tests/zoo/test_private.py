@@ -17,7 +17,7 @@ from zoo.config.privacy import DP
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Split
-from zoo.data.private_batches import PrivateBatches, generator
+from zoo.data.batches.private import PrivateBatches, generator
 from zoo.models import CNN, SimpleNet
 from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.private import Private, unfit

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import chisquare
 
 from zoo.data import Split
-from zoo.data.step_batches import generator
+from zoo.data.batches.steps import generator
 from zoo.rehearsal import Reservoir
 
 

@@ -12,7 +12,7 @@ from zoo import inference
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec, load
-from zoo.data.language import WINDOW, ids_of, moved, windows
+from zoo.data.sources.language import WINDOW, ids_of, moved, windows
 from zoo.data.text import Vocabulary, longer, padded
 from zoo.runs import RunFolder
 

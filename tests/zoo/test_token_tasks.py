@@ -11,8 +11,8 @@ from zoo import evaluate, generate, predict, train
 from zoo.config.sampling import Beam, Sampling
 from zoo.config.train_config import TrainConfig
 from zoo.data import DataSpec, Split
-from zoo.data.buckets import Batch
-from zoo.data.token_batches import TokenBatches, evaluation_batches, training_batches
+from zoo.data.batches.buckets import Batch
+from zoo.data.batches.tokens import TokenBatches, evaluation_batches, training_batches
 from zoo.models import Transformer, TransformerLM
 from zoo.runs import RunFolder
 from zoo.tasks import language_model, translation

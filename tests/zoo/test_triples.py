@@ -8,9 +8,10 @@ import pytest
 from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import embedded, load
+from zoo.data import load
 from zoo.data.dataset import DataSpec
-from zoo.data.triples import hold_out
+from zoo.data.sources import embedded
+from zoo.data.sources.triples import hold_out
 
 # Every town is in a country; a ring of roads.
 TRIPLES = [(f"town {i}", "in", f"country {i % 3}") for i in range(30)] + [

@@ -10,8 +10,9 @@ import numpy as np
 from zoo.config import catalogue
 from zoo.config.train_config import EMBEDDED, TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import arrays, captions, embedded, images, language, pairs, tables, tfds, triples
+from zoo.data import images
 from zoo.data.dataset import Dataset, DataSpec, Split, check_labels
+from zoo.data.sources import arrays, captions, embedded, language, pairs, tables, tfds, triples
 from zoo.data.splits import hold_out
 from zoo.data.text import Vocabulary, longer, usual_length
 

@@ -10,8 +10,10 @@ from zoo import intervals
 from zoo.config import attacks, registry
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
-from zoo.data import Dataset, DataSpec, attacked_batches, batches
-from zoo.data.batches import on_tensorflow
+from zoo.data import Dataset, DataSpec
+from zoo.data.batches import attacked as attacked_batches
+from zoo.data.batches import pipeline as batches
+from zoo.data.batches.pipeline import on_tensorflow
 from zoo.inference import BATCH, logits_of
 from zoo.objectives.losses import CrossEntropy
 from zoo.report import Page

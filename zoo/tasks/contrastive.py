@@ -12,9 +12,9 @@ from zoo import intervals
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
-from zoo.data import caption_batches as batches
-from zoo.data.captions import NONE
+from zoo.data.batches import captions as batches
 from zoo.data.images import scaled
+from zoo.data.sources.captions import NONE
 from zoo.objectives.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
 from zoo.report import Page
 from zoo.runs import RunFolder

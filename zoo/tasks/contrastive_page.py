@@ -7,7 +7,7 @@ import numpy as np
 from zoo import report
 from zoo.console.figures import below
 from zoo.data import Dataset
-from zoo.data.captions import NONE
+from zoo.data.sources.captions import NONE
 from zoo.report import text as escaped
 from zoo.tasks import classification
 from zoo.tasks.class_page import MISTAKES, NAMED_CLASSES, png

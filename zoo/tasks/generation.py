@@ -12,8 +12,8 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec
+from zoo.data.batches.steps import StepBatches, for_engine
 from zoo.data.images import scaled
-from zoo.data.step_batches import StepBatches, for_engine
 from zoo.judges import Judge
 from zoo.objectives.losses import Adversarial, Mean
 from zoo.report import Page

@@ -11,7 +11,7 @@ import numpy as np
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals
 from zoo.data import Dataset, DataSpec
-from zoo.data.step_batches import StepBatches, for_engine
+from zoo.data.batches.steps import StepBatches, for_engine
 from zoo.report import Page
 from zoo.runs import RunFolder
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks

@@ -11,7 +11,8 @@ from zoo import intervals
 from zoo.config.sampling import Sampling
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, below, written
-from zoo.data import Dataset, DataSpec, Split, token_batches
+from zoo.data import Dataset, DataSpec, Split
+from zoo.data.batches import tokens as token_batches
 from zoo.decoding import compiled, gumbel, sample
 from zoo.objectives.losses import CrossEntropy
 from zoo.report import Page

@@ -10,8 +10,9 @@ from zoo import intervals
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
-from zoo.data import Dataset, DataSpec, Split, batches
-from zoo.data.step_batches import StepBatches, for_engine
+from zoo.data import Dataset, DataSpec, Split
+from zoo.data.batches import pipeline as batches
+from zoo.data.batches.steps import StepBatches, for_engine
 from zoo.inference import BATCH, logits_of
 from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.metrics import reciprocal_rank

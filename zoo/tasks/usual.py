@@ -6,7 +6,7 @@ import keras
 
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
-from zoo.data.batches import Gathered
+from zoo.data.batches.pipeline import Gathered
 from zoo.runs import RunFolder
 
 

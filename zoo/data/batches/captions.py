@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.data.arrays_in_batches import EvaluationBatches, shifted
-from zoo.data.batches import on_tensorflow
-from zoo.data.captions import NONE
+from zoo.data.batches.numpy import EvaluationBatches, shifted
+from zoo.data.batches.pipeline import on_tensorflow
+from zoo.data.batches.steps import StepBatches, for_engine
 from zoo.data.dataset import Split
 from zoo.data.images import scaled
-from zoo.data.step_batches import StepBatches, for_engine
+from zoo.data.sources.captions import NONE
 
 
 def training_batches(

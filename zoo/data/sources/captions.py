@@ -10,8 +10,9 @@ import numpy as np
 from zoo.config import caption_templates, catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import images, tables
+from zoo.data import images
 from zoo.data.dataset import Captions, Dataset, DataSpec, Split
+from zoo.data.sources import tables
 from zoo.data.splits import hold_out_indices
 from zoo.data.text import UNKNOWN_ID, Vocabulary, longer
 

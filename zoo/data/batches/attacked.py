@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from zoo.config.attacks import Attack
-from zoo.data.batches import training_arrays
+from zoo.data.batches.pipeline import training_arrays
+from zoo.data.batches.steps import for_engine, generator
 from zoo.data.dataset import Split
-from zoo.data.step_batches import for_engine, generator
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -50,6 +50,6 @@ def starts(attack: Attack, shape: tuple[int, ...], rng: np.random.Generator) -> 
 def training_batches(
     split: Split, attack: Attack, *, seed: int, start: int, **options: Any
 ) -> tf.data.Dataset | keras.utils.PyDataset:
-    """Return the global steps from `start`, as `zoo.data.batches.training_batches`, each with what an attack needs."""
+    """Return the global steps from `start`, as `zoo.data.batches.pipeline.training_batches`, each with what an attack needs."""
     plain = training_arrays(split, seed=seed, start=start, **options)
     return for_engine(AttackedBatches(plain, attack, seed=seed, first=start))

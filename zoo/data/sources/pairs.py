@@ -9,8 +9,8 @@ import numpy as np
 from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import embedded, tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split
+from zoo.data.sources import embedded, tables, tfds
 from zoo.data.splits import hold_out_indices
 from zoo.data.text import Vocabulary, padded
 

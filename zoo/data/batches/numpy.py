@@ -1,4 +1,4 @@
-"""The batches of `zoo.data.batches` in plain numpy, for Keras on JAX, which has no tf.data of its own.
+"""The batches of `zoo.data.batches.pipeline` in plain numpy, for Keras on JAX, which has no tf.data of its own.
 
 Every shape is the same in every batch, as compiled steps and several devices want it: where examples do not divide,
 evaluation is filled up with examples of weight zero.

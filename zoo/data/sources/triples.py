@@ -14,9 +14,9 @@ import numpy as np
 from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import embedded, tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import SPLITS
+from zoo.data.sources import embedded, tables, tfds
 from zoo.data.splits import SPLIT_SEED
 
 Triple = tuple[str, str, str]

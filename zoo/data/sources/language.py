@@ -9,9 +9,9 @@ import numpy as np
 from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import tables, tfds
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import SPLITS
+from zoo.data.sources import tables, tfds
 from zoo.data.text import Vocabulary
 
 # Tokens in a window unless --sequence-length says otherwise.

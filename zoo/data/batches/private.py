@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from zoo.data.arrays_in_batches import shifted
+from zoo.data.batches.numpy import shifted
+from zoo.data.batches.steps import for_engine
 from zoo.data.dataset import Split
 from zoo.data.images import scaled
-from zoo.data.step_batches import for_engine
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -1,6 +1,6 @@
 """Batches of pairs of about the same length: a few static shapes, and little of a batch is padding.
 
-Pure numpy; the batches of an epoch are a function of (seed, epoch), as in `zoo.data.batches`.
+Pure numpy; the batches of an epoch are a function of (seed, epoch), as in `zoo.data.batches.pipeline`.
 """
 
 from collections.abc import Sequence

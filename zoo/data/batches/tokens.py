@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from zoo.data import buckets
-from zoo.data.batches import epoch_order, on_tensorflow
+from zoo.data.batches import buckets
+from zoo.data.batches.pipeline import epoch_order, on_tensorflow
+from zoo.data.batches.steps import for_engine
 from zoo.data.dataset import DataSpec, Split, steps_per_epoch
-from zoo.data.language import moved
-from zoo.data.step_batches import for_engine
+from zoo.data.sources.language import moved
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -27,7 +27,7 @@ def training_batches(
 ) -> tf.data.Dataset | keras.utils.PyDataset:
     """Return the global steps from `start` to before `stop`, whose order is a pure function of (seed, epoch).
 
-    Pairs of about the same length share a batch, see `zoo.data.buckets`. The windows of a text begin at another token
+    Pairs of about the same length share a batch, see `zoo.data.batches.buckets`. The windows of a text begin at another token
     in each epoch, so that over the epochs every token is predicted from few and from many before it.
 
     Args:

@@ -131,7 +131,7 @@ def training_arrays(
     split: Split, *, batch_size: int, seed: int, start: int, stop: int, class_weights: np.ndarray | None, shift: int
 ) -> keras.utils.PyDataset:
     """Return the batches of `training_batches` in numpy, whatever the engine; other places of moved images."""
-    from zoo.data.arrays_in_batches import TrainingBatches
+    from zoo.data.batches.numpy import TrainingBatches
 
     steps = steps_per_epoch(len(split), batch_size)
     return TrainingBatches(
@@ -165,7 +165,7 @@ def evaluation_batches(split: Split, *, batch_size: int, stride: int = 1) -> tf.
     `EvaluationBatches`.
     """
     if not on_tensorflow():
-        from zoo.data.arrays_in_batches import EvaluationBatches
+        from zoo.data.batches.numpy import EvaluationBatches
 
         distribution = keras.distribution.distribution()
         sharing = distribution.device_mesh.shape[0] if distribution else 1

@@ -1,0 +1,1 @@
+"""From examples to batches: their order, augmentation and padding, one module a form of batch."""
