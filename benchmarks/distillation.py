@@ -52,7 +52,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 def _trained(model: str, name: str, seed: int, data_dir: Path, *more: str) -> float:
     """Train a model, if it is not there yet, and return its test accuracy."""
-    from zoo.runs import RunFolder
+    from zoo.runs.folder import RunFolder
 
     run = RunFolder(RUNS / name)
     if not run.finished:
@@ -100,7 +100,7 @@ def _models(seed: int, data_dir: Path) -> tuple[Any, Any, Any]:
 
 
 def _accuracy(model: Any, data: Any) -> float:
-    from zoo.inference import logits_of
+    from zoo.runs.inference import logits_of
 
     return float((logits_of(model, data.test).argmax(-1) == data.test.y).mean())
 

@@ -47,7 +47,7 @@ def _draw(number: int, data_dir: Path) -> dict[str, Any]:
     words = [*(str(RUNS / f"member-{seed}") for seed in seeds), "--calibrate"]
     if not (folder / "metrics.json").is_file():
         run_command("zoo.ensemble", *words, "--output", str(folder))
-    from zoo.runs import RunFolder
+    from zoo.runs.folder import RunFolder
 
     metrics = RunFolder(folder).read_metrics()
     return told(

@@ -23,7 +23,7 @@ from zoo.config import catalogue
 from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError, unknown
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.stock import table
 from zoo.system.files import sha256, write_json
 

@@ -39,7 +39,7 @@ def _differences(model: str, dataset: str, precision: str, data_dir: Path, folde
     from strategies import backend
 
     backend.start()
-    from zoo.runs import RunFolder
+    from zoo.runs.folder import RunFolder
 
     weights = {}
     fixed = ("--model", model, "--dataset", dataset, "--precision", precision, "--set", "dropout=0", "--keep", "last")

@@ -79,7 +79,7 @@ def _trained(name: str, words: tuple[str, ...], *place: str) -> dict[str, Any]:
     """
     from zoo import adaptation, train
     from zoo.console import cli
-    from zoo.runs import RunFolder
+    from zoo.runs.folder import RunFolder
 
     run = RunFolder(RUNS / name)
     if not run.finished:

@@ -19,7 +19,7 @@ from zoo.attack import show_table, title
 from zoo.config.train_config import command_line, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256, write_json
 
 

@@ -18,7 +18,7 @@ from zoo.config.sampling import Beam
 from zoo.config.train_config import command_line, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
-from zoo.runs import check_classifier
+from zoo.runs.folder import check_classifier
 
 
 @dataclass(frozen=True, kw_only=True)

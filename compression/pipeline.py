@@ -40,7 +40,7 @@ from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
 
 CALIBRATION = 256

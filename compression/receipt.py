@@ -17,7 +17,7 @@ from compression.interface import Interface
 from zoo.console.errors import UsageError
 from zoo.data import Split
 from zoo.data.images import scaled
-from zoo.inference import BATCH
+from zoo.runs.inference import BATCH
 from zoo.system.files import sha256
 from zoo.system.machine import processor, versions
 from zoo.tasks import classification

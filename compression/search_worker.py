@@ -22,7 +22,7 @@ from compression.space import Space
 from zoo.config import privacy
 from zoo.config.train_config import command_line
 from zoo.console import cli
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 # As `compress` trains a recipe where it is not told otherwise.
 ON_ONE_DEVICE = {

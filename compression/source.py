@@ -9,7 +9,7 @@ from typing import Any
 from zoo.config.catalogue import check_source
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Source:
         from strategies import backend
 
         backend.start("tensorflow")
-        from zoo.inference import load_like
+        from zoo.runs.inference import load_like
 
         model = self.run.load_model()
         model.trainable = True  # what a recipe changes, it trains

@@ -30,7 +30,7 @@ from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Dataset
 from zoo.data.batches.pipeline import steps_per_epoch
 from zoo.data.images import scaled
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
 from zoo.training import train
 

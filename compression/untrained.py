@@ -15,8 +15,8 @@ from compression import channels, clustering, pruning
 from compression.folding import fold_batch_norms
 from compression.passes import Channels, Cluster, Pass, Prune
 from compression.survey import calls
-from zoo.inference import BATCH
 from zoo.introspection.hooks import calls_of
+from zoo.runs.inference import BATCH
 
 # Of the examples: how strongly large weights are avoided when the last layer is fitted.
 RIDGE = 1e-3

@@ -102,7 +102,7 @@ def stop_after(steps):
 
 def wait_for_step(folder, step, child):
     """Wait until a training in a child process has written a checkpoint at or after this step."""
-    from zoo import checkpoints
+    from zoo.runs import checkpoints
 
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and child.poll() is None:

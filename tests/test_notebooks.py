@@ -58,6 +58,6 @@ def test_a_host_without_tensorflow_trains(tmp_path):
     words = ("zoo.train", "--model", "simplenet", "--epochs", "2", "--output", "run")
     run_module("-c", HIDDEN, *words, cwd=tmp_path, check=0)
     assert not (tmp_path / "run" / "tensorboard").exists()
-    from zoo.runs import RunFolder
+    from zoo.runs.folder import RunFolder
 
     assert RunFolder(tmp_path / "run").load_model().count_params() > 0

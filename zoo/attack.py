@@ -14,7 +14,7 @@ from zoo.config.catalogue import check_source
 from zoo.config.train_config import command_line, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import replacing, sha256, write_json
 
 EPS = (0.025, 0.05, 0.1, 0.2, 0.3)
@@ -74,7 +74,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     check_source(config)
     backend.start()
     from zoo import robustness
-    from zoo.inference import load_like, logits_of
+    from zoo.runs.inference import load_like, logits_of
 
     dataset = load_like(folder, config)
     examples = robustness.chosen(dataset.test, options.examples, options.seed)

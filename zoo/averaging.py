@@ -7,11 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import checkpoints
 from zoo.callbacks import Memory
 from zoo.config.train_config import TrainConfig
 from zoo.introspection.hooks import calls_of
-from zoo.runs import RunFolder
+from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder
 from zoo.system.files import replacing
 
 # Training examples that tell a batch normalisation the mean and the variance of its inputs.

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 
 from strategies import collective
-from zoo import checkpoints
 from zoo.console.errors import Diverged, Interrupted
 from zoo.executions import Executions
-from zoo.runs import RunFolder
+from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder
 from zoo.system.files import write_text
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from zoo import model_card
 from zoo.config.train_config import option
 from zoo.console import cli
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import write_text
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json, write_text
 
 PICTURE, TABLE = "comparison.png", "comparison.csv"

@@ -18,7 +18,7 @@ from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 from zoo.demo_server import Site
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 PAGE = Path(__file__).parent / "demo_page"
 # What is made of a run, where the first is missing, or no file beside it; dynamic where int8 is refused.

@@ -14,7 +14,7 @@ from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, command_line, op
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.members import Member, check_same_architecture, members_of
-from zoo.runs import RunFolder, default_output
+from zoo.runs.folder import RunFolder, default_output
 
 SOUPS = ("soup", "greedy_soup")
 
@@ -68,7 +68,7 @@ def made(
     check_source(config)
     backend.start()
     from zoo import ensembling
-    from zoo.inference import load_like
+    from zoo.runs.inference import load_like
 
     data = load_like(members[0].run, config)
     words = ["python", "-m", command, *sys.argv[1:]]

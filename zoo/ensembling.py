@@ -13,11 +13,11 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.finishing import finish
-from zoo.inference import logits_of
 from zoo.members import Member
 from zoo.models.ensemble import FAINTEST, SMALLEST, Ensemble
 from zoo.models.parts.base import named
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
+from zoo.runs.inference import logits_of
 from zoo.system.files import replacing
 from zoo.tasks.classification import probabilities, scores
 

@@ -15,7 +15,7 @@ from zoo.config.train_config import TrainConfig, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.console.figures import ends
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
 
 
@@ -56,7 +56,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     check_source(config)
     backend.start()
     from zoo import tasks
-    from zoo.inference import load_like
+    from zoo.runs.inference import load_like
 
     data = load_like(folder, config)
     # A set of one's own that names no splits is the test set as a whole.

@@ -12,7 +12,7 @@ from strategies import backend
 from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import UsageError, nearest
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 Method = Literal["attention", "saliency", "gradient_x_input", "grad_cam", "integrated_gradients"]
 

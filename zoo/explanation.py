@@ -16,11 +16,11 @@ from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec
 from zoo.data.images import scaled
 from zoo.data.text import BEGIN_ID, END_ID, Vocabulary
-from zoo.inference import load_like, read_inputs
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
+from zoo.runs.inference import load_like, read_inputs
+from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 from zoo.tasks.classification import probabilities
 from zoo.tasks.translation import translate
-from zoo.vocabularies import read_spec, read_target_vocabulary
 
 # An example of the run's own data, as an input: "test:17".
 OWN = re.compile(r"(train|validation|test):(\d+)")

@@ -9,7 +9,7 @@ import keras
 from zoo import report, tasks
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import replacing, sha256, write_json
 
 

@@ -11,7 +11,7 @@ from strategies import backend
 from zoo.config.train_config import flag, option
 from zoo.console import cli
 from zoo.console.errors import UsageError, unknown
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 IMAGES = 64
 LENGTH = 256  # tokens that a text is gone on with, unless --length says otherwise
@@ -76,13 +76,13 @@ def run(given: Mapping[str, Any]) -> list[dict[str, str]] | dict[str, Any]:
     how = _how(options, task)
     folder.read_metrics()
     backend.start()
-    from zoo.vocabularies import read_spec, read_target_vocabulary
+    from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 
     spec, vocabulary = read_spec(folder)
     model = folder.load_model()
     if task == "language_model":
         return _continued(model, spec, vocabulary, options, how)
-    from zoo.inference import read_inputs
+    from zoo.runs.inference import read_inputs
     from zoo.tasks.translation import translate
 
     names, x = read_inputs(options.inputs, spec, vocabulary, "source")
@@ -171,7 +171,7 @@ def _how(options: Options, task: str) -> Any:
 
 def _continued(model: Any, spec: Any, vocabulary: Any, options: Options, how: Any) -> list[dict[str, str]]:
     from zoo.data.sources.language import ids_of
-    from zoo.inference import tell_unknown
+    from zoo.runs.inference import tell_unknown
     from zoo.tasks.language_model import continued
 
     made = []

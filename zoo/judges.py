@@ -12,7 +12,7 @@ from zoo.console.errors import UsageError
 from zoo.data import DataSpec, Split
 from zoo.data.images import scaled
 from zoo.introspection.hooks import calls_of
-from zoo.runs import RunFolder, check_classifier
+from zoo.runs.folder import RunFolder, check_classifier
 from zoo.tasks.classification import probabilities
 
 COMPONENTS = 32  # principal components

@@ -8,7 +8,7 @@ from typing import Any
 from zoo.config import registry
 from zoo.config.train_config import PLACES, TrainConfig, flag
 from zoo.console.errors import UsageError
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 # Of the form of data: what models must share to answer the same question.
 SAME_FORM = ("kind", "input_shape", "class_names", "per_step", "vocabulary_size", "vocabulary_sha256")

@@ -13,7 +13,7 @@ from zoo.config import catalogue, privacy
 from zoo.config.train_config import EMBEDDED, TrainConfig, command_line, flag
 from zoo.console.errors import UsageError
 from zoo.console.figures import FIGURES, headline, label, written
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256
 
 NOT_MEASURED = "Not measured"

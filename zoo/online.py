@@ -18,7 +18,7 @@ from zoo.console.errors import Interrupted, UsageError
 from zoo.console.values import Seconds
 from zoo.members import classifier
 from zoo.online_settings import Settings, check_unchanged
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 STDIN = "-"
 
@@ -72,7 +72,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         check_source(named)
     backend.start()
     from zoo import online_run
-    from zoo.inference import load_like
+    from zoo.runs.inference import load_like
 
     source = online_run.Source(
         path=options.file,

@@ -9,17 +9,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import checkpoints, optimization
+from zoo import optimization
 from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
 from zoo.data import DataSpec, Split
 from zoo.data.batches.steps import generator
 from zoo.data.images import scaled
-from zoo.inference import logits_of
 from zoo.online_settings import Settings
 from zoo.prequential import Prequential
 from zoo.rehearsal import Reservoir
 from zoo.robustness import accuracy
+from zoo.runs import checkpoints
+from zoo.runs.inference import logits_of
 from zoo.tasks import classification
 
 # Examples after a drift in which the learning rate is raised, less and less.

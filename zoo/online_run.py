@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo import checkpoints, records, streams
+from zoo import records, streams
 from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
 from zoo.console.errors import Interrupted, UsageError
@@ -26,11 +26,12 @@ from zoo.online_page import draw, sections
 from zoo.online_settings import Settings
 from zoo.prequential import WINDOW
 from zoo.records import Record
-from zoo.runs import RunFolder
+from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder
+from zoo.runs.vocabularies import read_spec
 from zoo.streams import Position
 from zoo.system.files import replacing
 from zoo.system.signals import stopped_by_signals
-from zoo.vocabularies import read_spec
 
 # Malformed lines that are named on standard error, before they are only counted.
 NAMED = 5

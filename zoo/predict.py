@@ -11,7 +11,7 @@ from strategies import backend
 from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import UsageError
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,9 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     folder.read_metrics()
     backend.start()
     from zoo.data import Split
-    from zoo.inference import logits_of, read_inputs
+    from zoo.runs.inference import logits_of, read_inputs
+    from zoo.runs.vocabularies import read_spec
     from zoo.tasks import classification
-    from zoo.vocabularies import read_spec
 
     spec, vocabulary = read_spec(folder)
     names, x = read_inputs(options.inputs, spec, vocabulary, column)
@@ -78,7 +78,7 @@ def _by_texts(folder: RunFolder, options: Options) -> list[dict[str, Any]]:
 
 def _answers(folder: RunFolder, options: Options) -> list[dict[str, Any]]:
     from zoo import questions
-    from zoo.vocabularies import read_spec
+    from zoo.runs.vocabularies import read_spec
 
     folder.read_metrics()
     spec, _ = read_spec(folder)

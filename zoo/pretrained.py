@@ -7,8 +7,8 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, load
 from zoo.data.text import Vocabulary
-from zoo.runs import RunFolder, continued
-from zoo.vocabularies import read_spec, read_target_vocabulary
+from zoo.runs.folder import RunFolder, continued
+from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 
 
 def load_data(config: TrainConfig) -> Dataset:

@@ -18,7 +18,7 @@ from zoo.data.batches.pipeline import on_tensorflow
 from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.private import Private, unfit
 from zoo.report import text
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 # TensorFlow's vectorised map turns gradients of convolutions into a loop of its own, which took as long as a loop over
 # examples and three times as long to trace. On JAX so many examples are one operation.

@@ -8,7 +8,7 @@ from typing import Any
 from zoo import __version__
 from zoo.config.train_config import TrainConfig, flag
 from zoo.data import Dataset
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import write_text
 from zoo.system.machine import versions
 

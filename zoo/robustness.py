@@ -14,7 +14,7 @@ from zoo.data import DataSpec, Split
 from zoo.data.batches.attacked import starts
 from zoo.data.batches.steps import generator
 from zoo.data.images import scaled
-from zoo.inference import BATCH, logits_of
+from zoo.runs.inference import BATCH, logits_of
 from zoo.system.files import replacing, write_text
 
 

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 
 from strategies import collective
-from zoo import checkpoints, mosaic
+from zoo import mosaic
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
 from zoo.judges import Judge
-from zoo.runs import RunFolder
+from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder
 from zoo.sample_quality import diversity, frechet_distance
 from zoo.tasks import generation
 

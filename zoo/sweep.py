@@ -20,7 +20,7 @@ from zoo import adaptation, comparison, grid
 from zoo.config.train_config import TrainConfig, command_line, option
 from zoo.console import cli
 from zoo.console.errors import Failed, Interrupted, UsageError
-from zoo.runs import PARENT, RunFolder
+from zoo.runs.folder import PARENT, RunFolder
 from zoo.system.files import write_json
 
 _OWN = [

@@ -14,7 +14,7 @@ from zoo.config.catalogue import check_source
 from zoo.config.train_config import CHANGEABLE, TrainConfig, command_line, differences
 from zoo.console import cli
 from zoo.console.errors import Interrupted, UsageError
-from zoo.runs import RunFolder, check_beginning, continued, default_output, newest_unfinished
+from zoo.runs.folder import RunFolder, check_beginning, continued, default_output, newest_unfinished
 
 
 def configure(given: Mapping[str, Any], wanted: adaptation.Wanted = adaptation.NOTHING) -> TrainConfig:

@@ -20,7 +20,7 @@ import numpy as np
 import strategies
 from strategies import backend, collective
 from strategies.keras_fit import prepared
-from zoo import averaging, checkpoints, layerwise, optimization, private_training, tasks, transfer
+from zoo import averaging, layerwise, optimization, private_training, tasks, transfer
 from zoo.building import built, check_attack, check_private, fitted, maker
 from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
 from zoo.config.train_config import TrainConfig, check_divisible
@@ -31,7 +31,8 @@ from zoo.executions import Executions
 from zoo.finishing import finish
 from zoo.numerics import numerics
 from zoo.pretrained import facts, load_data
-from zoo.runs import RunFolder, check_beginning, default_output
+from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder, check_beginning, default_output
 from zoo.system.files import sha256
 from zoo.system.signals import stopped_by_signals
 

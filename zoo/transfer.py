@@ -15,8 +15,8 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, nearest
 from zoo.data import Dataset, DataSpec
 from zoo.models.parts.base import hold, named
-from zoo.runs import RunFolder
-from zoo.vocabularies import read_spec
+from zoo.runs.folder import RunFolder
+from zoo.runs.vocabularies import read_spec
 
 # Names in one sentence.
 LISTED = 4

@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo.console import cli
 from zoo.console.errors import UsageError
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 
 def check(folder: RunFolder, labels: Sequence[str] | None) -> None:
@@ -35,9 +35,9 @@ def probabilities(folder: RunFolder, inputs: Sequence[str], labels: Sequence[str
     """
     from zoo.config import caption_templates
     from zoo.data.text import UNKNOWN_ID, longer
-    from zoo.inference import read_inputs
+    from zoo.runs.inference import read_inputs
+    from zoo.runs.vocabularies import read_spec
     from zoo.tasks import classification, contrastive
-    from zoo.vocabularies import read_spec
 
     spec, vocabulary = read_spec(folder)
     names, x = read_inputs(inputs, spec, None, "")

@@ -11,7 +11,7 @@ from compression.artifacts import read_receipt
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig
 from zoo.models import GAN
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.tasks import generation
 from zoo.tasks.imitation import psnr
 from zoo.training import train

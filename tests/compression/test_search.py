@@ -20,7 +20,7 @@ from compression.budget import Budget
 from tests.compression.test_commands import said
 from tests.conftest import ROOT, blobs, run_module
 from zoo.config.train_config import TrainConfig
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256
 
 QUICK = ("--space", "epochs=1", "--space", "rate=2", "--space", "precision=int8,int4")

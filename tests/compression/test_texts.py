@@ -27,7 +27,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.text import Vocabulary
 from zoo.models import Transformer, TransformerLM
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.tasks import language_model
 from zoo.training import train
 

@@ -7,7 +7,7 @@ from tests.conftest import blobs
 from zoo import adaptation, step_times, train
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Failed, UsageError
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 
 def timed(**rates):

@@ -22,7 +22,7 @@ from zoo.data import DataSpec, Split
 from zoo.data.batches.attacked import training_batches
 from zoo.models import CNN
 from zoo.objectives.adversarial import Attacked
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.training import train
 
 IMAGES = DataSpec("images", "image", (9, 10, 1), ("a", "b", "c"))

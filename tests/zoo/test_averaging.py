@@ -14,7 +14,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
 from zoo.models import CNN
 from zoo.optimization import learning_rate
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.training import train
 
 STEPS, EPOCHS = 5, 4

@@ -6,7 +6,7 @@ import pytest
 
 from zoo import card, groups, model_card
 from zoo.config.train_config import TrainConfig
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256, write_json
 
 SPEC = {

@@ -14,7 +14,7 @@ from zoo.config import catalogue
 from zoo.config import train_config as config
 from zoo.console import cli, values
 from zoo.console.errors import UsageError
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
 
 MISTAKES = {

@@ -19,9 +19,9 @@ from tests.conftest import ROOT, blobs
 from zoo import demo, demo_runtime
 from zoo.config.train_config import TrainConfig
 from zoo.data.images import decode, scaled
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
+from zoo.runs.vocabularies import read_spec
 from zoo.training import train
-from zoo.vocabularies import read_spec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

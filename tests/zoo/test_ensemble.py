@@ -15,7 +15,7 @@ from zoo.config import registry
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split
 from zoo.models import CNN, Ensemble, SimpleNet
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.tasks.classification import probabilities
 
 SHAPE = (12, 12, 1)

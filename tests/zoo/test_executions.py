@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import blobs
-from zoo import checkpoints, executions
+from zoo import executions
 from zoo.config.train_config import TrainConfig
 from zoo.executions import Executions
+from zoo.runs import checkpoints
 from zoo.training import train
 
 STEPS = 7  # of an epoch, which nothing divides

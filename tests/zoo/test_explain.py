@@ -13,7 +13,7 @@ from zoo.config import registry
 from zoo.config.train_config import TrainConfig
 from zoo.data import DataSpec, load
 from zoo.data.text import Vocabulary
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256, write_json
 
 TEXTS = ("such a dull film , though the acting is fine", "we loved it")

@@ -15,7 +15,7 @@ from zoo import evaluate, explain, generate, predict, sweep, train
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
 from zoo.judges import of_pixels
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.sampler import Sampler
 from zoo.tasks import generation
 from zoo.training import train as fit
@@ -89,7 +89,7 @@ def test_a_run_has_its_pictures_scores_and_report(trained, folder):
 def test_scores_are_of_what_the_average_draws(trained, folder):
     """Recognised, histogram and classes as asked, by the classifier called directly."""
     model, classifier = RunFolder(trained).load_model(), RunFolder(folder / "classifier").load_model()
-    from zoo.inference import load_like
+    from zoo.runs.inference import load_like
 
     run = RunFolder(trained)
     data = load_like(run, run.read_config()["config"])

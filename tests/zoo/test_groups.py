@@ -8,8 +8,8 @@ import pytest
 from tests.conftest import blobs
 from zoo import evaluate, groups, intervals, train
 from zoo.console.errors import UsageError
-from zoo.inference import load_like, logits_of
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
+from zoo.runs.inference import load_like, logits_of
 
 MISTAKES = {
     "": "expected a header and a row for each example, received 0 rows",

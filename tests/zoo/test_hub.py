@@ -15,9 +15,9 @@ from zoo import generate, predict, train
 from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
 from zoo.models.parts.base import named
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
+from zoo.runs.vocabularies import read_spec
 from zoo.tasks.translation import translate
-from zoo.vocabularies import read_spec
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("keras_hub") is None, reason="needs the extra hub"),

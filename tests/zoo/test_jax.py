@@ -10,7 +10,7 @@ from tests.conftest import ROOT, offset_of, run_module
 from zoo.data.batches.numpy import EvaluationBatches, TrainingBatches, shifted
 from zoo.data.batches.pipeline import epoch_order, training_batches
 from zoo.data.dataset import Split
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 pytestmark = pytest.mark.timeout(600)
 MODELS, MORE = ("cnn",), ("simplenet", "lstm", "self_attention", "transformer")

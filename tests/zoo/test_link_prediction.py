@@ -14,7 +14,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset, DataSpec, load
 from zoo.data.sources.triples import questions
 from zoo.models.parts.base import named
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.tasks import link_prediction
 from zoo.tasks.link_prediction import Known, filtered, group_size
 from zoo.training import train as fit

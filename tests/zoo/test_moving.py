@@ -9,10 +9,10 @@ import pytest
 
 from strategies import keras_fit
 from tests.conftest import blobs, run_module, stop_after
-from zoo import checkpoints
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
-from zoo.runs import RunFolder
+from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder
 from zoo.train import configure
 from zoo.training import _stride, train
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from tests.conftest import ROOT, blobs, run_module, wait_for_step
 from tests.zoo.workers_child import COMPRESSION, MODELS
-from zoo import checkpoints
 from zoo.config.train_config import TrainConfig
 from zoo.data import load
-from zoo.runs import RunFolder
+from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder
 
 pytestmark = pytest.mark.timeout(600)  # two processes that each import TensorFlow and trace every model
 LAUNCH = ("strategies.launch", "--workers", "2")

@@ -17,13 +17,14 @@ import pytest
 
 from compression import compress
 from tests.conftest import ROOT, blobs, wait_for_step
-from zoo import checkpoints, evaluate, online, online_run, predict, train
+from zoo import evaluate, online, online_run, predict, train
 from zoo.console.errors import Interrupted
 from zoo.data import Split, load
 from zoo.numerics import numerics
 from zoo.online_learning import BOOSTED, Learner
 from zoo.online_settings import Settings
-from zoo.runs import RunFolder
+from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder
 
 pytest.importorskip("river")
 SIZE = (12, 12)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.zoo.test_text import written_run
-from zoo import inference
 from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
@@ -15,6 +14,7 @@ from zoo.data.batches import buckets
 from zoo.data.dataset import DataSpec
 from zoo.data.sources import embedded, tfds
 from zoo.data.text import BEGIN_ID, END_ID
+from zoo.runs import inference
 
 PAIRS = [(f"Der Hund Nummer {i} läuft.", f'The "dog" number {i} runs.') for i in range(60)]
 

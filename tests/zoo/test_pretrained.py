@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import blobs, stop_after
-from zoo import checkpoints, models, train, transfer
+from zoo import models, train, transfer
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
 from zoo.pretrained import load_data
-from zoo.runs import RunFolder, check_beginning
+from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder, check_beginning
 from zoo.train import configure
 from zoo.training import train as fit
 from zoo.transfer import Source, freeze, named, take

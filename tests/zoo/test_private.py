@@ -21,7 +21,7 @@ from zoo.data.batches.private import PrivateBatches, generator
 from zoo.models import CNN, SimpleNet
 from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.private import Private, unfit
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.training import train
 
 # The model

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, blobs, run_module, wait_for_step
-from zoo import checkpoints, train
-from zoo.runs import RunFolder
+from zoo import train
+from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder
 
 # Shuffling, dropout and BatchNorm: everything that a careless resume forgets.
 SETTINGS = (

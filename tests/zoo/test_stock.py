@@ -17,7 +17,7 @@ from zoo import demo, evaluate, predict, stock
 from zoo import list as listing
 from zoo.config.catalogue import EMBEDDED
 from zoo.console.errors import Failed, UsageError
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 INDEX = json.loads((ROOT / "zoo" / "stock" / "index.json").read_text())
 FILES = [path for path in (ROOT / "zoo" / "stock").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
@@ -65,7 +65,7 @@ def test_no_file_names_a_place_on_the_machine_that_made_it():
 
 
 def test_a_model_is_as_good_as_it_says():
-    from zoo.inference import load_like, logits_of
+    from zoo.runs.inference import load_like, logits_of
 
     run = stock.run(CHEAPEST)
     test = load_like(run, run.read_config()["config"]).test
@@ -178,7 +178,7 @@ def test_a_path_that_is_there_goes_before_a_name_and_an_older_copy_is_refused(al
 
 
 def test_predictions_by_name(tmp_path, capsys):
-    from zoo.inference import load_like
+    from zoo.runs.inference import load_like
 
     run = stock.run(CHEAPEST)
     test = load_like(run, run.read_config()["config"]).test

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT, run_module
 from zoo import grid, sweep
 from zoo.console.errors import UsageError
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 
 def names(**given):

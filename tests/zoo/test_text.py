@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tokenizers
 
-from zoo import inference
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec, load
 from zoo.data.sources.language import WINDOW, ids_of, moved, windows
 from zoo.data.text import Vocabulary, longer, padded
-from zoo.runs import RunFolder
+from zoo.runs import inference
+from zoo.runs.folder import RunFolder
 
 LINES = ["The cat sat on the mat.", "Ein Mädchen läuft — schnell!", "to be,\tor not\r\n to be", "  two  spaces "] * 3
 # What a text may hold and a tokenizer may lose: special tokens spelt out, other scripts, composed and bare accents.

@@ -14,7 +14,7 @@ from zoo.data import DataSpec, Split
 from zoo.data.batches.buckets import Batch
 from zoo.data.batches.tokens import TokenBatches, evaluation_batches, training_batches
 from zoo.models import Transformer, TransformerLM
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.tasks import language_model, translation
 
 PAIRS = DataSpec("pairs", "pairs", (6,), (), False, 9, "translation", (8,), 9)

@@ -12,11 +12,12 @@ import tensorflow as tf
 
 import strategies
 from tests.conftest import blobs
-from zoo import checkpoints, executions, optimization, training
+from zoo import executions, optimization, training
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Diverged, UsageError
 from zoo.data import from_tf_data, load
 from zoo.objectives.losses import CrossEntropy
+from zoo.runs import checkpoints
 from zoo.tasks import classification
 from zoo.training import train
 
@@ -283,14 +284,14 @@ def test_too_little_disk_is_said_before_training(image_npz, tmp_path, monkeypatc
 
 
 def test_output_folder_in_use_is_refused(image_npz, tmp_path):
-    from zoo.runs import RunFolder
+    from zoo.runs.folder import RunFolder
 
     with RunFolder(tmp_path / "run").lock(), pytest.raises(UsageError, match="not empty|in use by another process"):
         run(config(image_npz), tmp_path)
 
 
 def test_resuming_a_run_that_another_process_trains_is_refused(image_npz, tmp_path):
-    from zoo.runs import RunFolder
+    from zoo.runs.folder import RunFolder
 
     with RunFolder(tmp_path / "run").lock(), pytest.raises(UsageError, match="in use by another process"):
         run(config(image_npz, resume=True), tmp_path)

@@ -13,7 +13,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
 from zoo.models.parts.base import hold, named
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.train import configure
 from zoo.training import train as fit
 

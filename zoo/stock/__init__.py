@@ -14,7 +14,7 @@ from zoo.console.errors import UsageError, nearest, unknown
 from zoo.system.files import sha256
 
 if TYPE_CHECKING:
-    from zoo.runs import RunFolder
+    from zoo.runs.folder import RunFolder
 
 FOLDER = Path(__file__).parent
 INDEX = "index.json"
@@ -35,7 +35,7 @@ def run(name: str) -> "RunFolder":
     Raises:
         UsageError: no such name, or a file that is missing or altered.
     """
-    from zoo.runs import RunFolder
+    from zoo.runs.folder import RunFolder
 
     return RunFolder(checked(name))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo import stock
 from zoo.console.figures import FIGURES, HEADLINES, label
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 # The file that the small one is shown beside.
 REFERENCE = "float32"

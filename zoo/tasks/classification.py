@@ -14,10 +14,10 @@ from zoo.data import Dataset, DataSpec
 from zoo.data.batches import attacked as attacked_batches
 from zoo.data.batches import pipeline as batches
 from zoo.data.batches.pipeline import on_tensorflow
-from zoo.inference import BATCH, logits_of
 from zoo.objectives.losses import CrossEntropy
 from zoo.report import Page
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
+from zoo.runs.inference import BATCH, logits_of
 from zoo.tasks.usual import callbacks, measured_with, remarks
 
 __all__ = ["callbacks", "measured_with", "remarks"]

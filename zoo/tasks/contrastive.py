@@ -17,7 +17,7 @@ from zoo.data.images import scaled
 from zoo.data.sources.captions import NONE
 from zoo.objectives.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
 from zoo.report import Page
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.tasks.classification import confusion_matrix, per_class
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 

@@ -17,7 +17,7 @@ from zoo.data.images import scaled
 from zoo.judges import Judge
 from zoo.objectives.losses import Adversarial, Mean
 from zoo.report import Page
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.sample_quality import NEIGHBOURS, diversity, frechet_distance, manifolds
 from zoo.tasks.usual import gathered
 

@@ -13,7 +13,7 @@ from zoo.console.figures import Intervals
 from zoo.data import Dataset, DataSpec
 from zoo.data.batches.steps import StepBatches, for_engine
 from zoo.report import Page
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
 __all__ = ["callbacks", "gathered", "measured_with", "remarks"]

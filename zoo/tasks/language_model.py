@@ -16,7 +16,7 @@ from zoo.data.batches import tokens as token_batches
 from zoo.decoding import compiled, gumbel, sample
 from zoo.objectives.losses import CrossEntropy
 from zoo.report import Page
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
 __all__ = ["callbacks", "gathered", "measured_with", "remarks"]

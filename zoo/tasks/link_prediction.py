@@ -13,11 +13,11 @@ from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.batches import pipeline as batches
 from zoo.data.batches.steps import StepBatches, for_engine
-from zoo.inference import BATCH, logits_of
 from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.metrics import reciprocal_rank
 from zoo.report import Page
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
+from zoo.runs.inference import BATCH, logits_of
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
 __all__ = ["callbacks", "gathered", "measured_with", "remarks"]

@@ -19,7 +19,7 @@ from zoo.data.text import BEGIN_ID, END_ID
 from zoo.decoding import beam_search, compiled, sample
 from zoo.report import Page
 from zoo.report import text as escaped
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import write_text
 from zoo.tasks import language_model
 from zoo.tasks.language_model import compiled_with, rank, training_batches, validation_batches

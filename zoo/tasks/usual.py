@@ -7,7 +7,7 @@ import keras
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
 from zoo.data.batches.pipeline import Gathered
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 
 
 def callbacks(config: TrainConfig, run: RunFolder, data: Dataset) -> list[keras.callbacks.Callback]:

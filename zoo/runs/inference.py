@@ -15,8 +15,8 @@ from zoo.data.batches.pipeline import evaluation_batches
 from zoo.data.sources import arrays, tables
 from zoo.data.sources.language import ids_of
 from zoo.data.text import Vocabulary, longer
-from zoo.runs import RunFolder
-from zoo.vocabularies import read_spec, read_target_vocabulary
+from zoo.runs.folder import RunFolder
+from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 
 # Evaluation keeps no gradients, so its batches can be larger than training's; past this size nothing is gained.
 BATCH = 512

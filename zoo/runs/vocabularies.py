@@ -6,7 +6,7 @@ from zoo.config import registry
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.text import Vocabulary
-from zoo.runs import RunFolder
+from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256
 
 
