@@ -16,8 +16,8 @@ from compression.interface import Interface
 from compression.receipt import Subject, examples_sha256, reference
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split
-from zoo.judges import judge
 from zoo.models import Generator
+from zoo.scores.judges import judge
 from zoo.system.files import write_text
 from zoo.tasks import generation
 from zoo.tasks.imitation import psnr

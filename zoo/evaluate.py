@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
-from zoo import groups
 from zoo.config.catalogue import check_source
 from zoo.config.train_config import TrainConfig, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.console.figures import ends
 from zoo.runs.folder import RunFolder
+from zoo.scores import groups
 from zoo.system.files import write_json
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from zoo import groups
 from zoo.config import catalogue, privacy
 from zoo.config.train_config import EMBEDDED, TrainConfig, command_line, flag
 from zoo.console.errors import UsageError
 from zoo.console.figures import FIGURES, headline, label, written
 from zoo.runs.folder import RunFolder
+from zoo.scores import groups
 from zoo.system.files import sha256
 
 NOT_MEASURED = "Not measured"

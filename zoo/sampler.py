@@ -12,10 +12,10 @@ from strategies import collective
 from zoo import mosaic
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
-from zoo.judges import Judge
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
-from zoo.sample_quality import diversity, frechet_distance
+from zoo.scores.judges import Judge
+from zoo.scores.sample_quality import diversity, frechet_distance
 from zoo.tasks import generation
 
 LOOKED_AT = 2_000  # validation images, and as many samples

@@ -14,9 +14,9 @@ from tests.zoo.test_gan import SHAPE, SMALL, made
 from zoo import evaluate, explain, generate, predict, sweep, train
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
-from zoo.judges import of_pixels
 from zoo.runs.folder import RunFolder
 from zoo.sampler import Sampler
+from zoo.scores.judges import of_pixels
 from zoo.tasks import generation
 from zoo.training import train as fit
 

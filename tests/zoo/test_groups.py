@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import blobs
-from zoo import evaluate, groups, intervals, train
+from zoo import evaluate, train
 from zoo.console.errors import UsageError
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import load_like, logits_of
+from zoo.scores import groups, intervals
 
 MISTAKES = {
     "": "expected a header and a row for each example, received 0 rows",

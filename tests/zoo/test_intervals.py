@@ -5,8 +5,9 @@ import pytest
 from scipy import sparse, stats
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from zoo import intervals, tasks
+from zoo import tasks
 from zoo.console import figures
+from zoo.scores import intervals
 from zoo.tasks import classification, contrastive, generation, language_model, link_prediction, translation
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from zoo.data import Split
-from zoo.judges import of_pixels
-from zoo.sample_quality import diversity, frechet_distance, manifolds, radii
+from zoo.scores.judges import of_pixels
+from zoo.scores.sample_quality import diversity, frechet_distance, manifolds, radii
 
 
 def vectors(count, features=4, seed=0, shift=0.0):
@@ -62,7 +62,7 @@ def slow(real, made):
 
 @pytest.mark.parametrize("shift", [0.0, 0.7, 30.0])
 def test_precision_recall_density_and_coverage_are_their_definitions(shift, monkeypatch):
-    monkeypatch.setattr("zoo.sample_quality.CHUNK", 16)  # several parts, the last of another size
+    monkeypatch.setattr("zoo.scores.sample_quality.CHUNK", 16)  # several parts, the last of another size
     real, made = vectors(40), vectors(55, seed=1, shift=shift)
     found = manifolds(real, made)
     assert found == pytest.approx(slow(real, made), abs=1e-12)

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import intervals
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
@@ -18,6 +17,7 @@ from zoo.data.sources.captions import NONE
 from zoo.objectives.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
 from zoo.report import Page
 from zoo.runs.folder import RunFolder
+from zoo.scores import intervals
 from zoo.tasks.classification import confusion_matrix, per_class
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 

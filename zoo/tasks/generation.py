@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import intervals, judges, mosaic
+from zoo import mosaic
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
@@ -14,11 +14,12 @@ from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec
 from zoo.data.batches.steps import StepBatches, for_engine
 from zoo.data.images import scaled
-from zoo.judges import Judge
 from zoo.objectives.losses import Adversarial, Mean
 from zoo.report import Page
 from zoo.runs.folder import RunFolder
-from zoo.sample_quality import NEIGHBOURS, diversity, frechet_distance, manifolds
+from zoo.scores import intervals, judges
+from zoo.scores.judges import Judge
+from zoo.scores.sample_quality import NEIGHBOURS, diversity, frechet_distance, manifolds
 from zoo.tasks.usual import gathered
 
 __all__ = ["gathered"]

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import intervals
 from zoo.config.sampling import Sampling
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, below, written
@@ -17,6 +16,7 @@ from zoo.decoding import compiled, gumbel, sample
 from zoo.objectives.losses import CrossEntropy
 from zoo.report import Page
 from zoo.runs.folder import RunFolder
+from zoo.scores import intervals
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
 __all__ = ["callbacks", "gathered", "measured_with", "remarks"]

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import intervals
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
@@ -18,6 +17,7 @@ from zoo.objectives.metrics import reciprocal_rank
 from zoo.report import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, logits_of
+from zoo.scores import intervals
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
 __all__ = ["callbacks", "gathered", "measured_with", "remarks"]

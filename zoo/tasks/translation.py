@@ -9,7 +9,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import intervals
 from zoo.config import registry
 from zoo.config.sampling import Beam, Sampling
 from zoo.config.train_config import TrainConfig
@@ -20,6 +19,7 @@ from zoo.decoding import beam_search, compiled, sample
 from zoo.report import Page
 from zoo.report import text as escaped
 from zoo.runs.folder import RunFolder
+from zoo.scores import intervals
 from zoo.system.files import write_text
 from zoo.tasks import language_model
 from zoo.tasks.language_model import compiled_with, rank, training_batches, validation_batches

@@ -75,7 +75,7 @@ def measured(attributes: Mapping[str, Sequence[str]], right: Sequence[bool]) -> 
         attributes: the value of each example.
         right: whether each is right.
     """
-    from zoo.intervals import of_share
+    from zoo.scores.intervals import of_share
 
     rows = []
     for attribute, values in attributes.items():

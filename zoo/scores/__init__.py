@@ -1,0 +1,1 @@
+"""Scores that several tasks share: confidence intervals, subgroups and the quality of generated samples."""
