@@ -35,7 +35,7 @@ from benchmarks import (
     tutorial,
 )
 from zoo import stock
-from zoo.stock import table
+from zoo.reports import stock_table as table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"

@@ -23,8 +23,8 @@ from zoo.config import catalogue
 from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError, unknown
+from zoo.reports import stock_table
 from zoo.runs.folder import RunFolder
-from zoo.stock import table
 from zoo.system.files import sha256, write_json
 
 ROOT = Path(__file__).parent.parent
@@ -150,7 +150,7 @@ def _replaced(made: Mapping[str, Any], work: Path) -> dict[str, Any]:
     every = before | made
     entries = {name: every[name] for name in STOCK if name in every}
     check_limits(entries)
-    old = {name: table.facts(stock.FOLDER / name, entry["file"]) for name, entry in before.items()}
+    old = {name: stock_table.facts(stock.FOLDER / name, entry["file"]) for name, entry in before.items()}
     for name in [*made, *(name for name in before if name not in entries)]:
         shutil.rmtree(stock.FOLDER / name, ignore_errors=True)
     for name in made:
@@ -181,10 +181,10 @@ def make(name: str, work: Path, data_dir: Path) -> dict[str, Any]:
     say("zoo.train", *shlex.split(made.words), "--output", name)
     without_optimizer(work / name)
     recipe = recipes.parse(made.recipe)
-    for text in (table.REFERENCE, made.recipe):
+    for text in (stock_table.REFERENCE, made.recipe):
         say("compression.compress", name, "--recipe", text)
     facts = _kept(work / name, recipe, work / KEPT_IN / name)
-    for of in (table.REFERENCE, recipe.file_name):
+    for of in (stock_table.REFERENCE, recipe.file_name):
         say("compression.verify", f"{KEPT_IN}/{name}/artifacts/{of}.tflite")
     return entry(name, facts)
 
@@ -206,7 +206,7 @@ def entry(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
 def _kept(run: Path, recipe: recipes.Recipe, place: Path) -> dict[str, dict[str, Any]]:
     """Copy what is stocked of a run, and return the bytes and the SHA-256 of each file."""
     small = recipe.file_name
-    patterns = [*KEPT, *(f"artifacts/{of}{suffix}" for of in (table.REFERENCE, small) for suffix in BESIDE)]
+    patterns = [*KEPT, *(f"artifacts/{of}{suffix}" for of in (stock_table.REFERENCE, small) for suffix in BESIDE)]
     if recipe.stages:
         last = f"{len(recipe.stages)}-{recipe.stages[-1].word}"
         patterns += [f"artifacts/{small}.stages/{pattern.format(last=last)}" for pattern in LAST]
@@ -251,7 +251,7 @@ def check_limits(entries: Mapping[str, Any]) -> None:
 
 def changed(old: Mapping[str, Any], name: str) -> dict[str, tuple[Any, Any]]:
     """Return the numbers of a run that are others than they were, (old, new); of a new run all, with None for old."""
-    new = table.facts(stock.FOLDER / name, stock.index()[name]["file"])
+    new = stock_table.facts(stock.FOLDER / name, stock.index()[name]["file"])
     return {key: (old.get(key), value) for key, value in new.items() if old.get(key) != value}
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo import report
 from zoo.console.errors import UsageError
+from zoo.reports import page as report
 from zoo.tasks.classification import probabilities
 
 BINS = 15  # as in Guo et al. (2017)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import model_card
 from zoo.config.train_config import option
 from zoo.console import cli
+from zoo.reports import model_card
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_text
 

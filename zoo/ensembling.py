@@ -8,7 +8,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from zoo import calibration, report
+from zoo import calibration
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
@@ -16,6 +16,7 @@ from zoo.finishing import finish
 from zoo.members import Member
 from zoo.models.ensemble import FAINTEST, SMALLEST, Ensemble
 from zoo.models.parts.base import named
+from zoo.reports import page as report
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import logits_of
 from zoo.system.files import replacing

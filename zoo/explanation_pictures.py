@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo.report import figure
+from zoo.reports.page import figure
 from zoo.system.files import replacing
 
 INK, SOFT, LINE = "#1c2530", "#64707d", "#e3e7ec"

@@ -6,9 +6,10 @@ from typing import Any
 
 import keras
 
-from zoo import report, tasks
+from zoo import tasks
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
+from zoo.reports import page as report
 from zoo.runs.folder import RunFolder
 from zoo.system.files import replacing, sha256, write_json
 

@@ -125,7 +125,7 @@ def _drawn(folder: RunFolder, options: Options, given: Mapping[str, Any]) -> dic
     backend.start()
     import numpy as np
 
-    from zoo import mosaic
+    from zoo.reports import mosaic
     from zoo.system.files import replacing
     from zoo.tasks import generation
 

@@ -13,7 +13,7 @@ from zoo.config import catalogue, registry
 from zoo.config import defaults as recipes
 from zoo.config.train_config import EMBEDDED, option
 from zoo.console import cli
-from zoo.stock import table
+from zoo.reports import stock_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def _recipes(options: Options) -> dict[str, str]:
 
 
 def _pretrained(options: Options) -> dict[str, str]:
-    return {name: table.summary(name) for name in stock.index()}
+    return {name: stock_table.summary(name) for name in stock.index()}
 
 
 def show(result: Mapping[str, Mapping[str, str]]) -> None:

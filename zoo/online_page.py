@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zoo import report
+from zoo.reports import page as report
 
 
 def draw(rows: Sequence[Mapping[str, str]], numbers: Mapping[str, Any]) -> Any:

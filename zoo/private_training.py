@@ -17,7 +17,7 @@ from zoo.data.batches import private as private_batches
 from zoo.data.batches.pipeline import on_tensorflow
 from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.private import Private, unfit
-from zoo.report import text
+from zoo.reports.page import text
 from zoo.runs.folder import RunFolder
 
 # TensorFlow's vectorised map turns gradients of convolutions into a loop of its own, which took as long as a loop over

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from strategies import collective
-from zoo import mosaic
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
+from zoo.reports import mosaic
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.scores.judges import Judge

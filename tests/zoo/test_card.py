@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from zoo import card, model_card
+from zoo import card
 from zoo.config.train_config import TrainConfig
+from zoo.reports import model_card
 from zoo.runs.folder import RunFolder
 from zoo.scores import groups
 from zoo.system.files import sha256, write_json

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from zoo import report
 from zoo.console.figures import below, tiles
 from zoo.data import Dataset
 from zoo.data.images import as_bytes
-from zoo.mosaic import inline
-from zoo.report import text as escaped
+from zoo.reports import page as report
+from zoo.reports.mosaic import inline
+from zoo.reports.page import text as escaped
 from zoo.system.files import write_text
 from zoo.tasks import classification
 

@@ -14,7 +14,7 @@ from zoo.data.batches import attacked as attacked_batches
 from zoo.data.batches import pipeline as batches
 from zoo.data.batches.pipeline import on_tensorflow
 from zoo.objectives.losses import CrossEntropy
-from zoo.report import Page
+from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, logits_of
 from zoo.scores import intervals

@@ -15,7 +15,7 @@ from zoo.data.batches import captions as batches
 from zoo.data.images import scaled
 from zoo.data.sources.captions import NONE
 from zoo.objectives.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
-from zoo.report import Page
+from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.scores import intervals
 from zoo.tasks.classification import confusion_matrix, per_class

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from zoo import report
 from zoo.console.figures import below
 from zoo.data import Dataset
 from zoo.data.sources.captions import NONE
-from zoo.report import text as escaped
+from zoo.reports import page as report
+from zoo.reports.page import text as escaped
 from zoo.tasks import classification
 from zoo.tasks.class_page import MISTAKES, NAMED_CLASSES, png
 from zoo.tasks.contrastive import BATCH, RANKS, Embedded

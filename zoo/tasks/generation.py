@@ -6,7 +6,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import mosaic
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
@@ -15,7 +14,8 @@ from zoo.data import Dataset, DataSpec
 from zoo.data.batches.steps import StepBatches, for_engine
 from zoo.data.images import scaled
 from zoo.objectives.losses import Adversarial, Mean
-from zoo.report import Page
+from zoo.reports import mosaic
+from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.scores import intervals, judges
 from zoo.scores.judges import Judge

@@ -12,7 +12,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals
 from zoo.data import Dataset, DataSpec
 from zoo.data.batches.steps import StepBatches, for_engine
-from zoo.report import Page
+from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 

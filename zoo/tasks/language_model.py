@@ -14,7 +14,7 @@ from zoo.data import Dataset, DataSpec, Split
 from zoo.data.batches import tokens as token_batches
 from zoo.decoding import compiled, gumbel, sample
 from zoo.objectives.losses import CrossEntropy
-from zoo.report import Page
+from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.scores import intervals
 from zoo.tasks.usual import callbacks, gathered, measured_with, remarks

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from zoo import report
 from zoo.console.figures import below
 from zoo.data import Dataset, DataSpec
-from zoo.report import text as escaped
+from zoo.reports import page as report
+from zoo.reports.page import text as escaped
 from zoo.system.files import write_text
 from zoo.tasks import link_prediction
 

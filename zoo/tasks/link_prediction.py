@@ -14,7 +14,7 @@ from zoo.data.batches import pipeline as batches
 from zoo.data.batches.steps import StepBatches, for_engine
 from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.metrics import reciprocal_rank
-from zoo.report import Page
+from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, logits_of
 from zoo.scores import intervals

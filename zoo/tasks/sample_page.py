@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from zoo import report
 from zoo.console.figures import below
 from zoo.data import Dataset
-from zoo.mosaic import inline, mosaic
-from zoo.report import text as escaped
+from zoo.reports import page as report
+from zoo.reports.mosaic import inline, mosaic
+from zoo.reports.page import text as escaped
 
 COLUMNS = 8
 CURVES = (

@@ -16,8 +16,8 @@ from zoo.console.figures import Intervals, below, written
 from zoo.data import Dataset, DataSpec
 from zoo.data.text import BEGIN_ID, END_ID
 from zoo.decoding import beam_search, compiled, sample
-from zoo.report import Page
-from zoo.report import text as escaped
+from zoo.reports.page import Page
+from zoo.reports.page import text as escaped
 from zoo.runs.folder import RunFolder
 from zoo.scores import intervals
 from zoo.system.files import write_text
