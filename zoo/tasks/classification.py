@@ -102,14 +102,14 @@ def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dic
 
 def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
     """Write confusion_matrix.csv into a run's folder."""
-    from zoo.tasks import class_page
+    from zoo.tasks.pages import classes as class_page
 
     class_page.write_confusion(run.confusion_file, shown["confusion"], data.spec.class_names)
 
 
 def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     """Return what a report shows."""
-    from zoo.tasks import class_page
+    from zoo.tasks.pages import classes as class_page
 
     return class_page.page(data, found, shown)
 

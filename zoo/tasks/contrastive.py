@@ -228,14 +228,14 @@ def _loss(found: Embedded, split: Split) -> float:
 def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
     """Write confusion_matrix.csv into a run's folder, of the zero-shot classes, where there are any."""
     if "confusion" in shown:
-        from zoo.tasks import class_page
+        from zoo.tasks.pages import classes as class_page
 
         class_page.write_confusion(run.confusion_file, shown["confusion"], data.spec.class_names)
 
 
 def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     """Return what a report shows."""
-    from zoo.tasks import contrastive_page
+    from zoo.tasks.pages import contrastive as contrastive_page
 
     return contrastive_page.page(data, found, shown)
 

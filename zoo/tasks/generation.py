@@ -196,7 +196,7 @@ def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
 
 def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     """Return what a report shows."""
-    from zoo.tasks import sample_page
+    from zoo.tasks.pages import samples as sample_page
 
     return sample_page.page(data, found, shown)
 

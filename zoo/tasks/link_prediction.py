@@ -216,14 +216,14 @@ def scores(ranks: np.ndarray, examples: Split, data: Dataset, split: str) -> dic
 
 def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
     """Write ranks.tsv into a run's folder: each test question, its answer, the answer's rank and what came first."""
-    from zoo.tasks import link_page
+    from zoo.tasks.pages import links as link_page
 
     link_page.write_ranks(run.ranks_file, data, shown)
 
 
 def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
     """Return what a report shows."""
-    from zoo.tasks import link_page
+    from zoo.tasks.pages import links as link_page
 
     return link_page.page(data, found, shown)
 

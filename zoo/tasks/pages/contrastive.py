@@ -10,8 +10,8 @@ from zoo.data.sources.captions import NONE
 from zoo.reports import page as report
 from zoo.reports.page import text as escaped
 from zoo.tasks import classification
-from zoo.tasks.class_page import MISTAKES, NAMED_CLASSES, png
 from zoo.tasks.contrastive import BATCH, RANKS, Embedded
+from zoo.tasks.pages.classes import MISTAKES, NAMED_CLASSES, png
 
 
 def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report.Page:
