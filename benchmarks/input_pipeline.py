@@ -51,9 +51,10 @@ def _side(name: str, dataset: str, data_dir: Path) -> None:
     backend.start()
     import keras
 
-    from zoo import executions, tasks
+    from zoo import tasks
     from zoo.config.train_config import TrainConfig
     from zoo.data import load
+    from zoo.training import executions
 
     config = TrainConfig(model=name, dataset=dataset, data_dir=data_dir).resolved()
     data, task = load(config), tasks.of("classification")

@@ -14,8 +14,9 @@ def compiled(config: TrainConfig, spec: DataSpec) -> tuple[Any, Callable[[Any, i
         config: resolved.
         spec: of the data.
     """
-    from zoo import executions, optimization, tasks
-    from zoo.building import built, maker
+    from zoo import tasks
+    from zoo.training import executions, optimization
+    from zoo.training.building import built, maker
 
     model = built(maker(config, spec, None), spec)
     model.compile(optimization.optimizer(config, 1000), **tasks.of(spec.task).compiled_with(config, spec))

@@ -93,7 +93,7 @@ def _zoo(model: str, batch: int, steps: int) -> None:
     backend.start()
     from zoo.config.train_config import TrainConfig
     from zoo.data.dataset import Dataset, DataSpec, Split
-    from zoo.training import train
+    from zoo.training.loop import train
 
     x, y = _data(model)
     names = tuple(map(str, range(y.max() + 1)))

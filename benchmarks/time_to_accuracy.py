@@ -243,7 +243,7 @@ def _zoo(net: str, goal: float, seed: int, last: float, data_dir: Path) -> Stopw
 
     backend.start()
     from zoo.config.train_config import TrainConfig
-    from zoo.training import train
+    from zoo.training.loop import train
 
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(

@@ -98,7 +98,7 @@ def _file(task: str, draw: int) -> Path:
 def _write_data(data_dir: Path) -> None:
     """Write the draws of both tasks, and the digits 0 to 4."""
     from zoo.config.train_config import TrainConfig
-    from zoo.pretrained import load_data
+    from zoo.training.data import load_data
 
     RUNS.mkdir(parents=True, exist_ok=True)
     mnist = load_data(TrainConfig(dataset="mnist", data_dir=data_dir))

@@ -32,7 +32,7 @@ from zoo.data.batches.pipeline import steps_per_epoch
 from zoo.data.images import scaled
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
-from zoo.training import train
+from zoo.training.loop import train
 
 WEIGHT_BITS = {"int8": 8, "dynamic": 8, "int16x8": 8, "int4": 4}
 EXAMPLES = 8  # that show which layer feeds which

@@ -170,7 +170,7 @@ def adapted(config: TrainConfig, wanted: Wanted) -> tuple[TrainConfig, dict[str,
         wanted: of `separate`.
 
     Raises:
-        UsageError: a budget that is too small, or what `zoo.training.train` raises it for.
+        UsageError: a budget that is too small, or what `zoo.training.loop.train` raises it for.
         strategies.StrategyError: the strategy cannot run here.
         Failed: not even the smallest batch fits, or its step fails.
     """

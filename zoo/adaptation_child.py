@@ -25,7 +25,7 @@ def work(job: Mapping[str, Any], say: Say) -> None:
     config = TrainConfig.from_json(job["config"])
     backend.start(strategies.engine(config.strategy), config.virtual_devices)
     from zoo import scaling, step_times
-    from zoo.pretrained import load_data
+    from zoo.training.data import load_data
 
     data, replicas = load_data(config), 1
     if job["auto_batch"]:  # before a model is traced, which fixes the devices

@@ -12,7 +12,6 @@ from zoo import calibration
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
-from zoo.finishing import finish
 from zoo.members import Member
 from zoo.models.ensemble import FAINTEST, SMALLEST, Ensemble
 from zoo.models.parts.base import named
@@ -21,6 +20,7 @@ from zoo.runs.folder import RunFolder
 from zoo.runs.inference import logits_of
 from zoo.system.files import replacing
 from zoo.tasks.classification import probabilities, scores
+from zoo.training.finishing import finish
 
 Method = Literal["soft", "weighted", "stacking", "soup", "greedy_soup"]
 # What fits something to the validation examples.

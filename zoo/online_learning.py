@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import optimization
 from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
 from zoo.data import DataSpec, Split
@@ -22,6 +21,7 @@ from zoo.robustness import accuracy
 from zoo.runs import checkpoints
 from zoo.runs.inference import logits_of
 from zoo.tasks import classification
+from zoo.training import optimization
 
 # Examples after a drift in which the learning rate is raised, less and less.
 BOOSTED = 2500

@@ -19,8 +19,6 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Dataset, Split, load
-from zoo.finishing import finish
-from zoo.numerics import numerics
 from zoo.online_learning import Learner, falls
 from zoo.online_page import draw, sections
 from zoo.online_settings import Settings
@@ -32,6 +30,8 @@ from zoo.runs.vocabularies import read_spec
 from zoo.streams import Position
 from zoo.system.files import replacing
 from zoo.system.signals import stopped_by_signals
+from zoo.training.finishing import finish
+from zoo.training.numerics import numerics
 
 # Malformed lines that are named on standard error, before they are only counted.
 NAMED = 5

@@ -8,7 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from zoo.building import attacked
 from zoo.config.attacks import Attack
 from zoo.data import DataSpec, Split
 from zoo.data.batches.attacked import starts
@@ -16,6 +15,7 @@ from zoo.data.batches.steps import generator
 from zoo.data.images import scaled
 from zoo.runs.inference import BATCH, logits_of
 from zoo.system.files import replacing, write_text
+from zoo.training.building import attacked
 
 
 def chosen(split: Split, count: int, seed: int) -> Split:

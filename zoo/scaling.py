@@ -9,12 +9,12 @@ from typing import Any
 import keras
 
 from zoo import tasks, widths
-from zoo.building import built, maker
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.batches.pipeline import on_tensorflow
+from zoo.training.building import built, maker
 from zoo.widths import Widths
 
 # Of two factors, one within the budget and one beyond it, as a share of them, where the search ends.

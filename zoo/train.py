@@ -69,7 +69,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         print(f"{folder.path}: this run has finished, nothing is left to do", file=sys.stderr)
         return {"run": str(folder.path), **folder.read_metrics()}
     check_source(config)
-    from zoo.pretrained import load_data
+    from zoo.training.data import load_data
 
     # What TFDS does not read needs no TensorFlow, so its errors come before TensorFlow is imported.
     late = config.dataset_is_tfds or config.model in registry.HUB_MODELS  # whose tokenizers need Keras
@@ -78,7 +78,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if wanted and not continued(config):  # before this process takes the memory of a device
         config, adapted = adaptation.adapted(config, wanted)
     backend.start(strategies.engine(config.strategy), config.virtual_devices)
-    from zoo.training import train
+    from zoo.training.loop import train
 
     try:
         result = train(config, data=data, command=["python", "-m", "zoo.train", *sys.argv[1:]], adapted=adapted)

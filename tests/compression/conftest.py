@@ -8,7 +8,7 @@ from compression.interface import Interface
 from tests.conftest import blobs
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
-from zoo.training import train
+from zoo.training.loop import train
 
 CLASSES = 3
 # Small, and none of them a constructor's default.

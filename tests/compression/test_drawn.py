@@ -14,7 +14,7 @@ from zoo.models import GAN
 from zoo.runs.folder import RunFolder
 from zoo.tasks import generation
 from zoo.tasks.imitation import psnr
-from zoo.training import train
+from zoo.training.loop import train
 
 SAMPLES = 120
 

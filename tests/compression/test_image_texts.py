@@ -14,7 +14,7 @@ from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig
 from zoo.data.images import scaled
 from zoo.models import CrossModal
-from zoo.training import train
+from zoo.training.loop import train
 
 # How far the direction of a vector may be from Keras', as one minus the cosine.
 PRECISIONS = {"float32": 1e-6, "float16": 1e-4, "dynamic": 5e-3, "int4": 0.2, "int8": 5e-2}

@@ -9,7 +9,7 @@ from compression import compress, flatbuffer, litert, pipeline, sensitivity, sou
 from compression.links import QUESTIONS, Links
 from zoo.config.train_config import TrainConfig
 from zoo.tasks import link_prediction
-from zoo.training import train
+from zoo.training.loop import train
 
 # The largest difference in probability and in MRR from Keras.
 PRECISIONS = {"float32": (1e-6, 0), "float16": (1e-3, 0.03), "dynamic": (0.03, 0.06), "int4": (0.3, 0.2)}

@@ -14,10 +14,10 @@ from compression.layers import kernels_of, with_kernels
 from compression.receipt import Subject, reference
 from tests.compression.conftest import CLASSES, small
 from tests.conftest import blobs
-from zoo.callbacks import Checkpointer
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import from_tf_data
+from zoo.training.callbacks import Checkpointer
 
 TRAINING = TrainConfig(epochs=4, batch_size=16, learning_rate=1e-2, label_smoothing=0.0, clip_norm=1.0).resolved()
 

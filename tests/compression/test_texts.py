@@ -29,7 +29,7 @@ from zoo.data.text import Vocabulary
 from zoo.models import Transformer, TransformerLM
 from zoo.runs.folder import RunFolder
 from zoo.tasks import language_model
-from zoo.training import train
+from zoo.training.loop import train
 
 WORDS = [
     {"roter": "red", "blauer": "blue", "alter": "old", "junger": "young", "kleiner": "small", "wilder": "wild"},

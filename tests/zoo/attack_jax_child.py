@@ -11,7 +11,7 @@ backend.start("jax")
 from zoo.config.train_config import TrainConfig  # noqa: E402
 from zoo.models import CNN  # noqa: E402
 from zoo.objectives.adversarial import Attacked  # noqa: E402
-from zoo.training import train  # noqa: E402
+from zoo.training.loop import train  # noqa: E402
 
 
 def main(folder: str, stored: str) -> None:

@@ -9,7 +9,7 @@ from strategies import backend
 backend.start("jax")
 from zoo.config.train_config import TrainConfig  # noqa: E402
 from zoo.tasks import generation  # noqa: E402
-from zoo.training import train  # noqa: E402
+from zoo.training.loop import train  # noqa: E402
 
 
 def main(folder: str, stored: str) -> None:

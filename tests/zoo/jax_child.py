@@ -17,7 +17,7 @@ from zoo.data import from_tf_data  # noqa: E402
 from zoo.models.parts.base import named  # noqa: E402
 from zoo.runs.folder import RunFolder  # noqa: E402
 from zoo.runs.inference import logits_of  # noqa: E402
-from zoo.training import train  # noqa: E402
+from zoo.training.loop import train  # noqa: E402
 
 MODELS = {
     "simplenet": {"units": (16, 8)},

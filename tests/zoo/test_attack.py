@@ -13,7 +13,6 @@ from compression import attack as attack_files
 from compression import compress
 from tests.conftest import ROOT, blobs, run_module, stop_after
 from zoo import attack, robustness
-from zoo.building import attacked
 from zoo.config import attacks
 from zoo.config.attacks import FGSM, PGD
 from zoo.config.train_config import TrainConfig
@@ -23,7 +22,8 @@ from zoo.data.batches.attacked import training_batches
 from zoo.models import CNN
 from zoo.objectives.adversarial import Attacked
 from zoo.runs.folder import RunFolder
-from zoo.training import train
+from zoo.training.building import attacked
+from zoo.training.loop import train
 
 IMAGES = DataSpec("images", "image", (9, 10, 1), ("a", "b", "c"))
 VECTORS = DataSpec("vectors", "vector", (6,), ("a", "b", "c"))

@@ -13,9 +13,9 @@ from zoo import ensemble
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
 from zoo.models import CNN
-from zoo.optimization import learning_rate
 from zoo.runs.folder import RunFolder
-from zoo.training import train
+from zoo.training.loop import train
+from zoo.training.optimization import learning_rate
 
 STEPS, EPOCHS = 5, 4
 

@@ -17,7 +17,7 @@ from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.tasks import classification, contrastive
 from zoo.tasks.contrastive import Embedded
-from zoo.training import train as fit
+from zoo.training.loop import train as fit
 
 SMALL = {"filters": (4, 8), "pools": 1, "units": 16, "word_dim": 16, "embedding_dim": 8}
 TRAINING = {"batch_size": 16, "learning_rate": 1e-2, "seed": 1, "epochs": 1}

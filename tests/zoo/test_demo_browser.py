@@ -21,7 +21,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.data.images import decode, scaled
 from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec
-from zoo.training import train
+from zoo.training.loop import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import blobs
-from zoo import executions
 from zoo.config.train_config import TrainConfig
-from zoo.executions import Executions
 from zoo.runs import checkpoints
-from zoo.training import train
+from zoo.training import executions
+from zoo.training.executions import Executions
+from zoo.training.loop import train
 
 STEPS = 7  # of an epoch, which nothing divides
 
@@ -93,8 +93,8 @@ def test_slow_steps_are_executed_one_by_one(monkeypatch):
 
 def test_a_training_that_was_stopped_goes_on_from_where_its_execution_ended(data, tmp_path, monkeypatch):
     """A signal comes in the middle of an execution: the snapshot is of its end, and the run as if nothing had been."""
-    from zoo.callbacks import Checkpointer
     from zoo.console.errors import Interrupted
+    from zoo.training.callbacks import Checkpointer
 
     monkeypatch.setattr(executions, "MOST_SECONDS", 1e9)
     whole = trained(data, tmp_path / "whole")

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo import layerwise
 from zoo.config.train_config import TrainConfig
 from zoo.models import GAN, Adversarial, ScaledAdamW
 from zoo.objectives.gradients import gradient
 from zoo.tasks import generation
+from zoo.training import layerwise
 
 SHAPE = (8, 12, 1)
 SMALL = {"num_classes": 3, "latent_size": 5, "filters": (6, 4), "units": (7, 9)}

@@ -18,7 +18,7 @@ from zoo.runs.folder import RunFolder
 from zoo.sampler import Sampler
 from zoo.scores.judges import of_pixels
 from zoo.tasks import generation
-from zoo.training import train as fit
+from zoo.training.loop import train as fit
 
 
 @pytest.fixture(scope="module")
@@ -238,8 +238,8 @@ def test_collapse_and_divergence_are_told_from_noise():
 
 
 def test_a_collapse_is_said_once_in_one_sentence(folder, tmp_path, capsys):
-    from zoo.callbacks import write_history
     from zoo.data import load
+    from zoo.training.callbacks import write_history
 
     config = configuration(folder, "unused")
     data = load(config.resolved())

@@ -17,7 +17,7 @@ from zoo.models.parts.base import named
 from zoo.runs.folder import RunFolder
 from zoo.tasks import link_prediction
 from zoo.tasks.link_prediction import Known, filtered, group_size
-from zoo.training import train as fit
+from zoo.training.loop import train as fit
 
 SMALL = {"optimizer": "sgd", "learning_rate": 0.5, "batch_size": 16, "clip_norm": 1.0, "keep": "last"}
 
@@ -297,7 +297,7 @@ def test_what_cannot_be_taken_over_is_refused(family, kin, capsys):
 
 def test_adagrad_is_the_papers():
     """Duchi et al. (2011): each number's rate is divided by the root of the sum of its squared gradients."""
-    from zoo.optimization import optimizer
+    from zoo.training.optimization import optimizer
 
     config = TrainConfig(model="kg_embedding", dataset="family", optimizer="adagrad", learning_rate=0.3, warmup=0.0,
                          schedule="constant", weight_decay=0.0, clip_norm=0.0).resolved()  # fmt: skip

@@ -14,7 +14,7 @@ from zoo.console.errors import Interrupted, UsageError
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.train import configure
-from zoo.training import _stride, train
+from zoo.training.loop import _stride, train
 
 EPOCHS, STEPS = 3, 6
 

@@ -20,11 +20,11 @@ from tests.conftest import ROOT, blobs, wait_for_step
 from zoo import evaluate, online, online_run, predict, train
 from zoo.console.errors import Interrupted
 from zoo.data import Split, load
-from zoo.numerics import numerics
 from zoo.online_learning import BOOSTED, Learner
 from zoo.online_settings import Settings
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
+from zoo.training.numerics import numerics
 
 pytest.importorskip("river")
 SIZE = (12, 12)

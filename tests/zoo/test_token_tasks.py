@@ -194,7 +194,7 @@ def test_replicas_train_alike(folder, tmp_path):
     """Batches of several lengths, with tokens spread unevenly over the replicas."""
     histories = []
     for strategy in ({}, {"strategy": "mirrored", "virtual_devices": 2}):
-        from zoo.training import train as fit
+        from zoo.training.loop import train as fit
 
         config = TrainConfig(
             model="transformer_seq2seq", data=folder / "pairs.tsv", task="translation", tokens="character", epochs=1,

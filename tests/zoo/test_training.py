@@ -12,14 +12,15 @@ import tensorflow as tf
 
 import strategies
 from tests.conftest import blobs
-from zoo import executions, optimization, training
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Diverged, UsageError
 from zoo.data import from_tf_data, load
 from zoo.objectives.losses import CrossEntropy
 from zoo.runs import checkpoints
 from zoo.tasks import classification
-from zoo.training import train
+from zoo.training import executions, optimization
+from zoo.training import loop as training
+from zoo.training.loop import train
 
 SMALL = {"units": (16,)}
 

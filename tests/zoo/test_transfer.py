@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from zoo import layerwise, models, optimization
+from zoo import models
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
 from zoo.models.parts.base import hold, named
 from zoo.runs.folder import RunFolder
 from zoo.train import configure
-from zoo.training import train as fit
+from zoo.training import layerwise, optimization
+from zoo.training.loop import train as fit
 
 SPEC = DataSpec("blobs", "image", (12, 12, 1), ("a", "b", "c"))
 WORDS = DataSpec("words", "tokens", (5,), ("a", "b"), vocabulary_size=9)

@@ -19,7 +19,7 @@ from zoo.config import registry  # noqa: E402
 from zoo.config.train_config import TrainConfig  # noqa: E402
 from zoo.data import from_tf_data  # noqa: E402
 from zoo.runs.inference import logits_of  # noqa: E402
-from zoo.training import train  # noqa: E402
+from zoo.training.loop import train  # noqa: E402
 
 # Each with the settings that make it small, and the precision: rounding alone parts a cnn with normalisations.
 MODELS = {

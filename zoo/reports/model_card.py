@@ -132,7 +132,7 @@ def _source(config: TrainConfig) -> list[tuple[str, str]]:
 
 
 def _training(stored: Mapping[str, Any], config: TrainConfig, metrics: Mapping[str, Any]) -> str:
-    command = " ".join(stored["command"]) or "zoo.training.train(config)"
+    command = " ".join(stored["command"]) or "zoo.training.loop.train(config)"
     processor = stored.get("processor")
     machine = f"{processor['name']}, {processor['cores']} cores" if processor else "not recorded"
     begun = stored.get("begun_with")

@@ -167,7 +167,7 @@ def _curve(history: list[dict[str, Any]], name: str, kept_epoch: int) -> str:
 
 def _configuration(run: RunFolder, config: TrainConfig) -> str:
     stored = run.read_config()
-    command = " ".join(stored["command"]) or "zoo.training.train(config)"
+    command = " ".join(stored["command"]) or "zoo.training.loop.train(config)"
     values = "".join(
         f"<tr><td><code>{flag(name)}</code></td><td>{text(value)}</td></tr>"
         for name, value in config.to_json().items()

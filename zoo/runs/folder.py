@@ -157,7 +157,7 @@ class RunFolder:
 
         import zoo.models
         import zoo.tasks.classification  # noqa: F401  both register the classes that a model file names
-        from zoo.transfer import freeze
+        from zoo.training.transfer import freeze
 
         # Without the optimizer, whose state a user's own class could not load before `freeze`.
         config = self.read_config()["config"]

@@ -20,7 +20,7 @@ def by_name(source: Any, mine: dict[str, Any], data: Dataset) -> tuple[Any, list
     that of the entity of this name, in small letters. Rows without one stay as random as they begin.
 
     Args:
-        source: the `zoo.transfer.Source`.
+        source: the `zoo.training.transfer.Source`.
         mine: weights of the model that begins with it, by name.
         data: that the model is for.
 

@@ -20,21 +20,23 @@ import numpy as np
 import strategies
 from strategies import backend, collective
 from strategies.keras_fit import prepared
-from zoo import averaging, layerwise, optimization, private_training, tasks, transfer
-from zoo.building import built, check_attack, check_private, fitted, maker
-from zoo.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
+from zoo import tasks
 from zoo.config.train_config import TrainConfig, check_divisible
 from zoo.console.errors import Failed, UsageError
 from zoo.data import Dataset
 from zoo.data.batches.pipeline import on_tensorflow, steps_per_epoch
-from zoo.executions import Executions
-from zoo.finishing import finish
-from zoo.numerics import numerics
-from zoo.pretrained import facts, load_data
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder, check_beginning, default_output
 from zoo.system.files import sha256
 from zoo.system.signals import stopped_by_signals
+from zoo.training import averaging, layerwise, optimization, transfer
+from zoo.training import private as private_training
+from zoo.training.building import built, check_attack, check_private, fitted, maker
+from zoo.training.callbacks import Checkpointer, Clock, Memory, Progress, Recorder
+from zoo.training.data import facts, load_data
+from zoo.training.executions import Executions
+from zoo.training.finishing import finish
+from zoo.training.numerics import numerics
 
 # Weights and two moments of AdamW, the best epoch's weights, three snapshots and one being written, the model file.
 COPIES_ON_DISK = 4 * 4 + 3

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.callbacks import Memory
 from zoo.config.train_config import TrainConfig
 from zoo.introspection.hooks import calls_of
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.system.files import replacing
+from zoo.training.callbacks import Memory
 
 # Training examples that tell a batch normalisation the mean and the variance of its inputs.
 EXAMPLES = 10_000
@@ -90,7 +90,7 @@ def take(model: keras.Model, memory: Memory, batches: Iterable[Any]) -> None:
         for variable, value in zip(model.trainable_variables, memory.mean_weights, strict=True):
             variable.assign(value.astype(keras.backend.standardize_dtype(variable.dtype)))
     else:
-        # Of the class: the instance's own does nothing, see `zoo.optimization`.
+        # Of the class: the instance's own does nothing, see `zoo.training.optimization`.
         type(model.optimizer).finalize_variable_values(model.optimizer, model.trainable_variables)
     reestimate(model, batches)
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from strategies import collective
 from zoo.console.errors import Diverged, Interrupted
-from zoo.executions import Executions
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_text
+from zoo.training.executions import Executions
 
 
 @dataclass

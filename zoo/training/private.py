@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 
-from zoo import accounting
 from zoo.config import privacy
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
@@ -19,6 +18,7 @@ from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.private import Private, unfit
 from zoo.reports.page import text
 from zoo.runs.folder import RunFolder
+from zoo.training import accounting
 
 # TensorFlow's vectorised map turns gradients of convolutions into a loop of its own, which took as long as a loop over
 # examples and three times as long to trace. On JAX so many examples are one operation.

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import layerwise, transfer_rows
 from zoo.config.patterns import matching
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, nearest
@@ -17,6 +16,7 @@ from zoo.data import Dataset, DataSpec
 from zoo.models.parts.base import hold, named
 from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec
+from zoo.training import layerwise, transfer_rows
 
 # Names in one sentence.
 LISTED = 4
