@@ -77,9 +77,10 @@ def _trained(name: str, words: tuple[str, ...], *place: str) -> dict[str, Any]:
         words: of `zoo.train`.
         place: more of them, that say where this machine has its data.
     """
-    from zoo import adaptation, train
+    from zoo import train
     from zoo.console import cli
     from zoo.runs.folder import RunFolder
+    from zoo.sizing import adaptation
 
     run = RunFolder(RUNS / name)
     if not run.finished:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import adaptation, stock
+from zoo import stock
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console import values
 from zoo.console.errors import UsageError
+from zoo.sizing import adaptation
 
 # Options that a sweep gives once: its own, and those whose text may hold a comma.
 SINGLE = (

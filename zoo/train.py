@@ -8,13 +8,13 @@ from typing import Any
 
 import strategies
 from strategies import backend
-from zoo import adaptation
 from zoo.config import privacy, registry
 from zoo.config.catalogue import check_source
 from zoo.config.train_config import CHANGEABLE, TrainConfig, command_line, differences
 from zoo.console import cli
 from zoo.console.errors import Interrupted, UsageError
 from zoo.runs.folder import RunFolder, check_beginning, continued, default_output, newest_unfinished
+from zoo.sizing import adaptation
 
 
 def configure(given: Mapping[str, Any], wanted: adaptation.Wanted = adaptation.NOTHING) -> TrainConfig:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import blobs
-from zoo import adaptation, step_times, train
+from zoo import train
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Failed, UsageError
 from zoo.runs.folder import RunFolder
+from zoo.sizing import adaptation, step_times
 
 
 def timed(**rates):

@@ -3,11 +3,11 @@ import dataclasses
 import pytest
 
 from tests.conftest import run_module
-from zoo import scaling, widths
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
+from zoo.sizing import scaling, widths
 
 PIXELS = DataSpec("pixels", "image", (8, 8, 1), ("0", "1", "2"))
 IMAGES = DataSpec("images", "image", (20, 20, 1), ("0", "1", "2"))

@@ -100,7 +100,7 @@ def train(
         finished: called with the trained model, returns the one to save and to measure; default, itself.
         private: where a worker other than the chief keeps a run folder of its own; default, nowhere.
         command: the words that started this, for config.json.
-        adapted: the record of `zoo.adaptation.adapted`, where it gave the configuration, for config.json.
+        adapted: the record of `zoo.sizing.adaptation.adapted`, where it gave the configuration, for config.json.
         verbose: show progress on standard error.
 
     Raises:

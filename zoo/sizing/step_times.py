@@ -11,10 +11,10 @@ from pathlib import Path
 
 import keras
 
-from zoo import adaptation
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
+from zoo.sizing import adaptation
 from zoo.training.loop import train
 
 # Of each size: executions that are not counted, as they compile; then what comes first, so many or so many seconds.

@@ -1,6 +1,6 @@
-"""`python -m zoo.adaptation_child`: build a model and time its steps, in a process that may die of it.
+"""`python -m zoo.sizing`: build a model and time its steps, in a process that may die of it.
 
-The parent is `zoo.adaptation`, which writes a job to standard input and reads an answer a line.
+The parent is `zoo.sizing.adaptation`, which writes a job to standard input and reads an answer a line.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ Say = Callable[..., None]
 
 
 def work(job: Mapping[str, Any], say: Say) -> None:
-    """Do a job of `zoo.adaptation.adapted`, and say what is found as it is."""
+    """Do a job of `zoo.sizing.adaptation.adapted`, and say what is found as it is."""
     config = TrainConfig.from_json(job["config"])
     backend.start(strategies.engine(config.strategy), config.virtual_devices)
-    from zoo import scaling, step_times
+    from zoo.sizing import scaling, step_times
     from zoo.training.data import load_data
 
     data, replicas = load_data(config), 1

@@ -8,14 +8,15 @@ from typing import Any
 
 import keras
 
-from zoo import tasks, widths
+from zoo import tasks
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.batches.pipeline import on_tensorflow
+from zoo.sizing import widths
+from zoo.sizing.widths import Widths
 from zoo.training.building import built, maker
-from zoo.widths import Widths
 
 # Of two factors, one within the budget and one beyond it, as a share of them, where the search ends.
 CLOSE = 1e-9

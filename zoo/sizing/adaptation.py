@@ -1,6 +1,6 @@
 """What `zoo.train` finds out before it trains: the widths that a budget allows, and the batch that is fastest.
 
-Standard library only. The work is done in a child process (`zoo.adaptation_child`), whose death by lack of memory says
+Standard library only. The work is done in a child process (`zoo.sizing`), whose death by lack of memory says
 that a size does not fit; here its answers are read and judged.
 """
 
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import strategies
-from zoo import widths
 from zoo.config import defaults as recipes
 from zoo.config.train_config import TrainConfig, flag, option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 from zoo.console.values import Count
+from zoo.sizing import widths
 from zoo.system.machine import available_memory
 
 # A larger batch is taken for the fastest if its examples a second are at least this share of the most.
@@ -33,7 +33,7 @@ NEARLY = 0.95
 FIRST = 16
 # Seconds that a size may take, the compilation of its step among them, before the child is stopped.
 PATIENCE = 600.0
-CHILD = ("-m", "zoo.adaptation_child")
+CHILD = ("-m", "zoo.sizing")
 
 
 @dataclass(frozen=True, kw_only=True)
