@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.comparison import accuracy_of
+from zoo.sweep.comparison import accuracy_of
 from zoo.system.files import replacing
 
 # What is not a share of right answers, and its name on the axis.

@@ -9,12 +9,12 @@ from PIL import Image
 
 from tests.conftest import blobs, run_module, stop_after
 from zoo import evaluate, explain, generate, predict, train
-from zoo.comparison import accuracy_of
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
 from zoo.data import Captions, Split
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
+from zoo.sweep.comparison import accuracy_of
 from zoo.tasks import classification, contrastive
 from zoo.tasks.contrastive import Embedded
 from zoo.training.loop import train as fit

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, run_module
-from zoo import grid, sweep
 from zoo.console.errors import UsageError
 from zoo.runs.folder import RunFolder
+from zoo.sweep import __main__ as sweep
+from zoo.sweep import grid
 
 
 def names(**given):

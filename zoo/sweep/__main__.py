@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo import comparison, grid
 from zoo.config.train_config import TrainConfig, command_line, option
 from zoo.console import cli
 from zoo.console.errors import Failed, Interrupted, UsageError
 from zoo.runs.folder import PARENT, RunFolder
 from zoo.sizing import adaptation
+from zoo.sweep import comparison, grid
 from zoo.system.files import write_json
 
 _OWN = [

@@ -1,0 +1,1 @@
+"""Train a grid of configurations side by side and compare them."""
