@@ -9,8 +9,8 @@ from typing import Any
 
 from zoo.config.train_config import option
 from zoo.console import cli
-from zoo.ensemble import made, show
-from zoo.members import Member, classifier
+from zoo.ensemble.__main__ import made, show
+from zoo.ensemble.members import Member, classifier
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, command_line, op
 from zoo.console import cli
 from zoo.console.errors import Interrupted, UsageError
 from zoo.console.values import Seconds
-from zoo.members import classifier
+from zoo.ensemble.members import classifier
 from zoo.online_settings import Settings, check_unchanged
 from zoo.runs.folder import RunFolder
 

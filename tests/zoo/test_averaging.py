@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import blobs, stop_after
-from zoo import ensemble
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
+from zoo.ensemble import __main__ as ensemble
 from zoo.models import CNN
 from zoo.runs.folder import RunFolder
 from zoo.training.loop import train

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from zoo import calibration
 from zoo.console.errors import UsageError
+from zoo.ensemble import calibration
 from zoo.tasks.classification import probabilities
 
 

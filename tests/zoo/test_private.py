@@ -11,13 +11,14 @@ from scipy import integrate, optimize, stats
 
 from compression import compress, recipes
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from zoo import calibrate, ensemble, online
+from zoo import calibrate, online
 from zoo.config import privacy
 from zoo.config.privacy import DP
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Split
 from zoo.data.batches.private import PrivateBatches, generator
+from zoo.ensemble import __main__ as ensemble
 from zoo.models import CNN, SimpleNet
 from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.private import Private, unfit

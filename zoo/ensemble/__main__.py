@@ -13,7 +13,7 @@ from zoo.config.catalogue import check_source
 from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, command_line, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
-from zoo.members import Member, check_same_architecture, members_of
+from zoo.ensemble.members import Member, check_same_architecture, members_of
 from zoo.runs.folder import RunFolder, default_output
 
 SOUPS = ("soup", "greedy_soup")
@@ -56,18 +56,18 @@ def made(
     """Make one of members, and return its folder and metrics.
 
     Args:
-        members: that `zoo.members` has let pass.
+        members: that `zoo.ensemble.members` has let pass.
         method: how.
         given: a command's options; data_dir and output are taken from it.
         command: its module.
-        how: see `zoo.ensembling.make`.
+        how: see `zoo.ensemble.ensembling.make`.
     """
     config = _configuration(members, method, given)
     folder = RunFolder(config.output)
     folder.check_free()
     check_source(config)
     backend.start()
-    from zoo import ensembling
+    from zoo.ensemble import ensembling
     from zoo.runs.inference import load_like
 
     data = load_like(members[0].run, config)
@@ -110,7 +110,8 @@ def _configuration(members: Sequence[Member], method: str, given: Mapping[str, A
 
 def show(result: Mapping[str, Any]) -> None:
     """Print the members and what they are together, what to do next, and last the folder."""
-    from zoo import ensembling, tasks
+    from zoo import tasks
+    from zoo.ensemble import ensembling
 
     cli.table(*ensembling.table(result["members"]))
     print(f"test {tasks.of('classification').headline(result['test'], result['intervals'])}")

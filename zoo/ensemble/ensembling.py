@@ -8,11 +8,11 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from zoo import calibration
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
-from zoo.members import Member
+from zoo.ensemble import calibration
+from zoo.ensemble.members import Member
 from zoo.models.ensemble import FAINTEST, SMALLEST, Ensemble
 from zoo.models.parts.base import named
 from zoo.reports import page as report
@@ -73,7 +73,7 @@ def make(
     """Make members into one, write its run folder, and return its metrics.
 
     Args:
-        members: that `zoo.members` has let pass.
+        members: that `zoo.ensemble.members` has let pass.
         method: how.
         run: the folder to write.
         config: of the new run.

@@ -1,0 +1,1 @@
+"""Combine trained classifiers, and calibrate their probabilities."""
