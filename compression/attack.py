@@ -15,7 +15,7 @@ from typing import Any, Literal
 from compression import interface
 from compression.artifacts import read_receipt
 from strategies import backend
-from zoo.attack import show_table, title
+from zoo.attack.__main__ import show_table, title
 from zoo.config.train_config import command_line, option
 from zoo.console import cli
 from zoo.console.errors import UsageError
@@ -48,7 +48,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     backend.start("tensorflow")
     import numpy as np
 
-    from zoo import robustness
+    from zoo.attack import robustness
 
     with np.load(folder.attacks / f"{options.attack}.npz") as found:
         x, y = found["x"], found["y"]

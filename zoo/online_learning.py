@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from zoo.attack.robustness import accuracy
 from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
 from zoo.data import DataSpec, Split
@@ -17,7 +18,6 @@ from zoo.data.images import scaled
 from zoo.online_settings import Settings
 from zoo.prequential import Prequential
 from zoo.rehearsal import Reservoir
-from zoo.robustness import accuracy
 from zoo.runs import checkpoints
 from zoo.runs.inference import logits_of
 from zoo.tasks import classification

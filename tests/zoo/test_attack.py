@@ -12,7 +12,8 @@ import strategies
 from compression import attack as attack_files
 from compression import compress
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from zoo import attack, robustness
+from zoo.attack import __main__ as attack
+from zoo.attack import robustness
 from zoo.config import attacks
 from zoo.config.attacks import FGSM, PGD
 from zoo.config.train_config import TrainConfig

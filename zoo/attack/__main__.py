@@ -73,7 +73,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     config = dataclasses.replace(stored["config"], **{k: given[k] for k in ("data_dir",) if k in given})
     check_source(config)
     backend.start()
-    from zoo import robustness
+    from zoo.attack import robustness
     from zoo.runs.inference import load_like, logits_of
 
     dataset = load_like(folder, config)
@@ -94,7 +94,7 @@ def _written(
     """Write the examples, the accuracy at each eps as table and picture, and what was done; return that."""
     import numpy as np
 
-    from zoo import robustness
+    from zoo.attack import robustness
 
     place = folder.attacks / options.attack
     place.parent.mkdir(exist_ok=True)

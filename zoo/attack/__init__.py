@@ -1,0 +1,1 @@
+"""Measure the robustness of a trained classifier against adversarial examples."""
