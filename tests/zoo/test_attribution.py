@@ -10,8 +10,8 @@ import pytest
 from keras import layers, ops
 
 from tests.conftest import ROOT
-from zoo import attention_maps, attribution
 from zoo.console.errors import UsageError
+from zoo.explain import attention_maps, attribution
 from zoo.models import CNN, LSTM, MultiHeadSelfAttention, SelfAttentionClassifier, Transformer, TransformerClassifier
 
 CLASSES, VOCABULARY = 3, 20

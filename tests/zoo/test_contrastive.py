@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from tests.conftest import blobs, run_module, stop_after
-from zoo import evaluate, explain, generate, predict, train
+from zoo import evaluate, generate, predict, train
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
 from zoo.data import Captions, Split
+from zoo.explain import __main__ as explain
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.sweep.comparison import accuracy_of

@@ -10,12 +10,13 @@ import pytest
 
 from compression import compress
 from tests.conftest import blobs
-from zoo import calibrate, evaluate, explain, predict, train
+from zoo import calibrate, evaluate, predict, train
 from zoo.config import registry
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split
 from zoo.ensemble import __main__ as ensemble
 from zoo.ensemble import ensembling
+from zoo.explain import __main__ as explain
 from zoo.models import CNN, Ensemble, SimpleNet
 from zoo.runs.folder import RunFolder
 from zoo.tasks.classification import probabilities

@@ -8,11 +8,13 @@ import pytest
 from PIL import Image
 
 from tests.conftest import blobs
-from zoo import explain, explanation_pictures, predict, tasks
+from zoo import predict, tasks
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
 from zoo.data import DataSpec, load
 from zoo.data.text import Vocabulary
+from zoo.explain import __main__ as explain
+from zoo.explain import pictures as explanation_pictures
 from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256, write_json
 

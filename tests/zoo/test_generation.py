@@ -11,9 +11,10 @@ from PIL import Image
 
 from tests.conftest import ROOT, blobs, run_module, stop_after
 from tests.zoo.test_gan import SHAPE, SMALL, made
-from zoo import evaluate, explain, generate, predict, train
+from zoo import evaluate, generate, predict, train
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
+from zoo.explain import __main__ as explain
 from zoo.runs.folder import RunFolder
 from zoo.sampler import Sampler
 from zoo.scores.judges import of_pixels

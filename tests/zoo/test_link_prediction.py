@@ -9,10 +9,11 @@ import pytest
 
 from tests.conftest import ROOT, run_module
 from tests.zoo.test_triples import TRIPLES, write
-from zoo import evaluate, explain, generate, predict, train
+from zoo import evaluate, generate, predict, train
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset, DataSpec, load
 from zoo.data.sources.triples import questions
+from zoo.explain import __main__ as explain
 from zoo.models.parts.base import named
 from zoo.runs.folder import RunFolder
 from zoo.tasks import link_prediction

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from zoo import explanation_pictures as pictures
 from zoo.data import DataSpec
-from zoo.explanation import Explanation, Trained
-from zoo.explanation_pictures import Grid, Panel
+from zoo.explain import pictures
+from zoo.explain.explanation import Explanation, Trained
+from zoo.explain.pictures import Grid, Panel
 from zoo.system.files import write_text
 
 TITLES = {

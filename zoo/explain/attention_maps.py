@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.attribution import numbers
+from zoo.explain.attribution import numbers
 from zoo.introspection.hooks import calling
 from zoo.models import MultiHeadCrossAttention, MultiHeadSelfAttention
 

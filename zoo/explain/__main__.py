@@ -62,7 +62,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if options.data_dir:
         config = dataclasses.replace(config, data_dir=options.data_dir)
     backend.start()
-    from zoo import explanation, explanation_report
+    from zoo.explain import explanation
+    from zoo.explain import report as explanation_report
 
     trained = explanation.opened(folder)
     column = options.text_column or (config.source or "source" if folder.task == "translation" else config.text_column)

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import attention_maps, attribution
-from zoo.attribution import Integrated
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec
 from zoo.data.images import scaled
 from zoo.data.text import BEGIN_ID, END_ID, Vocabulary
+from zoo.explain import attention_maps, attribution
+from zoo.explain.attribution import Integrated
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import load_like, read_inputs
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary

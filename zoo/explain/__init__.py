@@ -1,0 +1,1 @@
+"""Explain the outputs of a trained run: attention, saliency, Grad-CAM and integrated gradients."""
