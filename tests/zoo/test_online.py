@@ -17,11 +17,13 @@ import pytest
 
 from compression import compress
 from tests.conftest import ROOT, blobs, wait_for_step
-from zoo import evaluate, online, online_run, predict, train
+from zoo import evaluate, predict, train
 from zoo.console.errors import Interrupted
 from zoo.data import Split, load
-from zoo.online_learning import BOOSTED, Learner
-from zoo.online_settings import Settings
+from zoo.online import __main__ as online
+from zoo.online import run as online_run
+from zoo.online.learning import BOOSTED, Learner
+from zoo.online.settings import Settings
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.training.numerics import numerics

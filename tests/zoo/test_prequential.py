@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoo.prequential import WINDOW, Prequential
+from zoo.online.prequential import WINDOW, Prequential
 
 pytest.importorskip("river")
 

@@ -11,7 +11,7 @@ from scipy import integrate, optimize, stats
 
 from compression import compress, recipes
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from zoo import calibrate, online
+from zoo import calibrate
 from zoo.config import privacy
 from zoo.config.privacy import DP
 from zoo.config.train_config import TrainConfig
@@ -22,6 +22,7 @@ from zoo.ensemble import __main__ as ensemble
 from zoo.models import CNN, SimpleNet
 from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.private import Private, unfit
+from zoo.online import __main__ as online
 from zoo.runs.folder import RunFolder
 from zoo.training import accounting
 from zoo.training.loop import train

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo import records, streams
 from zoo.data import DataSpec, Split
 from zoo.data.text import Vocabulary
-from zoo.records import Malformed
-from zoo.streams import Position
+from zoo.online import records, streams
+from zoo.online.records import Malformed
+from zoo.online.streams import Position
 
 IMAGES = DataSpec("drawn", "image", (2, 3, 1), ("low", "high"))
 VECTORS = DataSpec("measured", "vector", (2,), ("3", "7"))

@@ -5,7 +5,7 @@ from scipy.stats import chisquare
 
 from zoo.data import Split
 from zoo.data.batches.steps import generator
-from zoo.rehearsal import Reservoir
+from zoo.online.rehearsal import Reservoir
 
 
 def numbered(start, stop):

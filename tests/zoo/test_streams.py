@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from zoo import streams
 from zoo.console.errors import Failed, UsageError
-from zoo.streams import Position
+from zoo.online import streams
+from zoo.online.streams import Position
 
 CONTENT = b'{"x": 1}\n\n  {"y": "\xc3\xa9"}\r\nlast'
 

@@ -15,9 +15,9 @@ from zoo.console.cli import say
 from zoo.data import DataSpec, Split
 from zoo.data.batches.steps import generator
 from zoo.data.images import scaled
-from zoo.online_settings import Settings
-from zoo.prequential import Prequential
-from zoo.rehearsal import Reservoir
+from zoo.online.prequential import Prequential
+from zoo.online.rehearsal import Reservoir
+from zoo.online.settings import Settings
 from zoo.runs import checkpoints
 from zoo.runs.inference import logits_of
 from zoo.tasks import classification

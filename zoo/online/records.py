@@ -11,7 +11,7 @@ import numpy as np
 from zoo.console.cli import say
 from zoo.data import DataSpec, Split, images
 from zoo.data.text import Vocabulary
-from zoo.streams import Line, Position
+from zoo.online.streams import Line, Position
 
 # From the content of a line to an example and its class index.
 Parse = Callable[[bytes], tuple[np.ndarray, int]]

@@ -14,20 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from zoo import records, streams
 from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Dataset, Split, load
-from zoo.online_learning import Learner, falls
-from zoo.online_page import draw, sections
-from zoo.online_settings import Settings
-from zoo.prequential import WINDOW
-from zoo.records import Record
+from zoo.online import records, streams
+from zoo.online.learning import Learner, falls
+from zoo.online.page import draw, sections
+from zoo.online.prequential import WINDOW
+from zoo.online.records import Record
+from zoo.online.settings import Settings
+from zoo.online.streams import Position
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec
-from zoo.streams import Position
 from zoo.system.files import replacing
 from zoo.system.signals import stopped_by_signals
 from zoo.training.finishing import finish

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from strategies import backend
-from zoo import streams
 from zoo.config.catalogue import check_source
 from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, command_line, option
 from zoo.console import cli
 from zoo.console.errors import Interrupted, UsageError
 from zoo.console.values import Seconds
 from zoo.ensemble.members import classifier
-from zoo.online_settings import Settings, check_unchanged
+from zoo.online import streams
+from zoo.online.settings import Settings, check_unchanged
 from zoo.runs.folder import RunFolder
 
 STDIN = "-"
@@ -71,7 +71,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if named:
         check_source(named)
     backend.start()
-    from zoo import online_run
+    from zoo.online import run as online_run
     from zoo.runs.inference import load_like
 
     source = online_run.Source(

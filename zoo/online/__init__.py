@@ -1,0 +1,1 @@
+"""Continue to train a classifier on a stream of examples."""
