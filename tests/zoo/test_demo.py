@@ -14,7 +14,9 @@ import threading
 import pytest
 
 from tests.conftest import ROOT
-from zoo import demo, demo_runtime, demo_server
+from zoo.demo import __main__ as demo
+from zoo.demo import runtime as demo_runtime
+from zoo.demo import server as demo_server
 
 # A small int4 LeNet with its metadata and receipt; its content stands for any file here.
 LENET = ROOT / "benchmarks" / "results" / "lenet5-5936.tflite"

@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, blobs
-from zoo import demo, demo_runtime
 from zoo.config.train_config import TrainConfig
 from zoo.data.images import decode, scaled
+from zoo.demo import __main__ as demo
+from zoo.demo import runtime as demo_runtime
 from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec
 from zoo.training.loop import train

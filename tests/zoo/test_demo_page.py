@@ -7,9 +7,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from zoo import demo
 from zoo.data.images import resize, scaled
 from zoo.data.text import Vocabulary
+from zoo.demo import __main__ as demo
 
 
 @pytest.fixture

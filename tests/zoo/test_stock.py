@@ -13,10 +13,11 @@ import zoo
 from benchmarks import restock
 from compression import inspect, verify
 from tests.conftest import DATA_DIR, ROOT, run_module
-from zoo import demo, evaluate, predict, stock
+from zoo import evaluate, predict, stock
 from zoo import list as listing
 from zoo.config.catalogue import EMBEDDED
 from zoo.console.errors import Failed, UsageError
+from zoo.demo import __main__ as demo
 from zoo.runs.folder import RunFolder
 
 INDEX = json.loads((ROOT / "zoo" / "stock" / "index.json").read_text())

@@ -13,11 +13,12 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from zoo import demo_runtime, demo_server
 from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
-from zoo.demo_server import Site
+from zoo.demo import runtime as demo_runtime
+from zoo.demo import server as demo_server
+from zoo.demo.server import Site
 from zoo.runs.folder import RunFolder
 
 PAGE = Path(__file__).parent / "demo_page"
