@@ -39,7 +39,7 @@ def _rows(name: str, kernel: str, data_dir: Path, folder: Path) -> list[dict[str
     model, data = source.open_run(trained(name, ROWS[name][0], data_dir), {"data_dir": data_dir}).load()
     from compression import child, classifiers, litert, tflite
     from compression.receipt import given
-    from compression.recipes import parse
+    from compression.recipes.language import parse
 
     interface = classifiers.interface_of(data.spec)
     test = data.test.take(np.arange(EXAMPLES))

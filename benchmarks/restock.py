@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression import recipes
+from compression.recipes import language as recipes
 from strategies import backend
 from zoo import stock
 from zoo.config import catalogue

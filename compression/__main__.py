@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from compression.recipes import WORDS, parameters
+from compression.recipes.language import WORDS, parameters
 from zoo.console import cli
 
 

@@ -12,7 +12,7 @@ from keras import layers, ops
 from compression import channels
 from compression.copying import copies
 from compression.layers import with_kernels
-from compression.passes import Distill
+from compression.recipes.passes import Distill
 from zoo.console.errors import UsageError, nearest
 from zoo.introspection.hooks import calling
 

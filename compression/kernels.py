@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from compression.layers import RECURRENT, layers_of
-from compression.recipes import Kernel
+from compression.recipes.language import Kernel
 from zoo.console.errors import UsageError
 from zoo.introspection.hooks import calling
 from zoo.models.parts.normalization import LayerNormalization

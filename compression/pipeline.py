@@ -10,18 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import (
-    drawn,
-    flatbuffer,
-    image_recipes,
-    interface,
-    link_recipes,
-    pair_recipes,
-    recipes,
-    stages,
-    text_recipes,
-    tflite,
-)
+from compression import drawn, flatbuffer, interface, stages, tflite
 from compression.artifacts import read_receipt, receipt_path
 from compression.classifiers import Classes, interface_of
 from compression.copying import copies, in_float32, weights_sha256
@@ -32,7 +21,12 @@ from compression.interface import AnyInterface, Interface, PairInterface
 from compression.links import Links
 from compression.on_device.generate import METADATA
 from compression.receipt import differences, file_sizes, measure
-from compression.recipes import Kernel, Recipe
+from compression.recipes import images as image_recipes
+from compression.recipes import language as recipes
+from compression.recipes import links as link_recipes
+from compression.recipes import pairs as pair_recipes
+from compression.recipes import texts as text_recipes
+from compression.recipes.language import Kernel, Recipe
 from compression.stages import EXAMPLES, Stages, Trained
 from compression.texts import Texts
 from compression.wording import scored
@@ -86,7 +80,7 @@ def compress(
             functions that `endpoints.check_makes_texts` and `check_matches_pairs` ask for; to draw images, a GAN. It
             stays as it is.
         data: the training split trains and calibrates, the test split measures.
-        recipe: see `compression.recipes`.
+        recipe: see `compression.recipes.language`.
         folder: gets `<recipe>.tflite`, its receipt, its labels or vocabularies, and a folder with its training stages.
         kernel: of recurrent layers: loop, unrolled, fused, or auto.
         uint8: take camera bytes, and scale them inside the file.

@@ -14,7 +14,7 @@ from typing import Any
 from compression import search_worker, space, studies
 from compression.budget import Budget
 from compression.plan import Sampler
-from compression.recipes import Kernel
+from compression.recipes.language import Kernel
 from compression.wording import searched
 from zoo.config.train_config import option
 from zoo.console import cli

@@ -16,7 +16,7 @@ from typing import Any
 from compression import source
 from compression.budget import Budget
 from compression.plan import Plan
-from compression.recipes import Kernel
+from compression.recipes.language import Kernel
 from compression.source import Source
 from compression.space import Space
 from zoo.config import privacy

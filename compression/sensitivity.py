@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression import recipes, source
-from compression.recipes import Kernel, Recipe
+from compression import source
+from compression.recipes import language as recipes
+from compression.recipes.language import Kernel, Recipe
 from zoo.config.train_config import command_line, option
 from zoo.console import cli
 from zoo.console.errors import UsageError

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression import recipes
-from compression.passes import Channels, Cluster, Distill, Pass, Prune, Qat
-from compression.recipes import PRECISIONS, Recipe
+from compression.recipes import language as recipes
+from compression.recipes.language import PRECISIONS, Recipe
+from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, Qat
 from zoo.console.errors import UsageError, nearest
 
 WIDTH = "width."

@@ -20,8 +20,8 @@ from compression.distillation import Distillation, initialise
 from compression.folding import fold_batch_norms
 from compression.layers import chosen, matching, with_kernels
 from compression.parametrize import Parametrized, preserving
-from compression.passes import Channels, Cluster, Distill, Pass, Prune, Qat
-from compression.recipes import Recipe
+from compression.recipes.language import Recipe
+from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, Qat
 from compression.tflite import Ranges
 from strategies import collective
 from zoo.config import privacy

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compression import recipes
 from compression.plan import Plan
+from compression.recipes import language as recipes
 from compression.screening import not_worth_training
 from compression.space import Range, Space
 from zoo.console.errors import Diverged, Failed, Interrupted, UsageError

@@ -21,7 +21,7 @@ from compression.endpoints import check_makes_texts, check_matches_pairs, endpoi
 from compression.interface import AnyInterface, Interface, PairInterface, TextInterface
 from compression.layers import layer_paths, with_kernels
 from compression.qat import Points
-from compression.recipes import Kernel, Recipe
+from compression.recipes.language import Kernel, Recipe
 from compression.slim import slim
 from compression.tying import tie
 from compression.unfold import unfold

@@ -12,7 +12,7 @@ from typing import Any
 import keras  # noqa: F401  (before TF-MOT, which would make it Keras 2 otherwise)
 import numpy as np
 
-from compression.passes import Cluster, Prune
+from compression.recipes.passes import Cluster, Prune
 
 _LEGACY = "TF_USE_LEGACY_KERAS"
 

@@ -17,7 +17,7 @@ from compression import channels, pipeline, tflite
 from compression.budget import Budget
 from compression.classifiers import interface_of, stratified
 from compression.copying import copies, in_float32
-from compression.recipes import Kernel, Recipe
+from compression.recipes.language import Kernel, Recipe
 from compression.space import NO_TEACHER, Space
 from compression.untrained import carried_out
 from zoo.config.train_config import TrainConfig

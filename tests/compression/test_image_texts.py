@@ -9,7 +9,7 @@ import pytest
 from compression import compress, flatbuffer, litert_pairs, pipeline, receipt, sensitivity, source, tflite, verify
 from compression.image_texts import ImageTexts
 from compression.on_device.generate import METADATA
-from compression.recipes import parse
+from compression.recipes.language import parse
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig
 from zoo.data.images import scaled

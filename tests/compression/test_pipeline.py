@@ -20,7 +20,7 @@ from compression import (
     sensitivity,
     source,
 )
-from compression.recipes import parse
+from compression.recipes.language import parse
 from tests.compression.conftest import CLASSES, small
 from zoo.console.errors import UsageError
 from zoo.data import Split

@@ -1,6 +1,6 @@
 import pytest
 
-from compression import recipes
+from compression.recipes import language as recipes
 from zoo.console.errors import UsageError
 
 

@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from compression import recipes, space
+from compression import space
 from compression.budget import Budget
 from compression.plan import Plan
+from compression.recipes import language as recipes
 from compression.screening import LEAST_FINISHED, not_worth_training, rank_correlation
 from compression.space import Range, Space
 from zoo.console.errors import UsageError

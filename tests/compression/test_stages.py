@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from compression import classifiers, flatbuffer, litert, pipeline, recipes, stages
+from compression import classifiers, flatbuffer, litert, pipeline, stages
 from compression.copying import copies
 from compression.layers import kernels_of, with_kernels
 from compression.receipt import Subject, reference
+from compression.recipes import language as recipes
 from tests.compression.conftest import CLASSES, small
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig

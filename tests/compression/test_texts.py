@@ -17,7 +17,7 @@ import pytest
 
 from compression import compress, flatbuffer, litert_texts, pipeline, receipt, sensitivity, source, tflite, verify
 from compression.on_device import generate as on_device
-from compression.recipes import parse
+from compression.recipes.language import parse
 from compression.texts import Texts
 from compression.tying import tie
 from tests.conftest import ROOT

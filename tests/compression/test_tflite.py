@@ -6,7 +6,7 @@ from compression import child, flatbuffer, litert, micro, tflite
 from compression.interface import Interface
 from compression.kernels import recurrent_layers
 from compression.receipt import Subject, measure
-from compression.recipes import parse
+from compression.recipes.language import parse
 from tests.compression.conftest import small
 from zoo import stock
 from zoo.console.errors import Failed, UsageError

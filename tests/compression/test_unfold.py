@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from compression import flatbuffer, litert, tflite
 from compression.interface import Interface
-from compression.recipes import parse
+from compression.recipes.language import parse
 from compression.unfold import SMALLEST, unfold
 from tests.compression.conftest import CLASSES
 

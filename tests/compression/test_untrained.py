@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from compression import recipes
+from compression.recipes import language as recipes
 from compression.untrained import CERTAIN, RIDGE, carried_out, fit_last
 from tests.compression.conftest import CLASSES, small
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from compression import recipes
+from compression.recipes import language as recipes
 from tests.conftest import ROOT
 from zoo.console import cli
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import integrate, optimize, stats
 
-from compression import compress, recipes
+from compression import compress
+from compression.recipes import language as recipes
 from tests.conftest import ROOT, blobs, run_module, stop_after
 from zoo import calibrate
 from zoo.config import privacy

@@ -1,6 +1,6 @@
 """The words of a recipe that train: what each does and takes. Standard library only.
 
-Their order in a recipe is fixed by what they would destroy, see `compression.recipes`.
+Their order in a recipe is fixed by what they would destroy, see `compression.recipes.language`.
 """
 
 import re

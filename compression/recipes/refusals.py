@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from compression.passes import Pass
-from compression.recipes import Recipe
+from compression.recipes.language import Recipe
+from compression.recipes.passes import Pass
 from zoo.console.errors import UsageError
 
 

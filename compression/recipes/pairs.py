@@ -1,8 +1,8 @@
 """What a file that matches images and captions cannot have, said before work starts. Standard library only."""
 
-from compression.passes import Channels, Distill, Qat
-from compression.recipes import Recipe
-from compression.refusals import check_words
+from compression.recipes.language import Recipe
+from compression.recipes.passes import Channels, Distill, Qat
+from compression.recipes.refusals import check_words
 from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from compression.passes import PASSES, Cluster, Distill, Pass, Qat
+from compression.recipes.passes import PASSES, Cluster, Distill, Pass, Qat
 from zoo.console import words
 from zoo.console.errors import UsageError
 
