@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from compression import interface
+from compression.flatbuffers import interface
 from zoo.console.errors import UsageError
 from zoo.system.files import sha256
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from compression import interface
 from compression.artifacts import read_receipt
+from compression.flatbuffers import interface
 from strategies import backend
 from zoo.attack.__main__ import show_table, title
 from zoo.config.train_config import command_line, option

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression.interface import Interface
+from compression.flatbuffers.interface import Interface
 from compression.receipt import Subject, given
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split

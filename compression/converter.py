@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from compression import flatbuffer, rollout
+from compression import rollout
+from compression.flatbuffers import flatbuffer
 from strategies import backend
 
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from compression import flatbuffer
 from compression.artifacts import read_receipt, receipt_path
+from compression.flatbuffers import flatbuffer
 from compression.on_device.generate import METADATA
 from zoo.console.errors import UsageError
 from zoo.system.files import sha256

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from compression.interface import AnyInterface, Interface, PairInterface, TextInterface
+from compression.flatbuffers.interface import AnyInterface, Interface, PairInterface, TextInterface
 from zoo.console.errors import UsageError
 from zoo.data.images import PIXEL_MAX
 

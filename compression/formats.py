@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from compression import child, tflite
-from compression.interface import Interface
+from compression.flatbuffers.interface import Interface
 from compression.layers import layers_of
 from compression.receipt import Subject, given, reference, scores
 from zoo.console.errors import Failed, UsageError

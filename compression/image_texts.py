@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import flatbuffer, litert_pairs
+from compression import litert_pairs
 from compression.classifiers import stratified
-from compression.interface import PairInterface
+from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.interface import PairInterface
 from compression.on_device.generate import METADATA
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, Split

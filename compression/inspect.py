@@ -27,7 +27,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     if options.top < 0:
         raise UsageError(f"--top: expected 0 or more, received {options.top}")
-    from compression import flatbuffer
+    from compression.flatbuffers import flatbuffer
 
     model = flatbuffer.read(options.file)
     constants, size = flatbuffer.constants(model), options.file.stat().st_size

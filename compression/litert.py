@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from compression import child, flatbuffer
+from compression import child
+from compression.flatbuffers import flatbuffer
 from zoo.console.errors import Failed, UsageError
 from zoo.system.machine import cores
 

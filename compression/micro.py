@@ -9,7 +9,7 @@ from micro_interpreter.cc and micro_allocation_info.cc. Kernels of a chip's make
 from collections.abc import Iterator
 from typing import Any
 
-from compression import flatbuffer
+from compression.flatbuffers import flatbuffer
 
 SOURCE = "commit 90b983c of 2026-08-20"
 # Its arena gives each buffer a multiple of it: MicroArenaBufferAlignment.

@@ -10,14 +10,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import drawn, flatbuffer, interface, stages, tflite
+from compression import drawn, stages, tflite
 from compression.artifacts import read_receipt, receipt_path
 from compression.classifiers import Classes, interface_of
 from compression.copying import copies, in_float32, weights_sha256
 from compression.drawn import Drawn
+from compression.flatbuffers import flatbuffer, interface
+from compression.flatbuffers.interface import AnyInterface, Interface, PairInterface
 from compression.frontier import draw
 from compression.image_texts import ImageTexts
-from compression.interface import AnyInterface, Interface, PairInterface
 from compression.links import Links
 from compression.on_device.generate import METADATA
 from compression.receipt import differences, file_sizes, measure

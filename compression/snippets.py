@@ -84,7 +84,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _words(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the templates say of a file, by the names in them."""
-    from compression import c_array, flatbuffer
+    from compression import c_array
+    from compression.flatbuffers import flatbuffer
 
     model = flatbuffer.read(path)
     keys = list(flatbuffer.signatures(model))

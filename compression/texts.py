@@ -9,8 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import flatbuffer, litert_texts
-from compression.interface import TextInterface
+from compression import litert_texts
+from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.interface import TextInterface
 from compression.litert_texts import Steps
 from zoo import tasks
 from zoo.config.sampling import Beam

@@ -15,16 +15,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import child, flatbuffer, kernels
+from compression import child, kernels
 from compression.converter import engine
 from compression.endpoints import check_makes_texts, check_matches_pairs, endpoints
-from compression.interface import AnyInterface, Interface, PairInterface, TextInterface
+from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.interface import AnyInterface, Interface, PairInterface, TextInterface
+from compression.flatbuffers.slim import slim
+from compression.flatbuffers.tying import tie
+from compression.flatbuffers.unfold import unfold
 from compression.layers import layer_paths, with_kernels
 from compression.qat import Points
 from compression.recipes.language import Kernel, Recipe
-from compression.slim import slim
-from compression.tying import tie
-from compression.unfold import unfold
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
 from zoo.system.files import publish

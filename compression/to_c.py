@@ -74,7 +74,8 @@ def facts_of(path: Path, name: str | None = None) -> dict[str, Any]:
     Raises:
         UsageError: there is no such file, it is not a TFLite flatbuffer, or it is cut short or altered.
     """
-    from compression import c_array, flatbuffer, micro
+    from compression import c_array, micro
+    from compression.flatbuffers import flatbuffer
 
     model = flatbuffer.read(path)
     operators = flatbuffer.operators(model)

@@ -33,7 +33,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         Failed: a number of the receipt is not reproduced.
     """
     options = Options(**given)
-    from compression import flatbuffer
+    from compression.flatbuffers import flatbuffer
 
     flatbuffer.read(options.file)
     receipt = read_receipt(options.file)

@@ -69,7 +69,7 @@ class Recipe:
         io: of an integer recipe: whether its inputs and outputs are integers too.
         per_tensor: one scale a weight tensor instead of one an output channel: smaller tables, coarser weights.
         unfold: of int8: lay a first convolution of grey images out so that it is done sooner, with the same outputs,
-            where that costs little; see `compression.unfold`.
+            where that costs little; see `compression.flatbuffers.unfold`.
         stages: the training passes, in order.
         distill: the teacher that every one of them learns from, if any.
     """

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from compression.interface import Interface
+from compression.flatbuffers.interface import Interface
 from tests.conftest import blobs
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig

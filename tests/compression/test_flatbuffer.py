@@ -3,7 +3,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from compression import flatbuffer, litert, tflite
+from compression import litert, tflite
+from compression.flatbuffers import flatbuffer
 from compression.recipes.language import parse
 from tests.compression.conftest import small
 from zoo.console.errors import Failed, UsageError

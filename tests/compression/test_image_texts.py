@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from compression import compress, flatbuffer, litert_pairs, pipeline, receipt, sensitivity, source, tflite, verify
+from compression import compress, litert_pairs, pipeline, receipt, sensitivity, source, tflite, verify
+from compression.flatbuffers import flatbuffer
 from compression.image_texts import ImageTexts
 from compression.on_device.generate import METADATA
 from compression.recipes.language import parse

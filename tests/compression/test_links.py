@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from compression import compress, flatbuffer, litert, pipeline, sensitivity, source, verify
+from compression import compress, litert, pipeline, sensitivity, source, verify
+from compression.flatbuffers import flatbuffer
 from compression.links import QUESTIONS, Links
 from zoo.config.train_config import TrainConfig
 from zoo.tasks import link_prediction

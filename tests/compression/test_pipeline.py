@@ -8,18 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from compression import (
-    artifacts,
-    classifiers,
-    copying,
-    flatbuffer,
-    formats,
-    litert,
-    pipeline,
-    receipt,
-    sensitivity,
-    source,
-)
+from compression import artifacts, classifiers, copying, formats, litert, pipeline, receipt, sensitivity, source
+from compression.flatbuffers import flatbuffer
 from compression.recipes.language import parse
 from tests.compression.conftest import CLASSES, small
 from zoo.console.errors import UsageError

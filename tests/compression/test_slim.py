@@ -6,9 +6,10 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from compression import flatbuffer, litert, tflite
+from compression import litert, tflite
+from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.slim import CONVERTERS, slim
 from compression.recipes.language import parse
-from compression.slim import CONVERTERS, slim
 from tests.compression.conftest import small
 from zoo.console.errors import UsageError
 

@@ -2,8 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from compression import child, flatbuffer, litert, micro, tflite
-from compression.interface import Interface
+from compression import child, litert, micro, tflite
+from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.interface import Interface
 from compression.kernels import recurrent_layers
 from compression.receipt import Subject, measure
 from compression.recipes.language import parse

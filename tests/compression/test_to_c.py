@@ -9,7 +9,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from compression import c_array, flatbuffer, micro, to_c
+from compression import c_array, micro, to_c
+from compression.flatbuffers import flatbuffer
 from tests.compression.test_commands import said
 from tests.conftest import ROOT
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from compression import flatbuffer, litert, tflite
-from compression.interface import Interface
+from compression import litert, tflite
+from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.interface import Interface
+from compression.flatbuffers.unfold import SMALLEST, unfold
 from compression.recipes.language import parse
-from compression.unfold import SMALLEST, unfold
 from tests.compression.conftest import CLASSES
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from compression import flatbuffer
+from compression.flatbuffers import flatbuffer
 
 # Bytes of constants from which on a file is rewritten: the operators take 900 to 1,500, so 2 % at most.
 SMALLEST = 75_000

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from compression import flatbuffer
+from compression.flatbuffers import flatbuffer
 
 Operators = schema.BuiltinOperator
 # They take an input on any grid. Others, such as a reshape, hand its grid on to their output.

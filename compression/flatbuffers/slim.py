@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers.number_types import UOffsetTFlags
 
-from compression import flatbuffer
+from compression.flatbuffers import flatbuffer
 from zoo.system.files import replacing
 
 # What the converter notes about itself. Other entries may be for the runtime, as `reduced_precision_support` is.

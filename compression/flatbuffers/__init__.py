@@ -1,0 +1,1 @@
+"""Read and rewrite .tflite files as flatbuffers, without running them."""
