@@ -2,7 +2,7 @@
 
 A command's seconds are what its user waits, imports, reading and writing included: the median of three; its peak is of
 the memory of its process alone (ru_maxrss), the largest of the three. LiteRT's images
-a second are of `compression.litert.run`, the call that every receipt's accuracy comes from: whole test set, from the
+a second are of `compression.runtime.litert.run`, the call that every receipt's accuracy comes from: whole test set, from the
 array in memory to the array of outputs, with as many interpreters as cores, in the process that is started once. The
 files are those of the matrix (runs/matrix/cnn).
 """
@@ -47,8 +47,9 @@ def _files(run: Path, data_dir: Path) -> tuple[dict[str, Path], list[dict[str, A
     from compression import source
 
     model, data = source.open_run(run, {"data_dir": data_dir}).load()
-    from compression import classifiers, litert, pipeline
+    from compression import classifiers, pipeline
     from compression.receipt import given
+    from compression.runtime import litert
 
     made = {name: pipeline.compress(model, data, name, run / "artifacts" / "auto").path for name in RECIPES}
     x = given(data.test, classifiers.interface_of(data.spec, batch=1))

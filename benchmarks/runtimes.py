@@ -134,7 +134,7 @@ def _quantized_onnx(path: Path, calibration: np.ndarray) -> Path:
 def _litert(file: Path) -> Callable[[np.ndarray], np.ndarray]:
     from ai_edge_litert.interpreter import Interpreter
 
-    from compression.litert import dequantized, quantized
+    from compression.runtime.litert import dequantized, quantized
 
     interpreter = Interpreter(str(file), num_threads=1)
     interpreter.allocate_tensors()

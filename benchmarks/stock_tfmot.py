@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compression import litert
 from compression.flatbuffers import flatbuffer
+from compression.runtime import litert
 
 CALIBRATION = 256
 FINE_TUNING = 1e-5  # the rate of every guide that fine-tunes with a small one

@@ -102,8 +102,8 @@ def form_of(path: Path, folder: RunFolder) -> interface.Interface:
 
 def _outputs(path: Path, form: interface.Interface, x: Any) -> Any:
     """Return what a file says of examples; a file that takes bytes is given the nearest ones."""
-    from compression import litert
     from compression.receipt import given
+    from compression.runtime import litert
     from zoo.data import Split
     from zoo.data.images import as_bytes
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from compression import rollout
 from compression.flatbuffers import flatbuffer
+from compression.runtime import rollout
 from strategies import backend
 
 

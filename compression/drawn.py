@@ -11,9 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import litert
 from compression.flatbuffers.interface import Interface
 from compression.receipt import Subject, examples_sha256, reference
+from compression.runtime import litert
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split
 from zoo.models import Generator

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import litert
 from compression.flatbuffers.interface import Interface
 from compression.receipt import Subject, examples_sha256, given, reference
+from compression.runtime import litert
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.system.files import write_text

@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import litert
 from compression.endpoints import servable
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface
+from compression.runtime import litert
 from zoo.console.errors import UsageError
 from zoo.data import Split
 from zoo.data.images import scaled

@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import litert_texts
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import TextInterface
-from compression.litert_texts import Steps
+from compression.runtime import litert_texts
+from compression.runtime.litert_texts import Steps
 from zoo import tasks
 from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError

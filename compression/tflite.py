@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import child, kernels
+from compression import kernels
 from compression.converter import engine
 from compression.endpoints import check_makes_texts, check_matches_pairs, endpoints
 from compression.flatbuffers import flatbuffer
@@ -26,6 +26,7 @@ from compression.flatbuffers.unfold import unfold
 from compression.layers import layer_paths, with_kernels
 from compression.qat import Points
 from compression.recipes.language import Kernel, Recipe
+from compression.runtime import child
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
 from zoo.system.files import publish

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from compression import child
+from compression.runtime import child
 from zoo.console.errors import Failed
 
 ODD = "tests.compression.odd_child"

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from compression import compress, drawn, litert, pipeline, sensitivity, source, verify
+from compression import compress, drawn, pipeline, sensitivity, source, verify
 from compression.artifacts import read_receipt
+from compression.runtime import litert
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig
 from zoo.models import GAN

@@ -6,11 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from compression import compress, litert_pairs, pipeline, receipt, sensitivity, source, tflite, verify
+from compression import compress, pipeline, receipt, sensitivity, source, tflite, verify
 from compression.flatbuffers import flatbuffer
 from compression.image_texts import ImageTexts
 from compression.on_device.generate import METADATA
 from compression.recipes.language import parse
+from compression.runtime import litert_pairs
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig
 from zoo.data.images import scaled

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from compression import compress, litert, pipeline, sensitivity, source, verify
+from compression import compress, pipeline, sensitivity, source, verify
 from compression.flatbuffers import flatbuffer
 from compression.links import QUESTIONS, Links
+from compression.runtime import litert
 from zoo.config.train_config import TrainConfig
 from zoo.tasks import link_prediction
 from zoo.training.loop import train

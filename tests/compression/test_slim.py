@@ -6,10 +6,11 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from compression import litert, tflite
+from compression import tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.slim import CONVERTERS, slim
 from compression.recipes.language import parse
+from compression.runtime import litert
 from tests.compression.conftest import small
 from zoo.console.errors import UsageError
 

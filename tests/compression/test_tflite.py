@@ -2,12 +2,13 @@ import keras
 import numpy as np
 import pytest
 
-from compression import child, litert, micro, tflite
+from compression import micro, tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface
 from compression.kernels import recurrent_layers
 from compression.receipt import Subject, measure
 from compression.recipes.language import parse
+from compression.runtime import child, litert
 from tests.compression.conftest import small
 from zoo import stock
 from zoo.console.errors import Failed, UsageError

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from compression import litert, tflite
+from compression import tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface
 from compression.flatbuffers.unfold import SMALLEST, unfold
 from compression.recipes.language import parse
+from compression.runtime import litert
 from tests.compression.conftest import CLASSES
 
 

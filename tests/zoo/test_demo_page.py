@@ -74,7 +74,7 @@ def test_bytes_are_given_as_they_are(javascript):
 
 
 def test_numbers_are_quantized_as_python_does(javascript):
-    from compression.litert import dequantized, quantized
+    from compression.runtime.litert import dequantized, quantized
 
     scale, zero = float(np.float32(1 / 255)), -128
     x = scaled(np.arange(256, dtype=np.uint8))

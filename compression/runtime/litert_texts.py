@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compression import child, litert
 from compression.on_device import generate
-from compression.rollout import rolled_out
+from compression.runtime import child, litert
+from compression.runtime.rollout import rolled_out
 from zoo.config.sampling import Beam
 from zoo.console.errors import Failed
 from zoo.system.machine import cores
@@ -87,7 +87,7 @@ def _child(path: Path, job: dict[str, Any], arrays: Mapping[str, np.ndarray]) ->
         job |= {"file": path.resolve(), "inputs": inputs, "outputs": outputs}
         limits = {"seconds": SECONDS, "memory_bytes": litert.MEMORY_BYTES}
         try:
-            rows = child.run("compression.litert_texts", job, **limits)
+            rows = child.run("compression.runtime.litert_texts", job, **limits)
         except Failed as error:
             raise Failed(f"{path}: LiteRT cannot run this file: {str(error)[:500]}") from None
         if rows is not None:

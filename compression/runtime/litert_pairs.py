@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from compression import child, litert
+from compression.runtime import child, litert
 from zoo.console.errors import Failed
 from zoo.system.machine import cores
 
@@ -54,7 +54,7 @@ def _child(path: Path, job: dict[str, Any], inputs: Mapping[str, np.ndarray], fo
     np.savez(given, **inputs)
     limits = {"seconds": litert.SECONDS, "memory_bytes": litert.MEMORY_BYTES}
     try:
-        return child.run("compression.litert_pairs", {**job, "file": path.resolve(), "inputs": given}, **limits)
+        return child.run("compression.runtime.litert_pairs", {**job, "file": path.resolve(), "inputs": given}, **limits)
     except Failed as error:
         raise Failed(f"{path}: LiteRT cannot run this file: {str(error)[:500]}") from None
 

@@ -74,7 +74,7 @@ def _environment() -> dict[str, str]:
 
 def _started(module: str, files: dict[str, str], seconds: float) -> int | None:
     """Do a job in a process that is started for it; return its exit status, None if it was killed for its time."""
-    words = [sys.executable, "-m", "compression.child", "job", module, json.dumps(files)]
+    words = [sys.executable, "-m", "compression.runtime.child", "job", module, json.dumps(files)]
     try:
         return subprocess.run(words, stdin=subprocess.DEVNULL, env=_environment(), timeout=seconds).returncode
     except subprocess.TimeoutExpired:
@@ -122,7 +122,7 @@ class _Server:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            words = [sys.executable, "-m", "compression.child", "serve", self.module, str(theirs.fileno())]
+            words = [sys.executable, "-m", "compression.runtime.child", "serve", self.module, str(theirs.fileno())]
             streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
             self._process = subprocess.Popen(words, env=_environment(), pass_fds=[theirs.fileno()], **streams)
         connection = Connection(ours.detach())

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from compression import child
 from compression.flatbuffers import flatbuffer
+from compression.runtime import child
 from zoo.console.errors import Failed, UsageError
 from zoo.system.machine import cores
 
@@ -72,7 +72,7 @@ def _child(path: Path, job: dict[str, Any]) -> Any:
         raise UsageError(f"{path}: {NO_FLEX}")
     job["reset"] = flatbuffer.keeps_state(model)
     try:
-        return child.run("compression.litert", job, seconds=SECONDS, memory_bytes=MEMORY_BYTES)
+        return child.run("compression.runtime.litert", job, seconds=SECONDS, memory_bytes=MEMORY_BYTES)
     except Failed as error:
         raise Failed(f"{path}: LiteRT cannot run this file: {str(error)[:500]}") from None
 
