@@ -1,6 +1,6 @@
 """Structured pruning: units, filters, recurrent cells and attention heads are taken out of a model, which gets smaller.
 
-What goes with a channel is found by `compression.probing`; here is chosen what stays, and the rest taken out.
+What goes with a channel is found by `compression.surgery.probing`; here is chosen what stays, and the rest taken out.
 """
 
 import contextlib
@@ -13,8 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression.layers import RECURRENT, layers_of, matching, with_kernels
-from compression.probing import EXAMPLES, Cut, Group, anatomy_of, innermost, linked, to_numpy
+from compression.surgery.layers import RECURRENT, layers_of, matching, with_kernels
+from compression.surgery.probing import EXAMPLES, Cut, Group, anatomy_of, innermost, linked, to_numpy
 from zoo.console.errors import UsageError, nearest, unknown
 
 IMPORTANCES = ("l1", "taylor")

@@ -7,9 +7,9 @@ import numpy as np
 from keras import layers, ops
 
 from compression import tfmot
-from compression.layers import channel_axes, chosen, with_kernels
 from compression.parametrize import Parametrized
 from compression.recipes.passes import Cluster
+from compression.surgery.layers import channel_axes, chosen, with_kernels
 from zoo.console.errors import UsageError
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from keras import layers, ops
 
 from compression import channels
-from compression.copying import copies
-from compression.layers import with_kernels
 from compression.recipes.passes import Distill
+from compression.surgery.copying import copies
+from compression.surgery.layers import with_kernels
 from zoo.console.errors import UsageError, nearest
 from zoo.introspection.hooks import calling
 

@@ -14,10 +14,10 @@ import keras
 
 from compression import front, screening, search_report, space, studies
 from compression.budget import Budget
-from compression.copying import weights_sha256
 from compression.plan import Plan, Sampler
 from compression.recipes import language as recipes
 from compression.recipes.language import Kernel
+from compression.surgery.copying import weights_sha256
 from compression.trials import Subject, beginnings, estimate, finished, smallest, tested
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import Failed, UsageError

@@ -31,8 +31,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     chosen = source.open_run(options.run, given)
     model, data = chosen.load()
-    from compression import classifiers, copying, formats
+    from compression import classifiers, formats
     from compression.receipt import Subject
+    from compression.surgery import copying
 
     interface = classifiers.interface_of(data.spec, batch=None)
     path = (options.output or chosen.run.path / "artifacts") / _NAMES[options.to]

@@ -14,9 +14,9 @@ from keras import ops
 
 from compression import tflite
 from compression.flatbuffers.interface import Interface
-from compression.layers import layers_of
 from compression.receipt import Subject, given, reference, scores
 from compression.runtime import child
+from compression.surgery.layers import layers_of
 from zoo.console.errors import Failed, UsageError
 from zoo.system.files import sha256
 from zoo.system.machine import processor, versions

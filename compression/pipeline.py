@@ -13,7 +13,6 @@ import numpy as np
 from compression import drawn, stages, tflite
 from compression.artifacts import read_receipt, receipt_path
 from compression.classifiers import Classes, interface_of
-from compression.copying import copies, in_float32, weights_sha256
 from compression.drawn import Drawn
 from compression.flatbuffers import flatbuffer, interface
 from compression.flatbuffers.interface import AnyInterface, Interface, PairInterface
@@ -29,6 +28,7 @@ from compression.recipes import pairs as pair_recipes
 from compression.recipes import texts as text_recipes
 from compression.recipes.language import Kernel, Recipe
 from compression.stages import EXAMPLES, Stages, Trained
+from compression.surgery.copying import copies, in_float32, weights_sha256
 from compression.texts import Texts
 from compression.wording import scored
 from zoo.config.sampling import Beam

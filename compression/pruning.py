@@ -7,9 +7,9 @@ import numpy as np
 from keras import ops
 
 from compression import tfmot
-from compression.layers import chosen
 from compression.parametrize import Parametrized
 from compression.recipes.passes import Prune
+from compression.surgery.layers import chosen
 from zoo.console.errors import Failed, UsageError
 
 # Where `end` is left open: the share of the training after which no more weights are pruned, to let the rest settle.

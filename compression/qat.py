@@ -18,10 +18,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from compression import kernels
-from compression.layers import RECURRENT, channel_axes, kernels_of, matching, with_kernels
 from compression.parametrize import Parametrized
-from compression.survey import Call, calls, consumers, leaves
+from compression.surgery import kernels
+from compression.surgery.layers import RECURRENT, channel_axes, kernels_of, matching, with_kernels
+from compression.surgery.survey import Call, calls, consumers, leaves
 from zoo.introspection.hooks import calling
 from zoo.models.parts.attention import PositionEncoding
 

@@ -58,8 +58,9 @@ def measure(
         rows of layer, accuracy, accuracy_loss (against Keras), mean_difference and largest_difference (in
         probability), bytes; first the row of all layers together.
     """
-    from compression import classifiers, copying, pipeline, receipt, tflite
+    from compression import classifiers, pipeline, receipt, tflite
     from compression.runtime import litert
+    from compression.surgery import copying
 
     model = copying.in_float32(model)
     interface = classifiers.interface_of(data.spec)

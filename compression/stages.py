@@ -15,13 +15,13 @@ import numpy as np
 
 import strategies
 from compression import channels, clustering, pruning, qat
-from compression.copying import drawn_anew, weights_sha256
 from compression.distillation import Distillation, initialise
-from compression.folding import fold_batch_norms
-from compression.layers import chosen, matching, with_kernels
 from compression.parametrize import Parametrized, preserving
 from compression.recipes.language import Recipe
 from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, Qat
+from compression.surgery.copying import drawn_anew, weights_sha256
+from compression.surgery.folding import fold_batch_norms
+from compression.surgery.layers import chosen, matching, with_kernels
 from compression.tflite import Ranges
 from strategies import collective
 from zoo.config import privacy

@@ -15,7 +15,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import kernels
 from compression.converter import engine
 from compression.endpoints import check_makes_texts, check_matches_pairs, endpoints
 from compression.flatbuffers import flatbuffer
@@ -23,10 +22,11 @@ from compression.flatbuffers.interface import AnyInterface, Interface, PairInter
 from compression.flatbuffers.slim import slim
 from compression.flatbuffers.tying import tie
 from compression.flatbuffers.unfold import unfold
-from compression.layers import layer_paths, with_kernels
 from compression.qat import Points
 from compression.recipes.language import Kernel, Recipe
 from compression.runtime import child
+from compression.surgery import kernels
+from compression.surgery.layers import layer_paths, with_kernels
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
 from zoo.system.files import publish

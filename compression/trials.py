@@ -16,9 +16,9 @@ from filelock import FileLock
 from compression import channels, pipeline, tflite
 from compression.budget import Budget
 from compression.classifiers import interface_of, stratified
-from compression.copying import copies, in_float32
 from compression.recipes.language import Kernel, Recipe
 from compression.space import NO_TEACHER, Space
+from compression.surgery.copying import copies, in_float32
 from compression.untrained import carried_out
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset

@@ -12,9 +12,9 @@ import numpy as np
 from keras import ops
 
 from compression import channels, clustering, pruning
-from compression.folding import fold_batch_norms
 from compression.recipes.passes import Channels, Cluster, Pass, Prune
-from compression.survey import calls
+from compression.surgery.folding import fold_batch_norms
+from compression.surgery.survey import calls
 from zoo.introspection.hooks import calls_of
 from zoo.runs.inference import BATCH
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from compression import channels
-from compression.layers import layer_paths
+from compression.surgery.layers import layer_paths
 from tests.compression.conftest import CLASSES, small
 from zoo.console.errors import UsageError
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from compression import channels
-from compression.copying import drawn_anew
+from compression.surgery.copying import drawn_anew
 from tests.compression.conftest import small
 from zoo.console.errors import UsageError
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from compression import clustering, folding, parametrize, pruning, qat
+from compression import clustering, parametrize, pruning, qat
 from compression.distillation import Distillation, SoftTargets, initialise
-from compression.layers import kernels_of, with_kernels
 from compression.recipes import language as recipes
+from compression.surgery import folding
+from compression.surgery.layers import kernels_of, with_kernels
 from tests.compression.conftest import small
 from zoo.console.errors import UsageError
 

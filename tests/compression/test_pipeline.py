@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from compression import artifacts, classifiers, copying, formats, pipeline, receipt, sensitivity, source
+from compression import artifacts, classifiers, formats, pipeline, receipt, sensitivity, source
 from compression.flatbuffers import flatbuffer
 from compression.recipes.language import parse
 from compression.runtime import litert
+from compression.surgery import copying
 from tests.compression.conftest import CLASSES, small
 from zoo.console.errors import UsageError
 from zoo.data import Split

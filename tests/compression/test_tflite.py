@@ -5,10 +5,10 @@ import pytest
 from compression import micro, tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface
-from compression.kernels import recurrent_layers
 from compression.receipt import Subject, measure
 from compression.recipes.language import parse
 from compression.runtime import child, litert
+from compression.surgery.kernels import recurrent_layers
 from tests.compression.conftest import small
 from zoo import stock
 from zoo.console.errors import Failed, UsageError

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from compression.layers import channel_axes, kernels_of
-from compression.survey import Call, calls, consumers
+from compression.surgery.layers import channel_axes, kernels_of
+from compression.surgery.survey import Call, calls, consumers
 
 # Layers whose last kernel ends in the output channels, or for a depthwise one in (channels, multiplier).
 FOLDED = (

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from compression.layers import RECURRENT, layers_of, with_kernels
+from compression.surgery.layers import RECURRENT, layers_of, with_kernels
 from zoo.console.errors import UsageError
 from zoo.introspection.hooks import calling
 

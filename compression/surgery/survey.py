@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from compression.layers import RECURRENT, layers_of
+from compression.surgery.layers import RECURRENT, layers_of
 from zoo.introspection.hooks import calling
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from compression.layers import RECURRENT, layers_of
 from compression.recipes.language import Kernel
+from compression.surgery.layers import RECURRENT, layers_of
 from zoo.console.errors import UsageError
 from zoo.introspection.hooks import calling
 from zoo.models.parts.normalization import LayerNormalization

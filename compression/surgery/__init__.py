@@ -1,0 +1,1 @@
+"""The structure of any built model: its layers, copies of it, folding and rewriting."""
