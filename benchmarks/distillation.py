@@ -74,7 +74,7 @@ def _taught(recipe: str, half: int, seed: int) -> float:
 def _from_units(seed: int, data_dir: Path) -> float:
     """Return the accuracy of an untrained `small` that was given units of the trained `large`."""
     student, teacher, data = _models(seed, data_dir)
-    from compression.distillation import initialise
+    from compression.passes.distillation import initialise
 
     initialise(student, teacher, data.train.x[:8].astype("float32") / 255)
     return _accuracy(student, data)

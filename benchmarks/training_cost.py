@@ -52,8 +52,8 @@ def _made(name: str, text: str, data: Any) -> Any:
 def _wrapped(name: str, text: str, data: Any) -> Any:
     import numpy as np
 
-    from compression import clustering, parametrize, pruning, qat
-    from compression.distillation import Distillation
+    from compression.passes import clustering, parametrize, pruning, qat
+    from compression.passes.distillation import Distillation
     from compression.recipes import language as recipes
     from zoo.config import registry
 

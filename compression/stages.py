@@ -14,9 +14,9 @@ import keras
 import numpy as np
 
 import strategies
-from compression import channels, clustering, pruning, qat
-from compression.distillation import Distillation, initialise
-from compression.parametrize import Parametrized, preserving
+from compression.passes import channels, clustering, pruning, qat
+from compression.passes.distillation import Distillation, initialise
+from compression.passes.parametrize import Parametrized, preserving
 from compression.recipes.language import Recipe
 from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, Qat
 from compression.surgery.copying import drawn_anew, weights_sha256

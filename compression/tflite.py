@@ -22,7 +22,7 @@ from compression.flatbuffers.interface import AnyInterface, Interface, PairInter
 from compression.flatbuffers.slim import slim
 from compression.flatbuffers.tying import tie
 from compression.flatbuffers.unfold import unfold
-from compression.qat import Points
+from compression.passes.qat import Points
 from compression.recipes.language import Kernel, Recipe
 from compression.runtime import child
 from compression.surgery import kernels

@@ -13,9 +13,10 @@ import keras
 import numpy as np
 from filelock import FileLock
 
-from compression import channels, pipeline, tflite
+from compression import pipeline, tflite
 from compression.budget import Budget
 from compression.classifiers import interface_of, stratified
+from compression.passes import channels
 from compression.recipes.language import Kernel, Recipe
 from compression.space import NO_TEACHER, Space
 from compression.surgery.copying import copies, in_float32

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from compression import channels, clustering, pruning
+from compression.passes import channels, clustering, pruning
 from compression.recipes.passes import Channels, Cluster, Pass, Prune
 from compression.surgery.folding import fold_batch_norms
 from compression.surgery.survey import calls

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from compression import channels
+from compression.passes import channels
 from compression.surgery.layers import layer_paths
 from tests.compression.conftest import CLASSES, small
 from zoo.console.errors import UsageError

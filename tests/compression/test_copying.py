@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from compression import channels
+from compression.passes import channels
 from compression.surgery.copying import drawn_anew
 from tests.compression.conftest import small
 from zoo.console.errors import UsageError

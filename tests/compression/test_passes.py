@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from compression import clustering, parametrize, pruning, qat
-from compression.distillation import Distillation, SoftTargets, initialise
+from compression.passes import clustering, parametrize, pruning, qat
+from compression.passes.distillation import Distillation, SoftTargets, initialise
 from compression.recipes import language as recipes
 from compression.surgery import folding
 from compression.surgery.layers import kernels_of, with_kernels

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from compression import tfmot
-from compression.parametrize import Parametrized
+from compression.passes import tfmot
+from compression.passes.parametrize import Parametrized
 from compression.recipes.passes import Cluster
 from compression.surgery.layers import channel_axes, chosen, with_kernels
 from zoo.console.errors import UsageError

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from compression.parametrize import Parametrized
+from compression.passes.parametrize import Parametrized
 from compression.surgery import kernels
 from compression.surgery.layers import RECURRENT, channel_axes, kernels_of, matching, with_kernels
 from compression.surgery.survey import Call, calls, consumers, leaves

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from compression import channels
+from compression.passes import channels
 from compression.recipes.passes import Distill
 from compression.surgery.copying import copies
 from compression.surgery.layers import with_kernels

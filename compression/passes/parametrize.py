@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from compression.distillation import Distillation
+from compression.passes.distillation import Distillation
 
 
 class Parametrized(keras.Model):

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from compression import tfmot
-from compression.parametrize import Parametrized
+from compression.passes import tfmot
+from compression.passes.parametrize import Parametrized
 from compression.recipes.passes import Prune
 from compression.surgery.layers import chosen
 from zoo.console.errors import Failed, UsageError
