@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from compression import tflite
+from compression.exporting import tflite
 from compression.flatbuffers.interface import Interface
 from compression.receipt import Subject, given, reference, scores
 from compression.runtime import child

@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import drawn, stages, tflite
+from compression import drawn, stages
 from compression.artifacts import read_receipt, receipt_path
 from compression.classifiers import Classes, interface_of
 from compression.drawn import Drawn
+from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer, interface
 from compression.flatbuffers.interface import AnyInterface, Interface, PairInterface
 from compression.frontier import draw

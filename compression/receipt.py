@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression.endpoints import servable
+from compression.exporting.endpoints import servable
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface
 from compression.runtime import litert

@@ -58,7 +58,8 @@ def measure(
         rows of layer, accuracy, accuracy_loss (against Keras), mean_difference and largest_difference (in
         probability), bytes; first the row of all layers together.
     """
-    from compression import classifiers, pipeline, receipt, tflite
+    from compression import classifiers, pipeline, receipt
+    from compression.exporting import tflite
     from compression.runtime import litert
     from compression.surgery import copying
 
@@ -107,7 +108,7 @@ def without_worst(model: Any, data: Any, recipe: Recipe, count: int, **options: 
     Raises:
         UsageError: there are not that many layers.
     """
-    from compression import tflite
+    from compression.exporting import tflite
 
     layers = len(tflite.layer_paths(model))
     if count >= layers:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 import strategies
+from compression.exporting.tflite import Ranges
 from compression.passes import channels, clustering, pruning, qat
 from compression.passes.distillation import Distillation, initialise
 from compression.passes.parametrize import Parametrized, preserving
@@ -22,7 +23,6 @@ from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, 
 from compression.surgery.copying import drawn_anew, weights_sha256
 from compression.surgery.folding import fold_batch_norms
 from compression.surgery.layers import chosen, matching, with_kernels
-from compression.tflite import Ranges
 from strategies import collective
 from zoo.config import privacy
 from zoo.config.train_config import TrainConfig

@@ -13,9 +13,10 @@ import keras
 import numpy as np
 from filelock import FileLock
 
-from compression import pipeline, tflite
+from compression import pipeline
 from compression.budget import Budget
 from compression.classifiers import interface_of, stratified
+from compression.exporting import tflite
 from compression.passes import channels
 from compression.recipes.language import Kernel, Recipe
 from compression.space import NO_TEACHER, Space

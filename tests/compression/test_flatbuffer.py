@@ -3,7 +3,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from compression import tflite
+from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.recipes.language import parse
 from compression.runtime import litert

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from compression import compress, pipeline, receipt, sensitivity, source, tflite, verify
+from compression import compress, pipeline, receipt, sensitivity, source, verify
+from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.image_texts import ImageTexts
 from compression.on_device.generate import METADATA

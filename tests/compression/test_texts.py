@@ -15,7 +15,8 @@ import keras
 import numpy as np
 import pytest
 
-from compression import compress, pipeline, receipt, sensitivity, source, tflite, verify
+from compression import compress, pipeline, receipt, sensitivity, source, verify
+from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.tying import tie
 from compression.on_device import generate as on_device

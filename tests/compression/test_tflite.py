@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from compression import micro, tflite
+from compression import micro
+from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface
 from compression.receipt import Subject, measure
@@ -188,7 +189,7 @@ def test_a_crash_of_the_converter_is_a_sentence(tmp_path):
         "files": [{**file, "skip": [], "per_tensor": False}],
     }
     with pytest.raises(Failed, match="SIGSEGV"):  # when this no longer crashes, `tflite.check` may allow it
-        child.run("compression.converter", job, seconds=200)
+        child.run("compression.exporting.converter", job, seconds=200)
 
 
 def test_a_conversion_has_a_time_limit_and_leaves_nothing_behind(tmp_path):

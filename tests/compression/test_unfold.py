@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from compression import tflite
+from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface
 from compression.flatbuffers.unfold import SMALLEST, unfold

@@ -15,8 +15,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression.converter import engine
-from compression.endpoints import check_makes_texts, check_matches_pairs, endpoints
+from compression.exporting.converter import engine
+from compression.exporting.endpoints import check_makes_texts, check_matches_pairs, endpoints
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import AnyInterface, Interface, PairInterface, TextInterface
 from compression.flatbuffers.slim import slim
@@ -238,7 +238,7 @@ def export_each(
             ],
         }
         try:
-            child.run("compression.converter", job, seconds=seconds)
+            child.run("compression.exporting.converter", job, seconds=seconds)
         except Failed as error:
             raise _explained(error, recipe, allow_flex) from None
         for path in files:
