@@ -39,7 +39,7 @@ def _rows(name: str, kernel: str, data_dir: Path, folder: Path) -> list[dict[str
     model, data = source.open_run(trained(name, ROWS[name][0], data_dir), {"data_dir": data_dir}).load()
     from compression import classifiers
     from compression.exporting import tflite
-    from compression.receipt import given
+    from compression.receipts.receipt import given
     from compression.recipes.language import parse
     from compression.runtime import child, litert
 

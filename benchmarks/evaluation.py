@@ -48,7 +48,7 @@ def _files(run: Path, data_dir: Path) -> tuple[dict[str, Path], list[dict[str, A
 
     model, data = source.open_run(run, {"data_dir": data_dir}).load()
     from compression import classifiers, pipeline
-    from compression.receipt import given
+    from compression.receipts.receipt import given
     from compression.runtime import litert
 
     made = {name: pipeline.compress(model, data, name, run / "artifacts" / "auto").path for name in RECIPES}

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from compression.artifacts import read_receipt
 from compression.flatbuffers import interface
+from compression.receipts.artifacts import read_receipt
 from strategies import backend
 from zoo.attack.__main__ import show_table, title
 from zoo.config.train_config import command_line, option
@@ -102,7 +102,7 @@ def form_of(path: Path, folder: RunFolder) -> interface.Interface:
 
 def _outputs(path: Path, form: interface.Interface, x: Any) -> Any:
     """Return what a file says of examples; a file that takes bytes is given the nearest ones."""
-    from compression.receipt import given
+    from compression.receipts.receipt import given
     from compression.runtime import litert
     from zoo.data import Split
     from zoo.data.images import as_bytes

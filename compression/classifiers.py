@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from compression.flatbuffers.interface import Interface
-from compression.receipt import Subject, given
+from compression.receipts.receipt import Subject, given
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.images import scaled

@@ -10,13 +10,13 @@ from typing import Any
 
 import strategies
 from compression import source
+from compression.receipts.wording import called, compared, parted, scored
 from compression.recipes import images as image_recipes
 from compression.recipes import language as recipes
 from compression.recipes import links as link_recipes
 from compression.recipes import pairs as pair_recipes
 from compression.recipes import texts as text_recipes
 from compression.recipes.language import Kernel, Recipe
-from compression.wording import called, compared, parted, scored
 from strategies import backend
 from zoo.config import privacy
 from zoo.config.sampling import Beam

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from compression.flatbuffers.interface import Interface
-from compression.receipt import Subject, examples_sha256, reference
+from compression.receipts.receipt import Subject, examples_sha256, reference
 from compression.runtime import litert
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split

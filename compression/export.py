@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compression import source
-from compression.artifacts import receipt_path
+from compression.receipts.artifacts import receipt_path
 from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.system.files import write_json
@@ -31,8 +31,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     chosen = source.open_run(options.run, given)
     model, data = chosen.load()
-    from compression import classifiers, formats
-    from compression.receipt import Subject
+    from compression import classifiers
+    from compression.receipts import formats
+    from compression.receipts.receipt import Subject
     from compression.surgery import copying
 
     interface = classifiers.interface_of(data.spec, batch=None)

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 
 from compression import drawn, stages
-from compression.artifacts import read_receipt, receipt_path
 from compression.classifiers import Classes, interface_of
 from compression.drawn import Drawn
 from compression.exporting import tflite
@@ -21,7 +20,9 @@ from compression.frontier import draw
 from compression.image_texts import ImageTexts
 from compression.links import Links
 from compression.on_device.generate import METADATA
-from compression.receipt import differences, file_sizes, measure
+from compression.receipts.artifacts import read_receipt, receipt_path
+from compression.receipts.receipt import differences, file_sizes, measure
+from compression.receipts.wording import scored
 from compression.recipes import images as image_recipes
 from compression.recipes import language as recipes
 from compression.recipes import links as link_recipes
@@ -31,7 +32,6 @@ from compression.recipes.language import Kernel, Recipe
 from compression.stages import EXAMPLES, Stages, Trained
 from compression.surgery.copying import copies, in_float32, weights_sha256
 from compression.texts import Texts
-from compression.wording import scored
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError

@@ -14,8 +14,8 @@ from typing import Any
 from compression import search_worker, space, studies
 from compression.budget import Budget
 from compression.plan import Sampler
+from compression.receipts.wording import searched
 from compression.recipes.language import Kernel
-from compression.wording import searched
 from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compression.budget import LIMITS
-from compression.wording import searched
+from compression.receipts.wording import searched
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2530; --soft: #64707d; --line: #e3e7ec; --paper: #fff; --page: #f5f6f8;

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from compression import source
-from compression.artifacts import read_receipt
-from compression.wording import called, scored
+from compression.receipts.artifacts import read_receipt
+from compression.receipts.wording import called, scored
 from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import Failed

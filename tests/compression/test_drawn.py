@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from compression import compress, drawn, pipeline, sensitivity, source, verify
-from compression.artifacts import read_receipt
+from compression.receipts.artifacts import read_receipt
 from compression.runtime import litert
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig

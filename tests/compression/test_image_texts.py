@@ -6,11 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from compression import compress, pipeline, receipt, sensitivity, source, verify
+from compression import compress, pipeline, sensitivity, source, verify
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.image_texts import ImageTexts
 from compression.on_device.generate import METADATA
+from compression.receipts import receipt
 from compression.recipes.language import parse
 from compression.runtime import litert_pairs
 from tests.conftest import blobs

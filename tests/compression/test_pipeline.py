@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from compression import artifacts, classifiers, formats, pipeline, receipt, sensitivity, source
+from compression import classifiers, pipeline, sensitivity, source
 from compression.flatbuffers import flatbuffer
+from compression.receipts import artifacts, formats, receipt
 from compression.recipes.language import parse
 from compression.runtime import litert
 from compression.surgery import copying

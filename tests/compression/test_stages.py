@@ -10,7 +10,7 @@ from keras import ops
 
 from compression import classifiers, pipeline, stages
 from compression.flatbuffers import flatbuffer
-from compression.receipt import Subject, reference
+from compression.receipts.receipt import Subject, reference
 from compression.recipes import language as recipes
 from compression.runtime import litert
 from compression.surgery.copying import copies

@@ -6,7 +6,7 @@ from compression import micro
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface
-from compression.receipt import Subject, measure
+from compression.receipts.receipt import Subject, measure
 from compression.recipes.language import parse
 from compression.runtime import child, litert
 from compression.surgery.kernels import recurrent_layers

@@ -76,7 +76,7 @@ def page(title: str, paths: Sequence[Path], runtime: Path | None = None) -> Site
         UsageError: a file that is damaged, or another than its receipt's.
         Failed: LiteRT.js cannot be had.
     """
-    from compression.described import described
+    from compression.receipts.described import described
     from zoo.data import cache
 
     site: dict[str, bytes | Path] = {path.name: path for path in PAGE.iterdir() if path.suffix != ".json"}

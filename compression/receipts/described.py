@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from compression.artifacts import read_receipt, receipt_path
 from compression.flatbuffers import flatbuffer
 from compression.on_device.generate import METADATA
+from compression.receipts.artifacts import read_receipt, receipt_path
 from zoo.console.errors import UsageError
 from zoo.system.files import sha256
 

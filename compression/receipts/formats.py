@@ -14,7 +14,7 @@ from keras import ops
 
 from compression.exporting import tflite
 from compression.flatbuffers.interface import Interface
-from compression.receipt import Subject, given, reference, scores
+from compression.receipts.receipt import Subject, given, reference, scores
 from compression.runtime import child
 from compression.surgery.layers import layers_of
 from zoo.console.errors import Failed, UsageError
@@ -50,7 +50,7 @@ def onnx(model: keras.Model, path: Path, interface: Interface) -> None:
         with _gelu_by_erf(model):
             tflite.save(model, saved, interface)
         try:
-            child.run("compression.formats", {"saved_model": saved, "output": made}, seconds=SECONDS)
+            child.run("compression.receipts.formats", {"saved_model": saved, "output": made}, seconds=SECONDS)
         except Failed as error:
             raise Failed(f"ONNX: the conversion failed: {str(error)[:500]}") from None
         if not made.is_file():

@@ -1,0 +1,1 @@
+"""Receipts: every number measured on the exported file, and measured again by `verify`."""
