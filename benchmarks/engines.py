@@ -37,11 +37,11 @@ def _rows(name: str, kernel: str, data_dir: Path, folder: Path) -> list[dict[str
     from compression import source
 
     model, data = source.open_run(trained(name, ROWS[name][0], data_dir), {"data_dir": data_dir}).load()
-    from compression import classifiers
     from compression.exporting import tflite
     from compression.receipts.receipt import given
     from compression.recipes.language import parse
     from compression.runtime import child, litert
+    from compression.tasks import classification as classifiers
 
     interface = classifiers.interface_of(data.spec)
     test = data.test.take(np.arange(EXAMPLES))

@@ -47,9 +47,10 @@ def _files(run: Path, data_dir: Path) -> tuple[dict[str, Path], list[dict[str, A
     from compression import source
 
     model, data = source.open_run(run, {"data_dir": data_dir}).load()
-    from compression import classifiers, pipeline
+    from compression import pipeline
     from compression.receipts.receipt import given
     from compression.runtime import litert
+    from compression.tasks import classification as classifiers
 
     made = {name: pipeline.compress(model, data, name, run / "artifacts" / "auto").path for name in RECIPES}
     x = given(data.test, classifiers.interface_of(data.spec, batch=1))

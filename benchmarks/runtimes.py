@@ -83,9 +83,10 @@ def _prepare(run: Path, data_dir: Path, recipes: tuple[str, ...]) -> dict[str, P
 
     chosen = source.open_run(run, {"data_dir": data_dir})
     model, data = chosen.load()
-    from compression import classifiers, pipeline
+    from compression import pipeline
     from compression.receipts import formats
     from compression.receipts.receipt import given
+    from compression.tasks import classification as classifiers
 
     folder = run / "peers"
     folder.mkdir(exist_ok=True)

@@ -31,10 +31,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     chosen = source.open_run(options.run, given)
     model, data = chosen.load()
-    from compression import classifiers
     from compression.receipts import formats
     from compression.receipts.receipt import Subject
     from compression.surgery import copying
+    from compression.tasks import classification as classifiers
 
     interface = classifiers.interface_of(data.spec, batch=None)
     path = (options.output or chosen.run.path / "artifacts") / _NAMES[options.to]

@@ -10,15 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import drawn, stages
-from compression.classifiers import Classes, interface_of
-from compression.drawn import Drawn
+from compression import stages
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer, interface
 from compression.flatbuffers.interface import AnyInterface, Interface, PairInterface
 from compression.frontier import draw
-from compression.image_texts import ImageTexts
-from compression.links import Links
 from compression.on_device.generate import METADATA
 from compression.receipts.artifacts import read_receipt, receipt_path
 from compression.receipts.receipt import differences, file_sizes, measure
@@ -31,7 +27,12 @@ from compression.recipes import texts as text_recipes
 from compression.recipes.language import Kernel, Recipe
 from compression.stages import EXAMPLES, Stages, Trained
 from compression.surgery.copying import copies, in_float32, weights_sha256
-from compression.texts import Texts
+from compression.tasks import generation as drawn
+from compression.tasks.classification import Classes, interface_of
+from compression.tasks.contrastive import ImageTexts
+from compression.tasks.generation import Drawn
+from compression.tasks.link_prediction import Links
+from compression.tasks.texts import Texts
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError

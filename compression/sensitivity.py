@@ -58,11 +58,12 @@ def measure(
         rows of layer, accuracy, accuracy_loss (against Keras), mean_difference and largest_difference (in
         probability), bytes; first the row of all layers together.
     """
-    from compression import classifiers, pipeline
+    from compression import pipeline
     from compression.exporting import tflite
     from compression.receipts import receipt
     from compression.runtime import litert
     from compression.surgery import copying
+    from compression.tasks import classification as classifiers
 
     model = copying.in_float32(model)
     interface = classifiers.interface_of(data.spec)

@@ -15,12 +15,12 @@ from filelock import FileLock
 
 from compression import pipeline
 from compression.budget import Budget
-from compression.classifiers import interface_of, stratified
 from compression.exporting import tflite
 from compression.passes import channels
 from compression.recipes.language import Kernel, Recipe
 from compression.space import NO_TEACHER, Space
 from compression.surgery.copying import copies, in_float32
+from compression.tasks.classification import interface_of, stratified
 from compression.untrained import carried_out
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset

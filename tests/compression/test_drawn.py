@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from compression import compress, drawn, pipeline, sensitivity, source, verify
+from compression import compress, pipeline, sensitivity, source, verify
 from compression.receipts.artifacts import read_receipt
 from compression.runtime import litert
+from compression.tasks import generation as drawn
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig
 from zoo.models import GAN

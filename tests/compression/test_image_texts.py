@@ -9,11 +9,11 @@ import pytest
 from compression import compress, pipeline, sensitivity, source, verify
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
-from compression.image_texts import ImageTexts
 from compression.on_device.generate import METADATA
 from compression.receipts import receipt
 from compression.recipes.language import parse
 from compression.runtime import litert_pairs
+from compression.tasks.contrastive import ImageTexts
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig
 from zoo.data.images import scaled

@@ -7,8 +7,8 @@ import pytest
 
 from compression import compress, pipeline, sensitivity, source, verify
 from compression.flatbuffers import flatbuffer
-from compression.links import QUESTIONS, Links
 from compression.runtime import litert
+from compression.tasks.link_prediction import QUESTIONS, Links
 from zoo.config.train_config import TrainConfig
 from zoo.tasks import link_prediction
 from zoo.training.loop import train

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from compression import classifiers, pipeline, sensitivity, source
+from compression import pipeline, sensitivity, source
 from compression.flatbuffers import flatbuffer
 from compression.receipts import artifacts, formats, receipt
 from compression.recipes.language import parse
 from compression.runtime import litert
 from compression.surgery import copying
+from compression.tasks import classification as classifiers
 from tests.compression.conftest import CLASSES, small
 from zoo.console.errors import UsageError
 from zoo.data import Split

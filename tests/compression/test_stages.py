@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from compression import classifiers, pipeline, stages
+from compression import pipeline, stages
 from compression.flatbuffers import flatbuffer
 from compression.receipts.receipt import Subject, reference
 from compression.recipes import language as recipes
 from compression.runtime import litert
 from compression.surgery.copying import copies
 from compression.surgery.layers import kernels_of, with_kernels
+from compression.tasks import classification as classifiers
 from tests.compression.conftest import CLASSES, small
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig

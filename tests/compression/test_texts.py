@@ -23,7 +23,7 @@ from compression.on_device import generate as on_device
 from compression.receipts import receipt
 from compression.recipes.language import parse
 from compression.runtime import litert_texts
-from compression.texts import Texts
+from compression.tasks.texts import Texts
 from tests.conftest import ROOT
 from zoo import generate
 from zoo.config.sampling import Beam

@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression.classifiers import stratified
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import PairInterface
 from compression.on_device.generate import METADATA
 from compression.runtime import litert_pairs
+from compression.tasks.classification import stratified
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, Split
 from zoo.data.images import scaled
