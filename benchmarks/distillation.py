@@ -86,7 +86,7 @@ def _untrained(seed: int, data_dir: Path) -> float:
 
 
 def _models(seed: int, data_dir: Path) -> tuple[Any, Any, Any]:
-    from compression import source
+    from compression.pipeline import source
 
     teacher, data = source.open_run(RUNS / "large", {"data_dir": data_dir}).load()
     import keras

@@ -34,7 +34,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 
 def _rows(name: str, kernel: str, data_dir: Path, folder: Path) -> list[dict[str, Any]]:
-    from compression import source
+    from compression.pipeline import source
 
     model, data = source.open_run(trained(name, ROWS[name][0], data_dir), {"data_dir": data_dir}).load()
     from compression.exporting import tflite

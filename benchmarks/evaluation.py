@@ -44,10 +44,10 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 
 def _files(run: Path, data_dir: Path) -> tuple[dict[str, Path], list[dict[str, Any]]]:
-    from compression import source
+    from compression.pipeline import source
 
     model, data = source.open_run(run, {"data_dir": data_dir}).load()
-    from compression import pipeline
+    from compression.pipeline import pipeline
     from compression.receipts.receipt import given
     from compression.runtime import litert
     from compression.tasks import classification as classifiers

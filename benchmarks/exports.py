@@ -21,7 +21,7 @@ FEW = 64  # test examples: what is measured afterwards is not timed
 
 def measure(data_dir: Path) -> dict[str, Any]:
     """Return the seconds of each model and precision, and the bytes of the file."""
-    from compression import source
+    from compression.pipeline import source
 
     runs = {name: trained(name, ROWS[name][0], data_dir) for name in MODELS}
     opened = {name: source.open_run(run, {"data_dir": data_dir}).load() for name, run in runs.items()}
@@ -42,7 +42,7 @@ def _exported(model: Any, data: Any, precision: str) -> tuple[float, int]:
     """Return the seconds between being told of the export and of the measuring, and the bytes."""
     import dataclasses
 
-    from compression import pipeline
+    from compression.pipeline import pipeline
 
     times = {}
     few = dataclasses.replace(data, test=data.test.take(slice(FEW)))

@@ -33,7 +33,7 @@ ROWS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 def measure(data_dir: Path) -> dict[str, Any]:
     """Return a cell for each row, kernel and precision."""
-    from compression import source
+    from compression.pipeline import source
 
     cells = []
     for row, (words, kernels) in ROWS.items():
@@ -68,7 +68,7 @@ def _cell(
     model: Any, data: Any, precision: str, kernel: str, folder: Path, provenance: dict[str, Any]
 ) -> dict[str, Any]:
     """Return a cell: numbers of the receipt, the sentence of a refusal, or what failed."""
-    from compression import pipeline
+    from compression.pipeline import pipeline
 
     try:
         made = pipeline.compress(model, data, precision, folder, kernel=kernel, provenance=provenance)

@@ -79,11 +79,11 @@ def render(result: dict[str, Any]) -> str:
 
 def _prepare(run: Path, data_dir: Path, recipes: tuple[str, ...]) -> dict[str, Path]:
     """Write the files of all runtimes and the test examples, and return the files by the runtime's name."""
-    from compression import source
+    from compression.pipeline import source
 
     chosen = source.open_run(run, {"data_dir": data_dir})
     model, data = chosen.load()
-    from compression import pipeline
+    from compression.pipeline import pipeline
     from compression.receipts import formats
     from compression.receipts.receipt import given
     from compression.tasks import classification as classifiers

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import strategies
-from compression import source
+from compression.pipeline import source
 from compression.receipts.wording import called, compared, parted, scored
 from compression.recipes import images as image_recipes
 from compression.recipes import language as recipes
@@ -117,7 +117,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         facts = {"--recipe": str(recipe), "run": chosen.provenance()["model_sha256"], "--seed": options.seed}
         strategies.build(options.strategy, options.virtual_devices, facts=facts, seconds=training.worker_timeout)
     model, data = chosen.load()
-    from compression import pipeline, sensitivity
+    from compression import sensitivity
+    from compression.pipeline import pipeline
 
     folder = options.output or chosen.run.path / "artifacts"
     if options.skip_worst:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from compression import source
+from compression.pipeline import source
 from compression.receipts.artifacts import receipt_path
 from zoo.config.train_config import option
 from zoo.console import cli

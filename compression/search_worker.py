@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression import source
 from compression.budget import Budget
+from compression.pipeline import source
+from compression.pipeline.source import Source
 from compression.plan import Plan
 from compression.recipes.language import Kernel
-from compression.source import Source
 from compression.space import Space
 from zoo.config import privacy
 from zoo.config.train_config import command_line

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression import source
+from compression.pipeline import source
 from compression.recipes import language as recipes
 from compression.recipes.language import Kernel, Recipe
 from zoo.config.train_config import command_line, option
@@ -58,8 +58,8 @@ def measure(
         rows of layer, accuracy, accuracy_loss (against Keras), mean_difference and largest_difference (in
         probability), bytes; first the row of all layers together.
     """
-    from compression import pipeline
     from compression.exporting import tflite
+    from compression.pipeline import pipeline
     from compression.receipts import receipt
     from compression.runtime import litert
     from compression.surgery import copying

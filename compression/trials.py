@@ -13,10 +13,10 @@ import keras
 import numpy as np
 from filelock import FileLock
 
-from compression import pipeline
 from compression.budget import Budget
 from compression.exporting import tflite
 from compression.passes import channels
+from compression.pipeline import pipeline
 from compression.recipes.language import Kernel, Recipe
 from compression.space import NO_TEACHER, Space
 from compression.surgery.copying import copies, in_float32

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression import source
+from compression.pipeline import source
 from compression.receipts.artifacts import read_receipt
 from compression.receipts.wording import called, scored
 from zoo.config.train_config import option
@@ -39,7 +39,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     receipt = read_receipt(options.file)
     chosen = source.open_run(options.run or source.run_of(options.file), given, texts=True)
     model, data = chosen.load()
-    from compression.pipeline import verify
+    from compression.pipeline.pipeline import verify
 
     measured, differences = verify(options.file, model, data)
     if differences:

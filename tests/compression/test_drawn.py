@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from compression import compress, pipeline, sensitivity, source, verify
+from compression import compress, sensitivity, verify
+from compression.pipeline import pipeline, source
 from compression.receipts.artifacts import read_receipt
 from compression.runtime import litert
 from compression.tasks import generation as drawn

@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from compression import compress, pipeline, sensitivity, source, verify
+from compression import compress, sensitivity, verify
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.on_device.generate import METADATA
+from compression.pipeline import pipeline, source
 from compression.receipts import receipt
 from compression.recipes.language import parse
 from compression.runtime import litert_pairs

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from compression import compress, pipeline, sensitivity, source, verify
+from compression import compress, sensitivity, verify
 from compression.flatbuffers import flatbuffer
+from compression.pipeline import pipeline, source
 from compression.runtime import litert
 from compression.tasks.link_prediction import QUESTIONS, Links
 from zoo.config.train_config import TrainConfig

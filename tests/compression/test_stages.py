@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from compression import pipeline, stages
 from compression.flatbuffers import flatbuffer
+from compression.pipeline import pipeline, stages
 from compression.receipts.receipt import Subject, reference
 from compression.recipes import language as recipes
 from compression.runtime import litert

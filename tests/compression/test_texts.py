@@ -15,11 +15,12 @@ import keras
 import numpy as np
 import pytest
 
-from compression import compress, pipeline, sensitivity, source, verify
+from compression import compress, sensitivity, verify
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.tying import tie
 from compression.on_device import generate as on_device
+from compression.pipeline import pipeline, source
 from compression.receipts import receipt
 from compression.recipes.language import parse
 from compression.runtime import litert_texts

@@ -13,7 +13,7 @@ from strategies import backend
 backend.start()
 import keras  # noqa: E402
 
-from compression import pipeline  # noqa: E402
+from compression.pipeline import pipeline  # noqa: E402
 from compression.recipes import language as recipes  # noqa: E402
 from tests.conftest import blobs  # noqa: E402
 from zoo.config import registry  # noqa: E402

@@ -10,12 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression import stages
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer, interface
 from compression.flatbuffers.interface import AnyInterface, Interface, PairInterface
-from compression.frontier import draw
 from compression.on_device.generate import METADATA
+from compression.pipeline import stages
+from compression.pipeline.stage_plot import draw
+from compression.pipeline.stages import EXAMPLES, Stages, Trained
 from compression.receipts.artifacts import read_receipt, receipt_path
 from compression.receipts.receipt import differences, file_sizes, measure
 from compression.receipts.wording import scored
@@ -25,7 +26,6 @@ from compression.recipes import links as link_recipes
 from compression.recipes import pairs as pair_recipes
 from compression.recipes import texts as text_recipes
 from compression.recipes.language import Kernel, Recipe
-from compression.stages import EXAMPLES, Stages, Trained
 from compression.surgery.copying import copies, in_float32, weights_sha256
 from compression.tasks import generation as drawn
 from compression.tasks.classification import Classes, interface_of

@@ -1,0 +1,1 @@
+"""Carry out a recipe: its training stages, the export and the receipt."""
