@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import run_command, told, trained
-from compression.front import hypervolume
+from compression.searching.pareto import hypervolume
 from zoo.system.files import sha256
 
 RUNS = Path("runs") / "search"

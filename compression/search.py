@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression import search_worker, space, studies
-from compression.budget import Budget
-from compression.plan import Sampler
 from compression.receipts.wording import searched
 from compression.recipes.language import Kernel
+from compression.searching import space, studies
+from compression.searching import worker as search_worker
+from compression.searching.budget import Budget
+from compression.searching.plan import Sampler
 from zoo.config.train_config import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
@@ -86,7 +87,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     source, teachers = search_worker.checked(chosen)
     studies.check_file(chosen.folder)
     subject = search_worker.subject(chosen, source, teachers)
-    from compression import explore
+    from compression.searching import search as explore
 
     plan = explore.planned(
         subject,

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from compression import front
-from compression.budget import Budget
+from compression.searching import pareto
+from compression.searching.budget import Budget
 from zoo.console.errors import UsageError
 
 
@@ -55,18 +55,18 @@ def test_the_front_is_what_no_other_dominates(costs):
             for _ in range(20)
         ]
         expected = {(*(r[c] for c in costs), r["accuracy"]) for r in rows if not dominated(r, rows, costs)}
-        found = [(*(r[c] for c in costs), r["accuracy"]) for r in front.front(rows, costs)]
+        found = [(*(r[c] for c in costs), r["accuracy"]) for r in pareto.front(rows, costs)]
         assert sorted(found) == sorted(expected)
 
 
 def test_the_winner_is_the_most_accurate_within_the_budget_or_the_cheapest_where_only_accuracy_is_bounded():
     rows = [row(900, 0.97), row(1000, 0.99), row(1100, 0.995), row(500, 0.98)]
-    assert front.winner(rows, Budget(max_bytes=1000), ["bytes"]) == rows[1]
-    assert front.winner(rows, Budget(max_bytes=1000, min_accuracy=0.96), ["bytes"]) == rows[1]
-    assert front.winner(rows, Budget(min_accuracy=0.98), ["bytes"]) == rows[3]
-    assert front.winner(rows, Budget(max_bytes=400), ["bytes"]) is None
-    assert front.closest(rows, Budget(max_bytes=400)) == rows[3]
-    assert front.closest([], Budget(max_bytes=400)) is None
+    assert pareto.winner(rows, Budget(max_bytes=1000), ["bytes"]) == rows[1]
+    assert pareto.winner(rows, Budget(max_bytes=1000, min_accuracy=0.96), ["bytes"]) == rows[1]
+    assert pareto.winner(rows, Budget(min_accuracy=0.98), ["bytes"]) == rows[3]
+    assert pareto.winner(rows, Budget(max_bytes=400), ["bytes"]) is None
+    assert pareto.closest(rows, Budget(max_bytes=400)) == rows[3]
+    assert pareto.closest([], Budget(max_bytes=400)) is None
 
 
 def test_the_hypervolume_is_the_area_of_the_union_of_boxes():
@@ -77,6 +77,6 @@ def test_the_hypervolume_is_the_area_of_the_union_of_boxes():
         points, reference = rng.uniform(0, 1.2, (12, 2)), (1.0, 0.9)
         inside = points[(points < reference).all(1)]
         expected = compute_hypervolume(inside, np.array(reference)) if len(inside) else 0.0
-        assert front.hypervolume([tuple(p) for p in points], reference) == pytest.approx(expected)
-    assert front.hypervolume([(0.5, 0.5), (0.25, 0.75)], (1, 1)) == pytest.approx(0.25 + 0.0625)
-    assert not any(front.hypervolume(p, (1, 1)) for p in itertools.permutations([(2.0, 0.1), (0.1, 2.0)]))
+        assert pareto.hypervolume([tuple(p) for p in points], reference) == pytest.approx(expected)
+    assert pareto.hypervolume([(0.5, 0.5), (0.25, 0.75)], (1, 1)) == pytest.approx(0.25 + 0.0625)
+    assert not any(pareto.hypervolume(p, (1, 1)) for p in itertools.permutations([(2.0, 0.1), (0.1, 2.0)]))

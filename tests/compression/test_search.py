@@ -15,8 +15,9 @@ import time
 import numpy as np
 import pytest
 
-from compression import compress, explore, search, verify
-from compression.budget import Budget
+from compression import compress, search, verify
+from compression.searching import search as explore
+from compression.searching.budget import Budget
 from tests.compression.test_commands import said
 from tests.conftest import ROOT, blobs, run_module
 from zoo.config.train_config import TrainConfig
@@ -72,7 +73,7 @@ def test_the_winner_can_be_verified(searched, image_run, capsys):
 
 
 def test_a_search_that_is_complete_trains_and_tests_nothing_again(searched, image_run, capsys, monkeypatch):
-    from compression import explore
+    from compression.searching import search as explore
 
     folder, before = searched
     for name in ("estimate", "finished", "tested"):

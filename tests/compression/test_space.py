@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from compression import space
-from compression.budget import Budget
-from compression.plan import Plan
 from compression.recipes import language as recipes
-from compression.screening import LEAST_FINISHED, not_worth_training, rank_correlation
-from compression.space import Range, Space
+from compression.searching import space
+from compression.searching.budget import Budget
+from compression.searching.plan import Plan
+from compression.searching.screening import LEAST_FINISHED, not_worth_training, rank_correlation
+from compression.searching.space import Range, Space
 from zoo.console.errors import UsageError
 
 WIDTHS = {"conv_1": 32, "conv_2": 64, "hidden": 10}

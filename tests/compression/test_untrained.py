@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from compression.recipes import language as recipes
-from compression.untrained import CERTAIN, RIDGE, carried_out, fit_last
+from compression.searching.untrained import CERTAIN, RIDGE, carried_out, fit_last
 from tests.compression.conftest import CLASSES, small
 
 

@@ -13,15 +13,15 @@ import keras
 import numpy as np
 from filelock import FileLock
 
-from compression.budget import Budget
 from compression.exporting import tflite
 from compression.passes import channels
 from compression.pipeline import pipeline
 from compression.recipes.language import Kernel, Recipe
-from compression.space import NO_TEACHER, Space
+from compression.searching.budget import Budget
+from compression.searching.space import NO_TEACHER, Space
+from compression.searching.untrained import carried_out
 from compression.surgery.copying import copies, in_float32
 from compression.tasks.classification import interface_of, stratified
-from compression.untrained import carried_out
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
 from zoo.data.images import scaled

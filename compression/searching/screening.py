@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compression.plan import Plan
+from compression.searching.plan import Plan
 
 # A trial whose file, untrained, is beyond a limit by this share is not trained; training changes how a file zips, and
 # a latency is noisy.

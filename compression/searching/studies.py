@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compression.plan import Plan
 from compression.recipes import language as recipes
-from compression.screening import not_worth_training
-from compression.space import Range, Space
+from compression.searching.plan import Plan
+from compression.searching.screening import not_worth_training
+from compression.searching.space import Range, Space
 from zoo.console.errors import Diverged, Failed, Interrupted, UsageError
 
 DATABASE, SQLITE = "search.db", b"SQLite format 3\0"

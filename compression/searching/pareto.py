@@ -6,7 +6,7 @@ A row has bytes, gzip_bytes, latency_ms and accuracy of one file, the accuracy o
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compression.budget import Budget
+from compression.searching.budget import Budget
 
 Row = Mapping[str, Any]
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression.budget import Budget
 from compression.pipeline import source
 from compression.pipeline.source import Source
-from compression.plan import Plan
 from compression.recipes.language import Kernel
-from compression.space import Space
+from compression.searching.budget import Budget
+from compression.searching.plan import Plan
+from compression.searching.space import Space
 from zoo.config import privacy
 from zoo.config.train_config import command_line
 from zoo.console import cli
@@ -70,7 +70,8 @@ def checked(chosen: Chosen) -> tuple[Source, dict[str, RunFolder]]:
 def subject(chosen: Chosen, found: Source, teachers: Mapping[str, RunFolder]) -> Any:
     """Load the model and its data, and return the `trials.Subject`."""
     model, data = found.load()
-    from compression import explore, trials
+    from compression.searching import search as explore
+    from compression.searching import trials
 
     return trials.Subject(
         model,
@@ -110,7 +111,8 @@ def main(argv: Sequence[str]) -> int:
     plan = Plan(**job["plan"] | parts)
     found, teachers = checked(chosen)
     opened = subject(chosen, found, teachers)
-    from compression import explore, studies
+    from compression.searching import search as explore
+    from compression.searching import studies
 
     study = studies.opened(plan, chosen.folder, explore.facts(opened), number=job["number"])
     explore.took_part(opened, plan, study, cli.say)

@@ -12,13 +12,14 @@ from typing import Any
 
 import keras
 
-from compression import front, screening, search_report, space, studies
-from compression.budget import Budget
-from compression.plan import Plan, Sampler
 from compression.recipes import language as recipes
 from compression.recipes.language import Kernel
+from compression.searching import pareto, screening, space, studies
+from compression.searching import report as search_report
+from compression.searching.budget import Budget
+from compression.searching.plan import Plan, Sampler
+from compression.searching.trials import Subject, beginnings, estimate, finished, smallest, tested
 from compression.surgery.copying import weights_sha256
-from compression.trials import Subject, beginnings, estimate, finished, smallest, tested
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import Failed, UsageError
 from zoo.data.dataset import from_tf_data
@@ -82,7 +83,7 @@ def search(
         test: as train; looked at once, for the files on the front. Without it they have no test accuracy.
         class_names: in the order of the class indices.
         teachers: further models to learn from, by name, as functions that return them.
-        narrowing: values in place of the default ones, see `compression.space.narrowed`.
+        narrowing: values in place of the default ones, see `compression.searching.space.narrowed`.
         trials: how many there are to be.
         seconds: after which no further one begins.
         sampler: tpe or random.
@@ -186,9 +187,9 @@ def answered(subject: Subject, plan: Plan, study: Any, folder: Path, say: Callab
     """Measure the files of the front on the test examples, write the report, and return what was found."""
     everything = studies.rows(study)
     ended = studies.unique(everything)
-    best = front.front(ended, plan.costs)
-    winner = front.winner(ended, plan.budget, plan.costs)
-    closest = None if winner else front.closest(ended, plan.budget)
+    best = pareto.front(ended, plan.costs)
+    winner = pareto.winner(ended, plan.budget, plan.costs)
+    closest = None if winner else pareto.closest(ended, plan.budget)
     shown = [*best, *(row for row in (winner, closest) if row and row not in best)]
     scores = _tested(subject, shown, folder / TESTED, say)
     for row in ended:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compression.search_page import page
+from compression.searching.page import page
 from zoo.system.files import write_text
 
 PAGE, FRONT, FILES = "search.html", "front.csv", "files.csv"

@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from compression.budget import LIMITS, Budget
-from compression.space import Space
+from compression.searching.budget import LIMITS, Budget
+from compression.searching.space import Space
 
 Sampler = Literal["tpe", "random"]
 

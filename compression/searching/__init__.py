@@ -1,0 +1,1 @@
+"""Search for the recipe and widths that fit a budget."""
