@@ -1,7 +1,7 @@
 """`python -m compression.snippets`: code that runs a .tflite file on Android, iOS and a microcontroller.
 
 What the templates call: litert/kotlin and tflite/swift of github.com/google-ai-edge/LiteRT at commit f674577 of
-2026-08-21, and of github.com/tensorflow/tflite-micro what `compression.micro` names.
+2026-08-21, and of github.com/tensorflow/tflite-micro what `compression.mcu.micro` names.
 """
 
 import functools
@@ -84,8 +84,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _words(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the templates say of a file, by the names in them."""
-    from compression import c_array
     from compression.flatbuffers import flatbuffer
+    from compression.mcu import c_array
 
     model = flatbuffer.read(path)
     keys = list(flatbuffer.signatures(model))

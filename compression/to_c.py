@@ -28,7 +28,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Write the header and the source file, and return what they say."""
     options = Options(**given)
     folder = checked_folder(options.file, options.output, options.name)
-    from compression import c_array
+    from compression.mcu import c_array
 
     facts = facts_of(options.file, options.name)
     if facts["hindrances"] and not options.force:
@@ -74,8 +74,8 @@ def facts_of(path: Path, name: str | None = None) -> dict[str, Any]:
     Raises:
         UsageError: there is no such file, it is not a TFLite flatbuffer, or it is cut short or altered.
     """
-    from compression import c_array, micro
     from compression.flatbuffers import flatbuffer
+    from compression.mcu import c_array, micro
 
     model = flatbuffer.read(path)
     operators = flatbuffer.operators(model)

@@ -14,7 +14,7 @@ from tests.compression.test_to_c import INT4, LENET5, STRICT, TYPES, compiler
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
-# Declarations of what microcontroller.cc calls, as TFLite Micro has them at the commit that compression.micro names.
+# Declarations of what microcontroller.cc calls, as TFLite Micro has them at the commit that compression.mcu.micro names.
 MICRO = {
     "micro_interpreter.h": """
         #include <cstddef>

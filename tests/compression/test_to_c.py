@@ -9,8 +9,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from compression import c_array, micro, to_c
+from compression import to_c
 from compression.flatbuffers import flatbuffer
+from compression.mcu import c_array, micro
 from tests.compression.test_commands import said
 from tests.conftest import ROOT
 

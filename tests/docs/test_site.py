@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from compression import micro
+from compression.mcu import micro
 from tests.conftest import ROOT
 
 
@@ -28,8 +28,8 @@ def test_every_page_of_docs_and_every_module_is_there(site):
     assert {
         f"reference/{name}.html" for name in ("zoo.training.loop", "compression.pipeline.pipeline", "strategies")
     } <= names
-    text = (site / "reference" / "compression.micro.html").read_text()
-    assert 'id="compression.micro.arena_at_least"' in text
+    text = (site / "reference" / "compression.mcu.micro.html").read_text()
+    assert 'id="compression.mcu.micro.arena_at_least"' in text
     assert micro.arena_at_least.__doc__.partition("\n")[0] in text
 
 

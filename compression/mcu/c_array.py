@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from compression import micro
+from compression.mcu import micro
 
 # By which a file of ours is known, so that no other is overwritten.
 MARK = "made by python -m compression.to_c"

@@ -1,0 +1,1 @@
+"""C code for TFLite Micro, and what its interpreter can run."""
