@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.zoo.test_text import written_run
+from tests.zoo.data.test_text import written_run
 from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError

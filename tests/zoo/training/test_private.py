@@ -311,7 +311,7 @@ def test_jax_learns_the_same(image_npz, tmp_path):
     then = config(image_npz, init_from=tmp_path / "first", output=tmp_path / "second", **options)
     second = train(then, verbose=False)
     stored = json.dumps(dataclasses.replace(then, output=tmp_path / "jax").to_json(), default=str)
-    run_module("tests.zoo.private_jax_child", tmp_path, stored, cwd=ROOT, check=0, timeout=500)
+    run_module("tests.zoo.training.private_jax_child", tmp_path, stored, cwd=ROOT, check=0, timeout=500)
     assert first.run.finished
     found = np.load(tmp_path / "jax.npz")
     for i, value in enumerate(second.model.get_weights()):

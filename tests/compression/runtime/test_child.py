@@ -5,7 +5,7 @@ import pytest
 from compression.runtime import child
 from zoo.console.errors import Failed
 
-ODD = "tests.compression.odd_child"
+ODD = "tests.compression.runtime.odd_child"
 
 
 @pytest.fixture(params=["forked", "started"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, run_module
-from tests.zoo.test_triples import TRIPLES, write
+from tests.zoo.data.test_triples import TRIPLES, write
 from zoo import evaluate, generate, predict, train
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset, DataSpec, load

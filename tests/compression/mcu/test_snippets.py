@@ -9,8 +9,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 from compression import snippets, to_c
 from compression.flatbuffers import flatbuffer
+from tests.compression.mcu.test_to_c import INT4, LENET5, STRICT, TYPES, compiler
 from tests.compression.test_commands import said
-from tests.compression.test_to_c import INT4, LENET5, STRICT, TYPES, compiler
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from tests.zoo.test_gan import SHAPE, SMALL, made
+from tests.zoo.models.test_gan import SHAPE, SMALL, made
 from zoo import evaluate, generate, predict, train
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
@@ -215,7 +215,7 @@ def test_jax_trains_alike(trained, folder):
     """From the weights of the same run, through penalty, frozen pass and average."""
     config = configuration(folder, "on-jax", init_from=trained, epochs=1, settings={"discriminator_rate": 2.0})
     stored = json.dumps(config.to_json())
-    run_module("tests.zoo.gan_jax_child", folder, stored, cwd=ROOT, check=0, timeout=200)
+    run_module("tests.zoo.models.gan_jax_child", folder, stored, cwd=ROOT, check=0, timeout=200)
     ours = fit(dataclasses.replace(config, output=folder / "on-tensorflow"), verbose=False)
     theirs = np.load(folder / "jax.npz")
     for name, value in ours.history[0].items():

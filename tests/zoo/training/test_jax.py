@@ -22,14 +22,14 @@ BESIDES = ("devices", "share", "resumed", "same_history", "kept")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jax")
-    run_module("tests.zoo.jax_child", folder, *MODELS, cwd=ROOT, check=0, timeout=550)
+    run_module("tests.zoo.training.jax_child", folder, *MODELS, cwd=ROOT, check=0, timeout=550)
     return folder
 
 
 @pytest.fixture(scope="module")
 def more_trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jax")
-    run_module("tests.zoo.jax_child", folder, *MORE, cwd=ROOT, check=0, timeout=550)
+    run_module("tests.zoo.training.jax_child", folder, *MORE, cwd=ROOT, check=0, timeout=550)
     return folder
 
 

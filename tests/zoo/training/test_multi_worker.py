@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, blobs, run_module, wait_for_step
-from tests.zoo.workers_child import COMPRESSION, MODELS
+from tests.zoo.training.workers_child import COMPRESSION, MODELS
 from zoo.config.train_config import TrainConfig
 from zoo.data import load
 from zoo.runs import checkpoints
@@ -39,7 +39,7 @@ def by_strategy(tmp_path_factory, names):
     folders = {}
     for strategy, before in (("none", ()), ("multi_worker", (*LAUNCH, "--", "python", "-m"))):
         folders[strategy] = tmp_path_factory.mktemp(strategy)
-        words = (*before, "tests.zoo.workers_child", strategy, folders[strategy], *names)
+        words = (*before, "tests.zoo.training.workers_child", strategy, folders[strategy], *names)
         run_module(*words, cwd=ROOT, check=0, timeout=500)
     return folders
 

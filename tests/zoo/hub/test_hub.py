@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from compression import compress
-from tests.zoo.test_pretrained import REVIEWS, table
+from tests.zoo.stock.test_pretrained import REVIEWS, table
 from zoo import generate, predict, train
 from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError

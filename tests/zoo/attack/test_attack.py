@@ -280,7 +280,7 @@ def test_jax_makes_the_same_examples_and_learns_the_same(tmp_path):
     second = train(then, verbose=False)
     np.savez(tmp_path / "given.npz", *model.get_weights(), x=x, y=y, start=start)
     stored = json.dumps(dataclasses.replace(then, output=tmp_path / "jax").to_json(), default=str)
-    run_module("tests.zoo.attack_jax_child", tmp_path, stored, cwd=ROOT, check=0, timeout=500)
+    run_module("tests.zoo.attack.attack_jax_child", tmp_path, stored, cwd=ROOT, check=0, timeout=500)
     assert first.run.finished
     found = np.load(tmp_path / "jax.npz")
     np.testing.assert_allclose(found["examples"], expected, atol=1e-5)
