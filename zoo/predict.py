@@ -66,7 +66,7 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _by_texts(folder: RunFolder, options: Options) -> list[dict[str, Any]]:
-    from zoo import zero_shot
+    from zoo.tasks import zero_shot
 
     zero_shot.check(folder, options.labels)
     folder.read_metrics()
@@ -77,8 +77,8 @@ def _by_texts(folder: RunFolder, options: Options) -> list[dict[str, Any]]:
 
 
 def _answers(folder: RunFolder, options: Options) -> list[dict[str, Any]]:
-    from zoo import questions
     from zoo.runs.vocabularies import read_spec
+    from zoo.tasks import questions
 
     folder.read_metrics()
     spec, _ = read_spec(folder)

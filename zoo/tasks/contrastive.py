@@ -18,8 +18,8 @@ from zoo.objectives.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.scores import intervals
+from zoo.tasks.base import callbacks, gathered, measured_with, remarks
 from zoo.tasks.classification import confusion_matrix, per_class
-from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
 __all__ = ["callbacks", "gathered", "measured_with", "remarks"]
 

@@ -20,7 +20,7 @@ from zoo.runs.folder import RunFolder
 from zoo.scores import intervals, judges
 from zoo.scores.judges import Judge
 from zoo.scores.sample_quality import NEIGHBOURS, diversity, frechet_distance, manifolds
-from zoo.tasks.usual import gathered
+from zoo.tasks.base import gathered
 
 __all__ = ["gathered"]
 
@@ -94,7 +94,7 @@ def callbacks(config: TrainConfig, run: RunFolder, data: Dataset) -> list[keras.
     Raises:
         UsageError: too few images to compare with.
     """
-    from zoo.sampler import Sampler
+    from zoo.tasks.sampler import Sampler
 
     fewest = 1 + max(NEIGHBOURS.values())
     for split, count in (("test", len(data.test)), ("validation", len(data.validation) or fewest)):

@@ -14,7 +14,7 @@ from zoo.data import Dataset, DataSpec
 from zoo.data.batches.steps import StepBatches, for_engine
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
-from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
+from zoo.tasks.base import callbacks, gathered, measured_with, remarks
 
 __all__ = ["callbacks", "gathered", "measured_with", "remarks"]
 

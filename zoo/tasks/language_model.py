@@ -12,12 +12,12 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, below, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.batches import tokens as token_batches
-from zoo.decoding import compiled, gumbel, sample
 from zoo.objectives.losses import CrossEntropy
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.scores import intervals
-from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
+from zoo.tasks.base import callbacks, gathered, measured_with, remarks
+from zoo.tasks.decoding import compiled, gumbel, sample
 
 __all__ = ["callbacks", "gathered", "measured_with", "remarks"]
 

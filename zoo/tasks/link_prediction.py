@@ -18,7 +18,7 @@ from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, logits_of
 from zoo.scores import intervals
-from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
+from zoo.tasks.base import callbacks, gathered, measured_with, remarks
 
 __all__ = ["callbacks", "gathered", "measured_with", "remarks"]
 

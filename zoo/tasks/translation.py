@@ -15,15 +15,15 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, below, written
 from zoo.data import Dataset, DataSpec
 from zoo.data.text import BEGIN_ID, END_ID
-from zoo.decoding import beam_search, compiled, sample
 from zoo.reports.page import Page
 from zoo.reports.page import text as escaped
 from zoo.runs.folder import RunFolder
 from zoo.scores import intervals
 from zoo.system.files import write_text
 from zoo.tasks import language_model
+from zoo.tasks.base import callbacks, gathered, measured_with, remarks
+from zoo.tasks.decoding import beam_search, compiled, sample
 from zoo.tasks.language_model import compiled_with, rank, training_batches, validation_batches
-from zoo.tasks.usual import callbacks, gathered, measured_with, remarks
 
 __all__ = [
     "callbacks",

@@ -16,10 +16,10 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
 from zoo.explain import __main__ as explain
 from zoo.runs.folder import RunFolder
-from zoo.sampler import Sampler
 from zoo.scores.judges import of_pixels
 from zoo.sweep import __main__ as sweep
 from zoo.tasks import generation
+from zoo.tasks.sampler import Sampler
 from zoo.training.loop import train as fit
 
 
