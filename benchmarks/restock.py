@@ -20,7 +20,7 @@ from compression.recipes import language as recipes
 from strategies import backend
 from zoo import stock
 from zoo.config import catalogue
-from zoo.config.train_config import option
+from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError, unknown
 from zoo.reports import stock_table

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from compression.flatbuffers import interface
 from compression.receipts.artifacts import read_receipt
 from strategies import backend
-from zoo.attack.__main__ import show_table, title
-from zoo.config.train_config import command_line, option
+from zoo.config.options import option
+from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.runs.folder import RunFolder
@@ -27,7 +27,7 @@ from zoo.system.files import sha256, write_json
 class Options:
     """What to measure."""
 
-    run: Path = option("the run folder, after `python -m zoo.attack RUN`", positional=True, stock="copy")
+    run: Path = option("the run folder, after `python -m zoo.attack RUN`", positional=True, stock_as="copy")
     files: tuple[Path, ...] = option(
         "its .tflite files (default: all in RUN/artifacts)", (), positional=True, metavar="FILE", optional=True
     )
@@ -58,7 +58,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     made["files_sha256"] = {named[path]: sha256(path) for path in files}
     place = folder.attacks / f"{options.attack}-files"
     robustness.write_table(place.with_suffix(".csv"), made["eps"], made["accuracy"])
-    robustness.draw(place.with_suffix(".png"), f"{title(made)}, made on Keras", made["eps"], made["accuracy"])
+    robustness.draw(
+        place.with_suffix(".png"), f"{robustness.title(made)}, made on Keras", made["eps"], made["accuracy"]
+    )
     write_json(place.with_suffix(".json"), made)
     return made | {"path": str(folder.attacks)}
 
@@ -112,8 +114,10 @@ def _outputs(path: Path, form: interface.Interface, x: Any) -> Any:
 
 def show(result: Mapping[str, Any]) -> None:
     """Print a row for each eps, and last the folder."""
-    print(f"{title(result)}, made on Keras")
-    show_table(result)
+    from zoo.attack import robustness
+
+    print(f"{robustness.title(result)}, made on Keras")
+    robustness.show_table(result)
     print(f"picture: {result['path']}/{result['attack']}-files.png")
     print(result["path"])
 

@@ -19,8 +19,9 @@ from compression.recipes import texts as text_recipes
 from compression.recipes.language import Kernel, Recipe
 from strategies import backend
 from zoo.config import privacy
+from zoo.config.options import option
 from zoo.config.sampling import Beam
-from zoo.config.train_config import command_line, option
+from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.runs.folder import check_classifier
@@ -30,7 +31,7 @@ from zoo.runs.folder import check_classifier
 class Options:
     """What to compress, and how."""
 
-    run: Path = option("the run folder", positional=True, stock="copy")
+    run: Path = option("the run folder", positional=True, stock_as="copy")
     recipe: str = option("words joined by +, such as 'prune(0.8) + qat + int8': see `python -m compression`", "int8")
     output: Path | None = option("folder of the file and its receipt (default: RUN/artifacts)")
     lstm_kernel: Kernel = option("recurrent layers as a loop, written out, or as one fused operator", "auto")
@@ -117,8 +118,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         facts = {"--recipe": str(recipe), "run": chosen.provenance()["model_sha256"], "--seed": options.seed}
         strategies.build(options.strategy, options.virtual_devices, facts=facts, seconds=training.worker_timeout)
     model, data = chosen.load()
-    from compression import sensitivity
-    from compression.pipeline import pipeline
+    from compression.pipeline import pipeline, sensitivity
 
     folder = options.output or chosen.run.path / "artifacts"
     if options.skip_worst:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from compression.pipeline import source
 from compression.receipts.artifacts import receipt_path
-from zoo.config.train_config import option
+from zoo.config.options import option
 from zoo.console import cli
 from zoo.system.files import write_json
 
@@ -20,7 +20,7 @@ _NAMES = {"savedmodel": "saved_model", "onnx": "model.onnx"}
 class Options:
     """What to export, and as what; `compression.compress` makes .tflite files."""
 
-    run: Path = option("the run folder", positional=True, stock="copy")
+    run: Path = option("the run folder", positional=True, stock_as="copy")
     to: Literal["savedmodel", "onnx"] = option("the format", "savedmodel")
     output: Path | None = option("folder that gets it (default: RUN/artifacts)")
     data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.config.train_config import option
+from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 
@@ -18,7 +18,7 @@ from zoo.console.errors import UsageError
 class Options:
     """What to look into."""
 
-    file: Path = option("the .tflite file", positional=True, stock="file")
+    file: Path = option("the .tflite file", positional=True, stock_as="file")
     top: int = option("how many of the largest tensors to list, 0 for all", 20)
 
 

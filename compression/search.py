@@ -17,7 +17,7 @@ from compression.searching import space, studies
 from compression.searching import worker as search_worker
 from compression.searching.budget import Budget
 from compression.searching.plan import Sampler
-from zoo.config.train_config import option
+from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 from zoo.console.values import Bytes, Seconds
@@ -27,7 +27,7 @@ from zoo.console.values import Bytes, Seconds
 class Options:
     """What to search, and within which budget."""
 
-    run: Path = option("the run folder", positional=True, stock="copy")
+    run: Path = option("the run folder", positional=True, stock_as="copy")
     max_bytes: Bytes | None = option("limit of the file: 20000, 20k, 20KiB", metavar="SIZE")
     max_gzip_bytes: Bytes | None = option("limit of the file, gzipped", metavar="SIZE")
     max_latency_ms: float | None = option("limit of the median of one call, in milliseconds on this machine")

@@ -5,55 +5,17 @@ What the templates call: litert/kotlin and tflite/swift of github.com/google-ai-
 """
 
 import functools
-import json
-import string
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression import to_c
-from zoo.config.train_config import option
+from compression.mcu import snippets
+from compression.mcu.facts import checked_folder, facts_of
+from zoo.config.options import option
 from zoo.console import cli
-from zoo.console.errors import UsageError
 from zoo.system.files import write_text
-
-TEMPLATES = Path(__file__).with_name("snippet_templates")
-# What a file's values are in Kotlin, in Swift and in a TfLiteTensor's union; bytes of a camera stay bytes.
-_KOTLIN_WRITES = {
-    "float32": ("FloatArray", "input.writeFloat(values)"),
-    "int8": (
-        "FloatArray",
-        "input.writeInt8(ByteArray(values.size) { i ->\n"
-        "            (values[i] / @{input_scale}f + @{input_zero}).roundToInt().coerceIn(-128, 127).toByte()\n"
-        "        })",
-    ),
-    "uint8": ("ByteArray", "input.writeInt8(values)"),
-    "int32": ("IntArray", "input.writeInt(values)"),
-}
-_KOTLIN_READS = {
-    "float32": "return output.readFloat()",
-    "int8": "return output.readInt8().map { (it - @{output_zero}) * @{output_scale}f }.toFloatArray()",
-}
-_SWIFT_WRITES = {
-    "float32": ("Float", "Float", "values"),
-    "int8": (
-        "Float",
-        "Int8",
-        "values.map { value in\n"
-        "            Int8(max(-128, min(127, (value / @{input_scale} + @{input_zero}).rounded())))\n"
-        "        }",
-    ),
-    "uint8": ("UInt8", "UInt8", "values"),
-    "int32": ("Int32", "Int32", "values"),
-}
-_SWIFT_READS = {"float32": ("Float", "$0"), "int8": ("Int8", "(Float($0) - @{output_zero}) * @{output_scale}")}
-_UNION = {"float32": "f", "int8": "int8", "uint8": "uint8", "int32": "i32"}
-
-
-class _Template(string.Template):
-    delimiter = "@"  # $ is a word of Kotlin and of Swift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,79 +30,17 @@ class Options:
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Write the code, and return where it is; the microcontroller's only for files that TFLite Micro can run."""
     options = Options(**given)
-    folder = to_c.checked_folder(options.file, options.output, options.name)
-    facts = to_c.facts_of(options.file, options.name)
-    words = _words(options.file, facts)
-    paths = [folder / path.name for path in sorted(TEMPLATES.iterdir())]
+    folder = checked_folder(options.file, options.output, options.name)
+    facts = facts_of(options.file, options.name)
+    words = snippets.words_of(options.file, facts)
+    paths = [folder / path.name for path in sorted(snippets.TEMPLATES.iterdir())]
     if facts["hindrances"]:
         cli.say(f"no microcontroller.cc: TFLite Micro cannot run {options.file}: {'; '.join(facts['hindrances'])}")
         paths = [path for path in paths if path.suffix != ".cc"]
     folder.mkdir(parents=True, exist_ok=True)
     for path in paths:
-        template = (TEMPLATES / path.name).read_text()
-        write_text(path, _Template(_Template(template).safe_substitute(words)).substitute(words))
+        write_text(path, snippets.filled(path.name, words))
     return {"files": [str(path) for path in paths], "inputs": facts["inputs"], "outputs": facts["outputs"]}
-
-
-def _words(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the templates say of a file, by the names in them."""
-    from compression.flatbuffers import flatbuffer
-    from compression.mcu import c_array
-
-    model = flatbuffer.read(path)
-    keys = list(flatbuffer.signatures(model))
-    counts = [len(keys), len(facts["inputs"]), len(facts["outputs"])]
-    if counts != [1, 1, 1]:
-        raise UsageError(
-            f"{path}: expected a file of one signature with one input and one output, received"
-            f" {counts[0]} signatures, {counts[1]} inputs and {counts[2]} outputs"
-        )
-    if flatbuffer.keeps_state(model):
-        raise UsageError(f"{path}: keeps state from one call to the next, which this code would not reset")
-    (given,), (made,) = facts["inputs"], facts["outputs"]
-    if given["type"] not in _KOTLIN_WRITES or made["type"] not in _KOTLIN_READS:
-        raise UsageError(
-            f"{path}: expected an input of {', '.join(_KOTLIN_WRITES)} and an output of {' or '.join(_KOTLIN_READS)},"
-            f" received {given['type']} and {made['type']}"
-        )
-    kotlin, swift = _KOTLIN_WRITES[given["type"]], _SWIFT_WRITES[given["type"]]
-    words = {
-        "file": _text(path.name),
-        "stem": _text(path.stem),
-        "extension": _text(path.suffix.removeprefix(".")),
-        "sha256": facts["sha256"],
-        "type": "".join(part.capitalize() for part in facts["name"].split("_")),
-        "name": facts["name"],
-        "macro": f"{facts['name']}_tflite".upper(),
-        "signature": _text(keys[0]),
-        "kotlin_imports": "import kotlin.math.roundToInt\n" if given["type"] == "int8" else "",
-        "kotlin_given": kotlin[0],
-        "kotlin_write": kotlin[1],
-        "kotlin_made": "FloatArray",
-        "kotlin_read": _KOTLIN_READS[made["type"]],
-        **dict(zip(("swift_given", "swift_in", "swift_write"), swift, strict=True)),
-        "swift_made": "Float",
-        **dict(zip(("swift_out", "swift_read"), _SWIFT_READS[made["type"]], strict=True)),
-        "c_in": _UNION[given["type"]],
-        "c_out": _UNION[made["type"]],
-    }
-    for side, end in (("input", given), ("output", made)):
-        words |= {
-            side: c_array.about(end),
-            f"{side}_name": _text(end["name"]),
-            f"{side}_elements": end["elements"],
-            f"{side}_shape": end["shape"],
-            f"{side}_scale": f"{end.get('scale', 1):.9g}",
-            f"{side}_zero": f"({end.get('zero_point', 0)})",
-        }
-    return words
-
-
-def _text(text: str) -> str:
-    """Return a text as a literal of Kotlin and Swift alike; names that either would read otherwise are refused."""
-    if not text.isprintable() or set(text) & set('"\\$@'):
-        raise UsageError(f"{text!r}: expected a name without quotes, backslashes, $ and @, to write it into code")
-    return json.dumps(text, ensure_ascii=False)
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from compression.pipeline import source
 from compression.receipts.artifacts import read_receipt
 from compression.receipts.wording import called, scored
-from zoo.config.train_config import option
+from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import Failed
 
@@ -19,9 +19,9 @@ from zoo.console.errors import Failed
 class Options:
     """What to verify."""
 
-    file: Path = option("the .tflite file, its receipt beside it", positional=True, stock="file")
+    file: Path = option("the .tflite file, its receipt beside it", positional=True, stock_as="file")
     run: Path | None = option(
-        "the run it was made from (default: the one it lies in)", positional=True, optional=True, stock="run"
+        "the run it was made from (default: the one it lies in)", positional=True, optional=True, stock_as="run"
     )
     data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
 

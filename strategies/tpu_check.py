@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from strategies import backend, jax_devices, tpu
 from zoo.config import registry
-from zoo.config.train_config import option
+from zoo.config.options import option
 
 # A model's name is the zoo's to know, and a command's manners are its as well: this command alone looks there.
 from zoo.console import cli

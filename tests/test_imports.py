@@ -1,4 +1,4 @@
-"""The direction of imports: strategies know nothing of the zoo, models know nothing but Keras."""
+"""The direction of imports: rooms import rooms below them, commands import everything, nothing imports a command."""
 
 import ast
 from pathlib import Path
@@ -6,70 +6,116 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("zoo", "strategies", "compression", "benchmarks", "tests")
-MAY_IMPORT = {
-    "strategies": {"strategies"},
-    "zoo": {"zoo", "strategies"},
-    "compression": {"compression", "strategies", "zoo"},
-    "benchmarks": {"benchmarks", "compression", "strategies", "zoo"},
-}
-# Commands, which nothing imports: one turns a name of the zoo into a model, one shows what compression made.
-EXCEPTIONS = {"strategies/tpu_check.py": {"zoo"}, "zoo/demo.py": {"compression"}}
+PACKAGES = ("strategies", "zoo", "compression")
+# Each room may import itself and the rooms before it; `zoo/data` and the others include their folders.
+ORDER = (
+    "strategies",
+    *(f"zoo.{room}" for room in ("system", "console", "stock", "config", "objectives", "models", "introspection")),
+    *(f"zoo.{room}" for room in ("data", "hub", "runs", "scores", "reports", "tasks", "training")),
+    *(f"zoo.{room}" for room in ("sizing", "sweep", "ensemble", "attack", "explain", "online", "demo")),
+    *(f"compression.{room}" for room in ("on_device", "recipes", "flatbuffers", "runtime", "surgery", "passes")),
+    *(f"compression.{room}" for room in ("exporting", "receipts", "tasks", "pipeline", "searching", "mcu")),
+)
+MOST_MODULES = 16
+MOST_AT_THE_TOP = {"zoo": 16, "compression": 14}
 
 
-# What several models are made of, and models that no task trains yet.
-NOT_REGISTERED = {
-    f"zoo.models.{name}"
-    for name in (
-        *("__init__", "attention", "base", "blocks", "layers", "losses", "metrics", "normalization"),
-        *("optimizers", "pair_loss", "schedules", "scorers"),
-        *("discriminator", "generator", "gradients"),  # parts of a GAN
-        "attack",  # around a model while it is trained
-        "ensemble",  # of trained models
-        "private",  # around a model while it is trained
-    )
-}
-# Keras has no operator for the gradient of a function, and none for a whole step of Adam.
-ENGINES = {"zoo/models/gradients.py": {"tensorflow", "jax"}, "zoo/models/optimizers.py": {"tensorflow"}}
+def modules():
+    """Return the path of every module of the three packages, by its dotted name."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
-def imported(path):
-    """Return every module that a file imports, at its top or inside a function."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+MODULES = modules()
+
+
+def imported(name):
+    """Return the modules of ours that a module imports, at its top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module)
-    return names
+            assert not node.level, f"{name} imports relatively"
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inside & MODULES.keys() or {node.module}
+    return found & MODULES.keys() - {name}
 
 
-def files(package):
-    found = sorted((ROOT / package).rglob("*.py"))
-    assert found
-    return found
+def room(name):
+    return name if name.startswith("strategies") else ".".join(name.split(".")[:2])
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_packages_import_in_one_direction(package):
-    for path in files(package):
-        ours = {name.split(".")[0] for name in imported(path)} & set(PACKAGES)
-        assert ours <= MAY_IMPORT[package] | EXCEPTIONS.get(path.relative_to(ROOT).as_posix(), set()), path
+def is_command(name):
+    """Whether a module is typed by a user: a module at the top of a package, or the `__main__` of a room."""
+    at_the_top = name.count(".") == 1 and MODULES[name].name != "__init__.py" and not name.startswith("strategies")
+    return at_the_top or name.endswith(".__main__") or name in ("strategies.launch", "strategies.tpu_check")
 
 
-@pytest.mark.parametrize("folder", ["zoo/models", "zoo/tasks", "zoo/data"])
-def test_training_alone_brings_strategies_to_models_tasks_and_data(folder):
-    for path in files(folder):
-        assert not {name for name in imported(path) if name.split(".")[0] == "strategies"}, path
+def level(name):
+    """Return the place of a module in the order of imports."""
+    if name in ("zoo", "compression"):
+        return -1  # they only name their version and load the public functions on demand
+    return ORDER.index("strategies" if name.startswith("strategies") else room(name))
 
 
-def test_models_import_keras_alone():
-    for path in files("zoo/models"):
-        outside = {name for name in imported(path) if not name.startswith("zoo.models")}
-        allowed = {"collections", "keras", "math", "numpy", "typing"} | ENGINES.get(
-            path.relative_to(ROOT).as_posix(), set()
-        )
-        assert {name.split(".")[0] for name in outside} <= allowed, path
+@pytest.mark.parametrize("name", [name for name in MODULES if not is_command(name) and name not in PACKAGES])
+def test_rooms_import_only_what_is_below_them(name):
+    for other in imported(name):
+        assert not is_command(other), f"{name} imports the command {other}"
+        assert level(other) <= level(name), f"{name} imports {other}"
+
+
+def test_commands_are_imported_by_the_public_faces_alone():
+    for name in MODULES:
+        for other in imported(name):
+            assert not is_command(other) or name.endswith(".api") or other.endswith(".api"), (name, other)
+
+
+def test_no_module_is_part_of_a_circle_of_imports():
+    remaining = {name: imported(name) for name in MODULES}
+    while free := [name for name, others in remaining.items() if not others & remaining.keys()]:
+        for name in free:
+            del remaining[name]
+    assert not remaining, f"circles among {sorted(remaining)}"
+
+
+def test_no_folder_is_a_drawer():
+    for package in PACKAGES:
+        for folder in {path.parent for path in (ROOT / package).rglob("*.py")} - {ROOT / "zoo" / "models"}:
+            count = len([path for path in folder.glob("*.py") if path.name != "__init__.py"])
+            assert count <= MOST_AT_THE_TOP.get(folder.name, MOST_MODULES), folder
+    rooms = {name for name, path in MODULES.items() if name.count(".") == 1 and path.name == "__init__.py"}
+    assert rooms == set(ORDER) - {"strategies"}
+
+
+def outside(folder):
+    """Return, for each module of a folder, the packages that are not ours and that it imports."""
+    for name, path in MODULES.items():
+        if path.is_relative_to(ROOT / folder):
+            tree = ast.walk(ast.parse(path.read_text()))
+            nodes = [node for node in tree if isinstance(node, (ast.Import, ast.ImportFrom))]
+            names = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+            names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom)}
+            yield name, {module.split(".")[0] for module in names}, imported(name)
+
+
+# Keras has no operator for the gradient of a function, and none for a whole step of Adam.
+ENGINES = {"zoo.objectives.gradients": {"tensorflow", "jax"}, "zoo.objectives.optimizers": {"tensorflow"}}
+
+
+@pytest.mark.parametrize("folder", ["zoo/models", "zoo/objectives"])
+def test_models_and_objectives_import_keras_alone(folder):
+    allowed = {"collections", "keras", "math", "numpy", "typing", "zoo"}
+    for name, packages, ours in outside(folder):
+        assert packages <= allowed | ENGINES.get(name, set()), name
+        assert {room(other) for other in ours} <= {"zoo.models", "zoo.objectives"}, name
+
+
+def test_data_tasks_and_models_know_nothing_of_strategies():
+    for folder in ("zoo/models", "zoo/data", "zoo/tasks"):
+        for name, packages, _ in outside(folder):
+            assert "strategies" not in packages, name
 
 
 def test_every_model_file_is_in_the_registry_and_the_package():
@@ -77,6 +123,7 @@ def test_every_model_file_is_in_the_registry_and_the_package():
     from zoo.config import registry
 
     registered = {entry.path.partition(":")[0] for entry in registry.MODELS.values()}
-    present = {f"zoo.models.{path.stem}" for path in files("zoo/models")} - NOT_REGISTERED
-    assert registered == present
+    combined = {entry.path.partition(":")[0] for entry in registry.COMBINED.values()}
+    present = {f"zoo.models.{path.stem}" for path in (ROOT / "zoo" / "models").glob("*.py")} - {"zoo.models.__init__"}
+    assert registered | combined == present
     assert all(registry.model_class(name).__name__ in zoo.models.__all__ for name in registry.MODELS)

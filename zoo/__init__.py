@@ -12,7 +12,7 @@ def load(name: str) -> "keras.Model":
     """Return a trained model of the stock, ready to predict; imports Keras and its backend.
 
     Args:
-        name: of `python -m zoo.list pretrained`, such as cnn-mnist. `zoo.stock.run(name)` has the rest of its run.
+        name: Name from `python -m zoo.list pretrained`, such as cnn-mnist.
 
     Returns:
         the model: images in [0, 1], token ids or feature vectors to logits; without an optimizer.
@@ -21,8 +21,8 @@ def load(name: str) -> "keras.Model":
         zoo.console.errors.UsageError: no such name, or a file that is missing or altered.
     """
     from strategies import backend
-    from zoo import stock
+    from zoo.runs.folder import pretrained
 
-    run = stock.run(name)
+    run = pretrained(name)
     backend.start()
     return run.load_model()

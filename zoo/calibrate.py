@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.config.train_config import option
+from zoo.config.options import option
 from zoo.console import cli
-from zoo.ensemble.__main__ import made, show
+from zoo.ensemble.command import made, show
 from zoo.ensemble.members import Member, classifier
 
 
@@ -17,7 +17,7 @@ from zoo.ensemble.members import Member, classifier
 class Options:
     """What to calibrate, and where to write it."""
 
-    run: Path = option("the run folder of a classifier", positional=True, stock="copy")
+    run: Path = option("the run folder of a classifier", positional=True, stock_as="copy")
     output: Path | None = option("the run folder to write (default: RUN-calibrated)")
     data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.config.train_config import option
+from zoo.config.options import option
 from zoo.console import cli
 from zoo.reports import model_card
 from zoo.runs.folder import RunFolder
@@ -18,7 +18,7 @@ from zoo.system.files import write_text
 class Options:
     """Whose card, and where to write it."""
 
-    run: Path = option("the run folder", positional=True, stock="copy")
+    run: Path = option("the run folder", positional=True, stock_as="copy")
     output: Path | None = option("the file to write (default: MODEL_CARD.md in the run folder)", metavar="FILE")
 
 

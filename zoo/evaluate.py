@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from strategies import backend
 from zoo.config.catalogue import check_source
-from zoo.config.train_config import TrainConfig, option
+from zoo.config.options import option
+from zoo.config.train_config import TrainConfig
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.console.figures import ends
@@ -23,7 +24,7 @@ from zoo.system.files import write_json
 class Options:
     """What to evaluate, and on what."""
 
-    run: Path = option("the run folder", positional=True, stock="copy")
+    run: Path = option("the run folder", positional=True, stock_as="copy")
     split: Literal["train", "validation", "test"] = option("which split", "test")
     dataset: str | None = option("another set than the run's: an embedded or any TFDS name")
     data: Path | None = option("own data instead: a folder of images by class, an .npz, .csv, .tsv or .jsonl file")

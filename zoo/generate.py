@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from strategies import backend
-from zoo.config.train_config import flag, option
+from zoo.config.options import option
+from zoo.config.train_config import flag
 from zoo.console import cli
 from zoo.console.errors import UsageError, unknown
 from zoo.runs.folder import RunFolder
@@ -21,7 +22,7 @@ LENGTH = 256  # tokens that a text is gone on with, unless --length says otherwi
 class Options:
     """What to generate from, with which run, and how."""
 
-    run: Path = option("the run folder", positional=True, stock="copy")
+    run: Path = option("the run folder", positional=True, stock_as="copy")
     inputs: tuple[str, ...] = option(
         "texts to translate, or to go on with; none of a run that draws images",
         (),

@@ -11,7 +11,8 @@ import strategies
 from zoo import stock
 from zoo.config import catalogue, registry
 from zoo.config import defaults as recipes
-from zoo.config.train_config import EMBEDDED, option
+from zoo.config.options import option
+from zoo.config.train_config import EMBEDDED
 from zoo.console import cli
 from zoo.reports import stock_table
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from strategies import backend
-from zoo.config.train_config import option
+from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.runs.folder import RunFolder
@@ -18,7 +18,7 @@ from zoo.runs.folder import RunFolder
 class Options:
     """What to classify, and with which run."""
 
-    run: Path = option("the run folder", positional=True, stock="run")
+    run: Path = option("the run folder", positional=True, stock_as="run")
     inputs: tuple[str, ...] = option(
         "images, .npz files with x, tables with a text column, or texts; of a knowledge graph questions:"
         " 'HEAD RELATION ?' or '? RELATION TAIL'",
@@ -51,17 +51,15 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     folder.read_metrics()
     backend.start()
     from zoo.data import Split
-    from zoo.runs.inference import logits_of, read_inputs
+    from zoo.runs.inference import logits_of, probabilities, read_inputs
     from zoo.runs.vocabularies import read_spec
-    from zoo.tasks import classification
 
     spec, vocabulary = read_spec(folder)
     names, x = read_inputs(options.inputs, spec, vocabulary, column)
     model = folder.load_model()
-    probabilities = classification.probabilities(logits_of(model, Split(x, x[:, :0])))
+    shares = probabilities(logits_of(model, Split(x, x[:, :0])))
     return [
-        {"input": name, **_ranked(p, spec.class_names, options.top or 1)}
-        for name, p in zip(names, probabilities, strict=True)
+        {"input": name, **_ranked(p, spec.class_names, options.top or 1)} for name, p in zip(names, shares, strict=True)
     ]
 
 

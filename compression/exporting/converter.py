@@ -1,4 +1,4 @@
-"""The child that turns a SavedModel into a .tflite file: run by `compression.exporting.tflite`, never in our own process.
+"""Convert a SavedModel to a .tflite file, in a child process that `compression.exporting.tflite` starts.
 
 Which engine serves which recipe was decided by measurement (`python -m benchmarks engines`): the TFLite converter all
 that it has, because ai-edge-quantizer fails on recurrent layers in integers ("Tensor data is null") and is further from

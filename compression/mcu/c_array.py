@@ -45,7 +45,7 @@ def header(facts: Mapping[str, Any]) -> str:
     """Return the header of a file.
 
     Args:
-        facts: of `to_c.facts_of`.
+        facts: of `compression.mcu.facts.facts_of`.
     """
     symbol = f"{facts['name']}_tflite"
     macro = symbol.upper()
@@ -70,7 +70,7 @@ def source(facts: Mapping[str, Any], content: bytes) -> str:
     """Return the source file with the bytes, for C11 or C++11.
 
     Args:
-        facts: of `to_c.facts_of`.
+        facts: of `compression.mcu.facts.facts_of`.
         content: of the .tflite file.
     """
     symbol = f"{facts['name']}_tflite"

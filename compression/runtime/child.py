@@ -27,7 +27,7 @@ from typing import Any
 
 from zoo.console.errors import Failed
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 # Of an error's text: a converter's goes on for pages.
 MOST_CHARACTERS = 20_000
 # Of a server, to import what its module preloads.

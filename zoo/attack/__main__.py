@@ -11,7 +11,8 @@ from typing import Any, Literal
 from strategies import backend
 from zoo.config import attacks
 from zoo.config.catalogue import check_source
-from zoo.config.train_config import command_line, option
+from zoo.config.options import option
+from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.runs.folder import RunFolder
@@ -25,7 +26,7 @@ STEPS = 40  # of PGD, as Madry et al. (2018) measure MNIST
 class Options:
     """What to attack, and how."""
 
-    run: Path = option("the run folder", positional=True, stock="copy")
+    run: Path = option("the run folder", positional=True, stock_as="copy")
     attack: Literal["fgsm", "pgd"] = option("one step, or several with random starts", "pgd")
     eps: tuple[float, ...] | None = option(
         "the most that a number of an input is changed by, several with commas between; of images from 0 to 1 (default:"
@@ -113,33 +114,17 @@ def _written(
         "examples_sha256": sha256(place.with_suffix(".npz")),
     }
     robustness.write_table(place.with_suffix(".csv"), result["eps"], result["accuracy"])
-    robustness.draw(place.with_suffix(".png"), title(result), result["eps"], result["accuracy"])
+    robustness.draw(place.with_suffix(".png"), robustness.title(result), result["eps"], result["accuracy"])
     write_json(place.with_suffix(".json"), result)
     return result | {"path": str(folder.attacks)}
 
 
-def title(result: Mapping[str, Any]) -> str:
-    """Return what was done, in one line."""
-    how = (
-        f"PGD, {_many(result['steps'], 'step')}, {_many(result['restarts'], 'start')}" if "steps" in result else "FGSM"
-    )
-    return f"{how}, on {result['examples']:,} test examples of {result['data']}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count > 1)}"
-
-
-def show_table(result: Mapping[str, Any]) -> None:
-    """Print a row for each eps, with the accuracy of each model or file."""
-    rows = zip(result["eps"], *result["accuracy"].values(), strict=True)
-    cli.table(["eps", *result["accuracy"]], [[f"{eps:g}", *(f"{value:.2%}" for value in row)] for eps, *row in rows])
-
-
 def show(result: Mapping[str, Any]) -> None:
     """Print an accuracy for each eps, what to do next, and last the folder."""
-    print(title(result))
-    show_table(result)
+    from zoo.attack import robustness
+
+    print(robustness.title(result))
+    robustness.show_table(result)
     print(f"picture: {result['path']}/{result['attack']}.png")
     if any((Path(result["run"]) / "artifacts").glob("*.tflite")):
         print(f"next:    {command_line('compression.attack', result['run'], '--attack', result['attack'])}")

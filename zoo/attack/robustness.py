@@ -4,11 +4,13 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from zoo.config.attacks import Attack
+from zoo.console import cli
 from zoo.data import DataSpec, Split
 from zoo.data.batches.attacked import starts
 from zoo.data.batches.steps import generator
@@ -87,3 +89,21 @@ def draw(path: Path, title: str, eps: Sequence[float], curves: Mapping[str, Sequ
     axes.legend()
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def title(result: Mapping[str, Any]) -> str:
+    """Return what was done, in one line."""
+    how = (
+        f"PGD, {_many(result['steps'], 'step')}, {_many(result['restarts'], 'start')}" if "steps" in result else "FGSM"
+    )
+    return f"{how}, on {result['examples']:,} test examples of {result['data']}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"
+
+
+def show_table(result: Mapping[str, Any]) -> None:
+    """Print a row for each eps, with the accuracy of each model or file."""
+    rows = zip(result["eps"], *result["accuracy"].values(), strict=True)
+    cli.table(["eps", *result["accuracy"]], [[f"{eps:g}", *(f"{value:.2%}" for value in row)] for eps, *row in rows])

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from zoo.console.errors import UsageError, nearest, unknown
 from zoo.console.values import parse
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 # Known from the data, so not for a user to set.
 FROM_DATA = (
@@ -245,7 +245,7 @@ def widths(name: str) -> dict[str, int | str]:
 def _body(name: str) -> list[ast.stmt]:
     """Return what stands in the class of a model."""
     module, _, attribute = entry(name).path.partition(":")
-    source = ROOT.parent.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+    source = ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
     return next(n.body for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == attribute)
 
 

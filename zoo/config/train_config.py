@@ -9,13 +9,14 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import strategies
 from zoo.config import attacks, privacy, registry
 from zoo.config import defaults as recipes
+from zoo.config.options import option
 from zoo.console.errors import UsageError
 
 # Sets that need neither a network nor a path, and what they are.
@@ -27,11 +28,6 @@ EMBEDDED = {
 
 Task = Literal["classification", "translation", "language_model", "contrastive", "generation", "link_prediction"]
 Tokens = Literal["word", "character", "subword"]
-
-
-def option(help: str, default: Any = None, **metadata: Any) -> Any:
-    """Declare a field that is also a command-line option; `stock` says how it takes a name, see `zoo.stock.Use`."""
-    return field(default=default, metadata={"help": help, **metadata})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +83,14 @@ class TrainConfig:
         "of a model that draws images: a classifier's run, in whose features they are compared with real ones"
         " (default: in principal components of pixels)",
         metavar="RUN",
-        stock="run",
+        stock_as="run",
     )
 
     # What it begins with.
     init_from: Path | None = option(
         "begin with the weights of this run, wherever path and shape are the same; texts take over its vocabulary and"
         " length",
-        stock="run",
+        stock_as="run",
     )
     freeze: tuple[str, ...] | None = option(
         "layers or variables of it that are not trained: patterns of a path or its end, such as embedding,block_*",

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from strategies import StrategyError
-from zoo import stock
 from zoo.console import values
 from zoo.console.errors import Diverged, Failed, Interrupted, UsageError, nearest
 
@@ -37,7 +36,7 @@ def command(
     """Parse, run and show one command, and return its exit status.
 
     Args:
-        options: a dataclass whose fields are the options, see `zoo.config.train_config.option`.
+        options: a dataclass whose fields are the options, see `zoo.config.options.option`.
         run: takes the options that were given, by field name; returns a JSON-able result.
         show: prints a result for people; its last line is the path of what was produced, if anything was.
         argv: the words after the command; default those of this process.
@@ -106,10 +105,10 @@ def parse(options: type, words: Sequence[str], *, prog: str, description: str) -
     """
     parser = _Parser(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     types = typing.get_type_hints(options)
-    flags, uses = {}, {}
+    flags, resolvers = {}, {}
     for field in dataclasses.fields(options):
         flags[field.name] = _add(parser, field, types[field.name])
-        uses[field.name] = field.metadata.get("stock")
+        resolvers[field.name] = field.metadata.get("resolve", lambda value: value)
     parser.add_argument("--json", action="store_true", default=False, help="print one JSON object instead")
     parser.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")
     known, rest = parser.parse_known_args(list(words))
@@ -122,7 +121,7 @@ def parse(options: type, words: Sequence[str], *, prog: str, description: str) -
         if name in types and not isinstance(text, bool):
             given[name] = _typed(flags[name], text, types[name])
     # Last, as a run that is copied stays so when something else is wrong.
-    return {name: stock.resolved(value, uses.get(name)) for name, value in given.items()}
+    return {name: resolvers[name](value) if name in resolvers else value for name, value in given.items()}
 
 
 def _add(parser: argparse.ArgumentParser, field: dataclasses.Field, annotation: Any) -> str:
@@ -130,8 +129,6 @@ def _add(parser: argparse.ArgumentParser, field: dataclasses.Field, annotation: 
     text = meta["help"].replace("%", "%%")
     if field.default not in (None, False, dataclasses.MISSING):
         text += f" (default: {field.default})"
-    if "stock" in meta:
-        text += "; or a name of `python -m zoo.list pretrained`"
     if meta.get("positional"):
         many = typing.get_origin(annotation) is tuple
         parser.add_argument(

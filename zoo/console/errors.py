@@ -1,7 +1,10 @@
 """How work ends early: by a user's mistake, by a signal, by numbers that are no longer numbers."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+# Most names that a message lists.
+LISTED = 4
 
 
 class UsageError(ValueError):
@@ -31,3 +34,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     known = list(known)
     listed = ", ".join(known) if len(known) <= 20 else f"{len(known)} names"
     return UsageError(f"unknown {what} {name!r}: expected one of {listed}{nearest(name, known)}")
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    rest = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")

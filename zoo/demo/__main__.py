@@ -13,7 +13,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from zoo.config.train_config import option
+from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 from zoo.demo import runtime as demo_runtime
@@ -21,7 +21,7 @@ from zoo.demo import server as demo_server
 from zoo.demo.server import Site
 from zoo.runs.folder import RunFolder
 
-PAGE = Path(__file__).parent / "demo_page"
+PAGE = Path(__file__).parent / "page"
 # What is made of a run, where the first is missing, or no file beside it; dynamic where int8 is refused.
 REFERENCE, SMALL, OTHERWISE = "float32", "int8", "dynamic"
 REFUSED = 2  # the exit status of a command that refuses what it was asked
@@ -31,7 +31,7 @@ REFUSED = 2  # the exit status of a command that refuses what it was asked
 class Options:
     """What to show, and where."""
 
-    source: Path = option("the run folder, or a .tflite file", positional=True, metavar="RUN_OR_FILE", stock="run")
+    source: Path = option("the run folder, or a .tflite file", positional=True, metavar="RUN_OR_FILE", stock_as="run")
     port: int = option("to listen on, on this machine alone; another is taken where it is in use", 8000)
     export: Path | None = option("write the page as a static site into this folder instead of serving it")
     runtime: Path | None = option("a folder with the packages of LiteRT.js (default: npm fetches them, once)")

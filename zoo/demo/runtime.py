@@ -13,7 +13,7 @@ from typing import Any
 
 from zoo.console.errors import Failed, UsageError
 
-PINNED_FILE = Path(__file__).parent / "demo_page" / "litert.json"
+PINNED_FILE = Path(__file__).parent / "page" / "litert.json"
 SECONDS = 300.0
 # A browser finds no package by its name without a map of names, which the page's security policy does not allow.
 _BARE, _BESIDE = b'"@litertjs/wasm-utils"', b'"./wasm-utils.js"'

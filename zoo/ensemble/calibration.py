@@ -6,7 +6,7 @@ import numpy as np
 
 from zoo.console.errors import UsageError
 from zoo.reports import page as report
-from zoo.tasks.classification import probabilities
+from zoo.runs.inference import probabilities
 
 BINS = 15  # as in Guo et al. (2017)
 # Between which a temperature is looked for; trained networks have 1 to 3.

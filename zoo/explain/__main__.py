@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
-from zoo.config.train_config import option
+from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import UsageError, nearest
 from zoo.runs.folder import RunFolder
@@ -21,7 +21,7 @@ Method = Literal["attention", "saliency", "gradient_x_input", "grad_cam", "integ
 class Options:
     """What to explain, how, and where to draw it."""
 
-    run: Path = option("the run folder", positional=True, stock="copy")
+    run: Path = option("the run folder", positional=True, stock_as="copy")
     inputs: tuple[str, ...] = option(
         "images, .npz files with x, tables with a text column, texts, or test:17 for an example of the run's own data"
         " (as the report numbers them; train and validation too)",

@@ -17,9 +17,8 @@ from zoo.data.text import BEGIN_ID, END_ID, Vocabulary
 from zoo.explain import attention_maps, attribution
 from zoo.explain.attribution import Integrated
 from zoo.runs.folder import RunFolder
-from zoo.runs.inference import load_like, read_inputs
+from zoo.runs.inference import load_like, probabilities, read_inputs
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
-from zoo.tasks.classification import probabilities
 from zoo.tasks.translation import translate
 
 # An example of the run's own data, as an input: "test:17".

@@ -11,7 +11,8 @@ from typing import Any
 
 from strategies import backend
 from zoo.config.catalogue import check_source
-from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, command_line, option
+from zoo.config.options import option
+from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.errors import Interrupted, UsageError
 from zoo.console.values import Seconds
@@ -27,7 +28,7 @@ STDIN = "-"
 class Options(Settings):
     """What learns, from which stream, and how."""
 
-    run: Path = option("the run folder of a classifier", positional=True, stock="copy")
+    run: Path = option("the run folder of a classifier", positional=True, stock_as="copy")
     stream: str | None = option(
         'a file with a line {"x": ..., "y": ...} for each example, - for standard input, or tfds:NAME/SPLIT'
     )

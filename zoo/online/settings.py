@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zoo.config.train_config import flag, option
+from zoo.config.options import option
+from zoo.config.train_config import flag
 from zoo.console.errors import UsageError
 
 

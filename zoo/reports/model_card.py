@@ -69,7 +69,7 @@ def unedited(card: str) -> bool:
 
 
 def _template() -> Template:
-    return Template(resources.files("zoo").joinpath("MODEL_CARD.md").read_text(encoding="utf-8"))
+    return Template(resources.files("zoo.reports").joinpath("MODEL_CARD.md").read_text(encoding="utf-8"))
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

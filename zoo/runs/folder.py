@@ -155,9 +155,8 @@ class RunFolder:
         file = self.check_model_file(snapshot)
         import keras
 
-        import zoo.models
-        import zoo.tasks.classification  # noqa: F401  both register the classes that a model file names
-        from zoo.training.transfer import freeze
+        import zoo.models  # noqa: F401  registers the classes that a model file names
+        from zoo.introspection.freezing import freeze
 
         # Without the optimizer, whose state a user's own class could not load before `freeze`.
         config = self.read_config()["config"]
@@ -189,6 +188,15 @@ class RunFolder:
             lock.release()
             if not existed and not self.started:
                 shutil.rmtree(self.path, ignore_errors=True)
+
+
+def pretrained(name: str) -> RunFolder:
+    """Return a trained run that comes with the package, where it lies: nothing may be written to it.
+
+    Raises:
+        UsageError: Unknown name, or a file that is missing or altered.
+    """
+    return RunFolder(stock.checked(name))
 
 
 def continued(config: TrainConfig) -> RunFolder | None:

@@ -114,3 +114,9 @@ def tell_unknown(name: str, rows: Sequence[Sequence[int]], vocabulary: Vocabular
     if unknown := sum(list(row).count(vocabulary.unknown_id) for row in rows):
         total = sum(map(len, rows))
         print(f"{name}: {unknown:,} of {total:,} tokens are not in the run's vocabulary", file=sys.stderr)
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax over the last axis, in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)

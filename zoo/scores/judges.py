@@ -13,7 +13,7 @@ from zoo.data import DataSpec, Split
 from zoo.data.images import scaled
 from zoo.introspection.hooks import calls_of
 from zoo.runs.folder import RunFolder, check_classifier
-from zoo.tasks.classification import probabilities
+from zoo.runs.inference import probabilities
 
 COMPONENTS = 32  # principal components
 FITTED = 10_000  # images that they are found in

@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 import strategies
 from zoo.config import defaults as recipes
-from zoo.config.train_config import TrainConfig, flag, option
+from zoo.config.options import option
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 from zoo.console.values import Count
@@ -234,7 +235,7 @@ def _batch(config: TrainConfig, tried: Sequence[Mapping[str, Any]]) -> tuple[Tra
 
 def _answers(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Let a child do a job, and yield what it says; its death while it tries a batch is what `ended` says."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     with tempfile.TemporaryFile("w+", errors="replace") as chatter, _shown() as doing:

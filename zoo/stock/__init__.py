@@ -8,13 +8,10 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from zoo.console.errors import UsageError, nearest, unknown
 from zoo.system.files import sha256
-
-if TYPE_CHECKING:
-    from zoo.runs.folder import RunFolder
 
 FOLDER = Path(__file__).parent
 INDEX = "index.json"
@@ -27,17 +24,6 @@ Use = Literal["run", "copy", "file"]
 def index() -> dict[str, dict[str, Any]]:
     """Return index.json: by name the model, the data, the commands, the small file, and bytes and SHA-256 of all."""
     return json.loads((FOLDER / INDEX).read_text(encoding="utf-8"))
-
-
-def run(name: str) -> "RunFolder":
-    """Return a run of the stock, where it lies: nothing may be written to it.
-
-    Raises:
-        UsageError: no such name, or a file that is missing or altered.
-    """
-    from zoo.runs.folder import RunFolder
-
-    return RunFolder(checked(name))
 
 
 def checked(name: str) -> Path:

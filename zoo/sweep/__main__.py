@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.config.train_config import TrainConfig, command_line, option
+from zoo.config.options import option
+from zoo.config.train_config import TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.errors import Failed, Interrupted, UsageError
 from zoo.runs.folder import PARENT, RunFolder

@@ -16,7 +16,7 @@ from zoo.data.batches.pipeline import on_tensorflow
 from zoo.objectives.losses import CrossEntropy
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
-from zoo.runs.inference import BATCH, logits_of
+from zoo.runs.inference import BATCH, logits_of, probabilities
 from zoo.scores import intervals
 from zoo.tasks.base import callbacks, measured_with, remarks
 
@@ -126,12 +126,6 @@ def class_weights(y: np.ndarray, num_classes: int) -> np.ndarray:
     """Return the weight of each class, (classes,) float32: inverse frequency, 1 on average over the examples."""
     counts = np.bincount(y.reshape(-1), minlength=num_classes)
     return (y.size / (num_classes * np.maximum(counts, 1))).astype(np.float32)
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax over the last axis, in float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
 
 
 def scores(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:

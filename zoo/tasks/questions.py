@@ -58,8 +58,7 @@ def answers(model: Any, asked: Sequence[tuple[int, int]], spec: DataSpec, top: i
         spec: of the run.
         top: answers of each.
     """
-    from zoo.runs.inference import BATCH, logits_of
-    from zoo.tasks.classification import probabilities
+    from zoo.runs.inference import BATCH, logits_of, probabilities
 
     x = np.array(asked, np.int32)
     found = []

@@ -35,9 +35,9 @@ def probabilities(folder: RunFolder, inputs: Sequence[str], labels: Sequence[str
     """
     from zoo.config import caption_templates
     from zoo.data.text import UNKNOWN_ID, longer
-    from zoo.runs.inference import read_inputs
+    from zoo.runs.inference import probabilities, read_inputs
     from zoo.runs.vocabularies import read_spec
-    from zoo.tasks import classification, contrastive
+    from zoo.tasks import contrastive
 
     spec, vocabulary = read_spec(folder)
     names, x = read_inputs(inputs, spec, None, "")
@@ -60,4 +60,4 @@ def probabilities(folder: RunFolder, inputs: Sequence[str], labels: Sequence[str
     if cut := longer(rows, length):
         cli.say(f"--labels: {cut} of {len(rows)} texts are longer than the {length} tokens of this run and are cut")
     found = contrastive.embedded(folder.load_model(), x, vocabulary.padded(rows, length))
-    return names, shown, classification.probabilities(found.class_scores(caption_templates.places(of_class)))
+    return names, shown, probabilities(found.class_scores(caption_templates.places(of_class)))

@@ -47,8 +47,7 @@ def optimizer(config: TrainConfig, steps: int, rates: Sequence[float] = ()) -> k
     Args:
         config: of the run.
         steps: of the whole training.
-        rates: what each trainable variable's learning rate is multiplied by, see `zoo.training.layerwise.rates`; default, all
-            learn at the common one.
+        rates: Factor of the learning rate of each trainable variable, see `zoo.training.layerwise.rates`; default, 1.
     """
     arguments = {
         "learning_rate": learning_rate(config, steps),

@@ -9,17 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.config.patterns import matching
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError, nearest
+from zoo.console.errors import UsageError, few
 from zoo.data import Dataset, DataSpec
-from zoo.models.parts.base import hold, named
+from zoo.introspection.freezing import freeze
+from zoo.models.parts.base import named
 from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec
 from zoo.training import layerwise, transfer_rows
-
-# Names in one sentence.
-LISTED = 4
 
 
 @dataclass(frozen=True)
@@ -126,44 +123,6 @@ def take(model: keras.Model, source: Source, spec: DataSpec, anew: Sequence[str]
     return [name for name in mine if name not in same]
 
 
-def freeze(model: keras.Model, patterns: Sequence[str], new: Sequence[str] = ()) -> list[str]:
-    """Let no training change the weights that match, see `zoo.models.parts.base.hold`, and return their names.
-
-    Args:
-        model: built; before the optimizer is.
-        patterns: shell patterns for the path of a layer or a weight, or for its end.
-        new: weights that are still random.
-
-    Raises:
-        UsageError: a pattern that matches nothing, or together they match everything, or something new.
-    """
-    mine = named(model)
-    paths = dict.fromkeys(path for name in mine for path in _and_parents(name))
-    said, frozen = ",".join(patterns), set()
-    for pattern in patterns:
-        found = set(matching(paths, pattern))
-        if not found:
-            top = dict.fromkeys(name.partition("/")[0] for name in mine)
-            raise UsageError(
-                f"--freeze {pattern}: no layer or variable of this name; the model has {', '.join(top)}"
-                f"{nearest(pattern, paths)}"
-            )
-        frozen |= {name for name in mine if not found.isdisjoint(_and_parents(name))}
-    if random := [name for name in new if name in frozen]:
-        raise UsageError(f"--freeze {said}: expected weights that were taken over, {_few(random)} would stay random")
-    if not any(variable.trainable for name, variable in mine.items() if name not in frozen):
-        raise UsageError(f"--freeze {said}: expected patterns that leave something to train, these match everything")
-    chosen = [name for name in mine if name in frozen]
-    hold(model, chosen)
-    return chosen
-
-
-def _and_parents(name: str) -> list[str]:
-    """Return `a`, `a/b` and `a/b/c` for `a/b/c`."""
-    parts = name.split("/")
-    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
-
-
 def _check_tokens(source: Source, spec: DataSpec) -> None:
     """Raise UsageError where rows of an embedding would be given to other tokens."""
     on_tokens = {source.spec.kind, spec.kind} <= {"tokens", "pairs"}
@@ -208,22 +167,16 @@ def _reshaped(mine: dict[str, Any], source: Source, new: Sequence[str]) -> list[
 def _sentence(mine: dict[str, Any], source: Source, new: Sequence[str]) -> str:
     """Return in one line what was taken over, what was not, and why."""
     taken = [name for name in mine if name not in new]
-    text = f"{len(taken)} of {len(mine)} variables from {source.path}: {_few(taken)}"
+    text = f"{len(taken)} of {len(mine)} variables from {source.path}: {few(taken)}"
     if new:
         reshaped = _reshaped(mine, source, new)
         before = {name: f" {source.arrays[name].shape} ->" if name in reshaped else "" for name in new}
         shown = [f"{name}{before[name]} {tuple(mine[name].shape)}" for name in new]
-        text += f"; {len(new)} new: {_few(shown)}"
+        text += f"; {len(new)} new: {few(shown)}"
     if left := [name for name in source.arrays if name not in mine]:
-        text += f"; {len(left)} left there: {_few(left)}"
+        text += f"; {len(left)} left there: {few(left)}"
     return text
 
 
 def _shapes(variables: dict[str, Any]) -> str:
-    return _few([f"{name} {tuple(v.shape)}" for name, v in variables.items() if len(v.shape) > 1])
-
-
-def _few(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    rest = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    return few([f"{name} {tuple(v.shape)}" for name, v in variables.items() if len(v.shape) > 1])

@@ -11,9 +11,9 @@ from compression.recipes.language import parse
 from compression.runtime import child, litert
 from compression.surgery.kernels import recurrent_layers
 from tests.compression.conftest import small
-from zoo import stock
 from zoo.console.errors import Failed, UsageError
 from zoo.data import Split
+from zoo.runs.folder import pretrained
 
 
 def exported(folder, model, interface, recipe, x, **options):
@@ -231,7 +231,7 @@ def test_flex_operators_are_refused_unless_allowed(tmp_path):
 def test_interpreters_side_by_side_give_the_bits_of_one():
     from ai_edge_litert.interpreter import Interpreter
 
-    file = stock.run("cnn-digits").path / "artifacts" / "float32.tflite"
+    file = pretrained("cnn-digits").path / "artifacts" / "float32.tflite"
     interpreter = Interpreter(str(file))
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     interpreter.allocate_tensors()

@@ -14,7 +14,7 @@ from tests.compression.test_commands import said
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
-# Declarations of what microcontroller.cc calls, as TFLite Micro has them at the commit that compression.mcu.micro names.
+# Declarations that microcontroller.cc calls, as TFLite Micro has them at the commit that compression.mcu.micro names.
 MICRO = {
     "micro_interpreter.h": """
         #include <cstddef>

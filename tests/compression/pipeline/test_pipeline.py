@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from compression import sensitivity
 from compression.flatbuffers import flatbuffer
-from compression.pipeline import pipeline, source
+from compression.pipeline import pipeline, sensitivity, source
 from compression.receipts import artifacts, formats, receipt
 from compression.recipes.language import parse
 from compression.runtime import litert

@@ -5,7 +5,7 @@ import pytest
 
 from zoo.console.errors import UsageError
 from zoo.ensemble import calibration
-from zoo.tasks.classification import probabilities
+from zoo.runs.inference import probabilities
 
 
 def logs_of(p):

@@ -19,7 +19,7 @@ from zoo.ensemble import ensembling
 from zoo.explain import __main__ as explain
 from zoo.models import CNN, Ensemble, SimpleNet
 from zoo.runs.folder import RunFolder
-from zoo.tasks.classification import probabilities
+from zoo.runs.inference import probabilities
 
 SHAPE = (12, 12, 1)
 

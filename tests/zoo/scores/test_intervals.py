@@ -7,6 +7,7 @@ from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_
 
 from zoo import tasks
 from zoo.console import figures
+from zoo.runs.inference import probabilities
 from zoo.scores import intervals
 from zoo.tasks import classification, contrastive, generation, language_model, link_prediction, translation
 
@@ -100,7 +101,7 @@ def test_classification_is_resampled_as_sklearn_scores_it():
     assert found["f1"] == pytest.approx(expected, abs=0.01)
     right = (answers == y)[again].mean(1)
     assert found["accuracy"] == pytest.approx(np.quantile(right, [0.025, 0.975]), abs=0.007)
-    losses = -np.log(classification.probabilities(logits)[np.arange(300), y])
+    losses = -np.log(probabilities(logits)[np.arange(300), y])
     assert found["loss"] == pytest.approx(np.quantile(losses[again].mean(1), [0.025, 0.975]), abs=0.01)
     for name, (low, high) in found.items():
         assert low < scores[name] < high, name

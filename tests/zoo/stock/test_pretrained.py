@@ -16,13 +16,14 @@ from zoo.config import registry
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
+from zoo.introspection.freezing import freeze
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder, check_beginning
 from zoo.train import configure
 from zoo.training import transfer
 from zoo.training.data import load_data
 from zoo.training.loop import train as fit
-from zoo.training.transfer import Source, freeze, named, take
+from zoo.training.transfer import Source, named, take
 
 SPEC = DataSpec("blobs", "image", (12, 12, 1), ("a", "b", "c"))
 HEAD = {"head/kernel", "head/bias"}

@@ -18,7 +18,7 @@ from zoo import list as listing
 from zoo.config.catalogue import EMBEDDED
 from zoo.console.errors import Failed, UsageError
 from zoo.demo import __main__ as demo
-from zoo.runs.folder import RunFolder
+from zoo.runs.folder import RunFolder, pretrained
 
 INDEX = json.loads((ROOT / "zoo" / "stock" / "index.json").read_text())
 FILES = [path for path in (ROOT / "zoo" / "stock").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
@@ -68,7 +68,7 @@ def test_no_file_names_a_place_on_the_machine_that_made_it():
 def test_a_model_is_as_good_as_it_says():
     from zoo.runs.inference import load_like, logits_of
 
-    run = stock.run(CHEAPEST)
+    run = pretrained(CHEAPEST)
     test = load_like(run, run.read_config()["config"]).test
     right = logits_of(zoo.load(CHEAPEST), test).argmax(-1) == test.y
     assert right.mean() == run.read_metrics()["test"]["accuracy"] > 0.95
@@ -139,7 +139,7 @@ def test_a_flipped_byte_is_refused(file, altered, capsys):
         assert capsys.readouterr().err.endswith(f": {sentence}\n")
     path.unlink()
     with pytest.raises(UsageError, match=re.escape(f"{path}: expected SHA-256 {expected}, found no such file")):
-        stock.run(CHEAPEST)
+        pretrained(CHEAPEST)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(tmp_path, monkeypatch, capsys):
@@ -165,7 +165,7 @@ def test_names_are_read_where_they_are_and_written_in_a_copy(altered, tmp_path, 
     assert err.splitlines()[0] == f"{CHEAPEST} was copied to {copy}, where what is made of it goes"
     assert stock.path(Path(CHEAPEST), "copy") == copy and not capsys.readouterr().err  # once
     assert not (altered / CHEAPEST / "evaluations").exists()
-    assert RunFolder(copy).read_metrics() == stock.run(CHEAPEST).read_metrics()
+    assert RunFolder(copy).read_metrics() == pretrained(CHEAPEST).read_metrics()
 
 
 def test_a_path_that_is_there_goes_before_a_name_and_an_older_copy_is_refused(altered, tmp_path):
@@ -181,7 +181,7 @@ def test_a_path_that_is_there_goes_before_a_name_and_an_older_copy_is_refused(al
 def test_predictions_by_name(tmp_path, capsys):
     from zoo.runs.inference import load_like
 
-    run = stock.run(CHEAPEST)
+    run = pretrained(CHEAPEST)
     test = load_like(run, run.read_config()["config"]).test
     np.savez(tmp_path / "digits.npz", x=test.x[:20])
     assert predict.main([CHEAPEST, str(tmp_path / "digits.npz"), "--json"]) == 0

@@ -15,8 +15,9 @@ from zoo.data import Captions, Split
 from zoo.explain import __main__ as explain
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
+from zoo.runs.inference import probabilities
 from zoo.sweep.comparison import accuracy_of
-from zoo.tasks import classification, contrastive
+from zoo.tasks import contrastive
 from zoo.tasks.contrastive import Embedded
 from zoo.training.loop import train as fit
 
@@ -143,7 +144,7 @@ def test_images_are_classified_by_any_text(run, folder, capsys):
     x = np.asarray(Image.open(image), "float32")[None, ..., None] / 255
     ids = data.vocabulary.encode(labels.split(","), data.spec.target_shape[0])
     logits = np.asarray(model.encode_image(x)) @ np.asarray(model.encode_text(ids)).T * np.exp(model.log_scale)
-    expected = classification.probabilities(logits)[0]
+    expected = probabilities(logits)[0]
     found = {entry["label"]: entry["probability"] for entry in row["top"]}
     assert [found[label] for label in labels.split(",")] == pytest.approx(expected.tolist(), abs=1e-5)
     assert "2 of 4 tokens are not in the run's vocabulary" in err

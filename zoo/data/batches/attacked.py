@@ -50,6 +50,6 @@ def starts(attack: Attack, shape: tuple[int, ...], rng: np.random.Generator) -> 
 def training_batches(
     split: Split, attack: Attack, *, seed: int, start: int, **options: Any
 ) -> tf.data.Dataset | keras.utils.PyDataset:
-    """Return the global steps from `start`, as `zoo.data.batches.pipeline.training_batches`, each with what an attack needs."""
+    """Return the steps of `pipeline.training_batches` from `start`, each with what an attack needs."""
     plain = training_arrays(split, seed=seed, start=start, **options)
     return for_engine(AttackedBatches(plain, attack, seed=seed, first=start))

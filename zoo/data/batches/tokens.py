@@ -27,8 +27,8 @@ def training_batches(
 ) -> tf.data.Dataset | keras.utils.PyDataset:
     """Return the global steps from `start` to before `stop`, whose order is a pure function of (seed, epoch).
 
-    Pairs of about the same length share a batch, see `zoo.data.batches.buckets`. The windows of a text begin at another token
-    in each epoch, so that over the epochs every token is predicted from few and from many before it.
+    Pairs of about the same length share a batch, see `zoo.data.batches.buckets`. The windows of a text begin at another
+    token in each epoch, so that over the epochs every token is predicted from short and from long contexts.
 
     Args:
         split: the training examples.

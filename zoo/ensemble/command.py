@@ -1,0 +1,69 @@
+"""What `zoo.ensemble` and `zoo.calibrate` share: make one run of members, and show it."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from strategies import backend
+from zoo.config.catalogue import check_source
+from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, command_line
+from zoo.console import cli
+from zoo.ensemble.members import Member
+from zoo.runs.folder import RunFolder, default_output
+
+SOUPS = ("soup", "greedy_soup")
+
+
+def made(
+    members: Sequence[Member], method: str, given: Mapping[str, Any], command: str = "zoo.ensemble", **how: Any
+) -> dict[str, Any]:
+    """Make one of members, and return its folder and metrics.
+
+    Args:
+        members: that `zoo.ensemble.members` has let pass.
+        method: how.
+        given: a command's options; data_dir and output are taken from it.
+        command: its module.
+        how: see `zoo.ensemble.ensembling.make`.
+    """
+    config = _configuration(members, method, given)
+    folder = RunFolder(config.output)
+    folder.check_free()
+    check_source(config)
+    backend.start()
+    from zoo.ensemble import ensembling
+    from zoo.runs.inference import load_like
+
+    data = load_like(members[0].run, config)
+    words = ["python", "-m", command, *sys.argv[1:]]
+    with folder.lock():
+        metrics = ensembling.make(members, method, folder, config, data, command=words, **how)
+    return {"run": str(folder.path), **metrics}
+
+
+def _configuration(members: Sequence[Member], method: str, given: Mapping[str, Any]) -> TrainConfig:
+    """Return the configuration of the new run: how the first member was trained, on one device."""
+    first = members[0].config
+    changes = {"data_dir": given["data_dir"]} if "data_dir" in given else {}
+    if method not in SOUPS:
+        changes |= {"model": "ensemble", "settings": None}
+    config = dataclasses.replace(first, **ON_ONE_DEVICE, freeze=None, output=None, **changes)
+    output = given.get("output") or default_output(config)
+    return dataclasses.replace(config, output=output)
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the members and what they are together, what to do next, and last the folder."""
+    from zoo import tasks
+    from zoo.ensemble import ensembling
+
+    cli.table(*ensembling.table(result["members"]))
+    print(f"test {tasks.of('classification').headline(result['test'], result['intervals'])}")
+    measured, how = result["calibration"]["test"], ""
+    if before := result["calibration"].get("test_before"):
+        how = f", at temperature {result['calibration']['temperature']:.3f}; before: ECE {before['ece']:.4f}"
+    print(f"calibration error (ECE) {measured['ece']:.4f}, Brier score {measured['brier']:.4f}{how}")
+    print(f"report: {result['run']}/report.html")
+    print(f"next:   {command_line('compression.compress', result['run'], '--recipe', 'float32')}")
+    print(result["run"])
