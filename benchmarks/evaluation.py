@@ -1,10 +1,10 @@
 """How long measuring takes: commands from start to end, and the files of a cnn on all 10,000 MNIST test images.
 
 A command's seconds are what its user waits, imports, reading and writing included: the median of three; its peak is of
-the memory of its process alone (ru_maxrss), the largest of the three. LiteRT's images
-a second are of `compression.runtime.litert.run`, the call that every receipt's accuracy comes from: whole test set, from
-the array in memory to the array of outputs, with as many interpreters as cores, in the process that is started once. The
-files are those of the matrix (runs/matrix/cnn).
+the memory of its process alone (ru_maxrss), the largest of the three. LiteRT's images a second are of
+`compression.runtime.litert.run`, the call that every receipt's accuracy comes from: whole test set, from the array in
+memory to the array of outputs, with as many interpreters as cores, in the process that is started once. The files are
+those of the matrix (runs/matrix/cnn).
 """
 
 import json
