@@ -13,9 +13,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression.surgery.layers import RECURRENT, layers_of, matching, with_kernels
+from compression.surgery.layers import RECURRENT, matching, with_kernels
 from compression.surgery.probing import EXAMPLES, Cut, Group, anatomy_of, innermost, linked, to_numpy
 from zoo.console.errors import UsageError, nearest, unknown
+from zoo.introspection.layers import layers_of, with_itself
 
 IMPORTANCES = ("l1", "taylor")
 # Examples of one step of the Taylor importance.
@@ -251,7 +252,7 @@ def _plan(model: keras.Model, groups: Mapping[str, Sequence[Group]], kept: Mappi
 
 def _owner(model: keras.Model, layer: keras.layers.Layer) -> keras.layers.Layer:
     """Return the layer, or the model, that a layer is an attribute of."""
-    return next(o for o in model._flatten_layers() if any(part is layer for part in o._layers))
+    return next(o for o in with_itself(model) if any(part is layer for part in o._layers))
 
 
 def _trial(model: keras.Model, path: str, groups: Sequence[Group], x: np.ndarray) -> str | None:

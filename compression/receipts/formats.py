@@ -16,8 +16,8 @@ from compression.exporting import tflite
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import Subject, given, reference, scores
 from compression.runtime import child
-from compression.surgery.layers import layers_of
 from zoo.console.errors import Failed, UsageError
+from zoo.introspection.layers import layers_of
 from zoo.system.files import sha256
 from zoo.system.machine import processor, versions
 

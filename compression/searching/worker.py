@@ -1,6 +1,6 @@
 """A further process of a search: opens the same run and the same study, and takes part until there are enough trials.
 
-As `python -m compression.search_worker JOB`, JOB the JSON of `start`.
+As `python -m compression.searching.worker JOB`, JOB the JSON of `start`.
 """
 
 import dataclasses
@@ -98,7 +98,7 @@ def start(chosen: Chosen, plan: Plan, number: int) -> subprocess.Popen:
         "plan": {**dataclasses.asdict(plan), "space": plan.space.to_json()},
         "number": number,
     }
-    words = [sys.executable, "-m", "compression.search_worker", json.dumps(job, default=str)]
+    words = [sys.executable, "-m", "compression.searching.worker", json.dumps(job, default=str)]
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(os.environ))
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from zoo.console.errors import UsageError
+from zoo.introspection.layers import with_itself
 
 
 def copies(model: keras.Model) -> Callable[[], keras.Model]:
@@ -52,7 +53,7 @@ def in_float32(model: keras.Model) -> keras.Model:
 
     A model trained in bfloat16 keeps float32 weights, and TFLite has no bfloat16 kernels.
     """
-    if {layer.compute_dtype for layer in model._flatten_layers()} <= {"float32"}:
+    if {layer.compute_dtype for layer in with_itself(model)} <= {"float32"}:
         return model
     config = _without_policies(model.get_config()) | {"dtype": "float32"}
     weights = [weight.astype(np.float32) for weight in model.get_weights()]

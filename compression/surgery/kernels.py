@@ -12,9 +12,10 @@ import keras
 from keras import ops
 
 from compression.recipes.language import Kernel
-from compression.surgery.layers import RECURRENT, layers_of
+from compression.surgery.layers import RECURRENT
 from zoo.console.errors import UsageError
 from zoo.introspection.hooks import calling
+from zoo.introspection.layers import layers_of
 from zoo.models.parts.normalization import LayerNormalization
 
 

@@ -6,15 +6,11 @@ import keras
 
 from zoo.config import patterns as shell
 from zoo.console.errors import UsageError, nearest
+from zoo.introspection.layers import layers_of
 
 RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 # Names that Keras' layers give their matrices; biases, scales and tables of positions have others.
 KERNELS = ("kernel", "recurrent_kernel", "embeddings", "depthwise_kernel", "pointwise_kernel")
-
-
-def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """Return every layer of a model, however deep, without the model itself."""
-    return list(model._flatten_layers(include_self=False))
 
 
 def with_kernels(model: keras.Model) -> dict[str, keras.layers.Layer]:

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from compression.surgery.layers import RECURRENT, layers_of, with_kernels
+from compression.surgery.layers import RECURRENT, with_kernels
 from zoo.console.errors import UsageError
 from zoo.introspection.hooks import calling
+from zoo.introspection.layers import layers_of
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
@@ -152,7 +153,7 @@ def innermost(model: keras.Model) -> dict[str, keras.layers.Layer]:
     """
 
     def inside(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-        return list(layer._flatten_layers(include_self=False))
+        return layers_of(layer)
 
     cells = {id(cell) for layer in layers_of(model) if isinstance(layer, keras.layers.RNN) for cell in inside(layer)}
     names = {id(layer): path for path, layer in with_kernels(model).items()}

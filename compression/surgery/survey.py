@@ -7,8 +7,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from compression.surgery.layers import RECURRENT, layers_of
+from compression.surgery.layers import RECURRENT
 from zoo.introspection.hooks import calling
+from zoo.introspection.layers import layers_of
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ backend.start("jax")
 import jax, keras
 from jax import export
 from strategies import tpu, tpu_check
-from zoo import registry
+from zoo.config import registry
 sizes = {}
 for name, entry in {entry.path: (name, entry) for name, entry in registry.MODELS.items()}.values():
     options = tpu_check.Options(model=name, batch_size=64)

@@ -13,8 +13,8 @@ from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.ensemble import calibration
 from zoo.ensemble.members import Member
+from zoo.introspection.variables import named
 from zoo.models.ensemble import FAINTEST, SMALLEST, Ensemble
-from zoo.models.parts.base import named
 from zoo.reports import page as report
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import logits_of, probabilities

@@ -9,22 +9,23 @@ import numpy as np
 
 from zoo.explain.attribution import numbers
 from zoo.introspection.hooks import calling
+from zoo.introspection.layers import layers_of
 from zoo.models import MultiHeadCrossAttention, MultiHeadSelfAttention
 
 OURS = (MultiHeadCrossAttention, MultiHeadSelfAttention)
 
 
-def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+def attending(model: keras.Model) -> list[keras.layers.Layer]:
     """Return the layers of a model that attend: the zoo's and `keras.layers.MultiHeadAttention`."""
     kinds = (*OURS, keras.layers.MultiHeadAttention)
-    return [layer for layer in model._flatten_layers(include_self=False) if isinstance(layer, kinds)]
+    return [layer for layer in layers_of(model) if isinstance(layer, kinds)]
 
 
 def weights(model: keras.Model, inputs: Any) -> dict[str, np.ndarray]:
     """Return what each head of each layer attends to, by the layer's path in the model, in the order of computing.
 
     Args:
-        model: built, with layers of `layers_of`.
+        model: built, with layers of `attending`.
         inputs: what the model takes, a batch.
 
     Returns:
@@ -41,7 +42,7 @@ def weights(model: keras.Model, inputs: Any) -> dict[str, np.ndarray]:
         found[name] = numbers(value)
 
     with contextlib.ExitStack() as undo:
-        for layer in layers_of(model):
+        for layer in attending(model):
             if isinstance(layer, OURS):
                 undo.enter_context(calling(layer.softmax, _kept(layer, layer.softmax.call, keep)))
             else:

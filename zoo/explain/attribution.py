@@ -13,6 +13,7 @@ from keras import layers, ops
 
 from zoo.console.errors import UsageError, unknown
 from zoo.introspection.hooks import Call, calls_of, giving
+from zoo.introspection.layers import layers_of
 
 CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D)
 ACTIVATIONS = (layers.Activation, layers.LeakyReLU, layers.ReLU)
@@ -287,7 +288,7 @@ def _embedding(model: keras.Model, ids: np.ndarray) -> tuple[Call, int]:
 
 
 def _layers(model: keras.Model) -> list[layers.Layer]:
-    return list(model._flatten_layers(include_self=False))
+    return layers_of(model)
 
 
 def _weighted(outputs: Any, chosen: np.ndarray) -> Any:

@@ -16,6 +16,7 @@ from zoo.data.images import scaled
 from zoo.data.text import BEGIN_ID, END_ID, Vocabulary
 from zoo.explain import attention_maps, attribution
 from zoo.explain.attribution import Integrated
+from zoo.introspection.layers import with_itself
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import load_like, probabilities, read_inputs
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
@@ -140,12 +141,12 @@ def _own_example(data: Dataset, text: str, split: str, index: int) -> Example:
 
 def possible(model: keras.Model, spec: DataSpec) -> tuple[str, ...]:
     """Return the methods that a model of such data can be explained by."""
-    attention = ("attention",) if attention_maps.layers_of(model) else ()
+    attention = ("attention",) if attention_maps.attending(model) else ()
     if spec.task != "classification":
         return attention
     if spec.kind == "tokens":
         return ("integrated_gradients", *attention, "saliency", "gradient_x_input")
-    sees = spec.kind == "image" and any(isinstance(la, attribution.CONVOLUTIONS) for la in model._flatten_layers())
+    sees = spec.kind == "image" and any(isinstance(la, attribution.CONVOLUTIONS) for la in with_itself(model))
     grad_cam = ("grad_cam",) if sees else ()
     return (*grad_cam, "saliency", "gradient_x_input", *attention, "integrated_gradients")
 

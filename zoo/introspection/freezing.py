@@ -6,7 +6,7 @@ import keras
 
 from zoo.config.patterns import matching
 from zoo.console.errors import UsageError, few, nearest
-from zoo.models.parts.base import hold, named
+from zoo.introspection.variables import hold, named
 
 
 def freeze(model: keras.Model, patterns: Sequence[str], new: Sequence[str] = ()) -> list[str]:

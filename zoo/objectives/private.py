@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from zoo.introspection.layers import with_itself
 from zoo.objectives.gradients import gradient
 
 
@@ -112,7 +113,7 @@ class Private(keras.Model):
 
 def unfit(model: keras.Model) -> str | None:
     """Return what keeps a built model from being trained so, in a few words, or None."""
-    for layer in model._flatten_layers():
+    for layer in with_itself(model):
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             return f"the batch normalisation {layer.name}, which mixes the examples of a batch"
         if getattr(layer, "activity_regularizer", None) is not None:

@@ -12,6 +12,7 @@ from zoo.console.errors import UsageError
 from zoo.data import DataSpec, Split
 from zoo.data.images import scaled
 from zoo.introspection.hooks import calls_of
+from zoo.introspection.layers import layers_of
 from zoo.runs.folder import RunFolder, check_classifier
 from zoo.runs.inference import probabilities
 
@@ -69,7 +70,7 @@ def of_run(path: Path) -> Judge:
 
 def _seen(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the features and the logits of a batch."""
-    inner = [layer for layer in model._flatten_layers(include_self=False) if layer._trainable_variables]
+    inner = [layer for layer in layers_of(model) if layer._trainable_variables]
     last = calls_of(model, keras.ops.convert_to_tensor(images), inner)[-1]
     features, logits = (keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")) for x in (last.inputs[0], last.output))
     return features.reshape(len(images), -1), logits

@@ -9,6 +9,7 @@ import numpy as np
 
 from zoo.config.train_config import TrainConfig
 from zoo.introspection.hooks import calls_of
+from zoo.introspection.layers import with_itself
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.system.files import replacing
@@ -106,9 +107,7 @@ def reestimate(model: keras.Model, batches: Iterable[Any]) -> None:
         batches: (x, ...) of training examples, gone through once for each normalisation.
     """
     norms = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        layer for layer in with_itself(model) if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
     if not norms:
         return

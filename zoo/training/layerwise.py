@@ -12,7 +12,8 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.introspection.hooks import calls_of
-from zoo.models.parts.base import named
+from zoo.introspection.layers import parts_of, with_itself
+from zoo.introspection.variables import named
 from zoo.models.parts.blocks import Stack
 
 
@@ -52,7 +53,7 @@ def order(model: keras.Model, spec: DataSpec) -> Order:
 
 
 def _units(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    for part in layer._flatten_layers(include_self=False, recursive=False):
+    for part in parts_of(layer):
         if isinstance(part, (keras.Model, Stack)):
             yield from _units(part)
         elif part.weights:
@@ -162,7 +163,7 @@ def unfreezing(
     by_id = {id(variable): name for name, variable in named(model).items()}
     norms = {
         by_id[id(layer.moving_mean)]: layer
-        for layer in model._flatten_layers()
+        for layer in with_itself(model)
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     }
     now = -1

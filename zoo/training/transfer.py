@@ -13,7 +13,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
 from zoo.data import Dataset, DataSpec
 from zoo.introspection.freezing import freeze
-from zoo.models.parts.base import named
+from zoo.introspection.variables import named
 from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec
 from zoo.training import layerwise, transfer_rows

@@ -19,6 +19,7 @@ from tests.compression.conftest import CLASSES, small
 from zoo.console.errors import UsageError
 from zoo.data import Split
 from zoo.data.dataset import Dataset, DataSpec
+from zoo.introspection.layers import with_itself
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_verify_against_data_of_another_shape_is_refused(int8, loaded):
 def test_a_model_trained_in_bfloat16_is_exported_in_float32(tmp_path):
     model, interface, x = small("cnn", dtype="mixed_bfloat16")
     exported = copying.in_float32(model)
-    assert {layer.compute_dtype for layer in exported._flatten_layers()} == {"float32"}
+    assert {layer.compute_dtype for layer in with_itself(exported)} == {"float32"}
     for ours, theirs in zip(exported.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert copying.in_float32(exported) is exported
@@ -162,7 +163,7 @@ def test_a_model_of_ones_own_in_bfloat16_is_exported_in_float32(form, tmp_path):
     functional = keras.Model(source, layers[1](layers[0](source)))
     model = functional if form == "functional" else keras.Sequential([source, *layers])
     exported = copying.in_float32(model)
-    assert {layer.compute_dtype for layer in exported._flatten_layers()} == {"float32"}
+    assert {layer.compute_dtype for layer in with_itself(exported)} == {"float32"}
     for ours, theirs in zip(exported.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

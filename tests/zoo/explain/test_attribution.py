@@ -306,7 +306,7 @@ def test_a_translation_attends_to_the_source_and_to_what_was_written():
 _ON_JAX = """
 import sys, numpy as np
 import keras, zoo.models
-from zoo import attention_maps, attribution
+from zoo.explain import attention_maps, attribution
 assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
 cnn, texts = (keras.saving.load_model(f"{name}.keras") for name in ("cnn", "texts"))
 given = np.load("given.npz")

@@ -14,7 +14,7 @@ from tests.zoo.stock.test_pretrained import REVIEWS, table
 from zoo import generate, predict, train
 from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
-from zoo.models.parts.base import named
+from zoo.introspection.variables import named
 from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec
 from zoo.tasks.translation import translate

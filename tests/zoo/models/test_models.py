@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from zoo.config import registry
+from zoo.introspection.layers import with_itself
 from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.schedules import InverseSquareRoot
 
@@ -87,7 +88,7 @@ def test_bfloat16_is_computed_in_and_saved_while_weights_and_logits_stay_float32
     assert all(v.dtype == "float32" for v in model.trainable_variables)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    policies = {layer.path: layer.dtype_policy.name for layer in loaded._flatten_layers() if layer is not loaded.head}
+    policies = {layer.path: layer.dtype_policy.name for layer in with_itself(loaded) if layer is not loaded.head}
     assert set(policies.values()) == {"mixed_bfloat16"}, policies
     np.testing.assert_array_equal(loaded(images()), model(images()))
 

@@ -20,6 +20,7 @@ from tests.conftest import ROOT, blobs, wait_for_step
 from zoo import evaluate, predict, train
 from zoo.console.errors import Interrupted
 from zoo.data import Split, load
+from zoo.introspection.layers import with_itself
 from zoo.online import __main__ as online
 from zoo.online import run as online_run
 from zoo.online.learning import BOOSTED, Learner
@@ -130,7 +131,7 @@ def test_predictions_are_those_of_an_independent_loop_that_tests_then_trains(pla
     x = np.rot90(x, axes=(1, 2))[..., None]  # so that what was learnt shows in what is predicted
     learner = learner_of(place, learning_rate=0.01, rehearsal=0, hold_out=0)
     other = RunFolder(place / "run").load_model()
-    for layer in (*learner.model._flatten_layers(), *other._flatten_layers()):
+    for layer in (*with_itself(learner.model), *with_itself(other)):
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
     decay = keras.optimizers.AdamW(0.01, weight_decay=1e-4, global_clipnorm=1.0)

@@ -119,7 +119,7 @@ _ON_JAX = """
 from strategies import backend
 backend.start("jax")
 from tests.zoo import test_scaling as here
-from zoo import scaling
+from zoo.sizing import scaling
 from zoo.config import TrainConfig
 found = scaling.flops(TrainConfig(model="lenet300"), here.PIXELS)
 print(found)

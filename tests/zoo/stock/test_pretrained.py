@@ -17,6 +17,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
 from zoo.introspection.freezing import freeze
+from zoo.introspection.layers import layers_of
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder, check_beginning
 from zoo.train import configure
@@ -75,7 +76,7 @@ def test_patterns_name_layers_and_variables(patterns, frozen, layers):
     assert set(freeze(model, patterns)) == frozen
     ours = {id(v) for v in model.trainable_variables}
     assert {name for name, v in named(model).items() if id(v) in ours} == trained - frozen
-    held = {layer.name for layer in model._flatten_layers(include_self=False) if not layer.trainable}
+    held = {layer.name for layer in layers_of(model) if not layer.trainable}
     assert held == layers
 
 

@@ -14,7 +14,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset, DataSpec, load
 from zoo.data.sources.triples import questions
 from zoo.explain import __main__ as explain
-from zoo.models.parts.base import named
+from zoo.introspection.variables import named
 from zoo.runs.folder import RunFolder
 from zoo.tasks import link_prediction
 from zoo.tasks.link_prediction import Known, filtered, group_size

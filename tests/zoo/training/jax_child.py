@@ -14,7 +14,7 @@ from tests.conftest import blobs, stop_after  # noqa: E402
 from zoo.config.train_config import TrainConfig  # noqa: E402
 from zoo.console.errors import Interrupted  # noqa: E402
 from zoo.data import from_tf_data  # noqa: E402
-from zoo.models.parts.base import named  # noqa: E402
+from zoo.introspection.variables import named  # noqa: E402
 from zoo.runs.folder import RunFolder  # noqa: E402
 from zoo.runs.inference import logits_of  # noqa: E402
 from zoo.training.loop import train  # noqa: E402

@@ -12,6 +12,7 @@ from tests.conftest import blobs, stop_after
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted
 from zoo.ensemble import __main__ as ensemble
+from zoo.introspection.layers import with_itself
 from zoo.models import CNN
 from zoo.runs.folder import RunFolder
 from zoo.training.loop import train
@@ -92,8 +93,8 @@ def test_a_mean_over_epochs_and_snapshots_are_numpys_and_the_same_after_a_stop(c
     model = found.model
     x = np.load(config.data)["x"][..., None].astype("float32") / 255
     assert isinstance(model, CNN)
-    (norm,) = (layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization))
-    (convolution,) = (layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Conv2D))
+    (norm,) = (layer for layer in with_itself(model) if isinstance(layer, keras.layers.BatchNormalization))
+    (convolution,) = (layer for layer in with_itself(model) if isinstance(layer, keras.layers.Conv2D))
     of_all = convolution(x).numpy().reshape(-1, 4)
     np.testing.assert_allclose(norm.moving_mean, of_all.mean(0), atol=0.05)
     np.testing.assert_allclose(norm.moving_variance, of_all.var(0), rtol=0.2)

@@ -12,7 +12,7 @@ from zoo import models
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
-from zoo.models.parts.base import hold, named
+from zoo.introspection.variables import hold, named
 from zoo.runs.folder import RunFolder
 from zoo.train import configure
 from zoo.training import layerwise, optimization
@@ -190,7 +190,7 @@ import sys
 from pathlib import Path
 from strategies import backend
 backend.start("jax", virtual_devices=2)
-from tests.zoo.test_transfer import fit, tuned
+from tests.zoo.training.test_transfer import fit, tuned
 fit(tuned(Path(sys.argv[1]), "jax", new_head=False, strategy="data_parallel", virtual_devices=2), verbose=False)
 """
 

@@ -1,8 +1,9 @@
 """What every model of the zoo is: one whose file remembers which of its weights are not trained."""
 
-from typing import Any
-
 import keras
+
+from zoo.introspection.layers import with_itself
+from zoo.introspection.variables import hold, named
 
 HELD = "not_trained"
 
@@ -19,7 +20,7 @@ class ZooModel(keras.Model):
 
     def get_build_config(self):
         config = super().get_build_config()
-        by_default = {id(v) for layer in self._flatten_layers() for v in layer._trainable_variables}
+        by_default = {id(v) for layer in with_itself(self) for v in layer._trainable_variables}
         held = [name for name, v in named(self).items() if id(v) in by_default and not v.trainable]
         return {**config, HELD: held} if config and held else config
 
@@ -28,36 +29,3 @@ class ZooModel(keras.Model):
         held = config.pop(HELD, [])
         super().build_from_config(config)
         hold(self, held)
-
-
-def named(model: keras.Model) -> dict[str, Any]:
-    """Return the weights of a built model by their path inside it, such as `encoder/block_1/expand/kernel`."""
-    found: dict[str, Any] = {}
-    for variable in model.weights:
-        first, _, rest = variable.path.partition("/")
-        path = rest if rest and first == model.name else variable.path
-        name, count = path, 1
-        while name in found:  # two layers of one name beside each other
-            count += 1
-            name = f"{path}#{count}"
-        found[name] = variable
-    return found
-
-
-def hold(model: keras.Model, names: list[str]) -> None:
-    """Let no training change these weights.
-
-    A layer that is left without a weight to train is not trainable itself: a batch normalisation then uses the mean
-    and the variance that it has, in training too, and does not follow the batches. Dropout stays.
-
-    Args:
-        model: built; before the optimizer is.
-        names: of `named`.
-    """
-    weights = named(model)
-    for name in names:
-        weights[name].trainable = False
-    held = {id(weights[name]) for name in names}
-    for layer in model._flatten_layers(include_self=False):
-        if any(id(v) in held for v in layer.weights) and not any(v.trainable for v in layer.weights):
-            layer.trainable = False
