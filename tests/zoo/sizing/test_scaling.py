@@ -118,9 +118,9 @@ def test_flops_of_a_recurrence_are_those_of_all_its_steps():
 _ON_JAX = """
 from strategies import backend
 backend.start("jax")
-from tests.zoo import test_scaling as here
+from tests.zoo.sizing import test_scaling as here
 from zoo.sizing import scaling
-from zoo.config import TrainConfig
+from zoo.config.train_config import TrainConfig
 found = scaling.flops(TrainConfig(model="lenet300"), here.PIXELS)
 print(found)
 print(here.scaled("gan", here.dataclasses.replace(here.PIXELS, task="generation"), budget=50_000).widths)
