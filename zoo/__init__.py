@@ -1,28 +1,17 @@
-"""Models that train anywhere: registry, data, training and the commands around a run folder."""
+"""Keras 3 models that train anywhere: the public functions are in `zoo.api`."""
 
 from typing import TYPE_CHECKING
+
+from zoo.system.machine import VERSION as __version__
 
 if TYPE_CHECKING:
     import keras
 
-__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
 
 
 def load(name: str) -> "keras.Model":
-    """Return a trained model of the stock, ready to predict; imports Keras and its backend.
+    """Load a pretrained model by name, such as cnn-mnist; see `zoo.api.load`."""
+    from zoo.api import load
 
-    Args:
-        name: Name from `python -m zoo.list pretrained`, such as cnn-mnist.
-
-    Returns:
-        the model: images in [0, 1], token ids or feature vectors to logits; without an optimizer.
-
-    Raises:
-        zoo.console.errors.UsageError: no such name, or a file that is missing or altered.
-    """
-    from strategies import backend
-    from zoo.runs.folder import pretrained
-
-    run = pretrained(name)
-    backend.start()
-    return run.load_model()
+    return load(name)

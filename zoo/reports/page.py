@@ -5,12 +5,11 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import __version__
 from zoo.config.train_config import TrainConfig, flag
 from zoo.data import Dataset
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_text
-from zoo.system.machine import versions
+from zoo.system.machine import VERSION, versions
 
 _STYLE = """
 :root { --ink: #1c2530; --soft: #64707d; --line: #e3e7ec; --paper: #fff; --page: #f5f6f8; --accent: #2463c5; }
@@ -177,5 +176,5 @@ def _configuration(run: RunFolder, config: TrainConfig) -> str:
     return (
         f"<section><h2>How to repeat it</h2><pre>{text(command)}</pre><div class=two style='margin-top:0'>"
         f"<div><table><tr><th>option<th>value</tr>{values}</table></div>"
-        f"<div><table><tr><th>version<th></tr>{found}<tr><td>zoo</td><td>{__version__}</td></tr></table></div></div></section>"
+        f"<div><table><tr><th>version<th></tr>{found}<tr><td>zoo</td><td>{VERSION}</td></tr></table></div></div></section>"
     )

@@ -265,12 +265,16 @@ def check_classifier(path: Path) -> dict[str, Any]:
 
 def default_output(config: TrainConfig) -> Path:
     """Return the first of runs/MODEL-DATA, runs/MODEL-DATA-2, ... that is free."""
-    base = PARENT / f"{config.model}-{config.data_name}"
-    number, path = 1, base
-    while path.exists():
+    return free_folder(PARENT / f"{config.model}-{config.data_name}")
+
+
+def free_folder(path: Path) -> Path:
+    """Return the first of PATH, PATH-2, PATH-3, ... that does not exist."""
+    number, free = 1, path
+    while free.exists():
         number += 1
-        path = base.with_name(f"{base.name}-{number}")
-    return path
+        free = path.with_name(f"{path.name}-{number}")
+    return free
 
 
 def newest_unfinished(config: TrainConfig) -> Path | None:

@@ -7,6 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+# Of this package; pyproject.toml has the same.
+VERSION = "0.2.0"
 _VERSIONS_OF = (
     "keras",
     "tensorflow",

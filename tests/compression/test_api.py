@@ -1,0 +1,63 @@
+"""The public functions of compression: runs and Keras models in, readable results out."""
+
+import keras
+import numpy as np
+import pytest
+
+from compression import api
+from compression.runtime import litert
+from tests.conftest import blobs
+from zoo.console.errors import UsageError
+from zoo.runs.results import Run
+
+X, Y = blobs(120, (12, 12, 1))
+X = (X * 255).astype("uint8")
+
+
+def dense(**options):
+    layers = [keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(3, **options)]
+    return keras.Sequential(layers, name="mine")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    model = dense()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("api"))
+        file = api.compress(model, "dynamic", data=(X, Y), output="out")
+        file.path = file.path.resolve()
+    return model, file
+
+
+def test_a_keras_model_becomes_a_measured_file(made):
+    model, file = made
+    logits = model.predict(X / 255.0, verbose=0)
+    found = litert.run(file.path, (X / 255.0).astype("float32"))
+    np.testing.assert_array_equal(found.argmax(-1), logits.argmax(-1))
+    assert file.bytes == file.path.stat().st_size
+    assert f"{file.test['accuracy']:.2%}" in repr(file) and "p95" in repr(file) and "<table>" in file._repr_html_()
+
+
+def test_inspection_adds_up(made):
+    found = api.inspect(made[1])
+    assert sum(row["bytes"] for row in found.table()) == 2 * made[1].bytes  # the layers, and their sum
+    assert {row["type"] for row in found.tensors} <= {"int8", "float32", "int32"}
+
+
+def test_a_run_is_compressed_where_it_lies(image_run):
+    file = api.compress(Run(image_run), "float32", output=str(image_run / "api"))
+    assert file.run == image_run and file.path == image_run / "api" / "float32.tflite"
+    assert repr(api.verify(file)).count(f"{file.bytes:,} bytes") == 1
+
+
+def test_what_does_not_fit_is_refused_before_work(image_run):
+    with pytest.raises(UsageError, match="expected logits, received outputs that are probabilities"):
+        api.compress(dense(activation="softmax"), data=(X, Y), output="out")
+    with pytest.raises(UsageError, match="expected data beside a Keras model"):
+        api.compress(dense(), output="out")
+    with pytest.raises(UsageError, match="expected a run, its path or a Keras model, received int"):
+        api.compress(3)
+    with pytest.raises(UsageError, match="received 'batchh'; did you mean 'batch'"):
+        api.compress(image_run, batchh=2)
+    with pytest.raises(UsageError, match="which has its own"):
+        api.compress(image_run, data=(X, Y))

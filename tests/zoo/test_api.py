@@ -1,0 +1,142 @@
+"""The public functions of the zoo: any form of data, readable results, and no effect on the process that calls them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conftest import blobs, run_module
+from zoo import api
+from zoo.console.errors import UsageError
+from zoo.console.tables import Table
+from zoo.data.own import saved
+from zoo.data.sources.arrays import read_npz
+from zoo.runs.results import Run
+
+SMALL = {"epochs": 2, "settings": {"units": (8,)}, "verbose": False}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def images():
+    x, y = blobs(120, (12, 12, 1))
+    return (x * 255).astype("uint8"), y
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, images):
+    folder = tmp_path_factory.mktemp("api")
+    path = folder / "blobs.npz"
+    np.savez(path, x=images[0], y=images[1])
+    return api.train("simplenet", data=str(path), output=str(folder / "run"), **SMALL)
+
+
+def test_a_run_shows_what_its_files_say(run):
+    assert run.test["accuracy"] == run.metrics["test"]["accuracy"]
+    assert f"{run.test['accuracy']:.2%}" in repr(run) and str(run.path) in repr(run)
+    assert run.history.column("epoch") == [0, 1] and len(run.history) == 2
+    assert "<table>" in run._repr_html_() and run.report.is_file()
+    again = Run(run.path)  # read from the folder alone
+    np.testing.assert_array_equal(again.model.get_weights()[0], run.model.get_weights()[0])
+
+
+def test_arrays_give_the_run_that_a_file_gives(run, images, here):
+    weights = [run.model.get_weights()]
+    weights.append(api.train("simplenet", data=images, **SMALL).model.get_weights())
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(50)
+    weights.append(api.train("simplenet", data=batches, **SMALL).model.get_weights())
+    for others in weights[1:]:
+        for mine, other in zip(weights[0], others, strict=True):
+            np.testing.assert_array_equal(mine, other)
+    assert len(list((here / "runs" / "data").iterdir())) == 1  # the same arrays are written once
+
+
+def test_splits_in_pairs_and_mappings_keep_their_names(images, here):
+    x, y = images
+    paths = [
+        saved(((x[:90], y[:90]), (x[90:], y[90:])), here),
+        saved({"x_train": x[:90], "y_train": y[:90], "x_test": x[90:], "y_test": y[90:]}, here),
+    ]
+    assert paths[0] == paths[1]
+    _, splits, names = read_npz(saved((x, np.array(["a", "b", "c"])[y]), here))
+    assert names == ("a", "b", "c") and list(splits) == ["all"]
+    _, splits, _ = read_npz(paths[0])
+    assert len(splits["train"]) == 90 and len(splits["test"]) == 30
+    assert saved((x, y), here, ["u", "v", "w"]) != saved((x, y), here)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (3, r"data: expected \(x, y\), .*, received int"),
+        ({"x_trian": np.zeros(3)}, "received 'x_trian'"),
+        ((np.array([{}]), np.zeros(1)), "expected arrays of numbers, received objects in x"),
+        (tf.data.Dataset.from_tensor_slices((np.zeros((5, 4)), np.zeros(5))), "call .batch"),
+    ],
+)
+def test_other_forms_of_data_are_refused(data, sentence, tmp_path):
+    with pytest.raises(UsageError, match=sentence):
+        saved(data, tmp_path)
+
+
+def test_mistakes_are_refused_with_the_nearest_name(here):
+    with pytest.raises(UsageError, match="train: .*received 'epoch'; did you mean 'epochs'"):
+        api.train("simplenet", epoch=3)
+    with pytest.raises(UsageError, match="config or options by name, received both"):
+        api.train(config=api.TrainConfig(), epochs=3)
+    with pytest.raises(UsageError, match="unknown pretrained run 'cnn-mnst'"):
+        api.load("cnn-mnst")
+    with pytest.raises(UsageError, match="class_names: expected with arrays"):
+        api.train("simplenet", data="photos", class_names=["a"])
+
+
+def test_scores_and_predictions_are_those_of_the_commands(run, images):
+    scores = api.evaluate(run)
+    assert scores["accuracy"] == run.test["accuracy"] and "95 % interval" in repr(scores)
+    x, y = images
+    answers = api.predict(run, x[:6])
+    logits = run.model.predict(x[:6] / 255.0, verbose=0)
+    assert [int(label) for label in answers.labels] == logits.argmax(-1).tolist()
+    floats = api.predict(str(run.path), x[:6] / 255.0, top=2)
+    assert [row["label"] for row in floats] == answers.labels and len(floats.table()) == 12
+    with pytest.raises(UsageError, match=r"expected float images in \[0, 1\]"):
+        api.predict(run, x[:2].astype("float32"))
+
+
+def test_a_model_of_ones_own_is_trained(images, here):
+    inputs = keras.Input((12, 12, 1))
+    outputs = keras.layers.Dense(3)(keras.layers.Flatten()(inputs))
+    before = (mine := keras.Model(inputs, outputs, name="mine")).get_weights()[0]
+    run = api.train(mine, data=images, epochs=1, verbose=False)
+    assert run.path.name.startswith("mine-arrays-")
+    assert not np.array_equal(run.model.get_weights()[0], before)
+    np.testing.assert_array_equal(api.load(run.path / "model.keras").get_weights()[0], run.model.get_weights()[0])
+
+
+def test_tables_are_read_as_they_look():
+    table = Table.of([{"a": 1, "b": "<x>"}, {"a": 0.25}])
+    assert repr(table) == "a     b\n1     <x>\n0.25"
+    assert "&lt;x&gt;" in table._repr_html_() and table[1] == {"a": 0.25, "b": None}
+    with pytest.raises(KeyError, match="expected one of a, b"):
+        table.column("c")
+
+
+_HOST = """
+import gc, os, sys, keras
+before = dict(os.environ), os.stat("/dev/fd/2").st_ino, gc.get_freeze_count(), gc.isenabled()
+import zoo
+model = zoo.load("cnn-digits")
+after = dict(os.environ), os.stat("/dev/fd/2").st_ino, gc.get_freeze_count(), gc.isenabled()
+assert before == after, (before, after)
+assert all(sys.modules.get(name, True) for name in ("sklearn", "matplotlib", "jax"))
+print(model.count_params())
+"""
+
+
+def test_loading_changes_nothing_in_the_host_process(tmp_path):
+    assert run_module("-c", _HOST, cwd=tmp_path, check=0).stdout.strip() == "33194"

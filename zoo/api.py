@@ -1,0 +1,201 @@
+"""What a notebook imports: `from zoo.api import train, load, evaluate, predict`.
+
+Each function does what the command of its name does, and returns an object that prints as a table. Nothing here changes
+the process that calls it: no environment variables, no hidden packages, no redirected output.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+import strategies
+from zoo import stock
+from zoo.config.options import typed
+from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError
+from zoo.runs.folder import PARENT, RunFolder, free_folder
+from zoo.runs.results import Predictions, Run, Scores
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["Predictions", "Run", "Scores", "TrainConfig", "evaluate", "load", "predict", "train"]
+
+# Where arrays and `tf.data` sets are kept, so that other commands find the data of a run again.
+ARRAYS = PARENT / "data"
+
+
+def train(
+    model: "str | keras.Model | Callable[[], keras.Model]" = "cnn",
+    *,
+    data: Any = None,
+    dataset: str | None = None,
+    class_names: Sequence[str] | None = None,
+    config: TrainConfig | None = None,
+    callbacks: Sequence["keras.callbacks.Callback"] = (),
+    verbose: bool = True,
+    **options: Any,
+) -> Run:
+    """Train a model and write its run folder, as `python -m zoo.train` does.
+
+    Args:
+        model: Name from `python -m zoo.list models`; or a Keras model that gives logits, or a function that returns one
+            and is called inside the strategy's scope.
+        data: Path of one's own data, as `--data` takes it; or `(x, y)`, `((x_train, y_train), (x_test, y_test))` or a
+            finite, batched `tf.data.Dataset` of (x, y). Arrays are kept in runs/data, where other commands find them.
+        dataset: Name of an embedded or TFDS set, in place of data. Default: digits.
+        class_names: Names of the classes of arrays, in the order of the class indices.
+        config: All options at once, in place of `model` and options by name.
+        callbacks: Further Keras callbacks, called after the run's own.
+        verbose: Show progress on standard error.
+        options: Options of `TrainConfig` by name, such as `epochs=5`, `strategy="mirrored"` or
+            `settings={"filters": (16, 32)}`.
+
+    Returns:
+        The run: its path, model, metrics and history.
+
+    Raises:
+        UsageError: Options or data that do not fit together, before training starts.
+
+    Example:
+        >>> run = train("cnn", data=(images, labels), epochs=5)
+        >>> run.test["accuracy"]
+    """
+    own = None if isinstance(model, str) else model
+    if config is None:
+        options = typed(options, TrainConfig, "train")
+        named = model if own is None else "cnn"  # a model of one's own has no name in the registry
+        config = TrainConfig(model=named, dataset=dataset, **_data(data, class_names), **options)
+    elif data is not None or dataset is not None or options:
+        raise UsageError("train: expected config or options by name, received both")
+    if config.output is None and not config.resume:
+        config = dataclasses.replace(config, output=_free_output(config, own))
+    from zoo.training.loop import train as fit
+
+    result = fit(config, model=own, callbacks=list(callbacks), verbose=verbose, command=["zoo.api.train"])
+    return Run(result.run.path, result.model)
+
+
+def load(source: "str | Path | Run") -> "keras.Model":
+    """Load a trained Keras model, ready to predict and without an optimizer.
+
+    Args:
+        source: Name of a pretrained run (`python -m zoo.list pretrained`), a run folder, or a `.keras` file. An
+            existing path wins over a name.
+
+    Returns:
+        The model. A model of the zoo takes images in [0, 1], token ids or feature vectors, and returns logits.
+
+    Raises:
+        UsageError: No such name or path, or a file that is missing or altered.
+    """
+    path = source.path if isinstance(source, Run) else Path(source)
+    if path.suffix == ".keras" and path.is_file():
+        import keras
+
+        import zoo.models  # noqa: F401  registers the classes that a model file names
+
+        return keras.saving.load_model(path, compile=False)
+    if not path.exists():
+        path = stock.checked(str(source))
+    return RunFolder(path).load_model()
+
+
+def evaluate(
+    run: str | Path | Run,
+    *,
+    data: Any = None,
+    dataset: str | None = None,
+    split: Literal["train", "validation", "test"] = "test",
+    **options: Any,
+) -> Scores:
+    """Measure a trained run on a split of its own data, or on other data.
+
+    Args:
+        run: Run, run folder or name of a pretrained run.
+        data: Other data, in a form that `train` takes. All of it is measured unless it names splits.
+        dataset: Name of another set, in place of data.
+        split: Split to measure.
+        options: Further options of `python -m zoo.evaluate`, such as `data_dir` or `groups`.
+
+    Returns:
+        The scores by name, with 95 % intervals.
+
+    Raises:
+        UsageError: Unfinished run, or data of another form than it was trained on.
+    """
+    from zoo import evaluate as command
+
+    given = _data(data) | ({"dataset": dataset} if dataset else {}) | typed(options, command.Options, "evaluate")
+    if split != "test" or not given:
+        given["split"] = split
+    return Scores(command.run({"run": _folder(run, "copy"), **given}))
+
+
+def predict(run: str | Path | Run, inputs: Any, *, top: int = 1, **options: Any) -> Predictions:
+    """Predict with a trained run, as `python -m zoo.predict` does.
+
+    Args:
+        run: Run, run folder or name of a pretrained run.
+        inputs: Array of examples, (examples, ...), images as uint8 or as floats in [0, 1]; or a path, a text or a
+            sequence of them.
+        top: Number of answers for each input.
+        options: Further options of `python -m zoo.predict`, such as `labels` or `text_column`.
+
+    Returns:
+        A label and a probability for each input.
+
+    Raises:
+        UsageError: Inputs of another form than the run was trained on.
+    """
+    from zoo import predict as command
+
+    given = {"run": _folder(run, "run"), **typed(options, command.Options, "predict")}
+    given |= {"top": top} if top != 1 else {}
+    if isinstance(inputs, (str, Path)):
+        inputs = [inputs]
+    if not isinstance(inputs, np.ndarray) and all(isinstance(one, (str, Path)) for one in inputs):
+        return Predictions(command.run({**given, "inputs": tuple(map(str, inputs))}))
+    x = _examples(np.asarray(inputs))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "inputs.npz"
+        np.savez(path, x=x)
+        rows = command.run({**given, "inputs": (str(path),)})
+    return Predictions([row | {"input": i} for i, row in enumerate(rows)])
+
+
+def _examples(x: np.ndarray) -> np.ndarray:
+    """Return examples in a form that .npz files have."""
+    if x.dtype.kind == "f" and x.ndim == 4 and x.size and not (x.min() >= 0 and x.max() <= 1):
+        raise UsageError(f"predict: expected float images in [0, 1] or uint8 ones, received {x.min():g} to {x.max():g}")
+    return x
+
+
+def _data(data: Any, class_names: Sequence[str] | None = None) -> dict[str, Path]:
+    """Return the option that names the data: a path, or where arrays were written to."""
+    if data is None:
+        return {}
+    if isinstance(data, (str, Path)):
+        if class_names is not None:
+            raise UsageError("class_names: expected with arrays, received with a path, whose data name their classes")
+        return {"data": Path(data)}
+    from zoo.data.own import saved
+
+    return {"data": saved(data, ARRAYS, class_names)}
+
+
+def _folder(run: str | Path | Run, use: stock.Use) -> Path:
+    """Return the folder of a run, of one that is there or of a pretrained one."""
+    return run.path if isinstance(run, Run) else stock.path(Path(run), use)
+
+
+def _free_output(config: TrainConfig, own: Any) -> Path | None:
+    """Return a free folder named after a model of one's own; None for the default, or where another worker chooses."""
+    if own is None or not strategies.is_chief(config.strategy):
+        return None
+    name = getattr(own, "name", None) or getattr(own, "__name__", "model")
+    return free_folder(PARENT / f"{name}-{config.data_name}")

@@ -1,0 +1,83 @@
+"""Arrays and `tf.data` sets as data of one's own: written to a file once, so that every command finds them again."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.console.errors import UsageError
+from zoo.data.sources.arrays import PAIRS
+from zoo.system.files import replacing
+
+_FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)), a mapping of arrays such as x_train, or a tf.data.Dataset"
+
+
+def saved(data: Any, folder: Path, class_names: Sequence[str] | None = None) -> Path:
+    """Write arrays to `folder/arrays-DIGEST.npz`, unless they are there, and return the path.
+
+    Args:
+        data: `(x, y)`; `((x_train, y_train), (x_test, y_test))`, as `keras.datasets` give it; a mapping with the names
+            of `zoo.data.sources.arrays.PAIRS`; or a finite, batched `tf.data.Dataset` of (x, y), alone or in place of
+            each pair. x has shape (examples, ...), y (examples,) or (examples, time).
+        folder: Folder of the file.
+        class_names: Names of the classes, in the order of the class indices.
+
+    Raises:
+        UsageError: Data of another form, or a set without examples.
+    """
+    arrays = _named(data)
+    if class_names is not None:
+        arrays["class_names"] = np.array(list(class_names))
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        if array.dtype == object:
+            raise UsageError(f"data: expected arrays of numbers, received objects in {name}")
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    path = folder / f"arrays-{digest.hexdigest()[:12]}.npz"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
+    return path
+
+
+def _named(data: Any) -> dict[str, np.ndarray]:
+    """Return arrays by the names that an .npz file of one's own gives them."""
+    if isinstance(data, Mapping):
+        known = {name for pair in PAIRS.values() for name in pair}
+        if strange := [name for name in data if name not in known]:
+            raise UsageError(f"data: expected arrays named {', '.join(sorted(known))}, received {strange[0]!r}")
+        return {name: np.asarray(array) for name, array in data.items()}
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        if all(_is_split(part) for part in data):
+            return _pair("train", data[0]) | _pair("test", data[1])
+        if all(hasattr(part, "shape") or isinstance(part, (tuple, list)) for part in data):
+            return _pair("all", data)
+    if _is_split(data):
+        return _pair("all", data)
+    raise UsageError(f"data: expected {_FORMS}, received {type(data).__name__}")
+
+
+def _is_split(part: Any) -> bool:
+    """Whether something is a split by itself: a pair of arrays, or batches of (x, y)."""
+    pair = isinstance(part, (tuple, list)) and len(part) == 2 and all(hasattr(array, "shape") for array in part)
+    return pair or (isinstance(part, Iterable) and hasattr(part, "element_spec"))
+
+
+def _pair(split: str, part: Any) -> dict[str, np.ndarray]:
+    x, y = _collected(part) if hasattr(part, "element_spec") else map(np.asarray, part)
+    return dict(zip(PAIRS[split], (x, y), strict=True))
+
+
+def _collected(batches: Iterable) -> tuple[np.ndarray, np.ndarray]:
+    """Return the examples and labels of all batches, in their order."""
+    parts = [(np.asarray(x), np.asarray(y)) for x, y in batches]
+    if not parts:
+        raise UsageError("data: expected batches of (x, y), received none")
+    if any(not x.ndim or len(x) != len(np.atleast_1d(y)) for x, y in parts):
+        raise UsageError("data: expected batches of (x, y), received single examples; call .batch(N) on the set")
+    x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return x, y

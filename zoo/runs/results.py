@@ -1,0 +1,144 @@
+"""What the Python functions return: a run, its scores and its predictions, which show themselves as tables."""
+
+import csv
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.config.train_config import TrainConfig
+from zoo.console.figures import FIGURES, ends, label
+from zoo.console.tables import Readable, Table
+from zoo.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Run(Readable):
+    """A trained run.
+
+    Args:
+        path: Its folder.
+        model: The trained model, if it is in memory already; otherwise it is loaded when it is asked for.
+    """
+
+    def __init__(self, path: str | Path, model: "keras.Model | None" = None):
+        self.folder = RunFolder(Path(path))
+        self.folder.require()
+        self._model = model
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def report(self) -> Path:
+        """The report, report.html."""
+        return self.folder.report_file
+
+    @property
+    def model(self) -> "keras.Model":
+        """The trained Keras model, without an optimizer."""
+        if self._model is None:
+            self._model = self.folder.load_model()
+        return self._model
+
+    @functools.cached_property
+    def config(self) -> TrainConfig:
+        """The configuration of the training."""
+        return self.folder.read_config()["config"]
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        return self.folder.read_metrics()
+
+    @property
+    def test(self) -> "Scores":
+        """The scores of the test split."""
+        return Scores({**self.metrics["test"], "intervals": self.metrics.get("intervals", {})})
+
+    @functools.cached_property
+    def history(self) -> Table:
+        """One row an epoch, as in history.csv."""
+        with self.folder.history_file.open(newline="") as file:
+            rows = [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+        return Table.of(rows)
+
+    def table(self) -> Table:
+        """Return the run folder, the model, its data and the test scores."""
+        metrics = self.metrics
+        facts = [
+            ("run", str(self.path)),
+            ("model", self.config.model),
+            ("data", self.config.data_name),
+            ("parameters", f"{metrics['parameters']:,}"),
+            ("epochs", f"{metrics['epochs']}, weights of epoch {metrics['epoch']}"),
+            *((f"test {name}", _with_interval(value, ci)) for name, value, ci in self.test.table().rows),
+            ("report", str(self.report)),
+        ]
+        return Table(("", "value"), tuple(facts))
+
+
+class Scores(Readable, Mapping[str, Any]):
+    """The scores of a split, by name; `intervals` holds their 95 % confidence intervals."""
+
+    def __init__(self, values: Mapping[str, Any]):
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def table(self) -> Table:
+        """Return a row a figure: its name, its value and its 95 % interval."""
+        intervals = self._values.get("intervals", {})
+        rows = [
+            (label(name, self), format(self[name], form), ends(intervals[name], form) if name in intervals else None)
+            for name, (_, form) in FIGURES.items()
+            if isinstance(self.get(name), (int, float))
+        ]
+        return Table(("figure", "value", "95 % interval"), tuple(rows))
+
+
+class Predictions(Readable, Sequence[dict[str, Any]]):
+    """The answers to inputs, in their order: each a dict with input, label, probability and, on request, top."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]]):
+        self._rows = list(rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable label of each input."""
+        return [row["label"] for row in self._rows]
+
+    def table(self) -> Table:
+        """Return a row for each input and answer."""
+        rows = [(row["input"], one["label"], one["probability"]) for row in self._rows for one in row.get("top", [row])]
+        return Table(("input", "label", "probability"), tuple(rows))
+
+
+def _with_interval(value: str, interval: str | None) -> str:
+    return f"{value} ({interval})" if interval else value
+
+
+def _number(text: str) -> float | int | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
