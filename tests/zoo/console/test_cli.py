@@ -132,7 +132,12 @@ def test_a_mistake_is_answered_in_one_sentence_with_status_2(mistake, words, cap
 
 _NO_BACKEND = """
 import sys
-from zoo import attack, calibrate, card, demo, ensemble, evaluate, explain, generate, list, online, predict, train
+from zoo import calibrate, card, evaluate, generate, list, predict, train
+from zoo.attack import __main__ as attack
+from zoo.demo import __main__ as demo
+from zoo.ensemble import __main__ as ensemble
+from zoo.explain import __main__ as explain
+from zoo.online import __main__ as online
 for words in sys.argv[1:]:
     assert train.main(words.split()) == 2, words
 for command in (train, attack, evaluate, predict, generate, explain, ensemble, calibrate, card, demo, online, list):
