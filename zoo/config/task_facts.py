@@ -165,7 +165,16 @@ TASKS = {
         unordered="has two networks that train against each other",
         test_stands_alone=False,  # without a classifier, samples are judged in components of the training images
         swept=False,
-        figures=("frechet_distance", "density", "coverage", "precision", "recall", "recognised", "rarest_class"),
+        figures=(
+            "frechet_distance",
+            "density",
+            "coverage",
+            "precision",
+            "recall",
+            "recognised",
+            "as_asked",
+            "rarest_class",
+        ),
         headline=("psnr", "frechet_distance", "coverage", "recognised"),
         stock_figure="coverage",
     ),
@@ -219,19 +228,21 @@ def given(command: str) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def check_command(command: str, run: object, name: str) -> None:
-    """Raise UsageError unless a command uses runs of a task.
+def check_request(command: str, run: Any, options: Any) -> None:
+    """Raise UsageError unless a command can use a run with these options.
 
     Args:
         command: Name of the command, such as zoo.predict.
-        run: Run folder, for the message.
-        name: Task of the run.
+        run: Run folder, a `zoo.runs.folder.RunFolder`.
+        options: Options of the command.
     """
-    facts = of(name)
+    facts = of(run.task)
     if facts.command != command:
         raise UsageError(
-            f"{run}: expected a run that gives {given(command)}, this one gives {facts.gives}; use {facts.command}"
+            f"{run.path}: expected a run that gives {given(command)}, this one gives {facts.gives}; use {facts.command}"
         )
+    if facts.check:
+        resolved(facts.check)(run, options)
 
 
 def resolved(path: str) -> Callable[..., Any]:
