@@ -1,6 +1,6 @@
 """`python -m strategies.tpu_check MODEL`: compile a model's train step for a slice of TPUs, without one.
 
-Says whether it compiles and fits, what it computes and what its chips exchange. Nothing is run.
+It reports whether the step compiles and fits, its operations and the communication of its chips. Nothing is run.
 """
 
 import functools
@@ -13,28 +13,28 @@ from strategies import backend, jax_devices, tpu
 from zoo.config import registry
 from zoo.config.options import option
 
-# A model's name is the zoo's to know, and a command's manners are its as well: this command alone looks there.
+# The only module of this package that imports the zoo: for its models, and for the behaviour of its commands.
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to compile, and for what."""
+    """Options of `python -m strategies.tpu_check`."""
 
-    model: str = option("a name of `python -m zoo.list models`", positional=True)
-    topology: str = option("generation and slice: v5e or v6e, and 1x1 to 16x16", "v5e:2x4")
-    batch_size: int = option("examples in one step over all chips (the global batch)", 1024)
+    model: str = option("name of a model in `python -m zoo.list models`", positional=True)
+    topology: str = option("generation and slice of TPUs: v5e or v6e, and 1x1 to 16x16", "v5e:2x4")
+    batch_size: int = option("number of examples in one step over all chips (the global batch)", 1024)
     input_shape: tuple[int, ...] | None = option(
-        "of one example (default: 28,28,1; of texts 128 tokens)", None, metavar="N[,N...]"
+        "shape of one example (default: 28,28,1, for texts 128 tokens)", None, metavar="N[,N...]"
     )
-    classes: int | None = option("labels of the data (default: 10), or tokens (default: 10000)")
-    precision: Literal["bfloat16", "float32"] = option("what is computed in; weights are float32", "bfloat16")
-    settings: Mapping[str, Any] = option("a constructor argument of the model", None, name="set", metavar="NAME=VALUE")
+    classes: int | None = option("number of classes (default: 10), or of tokens or entities (default: 10000)")
+    precision: Literal["bfloat16", "float32"] = option("precision of the computation; weights are float32", "bfloat16")
+    settings: Mapping[str, Any] = option("constructor argument of the model", None, name="set", metavar="NAME=VALUE")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Compile, and return what the step needs."""
+    """Compile the train step, and return what it needs."""
     options = Options(**given)
     settings = registry.parse_settings(options.model, options.settings or {})
     generation, chips = tpu.parse_topology(options.topology)
@@ -62,13 +62,14 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if not result["fits"]:
         raise Failed(
             f"{options.model} does not fit: it needs {needs.memory / 1e9:.2f} GB of each chip, {generation} has"
-            f" {chip.memory / 1e9:.0f} GB; take a smaller --batch-size or more chips"
+            f" {chip.memory / 1e9:.0f} GB; use a smaller --batch-size or more chips"
         )
     return result
 
 
 def example(name: str, settings: Mapping[str, Any], options: Options) -> tuple[Any, tuple[Any, ...]]:
     """Return a compiled model of the zoo on JAX, and the shapes of a batch."""
+    import jax
     import keras
 
     from strategies.keras_fit import build_for_fit
@@ -76,72 +77,19 @@ def example(name: str, settings: Mapping[str, Any], options: Options) -> tuple[A
     from zoo.config.train_config import TrainConfig
 
     keras.config.set_dtype_policy("mixed_bfloat16" if options.precision == "bfloat16" else "float32")
-    spec = _spec(name, options)
-    task, config = tasks.of(spec.task), TrainConfig(model=name, settings=settings, label_smoothing=0.0)
+    task, config = tasks.of(registry.entry(name).task), TrainConfig(model=name, settings=settings, label_smoothing=0.0)
+    spec = task.example_spec(options.input_shape, options.classes)
     model = registry.model_class(name)(**task.arguments(config, spec))
     model.build(task.build_shape(spec))
     model.compile(keras.optimizers.AdamW(1e-3), **task.compiled_with(config, spec))
-    batch = _batch(config, spec, options.batch_size)
+    tensors = task.example_batch(config, spec, options.batch_size)
+    batch = keras.tree.map_structure(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tensors)
     build_for_fit(model, batch)
     return model, batch
 
 
-def _spec(name: str, options: Options) -> Any:
-    """Return the form of data that a model takes."""
-    from zoo.data import DataSpec
-
-    task = registry.entry(name).task
-    if task == "classification":
-        shape = options.input_shape or (28, 28, 1)
-        kind = {1: "vector", 2: "sequence"}.get(len(shape), "image")
-        return DataSpec("tpu_check", kind, shape, tuple(map(str, range(options.classes or 10))))
-    if task == "generation":
-        return DataSpec("tpu_check", "image", options.input_shape or (28, 28, 1), ("0", "1"), task=task)
-    if task == "link_prediction":
-        entities = tuple(map(str, range(options.classes or 10_000)))
-        return DataSpec("tpu_check", "triples", (2,), entities, task=task, relations=("0",))
-    if task == "contrastive":
-        captions = {"target_shape": (16,), "vocabulary_size": options.classes or 10_000}
-        return DataSpec("tpu_check", "image", options.input_shape or (28, 28, 1), (), task=task, **captions)
-    shape, tokens = options.input_shape or (128,), options.classes or 10_000
-    pairs = task == "translation"
-    target = (shape[0] + 1,) if pairs else shape
-    kind = "pairs" if pairs else "tokens"
-    return DataSpec("tpu_check", kind, shape, (), not pairs, tokens, task, target, tokens)
-
-
-def _batch(config: Any, spec: Any, size: int) -> tuple[Any, ...]:
-    """Return the shapes of (x, y), or of (x, y, weights) where the labels are tokens."""
-    import jax
-
-    if spec.task in ("generation", "link_prediction"):
-        return _made(config, spec, size)
-    x = jax.ShapeDtypeStruct((size, *spec.input_shape), spec.input_dtype)
-    if spec.task == "classification":
-        return x, jax.ShapeDtypeStruct((size,), "int32")
-    if spec.task == "contrastive":
-        ids = jax.ShapeDtypeStruct((size, *spec.target_shape), "int32")
-        return (x, ids), jax.ShapeDtypeStruct((size,), "int32")
-    return (x, x) if spec.task == "translation" else x, x, jax.ShapeDtypeStruct(x.shape, "float32")
-
-
-def _made(config: Any, spec: Any, size: int) -> tuple[Any, ...]:
-    """Return the shapes of a batch that a task makes of examples, such as noise beside images."""
-    import jax
-    import keras
-    import numpy as np
-
-    from zoo import tasks
-    from zoo.data import Dataset, Split
-
-    dtype = np.uint8 if spec.kind == "image" else np.int32
-    few = Split(np.zeros((size, *spec.input_shape), dtype), np.zeros(size, np.int32))
-    batch = tasks.of(spec.task).training_batches(config, Dataset(spec, few, few, few), size, 0, 1)[0]
-    return keras.tree.map_structure(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
-
-
 def show(result: Mapping[str, Any]) -> None:
-    """Print what a step needs of each chip."""
+    """Print what the step needs of each chip."""
     least = result["least_seconds"]
     print(
         f"{result['model']} compiles for {result['topology']} ({result['chips']} chips, {result['precision']},"
@@ -156,7 +104,7 @@ def show(result: Mapping[str, Any]) -> None:
     for kind, (count, size) in result["collectives"].items():
         print(f"{kind}: {count} of {size / 1e6:.3f} MB together")
     print(f"all-reduce: at least {least['all_reduce'] * 1e6:.1f} us by the links' published bandwidth")
-    print("compiled, not run: this proves that it fits, not its numbers and not its speed")
+    print("compiled but not run: this shows that the step fits, not its results or its speed")
 
 
 main = functools.partial(
@@ -165,7 +113,7 @@ main = functools.partial(
     run,
     show,
     prog="python -m strategies.tpu_check",
-    description="Compile a model's train step for a slice of TPUs on this machine, and say what it needs of each chip.",
+    description="Compile a model's train step for a slice of TPUs on this machine, and report its needs for each chip.",
 )
 
 

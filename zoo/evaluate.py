@@ -1,4 +1,4 @@
-"""`python -m zoo.evaluate`: measure a trained run on a split of its own data, or of others."""
+"""`python -m zoo.evaluate`: measure a trained run on a split of its own data, or on other data."""
 
 import dataclasses
 import functools
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
+from zoo.config import task_facts
 from zoo.config.catalogue import check_source
 from zoo.config.options import option
 from zoo.config.train_config import TrainConfig
@@ -22,36 +23,36 @@ from zoo.system.files import write_json
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to evaluate, and on what."""
+    """Options of `python -m zoo.evaluate`."""
 
-    run: Path = option("the run folder", positional=True, stock_as="copy")
-    split: Literal["train", "validation", "test"] = option("which split", "test")
-    dataset: str | None = option("another set than the run's: an embedded or any TFDS name")
-    data: Path | None = option("own data instead: a folder of images by class, an .npz, .csv, .tsv or .jsonl file")
-    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+    run: Path = option("run folder", positional=True, stock_as="copy")
+    split: Literal["train", "validation", "test"] = option("split to measure", "test")
+    dataset: str | None = option("name of another set: an embedded set or any TFDS set")
+    data: Path | None = option("own data instead: a folder of images by class, or an .npz, .csv, .tsv or .jsonl file")
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
     text_column: str | None = option("column of the text (default: the run's)")
     label_column: str | None = option("column of the label (default: the run's)")
-    source: str | None = option("what is translated: a language or a column (default: the run's)")
-    target: str | None = option("what it is translated to (default: the run's)")
-    test_split_name: str | None = option("which split of a TFDS set is the test (default: the run's)")
+    source: str | None = option("language or column of the sources (default: the run's)")
+    target: str | None = option("language or column of the targets (default: the run's)")
+    test_split_name: str | None = option("test split of a TFDS set (default: the run's)")
     classifier: Path | None = option(
-        "of a run that draws images: a classifier's run, in whose features they are compared (default: the run's)",
+        "for a run that gives images: run of a classifier, in whose features images are compared (default: the run's)",
         metavar="RUN",
     )
     groups: Path | None = option(
-        "a .csv with a header, a row for each example of the split in its order, and a column for each attribute, whose"
-        " values are the groups that accuracy is measured on",
+        "subgroups to measure accuracy on: a .csv file with a header, a row for each example of the split in order, and"
+        " a column for each attribute, whose values are the groups",
         metavar="FILE",
     )
-    skip_bad: bool = option("leave out unreadable images instead of stopping", False)
+    skip_bad: bool = option("skip unreadable images instead of stopping", False)
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scores, after writing them into the run folder."""
+    """Measure the split, write the scores into the run folder, and return them."""
     options = Options(**given)
     folder = RunFolder(options.run)
     stored = folder.read_config()
-    config = _configuration(stored["config"], options, given)
+    config = _configuration(stored["config"], folder.task, options, given)
     folder.read_metrics()
     attributes = _attributes(options, stored["data"])
     check_source(config)
@@ -60,7 +61,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     from zoo.runs.inference import load_like
 
     data = load_like(folder, config)
-    # A set of one's own that names no splits is the test set as a whole.
+    # Own data without named splits are measured as a whole.
     whole = options.data is not None and "split" not in given and not len(data.test)
     task = tasks.of(data.spec.task)
     split = "train" if whole else options.split
@@ -75,28 +76,32 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     path = folder.path / "evaluations" / f"{data.spec.name}-{options.split}.json"
     path.parent.mkdir(exist_ok=True)
     write_json(path, result)
-    return {"data": data.spec.name, "split": options.split, **result, "path": str(path)}
+    return {"data": data.spec.name, "task": task.name, "split": options.split, **result, "path": str(path)}
 
 
 def _attributes(options: Options, data: Mapping[str, Any]) -> dict[str, list[str]] | None:
-    """Return the groups of each example, of a run that gives a class for each."""
+    """Return the groups of each example by attribute.
+
+    Raises:
+        UsageError: A run that does not give a class for each example, or a file that cannot be read.
+    """
     if options.groups is None:
         return None
-    task = data.get("task", "classification")
-    if task != "classification" or data["per_step"]:
+    task = data.get("task", task_facts.CLASSES)
+    if not task_facts.of(task).classifies or data["per_step"]:
         what = "a class for each step" if data["per_step"] else task
         raise UsageError(f"--groups: expected a run that gives a class for each example, {options.run} is for {what}")
     return groups.read(options.groups)
 
 
-def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, Any]) -> TrainConfig:
-    """Return the run's configuration, pointed at the data that the options name."""
+def _configuration(stored: TrainConfig, task: str, options: Options, given: Mapping[str, Any]) -> TrainConfig:
+    """Return the run's configuration with the data that the options name."""
     if options.dataset and options.data:
         raise UsageError("--dataset and --data: expected one of them, received both")
     same = ("classifier", "data_dir", "text_column", "label_column", "source", "target", "test_split_name", "skip_bad")
     changes = {name: given[name] for name in same if name in given}
     if options.dataset or options.data:
-        changes = {"test_split_name": None} | changes  # other sets name their splits otherwise
+        changes = {"test_split_name": None} | changes  # the name belongs to the run's set
         changes |= {
             "dataset": options.dataset,
             "data": options.data,
@@ -104,31 +109,23 @@ def _configuration(stored: TrainConfig, options: Options, given: Mapping[str, An
             "test_split": 0.0 if options.data else stored.test_split,
             "validation_split": 0.0,
         }
-    if options.split == "test" and stored.task in (None, "classification") and not stored.validation_data:
-        changes["validation_split"] = 0.0  # the test split is held out first, so it is the same without
+    if options.split == "test" and task_facts.of(task).test_stands_alone and not stored.validation_data:
+        changes["validation_split"] = 0.0  # the test split is held out first, so it stays the same
     return dataclasses.replace(stored, **changes)
 
 
-_SHOWN = ("accuracy", "precision", "recall", "f1", "top_5_accuracy", "bleu", "chrf", "exact_match", "mrr",
-          "hits_at_1", "hits_at_3", "hits_at_10", "loss", "perplexity", "zero_shot_accuracy",
-          "caption_to_image_recall_at_1", "caption_to_image_recall_at_5", "caption_to_image_recall_at_10",
-          "image_to_caption_recall_at_1", "image_to_caption_recall_at_5", "image_to_caption_recall_at_10",
-          "temperature", "answers_by", "frechet_distance", "density", "coverage", "recognised",
-          "rarest_class")  # fmt: skip
-
-
 def show(result: Mapping[str, Any]) -> None:
-    """Print one line a number, and last the file that holds them."""
+    """Print a line for each score, and the file that holds all of them."""
     print(f"{result['data']}, {result['split']} split, {result['examples']:,} examples")
     intervals = result["intervals"]
-    for name in _SHOWN:
+    for name in task_facts.of(result["task"]).figures:
         if name in result:
             macro = " (macro)" if "accuracy" in result and name in ("precision", "recall", "f1") else ""
             value = result[name] if isinstance(result[name], str) else f"{result[name]:.4f}"
             within = f" ({ends(intervals[name], '.4f')})" if name in intervals else ""
             print(f"{name + macro:<18} {value}{within}")
     if intervals:
-        print("in brackets: 95 % intervals, by a bootstrap over examples")
+        print("in brackets: 95 % intervals from a bootstrap over examples")
     if "no_intervals" in result:
         print(f"without an interval: {result['no_intervals']}")
     if "groups" in result:

@@ -1,4 +1,4 @@
-"""`python -m zoo.list`: what the zoo has, by name."""
+"""`python -m zoo.list`: models, data sets, strategies, recipes and pretrained runs by name."""
 
 import functools
 import sys
@@ -19,16 +19,18 @@ from zoo.reports import stock_table
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Which list."""
+    """Options of `python -m zoo.list`."""
 
     what: Literal["models", "datasets", "strategies", "recipes", "pretrained"] | None = option(
-        "models, datasets, strategies, recipes or pretrained (default: all of them)", positional=True, optional=True
+        "list to print: models, datasets, strategies, recipes or pretrained (default: all)",
+        positional=True,
+        optional=True,
     )
-    data_dir: Path | None = option("where TFDS sets are prepared (default: TFDS' own folder)")
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: TFDS' own folder)")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return {list: {name: description}}."""
+    """Return descriptions by name, for each list."""
     options = Options(**given)
     lists = {
         "models": _models,
@@ -50,7 +52,7 @@ def _datasets(options: Options) -> dict[str, str]:
     folder = options.data_dir or catalogue.default_data_dir()
     prepared = dict.fromkeys(catalogue.prepared_names(folder), f"TFDS, prepared in {folder}")
     known = len(catalogue.tfds_names())
-    others = f"any set of images or texts by class, of pairs of texts or of plain text among TFDS' {known}, by download"
+    others = f"any TFDS set of images or texts by class, of pairs of texts, or of plain text ({known} sets), downloaded"
     return EMBEDDED | prepared | {"...": others}
 
 
@@ -69,11 +71,16 @@ def _pretrained(options: Options) -> dict[str, str]:
 def show(result: Mapping[str, Mapping[str, str]]) -> None:
     """Print each list as a table on a terminal, tab-separated in a pipe."""
     for what, entries in result.items():
-        cli.table((what, "what it is"), list(entries.items()))
+        cli.table((what, "description"), list(entries.items()))
 
 
 main = functools.partial(
-    cli.command, Options, run, show, prog="python -m zoo.list", description="List what the zoo has, by name."
+    cli.command,
+    Options,
+    run,
+    show,
+    prog="python -m zoo.list",
+    description="List models, data sets, strategies, recipes and pretrained runs by name.",
 )
 
 

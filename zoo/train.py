@@ -100,9 +100,9 @@ def show(result: Mapping[str, Any]) -> None:
     if "private" in result:
         print(f"private: {privacy.headline(result['private'])}")
     print(f"report: {result['run']}/report.html")
-    module, *words = task.USED_BY
+    module, *words = task.facts.used_by
     print(f"next:   {command_line(module, result['run'], *words)}")
-    recipe = "dynamic" if "private" in result else getattr(task, "SHRUNK_BY", "int8")  # int8 looks at examples
+    recipe = "dynamic" if "private" in result else task.facts.shrunk_by  # int8 looks at examples
     print(f"or:     {command_line('compression.compress', result['run'], '--recipe', recipe)}")
     print(result["run"])
 

@@ -7,6 +7,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Literal
 
+from zoo.config import task_facts
 from zoo.console import words
 from zoo.console.errors import UsageError
 
@@ -118,7 +119,7 @@ def check_inputs(what: str, task: str, kind: str, per_step: bool) -> None:
         kind: of the inputs.
         per_step: whether there is a label a step.
     """
-    if task != "classification":
+    if not task_facts.of(task).classifies:
         raise UsageError(f"{what}: expected a classifier of images or vectors, this is for {task}")
     if kind not in KINDS:
         raise UsageError(f"{what}: expected images or vectors, whose numbers can be changed a little, received {kind}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zoo.config import task_facts
 from zoo.console import words
 from zoo.console.errors import UsageError
 
@@ -78,7 +79,7 @@ def check_inputs(what: str, task: str, kind: str, per_step: bool) -> None:
         kind: of the inputs.
         per_step: whether there is a label a step.
     """
-    if task != "classification":
+    if not task_facts.of(task).classifies:
         raise UsageError(f"{what}: expected a classifier of images or vectors, this is for {task}")
     if kind not in KINDS or per_step:
         received = f"{kind}, one label a step" if per_step else kind

@@ -1,4 +1,4 @@
-"""Names of models: where each lives, what it takes, which constructor arguments it has.
+"""Names of models: the class, the data and the constructor arguments of each.
 
 Standard library only: a constructor's signature is read from the source text, so that `--help` and a
 misspelt `--set` never wait for TensorFlow to be imported.
@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from zoo.config import task_facts
+from zoo.config.task_facts import TaskFacts
 from zoo.console.errors import UsageError, nearest, unknown
 from zoo.console.values import parse
 
 ROOT = Path(__file__).parents[2]
 
-# Known from the data, so not for a user to set.
+# Constructor arguments that the data decide. Users cannot set them.
 FROM_DATA = (
     *("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary"),
     *("num_entities", "num_relations"),
@@ -29,18 +31,23 @@ class ModelEntry:
     """A name in the zoo.
 
     Args:
-        path: `module:Class`.
-        summary: one line for `zoo.list`.
-        inputs: the kinds of data it accepts, among image, vector, sequence, tokens, pairs and triples.
-        preset: constructor arguments that this name fixes; `--set` overrides them.
-        task: what it learns, one of `zoo.config.train_config.Task`.
+        path: Class, as `module:Class`.
+        summary: Description for `zoo.list`, one line.
+        inputs: Kinds of data that the model accepts, among image, vector, sequence, tokens, pairs and triples.
+        preset: Constructor arguments that this name fixes. `--set` overrides them.
+        task: Task that the model learns, a key of `zoo.config.task_facts.TASKS`.
     """
 
     path: str
     summary: str
     inputs: tuple[str, ...]
     preset: Mapping[str, Any] = field(default_factory=dict)
-    task: str = "classification"
+    task: str = task_facts.CLASSES
+
+    @property
+    def facts(self) -> TaskFacts:
+        """The properties of the task that the model learns."""
+        return task_facts.of(self.task)
 
 
 MODELS = {
@@ -56,19 +63,19 @@ MODELS = {
     ),
     "cnn_128": ModelEntry(
         "zoo.models.cnn:CNN",
-        "three 3x3 convolutions (32-64-128), a pool after each, Dense 128",
+        "three 3x3 convolutions (32-64-128), each followed by a pool, Dense 128",
         ("image",),
         {"filters": (32, 64, 128), "pools": 3, "units": 128},
     ),
     "cnn_12": ModelEntry(
         "zoo.models.cnn:CNN",
-        "12 filters of 3x3, a pool, Dense classes: the model of TF-MOT's guides",
+        "12 filters of 3x3, one pool, Dense classes: the model of TF-MOT's guides",
         ("image",),
         {"filters": (12,), "pools": 1, "units": 0},
     ),
     "lenet5": ModelEntry(
         "zoo.models.cnn:CNN",
-        "LeNet-5 as Caffe has it: 20 and 50 filters of 5x5, two pools, Dense 500",
+        "LeNet-5 as in Caffe: 20 and 50 filters of 5x5, two pools, Dense 500",
         ("image",),
         {"filters": (20, 50), "kernel_size": 5, "pools": 2, "units": 500},
     ),
@@ -95,31 +102,31 @@ MODELS = {
     ),
     "transformer_lm": ModelEntry(
         "zoo.models.transformer_lm:TransformerLM",
-        "decoder-only Transformer: the next token of a text",
+        "decoder-only Transformer that predicts the next token of a text",
         ("tokens",),
         task="language_model",
     ),
     "transformer_seq2seq": ModelEntry(
         "zoo.models.transformer:Transformer",
-        "Transformer with encoder and decoder: from one text to another",
+        "encoder-decoder Transformer that translates one text into another",
         ("pairs",),
         task="translation",
     ),
     "cross_modal": ModelEntry(
         "zoo.models.cross_modal:CrossModal",
-        "image tower and text tower into one space: which caption is of which image",
+        "image encoder and text encoder with a shared space: matches images and captions",
         ("image",),
         task="contrastive",
     ),
     "gan": ModelEntry(
         "zoo.models.gan:GAN",
-        "DCGAN: draws images by transposed convolutions, beside a convolutional discriminator",
+        "DCGAN: generator of transposed convolutions, convolutional discriminator",
         ("image",),
         task="generation",
     ),
     "gan_dense": ModelEntry(
         "zoo.models.gan:GAN",
-        "a GAN of Dense layers alone",
+        "GAN with Dense layers only",
         ("image",),
         {"architecture": "dense"},
         task="generation",
@@ -132,46 +139,50 @@ MODELS = {
     ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",
-        "the teacher of the distillation pair: Dense 512 relu, Dense classes",
+        "teacher of the distillation pair: Dense 512 relu, Dense classes",
         ("image", "vector", "sequence"),
         {"units": (512,)},
     ),
     "small": ModelEntry(
         "zoo.models.simplenet:SimpleNet",
-        "the student of the distillation pair: Dense 128 relu, Dense classes",
+        "student of the distillation pair: Dense 128 relu, Dense classes",
         ("image", "vector", "sequence"),
         {"units": (128,)},
     ),
 }
 
-# Pretrained models of KerasHub, which `--set preset=` names. Their class is not one of `zoo.models`, as it needs the
+# Pretrained models of KerasHub, chosen by `--set preset=`. Their classes are not in `zoo.models` because they need the
 # extra `hub`.
 HUB_MODELS = {
     "hub_classifier": ModelEntry(
         "zoo.hub.models:HubClassifier",
-        "a text encoder of KerasHub (BERT, DistilBERT, ...) with a head, by preset",
+        "text encoder of KerasHub (BERT, DistilBERT, ...) with a classification head, by preset",
         ("tokens",),
     ),
     "hub_seq2seq": ModelEntry(
         "zoo.hub.models:HubSeq2Seq",
-        "T5 of KerasHub, by preset: from one text to another",
+        "T5 of KerasHub that translates one text into another, by preset",
         ("pairs",),
         task="translation",
     ),
 }
 
-# What trained runs are made into by a command of its own, which then is a run like any other.
+# Models that commands make from trained runs. The results are runs like any other.
 COMBINED = {
     "ensemble": ModelEntry(
         "zoo.models.ensemble:Ensemble",
-        "several classifiers as one, or one with a temperature: python -m zoo.ensemble, zoo.calibrate",
+        "combination of classifiers, or one classifier with a temperature: python -m zoo.ensemble, zoo.calibrate",
         ("image", "vector", "sequence", "tokens"),
     ),
 }
 
 
 def check_hub(what: object) -> None:
-    """Raise UsageError, naming what needs it, unless KerasHub is installed."""
+    """Raise UsageError unless KerasHub is installed.
+
+    Args:
+        what: Option or file that needs it, for the message.
+    """
     if importlib.util.find_spec("keras_hub") is None:
         raise UsageError(
             f"{what}: expected KerasHub, which is not installed; pip install 'keras-compression-zoo[hub]'"
@@ -180,8 +191,8 @@ def check_hub(what: object) -> None:
 
 
 def names(task: str) -> list[str]:
-    """Return the models that learn a task."""
-    return [name for name, entry in MODELS.items() if entry.task == task]
+    """Return the names of the models that learn a task."""
+    return [name for name, entry in MODELS.items() if entry.facts is task_facts.of(task)]
 
 
 @dataclass(frozen=True)
@@ -196,7 +207,7 @@ def entry(name: str) -> ModelEntry:
     """Return the entry of a model.
 
     Raises:
-        UsageError: no model has this name.
+        UsageError: Unknown name.
     """
     known = MODELS | HUB_MODELS
     if name not in known | COMBINED:
@@ -208,7 +219,7 @@ def model_class(name: str) -> type:
     """Import and return the class of a model; imports Keras and its backend.
 
     Raises:
-        UsageError: a model of KerasHub, which is not installed.
+        UsageError: KerasHub is needed and not installed.
     """
     if name in HUB_MODELS:
         check_hub(f"--model {name}")
@@ -222,7 +233,7 @@ def arguments(name: str) -> dict[str, Argument]:
     init = next(n for n in _body(name) if isinstance(n, ast.FunctionDef) and n.name == "__init__")
     parameters = init.args.args[1:] + init.args.kwonlyargs
     defaults = init.args.defaults + init.args.kw_defaults
-    required = len(parameters) - len(defaults)  # what only the data know
+    required = len(parameters) - len(defaults)  # arguments without a default, which the data decide
     return {
         parameter.arg: Argument(_annotation(parameter.annotation), ast.literal_eval(default))
         for parameter, default in zip(parameters, [_REQUIRED] * required + defaults, strict=True)
@@ -234,26 +245,30 @@ _REQUIRED = ast.Constant(None)
 
 @functools.cache
 def widths(name: str) -> dict[str, int | str]:
-    """Return the constructor arguments that are widths, each with what it stays a multiple of; empty if none are.
+    """Return the constructor arguments that are widths, each with the number that it must be a multiple of.
 
-    See `zoo.models.parts.base.ZooModel`; read from its source without importing it.
+    The class attribute `WIDTHS` of a `zoo.models.parts.base.ZooModel` is read from its source without importing it.
     """
     declared = [n.value for n in _body(name) if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "WIDTHS"]
     return ast.literal_eval(declared[0]) if declared else {}
 
 
 def _body(name: str) -> list[ast.stmt]:
-    """Return what stands in the class of a model."""
+    """Return the statements in the class of a model."""
     module, _, attribute = entry(name).path.partition(":")
     source = ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
     return next(n.body for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == attribute)
 
 
 def parse_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return constructor arguments: the name's preset, and over it these settings, with texts typed by the constructor.
+    """Return the constructor arguments of a model: its preset, overridden by settings.
+
+    Args:
+        name: Name of the model.
+        settings: Values by argument. Texts are converted to the type that the constructor declares.
 
     Raises:
-        UsageError: a name that the constructor does not have, or a text that is not of its type.
+        UsageError: Unknown argument, or a text that cannot be converted.
     """
     known = {k: v for k, v in arguments(name).items() if k not in FROM_DATA}
     values = dict(entry(name).preset)
@@ -268,12 +283,12 @@ def parse_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         values[key] = parse(f"--set {key}", text, known[key].annotation) if isinstance(text, str) else text
     if name in HUB_MODELS and not values.get("preset"):
         raise UsageError(
-            f"--model {name}: expected --set preset=PATH_OR_NAME, a preset of KerasHub, received none; its model and"
-            " tokenizer are used"
+            f"--model {name}: expected --set preset=PATH_OR_NAME, a preset of KerasHub, received none; model and"
+            " tokenizer come from it"
         )
     return values
 
 
 def _annotation(node: ast.expr) -> Any:
-    # Evaluated in a namespace of types only: the source is our own file.
+    # `eval` is safe here: the source is a file of this package.
     return eval(ast.unparse(node), {"Literal": Literal})

@@ -17,6 +17,7 @@ import strategies
 from zoo.config import attacks, privacy, registry
 from zoo.config import defaults as recipes
 from zoo.config.options import option
+from zoo.config.task_facts import Task, Tokens
 from zoo.console.errors import UsageError
 
 # Sets that need neither a network nor a path, and what they are.
@@ -25,9 +26,6 @@ EMBEDDED = {
     "addition": "50,000 sums of two numbers of three digits and their results as texts, generated",
     "family": "112 triples of kinship in two families of 12 people (after Hinton, 1986), by rules",
 }
-
-Task = Literal["classification", "translation", "language_model", "contrastive", "generation", "link_prediction"]
-Tokens = Literal["word", "character", "subword"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,8 +194,8 @@ class TrainConfig:
                 f"--steps-per-execution {self.steps_per_execution}: expected 1 with {self.strategy}, under which"
                 " Keras 3 runs one step at a time"
             )
-        if self.classifier is not None and (learns := registry.entry(self.model).task) != "generation":
-            raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {learns}")
+        if self.classifier is not None and not (entry := registry.entry(self.model)).facts.judged_by_classifier:
+            raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {entry.task}")
         if self.adversarial is not None:
             self._check_adversarial()
         if self.private is not None:
@@ -239,7 +237,7 @@ class TrainConfig:
             raise UsageError(
                 f"--average: expected ema(X) or swa(X) with X from 0 to below 1, received {self.average!r}"
             )
-        if registry.entry(self.model).task == "generation":
+        if registry.entry(self.model).facts.averages_itself:
             raise UsageError(
                 f"--average {self.average}: {self.model} draws by a running average of its own: --set average_decay=X"
             )
@@ -251,7 +249,7 @@ class TrainConfig:
     def _check_layers(self) -> None:
         """Raise UsageError for what needs layers that follow one another, and a model that has none such."""
         for name in ("new_head", "unfreeze_every", "layer_decay"):
-            if getattr(self, name) and (why := _UNORDERED.get(registry.entry(self.model).task)):
+            if getattr(self, name) and (why := registry.entry(self.model).facts.unordered):
                 raise UsageError(
                     f"{flag(name)}: expected a model of layers that follow one another up to a head; {self.model} {why}"
                 )
@@ -393,12 +391,6 @@ ON_ONE_DEVICE = {
 }
 
 _AVERAGE = re.compile(r"(ema|swa)\(([0-9]*\.?[0-9]+)\)")
-# By task, why a model of it has no one order of layers.
-_UNORDERED = {
-    "contrastive": "has two towers beside each other",
-    "generation": "has two networks that learn from each other",
-    "link_prediction": "has tables of vectors, and scores them",
-}
 # What a learning rate that restarts has in place of the recipe's.
 _CYCLIC = {"schedule": "cosine", "warmup": 0.0}
 # What a private training cannot have otherwise, and why.

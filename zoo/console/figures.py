@@ -35,29 +35,19 @@ FIGURES = {
     "perplexity": ("perplexity", ".2f"),
 }
 
-# Those that say most of each task, in a line.
-HEADLINES = {
-    "classification": ("accuracy", "f1"),
-    "translation": ("bleu", "chrf", "exact_match"),
-    "language_model": ("loss", "accuracy"),
-    "contrastive": ("zero_shot_accuracy", "caption_to_image_recall_at_1", "image_to_caption_recall_at_1"),
-    "generation": ("psnr", "frechet_distance", "coverage", "recognised"),
-    "link_prediction": ("mrr", "hits_at_1", "hits_at_10"),
-}
-
 Intervals = Mapping[str, Sequence[float]]
 
 
-def headline(task: str, scores: Mapping[str, Any]) -> list[str]:
-    """Return the names of the figures that say most, of those that are among the scores."""
-    return [name for name in HEADLINES[task] if name in scores]
+def form_of(name: str) -> tuple[str, str]:
+    """Return the label and the format of a figure. A figure without a row has its own name and four decimals."""
+    return FIGURES.get(name, (name.replace("_", " "), ".4f"))
 
 
 def label(name: str, scores: Mapping[str, Any]) -> str:
     """Return what a figure is called among these scores: of tokens and of sets of images some mean something else."""
     if "tokens" in scores:
-        return {"accuracy": "next token right", "loss": "loss, nats a token"}.get(name, FIGURES[name][0])
-    return FIGURES[name][0].removeprefix("macro " if "frechet_distance" in scores else "")
+        return {"accuracy": "next token right", "loss": "loss, nats a token"}.get(name, form_of(name)[0])
+    return form_of(name)[0].removeprefix("macro " if "frechet_distance" in scores else "")
 
 
 def written(scores: Mapping[str, Any], name: str, intervals: Intervals) -> str:
@@ -68,7 +58,7 @@ def written(scores: Mapping[str, Any], name: str, intervals: Intervals) -> str:
         name: of the figure.
         intervals: of figures by name, (lowest, highest).
     """
-    form = FIGURES[name][1]
+    form = form_of(name)[1]
     text = format(scores[name], form)
     return f"{text} ({ends(intervals[name], form)})" if name in intervals else text
 
@@ -81,7 +71,7 @@ def ends(interval: Sequence[float], form: str) -> str:
 def tiles(scores: Mapping[str, Any], names: Sequence[str], intervals: Intervals) -> list[tuple[str, str]]:
     """Return those of some figures that are among the scores, as a report shows them: number, and label in HTML."""
     return [
-        (format(scores[name], FIGURES[name][1]), FIGURES[name][0] + below(name, intervals))
+        (format(scores[name], form_of(name)[1]), form_of(name)[0] + below(name, intervals))
         for name in names
         if name in scores
     ]
@@ -89,4 +79,4 @@ def tiles(scores: Mapping[str, Any], names: Sequence[str], intervals: Intervals)
 
 def below(name: str, intervals: Intervals) -> str:
     """Return what stands below a figure of a report: its interval, as HTML, or nothing."""
-    return f"<br>95 %: {ends(intervals[name], FIGURES[name][1])}" if name in intervals else ""
+    return f"<br>95 %: {ends(intervals[name], form_of(name)[1])}" if name in intervals else ""

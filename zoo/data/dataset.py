@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zoo.config.train_config import Task
+from zoo.config.task_facts import CLASSES
 from zoo.console.errors import UsageError
 from zoo.data.text import Vocabulary
 
@@ -67,7 +67,7 @@ class DataSpec:
     class_names: tuple[str, ...]
     per_step: bool = False
     vocabulary_size: int = 0
-    task: Task | Literal["imitation"] = "classification"
+    task: str = CLASSES
     target_shape: tuple[int, ...] = ()
     target_vocabulary_size: int = 0
     vocabulary_sha256: str = ""
@@ -159,7 +159,7 @@ def from_tf_data(
     test: Iterable,
     validation: Iterable = (),
     class_names: Sequence[str] | None = None,
-    task: Task = "classification",
+    task: str = CLASSES,
 ) -> Dataset:
     """Read finite, batched `tf.data` sets of one's own (or any iterables of batches) into memory.
 

@@ -1,39 +1,13 @@
-"""From the options of a run to its `Dataset`: one function over all sources."""
+"""Load the data of a configuration: one function for all sources."""
 
 import dataclasses
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
-
-from zoo.config import catalogue
-from zoo.config.train_config import EMBEDDED, TrainConfig
-from zoo.console.errors import UsageError
-from zoo.data import images
-from zoo.data.dataset import Dataset, DataSpec, Split, check_labels
-from zoo.data.sources import arrays, captions, embedded, language, pairs, tables, tfds, triples
-from zoo.data.splits import hold_out
-from zoo.data.text import Vocabulary, longer, usual_length
-
-
-@dataclasses.dataclass(frozen=True)
-class _Source:
-    """What a source gives: splits whose x is an array, a list of texts, or image files that `decode` reads.
-
-    Args:
-        kind: image, vector, sequence, tokens or text.
-        splits: by name, one "all" where the source names none.
-        class_names: None where labels are numbers.
-        decode: of a split of files, returns one of arrays.
-        image_shape: that files are decoded to.
-    """
-
-    kind: str
-    splits: dict[str, Split]
-    class_names: tuple[str, ...] | None
-    decode: Callable[[Split], Split] | None = None
-    image_shape: tuple[int, ...] | None = None
+from zoo.config import catalogue, task_facts
+from zoo.config.train_config import TrainConfig
+from zoo.data.dataset import Dataset, DataSpec
+from zoo.data.sources import tfds
+from zoo.data.taken import Taken
+from zoo.data.text import Vocabulary
 
 
 def load(
@@ -45,251 +19,32 @@ def load(
     share: tuple[int, int] = (0, 1),
     lengths: tuple[int, int] | None = None,
 ) -> Dataset:
-    """Read the data of a configuration, for the task that it names or the data are for.
+    """Load the data of a configuration, for its task or the task that the data are for.
 
     Args:
-        config: which data, and how it is split.
-        like: bring images, texts and labels to this form, that of a run that was trained before.
-        vocabulary: of that run, or of one that a training begins with; default, one of the training texts.
-        num_classes: more classes than the labels show, where the user says so.
-        target_vocabulary: of that run, where it was trained on pairs.
-        share: (worker, workers) of `--shard files`: read this worker's part of the training files alone.
-        lengths: most tokens of a text, and of a target; where neither `like` nor the user says so.
+        config: Names the data and how they are split.
+        like: Form of a trained run, to which images, texts and labels are brought.
+        vocabulary: Vocabulary of that run, or of the run that a training begins with. If None, one is made of the
+            training texts.
+        num_classes: Number of classes, if there are more than the labels show.
+        target_vocabulary: Vocabulary of the targets of that run, if it was trained on pairs.
+        share: Worker and number of workers of `--shard files`: only this worker's part of the training files is read.
+        lengths: Longest text and longest target in tokens, unless `like` or the configuration says otherwise.
 
     Raises:
-        UsageError: data that cannot be read, or is not fit to be trained on.
+        UsageError: Data that cannot be read, or that cannot be trained on.
     """
     if like is not None:
         config = dataclasses.replace(config, task=like.task)
     catalogue.check_source(config)
-    if config.dataset_is_tfds:  # what the set is for is written beside its records
+    if config.dataset_is_tfds:  # the task of a set is told by files that it is prepared with
         tfds.prepare(config.dataset, catalogue.data_dir(config))
-    task = catalogue.task_of(config)
-    if task == "translation":
-        return pairs.load(config, like, vocabulary, target_vocabulary, lengths)
-    if task == "link_prediction":
-        return triples.load(config, like)
-    if lengths and config.sequence_length is None:
-        config = dataclasses.replace(config, sequence_length=lengths[0])
-    if task == "language_model":
-        return language.load(config, like, vocabulary)
-    if task == "contrastive":
-        return _load_captions(config, like, vocabulary, num_classes, share)
-    return _load_classes(config, like, vocabulary, num_classes, share)
-
-
-def _load_captions(
-    config: TrainConfig,
-    like: DataSpec | None,
-    vocabulary: Vocabulary | None,
-    num_classes: int | None,
-    share: tuple[int, int],
-) -> Dataset:
-    """Read images with captions of their own, or with those of their classes; arguments as of `load`."""
-    if catalogue.is_table(config.data):
-        return captions.of_table(config, like, vocabulary)
-    if like is not None and not like.class_names:
-        raise UsageError(
-            f"{config.data_name}: expected a table of images and captions, as the run was trained on, received classes"
-        )
-    return captions.of_classes(config, _load_classes(config, like, None, num_classes, share), like, vocabulary)
-
-
-def _load_classes(
-    config: TrainConfig,
-    like: DataSpec | None,
-    vocabulary: Vocabulary | None,
-    num_classes: int | None,
-    share: tuple[int, int],
-) -> Dataset:
-    """Read examples and their classes; arguments as of `load`."""
-    name = config.data_name
-    image_shape = like.input_shape if like and like.kind == "image" else None
-    source = _read(config, config.data, image_shape, like.class_names if like else None)
-    if like is None and source.kind != "text":
-        vocabulary = None  # of a run that the training begins with, and these are no texts
-    worker, workers = share
-    splits = dict(source.splits)
-    if source.decode and workers == 1:  # at once, so that all that cannot be read are named together
-        splits = {split: source.decode(files) for split, files in splits.items()}
-    if like is not None and (source.kind == "text") != (like.kind == "tokens" and vocabulary is not None):
-        raise UsageError(
-            f"{name}: expected {'texts' if vocabulary else like.kind + ' inputs'}, received {source.kind}s"
-        )
-    class_names = like.class_names if like else source.class_names
-    if class_names is None:
-        highest = max(int(split.y.max(initial=0)) for split in splits.values())
-        class_names = tuple(str(i) for i in range(highest + 1))
-    if num_classes is not None:
-        if num_classes < len(class_names) and source.class_names:
-            raise UsageError(f"--set num_classes: {name} has {len(class_names)} classes, received {num_classes}")
-        class_names = (*class_names, *(str(i) for i in range(len(class_names), num_classes)))[:num_classes]
-    if config.validation_data is not None:
-        if source.kind == "image":
-            image_shape = source.image_shape or next(iter(splits.values())).x.shape[1:]
-        given = _read(config, config.validation_data, image_shape, class_names)
-        if given.kind != source.kind:
-            raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
-        validation = next(iter(given.splits.values()))
-        splits["validation"] = given.decode(validation) if given.decode else validation
-    _check_shapes(name, {split: examples for split, examples in splits.items() if examples.x.dtype != object})
-    for split, examples in splits.items():
-        check_labels(f"{name}, {split} split" if split != "all" else name, examples.y, class_names)
-    _check_classes(name, splits, class_names, num_classes)
-
-    everything = splits.pop("all", None)
-    if everything is not None:
-        splits["train"], splits["test"] = hold_out(everything, config.test_split, "test", class_names)
-    elif "test" not in splits:
-        splits["train"], splits["test"] = hold_out(splits["train"], config.test_split, "test", class_names)
-    if "validation" not in splits:
-        splits["train"], splits["validation"] = hold_out(
-            splits["train"], config.validation_split, "validation", class_names
-        )
-
-    if workers > 1:
-        splits["train"] = splits["train"].take(np.arange(worker, len(splits["train"]), workers))
-        files = {split: found for split, found in splits.items() if found.x.dtype == object}
-        splits |= {split: source.decode(found) for split, found in files.items()}
-    kind = source.kind
-    if kind == "text":
-        kind = "tokens"
-        vocabulary = vocabulary or Vocabulary.train(
-            splits["train"].x.tolist(), config.vocabulary_size, catalogue.tokens_of(config, "classification")
-        )
-        length = like.input_shape[0] if like else config.sequence_length
-        splits |= _encoded(name, splits, vocabulary, length, warn=like is None)
-    train = splits["train"]
-    tokens = max(int(split.x.max(initial=0)) for split in splits.values()) + 1 if kind == "tokens" else 0
-    spec = DataSpec(
-        name=name,
-        kind=kind,
-        input_shape=tuple(int(n) for n in train.x.shape[1:]),
-        class_names=class_names,
-        per_step=train.y.ndim == 2,
-        vocabulary_size=len(vocabulary) if vocabulary else tokens,
-        task=catalogue.task_of(config),
-        vocabulary_sha256=vocabulary.sha256 if vocabulary else "",
+    taken = Taken(
+        like=like,
+        vocabulary=vocabulary,
+        target_vocabulary=target_vocabulary,
+        num_classes=num_classes,
+        share=share,
+        lengths=lengths,
     )
-    if like is not None:
-        _check_like(spec, like)
-        spec = dataclasses.replace(like, name=name)
-    return Dataset(spec, train, splits["validation"], splits["test"], vocabulary)
-
-
-def _encoded(
-    name: str, splits: dict[str, Split], vocabulary: Vocabulary, length: int | None, *, warn: bool
-) -> dict[str, Split]:
-    """Return the splits with token ids for texts; a length that the user gave and texts exceed is told of."""
-    encoded = {}
-    for split in ("train", "validation", "test"):
-        rows = vocabulary.rows(splits[split].x.tolist())
-        if split == "train" and warn and length is not None and (cut := longer(rows, length)):
-            print(
-                f"{name}: {cut:,} of {len(rows):,} training texts are longer than {length} tokens and are cut;"
-                " --sequence-length keeps more",
-                file=sys.stderr,
-            )
-        length = usual_length(rows) if length is None else length
-        encoded[split] = Split(vocabulary.padded(rows, length), splits[split].y)
-    return encoded
-
-
-def _read(
-    config: TrainConfig, path: Path | None, image_shape: tuple | None, class_names: tuple[str, ...] | None
-) -> _Source:
-    """Read one source; images are brought to `image_shape`, and labels are looked up in `class_names`, if given."""
-    if path is None and config.dataset in EMBEDDED:
-        x, y, names = embedded.digits(image_shape[0] if image_shape else config.image_size)
-        return _Source("image", {"all": Split(x, y)}, names)
-    if path is None:
-        raw = tfds.read(
-            config.dataset,
-            catalogue.data_dir(config),
-            image_shape=image_shape,
-            image_size=config.image_size,
-            text_column=config.text_column,
-            label_column=config.label_column,
-            test_split_name=config.test_split_name,
-            skip_bad=config.skip_bad,
-        )
-        splits = {
-            name: Split(np.asarray(x, object if raw.kind == "text" else None), y) for name, (x, y) in raw.splits.items()
-        }
-        return _Source(raw.kind, splits, raw.class_names)
-    if path.is_dir():
-        return _read_folder(config, path, image_shape, class_names)
-    if path.suffix.lower() == ".npz":
-        kind, splits, names = arrays.read_npz(path)
-        if config.image_size and kind == "image":
-            size = (config.image_size, config.image_size)
-            splits = {k: Split(np.stack([images.resize(i, size) for i in s.x]), s.y) for k, s in splits.items()}
-        return _Source(kind, splits, names)
-    return _read_table(config, path, class_names)
-
-
-def _read_folder(config, path, image_shape, class_names) -> _Source:
-    listed, names = images.list_folder(path)
-    names = tuple(class_names or names)
-    if strange := sorted({n for files in listed.values() for _, n in files} - set(names)):
-        raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names)}")
-    if image_shape is None:
-        size, channels = images.common_shape([file for files in listed.values() for file, _ in files][:2000])
-        image_shape = (*((config.image_size,) * 2 if config.image_size else size), channels)
-    splits = {
-        split: Split(
-            np.array([file for file, _ in files], object), np.array([names.index(name) for _, name in files], np.int32)
-        )
-        for split, files in listed.items()
-    }
-
-    def decode(split: Split) -> Split:
-        shown = [file.relative_to(path).as_posix() for file in split.x]
-        x, kept = images.decode_all(list(split.x), image_shape[:2], image_shape[2], shown, config.skip_bad)
-        return Split(x, split.y[kept])
-
-    return _Source("image", splits, names, decode, tuple(image_shape))
-
-
-def _read_table(config, path, class_names) -> _Source:
-    text, label = tables.read_columns(path, config.text_column or "text", config.label_column or "label")
-    names = class_names
-    if names is None:
-        found = set(label)
-        numeric = all(name.lstrip("-").isdecimal() for name in found)
-        names = tuple(sorted(found, key=int if numeric else str))
-    index = {name: i for i, name in enumerate(names)}
-    if strange := sorted(set(label) - set(names)):
-        raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names[:20])}")
-    y = np.array([index[name] for name in label], np.int32)
-    return _Source("text", {"all": Split(np.asarray(text, object), y)}, names)
-
-
-def _check_shapes(name: str, splits: dict[str, Split]) -> None:
-    shapes = {split: examples.x.shape[1:] for split, examples in splits.items()}
-    if len(set(shapes.values())) > 1:
-        listed = ", ".join(f"{split} {shape}" for split, shape in shapes.items())
-        raise UsageError(f"{name}: expected examples of one shape in every split, received {listed}")
-
-
-def _check_classes(name: str, splits: dict, class_names: tuple[str, ...], num_classes: int | None) -> None:
-    if len(class_names) < 2:
-        raise UsageError(f"{name}: expected examples of two or more classes, received {len(class_names)}")
-    if num_classes is not None:
-        return  # the user asked for classes that have no example yet
-    train = splits.get("train", splits.get("all"))
-    counts = np.bincount(train.y.reshape(-1), minlength=len(class_names))
-    empty = [class_names[i] for i in np.flatnonzero(counts == 0)]
-    if empty:
-        raise UsageError(
-            f"{name}: class {empty[0]!r} is empty: expected training examples of every class from 0 to"
-            f" {len(class_names) - 1}; number the classes without gaps, or say --set num_classes={len(class_names)}"
-        )
-
-
-def _check_like(spec: DataSpec, like: DataSpec) -> None:
-    if (spec.kind, spec.input_shape) != (like.kind, like.input_shape):
-        raise UsageError(
-            f"{spec.name}: expected {like.kind} inputs of shape {like.input_shape} as the run was trained on,"
-            f" received {spec.kind} of shape {spec.input_shape}"
-        )
+    return task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)

@@ -1,18 +1,18 @@
-"""Which trained runs can be made into one, told before Keras is imported."""
+"""Checks of the runs that an ensemble is made of, before Keras is imported."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.config import registry
+from zoo.config import registry, task_facts
 from zoo.config.train_config import PLACES, TrainConfig, flag
 from zoo.console.errors import UsageError
 from zoo.runs.folder import RunFolder
 
-# Of the form of data: what models must share to answer the same question.
+# Fields of the form of data that must be equal for models to answer the same question.
 SAME_FORM = ("kind", "input_shape", "class_names", "per_step", "vocabulary_size", "vocabulary_sha256")
-# Options that decide which examples are trained on, and which are held out for validation and test.
+# Options that decide which examples are used for training and which are held out for validation and test.
 SAME_EXAMPLES = (
     *("dataset", "data", "validation_data", "text_column", "label_column"),
     *("validation_split", "test_split", "test_split_name"),
@@ -24,8 +24,8 @@ class Member:
     """A trained classifier.
 
     Args:
-        run: its folder.
-        snapshot: which of the run's snapshots, from 1; 0: its model.keras.
+        run: Run folder.
+        snapshot: Number of a snapshot of the run, from 1. 0 stands for its model.keras.
     """
 
     run: RunFolder
@@ -33,7 +33,7 @@ class Member:
 
     @property
     def name(self) -> str:
-        """What people know it by."""
+        """The name for messages and tables."""
         return f"{self.run.path}, snapshot {self.snapshot}" if self.snapshot else str(self.run.path)
 
     @property
@@ -47,11 +47,14 @@ class Member:
 
 
 def members_of(paths: Sequence[Path]) -> list[Member]:
-    """Return the members that runs are, or of a single run its snapshots.
+    """Return a member for each run, or for each snapshot of a single run.
+
+    Args:
+        paths: Run folders.
 
     Raises:
-        UsageError: a run that is none, has not finished, gives no classes or is there twice, runs of other data, or one
-            run alone without snapshots.
+        UsageError: A folder that is no run of a classifier or has not finished, the same model twice, runs on different
+            data, or a single run without snapshots.
     """
     runs = [classifier(path) for path in paths]
     if len(runs) == 1:
@@ -61,31 +64,29 @@ def members_of(paths: Sequence[Path]) -> list[Member]:
     for member in members:
         before = seen.setdefault(member.model_sha256, member)
         if before is not member:
-            raise UsageError(
-                f"RUN {member.name}: expected other runs beside each other, {before.name} is the same model"
-            )
+            raise UsageError(f"RUN {member.name}: expected different models, {before.name} is the same one")
     for member in members[1:]:
         _check_same(members[0], member)
     return members
 
 
 def classifier(path: Path) -> RunFolder:
-    """Return the folder of a finished run that gives classes.
+    """Return the run folder of a finished classifier.
 
     Raises:
-        UsageError: it is none, its model was altered, or it is one that cannot be a part of another.
+        UsageError: It is none, its model was altered, or it cannot be part of an ensemble.
     """
     run = RunFolder(path)
     config = run.read_config()["config"]
     run.read_metrics()
-    if run.task != "classification":
+    if not task_facts.of(run.task).classifies:
         raise UsageError(f"RUN {path}: expected a run that gives classes, this one is for {run.task}")
     if config.model in registry.HUB_MODELS:
         raise UsageError(f"RUN {path}: expected a model of the zoo, {config.model} is one of KerasHub")
     if config.private:
         raise UsageError(
-            f"RUN {path}: expected a run without --private: what is made of it would look at examples without"
-            " noise, and break its promise"
+            f"RUN {path}: expected a run without --private: an ensemble uses training examples without noise, which"
+            " breaks the privacy guarantee"
         )
     run.check_model_file()
     return run
@@ -116,8 +117,8 @@ def _check_same(first: Member, other: Member) -> None:
         here, there = (_value(member.config, name) for member in (first, other))
         if here != there:
             raise UsageError(
-                f"RUN {other.name}: expected the examples of {first.name}, so that none that one was trained on is"
-                f" held out for another; {flag(name)} was {here} there and {there} here"
+                f"RUN {other.name}: expected the examples of {first.name}, so that no member was trained on examples"
+                f" that another holds out; {flag(name)} was {here} there and {there} here"
             )
 
 
@@ -132,7 +133,7 @@ def _short(value: Any) -> str:
 
 
 def check_same_architecture(members: Sequence[Member]) -> None:
-    """Raise UsageError unless the weights of these runs can be averaged one by one."""
+    """Raise UsageError unless these runs have the same architecture, so that their weights can be averaged."""
     first = members[0]
     for other in members[1:]:
         for what in ("model", "settings"):

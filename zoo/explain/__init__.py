@@ -1,1 +1,1 @@
-"""Explain the outputs of a trained run: attention, saliency, Grad-CAM and integrated gradients."""
+"""Explanations of a trained run's outputs: attention, saliency, Grad-CAM and integrated gradients."""

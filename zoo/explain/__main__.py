@@ -1,4 +1,4 @@
-"""`python -m zoo.explain`: pictures of what a trained run attends to, and which part of an input decides."""
+"""`python -m zoo.explain`: show which parts of an input a trained run attends to and decides by."""
 
 import dataclasses
 import functools
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from strategies import backend
+from zoo.config import task_facts
 from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import UsageError, nearest
@@ -19,29 +20,29 @@ Method = Literal["attention", "saliency", "gradient_x_input", "grad_cam", "integ
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to explain, how, and where to draw it."""
+    """Options of `python -m zoo.explain`."""
 
-    run: Path = option("the run folder", positional=True, stock_as="copy")
+    run: Path = option("run folder", positional=True, stock_as="copy")
     inputs: tuple[str, ...] = option(
-        "images, .npz files with x, tables with a text column, texts, or test:17 for an example of the run's own data"
-        " (as the report numbers them; train and validation too)",
+        "image, .npz file with an array x, table with a text column, text, or test:17 for an example of the run's own"
+        " data (numbered as in the report; train and validation work too)",
         positional=True,
         metavar="INPUT",
     )
     method: tuple[Method, ...] | None = option(
-        "attention, saliency, gradient_x_input, grad_cam or integrated_gradients, several with commas between (default:"
-        " what suits the model)",
+        "method: attention, saliency, gradient_x_input, grad_cam or integrated_gradients; several are separated by"
+        " commas (default: the methods that suit the model)",
         metavar="METHOD,...",
     )
-    target: str | None = option("the class whose score is explained, by name or index (default: the predicted)")
-    layer: str | None = option("the convolution that Grad-CAM sees by (default: the last)")
-    limit: int = option("most examples that are explained, of files that hold many", 24)
-    output: Path | None = option("the folder to write (default: RUN/explanations)")
-    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+    target: str | None = option("name or index of the class whose score is explained (default: the predicted class)")
+    layer: str | None = option("name of the convolution for Grad-CAM (default: the last)")
+    limit: int = option("maximum number of examples to explain", 24)
+    output: Path | None = option("folder to write to (default: RUN/explanations)")
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
     text_column: str | None = option("column of the text in a table (default: the run's, or text)")
 
 
-# Methods that are drawn unless told otherwise, for each kind of data; attention and Grad-CAM where the model has it.
+# Default methods for each kind of data, if the model has attention layers or convolutions for them.
 _USUAL = {
     "tokens": ("integrated_gradients", "attention"),
     "pairs": ("attention",),
@@ -52,7 +53,7 @@ _USUAL = {
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a summary of each example, after writing pictures and numbers into a folder."""
+    """Explain the inputs, write pictures and numbers into a folder, and return a summary of each example."""
     options = Options(**given)
     folder = RunFolder(options.run)
     stored = folder.read_config()
@@ -66,10 +67,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     from zoo.explain import report as explanation_report
 
     trained = explanation.opened(folder)
-    column = options.text_column or (config.source or "source" if folder.task == "translation" else config.text_column)
+    column = options.text_column or (config.source or "source" if trained.spec.kind == "pairs" else config.text_column)
     examples = list(explanation.read(trained, options.inputs, config, column or "text"))
     if len(examples) > options.limit:
-        cli.say(f"{len(examples):,} examples: the first {options.limit} are explained; --limit takes more")
+        cli.say(f"{len(examples):,} examples: the first {options.limit} are explained; --limit raises that")
     model = folder.load_model()
     methods = _methods(options, stored["data"]["kind"], explanation.possible(model, trained.spec), config.model)
     place = options.output or folder.path / "explanations"
@@ -84,25 +85,28 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(options: Options, data: Mapping[str, Any]) -> int | None:
-    """Return the index of the class that is explained, None for the predicted.
+    """Return the index of the class that is explained, None for the predicted class.
 
     Raises:
-        UsageError: options that no model of these data can follow.
+        UsageError: Options that no model for these data can follow.
     """
     if options.limit < 1:
         raise UsageError(f"--limit: expected at least 1, received {options.limit}")
     if options.output is not None and options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output}: expected a folder, received a file")
-    task, methods = data.get("task", "classification"), options.method
-    if task in ("contrastive", "generation", "link_prediction"):
+    task, methods = data.get("task", task_facts.CLASSES), options.method
+    facts = task_facts.of(task)
+    if not facts.explained:
         raise UsageError(f"{options.run}: expected a run that gives classes or texts, this one is for {task}")
-    if task != "classification":
+    if not facts.classifies:
         if other := [method for method in methods or () if method != "attention"]:
-            raise UsageError(f"--method {other[0]}: expected attention for a run that gives texts")
+            raise UsageError(f"--method {other[0]}: expected attention for a run that gives {facts.gives}")
         if options.target is not None:
-            raise UsageError(f"--target {options.target}: expected a run that gives classes, this one gives texts")
+            raise UsageError(
+                f"--target {options.target}: expected a run that gives classes, this one gives {facts.gives}"
+            )
     if options.target is not None and methods == ("attention",):
-        raise UsageError(f"--target {options.target}: expected a method that explains a class, attention is of all")
+        raise UsageError(f"--target {options.target}: expected a method that explains one class, attention does not")
     if options.layer is not None and ("grad_cam" not in methods if methods else data["kind"] != "image"):
         raise UsageError(f"--layer {options.layer}: expected with --method grad_cam, received without it")
     return None if options.target is None else _class(options.target, data["class_names"])
@@ -121,7 +125,7 @@ def _methods(options: Options, kind: str, possible: Sequence[str], model: str) -
     """Return the methods to draw.
 
     Raises:
-        UsageError: one that the model cannot be explained by.
+        UsageError: A method that the model cannot be explained by.
     """
     for method in options.method or ():
         if method not in possible:
@@ -137,7 +141,7 @@ def _methods(options: Options, kind: str, possible: Sequence[str], model: str) -
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print a sentence for each example, and last the folder with the pictures."""
+    """Print a sentence for each example, and the folder with the pictures."""
     for row in result["inputs"]:
         print(row["sentence"])
     print(result["path"])
@@ -149,7 +153,7 @@ main = functools.partial(
     run,
     show,
     prog="python -m zoo.explain",
-    description="Draw what a trained run attends to, and which part of an input decides.",
+    description="Show which parts of an input a trained run attends to and decides by.",
 )
 
 

@@ -1,4 +1,4 @@
-"""How much each step of a sequence attends to each other one: the attention weights inside a built model, read."""
+"""Attention weights of a built model: how much each step of a sequence attends to each other step."""
 
 import contextlib
 from collections.abc import Callable
@@ -7,29 +7,29 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.explain.attribution import numbers
 from zoo.introspection.hooks import calling
 from zoo.introspection.layers import layers_of
 from zoo.models import MultiHeadCrossAttention, MultiHeadSelfAttention
+from zoo.runs.inference import as_floats
 
 OURS = (MultiHeadCrossAttention, MultiHeadSelfAttention)
 
 
 def attending(model: keras.Model) -> list[keras.layers.Layer]:
-    """Return the layers of a model that attend: the zoo's and `keras.layers.MultiHeadAttention`."""
+    """Return the attention layers of a model: the zoo's and `keras.layers.MultiHeadAttention`."""
     kinds = (*OURS, keras.layers.MultiHeadAttention)
     return [layer for layer in layers_of(model) if isinstance(layer, kinds)]
 
 
 def weights(model: keras.Model, inputs: Any) -> dict[str, np.ndarray]:
-    """Return what each head of each layer attends to, by the layer's path in the model, in the order of computing.
+    """Return the attention weights of each layer by its path in the model, in the order of computation.
 
     Args:
-        model: built, with layers of `attending`.
-        inputs: what the model takes, a batch.
+        model: Built model with layers of `attending`.
+        inputs: Batch of inputs of the model.
 
     Returns:
-        (batch, heads, queries, keys) each; a row over the keys sums to 1.
+        Weights by path, (batch, heads, queries, keys) each. The weights of a query sum to 1.
     """
     found: dict[str, np.ndarray] = {}
 
@@ -39,7 +39,7 @@ def weights(model: keras.Model, inputs: Any) -> dict[str, np.ndarray]:
         while name in found:
             count += 1
             name = f"{path}#{count}"
-        found[name] = numbers(value)
+        found[name] = as_floats(value)
 
     with contextlib.ExitStack() as undo:
         for layer in attending(model):
@@ -52,7 +52,7 @@ def weights(model: keras.Model, inputs: Any) -> dict[str, np.ndarray]:
 
 
 def _kept(layer: keras.layers.Layer, compute: Callable, keep: Callable) -> Callable:
-    """Return what computes the weights of one of the zoo's layers, and keeps them."""
+    """Return a `call` of the softmax of one of the zoo's layers that keeps the weights."""
 
     def call(scores: Any) -> Any:
         value = compute(scores)
@@ -63,7 +63,7 @@ def _kept(layer: keras.layers.Layer, compute: Callable, keep: Callable) -> Calla
 
 
 def _asked(layer: keras.layers.Layer, compute: Callable, keep: Callable) -> Callable:
-    """Return what asks Keras' own layer for its weights, which it may else never compute as such, and keeps them."""
+    """Return a `call` of a layer of Keras that keeps the weights, which it otherwise may not compute explicitly."""
 
     def call(*args: Any, return_attention_scores: bool = False, **kwargs: Any) -> Any:
         output, value = compute(*args, return_attention_scores=True, **kwargs)

@@ -1,6 +1,7 @@
-"""Which part of an input a model's score comes from, for any built model: gradients, Grad-CAM, integrated gradients.
+"""Attribution of a model's score to the parts of its input: gradients, Grad-CAM, integrated gradients.
 
-A score is a weighted sum of the model's outputs: of one class, its logit. Everything runs on TensorFlow and on JAX.
+A score is a weighted sum of the model's outputs. The score of a class is its logit. All methods work for any built
+model, on TensorFlow and on JAX.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,24 +15,26 @@ from keras import layers, ops
 from zoo.console.errors import UsageError, unknown
 from zoo.introspection.hooks import Call, calls_of, giving
 from zoo.introspection.layers import layers_of
+from zoo.runs.inference import as_floats
 
 CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D)
 ACTIVATIONS = (layers.Activation, layers.LeakyReLU, layers.ReLU)
-# Behind a convolution they belong to its map: no position is mixed with another.
+# Layers that belong to the map of the convolution before them, because they do not mix positions.
 POINTWISE = (*ACTIVATIONS, layers.BatchNormalization, layers.Dropout)
 
-# Points that are computed at once on the way of integrated gradients.
+# Number of points on the path of integrated gradients that are computed at once.
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score as a function of something that has a gradient.
+    """A differentiable score.
 
     Args:
-        function: of a tensor (batch, ...) to scores (batch,).
-        at: (examples, ...), where the function is looked at: the inputs, or the vectors of their tokens.
-        vectors: whether the last axis of `at` is no axis of the input: the channels of an image, the vector of a token.
+        function: Function from a tensor (batch, ...) to scores (batch,).
+        at: Points at which it is evaluated, (examples, ...): the inputs, or the embeddings of their tokens.
+        vectors: Whether the last axis of `at` is not an axis of attributions, such as the channels of an image or the
+            embedding of a token.
     """
 
     function: Callable[[Any], Any]
@@ -40,12 +43,12 @@ class Score:
 
 
 def of_class(logits: Sequence[int], target: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
-    """Return what makes a score of logits: 1 at a class, 0 elsewhere.
+    """Return the weights of logits in the score of a class: 1 for the class, 0 for the others.
 
     Args:
-        logits: their shape, (examples, classes) or (examples, time, classes).
-        target: (examples,) or (examples, time) class indices. The score of several steps is the sum of theirs.
-        counted: (examples, time), false at steps that are left out.
+        logits: Shape of the logits, (examples, classes) or (examples, time, classes).
+        target: Class indices, (examples,) or (examples, time). The scores of several steps are added.
+        counted: Whether a step counts, (examples, time).
     """
     chosen = np.zeros(logits, np.float32)
     np.put_along_axis(chosen, np.asarray(target)[..., None], 1, axis=-1)
@@ -53,15 +56,15 @@ def of_class(logits: Sequence[int], target: np.ndarray, counted: np.ndarray | No
 
 
 def score(model: keras.Model, x: np.ndarray, chosen: np.ndarray) -> Score:
-    """Return the score of a model as a function of its input, or of the vectors that embed its tokens.
+    """Return the score of a model as a function of its input, or of the embeddings of its tokens.
 
     Args:
-        model: built, of one input and one output.
-        x: (examples, ...) as the model takes them: floats, or token ids (examples, time).
-        chosen: of the shape of the model's output, what each number of it counts, see `of_class`.
+        model: Built model with one input and one output.
+        x: Examples, (examples, ...) floats or (examples, time) token ids.
+        chosen: Weights of the outputs in the score, with their shape, see `of_class`.
 
     Raises:
-        UsageError: token ids that no embedding layer is given as they are.
+        UsageError: No embedding layer takes the token ids directly.
     """
     if np.issubdtype(x.dtype, np.floating):
         return Score(lambda given: _weighted(model(given, training=False), chosen), x, x.ndim == 4)
@@ -72,14 +75,14 @@ def score(model: keras.Model, x: np.ndarray, chosen: np.ndarray) -> Score:
         with giving(call.layer, vectors, use):
             return _weighted(model(ids, training=False), chosen)
 
-    return Score(of_vectors, numbers(call.output), True)
+    return Score(of_vectors, as_floats(call.output), True)
 
 
 def with_gradient(function: Callable[[Any], Any]) -> Callable[[Any], tuple[np.ndarray, np.ndarray]]:
-    """Return what gives function(at), (batch,), and its gradient, shaped as `at`: all that the engines do differently.
+    """Return a function that gives the value of another, (batch,), and its gradient, shaped as the argument.
 
     Args:
-        function: of a tensor (batch, ...) to (batch,), each of which depends on its own example alone.
+        function: Function from a tensor (batch, ...) to (batch,), where each value depends on its own example alone.
     """
     if keras.backend.backend() == "jax":
         import jax
@@ -89,11 +92,13 @@ def with_gradient(function: Callable[[Any], Any]) -> Callable[[Any], tuple[np.nd
                 values = function(at)
             return ops.sum(values), values
 
-        compiled = jax.jit(jax.value_and_grad(total, has_aux=True))  # once for each shape; one by one, operations lag
+        compiled = jax.jit(
+            jax.value_and_grad(total, has_aux=True)
+        )  # compiled once for each shape, much faster than single operations
 
         def on_jax(at: Any) -> tuple[np.ndarray, np.ndarray]:
             (_, values), gradient = compiled(ops.convert_to_tensor(at))
-            return numbers(values), numbers(gradient)
+            return as_floats(values), as_floats(gradient)
 
         return on_jax
     import tensorflow as tf
@@ -104,27 +109,25 @@ def with_gradient(function: Callable[[Any], Any]) -> Callable[[Any], tuple[np.nd
             tape.watch(at)
             values = function(at)
         gradient = tape.gradient(values, at, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return numbers(values), numbers(gradient)
+        return as_floats(values), as_floats(gradient)
 
     return on_tensorflow
 
 
 def saliency(of: Score) -> np.ndarray:
-    """Return how much the score changes with each part of the input: the gradient's absolute value.
-
-    Of several channels, or numbers of a token's vector, it is the largest (Simonyan et al., 2014).
+    """Return the absolute gradient of the score, its maximum over channels or embeddings (Simonyan et al., 2014).
 
     Returns:
-        (examples, height, width), (examples, features), (examples, time, features), or of tokens (examples, time).
+        (examples, height, width), (examples, features), (examples, time, features), or for tokens (examples, time).
     """
     size = np.abs(with_gradient(of.function)(of.at)[1])
     return size.max(-1) if of.vectors else size
 
 
 def gradient_x_input(of: Score) -> np.ndarray:
-    """Return the gradient times the input, summed over channels (Shrikumar et al., 2016); shapes as of `saliency`.
+    """Return the gradient times the input, summed over channels or embeddings (Shrikumar et al., 2016).
 
-    Of a linear score without a bias, that is each part's share.
+    For a linear score without a bias these are the exact contributions. Shapes are as of `saliency`.
     """
     shares = with_gradient(of.function)(of.at)[1] * of.at
     return shares.sum(-1) if of.vectors else shares
@@ -135,12 +138,12 @@ class Integrated:
     """Integrated gradients of one example.
 
     Args:
-        attributions: each part's share of the change, shaped as one example of `saliency`.
-        score: at the example.
-        baseline_score: at the baseline.
-        error: what the attributions sum up to, less the change of the score, which they would be exactly.
-        steps: of the way.
-        complete: whether the error is within the tolerance.
+        attributions: Contributions to the change of the score, shaped as one example of `saliency`.
+        score: Score of the example.
+        baseline_score: Score of the baseline.
+        error: Sum of the attributions minus the change of the score, ideally 0.
+        steps: Number of steps on the path.
+        complete: Whether the error is within the tolerance.
     """
 
     attributions: np.ndarray
@@ -152,16 +155,16 @@ class Integrated:
 
 
 def integrated_gradients(of: Score, *, steps: int = 16, most: int = 1024, tolerance: float = 0.01) -> Integrated:
-    """Share the change of a score from a baseline of zeros among the parts of an input (Sundararajan et al., 2017).
+    """Attribute the change of a score from a baseline of zeros to the parts of an input (Sundararajan et al., 2017).
 
-    The integral along the straight way is taken by the trapezoidal rule. Its steps are halved, which keeps the points
-    there are, until the attributions sum up to the change.
+    The integral along the straight path is computed by the trapezoidal rule. The step size is halved, reusing earlier
+    points, until the attributions add up to the change of the score.
 
     Args:
-        of: of one example.
-        steps: to begin with.
-        most: steps after which no more are added.
-        tolerance: share of the change that the sum may differ from it by.
+        of: Score of one example.
+        steps: Initial number of steps.
+        most: Maximum number of steps.
+        tolerance: Allowed difference of the sum, relative to the change of the score.
     """
     (point,), gradient = of.at.astype(np.float64), with_gradient(of.function)
     ends = np.where(np.arange(steps + 1) % steps == 0, 0.5, 1)
@@ -183,7 +186,7 @@ def integrated_gradients(of: Score, *, steps: int = 16, most: int = 1024, tolera
 def _along(
     gradient: Callable, at: np.ndarray, shares: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores at these shares of the way from zeros, and the weighed sum of the gradients there, in float64."""
+    """Return scores at these shares of the path from zeros, and the weighted sum of their gradients, in float64."""
     values, total = [], np.zeros(at.shape[1:])
     for start in range(0, len(shares), BATCH):
         part = slice(start, start + BATCH)
@@ -194,10 +197,14 @@ def _along(
 
 
 class FeatureMap(NamedTuple):
-    """The map behind a convolution: given by the `use`-th call of a layer, which is it or normalises or activates it.
+    """The feature map of a convolution, after normalisation and activation if they follow.
 
-    An activation that comes only behind a max pool is `activation`, and not in `output` yet: before the pool a monotone
-    one would have given the model the same values.
+    Attributes:
+        layer: Layer that outputs the map.
+        use: Index of the call of that layer.
+        output: Map.
+        activation: Activation that follows only after a max pool and is not part of `output`. A monotone activation
+            before the pool would have given the same values.
     """
 
     layer: layers.Layer
@@ -207,11 +214,11 @@ class FeatureMap(NamedTuple):
 
 
 def feature_maps(model: keras.Model, x: np.ndarray) -> dict[str, FeatureMap]:
-    """Return the feature maps of a model's convolutions by their names, in the order in which they are computed.
+    """Return the feature maps of a model's convolutions by their names, in the order of computation.
 
     Args:
-        model: built.
-        x: (examples, height, width, channels).
+        model: Built model.
+        x: Images, (examples, height, width, channels).
     """
     watched = (*CONVOLUTIONS, *POINTWISE, layers.MaxPooling2D)
     seen = calls_of(model, x, [layer for layer in _layers(model) if isinstance(layer, watched)])
@@ -233,21 +240,21 @@ def last_map(found: Mapping[str, FeatureMap]) -> str:
 
 
 def grad_cam(model: keras.Model, x: np.ndarray, chosen: np.ndarray, layer: str | None = None) -> np.ndarray:
-    """Return where the score comes from, as seen by a convolution (Grad-CAM: Selvaraju et al., 2017).
+    """Return the Grad-CAM of a score at a convolution (Selvaraju et al., 2017).
 
-    Each channel of the feature map weighs what the score's gradient to it is on average; what is below 0 is left out.
+    The channels of the feature map are weighted by the mean gradient of the score, added, and rectified.
 
     Args:
-        model: built, channels last.
-        x: (examples, height, width, channels).
-        chosen: of the shape of the model's output, what each number of it counts, see `of_class`.
-        layer: the convolution; default, the last whose map has more than one position.
+        model: Built model, channels last.
+        x: Images, (examples, height, width, channels).
+        chosen: Weights of the outputs in the score, see `of_class`.
+        layer: Name of the convolution. Default: the last whose map has more than one position.
 
     Returns:
-        (examples, rows, columns) of the feature map.
+        Map with the size of the feature map, (examples, rows, columns).
 
     Raises:
-        UsageError: a model without convolutions, or no convolution of this name.
+        UsageError: A model without convolutions, or no convolution of this name.
     """
     found = feature_maps(model, x)
     if not found:
@@ -261,11 +268,11 @@ def grad_cam(model: keras.Model, x: np.ndarray, chosen: np.ndarray, layer: str |
             return _weighted(model(x, training=False), chosen)
 
     weights = with_gradient(of_map)(each.output)[1].mean((1, 2), keepdims=True)
-    return np.maximum((weights * numbers(each.activation(each.output))).sum(-1), 0)
+    return np.maximum((weights * as_floats(each.activation(each.output))).sum(-1), 0)
 
 
 def _behind(seen: Sequence[Call], index: int) -> FeatureMap:
-    """Return the feature map of the convolution that a call is of."""
+    """Return the feature map of the convolution that a call belongs to."""
     last = index
     for i in range(index + 1, len(seen)):
         if isinstance(seen[i].layer, POINTWISE) and seen[i].inputs[0] is seen[last].output:
@@ -278,13 +285,13 @@ def _behind(seen: Sequence[Call], index: int) -> FeatureMap:
 
 
 def _embedding(model: keras.Model, ids: np.ndarray) -> tuple[Call, int]:
-    """Return the call of the embedding layer that is given the ids as they are, and how many came before it."""
+    """Return the call of the embedding layer that takes the ids, and the number of earlier calls of that layer."""
     embeddings = [layer for layer in _layers(model) if isinstance(layer, layers.Embedding)]
     seen = calls_of(model, ops.convert_to_tensor(ids), embeddings)
     for i, call in enumerate(seen):
         if call.inputs[0].shape == ids.shape and np.array_equal(ops.convert_to_numpy(call.inputs[0]), ids):
             return call, sum(other.layer is call.layer for other in seen[:i])
-    raise UsageError(f"model {model.name}: expected an embedding layer that is given the tokens, found none")
+    raise UsageError(f"model {model.name}: expected an embedding layer that takes the tokens, found none")
 
 
 def _layers(model: keras.Model) -> list[layers.Layer]:
@@ -292,12 +299,6 @@ def _layers(model: keras.Model) -> list[layers.Layer]:
 
 
 def _weighted(outputs: Any, chosen: np.ndarray) -> Any:
-    """Return (batch,), the sum of each example's outputs times what they count."""
+    """Return the weighted sum of each example's outputs, (batch,)."""
     counted = outputs * ops.cast(chosen, outputs.dtype)
     return ops.sum(ops.reshape(counted, (counted.shape[0], -1)), axis=1)
-
-
-def numbers(tensor: Any) -> np.ndarray:
-    """Return a tensor as an array, in float32 or float64."""
-    value = ops.convert_to_numpy(tensor)
-    return np.asarray(value, np.result_type(value.dtype, "float32"))

@@ -16,19 +16,19 @@ from zoo.system.files import replacing
 INK, SOFT, LINE = "#1c2530", "#64707d", "#e3e7ec"
 FOR, AGAINST = "#2463c5", "#b3261e"
 DPI = 130
-TITLE = 96  # characters of a line of a title
+TITLE = 96  # maximum number of characters in a line of a title
 
-# Bars of the strongest features or tokens.
+# Number of strongest features or tokens drawn as bars.
 BARS = 12
-# A longer text is drawn up to here, and a longer side of an attention map has numbers instead of tokens.
+# Maximum number of tokens drawn of a text, and of tokens named at a side of an attention map.
 TOKENS_DRAWN, TOKENS_NAMED = 600, 60
-# How pale an image is under its map, and how opaque a map is where it is strongest.
+# Lightness of an image under its map, and opacity of a map at its strongest.
 PALE, OVER = 0.45, 0.9
-# Attention maps side by side.
+# Number of attention maps in a row.
 COLUMNS = 9
-# The title of an image with what each row is attended to.
+# Title of the image that shows the attention each row receives.
 IMAGE = "rows attended to"
-# What a text shows of characters that have no shape of their own.
+# Symbols for white space.
 SHAPES = {" ": "␣", "\n": "↵", "\t": "→", "\r": "↵"}
 
 
@@ -36,10 +36,10 @@ class Panel(NamedTuple):
     """A map of one example.
 
     Attributes:
-        title: what it shows.
-        values: (rows, columns), of the image's size or smaller.
-        signed: values below 0 speak against the class; else all are 0 or more.
-        seen: (rows, columns) of the image, from the first, that the values are of; None: all.
+        title: Title.
+        values: Values of the map, (rows, columns), with the size of the image or smaller.
+        signed: Whether negative values count against the class. Otherwise all values are at least 0.
+        seen: Rows and columns of the image that the map covers, from the top left. None if it covers all.
     """
 
     title: str
@@ -52,10 +52,10 @@ def draw_image(path: Path, title: str, image: np.ndarray, panels: Sequence[Panel
     """Draw an image, and each map over it.
 
     Args:
-        path: of the PNG.
-        title: over all.
-        image: (height, width, channels), pixels in [0, 1].
-        panels: maps that are stretched to what they are of.
+        path: PNG file.
+        title: Title of the figure.
+        image: Image, (height, width, channels), pixels in [0, 1].
+        panels: Maps, which are stretched to the part of the image that they cover.
     """
     height, width, _ = image.shape
     grey = image.mean(-1)
@@ -68,7 +68,7 @@ def draw_image(path: Path, title: str, image: np.ndarray, panels: Sequence[Panel
     for axes, panel in zip(others, panels, strict=True):
         axes.imshow(PALE + (1 - PALE) * grey, cmap="gray", vmin=0, vmax=1)
         values, top = _stretched(panel, grey.shape), float(np.abs(panel.values).max()) or 1.0
-        share = np.clip(np.abs(values) / top, 0, 1)  # the image shows where there is little to say
+        share = np.clip(np.abs(values) / top, 0, 1)  # the image shows where values are small
         shades = axes.imshow(values, alpha=OVER * share**0.6, **_colours(panel))
         axes.set_title(panel.title, fontsize=10, color=SOFT)
         _bar(drawn, shades, axes)
@@ -83,10 +83,10 @@ def draw_steps(path: Path, title: str, x: np.ndarray, panels: Sequence[Panel]) -
     """Draw a sequence of features, and each map beside it.
 
     Args:
-        path: of the PNG.
-        title: over all.
-        x: (time, features).
-        panels: maps of the same shape.
+        path: PNG file.
+        title: Title of the figure.
+        x: Sequence, (time, features).
+        panels: Maps of the same shape.
     """
     drawn = figure(min(3 + 2.6 * len(panels), 14), 4.2)
     for axes, panel in zip(
@@ -104,7 +104,7 @@ def draw_steps(path: Path, title: str, x: np.ndarray, panels: Sequence[Panel]) -
 
 
 def draw_features(path: Path, title: str, panels: Sequence[Panel]) -> None:
-    """Draw the strongest features of each map, whose values have one row, as bars."""
+    """Draw the strongest features of each map as bars. The values of a map have one row."""
     drawn = figure(3.6 * len(panels), 1.4 + 0.26 * min(BARS, panels[0].values.size))
     for axes, panel in zip(np.ravel(drawn.subplots(1, len(panels))), panels, strict=True):
         names = [f"feature {i}" for i in range(panel.values.size)]
@@ -119,13 +119,13 @@ def draw_tokens(
     """Draw a text with each token coloured by its attribution, and bars of the strongest.
 
     Args:
-        path: of the PNG.
-        title: over all.
-        tokens: of the text; the space before a subword is part of it.
-        values: (tokens,), above 0 what speaks for the class.
-        words: whether a space is between any two tokens.
-        label: what the values are.
-        note: below all.
+        path: PNG file.
+        title: Title of the figure.
+        tokens: Tokens of the text. The space before a subword is part of it.
+        values: Attributions of the tokens, (tokens,), positive if they count for the class.
+        words: Whether tokens are separated by spaces.
+        label: Label of the values.
+        note: Text at the bottom.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.font_manager import FontProperties
@@ -145,7 +145,7 @@ def draw_tokens(
         places, lines = _wrapped([(wide(text), gap) for text, gap in boxes], width - 2 * edge)
     bars = min(BARS, len(tokens))
     if len(tokens) > len(shown):
-        note = f"the first {len(shown):,} of {len(tokens):,} tokens; the numbers have them all. {note}"
+        note = f"the first {len(shown):,} of {len(tokens):,} tokens; the JSON file has all of them. {note}"
     head, foot = 0.75, 1.15 + 0.26 * bars
     height = head + lines * high + foot
     drawn.set_size_inches(width, height)
@@ -184,15 +184,15 @@ def draw_tokens(
 
 
 class Grid(NamedTuple):
-    """Attention maps of layers of one kind.
+    """Attention maps of one part of a model.
 
     Attributes:
-        layers: (heads, queries, keys) by the layer's name.
-        queries: what each row is called.
-        keys: what each column is called.
-        query_axis: what rows are.
-        key_axis: what columns are.
-        image: (height, width, channels) whose rows are the steps, shown with what each row is attended to.
+        layers: Weights by name of the layer, (heads, queries, keys).
+        queries: Names of the rows.
+        keys: Names of the columns.
+        query_axis: Label of the rows.
+        key_axis: Label of the columns.
+        image: Image whose rows are the steps, (height, width, channels). It is shown with the attention each receives.
     """
 
     layers: Mapping[str, np.ndarray]
@@ -209,7 +209,7 @@ class Grid(NamedTuple):
 
 
 def draw_attention(path: Path, title: str, grid: Grid) -> None:
-    """Draw the mean over heads and each head, layer by layer; colours tell small weights apart."""
+    """Draw the mean over heads and each head, layer by layer, with a colour scale that separates small weights."""
     from matplotlib.colors import PowerNorm
 
     maps = [
@@ -220,7 +220,7 @@ def draw_attention(path: Path, title: str, grid: Grid) -> None:
     columns = min(COLUMNS, len(maps) // len(grid.layers))
     rows = [maps[i : i + columns] for i in range(0, len(maps), columns)]
     queries, keys = maps[0][2].shape if maps[0][2].ndim == 2 else maps[1][2].shape
-    inches = 0.17 if grid.named else 0.08  # of a token's name, or of a number's share of one
+    inches = 0.17 if grid.named else 0.08  # for a name, or for a step without one
     wide, tall = (min(max(inches * n, 1.9), 4.2) for n in (keys, queries))
     drawn = figure(columns * wide + 1.2, len(rows) * (tall + 0.3) + 1.2)
     all_axes = drawn.subplots(len(rows), columns, squeeze=False)
@@ -250,14 +250,14 @@ def draw_attention(path: Path, title: str, grid: Grid) -> None:
 
 
 def shapes(token: str, inside: bool = False) -> str:
-    """Return a token with a shape for white space, `inside` a text without the space that stands before it."""
+    """Return a token with symbols for white space. `inside` a text, the space before the token is left out."""
     if inside and len(token) > 1:
         token = token.removeprefix(" ")
     return "".join(SHAPES.get(character, character) for character in token)
 
 
 def _heads(heads: np.ndarray, image: bool) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield what is drawn of one layer: how much each step is attended to, the mean over heads, each head."""
+    """Yield the maps of one layer with their titles: attention received by each step, mean over heads, each head."""
     if image:
         yield IMAGE, heads.mean((0, 1))
     if len(heads) > 1:
@@ -267,7 +267,7 @@ def _heads(heads: np.ndarray, image: bool) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _attended(axes: Any, image: np.ndarray, received: np.ndarray) -> None:
-    """Draw an image with each row coloured by the attention that it receives."""
+    """Draw an image with each row coloured by the attention it receives."""
     height, width, _ = image.shape
     axes.imshow(1 - 0.5 * image.mean(-1), cmap="gray", vmin=0, vmax=1, aspect="auto", extent=(0, width, height, 0))
     rows = np.broadcast_to(received[:, None], (height, 2))
@@ -275,7 +275,7 @@ def _attended(axes: Any, image: np.ndarray, received: np.ndarray) -> None:
 
 
 def _named(axis: Any, names: Sequence[str], inches: float) -> None:
-    """Write names along an axis, or numbers where there are too many."""
+    """Write names along an axis, or numbers if there are too many."""
     if not names:
         axis.set_ticks([])
         return
@@ -291,10 +291,14 @@ def _named(axis: Any, names: Sequence[str], inches: float) -> None:
 
 
 def _wrapped(boxes: Sequence[tuple[float, bool]], width: float) -> tuple[list[tuple[float, int, float]], int]:
-    """Return where boxes, (width, whether a gap comes before), begin in lines of a text, and how many lines there are.
+    """Return the places of boxes in the lines of a text, and the number of lines.
+
+    Args:
+        boxes: Width of each box in inches, and whether a gap precedes it.
+        width: Width of a line in inches.
 
     Returns:
-        (offset, line, width) each, in inches.
+        Offset, line and width of each box, in inches, and the number of lines.
     """
     places, x, line = [], 0.0, 0
     for wide, gap in boxes:
@@ -307,7 +311,7 @@ def _wrapped(boxes: Sequence[tuple[float, bool]], width: float) -> tuple[list[tu
 
 
 def _bars(axes: Any, names: Sequence[str], values: np.ndarray) -> None:
-    """Draw the strongest values as bars, the strongest on top."""
+    """Draw the strongest values as bars, strongest first."""
     strongest = np.argsort(-np.abs(values), kind="stable")[:BARS]
     places = range(len(strongest))
     axes.barh(places, values[strongest], color=[FOR if values[i] > 0 else AGAINST for i in strongest], height=0.7)
@@ -341,7 +345,7 @@ def _colours(panel: Panel) -> dict[str, Any]:
 
 
 def _stretched(panel: Panel, size: tuple[int, int]) -> np.ndarray:
-    """Return a map at the size of its image, smooth between its positions, and 0 where it is of nothing."""
+    """Return a map stretched to the size of its image by bicubic interpolation, 0 where it does not cover it."""
     from PIL import Image
 
     rows, columns = panel.seen or size
@@ -360,7 +364,7 @@ def _bar(drawn: Any, shades: Any, axes: Any) -> None:
 
 
 def _plain(width: float, height: float) -> Any:
-    """Return a figure whose parts are placed by hand."""
+    """Return a figure without automatic layout."""
     drawn = figure(width, height)
     drawn.set_layout_engine("none")
     return drawn
@@ -375,18 +379,18 @@ def _save(drawn: Any, title: str, path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Draw a box for a character that the font does not have, without a warning for each."""
+    """Suppress the warning about each character that the font does not have, which is drawn as a box."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         yield
 
 
 def heading(name: str, says: str) -> str:
-    """Return a title: what was given, cut where it is long, and what the model says of it."""
+    """Return a title of two lines: the input and the model's answer, cut if they are long."""
     return f"{textwrap.shorten(name, TITLE, placeholder=' …')}\n{textwrap.shorten(says, TITLE, placeholder=' …')}"
 
 
 def rows_of(count: int) -> list[str]:
-    """Return names of the steps of a sequence that has no tokens, of which some are left out where there are many."""
+    """Return labels of the steps of a sequence without tokens, empty for some if there are many."""
     every = max(1, math.ceil(count / 14))
     return [str(i) if i % every == 0 else "" for i in range(count)]

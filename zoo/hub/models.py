@@ -64,7 +64,7 @@ class HubClassifier(_HubModel):
         self.num_classes = num_classes
         self.preset = preset
         self.dropout = dropout
-        self._hold(task or presets.model(preset, "classification", num_classes=num_classes, dropout=dropout))
+        self._hold(task or presets.classifier(preset, num_classes, dropout))
 
     def call(self, ids, training=None):
         ids = ops.cast(ids, "int32")
@@ -106,7 +106,7 @@ class HubSeq2Seq(_HubModel):
         task = kwargs.pop("task", None)
         super().__init__(**kwargs)
         self.preset = preset
-        self._hold(task or presets.model(preset, "translation"))
+        self._hold(task or presets.translator(preset))
 
     def call(self, inputs, training=None):
         source, target = inputs

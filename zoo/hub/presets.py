@@ -1,4 +1,4 @@
-"""Reading a preset of KerasHub: its model and its tokenizer, or one sentence why not."""
+"""Models and tokenizers from presets of KerasHub, with errors in one sentence."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,29 +8,41 @@ import keras_hub
 
 from zoo.console.errors import UsageError
 
-TASKS = {"classification": keras_hub.models.TextClassifier, "translation": keras_hub.models.T5Seq2SeqLM}
 
-
-def model(preset: str, task: str, **options: Any) -> Any:
-    """Return a `keras_hub.models.Task` with the preset's weights, and where the preset has none for it a new head.
+def classifier(preset: str, num_classes: int, dropout: float) -> keras_hub.models.TextClassifier:
+    """Return a classifier of texts with the weights of a preset, and a new head if the preset has none.
 
     Args:
-        preset: a folder of `save_to_preset`, or a name that KerasHub knows (bert_tiny_en_uncased, hf://..., kaggle://...).
-        task: classification or translation.
-        options: constructor arguments of the task.
+        preset: Folder of `save_to_preset`, or a name that KerasHub knows (bert_tiny_en_uncased, hf://..., kaggle://...).
+        num_classes: Number of classes.
+        dropout: Share of the head's inputs dropped in training.
 
     Raises:
-        UsageError: no such preset, or one that is for something else.
+        UsageError: No such preset, or a preset for another kind of model.
     """
     with _one_sentence(preset):
-        return TASKS[task].from_preset(preset, preprocessor=None, **options)
+        model = keras_hub.models.TextClassifier
+        return model.from_preset(preset, preprocessor=None, num_classes=num_classes, dropout=dropout)
+
+
+def translator(preset: str) -> keras_hub.models.T5Seq2SeqLM:
+    """Return a T5 with the weights of a preset.
+
+    Args:
+        preset: As of `classifier`, such as t5_small_multi.
+
+    Raises:
+        UsageError: No such preset, or a preset for another kind of model.
+    """
+    with _one_sentence(preset):
+        return keras_hub.models.T5Seq2SeqLM.from_preset(preset, preprocessor=None)
 
 
 def tokenizer(preset: str) -> Any:
-    """Return the preset's `keras_hub.tokenizers.Tokenizer`.
+    """Return the `keras_hub.tokenizers.Tokenizer` of a preset.
 
     Raises:
-        UsageError: no such preset, or one without a tokenizer.
+        UsageError: No such preset, or a preset without a tokenizer.
     """
     with _one_sentence(preset):
         return keras_hub.tokenizers.Tokenizer.from_preset(preset)
@@ -40,6 +52,6 @@ def tokenizer(preset: str) -> Any:
 def _one_sentence(preset: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # a preset may be a folder, or one of four hubs, each with errors of its own
+    except Exception as error:  # folders and four hubs each raise their own types of errors
         said = " ".join(str(error).split())[:300]
         raise UsageError(f"--set preset={preset}: expected a preset of KerasHub for this model: {said}") from None

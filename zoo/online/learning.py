@@ -77,7 +77,7 @@ class Learner:
         self.model, self.settings = model, settings
         model.compile(
             optimizer=optimization.optimizer(config, steps=1),
-            loss=classification.compiled_with(config, spec)["loss"],
+            loss=classification.TASK.compiled_with(config, spec)["loss"],
         )
         model.optimizer.build(model.trainable_variables)
         self.class_weights = np.ones(spec.num_classes, np.float32)

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md of a run: what its files say that was measured, and what was not. Standard library only."""
+"""MODEL_CARD.md of a run: its measured results, and what was not measured. Standard library only."""
 
 import hashlib
 import json
@@ -8,10 +8,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from zoo.config import catalogue, privacy
+from zoo.config import catalogue, privacy, task_facts
+from zoo.config.task_facts import TaskFacts
 from zoo.config.train_config import EMBEDDED, TrainConfig, command_line, flag
 from zoo.console.errors import UsageError
-from zoo.console.figures import FIGURES, headline, label, written
+from zoo.console.figures import label, written
 from zoo.runs.folder import RunFolder
 from zoo.scores import groups
 from zoo.system.files import sha256
@@ -21,31 +22,33 @@ _MARK = "\n<!-- zoo.card "
 
 
 def card(run: RunFolder) -> tuple[str, list[str]]:
-    """Return the card of a finished run, whose last line tells whether it was edited since, and what was not measured.
+    """Return the card of a finished run, and a sentence for everything that was not measured.
+
+    The last line of the card holds a checksum, which tells whether the card was edited.
 
     Raises:
-        UsageError: this is not the folder of a run, or it has not finished.
+        UsageError: This is not a run folder, or the run has not finished.
     """
     stored, metrics = run.read_config(), run.read_metrics()
-    config, task = stored["config"], run.task
+    config, task, facts = stored["config"], run.task, task_facts.of(run.task)
     parts = {
-        "Each class": _classes(metrics, task),
-        "Subgroups": _groups(run, stored["data"]),
-        "Calibration": _calibration(run, metrics, task),
-        "Robustness": _robustness(run, metrics, stored["data"]),
+        "Each class": _classes(metrics, task, facts),
+        "Subgroups": _groups(run, stored["data"], facts),
+        "Calibration": _calibration(run, metrics, facts),
+        "Robustness": _robustness(run, metrics, stored["data"], facts),
         "Privacy": _privacy(metrics),
-        "Compressed files": _files(run, metrics, task),
+        "Compressed files": _files(run, metrics, facts),
     }
     missing = [
         f"{title}: {part[:1].lower()}{part[1:]}" for title, part in parts.items() if part.startswith(NOT_MEASURED)
     ]
-    missing.append("Other seeds: a run is one training; `python -m zoo.sweep --seeds N` compares several.")
+    missing.append("Other seeds: a run is one training; `python -m zoo.sweep --seeds N` compares several seeds.")
     text = _template().substitute(
         title=f"{config.model} on {stored['data']['name']}",
         model=_model(run, config, metrics, task),
         data=_data(config, stored["data"], metrics),
         training=_training(stored, config, metrics),
-        results=_results(metrics),
+        results=_results(metrics, facts),
         classes=parts["Each class"],
         groups=parts["Subgroups"],
         calibration=parts["Calibration"],
@@ -59,12 +62,12 @@ def card(run: RunFolder) -> tuple[str, list[str]]:
 
 
 def sealed(content: str) -> str:
-    """Return a card with a last line that holds its SHA-256."""
+    """Return a card with its SHA-256 as a last line."""
     return f"{content}{_MARK}{hashlib.sha256(content.encode()).hexdigest()} -->\n"
 
 
 def unedited(card: str) -> bool:
-    """Whether a card is as `sealed` returned it."""
+    """Whether a card has not changed since `sealed` returned it."""
     return sealed(card.rpartition(_MARK)[0]) == card
 
 
@@ -73,7 +76,7 @@ def _template() -> Template:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table in Markdown; columns of numbers are not told apart."""
+    """Return a table in Markdown."""
 
     def line(cells: Sequence[object]) -> str:
         return "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in cells) + " |"
@@ -105,14 +108,14 @@ def _data(config: TrainConfig, spec: Mapping[str, Any], metrics: Mapping[str, An
         ("inputs", f"{spec['kind']}, of shape {tuple(spec['input_shape'])}"),
         ("classes", what + (f": {', '.join(classes)}" if len(classes) <= 20 else "")),
         *[(f"{name} examples", f"{count:,}") for name, count in counts.items()],
-        ("how they were collected, whom they are of", "*to be written*"),
+        ("collection, people concerned", "*to be written*"),
     ]
     return _table(["", ""], rows)
 
 
 def _source(config: TrainConfig) -> list[tuple[str, str]]:
-    """Return where the data come from and their licence, as far as it is known."""
-    unknown = ("licence", "not known here; *to be written*")
+    """Return the source of the data and their licence, as far as known."""
+    unknown = ("licence", "unknown; *to be written*")
     if config.data is not None:
         return [("source", f"own data, {config.data}"), unknown]
     if not config.dataset_is_tfds:
@@ -150,9 +153,10 @@ def _training(stored: Mapping[str, Any], config: TrainConfig, metrics: Mapping[s
     return f"    {command}\n\n{_table(['', ''], rows)}\n\n{folded}"
 
 
-def _results(metrics: Mapping[str, Any]) -> str:
+def _results(metrics: Mapping[str, Any], facts: TaskFacts) -> str:
     test, within = metrics["test"], metrics.get("intervals", {})
-    rows = [(label(name, test), written(test, name, within)) for name in FIGURES if name in test]
+    names = [name for name in facts.figures if isinstance(test.get(name), float)]
+    rows = [(label(name, test), written(test, name, within)) for name in names]
     found = f"{_table(['test split', ''], rows)}\n\n{test['examples']:,} examples."
     if why := metrics.get("no_intervals"):
         found += f" Without an interval: {why}."
@@ -161,9 +165,9 @@ def _results(metrics: Mapping[str, Any]) -> str:
     return found
 
 
-def _classes(metrics: Mapping[str, Any], task: str) -> str:
-    if task != "classification" and "zero_shot_accuracy" not in metrics["test"]:
-        return f"There are no classes to tell apart in {task.replace('_', ' ')}."
+def _classes(metrics: Mapping[str, Any], task: str, facts: TaskFacts) -> str:
+    if not facts.classifies and "zero_shot_accuracy" not in metrics["test"]:
+        return f"{task.replace('_', ' ').capitalize()} has no classes."
     if "per_class" not in metrics:
         return f"{NOT_MEASURED} when this run was made; its confusion_matrix.csv holds the counts."
     rows = [
@@ -173,20 +177,20 @@ def _classes(metrics: Mapping[str, Any], task: str) -> str:
     return _table(["class", "precision", "recall", "F1", "examples"], rows)
 
 
-def _groups(run: RunFolder, spec: Mapping[str, Any]) -> str:
+def _groups(run: RunFolder, spec: Mapping[str, Any], facts: TaskFacts) -> str:
     if run.groups_file.is_file():
         rows = groups.read_measured(run.groups_file)
         of = f"Accuracy on {rows[0]['data']}, {rows[0]['split']} split."
         found = "\n".join(f"- {sentence}" for sentence in groups.sentences(groups.gaps(rows)))
         return f"{of}\n\n{_table(*groups.table(rows))}\n\n{found}"
-    if spec.get("task", "classification") != "classification" or spec["per_step"]:
-        return f"{NOT_MEASURED}; `zoo.evaluate --groups` takes runs that give a class for each example."
+    if not facts.classifies or spec["per_step"]:
+        return f"{NOT_MEASURED}; `zoo.evaluate --groups` accepts runs that give a class for each example."
     return f"{NOT_MEASURED}; run `{command_line('zoo.evaluate', run.path, '--groups', 'FILE.csv')}`"
 
 
-def _calibration(run: RunFolder, metrics: Mapping[str, Any], task: str) -> str:
-    if task != "classification":
-        return f"{NOT_MEASURED}; `zoo.calibrate` takes runs that give classes."
+def _calibration(run: RunFolder, metrics: Mapping[str, Any], facts: TaskFacts) -> str:
+    if not facts.classifies:
+        return f"{NOT_MEASURED}; `zoo.calibrate` accepts runs that give classes."
     if "calibration" not in metrics:
         return f"{NOT_MEASURED}; run `{command_line('zoo.calibrate', run.path)}`, which writes a calibrated copy."
     found = metrics["calibration"]
@@ -197,12 +201,12 @@ def _calibration(run: RunFolder, metrics: Mapping[str, Any], task: str) -> str:
     return f"Temperature {found['temperature']:.3f}.\n\n{_table(['', *shown], rows)}"
 
 
-def _robustness(run: RunFolder, metrics: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+def _robustness(run: RunFolder, metrics: Mapping[str, Any], spec: Mapping[str, Any], facts: TaskFacts) -> str:
     parts = []
     for file in sorted(run.attacks.glob("*.json")):
         made = json.loads(file.read_text(encoding="utf-8"))
         if made["model_sha256"] != metrics["model_sha256"] or file.with_name(f"{file.stem}-files.json").is_file():
-            continue  # of another model, or a part of the table with the files
+            continue  # results of another model, or already part of the table with the files
         how = f", {_many(made['steps'], 'step')}, {_many(made['restarts'], 'start')}" if "steps" in made else ""
         rows = zip(made["eps"], *made["accuracy"].values(), strict=True)
         cells = [[f"{eps:g}", *(f"{value:.2%}" for value in row)] for eps, *row in rows]
@@ -210,21 +214,21 @@ def _robustness(run: RunFolder, metrics: Mapping[str, Any], spec: Mapping[str, A
         parts.append(f"{title}\n\n{_table(['eps', *made['accuracy']], cells)}")
     if parts:
         return "\n\n".join(parts)
-    if spec.get("task", "classification") != "classification" or spec["kind"] not in ("image", "vector"):
-        return f"{NOT_MEASURED}; `zoo.attack` takes classifiers of images or vectors."
+    if not facts.classifies or spec["kind"] not in ("image", "vector"):
+        return f"{NOT_MEASURED}; `zoo.attack` accepts classifiers of images or vectors."
     return f"{NOT_MEASURED}; run `{command_line('zoo.attack', run.path)}`"
 
 
 def _privacy(metrics: Mapping[str, Any]) -> str:
     if "private" not in metrics:
-        return f"{NOT_MEASURED}: this training bounds in no way what the model tells about single training examples."
+        return f"{NOT_MEASURED}: training does not limit what the model reveals about single training examples."
     return (
-        f"Trained by DP-SGD (Abadi et al., 2016): {privacy.headline(metrics['private'])}. The promise is about the"
-        " weights and the training examples alone, not about validation and test examples."
+        f"Trained by DP-SGD (Abadi et al., 2016): {privacy.headline(metrics['private'])}. The guarantee covers the"
+        " weights and the training examples, not validation and test examples."
     )
 
 
-def _files(run: RunFolder, metrics: Mapping[str, Any], task: str) -> str:
+def _files(run: RunFolder, metrics: Mapping[str, Any], facts: TaskFacts) -> str:
     rows, left_out = [], []
     for file in sorted((run.path / "artifacts").glob("*.receipt.json")):
         name = f"{file.name.removesuffix('.receipt.json')}.tflite"
@@ -233,28 +237,38 @@ def _files(run: RunFolder, metrics: Mapping[str, Any], task: str) -> str:
             if receipt["made"]["model_sha256"] != metrics["model_sha256"]:
                 raise ValueError("it was made from another model")
             if not file.with_name(name).is_file() or sha256(file.with_name(name)) != receipt["sha256"]:
-                raise ValueError("the file is missing, or another than the receipt's")
-            rows.append(_file(name, receipt, task))
+                raise ValueError("the file is missing, or is not the one in the receipt")
+            rows.append(_file(name, receipt, facts))
         except (ValueError, KeyError, TypeError) as error:
             left_out.append(f"- {name} is left out: {error}")
     if not rows and not left_out:
         command = command_line("compression.compress", run.path, "--recipe", "int8")
-        return f"{NOT_MEASURED}: there are none; run `{command}`"
-    columns = ["file", "recipe", "bytes", "gzip", "times smaller", "test, measured on the file", "ms a call", "on"]
+        return f"{NOT_MEASURED}: there are no files; run `{command}`"
+    columns = [
+        "file",
+        "recipe",
+        "bytes",
+        "gzip",
+        "times smaller",
+        "test, measured on the file",
+        "ms per call",
+        "processor",
+    ]
     found = [_table(columns, rows)] if rows else []
     if left_out:
         found.append("\n".join(left_out))
     return "\n\n".join(found)
 
 
-def _file(name: str, receipt: Mapping[str, Any], task: str) -> list[str]:
+def _file(name: str, receipt: Mapping[str, Any], facts: TaskFacts) -> list[str]:
     numbers = [f"{receipt['bytes']:,}", f"{receipt['gzip_bytes']:,}", f"{receipt['times_smaller']:.1f}"]
     first = [f"`{name}`", f"`{receipt['made']['recipe']}`", *numbers]
     if "not_run" in receipt:
         return [*first, f"not run: {receipt['not_run']}", "", receipt["processor"]["name"]]
     test = receipt["test"]
     scores = test["litert"] | test["litert"].get("against_real", {})
-    figures = [f"{label(n, scores)} {written(scores, n, test.get('intervals', {}))}" for n in headline(task, scores)]
+    intervals, names = test.get("intervals", {}), [name for name in facts.headline if name in scores]
+    figures = [f"{label(name, scores)} {written(scores, name, intervals)}" for name in names]
     how = [
         ", ".join([*filter(None, [row.get("signature")]), _many(row["threads"], "thread")])
         for row in receipt["latency"]
@@ -269,7 +283,7 @@ def _many(count: int, what: str) -> str:
 
 
 def _limits(metrics: Mapping[str, Any]) -> str:
-    found = [f"- Intervals are of {metrics['test']['examples']:,} test examples, as if each were drawn by itself."]
+    found = [f"- Intervals assume that the {metrics['test']['examples']:,} test examples are independent."]
     if "per_class" in metrics:
         worst = min(metrics["per_class"], key=lambda row: row["f1"])
         found.append(f"- The class with the lowest F1 is {worst['class']}: {worst['f1']:.2%}.")
@@ -277,12 +291,13 @@ def _limits(metrics: Mapping[str, Any]) -> str:
 
 
 def check_free(path: Path) -> None:
-    """Raise UsageError where a card would replace what somebody wrote."""
+    """Raise UsageError if a card would replace a file that somebody wrote."""
     if path.is_dir():
         raise UsageError(f"--output {path}: expected a file, received a folder")
     if not path.parent.is_dir():
-        raise UsageError(f"--output {path}: expected a file in a folder that is there, found no {path.parent}")
+        raise UsageError(f"--output {path}: expected a file in an existing folder, found no {path.parent}")
     if path.is_file() and not unedited(path.read_text(encoding="utf-8", errors="replace")):
         raise UsageError(
-            f"{path}: expected no file, or a card as zoo.card wrote it; this one was edited: name another with --output"
+            f"{path}: expected no file, or an unedited card of zoo.card; this one was edited: name another with"
+            " --output"
         )

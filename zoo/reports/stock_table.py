@@ -5,16 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from zoo import stock
-from zoo.console.figures import FIGURES, HEADLINES, label
+from zoo.config import task_facts
+from zoo.console.figures import form_of, label
 from zoo.runs.folder import RunFolder
 
 # The file that the small one is shown beside.
 REFERENCE = "float32"
-# What is shown of each task: what says most of it, but where another says more of the sets that are here.
-_SHOWN = {task: names[0] for task, names in HEADLINES.items()} | {
-    "translation": "exact_match",
-    "generation": "coverage",
-}
 
 
 def facts(folder: Path, file: str) -> dict[str, Any]:
@@ -32,12 +28,13 @@ def facts(folder: Path, file: str) -> dict[str, Any]:
     run = RunFolder(folder)
     metrics = run.read_metrics()
     receipt, reference = (_receipt(folder / name) for name in (file, f"artifacts/{REFERENCE}.tflite"))
-    figure = _SHOWN[run.task]
+    known = task_facts.of(run.task)
+    figure = known.stock_figure or known.headline[0]
     of_file = receipt["test"]["litert"]
     scores = {"keras": metrics["test"], "litert": of_file.get("against_real", of_file)}
     return {
         "figure": label(figure, scores["keras"]),
-        **{side: format(found[figure], FIGURES[figure][1]) for side, found in scores.items()},
+        **{side: format(found[figure], form_of(figure)[1]) for side, found in scores.items()},
         "examples": receipt["test"]["examples"],
         "parameters": metrics["parameters"],
         "float32_bytes": reference["bytes"],

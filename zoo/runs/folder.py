@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import stock
-from zoo.config import registry
+from zoo.config import registry, task_facts
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.system.files import sha256, write_json
@@ -94,8 +94,8 @@ class RunFolder:
 
     @property
     def task(self) -> str:
-        """What the run learns, one of `zoo.config.train_config.Task`."""
-        return self.read_config()["data"].get("task", "classification")
+        """What the run learns, a key of `zoo.config.task_facts.TASKS`."""
+        return self.read_config()["data"].get("task", task_facts.CLASSES)
 
     def write_config(
         self,
@@ -258,7 +258,7 @@ def check_classifier(path: Path) -> dict[str, Any]:
         run.check_model_file()
     except UsageError as error:
         raise UsageError(f"--classifier: {error}") from None
-    if run.task != "classification":
+    if not task_facts.of(run.task).classifies:
         raise UsageError(f"--classifier {path}: expected a run that gives classes, this one is for {run.task}")
     return run.read_config()["data"]
 

@@ -1,13 +1,15 @@
-"""A trained run on other examples: reading them in the form it was trained on, and its outputs."""
+"""Use of a trained run on new examples: reading them in the form of its data, and computing its outputs."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from zoo.config.catalogue import TABLES
+from zoo.config import task_facts
+from zoo.config.task_facts import TABLES
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split, images, load
@@ -18,21 +20,25 @@ from zoo.data.text import Vocabulary, longer
 from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 
-# Evaluation keeps no gradients, so its batches can be larger than training's; past this size nothing is gained.
+# Larger than in training because no gradients are kept. Still larger batches are no faster.
 BATCH = 512
 
 
 def logits_of(model: keras.Model, split: Split) -> np.ndarray:
-    """Return the model's output for every example of a split, in order, float32."""
+    """Return the outputs of a model for the examples of a split, in order, as float32."""
     outputs = model.predict(evaluation_batches(split, batch_size=BATCH), verbose=0)
-    return np.asarray(outputs, np.float32)[: len(split)]  # on JAX the last batch is filled up
+    return np.asarray(outputs, np.float32)[: len(split)]  # on JAX the last batch is padded
 
 
 def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
     """Load data in the form that a run was trained on.
 
+    Args:
+        run: Run folder.
+        config: Configuration that names the data.
+
     Raises:
-        UsageError: data of another kind or shape, or with other classes.
+        UsageError: Data of another kind or shape, or with other classes.
     """
     spec, vocabulary = read_spec(run)
     return load(config, like=spec, vocabulary=vocabulary, target_vocabulary=read_target_vocabulary(run, spec))
@@ -41,19 +47,19 @@ def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
 def read_inputs(
     inputs: Sequence[str], spec: DataSpec, vocabulary: Vocabulary | None, text_column: str
 ) -> tuple[list[str], np.ndarray]:
-    """Read what a user wants classified.
+    """Read examples from inputs on the command line.
 
     Args:
-        inputs: images, .npz files with x, tables with a column of texts, or, for a run on texts, texts themselves.
-        spec: the form that the run was trained on.
-        vocabulary: of the run.
-        text_column: of the tables; several, comma-separated, are joined by a space.
+        inputs: Image files, .npz files with an array x, tables with a column of texts, or texts.
+        spec: Form of the data that the run was trained on.
+        vocabulary: Vocabulary of the run, None if it is not on texts.
+        text_column: Column of texts in tables. Several columns, separated by commas, are joined by spaces.
 
     Returns:
-        a name for each example, and the examples, (examples, ...).
+        Name of each example, and the examples, (examples, ...).
 
     Raises:
-        UsageError: an input that is not there, cannot be read, or has another form.
+        UsageError: An input that does not exist, cannot be read, or has another form.
     """
     names, parts = [], []
     for text in inputs:
@@ -96,9 +102,10 @@ def _read_one(
 
 
 def _encoded(name: str, texts: Sequence[str], spec: DataSpec, vocabulary: Vocabulary) -> np.ndarray:
-    """Return token ids, (texts, time); what the model cannot take as it is is told of."""
+    """Return the token ids of texts, (texts, time). Unknown tokens and texts that are cut are reported."""
     (length,) = spec.input_shape
-    rows = [ids_of(vocabulary, t) for t in texts] if spec.task == "language_model" else vocabulary.rows(texts)
+    whole = task_facts.of(spec.task).whole_texts
+    rows = [ids_of(vocabulary, text) for text in texts] if whole else vocabulary.rows(texts)
     tell_unknown(f"INPUT {name}", rows, vocabulary)
     if cut := longer(rows, length):
         print(
@@ -110,10 +117,22 @@ def _encoded(name: str, texts: Sequence[str], spec: DataSpec, vocabulary: Vocabu
 
 
 def tell_unknown(name: str, rows: Sequence[Sequence[int]], vocabulary: Vocabulary) -> None:
-    """Say on standard error how many tokens of texts, as rows of ids, the vocabulary does not have."""
+    """Report on standard error how many tokens of some texts are not in the vocabulary.
+
+    Args:
+        name: Name of the texts.
+        rows: Ids of the tokens of each text.
+        vocabulary: Vocabulary of the run.
+    """
     if unknown := sum(list(row).count(vocabulary.unknown_id) for row in rows):
         total = sum(map(len, rows))
         print(f"{name}: {unknown:,} of {total:,} tokens are not in the run's vocabulary", file=sys.stderr)
+
+
+def as_floats(tensor: Any) -> np.ndarray:
+    """Return a tensor as an array, in float32 or float64."""
+    value = keras.ops.convert_to_numpy(tensor)
+    return np.asarray(value, np.result_type(value.dtype, "float32"))
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The form of a run's data and its vocabularies, as they lie in its folder. No Keras."""
+"""Form of a run's data and its vocabularies, read from its folder without Keras."""
 
 from pathlib import Path
 
@@ -11,22 +11,22 @@ from zoo.system.files import sha256
 
 
 def read_spec(run: RunFolder) -> tuple[DataSpec, Vocabulary | None]:
-    """Return the form of a run's data, and its vocabulary (of the sources, in pairs) if it has one.
+    """Return the form of a run's data, and its vocabulary (of the sources, for pairs) if it has one.
 
     Raises:
-        UsageError: the vocabulary is not the one that the run was trained with.
+        UsageError: The vocabulary is not the one that the run was trained with.
     """
     spec = DataSpec.from_json(run.read_config()["data"])
     return spec, _read_vocabulary(run.vocabulary_file, spec.vocabulary_size, spec.vocabulary_sha256)
 
 
 def read_target_vocabulary(run: RunFolder, spec: DataSpec) -> Vocabulary | None:
-    """Return the vocabulary of a run's targets if it was trained on pairs.
+    """Return the vocabulary of a run's targets, None if it was not trained on pairs.
 
     Raises:
-        UsageError: it is not the one that the run was trained with.
+        UsageError: The vocabulary is not the one that the run was trained with.
     """
-    if spec.task != "translation":
+    if spec.kind != "pairs":
         return None
     shared = spec.target_vocabulary_sha256 == spec.vocabulary_sha256
     path = run.vocabulary_file if shared else run.target_vocabulary_file
@@ -34,7 +34,7 @@ def read_target_vocabulary(run: RunFolder, spec: DataSpec) -> Vocabulary | None:
 
 
 def _read_vocabulary(path: Path, size: int, recorded: str) -> Vocabulary | None:
-    """Read a vocabulary of so many tokens, which runs of earlier versions have recorded no SHA-256 of."""
+    """Read a vocabulary and check its number of tokens and its SHA-256, which runs of early versions do not record."""
     if not path.is_file() and not recorded:
         return None
     if not path.is_file():

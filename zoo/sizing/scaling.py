@@ -1,4 +1,4 @@
-"""The widths with which a model stays within a number of parameters, or of operations."""
+"""Scale the widths of a model to a budget of parameters or operations."""
 
 import dataclasses
 import functools
@@ -18,9 +18,9 @@ from zoo.sizing import widths
 from zoo.sizing.widths import Widths
 from zoo.training.building import built, maker
 
-# Of two factors, one within the budget and one beyond it, as a share of them, where the search ends.
+# Relative distance of a factor within the budget and one beyond it at which the search ends.
 CLOSE = 1e-9
-# Steps that a recurrent model is counted over: what comes on top from one to the other is a step.
+# Numbers of steps that a recurrent model is counted with. The difference is the cost of one step.
 FEW = (2, 3)
 
 
@@ -29,9 +29,9 @@ class Scaled:
     """Widths within a budget.
 
     Args:
-        factor: that all of them were multiplied by, before they were rounded.
-        widths: by constructor argument.
-        reached: parameters or operations of the model with them.
+        factor: Factor that all widths were multiplied by before they were rounded.
+        widths: Widths by constructor argument.
+        reached: Number of parameters or operations of the model with them.
     """
 
     factor: float
@@ -42,20 +42,20 @@ class Scaled:
 def scaled(
     config: TrainConfig, spec: DataSpec, free: Widths, *, target: str, budget: int, option: str = "budget"
 ) -> Scaled:
-    """Return the widths of the largest common factor at which a model of the zoo is within the budget.
+    """Return the widths with the largest common factor at which a model of the zoo is within a budget.
 
-    Models are built without memory for their weights. Keras' session is cleared: names and defaults begin anew.
+    Models are built without memory for their weights. The Keras session is cleared, which resets names and defaults.
 
     Args:
-        config: of the training.
-        spec: of its data.
-        free: the widths that are scaled, at a factor of 1; those that this model makes no use of stay.
-        target: "params", or "flops": see `flops`.
-        budget: the most of them.
-        option: that asks for it, for the message.
+        config: Configuration of the training.
+        spec: Form of its data.
+        free: Widths to scale, at a factor of 1. Widths that the model does not use stay as they are.
+        target: Quantity of the budget, "params" or "flops", see `flops`.
+        budget: Maximum of that quantity.
+        option: Name of the option that sets the budget, for messages.
 
     Raises:
-        UsageError: a budget that the smallest widths exceed.
+        UsageError: The smallest widths exceed the budget.
     """
     count = {"params": parameters, "flops": flops}[target]
     steps = widths.multiples(config.model, config.settings)
@@ -67,7 +67,7 @@ def scaled(
     def cost(base: Widths, factor: float) -> int:
         return measured(tuple(widths.at(base, steps, factor).items()))
 
-    # Such as the width of an embedding where nothing is embedded.
+    # A width may be unused, such as that of an embedding if nothing is embedded.
     used = {name: value for name, value in free.items() if cost({name: value}, 1) != cost({name: value}, 2)}
     if not used:
         raise UsageError(f"{option}: expected widths that {target} depend on, received {widths.described(free)}")
@@ -81,7 +81,7 @@ def scaled(
 
 
 def _largest(fits: Callable[[float], bool]) -> float:
-    """Return the largest factor that fits, up to rounding, of those below which all do; 0 must fit."""
+    """Return the largest factor below which all factors fit, up to rounding. 0 must fit."""
     low, high = 0.0, 1.0
     while fits(high):
         low, high = high, 2 * high
@@ -92,18 +92,18 @@ def _largest(fits: Callable[[float], bool]) -> float:
 
 
 def parameters(config: TrainConfig, spec: DataSpec) -> int:
-    """Return how many numbers the weights of a configuration's model are."""
+    """Return the number of parameters of a configuration's model."""
     return _without_values(config, spec).count_params()
 
 
 def flops(config: TrainConfig, spec: DataSpec) -> int:
-    """Return the floating-point operations of a call of a configuration's model with one example, not in training.
+    """Return the floating-point operations of a call of a configuration's model with one example in inference.
 
-    Counted by TensorFlow's profiler in the traced graph, on JAX by XLA's cost analysis, which both take a product and
-    its sum in a matrix multiplication or a convolution for two. TensorFlow leaves activation functions out, XLA the
-    zeros between the pixels of a transposed convolution. A text is as long as the data have them.
+    They are counted by TensorFlow's profiler in the traced graph, or on JAX by XLA's cost analysis. Both count a
+    multiplication and an addition as two operations. TensorFlow omits activation functions, XLA omits the zeros between
+    the pixels of a transposed convolution. Texts have the length of the data.
     """
-    # Neither counts how often a loop goes round, so a recurrence is unrolled; every step of it takes the same.
+    # Neither counts the iterations of a loop, so recurrent layers are unrolled. All of their steps cost the same.
     if "unroll" not in registry.arguments(config.model):
         return _operations(config, spec)
     unrolled = dataclasses.replace(config, settings=config.settings | {"unroll": True})
@@ -115,17 +115,16 @@ def flops(config: TrainConfig, spec: DataSpec) -> int:
 
 
 def _without_values(config: TrainConfig, spec: DataSpec) -> keras.Model:
-    """Return the model, built, with variables that take no memory."""
-    keras.utils.clear_session(
-        free_memory=False
-    )  # forgets the variables before, which a scope would give values to as it ends
+    """Return the model, built with variables that take no memory."""
+    # Variables of earlier models would be initialised when the scope ends.
+    keras.utils.clear_session(free_memory=False)
     make, made = maker(config, spec, None), []
     with keras.StatelessScope(initialize_variables=False):
         if on_tensorflow():
             return built(make, spec)
         import jax
 
-        # Traced: the first value of a variable that another begins with would be computed, and compiled for each shape.
+        # Traced, because initial values would otherwise be computed, and compiled for each shape.
         jax.eval_shape(lambda: made.append(built(make, spec)))
     return made[0]
 
@@ -136,19 +135,9 @@ def _operations(config: TrainConfig, spec: DataSpec) -> int:
     def call(trainable: list, non_trainable: list, inputs: Any) -> Any:
         return model.stateless_call(trainable, non_trainable, inputs, training=False)[0]
 
-    shapes = model.trainable_variables, model.non_trainable_variables, _example(model, spec)
+    inputs = tasks.of(spec.task).inputs(model, spec)
+    shapes = model.trainable_variables, model.non_trainable_variables, inputs
     return _of_tensorflow(call, shapes) if on_tensorflow() else _of_jax(call, shapes)
-
-
-def _example(model: keras.Model, spec: DataSpec) -> Any:
-    """Return what a model is called with for one example, as symbols."""
-    shapes = tasks.of(spec.task).build_shape(spec)
-    if spec.task == "generation":
-        shapes = [shapes, (None, model.code_size), (None, 1)]
-    dtypes = (spec.input_dtype, "int32" if spec.target_shape else "float32", "float32")
-    if not isinstance(shapes, list):
-        return keras.KerasTensor((1, *shapes[1:]), dtypes[0])
-    return tuple(keras.KerasTensor((1, *shape[1:]), dtype) for shape, dtype in zip(shapes, dtypes, strict=False))
 
 
 def _of_tensorflow(call: Callable, shapes: Any) -> int:

@@ -1,4 +1,4 @@
-"""Many configurations from one command line: every combination of the values given. Standard library only."""
+"""Configurations of a sweep: every combination of the values on a command line. Standard library only."""
 
 import dataclasses
 import itertools
@@ -14,12 +14,12 @@ from zoo.console import values
 from zoo.console.errors import UsageError
 from zoo.sizing import adaptation
 
-# Options that a sweep gives once: its own, and those whose text may hold a comma.
+# Options with a single value: those of the sweep itself, and those whose text may contain a comma.
 SINGLE = (
     *("seed", "output", "resume", "deterministic", "skip_bad", "text_column", "label_column", "freeze"),
     *("auto_batch", "adversarial", "private"),
 )
-BETWEEN = "|"  # between values of an argument that takes several numbers itself
+BETWEEN = "|"  # separates values of an argument that is a tuple of numbers
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Point:
     """One configuration of a sweep, trained with several seeds.
 
     Args:
-        varied: what differs between configurations, as text by option: {"--learning-rate": "0.1"}.
-        given: options of `zoo.train`, by field name.
+        varied: Options that differ between configurations, as text: {"--learning-rate": "0.1"}.
+        given: Options of `zoo.train`, by field name.
     """
 
     varied: dict[str, str]
@@ -36,22 +36,22 @@ class Point:
 
     @property
     def name(self) -> str:
-        """A folder's name: `dropout-0.1_units-32-16`."""
+        """The name of the point's folder: `dropout-0.1_units-32-16`."""
         parts = (f"{key.removeprefix('--').removeprefix('set ')}-{text}" for key, text in self.varied.items())
         return "".join(c if c.isalnum() or c in "._-" else "-" for c in "_".join(parts)) or "default"
 
 
 def points(given: Mapping[str, Any]) -> list[Point]:
-    """Return a point for each combination of values, every one of them a configuration that can be trained.
+    """Return a point for each combination of values. Each is a configuration that can be trained.
 
     Args:
-        given: options by field name; a text with several values, separated by commas, varies. Of `settings` each text
-            is a value or several; an argument that is a tuple separates its values by `|`.
+        given: Options by field name. A text may hold several values, separated by commas. The values of a model's
+            argument that is a tuple are separated by `|`.
 
     Raises:
-        UsageError: a value that no run could use.
+        UsageError: A value that no run could use.
     """
-    axes: list[list[tuple[str, str, Any]]] = []  # of each: (field, label, value)
+    axes: list[list[tuple[str, str, Any]]] = []  # (field, label, value) for each value
     hints = typing.get_type_hints(adaptation.Options)
     uses = {field.name: field.metadata.get("stock") for field in dataclasses.fields(adaptation.Options)}
     for name, text in given.items():
@@ -65,21 +65,21 @@ def points(given: Mapping[str, Any]) -> list[Point]:
         axes.append([(name, f"{flag(name)}={part}", value) for part, value in zip(parts, typed, strict=True)])
     models = [value for axis in axes for name, _, value in axis if name == "model"] or [TrainConfig.model]
     for model in models:
-        if registry.entry(model).task == "generation":
+        if not (facts := registry.entry(model).facts).swept:
             raise UsageError(
-                f"--model {model}: expected a model whose runs are ranked by accuracy, this one draws images"
+                f"--model {model}: expected a model whose runs are ranked by accuracy, this one gives {facts.gives}"
             )
     for key, text in (given.get("settings") or {}).items():
         axes.append([(f"set {key}", f"--set {key}={part}", part) for part in _parts(models, key, text)])
     for axis in axes:
         labels = [label for _, label, _ in axis]
         if len(set(labels)) < len(labels):
-            raise UsageError(f"{labels[0].partition('=')[0]}: expected different values, received one of them twice")
+            raise UsageError(f"{labels[0].partition('=')[0]}: expected different values, received one twice")
     return [_point(choice, axes) for choice in itertools.product(*axes)]
 
 
 def _parts(models: list[str], key: str, text: str) -> list[str]:
-    """Return the values of an argument of the models, as texts."""
+    """Return the values of a model's argument, as texts."""
     arguments = [registry.arguments(model).get(key) for model in models]
     if any(known and typing.get_origin(values.without_none(known.annotation)) is tuple for known in arguments):
         return [part.strip() for part in text.split(BETWEEN)]
@@ -102,7 +102,7 @@ def _point(choice: tuple[tuple[str, str, Any], ...], axes: list[list]) -> Point:
 
 
 def option_fields() -> list[tuple[str, Any, dataclasses.Field]]:
-    """Return the options of `zoo.train` as those of a sweep: (name, type, field), most of them texts of values."""
+    """Return the options of `zoo.train` as (name, type, field). Most become texts that hold several values."""
     hints = typing.get_type_hints(adaptation.Options)
     fields = []
     for field in dataclasses.fields(adaptation.Options):

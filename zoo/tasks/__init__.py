@@ -1,34 +1,33 @@
-"""What a model is trained for: how it is built and compiled, its batches, its scores and what a report shows of it.
+"""Tasks: what models are trained for. `of(name)` returns one, an instance of `zoo.tasks.base.Task`.
 
-A module a task, with the same functions:
-
-- `arguments(config, spec)` and `build_shape(spec)`: of the model's constructor, and what it is built for.
-- `compiled_with(config, spec)`: the loss and the metrics of `fit`.
-- `training_batches(config, data, batch_size, start, stop)` and `validation_batches(data, stride)`: for `fit`; None
-  where it evaluates nothing.
-- `gathered(config, data, batch_size)`: the training batches for a step to gather by itself; None where it cannot.
-- `callbacks(config, run, data)`: of `fit`, called before those that record and see what these add to an epoch's logs.
-- `rank(row)`: what epochs are compared by, more is better.
-- `measure(model, data, split, **measured_with(config))`: the scores of a split, and what else there is to show. What
-  `KEPT` names of that goes into metrics.json: the 95 % intervals of figures by name, why others have none, each class.
-- `remarks(history)`: what metrics.json says of the epochs besides.
-- `save(run, data, shown)` and `page(data, scores, shown)`: into the run's folder, and for its report.
-- `headline(scores, intervals)`: the scores that matter, in one line; and `USED_BY`, the command that a trained run
-  is for, with `SHRUNK_BY` where that is compressed by another recipe than int8.
+A task is a module with one class and its instance `TASK`. Its section of the report is in `zoo.tasks.pages`, and what
+commands must know of it before Keras is imported is a row of `zoo.config.task_facts`.
 """
 
-import importlib
-from types import ModuleType
-from typing import Any
+from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from zoo.config import task_facts
+
+if TYPE_CHECKING:
+    from zoo.tasks.base import Task
+
+# What metrics.json keeps of the results that are shown: 95 % intervals, why others have none, scores of each class.
 KEPT = ("intervals", "no_intervals", "per_class")
 
 
-def of(task: str) -> ModuleType:
-    """Return the module of a task, one of `zoo.config.train_config.Task`."""
-    return importlib.import_module(f"zoo.tasks.{task}")
+def of(name: str) -> Task:
+    """Return a task by its name. This imports Keras and its backend.
+
+    Raises:
+        UsageError: Unknown name.
+    """
+    task_facts.of(name)
+    return importlib.import_module(f"zoo.tasks.{name}").TASK
 
 
 def kept(shown: dict[str, Any]) -> dict[str, Any]:
-    """Return what metrics.json keeps of what there is to show."""
+    """Return the part of a task's shown results that metrics.json keeps."""
     return {"intervals": {}} | {name: shown[name] for name in KEPT if name in shown}

@@ -1,139 +1,151 @@
-"""Classification: one label an example, or one a step."""
+"""Classification: one label for each example, or one for each step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from zoo.config import attacks, registry
+from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
-from zoo.data import Dataset, DataSpec
+from zoo.data import Dataset, DataSpec, Split
 from zoo.data.batches import attacked as attacked_batches
 from zoo.data.batches import pipeline as batches
 from zoo.data.batches.pipeline import on_tensorflow
 from zoo.objectives.losses import CrossEntropy
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
-from zoo.runs.inference import BATCH, logits_of, probabilities
+from zoo.runs.inference import BATCH, as_floats, logits_of, probabilities, read_inputs
+from zoo.runs.vocabularies import read_spec
 from zoo.scores import intervals
-from zoo.tasks.base import callbacks, measured_with, remarks
+from zoo.tasks import base
+from zoo.tasks.base import Reading, Task, Texts, percent, ranked, short
+from zoo.tasks.pages import classes as class_page
 
-__all__ = ["callbacks", "measured_with", "remarks"]
-
-# The command that a trained run is for, and what it is given.
-USED_BY = ("zoo.predict", "INPUT")
-# Top-5 accuracy says something only where there are clearly more than five classes.
+# Top-5 accuracy is informative only if there are clearly more than five classes.
 TOP = 5
 TOP_ABOVE_CLASSES = 10
 
 
-def arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the constructor arguments of a classifier."""
-    known = registry.arguments(config.model)
-    found = {**config.settings, "num_classes": spec.num_classes}
-    if "vocabulary_size" in known:
-        found["vocabulary_size"] = spec.vocabulary_size
-    if spec.per_step and "return_sequences" in known:
-        found["return_sequences"] = True
-    return found
+class Classification(Task):
+    """One label for each example, or one for each step."""
 
+    name = "classification"
 
-def build_shape(spec: DataSpec) -> tuple[int | None, ...]:
-    """Return what a classifier is built for."""
-    return (None, *spec.input_shape)
+    def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        known = registry.arguments(config.model)
+        found = {**config.settings, "num_classes": spec.num_classes}
+        if "vocabulary_size" in known:
+            found["vocabulary_size"] = spec.vocabulary_size
+        if spec.per_step and "return_sequences" in known:
+            found["return_sequences"] = True
+        return found
 
+    def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        if spec.num_classes > TOP_ABOVE_CLASSES:
+            metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP, name="top_5_accuracy"))
+        # Weights of classes apply to the loss alone. Weights of zero, of examples that fill up batches on JAX and in
+        # private training, apply to metrics as well.
+        weighted = config.private or not on_tensorflow()
+        return {"loss": CrossEntropy(config.label_smoothing), "weighted_metrics" if weighted else "metrics": metrics}
 
-def compiled_with(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the loss and the metrics of `fit`."""
-    metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    if spec.num_classes > TOP_ABOVE_CLASSES:
-        metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP, name="top_5_accuracy"))
-    # Weights of classes are for the loss alone; those that are zero are for all: on JAX, and of
-    # private steps, they fill batches up.
-    weighted = config.private or not on_tensorflow()
-    return {"loss": CrossEntropy(config.label_smoothing), "weighted_metrics" if weighted else "metrics": metrics}
+    def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
+        options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
+        options |= {"class_weights": _weights(config, data), "shift": config.shift}
+        if config.adversarial:
+            return attacked_batches.training_batches(data.train, attacks.parse(config.adversarial), **options)
+        return batches.training_batches(data.train, **options)
 
+    def gathered(self, config: TrainConfig, data: Dataset, batch_size: int) -> batches.Gathered | None:
+        if config.adversarial or config.shift:
+            return None
+        options = {"batch_size": batch_size, "seed": config.seed, "class_weights": _weights(config, data)}
+        return batches.gathered(data.train, **options)
 
-def training_batches(config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
-    """Return the global steps from `start` to before `stop`."""
-    options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
-    options |= {"class_weights": _weights(config, data), "shift": config.shift}
-    if config.adversarial:
-        return attacked_batches.training_batches(data.train, attacks.parse(config.adversarial), **options)
-    return batches.training_batches(data.train, **options)
+    def validation_batches(self, data: Dataset, stride: int) -> Any:
+        return batches.evaluation_batches(data.validation, batch_size=BATCH, stride=stride)
 
+    def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
+        return row["val_accuracy"], -row["val_loss"]
 
-def gathered(config: TrainConfig, data: Dataset, batch_size: int) -> batches.Gathered | None:
-    """Return the same steps to gather from memory; None where images are moved or attacked."""
-    if config.adversarial or config.shift:
-        return None
-    options = {"batch_size": batch_size, "seed": config.seed, "class_weights": _weights(config, data)}
-    return batches.gathered(data.train, **options)
+    def measure(self, model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
+        examples = data.split(split)
+        logits = logits_of(model, examples)
+        found, confusion = scores(logits, examples.y), confusion_matrix(logits, examples.y)
+        return found, {
+            "logits": logits,
+            "confusion": confusion,
+            "per_class": per_class(confusion, data.spec.class_names),
+            "intervals": intervals_of(found, logits, examples.y),
+        }
+
+    def save(self, run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
+        class_page.write_confusion(run.confusion_file, shown["confusion"], data.spec.class_names)
+
+    def page(self, data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> Page:
+        return class_page.page(data, scores, shown)
+
+    def headline(self, test: dict[str, Any], within: Intervals) -> str:
+        return (
+            f"accuracy {written(test, 'accuracy', within)}, macro F1 {written(test, 'f1', within)},"
+            f" loss {written(test, 'loss', within)}, {test['examples']:,} examples"
+        )
+
+    def predict(self, run: RunFolder, options: PredictOptions) -> list[dict[str, Any]]:
+        column = options.text_column or run.read_config()["config"].text_column or "text"
+        spec, vocabulary = read_spec(run)
+        names, x = read_inputs(options.inputs, spec, vocabulary, column)
+        p = probabilities(logits_of(run.load_model(), Split(x, x[:, :0])))
+        top = options.top or 1
+        return [{"input": name, **ranked(row, spec.class_names, top)} for name, row in zip(names, p, strict=True)]
+
+    def readings(self, model: keras.Model, x: Sequence[np.ndarray], spec: DataSpec, texts: Texts) -> Iterator[Reading]:
+        for one in x:
+            count = base.length_of(one) if spec.kind == "tokens" else None
+            logits = as_floats(model(one, training=False))
+            p = probabilities(logits[0])
+            chosen = np.atleast_1d(p.argmax(-1))[: count if spec.per_step else None]
+            label = " ".join(spec.class_names[i] for i in chosen)
+            sure = float(p.max(-1)[:count].min() if spec.per_step else p.max())
+            yield Reading(
+                one,
+                label,
+                sure,
+                f"predicted {short(label)} ({percent(sure)})",
+                logits=logits,
+                counted=one != 0 if spec.per_step and count else None,
+                tokens=base.tokens_of(one, texts.vocabulary) if count else [],
+                spans={"attention": (count, count)},
+            )
+
+    def truth(self, data: Dataset, split: str, index: int) -> str:
+        return " ".join(data.spec.class_names[i] for i in np.atleast_1d(data.split(split).y[index]))
+
+    def example_spec(self, input_shape: tuple[int, ...] | None = None, size: int | None = None) -> DataSpec:
+        shape = input_shape or base.IMAGE
+        kind = {1: "vector", 2: "sequence"}.get(len(shape), "image")
+        return DataSpec("example", kind, shape, tuple(map(str, range(size or base.CLASSES))))
 
 
 def _weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:
     return class_weights(data.train.y, data.spec.num_classes) if config.class_weights == "balanced" else None
 
 
-def validation_batches(data: Dataset, stride: int) -> Any:
-    """Return every validation example once."""
-    return batches.evaluation_batches(data.validation, batch_size=BATCH, stride=stride)
-
-
-def rank(row: dict[str, Any]) -> tuple[float, ...]:
-    """Return what epochs are compared by: the validation accuracy, then the loss."""
-    return row["val_accuracy"], -row["val_loss"]
-
-
-def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the scores of a split, and its logits, confusion matrix, classes and intervals."""
-    examples = data.split(split)
-    logits = logits_of(model, examples)
-    found, confusion = scores(logits, examples.y), confusion_matrix(logits, examples.y)
-    return found, {
-        "logits": logits,
-        "confusion": confusion,
-        "per_class": per_class(confusion, data.spec.class_names),
-        "intervals": intervals_of(found, logits, examples.y),
-    }
-
-
-def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
-    """Write confusion_matrix.csv into a run's folder."""
-    from zoo.tasks.pages import classes as class_page
-
-    class_page.write_confusion(run.confusion_file, shown["confusion"], data.spec.class_names)
-
-
-def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
-    """Return what a report shows."""
-    from zoo.tasks.pages import classes as class_page
-
-    return class_page.page(data, found, shown)
-
-
-def headline(test: dict[str, Any], within: Intervals) -> str:
-    """Return the scores that matter in one line."""
-    return (
-        f"accuracy {written(test, 'accuracy', within)}, macro F1 {written(test, 'f1', within)},"
-        f" loss {written(test, 'loss', within)}, {test['examples']:,} examples"
-    )
-
-
 def class_weights(y: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return the weight of each class, (classes,) float32: inverse frequency, 1 on average over the examples."""
+    """Return weights of classes, (classes,) float32: inverse frequencies, 1 on average over the examples."""
     counts = np.bincount(y.reshape(-1), minlength=num_classes)
     return (y.size / (num_classes * np.maximum(counts, 1))).astype(np.float32)
 
 
 def scores(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """Return the numbers of a split: loss, accuracy, macro precision, recall and F1, and top-5 where it applies.
+    """Return the scores of a split: loss, accuracy, macro precision, recall and F1, and top-5 accuracy of many classes.
 
     Args:
-        logits: (examples, classes) or (examples, time, classes).
-        y: (examples,) or (examples, time).
+        logits: Logits, (examples, classes) or (examples, time, classes).
+        y: Labels, (examples,) or (examples, time).
     """
     classes = logits.shape[-1]
     rows = per_class(confusion_matrix(logits, y), range(classes))
@@ -145,19 +157,19 @@ def scores(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         "examples": len(y),
     }
     if classes > TOP_ABOVE_CLASSES:
-        from sklearn.metrics import top_k_accuracy_score  # whose import takes longer than all else here
+        from sklearn.metrics import top_k_accuracy_score  # imported here because the import takes longer than the rest
 
         result["top_5_accuracy"] = float(top_k_accuracy_score(y, p, k=TOP, labels=np.arange(classes)))
     return result
 
 
 def intervals_of(found: dict[str, Any], logits: np.ndarray, y: np.ndarray) -> dict[str, intervals.Interval]:
-    """Return the 95 % intervals of the numbers of a split; of one label a step, the steps of an example stay together.
+    """Return the 95 % intervals of the scores of a split. The bootstrap draws examples, with all of their steps.
 
     Args:
-        found: what `scores` returns of it.
-        logits: (examples, classes) or (examples, time, classes).
-        y: (examples,) or (examples, time).
+        found: Scores, as `scores` returns them.
+        logits: Logits, (examples, classes) or (examples, time, classes).
+        y: Labels, (examples,) or (examples, time).
     """
     from scipy import sparse
 
@@ -165,7 +177,7 @@ def intervals_of(found: dict[str, Any], logits: np.ndarray, y: np.ndarray) -> di
     p = probabilities(logits.reshape(-1, classes))
     each, answers = np.arange(len(labels)), p.argmax(-1)
     right = answers == labels
-    # Of each example: the loss, and of each class how often it is right, true and predicted.
+    # For each example the loss, and for each class how often it is right, true and predicted.
     row, columns = each // steps, (labels[right], classes + labels, 2 * classes + answers)
     places = (np.concatenate([row, row[right], row, row]), np.concatenate([0 * row, *(1 + c for c in columns)]))
     losses = -np.log(np.maximum(p[each, labels], np.finfo(np.float64).tiny))
@@ -189,14 +201,14 @@ def intervals_of(found: dict[str, Any], logits: np.ndarray, y: np.ndarray) -> di
 
 
 def confusion_matrix(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return counts, (classes, classes): a row for each true class, a column for each predicted one."""
+    """Return the counts of a confusion matrix, (classes, classes), with a row for each true class."""
     classes = logits.shape[-1]
     cells = classes * y.reshape(-1).astype(np.int64) + logits.argmax(-1).reshape(-1)
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
 def per_class(confusion: np.ndarray, class_names: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return precision, recall, F1 and the number of examples of each class."""
+    """Return precision, recall, F1 and number of examples for each class."""
     right, true, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     rows = []
     for i, name in enumerate(class_names):
@@ -213,17 +225,4 @@ def per_class(confusion: np.ndarray, class_names: Sequence[Any]) -> list[dict[st
     return rows
 
 
-def worst_mistakes(logits: np.ndarray, y: np.ndarray, count: int) -> list[dict[str, Any]]:
-    """Return the examples that a model was most surely wrong about: index, true class, predicted class, probability."""
-    p = probabilities(logits)
-    wrong = np.flatnonzero(p.argmax(-1) != y)
-    order = wrong[np.argsort(p[wrong, y[wrong]])][:count]
-    return [
-        {
-            "index": int(i),
-            "true": int(y[i]),
-            "predicted": int(p[i].argmax()),
-            "probability": float(p[i].max()),
-        }
-        for i in order
-    ]
+TASK = Classification()

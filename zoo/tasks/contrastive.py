@@ -1,143 +1,135 @@
-"""Contrastive learning: which caption is of which image, and which image of a caption (Radford et al., 2021)."""
+"""Contrastive learning: match images with captions (Radford et al., 2021)."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from zoo.config import caption_templates
+from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
+from zoo.console import cli
+from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.batches import captions as batches
-from zoo.data.images import scaled
 from zoo.data.sources.captions import NONE
-from zoo.objectives.pair_loss import Head, PairAccuracy, PairLoss, pair_scores
+from zoo.data.text import UNKNOWN_ID, longer
+from zoo.objectives.pair_loss import PairAccuracy, PairLoss
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
+from zoo.runs.inference import probabilities, read_inputs
+from zoo.runs.vocabularies import read_spec
 from zoo.scores import intervals
-from zoo.tasks.base import callbacks, gathered, measured_with, remarks
+from zoo.tasks import base
+from zoo.tasks.base import Shape, Task, ranked
 from zoo.tasks.classification import confusion_matrix, per_class
-
-__all__ = ["callbacks", "gathered", "measured_with", "remarks"]
-
-# The command that a trained run is for, and what it is given.
-USED_BY = ("zoo.predict", "IMAGE")
-# Pairs whose scores a loss compares in evaluation, and images that are in memory as float32 at once.
-BATCH = 256
-RANKS = (1, 5, 10)
-# Numbers in memory at once, of scores or of what they are sums of.
-CELLS = 1 << 24
+from zoo.tasks.embeddings import BATCH, CELLS, RANKS, Embedded, embedded
+from zoo.tasks.pages import classes as class_page
+from zoo.tasks.pages import contrastive as contrastive_page
 
 
-def arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the constructor arguments of a model of images and captions."""
-    return {**config.settings, "vocabulary_size": spec.vocabulary_size}
+class Contrastive(Task):
+    """Match images with captions."""
+
+    name = "contrastive"
+
+    def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        return {**config.settings, "vocabulary_size": spec.vocabulary_size}
+
+    def build_shape(self, spec: DataSpec) -> list[Shape]:
+        """Return the shapes of images and of captions."""
+        return [(None, *spec.input_shape), (None, *spec.target_shape)]
+
+    def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        """Return the loss and the metric, which compare the pairs of all replicas."""
+        head = config.settings.get("head", "cosine")
+        return {"loss": PairLoss(head), "weighted_metrics": [PairAccuracy(head)]}
+
+    def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
+        options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop, "shift": config.shift}
+        return batches.training_batches(data.train, data.captions.ids, **options)
+
+    def validation_batches(self, data: Dataset, stride: int) -> Any:
+        """Return every validation image once, with the first of its captions."""
+        return batches.evaluation_batches(data.validation, data.captions.ids, batch_size=BATCH, stride=stride)
+
+    def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
+        return row["val_accuracy"], -row["val_loss"]
+
+    def measure(self, model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the scores of a split, the embeddings, the intervals and, for data of classes, zero-shot results."""
+        examples, of_class = data.split(split), data.captions.of_class
+        found = embedded(model, examples.x, data.captions.ids)
+        result = scores(found, examples, data)
+        shown = {"embedded": found, "intervals": intervals_of(result)}
+        if of_class:
+            shown["confusion"] = confusion_matrix(found.class_scores(of_class), examples.y[:, 0])
+            shown["per_class"] = per_class(shown["confusion"], data.spec.class_names)
+        return result, shown
+
+    def save(self, run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
+        """Write confusion_matrix.csv of the zero-shot predictions for data of classes."""
+        if "confusion" in shown:
+            class_page.write_confusion(run.confusion_file, shown["confusion"], data.spec.class_names)
+
+    def page(self, data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> Page:
+        return contrastive_page.page(data, scores, shown)
+
+    def headline(self, test: dict[str, Any], within: Intervals) -> str:
+        zero_shot = "zero_shot_accuracy"
+        parts = [f"zero-shot accuracy {written(test, zero_shot, within)}"] if zero_shot in test else []
+        for name, title in (("caption_to_image", "caption to image"), ("image_to_caption", "image to caption")):
+            each = " / ".join(written(test, f"{name}_recall_at_{k}", within) for k in RANKS)
+            parts.append(f"{title} recall@{'/'.join(map(str, RANKS))} {each}")
+        how = "by class" if test["answers_by"] == "class" else "by caption"
+        return f"{', '.join(parts)} ({how}), loss {test['loss']:.4f}, {test['examples']:,} examples"
+
+    def predict(self, run: RunFolder, options: PredictOptions) -> list[dict[str, Any]]:
+        """Return the probabilities of texts for each image: those of `--labels`, or the run's classes."""
+        spec, vocabulary = read_spec(run)
+        names, x = read_inputs(options.inputs, spec, None, "")
+        if options.labels is None:
+            templates = caption_templates.templates(run.read_config()["config"].caption_templates)
+            shown, groups = spec.class_names, caption_templates.of_classes(spec.class_names, templates)
+        else:
+            shown, groups = options.labels, [[text] for text in options.labels]
+        texts = [text for group in groups for text in group]
+        rows = vocabulary.rows(texts)
+        if options.labels is not None:
+            _check_known(texts, rows)
+        (length,) = spec.target_shape
+        if cut := longer(rows, length):
+            cli.say(f"--labels: {cut} of {len(rows)} texts are longer than the {length} tokens of this run and are cut")
+        found = embedded(run.load_model(), x, vocabulary.padded(rows, length))
+        p, top = probabilities(found.class_scores(caption_templates.places(groups))), options.top or len(shown)
+        return [{"input": name, **ranked(row, shown, top)} for name, row in zip(names, p, strict=True)]
+
+    def example_spec(self, input_shape: tuple[int, ...] | None = None, size: int | None = None) -> DataSpec:
+        captions = {"target_shape": (16,), "vocabulary_size": size or base.TOKENS}
+        return DataSpec("example", "image", input_shape or base.IMAGE, (), task=self.name, **captions)
+
+    def example_batch(self, config: TrainConfig, spec: DataSpec, batch_size: int) -> tuple[Any, ...]:
+        images, targets = super().example_batch(config, spec, batch_size)
+        return (images, keras.KerasTensor((batch_size, *spec.target_shape), "int32")), targets
 
 
-def build_shape(spec: DataSpec) -> list[tuple[int | None, ...]]:
-    """Return what such a model is built for: images, and captions."""
-    return [(None, *spec.input_shape), (None, *spec.target_shape)]
-
-
-def compiled_with(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the loss and the metric of `fit`, over the pairs of all replicas where training lets them `gather`."""
-    head = config.settings.get("head", "cosine")
-    return {"loss": PairLoss(head), "weighted_metrics": [PairAccuracy(head)]}
-
-
-def training_batches(config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
-    """Return the global steps from `start` to before `stop`."""
-    return batches.training_batches(
-        data.train,
-        data.captions.ids,
-        batch_size=batch_size,
-        seed=config.seed,
-        start=start,
-        stop=stop,
-        shift=config.shift,
-    )
-
-
-def validation_batches(data: Dataset, stride: int) -> Any:
-    """Return every validation image once, with the first of its captions."""
-    return batches.evaluation_batches(data.validation, data.captions.ids, batch_size=BATCH, stride=stride)
-
-
-def rank(row: dict[str, Any]) -> tuple[float, ...]:
-    """Return what epochs are compared by: how often an image's best caption in the batch was right, then the loss."""
-    return row["val_accuracy"], -row["val_loss"]
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """What two towers give, of Keras or of a file.
-
-    Args:
-        images: (images, width) float32.
-        texts: (captions, width) float32, of every caption of a set.
-        weights: (width,), of `pair_scores`.
-        head: how a pair is scored.
-    """
-
-    images: np.ndarray
-    texts: np.ndarray
-    weights: np.ndarray
-    head: Head
-
-    def scores(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        """Return the score of each of some images with each of some texts, (images, texts)."""
-        wide = self.weights.size * len(texts) if self.head == "fusion" else len(texts)
-        step = max(1, CELLS // max(wide, 1))
-        parts = [
-            ops.convert_to_numpy(pair_scores(images[i : i + step], texts, self.weights, self.head))
-            for i in range(0, len(images), step)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(texts)), np.float32)
-
-    def class_scores(self, of_class: tuple[tuple[int, ...], ...]) -> np.ndarray:
-        """Return the score of each image with each class, (images, classes): of what its captions are on average.
-
-        Of the cosine head with the mean of their vectors, brought to length 1 again (Radford et al., 2021, 3.1.4); of
-        the fusion head the mean of their scores.
-        """
-        if self.head == "fusion":
-            texts = [self.scores(self.images, self.texts[list(group)]).mean(axis=1) for group in of_class]
-            return np.stack(texts, axis=1)
-        means = np.stack([self.texts[list(group)].mean(axis=0) for group in of_class])
-        return self.scores(self.images, means / np.linalg.norm(means, axis=1, keepdims=True))
-
-
-def embedded(model: keras.Model, images: np.ndarray, ids: np.ndarray) -> Embedded:
-    """Return what a model makes of images, bytes or pixels in [0, 1], and of captions, (captions, time) ids."""
-    weights = ops.convert_to_numpy(model.pair_weights())
-    return Embedded(_in_batches(model.encode_image, images), _in_batches(model.encode_text, ids), weights, model.head)
-
-
-def _in_batches(encode: Callable, x: np.ndarray) -> np.ndarray:
-    parts = [
-        np.asarray(ops.convert_to_numpy(encode(ops.convert_to_tensor(scaled(x[i : i + BATCH])))), np.float32)
-        for i in range(0, len(x), BATCH)
-    ]
-    return np.concatenate(parts)
-
-
-def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the scores of a split, the embeddings that they come from, their intervals, and what is of classes."""
-    examples, of_class = data.split(split), data.captions.of_class
-    found = embedded(model, examples.x, data.captions.ids)
-    result = scores(found, examples, data)
-    shown = {"embedded": found, "intervals": intervals_of(result)}
-    if of_class:
-        shown["confusion"] = confusion_matrix(found.class_scores(of_class), examples.y[:, 0])
-        shown["per_class"] = per_class(shown["confusion"], data.spec.class_names)
-    return result, shown
+def _check_known(texts: list[str], rows: list[list[int]]) -> None:
+    """Raise UsageError for a text without any known word, and report unknown words of the others."""
+    for text, row in zip(texts, rows, strict=True):
+        unknown = row.count(UNKNOWN_ID)
+        if unknown == len(row):
+            raise UsageError(
+                f"--labels {text!r}: expected a text with words of the run's vocabulary, found none of them"
+            )
+        if unknown:
+            cli.say(f"--labels {text!r}: {unknown} of {len(row)} tokens are not in the run's vocabulary")
 
 
 def intervals_of(found: dict[str, Any]) -> dict[str, intervals.Interval]:
-    """Return the 95 % intervals of shares of queries, images or captions; the loss is of batches, and has none."""
+    """Return the 95 % intervals of recalls and accuracy, over queries. The loss, of batches, has none."""
     totals = {"zero_shot_accuracy": found["examples"]}
     for name, queries in (("image_to_caption", found["examples"]), ("caption_to_image", found["captions"])):
         totals |= {f"{name}_recall_at_{k}": queries for k in RANKS}
@@ -145,22 +137,22 @@ def intervals_of(found: dict[str, Any]) -> dict[str, intervals.Interval]:
 
 
 def scores(found: Embedded, split: Split, data: Dataset) -> dict[str, Any]:
-    """Return the numbers of a split.
+    """Return the scores of a split.
 
-    Recall at k is the share of queries with an answer among the k best. A caption's answers are the images that it is
-    said of, which are all of its class where captions are made from classes; an image's answers are its captions. Of
-    equal scores the wrong ones come first. Zero-shot accuracy, of classes, is the share of images whose class has the
-    best score.
+    Recall at k is the share of queries with an answer among the k best. The answers of a caption are the images that
+    have it, the answers of an image are its captions. Captions made from the name of a class belong to all images of
+    the class. Among equal scores wrong answers come first. Zero-shot accuracy is the share of images whose class has
+    the best score.
 
     Args:
-        found: of the images of the split, and of every caption of the set.
-        split: with the captions of each image.
-        data: its captions.
+        found: Embeddings of the images of the split, and of every caption of the data.
+        split: Images with the indices of their captions.
+        data: Data with the captions.
     """
     known = data.captions
     rows, columns = np.nonzero(split.y[:, 1:] != NONE)
     said = split.y[rows, 1 + columns]
-    # Captions of classes are all to be chosen from; of one's own, those of this split.
+    # Queries choose from all captions of classes, but from the own captions of this split alone.
     offered = np.arange(len(known.texts)) if known.of_class else np.unique(said)
     queries, place = np.unique(said), np.searchsorted(offered, said)
     texts = found.texts[offered]
@@ -187,14 +179,14 @@ def scores(found: Embedded, split: Split, data: Dataset) -> dict[str, Any]:
 def first_hits(
     score: Callable[[int, int], np.ndarray], queries: int, items: int, query: np.ndarray, answer: np.ndarray
 ) -> np.ndarray:
-    """Return how many wrong items come before the first right one, of each query, (queries,).
+    """Return the number of wrong items before the first correct one for each query, (queries,).
 
     Args:
-        score: of queries from one to before another, (queries, items).
-        queries: how many there are, each with an answer.
-        items: how many there are.
-        query: of each pair that belongs together, its query.
-        answer: and its item.
+        score: Function that returns the scores of the queries in a range, (queries, items).
+        queries: Number of queries. Each has an answer.
+        items: Number of items.
+        query: Query of each pair that belongs together.
+        answer: Item of each pair that belongs together.
     """
     order = np.argsort(query, kind="stable")
     query, answer = query[order], answer[order]
@@ -205,7 +197,7 @@ def first_hits(
         right[query[first:last] - start, answer[first:last]] = True
         values = score(start, stop)
         best = np.where(right, values, -np.inf).max(axis=1, keepdims=True)
-        ranks.append((~right & ~(values < best)).sum(axis=1))  # what is no number comes first as well
+        ranks.append((~right & ~(values < best)).sum(axis=1))  # NaN counts as better
     return np.concatenate(ranks)
 
 
@@ -215,7 +207,7 @@ def _chunks(count: int, width: int) -> Iterator[tuple[int, int]]:
 
 
 def _loss(found: Embedded, split: Split) -> float:
-    """Return the loss over batches as `fit` takes them, with the first caption of each image."""
+    """Return the loss over batches as in `fit`, with the first caption of each image."""
     loss, total = PairLoss(found.head, reduction=None), 0.0
     weights = np.broadcast_to(found.weights, found.images[:BATCH].shape)
     for start in range(0, len(split), BATCH):
@@ -225,27 +217,4 @@ def _loss(found: Embedded, split: Split) -> float:
     return total / len(split)
 
 
-def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
-    """Write confusion_matrix.csv into a run's folder, of the zero-shot classes, where there are any."""
-    if "confusion" in shown:
-        from zoo.tasks.pages import classes as class_page
-
-        class_page.write_confusion(run.confusion_file, shown["confusion"], data.spec.class_names)
-
-
-def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
-    """Return what a report shows."""
-    from zoo.tasks.pages import contrastive as contrastive_page
-
-    return contrastive_page.page(data, found, shown)
-
-
-def headline(test: dict[str, Any], within: Intervals) -> str:
-    """Return the scores that matter in one line."""
-    zero_shot = "zero_shot_accuracy"
-    parts = [f"zero-shot accuracy {written(test, zero_shot, within)}"] if zero_shot in test else []
-    for name, title in (("caption_to_image", "caption to image"), ("image_to_caption", "image to caption")):
-        each = " / ".join(written(test, f"{name}_recall_at_{k}", within) for k in RANKS)
-        parts.append(f"{title} recall@{'/'.join(map(str, RANKS))} {each}")
-    how = "by class" if test["answers_by"] == "class" else "by caption"
-    return f"{', '.join(parts)} ({how}), loss {test['loss']:.4f}, {test['examples']:,} examples"
+TASK = Contrastive()

@@ -1,7 +1,7 @@
-"""From a model that scores the next token to texts: greedy, sampled and beam search, over a key-value cache.
+"""Decoding of texts over a key-value cache: greedy, by sampling, and by beam search.
 
-A model gives `decode_step(ids, position, cache, *context) -> (logits, cache)`, a cache being two tensors with the batch
-as their second axis. Searches are one compiled loop of static shapes; they run on TensorFlow and on JAX.
+A model has `decode_step(ids, position, cache, *context) -> (logits, cache)`. A cache is two tensors with the batch as
+their second axis. A search is one compiled loop of static shapes that runs on TensorFlow and on JAX.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from keras import ops
 
 from zoo.config.sampling import Beam, Sampling
 
-NEVER = -1e9  # the log-probability of what must not be chosen, finite so that no difference of two is NaN
+NEVER = -1e9  # log-probability of a forbidden token, finite so that no difference is NaN
 
 
 def filtered(logits: Any, sampling: Sampling) -> Any:
-    """Return logits (batch, vocabulary) divided by the temperature, those that must not be drawn as NEVER."""
+    """Return logits over the temperature, NEVER for tokens that top-k or top-p exclude, (batch, vocabulary)."""
     logits = ops.cast(logits, "float32") / sampling.temperature
     vocabulary = logits.shape[-1]
     if 0 < sampling.top_k < vocabulary:
@@ -24,7 +24,7 @@ def filtered(logits: Any, sampling: Sampling) -> Any:
         logits = ops.where(logits < least, NEVER, logits)
     if sampling.top_p < 1:
         ordered = ops.flip(ops.sort(logits, axis=-1), axis=-1)
-        before = ops.cumsum(ops.softmax(ordered), axis=-1) - ops.softmax(ordered)  # of all that are more probable
+        before = ops.cumsum(ops.softmax(ordered), axis=-1) - ops.softmax(ordered)  # share of all more probable tokens
         least = ops.min(ops.where(before < sampling.top_p, ordered, -NEVER), axis=-1, keepdims=True)
         logits = ops.where(logits < least, NEVER, logits)
     return logits
@@ -41,17 +41,17 @@ def sample(
     sampling: Sampling | None,
     noise: Any = None,
 ) -> Any:
-    """Return what follows, (batch, length) token ids, 0 after the end of a text.
+    """Return the tokens that follow, (batch, length) ids, 0 after the end of a text.
 
     Args:
-        step: (ids (batch,), position, cache) to (logits (batch, vocabulary), cache).
-        ids: (batch,), the token at `start`.
-        cache: of all tokens before it, with room for `start + length`.
-        start: position of `ids`.
-        length: most tokens to give.
-        end: the token that ends a text, -1 where there is none.
-        sampling: how each is drawn; None takes the most probable.
-        noise: what draws them, see `gumbel`; default, of the seed of `sampling`.
+        step: Function of (ids (batch,), position, cache) that returns (logits (batch, vocabulary), cache).
+        ids: Tokens at `start`, (batch,).
+        cache: Cache of all tokens before them, with room for `start + length`.
+        start: Position of `ids`.
+        length: Maximum number of tokens.
+        end: Token that ends a text, -1 if there is none.
+        sampling: How tokens are sampled. None takes the most probable token.
+        noise: Random numbers for the samples, see `gumbel`. Default: those of the seed of `sampling`.
     """
     batch = ids.shape[0]
 
@@ -61,7 +61,7 @@ def sample(
     def one(i, ids, ended, cache, out):
         logits, cache = step(ids, start + i, cache)
         if sampling:
-            # The largest of logits with Gumbel noise is a draw from their softmax (Gumbel, 1954).
+            # The largest of logits with Gumbel noise is a sample from their softmax (Gumbel, 1954).
             logits = filtered(logits, sampling) + ops.take(noise, i, axis=0)
         chosen = ops.where(ended, 0, ops.cast(ops.argmax(logits, axis=-1), "int32"))
         out = _put(out, chosen, i)
@@ -93,19 +93,19 @@ def beam_search(
     end: int,
     beam: Beam,
 ) -> tuple[Any, Any]:
-    """Return the best text of each example that was found, (batch, length) ids, and its score, (batch,).
+    """Return the best text found for each example, (batch, length) ids, and its score, (batch,).
 
-    Texts that end compete with those cut at `length`. The search stops when no beginning can become better than the
-    best that ended.
+    Texts that ended compete with texts cut at `length`. The search stops when no unfinished text can become better than
+    the best one that ended.
 
     Args:
-        step: (ids (batch * beams,), position, cache) to (logits (batch * beams, vocabulary), cache); the beams of an
-            example lie side by side.
-        ids: (batch,), the token at position 0.
-        cache: empty, of batch * beams.
-        length: most tokens to give, the end among them.
-        end: the token that ends a text.
-        beam: how many, and how their lengths are weighed.
+        step: Function of (ids (batch * beams,), position, cache) that returns (logits (batch * beams, vocabulary),
+            cache). The beams of an example are side by side.
+        ids: Tokens at position 0, (batch,).
+        cache: Empty cache for batch * beams texts.
+        length: Maximum number of tokens, including the end.
+        end: Token that ends a text.
+        beam: Number of beams and length penalty.
     """
     batch, beams = ids.shape[0], beam.beams
 
@@ -120,7 +120,7 @@ def beam_search(
         logits, cache = step(ops.reshape(last, (-1,)), i, cache)
         vocabulary = logits.shape[-1]
         each = ops.log_softmax(ops.reshape(ops.cast(logits, "float32"), (batch, beams, vocabulary)))
-        # Twice as many as beams: even if every beam ends, as many go on.
+        # Twice the number of beams, so that enough remain if every beam ends.
         log_p, found = ops.top_k(ops.reshape(log_p[..., None] + each, (batch, beams * vocabulary)), 2 * beams)
         parent, token = found // vocabulary, ops.cast(found % vocabulary, "int32")
         texts = _put(_rows(out, parent), token, i)
@@ -146,30 +146,30 @@ def beam_search(
 
 
 def _put(rows: Any, values: Any, i: Any) -> Any:
-    """Return rows (..., length) with values (...) in column i."""
+    """Return rows (..., length) with values (...) written to column i."""
     return ops.where(ops.equal(ops.arange(rows.shape[-1]), i), values[..., None], rows)
 
 
 def _rows(x: Any, index: Any) -> Any:
-    """Return rows of x (batch, rows, ...) by index (batch, chosen): (batch, chosen, ...)."""
+    """Return the rows of x (batch, rows, ...) at index (batch, chosen), as (batch, chosen, ...)."""
     batch, rows, *rest = x.shape
     flat = ops.reshape(x, (batch * rows, *rest))
     return ops.reshape(ops.take(flat, _places(index, rows), axis=0), (batch, index.shape[1], *rest))
 
 
 def _places(index: Any, rows: int) -> Any:
-    """Return where rows of each example, (batch, chosen), are among the rows of all, (batch * chosen,)."""
+    """Return indices into the rows of all examples, (batch * chosen,), from indices in each, (batch, chosen)."""
     first = rows * ops.arange(index.shape[0], dtype=index.dtype)
     return ops.reshape(index + first[:, None], (-1,))
 
 
 def compiled(function: Callable) -> Callable:
-    """Return a function of arrays that the engine compiles as a whole."""
+    """Return a function of arrays, compiled as a whole by the backend."""
     if keras.backend.backend() == "jax":
         import jax
 
         return jax.jit(function)
     import tensorflow as tf
 
-    # XLA makes one program of a step's two hundred operators: at one text three times as fast (benchmarks/results).
+    # XLA fuses the two hundred operators of a step, which is three times as fast for one text (benchmarks/results).
     return tf.function(function, jit_compile=True)

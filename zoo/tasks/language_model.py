@@ -1,85 +1,129 @@
-"""Language modelling: the next token of a text, and what both tasks on tokens are measured by."""
+"""Language modelling: predict the next token of a text. Scores of tokens are shared with translation."""
 
 import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from zoo.config.run_options import LENGTH, GenerateOptions
 from zoo.config.sampling import Sampling
 from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, below, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.batches import tokens as token_batches
+from zoo.data.sources.language import ids_of
 from zoo.objectives.losses import CrossEntropy
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
+from zoo.runs.inference import as_floats, probabilities, tell_unknown
+from zoo.runs.vocabularies import read_spec
 from zoo.scores import intervals
-from zoo.tasks.base import callbacks, gathered, measured_with, remarks
+from zoo.tasks import base, requests
+from zoo.tasks.base import Reading, Task, Texts, percent
 from zoo.tasks.decoding import compiled, gumbel, sample
 
-__all__ = ["callbacks", "gathered", "measured_with", "remarks"]
-
-# The command that a trained run is for, and what it is given.
-USED_BY = ("zoo.generate", "TEXT")
-# Examples whose logits are in memory at once, and as many in a batch.
+# Number of examples in a batch of evaluation, whose logits are in memory at once.
 CHUNK = 64
 
 
-def arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the constructor arguments of a language model."""
-    return {**config.settings, "vocabulary_size": spec.vocabulary_size}
+class TokenTask(Task):
+    """A task whose targets are tokens: what language modelling and translation share."""
+
+    def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")  # weighted: padding has weight zero
+        return {"loss": CrossEntropy(config.label_smoothing), "weighted_metrics": [accuracy]}
+
+    def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
+        return token_batches.training_batches(
+            data.train, data.spec, batch_size=batch_size, seed=config.seed, start=start, stop=stop
+        )
+
+    def validation_batches(self, data: Dataset, stride: int) -> Any:
+        return token_batches.evaluation_batches(data.validation, data.spec, batch_size=CHUNK, stride=stride)
+
+    def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
+        return (-row["val_loss"],)
+
+    def example_batch(self, config: TrainConfig, spec: DataSpec, batch_size: int) -> tuple[Any, ...]:
+        ids = keras.KerasTensor((batch_size, *spec.input_shape), "int32")
+        weights = keras.KerasTensor((batch_size, *spec.input_shape), "float32")
+        x = (ids, ids) if isinstance(self.build_shape(spec), list) else ids
+        return x, ids, weights
 
 
-def build_shape(spec: DataSpec) -> tuple[int | None, ...]:
-    """Return what a language model is built for."""
-    return (None, *spec.input_shape)
+class LanguageModel(TokenTask):
+    """Predict the next token of a text."""
 
+    name = "language_model"
 
-def compiled_with(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the loss and the metrics of `fit`, by the weights of tokens."""
-    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    return {"loss": CrossEntropy(config.label_smoothing), "weighted_metrics": [accuracy]}
+    def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        return {**config.settings, "vocabulary_size": spec.vocabulary_size}
 
+    def measure(self, model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
+        sums = token_sums(model, data.split(split), data.spec)
+        return token_scores(sums), {"intervals": token_intervals(sums)}
 
-def training_batches(config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
-    """Return the global steps from `start` to before `stop`."""
-    return token_batches.training_batches(
-        data.train, data.spec, batch_size=batch_size, seed=config.seed, start=start, stop=stop
-    )
+    def page(self, data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> Page:
+        subject = f"{data.spec.vocabulary_size:,} {data.vocabulary.tokens} tokens"
+        return Page(subject, tiles(scores, shown["intervals"]), [])
 
+    def headline(self, test: dict[str, Any], within: Intervals) -> str:
+        return nats(test, within)
 
-def validation_batches(data: Dataset, stride: int) -> Any:
-    """Return every validation example once."""
-    return token_batches.evaluation_batches(data.validation, data.spec, batch_size=CHUNK, stride=stride)
+    def generate(self, run: RunFolder, options: GenerateOptions) -> list[dict[str, str]]:
+        spec, vocabulary = read_spec(run)
+        model, made = run.load_model(), []
+        for text in options.inputs:
+            prompt = ids_of(vocabulary, text)
+            if not len(prompt):
+                raise UsageError("TEXT: expected a text to continue, received an empty one")
+            tell_unknown(f"TEXT {text[:40]}", [prompt], vocabulary)
+            rows = continued(
+                model,
+                prompt,
+                count=options.count or 1,
+                length=options.length or LENGTH,
+                window=spec.input_shape[0],
+                sampling=requests.continuation(options),
+            )
+            made += [{"input": text, "output": vocabulary.decode([*prompt, *row])} for row in rows]
+        return made
 
+    def readings(self, model: keras.Model, x: Sequence[np.ndarray], spec: DataSpec, texts: Texts) -> Iterator[Reading]:
+        for one in x:
+            tokens = base.tokens_of(one, texts.vocabulary)
+            count = len(tokens)
+            p = probabilities(as_floats(model(one, training=False))[0, count - 1])
+            (following,) = texts.vocabulary.pieces([p.argmax()])
+            statement = f"next token {following!r} ({percent(p.max())})"
+            spans = {"attention": (count, count)}
+            yield Reading(one, following, float(p.max()), statement, tokens=tokens, spans=spans)
 
-def rank(row: dict[str, Any]) -> tuple[float, ...]:
-    """Return what epochs are compared by: the validation loss."""
-    return (-row["val_loss"],)
-
-
-def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the scores of a split, and their intervals."""
-    sums = token_sums(model, data.split(split), data.spec)
-    return token_scores(sums), {"intervals": token_intervals(sums)}
+    def example_spec(self, input_shape: tuple[int, ...] | None = None, size: int | None = None) -> DataSpec:
+        shape, tokens = input_shape or (base.TIME,), size or base.TOKENS
+        return DataSpec("example", "tokens", shape, (), True, tokens, self.name, shape, tokens)
 
 
 def continued(
     model: keras.Model, prompt: np.ndarray, *, count: int, length: int, window: int, sampling: Sampling | None
 ) -> np.ndarray:
-    """Return what follows a prompt, several times, (count, length) ids.
+    """Return continuations of a prompt, (count, length) ids.
 
-    A model has learnt positions of one window. Where a text outgrows it, its last half is the prompt of the next.
+    A model knows the positions of one window. When a text is longer, the last half of the window is the prompt of the
+    next window.
 
     Args:
-        model: of `prefill`, `empty_cache`, `decode_step` and `vocabulary_size`, such as `zoo.models.TransformerLM`.
-        prompt: (tokens,) ids, one or more.
-        count: texts.
-        length: tokens of each.
-        window: tokens that the model was trained on at a time, 2 or more.
-        sampling: how tokens are drawn; None takes the most probable.
+        model: Language model with `prefill`, `empty_cache`, `decode_step` and `vocabulary_size`, such as
+            `zoo.models.TransformerLM`.
+        prompt: Ids of one or more tokens, (tokens,).
+        count: Number of continuations.
+        length: Number of tokens of each.
+        window: Number of tokens that the model was trained on at a time, 2 or more.
+        sampling: How tokens are sampled. None takes the most probable token.
     """
     texts = np.repeat(np.asarray(prompt, np.int32)[None], count, axis=0)
     wanted, run, seed = len(prompt) + length, {}, sampling.seed if sampling else 0
@@ -90,12 +134,12 @@ def continued(
             run[shape] = compiled(functools.partial(_follow, model, length=room, window=window, sampling=sampling))
         noise = gumbel(room, count, model.vocabulary_size, seed) if sampling else None
         texts = np.concatenate([texts, ops.convert_to_numpy(run[shape](ops.convert_to_tensor(known), noise))], axis=1)
-        seed += 1  # each window has draws of its own
+        seed += 1  # each window has random numbers of its own
     return texts[:, len(prompt) : wanted]
 
 
 def _follow(model: keras.Model, known: Any, noise: Any, *, length: int, window: int, sampling: Sampling | None) -> Any:
-    """Return (batch, length) ids that follow (batch, time), which may be a single one each."""
+    """Return the ids that follow `known`, (batch, length). There may be a single id in each row of (batch, time)."""
     batch, time = known.shape
     cache = model.empty_cache(batch, window)
     if time == 2:  # Keras warns of a softmax over one step
@@ -107,22 +151,8 @@ def _follow(model: keras.Model, known: Any, noise: Any, *, length: int, window: 
     )
 
 
-def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
-    """Write nothing: the scores are all there is."""
-
-
-def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
-    """Return what a report shows."""
-    return Page(f"{data.spec.vocabulary_size:,} {data.vocabulary.tokens} tokens", tiles(found, shown["intervals"]), [])
-
-
-def headline(test: dict[str, Any], within: Intervals) -> str:
-    """Return the scores that matter in one line."""
-    return nats(test, within)
-
-
 def nats(test: dict[str, Any], within: Intervals) -> str:
-    """Return the scores of tokens in a few words."""
+    """Return the scores of tokens in one line."""
     return (
         f"loss {written(test, 'loss', within)} nats a token, perplexity {written(test, 'perplexity', within)},"
         f" {test['tokens']:,} tokens"
@@ -130,20 +160,20 @@ def nats(test: dict[str, Any], within: Intervals) -> str:
 
 
 def tiles(found: dict[str, Any], within: Intervals) -> list[tuple[str, str]]:
-    """Return the scores of tokens as a report shows them."""
+    """Return the scores of tokens for the report."""
     return [
         (f"{found['loss']:.4f}", f"test loss, nats a token ({found['tokens']:,} tokens){below('loss', within)}"),
         (f"{found['perplexity']:.2f}", f"perplexity{below('perplexity', within)}"),
-        (f"{found['accuracy']:.2%}", f"next token right{below('accuracy', within)}"),
+        (f"{found['accuracy']:.2%}", f"next-token accuracy{below('accuracy', within)}"),
     ]
 
 
 def token_sums(model: keras.Model, split: Split, spec: DataSpec) -> np.ndarray:
-    """Return of each example the loss in nats, right tokens and tokens that are no padding, (examples, 3) float64."""
+    """Return loss in nats, correct tokens and tokens without padding of each example, (examples, 3) float64."""
     parts = []
     for start in range(0, len(split), CHUNK):
         part = split.take(np.arange(start, min(start + CHUNK, len(split))))
-        labels = part.y[:, 1:] if spec.task == "translation" else part.y
+        labels = part.y[:, 1:] if spec.kind == "pairs" else part.y
         outputs = model.predict(token_batches.evaluation_batches(part, spec, batch_size=CHUNK), verbose=0)
         real = labels != 0
         logits = np.asarray(outputs, np.float32)[: len(part)][real].astype(np.float64)  # (tokens, vocabulary)
@@ -155,12 +185,12 @@ def token_sums(model: keras.Model, split: Split, spec: DataSpec) -> np.ndarray:
 
 
 def by_example(real: np.ndarray, losses: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return what tokens come to, (examples, 3): the loss, right ones, and how many.
+    """Return the sums over the tokens of each example, (examples, 3): loss, correct tokens, number of tokens.
 
     Args:
-        real: (examples, time), which are no padding.
-        losses: (tokens,) of those, in nats.
-        right: (tokens,) whether the most probable one is right.
+        real: Whether each token is no padding, (examples, time).
+        losses: Losses of the tokens without padding in nats, (tokens,).
+        right: Whether the most probable token is correct, (tokens,).
     """
     of, examples = np.nonzero(real)[0], len(real)
     columns = [np.bincount(of, weights=values, minlength=examples) for values in (losses, right, np.ones(len(of)))]
@@ -168,10 +198,10 @@ def by_example(real: np.ndarray, losses: np.ndarray, right: np.ndarray) -> np.nd
 
 
 def token_scores(sums: np.ndarray) -> dict[str, Any]:
-    """Return loss (nats a token), perplexity and accuracy over every token that is no padding.
+    """Return loss (nats a token), perplexity and accuracy over all tokens without padding.
 
     Args:
-        sums: of each example, see `by_example`.
+        sums: Sums of each example, see `by_example`.
     """
     loss, right, tokens = sums.sum(0)
     return {
@@ -184,7 +214,7 @@ def token_scores(sums: np.ndarray) -> dict[str, Any]:
 
 
 def token_intervals(sums: np.ndarray) -> dict[str, intervals.Interval]:
-    """Return the 95 % intervals of what `token_scores` returns, over examples: sentences, or windows of a text."""
+    """Return the 95 % intervals of the scores of tokens, over examples: sentences, or windows of a text."""
 
     def figures(drawn: np.ndarray) -> dict[str, np.ndarray]:
         loss, right, tokens = drawn.T
@@ -195,4 +225,7 @@ def token_intervals(sums: np.ndarray) -> dict[str, intervals.Interval]:
 
 
 def _perplexity(loss: Any) -> Any:
-    return np.exp(np.minimum(loss, 700))  # of nats; e to more is no float
+    return np.exp(np.minimum(loss, 700))  # e to a higher power is no float
+
+
+TASK = LanguageModel()

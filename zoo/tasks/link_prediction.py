@@ -1,4 +1,4 @@
-"""Link prediction: which entity completes a triple of a knowledge graph, in both directions."""
+"""Link prediction: complete triples of a knowledge graph, with a missing head or a missing tail."""
 
 import math
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from zoo.config import registry
+from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
@@ -16,122 +18,139 @@ from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.metrics import reciprocal_rank
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
-from zoo.runs.inference import BATCH, logits_of
+from zoo.runs.inference import BATCH, logits_of, probabilities
+from zoo.runs.vocabularies import read_spec
 from zoo.scores import intervals
-from zoo.tasks.base import callbacks, gathered, measured_with, remarks
+from zoo.scores.ranks import HITS, ranked
+from zoo.tasks import base, requests
+from zoo.tasks.base import Task
+from zoo.tasks.pages import links as link_page
 
-__all__ = ["callbacks", "gathered", "measured_with", "remarks"]
-
-# The command that a trained run is for, and what it is given.
-USED_BY = ("zoo.predict", "HEAD RELATION ?")
-# The recipe that is proposed in place of int8, which a file of triples cannot have.
-SHRUNK_BY = "dynamic"
-HITS = (1, 3, 10)
-# Epochs are compared by the unfiltered ranks of at most so many questions, the same ones each time: the filtered ranks
-# of a whole split may take as long as an epoch.
+# Number of validation questions whose unfiltered ranks epochs are compared by, the same ones each time. Filtered ranks
+# of a whole split can take as long as an epoch.
 VALIDATED = 2000
-# Numbers of the scores of one step that take more memory than a matrix multiplication, at most: 4 GB of them.
+# Maximum number of intermediate values of one step that take more memory than a matrix multiplication: 4 GB.
 MOST_NUMBERS = 2**30
-# Of a batch at least so many groups share no candidates, so that up to as many replicas have whole ones.
+# At least so many groups of a batch share no candidates, so that up to as many replicas have whole groups.
 GROUPS, LARGEST_GROUP = 16, 64
 
 
-def arguments(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the constructor arguments of a model of triples."""
-    return {**config.settings, "num_entities": spec.num_classes, "num_relations": len(spec.relations)}
+class LinkPrediction(Task):
+    """Complete triples of a knowledge graph."""
 
+    name = "link_prediction"
 
-def build_shape(spec: DataSpec) -> tuple[int | None, ...]:
-    """Return what such a model is built for."""
-    return (None, *spec.input_shape)
+    def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        return {**config.settings, "num_entities": spec.num_classes, "num_relations": len(spec.relations)}
 
+    def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        metric = keras.metrics.MeanMetricWrapper(reciprocal_rank, name="mrr")
+        return {"loss": CrossEntropy(config.label_smoothing), "weighted_metrics": [metric]}
 
-def compiled_with(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the loss and the metrics of `fit`."""
-    ranked = keras.metrics.MeanMetricWrapper(reciprocal_rank, name="mrr")
-    return {"loss": CrossEntropy(config.label_smoothing), "weighted_metrics": [ranked]}
+    def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
+        """Return batches of triples, scored against all entities or against random candidates.
 
+        Raises:
+            UsageError: Scores of all entities would take too much memory.
+        """
+        train, negatives = data.train, config.settings.get("negatives", 0)
+        triples = np.concatenate([train.x, train.y[:, None]], axis=1)
+        steps = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
+        if not negatives:
+            self._check_memory(config, data.spec, batch_size)
+            return batches.training_batches(Split(triples, train.y), **steps)
+        share = negatives // group_size(negatives, batch_size)
 
-def training_batches(config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
-    """Return the global steps from `start` to before `stop`.
+        def make(chosen: np.ndarray, rng: np.random.Generator) -> tuple[Any, ...]:
+            candidates = rng.integers(0, data.spec.num_classes, (len(chosen), share), np.int32)
+            return (triples[chosen], candidates), np.zeros(len(chosen), np.int32)
 
-    Raises:
-        UsageError: scores of all entities that would take too much memory.
-    """
-    train, negatives = data.train, config.settings.get("negatives", 0)
-    triples = np.concatenate([train.x, train.y[:, None]], axis=1)
-    steps = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
-    if not negatives:
-        _check_memory(config, data.spec, batch_size)
-        return batches.training_batches(Split(triples, train.y), **steps)
-    share = negatives // group_size(negatives, batch_size)
+        return for_engine(StepBatches(make, len(train), **steps))
 
-    def make(chosen: np.ndarray, rng: np.random.Generator) -> tuple[Any, ...]:
-        candidates = rng.integers(0, data.spec.num_classes, (len(chosen), share), np.int32)
-        return (triples[chosen], candidates), np.zeros(len(chosen), np.int32)
+    def _check_memory(self, config: TrainConfig, spec: DataSpec, batch_size: int) -> None:
+        model = registry.model_class(config.model)(**self.arguments(config, spec))
+        if (numbers := model.cost * batch_size) > MOST_NUMBERS:
+            raise UsageError(
+                f"--set scorer={model.scorer}: its scores of all {spec.num_classes:,} entities would take"
+                f" {numbers * 4 / 1e9:,.0f} GB a step; expected --set negatives=N, such as 256, or a smaller"
+                " --batch-size"
+            )
 
-    return for_engine(StepBatches(make, len(train), **steps))
+    def validation_batches(self, data: Dataset, stride: int) -> Any:
+        """Return up to `VALIDATED` validation questions, evenly spread."""
+        chosen = spread(data.validation, VALIDATED)
+        return batches.evaluation_batches(chosen, batch_size=BATCH, stride=stride)
+
+    def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
+        return row["val_mrr"], -row["val_loss"]
+
+    def measure(self, model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the scores of a split, and the results that the report shows.
+
+        Results are `ranks`, the filtered rank of each answer, `first`, the best entity of each question without other
+        known answers, `entities`, the table of embeddings, and `intervals`.
+        """
+        examples, known = data.split(split), Known(data)
+        ranks, first, loss = [], [], 0.0
+        for start in range(0, len(examples), BATCH):
+            part = examples.take(np.arange(start, min(start + BATCH, len(examples))))
+            logits = logits_of(model, part)
+            found = filtered(logits, part, known)
+            ranks.append(found[0])
+            first.append(found[1])
+            loss += cross_entropy(logits, part.y)
+        shown = {"ranks": np.concatenate(ranks), "first": np.concatenate(first), "split": split}
+        shown["intervals"] = intervals_of(shown["ranks"])
+        if table := [v for v in model.variables if v.path.endswith("entities/embeddings")]:
+            shown["entities"] = keras.ops.convert_to_numpy(table[0])
+        return scores(shown["ranks"], examples, data, split) | {"loss": loss / len(examples)}, shown
+
+    def save(self, run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
+        """Write ranks.tsv: each test question with its answer, the rank of the answer and the best entity."""
+        link_page.write_ranks(run.ranks_file, data, shown)
+
+    def page(self, data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> Page:
+        return link_page.page(data, scores, shown)
+
+    def headline(self, test: dict[str, Any], within: Intervals) -> str:
+        return (
+            f"filtered MRR {written(test, 'mrr', within)}, hits at 1 {written(test, 'hits_at_1', within)},"
+            f" at 10 {written(test, 'hits_at_10', within)}, {test['examples']:,} questions"
+        )
+
+    def predict(self, run: RunFolder, options: PredictOptions) -> list[dict[str, Any]]:
+        spec, _ = read_spec(run)
+        asked = [requests.question(text, spec) for text in options.inputs]
+        model, x, top, answers = run.load_model(), np.array(asked, np.int32), options.top or 1, []
+        for start in range(0, len(x), BATCH):
+            part = x[start : start + BATCH]
+            p = probabilities(logits_of(model, Split(part, part[:, 0])))
+            answers += [base.ranked(row, spec.class_names, top) for row in p]
+        return [{"input": text, **answer} for text, answer in zip(options.inputs, answers, strict=True)]
+
+    def example_spec(self, input_shape: tuple[int, ...] | None = None, size: int | None = None) -> DataSpec:
+        entities = tuple(map(str, range(size or base.TOKENS)))
+        return DataSpec("example", "triples", (2,), entities, task=self.name, relations=("0",))
+
+    def example_batch(self, config: TrainConfig, spec: DataSpec, batch_size: int) -> tuple[Any, ...]:
+        return base.made_batch(self, config, spec, batch_size)
 
 
 def group_size(negatives: int, batch_size: int) -> int:
-    """Return how many examples share their candidates, a power of two."""
+    """Return the number of examples that share their candidates, a power of two."""
     return math.gcd(negatives, batch_size // math.gcd(batch_size, GROUPS), LARGEST_GROUP)
 
 
-def _check_memory(config: TrainConfig, spec: DataSpec, batch_size: int) -> None:
-    from zoo.config import registry
-
-    model = registry.model_class(config.model)(**arguments(config, spec))
-    if (numbers := model.cost * batch_size) > MOST_NUMBERS:
-        raise UsageError(
-            f"--set scorer={model.scorer}: its scores of all {spec.num_classes:,} entities would take"
-            f" {numbers * 4 / 1e9:,.0f} GB a step; expected --set negatives=N, such as 256, or a smaller --batch-size"
-        )
-
-
-def validation_batches(data: Dataset, stride: int) -> Any:
-    """Return `VALIDATED` validation questions at most, evenly spread, each once."""
-    chosen = spread(data.validation, VALIDATED)
-    return batches.evaluation_batches(chosen, batch_size=BATCH, stride=stride)
-
-
 def spread(split: Split, count: int) -> Split:
-    """Return at most so many examples of a split, evenly spread."""
+    """Return at most `count` examples of a split, evenly spread."""
     return split.take(np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int))
 
 
-def rank(row: dict[str, Any]) -> tuple[float, ...]:
-    """Return what epochs are compared by: the validation questions' mean reciprocal rank, then the loss."""
-    return row["val_mrr"], -row["val_loss"]
-
-
-def measure(model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the scores of a split, and what else there is to show.
-
-    That is `ranks`, of the answer of each question, `first`, the entity of each whose score is the highest once other
-    known answers are left out, `entities`, their table, and `intervals`.
-    """
-    examples, known = data.split(split), Known(data)
-    ranks, first, loss = [], [], 0.0
-    for start in range(0, len(examples), BATCH):
-        part = examples.take(np.arange(start, min(start + BATCH, len(examples))))
-        logits = logits_of(model, part)
-        found = filtered(logits, part, known)
-        ranks.append(found[0])
-        first.append(found[1])
-        loss += cross_entropy(logits, part.y)
-    shown = {"ranks": np.concatenate(ranks), "first": np.concatenate(first), "split": split}
-    shown["intervals"] = intervals_of(shown["ranks"])
-    if table := [v for v in model.variables if v.path.endswith("entities/embeddings")]:
-        shown["entities"] = keras.ops.convert_to_numpy(table[0])
-    return scores(shown["ranks"], examples, data, split) | {"loss": loss / len(examples)}, shown
-
-
 class Known:
-    """The answers that all splits of a set have to each question.
+    """Answers to each question in all splits of a data set.
 
     Args:
-        data: whose answers.
+        data: Data set.
     """
 
     def __init__(self, data: Dataset):
@@ -145,10 +164,10 @@ class Known:
         return x[:, 0].astype(np.int64) * self.relations + x[:, 1]
 
     def places(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (question, entity) of every answer to some questions, two arrays of indices.
+        """Return the indices of questions and of entities, two arrays with an element for each known answer.
 
         Args:
-            x: (questions, 2).
+            x: Questions, (questions, 2).
         """
         keys = self._keys(x)
         begin, end = (np.searchsorted(self._sorted, keys, side) for side in ("left", "right"))
@@ -158,15 +177,15 @@ class Known:
 
 
 def filtered(logits: np.ndarray, asked: Split, known: Known) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rank of each question's answer, (questions,) float, and the entity that comes first, (questions,).
+    """Return the rank of each answer, (questions,) float, and the best entity of each question, (questions,).
 
-    Other known answers are left out (Bordes et al., 2013). Of entities that tie the rank is their mean (Sun et al.,
-    2020), so that a model which scores all alike gets what chance would.
+    Other known answers are left out (Bordes et al., 2013). Entities with the same score have their mean rank (Sun et
+    al., 2020), so a constant model scores as well as chance.
 
     Args:
-        logits: (questions, entities).
-        asked: the questions and their answers.
-        known: answers to leave out.
+        logits: Logits, (questions, entities).
+        asked: Questions and their answers.
+        known: Known answers, to leave out.
     """
     each = np.arange(len(asked))
     own = logits[each, asked.y][:, None]
@@ -179,28 +198,23 @@ def filtered(logits: np.ndarray, asked: Split, known: Known) -> tuple[np.ndarray
 
 
 def cross_entropy(logits: np.ndarray, y: np.ndarray) -> float:
-    """Return the sum of -log softmax(logits)[y]."""
+    """Return the sum of the cross-entropies of labels y."""
     top = logits.max(1)
     total = np.log(np.exp(logits - top[:, None]).sum(1, dtype=np.float64))
     return float((top - logits[np.arange(len(y)), y] + total).sum())
 
 
-def ranked(ranks: np.ndarray) -> dict[str, float]:
-    """Return the mean reciprocal rank and the shares of ranks of at most 1, 3 and 10."""
-    return {"mrr": float((1 / ranks).mean())} | {f"hits_at_{n}": float((ranks <= n).mean()) for n in HITS}
-
-
 def intervals_of(ranks: np.ndarray) -> dict[str, intervals.Interval]:
-    """Return the 95 % intervals of what `ranked` returns, over questions."""
+    """Return the 95 % intervals of the scores of ranks, over questions."""
     mrr = intervals.of_sums((1 / ranks)[:, None], lambda sums: {"mrr": sums[:, 0] / len(ranks)})
     return mrr | intervals.of_shares(ranked(ranks), {f"hits_at_{n}": len(ranks) for n in HITS})
 
 
 def scores(ranks: np.ndarray, examples: Split, data: Dataset, split: str) -> dict[str, Any]:
-    """Return the numbers of a split: over all, of tails, of heads, and of entities that training has."""
+    """Return the scores of a split: over all questions, over tails, heads, and entities that occur in training."""
     tails = examples.x[:, 1] < len(data.spec.relations)
     trained = np.zeros(data.spec.num_classes, bool)
-    trained[data.train.x[:, 0]] = True  # every entity of a triple is asked about once
+    trained[data.train.x[:, 0]] = True  # there is a question about each entity of a triple
     seen = trained[examples.x[:, 0]] & trained[examples.y]
     found = ranked(ranks)
     for name, chosen in (("tails", tails), ("heads", ~tails), ("seen", seen)):
@@ -214,23 +228,4 @@ def scores(ranks: np.ndarray, examples: Split, data: Dataset, split: str) -> dic
     }
 
 
-def save(run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
-    """Write ranks.tsv into a run's folder: each test question, its answer, the answer's rank and what came first."""
-    from zoo.tasks.pages import links as link_page
-
-    link_page.write_ranks(run.ranks_file, data, shown)
-
-
-def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> Page:
-    """Return what a report shows."""
-    from zoo.tasks.pages import links as link_page
-
-    return link_page.page(data, found, shown)
-
-
-def headline(test: dict[str, Any], within: Intervals) -> str:
-    """Return the scores that matter in one line."""
-    return (
-        f"filtered MRR {written(test, 'mrr', within)}, hits at 1 {written(test, 'hits_at_1', within)},"
-        f" at 10 {written(test, 'hits_at_10', within)}, {test['examples']:,} questions"
-    )
+TASK = LinkPrediction()

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from zoo import tasks
-from zoo.config import attacks, privacy, registry
+from zoo.config import attacks, privacy, registry, task_facts
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec
@@ -28,7 +28,7 @@ def check_kind(config: TrainConfig, spec: DataSpec) -> None:
             f"--model {config.model}: takes {' or '.join(takes)} inputs, and {spec.name} gives {spec.kind};"
             f" models for it are {', '.join(others) or 'none'}"
         )
-    if spec.task != "classification":
+    if not task_facts.of(spec.task).classifies:
         return
     labelled = bool(tasks.of(spec.task).arguments(config, spec).get("return_sequences"))
     if labelled != spec.per_step:

@@ -45,7 +45,7 @@ def _of_run(run: RunFolder) -> dict[str, Any]:
     return {
         "vocabulary": vocabulary,
         "target_vocabulary": _target(run, spec, vocabulary),
-        "lengths": (spec.input_shape[0], spec.target_shape[0] - 2 if spec.task == "translation" else 0),
+        "lengths": (spec.input_shape[0], spec.target_shape[0] - 2 if spec.kind == "pairs" else 0),
     }
 
 

@@ -21,6 +21,7 @@ import strategies
 from strategies import backend, collective
 from strategies.keras_fit import prepared
 from zoo import tasks
+from zoo.config import task_facts
 from zoo.config.train_config import TrainConfig, check_divisible
 from zoo.console.errors import Failed, UsageError
 from zoo.data import Dataset
@@ -151,7 +152,7 @@ def _checked(config, strategy, run, data, model, callbacks, finished, told, verb
         raise UsageError(f"--early-stopping {config.early_stopping}: expected validation examples, received none")
     if config.shift and spec.kind != "image":
         raise UsageError(f"--shift {config.shift}: expected images, {spec.name} gives {spec.kind}")
-    if config.class_weights == "balanced" and spec.task != "classification":
+    if config.class_weights == "balanced" and not task_facts.of(spec.task).classifies:
         raise UsageError(f"--class-weights balanced: expected data with classes, {spec.name} is for {spec.task}")
     check_attack(config, spec)
     check_private(config, data)

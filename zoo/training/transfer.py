@@ -77,7 +77,7 @@ def begin(
             still random, a head that the model does not have, or layers that would wait for no good.
     """
     told: list[str] = []
-    if source and source.spec.task == "link_prediction":  # whose rows have names
+    if source and source.spec.kind == "triples":  # whose rows have names
         source, told = transfer_rows.by_name(source, named(model), data)
     anew = layerwise.head(order) if source and config.new_head else []
     new = take(model, source, data.spec, anew) if source else []

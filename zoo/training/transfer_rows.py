@@ -27,7 +27,7 @@ def by_name(source: Any, mine: dict[str, Any], data: Dataset) -> tuple[Any, list
     Raises:
         UsageError: no name is the same, or tables of texts whose rows have another width.
     """
-    if data.spec.task == "link_prediction":
+    if data.spec.kind == "triples":
         pairs = {ENTITIES: ENTITIES, RELATIONS: RELATIONS}
         wanted = dict(zip(pairs, _names(data.spec), strict=True))
     elif data.vocabulary is not None and data.vocabulary.tokens == "word":

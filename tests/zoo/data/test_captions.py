@@ -129,7 +129,7 @@ def test_what_no_pairs_can_be_made_of_is_refused(table, tmp_path, image_npz):
         load(config(dataset="digits", sequence_length=2))
     with pytest.raises(UsageError, match="--batch-size 1: expected 2 or more for contrastive"):
         load(config(data=image_npz, batch_size=1))
-    with pytest.raises(UsageError, match="--caption-templates: expected classes, of which captions are made"):
+    with pytest.raises(UsageError, match="--caption-templates: expected classes, from whose names captions are made"):
         load(config(data=table, caption_templates="a {}"))
     with pytest.raises(UsageError, match="--caption-templates: expected --task contrastive, received digits for cl"):
         load(config(model="cnn", dataset="digits", caption_templates="a {}"))

@@ -261,8 +261,8 @@ def test_a_calibrated_copy_gives_the_same_classes_at_the_fitted_temperature(plac
 
 MISTAKES = {
     "{place}/a": "RUN: expected two runs or more, or one that kept snapshots .*, received .*/a alone",
-    "{place}/a {place}/again": "RUN .*/again: expected other runs beside each other, .*/a is the same model",
-    "{place}/a {place}/a": "RUN .*/a: expected other runs beside each other, .*/a is the same model",
+    "{place}/a {place}/again": "RUN .*/again: expected different models, .*/a is the same one",
+    "{place}/a {place}/a": "RUN .*/a: expected different models, .*/a is the same one",
     "{place}/a {place}/half": "half: this run has not finished; continue it with --resume",
     "{place}/a {place}/absent": "absent: expected the folder of a run, found no such folder",
     "{place}/a {place}/translates": "RUN .*: expected a run that gives classes, this one is for translation",

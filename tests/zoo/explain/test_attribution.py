@@ -112,7 +112,7 @@ def test_a_model_without_a_convolution_or_of_other_names_is_refused():
     dense = keras.Sequential([keras.Input((8, 9, 2)), layers.Flatten(), layers.Dense(CLASSES)])
     with pytest.raises(UsageError, match="expected a model with a convolution, sequential.* has none"):
         attribution.grad_cam(dense, x, chosen)
-    with pytest.raises(UsageError, match="expected an embedding layer that is given the tokens, found none"):
+    with pytest.raises(UsageError, match="expected an embedding layer that takes the tokens, found none"):
         attribution.score(dense, x.astype("int32"), chosen)
 
 

@@ -153,9 +153,9 @@ def test_a_sentence_for_each_and_last_the_folder(made, capsys):
     assert explain.main([str(run), *TEXTS, "--method", "integrated_gradients", "--target", "low"]) == 0
     *sentences, last = capsys.readouterr().out.splitlines()
     assert last == f"{run}/explanations"
-    assert len(sentences) == 2 and sentences[1].startswith("'we loved it' is ")
+    assert len(sentences) == 2 and sentences[1].startswith("'we loved it': predicted ")
     for sentence in sentences:
-        assert "for it speak" in sentence or "against it" in sentence
+        assert "for it " in sentence or "against it" in sentence
         assert "Attributions add up to" in sentence and "of F(x) - F(baseline) = " in sentence
     files = sorted(path.name for path in (run / "explanations").iterdir())
     assert "we-loved-it-integrated_gradients.png" in files and "we-loved-it.json" in files

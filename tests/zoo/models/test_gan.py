@@ -181,7 +181,7 @@ def test_saves_and_loads(arguments, tmp_path):
     rates = layerwise.rates(model, config, None)
     faster = {v.path.split("/")[1] for v, rate in zip(model.trainable_variables, rates, strict=False) if rate != 1}
     assert faster == ({"discriminator"} if model.rates else set())
-    model.compile(ScaledAdamW(rates, learning_rate=0.1), **generation.compiled_with(config, None))
+    model.compile(ScaledAdamW(rates, learning_rate=0.1), **generation.TASK.compiled_with(config, None))
     model.optimizer.build(model.trainable_variables)
     images, codes, mix = batch(model)
     model.save(tmp_path / "model.keras")

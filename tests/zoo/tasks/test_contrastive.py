@@ -160,12 +160,12 @@ def fit_data(folder):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    ((predict, "{image}", "--labels", "a low"), "--labels: expected two or more texts with commas between, received 1"),
+    ((predict, "{image}", "--labels", "a low"), "--labels: expected two or more texts separated by commas, received 1"),
     ((predict, "{image}", "--labels", "a low,a low"), "--labels: expected every text once, received 'a low'"),
     ((predict, "{image}", "--labels", "a low,zebra"), "--labels 'zebra': expected a text with words of the run's voc"),
     ((predict, "none.png"), "INPUT none.png: expected a file, found none"),
     ((predict, "{image}", "--top", "0"), "--top: expected at least 1, received 0"),
-    ((generate, "a text"), "this one chooses among captions; use zoo.predict"),
+    ((generate, "a text"), "this one gives captions; use zoo.predict"),
     ((explain, "{image}"), "expected a run that gives classes or texts, this one is for contrastive"),
 ])  # fmt: skip
 def test_mistakes_are_one_sentence(words, message, run, folder, capsys):
@@ -240,7 +240,7 @@ def test_a_run_on_captions_of_its_own(folder, tmp_path, capsys):
     assert "captions before its own" in (run / "report.html").read_text()
     capsys.readouterr()
     assert predict.main([str(run), str(folder / "0.png")]) == 2
-    assert "--labels: expected texts to choose among, as this run has captions and no" in capsys.readouterr().err
+    assert "--labels: expected texts to choose from, as this run has captions and no" in capsys.readouterr().err
     assert predict.main([str(run), str(folder / "0.png"), "--labels", "light below,light above", "--top", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert evaluate.main([str(run), "--data", str(folder / "blobs.npz")]) == 2

@@ -95,7 +95,7 @@ def test_scores_are_of_what_the_average_draws(trained, folder):
 
     run = RunFolder(trained)
     data = load_like(run, run.read_config()["config"])
-    found, _ = generation.measure(model, data, "test", folder / "classifier")
+    found, _ = generation.TASK.measure(model, data, "test", folder / "classifier")
     assert found == run.read_metrics()["test"]
     labels = np.resize(np.random.default_rng(0).permutation(data.test.y), 300)
     images = np.asarray(model.average(generation.codes(model, 300, 0, labels), training=False))
@@ -128,13 +128,13 @@ def test_images_are_drawn_again_from_the_same_seed(trained, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("command", "words", "message"), [
-    (generate, ["{run}", "a text"], "TEXT: expected none, as this run draws images; received 'a text'"),
-    (generate, ["{run}", "--temperature", "1"], "--temperature: expected a run that gives texts, this one draws"),
+    (generate, ["{run}", "a text"], "TEXT: expected none, as this run gives images; received 'a text'"),
+    (generate, ["{run}", "--temperature", "1"], "--temperature: expected a run that gives texts, this one gives images"),
     (generate, ["{run}", "--count", "0"], "--count 0: expected 1 or more"),
     (generate, ["{run}", "--label", "hihg"], "unknown class 'hihg': expected one of .* did you mean 'high'"),
     (generate, ["{run}", "--output", "x.jpg"], "--output x.jpg: expected a name that ends in .png"),
-    (generate, ["{classifier}"], "expected a run that gives texts or draws images, this one gives classes"),
-    (predict, ["{run}", "x.png"], "expected a run that gives classes, this one gives images; use zoo.generate"),
+    (generate, ["{classifier}"], "expected a run that gives texts or images, this one gives classes; use zoo.predict"),
+    (predict, ["{run}", "x.png"], "expected a run that gives classes, captions or entities, this one gives images; use zoo.generate"),
     (explain, ["{run}", "x.png"], "expected a run that gives classes or texts, this one is for generation"),
     (evaluate, ["{classifier}", "--classifier", "{classifier}"], "expected a model that draws images, cnn learns"),
 ])  # fmt: skip
@@ -153,7 +153,7 @@ def test_other_uses_of_a_run_are_refused(command, words, message, trained, folde
     (["--set", "loss=hing"], "--set loss: expected one of non_saturating, hinge, wasserstein, received 'hing'"),
     (["--set", "norm=batch", "--set", "r1=1"], "gan: norm=batch: expected no penalty beside it"),
     (["--set", "r1=-1"], "r1 of 0 or more"),
-    (["--shift", "1"], "--shift 1: expected 0: a generator would learn to draw"),
+    (["--shift", "1"], "--shift 1: expected 0: the generator would learn to draw"),
     (["--label-smoothing", "0.1"], "--label-smoothing 0.1: expected 0"),
     (["--beta-1", "1"], "--beta-1: expected a value from 0 to 0.9999, received 1.0"),
     (["--classifier", "absent"], "--classifier: absent: expected the folder of a run, found no such folder"),
@@ -232,11 +232,11 @@ def history(*rows):
 
 def test_collapse_and_divergence_are_told_from_noise():
     good = [(9, 0.8), (5, 0.9), (4, 0.9)]
-    assert generation.remarks(history(*good)) == {"collapsed": [], "diverged": []}
-    assert generation.remarks(history(*good, (5, 0.1), (5, 0.1), (5, 0.9), (5, 0.1)))["collapsed"] == []
-    assert generation.remarks(history(*good, *[(5, 0.1)] * 4))["collapsed"] == [6, 7]
-    assert generation.remarks(history(*good, (13, 1), (99, 1), (12.5, 1), (11, 1)))["diverged"] == [6]
-    assert generation.remarks([{"epoch": 0, "loss": 1.0}]) == {"collapsed": [], "diverged": []}
+    assert generation.TASK.remarks(history(*good)) == {"collapsed": [], "diverged": []}
+    assert generation.TASK.remarks(history(*good, (5, 0.1), (5, 0.1), (5, 0.9), (5, 0.1)))["collapsed"] == []
+    assert generation.TASK.remarks(history(*good, *[(5, 0.1)] * 4))["collapsed"] == [6, 7]
+    assert generation.TASK.remarks(history(*good, (13, 1), (99, 1), (12.5, 1), (11, 1)))["diverged"] == [6]
+    assert generation.TASK.remarks([{"epoch": 0, "loss": 1.0}]) == {"collapsed": [], "diverged": []}
 
 
 def test_a_collapse_is_said_once_in_one_sentence(folder, tmp_path, capsys):
@@ -259,4 +259,4 @@ def test_a_collapse_is_said_once_in_one_sentence(folder, tmp_path, capsys):
         write_history(run, rows)
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("epoch 3: the generator has collapsed") and "of epoch 1 is the best so far, and kept" in said
-    assert generation.remarks(rows)["collapsed"] == [3, 4, 5]
+    assert generation.TASK.remarks(rows)["collapsed"] == [3, 4, 5]

@@ -47,7 +47,7 @@ def test_the_weights_are_the_same_to_the_bit_however_many_steps_an_execution_has
 
 
 def test_the_weights_are_the_same_to_the_bit_whoever_gathers_the_batches(data, tmp_path, one, monkeypatch):
-    monkeypatch.setattr("zoo.tasks.classification.gathered", lambda *_: None)
+    monkeypatch.setattr("zoo.tasks.classification.Classification.gathered", lambda *_: None)
     handed = trained(data, tmp_path, "transformer")
     for ours, theirs in zip(handed.model.get_weights(), one.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -39,7 +39,7 @@ def training_batches(
         stop: one past the last.
     """
     steps = steps_per_epoch(len(split), batch_size)
-    if spec.task == "translation":
+    if spec.kind == "pairs":
         lengths = buckets.lengths(split.x), buckets.lengths(split.y)
         shapes = buckets.choose(*lengths)
 
@@ -53,7 +53,7 @@ def training_batches(
             by = np.random.Generator(np.random.Philox(key=[seed, epoch])).integers(time)
             return moved(split, int(by)), [buckets.Batch(indices, time, time) for indices in order]
 
-    free = spec.task == "translation"
+    free = spec.kind == "pairs"  # buckets have lengths of their own
     return for_engine(TokenBatches(split, spec, plan, steps=steps, start=start, stop=stop), free=free)
 
 
@@ -103,7 +103,7 @@ class TokenBatches(keras.utils.PyDataset):
         self.split, self.spec, self.plan = split, spec, plan
         self.steps, self.start, self.stop = steps, start, stop
         self._epoch: tuple[int, Split, list[buckets.Batch]] | None = None  # the plan of the epoch asked for last
-        labels = split.y[:, 1:] if spec.task == "translation" else split.y
+        labels = split.y[:, 1:] if spec.kind == "pairs" else split.y
         cells = steps * plan(0)[1][0].indices.size * labels.shape[1] if whole else 0
         self._share = np.count_nonzero(labels) / cells if whole else None
 
@@ -119,7 +119,7 @@ class TokenBatches(keras.utils.PyDataset):
         indices, source_time, target_time = batches[step % self.steps]
         found = split.take(np.minimum(indices, len(self.split) - 1))
         x, labels = found.x[:, :source_time], found.y[:, :target_time]
-        if self.spec.task == "translation":
+        if self.spec.kind == "pairs":
             x, labels = (x, labels[:, :-1]), labels[:, 1:]
         real = (labels != 0) & (indices < len(self.split))[:, None]
         share = real.mean() if self._share is None else self._share

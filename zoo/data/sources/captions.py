@@ -12,8 +12,9 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import images
 from zoo.data.dataset import Captions, Dataset, DataSpec, Split
-from zoo.data.sources import tables
+from zoo.data.sources import classes, tables
 from zoo.data.splits import hold_out_indices
+from zoo.data.taken import Taken
 from zoo.data.text import UNKNOWN_ID, Vocabulary, longer
 
 # Tokens of a caption unless --sequence-length says otherwise: the longest that was trained on, from and to these.
@@ -24,17 +25,35 @@ NONE = -1
 LISTED = 5
 
 
-def of_classes(config: TrainConfig, data: Dataset, like: DataSpec | None, vocabulary: Vocabulary | None) -> Dataset:
-    """Return images of classes with the captions that their names make.
+def load(config: TrainConfig, taken: Taken) -> Dataset:
+    """Read images with captions: a table of both, or images of classes with captions made from their names.
 
     Args:
-        config: with the templates.
-        data: images and their classes.
-        like: as of `zoo.data.load`.
-        vocabulary: as of `zoo.data.load`.
+        config: Names the data, how they are split, and the templates of captions.
+        taken: Form and vocabulary that they take over.
 
     Raises:
-        UsageError: data that are no images of classes, or classes whose captions nothing tells apart.
+        UsageError: Data that cannot be read, or captions in another form than the run's.
+    """
+    if catalogue.is_table(config.data):
+        return of_table(config, taken)
+    if taken.like is not None and not taken.like.class_names:
+        raise UsageError(
+            f"{config.data_name}: expected a table of images and captions, as the run was trained on, received classes"
+        )
+    return of_classes(config, classes.load(config, dataclasses.replace(taken, vocabulary=None)), taken)
+
+
+def of_classes(config: TrainConfig, data: Dataset, taken: Taken) -> Dataset:
+    """Return images of classes with captions made from the names of their classes.
+
+    Args:
+        config: Has the templates.
+        data: Images and their classes.
+        taken: Form and vocabulary that the captions take over.
+
+    Raises:
+        UsageError: Data that are no images of classes, or classes whose captions are the same.
     """
     spec = data.spec
     if spec.kind != "image" or spec.per_step:
@@ -50,22 +69,22 @@ def of_classes(config: TrainConfig, data: Dataset, like: DataSpec | None, vocabu
 
     splits = {name: captioned(getattr(data, name)) for name in ("train", "validation", "test")}
     known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32), groups)
-    return _finished(config, spec, splits, known, like, vocabulary, texts)
+    return _finished(config, spec, splits, known, taken, texts)
 
 
-def of_table(config: TrainConfig, like: DataSpec | None, vocabulary: Vocabulary | None) -> Dataset:
-    """Read a table with the columns image (a file's path, from the table's folder) and caption.
+def of_table(config: TrainConfig, taken: Taken) -> Dataset:
+    """Read a table with the columns image (path of a file, relative to the table's folder) and caption.
 
-    Images that share a caption, also by way of others, are of one target. An image may have several lines.
+    An image may have several rows. Images that share a caption, directly or through other images, have the same target.
 
     Args:
-        config: names the table.
-        like: as of `zoo.data.load`.
-        vocabulary: as of `zoo.data.load`.
+        config: Names the table.
+        taken: Form and vocabulary that the captions take over.
 
     Raises:
-        UsageError: no such table, images that are not there or cannot be read, or an empty caption.
+        UsageError: No such table, images that are missing or unreadable, or an empty caption.
     """
+    like = taken.like
     tables_of = {"all": _read_table(config, config.data)}
     if config.validation_data is not None:
         tables_of["validation"] = _read_table(config, config.validation_data)
@@ -94,7 +113,7 @@ def of_table(config: TrainConfig, like: DataSpec | None, vocabulary: Vocabulary 
     spec = DataSpec(config.data_name, "image", tuple(int(n) for n in shape), ())
     known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32))
     taught = [texts[i] for i in np.unique(splits["train"].y[:, 1:]) if i != NONE]
-    return _finished(config, spec, splits, known, like, vocabulary, taught)
+    return _finished(config, spec, splits, known, taken, taught)
 
 
 def _key(text: str) -> str:
@@ -157,17 +176,17 @@ def _finished(
     spec: DataSpec,
     splits: dict[str, Split],
     known: Captions,
-    like: DataSpec | None,
-    vocabulary: Vocabulary | None,
+    taken: Taken,
     taught: Sequence[str],
 ) -> Dataset:
-    """Return the set with its captions as ids, of a vocabulary that is learnt from `taught` where none is given."""
+    """Return the set with its captions as ids. The vocabulary is taken over, or made of the texts `taught`."""
+    like, vocabulary = taken.like, taken.vocabulary
     own = vocabulary is None
     if vocabulary is None:
-        vocabulary = Vocabulary.train(taught, config.vocabulary_size, catalogue.tokens_of(config, "contrastive"))
+        vocabulary = Vocabulary.train(taught, config.vocabulary_size, catalogue.tokens_of(config))
     rows = vocabulary.rows(known.texts)
     most = max(map(len, rows))
-    length = like.target_shape[0] if like else config.sequence_length or min(max(most, SHORTEST), LONGEST)
+    length = like.target_shape[0] if like else taken.length(config) or min(max(most, SHORTEST), LONGEST)
     if not own and like is None:
         _tell_unknown(spec.name, known.texts, rows, vocabulary)
     if cut := longer(rows, length):

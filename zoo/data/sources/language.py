@@ -12,26 +12,32 @@ from zoo.console.errors import UsageError
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import SPLITS
 from zoo.data.sources import tables, tfds
+from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary
 
 # Tokens in a window unless --sequence-length says otherwise.
 WINDOW = 128
 
 
-def load(config: TrainConfig, like: DataSpec | None, vocabulary: Vocabulary | None) -> Dataset:
-    """Read texts; arguments as of `zoo.data.load`.
+def load(config: TrainConfig, taken: Taken) -> Dataset:
+    """Read texts.
+
+    Args:
+        config: Names the texts and how they are split.
+        taken: Form and vocabulary that they take over.
 
     Returns:
-        a set whose splits are windows, see `windows`.
+        Data set whose splits are windows, see `windows`.
 
     Raises:
-        UsageError: data that are no texts, or a training text without two tokens.
+        UsageError: Data that are no texts, or a training text of fewer than two tokens.
     """
+    like, vocabulary = taken.like, taken.vocabulary
     texts = _held_out(config, _read(config))
     if vocabulary is None:
-        tokens = catalogue.tokens_of(config, "language_model")
+        tokens = catalogue.tokens_of(config)
         vocabulary = Vocabulary.train(texts["train"].splitlines(keepends=True), config.vocabulary_size, tokens)
-    length = like.input_shape[0] if like else config.sequence_length or WINDOW
+    length = like.input_shape[0] if like else taken.length(config) or WINDOW
     if length < 2:  # nothing would be attended to
         raise UsageError(f"--sequence-length {length}: expected windows of 2 tokens or more, received {length}")
     splits = {split: windows(ids_of(vocabulary, text), length) for split, text in texts.items()}

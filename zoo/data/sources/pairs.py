@@ -12,6 +12,7 @@ from zoo.console.errors import UsageError
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.sources import embedded, tables, tfds
 from zoo.data.splits import hold_out_indices
+from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary, padded
 
 # Attention grows with the square of the length: a longer text than this is trained on only if asked for.
@@ -21,22 +22,21 @@ LONGEST = 256
 Columns = list[list[str]]
 
 
-def load(
-    config: TrainConfig,
-    like: DataSpec | None,
-    vocabulary: Vocabulary | None,
-    target_vocabulary: Vocabulary | None,
-    lengths: tuple[int, int] | None,
-) -> Dataset:
-    """Read pairs; arguments as of `zoo.data.load`.
+def load(config: TrainConfig, taken: Taken) -> Dataset:
+    """Read pairs.
+
+    Args:
+        config: Names the pairs and how they are split.
+        taken: Form, vocabularies and lengths that they take over.
 
     Returns:
-        a set whose splits have x, the source ids (examples, source time), and y, (examples, target time + 2): begin,
-        the target ids, end, padding. Where a training text is longer, its pair is left out; elsewhere it is cut.
+        Data set whose splits have x, the source ids (examples, source time), and y, (examples, target time + 2): begin,
+        the target ids, end, padding. Training pairs with a longer text are left out, other texts are cut.
 
     Raises:
-        UsageError: data that are no pairs, or no pair to train on.
+        UsageError: Data that are no pairs, or no pair to train on.
     """
+    like, vocabulary, target_vocabulary = taken.like, taken.vocabulary, taken.target_vocabulary
     name = config.data_name
     splits = _held_out(config, _read(config))
     if vocabulary is None:
@@ -53,7 +53,7 @@ def load(
     if like:
         lengths = (like.input_shape[0], like.target_shape[0] - 2)
     else:
-        lengths = _lengths(config, rows["train"], lengths)
+        lengths = _lengths(config, rows["train"], taken.lengths)
         kept = _short(name, rows["train"], lengths)
         rows["train"] = tuple([column[i] for i in kept] for column in rows["train"])
         splits["train"] = [[column[i] for i in kept] for column in splits["train"]]
@@ -116,7 +116,7 @@ def _parted(columns: Columns, share: float, what: str) -> tuple[Columns, Columns
 
 def _vocabularies(config: TrainConfig, train: Columns) -> tuple[Vocabulary, Vocabulary]:
     """Return those of sources and targets: of subwords one that both share, so that names are copied."""
-    tokens = catalogue.tokens_of(config, "translation")
+    tokens = catalogue.tokens_of(config)
 
     def learn(texts: Sequence[str]) -> Vocabulary:
         return Vocabulary.train(texts, config.vocabulary_size, tokens, pairs=True, lowercase=False)

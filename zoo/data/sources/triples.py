@@ -18,6 +18,7 @@ from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import SPLITS
 from zoo.data.sources import embedded, tables, tfds
 from zoo.data.splits import SPLIT_SEED
+from zoo.data.taken import Taken
 
 Triple = tuple[str, str, str]
 NAMES = ("train", "validation", "test")
@@ -25,19 +26,25 @@ NAMES = ("train", "validation", "test")
 FAMILY_HELD = 0.1
 
 
-def load(config: TrainConfig, like: DataSpec | None) -> Dataset:
-    """Read triples; arguments as of `zoo.data.load`.
+def load(config: TrainConfig, taken: Taken) -> Dataset:
+    """Read triples.
 
-    Entities are those of all splits, as the published figures have them: one that no training triple names is asked
-    about too. A relation that none has cannot be, nor, in a run's form, what the run does not know.
+    The entities are those of all splits, as in published results, so some questions are about entities that no training
+    triple names. Triples with a relation that no training triple has, or with names that the run does not know, are
+    left out.
+
+    Args:
+        config: Names the triples and how they are split.
+        taken: Form that they take over.
 
     Returns:
-        a set whose splits have x, (questions, 2) int32 entity and relation, and y, the entity that answers each. The
+        Data set whose splits have x, (questions, 2) int32 entity and relation, and y, the entity that answers each. The
         first half asks for the tail of each triple, in order, the second for the head.
 
     Raises:
-        UsageError: data that are no triples, or too few to train on.
+        UsageError: Data that are no triples, or too few to train on.
     """
+    like = taken.like
     name = config.data_name
     splits = _held_out(config, _read(config))
     if like is None:

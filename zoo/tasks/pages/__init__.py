@@ -1,1 +1,1 @@
-"""The section of the report that belongs to a task, one module a task."""
+"""Sections of the report, one module for each task that has more than scores to show."""

@@ -1,4 +1,4 @@
-"""The part of a report that shows classes: confusion matrix, scores of each class, the surest mistakes."""
+"""Report of classes: confusion matrix, scores of each class, most confident mistakes."""
 
 import csv
 import io
@@ -14,16 +14,16 @@ from zoo.data.images import as_bytes
 from zoo.reports import page as report
 from zoo.reports.mosaic import inline
 from zoo.reports.page import text as escaped
+from zoo.runs.inference import probabilities
 from zoo.system.files import write_text
-from zoo.tasks import classification
 
 MISTAKES = 24
-# A matrix with more classes than this is drawn without numbers and names, which could not be read.
+# Larger matrices are drawn without numbers and names, which would be unreadable.
 NAMED_CLASSES = 20
 
 
 def write_confusion(path: Path, confusion: np.ndarray, class_names: Sequence[str]) -> None:
-    """Write the matrix as csv: a row for each true class, a column for each predicted one."""
+    """Write a confusion matrix as csv, with a row for each true class and a column for each predicted class."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["true \\ predicted", *class_names])
@@ -32,12 +32,12 @@ def write_confusion(path: Path, confusion: np.ndarray, class_names: Sequence[str
 
 
 def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report.Page:
-    """Return what a report shows of classes.
+    """Return the report of a classifier.
 
     Args:
-        data: for the pictures of mistakes.
-        scores: of the test split.
-        shown: what else `classification.measure` gives.
+        data: Data with the examples that mistakes show.
+        scores: Scores of the test split.
+        shown: Results that `Classification.measure` returned.
     """
     names, confusion, within = data.spec.class_names, shown["confusion"], shown["intervals"]
     wrong = round((1 - scores["accuracy"]) * scores["examples"])
@@ -63,7 +63,7 @@ def _matrix(confusion: np.ndarray, class_names: Sequence[str]) -> str:
     figure = report.figure(5.2, 4.6)
     axes = figure.subplots()
     share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    # The square root shows the rare mistakes that a linear scale would leave white.
+    # On a linear scale, rare mistakes would be white.
     axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1, aspect="equal")
     if named:
         long = max(map(len, class_names)) > 3
@@ -109,17 +109,17 @@ def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
     spec = data.spec
     if spec.per_step:
         return ""
-    found = classification.worst_mistakes(logits, data.test.y, MISTAKES)
+    found = worst_mistakes(logits, data.test.y, MISTAKES)
     if not found:
-        return "<section><h2>Mistakes</h2>None: every test example is classified right.</section>"
+        return "<section><h2>Mistakes</h2>None: every test example is classified correctly.</section>"
     wrong = round((1 - accuracy) * len(data.test))
-    heading = f"<section><h2>The surest mistakes <small>of {wrong:,}, test split</small></h2>"
+    heading = f"<section><h2>Most confident mistakes <small>of {wrong:,}, test split</small></h2>"
     names = spec.class_names
     if spec.kind == "image":
         figures = "".join(
             f"<figure><img alt='' src='{png(data.test.x[m['index']])}'>"
-            f"<figcaption>{escaped(names[m['true']])}, read as <i>{escaped(names[m['predicted']])}</i><br>"
-            f"<small>{m['probability']:.1%} sure, test {m['index']}</small></figcaption></figure>"
+            f"<figcaption>{escaped(names[m['true']])}, predicted <i>{escaped(names[m['predicted']])}</i><br>"
+            f"<small>{m['probability']:.1%}, test {m['index']}</small></figcaption></figure>"
             for m in found
         )
         return f"{heading}<div class=mistakes>{figures}</div></section>"
@@ -131,13 +131,37 @@ def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
         + "</tr>"
         for m in found
     )
-    text = "<th>as the model reads it" if show_text else ""
-    return (
-        f"{heading}<table><tr><th class=n>test<th>true<th>predicted<th class=n>sure{text}</tr>{rows}</table></section>"
-    )
+    text = "<th>text as tokens" if show_text else ""
+    columns = f"<th class=n>test<th>true<th>predicted<th class=n>probability{text}"
+    return f"{heading}<table><tr>{columns}</tr>{rows}</table></section>"
+
+
+def worst_mistakes(logits: np.ndarray, y: np.ndarray, count: int) -> list[dict[str, Any]]:
+    """Return the wrong predictions with the lowest probability of the true class.
+
+    Args:
+        logits: Logits, (examples, classes).
+        y: Labels, (examples,).
+        count: Maximum number of mistakes.
+
+    Returns:
+        Index, true class, predicted class and its probability for each.
+    """
+    p = probabilities(logits)
+    wrong = np.flatnonzero(p.argmax(-1) != y)
+    order = wrong[np.argsort(p[wrong, y[wrong]])][:count]
+    return [
+        {
+            "index": int(i),
+            "true": int(y[i]),
+            "predicted": int(p[i].argmax()),
+            "probability": float(p[i].max()),
+        }
+        for i in order
+    ]
 
 
 def png(image: np.ndarray) -> str:
-    """Return an image, bytes or pixels in [0, 1], as what an <img> shows."""
+    """Return an image, bytes or pixels in [0, 1], as the source of an <img>."""
     image = as_bytes(image)
     return inline(image[..., 0] if image.shape[-1] == 1 else image)

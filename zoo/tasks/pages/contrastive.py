@@ -1,4 +1,4 @@
-"""The part of a report that shows images and captions: recall, what is how near to what, the worst mistakes."""
+"""Report of images and captions: recall, similarity of classes, worst mistakes."""
 
 from typing import Any
 
@@ -9,18 +9,17 @@ from zoo.data import Dataset
 from zoo.data.sources.captions import NONE
 from zoo.reports import page as report
 from zoo.reports.page import text as escaped
-from zoo.tasks import classification
-from zoo.tasks.contrastive import BATCH, RANKS, Embedded
-from zoo.tasks.pages.classes import MISTAKES, NAMED_CLASSES, png
+from zoo.tasks.embeddings import BATCH, RANKS, Embedded
+from zoo.tasks.pages.classes import MISTAKES, NAMED_CLASSES, png, worst_mistakes
 
 
 def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report.Page:
-    """Return what a report shows.
+    """Return the report of a model of images and captions.
 
     Args:
-        data: for the pictures, the names and the captions.
-        scores: of the test split.
-        shown: what else `contrastive.measure` gives.
+        data: Data with the images, the names of classes and the captions.
+        scores: Scores of the test split.
+        shown: Results that `Contrastive.measure` returned.
     """
     found, within, by = shown["embedded"], shown["intervals"], f"by {scores['answers_by']}"
     tiles = [
@@ -28,7 +27,7 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
         for name, title in (("caption_to_image", "caption to image"), ("image_to_caption", "image to caption"))
         for k, key in ((k, f"{name}_recall_at_{k}") for k in RANKS)
     ]
-    tiles.append((f"{scores['loss']:.4f}", "test loss, 0 is perfect"))
+    tiles.append((f"{scores['loss']:.4f}", "test loss"))
     if "temperature" in scores:
         tiles.append((f"{scores['temperature']:.4f}", "temperature"))
     known = data.captions
@@ -42,13 +41,13 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
     subject = f"{data.spec.num_classes} classes, {len(known.texts):,} captions"
     cosine = found.head == "cosine"
     title = "cosine of images and captions" if cosine else "score of images with captions"
-    heading = f"<h2>Mean {title} <small>images of a class down, captions of a class across, test split</small></h2>"
+    heading = f"<h2>Mean {title} <small>rows: images of a class, columns: captions of a class, test split</small></h2>"
     matrix = _matrix(logits / found.weights[0] if cosine else logits, data)
     return report.Page(subject, tiles, [f"<section>{heading}{matrix}</section>", _mistakes(data, logits, wrong)])
 
 
 def _matrix(similarity: np.ndarray, data: Dataset) -> str:
-    """Draw the mean over the images of each class, (images, classes) to (classes, classes)."""
+    """Return a picture of the mean over the images of each class, from (images, classes) to (classes, classes)."""
     names, y = data.spec.class_names, data.test.y[:, 0]
     means = np.stack(
         [similarity[y == i].mean(0) if (y == i).any() else np.full(len(names), np.nan) for i in range(len(names))]
@@ -75,27 +74,29 @@ def _matrix(similarity: np.ndarray, data: Dataset) -> str:
 
 
 def _mistakes(data: Dataset, logits: np.ndarray, wrong: int) -> str:
-    found = classification.worst_mistakes(logits, data.test.y[:, 0], MISTAKES)
+    found = worst_mistakes(logits, data.test.y[:, 0], MISTAKES)
     if not found:
-        return "<section><h2>Mistakes</h2>None: every test image is nearest to the captions of its class.</section>"
+        return "<section><h2>Mistakes</h2>None: every test image is closest to the captions of its class.</section>"
     names = data.spec.class_names
     figures = "".join(
         _figure(
             data.test.x[m["index"]],
             f"{escaped(names[m['true']])}, matched with <i>{escaped(names[m['predicted']])}</i><br>"
-            f"<small>{m['probability']:.1%} sure, test {m['index']}</small>",
+            f"<small>{m['probability']:.1%}, test {m['index']}</small>",
         )
         for m in found
     )
-    heading = f"<h2>The surest mistakes <small>of {wrong:,}, zero-shot, test split</small></h2>"
+    heading = f"<h2>Most confident mistakes <small>of {wrong:,}, zero-shot, test split</small></h2>"
     return f"<section>{heading}<div class=mistakes>{figures}</div></section>"
 
 
 def _worst_captions(data: Dataset, found: Embedded) -> str:
-    """Show the images that come last among the captions of their split: what is said of them, and what was found."""
+    """Return the images whose own captions rank lowest among the captions of the split."""
     known, y = data.captions, data.test.y
     offered = np.unique(y[:, 1:][y[:, 1:] != NONE])
-    worst: list[tuple[int, int, int, int]] = []  # captions before its own, image, its own, the best
+    worst: list[
+        tuple[int, int, int, int]
+    ] = []  # captions ranked above its own, image, its own caption, the best caption
     for start in range(0, len(y), BATCH):
         table = found.scores(found.images[start : start + BATCH], found.texts[offered])
         for i, values in enumerate(table, start):
@@ -105,17 +106,17 @@ def _worst_captions(data: Dataset, found: Embedded) -> str:
             worst.append((place, i, int(mine), int(offered[values.argmax()])))
     chosen = sorted((row for row in worst if row[0]), reverse=True)[:MISTAKES]
     if not chosen:
-        return "<section><h2>Mistakes</h2>None: every test image is nearest to a caption of its own.</section>"
+        return "<section><h2>Mistakes</h2>None: every test image is closest to a caption of its own.</section>"
     figures = "".join(
         _figure(
             data.test.x[i],
             f"{escaped(known.texts[mine])}, matched with <i>{escaped(known.texts[best])}</i><br>"
-            f"<small>{place:,} captions before its own, test {i}</small>",
+            f"<small>{place:,} captions rank above its own, test {i}</small>",
         )
         for place, i, mine, best in chosen
     )
     count = sum(bool(row[0]) for row in worst)
-    heading = f"<h2>The worst mistakes <small>of {count:,}, among {len(offered):,} captions, test split</small></h2>"
+    heading = f"<h2>Worst mistakes <small>of {count:,}, among {len(offered):,} captions, test split</small></h2>"
     return f"<section>{heading}<div class=mistakes>{figures}</div></section>"
 
 

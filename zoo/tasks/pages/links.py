@@ -1,4 +1,4 @@
-"""The part of a report that shows a knowledge graph: each relation, the hardest questions, the entities in a plane."""
+"""Report of a knowledge graph: scores of each relation, hardest questions, entities in a plane."""
 
 import csv
 import io
@@ -12,17 +12,17 @@ from zoo.console.figures import below
 from zoo.data import Dataset, DataSpec
 from zoo.reports import page as report
 from zoo.reports.page import text as escaped
+from zoo.scores.ranks import HITS, ranked
 from zoo.system.files import write_text
-from zoo.tasks import link_prediction
 
 HARDEST = 24
-# A plane with more names than this could not be read.
+# Maximum number of names in a plane that remain readable.
 DRAWN = 120
 CURVES = (("Mean reciprocal rank, unfiltered", "mrr"), ("Loss", "loss"))
 
 
 def asked(spec: DataSpec, entity: int, relation: int) -> tuple[str, str, str]:
-    """Return a question as it is written: head, relation and tail, one of them a question mark."""
+    """Return a question as head, relation and tail, one of the ends a question mark."""
     known, number = spec.class_names[entity], len(spec.relations)
     if relation < number:
         return known, spec.relations[relation], "?"
@@ -30,7 +30,7 @@ def asked(spec: DataSpec, entity: int, relation: int) -> tuple[str, str, str]:
 
 
 def write_ranks(path: Path, data: Dataset, shown: dict[str, Any]) -> None:
-    """Write a row for each question: head, relation, tail, answer, its filtered rank, and what came first."""
+    """Write a row for each question: head, relation, tail, answer, filtered rank of the answer, and best entity."""
     text = io.StringIO()
     writer = csv.writer(text, dialect="excel-tab", lineterminator="\n")
     writer.writerow(["head", "relation", "tail", "answer", "rank", "first"])
@@ -47,20 +47,17 @@ def _rows(data: Dataset, shown: dict[str, Any], chosen: np.ndarray) -> Iterator[
 
 
 def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> report.Page:
-    """Return what a report shows of triples.
+    """Return the report of a knowledge graph.
 
     Args:
-        data: for the names.
-        found: the scores of the test split.
-        shown: what else `link_prediction.measure` gives.
+        data: Data with the names of entities and relations.
+        found: Scores of the test split.
+        shown: Results that `LinkPrediction.measure` returned.
     """
     spec, within = data.spec, shown["intervals"]
     tiles = [
         (f"{found['mrr']:.4f}", f"filtered MRR ({found['examples']:,} test questions){below('mrr', within)}"),
-        *(
-            (f"{found[f'hits_at_{n}']:.2%}", f"answer among the first {n}{below(f'hits_at_{n}', within)}")
-            for n in link_prediction.HITS
-        ),
+        *((f"{found[f'hits_at_{n}']:.2%}", f"hits at {n}{below(f'hits_at_{n}', within)}") for n in HITS),
         (f"{found.get('mrr_tails', 0):.4f}", "MRR of tails"),
         (f"{found.get('mrr_heads', 0):.4f}", "MRR of heads"),
     ]
@@ -68,9 +65,10 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> report.
     if found["of_unseen_entities"] or found["left_out_triples"]:
         sections.insert(
             0,
-            f"<section><h2>What training has not</h2>{found['of_unseen_entities']:,} test questions are of entities"
-            f" that no training triple has; without them the MRR is {found.get('mrr_seen', 0):.4f}."
-            f" {found['left_out_triples']:,} test triples have a relation that none has, and are not asked.</section>",
+            f"<section><h2>Unseen entities and relations</h2>{found['of_unseen_entities']:,} test questions are about"
+            f" entities that no training triple has. Without them the MRR is {found.get('mrr_seen', 0):.4f}."
+            f" {found['left_out_triples']:,} test triples have a relation that no training triple has, and are left"
+            " out.</section>",
         )
     if len(shown.get("entities", ())) in range(3, DRAWN + 1):
         sections.append(_plane(spec, shown["entities"]))
@@ -85,14 +83,14 @@ def _relations(data: Dataset, shown: dict[str, Any]) -> str:
         tails, heads = (shown["ranks"][split.x[:, 1] == i] for i in (relation, relation + number))
         if not len(tails):
             continue
-        both = link_prediction.ranked(np.concatenate([tails, heads]))
+        both = ranked(np.concatenate([tails, heads]))
         cells = [both["mrr"], (1 / tails).mean(), (1 / heads).mean(), both["hits_at_1"], both["hits_at_10"]]
         shown_cells = "".join(f"<td class=n>{cell:.4f}</td>" for cell in cells)
         rows.append((len(tails), f"<tr><td>{escaped(name)}</td>{shown_cells}<td class=n>{len(tails):,}</td></tr>"))
     body = "".join(row for _, row in sorted(rows, key=lambda row: -row[0]))
     return (
-        "<section><h2>Each relation, test split</h2><table><tr><th>relation<th class=n>MRR<th class=n>of tails"
-        f"<th class=n>of heads<th class=n>hits at 1<th class=n>hits at 10<th class=n>triples</tr>{body}</table>"
+        "<section><h2>Scores of each relation, test split</h2><table><tr><th>relation<th class=n>MRR<th class=n>tails"
+        f"<th class=n>heads<th class=n>hits at 1<th class=n>hits at 10<th class=n>triples</tr>{body}</table>"
         "</section>"
     )
 
@@ -105,8 +103,8 @@ def _hardest(data: Dataset, shown: dict[str, Any]) -> str:
         for words, answer, rank, first in _rows(data, shown, order)
     )
     return (
-        "<section><h2>The hardest questions, test split</h2><table><tr><th>question<th>answer<th class=n>its rank"
-        f"<th>said first</tr>{rows}</table></section>"
+        "<section><h2>Hardest questions, test split</h2><table><tr><th>question<th>answer<th class=n>rank"
+        f"<th>best entity</tr>{rows}</table></section>"
     )
 
 
@@ -120,4 +118,4 @@ def _plane(spec: DataSpec, entities: np.ndarray) -> str:
     for name, place in zip(spec.class_names, places, strict=True):
         axes.annotate(name, place, textcoords="offset points", xytext=(4, 3), fontsize=8)
     axes.set_axis_off()
-    return f"<section><h2>The entities, by their first two principal components</h2>{report.svg(drawn)}</section>"
+    return f"<section><h2>Entities in their first two principal components</h2>{report.svg(drawn)}</section>"

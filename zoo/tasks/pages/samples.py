@@ -1,4 +1,4 @@
-"""The part of a report that shows samples: beside real images, and how often each class is among them."""
+"""Report of samples: beside real images, and the share of each class."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from zoo.reports.page import text as escaped
 COLUMNS = 8
 CURVES = (
     ("Frechet distance of samples", "frechet_distance"),
-    ("Diversity, of real images 1", "diversity"),
+    ("Diversity (real images: 1)", "diversity"),
     ("Loss of the generator", "generator_loss"),
-    ("Loss of both sides together", "loss"),
+    ("Total loss", "loss"),
 )
 
 
 def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> report.Page:
-    """Return what a report shows of samples.
+    """Return the report of a generator.
 
     Args:
-        data: for the number of classes.
-        found: the scores of the test split.
-        shown: what else `generation.measure` gives.
+        data: Data with the number of classes.
+        found: Scores of the test split.
+        shown: Results that `Generation.measure` returned.
     """
     tiles = [
         (f"{found['frechet_distance']:.3f}", f"Frechet distance in {escaped(found['compared_in'])}"),
@@ -34,19 +34,21 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> report.
     ]
     within = shown["intervals"]
     if "recognised" in found:
-        label = f"recognised with 90 % or more ({found['samples']:,} samples){below('recognised', within)}"
+        label = (
+            f"recognised with a probability of 90 % or more ({found['samples']:,} samples){below('recognised', within)}"
+        )
         tiles += [
             (f"{found['recognised']:.2%}", label),
-            (f"{found['rarest_class']:.2%}", "of the rarest class"),
+            (f"{found['rarest_class']:.2%}", "share of the rarest class"),
         ]
     if "as_asked" in found:
-        tiles.append((f"{found['as_asked']:.2%}", f"of the class that was asked for{below('as_asked', within)}"))
+        tiles.append((f"{found['as_asked']:.2%}", f"of the class asked for{below('as_asked', within)}"))
     pictures = "".join(
         f"<section><h2>{title}</h2><img alt='' style='width:100%;image-rendering:pixelated'"
         f" src='{inline(mosaic(shown[name], COLUMNS))}'></section>"
         for title, name in (("Samples", "made"), ("Real images, test split", "real"))
     )
-    why = f"<section><h2>Without an interval</h2>{escaped(shown['no_intervals'])}.</section>"
+    why = f"<section><h2>Scores without an interval</h2>{escaped(shown['no_intervals'])}.</section>"
     sections = [f"<div class=two>{pictures}</div>", why]
     if "classes" in found:
         histogram = _histogram(found["classes"])
@@ -58,7 +60,7 @@ def _histogram(shares: dict[str, float]) -> str:
     drawn = report.figure(9, 2.8)
     axes = drawn.subplots()
     axes.bar(range(len(shares)), [100 * share for share in shares.values()], color="#2463c5")
-    if len(shares) <= 40:  # more names could not be read
+    if len(shares) <= 40:  # more names would be unreadable
         axes.set_xticks(range(len(shares)), shares, rotation=45 if max(map(len, shares)) > 3 else 0)
     axes.set_ylabel("% of samples")
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,251 @@
+"""Tasks by name, and what must be known of each before Keras is imported. Standard library only.
+
+A task has a row here, a module of the same name in `zoo.tasks` and, if its models can be exported, one in
+`compression.tasks`. Code asks a row for the property that it means; it never compares names of tasks.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zoo.console.errors import UsageError, unknown
+
+# Endings of own files: arrays, tables of texts with their delimiter (jsonl has none), and plain text.
+ARRAYS = ".npz"
+TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": None}
+TEXT = ".txt"
+_TABLES = ", ".join(TABLES)
+
+Tokens = Literal["word", "character", "subword"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFacts:
+    """Properties of a task that commands, options and data sources depend on.
+
+    Args:
+        gives: Outputs of a run, in the plural, for messages: "classes".
+        used_by: Command that uses a trained run, and placeholders for its inputs.
+        shrunk_by: Recipe that is suggested for a first compressed file.
+        check: `module:function` that checks the options of `used_by` before Keras is imported. It takes the run folder
+            and the options. Empty if nothing is to be checked.
+        source: `module:function` that reads the data: takes a `TrainConfig` and a `zoo.data.taken.Taken`, returns a
+            `Dataset`.
+        own_data: Own data that the task learns from, for messages.
+        own_files: Endings of own files.
+        own_folder: Contents of a folder of own data: images in a folder for each class, tables, or plain texts. None if
+            folders are refused.
+        from_data: Whether users train models on data for this task. False for tasks that compression alone trains.
+        from_classes: Whether the task is learnt from images of classes if the model learns it.
+        from_tables: Whether the task is learnt from own tables if the model learns it. Tables are of classes otherwise.
+        usual_tokens: Tokens that texts are cut into by default.
+        whole_texts: Whether a text is read with its line breaks, as one sequence.
+        has_sides: Whether `--source` and `--target` apply.
+        has_captions: Whether captions are read or made from the names of classes.
+        compares_pairs: Whether the loss compares all pairs of a batch, so that a batch needs two or more, and labels
+            cannot be smoothed.
+        classifies: Whether a run gives the logits of classes for each example, or for each step of one.
+        judged_by_classifier: Whether samples are compared with real images in the features of `--classifier`.
+        averages_itself: Whether models keep a running average of their weights.
+        unordered: Why the layers of a model do not follow one another up to a head. Empty if they do.
+        test_stands_alone: Whether the scores of the test split depend on no other split.
+        swept: Whether `zoo.sweep` compares runs, which it does by their accuracy.
+        explained: Whether `zoo.explain` takes a run.
+        figures: Scores that commands and tables show, the most important first.
+        headline: Scores that a row of a table has room for.
+        stock_figure: Score that the table of pretrained runs shows.
+    """
+
+    gives: str
+    used_by: tuple[str, ...]
+    figures: tuple[str, ...]
+    headline: tuple[str, ...]
+    stock_figure: str = ""
+    shrunk_by: str = "int8"
+    check: str = ""
+    source: str = ""
+    own_data: str = ""
+    own_files: tuple[str, ...] = ()
+    own_folder: Literal["classes", "tables", "texts"] | None = None
+    from_data: bool = True
+    from_classes: bool = False
+    from_tables: bool = False
+    usual_tokens: Tokens = "word"
+    whole_texts: bool = False
+    has_sides: bool = False
+    has_captions: bool = False
+    compares_pairs: bool = False
+    classifies: bool = False
+    judged_by_classifier: bool = False
+    averages_itself: bool = False
+    unordered: str = ""
+    test_stands_alone: bool = True
+    swept: bool = True
+    explained: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command that uses a trained run: `zoo.predict` or another."""
+        return self.used_by[0]
+
+
+_RECALLS = tuple(f"{way}_recall_at_{k}" for way in ("caption_to_image", "image_to_caption") for k in (1, 5, 10))
+
+TASKS = {
+    "classification": TaskFacts(
+        gives="classes",
+        used_by=("zoo.predict", "INPUT"),
+        check="zoo.tasks.requests:check_classes",
+        source="zoo.data.sources.classes:load",
+        own_data=f"a folder of images by class, or a file that ends in {ARRAYS}, {_TABLES} ({TEXT} for a language"
+        " model)",
+        own_files=(ARRAYS, *TABLES),
+        own_folder="classes",
+        classifies=True,
+        explained=True,
+        figures=("accuracy", "f1", "precision", "recall", "top_5_accuracy", "loss"),
+        headline=("accuracy", "f1"),
+    ),
+    "translation": TaskFacts(
+        gives="texts",
+        used_by=("zoo.generate", "TEXT"),
+        check="zoo.tasks.requests:check_translation",
+        source="zoo.data.sources.pairs:load",
+        own_data=f"a table of pairs that ends in {_TABLES}",
+        own_files=tuple(TABLES),
+        usual_tokens="subword",
+        has_sides=True,
+        explained=True,
+        figures=("bleu", "chrf", "exact_match", "loss", "perplexity", "accuracy"),
+        headline=("bleu", "chrf", "exact_match"),
+        stock_figure="exact_match",
+    ),
+    "language_model": TaskFacts(
+        gives="texts",
+        used_by=("zoo.generate", "TEXT"),
+        check="zoo.tasks.requests:check_continuation",
+        source="zoo.data.sources.language:load",
+        own_data=f"a {TEXT} file or a folder of them",
+        own_files=(TEXT,),
+        own_folder="texts",
+        usual_tokens="character",
+        whole_texts=True,
+        explained=True,
+        figures=("loss", "perplexity", "accuracy"),
+        headline=("loss", "accuracy"),
+    ),
+    "contrastive": TaskFacts(
+        gives="captions",
+        used_by=("zoo.predict", "IMAGE"),
+        check="zoo.tasks.requests:check_captions",
+        source="zoo.data.sources.captions:load",
+        own_data=f"a folder of images by class, an {ARRAYS} file of them, or a table of images and captions that ends"
+        f" in {_TABLES}",
+        own_files=(ARRAYS, *TABLES),
+        own_folder="classes",
+        from_classes=True,
+        has_captions=True,
+        compares_pairs=True,
+        unordered="has two towers side by side",
+        figures=("zero_shot_accuracy", *_RECALLS, "loss", "temperature", "answers_by"),
+        headline=("zero_shot_accuracy", "caption_to_image_recall_at_1", "image_to_caption_recall_at_1"),
+    ),
+    "generation": TaskFacts(
+        gives="images",
+        used_by=("zoo.generate", "--count", "64"),
+        check="zoo.tasks.requests:check_drawing",
+        source="zoo.data.sources.classes:load",
+        own_data=f"a folder of images by class, or a file that ends in {ARRAYS}",
+        own_files=(ARRAYS,),
+        own_folder="classes",
+        from_classes=True,
+        judged_by_classifier=True,
+        averages_itself=True,
+        unordered="has two networks that train against each other",
+        test_stands_alone=False,  # without a classifier, samples are judged in components of the training images
+        swept=False,
+        figures=(
+            "frechet_distance",
+            "density",
+            "coverage",
+            "precision",
+            "recall",
+            "recognised",
+            "as_asked",
+            "rarest_class",
+        ),
+        headline=("psnr", "frechet_distance", "coverage", "recognised"),
+        stock_figure="coverage",
+    ),
+    "link_prediction": TaskFacts(
+        gives="entities",
+        used_by=("zoo.predict", "HEAD RELATION ?"),
+        shrunk_by="dynamic",  # a file of triples cannot be quantised to int8
+        check="zoo.tasks.requests:check_questions",
+        source="zoo.data.sources.triples:load",
+        own_data=f"a table of triples that ends in {_TABLES}, or a folder of train, valid and test tables",
+        own_files=tuple(TABLES),
+        own_folder="tables",
+        from_tables=True,
+        unordered="has tables of vectors and a function that scores them",
+        test_stands_alone=False,  # scores tell entities apart that training has not seen
+        figures=("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "loss"),
+        headline=("mrr", "hits_at_1", "hits_at_10"),
+    ),
+    "imitation": TaskFacts(
+        gives="images",
+        used_by=("compression.compress",),
+        from_data=False,
+        swept=False,
+        figures=("psnr",),
+        headline=("psnr",),
+    ),
+}
+
+# What data of classes are for unless the model learns something else from them.
+CLASSES = "classification"
+
+# Tasks that a user can name.
+Task = Literal[tuple(name for name, facts in TASKS.items() if facts.from_data)]
+
+
+def of(name: str) -> TaskFacts:
+    """Return the row of a task.
+
+    Raises:
+        UsageError: Unknown name.
+    """
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    return TASKS[name]
+
+
+def given(command: str) -> str:
+    """Return what the runs give that a command uses: "classes, captions or entities"."""
+    found = dict.fromkeys(facts.gives for facts in TASKS.values() if facts.command == command)
+    *others, last = found
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def check_request(command: str, run: Any, options: Any) -> None:
+    """Raise UsageError unless a command can use a run with these options.
+
+    Args:
+        command: Name of the command, such as zoo.predict.
+        run: Run folder, a `zoo.runs.folder.RunFolder`.
+        options: Options of the command.
+    """
+    facts = of(run.task)
+    if facts.command != command:
+        raise UsageError(
+            f"{run.path}: expected a run that gives {given(command)}, this one gives {facts.gives}; use {facts.command}"
+        )
+    if facts.check:
+        resolved(facts.check)(run, options)
+
+
+def resolved(path: str) -> Callable[..., Any]:
+    """Import and return the function that `module:function` names."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

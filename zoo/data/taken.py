@@ -1,0 +1,35 @@
+"""What a data set takes over from a run, and what is known of it before it is read."""
+
+from dataclasses import dataclass
+
+from zoo.config.train_config import TrainConfig
+from zoo.data.dataset import DataSpec
+from zoo.data.text import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """Form and vocabularies that a data set takes over.
+
+    Args:
+        like: Form of a trained run, to which images, texts and labels are brought.
+        vocabulary: Vocabulary of that run, or of the run that a training begins with. If None, one is made of the
+            training texts.
+        target_vocabulary: Vocabulary of the targets of that run, if it was trained on pairs.
+        num_classes: Number of classes, if there are more than the labels show.
+        share: Worker and number of workers of `--shard files`: only this worker's part of the training files is read.
+        lengths: Longest text and longest target in tokens, unless `like` or the configuration says otherwise.
+    """
+
+    like: DataSpec | None = None
+    vocabulary: Vocabulary | None = None
+    target_vocabulary: Vocabulary | None = None
+    num_classes: int | None = None
+    share: tuple[int, int] = (0, 1)
+    lengths: tuple[int, int] | None = None
+
+    def length(self, config: TrainConfig) -> int | None:
+        """Return the number of tokens that texts are cut to, None if neither the user nor a run says it."""
+        if config.sequence_length is None and self.lengths:
+            return self.lengths[0]
+        return config.sequence_length
