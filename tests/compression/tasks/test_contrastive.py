@@ -13,8 +13,9 @@ from compression.on_device.generate import METADATA
 from compression.pipeline import pipeline, source
 from compression.receipts import receipt
 from compression.recipes.language import parse
+from compression.recipes.options import ExportOptions, Training
 from compression.runtime import litert_pairs
-from compression.tasks.contrastive import ImageTexts
+from compression.tasks.contrastive import Contrastive
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig
 from zoo.data.images import scaled
@@ -42,14 +43,14 @@ def pair_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(pair_run):
-    return source.open_run(pair_run, {}, texts=True).load()
+    return source.open_run(pair_run, {}, any_task=True).load()
 
 
 @pytest.fixture(scope="module")
 def files(loaded, tmp_path_factory):
     """The model in every precision, by name."""
     model, data = loaded
-    folder, form = tmp_path_factory.mktemp("files"), ImageTexts(data)
+    folder, form = tmp_path_factory.mktemp("files"), Contrastive(data)
     paths = {name: folder / f"{name}.tflite" for name in PRECISIONS}
     tflite.export_each(model, {paths[n]: parse(n) for n in PRECISIONS if n != "int8"}, form.interface)
     tflite.export(model, paths["int8"], parse("int8"), form.interface, calibration=form.calibration(64, 0))
@@ -114,7 +115,7 @@ def test_a_fusion_head_is_scored_by_the_weights_that_the_file_says(bare, loaded,
     _, data = loaded
     model = CrossModal(data.spec.vocabulary_size, **SMALL, head="fusion", text="transformer", num_layers=1)
     model.build([(None, *data.spec.input_shape), (None, *data.spec.target_shape)])
-    made = pipeline.compress(model, data, "float32", tmp_path, bare=bare)
+    made = pipeline.compress(model, data, "float32", tmp_path, export=ExportOptions(bare=bare))
     test = made.receipt["test"]
     assert test["litert"]["loss"] == pytest.approx(test["keras"]["loss"], abs=1e-5)
     assert "temperature" not in test["litert"] and made.receipt["parity"]["largest_difference"] < 1e-5
@@ -127,9 +128,9 @@ def test_a_fusion_head_is_scored_by_the_weights_that_the_file_says(bare, loaded,
 @pytest.mark.slow
 def test_training_words_come_before_a_file(loaded, pair_run, tmp_path):
     model, data = loaded
-    training = source.open_run(pair_run, {}, texts=True).config
+    training = source.open_run(pair_run, {}, any_task=True).config
     recipe = "prune(0.5, epochs=2) + cluster(16, epochs=1) + qat(epochs=1) + dynamic"
-    made = pipeline.compress(model, data, recipe, tmp_path, training=training)
+    made = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
     # The converter leaves kernels of less than 1,024 numbers in float32.
     rows = [row for row in made.receipt["constants"] if row["bytes"] and row.get("elements", 0) > 100]
     assert len(rows) >= 5 and max(row["distinct"] for row in rows) <= 17
@@ -152,7 +153,10 @@ def test_training_words_come_before_a_file(loaded, pair_run, tmp_path):
         (["--recipe", "distill(elsewhere) + int8"], ["distill of a run on images and captions"]),
         (["--recipe", "int8", "--batch", "2"], ["--batch 2", "expected 1"]),
         (["--recipe", "int8", "--uint8-input"], ["--uint8-input", "matches images and captions"]),
-        (["--recipe", "int8", "--skip-worst", "1"], ["--skip-worst", "none of two towers"]),
+        (
+            ["--recipe", "int8", "--skip-worst", "1"],
+            ["--skip-worst: expected a run that gives classes", "matches images and captions"],
+        ),
         (["--recipe", "int8", "--beams", "2"], ["--beams", "a run that translates"]),
         (["--recipe", "int8", "--lstm-kernel", "loop"], ["no recurrent layers"]),
     ],
@@ -173,7 +177,7 @@ def test_other_commands_files_and_models_are_refused(pair_run, loaded, files):
     assert sensitivity.main([str(pair_run)]) == 2
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="this one has no encode_image and no encode_text and no pair_weights"):
-        tflite.check(plain, parse("float32"), ImageTexts(data).interface)
-    other = ImageTexts(dataclasses.replace(data, spec=dataclasses.replace(data.spec, target_shape=(9,))))
+        tflite.check(plain, parse("float32"), Contrastive(data).interface)
+    other = Contrastive(dataclasses.replace(data, spec=dataclasses.replace(data.spec, target_shape=(9,))))
     with pytest.raises(ValueError, match=r"'encode_text.tokens': \[1, 9\]}, as the data have it; it takes"):
         receipt.measure(files["float32"], other.subject(model, model))

@@ -9,8 +9,9 @@ import pytest
 from compression import compress, sensitivity, verify
 from compression.pipeline import pipeline, source
 from compression.receipts.artifacts import read_receipt
+from compression.recipes.options import Training
 from compression.runtime import litert
-from compression.tasks import generation as drawn
+from compression.tasks.generation import Generation
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig
 from zoo.introspection.layers import with_itself
@@ -59,7 +60,7 @@ def gan_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(gan_run):
-    return source.open_run(gan_run, {}, texts=True).load()
+    return source.open_run(gan_run, {}, any_task=True).load()
 
 
 @pytest.mark.parametrize("architecture", ["dcgan", "dense"])
@@ -73,7 +74,7 @@ def test_the_generator_of_a_file_draws_what_the_average_draws(architecture):
         low = 0.2 if "variance" in variable.path else -1.0
         variable.assign(rng.uniform(low, 0.4, variable.shape))
     codes = generation.codes(model, 20, 0, np.arange(20) % 3)
-    plain = drawn.plain(model)
+    plain = Generation.exported(model)
     assert not [layer for layer in with_itself(plain) if isinstance(layer, keras.layers.BatchNormalization)]
     np.testing.assert_allclose(plain(codes), model.sample(codes), atol=1e-5)
     assert np.ptp(np.asarray(plain(codes)), axis=0).max() > 0.1  # else this would say nothing
@@ -104,7 +105,7 @@ def test_a_file_draws_the_runs_own_images_and_says_how_near_they_are(recipe, pix
     assert theirs["compared_in"] == run["compared_in"] == f"the features of {gan_run.parent / 'classifier'}"
     assert theirs["frechet_distance"] == pytest.approx(run["frechet_distance"], rel=1e-3)
     assert theirs["as_asked"] == run["as_asked"]
-    assert receipt["float32_weight_bytes"] == 4 * sum(v.numpy().size for v in drawn.plain(model).weights)
+    assert receipt["float32_weight_bytes"] == 4 * sum(v.numpy().size for v in Generation.exported(model).weights)
     assert receipt["about"]["labels"] == ["low", "middle", "high"] and "then a 1 for the class" in str(receipt["about"])
     assert (made / f"{recipe}.labels.txt").read_text() == "low\nmiddle\nhigh\n"
 
@@ -112,7 +113,7 @@ def test_a_file_draws_the_runs_own_images_and_says_how_near_they_are(recipe, pix
 def test_a_receipt_is_reproduced_and_a_difference_is_named(made, gan_run, capsys):
     path = made / "int8.tflite"
     assert verify.main([str(path), str(gan_run)]) == 0
-    assert "dB to the run's own images, Frechet distance" in capsys.readouterr().out
+    assert "dB against the run's own images, Frechet distance" in capsys.readouterr().out
     receipt = path.with_suffix(".receipt.json")
     text = receipt.read_text()
     stored = json.loads(text)
@@ -137,9 +138,9 @@ def test_a_receipt_is_reproduced_and_a_difference_is_named(made, gan_run, capsys
 )
 def test_recipes_learn_from_the_generator_itself(recipe, loaded, gan_run, tmp_path):
     model, data = loaded
-    training = source.open_run(gan_run, {}, texts=True).config
+    training = source.open_run(gan_run, {}, any_task=True).config
     before = [v.numpy() for v in model.variables]
-    result = pipeline.compress(model, data, recipe, tmp_path, training=training)
+    result = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
     assert result.receipt["test"]["litert"]["psnr"] > 20
     if "prune" in recipe:
         shape = [36, model.code_size]  # of the first map
@@ -161,7 +162,10 @@ def test_recipes_learn_from_the_generator_itself(recipe, loaded, gan_run, tmp_pa
             ["--recipe", "distill(elsewhere) + int8"],
             "distill of a run that draws images: every recipe that trains learns",
         ),
-        (["--recipe", "int8", "--uint8-input"], "--uint8-input: expected a run on images, this one draws them"),
+        (
+            ["--recipe", "int8", "--uint8-input"],
+            "--uint8-input: expected a run that classifies images, this one draws images",
+        ),
         (["--recipe", "int8", "--beams", "2"], "--beams: expected a run that translates, this one draws images"),
         (["--recipe", "int8", "--skip-worst", "1"], "--skip-worst: expected a run that gives classes"),
     ],

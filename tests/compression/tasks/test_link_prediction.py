@@ -8,8 +8,9 @@ import pytest
 from compression import compress, sensitivity, verify
 from compression.flatbuffers import flatbuffer
 from compression.pipeline import pipeline, source
+from compression.recipes.options import Training
 from compression.runtime import litert
-from compression.tasks.link_prediction import QUESTIONS, Links
+from compression.tasks.link_prediction import QUESTIONS, LinkPrediction
 from zoo.config.train_config import TrainConfig
 from zoo.tasks import link_prediction
 from zoo.training.loop import train
@@ -30,7 +31,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(run):
-    return source.open_run(run, {}, texts=True).load()
+    return source.open_run(run, {}, any_task=True).load()
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
@@ -88,8 +89,8 @@ def test_questions_are_spread_over_both_directions(loaded):
                                     "qat(epochs=2) + dynamic", "qat(epochs=2) + int4"])  # fmt: skip
 def test_recipes_that_train(recipe, run, loaded, tmp_path):
     model, data = loaded
-    training = source.open_run(run, {}, texts=True).config
-    made = pipeline.compress(model, data, recipe, tmp_path, training=training)
+    training = source.open_run(run, {}, any_task=True).config
+    made = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
     assert pipeline.verify(made.path, model, data)[1] == []
     tables = [row for row in made.receipt["constants"] if row["shape"] == [24, 32] and row["bytes"]]
     if recipe.startswith("prune"):
@@ -106,10 +107,10 @@ def test_recipes_that_train(recipe, run, loaded, tmp_path):
     (["--recipe", "channels(0.5) + dynamic"], ["channels of a run on triples", "a smaller dim"]),
     (["--recipe", "distill(elsewhere) + dynamic"], ["distill of a run on triples"]),
     (["--recipe", "dynamic(skip=entities)"], ["skip: the table of entities"]),
-    (["--recipe", "dynamic", "--skip-worst", "1"], ["skip: the table of entities"]),
+    (["--recipe", "dynamic", "--skip-worst", "1"], ["--skip-worst", "completes triples"]),
     (["--recipe", "dynamic", "--batch", "2"], ["--batch 2", "expected 1"]),
-    (["--recipe", "dynamic", "--uint8-input"], ["--uint8-input", "takes triples"]),
-    (["--recipe", "dynamic", "--beams", "2"], ["--beams", "gives entities"]),
+    (["--recipe", "dynamic", "--uint8-input"], ["--uint8-input", "completes triples"]),
+    (["--recipe", "dynamic", "--beams", "2"], ["--beams", "completes triples"]),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_sentence(words, expected, run, tmp_path, capsys):
     assert compress.main([str(run), *words, "--output", str(tmp_path)]) == 2
@@ -127,4 +128,4 @@ def test_other_commands_refuse_it(run, loaded, capsys):
         import dataclasses
 
         empty = dataclasses.replace(data, train=data.train.take(np.arange(0)))
-        Links(empty, None).examples(8, 0)
+        LinkPrediction(empty, None).examples(8, 0)

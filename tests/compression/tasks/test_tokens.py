@@ -23,11 +23,12 @@ from compression.on_device import generate as on_device
 from compression.pipeline import pipeline, source
 from compression.receipts import receipt
 from compression.recipes.language import parse
+from compression.recipes.options import Calibration, Training
 from compression.runtime import litert_texts
-from compression.tasks.texts import Texts
+from compression.tasks.language_model import LanguageModel
+from compression.tasks.translation import Translation
 from tests.conftest import ROOT
 from zoo import generate
-from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.text import Vocabulary
@@ -80,14 +81,14 @@ def _english(word):
 
 @pytest.fixture(scope="module")
 def loaded(text_run):
-    return source.open_run(text_run, {}, texts=True).load()
+    return source.open_run(text_run, {}, any_task=True).load()
 
 
 @pytest.fixture(scope="module")
 def files(loaded, tmp_path_factory):
     """The model in every precision, by name."""
     model, data = loaded
-    folder, form = tmp_path_factory.mktemp("files"), Texts(data, Beam())
+    folder, form = tmp_path_factory.mktemp("files"), Translation(data)
     paths = {name: folder / f"{name}.tflite" for name in PRECISIONS}
     floats = {paths[name]: parse(name) for name in PRECISIONS if name != "int8"}
     tflite.export_each(model, floats, form.interface)
@@ -146,7 +147,7 @@ def test_a_head_with_a_kernel_of_its_own_is_left_alone(tmp_path):
     model = TransformerLM(60, num_layers=1, model_dim=24, num_heads=2, ff_dim=24, tied=False)
     model.build((None, 6))
     path = tmp_path / "dynamic.tflite"
-    tflite.export(model, path, parse("dynamic"), Texts(_windows(60), Beam()).interface)
+    tflite.export(model, path, parse("dynamic"), LanguageModel(_windows(60)).interface)
     assert tie(path) == 0
     tables = [row for row in flatbuffer.constants(flatbuffer.read(path)) if row["shape"] == [60, 24]]
     assert len([row for row in tables if row["bytes"]]) == 2
@@ -323,7 +324,7 @@ def test_a_receipt_is_reproduced_and_says_how_texts_were_searched_for(made, text
     assert test["litert"]["bleu"] == pytest.approx(test["keras"]["bleu"], abs=2)
     assert "beam" not in test["litert"]["bleu_signature"] and stored["parity"]["same_text"] >= 0.98
     assert {row["signature"] for row in stored["latency"]} == {"encode", "decode_step"}
-    assert stored["made"]["calibration_examples"] >= pipeline.CALIBRATION
+    assert stored["made"]["calibration_examples"] >= Calibration().examples
     assert verify.main([str(made), str(text_run)]) == 0
     out = capsys.readouterr().out
     assert "reproduced: test BLEU" in out and "encode, 1 thread" in out
@@ -336,7 +337,7 @@ def test_a_receipt_is_reproduced_and_says_how_texts_were_searched_for(made, text
 def test_training_words_come_before_a_file(loaded, text_run, tmp_path):
     model, data = loaded
     training = RunFolder(text_run).read_config()["config"]
-    made = pipeline.compress(model, data, "prune(0.5, epochs=1) + dynamic", tmp_path, training=training)
+    made = pipeline.compress(model, data, "prune(0.5, epochs=1) + dynamic", tmp_path, training=Training(training))
     sparse = [
         row["zeros"] / row["elements"] for row in made.receipt["constants"] if row["type"] == "int8" and row["bytes"]
     ]
@@ -350,7 +351,7 @@ def test_every_training_word_of_texts(loaded, text_run, tmp_path):
     model, data = loaded
     training = RunFolder(text_run).read_config()["config"]
     recipe = "prune(0.5, epochs=2) + cluster(16, epochs=2) + qat(epochs=2) + dynamic"
-    made = pipeline.compress(model, data, recipe, tmp_path, training=training)
+    made = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
     rows = [row for row in made.receipt["constants"] if row["type"] == "int8" and row["bytes"]]
     assert pipeline.verify(made.path, model, data)[1] == []
     assert max(row["distinct"] for row in rows) <= 17 and made.receipt["test"]["litert"]["exact_match"] > 0.9
@@ -361,11 +362,11 @@ def test_every_training_word_of_texts(loaded, text_run, tmp_path):
     [
         (["--recipe", "int16x8"], ["int16x8", "token ids", "use int8 or dynamic"]),
         (["--recipe", "int8(skip=head)"], ["skip", "no names of their own"]),
-        (["--recipe", "channels(0.5) + int8"], ["channels of a run that makes texts", "use prune"]),
-        (["--recipe", "qat + int8"], ["qat of a run that makes texts", "use qat with dynamic or int4"]),
-        (["--recipe", "distill(elsewhere) + int8"], ["distill of a run that makes texts"]),
+        (["--recipe", "channels(0.5) + int8"], ["channels of a run that generates text", "use prune"]),
+        (["--recipe", "qat + int8"], ["qat of a run that generates text", "use qat with dynamic or int4"]),
+        (["--recipe", "distill(elsewhere) + int8"], ["distill of a run that generates text"]),
         (["--recipe", "int8", "--batch", "2"], ["--batch 2", "expected 1"]),
-        (["--recipe", "int8", "--uint8-input"], ["--uint8-input", "takes texts"]),
+        (["--recipe", "int8", "--uint8-input"], ["--uint8-input", "translates texts"]),
         (["--recipe", "int8", "--skip-worst", "1"], ["--skip-worst", "a run that gives classes"]),
         (["--recipe", "int8", "--beams", "0"], ["--beams 0", "1 or more"]),
         (["--recipe", "int8", "--lstm-kernel", "loop"], ["no recurrent layers"]),
@@ -392,7 +393,7 @@ def test_other_commands_and_models_are_refused(text_run, loaded, image_run, tmp_
     model, data = loaded
     longer = Transformer(data.spec.vocabulary_size, data.spec.target_vocabulary_size, **SIZES)
     longer.build([(None, 9), (None, 9)])
-    form = Texts(data, Beam())
+    form = Translation(data)
     path = tmp_path / "longer.tflite"
     tflite.export(longer, path, parse("float32"), dataclasses.replace(form.interface, length=9))
     with pytest.raises(ValueError, match="a cache of 4, as the data have them; this one takes 3 and 9"):
