@@ -164,7 +164,7 @@ def test_recipes_learn_from_the_generator_itself(recipe, loaded, gan_run, tmp_pa
         ),
         (
             ["--recipe", "int8", "--uint8-input"],
-            "--uint8-input: expected a run that classifies images, this one draws images",
+            "--uint8-input: expected a run that classifies images, this one draws",
         ),
         (["--recipe", "int8", "--beams", "2"], "--beams: expected a run that translates, this one draws images"),
         (["--recipe", "int8", "--skip-worst", "1"], "--skip-worst: expected a run that gives classes"),
