@@ -71,7 +71,7 @@ def test_recipes_are_parsed_and_written_back(text, precision, skip, io):
         ("qat + float16", ["qat trains for integers", "float16"]),
         ("qat + int8(skip=head)", ["must skip the same layers", "none and head"]),
         ("int8 + prune(0.5)", ["prune after int8 would destroy int8", "put prune first"]),
-        ("cluster(4) + prune(0.5)", ["prune after cluster would destroy cluster", "out of the clusters"]),
+        ("cluster(4) + prune(0.5)", ["prune after cluster would destroy cluster", "out of their clusters"]),
         ("qat + prune(0.5)", ["prune after qat would destroy qat"]),
         ("qat + cluster(4)", ["cluster after qat would destroy qat"]),
         ("prune(0.5) + channels(0.5)", ["channels after prune would destroy prune"]),
