@@ -17,6 +17,7 @@ from compression.recipes import language
 from compression.recipes.limits import Limits
 from compression.recipes.options import Calibration, ExportOptions, Training
 from compression.tasks.base import Form
+from zoo.config.sampling import Beam
 from zoo.config.train_config import Task
 from zoo.console.errors import UsageError
 
@@ -51,6 +52,7 @@ def made(opened, tmp_path_factory):
             tmp_path_factory.mktemp(task),
             calibration=Calibration(examples=32),
             training=Training(run.config),
+            beam=Beam(beams=1) if tasks.entry(task).limits.beam_search else None,
             provenance=run.provenance(),
         )
 
