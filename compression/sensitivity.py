@@ -68,7 +68,7 @@ def show(result: Mapping[str, Any]) -> None:
         )
         for row in result["layers"]
     ]
-    columns = ("quantized", "accuracy", "points lost", "mean difference", "largest difference", "bytes")
+    columns = ("quantized", "accuracy", "loss (points)", "mean difference", "largest difference", "bytes")
     cli.table(columns, rows)
     print(f"picture: {result['picture']}")
     run_folder = Path(result["path"]).parent.parent

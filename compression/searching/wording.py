@@ -11,17 +11,19 @@ def searched(result: Mapping[str, Any]) -> str:
     row = result["winner"] or result["closest"]
     if row is None:
         return (
-            f"no file within {budget}: every one of {result['trials']} trials stopped after its estimate, the smallest"
-            f" of them with {result['smallest_seen']:,} bytes"
+            f"no file within {budget}: all {result['trials']} trials were stopped after their estimates, the smallest"
+            f" of which was {result['smallest_seen']:,} bytes"
         )
-    test = "" if row["test_accuracy"] is None else f", {row['test_accuracy']:.2%} of test"
+    test = "" if row["test_accuracy"] is None else f", test accuracy {row['test_accuracy']:.2%}"
     numbers = f"{row['bytes']:,} bytes (gzip {row['gzip_bytes']:,}), {row['latency_ms']:.3f} ms"
-    numbers += f", {row['accuracy']:.2%} of validation{test}"
+    numbers += f", validation accuracy {row['accuracy']:.2%}{test}"
     if result["winner"]:
         return f"within {budget}: {numbers}"
-    beyond = ", ".join(
+    over = ", ".join(
         f"{name.replace('_', ' ')} by {excess:.1%}{' of the error' * (name == 'min_accuracy')}"
         for name, excess in result["excesses"].items()
         if excess > 0
     )
-    return f"no file within {budget} among {result['trials']} trials; the closest has {numbers}, beyond {beyond}"
+    return (
+        f"no file within {budget} among {result['trials']} trials; the closest has {numbers}, over the budget: {over}"
+    )

@@ -83,7 +83,6 @@ class TokenForm(Form):
         """Return the first test text for the latency of `encode`; None without a source."""
 
     def subject(self, model: keras.Model, original: keras.Model) -> "TokenSubject":
-        self.data.split("test")
         return TokenSubject(model, self, original)
 
     def calibration(self, count: int, seed: int) -> dict[str, np.ndarray]:
