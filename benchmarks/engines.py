@@ -38,14 +38,14 @@ def _rows(name: str, kernel: str, data_dir: Path, folder: Path) -> list[dict[str
 
     model, data = source.open_run(trained(name, ROWS[name][0], data_dir), {"data_dir": data_dir}).load()
     from compression.exporting import tflite
-    from compression.receipts.receipt import given
+    from compression.receipts.subject import given
     from compression.recipes.language import parse
     from compression.runtime import child, litert
-    from compression.tasks import classification as classifiers
+    from compression.tasks import classification
 
-    interface = classifiers.interface_of(data.spec)
+    interface = classification.interface_of(data.spec)
     test = data.test.take(np.arange(EXAMPLES))
-    x, calibration = given(test, interface), given(classifiers.stratified(data.train, CALIBRATION, 0), interface)
+    x, calibration = given(test, interface), given(classification.stratified(data.train, CALIBRATION, 0), interface)
     floats, file, examples = (folder / part for part in ("float32.tflite", "quantized.tflite", "calibration.npy"))
     np.save(examples, calibration)
     tflite.export(model, floats, parse("float32"), interface, kernel=kernel)

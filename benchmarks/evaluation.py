@@ -48,12 +48,12 @@ def _files(run: Path, data_dir: Path) -> tuple[dict[str, Path], list[dict[str, A
 
     model, data = source.open_run(run, {"data_dir": data_dir}).load()
     from compression.pipeline import pipeline
-    from compression.receipts.receipt import given
+    from compression.receipts.subject import given
     from compression.runtime import litert
-    from compression.tasks import classification as classifiers
+    from compression.tasks import classification
 
     made = {name: pipeline.compress(model, data, name, run / "artifacts" / "auto").path for name in RECIPES}
-    x = given(data.test, classifiers.interface_of(data.spec, batch=1))
+    x = given(data.test, classification.interface_of(data.spec, batch=1))
     rows = []
     for name, path in made.items():
         found = {threads: _images_a_second(litert, path, x, threads) for threads in (1, None)}

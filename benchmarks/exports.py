@@ -43,6 +43,7 @@ def _exported(model: Any, data: Any, precision: str) -> tuple[float, int]:
     import dataclasses
 
     from compression.pipeline import pipeline
+    from compression.recipes.options import Progress
 
     times = {}
     few = dataclasses.replace(data, test=data.test.take(slice(FEW)))
@@ -52,7 +53,7 @@ def _exported(model: Any, data: Any, precision: str) -> tuple[float, int]:
             few,
             precision,
             Path(folder),
-            say=lambda text: times.setdefault(text.split()[0], time.perf_counter()),
+            progress=Progress(lambda text: times.setdefault(text.split()[0], time.perf_counter())),
         )
         return times["measuring"] - times["exporting"], made.path.stat().st_size
 

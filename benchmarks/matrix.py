@@ -69,9 +69,11 @@ def _cell(
 ) -> dict[str, Any]:
     """Return a cell: numbers of the receipt, the sentence of a refusal, or what failed."""
     from compression.pipeline import pipeline
+    from compression.recipes.options import ExportOptions
 
+    export = ExportOptions(kernel=kernel)
     try:
-        made = pipeline.compress(model, data, precision, folder, kernel=kernel, provenance=provenance)
+        made = pipeline.compress(model, data, precision, folder, export=export, provenance=provenance)
     except UsageError as error:
         return {"refused": str(error)}
     except Failed as error:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression.recipes import language as recipes
+from compression.recipes import language
 from strategies import backend
 from zoo import stock
 from zoo.config import catalogue
@@ -180,7 +180,7 @@ def make(name: str, work: Path, data_dir: Path) -> dict[str, Any]:
     say = functools.partial(_command, cwd=work, data_dir=data_dir)
     say("zoo.train", *shlex.split(made.words), "--output", name)
     without_optimizer(work / name)
-    recipe = recipes.parse(made.recipe)
+    recipe = language.parse(made.recipe)
     for text in (stock_table.REFERENCE, made.recipe):
         say("compression.compress", name, "--recipe", text)
     facts = _kept(work / name, recipe, work / KEPT_IN / name)
@@ -197,13 +197,13 @@ def entry(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": dataset(name),
         **DATA[dataset(name)],
         "train": f"python -m zoo.train {made.words}",
-        "recipe": str(recipes.parse(made.recipe)),
-        "file": f"artifacts/{recipes.parse(made.recipe).file_name}.tflite",
+        "recipe": str(language.parse(made.recipe)),
+        "file": f"artifacts/{language.parse(made.recipe).file_name}.tflite",
         "files": dict(facts),
     }
 
 
-def _kept(run: Path, recipe: recipes.Recipe, place: Path) -> dict[str, dict[str, Any]]:
+def _kept(run: Path, recipe: language.Recipe, place: Path) -> dict[str, dict[str, Any]]:
     """Copy what is stocked of a run, and return the bytes and the SHA-256 of each file."""
     small = recipe.file_name
     patterns = [*KEPT, *(f"artifacts/{of}{suffix}" for of in (stock_table.REFERENCE, small) for suffix in BESIDE)]

@@ -83,22 +83,22 @@ def _prepare(run: Path, data_dir: Path, recipes: tuple[str, ...]) -> dict[str, P
 
     chosen = source.open_run(run, {"data_dir": data_dir})
     model, data = chosen.load()
-    from compression.pipeline import pipeline
-    from compression.receipts import formats
-    from compression.receipts.receipt import given
-    from compression.tasks import classification as classifiers
+    from compression.pipeline import formats, pipeline
+    from compression.receipts.subject import given
+    from compression.recipes.options import Training
+    from compression.tasks import classification
 
     folder = run / "peers"
     folder.mkdir(exist_ok=True)
     files = {}
     for recipe in recipes:
-        made = pipeline.compress(model, data, recipe, folder, training=chosen.config)
+        made = pipeline.compress(model, data, recipe, folder, training=Training(chosen.config))
         files[f"LiteRT {recipe}"] = made.path
-    interface = classifiers.interface_of(data.spec, batch=1)
+    interface = classification.interface_of(data.spec, batch=1)
     onnx = folder / "model.onnx"
     formats.onnx(model, onnx, interface)
     files["ONNX Runtime float32"] = onnx
-    calibration = classifiers.stratified(data.train, CALIBRATION, 0)
+    calibration = classification.stratified(data.train, CALIBRATION, 0)
     files["ONNX Runtime dynamic"] = _dynamic_onnx(onnx)
     files["ONNX Runtime int8"] = _quantized_onnx(onnx, given(calibration, interface))
     if "cnn" in run.name:

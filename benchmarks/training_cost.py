@@ -54,7 +54,7 @@ def _wrapped(name: str, text: str, data: Any) -> Any:
 
     from compression.passes import clustering, parametrize, pruning, qat
     from compression.passes.distillation import Distillation
-    from compression.recipes import language as recipes
+    from compression.recipes import language
     from zoo.config import registry
 
     few = data.train.x[:64].astype(np.float32) / 255
@@ -62,7 +62,7 @@ def _wrapped(name: str, text: str, data: Any) -> Any:
     model.build((None, *data.spec.input_shape))
     if text == "plain":
         return model
-    stage = recipes.parse(text).stages[0]
+    stage = language.parse(text).stages[0]
     if stage.word == "prune":
         return pruning.Pruned(model, stage, 2 * ROUNDS * STEPS)
     if stage.word == "cluster":

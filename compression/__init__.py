@@ -1,4 +1,4 @@
-"""Compression: from a trained Keras model to a small .tflite file whose every number is measured on that file.
+"""Compression: from a trained Keras model to a small .tflite file, with numbers that are measured on that file.
 
-Importing this package imports nothing; the commands check their arguments before they import Keras.
+This package imports nothing by itself. The commands check their arguments before they import Keras.
 """

@@ -1,4 +1,4 @@
-"""`python -m compression`: the words of a recipe, and what each does."""
+"""`python -m compression`: list the words of a recipe, and what each does."""
 
 import argparse
 import json
@@ -10,11 +10,11 @@ from zoo.console import cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table, or with --json one JSON list."""
+    """Print the table, or a JSON list with --json."""
     parser = argparse.ArgumentParser(
         prog="python -m compression", description=__doc__.partition(": ")[2], allow_abbrev=False
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON list instead of the table")
+    parser.add_argument("--json", action="store_true", help="print a JSON list instead of the table")
     options = parser.parse_args(argv)
 
     rows = [

@@ -1,7 +1,7 @@
-"""`python -m compression.attack`: what compression does to robustness, on the examples that `zoo.attack` made.
+"""`python -m compression.attack`: measure the robustness of compressed files on the examples of `zoo.attack`.
 
-The examples mislead the Keras model; a file is measured on the same ones (transfer). Somebody who attacks the file
-itself may find worse, so its accuracy here is an upper limit of its robustness, not an estimate.
+The examples were made to mislead the Keras model, and files are measured on the same ones (transfer). An attack on the
+file itself may do more harm, so the accuracy here is an upper bound of its robustness.
 """
 
 import functools
@@ -27,22 +27,22 @@ from zoo.system.files import sha256, write_json
 class Options:
     """What to measure."""
 
-    run: Path = option("the run folder, after `python -m zoo.attack RUN`", positional=True, stock_as="copy")
+    run: Path = option("run folder, after `python -m zoo.attack RUN`", positional=True, stock_as="copy")
     files: tuple[Path, ...] = option(
-        "its .tflite files (default: all in RUN/artifacts)", (), positional=True, metavar="FILE", optional=True
+        ".tflite files of the run (default: all in RUN/artifacts)", (), positional=True, metavar="FILE", optional=True
     )
-    attack: Literal["fgsm", "pgd"] = option("whose examples", "pgd")
+    attack: Literal["fgsm", "pgd"] = option("attack that made the examples", "pgd")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure, and return the accuracies of Keras and of each file, after writing them into the run folder."""
+    """Measure the accuracy of Keras and of each file, write the accuracies into the run folder, and return them."""
     options = Options(**given)
     folder = RunFolder(options.run)
-    made = attacked(folder, options.attack)
+    made = read_attack(folder, options.attack)
     files = options.files or tuple(sorted((folder.path / "artifacts").glob("*.tflite")))
     if not files:
         raise UsageError(f"{folder.path}: expected .tflite files in its artifacts, found none; make one with compress")
-    forms = {path: form_of(path, folder) for path in files}
+    interfaces = {path: interface_of(path, folder) for path in files}
     stems = [path.stem for path in files]
     named = {path: path.stem if stems.count(path.stem) == 1 else str(path) for path in files}
     backend.start("tensorflow")
@@ -52,9 +52,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
     with np.load(folder.attacks / f"{options.attack}.npz") as found:
         x, y = found["x"], found["y"]
-    for path, form in forms.items():
+    for path, ends in interfaces.items():
         cli.say(f"measuring {path.name} on {len(x) * len(y):,} examples")
-        made["accuracy"][named[path]] = [robustness.accuracy(_outputs(path, form, changed), y) for changed in x]
+        made["accuracy"][named[path]] = [robustness.accuracy(_outputs(path, ends, changed), y) for changed in x]
     made["files_sha256"] = {named[path]: sha256(path) for path in files}
     place = folder.attacks / f"{options.attack}-files"
     robustness.write_table(place.with_suffix(".csv"), made["eps"], made["accuracy"])
@@ -65,11 +65,11 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     return made | {"path": str(folder.attacks)}
 
 
-def attacked(folder: RunFolder, attack: str) -> dict[str, Any]:
-    """Return what `zoo.attack` wrote of a run.
+def read_attack(folder: RunFolder, attack: str) -> dict[str, Any]:
+    """Return what `zoo.attack` wrote for a run.
 
     Raises:
-        UsageError: it wrote nothing, it attacked other weights, or its examples were altered.
+        UsageError: It wrote nothing, it attacked other weights, or its examples were altered.
     """
     metrics, file = folder.read_metrics(), folder.attacks / f"{attack}.json"
     first = command_line("zoo.attack", folder.path, "--attack", attack)
@@ -86,11 +86,11 @@ def attacked(folder: RunFolder, attack: str) -> dict[str, Any]:
     return made
 
 
-def form_of(path: Path, folder: RunFolder) -> interface.Interface:
-    """Return what a file takes.
+def interface_of(path: Path, folder: RunFolder) -> interface.Interface:
+    """Return the interface of a file.
 
     Raises:
-        UsageError: it is not there, it has no receipt, or it was not made from this run.
+        UsageError: The file is missing, has no receipt, or was not made from this run.
     """
     if not path.is_file():
         raise UsageError(f"{path}: expected a .tflite file, found none")
@@ -102,14 +102,14 @@ def form_of(path: Path, folder: RunFolder) -> interface.Interface:
     return interface.from_json(receipt["interface"])
 
 
-def _outputs(path: Path, form: interface.Interface, x: Any) -> Any:
-    """Return what a file says of examples; a file that takes bytes is given the nearest ones."""
-    from compression.receipts.receipt import given
+def _outputs(path: Path, ends: interface.Interface, x: Any) -> Any:
+    """Return the outputs of a file for examples, rounded to bytes if the file takes bytes."""
+    from compression.receipts.subject import given
     from compression.runtime import litert
     from zoo.data import Split
     from zoo.data.images import as_bytes
 
-    return litert.run(path, given(Split(as_bytes(x) if form.uint8 else x, None), form))
+    return litert.run(path, given(Split(as_bytes(x) if ends.uint8 else x, None), ends))
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`python -m compression.export`: a run as a SavedModel or an ONNX file, checked against Keras on the test split."""
+"""`python -m compression.export`: export a run as a SavedModel or an ONNX file, checked against Keras."""
 
 import functools
 import sys
@@ -18,12 +18,12 @@ _NAMES = {"savedmodel": "saved_model", "onnx": "model.onnx"}
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to export, and as what; `compression.compress` makes .tflite files."""
+    """What to export, and in which format; `compression.compress` makes .tflite files."""
 
-    run: Path = option("the run folder", positional=True, stock_as="copy")
-    to: Literal["savedmodel", "onnx"] = option("the format", "savedmodel")
-    output: Path | None = option("folder that gets it (default: RUN/artifacts)")
-    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+    run: Path = option("run folder", positional=True, stock_as="copy")
+    to: Literal["savedmodel", "onnx"] = option("format", "savedmodel")
+    output: Path | None = option("folder for the export (default: RUN/artifacts)")
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,22 +31,21 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     chosen = source.open_run(options.run, given)
     model, data = chosen.load()
-    from compression.receipts import formats
-    from compression.receipts.receipt import Subject
+    from compression.pipeline import formats
     from compression.surgery import copying
-    from compression.tasks import classification as classifiers
+    from compression.tasks.classification import ClassSubject, interface_of
 
-    interface = classifiers.interface_of(data.spec, batch=None)
+    interface = interface_of(data.spec, batch=None)
     path = (options.output or chosen.run.path / "artifacts") / _NAMES[options.to]
     cli.say(f"exporting {path.name}")
-    subject = Subject(copying.in_float32(model), interface, data.split("test"))
+    subject = ClassSubject(copying.in_float32(model), interface, data.split("test"))
     receipt = {"made": chosen.provenance()} | formats.export(path, options.to, subject)
     write_json(receipt_path(path), receipt)
     return {"path": str(path), **receipt}
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print the numbers that matter, and last what was written."""
+    """Print the numbers that matter, and last the path."""
     print(
         f"{result['bytes']:,} bytes; test accuracy {result['test'][result['format']]['accuracy']:.2%}, largest"
         f" difference in probability from Keras {result['parity']['largest_difference']:.1e}"

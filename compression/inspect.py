@@ -1,4 +1,4 @@
-"""`python -m compression.inspect`: where the bytes of a .tflite file are."""
+"""`python -m compression.inspect`: list where the bytes of a .tflite file are."""
 
 import functools
 import re
@@ -16,14 +16,14 @@ from zoo.console.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to look into."""
+    """What to inspect."""
 
-    file: Path = option("the .tflite file", positional=True, stock_as="file")
-    top: int = option("how many of the largest tensors to list, 0 for all", 20)
+    file: Path = option(".tflite file", positional=True, stock_as="file")
+    top: int = option("number of the largest tensors to list, 0 for all", 20)
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a file, largest first; nothing of it is run."""
+    """Return the parts of a file, largest first; the file is not run."""
     options = Options(**given)
     if options.top < 0:
         raise UsageError(f"--top: expected 0 or more, received {options.top}")
@@ -54,17 +54,17 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def layer_of(name: str) -> str:
-    """Return the layer that a tensor's name tells of: `cnn_1/conv_1_1/convolution` is of conv_1.
+    """Return the layer in a tensor's name: conv_1 in `cnn_1/conv_1_1/convolution`.
 
-    A fused operator carries several names, of which the last is the layer with the weights. The first part of a name is
-    the model, the last one the operation; tracing numbers every part once more.
+    A fused operator has several names, and the last one belongs to the layer with the weights. The first part of a name
+    is the model, the last one the operation. Tracing appends a number to every part.
     """
     parts = name.rpartition(";")[2].split("/")[1:-1]
     return "/".join(re.sub(r"_\d+$", "", part) for part in parts if part != "while") or "(other)"
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print the ends of the file, its operators, and its bytes by layer and by tensor."""
+    """Print the inputs and outputs of the file, its operators, and its bytes by layer and by tensor."""
     several = len(result["signatures"]) > 1
     for name, ends in result["signatures"].items() if several else [("", result["signature"])]:
         begin = f"{name} " if several else ""

@@ -1,4 +1,4 @@
-"""`python -m compression.search`: ask for a budget, get the file, and every file that is worth having beside it."""
+"""`python -m compression.search`: find the best file within a budget, and the Pareto front of size and accuracy."""
 
 import contextlib
 import dataclasses
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression.receipts.wording import searched
 from compression.recipes.language import Kernel
 from compression.searching import space, studies
 from compression.searching import worker as search_worker
 from compression.searching.budget import Budget
 from compression.searching.plan import Sampler
+from compression.searching.wording import searched
 from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
@@ -25,32 +25,32 @@ from zoo.console.values import Bytes, Seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to search, and within which budget."""
+    """What to search, and the budget."""
 
-    run: Path = option("the run folder", positional=True, stock_as="copy")
-    max_bytes: Bytes | None = option("limit of the file: 20000, 20k, 20KiB", metavar="SIZE")
-    max_gzip_bytes: Bytes | None = option("limit of the file, gzipped", metavar="SIZE")
-    max_latency_ms: float | None = option("limit of the median of one call, in milliseconds on this machine")
-    threads: int = option("that latencies are measured with: 1, or the cores of this process", 1)
+    run: Path = option("run folder", positional=True, stock_as="copy")
+    max_bytes: Bytes | None = option("largest file: 20000, 20k, 20KiB", metavar="SIZE")
+    max_gzip_bytes: Bytes | None = option("largest gzipped file", metavar="SIZE")
+    max_latency_ms: float | None = option("largest median latency of one call, in milliseconds on this machine")
+    threads: int = option("number of threads for latencies: 1, or the cores of this process", 1)
     min_accuracy: float | None = option(
-        "share of right answers that the file must have, on validation examples (default without any limit: half a"
-        " point less than the run)"
+        "lowest accuracy of the file, from 0 to 1, on validation examples (default without any limit: half a percentage"
+        " point below the run)"
     )
-    trials: int = option("recipes that are tried, with those that stop early", 50)
-    time_limit: Seconds | None = option("no further trial begins after it: 90s, 30m, 2h", metavar="TIME")
-    jobs: int = option("processes that try recipes side by side", 1)
+    trials: int = option("number of recipes to try, including those that are stopped early", 50)
+    time_limit: Seconds | None = option("time after which no further trial begins: 90s, 30m, 2h", metavar="TIME")
+    jobs: int = option("number of parallel processes", 1)
     space: Mapping[str, str] = option(
-        "narrow a choice: width.conv_1=4:16, precision=int8,int4, 'width.*=2:8'; repeat for more", metavar="NAME=VALUES"
+        "narrow a choice: width.conv_1=4:16, precision=int8,int4, 'width.*=2:8'; may be repeated", metavar="NAME=VALUES"
     )
-    space_file: Path | None = option("a TOML file with a table [space] of the same")
+    space_file: Path | None = option("TOML file with the same choices in a table [space]")
     teacher: tuple[str, ...] | None = option(
-        "further runs that may teach, separated by commas (the run itself always may)", metavar="RUN[,...]"
+        "further teacher runs, separated by commas (the run itself always is one)", metavar="RUN[,...]"
     )
-    lstm_kernel: Kernel = option("how recurrent layers are exported, see compress", "auto")
-    sampler: Sampler = option("tpe learns from the trials; random does not", "tpe")
-    seed: int = option("of the sampler", 0)
-    output: Path | None = option("folder of the search (default: RUN/search); a search that is there goes on")
-    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+    lstm_kernel: Kernel = option("form of recurrent layers, see compress", "auto")
+    sampler: Sampler = option("tpe learns from the trials, random does not", "tpe")
+    seed: int = option("random seed of the sampler", 0)
+    output: Path | None = option("folder of the search (default: RUN/search); an existing search is continued")
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
     def __post_init__(self) -> None:
         for name, low in (("trials", 1), ("jobs", 1), ("threads", 1), ("seed", 0)):
@@ -63,15 +63,15 @@ class Options:
 
     @property
     def budget(self) -> Budget:
-        """The limits, typed."""
+        """Limits of the file."""
         return Budget(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Budget)})
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Search, and return everything that was found.
+    """Search, and return the results.
 
     Raises:
-        Failed: no file is within the budget; the sentence names the closest, and the report is written all the same.
+        Failed: No file is within the budget. The message names the closest one, and the report is written anyway.
     """
     options = Options(**given)
     budget = options.budget
@@ -87,9 +87,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     source, teachers = search_worker.checked(chosen)
     studies.check_file(chosen.folder)
     subject = search_worker.subject(chosen, source, teachers)
-    from compression.searching import search as explore
+    from compression.searching import search as searching
 
-    plan = explore.planned(
+    plan = searching.planned(
         subject,
         budget,
         narrowing,
@@ -98,16 +98,14 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         sampler=options.sampler,
         seed=options.seed,
     )
-    study = explore.begun(subject, plan, chosen.folder, cli.say)
+    study = searching.begun(subject, plan, chosen.folder, cli.say)
     others = [search_worker.start(chosen, plan, number) for number in range(1, options.jobs)]
     with _ended(others), _shown(plan.trials, alone=not others) as (say, told):
-        explore.took_part(subject, plan, study, say, told)
+        searching.took_part(subject, plan, study, say, told)
         for other in others:
             if other.wait():
-                cli.say(
-                    f"a further process ended with status {other.returncode}; its trial is taken up by the next search"
-                )
-    found = explore.answered(subject, plan, study, chosen.folder, cli.say)
+                cli.say(f"a worker process ended with status {other.returncode}; the next search repeats its trial")
+    found = searching.answered(subject, plan, study, chosen.folder, cli.say)
     if found.winner is None:
         raise Failed(searched(found.result) + f"; see {chosen.folder / 'search.html'}")
     return found.result
@@ -115,7 +113,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _ended(others: list[subprocess.Popen]) -> Iterator[None]:
-    """Let the other processes end with this one."""
+    """End the other processes with this one."""
     try:
         yield
     finally:
@@ -128,7 +126,11 @@ def _ended(others: list[subprocess.Popen]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _shown(trials: int, *, alone: bool) -> Iterator[tuple[Callable[[str], None], Callable[[int], None]]]:
-    """Show each trial as a line, above a bar on a terminal where this process is alone; yields what tells them."""
+    """Show a line for each trial, and a bar if this is the only process and it has a terminal.
+
+    Yields:
+        Functions that show a line, and the number of finished trials.
+    """
     if not (alone and sys.stderr.isatty()):
         yield cli.say, lambda done: None
         return
@@ -144,7 +146,7 @@ def _shown(trials: int, *, alone: bool) -> Iterator[tuple[Callable[[str], None],
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print the front, the winner and its command, and last the file."""
+    """Print the Pareto front, the winner and its command, and last the file."""
     columns = ("bytes", "gzip", "ms", "validation", "test", "recipe")
     cli.table(columns, [_row(row) for row in result["front"]])
     rho = result["rank_correlation"]
@@ -173,7 +175,7 @@ main = functools.partial(
     run,
     show,
     prog="python -m compression.search",
-    description="Search the recipes whose .tflite file fits a budget, each measured on that file.",
+    description="Search for the recipe with the best .tflite file within a budget. Every file is measured.",
 )
 
 

@@ -1,4 +1,4 @@
-"""`python -m compression.sensitivity`: what quantizing each layer alone costs, as a table and a picture."""
+"""`python -m compression.sensitivity`: loss of accuracy from quantizing each layer alone, as a table and a plot."""
 
 import functools
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compression.pipeline import sensitivity, source
-from compression.recipes import language as recipes
+from compression.recipes import language
 from compression.recipes.language import Kernel
 from zoo.config.options import option
 from zoo.config.train_config import command_line
@@ -21,17 +21,17 @@ from zoo.system.files import write_json
 class Options:
     """What to measure."""
 
-    run: Path = option("the run folder", positional=True, stock_as="copy")
-    recipe: str = option("dynamic, int8 or int4", "int8")
-    lstm_kernel: Kernel = option("how recurrent layers are exported", "auto")
-    seed: int = option("of the choice of examples", 0)
-    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+    run: Path = option("run folder", positional=True, stock_as="copy")
+    recipe: str = option("precision: dynamic, int8 or int4", "int8")
+    lstm_kernel: Kernel = option("form of recurrent layers", "auto")
+    seed: int = option("random seed for the choice of examples", 0)
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure, and write table and picture into the run's artifacts."""
+    """Measure, and write the table and the plot into the run's artifacts."""
     options = Options(**given)
-    recipe = recipes.parse(options.recipe)
+    recipe = language.parse(options.recipe)
     if recipe.stages:
         raise UsageError(f"--recipe {options.recipe!r}: expected a precision alone, received a recipe that trains")
     if not recipe.skippable or recipe.skip:
@@ -56,7 +56,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print a row for each layer, what to do next, and last the file."""
+    """Print a row for each layer, the next command, and last the file."""
     rows = [
         (
             row["layer"],
@@ -68,7 +68,7 @@ def show(result: Mapping[str, Any]) -> None:
         )
         for row in result["layers"]
     ]
-    columns = ("quantized", "accuracy", "points lost", "mean difference", "largest difference", "bytes")
+    columns = ("quantized", "accuracy", "loss (points)", "mean difference", "largest difference", "bytes")
     cli.table(columns, rows)
     print(f"picture: {result['picture']}")
     run_folder = Path(result["path"]).parent.parent
@@ -83,7 +83,7 @@ main = functools.partial(
     run,
     show,
     prog="python -m compression.sensitivity",
-    description="Show what quantizing each layer alone costs.",
+    description="Measure how much accuracy quantizing each layer alone costs.",
 )
 
 

@@ -1,7 +1,7 @@
-"""`python -m compression.snippets`: code that runs a .tflite file on Android, iOS and a microcontroller.
+"""`python -m compression.snippets`: write code that runs a .tflite file on Android, iOS and a microcontroller.
 
-What the templates call: litert/kotlin and tflite/swift of github.com/google-ai-edge/LiteRT at commit f674577 of
-2026-08-21, and of github.com/tensorflow/tflite-micro what `compression.mcu.micro` names.
+The templates use the APIs of litert/kotlin and tflite/swift of github.com/google-ai-edge/LiteRT at commit f674577 of
+2026-08-21, and those of github.com/tensorflow/tflite-micro that `compression.mcu.micro` names.
 """
 
 import functools
@@ -20,15 +20,15 @@ from zoo.system.files import write_text
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Which file to write code for, and where."""
+    """Which file to write code for, and the folder of the code."""
 
-    file: Path = option("the .tflite file, with one input and one output", positional=True)
-    output: Path | None = option("folder that gets android.kt, ios.swift and microcontroller.cc (default: the file's)")
-    name: str | None = option("of the C array, as to_c has it (default: made of the file's)")
+    file: Path = option(".tflite file with one input and one output", positional=True)
+    output: Path | None = option("folder for android.kt, ios.swift and microcontroller.cc (default: the file's)")
+    name: str | None = option("name of the C array, as for to_c (default: derived from the file's)")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the code, and return where it is; the microcontroller's only for files that TFLite Micro can run."""
+    """Write the code, and return its paths; microcontroller.cc is written if TFLite Micro can run the file."""
     options = Options(**given)
     folder = checked_folder(options.file, options.output, options.name)
     facts = facts_of(options.file, options.name)
@@ -44,7 +44,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print what was written."""
+    """Print the paths of the code."""
     for path in result["files"]:
         print(path)
 

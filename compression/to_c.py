@@ -1,4 +1,4 @@
-"""`python -m compression.to_c`: a .tflite file as a C array, for TFLite Micro on a microcontroller."""
+"""`python -m compression.to_c`: write a .tflite file as a C array, for TFLite Micro on a microcontroller."""
 
 import functools
 import sys
@@ -16,16 +16,16 @@ from zoo.system.files import write_text
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to write as C, and where."""
+    """What to write as C, and the folder of the code."""
 
-    file: Path = option("the .tflite file", positional=True)
-    output: Path | None = option("folder that gets NAME.h and NAME.c (default: the file's)", metavar="DIR")
-    name: str | None = option("of the array and its files (default: made of the file's)")
-    force: bool = option("write it also where TFLite Micro cannot run it", False)
+    file: Path = option(".tflite file", positional=True)
+    output: Path | None = option("folder for NAME.h and NAME.c (default: the file's)", metavar="DIR")
+    name: str | None = option("name of the array and its files (default: derived from the file's)")
+    force: bool = option("write it even if TFLite Micro cannot run it", False)
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the header and the source file, and return what they say."""
+    """Write the header and the source file, and return their contents as values."""
     options = Options(**given)
     folder = checked_folder(options.file, options.output, options.name)
     from compression.mcu import c_array
@@ -39,7 +39,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     paths = {suffix: folder / f"{facts['name']}.{suffix}" for suffix in ("h", "c")}
     for path in paths.values():
         if path.exists() and c_array.MARK not in path.read_text(errors="replace").partition("\n")[0]:
-            raise UsageError(f"{path}: is there, and not made by to_c; choose another --output or --name")
+            raise UsageError(f"{path}: exists, and was not made by to_c; choose another --output or --name")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(paths["h"], c_array.header(facts))
     write_text(paths["c"], c_array.source(facts, options.file.read_bytes()))
@@ -47,7 +47,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print what goes in and out, how to register the operators, and what was written."""
+    """Print inputs and outputs, the operators to register, and the paths of the code."""
     for side in ("input", "output"):
         for i, end in enumerate(result[f"{side}s"]):
             scale = f", scale {end['scale']:g}, zero point {end['zero_point']}" if "scale" in end else ""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compression import tasks
 from compression.pipeline import source
 from compression.receipts.artifacts import read_receipt
-from compression.receipts.wording import called, scored
+from compression.receipts.wording import called
 from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import Failed
@@ -19,25 +20,25 @@ from zoo.console.errors import Failed
 class Options:
     """What to verify."""
 
-    file: Path = option("the .tflite file, its receipt beside it", positional=True, stock_as="file")
+    file: Path = option(".tflite file with its receipt beside it", positional=True, stock_as="file")
     run: Path | None = option(
-        "the run it was made from (default: the one it lies in)", positional=True, optional=True, stock_as="run"
+        "run that it was made from (default: the one it lies in)", positional=True, optional=True, stock_as="run"
     )
-    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Measure again, and return the measurements.
 
     Raises:
-        Failed: a number of the receipt is not reproduced.
+        Failed: A number of the receipt is not reproduced.
     """
     options = Options(**given)
     from compression.flatbuffers import flatbuffer
 
     flatbuffer.read(options.file)
     receipt = read_receipt(options.file)
-    chosen = source.open_run(options.run or source.run_of(options.file), given, texts=True)
+    chosen = source.open_run(options.run or source.run_of(options.file), given, any_task=True)
     model, data = chosen.load()
     from compression.pipeline.pipeline import verify
 
@@ -45,11 +46,12 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if differences:
         more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
         raise Failed(f"{options.file}: not reproduced: {'; '.join(differences[:5])}{more}")
-    return {"path": str(options.file), "verified": True, "receipt_latency": receipt.get("latency"), **measured}
+    verified = {"path": str(options.file), "task": chosen.task, "verified": True}
+    return verified | {"receipt_latency": receipt.get("latency"), **measured}
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print what was reproduced, the latencies then and now, and last the file."""
+    """Print what was reproduced, the latencies of the receipt and of now, and last the file."""
     print(
         f"reproduced: {result['bytes']:,} bytes, SHA-256 {result['sha256'][:16]}...,"
         f" {len(result['constants'])} constants, {sum(result['operators'].values())} operators"
@@ -57,11 +59,12 @@ def show(result: Mapping[str, Any]) -> None:
     if "not_run" in result:
         print(f"not measured: {result['not_run']}")
     else:
-        print(f"reproduced: test {scored(result['test']['litert'])} ({result['test']['examples']:,} examples)")
+        score = tasks.of(result["task"]).headline(result["test"]["litert"])
+        print(f"reproduced: test {score} ({result['test']['examples']:,} examples)")
     before = {called(row): row["median_ms"] for row in result["receipt_latency"] or ()}
     for row in result.get("latency", ()):
-        then = f", the receipt says {before[called(row)]:.3f} ms" if called(row) in before else ""
-        print(f"latency {row['median_ms']:.3f} ms ({called(row)}{then}; not judged)")
+        then = f", receipt {before[called(row)]:.3f} ms" if called(row) in before else ""
+        print(f"latency {row['median_ms']:.3f} ms ({called(row)}{then}; not compared)")
     print(result["path"])
 
 

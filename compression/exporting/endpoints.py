@@ -1,5 +1,6 @@
 """The functions that a file holds, each a signature with inputs of fixed shapes."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,20 +28,31 @@ class Endpoint:
     inputs: tuple[tuple[str, tuple[int | None, ...], str], ...]
 
 
-def endpoints(model: keras.Model, interface: AnyInterface, probabilities: bool = True) -> list[Endpoint]:
-    """Return the functions of a file.
+@functools.singledispatch
+def endpoints(interface: AnyInterface, model: keras.Model, probabilities: bool = True) -> list[Endpoint]:
+    """Return the functions of a file, by the kind of its interface.
 
     Args:
-        model: built.
-        interface: of the file.
-        probabilities: put a softmax at the end of a classifier.
+        interface: Interface of the file.
+        model: Built model.
+        probabilities: Whether a classifier ends in a softmax.
     """
-    if isinstance(interface, TextInterface):
-        return _of_texts(model, interface)
-    if isinstance(interface, PairInterface):
-        return _of_pairs(model, interface)
+    raise TypeError(f"expected an interface of compression.flatbuffers.interface, received {interface!r}")
+
+
+@endpoints.register
+def _of_array(interface: Interface, model: keras.Model, probabilities: bool = True) -> list[Endpoint]:
     given = (interface.name, (interface.batch, *interface.given_shape), interface.given_dtype)
     return [Endpoint("serve", servable(model, interface, probabilities), (given,))]
+
+
+@functools.singledispatch
+def check_model(interface: AnyInterface, model: keras.Model) -> None:
+    """Check that a model has the functions that a file with this interface is made of.
+
+    Raises:
+        UsageError: The model lacks a function.
+    """
 
 
 def servable(model: keras.Model, interface: Interface, probabilities: bool) -> Callable:
@@ -59,8 +71,8 @@ def servable(model: keras.Model, interface: Interface, probabilities: bool) -> C
     return serve
 
 
-def check_makes_texts(model: keras.Model, interface: TextInterface) -> None:
-    """Raise UsageError unless a model has the functions that a file of its task is made of."""
+@check_model.register
+def _check_makes_texts(interface: TextInterface, model: keras.Model) -> None:
     needed = ["empty_cache", "decode_step", *(["encode"] if interface.source_length else [])]
     if missing := [name for name in needed if not hasattr(model, name)]:
         raise UsageError(
@@ -69,8 +81,8 @@ def check_makes_texts(model: keras.Model, interface: TextInterface) -> None:
         )
 
 
-def check_matches_pairs(model: keras.Model) -> None:
-    """Raise UsageError unless a model has the functions that a file of two towers is made of."""
+@check_model.register
+def _check_matches_pairs(interface: PairInterface, model: keras.Model) -> None:
     if missing := [name for name in (*PairInterface.functions, "pair_weights") if not hasattr(model, name)]:
         raise UsageError(
             f"model {model.name}: expected a model of two towers, such as zoo.models.CrossModal; this one has no"
@@ -78,7 +90,8 @@ def check_matches_pairs(model: keras.Model) -> None:
         )
 
 
-def _of_pairs(model: keras.Model, interface: PairInterface) -> list[Endpoint]:
+@endpoints.register
+def _of_pairs(interface: PairInterface, model: keras.Model, probabilities: bool = True) -> list[Endpoint]:
     """Return `encode_image` and `encode_text`, which give vectors of length 1; of a fusion head, their halves of it."""
 
     def encode_image(image: Any) -> dict[str, Any]:
@@ -93,7 +106,8 @@ def _of_pairs(model: keras.Model, interface: PairInterface) -> list[Endpoint]:
     ]
 
 
-def _of_texts(model: keras.Model, interface: TextInterface) -> list[Endpoint]:
+@endpoints.register
+def _of_texts(interface: TextInterface, model: keras.Model, probabilities: bool = True) -> list[Endpoint]:
     """Return `encode`, where there is a source, and `decode_step`, which gives logits.
 
     Logits, not log-probabilities: a search takes their softmax in float32, for which an int8 file would have 256 steps.

@@ -16,14 +16,15 @@ import keras
 import numpy as np
 
 from compression.exporting.converter import engine
-from compression.exporting.endpoints import check_makes_texts, check_matches_pairs, endpoints
+from compression.exporting.endpoints import check_model, endpoints
 from compression.flatbuffers import flatbuffer
-from compression.flatbuffers.interface import AnyInterface, Interface, PairInterface, TextInterface
+from compression.flatbuffers.interface import AnyInterface
 from compression.flatbuffers.slim import slim
 from compression.flatbuffers.tying import tie
 from compression.flatbuffers.unfold import unfold
 from compression.passes.qat import Points
 from compression.recipes.language import Kernel, Recipe
+from compression.recipes.options import ExportOptions
 from compression.runtime import child
 from compression.surgery import kernels
 from compression.surgery.layers import layer_paths, with_kernels
@@ -31,8 +32,6 @@ from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
 from zoo.system.files import publish
 
-# Of a conversion: the largest of the zoo, an unrolled LSTM in int8, takes 20 s on two cores.
-SECONDS = 900.0
 # How the converter names an operator that TFLite itself has not.
 _NEEDS_FLEX = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
@@ -52,10 +51,7 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
             f"model {model.name}: expected a built model, this one has no weights yet; call it or build it"
         )
     layer_paths(model, recipe.skip)
-    if isinstance(interface, TextInterface):
-        check_makes_texts(model, interface)
-    if isinstance(interface, PairInterface):
-        check_matches_pairs(model)
+    check_model(interface, model)
     if recipe.precision == "int16x8" and interface.dtype != "float32":
         raise UsageError(
             "--recipe int16x8: the converter cannot calibrate it for whole-number inputs (token ids);"
@@ -129,7 +125,7 @@ def save(
     rounding = ranges.points.rounding(record) if ranges else contextlib.nullcontext()
     with kernels.using(model, kernel) as held, _recorded(model) as scopes, rounding:
         archive._tf_trackable.held = held
-        for each in endpoints(model, interface, probabilities):
+        for each in endpoints(interface, model, probabilities):
             signature = [tf.TensorSpec(shape, dtype, name) for name, shape, dtype in each.inputs]
             archive.add_endpoint(each.name, each.compute, input_signature=signature)
         archive.write_out(str(folder), verbose=False)
@@ -182,7 +178,7 @@ def export_each(
     ranges: Ranges | None = None,
     bare: bool = False,
     allow_flex: bool = False,
-    seconds: float = SECONDS,
+    seconds: float = ExportOptions.seconds,
 ) -> None:
     """Write a model as several .tflite files in one folder: traced once, converted in one child process.
 
@@ -223,13 +219,13 @@ def export_each(
             "batch": interface.batch,
             "allow_flex": allow_flex,
             "ranges": dict(traced.ranges),
-            "functions": None if isinstance(interface, Interface) else interface.functions,
-            "rolled_out": isinstance(interface, TextInterface),
+            "functions": interface.functions,
+            "rolled_out": interface.rolled_out,
             "files": [
                 {
                     "output": Path(folder) / path.name,
                     "precision": each.precision,
-                    "integer_io": each.integer_io and isinstance(interface, Interface),
+                    "integer_io": each.integer_io and interface.functions is None,
                     "integer_input": interface.dtype == "float32" and not interface.uint8,
                     "per_tensor": each.one_scale,
                     "skip": [traced.scopes[layer] for layer in layer_paths(model, each.skip)],
@@ -246,7 +242,7 @@ def export_each(
             needed = flatbuffer.flex(flatbuffer.read(made))
             if needed and not allow_flex:
                 raise UsageError(_flex_sentence(needed))
-            if isinstance(interface, TextInterface):
+            if interface.rolled_out:
                 tie(made)
             if files[path].precision == "int8" and files[path].unfold:
                 unfold(made)

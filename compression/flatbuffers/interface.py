@@ -29,6 +29,9 @@ class Interface:
     uint8: bool = False
     resize_from: tuple[int, int] | None = None
     masked: bool = False
+    # None: one signature, whose name does not matter.
+    functions: ClassVar[None] = None
+    rolled_out: ClassVar[bool] = False
 
     @property
     def given_shape(self) -> tuple[int, ...]:
@@ -71,6 +74,8 @@ class TextInterface:
     uint8: ClassVar[bool] = False
     resize_from: ClassVar[None] = None
     masked: ClassVar[bool] = True
+    # The signatures are called step by step, also for calibration.
+    rolled_out: ClassVar[bool] = True
 
     @property
     def functions(self) -> list[str]:
@@ -99,6 +104,7 @@ class PairInterface:
     resize_from: ClassVar[None] = None
     masked: ClassVar[bool] = True
     functions: ClassVar[list[str]] = ["encode_image", "encode_text"]
+    rolled_out: ClassVar[bool] = False
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads back."""

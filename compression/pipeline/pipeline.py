@@ -1,38 +1,30 @@
-"""`compress`: from a trained model and a recipe to a measured file with its receipt."""
+"""`compress` makes a measured file with its receipt from a trained model and a recipe; `verify` measures it again."""
 
+import functools
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
+from compression import tasks
 from compression.exporting import tflite
-from compression.flatbuffers import flatbuffer, interface
-from compression.flatbuffers.interface import AnyInterface, Interface, PairInterface
+from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.interface import AnyInterface
 from compression.on_device.generate import METADATA
 from compression.pipeline import stages
 from compression.pipeline.stage_plot import draw
 from compression.pipeline.stages import EXAMPLES, Stages, Trained
 from compression.receipts.artifacts import read_receipt, receipt_path
 from compression.receipts.receipt import differences, file_sizes, measure
-from compression.receipts.wording import scored
-from compression.recipes import images as image_recipes
-from compression.recipes import language as recipes
-from compression.recipes import links as link_recipes
-from compression.recipes import pairs as pair_recipes
-from compression.recipes import texts as text_recipes
+from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
-from compression.surgery.copying import copies, in_float32, weights_sha256
-from compression.tasks import generation as drawn
-from compression.tasks.classification import Classes, interface_of
-from compression.tasks.contrastive import ImageTexts
-from compression.tasks.generation import Drawn
-from compression.tasks.link_prediction import Links
-from compression.tasks.texts import Texts
+from compression.recipes.options import Calibration, ExportOptions, Progress, Training
+from compression.surgery.copying import copies, weights_sha256
+from compression.tasks.base import Form
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
@@ -40,14 +32,15 @@ from zoo.data import Dataset
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
 
-CALIBRATION = 256
-# How the data of a task become a file.
-Form = Classes | Texts | ImageTexts | Drawn | Links
-
 
 @dataclass(frozen=True)
 class Compressed:
-    """A file and what was measured on it."""
+    """A file and its receipt.
+
+    Args:
+        path: Path of the file.
+        receipt: Numbers that were measured on it.
+    """
 
     path: Path
     receipt: dict[str, Any]
@@ -59,152 +52,76 @@ def compress(
     recipe: str | Recipe,
     folder: Path,
     *,
-    kernel: Kernel = "auto",
-    uint8: bool = False,
-    input_size: tuple[int, int] | None = None,
-    batch: int = 1,
+    export: ExportOptions = ExportOptions(),
+    calibration: Calibration = Calibration(),
+    training: Training | None = None,
     beam: Beam | None = None,
-    bare: bool = False,
-    allow_flex: bool = False,
-    calibration: int = CALIBRATION,
-    seed: int = 0,
-    seconds: float = tflite.SECONDS,
-    training: TrainConfig | None = None,
-    teachers: Callable[[], list[keras.Model]] | None = None,
-    provenance: dict[str, Any] | None = None,
-    every_stage: bool = True,
-    say: Callable[[str], None] = lambda text: None,
-    verbose: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Progress = Progress(),
 ) -> Compressed:
     """Carry out a recipe on a trained model, and measure the file on the test split.
 
     Args:
-        model: built, of any Keras 3 kind, that gives logits; to make texts, or to match them with images, of the
-            functions that `endpoints.check_makes_texts` and `check_matches_pairs` ask for; to draw images, a GAN. It
-            stays as it is.
-        data: the training split trains and calibrates, the test split measures.
-        recipe: see `compression.recipes.language`.
-        folder: gets `<recipe>.tflite`, its receipt, its labels or vocabularies, and a folder with its training stages.
-        kernel: of recurrent layers: loop, unrolled, fused, or auto.
-        uint8: take camera bytes, and scale them inside the file.
-        input_size: (height, width) of those bytes, resized inside the file.
-        batch: static batch size of the file.
-        beam: the search that translations are measured by, in Keras and in the file; default, `zoo.generate`'s.
-        bare: leave names of tensors and metadata out of the file, which run without them.
-        allow_flex: allow operators that need TensorFlow's kernels on the device.
-        calibration: how many training examples calibrate, or tokens of texts.
-        seed: of their choice.
-        seconds: limit of the conversion.
-        training: how the model was trained; the stages of a recipe take a share of its epochs and learning rate.
-        teachers: returns the models that a recipe with `distill` learns from; called inside the strategy's scope.
-        provenance: written into the receipt: where the model comes from.
-        every_stage: export and measure what each stage leaves, besides the file at the end.
-        say: told what is being done.
-        verbose: show the progress of training.
+        model: Built Keras 3 model, which is not changed. A classifier gives logits. Models for other tasks need the
+            methods of the zoo's own models: of `zoo.models.Transformer` to generate text, of `CrossModal` to match
+            images and captions, of `GAN` to draw images.
+        data: Data of the model. The training split trains and calibrates, the test split measures.
+        recipe: Recipe, see `compression.recipes.language`.
+        folder: Folder that gets `<recipe>.tflite`, its receipt, its labels or vocabularies, and a folder with its
+            training stages.
+        export: What the file takes, and how it is written.
+        calibration: Training examples that calibrate int8 and int16x8.
+        training: How the stages of the recipe are trained; a recipe that trains needs it.
+        beam: Beam search for translations, in Keras and in the file; default, that of `zoo.generate`.
+        provenance: Origin of the model, for the receipt.
+        progress: How the work is reported.
 
     Raises:
-        UsageError: a recipe, model and data that do not fit together, before work starts.
-        zoo.console.errors.Interrupted: a signal came while a stage was trained; called again, it goes on there.
-        zoo.console.errors.Failed: the conversion failed, or the file cannot be run.
+        UsageError: Recipe, options, model and data do not fit together. This is found before work starts.
+        zoo.console.errors.Interrupted: A signal came while a stage was trained. The same call continues from there.
+        zoo.console.errors.Failed: The conversion failed, or the file cannot be run.
     """
-    if isinstance(recipe, str):
-        recipe = recipes.parse(recipe)
+    recipe = language.parse(recipe) if isinstance(recipe, str) else recipe
     if not len(data.test):
         raise UsageError(f"{data.spec.name}: expected test examples to measure the file on, it has none here")
-    original, form = _begun(model, data, recipe, training, uint8=uint8, input_size=input_size, batch=batch, beam=beam)
-    kernel = tflite.check(original, recipe, form.interface, kernel)
-    path = folder / f"{file_name(recipe, form.interface, kernel, bare)}.tflite"
-    options = {
-        "kernel": kernel,
-        "calibration": form.calibration(calibration, seed) if recipe.calibrated else None,
-        "probabilities": not isinstance(form, Drawn),
-        "bare": bare,
-        "allow_flex": allow_flex,
-        "seconds": seconds,
-    }
+    original, form = _form(model, data, recipe, export, training, beam)
+    kernel = tflite.check(original, recipe, form.interface, export.kernel)
+    path = folder / f"{file_name(recipe, form.interface, kernel, export.bare)}.tflite"
+    examples = form.calibration(calibration.examples, calibration.seed) if recipe.calibrated else None
+    write = functools.partial(_write, form=form, recipe=recipe.file, export=export, kernel=kernel, calibration=examples)
 
-    trained, rows = Trained(original, original), []
+    trained, rows, plan = Trained(original, original), [], None
     if recipe.stages:
-        plan = _planned(original, form, recipe, folder, training, teachers, calibration, seed)
-        if every_stage:
-            trained, rows = _staged(plan, trained, form, options, say, verbose)
+        plan = _planned(original, form, recipe, folder, training, calibration)
+        if training.every_stage:
+            trained, rows = _train_and_measure(plan, trained, form, write, progress)
         else:
-            *_, trained = stages.run(plan, say, verbose)
+            *_, trained = stages.run(plan, progress.say, progress.verbose)
 
-    say(f"exporting {path.name}")
-    engine = _exported(trained, path, recipe.file, form, options)
+    progress.say(f"exporting {path.name}")
+    engine = write(trained, path)
     form.write_beside(path)
-    say(f"measuring {path.name} on {len(form.data.test):,} test examples")
+    progress.say(f"measuring {path.name} on {len(form.data.test):,} test examples")
     made = {
         "recipe": str(recipe),
+        "task": data.spec.task,
         "engine": engine,
         "lstm_kernel": kernel,
-        "calibration_examples": _count(options["calibration"]),
-        "seed": seed,
+        "calibration_examples": 0 if examples is None else form.calibration_count(examples),
+        "seed": calibration.seed,
+        **({"stages_folder": plan.folder.name} if plan else {}),
         **(provenance or {}),
     }
-    receipt = {"made": made, "interface": form.interface.to_json(), "about": _about(form, trained.model)}
+    receipt = {"made": made, "interface": form.interface.to_json(), "about": form.described(trained.model)}
     receipt |= measure(path, form.subject(trained.as_trained, original))
-    if recipe.stages:
-        made["stages_folder"] = plan.folder.name
-        if every_stage and "not_run" not in receipt:
+    if plan and training.every_stage:
+        if "not_run" not in receipt:
             rows.append({"stage": str(recipe.stages[-1]), **_sizes(receipt), **receipt["test"]["litert"]})
-            say(f"  {_sentence(rows[-1])}")
-            draw(rows, recipe.precision, path.with_suffix(".stages.png"))
-        receipt |= {"stages": rows} if every_stage else {}
+            progress.say(f"  {_sentence(form, rows[-1])}")
+            draw(path.with_suffix(".stages.png"), rows, recipe.precision, form.plotted)
+        receipt["stages"] = rows
     write_json(receipt_path(path), receipt)
     return Compressed(path, receipt)
-
-
-def _begun(
-    model: keras.Model, data: Dataset, recipe: Recipe, training: TrainConfig | None, **options: Any
-) -> tuple[keras.Model, Form]:
-    """Return the model that becomes a file, in float32, and how; options as of `_form`."""
-    if data.spec.task != "generation":
-        form = _form(data, recipe, **options)
-        return in_float32(model), form
-    bytes_asked = bool(options.get("uint8") or options.get("input_size"))
-    image_recipes.check(recipe, uint8=bytes_asked, beam=options.get("beam"))
-    original = drawn.plain(model)
-    classifier = training.classifier if training else None
-    return original, drawn.form_of(model, original, data, batch=options.get("batch", 1), classifier=classifier)
-
-
-def _form(
-    data: Dataset,
-    recipe: Recipe,
-    *,
-    uint8: bool = False,
-    input_size: tuple[int, int] | None = None,
-    batch: int = 1,
-    beam: Beam | None = None,
-) -> Form:
-    """Return how the data's task becomes a file.
-
-    Raises:
-        UsageError: options or words of a recipe that a file of this task cannot have.
-    """
-    spec = data.spec
-    if spec.task == "classification":
-        text_recipes.check_classes(beam)
-        return Classes(data, interface_of(spec, uint8=uint8, input_size=input_size, batch=batch))
-    if spec.task == "contrastive":
-        pair_recipes.check(recipe, uint8=uint8 or input_size is not None, batch=batch, beam=beam)
-        return ImageTexts(data)
-    if spec.task == "link_prediction":
-        link_recipes.check(recipe, uint8=uint8 or input_size is not None, batch=batch, beam=beam)
-        return Links(data, interface_of(spec))
-    text_recipes.check(spec.task, recipe, uint8=uint8 or input_size is not None, batch=batch, beam=beam)
-    return Texts(data, beam or Beam())
-
-
-def _count(calibration: Any) -> int:
-    """Return how many examples calibrate, or tokens of texts."""
-    if calibration is None:
-        return 0
-    if isinstance(calibration, dict) and "tokens" in calibration:
-        return int(np.count_nonzero(calibration["tokens"]))
-    return len(next(iter(calibration.values())) if isinstance(calibration, dict) else calibration)
 
 
 def assist(
@@ -212,112 +129,52 @@ def assist(
     data: Dataset,
     recipe: Recipe,
     *,
-    training: TrainConfig,
-    teachers: Callable[[], list[keras.Model]] | None = None,
-    calibration: int = CALIBRATION,
-    seed: int = 0,
+    training: Training,
+    calibration: Calibration = Calibration(),
 ) -> None:
-    """Train the stages of a recipe as a worker of multi_worker other than the chief, which makes the file.
+    """Train the stages of a recipe on a worker of multi_worker that is not the chief.
 
-    Args: as of `compress`, whose call on the chief this goes with.
+    The chief calls `compress` with the same arguments meanwhile, and makes the file.
+
+    Args:
+        model: Trained model.
+        data: Data of the model.
+        recipe: Recipe with stages.
+        training: How the stages are trained.
+        calibration: Training examples that calibrate.
     """
     with tempfile.TemporaryDirectory() as folder:
-        original, form = _begun(model, data, recipe, training)
-        plan = _planned(original, form, recipe, Path(folder), training, teachers, calibration, seed)
+        original, form = _form(model, data, recipe, ExportOptions(), training, None)
+        plan = _planned(original, form, recipe, Path(folder), training, calibration)
         for _ in stages.run(plan, lambda text: None, verbose=False):
             pass
 
 
-def _planned(
-    original: keras.Model,
-    form: Form,
-    recipe: Recipe,
-    folder: Path,
-    training: TrainConfig | None,
-    teachers: Callable[[], list[keras.Model]] | None,
-    calibration: int,
-    seed: int,
-) -> Stages:
-    """Return what the stages are trained with, after what cannot be was refused."""
-    if training is None:
-        raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
-    plan = Stages(
-        base=copies(original),
-        data=form.data,
-        recipe=recipe,
-        folder=folder / f"{recipe.training_name}.stages",
-        config=training,
-        examples=form.examples(calibration, seed),
-        teachers=teachers,
-        identity=weights_sha256(original),
-    )
-    stages.check(plan)
-    stages.share(plan)
-    return plan
-
-
-def _staged(
-    plan: Stages,
-    begun: Trained,
-    form: Form,
-    options: dict[str, Any],
-    say: Callable[[str], None],
-    verbose: bool,
-) -> tuple[Trained, list[dict[str, Any]]]:
-    """Train all stages; return what they end with, and what the file of every stage but the last has, as it ends."""
-    trained, rows, left = begun, [], stages.run(plan, say, verbose)
-    for number, name in enumerate(["start", *map(str, plan.recipe.stages[:-1])]):
-        file = plan.folder / f"{number}.tflite"
-        _exported(trained, file, plan.recipe.file, form, options)
-        if not flatbuffer.flex(flatbuffer.read(file)):  # which cannot be run here
-            found = form.subject(begun.model, begun.model).scored(file)
-            rows.append({"stage": name, **_sizes(file_sizes(file, begun.model)), **found})
-            say(f"  {_sentence(rows[-1])}")
-        trained = next(left)
-    return trained, rows
-
-
-def _exported(trained: Trained, path: Path, recipe: Recipe, form: Form, options: dict[str, Any]) -> str:
-    """Write the file of a model, and return the engine that made it."""
-    metadata = {METADATA: json.dumps(_about(form, trained.model), separators=(",", ":")).encode()}
-    ranges = trained.file_ranges
-    return tflite.export(trained.model, path, recipe, form.interface, ranges=ranges, metadata=metadata, **options)
-
-
-def _about(form: Form, model: keras.Model) -> dict[str, Any]:
-    """Return what somebody who has only the file must know to use it."""
-    return form.about() | (form.learnt(model) if isinstance(form, ImageTexts) else {})
-
-
-def _sizes(row: dict[str, Any]) -> dict[str, int]:
-    return {name: row[name] for name in ("bytes", "gzip_bytes")}
-
-
-def _sentence(row: dict[str, Any]) -> str:
-    return f"after {row['stage']}: test {scored(row)}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})"
-
-
 def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any], list[str]]:
-    """Measure a file again, and return what was measured and what of its receipt was not reproduced.
+    """Measure a file again, and compare the numbers with its receipt.
 
     Args:
-        path: of the file, its receipt and the folder of its stages beside it.
-        model: that the recipe began with.
-        data: whose test split it was measured on.
+        path: Path of the file, with its receipt and the folder of its stages beside it.
+        model: Model that the recipe began with.
+        data: Data of the model; the file is measured on the test split.
+
+    Returns:
+        Numbers that were measured, and a sentence for each number of the receipt that was not reproduced.
 
     Raises:
-        UsageError: the file is not whole, or is another than its receipt's, or its stages are not there; nothing of it
-            is run then.
-        zoo.console.errors.Failed: LiteRT cannot run it.
+        UsageError: The file is damaged, does not belong to its receipt, or its stages are missing. It is not run then.
+        zoo.console.errors.Failed: LiteRT cannot run the file.
     """
     receipt = read_receipt(path)
-    original, form = _recorded(receipt, model, data)
+    kind = tasks.of(data.spec.task)
+    original = kind.exported(model)
+    form = kind.recorded(model, original, data, receipt)
     as_trained = original
     if name := receipt["made"].get("stages_folder"):
-        recipe = recipes.parse(receipt["made"]["recipe"])
+        recipe = language.parse(receipt["made"]["recipe"])
         examples = form.examples(EXAMPLES, seed=0)
         plan = Stages(copies(original), form.data, recipe, path.parent / name, TrainConfig(), examples)
-        last = len(recipe.stages) - 1  # has the weights of all
+        last = len(recipe.stages) - 1  # its model has the weights of all stages
         if not RunFolder(plan.place(last)).finished:
             raise UsageError(
                 f"{path}: expected the stages it was trained in, in {plan.folder}, found them not or not whole;"
@@ -328,24 +185,8 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
     return measured, differences(receipt, measured)
 
 
-def _recorded(receipt: dict[str, Any], model: keras.Model, data: Dataset) -> tuple[keras.Model, Form]:
-    """Return the model that became a file, in float32, and how it was made and measured, as its receipt says."""
-    found, test = interface.from_json(receipt["interface"]), receipt.get("test", {})
-    if data.spec.task == "generation":
-        original, classifier = drawn.plain(model), test.get("classifier")
-        classifier = Path(classifier) if classifier else None
-        return original, drawn.form_of(model, original, data, batch=found.batch, classifier=classifier)
-    if isinstance(found, Interface):
-        form = Links(data, found) if data.spec.task == "link_prediction" else Classes(data, found)
-    elif isinstance(found, PairInterface):
-        form = ImageTexts(data)
-    else:
-        form = Texts(data, Beam(**test.get("decoding", {})))
-    return in_float32(model), form
-
-
 def file_name(recipe: Recipe, interface: AnyInterface, kernel: Kernel, bare: bool = False) -> str:
-    """Return the name of a file without its suffix: its recipe, and what differs from the default."""
+    """Return the name of a file without its suffix: its recipe, and the options that are not the default."""
     parts = [recipe.file_name]
     if kernel == "fused" or (kernel == "unrolled" and not recipe.calibrated):
         parts.append(kernel)
@@ -356,3 +197,102 @@ def file_name(recipe: Recipe, interface: AnyInterface, kernel: Kernel, bare: boo
     if bare:
         parts.append("bare")
     return "-".join(parts)
+
+
+def _form(
+    model: keras.Model,
+    data: Dataset,
+    recipe: Recipe,
+    export: ExportOptions,
+    training: Training | None,
+    beam: Beam | None,
+) -> tuple[keras.Model, Form]:
+    """Return the model that becomes a file, in float32, and its form, after checking that it is possible."""
+    tasks.entry(data.spec.task).limits.check(recipe, export, beam=beam)
+    kind = tasks.of(data.spec.task)
+    original = kind.exported(model)
+    classifier = training.config.classifier if training else None
+    return original, kind.build(model, original, data, export, beam=beam, classifier=classifier)
+
+
+def _planned(
+    original: keras.Model,
+    form: Form,
+    recipe: Recipe,
+    folder: Path,
+    training: Training | None,
+    calibration: Calibration,
+) -> Stages:
+    """Return what the stages are trained with, after checking that it is possible."""
+    if training is None:
+        raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
+    plan = Stages(
+        base=copies(original),
+        data=form.data,
+        recipe=recipe,
+        folder=folder / f"{recipe.training_name}.stages",
+        config=training.config,
+        examples=form.examples(calibration.examples, calibration.seed),
+        teachers=training.teachers,
+        identity=weights_sha256(original),
+    )
+    stages.check(plan)
+    stages.share(plan)
+    return plan
+
+
+def _train_and_measure(
+    plan: Stages,
+    begun: Trained,
+    form: Form,
+    write: Callable[[Trained, Path], str],
+    progress: Progress,
+) -> tuple[Trained, list[dict[str, Any]]]:
+    """Train all stages; return the last model, and sizes and scores of the file before each stage."""
+    trained, rows, left = begun, [], stages.run(plan, progress.say, progress.verbose)
+    for number, name in enumerate(["start", *map(str, plan.recipe.stages[:-1])]):
+        file = plan.folder / f"{number}.tflite"
+        write(trained, file)
+        if not flatbuffer.flex(flatbuffer.read(file)):  # files with Flex operators cannot be run here
+            found = form.subject(begun.model, begun.model).scored(file)
+            rows.append({"stage": name, **_sizes(file_sizes(file, begun.model)), **found})
+            progress.say(f"  {_sentence(form, rows[-1])}")
+        trained = next(left)
+    return trained, rows
+
+
+def _write(
+    trained: Trained,
+    path: Path,
+    *,
+    form: Form,
+    recipe: Recipe,
+    export: ExportOptions,
+    kernel: Kernel,
+    calibration: Any,
+) -> str:
+    """Write the file of a model, and return the engine that made it."""
+    described = json.dumps(form.described(trained.model), separators=(",", ":"))
+    return tflite.export(
+        trained.model,
+        path,
+        recipe,
+        form.interface,
+        calibration=calibration,
+        kernel=kernel,
+        probabilities=form.softmax,
+        metadata={METADATA: described.encode()},
+        ranges=trained.file_ranges,
+        bare=export.bare,
+        allow_flex=export.allow_flex,
+        seconds=export.seconds,
+    )
+
+
+def _sizes(row: Mapping[str, Any]) -> dict[str, int]:
+    return {name: row[name] for name in ("bytes", "gzip_bytes")}
+
+
+def _sentence(form: Form, row: Mapping[str, Any]) -> str:
+    score = form.headline(row)
+    return f"after {row['stage']}: test {score}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})"

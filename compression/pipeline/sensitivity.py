@@ -1,6 +1,6 @@
-"""What quantizing each layer alone costs.
+"""Sensitivity of a classifier to quantization, layer by layer.
 
-Measured on validation examples, never on the test split, because `compress --skip-worst` chooses by it.
+It is measured on validation examples, never on the test split, because `compress --skip-worst` selects layers by it.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compression.recipes.language import Kernel, Recipe
+from compression.recipes.options import Calibration
 from zoo.console.errors import UsageError
 from zoo.system.files import replacing
 
@@ -26,36 +27,35 @@ def measure(
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
-    """Quantize every layer alone, and return what it costs, the most harmful layer first.
+    """Quantize every layer alone, and measure how much accuracy that costs.
 
     Args:
-        model: a built keras.Model that gives logits.
-        data: a zoo.data.Dataset.
-        recipe: without layers left out.
-        kernel: of recurrent layers.
-        seed: of the choice of up to EXAMPLES validation (or else training) examples.
-        say: told which layer is measured.
+        model: Built keras.Model that gives logits.
+        data: zoo.data.Dataset of the model.
+        recipe: Precision without skipped layers.
+        kernel: Form of recurrent layers.
+        seed: Random seed for the choice of up to EXAMPLES validation examples (training examples if there are none).
+        say: Function that is called with a sentence for each layer.
 
     Returns:
-        rows of layer, accuracy, accuracy_loss (against Keras), mean_difference and largest_difference (in
-        probability), bytes; first the row of all layers together.
+        Rows of layer, accuracy, accuracy_loss (against Keras), mean_difference and largest_difference (in
+        probability) and bytes. The first row is for all layers together, then the most sensitive layer comes first.
     """
     from compression.exporting import tflite
-    from compression.pipeline import pipeline
-    from compression.receipts import receipt
+    from compression.receipts.subject import given, reference
     from compression.runtime import litert
     from compression.surgery import copying
-    from compression.tasks import classification as classifiers
+    from compression.tasks import classification
 
     model = copying.in_float32(model)
-    interface = classifiers.interface_of(data.spec)
+    interface = classification.interface_of(data.spec)
     kernel = tflite.check(model, recipe, interface, kernel)
-    examples = classifiers.stratified(data.validation if len(data.validation) else data.train, EXAMPLES, seed)
-    x = receipt.given(examples, interface)
-    subject = receipt.Subject(model, interface, examples)
-    expected = receipt.reference(subject, x)
-    accuracy = receipt.scores(expected, subject)["accuracy"]
-    calibration = receipt.given(classifiers.stratified(data.train, pipeline.CALIBRATION, seed), interface)
+    examples = classification.stratified(data.validation if len(data.validation) else data.train, EXAMPLES, seed)
+    x = given(examples, interface)
+    subject = classification.ClassSubject(model, interface, examples)
+    expected = reference(subject, x)
+    accuracy = subject.scores(expected)["accuracy"]
+    calibration = given(classification.stratified(data.train, Calibration().examples, seed), interface)
     layers, rows = tflite.layer_paths(model), []
     with tempfile.TemporaryDirectory() as folder:
         files = {}
@@ -67,7 +67,7 @@ def measure(
         for number, (layer, file) in enumerate(zip([EVERY_LAYER, *layers], files, strict=True)):
             say(f"measuring {number} of {len(layers)}: {layer}")
             found = litert.run(file, x)
-            score = receipt.scores(found, subject)["accuracy"]
+            score = subject.scores(found)["accuracy"]
             difference = abs(found - expected)
             rows.append(
                 {
@@ -82,28 +82,42 @@ def measure(
     return [rows[0], *sorted(rows[1:], key=lambda row: -row["mean_difference"])]
 
 
-def without_worst(model: Any, data: Any, recipe: Recipe, count: int, **options: Any) -> Recipe:
-    """Return the recipe with the `count` layers left in float32 whose quantization changes the output most.
+def without_worst(
+    model: Any,
+    data: Any,
+    recipe: Recipe,
+    count: int,
+    *,
+    kernel: Kernel = "auto",
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> Recipe:
+    """Return the recipe with the `count` most sensitive layers left in float32.
 
     Args:
-        model: as in `measure`, like data, recipe and options.
-        count: fewer than the model has layers with kernels.
+        model: Built keras.Model that gives logits.
+        data: zoo.data.Dataset of the model.
+        recipe: Precision without skipped layers.
+        count: Number of layers, fewer than the model has layers with kernels.
+        kernel: Form of recurrent layers.
+        seed: Random seed for the choice of examples.
+        say: Function that is called with a sentence for each layer.
 
     Raises:
-        UsageError: there are not that many layers.
+        UsageError: The model has too few layers.
     """
     from compression.exporting import tflite
 
     layers = len(tflite.layer_paths(model))
     if count >= layers:
         raise UsageError(f"--skip-worst: expected fewer than the model's {layers} layers, received {count}")
-    rows = measure(model, data, recipe, **options)
+    rows = measure(model, data, recipe, kernel=kernel, seed=seed, say=say)
     worst = [row["layer"] for row in rows if row["layer"] != EVERY_LAYER][:count]
     return dataclasses.replace(recipe, skip=tuple(worst))
 
 
 def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Draw the output error and the loss of accuracy of every layer."""
+    """Plot the change of the output and the loss of accuracy for every layer."""
     from matplotlib.figure import Figure
 
     names = [row["layer"] for row in rows][::-1]
@@ -114,7 +128,7 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     left.set_xlabel("mean difference in probability from Keras")
     right.barh(names, [row["accuracy_loss"] * 100 for row in rows][::-1], color=colours)
     right.axvline(0, color="#64707d", linewidth=0.8)
-    right.set_xlabel("accuracy lost, points")
+    right.set_xlabel("loss of accuracy, percentage points")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="x", color="#e3e7ec")

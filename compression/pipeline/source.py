@@ -1,4 +1,4 @@
-"""A run as compression needs it: its model, its data, and where both come from."""
+"""Runs that are compressed: opened and checked without Keras, then loaded."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compression import tasks
 from zoo.config.catalogue import check_source
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
@@ -13,12 +14,12 @@ from zoo.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Source:
+class OpenedRun:
     """A run that can be compressed.
 
     Args:
-        run: its folder.
-        config: its configuration, with the data directory that was asked for.
+        run: Run folder.
+        config: Configuration of the run, with the data directory that was asked for.
     """
 
     run: RunFolder
@@ -29,10 +30,13 @@ class Source:
         return self.run.task
 
     def load(self) -> tuple[Any, Any]:
-        """Return (keras.Model, zoo.data.Dataset); imports Keras and its backend.
+        """Load the model and its data; imports Keras and its backend.
+
+        Returns:
+            (keras.Model, zoo.data.Dataset).
 
         Raises:
-            UsageError: a damaged model, or data that are not there or have changed their form.
+            UsageError: The model is damaged, or the data are missing or have changed their form.
         """
         from strategies import backend
 
@@ -40,11 +44,11 @@ class Source:
         from zoo.runs.inference import load_like
 
         model = self.run.load_model()
-        model.trainable = True  # what a recipe changes, it trains
+        model.trainable = True  # a recipe trains every layer that it changes
         return model, load_like(self.run, self.config)
 
     def provenance(self) -> dict[str, Any]:
-        """Return what a receipt says of the run."""
+        """Return the origin of a file, for its receipt."""
         metrics = self.run.read_metrics()
         return {
             "run": self.run.path.name,
@@ -55,21 +59,21 @@ class Source:
         }
 
 
-def open_run(path: Path, given: Mapping[str, Any], *, texts: bool = False) -> Source:
+def open_run(path: Path, given: Mapping[str, Any], *, any_task: bool = False) -> OpenedRun:
     """Check that a run can be compressed, without importing Keras.
 
     Args:
-        path: of the run folder.
-        given: a command's options; data_dir is taken from it.
-        texts: whether runs that make texts will do as well.
+        path: Run folder.
+        given: Options of a command; data_dir is taken from them.
+        any_task: Whether runs of every task are accepted, and not only those that give classes.
 
     Raises:
-        UsageError: no run, an unfinished one, one without a model, one for another task, or data that cannot be had.
+        UsageError: The run is missing, unfinished, without a model or for another task, or its data are not available.
     """
     run = RunFolder(path)
     config = run.read_config()["config"]
     run.read_metrics()
-    if run.task != "classification" and not texts:
+    if not (any_task or tasks.entry(run.task).limits.gives_classes):
         raise UsageError(
             f"{run.path}: expected a run that gives classes, this one is for {run.task}; compression.compress takes it"
         )
@@ -78,14 +82,14 @@ def open_run(path: Path, given: Mapping[str, Any], *, texts: bool = False) -> So
     changes = {k: given[k] for k in ("data_dir",) if k in given}
     config = dataclasses.replace(config, **changes)
     check_source(config)
-    return Source(run, config)
+    return OpenedRun(run, config)
 
 
-def open_teacher(path: Path, student: Source) -> RunFolder:
+def open_teacher(path: Path, student: OpenedRun) -> RunFolder:
     """Check that a run can teach another, without importing Keras.
 
     Raises:
-        UsageError: no finished run, or one with other inputs or classes.
+        UsageError: The run is not finished, or has other inputs or classes than the student.
     """
     run = RunFolder(path)
     run.read_metrics()
@@ -105,10 +109,10 @@ def _short(value: Any) -> str:
 
 
 def run_of(file: Path) -> Path:
-    """Return the run folder that a file in its artifacts belongs to.
+    """Return the run folder that a file lies in.
 
     Raises:
-        UsageError: it is in no run folder.
+        UsageError: The file is not inside a run folder.
     """
     folder = file.resolve().parent
     while folder != folder.parent:

@@ -1,30 +1,32 @@
-"""The picture of a recipe: the score against bytes after each of its stages."""
+"""Plot of a recipe: score against file size after each of its stages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.sweep.comparison import accuracy_of
 from zoo.system.files import replacing
 
-# What is not a share of right answers, and its name on the axis.
-_SCORES = {"psnr": "dB to the run's own images", "mrr": "filtered MRR of test questions, %"}
 
-
-def draw(rows: Sequence[Mapping[str, Any]], precision: str, path: Path) -> None:
-    """Write a PNG with a point for each stage, joined in their order, for the file as it is and gzipped.
+def draw(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    precision: str,
+    plotted: Callable[[Mapping[str, Any]], tuple[float, str]],
+) -> None:
+    """Write a PNG with a point for each stage, for the file as it is and gzipped.
 
     Args:
-        rows: stage, bytes and gzip_bytes of each, and its accuracy, of images psnr, of triples mrr.
-        precision: of the files.
-        path: of the picture.
+        path: Path of the picture.
+        rows: Rows of stage, bytes, gzip_bytes and the scores of the task, in the order of the stages.
+        precision: Precision of the files.
+        plotted: Function that returns the score of a row and the label of its axis.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     for key, label, colour in (("bytes", "file", "#1f5fa8"), ("gzip_bytes", "gzipped", "#c2571a")):
-        x, y = [row[key] / 1000 for row in rows], [_height(row) for row in rows]
+        x, y = [row[key] / 1000 for row in rows], [plotted(row)[0] for row in rows]
         axes.plot(x, y, "o-", color=colour, label=label)
         for i, row in enumerate(rows):
             if key == "gzip_bytes":
@@ -35,14 +37,9 @@ def draw(rows: Sequence[Mapping[str, Any]], precision: str, path: Path) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
-    axes.set_xlabel(f"kilobytes, in {precision} (logarithmic)")
-    of_classes = "next tokens of the test texts that are right, %" if "tokens" in rows[0] else "test accuracy, %"
-    axes.set_ylabel(next((label for name, label in _SCORES.items() if name in rows[0]), of_classes))
+    axes.set_xlabel(f"file size in {precision}, kB (logarithmic)")
+    axes.set_ylabel(plotted(rows[0])[1])
     axes.grid(alpha=0.3)
     axes.legend()
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
-
-
-def _height(row: Mapping[str, Any]) -> float:
-    return row["psnr"] if "psnr" in row else 100 * (row["mrr"] if "mrr" in row else accuracy_of(row))

@@ -1,4 +1,4 @@
-"""The training stages of a recipe, one after the other: each a run folder, so each can be looked at and resumed."""
+"""Training stages of a recipe, one after the other. Each is a run folder, so it can be inspected and resumed."""
 
 import dataclasses
 import io
@@ -35,18 +35,18 @@ from zoo.system.files import write_json
 from zoo.training.loop import train
 
 WEIGHT_BITS = {"int8": 8, "dynamic": 8, "int16x8": 8, "int4": 4}
-EXAMPLES = 8  # that show which layer feeds which
+EXAMPLES = 8  # enough to follow which layer feeds which
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model as a stage left it.
+    """A model after a stage.
 
     Args:
-        model: plain, with the weights that a file gets.
-        as_trained: that computes as it did in training: the same, or with its activations rounded.
-        points: where, if they are.
-        ranges: of these points.
+        model: Plain model with the weights of the file.
+        as_trained: Model that computes as in training: the same one, or one that rounds its activations.
+        points: Points where activations are rounded, if any.
+        ranges: (lowest, highest) of each point, by name.
     """
 
     model: keras.Model
@@ -56,7 +56,7 @@ class Trained:
 
     @property
     def file_ranges(self) -> Ranges | None:
-        """What an exported file is told of the ranges."""
+        """Trained ranges of activations for the exported file."""
         return Ranges(self.points, self.ranges) if self.points else None
 
 
@@ -65,15 +65,15 @@ class Stages:
     """What the stages of a recipe are trained with.
 
     Args:
-        base: returns the trained model that the recipe begins with, a new one at every call.
-        data: the training split trains, the validation split is reported.
-        recipe: with stages.
-        folder: gets a run folder for each stage.
-        config: of the run; what a pass leaves open is a share of its epochs and learning rate.
-        examples: (count, ...), as the model takes them, a tuple where it takes several; the ranges of activations begin
-            with what they give.
-        teachers: returns the built models to learn from, if the recipe has a teacher.
-        identity: of the model that the recipe begins with.
+        base: Function that returns the trained model that the recipe begins with, a new copy at every call.
+        data: Data of the model. The training split trains, the validation split is reported.
+        recipe: Recipe with stages.
+        folder: Folder that gets a run folder for each stage.
+        config: Configuration of the run. A stage takes a share of its epochs and learning rate unless it has its own.
+        examples: (count, ...) Inputs of the model, a tuple if it takes several. They initialise the ranges of
+            activations.
+        teachers: Function that returns the built models to learn from, if the recipe has a teacher.
+        identity: SHA-256 of the weights that the recipe begins with.
     """
 
     base: Callable[[], keras.Model]
@@ -94,12 +94,12 @@ class Stages:
         return self.folder / f"{index + 1}-{self.recipe.stages[index].word}"
 
     def steps(self, stage: Pass) -> int:
-        """Return how many steps a stage is trained for."""
+        """Return the number of training steps of a stage."""
         epochs = configured(self.config, stage).epochs
         return epochs * steps_per_epoch(len(self.data.train), self.config.batch_size)
 
     def kept(self, index: int) -> Path:
-        """Return the file that keeps what a stage decided besides weights."""
+        """Return the file with the decisions of a stage besides its weights: removed channels, or ranges."""
         return self.place(index).with_suffix(".json")
 
 
@@ -111,15 +111,15 @@ def configured(config: TrainConfig, stage: Pass) -> TrainConfig:
         epochs=stage.epochs or max(1, round(config.epochs * share_of_epochs)),
         learning_rate=stage.learning_rate or config.learning_rate * share_of_rate,
         schedule="cosine",
-        weight_decay=0.0,  # would pull shared and rounded weights towards zero
+        weight_decay=0.0,  # it would pull shared and rounded weights towards zero
         early_stopping=0,
         adversarial=None,
-        private=None,  # refused before, see `check`
-        keep="last",  # the best epoch may be one before the sparsity was reached
+        private=None,  # `check` refuses it
+        keep="last",  # the best epoch may precede the final sparsity
         average=None,
         snapshots=0,
         precision="float32",
-        init_from=None,  # it begins with the model that the stage before it left
+        init_from=None,  # a stage begins with the model of the stage before it
         freeze=None,
         new_head=False,
         unfreeze_every=0,
@@ -129,15 +129,15 @@ def configured(config: TrainConfig, stage: Pass) -> TrainConfig:
 
 
 def run(stages: Stages, say: Callable[[str], None], verbose: bool = True) -> Iterator[Trained]:
-    """Train the stages that are not finished yet, after `check`, and yield the model that each leaves.
+    """Train the stages that are not finished yet, and yield the model after each; call `check` before.
 
     Args:
-        stages: what to train.
-        say: told what is being done.
-        verbose: show the progress of training.
+        stages: Stages to train.
+        say: Function that is called with a sentence at each stage.
+        verbose: Whether the progress of training is shown.
 
     Raises:
-        Interrupted: a signal came; started again, it goes on where it was.
+        Interrupted: A signal came. The next call continues from there.
     """
     for index, stage in enumerate(stages.recipe.stages):
         title = f"stage {index + 1} of {len(stages.recipe.stages)}: {stage}"
@@ -152,10 +152,10 @@ def run(stages: Stages, say: Callable[[str], None], verbose: bool = True) -> Ite
 
 
 def check(stages: Stages) -> None:
-    """Decide what the stages will do, and refuse what they cannot.
+    """Plan the stages, and refuse what is not possible.
 
     Raises:
-        UsageError: a stage that this model or training cannot have, or a folder with the stages of something else.
+        UsageError: A stage is not possible for this model or its training, or the folder holds other stages.
     """
     claimed = stages.folder / "stages.json"
     privacy.check_trained_on(stages.config.private, stages.recipe)
@@ -177,9 +177,7 @@ def check(stages: Stages) -> None:
     if changed := [
         f"{name} {theirs.get(name)} (now {value})" for name, value in mine.items() if theirs.get(name) != value
     ]:
-        raise UsageError(
-            f"{stages.folder}: holds stages of something else: {', '.join(changed)}; remove it, or choose --output"
-        )
+        raise UsageError(f"{stages.folder}: holds other stages: {', '.join(changed)}; remove it, or choose --output")
     model, plans = _with_weights(stages, -1), {}
     for index, stage in enumerate(stages.recipe.stages):
         if isinstance(stage, Channels):
@@ -206,9 +204,9 @@ def check(stages: Stages) -> None:
 
 
 def share(stages: Stages) -> None:
-    """Give every worker of multi_worker what the chief's folder holds of earlier attempts, after `check`.
+    """Copy the chief's folder of stages to every worker of multi_worker; call `check` before.
 
-    So all agree on what is finished; snapshots are shared when a stage goes on.
+    All workers then agree on which stages are finished. Snapshots are shared when a stage is resumed.
     """
     strategy = strategies.build(stages.config.strategy, stages.config.virtual_devices)
     if collective.workers(strategy) == 1:
@@ -224,7 +222,7 @@ def share(stages: Stages) -> None:
 
 
 def restored(stages: Stages, index: int) -> Trained:
-    """Return the model that a stage left; -1, the one that the recipe begins with."""
+    """Return the model after a stage; -1 is the model that the recipe begins with."""
     model = _with_weights(stages, index)
     stage = stages.recipe.stages[index] if index >= 0 else None
     if not isinstance(stage, Qat) or stages.recipe.precision != "int8":
@@ -240,7 +238,7 @@ def restored(stages: Stages, index: int) -> Trained:
 
 
 def _labelled(stages: Stages) -> tuple[np.ndarray, np.ndarray]:
-    """Return training examples as the model takes them, and their labels."""
+    """Return training inputs of the model, and their labels."""
     few = stages.data.train.take(np.arange(min(len(stages.data.train), len(stages.examples))))
     return scaled(few.x), few.y
 
@@ -282,11 +280,11 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
     try:
         train(config, model=begin, data=stages.data, finished=end, private=place.path, verbose=verbose)
     except Interrupted as error:
-        raise Interrupted(f"{stage}: {error}; give the same command again to go on") from None
+        raise Interrupted(f"{stage}: {error}; give the same command again to continue") from None
 
 
 def _final_ranges(made: qat.Quantized, stages: Stages) -> dict[str, tuple[float, float]]:
-    """Return the ranges that training followed, and where it could not look, inside loops, those of the examples."""
+    """Return the trained ranges; inside loops, where training records none, those of the examples."""
     seen = qat.calibrated(made.model, made.points, stages.examples)
     return {name: pair if name in made.followed else seen[name] for name, pair in made.final_ranges().items()}
 
@@ -302,14 +300,14 @@ def _pruned(stages: Stages, index: int, model: keras.Model) -> Parametrized:
 
 def _clustered(stages: Stages, index: int, model: keras.Model) -> Parametrized:
     fold_batch_norms(model, stages.few)
-    pruned, _ = _won(stages, index, model)
+    pruned, _ = _to_preserve(stages, index, model)
     return clustering.clustered(model, stages.recipe.stages[index], pruned)
 
 
 def _quantized(stages: Stages, index: int, model: keras.Model) -> Parametrized:
     stage, recipe = stages.recipe.stages[index], stages.recipe
     fold_batch_norms(model, stages.few)
-    pruned, shared = _won(stages, index, model)
+    pruned, shared = _to_preserve(stages, index, model)
     kernels = [v for found in chosen(model, (), ()).values() for v in found]
     points = qat.Points(model, stages.few, stage.skip) if recipe.precision == "int8" else None
     return qat.Quantized(
@@ -324,8 +322,8 @@ def _quantized(stages: Stages, index: int, model: keras.Model) -> Parametrized:
     )
 
 
-def _won(stages: Stages, index: int, model: keras.Model) -> tuple[set[str], dict[str, int | None]]:
-    """Return which kernels earlier stages pruned, and which they clustered, by path with the axis of their channels."""
+def _to_preserve(stages: Stages, index: int, model: keras.Model) -> tuple[set[str], dict[str, int | None]]:
+    """Return paths of the kernels that earlier stages pruned, and the channel axis of those that they clustered."""
     pruned: set[str] = set()
     shared: dict[str, int | None] = {}
     for stage in stages.recipe.stages[:index]:

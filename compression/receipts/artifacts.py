@@ -1,4 +1,4 @@
-"""A .tflite file and its receipt, as they lie side by side. Standard library only."""
+"""A .tflite file and the receipt beside it. Standard library only."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from zoo.system.files import sha256
 
 
 def receipt_path(path: Path) -> Path:
-    """Return where the receipt of a file is."""
+    """Return the path of a file's receipt."""
     return path.with_name(f"{path.name.removesuffix(path.suffix)}.receipt.json")
 
 
@@ -18,7 +18,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
     """Return the receipt of a file.
 
     Raises:
-        UsageError: there is none, it is damaged, or the file is not the one that it describes.
+        UsageError: The receipt is missing or damaged, or it describes another file.
     """
     file = receipt_path(path)
     if not file.is_file():
@@ -28,7 +28,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
         interface.from_json(receipt["interface"])
         expected = receipt["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file}: a receipt that is cut short or altered ({error})") from None
+        raise UsageError(f"{file}: expected a receipt, this one is cut short or altered ({error})") from None
     if sha256(path) != expected:
         raise UsageError(f"{path}: altered since it was measured: its SHA-256 is not the one of its receipt")
     return receipt

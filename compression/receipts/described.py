@@ -1,4 +1,4 @@
-"""What a program that runs .tflite files must know of one, from the file itself and the receipt beside it."""
+"""Description of a .tflite file for programs that run it, from the file itself and the receipt beside it."""
 
 import json
 from pathlib import Path
@@ -12,18 +12,18 @@ from zoo.system.files import sha256
 
 
 def described(path: Path) -> dict[str, Any]:
-    """Return the facts of a .tflite file; without a receipt or metadata, those that any such file tells.
+    """Return the description of a .tflite file; it may lack a receipt and metadata.
 
     Args:
-        path: of the file.
+        path: Path of the file.
 
     Returns:
-        name, file, bytes, sha256, keeps_state; signatures, as `flatbuffer.signatures` has them; data, the set that it
-        was trained on; about, what its numbers mean; measured, what the receipt says of accuracy, psnr and latency_ms.
-        What nothing says is empty.
+        name, file, bytes, sha256 and keeps_state; signatures, as `flatbuffer.signatures` returns them; data, the name
+        of the training set; about, the meaning of inputs and outputs; measured, the accuracy, psnr and latency_ms of
+        the receipt. Unknown entries are empty.
 
     Raises:
-        UsageError: there is no such file, it is damaged, or it is another than its receipt's.
+        UsageError: The file is missing or damaged, or its receipt describes another file.
     """
     model = flatbuffer.read(path)
     receipt = read_receipt(path) if receipt_path(path).is_file() else {}
@@ -45,12 +45,12 @@ def _noted(path: Path, model: Any) -> dict[str, Any]:
     try:
         about = json.loads(noted) if noted else {}
     except ValueError as error:
-        raise UsageError(f"{path}: metadata that are cut short or altered ({error})") from None
+        raise UsageError(f"{path}: expected metadata in JSON, they are cut short or altered ({error})") from None
     return about if isinstance(about, dict) else {}
 
 
 def _measured(receipt: dict[str, Any]) -> dict[str, float]:
     found = receipt.get("test", {}).get("litert", {})
     measured = {name: found[name] for name in ("accuracy", "psnr") if name in found}
-    latency = receipt.get("latency")  # none of files that cannot be run here
+    latency = receipt.get("latency")  # files that cannot be run here have none
     return measured | ({"latency_ms": latency[0]["median_ms"]} if latency else {})

@@ -1,1 +1,1 @@
-"""The language of recipes: words, their order, and what is refused before work starts. Standard library only."""
+"""Recipes: their words and order, options besides them, and limits of each task. Standard library only."""

@@ -1,4 +1,4 @@
-"""Recipes: words joined by `+`, such as `prune(0.8) + int8(skip=head)`. Standard library only."""
+"""Language of recipes: words joined by `+`, such as `prune(0.8) + int8(skip=head)`. Standard library only."""
 
 import dataclasses
 import hashlib
@@ -13,12 +13,12 @@ from zoo.console import words
 from zoo.console.errors import UsageError
 
 Ends = Literal["integer", "float32"]
-# How recurrent layers are exported; auto is loop, and unrolled where a recipe calibrates.
+# Form of exported recurrent layers; auto is loop, or unrolled if the recipe calibrates.
 Kernel = Literal["auto", "loop", "unrolled", "fused"]
 
 
 def float32() -> None:
-    """Weights and arithmetic as they were trained."""
+    """Weights and arithmetic in float32, as trained."""
 
 
 def float16() -> None:
@@ -26,7 +26,7 @@ def float16() -> None:
 
 
 def dynamic(skip: tuple[str, ...] = (), per_tensor: bool = False) -> None:
-    """Weights in int8, one scale a channel; activations are quantized while the file runs. No calibration."""
+    """Weights in int8, one scale per channel; activations are quantized at run time. No calibration."""
 
 
 def int8(skip: tuple[str, ...] = (), io: Ends = "integer", per_tensor: bool = False, unfold: bool = True) -> None:
@@ -38,23 +38,23 @@ def int16x8(io: Ends = "integer") -> None:
 
 
 def int4(skip: tuple[str, ...] = (), per_tensor: bool = False) -> None:
-    """Weights in int4, one scale a channel; activations are quantized while the file runs. No calibration."""
+    """Weights in int4, one scale per channel; activations are quantized at run time. No calibration."""
 
 
-# What a file's weights and arithmetic are stored and done in. A recipe has one of them, or float32, or int8 after qat.
+# Types of the weights and of the arithmetic of a file. A recipe without one has float32, or int8 after qat.
 PRECISIONS: dict[str, Callable] = {f.__name__: f for f in (float32, float16, dynamic, int8, int16x8, int4)}
 CALIBRATED = ("int8", "int16x8")
 WORDS: dict[str, Callable] = PASSES | PRECISIONS
-# What a word would undo of one that came before it, by (earlier, later).
+# Harm that a later word would do to an earlier one, by (earlier, later).
 _UNDONE = {
     ("prune", "channels"): "removing units afterwards would change the sparsity that pruning reached",
-    ("cluster", "channels"): "removing units afterwards would take some of the shared values away",
+    ("cluster", "channels"): "removing units afterwards would remove some of the shared values",
     ("qat", "channels"): "the ranges that were trained belong to units that would be removed",
-    ("cluster", "prune"): "pruning afterwards would tear weights out of the clusters that share them",
+    ("cluster", "prune"): "pruning afterwards would take weights out of their clusters",
     ("qat", "prune"): "pruning afterwards would train the weights off the grid that they were rounded to",
     ("qat", "cluster"): "clustering afterwards would move the weights off the grid that they were rounded to",
 }
-LONGEST_NAME = 80  # characters of a file name, before its suffix
+LONGEST_NAME = 80  # largest number of characters of a file name without its suffix
 
 _BETWEEN = re.compile(r"\+(?![^(]*\))")  # a + outside of parentheses
 
@@ -64,14 +64,15 @@ class Recipe:
     """A parsed recipe.
 
     Args:
-        precision: a key of PRECISIONS.
-        skip: patterns of the layers that stay in float32.
-        io: of an integer recipe: whether its inputs and outputs are integers too.
-        per_tensor: one scale a weight tensor instead of one an output channel: smaller tables, coarser weights.
-        unfold: of int8: lay a first convolution of grey images out so that it is done sooner, with the same outputs,
-            where that costs little; see `compression.flatbuffers.unfold`.
-        stages: the training passes, in order.
-        distill: the teacher that every one of them learns from, if any.
+        precision: Key of PRECISIONS.
+        skip: Patterns of the layers that stay in float32.
+        io: Type of inputs and outputs in int8 and int16x8: integer or float32.
+        per_tensor: Whether a weight tensor has one scale instead of one per output channel: smaller tables, coarser
+            weights.
+        unfold: Whether int8 files have a first convolution of grey images in a faster layout with the same outputs, if
+            that adds few bytes; see `compression.flatbuffers.unfold`.
+        stages: Training words, in order.
+        distill: Teachers that all of them learn from, if any.
     """
 
     precision: str
@@ -93,17 +94,17 @@ class Recipe:
 
     @property
     def integer_io(self) -> bool:
-        """Whether inputs and outputs are integers; a file with skipped layers keeps float32 at both ends."""
+        """Whether inputs and outputs are integers; a file with skipped layers has float32 ones."""
         return self.calibrated and self.io == "integer" and not self.skip
 
     @property
     def one_scale(self) -> bool:
-        """Whether each weight tensor has one scale: scales a channel would make many values of a few shared ones."""
+        """Whether each weight tensor has one scale; scales per channel would turn few shared values into many."""
         return self.per_tensor or any(isinstance(stage, Cluster) and not stage.per_channel for stage in self.stages)
 
     @property
     def file(self) -> "Recipe":
-        """The precision alone, with its arguments: what is left to do when the stages are done."""
+        """The precision with its arguments, which is what remains to be done after the stages."""
         return dataclasses.replace(self, per_tensor=self.one_scale, stages=(), distill=None)
 
     def __str__(self) -> str:
@@ -117,12 +118,12 @@ class Recipe:
 
     @property
     def file_name(self) -> str:
-        """A name for the file, safe on every file system."""
+        """Name for the file, safe on every file system."""
         return _safe(str(self))
 
     @property
     def training_name(self) -> str:
-        """A name for what is trained: the same for every precision, but where training depends on it."""
+        """Name for the trained stages; precisions share it unless training depends on the precision."""
         trained_for = any(isinstance(stage, Qat) for stage in self.stages)
         trained = dataclasses.replace(self, unfold=True)
         alone = dataclasses.replace(trained, precision="float32", skip=(), io="integer", per_tensor=False)
@@ -130,7 +131,7 @@ class Recipe:
 
 
 def _safe(text: str) -> str:
-    """Return a text as a file's name; a long one is cut, and ends in a hash of the whole."""
+    """Return a text as a file name; a long one is cut, and ends in a hash of the whole text."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
     if len(name) <= LONGEST_NAME:
         return name
@@ -141,11 +142,11 @@ def parse(text: str) -> Recipe:
     """Parse a recipe.
 
     Args:
-        text: `word + word(argument, name=value)`; several values of one argument are separated by `|`.
+        text: Recipe such as `word + word(argument, name=value)`; several values of one argument are separated by `|`.
 
     Raises:
-        UsageError: a word or an argument that does not exist, a value of another type or out of range, or words that
-            cannot be combined.
+        UsageError: A word or an argument does not exist, a value has the wrong type or range, or words cannot be
+            combined.
     """
     found = [_word(part) for part in _BETWEEN.split(text)]
     _check_combination([name for name, _ in found])
@@ -168,7 +169,7 @@ def parse(text: str) -> Recipe:
         )
     if distill and stages != (distill,) and (distill.epochs or distill.learning_rate):
         raise UsageError(
-            f"--recipe {text!r}: distill is the loss of the other words here; give epochs and learning_rate to them"
+            f"--recipe {text!r}: distill is the loss of the other words here; give them epochs and learning_rate"
         )
     return recipe
 
@@ -178,7 +179,7 @@ def _listed(patterns: tuple[str, ...]) -> str:
 
 
 def _check_combination(names: list[str]) -> None:
-    """Raise UsageError for words given twice, several precisions, or an order that destroys an earlier stage."""
+    """Refuse words given twice, several precisions, and an order that destroys an earlier stage."""
     precisions = [name for name in names if name in PRECISIONS]
     if len(precisions) > 1:
         raise UsageError(f"--recipe: expected one precision, received {len(precisions)}: {', '.join(precisions)}")
@@ -201,7 +202,7 @@ def _word(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def parameters(name: str) -> dict[str, inspect.Parameter]:
-    """Return the arguments of a word, its own first: those that every pass takes are given by name."""
+    """Return the arguments of a word, its own first, then those that every training word takes."""
     known = inspect.signature(WORDS[name]).parameters
     common = {f.name for f in dataclasses.fields(Pass)} if name in PASSES else set()
     return dict(sorted(known.items(), key=lambda item: item[0] in common))

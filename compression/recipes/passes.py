@@ -1,6 +1,6 @@
-"""The words of a recipe that train: what each does and takes. Standard library only.
+"""Training words of a recipe, with their arguments. Standard library only.
 
-Their order in a recipe is fixed by what they would destroy, see `compression.recipes.language`.
+A recipe has them in an order in which none destroys the work of another, see `compression.recipes.language`.
 """
 
 import re
@@ -14,16 +14,16 @@ _PATTERN = re.compile(r"(\d+)([:x])(\d+)")
 
 @dataclass(frozen=True)
 class Pass:
-    """What every training word takes, besides its own arguments.
+    """Arguments of every training word.
 
     Args:
-        epochs: passes over the training examples; default, a share of the run's own.
-        learning_rate: the peak; default, a share of the run's own.
+        epochs: Number of epochs; default, a share of the run's.
+        learning_rate: Peak learning rate; default, a share of the run's.
     """
 
     epochs: int | None = None
     learning_rate: float | None = None
-    # Of the run's epochs and learning rate: what a pass takes where its arguments leave them open.
+    # Shares of the run's epochs and learning rate, if the arguments have none.
     SHARES: ClassVar[tuple[float, float]] = (1.0, 0.5)
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ def _text(value: Any) -> str:
 class Channels(Pass):
     """Remove this share of every layer's units, filters, recurrent cells or attention heads, or keep LAYER:COUNT.
 
-    What is left goes on with its weights, or, with init=scratch, is trained anew (Liu et al., 2019).
+    The rest keeps its weights, or begins from scratch with init=scratch (Liu et al., 2019).
     """
 
     share: float | None = None
@@ -81,13 +81,13 @@ class Channels(Pass):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many channels of a layer stay, or heads, by the layer's pattern."""
+        """Number of channels or heads that a layer keeps, by the layer's pattern."""
         return {layer: int(count) for layer, _, count in (text.rpartition(":") for text in self.keep)}
 
 
 @dataclass(frozen=True)
 class Prune(Pass):
-    """Set this share of the weights to zero, the smallest first, while training goes on (Zhu & Gupta, 2017)."""
+    """Set this share of the weights to zero during training, the smallest first (Zhu & Gupta, 2017)."""
 
     sparsity: float | None = None
     pattern: str = "unstructured"
@@ -122,7 +122,7 @@ class Prune(Pass):
 
     @property
     def block(self) -> tuple[int, int] | None:
-        """(rows, columns) that are pruned together."""
+        """(rows, columns) of weights that are pruned together."""
         return self._parsed("x")
 
     @property
@@ -139,8 +139,8 @@ class Prune(Pass):
 class Cluster(Pass):
     """Let the weights of a layer share this many values, which are trained (Han et al., 2016).
 
-    Evenly spaced values are the default: Han et al. found them the most accurate, and they leave most weights in the
-    few clusters around zero, which zips best.
+    Evenly spaced values are the default. Han et al. found them the most accurate, and they compress best with gzip,
+    because most weights fall into the few clusters around zero.
     """
 
     number: int | None = None
@@ -157,7 +157,7 @@ class Cluster(Pass):
 
 @dataclass(frozen=True)
 class Qat(Pass):
-    """Train with weights and activations rounded as the file will round them (Jacob et al., 2018)."""
+    """Train with weights and activations rounded as in the file (Jacob et al., 2018)."""
 
     skip: tuple[str, ...] = ()
     momentum: float = 0.99
@@ -170,7 +170,7 @@ class Qat(Pass):
 
 @dataclass(frozen=True)
 class Distill(Pass):
-    """Learn from a teacher's probabilities (Hinton et al., 2015): alone, or as the loss of every other word."""
+    """Learn from a teacher's probabilities (Hinton et al., 2015), alone or as the loss of the other words."""
 
     teacher: tuple[str, ...] = ()
     temperature: float = 4.0
@@ -182,7 +182,7 @@ class Distill(Pass):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.expect("teacher", bool(self.teacher), "the folder of a run, or several as RUN|RUN")
+        self.expect("teacher", bool(self.teacher), "a run folder, or several as RUN|RUN")
         self.expect("temperature", self.temperature > 0, "a number above 0")
         self.expect("alpha", 0 <= self.alpha <= 1, "a share of the labels from 0 to 1")
         self.expect("weight", self.weight >= 0, "a number from 0")

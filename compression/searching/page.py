@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from compression.receipts.wording import searched
 from compression.searching.budget import LIMITS
+from compression.searching.wording import searched
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2530; --soft: #64707d; --line: #e3e7ec; --paper: #fff; --page: #f5f6f8;

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from compression.recipes import language as recipes
+from compression.recipes import language
 from compression.recipes.language import Kernel
 from compression.searching import pareto, screening, space, studies
 from compression.searching import report as search_report
@@ -126,7 +126,7 @@ def planned(subject: Subject, budget: Budget, narrowing: Mapping[str, str] | Non
     if budget.threads not in (1, cores()):
         raise UsageError(f"--threads {budget.threads}: expected 1 or {cores()}, the cores of this process")
     if not budget.limits:
-        own = estimate(subject, recipes.parse("float32"))["accuracy"]
+        own = estimate(subject, language.parse("float32"))["accuracy"]
         budget = dataclasses.replace(budget, min_accuracy=round(own - LOSS, 4))
     found = space.default(
         subject.widths,
@@ -235,7 +235,7 @@ def _tested(
         if row["recipe"] in scores or not len(subject.data.test):
             continue
         say(f"measuring {number} of {len(rows)} on {len(subject.data.test):,} test examples: {row['path']}")
-        receipt = tested(subject, recipes.parse(row["recipe"]))
+        receipt = tested(subject, language.parse(row["recipe"]))
         if receipt["sha256"] != row["sha256"]:
             raise Failed(f"{row['path']}: exported again, it became another file; it was measured with other versions")
         scores[row["recipe"]] = {"sha256": row["sha256"], **receipt["test"]["litert"]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression.recipes import language as recipes
+from compression.recipes import language
 from compression.recipes.language import PRECISIONS, Recipe
 from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, Qat
 from zoo.console.errors import UsageError, nearest
@@ -69,7 +69,7 @@ class Space:
             stages.append(kind(**arguments, epochs=max(1, round(epochs)), learning_rate=float(f"{rate:.3g}")))
         taught = stages and chosen["distill"] != NO_TEACHER
         distill = Distill(teacher=(chosen["distill"],), temperature=TEMPERATURE) if taught else None
-        per_tensor = bool(chosen["per_tensor"]) and "per_tensor" in recipes.parameters(precision)
+        per_tensor = bool(chosen["per_tensor"]) and "per_tensor" in language.parameters(precision)
         return Recipe(precision, per_tensor=per_tensor, stages=tuple(stages), distill=distill)
 
     def _narrower(self, chosen: Mapping[str, Any]) -> dict[str, Any]:

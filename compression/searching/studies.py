@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compression.recipes import language as recipes
+from compression.recipes import language
 from compression.searching.plan import Plan
 from compression.searching.screening import not_worth_training
 from compression.searching.space import Range, Space
@@ -181,8 +181,8 @@ def unique(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def run(
     study: Any,
     plan: Plan,
-    estimate: Callable[[recipes.Recipe], dict[str, Any]],
-    finished: Callable[[recipes.Recipe], dict[str, Any]],
+    estimate: Callable[[language.Recipe], dict[str, Any]],
+    finished: Callable[[language.Recipe], dict[str, Any]],
     say: Callable[[str], None],
     told: Callable[[int], None] = lambda done: None,
 ) -> None:
@@ -238,7 +238,7 @@ def _suggested(trial: Any, name: str, values: Any) -> Any:
     return trial.suggest_categorical(name, values)
 
 
-def _measured(study: Any, plan: Plan, trial: Any, recipe: recipes.Recipe, estimate: Any, finished: Any) -> dict:
+def _measured(study: Any, plan: Plan, trial: Any, recipe: language.Recipe, estimate: Any, finished: Any) -> dict:
     """Return what is measured of a trial: of the file at the end, or where it is not worth that, of the estimate."""
     everywhere = finished_trials(_all_trials(study))
     before = next((t for t in everywhere if t.user_attrs["recipe"] == str(recipe)), None)

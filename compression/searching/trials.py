@@ -16,7 +16,9 @@ from filelock import FileLock
 from compression.exporting import tflite
 from compression.passes import channels
 from compression.pipeline import pipeline
+from compression.receipts.receipt import file_sizes
 from compression.recipes.language import Kernel, Recipe
+from compression.recipes.options import Calibration, ExportOptions, Training
 from compression.searching.budget import Budget
 from compression.searching.space import NO_TEACHER, Space
 from compression.searching.untrained import carried_out
@@ -122,13 +124,12 @@ def _pipeline(subject: Subject, model: keras.Model, data: Dataset, recipe: Recip
         data,
         recipe,
         folder,
-        kernel=subject.kernel,
-        bare=True,
-        seed=subject.seed,
-        training=subject.training,
-        teachers=(lambda: [teacher() for teacher in taught]) if taught else None,
-        provenance=dict(subject.provenance),
-        every_stage=False,
+        export=ExportOptions(kernel=subject.kernel, bare=True),
+        calibration=Calibration(seed=subject.seed),
+        training=Training(
+            subject.training, (lambda: [teacher() for teacher in taught]) if taught else None, every_stage=False
+        ),
+        provenance=subject.provenance,
     )
 
 
@@ -161,7 +162,7 @@ def _sizes(subject: Subject, model: keras.Model, recipe: Recipe) -> dict[str, in
         path = Path(folder) / "sized.tflite"
         options = {"calibration": calibration, "kernel": kernel, "bare": True}
         tflite.export(model, path, recipe.file, interface, **options)
-        found = pipeline.file_sizes(path, model)
+        found = file_sizes(path, model)
     return {name: found[name] for name in ("bytes", "gzip_bytes")}
 
 

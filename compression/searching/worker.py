@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compression.pipeline import source
-from compression.pipeline.source import Source
+from compression.pipeline.source import OpenedRun
 from compression.recipes.language import Kernel
 from compression.searching.budget import Budget
 from compression.searching.plan import Plan
@@ -55,7 +55,7 @@ class Chosen:
     data_dir: Path | None
 
 
-def checked(chosen: Chosen) -> tuple[Source, dict[str, RunFolder]]:
+def checked(chosen: Chosen) -> tuple[OpenedRun, dict[str, RunFolder]]:
     """Return the run and those that teach it, by name, without importing Keras.
 
     Raises:
@@ -67,7 +67,7 @@ def checked(chosen: Chosen) -> tuple[Source, dict[str, RunFolder]]:
     return found, {name: source.open_teacher(Path(name), found) for name in names}
 
 
-def subject(chosen: Chosen, found: Source, teachers: Mapping[str, RunFolder]) -> Any:
+def subject(chosen: Chosen, found: OpenedRun, teachers: Mapping[str, RunFolder]) -> Any:
     """Load the model and its data, and return the `trials.Subject`."""
     model, data = found.load()
     from compression.searching import search as explore

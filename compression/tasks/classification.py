@@ -1,5 +1,7 @@
-"""What a run that gives classes is exported as: a file of one signature, from an input to probabilities."""
+"""Classifiers as files: one signature, from an input to the probabilities of the classes."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,26 +10,33 @@ import keras
 import numpy as np
 
 from compression.flatbuffers.interface import Interface
-from compression.receipts.receipt import Subject, given
+from compression.receipts.receipt import examples_sha256
+from compression.receipts.subject import ArraySubject, given, reference
+from compression.recipes.options import ExportOptions
+from compression.runtime import litert
+from compression.tasks.base import Form
+from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
+from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.images import scaled
 from zoo.system.files import write_text
+from zoo.tasks import classification
 
 _INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features",
                 "triples": "question"}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Classes:
-    """How a classifier becomes a file, and what it is measured by.
+class Classification(Form):
+    """How a classifier becomes a file.
 
     Args:
-        data: the training split calibrates, the test split measures.
-        interface: of the file.
+        data: Data of the run.
+        interface: Input and output of the file.
 
     Raises:
-        UsageError: bytes of what is not given as bytes.
+        UsageError: The file takes bytes, and the examples are no bytes.
     """
 
     data: Dataset
@@ -38,36 +47,124 @@ class Classes:
             name = self.data.spec.name
             raise UsageError(f"--uint8-input: expected images of bytes, {name} has {self.data.test.x.dtype}")
 
-    def subject(self, model: keras.Model, original: keras.Model) -> Subject:
-        """Return what a file of a model is measured against."""
-        return Subject(model, self.interface, self.data.split("test"), original=original)
+    @classmethod
+    def build(
+        cls,
+        model: keras.Model,
+        exported: keras.Model,
+        data: Dataset,
+        export: ExportOptions,
+        *,
+        beam: Beam | None = None,
+        classifier: Path | None = None,
+    ) -> "Classification":
+        options = {"uint8": export.uint8, "input_size": export.input_size, "batch": export.batch}
+        return cls(data, interface_of(data.spec, **options))
+
+    @classmethod
+    def recorded(
+        cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]
+    ) -> "Classification":
+        return cls(data, Interface.from_json(receipt["interface"]))
+
+    def subject(self, model: keras.Model, original: keras.Model) -> "ClassSubject":
+        return ClassSubject(model, self.interface, self.data.split("test"), original=original)
 
     def calibration(self, count: int, seed: int) -> np.ndarray:
-        """Return training examples as the file takes them."""
         return given(stratified(self.data.train, count, seed), self.interface)
 
     def examples(self, count: int, seed: int) -> np.ndarray:
-        """Return training examples as the model takes them."""
         return scaled(stratified(self.data.train, count, seed).x)
 
     def about(self) -> dict[str, Any]:
-        """Return what somebody who has only the file must know to use it."""
-        return describe(self.data.spec, self.interface)
+        spec, interface = self.data.spec, self.interface
+        values = {
+            "image": "bytes from 0 to 255" if interface.uint8 else "pixels from 0 to 1",
+            "tokens": "ids of the vocabulary, padded at the end with 0",
+        }.get(spec.kind, "features as they were trained on")
+        shape = list(interface.given_shape)
+        return {
+            "labels": list(spec.class_names),
+            "input": {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values},
+            "output": {"name": interface.output, "values": "probability of each label"},
+        }
 
     def write_beside(self, path: Path) -> None:
-        """Write what goes with a file: its labels, and the vocabulary of texts."""
+        """Write the labels, and the vocabulary of texts."""
         write_text(path.with_suffix(".labels.txt"), "".join(f"{name}\n" for name in self.data.spec.class_names))
         if self.data.vocabulary is not None:
             self.data.vocabulary.save(path.with_suffix(".vocabulary.json"))
+
+    @classmethod
+    def headline(cls, scores: Mapping[str, Any], intervals: Intervals | None = None) -> str:
+        return f"accuracy {written(scores, 'accuracy', intervals or {})}"
+
+    @classmethod
+    def comparison(cls, test: Mapping[str, Any]) -> str:
+        file, theirs = test["litert"], test["keras"]["accuracy"]
+        points = (file["accuracy"] - theirs) * 100
+        return f"test {cls.headline(file, test.get('intervals'))}, Keras {theirs:.2%}, difference {points:+.2f} points"
+
+    @classmethod
+    def plotted(cls, scores: Mapping[str, Any]) -> tuple[float, str]:
+        return 100 * scores["accuracy"], "test accuracy, %"
+
+
+@dataclass(frozen=True)
+class ClassSubject(ArraySubject):
+    """Subject of a file that gives the probability of each class; see `ArraySubject`."""
+
+    def scored(self, path: Path) -> dict[str, float]:
+        return self.scores(litert.run(path, given(self.examples, self.interface)))
+
+    def measured(self, path: Path) -> dict[str, Any]:
+        x = given(self.examples, self.interface)
+        expected = reference(self, x)
+        as_trained = expected
+        if self.interface.resize_from:  # so that what resizing loses counts as a loss of the file
+            plain = dataclasses.replace(self, interface=dataclasses.replace(self.interface, resize_from=None))
+            as_trained = reference(plain, given(self.examples, plain.interface))
+        found = litert.run(path, x)
+        difference = np.abs(found.astype(np.float64) - expected)
+        mine = self.scores(found)
+        return {
+            "test": {
+                "examples": len(x),
+                "sha256": examples_sha256(self.examples),
+                "litert": mine,
+                "intervals": classification.intervals_of(mine, self._logits(found), self.examples.y),
+                "keras": self.scores(as_trained),
+            },
+            "parity": {
+                "largest_difference": float(difference.max()),
+                "mean_difference": float(difference.mean()),
+                "same_answer": float((found.argmax(-1) == expected.argmax(-1)).mean()),
+            },
+            "latency": litert.latency(path, x[: self.interface.batch]),
+        }
+
+    def scores(self, outputs: np.ndarray) -> dict[str, float]:
+        """Return the scores of outputs, of the file or of Keras."""
+        found = classification.scores(self._logits(outputs), self.examples.y)
+        return {name: value for name, value in found.items() if name != "examples"}
+
+    def _logits(self, outputs: np.ndarray) -> np.ndarray:
+        return np.log(np.maximum(outputs, np.finfo(np.float32).tiny)) if self.probabilities else outputs
 
 
 def interface_of(
     spec: DataSpec, *, uint8: bool = False, input_size: tuple[int, int] | None = None, batch: int | None = 1
 ) -> Interface:
-    """Return the interface of a classifier for this data.
+    """Return the interface of a classifier's file.
+
+    Args:
+        spec: Description of the data.
+        uint8: Whether the file takes camera bytes.
+        input_size: (height, width) of those bytes, which the file resizes; default, the model's own size.
+        batch: Static batch size; None leaves it free.
 
     Raises:
-        UsageError: bytes of something that is not an image.
+        UsageError: Bytes are asked for, and the inputs are no images.
     """
     if (uint8 or input_size) and spec.kind == "tokens":
         uint8 = False  # token ids are whole numbers as they are
@@ -87,7 +184,11 @@ def interface_of(
 
 
 def stratified(split: Split, count: int, seed: int) -> Split:
-    """Return `count` examples of a split, with every class as often as in the whole, in random order."""
+    """Return `count` examples of a split in random order, with each class as often as in the whole split.
+
+    Raises:
+        UsageError: The split is empty.
+    """
     if not len(split):
         raise UsageError("expected training examples to calibrate with, received none")
     if len(split) <= count:
@@ -102,16 +203,3 @@ def stratified(split: Split, count: int, seed: int) -> Split:
         members = np.flatnonzero(labels == label)
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
     return split.take(order[np.argsort(place, kind="stable")[:count]])
-
-
-def describe(spec: DataSpec, interface: Interface) -> dict[str, Any]:
-    """Return what somebody who has only the file must know to use it."""
-    values = {
-        "image": "bytes from 0 to 255" if interface.uint8 else "pixels from 0 to 1",
-        "tokens": "ids of the vocabulary, padded at the end with 0",
-    }.get(spec.kind, "features as they were trained on")
-    return {
-        "labels": list(spec.class_names),
-        "input": {"name": interface.name, "kind": spec.kind, "shape": list(interface.given_shape), "values": values},
-        "output": {"name": interface.output, "values": "probability of each label"},
-    }

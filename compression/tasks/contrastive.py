@@ -1,7 +1,8 @@
-"""What a run on images and captions is exported as: a file of both towers, and what it is measured by."""
+"""Models of images and captions as files: a signature for each of the two towers."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,14 @@ import numpy as np
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import PairInterface
 from compression.on_device.generate import METADATA
+from compression.receipts.subject import Subject
+from compression.recipes.options import ExportOptions
 from compression.runtime import litert_pairs
+from compression.tasks.base import Form
 from compression.tasks.classification import stratified
+from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
+from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, Split
 from zoo.data.images import scaled
 from zoo.system.files import write_text
@@ -25,32 +31,51 @@ IMAGE, TEXT = "encode_image", "encode_text"
 
 
 @dataclass(frozen=True)
-class ImageTexts:
-    """How a model of images and captions becomes a file, and what it is measured by.
+class Contrastive(Form):
+    """How a model of images and captions becomes a file.
 
     Args:
-        data: the training split calibrates, the test split measures.
+        data: Data of the run.
     """
 
     data: Dataset
 
+    @classmethod
+    def build(
+        cls,
+        model: keras.Model,
+        exported: keras.Model,
+        data: Dataset,
+        export: ExportOptions,
+        *,
+        beam: Beam | None = None,
+        classifier: Path | None = None,
+    ) -> "Contrastive":
+        return cls(data)
+
+    @classmethod
+    def recorded(
+        cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]
+    ) -> "Contrastive":
+        return cls(data)
+
     @property
     def interface(self) -> PairInterface:
-        """What the file takes and gives."""
         return PairInterface(self.data.spec.input_shape, self.data.spec.target_shape[0])
 
     def subject(self, model: keras.Model, original: keras.Model) -> "PairSubject":
-        """Return what a file of a model is measured against."""
         self.data.split("test")
         return PairSubject(model, self, original)
 
     def calibration(self, count: int, seed: int) -> dict[str, np.ndarray]:
-        """Return training images and captions, as the signatures of a file take them."""
         images, ids = self.examples(count, seed)
         return {f"{IMAGE}.image": images, f"{TEXT}.tokens": ids}
 
+    def calibration_count(self, calibration: Mapping[str, np.ndarray]) -> int:
+        return len(calibration[f"{IMAGE}.image"])
+
     def examples(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return training images and captions as the model takes them; of each image the caption is drawn."""
+        """Return training images, and for each a random one of its captions."""
         train = self.data.train
         chosen = stratified(Split(np.arange(len(train)), train.y[:, 0]), count, seed).x
         found = train.take(chosen)
@@ -58,7 +83,6 @@ class ImageTexts:
         return scaled(found.x), self.data.captions.ids[found.y[np.arange(len(found)), 1 + draws]]
 
     def about(self) -> dict[str, Any]:
-        """Return what somebody who has only the file must know to use it, but for what `learnt` says."""
         spec = self.data.spec
         return {
             "task": spec.task,
@@ -70,7 +94,7 @@ class ImageTexts:
         }
 
     def learnt(self, model: keras.Model) -> dict[str, Any]:
-        """Return how what both signatures give is scored, which training decides."""
+        """Return how an image and a caption are scored from their embeddings."""
         weights = np.asarray(keras.ops.convert_to_numpy(model.pair_weights()), np.float32)
         if model.head == "cosine":
             return {"score": "scale * sum(image embedding * text embedding)", "scale": float(weights[0])}
@@ -78,29 +102,51 @@ class ImageTexts:
         return {"score": how, "weights": [float(weight) for weight in weights]}
 
     def write_beside(self, path: Path) -> None:
-        """Write what goes with a file: its vocabulary, and the names of classes."""
+        """Write the vocabulary, and the names of the classes if there are any."""
         if self.data.spec.class_names:
             write_text(path.with_suffix(".labels.txt"), "".join(f"{name}\n" for name in self.data.spec.class_names))
         self.data.vocabulary.save(path.with_suffix(".vocabulary.json"))
 
+    @classmethod
+    def headline(cls, scores: Mapping[str, Any], intervals: Intervals | None = None) -> str:
+        def of(name: str) -> str:
+            return written(scores, name, intervals or {})
+
+        ways = (("caption to image", "caption_to_image"), ("image to caption", "image_to_caption"))
+        recalls = [
+            f"{title} recall@1/10 {of(f'{name}_recall_at_1')} / {of(f'{name}_recall_at_10')}" for title, name in ways
+        ]
+        classes = [f"zero-shot accuracy {of('zero_shot_accuracy')}"] if "zero_shot_accuracy" in scores else []
+        return ", ".join([*classes, *recalls])
+
+    @classmethod
+    def parity(cls, parity: Mapping[str, Any]) -> list[str]:
+        difference = parity["largest_cosine_difference"]
+        return [f"largest difference from Keras {difference:.1e} (one minus the cosine of both embeddings)"]
+
+    @classmethod
+    def plotted(cls, scores: Mapping[str, Any]) -> tuple[float, str]:
+        if "zero_shot_accuracy" in scores:
+            return 100 * scores["zero_shot_accuracy"], "zero-shot test accuracy, %"
+        return 100 * scores["image_to_caption_recall_at_1"], "image-to-caption recall at 1 on the test split, %"
+
 
 @dataclass(frozen=True)
-class PairSubject:
-    """What a file of two towers was made from and is measured against.
+class PairSubject(Subject):
+    """Subject of a file with two towers.
 
     Args:
-        model: in Keras.
-        form: its data, and how they are measured.
-        original: whose weights in float32 the file's size is compared with.
+        model: Keras model whose embeddings the file should have.
+        form: Form of the file, with the data.
+        original: Model with whose weights in float32 the file's size is compared.
     """
 
     model: keras.Model
-    form: ImageTexts
+    form: Contrastive
     original: keras.Model
 
-    def check_takes(self, path: Path, model: Any) -> None:
-        """Raise UsageError unless the file takes images and captions as the data have them."""
-        found = flatbuffer.signatures(model)
+    def check_takes(self, path: Path, content: Any) -> None:
+        found = flatbuffer.signatures(content)
         taken = {f"{name}.{row['name']}": row["shape"] for name, ends in found.items() for row in ends["inputs"]}
         interface = self.form.interface
         expected = {f"{IMAGE}.image": [1, *interface.image_shape], f"{TEXT}.tokens": [1, interface.tokens]}
@@ -108,11 +154,9 @@ class PairSubject:
             raise UsageError(f"{path}: expected a file that takes {expected}, as the data have it; it takes {taken}")
 
     def scored(self, path: Path) -> dict[str, Any]:
-        """Return the scores of a file."""
         return self._scores(self._of_file(path))
 
     def measured(self, path: Path) -> dict[str, Any]:
-        """Return the scores of a file and of Keras, how far they are apart, and what a call takes."""
         test, captions = self._test, self.form.data.captions
         mine, theirs = self._of_file(path), contrastive.embedded(self.model, test.x, captions.ids)
         apart = {"images": _cosine_difference(mine.images, theirs.images)}
@@ -145,7 +189,7 @@ class PairSubject:
         return {IMAGE: scaled(self._test.x[:count]), TEXT: self.form.data.captions.ids[:count]}
 
     def _of_file(self, path: Path) -> Embedded:
-        """Return what a file gives, scored as its metadata say; of a bare one, as the model does."""
+        """Return the embeddings of a file, with the weights of its metadata; a bare file is scored as the model is."""
         noted = flatbuffer.metadata(flatbuffer.read(path), METADATA)
         learnt = json.loads(noted) if noted else self.form.learnt(self.model)
         made = litert_pairs.run(path, self._inputs())
@@ -157,12 +201,12 @@ class PairSubject:
         return {name: value for name, value in scores.items() if name != "examples"}
 
     def _answers(self, found: Embedded) -> np.ndarray:
-        """Return the class of each image, or where there are none the caption that is best among all."""
+        """Return the class of each image; without classes, the best caption among all."""
         of_class = self.form.data.captions.of_class
         return (found.class_scores(of_class) if of_class else found.scores(found.images, found.texts)).argmax(axis=1)
 
     def _sha256(self) -> str:
-        """Return the SHA-256 of the images, which captions they have, and the captions."""
+        """Return the SHA-256 of the images, their captions, and which caption belongs to which image."""
         digest = hashlib.sha256()
         for array in (self._test.x, self._test.y, self.form.data.captions.ids):
             digest.update(f"{array.dtype} {array.shape}".encode())

@@ -1,20 +1,26 @@
-"""What a run that draws images is exported as: its generator, from noise to an image.
+"""GANs as files: the generator alone, from noise to an image.
 
-What a recipe trains is not the game of two networks, but the generator alone, which learns to draw what it drew before
-(Aguinaldo et al., 2019).
+Recipes do not train the two networks against each other. They train the generator alone to draw the images that it drew
+before (Aguinaldo et al., 2019).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 from compression.flatbuffers.interface import Interface
-from compression.receipts.receipt import Subject, examples_sha256, reference
+from compression.receipts.receipt import examples_sha256
+from compression.receipts.subject import ArraySubject, reference
+from compression.recipes.options import ExportOptions
 from compression.runtime import litert
+from compression.tasks.base import Form
+from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
+from zoo.console.figures import Intervals
 from zoo.data import Dataset, DataSpec, Split
 from zoo.models import Generator
 from zoo.scores.judges import judge
@@ -22,47 +28,83 @@ from zoo.system.files import write_text
 from zoo.tasks import generation
 from zoo.tasks.imitation import psnr
 
-LEARNT_FROM = 10_000  # codes, and images that the original draws of them
-# Of the codes that are learnt from, and of those that are measured with.
+LEARNT_FROM = 10_000  # training codes, and images that the original draws from them
+# Random seeds of the training codes and of the test codes.
 TRAINING_SEED, TEST_SEED = 3, 0
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """How a generator becomes a file, and what it is measured by.
+class Generation(Form):
+    """How a generator becomes a file.
 
     Args:
-        data: codes and the images that the original draws of them.
-        interface: of the file.
-        images: the run's own data; its test images are what samples are compared with.
-        classifier: the run in whose features they are compared; without one, in principal components of pixels.
+        data: Codes, and the images that the original draws from them.
+        interface: Input and output of the file.
+        images: Data of the run, with whose test images the drawn ones are compared.
+        classifier: Run in whose features they are compared; None compares principal components of pixels.
     """
 
     data: Dataset
     interface: Interface
     images: Dataset
     classifier: Path | None
+    softmax: ClassVar[bool] = False
+
+    @classmethod
+    def exported(cls, model: keras.Model) -> keras.Model:
+        """Return the generator that a GAN samples with, its normalisations folded into the layers before them."""
+        return plain(model)
+
+    @classmethod
+    def build(
+        cls,
+        model: keras.Model,
+        exported: keras.Model,
+        data: Dataset,
+        export: ExportOptions,
+        *,
+        beam: Beam | None = None,
+        classifier: Path | None = None,
+    ) -> "Generation":
+        return cls._drawing(model, exported, data, export.batch, classifier)
+
+    @classmethod
+    def recorded(
+        cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]
+    ) -> "Generation":
+        classifier = receipt.get("test", {}).get("classifier")
+        batch = receipt["interface"]["batch"]
+        return cls._drawing(model, exported, data, batch, Path(classifier) if classifier else None)
+
+    @classmethod
+    def _drawing(
+        cls, model: keras.Model, exported: keras.Model, data: Dataset, batch: int, classifier: Path | None
+    ) -> "Generation":
+        spec = data.spec
+        classes = spec.class_names if model.code_size > model.latent_size else ()
+        learnt = Split(*_examples(model, exported, min(LEARNT_FROM, len(data.train)), TRAINING_SEED, data.train.y))
+        test = Split(*_examples(model, exported, generation.SAMPLES, TEST_SEED, data.test.y))
+        codes = DataSpec(spec.name, "vector", (model.code_size,), classes, task="imitation")
+        imitation = Dataset(codes, learnt, learnt.take(np.arange(0)), test)
+        return cls(imitation, Interface("code", (model.code_size,), output="image", batch=batch), data, classifier)
 
     def subject(self, model: keras.Model, original: keras.Model) -> "DrawnSubject":
-        """Return what a file of a model is measured against."""
-        return DrawnSubject(model, self, original)
+        return DrawnSubject(model, self.interface, self.data.test, probabilities=False, original=original, form=self)
 
     def calibration(self, count: int, seed: int) -> np.ndarray:
-        """Return codes as the file takes them."""
+        """Return random training codes."""
         train = self.data.train
         return train.x[np.random.default_rng(seed).permutation(len(train))[:count]]
 
     def examples(self, count: int, seed: int) -> np.ndarray:
-        """Return codes as the model takes them."""
         return self.calibration(count, seed)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes that images are asked for by, none where they are drawn without."""
+        """Classes that an image can be asked for; empty if the generator is not conditional."""
         return self.data.spec.class_names
 
     def about(self) -> dict[str, Any]:
-        """Return what somebody who has only the file must know to use it."""
         latent = self.interface.shape[0] - len(self.classes)
         values = f"{latent} numbers of the standard normal distribution"
         if self.classes:
@@ -75,44 +117,47 @@ class Drawn:
         }
 
     def write_beside(self, path: Path) -> None:
-        """Write what goes with a file: the names of the classes, where there are any."""
+        """Write the names of the classes, if there are any."""
         if self.classes:
             write_text(path.with_suffix(".labels.txt"), "".join(f"{name}\n" for name in self.classes))
 
+    @classmethod
+    def headline(cls, scores: Mapping[str, Any], intervals: Intervals | None = None) -> str:
+        text, real = f"PSNR {scores['psnr']:.2f} dB against the run's own images", scores.get("against_real")
+        if real is None:
+            return text
+        return f"{text}, Frechet distance {real['frechet_distance']:.3f}, coverage {real['coverage']:.2%}"
 
-@dataclass(frozen=True)
-class DrawnSubject:
-    """What a file that draws images was made from and is measured against.
+    @classmethod
+    def comparison(cls, test: Mapping[str, Any]) -> str:
+        return f"{super().comparison(test)}, in {test['litert']['against_real']['compared_in']}"
+
+    @classmethod
+    def parity(cls, parity: Mapping[str, Any]) -> list[str]:
+        return [f"largest difference of a pixel from Keras {parity['largest_difference']:.1e}"]
+
+    @classmethod
+    def plotted(cls, scores: Mapping[str, Any]) -> tuple[float, str]:
+        return scores["psnr"], "PSNR against the run's own images, dB"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnSubject(ArraySubject):
+    """Subject of a file that draws images.
 
     Args:
-        model: in Keras.
-        form: the codes, and what their images are compared with.
-        original: whose weights in float32 the file's size is compared with.
+        form: Form of the file, with the real images.
     """
 
-    model: keras.Model
-    form: Drawn
-    original: keras.Model
-
-    @property
-    def _plain(self) -> Subject:
-        """The same as a subject of numbers that are compared as they are."""
-        form = self.form
-        return Subject(self.model, form.interface, form.data.test, probabilities=False, original=self.original)
-
-    def check_takes(self, path: Path, model: Any) -> None:
-        """Raise UsageError unless the file takes codes as the generator does."""
-        self._plain.check_takes(path, model)
+    form: Generation
 
     def scored(self, path: Path) -> dict[str, Any]:
         """Return how near a file's images are to the original's."""
-        test = self.form.data.test
-        return {"psnr": psnr(litert.run(path, test.x), test.y)}
+        return {"psnr": psnr(litert.run(path, self.examples.x), self.examples.y)}
 
     def measured(self, path: Path) -> dict[str, Any]:
-        """Return the scores of a file and of Keras, how far they are apart, and what a call takes."""
-        form, test = self.form, self.form.data.test
-        mine, theirs = litert.run(path, test.x), reference(self._plain, test.x)
+        form, test = self.form, self.examples
+        mine, theirs = litert.run(path, test.x), reference(self, test.x)
         difference = np.abs(mine.astype(np.float64) - theirs)
         look = judge(form.images.train, form.classifier)
         scores = {
@@ -130,47 +175,29 @@ class DrawnSubject:
                 "largest_difference": float(difference.max()),
                 "mean_difference": float(difference.mean()),
             },
-            "latency": litert.latency(path, test.x[: form.interface.batch]),
+            "latency": litert.latency(path, test.x[: self.interface.batch]),
         }
 
     def _against_real(self, look: Any, made: np.ndarray) -> dict[str, Any]:
         form = self.form
-        labels = form.data.test.x[:, -len(form.classes) :].argmax(-1) if form.classes else None
+        labels = self.examples.x[:, -len(form.classes) :].argmax(-1) if form.classes else None
         return generation.compared(look, form.images.split("test").x, made, form.images.spec, labels)
 
 
-def form_of(model: keras.Model, original: keras.Model, data: Dataset, *, batch: int, classifier: Path | None) -> Drawn:
-    """Return how a GAN becomes a file.
-
-    Args:
-        model: a GAN.
-        original: its generator, see `plain`.
-        data: the run's.
-        batch: static batch size of the file.
-        classifier: see `Drawn`.
-    """
-    spec = data.spec
-    classes = spec.class_names if model.code_size > model.latent_size else ()
-    learnt = Split(*_examples(model, original, min(LEARNT_FROM, len(data.train)), TRAINING_SEED, data.train.y))
-    test = Split(*_examples(model, original, generation.SAMPLES, TEST_SEED, data.test.y))
-    codes = DataSpec(spec.name, "vector", (model.code_size,), classes, task="imitation")
-    imitation = Dataset(codes, learnt, learnt.take(np.arange(0)), test)
-    interface = Interface("code", (model.code_size,), output="image", batch=batch)
-    return Drawn(imitation, interface, data, classifier)
-
-
-def _examples(model, original, count, seed, y) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes, and what the original draws of them; classes come as often as in the data."""
+def _examples(
+    model: keras.Model, original: keras.Model, count: int, seed: int, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes, and the images that the original draws from them; classes come as often as in the labels `y`."""
     labels = np.resize(np.random.default_rng(seed).permutation(y), count) if len(y) else None
     x = generation.codes(model, count, seed, labels)
     return x, np.asarray(original.predict(x, batch_size=generation.BATCH, verbose=0), np.float32)
 
 
 def plain(model: keras.Model) -> keras.Model:
-    """Return the generator that a GAN samples with, in float32, its normalisations moved into the layers before them.
+    """Return the generator that a GAN samples with, in float32, its normalisations folded into the layers before them.
 
     Raises:
-        UsageError: a model without one.
+        UsageError: The model has no generator.
     """
     if not isinstance(getattr(model, "average", None), Generator):
         raise UsageError(
@@ -188,11 +215,11 @@ def plain(model: keras.Model) -> keras.Model:
 
 
 def _folded(layer: Any, kernel: np.ndarray, norm: Any) -> list[np.ndarray]:
-    """Return the kernel and the bias of a layer that gives what the normalisation behind it gave."""
+    """Return a layer's kernel and bias with the normalisation that follows it folded in."""
     gamma, beta, mean, variance = norm.get_weights()
     scale = gamma / np.sqrt(variance + norm.epsilon)
     shift = beta - mean * scale
     if isinstance(layer, keras.layers.Conv2DTranspose):  # (height, width, outputs, inputs)
         return [kernel * scale[:, None], shift]
-    repeats = kernel.shape[-1] // len(scale)  # a map's channels lie behind each other, position by position
+    repeats = kernel.shape[-1] // len(scale)  # a flattened map has its channels last
     return [kernel * np.tile(scale, repeats), np.tile(shift, repeats)]

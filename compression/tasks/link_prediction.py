@@ -1,6 +1,7 @@
-"""What a run on triples is exported as, from a question to the probability of every entity, and how it is measured."""
+"""Models of triples as files: from a question to the probability of every entity."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,48 +10,70 @@ import keras
 import numpy as np
 
 from compression.flatbuffers.interface import Interface
-from compression.receipts.receipt import Subject, examples_sha256, given, reference
+from compression.receipts.receipt import examples_sha256
+from compression.receipts.subject import ArraySubject, given, reference
+from compression.recipes.options import ExportOptions
 from compression.runtime import litert
+from compression.tasks.base import Form
+from compression.tasks.classification import interface_of
+from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
+from zoo.console.figures import Intervals, written
 from zoo.data import Dataset
 from zoo.system.files import write_text
 from zoo.tasks import link_prediction
 from zoo.tasks.link_prediction import Known
 
-# Test questions that a file is measured on at most, evenly spread: each gives as many numbers as there are entities.
+# Largest number of test questions that a file is measured on: each gives as many numbers as there are entities.
 QUESTIONS = 2000
 
 
 @dataclass(frozen=True)
-class Links:
-    """How a model of triples becomes a file, and what it is measured by.
+class LinkPrediction(Form):
+    """How a model of triples becomes a file.
 
     Args:
-        data: the training split trains, the test split measures.
-        interface: of the file.
+        data: Data of the run.
+        interface: Input and output of the file.
     """
 
     data: Dataset
     interface: Interface
 
+    @classmethod
+    def build(
+        cls,
+        model: keras.Model,
+        exported: keras.Model,
+        data: Dataset,
+        export: ExportOptions,
+        *,
+        beam: Beam | None = None,
+        classifier: Path | None = None,
+    ) -> "LinkPrediction":
+        return cls(data, interface_of(data.spec))
+
+    @classmethod
+    def recorded(
+        cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]
+    ) -> "LinkPrediction":
+        return cls(data, Interface.from_json(receipt["interface"]))
+
     def subject(self, model: keras.Model, original: keras.Model) -> "LinkSubject":
-        """Return what a file of a model is measured against."""
         asked = link_prediction.spread(self.data.split("test"), QUESTIONS)
         return LinkSubject(model, self.interface, asked, original=original, data=self.data)
 
     def calibration(self, count: int, seed: int) -> np.ndarray:
-        """Return training questions as the file takes them."""
         return self.examples(count, seed)
 
     def examples(self, count: int, seed: int) -> np.ndarray:
-        """Return training questions in random order, as the model takes them."""
+        """Return training questions in random order."""
         train = self.data.train
         if not len(train):
             raise UsageError("expected training examples to begin with, received none")
         return train.x[np.random.default_rng(seed).permutation(len(train))[:count]]
 
     def about(self) -> dict[str, Any]:
-        """Return what somebody who has only the file must know to use it."""
         spec = self.data.spec
         values = (
             f"row of the head among the entities, and of the relation among the relations; which head: row of the tail,"
@@ -69,23 +92,30 @@ class Links:
         write_text(path.with_suffix(".labels.txt"), _lines(self.data.spec.class_names))
         write_text(path.with_suffix(".relations.txt"), _lines(self.data.spec.relations))
 
+    @classmethod
+    def headline(cls, scores: Mapping[str, Any], intervals: Intervals | None = None) -> str:
+        mrr, hits = (written(scores, name, intervals or {}) for name in ("mrr", "hits_at_10"))
+        return f"filtered MRR {mrr}, hits at 10 {hits}"
+
+    @classmethod
+    def plotted(cls, scores: Mapping[str, Any]) -> tuple[float, str]:
+        return 100 * scores["mrr"], "filtered MRR on the test split, %"
+
 
 @dataclass(frozen=True, kw_only=True)
-class LinkSubject(Subject):
-    """What a file that completes triples was made from and is measured against, by filtered ranks.
+class LinkSubject(ArraySubject):
+    """Subject of a file that completes triples, measured by filtered ranks.
 
     Args:
-        data: whose answers are known.
+        data: Data of the run; answers that they know are left out of the ranks.
     """
 
     data: Dataset
 
     def scored(self, path: Path) -> dict[str, float]:
-        """Return the scores of a file."""
         return link_prediction.ranked(self._ranks(litert.run(path, given(self.examples, self.interface))))
 
     def measured(self, path: Path) -> dict[str, Any]:
-        """Return the scores of a file and of Keras on the same questions, their difference, and what a call takes."""
         x = given(self.examples, self.interface)
         expected, found = reference(self, x), litert.run(path, x)
         difference, ranks = np.abs(found - expected), self._ranks(found)

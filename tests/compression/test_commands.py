@@ -129,7 +129,7 @@ def test_export_as_a_saved_model(image_run, tmp_path, capsys):
     ],
 )
 def test_mistakes_are_one_sentence(command, words, expected, image_run, capsys, monkeypatch):
-    monkeypatch.setattr("compression.pipeline.source.Source.load", lambda self: pytest.fail("began to work"))
+    monkeypatch.setattr("compression.pipeline.source.OpenedRun.load", lambda self: pytest.fail("began to work"))
     words = [word.replace("RUN", str(image_run)) for word in words]
     status, out, error = said(capsys, command, *words)
     assert (status, out) == (2, "")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from compression.recipes import language as recipes
+from compression.recipes import language
 from tests.conftest import ROOT
 from zoo.console import cli
 
@@ -41,7 +41,7 @@ def test_commands_are_those_of_the_parsers(line):
     names = {field.name for field in dataclasses.fields(options)}
     options(**{key: value for key, value in given.items() if key in names})
     if "recipe" in given:
-        recipe = recipes.parse(given["recipe"])
+        recipe = language.parse(given["recipe"])
         assert f"{given['output']}/{recipe.file_name}.tflite" in TEXT
 
 

@@ -6,10 +6,11 @@ from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface
 from compression.mcu import micro
-from compression.receipts.receipt import Subject, measure
+from compression.receipts.receipt import measure
 from compression.recipes.language import parse
 from compression.runtime import child, litert
 from compression.surgery.kernels import recurrent_layers
+from compression.tasks.classification import ClassSubject
 from tests.compression.conftest import small
 from zoo.console.errors import Failed, UsageError
 from zoo.data import Split
@@ -222,7 +223,7 @@ def test_flex_operators_are_refused_unless_allowed(tmp_path):
     assert flatbuffer.flex(flatbuffer.read(path)) == ["FlexCosh"]
     with pytest.raises(UsageError, match="cannot be run here"):
         litert.run(path, x)
-    receipt = measure(path, Subject(model, interface, Split(x, np.zeros(6, np.int32))))
+    receipt = measure(path, ClassSubject(model, interface, Split(x, np.zeros(6, np.int32))))
     assert receipt["flex"] == ["FlexCosh"] and "cannot be run" in receipt["not_run"] and "test" not in receipt
     with pytest.raises(UsageError, match="no TFLite file can hold: Erfinv"):  # in neither
         tflite.export(needing(keras.ops.erfinv), path, parse("float32"), interface, allow_flex=True)

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from compression.passes import clustering, parametrize, pruning, qat
 from compression.passes.distillation import Distillation, SoftTargets, initialise
-from compression.recipes import language as recipes
+from compression.recipes import language
 from compression.surgery import folding
 from compression.surgery.layers import kernels_of, with_kernels
 from tests.compression.conftest import small
@@ -16,7 +16,7 @@ from zoo.console.errors import UsageError
 
 def stage(text):
     """Return the first training pass of a recipe."""
-    return recipes.parse(text).stages[0]
+    return language.parse(text).stages[0]
 
 
 def kernels(model):
@@ -235,7 +235,7 @@ def test_soft_targets_are_temperature_squared_times_the_divergence():
 def test_the_loss_of_a_student_joins_labels_teachers_and_hidden_layers():
     student, _, x = small("simplenet", units=(6,))
     teacher, _, _ = small("simplenet", units=(9,))
-    config = recipes.parse("distill(a, alpha=0.25, temperature=2, match=hidden_1:hidden_1, weight=0.5)").distill
+    config = language.parse("distill(a, alpha=0.25, temperature=2, match=hidden_1:hidden_1, weight=0.5)").distill
     made = Distillation(config, [teacher], student, x)
     assert [tuple(p.kernel.shape) for p in made.projections] == [(6, 9)]
     with made.watching_student():
@@ -251,7 +251,7 @@ def test_the_loss_of_a_student_joins_labels_teachers_and_hidden_layers():
 def test_several_teachers_teach_the_mean_of_their_probabilities():
     student, _, x = small("simplenet", units=(6,))
     teachers = [small("simplenet", units=(n,))[0] for n in (5, 7)]
-    made = Distillation(recipes.parse("distill(a|b, alpha=0, temperature=1)").distill, teachers, student, x)
+    made = Distillation(language.parse("distill(a|b, alpha=0, temperature=1)").distill, teachers, student, x)
     p = sum(ops.softmax(t(x)) for t in teachers) / 2
     assert float(made.loss(x, student(x), 0.0)) == pytest.approx(float(SoftTargets(1.0)(p, student(x))), rel=1e-5)
 
@@ -263,7 +263,7 @@ def test_several_teachers_teach_the_mean_of_their_probabilities():
 def test_a_hidden_layer_that_is_not_there_is_named(match, words):
     student, _, x = small("simplenet")
     with pytest.raises(UsageError) as error:
-        Distillation(recipes.parse(f"distill(a, match={match})").distill, [student], student, x)
+        Distillation(language.parse(f"distill(a, match={match})").distill, [student], student, x)
     assert all(word in str(error.value) for word in words), error.value
 
 

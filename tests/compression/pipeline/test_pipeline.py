@@ -9,12 +9,13 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from compression.flatbuffers import flatbuffer
-from compression.pipeline import pipeline, sensitivity, source
-from compression.receipts import artifacts, formats, receipt
+from compression.pipeline import formats, pipeline, sensitivity, source
+from compression.receipts import artifacts, receipt
 from compression.recipes.language import parse
+from compression.recipes.options import Calibration, ExportOptions
 from compression.runtime import litert
 from compression.surgery import copying
-from compression.tasks import classification as classifiers
+from compression.tasks import classification
 from tests.compression.conftest import CLASSES, small
 from zoo.console.errors import UsageError
 from zoo.data import Split
@@ -49,7 +50,7 @@ def test_every_number_of_the_receipt_is_that_of_the_file(int8, loaded):
     assert found["parity"]["largest_difference"] == pytest.approx(abs(outputs - expected).max(), abs=1e-6)
     assert found["test"]["examples"] == len(data.test)
     assert found["signature"]["inputs"][0]["type"] == "int8"
-    assert found["made"]["calibration_examples"] == min(len(data.train), pipeline.CALIBRATION)
+    assert found["made"]["calibration_examples"] == min(len(data.train), Calibration().examples)
     assert found["processor"]["name"] and found["versions"]["ai-edge-litert"]
     for row in found["latency"]:
         assert 0 < row["median_ms"] <= row["p95_ms"] and row["runs"] >= litert.LEAST_RUNS
@@ -110,13 +111,13 @@ def test_an_altered_file_is_not_run(int8, loaded, tmp_path, monkeypatch):
 def test_a_file_for_other_inputs_is_refused(int8, loaded):
     model, interface, x = small("cnn")
     with pytest.raises(UsageError, match=r"expected a file that takes \[1, 9, 10, 1\].*\[1, 12, 12, 1\]"):
-        receipt.measure(int8.path, receipt.Subject(model, interface, Split(x, np.zeros(len(x), np.int32))))
+        receipt.measure(int8.path, classification.ClassSubject(model, interface, Split(x, np.zeros(len(x), np.int32))))
 
 
 @pytest.mark.parametrize("recipe", ["float32", "int8"])
 def test_camera_bytes_are_scaled_inside_the_file(recipe, loaded, tmp_path):
     model, data = loaded
-    made = pipeline.compress(model, data, recipe, tmp_path, uint8=True)
+    made = pipeline.compress(model, data, recipe, tmp_path, export=ExportOptions(uint8=True))
     assert made.receipt["signature"]["inputs"][0]["type"] == "uint8"
     assert made.receipt["about"]["input"]["values"] == "bytes from 0 to 255"
     expected = keras.ops.convert_to_numpy(keras.ops.softmax(model(data.test.x.astype("float32") / 255)))
@@ -125,7 +126,7 @@ def test_camera_bytes_are_scaled_inside_the_file(recipe, loaded, tmp_path):
 
 
 def test_camera_bytes_of_another_size_are_resized_inside_the_file(loaded, int8, tmp_path):
-    made = pipeline.compress(*loaded, "float32", tmp_path, uint8=True, input_size=(30, 24))
+    made = pipeline.compress(*loaded, "float32", tmp_path, export=ExportOptions(uint8=True, input_size=(30, 24)))
     assert made.receipt["signature"]["inputs"][0]["shape"] == [1, 30, 24, 1]
     assert made.receipt["parity"]["largest_difference"] <= 1e-5
     assert made.path.name == "float32-uint8-30x24.tflite"
@@ -136,8 +137,9 @@ def test_camera_bytes_of_another_size_are_resized_inside_the_file(loaded, int8, 
 def test_camera_bytes_of_images_that_are_no_bytes_are_refused(loaded, tmp_path):
     model, data = loaded
     floats = Split(data.test.x.astype("float32") / 255, data.test.y)
+    data = Dataset(data.spec, floats, floats, floats)
     with pytest.raises(UsageError, match="expected images of bytes, blobs has float32"):
-        pipeline.compress(model, Dataset(data.spec, floats, floats, floats), "float32", tmp_path, uint8=True)
+        pipeline.compress(model, data, "float32", tmp_path, export=ExportOptions(uint8=True))
 
 
 def test_verify_against_data_of_another_shape_is_refused(int8, loaded):
@@ -171,11 +173,11 @@ def test_a_model_of_ones_own_in_bfloat16_is_exported_in_float32(form, tmp_path):
 def test_calibration_examples_have_the_classes_of_the_whole():
     y = np.repeat([0, 1, 2], [600, 300, 100]).astype("int32")
     split = Split(np.arange(1000, dtype="float32")[:, None], y)
-    chosen = classifiers.stratified(split, 50, seed=3)
+    chosen = classification.stratified(split, 50, seed=3)
     assert np.bincount(chosen.y).tolist() == [30, 15, 5]
     assert len(set(chosen.x[:, 0])) == 50
-    np.testing.assert_array_equal(chosen.x, classifiers.stratified(split, 50, seed=3).x)
-    assert (chosen.x != classifiers.stratified(split, 50, seed=4).x).any()
+    np.testing.assert_array_equal(chosen.x, classification.stratified(split, 50, seed=3).x)
+    assert (chosen.x != classification.stratified(split, 50, seed=4).x).any()
 
 
 def test_texts_are_compressed_with_their_vocabulary(tmp_path):
@@ -219,7 +221,7 @@ def test_sensitivity_finds_the_layer_that_quantization_harms(loaded, tmp_path):
 @pytest.mark.parametrize("name", ["savedmodel", "onnx"])
 def test_other_formats_give_the_same_probabilities(name, loaded, tmp_path):
     model, data = loaded
-    subject = receipt.Subject(model, classifiers.interface_of(data.spec, batch=None), data.test)
+    subject = classification.ClassSubject(model, classification.interface_of(data.spec, batch=None), data.test)
     found = formats.export(tmp_path / "made", name, subject)
     assert found["parity"]["largest_difference"] <= formats.TOLERANCE
     assert found["test"][name]["accuracy"] == found["test"]["keras"]["accuracy"]
@@ -230,7 +232,9 @@ def test_other_formats_give_the_same_probabilities(name, loaded, tmp_path):
 def test_gelu_survives_the_way_to_onnx(tmp_path):
     model, interface, x = small("self_attention")
     path = tmp_path / "model.onnx"
-    formats.onnx(model, path, classifiers.interface_of(DataSpec("x", "image", (9, 10, 1), ("a", "b", "c")), batch=None))
+    formats.onnx(
+        model, path, classification.interface_of(DataSpec("x", "image", (9, 10, 1), ("a", "b", "c")), batch=None)
+    )
     expected = keras.ops.convert_to_numpy(keras.ops.softmax(model(x)))
     found = formats._run_onnx(path, interface)(x)
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -240,7 +244,7 @@ def test_gelu_survives_the_way_to_onnx(tmp_path):
 def test_a_format_that_differs_from_keras_fails(loaded, tmp_path, monkeypatch):
     model, data = loaded
     monkeypatch.setitem(formats._RUNNERS, "savedmodel", lambda path, interface: lambda x: np.zeros((len(x), CLASSES)))
-    subject = receipt.Subject(model, classifiers.interface_of(data.spec, batch=None), data.test)
+    subject = classification.ClassSubject(model, classification.interface_of(data.spec, batch=None), data.test)
     with pytest.raises(formats.Failed, match="outputs differ from Keras"):
         formats.export(tmp_path / "made", "savedmodel", subject)
 

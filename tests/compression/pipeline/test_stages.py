@@ -10,12 +10,13 @@ from keras import ops
 
 from compression.flatbuffers import flatbuffer
 from compression.pipeline import pipeline, stages
-from compression.receipts.receipt import Subject, reference
-from compression.recipes import language as recipes
+from compression.receipts.subject import reference
+from compression.recipes import language
+from compression.recipes.options import Training
 from compression.runtime import litert
 from compression.surgery.copying import copies
 from compression.surgery.layers import kernels_of, with_kernels
-from compression.tasks import classification as classifiers
+from compression.tasks import classification
 from tests.compression.conftest import CLASSES, small
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig
@@ -44,8 +45,8 @@ def model(data):
     return made
 
 
-def compressed(model, data, recipe, folder, **options):
-    return pipeline.compress(model, data, recipe, folder, training=TRAINING, **options)
+def compressed(model, data, recipe, folder, teachers=None):
+    return pipeline.compress(model, data, recipe, folder, training=Training(TRAINING, teachers))
 
 
 def stored(path):
@@ -75,7 +76,7 @@ def chain(model, data, tmp_path_factory):
 def restored(model, data, recipe, folder, index, training=TRAINING):
     """Return the model that a stage left in its folder."""
     few = data.train.x[:8] / np.float32(255)
-    return stages.restored(stages.Stages(copies(model), data, recipes.parse(recipe), folder, training, few), index)
+    return stages.restored(stages.Stages(copies(model), data, language.parse(recipe), folder, training, few), index)
 
 
 def test_all_words_together_keep_what_each_won(chain, model):
@@ -128,9 +129,12 @@ def test_ranges_of_the_file_are_those_of_training(chain):
 def test_the_reference_is_the_model_with_its_activations_rounded(chain, model, data):
     folder = chain.path.parent / chain.receipt["made"]["stages_folder"]
     trained = restored(model, data, CHAIN, folder, 2)
-    interface = classifiers.interface_of(data.spec)
+    interface = classification.interface_of(data.spec)
     x = data.test.x / np.float32(255)
-    rounded, plain = (reference(Subject(made, interface, data.test), x) for made in (trained.as_trained, trained.model))
+    rounded, plain = (
+        reference(classification.ClassSubject(made, interface, data.test), x)
+        for made in (trained.as_trained, trained.model)
+    )
     found = litert.run(chain.path, x)
     assert np.abs(found - rounded).mean() < np.abs(found - plain).mean()
 
@@ -200,19 +204,19 @@ def test_stages_are_refused_before_any_is_trained(model, data, tmp_path):
 def test_another_model_does_not_continue_these_stages(model, data, tmp_path):
     compressed(model, data, "cluster(4, epochs=1) + float32", tmp_path)
     other, _, _ = small("cnn", filters=(8, 12), units=24)
-    with pytest.raises(UsageError, match="holds stages of something else: model"):
+    with pytest.raises(UsageError, match="holds other stages: model"):
         compressed(other, data, "cluster(4, epochs=1) + float32", tmp_path)
 
 
 def test_another_teacher_does_not_continue_these_stages(model, data, tmp_path):
     recipe = "distill(teacher, epochs=1) + float32"
     plan = stages.Stages(
-        copies(model), data, recipes.parse(recipe), tmp_path, TRAINING, data.train.x[:8] / np.float32(255)
+        copies(model), data, language.parse(recipe), tmp_path, TRAINING, data.train.x[:8] / np.float32(255)
     )
     first, second = (small("cnn", filters=(3, count))[0] for count in (5, 6))
     stages.check(dataclasses.replace(plan, teachers=lambda: [first]))
     stages.check(dataclasses.replace(plan, teachers=lambda: [first]))
-    with pytest.raises(UsageError, match="holds stages of something else: teachers"):
+    with pytest.raises(UsageError, match="holds other stages: teachers"):
         stages.check(dataclasses.replace(plan, teachers=lambda: [second]))
 
 
@@ -220,7 +224,7 @@ def test_another_teacher_does_not_continue_these_stages(model, data, tmp_path):
 def test_interrupted_stages_go_on_to_the_same_bits(model, data, tmp_path, monkeypatch):
     recipe = "prune(0.5) + cluster(4) + float32"
     training = dataclasses.replace(TRAINING, deterministic=True)
-    whole = pipeline.compress(model, data, recipe, tmp_path / "whole", training=training)
+    whole = pipeline.compress(model, data, recipe, tmp_path / "whole", training=Training(training))
     before = Checkpointer.on_train_batch_end
     steps = []
 
@@ -233,8 +237,8 @@ def test_interrupted_stages_go_on_to_the_same_bits(model, data, tmp_path, monkey
     monkeypatch.setattr(Checkpointer, "on_train_batch_end", stopping)
     for word in ("prune", "cluster"):
         with pytest.raises(Interrupted, match=f"{word}.*give the same command again"):
-            pipeline.compress(model, data, recipe, tmp_path / "parts", training=training)
-    parts = pipeline.compress(model, data, recipe, tmp_path / "parts", training=training)
+            pipeline.compress(model, data, recipe, tmp_path / "parts", training=Training(training))
+    parts = pipeline.compress(model, data, recipe, tmp_path / "parts", training=Training(training))
     assert len(steps) == 28 + 14
     assert parts.path.read_bytes() == whole.path.read_bytes()
 
@@ -253,9 +257,9 @@ def test_two_replicas_give_what_one_gives(recipe, data, tmp_path, mirrored):
     files = {}
     for strategy, devices in (("none", 0), ("mirrored", 2)):
         training = dataclasses.replace(TRAINING, strategy=strategy, virtual_devices=devices)
-        made = pipeline.compress(model, data, recipe, tmp_path / strategy, training=training)
+        made = pipeline.compress(model, data, recipe, tmp_path / strategy, training=Training(training))
         folder = made.path.parent / made.receipt["made"]["stages_folder"]
-        last = len(recipes.parse(recipe).stages) - 1
+        last = len(language.parse(recipe).stages) - 1
         files[strategy] = restored(model, data, recipe, folder, last, training)
     one, two = (files[name].model.get_weights() for name in ("none", "mirrored"))
     for a, b in zip(one, two, strict=True):

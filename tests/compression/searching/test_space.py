@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from compression.recipes import language as recipes
+from compression.recipes import language
 from compression.searching import space
 from compression.searching.budget import Budget
 from compression.searching.plan import Plan
@@ -29,7 +29,7 @@ def test_every_choice_is_a_recipe_that_parses_to_itself():
     texts = set()
     for _ in range(500):
         recipe = found.recipe(drawn(found, rng))
-        assert recipes.parse(str(recipe)) == recipe
+        assert language.parse(str(recipe)) == recipe
         texts.add(str(recipe))
     assert len(texts) > 400
     for word in ("channels", "init=scratch", "prune", "cluster", "qat", "distill", "int4", "float32"):

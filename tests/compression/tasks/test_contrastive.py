@@ -13,43 +13,27 @@ from compression.on_device.generate import METADATA
 from compression.pipeline import pipeline, source
 from compression.receipts import receipt
 from compression.recipes.language import parse
+from compression.recipes.options import ExportOptions, Training
 from compression.runtime import litert_pairs
-from compression.tasks.contrastive import ImageTexts
-from tests.conftest import blobs
-from zoo.config.train_config import TrainConfig
+from compression.tasks.contrastive import Contrastive
+from tests.compression.tasks.conftest import PAIR_SETTINGS
 from zoo.data.images import scaled
 from zoo.models import CrossModal
-from zoo.training.loop import train
 
 # How far the direction of a vector may be from Keras', as one minus the cosine.
 PRECISIONS = {"float32": 1e-6, "float16": 1e-4, "dynamic": 5e-3, "int4": 0.2, "int8": 5e-2}
-SMALL = {"filters": (4, 8), "pools": 1, "units": 16, "word_dim": 16, "embedding_dim": 8}
 
 
 @pytest.fixture(scope="module")
-def pair_run(tmp_path_factory):
-    """The folder of a finished run on 150 images of three classes."""
-    folder = tmp_path_factory.mktemp("pairs")
-    x, y = blobs(150, (10, 10))
-    np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y, class_names=["low", "middle", "high"])
-    config = TrainConfig(
-        model="cross_modal", data=folder / "blobs.npz", settings=SMALL, epochs=6, batch_size=16, learning_rate=1e-2,
-        seed=1, output=folder / "run",
-    )  # fmt: skip
-    train(config, verbose=False)
-    return folder / "run"
-
-
-@pytest.fixture(scope="module")
-def loaded(pair_run):
-    return source.open_run(pair_run, {}, texts=True).load()
+def loaded(contrastive_run):
+    return source.open_run(contrastive_run, {}, any_task=True).load()
 
 
 @pytest.fixture(scope="module")
 def files(loaded, tmp_path_factory):
     """The model in every precision, by name."""
     model, data = loaded
-    folder, form = tmp_path_factory.mktemp("files"), ImageTexts(data)
+    folder, form = tmp_path_factory.mktemp("files"), Contrastive(data)
     paths = {name: folder / f"{name}.tflite" for name in PRECISIONS}
     tflite.export_each(model, {paths[n]: parse(n) for n in PRECISIONS if n != "int8"}, form.interface)
     tflite.export(model, paths["int8"], parse("int8"), form.interface, calibration=form.calibration(64, 0))
@@ -78,15 +62,15 @@ def test_both_towers_of_a_file_are_keras_own(name, files, loaded):
         assert len(kernels) >= 5 and {row["type"] for row in kernels} == {"int8"}
 
 
-def test_a_receipt_is_reproduced_and_the_file_says_how_pairs_are_scored(pair_run, loaded, tmp_path, capsys):
-    assert compress.main([str(pair_run), "--recipe", "int8", "--output", str(tmp_path)]) == 0
+def test_a_receipt_is_reproduced_and_the_file_says_how_pairs_are_scored(contrastive_run, loaded, tmp_path, capsys):
+    assert compress.main([str(contrastive_run), "--recipe", "int8", "--output", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "test zero-shot accuracy 100.00%" in out and "one minus the cosine" in out and "encode_text, 1 thread" in out
     path = tmp_path / "int8.tflite"
     stored = json.loads(path.with_suffix(".receipt.json").read_text())
     test, parity = stored["test"], stored["parity"]
     assert test["keras"]["zero_shot_accuracy"] == test["litert"]["zero_shot_accuracy"] == 1
-    trained = json.loads((pair_run / "metrics.json").read_text())["test"]
+    trained = json.loads((contrastive_run / "metrics.json").read_text())["test"]
     assert test["keras"] == pytest.approx({k: v for k, v in trained.items() if k != "examples"}, abs=1e-6)
     assert test["litert"]["caption_to_image_recall_at_10"] > 0.9 and test["examples"] == 30
     assert parity["largest_cosine_difference"] == max(
@@ -100,7 +84,7 @@ def test_a_receipt_is_reproduced_and_the_file_says_how_pairs_are_scored(pair_run
     assert noted["captions"][0][0] == "low" and noted["vocabulary_sha256"] == data.vocabulary.sha256
     assert path.with_suffix(".labels.txt").read_text() == "low\nmiddle\nhigh\n"
     assert stored["made"]["calibration_examples"] == len(data.train)
-    assert verify.main([str(path), str(pair_run)]) == 0
+    assert verify.main([str(path), str(contrastive_run)]) == 0
     assert "reproduced: test zero-shot accuracy 100.00%" in capsys.readouterr().out
     other = json.loads(path.with_suffix(".receipt.json").read_text())
     other["test"]["litert"]["caption_to_image_recall_at_1"] -= 0.5
@@ -112,9 +96,9 @@ def test_a_receipt_is_reproduced_and_the_file_says_how_pairs_are_scored(pair_run
 @pytest.mark.parametrize("bare", [False, True])
 def test_a_fusion_head_is_scored_by_the_weights_that_the_file_says(bare, loaded, tmp_path):
     _, data = loaded
-    model = CrossModal(data.spec.vocabulary_size, **SMALL, head="fusion", text="transformer", num_layers=1)
+    model = CrossModal(data.spec.vocabulary_size, **PAIR_SETTINGS, head="fusion", text="transformer", num_layers=1)
     model.build([(None, *data.spec.input_shape), (None, *data.spec.target_shape)])
-    made = pipeline.compress(model, data, "float32", tmp_path, bare=bare)
+    made = pipeline.compress(model, data, "float32", tmp_path, export=ExportOptions(bare=bare))
     test = made.receipt["test"]
     assert test["litert"]["loss"] == pytest.approx(test["keras"]["loss"], abs=1e-5)
     assert "temperature" not in test["litert"] and made.receipt["parity"]["largest_difference"] < 1e-5
@@ -125,11 +109,11 @@ def test_a_fusion_head_is_scored_by_the_weights_that_the_file_says(bare, loaded,
 
 
 @pytest.mark.slow
-def test_training_words_come_before_a_file(loaded, pair_run, tmp_path):
+def test_training_words_come_before_a_file(loaded, contrastive_run, tmp_path):
     model, data = loaded
-    training = source.open_run(pair_run, {}, texts=True).config
+    training = source.open_run(contrastive_run, {}, any_task=True).config
     recipe = "prune(0.5, epochs=2) + cluster(16, epochs=1) + qat(epochs=1) + dynamic"
-    made = pipeline.compress(model, data, recipe, tmp_path, training=training)
+    made = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
     # The converter leaves kernels of less than 1,024 numbers in float32.
     rows = [row for row in made.receipt["constants"] if row["bytes"] and row.get("elements", 0) > 100]
     assert len(rows) >= 5 and max(row["distinct"] for row in rows) <= 17
@@ -152,28 +136,31 @@ def test_training_words_come_before_a_file(loaded, pair_run, tmp_path):
         (["--recipe", "distill(elsewhere) + int8"], ["distill of a run on images and captions"]),
         (["--recipe", "int8", "--batch", "2"], ["--batch 2", "expected 1"]),
         (["--recipe", "int8", "--uint8-input"], ["--uint8-input", "matches images and captions"]),
-        (["--recipe", "int8", "--skip-worst", "1"], ["--skip-worst", "none of two towers"]),
+        (
+            ["--recipe", "int8", "--skip-worst", "1"],
+            ["--skip-worst", "this one matches images and captions"],
+        ),
         (["--recipe", "int8", "--beams", "2"], ["--beams", "a run that translates"]),
         (["--recipe", "int8", "--lstm-kernel", "loop"], ["no recurrent layers"]),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_sentence(words, expected, pair_run, tmp_path, capsys):
+def test_what_cannot_be_is_refused_in_one_sentence(words, expected, contrastive_run, tmp_path, capsys):
     capsys.readouterr()
-    assert compress.main([str(pair_run), *words, "--output", str(tmp_path)]) == 2
+    assert compress.main([str(contrastive_run), *words, "--output", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
     for part in expected:
         assert part in error
 
 
-def test_other_commands_files_and_models_are_refused(pair_run, loaded, files):
+def test_other_commands_files_and_models_are_refused(contrastive_run, loaded, files):
     import keras
 
     model, data = loaded
-    assert sensitivity.main([str(pair_run)]) == 2
+    assert sensitivity.main([str(contrastive_run)]) == 2
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="this one has no encode_image and no encode_text and no pair_weights"):
-        tflite.check(plain, parse("float32"), ImageTexts(data).interface)
-    other = ImageTexts(dataclasses.replace(data, spec=dataclasses.replace(data.spec, target_shape=(9,))))
+        tflite.check(plain, parse("float32"), Contrastive(data).interface)
+    other = Contrastive(dataclasses.replace(data, spec=dataclasses.replace(data.spec, target_shape=(9,))))
     with pytest.raises(ValueError, match=r"'encode_text.tokens': \[1, 9\]}, as the data have it; it takes"):
         receipt.measure(files["float32"], other.subject(model, model))

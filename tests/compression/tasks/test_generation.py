@@ -9,57 +9,20 @@ import pytest
 from compression import compress, sensitivity, verify
 from compression.pipeline import pipeline, source
 from compression.receipts.artifacts import read_receipt
+from compression.recipes.options import Training
 from compression.runtime import litert
-from compression.tasks import generation as drawn
-from tests.conftest import blobs
-from zoo.config.train_config import TrainConfig
+from compression.tasks.generation import Generation
+from tests.compression.tasks.conftest import SAMPLES
 from zoo.introspection.layers import with_itself
 from zoo.models import GAN
 from zoo.runs.folder import RunFolder
 from zoo.tasks import generation
 from zoo.tasks.imitation import psnr
-from zoo.training.loop import train
-
-SAMPLES = 120
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fewer():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generation, "SAMPLES", SAMPLES)
-        yield
 
 
 @pytest.fixture(scope="module")
-def gan_run(tmp_path_factory):
-    """The folder of a run that draws images by class, beside the classifier that looks at them."""
-    folder = tmp_path_factory.mktemp("drawn")
-    x, y = blobs(240, (8, 12), seed=1)
-    np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y, class_names=["low", "middle", "high"])
-    common = {"data": folder / "blobs.npz", "batch_size": 16}
-    train(
-        TrainConfig(
-            model="simplenet",
-            settings={"units": (8,)},
-            epochs=4,
-            learning_rate=1e-2,
-            output=folder / "classifier",
-            **common,
-        ),
-        verbose=False,
-    )
-    settings = {"filters": (6, 4), "latent_size": 5, "conditional": True, "average_decay": 0.5}
-    config = TrainConfig(
-        model="gan", settings=settings, epochs=3, learning_rate=1e-2, beta_1=0.5, warmup=0.0, clip_norm=0.0,
-        classifier=folder / "classifier", output=folder / "run", **common,
-    )  # fmt: skip
-    train(config, verbose=False)
-    return folder / "run"
-
-
-@pytest.fixture(scope="module")
-def loaded(gan_run):
-    return source.open_run(gan_run, {}, texts=True).load()
+def loaded(generation_run):
+    return source.open_run(generation_run, {}, any_task=True).load()
 
 
 @pytest.mark.parametrize("architecture", ["dcgan", "dense"])
@@ -73,22 +36,22 @@ def test_the_generator_of_a_file_draws_what_the_average_draws(architecture):
         low = 0.2 if "variance" in variable.path else -1.0
         variable.assign(rng.uniform(low, 0.4, variable.shape))
     codes = generation.codes(model, 20, 0, np.arange(20) % 3)
-    plain = drawn.plain(model)
+    plain = Generation.exported(model)
     assert not [layer for layer in with_itself(plain) if isinstance(layer, keras.layers.BatchNormalization)]
     np.testing.assert_allclose(plain(codes), model.sample(codes), atol=1e-5)
     assert np.ptp(np.asarray(plain(codes)), axis=0).max() > 0.1  # else this would say nothing
 
 
 @pytest.fixture(scope="module")
-def made(gan_run, tmp_path_factory):
+def made(generation_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     for recipe in ("float32", "int8"):
-        assert compress.main([str(gan_run), "--recipe", recipe, "--output", str(folder)]) == 0
+        assert compress.main([str(generation_run), "--recipe", recipe, "--output", str(folder)]) == 0
     return folder
 
 
 @pytest.mark.parametrize(("recipe", "pixels"), [("float32", 1e-5), ("int8", 0.1)])
-def test_a_file_draws_the_runs_own_images_and_says_how_near_they_are(recipe, pixels, made, loaded, gan_run):
+def test_a_file_draws_the_runs_own_images_and_says_how_near_they_are(recipe, pixels, made, loaded, generation_run):
     model, data = loaded
     path = made / f"{recipe}.tflite"
     labels = np.resize(np.random.default_rng(0).permutation(data.test.y), SAMPLES)
@@ -99,26 +62,26 @@ def test_a_file_draws_the_runs_own_images_and_says_how_near_they_are(recipe, pix
     assert receipt["parity"]["largest_difference"] == pytest.approx(np.abs(images - expected).max(), abs=1e-5)
     assert receipt["test"]["litert"]["psnr"] == pytest.approx(psnr(images, expected), abs=0.01)
     assert receipt["test"]["keras"]["psnr"] == 100 and receipt["test"]["examples"] == SAMPLES
-    run = RunFolder(gan_run).read_metrics()["test"]
+    run = RunFolder(generation_run).read_metrics()["test"]
     theirs = receipt["test"]["keras"]["against_real"]
-    assert theirs["compared_in"] == run["compared_in"] == f"the features of {gan_run.parent / 'classifier'}"
+    assert theirs["compared_in"] == run["compared_in"] == f"the features of {generation_run.parent / 'classifier'}"
     assert theirs["frechet_distance"] == pytest.approx(run["frechet_distance"], rel=1e-3)
     assert theirs["as_asked"] == run["as_asked"]
-    assert receipt["float32_weight_bytes"] == 4 * sum(v.numpy().size for v in drawn.plain(model).weights)
+    assert receipt["float32_weight_bytes"] == 4 * sum(v.numpy().size for v in Generation.exported(model).weights)
     assert receipt["about"]["labels"] == ["low", "middle", "high"] and "then a 1 for the class" in str(receipt["about"])
     assert (made / f"{recipe}.labels.txt").read_text() == "low\nmiddle\nhigh\n"
 
 
-def test_a_receipt_is_reproduced_and_a_difference_is_named(made, gan_run, capsys):
+def test_a_receipt_is_reproduced_and_a_difference_is_named(made, generation_run, capsys):
     path = made / "int8.tflite"
-    assert verify.main([str(path), str(gan_run)]) == 0
-    assert "dB to the run's own images, Frechet distance" in capsys.readouterr().out
+    assert verify.main([str(path), str(generation_run)]) == 0
+    assert "dB against the run's own images, Frechet distance" in capsys.readouterr().out
     receipt = path.with_suffix(".receipt.json")
     text = receipt.read_text()
     stored = json.loads(text)
     stored["test"]["litert"]["against_real"]["frechet_distance"] *= 1.1
     receipt.write_text(json.dumps(stored))
-    assert verify.main([str(path), str(gan_run)]) == 1
+    assert verify.main([str(path), str(generation_run)]) == 1
     assert "against_real.frechet_distance: the receipt says" in capsys.readouterr().err
     receipt.write_text(text)
 
@@ -135,11 +98,11 @@ def test_a_receipt_is_reproduced_and_a_difference_is_named(made, gan_run, capsys
         pytest.param("int4", marks=pytest.mark.slow),
     ],
 )
-def test_recipes_learn_from_the_generator_itself(recipe, loaded, gan_run, tmp_path):
+def test_recipes_learn_from_the_generator_itself(recipe, loaded, generation_run, tmp_path):
     model, data = loaded
-    training = source.open_run(gan_run, {}, texts=True).config
+    training = source.open_run(generation_run, {}, any_task=True).config
     before = [v.numpy() for v in model.variables]
-    result = pipeline.compress(model, data, recipe, tmp_path, training=training)
+    result = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
     assert result.receipt["test"]["litert"]["psnr"] > 20
     if "prune" in recipe:
         shape = [36, model.code_size]  # of the first map
@@ -161,19 +124,22 @@ def test_recipes_learn_from_the_generator_itself(recipe, loaded, gan_run, tmp_pa
             ["--recipe", "distill(elsewhere) + int8"],
             "distill of a run that draws images: every recipe that trains learns",
         ),
-        (["--recipe", "int8", "--uint8-input"], "--uint8-input: expected a run on images, this one draws them"),
+        (
+            ["--recipe", "int8", "--uint8-input"],
+            "--uint8-input: expected a run that classifies images, this one draws",
+        ),
         (["--recipe", "int8", "--beams", "2"], "--beams: expected a run that translates, this one draws images"),
         (["--recipe", "int8", "--skip-worst", "1"], "--skip-worst: expected a run that gives classes"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_sentence(words, message, gan_run, tmp_path, capsys):
-    assert compress.main([str(gan_run), *words, "--output", str(tmp_path)]) == 2
+def test_what_cannot_be_is_refused_in_one_sentence(words, message, generation_run, tmp_path, capsys):
+    assert compress.main([str(generation_run), *words, "--output", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1 and message in error and not list(tmp_path.iterdir())
 
 
-def test_other_commands_and_models_are_refused(gan_run, loaded, tmp_path, capsys):
-    assert sensitivity.main([str(gan_run)]) == 2
+def test_other_commands_and_models_are_refused(generation_run, loaded, tmp_path, capsys):
+    assert sensitivity.main([str(generation_run)]) == 2
     assert "expected a run that gives classes, this one is for generation" in capsys.readouterr().err
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="expected a model with a generator, such as zoo.models.GAN"):

@@ -8,29 +8,18 @@ import pytest
 from compression import compress, sensitivity, verify
 from compression.flatbuffers import flatbuffer
 from compression.pipeline import pipeline, source
+from compression.recipes.options import Training
 from compression.runtime import litert
-from compression.tasks.link_prediction import QUESTIONS, Links
-from zoo.config.train_config import TrainConfig
+from compression.tasks.link_prediction import QUESTIONS, LinkPrediction
 from zoo.tasks import link_prediction
-from zoo.training.loop import train
 
 # The largest difference in probability and in MRR from Keras.
 PRECISIONS = {"float32": (1e-6, 0), "float16": (1e-3, 0.03), "dynamic": (0.03, 0.06), "int4": (0.3, 0.2)}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The folder of a run on the families."""
-    settings = {"dim": 32, "strength": 0.1}
-    folder = tmp_path_factory.mktemp("links") / "run"
-    config = TrainConfig(model="kg_embedding", dataset="family", settings=settings, epochs=12, output=folder)
-    train(config, verbose=False)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def loaded(run):
-    return source.open_run(run, {}, texts=True).load()
+def loaded(link_prediction_run):
+    return source.open_run(link_prediction_run, {}, any_task=True).load()
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
@@ -60,11 +49,11 @@ def test_the_table_of_entities_is_stored_once(loaded, tmp_path):
     assert len(tables) == 2  # of entities, and of 12 relations with their inverses
 
 
-def test_commands(run, capsys):
-    assert compress.main([str(run), "--recipe", "dynamic"]) == 0
+def test_commands(link_prediction_run, capsys):
+    assert compress.main([str(link_prediction_run), "--recipe", "dynamic"]) == 0
     out = capsys.readouterr().out
     assert "filtered MRR" in out and "Keras filtered MRR" in out and "(22 examples)" in out
-    file = run / "artifacts" / "dynamic.tflite"
+    file = link_prediction_run / "artifacts" / "dynamic.tflite"
     assert verify.main([str(file)]) == 0
     assert "reproduced: test filtered MRR" in capsys.readouterr().out
     receipt = json.loads(file.with_name("dynamic.receipt.json").read_text())
@@ -86,10 +75,10 @@ def test_questions_are_spread_over_both_directions(loaded):
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["prune(0.5, epochs=5) + dynamic", "cluster(16, epochs=2) + float32",
                                     "qat(epochs=2) + dynamic", "qat(epochs=2) + int4"])  # fmt: skip
-def test_recipes_that_train(recipe, run, loaded, tmp_path):
+def test_recipes_that_train(recipe, link_prediction_run, loaded, tmp_path):
     model, data = loaded
-    training = source.open_run(run, {}, texts=True).config
-    made = pipeline.compress(model, data, recipe, tmp_path, training=training)
+    training = source.open_run(link_prediction_run, {}, any_task=True).config
+    made = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
     assert pipeline.verify(made.path, model, data)[1] == []
     tables = [row for row in made.receipt["constants"] if row["shape"] == [24, 32] and row["bytes"]]
     if recipe.startswith("prune"):
@@ -106,25 +95,25 @@ def test_recipes_that_train(recipe, run, loaded, tmp_path):
     (["--recipe", "channels(0.5) + dynamic"], ["channels of a run on triples", "a smaller dim"]),
     (["--recipe", "distill(elsewhere) + dynamic"], ["distill of a run on triples"]),
     (["--recipe", "dynamic(skip=entities)"], ["skip: the table of entities"]),
-    (["--recipe", "dynamic", "--skip-worst", "1"], ["skip: the table of entities"]),
+    (["--recipe", "dynamic", "--skip-worst", "1"], ["--skip-worst", "completes triples"]),
     (["--recipe", "dynamic", "--batch", "2"], ["--batch 2", "expected 1"]),
-    (["--recipe", "dynamic", "--uint8-input"], ["--uint8-input", "takes triples"]),
-    (["--recipe", "dynamic", "--beams", "2"], ["--beams", "gives entities"]),
+    (["--recipe", "dynamic", "--uint8-input"], ["--uint8-input", "completes triples"]),
+    (["--recipe", "dynamic", "--beams", "2"], ["--beams", "completes triples"]),
 ])  # fmt: skip
-def test_what_cannot_be_is_refused_in_one_sentence(words, expected, run, tmp_path, capsys):
-    assert compress.main([str(run), *words, "--output", str(tmp_path)]) == 2
+def test_what_cannot_be_is_refused_in_one_sentence(words, expected, link_prediction_run, tmp_path, capsys):
+    assert compress.main([str(link_prediction_run), *words, "--output", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
     for part in expected:
         assert part in error
 
 
-def test_other_commands_refuse_it(run, loaded, capsys):
-    assert sensitivity.main([str(run)]) == 2
+def test_other_commands_refuse_it(link_prediction_run, loaded, capsys):
+    assert sensitivity.main([str(link_prediction_run)]) == 2
     assert "expected a run that gives classes, this one is for link_prediction" in capsys.readouterr().err
     with pytest.raises(ValueError, match="expected training examples to begin with"):
         model, data = loaded
         import dataclasses
 
         empty = dataclasses.replace(data, train=data.train.take(np.arange(0)))
-        Links(empty, None).examples(8, 0)
+        LinkPrediction(empty, None).examples(8, 0)

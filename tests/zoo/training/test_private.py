@@ -10,7 +10,7 @@ import pytest
 from scipy import integrate, optimize, stats
 
 from compression import compress
-from compression.recipes import language as recipes
+from compression.recipes import language
 from tests.conftest import ROOT, blobs, run_module, stop_after
 from zoo import calibrate
 from zoo.config import privacy
@@ -299,7 +299,7 @@ def test_what_would_break_the_promise_is_refused(image_npz, tmp_path, capsys):
         assert "expected a run without --private" in capsys.readouterr().err
     assert compress.main([str(tmp_path / "done"), "--recipe", "dynamic"]) == 0
     assert "holds for this file as well" in capsys.readouterr().err
-    assert "found on examples as they are" in privacy.of_file("dp(3)", recipes.parse("int8").calibrated)
+    assert "found on examples as they are" in privacy.of_file("dp(3)", language.parse("int8").calibrated)
 
 
 @pytest.mark.timeout(600)

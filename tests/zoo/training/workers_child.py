@@ -14,7 +14,8 @@ backend.start()
 import keras  # noqa: E402
 
 from compression.pipeline import pipeline  # noqa: E402
-from compression.recipes import language as recipes  # noqa: E402
+from compression.recipes import language  # noqa: E402
+from compression.recipes.options import Training  # noqa: E402
 from tests.conftest import blobs  # noqa: E402
 from zoo.config import registry  # noqa: E402
 from zoo.config.train_config import TrainConfig  # noqa: E402
@@ -84,13 +85,13 @@ def compress(strategy: str, data, weights, training, folder: str) -> None:
     model = registry.model_class("simplenet")(num_classes=3, **training.settings)
     model.build((None, *data.spec.input_shape))
     model.set_weights(weights)
-    recipe = recipes.parse(f"prune(0.5) + qat(epochs=1) + int8 + distill({folder}/simplenet, alpha=0.5)")
+    recipe = language.parse(f"prune(0.5) + qat(epochs=1) + int8 + distill({folder}/simplenet, alpha=0.5)")
     training = dataclasses.replace(training, output=None)
-    common = {"training": training, "teachers": lambda: [keras.saving.load_model(f"{folder}/simplenet/model.keras")]}
+    training = Training(training, lambda: [keras.saving.load_model(f"{folder}/simplenet/model.keras")])
     if not strategies.is_chief(strategy):
-        pipeline.assist(model, data, recipe, **common)
+        pipeline.assist(model, data, recipe, training=training)
         return
-    made = pipeline.compress(model, data, recipe, Path(folder), **common)
+    made = pipeline.compress(model, data, recipe, Path(folder), training=training)
     last = made.path.parent / made.receipt["made"]["stages_folder"] / "2-qat"
     ranges = np.array(list(json.loads(last.with_suffix(".json").read_text()).values()))
     kept = keras.saving.load_model(last / "model.keras").get_weights()

@@ -23,25 +23,19 @@ from compression.on_device import generate as on_device
 from compression.pipeline import pipeline, source
 from compression.receipts import receipt
 from compression.recipes.language import parse
+from compression.recipes.options import Calibration, Training
 from compression.runtime import litert_texts
-from compression.tasks.texts import Texts
+from compression.tasks.language_model import LanguageModel
+from compression.tasks.translation import Translation
+from tests.compression.tasks.conftest import TEXT_SETTINGS, WORDS, english
 from tests.conftest import ROOT
 from zoo import generate
-from zoo.config.sampling import Beam
-from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.text import Vocabulary
 from zoo.models import Transformer, TransformerLM
 from zoo.runs.folder import RunFolder
 from zoo.tasks import language_model
-from zoo.training.loop import train
 
-WORDS = [
-    {"roter": "red", "blauer": "blue", "alter": "old", "junger": "young", "kleiner": "small", "wilder": "wild"},
-    {"Hund": "dog", "Mann": "man", "Ball": "ball", "Vogel": "bird", "Hut": "hat", "Fisch": "fish"},
-    {"rennt": "runs", "schläft": "sleeps", "fliegt": "flies", "fällt": "falls", "liegt": "lies"},
-]
-SIZES = {"num_layers": 1, "model_dim": 64, "num_heads": 2, "ff_dim": 64, "dropout": 0.0}
 # How far a probability and an effect of the source may be from Keras'; what share of answers must be Keras'.
 PRECISIONS = {
     "float32": (1e-5, 1e-5, 1.0),
@@ -53,41 +47,15 @@ PRECISIONS = {
 
 
 @pytest.fixture(scope="module")
-def text_run(tmp_path_factory):
-    """The folder of a run that translates three German words one by one."""
-    folder = tmp_path_factory.mktemp("texts")
-    pairs = [f"{' '.join(words)}\t{' '.join(map(_english, words))}\n" for words in itertools.product(*WORDS)]
-    random.Random(0).shuffle(pairs)
-    (folder / "pairs.tsv").write_text("".join(["source\ttarget\n", *pairs * 3]), encoding="utf-8")
-    config = TrainConfig(
-        model="transformer_seq2seq",
-        data=folder / "pairs.tsv",
-        task="translation",
-        tokens="word",
-        settings=SIZES,
-        epochs=8,
-        batch_size=16,
-        learning_rate=3e-3,
-        output=folder / "run",
-    )
-    train(config, verbose=False)
-    return folder / "run"
-
-
-def _english(word):
-    return next(words[word] for words in WORDS if word in words)
-
-
-@pytest.fixture(scope="module")
-def loaded(text_run):
-    return source.open_run(text_run, {}, texts=True).load()
+def loaded(translation_run):
+    return source.open_run(translation_run, {}, any_task=True).load()
 
 
 @pytest.fixture(scope="module")
 def files(loaded, tmp_path_factory):
     """The model in every precision, by name."""
     model, data = loaded
-    folder, form = tmp_path_factory.mktemp("files"), Texts(data, Beam())
+    folder, form = tmp_path_factory.mktemp("files"), Translation(data)
     paths = {name: folder / f"{name}.tflite" for name in PRECISIONS}
     floats = {paths[name]: parse(name) for name in PRECISIONS if name != "int8"}
     tflite.export_each(model, floats, form.interface)
@@ -124,7 +92,7 @@ def test_every_step_of_a_file_is_keras_own_and_depends_on_the_source_as_in_keras
 @pytest.mark.parametrize("name", ["float32", "float16", "dynamic", "int8"])
 def test_the_table_that_embeds_targets_and_scores_them_is_stored_once(name, files, loaded):
     model, data = loaded
-    shape = [data.spec.target_vocabulary_size, SIZES["model_dim"]]
+    shape = [data.spec.target_vocabulary_size, TEXT_SETTINGS["model_dim"]]
     file = flatbuffer.read(files[name])
     tables = [row for row in flatbuffer.constants(file) if row["shape"] == shape and row["bytes"]]
     # Sources have as many words here, and a table of their own.
@@ -146,7 +114,7 @@ def test_a_head_with_a_kernel_of_its_own_is_left_alone(tmp_path):
     model = TransformerLM(60, num_layers=1, model_dim=24, num_heads=2, ff_dim=24, tied=False)
     model.build((None, 6))
     path = tmp_path / "dynamic.tflite"
-    tflite.export(model, path, parse("dynamic"), Texts(_windows(60), Beam()).interface)
+    tflite.export(model, path, parse("dynamic"), LanguageModel(_windows(60)).interface)
     assert tie(path) == 0
     tables = [row for row in flatbuffer.constants(flatbuffer.read(path)) if row["shape"] == [60, 24]]
     assert len([row for row in tables if row["bytes"]]) == 2
@@ -247,11 +215,11 @@ sys.exit(generate.main(sys.argv[1:]))
 
 
 @pytest.fixture(scope="module")
-def made(text_run, tmp_path_factory):
+def made(translation_run, tmp_path_factory):
     """A compressed run outside of its folder, and what a device gets: the loop, the file and its vocabularies."""
     folder = tmp_path_factory.mktemp("device")
     shutil.copy(ROOT / "compression" / "on_device" / "generate.py", folder)
-    assert compress.main([str(text_run), "--recipe", "int8", "--output", str(folder)]) == 0
+    assert compress.main([str(translation_run), "--recipe", "int8", "--output", str(folder)]) == 0
     return folder / "int8.tflite"
 
 
@@ -267,15 +235,15 @@ def on_a_device(made, *words):
     return subprocess.run([*map(str, words)], cwd=made.parent, env=env, capture_output=True, text=True)
 
 
-def test_a_device_translates_as_keras_does_with_litert_and_numpy_alone(made, text_run):
-    rows = keras_translations(text_run)[:12]
+def test_a_device_translates_as_keras_does_with_litert_and_numpy_alone(made, translation_run):
+    rows = keras_translations(translation_run)[:12]
     texts = [row["source"] for row in rows]
     done = on_a_device(made, *texts)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [row["output"] for row in rows]
-    assert texts[0].split()[0] in WORDS[0] and _english(texts[0].split()[0]) in rows[0]["output"]
+    assert texts[0].split()[0] in WORDS[0] and english(texts[0].split()[0]) in rows[0]["output"]
     done = on_a_device(made, *texts, "--beams", 1)
-    greedy = generate.run({"run": text_run, "inputs": tuple(texts), "greedy": True})
+    greedy = generate.run({"run": translation_run, "inputs": tuple(texts), "greedy": True})
     assert done.stdout.splitlines() == [row["output"] for row in greedy]
     done = on_a_device(made, "roter roter roter roter Hund und noch ein Hund", "x")
     assert (
@@ -312,19 +280,19 @@ def test_a_device_refuses_what_does_not_belong_together(made, tmp_path, files):
     refused(file, "roter Hund")
 
 
-def test_a_receipt_is_reproduced_and_says_how_texts_were_searched_for(made, text_run, loaded, capsys):
+def test_a_receipt_is_reproduced_and_says_how_texts_were_searched_for(made, translation_run, loaded, capsys):
     stored = json.loads(made.with_suffix(".receipt.json").read_text())
     _, data = loaded
     test = stored["test"]
     assert test["decoding"] == {"beams": 4, "length_penalty": 0.6} and test["examples"] == len(data.test)
-    same = [row["output"] == row["reference"] for row in keras_translations(text_run)]
+    same = [row["output"] == row["reference"] for row in keras_translations(translation_run)]
     assert test["keras"]["exact_match"] == np.mean(same) > 0.9
     assert abs(test["litert"]["exact_match"] - np.mean(same)) <= 0.02
     assert test["litert"]["bleu"] == pytest.approx(test["keras"]["bleu"], abs=2)
     assert "beam" not in test["litert"]["bleu_signature"] and stored["parity"]["same_text"] >= 0.98
     assert {row["signature"] for row in stored["latency"]} == {"encode", "decode_step"}
-    assert stored["made"]["calibration_examples"] >= pipeline.CALIBRATION
-    assert verify.main([str(made), str(text_run)]) == 0
+    assert stored["made"]["calibration_examples"] >= Calibration().examples
+    assert verify.main([str(made), str(translation_run)]) == 0
     out = capsys.readouterr().out
     assert "reproduced: test BLEU" in out and "encode, 1 thread" in out
     stored["test"]["litert"]["bleu"] += 0.5
@@ -333,10 +301,10 @@ def test_a_receipt_is_reproduced_and_says_how_texts_were_searched_for(made, text
 
 
 @pytest.mark.slow
-def test_training_words_come_before_a_file(loaded, text_run, tmp_path):
+def test_training_words_come_before_a_file(loaded, translation_run, tmp_path):
     model, data = loaded
-    training = RunFolder(text_run).read_config()["config"]
-    made = pipeline.compress(model, data, "prune(0.5, epochs=1) + dynamic", tmp_path, training=training)
+    training = RunFolder(translation_run).read_config()["config"]
+    made = pipeline.compress(model, data, "prune(0.5, epochs=1) + dynamic", tmp_path, training=Training(training))
     sparse = [
         row["zeros"] / row["elements"] for row in made.receipt["constants"] if row["type"] == "int8" and row["bytes"]
     ]
@@ -346,11 +314,11 @@ def test_training_words_come_before_a_file(loaded, text_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_every_training_word_of_texts(loaded, text_run, tmp_path):
+def test_every_training_word_of_texts(loaded, translation_run, tmp_path):
     model, data = loaded
-    training = RunFolder(text_run).read_config()["config"]
+    training = RunFolder(translation_run).read_config()["config"]
     recipe = "prune(0.5, epochs=2) + cluster(16, epochs=2) + qat(epochs=2) + dynamic"
-    made = pipeline.compress(model, data, recipe, tmp_path, training=training)
+    made = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
     rows = [row for row in made.receipt["constants"] if row["type"] == "int8" and row["bytes"]]
     assert pipeline.verify(made.path, model, data)[1] == []
     assert max(row["distinct"] for row in rows) <= 17 and made.receipt["test"]["litert"]["exact_match"] > 0.9
@@ -361,27 +329,27 @@ def test_every_training_word_of_texts(loaded, text_run, tmp_path):
     [
         (["--recipe", "int16x8"], ["int16x8", "token ids", "use int8 or dynamic"]),
         (["--recipe", "int8(skip=head)"], ["skip", "no names of their own"]),
-        (["--recipe", "channels(0.5) + int8"], ["channels of a run that makes texts", "use prune"]),
-        (["--recipe", "qat + int8"], ["qat of a run that makes texts", "use qat with dynamic or int4"]),
-        (["--recipe", "distill(elsewhere) + int8"], ["distill of a run that makes texts"]),
+        (["--recipe", "channels(0.5) + int8"], ["channels of a run that generates text", "use prune"]),
+        (["--recipe", "qat + int8"], ["qat of a run that generates text", "use qat with dynamic or int4"]),
+        (["--recipe", "distill(elsewhere) + int8"], ["distill of a run that generates text"]),
         (["--recipe", "int8", "--batch", "2"], ["--batch 2", "expected 1"]),
-        (["--recipe", "int8", "--uint8-input"], ["--uint8-input", "takes texts"]),
+        (["--recipe", "int8", "--uint8-input"], ["--uint8-input", "translates texts"]),
         (["--recipe", "int8", "--skip-worst", "1"], ["--skip-worst", "a run that gives classes"]),
         (["--recipe", "int8", "--beams", "0"], ["--beams 0", "1 or more"]),
         (["--recipe", "int8", "--lstm-kernel", "loop"], ["no recurrent layers"]),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_sentence(words, expected, text_run, tmp_path, capsys):
+def test_what_cannot_be_is_refused_in_one_sentence(words, expected, translation_run, tmp_path, capsys):
     capsys.readouterr()
-    assert compress.main([str(text_run), *words, "--output", str(tmp_path)]) == 2
+    assert compress.main([str(translation_run), *words, "--output", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
     for part in expected:
         assert part in error
 
 
-def test_other_commands_and_models_are_refused(text_run, loaded, image_run, tmp_path, capsys):
-    assert sensitivity.main([str(text_run)]) == 2
+def test_other_commands_and_models_are_refused(translation_run, loaded, image_run, tmp_path, capsys):
+    assert sensitivity.main([str(translation_run)]) == 2
     assert "expected a run that gives classes, this one is for translation" in capsys.readouterr().err
     assert compress.main([str(image_run), "--beams", "2"]) == 2
     assert "--beams: expected a run that translates, this one gives classes" in capsys.readouterr().err
@@ -390,9 +358,9 @@ def test_other_commands_and_models_are_refused(text_run, loaded, image_run, tmp_
         pipeline.compress(plain, loaded[1], "float32", tmp_path)
     # A file for other lengths is not measured on these texts.
     model, data = loaded
-    longer = Transformer(data.spec.vocabulary_size, data.spec.target_vocabulary_size, **SIZES)
+    longer = Transformer(data.spec.vocabulary_size, data.spec.target_vocabulary_size, **TEXT_SETTINGS)
     longer.build([(None, 9), (None, 9)])
-    form = Texts(data, Beam())
+    form = Translation(data)
     path = tmp_path / "longer.tflite"
     tflite.export(longer, path, parse("float32"), dataclasses.replace(form.interface, length=9))
     with pytest.raises(ValueError, match="a cache of 4, as the data have them; this one takes 3 and 9"):

@@ -1,4 +1,4 @@
-"""The other ways out of a run: a SavedModel and an ONNX file, measured against Keras like a .tflite file."""
+"""Export of a classifier as a SavedModel or an ONNX file, measured against Keras like a .tflite file."""
 
 import contextlib
 import shutil
@@ -14,22 +14,23 @@ from keras import ops
 
 from compression.exporting import tflite
 from compression.flatbuffers.interface import Interface
-from compression.receipts.receipt import Subject, given, reference, scores
+from compression.receipts.subject import given, reference
 from compression.runtime import child
+from compression.tasks.classification import ClassSubject
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.layers import layers_of
 from zoo.system.files import sha256
 from zoo.system.machine import processor, versions
 
-# Of ONNX: the newest that ONNX Runtime 1.20 and tf2onnx 1.17 both know.
+# Newest ONNX operator set that ONNX Runtime 1.20 and tf2onnx 1.17 both know.
 OPSET = 18
-SECONDS = 600.0
-# In probability: both compute in float32, in another order.
+SECONDS = 600.0  # time limit of a conversion
+# Largest difference in probability from Keras: both compute in float32, in different orders.
 TOLERANCE = 1e-5
 
 
 def saved_model(model: keras.Model, path: Path, interface: Interface) -> None:
-    """Write a SavedModel folder with the signature `serve`, for TensorFlow Serving and the like."""
+    """Write a SavedModel folder with the signature `serve`, such as TensorFlow Serving loads."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exporting-") as folder:
         tflite.save(model, Path(folder) / "made", interface)
         if path.exists():
@@ -41,7 +42,7 @@ def onnx(model: keras.Model, path: Path, interface: Interface) -> None:
     """Write an ONNX file.
 
     Raises:
-        UsageError: the packages of the extra `onnx` are not installed.
+        UsageError: The packages of the extra `onnx` are not installed.
         Failed: tf2onnx cannot convert the model.
     """
     _require("tf2onnx")
@@ -50,7 +51,7 @@ def onnx(model: keras.Model, path: Path, interface: Interface) -> None:
         with _gelu_by_erf(model):
             tflite.save(model, saved, interface)
         try:
-            child.run("compression.receipts.formats", {"saved_model": saved, "output": made}, seconds=SECONDS)
+            child.run("compression.pipeline.formats", {"saved_model": saved, "output": made}, seconds=SECONDS)
         except Failed as error:
             raise Failed(f"ONNX: the conversion failed: {str(error)[:500]}") from None
         if not made.is_file():
@@ -67,7 +68,7 @@ def _require(name: str) -> None:
 
 @contextlib.contextmanager
 def _gelu_by_erf(model: keras.Model) -> Iterator[None]:
-    """Write GELU with erf while a model is traced: Keras writes it with erfc, which ONNX has not."""
+    """Compute GELU with erf while a model is traced: Keras uses erfc, which ONNX lacks."""
 
     def gelu(x: Any) -> Any:
         return 0.5 * x * (1 + ops.erf(x / 2**0.5))
@@ -81,7 +82,7 @@ def _gelu_by_erf(model: keras.Model) -> Iterator[None]:
 
 
 def work(job: dict[str, Any]) -> None:
-    """Be the child: tf2onnx has only a command."""
+    """Run tf2onnx, which has only a command, in the child process."""
     from tf2onnx import convert
 
     words = ["--saved-model", job["saved_model"], "--signature_def", "serve", "--opset", str(OPSET)]
@@ -97,7 +98,7 @@ def _run_saved_model(path: Path, interface: Interface) -> Callable[[np.ndarray],
     names = list(serve.structured_input_signature[1])
     if names != [interface.name] or list(serve.structured_outputs) != [interface.output]:
         raise Failed(f"{path}: the served signature takes {names} and gives {list(serve.structured_outputs)}")
-    # The closure keeps the loaded object, which owns the variables.
+    # The closure keeps the loaded object alive, which owns the variables.
     return lambda x: loaded.signatures["serve"](**{interface.name: tf.constant(x)})[interface.output].numpy()
 
 
@@ -113,12 +114,17 @@ WRITERS = {"savedmodel": saved_model, "onnx": onnx}
 NEEDS = {"savedmodel": (), "onnx": ("tf2onnx", "onnxruntime")}
 
 
-def export(path: Path, format_name: str, subject: Subject) -> dict[str, Any]:
+def export(path: Path, format_name: str, subject: ClassSubject) -> dict[str, Any]:
     """Write a model in one of WRITERS' formats, run it on the test split, and return what was measured.
 
+    Args:
+        path: Path of the file, or of the folder of a SavedModel.
+        format_name: Key of WRITERS.
+        subject: Model and examples.
+
     Raises:
-        UsageError: packages that are not installed.
-        Failed: the conversion failed, or the outputs are further from Keras than TOLERANCE.
+        UsageError: A package is not installed.
+        Failed: The conversion failed, or the outputs differ from Keras by more than TOLERANCE.
     """
     for name in NEEDS[format_name]:
         _require(name)
@@ -138,8 +144,8 @@ def export(path: Path, format_name: str, subject: Subject) -> dict[str, Any]:
         "sha256": {file.relative_to(path.parent).as_posix(): sha256(file) for file in files},
         "test": {
             "examples": len(x),
-            format_name: scores(found, subject),
-            "keras": scores(expected, subject),
+            format_name: subject.scores(found),
+            "keras": subject.scores(expected),
         },
         "parity": {"largest_difference": largest},
         "interface": subject.interface.to_json(),

@@ -1,0 +1,107 @@
+"""What a file is measured against: a Keras model, and examples."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from compression.exporting.endpoints import servable
+from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.interface import Interface
+from zoo.console.errors import UsageError
+from zoo.data import Split
+from zoo.data.images import scaled
+from zoo.runs.inference import BATCH
+
+
+class Subject(ABC):
+    """What a file was made from and is measured against.
+
+    Attributes:
+        model: Keras model whose outputs the file should have.
+        original: Model with whose weights in float32 the file's size is compared; None stands for `model`.
+    """
+
+    model: keras.Model
+    original: keras.Model | None
+
+    @abstractmethod
+    def check_takes(self, path: Path, content: Any) -> None:
+        """Check that a file takes what the data have.
+
+        Args:
+            path: Path of the file, for messages.
+            content: Flatbuffer of the file.
+
+        Raises:
+            UsageError: The file takes other inputs.
+        """
+
+    @abstractmethod
+    def scored(self, path: Path) -> dict[str, Any]:
+        """Return the scores of a file."""
+
+    @abstractmethod
+    def measured(self, path: Path) -> dict[str, Any]:
+        """Return the receipt's `test`, `parity` and `latency`: scores of the file and of Keras, and differences."""
+
+
+@dataclass(frozen=True)
+class ArraySubject(Subject):
+    """Subject of a file with one input and one output.
+
+    Args:
+        model: Keras model whose outputs the file should have.
+        interface: Input and output of the file.
+        examples: Examples and their labels.
+        probabilities: Whether the file ends in a softmax; without it, outputs are compared as they are.
+        original: Model with whose weights in float32 the file's size is compared; default, `model`.
+    """
+
+    model: keras.Model
+    interface: Interface
+    examples: Split
+    probabilities: bool = True
+    original: keras.Model | None = None
+
+    def check_takes(self, path: Path, content: Any) -> None:
+        interface, shape = self.interface, self.examples.x.shape[1:]
+        if shape != interface.shape:
+            raise UsageError(
+                f"{path}: expected examples of shape {interface.shape}, as it was made for; the data have {shape}"
+            )
+        inputs = flatbuffer.signature(content)["inputs"]
+        expected = [interface.batch, *interface.given_shape]
+        if len(inputs) != 1 or inputs[0]["shape"] != expected:
+            received = ", ".join(str(row["shape"]) for row in inputs)
+            raise UsageError(
+                f"{path}: expected a file that takes {expected}, as the data have it; this one takes {received}"
+            )
+
+
+def given(split: Split, interface: Interface) -> np.ndarray:
+    """Return examples as the file takes them before quantization: bytes, pixels in [0, 1], features or token ids."""
+    x = split.x
+    if interface.resize_from:
+        from PIL import Image
+
+        height, width = interface.resize_from
+        mode = (lambda image: image[..., 0]) if x.shape[-1] == 1 else (lambda image: image)
+        enlarged = [np.asarray(Image.fromarray(mode(image)).resize((width, height))) for image in x]
+        x = np.stack(enlarged).reshape(-1, *interface.given_shape)
+    return x if interface.uint8 else scaled(x)
+
+
+def reference(subject: ArraySubject, x: np.ndarray) -> np.ndarray:
+    """Return the outputs of Keras for the inputs of the file, (examples, ...) float32."""
+    import tensorflow as tf
+
+    compute = tf.function(servable(subject.model, subject.interface, subject.probabilities), reduce_retracing=True)
+    parts = []
+    for start in range(0, len(x), BATCH):
+        y = compute(tf.constant(x[start : start + BATCH]))[subject.interface.output]
+        parts.append(y.numpy().astype(np.float32))
+    return np.concatenate(parts)

@@ -1,0 +1,61 @@
+"""What the files of a task can have, checked before work starts. Standard library only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from compression.recipes.language import Recipe
+from compression.recipes.options import ExportOptions
+from zoo.config.sampling import Beam
+from zoo.console.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the files of a task can have, and the reasons against what they cannot.
+
+    Args:
+        run: Name of a run of the task in messages, such as "a run on triples".
+        does: What such a run does, such as "completes triples".
+        gives_classes: Whether a file gives the probability of each class. --uint8-input, --skip-worst and the commands
+            sensitivity, search and export require it.
+        beam_search: Whether outputs are found by beam search.
+        batch: Reason why a file takes one example at a time; empty if it takes batches.
+        skip: Reason why no layer can stay in float32; empty if layers can.
+        words: Reasons against recipe words. A key is a word, or a training word and a precision: "qat + int8".
+    """
+
+    run: str
+    does: str
+    gives_classes: bool = False
+    beam_search: bool = False
+    batch: str = ""
+    skip: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, recipe: Recipe, export: ExportOptions, *, beam: Beam | None = None, skip_worst: int = 0) -> None:
+        """Refuse what a file of this task cannot have.
+
+        Args:
+            recipe: Parsed recipe.
+            export: Options of the file.
+            beam: Beam search that was asked for, None if none was.
+            skip_worst: Number of layers to be left in float32.
+
+        Raises:
+            UsageError: An option or a word of the recipe is not possible. The message gives the reason.
+        """
+        if (export.uint8 or export.input_size) and not self.gives_classes:
+            raise UsageError(f"--uint8-input: expected a run that classifies images, this one {self.does}")
+        if export.batch != 1 and self.batch:
+            raise UsageError(f"--batch {export.batch}: {self.batch}; expected 1")
+        if beam is not None and not self.beam_search:
+            raise UsageError(f"--beams: expected a run that translates, this one {self.does}")
+        if skip_worst and not self.gives_classes:
+            raise UsageError(f"--skip-worst: expected a run that gives classes, this one {self.does}")
+        if recipe.skip and self.skip:
+            raise UsageError(f"--recipe {recipe}: skip: {self.skip}; leave skip out")
+        training = [stage.word for stage in (*recipe.stages, *([recipe.distill] if recipe.distill else []))]
+        for word in (recipe.precision, *training):
+            reason = self.words.get(word) or self.words.get(f"{word} + {recipe.precision}")
+            if reason:
+                raise UsageError(f"--recipe {recipe}: {word} of {self.run}: {reason}")

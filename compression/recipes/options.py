@@ -1,0 +1,72 @@
+"""Options of a compression besides its recipe, in groups. Standard library only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from compression.recipes.language import Kernel
+from zoo.config.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the file takes, and how it is written.
+
+    Args:
+        kernel: Form of recurrent layers: loop, unrolled, fused, or auto.
+        uint8: Whether the file takes camera bytes, which it scales itself.
+        input_size: (height, width) of those bytes, which the file resizes; default, the model's own size.
+        batch: Static batch size of the file.
+        bare: Whether tensor names and metadata are left out of the file, which runs without them.
+        allow_flex: Whether operators are allowed that need TensorFlow's kernels on the device.
+        seconds: Time limit of the conversion.
+    """
+
+    kernel: Kernel = "auto"
+    uint8: bool = False
+    input_size: tuple[int, int] | None = None
+    batch: int = 1
+    bare: bool = False
+    allow_flex: bool = False
+    seconds: float = 900.0  # the slowest conversion of the zoo, an unrolled LSTM in int8, takes 20 s on two cores
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Training examples that set the ranges of activations in int8 and int16x8.
+
+    Args:
+        examples: Number of examples, or of tokens for models that generate text.
+        seed: Random seed for their choice.
+    """
+
+    examples: int = 256
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the stages of a recipe are trained.
+
+    Args:
+        config: Configuration that the model was trained with. A stage takes a share of its epochs and learning rate.
+        teachers: Function that returns the models that `distill` learns from. It is called in the strategy's scope.
+        every_stage: Whether a file is exported and measured after each stage, and not only at the end.
+    """
+
+    config: TrainConfig
+    teachers: Callable[[], list[Any]] | None = None
+    every_stage: bool = True
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How the work is reported while it goes on.
+
+    Args:
+        say: Function that is called with a sentence at each step of the work.
+        verbose: Whether the progress of training is shown.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    verbose: bool = False

@@ -1,0 +1,134 @@
+"""What compression asks of a task: how a model of it becomes a file, and how that file is scored."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+
+from compression.flatbuffers.interface import AnyInterface
+from compression.receipts.subject import Subject
+from compression.recipes.options import ExportOptions
+from compression.surgery.copying import in_float32
+from zoo.config.sampling import Beam
+from zoo.console.figures import Intervals
+from zoo.data import Dataset
+
+
+class Form(ABC):
+    """How a trained model of one task becomes a file, and how that file is scored.
+
+    What a task refuses is in its row of `compression.tasks.TASKS`, because commands read it before they import Keras.
+
+    Attributes:
+        data: Data of the file. The training split trains and calibrates it, the test split measures it.
+        interface: Inputs and outputs of the file.
+        softmax: Whether the exported function ends in a softmax that the model itself has not.
+    """
+
+    data: Dataset
+    interface: AnyInterface
+    softmax: ClassVar[bool] = True
+
+    # From a model to a file.
+
+    @classmethod
+    def exported(cls, model: keras.Model) -> keras.Model:
+        """Return the model that is exported, in float32.
+
+        Raises:
+            UsageError: The model is not one of this task.
+        """
+        return in_float32(model)
+
+    @classmethod
+    @abstractmethod
+    def build(
+        cls,
+        model: keras.Model,
+        exported: keras.Model,
+        data: Dataset,
+        export: ExportOptions,
+        *,
+        beam: Beam | None = None,
+        classifier: Path | None = None,
+    ) -> "Form":
+        """Return the form of a file that is to be made.
+
+        Args:
+            model: Trained model.
+            exported: What `exported` returned for it.
+            data: Data of the run.
+            export: Options of the file.
+            beam: Beam search that outputs are found by; default, that of `zoo.generate`.
+            classifier: Run in whose features drawn images are compared with real ones; None compares pixels.
+
+        Raises:
+            UsageError: The data cannot be given to such a file.
+        """
+
+    @classmethod
+    @abstractmethod
+    def recorded(cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]) -> "Form":
+        """Return the form of a file that was made before, from its receipt; other arguments are those of `build`."""
+
+    @abstractmethod
+    def calibration(self, count: int, seed: int) -> np.ndarray | dict[str, np.ndarray]:
+        """Return training examples as the file takes them: one array, or an array for each input by its name."""
+
+    def calibration_count(self, calibration: Any) -> int:
+        """Return the number of calibration examples that a receipt states."""
+        return len(calibration)
+
+    @abstractmethod
+    def examples(self, count: int, seed: int) -> Any:
+        """Return training examples as the model takes them, for the ranges of quantization-aware training."""
+
+    @abstractmethod
+    def about(self) -> dict[str, Any]:
+        """Return what a user of the file has to know: meaning of inputs and outputs, labels, vocabularies."""
+
+    def learnt(self, model: keras.Model) -> dict[str, Any]:
+        """Return what a user of the file has to know besides, and training decides."""
+        return {}
+
+    def described(self, model: keras.Model) -> dict[str, Any]:
+        """Return the description that is embedded in the file of a model, and written into its receipt."""
+        return self.about() | self.learnt(model)
+
+    @abstractmethod
+    def write_beside(self, path: Path) -> None:
+        """Write the files that accompany a file, such as labels and vocabularies."""
+
+    @abstractmethod
+    def subject(self, model: keras.Model, original: keras.Model) -> Subject:
+        """Return what the file of a model is measured against.
+
+        Args:
+            model: Model whose outputs the file should have.
+            original: Model that the recipe began with; sizes are compared with its weights in float32.
+        """
+
+    # Scores in words.
+
+    @classmethod
+    @abstractmethod
+    def headline(cls, scores: Mapping[str, Any], intervals: Intervals | None = None) -> str:
+        """Return the scores that matter in one line, with their 95 % intervals if there are any."""
+
+    @classmethod
+    def comparison(cls, test: Mapping[str, Any]) -> str:
+        """Return the scores of a file beside those of Keras in one line, from `test` of its receipt."""
+        return f"test {cls.headline(test['litert'], test.get('intervals'))}; Keras {cls.headline(test['keras'])}"
+
+    @classmethod
+    def parity(cls, parity: Mapping[str, Any]) -> list[str]:
+        """Return lines on how far a file is from Keras, from `parity` of its receipt."""
+        return [f"largest difference in probability from Keras {parity['largest_difference']:.1e}"]
+
+    @classmethod
+    @abstractmethod
+    def plotted(cls, scores: Mapping[str, Any]) -> tuple[float, str]:
+        """Return the score that the plot of a recipe's stages shows, and the label of its axis."""

@@ -1,0 +1,112 @@
+"""A small trained run of every task, trained once for this folder: the fixture `<task>_run` is its run folder."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+
+from tests.conftest import blobs
+from zoo.config.train_config import TrainConfig
+from zoo.tasks import generation
+from zoo.training.loop import train
+
+SAMPLES = 120  # drawn images that a generator is measured by
+PAIR_SETTINGS = {"filters": (4, 8), "pools": 1, "units": 16, "word_dim": 16, "embedding_dim": 8}
+TEXT_SETTINGS = {"num_layers": 1, "model_dim": 64, "num_heads": 2, "ff_dim": 64, "dropout": 0.0}
+WORDS = [
+    {"roter": "red", "blauer": "blue", "alter": "old", "junger": "young", "kleiner": "small", "wilder": "wild"},
+    {"Hund": "dog", "Mann": "man", "Ball": "ball", "Vogel": "bird", "Hut": "hat", "Fisch": "fish"},
+    {"rennt": "runs", "schläft": "sleeps", "fliegt": "flies", "fällt": "falls", "liegt": "lies"},
+]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _fewer_samples():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generation, "SAMPLES", SAMPLES)
+        yield
+
+
+@pytest.fixture(scope="package")
+def classification_run(image_run):
+    return image_run
+
+
+@pytest.fixture(scope="package")
+def contrastive_run(tmp_path_factory):
+    """A run on 150 images of three classes."""
+    folder = tmp_path_factory.mktemp("pairs")
+    _save_blobs(folder, 150, (10, 10))
+    config = TrainConfig(
+        model="cross_modal", data=folder / "blobs.npz", settings=PAIR_SETTINGS, epochs=6, batch_size=16,
+        learning_rate=1e-2, seed=1, output=folder / "run",
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"
+
+
+@pytest.fixture(scope="package")
+def generation_run(tmp_path_factory):
+    """A run that draws images by class, beside the classifier in whose features they are compared."""
+    folder = tmp_path_factory.mktemp("drawn")
+    _save_blobs(folder, 240, (8, 12), seed=1)
+    common = {"data": folder / "blobs.npz", "batch_size": 16, "learning_rate": 1e-2}
+    config = TrainConfig(model="simplenet", settings={"units": (8,)}, epochs=4, output=folder / "classifier", **common)
+    train(config, verbose=False)
+    settings = {"filters": (6, 4), "latent_size": 5, "conditional": True, "average_decay": 0.5}
+    config = TrainConfig(
+        model="gan", settings=settings, epochs=3, beta_1=0.5, warmup=0.0, clip_norm=0.0,
+        classifier=folder / "classifier", output=folder / "run", **common,
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"
+
+
+@pytest.fixture(scope="package")
+def link_prediction_run(tmp_path_factory):
+    """A run on the families."""
+    settings = {"dim": 32, "strength": 0.1}
+    folder = tmp_path_factory.mktemp("links") / "run"
+    config = TrainConfig(model="kg_embedding", dataset="family", settings=settings, epochs=12, output=folder)
+    train(config, verbose=False)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def translation_run(tmp_path_factory):
+    """A run that translates three German words one by one."""
+    folder = tmp_path_factory.mktemp("texts")
+    pairs = [f"{' '.join(words)}\t{' '.join(map(english, words))}\n" for words in itertools.product(*WORDS)]
+    random.Random(0).shuffle(pairs)
+    (folder / "pairs.tsv").write_text("".join(["source\ttarget\n", *pairs * 3]), encoding="utf-8")
+    config = TrainConfig(
+        model="transformer_seq2seq", data=folder / "pairs.tsv", task="translation", tokens="word",
+        settings=TEXT_SETTINGS, epochs=8, batch_size=16, learning_rate=3e-3, output=folder / "run",
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"
+
+
+@pytest.fixture(scope="package")
+def language_model_run(tmp_path_factory):
+    """A run that continues sentences of three German words."""
+    folder = tmp_path_factory.mktemp("sentences")
+    sentences = [f"{' '.join(words)}. " for words in itertools.product(*WORDS)]
+    random.Random(0).shuffle(sentences)
+    (folder / "text.txt").write_text("".join(sentences * 2), encoding="utf-8")
+    config = TrainConfig(
+        model="transformer_lm", data=folder / "text.txt", tokens="word", sequence_length=8, settings=TEXT_SETTINGS,
+        epochs=4, batch_size=16, learning_rate=3e-3, output=folder / "run",
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"
+
+
+def english(word):
+    return next(words[word] for words in WORDS if word in words)
+
+
+def _save_blobs(folder, count, shape, seed=0):
+    x, y = blobs(count, shape, seed=seed)
+    np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y, class_names=["low", "middle", "high"])
