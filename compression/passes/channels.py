@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from compression.surgery.layers import RECURRENT, matching, with_kernels
-from compression.surgery.probing import EXAMPLES, Cut, Group, anatomy_of, innermost, linked, to_numpy
+from compression.surgery.probing import EXAMPLES, Cut, Group, anatomy_of, group_channels, innermost, to_numpy
 from zoo.console.errors import UsageError, nearest, unknown
 from zoo.introspection.layers import layers_of, with_itself
 
@@ -81,7 +81,7 @@ def removable(model: keras.Model, x: np.ndarray) -> tuple[dict[str, tuple[Group,
     Raises:
         UsageError: a model without weights yet, or no examples.
     """
-    found, reasons = linked(model, x)
+    found, reasons = group_channels(model, x)
     for path, each in found.items():
         if reason := _trial(model, path, each, x[:EXAMPLES]):
             reasons[path] = reason

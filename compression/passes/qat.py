@@ -21,7 +21,7 @@ from keras import layers, ops
 from compression.passes.parametrize import Parametrized
 from compression.surgery import kernels
 from compression.surgery.layers import RECURRENT, channel_axes, kernels_of, matching, with_kernels
-from compression.surgery.survey import Call, calls, consumers, leaves
+from compression.surgery.survey import LayerCall, calls, consumers, leaves
 from zoo.introspection.hooks import calling
 from zoo.models.parts.attention import PositionEncoding
 
@@ -187,7 +187,7 @@ def _is_clipping(layer: layers.Layer) -> bool:
     return isinstance(layer, layers.ReLU) or (isinstance(layer, layers.Activation) and layer.activation in CLIPPING)
 
 
-def _absorbed(call: Call, found: list[Call]) -> bool:
+def _absorbed(call: LayerCall, found: list[LayerCall]) -> bool:
     """Whether a file has this call's output only as it leaves the layer behind it: a normalisation or a clipping."""
     after = consumers(found, call)
     linear = getattr(call.layer, "activation", keras.activations.linear) in (None, keras.activations.linear)
@@ -199,7 +199,7 @@ def _absorbed(call: Call, found: list[Call]) -> bool:
     return (kernel or norm) and _is_clipping(after[0].layer)
 
 
-def _positions_behind(call: Call, found: list[Call]) -> PositionEncoding | None:
+def _positions_behind(call: LayerCall, found: list[LayerCall]) -> PositionEncoding | None:
     """Return the positions that a product's output is given to alone: a file has one constant for them and the bias."""
     layer, after = call.layer, consumers(found, call)
     if not (isinstance(layer, layers.Dense) and layer.use_bias and len(after) == 1):

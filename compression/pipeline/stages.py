@@ -20,7 +20,7 @@ from compression.passes.distillation import Distillation, initialise
 from compression.passes.parametrize import Parametrized, preserving
 from compression.recipes.language import Recipe
 from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, Qat
-from compression.surgery.copying import drawn_anew, weights_sha256
+from compression.surgery.copying import reinitialized, weights_sha256
 from compression.surgery.folding import fold_batch_norms
 from compression.surgery.layers import chosen, matching, with_kernels
 from strategies import collective
@@ -188,7 +188,7 @@ def check(stages: Stages) -> None:
             plans[index] = channels.plan(model, stage.share, keep=stage.counts, **options)
             channels.apply(model, plans[index])
             if stage.init == "scratch":
-                drawn_anew(model)
+                reinitialized(model)
         elif isinstance(stage, Prune):
             pruning.targets(model, stage)
             pruning.timing(stage, stages.steps(stage))
@@ -267,7 +267,7 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
             plan = channels.Plan.from_json(json.loads(stages.kept(index).read_text(encoding="utf-8")))
             channels.apply(model, plan)
             if stage.init == "scratch":
-                model.set_weights(drawn_anew(model).get_weights())
+                model.set_weights(reinitialized(model).get_weights())
         made = _WRAPPED[type(stage)](stages, index, model)
         if stages.recipe.distill:
             made.distillation = Distillation(stages.recipe.distill, stages.teachers(), model, stages.few)
