@@ -251,7 +251,9 @@ def _with_weights(stages: Stages, index: int) -> keras.Model:
         initialise(model, stages.teachers()[0], stages.few)
     for i, stage in enumerate(stages.recipe.stages[: index + 1]):
         if isinstance(stage, Channels):
-            channels.apply(model, channels.Plan.from_json(json.loads(stages.kept(i).read_text(encoding="utf-8"))))
+            channels.apply(
+                model, channels.ChannelPlan.from_json(json.loads(stages.kept(i).read_text(encoding="utf-8")))
+            )
     if index >= 0:
         model.load_weights(RunFolder(stages.place(index)).model_file)
     return model
@@ -264,7 +266,7 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
     def begin() -> keras.Model:
         model = _with_weights(stages, index - 1)
         if isinstance(stage, Channels):
-            plan = channels.Plan.from_json(json.loads(stages.kept(index).read_text(encoding="utf-8")))
+            plan = channels.ChannelPlan.from_json(json.loads(stages.kept(index).read_text(encoding="utf-8")))
             channels.apply(model, plan)
             if stage.init == "scratch":
                 model.set_weights(reinitialized(model).get_weights())
