@@ -442,11 +442,11 @@ def test_layers_that_cannot_be_pruned_have_a_reason(way, reason):
         ({"keep": {"hidden_2": 2}, "skip": ["hidden_2"]}, "keep=hidden_2:2: hidden_2 cannot be pruned: it is skipped"),
         (
             {"keep": {"hidden_1": 0}},
-            "keep=hidden_1:0: hidden_1: expected a number from 1 to its 12 channels, received 0",
+            "keep=hidden_1:0: hidden_1: expected a number from 1 to 12, received 0",
         ),
         (
             {"keep": {"hidden_*": 9}},
-            "keep=hidden_.:9: hidden_2: expected a number from 1 to its 8 channels, received 9",
+            "keep=hidden_.:9: hidden_2: expected a number from 1 to 8, received 9",
         ),
         ({"keep": {"hidden_*": 6, "hidden_2": 5}}, "keep=hidden_2:5: hidden_2: .* another pattern keeps 6"),
         ({"share": None, "keep": {"hidden_2": 8}}, "keep: expected a value that removes at least one of 12 channels"),
