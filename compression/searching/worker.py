@@ -1,6 +1,6 @@
-"""A further process of a search: opens the same run and the same study, and takes part until there are enough trials.
+"""A worker process of a search, which opens the same run and study and runs trials until the search is complete.
 
-As `python -m compression.searching.worker JOB`, JOB the JSON of `start`.
+It is started as `python -m compression.searching.worker JOB`, where JOB is the JSON from `start`.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from compression.pipeline import source
 from compression.pipeline.source import Source
 from compression.recipes.language import Kernel
 from compression.searching.budget import Budget
-from compression.searching.plan import Plan
+from compression.searching.plan import SearchPlan
 from compression.searching.space import Space
 from zoo.config import privacy
 from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.runs.folder import RunFolder
 
-# As `compress` trains a recipe where it is not told otherwise.
+# The defaults with which `compress` trains a recipe.
 ON_ONE_DEVICE = {
     "strategy": "none",
     "virtual_devices": 0,
@@ -36,15 +36,15 @@ ON_ONE_DEVICE = {
 
 @dataclass(frozen=True)
 class Chosen:
-    """What every process of a search opens.
+    """Inputs of a search that every process opens.
 
     Args:
-        run: the run folder that is compressed.
-        teachers: further run folders that may teach.
-        folder: of the search.
-        kernel: of recurrent layers.
-        threads: that latencies are measured with.
-        data_dir: where TFDS sets are prepared, if not where the run has it.
+        run: Run folder to compress.
+        teachers: Run folders of further teachers.
+        folder: Folder of the search.
+        kernel: Export form of recurrent layers.
+        threads: Number of threads for latency measurements.
+        data_dir: Folder of prepared TFDS datasets, or None for the run's own.
     """
 
     run: Path
@@ -56,10 +56,10 @@ class Chosen:
 
 
 def checked(chosen: Chosen) -> tuple[Source, dict[str, RunFolder]]:
-    """Return the run and those that teach it, by name, without importing Keras.
+    """Open the run and its teachers, by name, without importing Keras.
 
     Raises:
-        UsageError: a run that cannot be compressed, or one that cannot teach it.
+        UsageError: The run cannot be compressed, or another run cannot be its teacher.
     """
     found = source.open_run(chosen.run, {"data_dir": chosen.data_dir} if chosen.data_dir else {})
     privacy.check_searched(found.config.private)
@@ -68,7 +68,13 @@ def checked(chosen: Chosen) -> tuple[Source, dict[str, RunFolder]]:
 
 
 def subject(chosen: Chosen, found: Source, teachers: Mapping[str, RunFolder]) -> Any:
-    """Load the model and its data, and return the `trials.Subject`."""
+    """Load the model and its data, and return the `trials.Subject`.
+
+    Args:
+        chosen: Inputs of the search.
+        found: Run, as returned by `checked`.
+        teachers: Teachers, as returned by `checked`.
+    """
     model, data = found.load()
     from compression.searching import search as explore
     from compression.searching import trials
@@ -91,8 +97,14 @@ def subject(chosen: Chosen, found: Source, teachers: Mapping[str, RunFolder]) ->
     )
 
 
-def start(chosen: Chosen, plan: Plan, number: int) -> subprocess.Popen:
-    """Start a further process; its sampler draws otherwise by its number."""
+def start(chosen: Chosen, plan: SearchPlan, number: int) -> subprocess.Popen:
+    """Start a worker process.
+
+    Args:
+        chosen: Inputs of the search.
+        plan: Plan of the search.
+        number: Number of the worker, from which its sampler is seeded.
+    """
     job = {
         "chosen": dataclasses.asdict(chosen),
         "plan": {**dataclasses.asdict(plan), "space": plan.space.to_json()},
@@ -103,12 +115,12 @@ def start(chosen: Chosen, plan: Plan, number: int) -> subprocess.Popen:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Take part in the search that a job describes."""
+    """Run trials of the search that a job describes."""
     job = json.loads(argv[0])
     paths = {name: path and Path(path) for name, path in job["chosen"].items() if name in ("run", "folder", "data_dir")}
     chosen = Chosen(**job["chosen"] | paths | {"teachers": tuple(job["chosen"]["teachers"])})
     parts = {"space": Space.from_json(job["plan"]["space"]), "budget": Budget(**job["plan"]["budget"])}
-    plan = Plan(**job["plan"] | parts)
+    plan = SearchPlan(**job["plan"] | parts)
     found, teachers = checked(chosen)
     opened = subject(chosen, found, teachers)
     from compression.searching import search as explore

@@ -1,4 +1,4 @@
-"""What a recipe comes to without training."""
+"""Recipes applied without training."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from tests.compression.conftest import CLASSES, small
 
 
 @pytest.mark.parametrize("name", ["cnn", "simplenet", "lstm", "self_attention", "transformer"])
-def test_the_last_layer_is_fitted_as_ridge_regression_fits_it(name):
+def test_the_last_layer_is_fitted_by_ridge_regression(name):
     from sklearn.linear_model import Ridge
 
     model, _, x = small(name)
@@ -25,7 +25,7 @@ def test_the_last_layer_is_fitted_as_ridge_regression_fits_it(name):
     np.testing.assert_allclose(np.asarray(model(x)), fitted.predict(features[0]), atol=1e-3)
 
 
-def test_a_last_layer_that_cannot_be_fitted_stays():
+def test_a_last_layer_that_cannot_be_fitted_is_unchanged():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.ReLU()])
     before = model.get_weights()
     assert not fit_last(model, np.ones((5, 4), "float32"), np.zeros(5, "int32"))
