@@ -76,7 +76,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     budget = options.budget
     narrowing = {**(space.read(options.space_file) if options.space_file else {}), **(options.space or {})}
-    chosen = search_worker.Chosen(
+    chosen = search_worker.SearchInputs(
         run=options.run,
         teachers=options.teacher or (),
         folder=options.output or options.run / "search",
@@ -84,12 +84,12 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         threads=budget.threads,
         data_dir=options.data_dir,
     )
-    source, teachers = search_worker.checked(chosen)
+    source, teachers = search_worker.open_runs(chosen)
     studies.check_file(chosen.folder)
-    subject = search_worker.subject(chosen, source, teachers)
+    subject = search_worker.load_subject(chosen, source, teachers)
     from compression.searching import search as explore
 
-    plan = explore.planned(
+    plan = explore.make_plan(
         subject,
         budget,
         narrowing,
@@ -98,16 +98,16 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         sampler=options.sampler,
         seed=options.seed,
     )
-    study = explore.begun(subject, plan, chosen.folder, cli.say)
+    study = explore.open_study(subject, plan, chosen.folder, cli.say)
     others = [search_worker.start(chosen, plan, number) for number in range(1, options.jobs)]
     with _ended(others), _shown(plan.trials, alone=not others) as (say, told):
-        explore.took_part(subject, plan, study, say, told)
+        explore.run_trials(subject, plan, study, say, told)
         for other in others:
             if other.wait():
                 cli.say(
                     f"a further process ended with status {other.returncode}; its trial is taken up by the next search"
                 )
-    found = explore.answered(subject, plan, study, chosen.folder, cli.say)
+    found = explore.finish_search(subject, plan, study, chosen.folder, cli.say)
     if found.winner is None:
         raise Failed(searched(found.result) + f"; see {chosen.folder / 'search.html'}")
     return found.result

@@ -13,13 +13,13 @@ SLACK = {"max_bytes": 0.0, "max_gzip_bytes": 0.15, "max_latency_ms": 0.25}
 MARGIN, BETTER, LEAST_CORRELATION, LEAST_FINISHED = 0.1, 3, 0.4, 8
 
 
-def not_worth_training(guess: Mapping[str, Any], plan: SearchPlan, ended: Sequence[Mapping[str, Any]]) -> str:
+def stop_reason(guess: Mapping[str, Any], plan: SearchPlan, ended: Sequence[Mapping[str, Any]]) -> str:
     """Return the reason to stop a trial after its estimate, or an empty string to train it.
 
     Args:
         guess: bytes, gzip_bytes, latency_ms and accuracy of the untrained file.
         plan: Plan of the search.
-        ended: Rows of finished trials, as returned by `studies.unique`.
+        ended: Rows of finished trials, as returned by `studies.file_rows`.
     """
     excesses = plan.budget.excesses(guess)
     beyond = [name for name, slack in SLACK.items() if excesses.get(name, 0) > slack]
@@ -39,7 +39,7 @@ def rank_correlation(ended: Sequence[Mapping[str, Any]]) -> float | None:
     """Return Spearman's rank correlation of estimated and final accuracies; None if there are too few or all are equal.
 
     Args:
-        ended: Rows of finished trials, as returned by `studies.unique`.
+        ended: Rows of finished trials, as returned by `studies.file_rows`.
     """
     from scipy.stats import spearmanr
 

@@ -18,7 +18,14 @@ from compression.searching import pareto, screening, space, studies
 from compression.searching import report as search_report
 from compression.searching.budget import Budget
 from compression.searching.plan import Sampler, SearchPlan
-from compression.searching.trials import Subject, beginnings, estimate, finished, smallest, tested
+from compression.searching.trials import (
+    SearchSubject,
+    estimate,
+    initial_choices,
+    receipt_on_test,
+    smallest,
+    train_and_measure,
+)
 from compression.surgery.copying import weights_sha256
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import Failed, UsageError
@@ -34,7 +41,7 @@ OWN = "model"  # name of the model as teacher of its smaller versions
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """Result of a search.
 
     Args:
@@ -70,7 +77,7 @@ def search(
     seed: int = 0,
     kernel: Kernel = "auto",
     say: Callable[[str], None] = lambda text: None,
-) -> Found:
+) -> SearchResult:
     """Search for the recipe whose file fits a budget, for any classifier and data.
 
     Args:
@@ -100,14 +107,16 @@ def search(
     if not unseen:
         data = dataclasses.replace(data, test=data.test.take(slice(0)))
     known = {OWN: lambda: model, **(teachers or {})}
-    subject = Subject(model, data, training, known, folder / FILES, threads=budget.threads, kernel=kernel)
-    plan = planned(subject, budget, narrowing, trials=trials, seconds=seconds, sampler=sampler, seed=seed)
-    study = begun(subject, plan, folder, say)
-    took_part(subject, plan, study, say)
-    return answered(subject, plan, study, folder, say)
+    subject = SearchSubject(model, data, training, known, folder / FILES, threads=budget.threads, kernel=kernel)
+    plan = make_plan(subject, budget, narrowing, trials=trials, seconds=seconds, sampler=sampler, seed=seed)
+    study = open_study(subject, plan, folder, say)
+    run_trials(subject, plan, study, say)
+    return finish_search(subject, plan, study, folder, say)
 
 
-def planned(subject: Subject, budget: Budget, narrowing: Mapping[str, str] | None = None, **options: Any) -> SearchPlan:
+def make_plan(
+    subject: SearchSubject, budget: Budget, narrowing: Mapping[str, str] | None = None, **options: Any
+) -> SearchPlan:
     """Check the settings of a search, and return its plan.
 
     Args:
@@ -145,13 +154,13 @@ def planned(subject: Subject, budget: Budget, narrowing: Mapping[str, str] | Non
     return SearchPlan(found, budget, **options)
 
 
-def begun(subject: Subject, plan: SearchPlan, folder: Path, say: Callable[[str], None]) -> Any:
+def open_study(subject: SearchSubject, plan: SearchPlan, folder: Path, say: Callable[[str], None]) -> Any:
     """Open or create the study of a plan, describe the space, and check the budget against its smallest file.
 
     Raises:
         UsageError: The budget is below the smallest file, or the folder has the search of another model.
     """
-    study = studies.opened(plan, folder, facts(subject))
+    study = studies.open_or_create(plan, folder, facts(subject))
     least = smallest(subject, plan.space)
     for name, key in (("max_bytes", "bytes"), ("max_gzip_bytes", "gzip_bytes")):
         limit = plan.budget.limits.get(name)
@@ -163,21 +172,21 @@ def begun(subject: Subject, plan: SearchPlan, folder: Path, say: Callable[[str],
     say(f"budget: {plan.budget}; the smallest file in the search space has {least['bytes']:,} bytes")
     for line in plan.space.lines():
         say(f"  {line}")
-    studies.begin(study, plan, lambda: beginnings(subject, plan.space, plan.budget))
+    studies.enqueue_first(study, plan, lambda: initial_choices(subject, plan.space, plan.budget))
     return study
 
 
-def facts(subject: Subject) -> dict[str, str]:
+def facts(subject: SearchSubject) -> dict[str, str]:
     """Return identifiers of the model and the data of a search."""
     return {"model": weights_sha256(subject.model)[:16], "data": subject.data.spec.name}
 
 
-def took_part(
-    subject: Subject,
+def run_trials(
+    subject: SearchSubject,
     plan: SearchPlan,
     study: Any,
     say: Callable[[str], None],
-    told: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Run trials until all planned trials are done or time is up.
 
@@ -186,16 +195,18 @@ def took_part(
         plan: Plan of the search.
         study: Study of the plan.
         say: Function that receives a message about each trial.
-        told: Function that receives the number of ended trials.
+        progress: Function that receives the number of ended trials.
     """
     subject.folder.mkdir(parents=True, exist_ok=True)
-    studies.run(study, plan, lambda r: estimate(subject, r), lambda r: finished(subject, r), say, told)
+    studies.run(study, plan, lambda r: estimate(subject, r), lambda r: train_and_measure(subject, r), say, progress)
 
 
-def answered(subject: Subject, plan: SearchPlan, study: Any, folder: Path, say: Callable[[str], None]) -> Found:
+def finish_search(
+    subject: SearchSubject, plan: SearchPlan, study: Any, folder: Path, say: Callable[[str], None]
+) -> SearchResult:
     """Measure the files of the front on the test examples, write the report, and return the result."""
     everything = studies.rows(study)
-    ended = studies.unique(everything)
+    ended = studies.file_rows(everything)
     best = pareto.front(ended, plan.costs)
     winner = pareto.winner(ended, plan.budget, plan.costs)
     closest = None if winner else pareto.closest(ended, plan.budget)
@@ -213,7 +224,7 @@ def answered(subject: Subject, plan: SearchPlan, study: Any, folder: Path, say: 
         "space": plan.space.to_json(),
         "sampler": plan.sampler,
         "seed": plan.seed,
-        "trials": len(studies.fresh(everything)),
+        "trials": len(studies.new_rows(everything)),
         "stopped_early": sum("stopped" in row for row in everything),
         "failed": [row["failed"] for row in everything if "failed" in row],
         "repeated": sum("repeated" in row for row in everything),
@@ -232,11 +243,11 @@ def answered(subject: Subject, plan: SearchPlan, study: Any, folder: Path, say: 
     }
     write_json(folder / "search.json", result)
     search_report.write(result, folder)
-    return Found(folder, winner, closest, best, result)
+    return SearchResult(folder, winner, closest, best, result)
 
 
 def _tested(
-    subject: Subject, rows: list[dict[str, Any]], file: Path, say: Callable[[str], None]
+    subject: SearchSubject, rows: list[dict[str, Any]], file: Path, say: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
     """Return the test scores of files by recipe, measuring only files without stored scores."""
     scores = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
@@ -244,7 +255,7 @@ def _tested(
         if row["recipe"] in scores or not len(subject.data.test):
             continue
         say(f"measuring {number} of {len(rows)} on {len(subject.data.test):,} test examples: {row['path']}")
-        receipt = tested(subject, recipes.parse(row["recipe"]))
+        receipt = receipt_on_test(subject, recipes.parse(row["recipe"]))
         if receipt["sha256"] != row["sha256"]:
             raise Failed(
                 f"{row['path']}: expected the same file when exported again, received another SHA-256; the search used"

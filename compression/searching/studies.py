@@ -13,7 +13,7 @@ from typing import Any
 
 from compression.recipes import language as recipes
 from compression.searching.plan import SearchPlan
-from compression.searching.screening import not_worth_training
+from compression.searching.screening import stop_reason
 from compression.searching.space import Range, Space
 from zoo.console.errors import Diverged, Failed, Interrupted, UsageError
 
@@ -37,7 +37,7 @@ def check_file(folder: Path) -> None:
             raise UsageError(f"{file}: expected the SQLite storage of a search, found another kind of file")
 
 
-def opened(plan: SearchPlan, folder: Path, facts: Mapping[str, str], number: int = 0) -> Any:
+def open_or_create(plan: SearchPlan, folder: Path, facts: Mapping[str, str], number: int = 0) -> Any:
     """Open the optuna.Study of a plan, or create it.
 
     Args:
@@ -105,7 +105,7 @@ def _sampler(plan: SearchPlan, done: int) -> Any:
     )
 
 
-def begin(study: Any, plan: SearchPlan, first: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+def enqueue_first(study: Any, plan: SearchPlan, first: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
     """Enqueue the first trials of a new study: finished trials of other studies in the file, then initial choices.
 
     Args:
@@ -153,7 +153,7 @@ def rows(study: Any) -> list[dict[str, Any]]:
     ]
 
 
-def fresh(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def new_rows(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the rows of trials that do not repeat an earlier one."""
     return [row for row in found if "repeated" not in row]
 
@@ -163,13 +163,13 @@ def _enough(study: Any, plan: SearchPlan) -> bool:
     from optuna.trial import TrialState
 
     ended = rows(study)
-    if len(fresh(ended)) >= plan.trials:
+    if len(new_rows(ended)) >= plan.trials:
         return True
-    exhausted = len(ended) > MOST_REPEATED and not fresh(ended[-MOST_REPEATED:])
+    exhausted = len(ended) > MOST_REPEATED and not new_rows(ended[-MOST_REPEATED:])
     return exhausted and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
 
-def unique(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def file_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a flat row for each distinct recipe with a file: number, recipe, estimate and the file's measurements."""
     once = {row["recipe"]: row for row in reversed(found) if "file" in row}
     return [
@@ -184,7 +184,7 @@ def run(
     estimate: Callable[[recipes.Recipe], dict[str, Any]],
     finished: Callable[[recipes.Recipe], dict[str, Any]],
     say: Callable[[str], None],
-    told: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Run trials of a study until all planned trials are done or time is up.
 
@@ -194,7 +194,7 @@ def run(
         estimate: Function that measures the file of a recipe without training.
         finished: Function that trains a recipe and measures its file.
         say: Function that receives a message about each trial.
-        told: Function that receives the number of ended trials.
+        progress: Function that receives the number of ended trials.
 
     Raises:
         Interrupted: A signal interrupted a trial; the trial is enqueued again.
@@ -219,8 +219,8 @@ def run(
 
     def after(study: Any, trial: Any) -> None:
         ended = rows(study)
-        told(len(fresh(ended)))
-        say(_sentence(trial, len(fresh(ended)), plan))
+        progress(len(new_rows(ended)))
+        say(_sentence(trial, len(new_rows(ended)), plan))
         if _enough(study, plan):
             study.stop()
         left = None if plan.seconds is None else plan.seconds - (time.monotonic() - began)
@@ -249,7 +249,7 @@ def _measured(study: Any, plan: SearchPlan, trial: Any, recipe: recipes.Recipe, 
         return before.user_attrs["file"]
     guess = estimate(recipe)
     trial.set_user_attr("estimate", guess)
-    if why := not_worth_training(guess, plan, unique(rows(study))):
+    if why := stop_reason(guess, plan, file_rows(rows(study))):
         trial.set_user_attr("stopped", why)
         return guess
     row = finished(recipe)

@@ -19,7 +19,7 @@ from compression.pipeline import pipeline
 from compression.recipes.language import Kernel, Recipe
 from compression.searching.budget import Budget
 from compression.searching.space import NO_TEACHER, Space
-from compression.searching.untrained import carried_out
+from compression.searching.untrained import apply_untrained
 from compression.surgery.copying import copies, in_float32
 from compression.tasks.classification import interface_of, stratified
 from zoo.config.train_config import TrainConfig
@@ -34,7 +34,7 @@ BITS = {"int4": 4, "int8": 8, "dynamic": 8, "int16x8": 8, "float16": 16, "float3
 
 
 @dataclass(frozen=True)
-class Subject:
+class SearchSubject:
     """Model, data and settings of all trials of a search.
 
     Args:
@@ -80,17 +80,17 @@ class Subject:
     def without_training(self, recipe: Recipe) -> keras.Model:
         """Return a copy of the model with the stages of a recipe applied without training."""
         model = copies(in_float32(self.model))()
-        return carried_out(model, recipe.stages, *self.few, found=self.removable) if recipe.stages else model
+        return apply_untrained(model, recipe.stages, *self.few, found=self.removable) if recipe.stages else model
 
 
-def estimate(subject: Subject, recipe: Recipe) -> dict[str, Any]:
+def estimate(subject: SearchSubject, recipe: Recipe) -> dict[str, Any]:
     """Return the measurements of a recipe's file without training."""
     with tempfile.TemporaryDirectory() as folder:
         model = subject.without_training(recipe)
         return _compressed(subject, model, recipe.file, Path(folder))[0]
 
 
-def finished(subject: Subject, recipe: Recipe) -> dict[str, Any]:
+def train_and_measure(subject: SearchSubject, recipe: Recipe) -> dict[str, Any]:
     """Train a recipe, and return the measurements of its file on validation examples, its path and the seconds taken.
 
     Raises:
@@ -103,19 +103,23 @@ def finished(subject: Subject, recipe: Recipe) -> dict[str, Any]:
     return row | {"path": path.name, "seconds": round(time.perf_counter() - began, 1)}
 
 
-def tested(subject: Subject, recipe: Recipe) -> dict[str, Any]:
+def receipt_on_test(subject: SearchSubject, recipe: Recipe) -> dict[str, Any]:
     """Return the receipt of a trained recipe, with its file measured on the test examples."""
     return _pipeline(subject, subject.model, subject.data, recipe, subject.folder).receipt
 
 
-def _compressed(subject: Subject, model: keras.Model, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], Path]:
+def _compressed(
+    subject: SearchSubject, model: keras.Model, recipe: Recipe, folder: Path
+) -> tuple[dict[str, Any], Path]:
     """Export a file and return its measurements on the validation examples, and its path."""
     data = dataclasses.replace(subject.data, test=subject.data.validation)
     made = _pipeline(subject, model, data, recipe, folder)
     return measured(made.receipt, subject.threads), made.path
 
 
-def _pipeline(subject: Subject, model: keras.Model, data: Dataset, recipe: Recipe, folder: Path) -> pipeline.Compressed:
+def _pipeline(
+    subject: SearchSubject, model: keras.Model, data: Dataset, recipe: Recipe, folder: Path
+) -> pipeline.Compressed:
     taught = [subject.teachers[name] for name in recipe.distill.teacher] if recipe.distill else []
     return pipeline.compress(
         model,
@@ -144,7 +148,7 @@ def measured(receipt: Mapping[str, Any], threads: int) -> dict[str, Any]:
     return {name: found[name] for name in MEASURED}
 
 
-def smallest(subject: Subject, space: Space, precision: str | None = None) -> dict[str, Any]:
+def smallest(subject: SearchSubject, space: Space, precision: str | None = None) -> dict[str, Any]:
     """Return bytes, gzip_bytes and recipe of the smallest file of a space, optionally in a given precision.
 
     All weights are zero, so that no trained file is smaller after gzip.
@@ -157,7 +161,7 @@ def smallest(subject: Subject, space: Space, precision: str | None = None) -> di
     return {**_sizes(subject, model, recipe), "recipe": str(recipe)}
 
 
-def _sizes(subject: Subject, model: keras.Model, recipe: Recipe) -> dict[str, int]:
+def _sizes(subject: SearchSubject, model: keras.Model, recipe: Recipe) -> dict[str, int]:
     """Return bytes and gzip_bytes of a model's file in the precision of a recipe, without running it."""
     interface = interface_of(subject.data.spec)
     kernel = tflite.check(model, recipe.file, interface, subject.kernel)
@@ -170,7 +174,7 @@ def _sizes(subject: Subject, model: keras.Model, recipe: Recipe) -> dict[str, in
     return {name: found[name] for name in ("bytes", "gzip_bytes")}
 
 
-def beginnings(subject: Subject, space: Space, budget: Budget) -> list[dict[str, Any]]:
+def initial_choices(subject: SearchSubject, space: Space, budget: Budget) -> list[dict[str, Any]]:
     """Return the choices for the first trials: all layers narrowed alike to fit the budget, with distillation.
 
     One of them is the baseline: a small network trained from scratch on labels only and quantized afterwards. In the
@@ -193,7 +197,7 @@ def beginnings(subject: Subject, space: Space, budget: Budget) -> list[dict[str,
     return [chosen for i, chosen in enumerate(found) if chosen not in found[:i]]
 
 
-def _share(subject: Subject, space: Space, precision: str, limit: float, gzipped: bool, tries: int = 8) -> float:
+def _share(subject: SearchSubject, space: Space, precision: str, limit: float, gzipped: bool, tries: int = 8) -> float:
     """Return approximately the largest share of all widths whose file is within a limit of bytes."""
     least = smallest(subject, space, precision)
     if limit < least["gzip_bytes" if gzipped else "bytes"]:
@@ -208,7 +212,7 @@ def _share(subject: Subject, space: Space, precision: str, limit: float, gzipped
     return share
 
 
-def _share_of_parameters(subject: Subject, space: Space, precision: str, more: float, steps: int = 7) -> float:
+def _share_of_parameters(subject: SearchSubject, space: Space, precision: str, more: float, steps: int = 7) -> float:
     """Return the share of all widths that has about `more` parameters more than the narrowest model, by bisection."""
 
     def parameters(share: float) -> int:

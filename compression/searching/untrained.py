@@ -24,7 +24,7 @@ RIDGE = 1e-3
 CERTAIN = 10.0
 
 
-def carried_out(
+def apply_untrained(
     model: keras.Model, stages: Sequence[Pass], x: np.ndarray, y: np.ndarray, found: Any = None
 ) -> keras.Model:
     """Apply the stages of a recipe to a model, in place, as far as they need no training.

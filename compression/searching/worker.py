@@ -35,7 +35,7 @@ ON_ONE_DEVICE = {
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SearchInputs:
     """Inputs of a search that every process opens.
 
     Args:
@@ -55,7 +55,7 @@ class Chosen:
     data_dir: Path | None
 
 
-def checked(chosen: Chosen) -> tuple[Source, dict[str, RunFolder]]:
+def open_runs(chosen: SearchInputs) -> tuple[Source, dict[str, RunFolder]]:
     """Open the run and its teachers, by name, without importing Keras.
 
     Raises:
@@ -67,19 +67,19 @@ def checked(chosen: Chosen) -> tuple[Source, dict[str, RunFolder]]:
     return found, {name: source.open_teacher(Path(name), found) for name in names}
 
 
-def subject(chosen: Chosen, found: Source, teachers: Mapping[str, RunFolder]) -> Any:
-    """Load the model and its data, and return the `trials.Subject`.
+def load_subject(chosen: SearchInputs, found: Source, teachers: Mapping[str, RunFolder]) -> Any:
+    """Load the model and its data, and return the `trials.SearchSubject`.
 
     Args:
         chosen: Inputs of the search.
-        found: Run, as returned by `checked`.
-        teachers: Teachers, as returned by `checked`.
+        found: Run, as returned by `open_runs`.
+        teachers: Teachers, as returned by `open_runs`.
     """
     model, data = found.load()
     from compression.searching import search as explore
     from compression.searching import trials
 
-    return trials.Subject(
+    return trials.SearchSubject(
         model,
         data,
         dataclasses.replace(found.config, **ON_ONE_DEVICE),
@@ -97,7 +97,7 @@ def subject(chosen: Chosen, found: Source, teachers: Mapping[str, RunFolder]) ->
     )
 
 
-def start(chosen: Chosen, plan: SearchPlan, number: int) -> subprocess.Popen:
+def start(chosen: SearchInputs, plan: SearchPlan, number: int) -> subprocess.Popen:
     """Start a worker process.
 
     Args:
@@ -118,16 +118,16 @@ def main(argv: Sequence[str]) -> int:
     """Run trials of the search that a job describes."""
     job = json.loads(argv[0])
     paths = {name: path and Path(path) for name, path in job["chosen"].items() if name in ("run", "folder", "data_dir")}
-    chosen = Chosen(**job["chosen"] | paths | {"teachers": tuple(job["chosen"]["teachers"])})
+    chosen = SearchInputs(**job["chosen"] | paths | {"teachers": tuple(job["chosen"]["teachers"])})
     parts = {"space": Space.from_json(job["plan"]["space"]), "budget": Budget(**job["plan"]["budget"])}
     plan = SearchPlan(**job["plan"] | parts)
-    found, teachers = checked(chosen)
-    opened = subject(chosen, found, teachers)
+    found, teachers = open_runs(chosen)
+    opened = load_subject(chosen, found, teachers)
     from compression.searching import search as explore
     from compression.searching import studies
 
-    study = studies.opened(plan, chosen.folder, explore.facts(opened), number=job["number"])
-    explore.took_part(opened, plan, study, cli.say)
+    study = studies.open_or_create(plan, chosen.folder, explore.facts(opened), number=job["number"])
+    explore.run_trials(opened, plan, study, cli.say)
     return 0
 
 

@@ -76,7 +76,7 @@ def test_a_complete_search_is_not_repeated(searched, image_run, capsys, monkeypa
     from compression.searching import search as explore
 
     folder, before = searched
-    for name in ("estimate", "finished", "tested"):
+    for name in ("estimate", "train_and_measure", "receipt_on_test"):
         monkeypatch.setattr(explore, name, None)
     words = (image_run, "--max-bytes", "2400", *QUICK, "--output", folder, "--trials", "3", "--json")
     status, out, error = said(capsys, search, *words)

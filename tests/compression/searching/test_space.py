@@ -8,7 +8,7 @@ from compression.recipes import language as recipes
 from compression.searching import space
 from compression.searching.budget import Budget
 from compression.searching.plan import SearchPlan
-from compression.searching.screening import LEAST_FINISHED, not_worth_training, rank_correlation
+from compression.searching.screening import LEAST_FINISHED, rank_correlation, stop_reason
 from compression.searching.space import Range, Space
 from zoo.console.errors import UsageError
 
@@ -114,15 +114,15 @@ def guess(bytes, accuracy):
 
 def test_a_trial_stops_beyond_the_budget_or_behind_files_with_better_estimates():
     plan = SearchPlan(default(), Budget(max_bytes=5000, min_accuracy=0.9))
-    assert "beyond max bytes" in not_worth_training(guess(5001, 0.9), plan, [])
-    assert not not_worth_training(guess(5000, 0.1), plan, [])  # nothing to compare with yet
+    assert "beyond max bytes" in stop_reason(guess(5001, 0.9), plan, [])
+    assert not stop_reason(guess(5000, 0.1), plan, [])  # nothing to compare with yet
     good = ended(*((0.2 + 0.05 * i, 0.8 + 0.01 * i) for i in range(LEAST_FINISHED + 2)))
     assert rank_correlation(good) == pytest.approx(1)
-    assert "had a better estimate" in not_worth_training(guess(2000, 0.1), plan, good)
-    assert not not_worth_training(guess(999, 0.1), plan, good)  # smaller than all of them
-    assert not not_worth_training(guess(2000, 0.6), plan, good)
+    assert "had a better estimate" in stop_reason(guess(2000, 0.1), plan, good)
+    assert not stop_reason(guess(999, 0.1), plan, good)  # smaller than all of them
+    assert not stop_reason(guess(2000, 0.6), plan, good)
     # Estimates that do not correlate with final accuracies stop no trial.
     bad = ended(*((0.2 + 0.05 * i, 0.9 - 0.01 * i) for i in range(LEAST_FINISHED + 2)))
     assert rank_correlation(bad) == pytest.approx(-1)
-    assert not not_worth_training(guess(2000, 0.1), plan, bad)
+    assert not stop_reason(guess(2000, 0.1), plan, bad)
     assert rank_correlation(good[: LEAST_FINISHED - 1]) is None

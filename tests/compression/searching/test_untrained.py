@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from compression.recipes import language as recipes
-from compression.searching.untrained import CERTAIN, RIDGE, carried_out, fit_last
+from compression.searching.untrained import CERTAIN, RIDGE, apply_untrained, fit_last
 from tests.compression.conftest import CLASSES, small
 
 
@@ -36,7 +36,7 @@ def test_a_narrowed_model_has_fewer_channels_zeros_and_shared_values():
     model, _, x = small("cnn", filters=(8, 12), units=16)
     y = (np.arange(len(x)) % CLASSES).astype("int32")
     recipe = recipes.parse("channels(0.5) + prune(0.75) + cluster(4) + qat + int8")
-    made = carried_out(model, recipe.stages, x, y)
+    made = apply_untrained(model, recipe.stages, x, y)
     assert [layer.filters for layer in made.convolutions] == [4, 6] and made.hidden.units == 8
     for layer in (*made.convolutions, made.hidden, made.head):
         kernel = np.asarray(layer.kernel)
