@@ -176,7 +176,7 @@ def sampler(temperature: float, seed: int) -> Callable[[np.ndarray], int]:
     return lambda logits: int((logits / temperature + rng.gumbel(size=logits.shape)).argmax())
 
 
-class Vocabulary:
+class VocabularyFile:
     """Convert text to ids and back by words, characters or subwords, as `zoo.data.text.Vocabulary` does.
 
     Args:
@@ -312,15 +312,15 @@ def metadata(path: Path) -> dict[str, Any]:
     return {}
 
 
-def vocabularies(path: Path, model: Model) -> tuple[Vocabulary, Vocabulary]:
+def vocabularies(path: Path, model: Model) -> tuple[VocabularyFile, VocabularyFile]:
     """Load and check the source and target vocabularies next to a file.
 
     Raises:
         Unusable: A vocabulary is missing or is not the one that the model was trained with.
     """
     about, files = metadata(path), [path.with_suffix(".vocabulary.json"), path.with_suffix(".target_vocabulary.json")]
-    reads = Vocabulary(files[0])
-    writes = Vocabulary(files[1]) if files[1].is_file() else reads
+    reads = VocabularyFile(files[0])
+    writes = VocabularyFile(files[1]) if files[1].is_file() else reads
     for vocabulary, key in ((reads, "vocabulary_sha256"), (writes, "target_vocabulary_sha256")):
         if about.get(key) and vocabulary.sha256 != about[key]:
             raise Unusable(

@@ -29,7 +29,7 @@ Edits = list[tuple[Any, str, Any]]
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptIndices:
     """Indices to keep, out of `of`."""
 
     of: int
@@ -46,8 +46,8 @@ class ChannelPlan:
         heads: Number of attention heads to keep in each pruned layer whose groups are heads.
     """
 
-    outputs: Mapping[str, Kept]
-    inputs: Mapping[str, Kept]
+    outputs: Mapping[str, KeptIndices]
+    inputs: Mapping[str, KeptIndices]
     heads: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class ChannelPlan:
     def from_json(cls, content: Mapping[str, Any]) -> "ChannelPlan":
         """Return the plan that `to_json` described."""
         outputs, inputs = (
-            {path: Kept(kept["of"], tuple(kept["indices"])) for path, kept in content[side].items()}
+            {path: KeptIndices(kept["of"], tuple(kept["indices"])) for path, kept in content[side].items()}
             for side in ("outputs", "inputs")
         )
         return cls(outputs, inputs, dict(content["heads"]))
@@ -248,7 +248,7 @@ def _plan(model: keras.Model, groups: Mapping[str, Sequence[Group]], kept: Mappi
     gone: dict[str, set[int]] = {}
     for path, each in groups.items():
         stay = sorted(channel for i in kept[path] for channel in each[i].channels)
-        outputs[path] = Kept(sum(len(group.channels) for group in each), tuple(stay))
+        outputs[path] = KeptIndices(sum(len(group.channels) for group in each), tuple(stay))
         owner = _owner(model, layers[path])
         if len(each[0].channels) > 1 and getattr(owner, "num_heads", None) == len(each):
             heads[path] = len(kept[path])
@@ -258,7 +258,7 @@ def _plan(model: keras.Model, groups: Mapping[str, Sequence[Group]], kept: Mappi
     inputs = {}
     for at, features in gone.items():
         of = anatomy_of(layers[at]).inputs[0].channels()
-        inputs[at] = Kept(of, tuple(i for i in range(of) if i not in features))
+        inputs[at] = KeptIndices(of, tuple(i for i in range(of) if i not in features))
     return ChannelPlan(outputs, inputs, heads)
 
 

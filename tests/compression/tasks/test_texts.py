@@ -227,7 +227,7 @@ def test_texts_become_the_ids_that_the_library_gives(tokens, tmp_path):
     for lowercase in (False, True):
         vocabulary = Vocabulary.train(texts[::2], 500, tokens, pairs=not lowercase, lowercase=lowercase)
         vocabulary.save(tmp_path / "vocabulary.json")
-        plain = on_device.Vocabulary(tmp_path / "vocabulary.json")
+        plain = on_device.VocabularyFile(tmp_path / "vocabulary.json")
         rows = vocabulary.rows(texts)
         assert [plain.encode(text) for text in texts] == rows
         assert plain.sha256 == vocabulary.sha256 and plain.tokens == tokens
