@@ -12,7 +12,8 @@ from compression.recipes.passes import Prune
 from compression.surgery.layers import chosen
 from zoo.console.errors import Failed, UsageError
 
-# Default for `end`, as a share of the training after `begin`: afterwards the masks are fixed and the remaining weights recover.
+# Default for `end`, as a share of the training after `begin`; from then on the masks are fixed and the remaining
+# weights recover.
 PRUNING_SHARE = 0.6
 MOST_STEPS = 100  # maximum number of steps between mask updates, TF-MOT's default
 
