@@ -76,7 +76,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     budget = options.budget
     narrowing = {**(space.read(options.space_file) if options.space_file else {}), **(options.space or {})}
-    chosen = search_worker.Chosen(
+    chosen = search_worker.SearchInputs(
         run=options.run,
         teachers=options.teacher or (),
         folder=options.output or options.run / "search",
@@ -84,12 +84,13 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         threads=budget.threads,
         data_dir=options.data_dir,
     )
-    source, teachers = search_worker.checked(chosen)
+    source, teachers = search_worker.open_runs(chosen)
     studies.check_file(chosen.folder)
-    subject = search_worker.subject(chosen, source, teachers)
+    subject = search_worker.load_subject(chosen, source, teachers)
     from compression.searching import search as searching
 
-    plan = searching.planned(
+
+    plan = searching.make_plan(
         subject,
         budget,
         narrowing,
@@ -98,14 +99,14 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         sampler=options.sampler,
         seed=options.seed,
     )
-    study = searching.begun(subject, plan, chosen.folder, cli.say)
+    study = searching.open_study(subject, plan, chosen.folder, cli.say)
     others = [search_worker.start(chosen, plan, number) for number in range(1, options.jobs)]
     with _ended(others), _shown(plan.trials, alone=not others) as (say, told):
-        searching.took_part(subject, plan, study, say, told)
+        searching.run_trials(subject, plan, study, say, told)
         for other in others:
             if other.wait():
                 cli.say(f"a worker process ended with status {other.returncode}; the next search repeats its trial")
-    found = searching.answered(subject, plan, study, chosen.folder, cli.say)
+    found = searching.finish_search(subject, plan, study, chosen.folder, cli.say)
     if found.winner is None:
         raise Failed(searched(found.result) + f"; see {chosen.folder / 'search.html'}")
     return found.result

@@ -1,1 +1,1 @@
-"""From a built Keras model to a .tflite file: tracing here, conversion in a child process."""
+"""Export a built Keras model to a .tflite file: tracing in this process, conversion in a child process."""

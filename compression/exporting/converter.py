@@ -1,9 +1,9 @@
 """Convert a SavedModel to a .tflite file, in a child process that `compression.exporting.tflite` starts.
 
-Which engine serves which recipe was decided by measurement (`python -m benchmarks engines`): the TFLite converter all
-that it has, because ai-edge-quantizer fails on recurrent layers in integers ("Tensor data is null") and is further from
-Keras on attention, while its files are 1 to 3 % smaller; ai-edge-quantizer int4, which the converter lacks, and `skip`
-in recipes without calibration.
+The engine of each recipe was chosen by measurement (`python -m benchmarks engines`). The TFLite converter is used for
+every precision it supports: ai-edge-quantizer fails on recurrent layers in integers ("Tensor data is null") and is
+further from Keras on attention, although its files are 1 to 3 % smaller. ai-edge-quantizer is used for int4, which the
+converter lacks, and for `skip` in recipes without calibration.
 """
 
 import contextlib
@@ -18,30 +18,35 @@ from strategies import backend
 
 
 def engine(precision: str, skip: bool) -> str:
-    """Return which engine serves a recipe."""
+    """Return the engine for a recipe.
+
+    Args:
+        precision: Precision of the recipe.
+        skip: Whether the recipe keeps layers in float.
+    """
     return "ai-edge-quantizer" if precision == "int4" or (precision == "dynamic" and skip) else "TFLite converter"
 
 
 def preload() -> None:
-    """Import what every conversion needs."""
+    """Import TensorFlow before the first conversion."""
     with backend.uncollected():
         import tensorflow  # noqa: F401
 
 
 def work(job: dict[str, Any]) -> None:
-    """Convert one SavedModel, by one recipe or by several.
+    """Convert one SavedModel by one or more recipes.
 
     Args:
-        job: saved_model (path), functions (the names of several, None for a classifier), rolled_out (whether they make
-            texts), calibration (path of an .npz with an array for each input, or of texts, tokens and source, or of
-            other functions for each FUNCTION.INPUT; or None), batch, allow_flex, ranges
-            (that activations were trained with, by the traced operation's name), and files: for each, output (path),
-            precision, integer_io, integer_input, per_tensor (one scale a weight tensor), skip (name scopes of the
-            layers that stay float).
+        job: Dictionary with saved_model (path), functions (names of several functions; None for a single one),
+            rolled_out (whether the functions generate text), calibration (path of an .npz file, or None), batch,
+            allow_flex, ranges (trained activation ranges by the name of the traced operation) and files. The .npz file
+            has an array for each input; for text, tokens and source; for other functions, FUNCTION.INPUT. Each file
+            has output (path), precision, integer_io, integer_input, per_tensor (one scale per weight tensor) and skip
+            (name scopes of the layers that stay float).
     """
     import warnings
 
-    warnings.filterwarnings("ignore")  # of a process that lives for these conversions alone
+    warnings.filterwarnings("ignore")  # this process runs only these conversions
     for file in job["files"]:
         _convert({**job, **file})
 
@@ -60,14 +65,14 @@ def _convert(job: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _given_ranges(ranges: dict[str, tuple[float, float]], lookups: bool) -> Iterator[None]:
-    """Let calibration end with the ranges that were trained, and its own where none was.
+    """Replace calibrated ranges by trained ranges where there are any.
 
-    Where texts are made, what is looked up in a table has the table's range. The calibrator notes the inputs of an
-    operator when it has run: by then a product may have written over them, and a table that is multiplied by 8 got
-    steps 8 times too wide; words that no calibration text has would be clipped besides.
+    In files that generate text, the output of a table lookup gets the range of the whole table. The calibrator records
+    the inputs of an operator after running it, when an in-place product may have overwritten them: a table multiplied
+    by 8 got a scale 8 times too large. Besides, tokens that occur in no calibration text would be clipped.
 
-    Fake quantization in the graph would say the same, but the converter then calibrates nothing, so that one operation
-    without it stays float; and it refuses per-channel scales of Dense kernels.
+    Fake quantization in the graph is no alternative: the converter then calibrates nothing, so that any operation
+    without fake quantization stays float, and it refuses per-channel scales of Dense kernels.
     """
     from tensorflow.lite.python.optimize import calibrator
 
@@ -117,7 +122,7 @@ def _by_converter(job: dict[str, Any]) -> bytes:
         "int8": sets.TFLITE_BUILTINS_INT8,
         "int16x8": sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
     }[precision]
-    # Comparisons and casts of token ids have no int8 form: they stay what they are.
+    # Comparisons and casts of token ids have no int8 form, so builtin operators in other types are allowed.
     flex = [sets.SELECT_TF_OPS] if job["allow_flex"] else []
     converter.target_spec.supported_ops = [integer, sets.TFLITE_BUILTINS, *flex]
     calls = _steps if job["rolled_out"] else _calls if job["functions"] else _examples
@@ -151,7 +156,7 @@ def _examples(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _calls(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every calibration example of every function, which take one input each."""
+    """Yield every calibration example with its function's name; each function has one input."""
     import numpy as np
 
     with np.load(job["calibration"]) as arrays:
@@ -162,7 +167,7 @@ def _calls(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _steps(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the inputs of every function for each step of the calibration texts, as the float model computes them."""
+    """Yield the inputs of every function at each step of the calibration texts, computed by the float model."""
     import numpy as np
     import tensorflow as tf
 
@@ -184,7 +189,7 @@ def _steps(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _nodes(content: bytes, scopes: list[str]) -> list[str]:
-    """Return the names of the operators' outputs that belong to layers traced in these scopes."""
+    """Return the names of operator outputs that belong to layers traced in these scopes."""
     names = flatbuffer.output_names(flatbuffer.parse(content, "the float file"))
     found = [name for name in names if any(f"{scope}/" in name for scope in scopes)]
     if not found:

@@ -1,4 +1,4 @@
-"""The functions that a file holds, each a signature with inputs of fixed shapes."""
+"""The functions of an exported file, each a signature with inputs of fixed shapes."""
 
 import functools
 from collections.abc import Callable
@@ -18,9 +18,9 @@ class Endpoint:
     """A function of a file.
 
     Args:
-        name: of the signature.
-        compute: from tensors, in the order of `inputs`, to tensors by name.
-        inputs: (name, shape with the batch, dtype) of each.
+        name: Name of the signature.
+        compute: Function from tensors, in the order of `inputs`, to tensors by name.
+        inputs: (name, shape with the batch dimension, dtype) of each input.
     """
 
     name: str
@@ -33,9 +33,9 @@ def endpoints(interface: AnyInterface, model: keras.Model, probabilities: bool =
     """Return the functions of a file, by the kind of its interface.
 
     Args:
-        interface: Interface of the file.
-        model: Built model.
-        probabilities: Whether a classifier ends in a softmax.
+        interface: Inputs and outputs of the file.
+        model: Built Keras model.
+        probabilities: Whether to append a softmax to a classifier.
     """
     raise TypeError(f"expected an interface of compression.flatbuffers.interface, received {interface!r}")
 
@@ -56,7 +56,13 @@ def check_model(interface: AnyInterface, model: keras.Model) -> None:
 
 
 def servable(model: keras.Model, interface: Interface, probabilities: bool) -> Callable:
-    """Return the function that an exported classifier computes, from what it takes to what it gives."""
+    """Return the function of a file with one input and one output, including pixel scaling, resizing and softmax.
+
+    Args:
+        model: Built Keras model.
+        interface: Input and output of the file.
+        probabilities: Whether to append a softmax.
+    """
 
     def serve(x: Any) -> dict[str, Any]:
         if interface.uint8:
@@ -76,8 +82,8 @@ def _check_makes_texts(interface: TextInterface, model: keras.Model) -> None:
     needed = ["empty_cache", "decode_step", *(["encode"] if interface.source_length else [])]
     if missing := [name for name in needed if not hasattr(model, name)]:
         raise UsageError(
-            f"model {model.name}: expected a model with {' and '.join(needed)}, such as zoo.models.Transformer, to make"
-            f" texts a token at a time; this one has no {' and no '.join(missing)}"
+            f"model {model.name}: expected a model with {' and '.join(needed)}, such as zoo.models.Transformer, to"
+            f" generate text one token at a time; this one has no {' and no '.join(missing)}"
         )
 
 
@@ -85,14 +91,14 @@ def _check_makes_texts(interface: TextInterface, model: keras.Model) -> None:
 def _check_matches_pairs(interface: PairInterface, model: keras.Model) -> None:
     if missing := [name for name in (*PairInterface.functions, "pair_weights") if not hasattr(model, name)]:
         raise UsageError(
-            f"model {model.name}: expected a model of two towers, such as zoo.models.CrossModal; this one has no"
+            f"model {model.name}: expected a two-tower model, such as zoo.models.CrossModal; this one has no"
             f" {' and no '.join(missing)}"
         )
 
 
 @endpoints.register
 def _of_pairs(interface: PairInterface, model: keras.Model, probabilities: bool = True) -> list[Endpoint]:
-    """Return `encode_image` and `encode_text`, which give vectors of length 1; of a fusion head, their halves of it."""
+    """Return `encode_image` and `encode_text`, whose embeddings have length 1; with a fusion head, its two halves."""
 
     def encode_image(image: Any) -> dict[str, Any]:
         return {"embedding": model.encode_image(image, training=False)}
@@ -108,9 +114,10 @@ def _of_pairs(interface: PairInterface, model: keras.Model, probabilities: bool 
 
 @endpoints.register
 def _of_texts(interface: TextInterface, model: keras.Model, probabilities: bool = True) -> list[Endpoint]:
-    """Return `encode`, where there is a source, and `decode_step`, which gives logits.
+    """Return `decode_step`, which returns logits, and `encode` for models with a source.
 
-    Logits, not log-probabilities: a search takes their softmax in float32, for which an int8 file would have 256 steps.
+    Logits rather than log-probabilities, so that the softmax of a search is computed in float32: in an int8 file it
+    would have only 256 levels.
     """
 
     def encode(source: Any) -> dict[str, Any]:

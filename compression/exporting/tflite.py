@@ -1,7 +1,7 @@
-"""From a built Keras model to a .tflite file: traced here, converted in a child process.
+"""Export a built Keras model to a .tflite file: trace it here and convert it in a child process.
 
-The way is a SavedModel with a static batch: a converter given the traced function of a Keras 3 model writes files whose
-weights are never initialised, without a word.
+The export goes through a SavedModel with a static batch. When the converter is given the traced function of a Keras 3
+model instead, it silently writes files whose weights are never initialised.
 """
 
 import contextlib
@@ -32,23 +32,30 @@ from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
 from zoo.system.files import publish
 
-# How the converter names an operator that TFLite itself has not.
+# The converter's error for an operator that TFLite lacks.
 _NEEDS_FLEX = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
 
 def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: Kernel = "auto") -> Kernel:
-    """Return the kernel that recurrent layers are exported with.
+    """Check that a recipe can be exported, and return the kernel for recurrent layers.
 
-    auto is loop, or unrolled for recipes that calibrate, because the converter cannot bring a loop to integers.
+    `auto` becomes `loop`, or `unrolled` for recipes with calibration, because the converter cannot quantize a loop to
+    integers.
+
+    Args:
+        model: Built Keras model.
+        recipe: Recipe of the file.
+        interface: Inputs and outputs of the file.
+        kernel: Requested export form of recurrent layers.
 
     Raises:
-        UsageError: no engine can carry out this recipe on this model, or not with this kernel.
+        UsageError: No engine supports this recipe for this model and kernel.
     """
     if keras.backend.backend() != "tensorflow":
         raise UsageError(f"export needs Keras on TensorFlow, it runs on {keras.backend.backend()}: unset KERAS_BACKEND")
     if not model.built:
         raise UsageError(
-            f"model {model.name}: expected a built model, this one has no weights yet; call it or build it"
+            f"model {model.name}: expected a built model, received one without weights; call it or build it first"
         )
     layer_paths(model, recipe.skip)
     check_model(interface, model)
@@ -70,18 +77,18 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
     if kernel == "fused":
         kernels.check_fused(model, interface.masked)
         if recipe.precision in ("int16x8", "int4") or recipe.skip:
-            what = f"no {recipe.precision} form" if not recipe.skip else "all its parts in one precision"
+            what = f"no {recipe.precision} form" if not recipe.skip else "one precision for all its parts"
             raise UsageError(f"--lstm-kernel fused: the fused operator has {what}; use unrolled")
     return kernel
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """The ranges that a model's activations were trained with.
+    """Activation ranges from quantization-aware training.
 
     Args:
-        points: where they are.
-        values: (lowest, highest) of each, by name.
+        points: Rounding points of the model.
+        values: (lowest, highest) of each point, by name.
     """
 
     points: Points
@@ -90,11 +97,11 @@ class Ranges:
 
 @dataclass(frozen=True)
 class Traced:
-    """How a SavedModel names what a file is asked about.
+    """Names in a SavedModel.
 
     Args:
-        scopes: the name scope in which each layer with weights was traced, by its path.
-        ranges: of tensors, by the name of the operation that makes them.
+        scopes: Name scope in which each layer with weights was traced, by layer path.
+        ranges: Trained range of each rounded tensor, by the name of the operation that computes it.
     """
 
     scopes: Mapping[str, str]
@@ -109,7 +116,16 @@ def save(
     probabilities: bool = True,
     ranges: Ranges | None = None,
 ) -> Traced:
-    """Write a SavedModel, and return the names in it."""
+    """Write a SavedModel, and return the names in it.
+
+    Args:
+        model: Built Keras model.
+        folder: Folder of the SavedModel.
+        interface: Inputs and outputs of the file.
+        kernel: Export form of recurrent layers, as returned by `check`.
+        probabilities: Whether to append a softmax to a classifier.
+        ranges: Activation ranges from quantization-aware training.
+    """
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
@@ -118,7 +134,7 @@ def save(
 
     def record(point: str, tensor: Any) -> Any:
         named[tensor.op.name] = ranges.values[point]
-        if tensor.op.type == "Reshape":  # the converter may take it out, and leave what it reshaped
+        if tensor.op.type == "Reshape":  # the converter may remove it, leaving its input
             named[tensor.op.inputs[0].op.name] = ranges.values[point]
         return tensor
 
@@ -153,14 +169,14 @@ def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
 
 
 def export(model: keras.Model, path: Path, recipe: Recipe, interface: AnyInterface, **options: Any) -> str:
-    """Write a model as a .tflite file, replaced atomically, and return the engine that made it.
+    """Write a model as a .tflite file, atomically, and return the engine that was used.
 
     Args:
-        model: built; any Keras 3 model of one input and one output, or one that makes texts.
-        path: of the file.
-        recipe: precision, layers left out, integer inputs and outputs.
-        interface: names, shapes and types of inputs and outputs.
-        options: those of `export_each`.
+        model: Built Keras 3 model with one input and one output, or a model of a task with several functions.
+        path: Path of the file.
+        recipe: Precision, layers to skip, and types of inputs and outputs.
+        interface: Names, shapes and types of inputs and outputs.
+        options: Keyword arguments of `export_each`.
     """
     export_each(model, {path: recipe}, interface, **options)
     return engine(recipe.precision, bool(recipe.skip))
@@ -183,23 +199,23 @@ def export_each(
     """Write a model as several .tflite files in one folder: traced once, converted in one child process.
 
     Args:
-        model: built; any Keras 3 model of one input and one output, or one that makes texts.
-        files: the recipe of each; all calibrate, or none.
-        interface: names, shapes and types of inputs and outputs.
-        calibration: (examples, *interface.given_shape), as the file will be given them before quantization; for texts
-            `tokens` and, where there is one, `source`, as `rollout.rolled_out` takes each; for other files of several
-            signatures `SIGNATURE.INPUT`, (examples, ...) each; for recipes that calibrate.
-        kernel: of recurrent layers, see `check`.
-        probabilities: put a softmax at the end of a classifier.
-        metadata: entries to write into the files, by name.
-        bare: leave out the names of tensors and the metadata.
-        ranges: that the model was trained with, in place of what calibration sees; of int8.
-        allow_flex: allow operators that need TensorFlow's kernels on the device.
-        seconds: limit of the conversions.
+        model: Built Keras 3 model with one input and one output, or a model of a task with several functions.
+        files: Recipe of each file, by path; all recipes calibrate, or none.
+        interface: Names, shapes and types of inputs and outputs.
+        calibration: Examples for recipes with calibration, before quantization: (examples, *interface.given_shape).
+            For text, a dictionary with `tokens` and, for models with a source, `source`, each as `rollout.rolled_out`
+            takes it. For other files with several signatures, (examples, ...) by `SIGNATURE.INPUT`.
+        kernel: Export form of recurrent layers; see `check`.
+        probabilities: Whether to append a softmax to a classifier.
+        metadata: Content of metadata entries to write, by name.
+        ranges: Trained activation ranges that replace calibrated ones, for int8.
+        bare: Whether to leave out metadata and the names of tensors.
+        allow_flex: Whether to allow operators that need TensorFlow's kernels on the device.
+        seconds: Time limit of all conversions.
 
     Raises:
-        UsageError: a recipe that cannot be carried out on this model, or that needs Flex operators unasked.
-        Failed: the converter crashed, failed or took too long.
+        UsageError: The recipe cannot be applied to this model, or needs Flex operators that are not allowed.
+        Failed: The converter crashed, failed or exceeded its time limit.
     """
     (kernel,) = {check(model, recipe, interface, kernel) for recipe in files.values()}
     recipe, parent = next(iter(files.values())), next(iter(files)).parent
@@ -263,6 +279,6 @@ def _explained(error: Failed, recipe: Recipe, allow_flex: bool) -> Exception:
 
 def _flex_sentence(names: Sequence[str]) -> str:
     return (
-        f"this model needs operators that are not in TFLite itself ({', '.join(names)}); allow them with --allow-flex,"
-        " and ship TensorFlow's kernels (the Flex delegate) with the app"
+        f"this model needs operators that TFLite lacks ({', '.join(names)}); allow them with --allow-flex and ship"
+        " TensorFlow's kernels (the Flex delegate) with the app"
     )

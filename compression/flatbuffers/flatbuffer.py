@@ -1,4 +1,4 @@
-"""What a .tflite file says about itself: read and written by the TFLite schema, never run.
+"""Read, describe and write .tflite files by the TFLite schema, without running them.
 
 Schema: tensorflow/compiler/mlir/lite/schema/schema.fbs, as generated into ai-edge-litert.
 """
@@ -19,7 +19,7 @@ from zoo.console.errors import UsageError
 from zoo.system.files import replacing
 
 IDENTIFIER = b"TFL3"
-# The schema asks for it (force_align) so that kernels may load constants in blocks; the generated Python ignores it.
+# Required by the schema (force_align) so that kernels can load constants in blocks; the generated Python ignores it.
 ALIGNMENT = 16
 
 
@@ -45,7 +45,7 @@ def read(path: Path) -> schema.ModelT:
     """Return the content of a .tflite file.
 
     Raises:
-        UsageError: there is no such file, it is not a TFLite flatbuffer, or it is cut short or altered.
+        UsageError: The file is missing, is not a TFLite flatbuffer, or is cut short or altered.
     """
     if not path.is_file():
         found = "a folder" if path.is_dir() else f"none{stock.hint(path)}"
@@ -54,28 +54,29 @@ def read(path: Path) -> schema.ModelT:
 
 
 def parse(content: bytes, name: str) -> schema.ModelT:
-    """Return the content of a .tflite file that was read already.
+    """Parse the bytes of a .tflite file.
 
     Args:
-        content: of the file.
-        name: of the file, for messages.
+        content: Bytes of the file.
+        name: Name of the file in error messages.
 
     Raises:
-        UsageError: it is not a TFLite flatbuffer, or it is cut short or altered.
+        UsageError: The content is not a TFLite flatbuffer, or is cut short or altered.
     """
     if content[4:8] != IDENTIFIER:
         raise UsageError(
-            f"{name}: expected a TFLite flatbuffer, which has {IDENTIFIER.decode()} at byte 4; this has not"
+            f"{name}: expected a TFLite flatbuffer, with the identifier {IDENTIFIER.decode()} at byte 4, found none"
         )
     try:
         model = schema.ModelT.InitFromPackedBuf(content, 0)
         for buffer in model.buffers:
             _bring_in(buffer, content)
         if not model.subgraphs or not model.subgraphs[0].tensors:
-            raise ValueError("no graph in it")
+            raise ValueError("it has no graph")
         for graph in model.subgraphs:
             _check_references(model, graph)
-        for look in (operators, tensors, nodes, signatures, signature, ends_in_order):  # an unknown type, a lost name
+        # These functions fail on unknown types and missing names.
+        for look in (operators, tensors, nodes, signatures, signature, ends_in_order):
             look(model)
     except (struct.error, ValueError, TypeError, LookupError, AttributeError, MemoryError) as error:
         raise UsageError(f"{name}: a TFLite flatbuffer that is cut short or altered ({error})") from None
@@ -83,7 +84,7 @@ def parse(content: bytes, name: str) -> schema.ModelT:
 
 
 def _bring_in(buffer: schema.BufferT, content: bytes) -> None:
-    """Take in the data of a buffer that is stored behind the flatbuffer, as ai-edge-quantizer writes them."""
+    """Load the data of a buffer stored after the flatbuffer, as ai-edge-quantizer writes it."""
     if buffer.offset > 1:
         if buffer.offset + buffer.size > len(content):
             raise IndexError(f"a buffer ends at byte {buffer.offset + buffer.size} of {len(content)}")
@@ -92,13 +93,14 @@ def _bring_in(buffer: schema.BufferT, content: bytes) -> None:
 
 
 def _check_references(model: schema.ModelT, graph: schema.SubGraphT) -> None:
-    """Raise IndexError if the graph points at a tensor, buffer or operator that is not in the file."""
+    """Raise IndexError if the graph refers to a tensor, buffer or operator that is not in the file."""
     for tensor in graph.tensors:
         _check_index(tensor.buffer, model.buffers)
     used = [*graph.inputs, *graph.outputs]
     for operator in graph.operators or ():
         _check_index(operator.opcodeIndex, model.operatorCodes)
-        used += [i for i in (*_indices(operator.inputs), *_indices(operator.outputs)) if i != -1]  # -1: left out
+        # -1 marks an omitted optional input.
+        used += [i for i in (*_indices(operator.inputs), *_indices(operator.outputs)) if i != -1]
     for index in used:
         _check_index(index, graph.tensors)
 
@@ -113,34 +115,34 @@ def _check_index(index: int, among: list) -> None:
 
 
 def operators(model: schema.ModelT) -> dict[str, int]:
-    """Return how often each operator is used, in all graphs, by name."""
+    """Return the number of uses of each operator over all graphs, by name."""
     names = [_operator_name(code) for code in model.operatorCodes or ()]
     counts = Counter(names[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators or ())
     return dict(sorted(counts.items()))
 
 
 def _operator_name(code: schema.OperatorCodeT) -> str:
-    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)  # older files hold it in the second
+    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)  # older files use only the deprecated field
     if builtin == schema.BuiltinOperator.CUSTOM:
         return (code.customCode or b"CUSTOM").decode()
     return _OPERATORS.get(builtin, f"BUILTIN_{builtin}")
 
 
 def code(model: schema.ModelT, operator: schema.OperatorT) -> int:
-    """Return which operator of TFLite's own an operator of a graph is."""
+    """Return the BuiltinOperator code of an operator in a graph."""
     found = model.operatorCodes[operator.opcodeIndex]
-    return max(found.builtinCode, found.deprecatedBuiltinCode)  # older files hold it in the second
+    return max(found.builtinCode, found.deprecatedBuiltinCode)  # older files use only the deprecated field
 
 
 def flex(model: schema.ModelT) -> list[str]:
-    """Return the operators that need TensorFlow's own kernels on the device."""
+    """Return the Flex operators, which need TensorFlow's kernels on the device."""
     return [name for name in operators(model) if name.startswith("Flex")]
 
 
 def keeps_state(model: schema.ModelT) -> bool:
-    """Whether the file holds variables, which an interpreter keeps from one call to the next unless told to reset.
+    """Return whether the file has variable tensors, whose values an interpreter keeps between calls until reset.
 
-    A fused LSTM does: without `reset_all_variables()` its second answer continues the first one's sequence.
+    A fused LSTM has them: without `reset_all_variables()` the second call continues the sequence of the first.
     """
     return any(tensor.isVariable for graph in model.subgraphs for tensor in graph.tensors)
 
@@ -151,7 +153,7 @@ def signature(model: schema.ModelT) -> dict[str, list[dict[str, Any]]]:
 
 
 def signatures(model: schema.ModelT) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return what `signature` does of each, by name; of several names of one graph, the first."""
+    """Return the description of every signature, by name; if several names share a graph, only the first."""
     graphs: dict[int, schema.SignatureDefT] = {}
     for found in model.signatureDefs or ():
         graphs.setdefault(found.subgraphIndex, found)
@@ -172,9 +174,9 @@ def _ends(model: schema.ModelT, found: schema.SignatureDefT | None) -> dict[str,
 
 
 def ends_in_order(model: schema.ModelT) -> dict[str, list[dict[str, Any]]]:
-    """Return the inputs and outputs of the first graph as an interpreter numbers them.
+    """Return the inputs and outputs of the first graph in the interpreter's order.
 
-    Each has name (in the signature, or where none names it the tensor's), shape, type, elements and quantization.
+    Each has name (from the signature, otherwise from the tensor), shape, type, elements and quantization.
     """
     graph = model.subgraphs[0]
     found = next((s for s in model.signatureDefs or () if s.subgraphIndex == 0), None)
@@ -194,9 +196,9 @@ def ends_in_order(model: schema.ModelT) -> dict[str, list[dict[str, Any]]]:
 
 
 def tensors(model: schema.ModelT) -> list[list[dict[str, Any]]]:
-    """Return every tensor of each graph by its index: name, type, bytes, and whether constant, variable and sparse.
+    """Return for each graph its tensors by index: name, type, bytes, and whether constant, variable and sparse.
 
-    Bytes are those of the values as an interpreter holds them; 0 of types whose values have no size of their own.
+    `bytes` is the size of the values in an interpreter's memory; 0 for types without a fixed item size.
     """
     return [
         [
@@ -220,7 +222,7 @@ def _item_bytes(tensor: schema.TensorT) -> int:
 
 
 def nodes(model: schema.ModelT) -> list[list[tuple[str, list[int], list[int]]]]:
-    """Return every node of each graph in its order: operator, indices of inputs and of outputs; -1 is left out."""
+    """Return for each graph its nodes in order: operator, input indices and output indices; -1 is an omitted input."""
     names = [_operator_name(code) for code in model.operatorCodes or ()]
     return [
         [(names[op.opcodeIndex], _indices(op.inputs), _indices(op.outputs)) for op in graph.operators or ()]
@@ -246,8 +248,8 @@ def _form(tensor: schema.TensorT) -> dict[str, Any]:
 def constants(model: schema.ModelT) -> list[dict[str, Any]]:
     """Return every constant of the file, largest first.
 
-    Each has name, layer, shape, type, bytes (0 where it shares the buffer of another), elements, zeros (how many are
-    exactly zero) and distinct (how many different values it holds).
+    Each has name, shape, type, bytes (0 if it shares the buffer of an earlier constant), elements, zeros (number of
+    values that are exactly zero) and distinct (number of distinct values).
     """
     rows, seen = [], set()
     for graph in model.subgraphs:
@@ -270,24 +272,24 @@ def constants(model: schema.ModelT) -> list[dict[str, Any]]:
 
 
 def _values(tensor: schema.TensorT, data: np.ndarray) -> np.ndarray | None:
-    """Return the stored values of a constant, flat, or None for a type or layout that has none to count."""
+    """Return the stored values of a constant, flat, or None for types and layouts whose values cannot be counted."""
     if tensor.sparsity is not None:
         return None
     kind = _TYPES[tensor.type]
-    if kind == "INT4":  # two in a byte, the first in the low half
+    if kind == "INT4":  # two values per byte, the first in the low half
         halves = np.stack([data & 15, data >> 4], -1).reshape(-1)[: int(np.prod(_indices(tensor.shape)))]
         return ((halves.astype(np.int8) ^ 8) - 8).astype(np.int8)
     return data.view(_DTYPES[kind]) if kind in _DTYPES and data.size % np.dtype(_DTYPES[kind]).itemsize == 0 else None
 
 
 def output_names(model: schema.ModelT) -> list[str]:
-    """Return the name of every tensor that an operator of the main graph writes: how a layer's part is found."""
+    """Return the names of the tensors that operators of the main graph write; they contain the layers' name scopes."""
     graph = model.subgraphs[0]
     return [_text(graph.tensors[i].name) for op in graph.operators or () for i in _indices(op.outputs)]
 
 
 def metadata(model: schema.ModelT, name: str) -> bytes | None:
-    """Return a metadata entry of the file, None where there is none of this name."""
+    """Return the content of a metadata entry, or None if the file has no entry of this name."""
     for found in model.metadata or ():
         if found.name == name.encode():
             return bytes(np.asarray(model.buffers[found.buffer].data, np.uint8))
@@ -295,7 +297,7 @@ def metadata(model: schema.ModelT, name: str) -> bytes | None:
 
 
 def metadata_sizes(model: schema.ModelT) -> dict[str, int]:
-    """Return the bytes of every metadata entry by name."""
+    """Return the size in bytes of every metadata entry, by name."""
     found = {}
     for entry in model.metadata or ():
         data = model.buffers[entry.buffer].data
@@ -304,7 +306,7 @@ def metadata_sizes(model: schema.ModelT) -> dict[str, int]:
 
 
 def add_metadata(path: Path, name: str, content: bytes) -> None:
-    """Write a metadata entry into a .tflite file, atomically; everything else stays as it is."""
+    """Add a metadata entry to a .tflite file, atomically."""
     model = read(path)
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(content, np.uint8)
@@ -316,14 +318,14 @@ def add_metadata(path: Path, name: str, content: bytes) -> None:
 
 
 def write(model: schema.ModelT, path: Path) -> None:
-    """Write a model as a .tflite file, atomically."""
+    """Write a model to a .tflite file, atomically."""
     content = pack(model)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def pack(model: schema.ModelT) -> bytes:
-    """Return the content of a .tflite file, with its buffers aligned as the schema asks."""
+    """Return the bytes of a .tflite file, with its buffers aligned as the schema requires."""
     for buffer in model.buffers:
         buffer.__class__ = _AlignedBuffer
     builder = flatbuffers.Builder(1 << 20)
@@ -332,12 +334,12 @@ def pack(model: schema.ModelT) -> bytes:
 
 
 def set_ranges(model: schema.ModelT, ranges: Mapping[str, tuple[float, float]]) -> int:
-    """Give tensors of a calibrated model other ranges, and return how many were found.
+    """Replace calibrated ranges of tensors, and return the number of tensors found.
 
     Args:
-        model: with the range of every activation, as calibration leaves it.
-        ranges: (lowest, highest) by the name that the tensor had when it was traced. The converter joins the names of
-            what it fuses by `;`, and tells tensors of one name apart by a number behind it.
+        model: Calibrated model, with a range for every activation.
+        ranges: (lowest, highest) of each tensor, by its name at tracing. The converter joins the names of fused
+            operators with `;` and appends a number to repeated names.
     """
     found = 0
     for tensor in (t for graph in model.subgraphs for t in graph.tensors):
@@ -353,7 +355,7 @@ def set_ranges(model: schema.ModelT, ranges: Mapping[str, tuple[float, float]]) 
 
 
 def set_lookup_ranges(model: schema.ModelT) -> None:
-    """Give what a calibrated model looks up in constant tables the range of the whole table."""
+    """Set the range of every lookup in a constant table to the range of the whole table."""
     lookup = schema.BuiltinOperator.GATHER
     for graph in model.subgraphs:
         for operator in graph.operators or ():

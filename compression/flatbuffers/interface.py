@@ -1,4 +1,4 @@
-"""What an exported file takes and gives. Standard library only."""
+"""Inputs and outputs of exported files. Standard library only."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class Interface:
-    """What a file takes and gives.
+    """Input and output of a file with one of each.
 
     Args:
-        name: of the input.
-        shape: of one example, without the batch.
-        dtype: that the model is called with, float32 or int32.
-        output: name of the output.
-        batch: static batch size; None leaves it free, in a SavedModel only.
-        uint8: take camera bytes (uint8 pixels) and scale them to [0, 1] inside the graph.
-        resize_from: (height, width) of the bytes, where they are to be resized inside the graph.
-        masked: whether the inputs are padded, so that the model hides a part of them.
+        name: Name of the input.
+        shape: Shape of one example, without the batch dimension.
+        dtype: Type that the model is called with, float32 or int32.
+        output: Name of the output.
+        batch: Static batch size; None leaves it free, in a SavedModel only.
+        uint8: Whether the file takes uint8 pixels and scales them to [0, 1] inside the graph.
+        resize_from: (height, width) of the uint8 pixels, if the graph resizes them.
+        masked: Whether inputs are padded and the model masks the padding.
     """
 
     name: str
@@ -35,35 +35,36 @@ class Interface:
 
     @property
     def given_shape(self) -> tuple[int, ...]:
-        """Shape of one example as the file takes it."""
+        """Shape of one example at the file's input."""
         return (*self.resize_from, self.shape[-1]) if self.resize_from else self.shape
 
     @property
     def given_dtype(self) -> str:
-        """Type of the input before any quantization."""
+        """Type of the file's input before quantization."""
         return "uint8" if self.uint8 else self.dtype
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values that `from_json` reads back."""
+        """Return values for JSON, which `from_json` reads back."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Interface":
-        """Rebuild an interface from `to_json`'s values."""
+        """Return the interface that `to_json` described."""
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 @dataclass(frozen=True)
 class TextInterface:
-    """What a file that makes texts takes and gives: one text at a time, a token a step.
+    """Inputs and outputs of a file that generates text, one text at a time and one token per step.
 
-    Its signatures are those functions of the model that `zoo.generate` calls: `decode_step`, and `encode` where the
-    model has a source. Between them go float32 numbers in every precision, so that what one gives the other takes.
+    Its signatures are the model's functions that `zoo.generate` calls: `decode_step`, and `encode` for models with a
+    source text. Caches and encoder outputs are float32 in every precision, so that the output of one signature is a
+    valid input of the other.
 
     Args:
-        task: translation or language_model.
-        length: tokens that the cache has room for: of a target with its begin, or of a window.
-        source_length: tokens of a source; 0, it has none.
+        task: Task name, translation or language_model.
+        length: Number of tokens that the cache holds: a target with its begin token, or a window.
+        source_length: Number of source tokens; 0 for models without a source.
     """
 
     task: str
@@ -79,21 +80,21 @@ class TextInterface:
 
     @property
     def functions(self) -> list[str]:
-        """The names of the signatures."""
+        """Names of the signatures."""
         return ["decode_step", "encode"] if self.source_length else ["decode_step"]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values that `from_json` reads back."""
+        """Return values for JSON, which `from_json` reads back."""
         return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
 class PairInterface:
-    """What a file that matches images and captions takes and gives: one image, or one caption, to a vector of float32.
+    """Inputs and outputs of a file that embeds one image or one caption as a float32 vector.
 
     Args:
         image_shape: (height, width, channels) of pixels in [0, 1].
-        tokens: of a caption.
+        tokens: Number of tokens of a caption.
     """
 
     image_shape: tuple[int, ...]
@@ -107,16 +108,15 @@ class PairInterface:
     rolled_out: ClassVar[bool] = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values that `from_json` reads back."""
+        """Return values for JSON, which `from_json` reads back."""
         return dataclasses.asdict(self)
 
 
-# Of every form that a run is exported as.
 AnyInterface = Interface | TextInterface | PairInterface
 
 
 def from_json(values: Mapping[str, Any]) -> AnyInterface:
-    """Rebuild an interface of any kind from its `to_json`."""
+    """Return the interface, of any kind, that its `to_json` described."""
     if "image_shape" in values:
         return PairInterface(tuple(values["image_shape"]), values["tokens"])
     return TextInterface(**values) if "task" in values else Interface.from_json(values)

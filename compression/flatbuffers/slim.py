@@ -1,8 +1,8 @@
-"""The same .tflite file in fewer bytes: without what the runtime does not read, and with nothing written twice.
+"""Make a .tflite file smaller without changing its outputs: drop unused fields and store equal parts once.
 
-Tried, and refused by LiteRT 2.3: XNNPACK leaves operators to other kernels, with other roundings, where a bias has no
-scales or an activation no shape, and fails where the bias of a per-channel kernel has one scale. The loader asks for as
-many zero points as scales.
+Some fields look redundant but are needed by LiteRT 2.3. Without scales for a bias or a shape for an activation, XNNPACK
+leaves the operator to other kernels, which round differently. XNNPACK fails if the bias of a per-channel kernel has a
+single scale. The loader requires as many zero points as scales.
 """
 
 from collections.abc import Collection
@@ -17,26 +17,26 @@ from flatbuffers.number_types import UOffsetTFlags
 from compression.flatbuffers import flatbuffer
 from zoo.system.files import replacing
 
-# What the converter notes about itself. Other entries may be for the runtime, as `reduced_precision_support` is.
+# Metadata entries of the converter. Others may matter to the runtime, such as `reduced_precision_support`.
 CONVERTERS = ("min_runtime_version", "CONVERSION_METADATA")
 
 
 def slim(path: Path, *, names: bool = True, drop: Collection[str] = ()) -> dict[str, int]:
-    """Rewrite a .tflite file, atomically, in fewer bytes that give the same outputs, bit by bit.
+    """Rewrite a .tflite file, atomically, in fewer bytes; its outputs stay bit-identical.
 
-    Entries added to it later, by `flatbuffer.add_metadata`, undo the sharing of equal parts.
+    Adding metadata afterwards with `flatbuffer.add_metadata` undoes the sharing of equal parts.
 
     Args:
-        path: of the file.
-        names: keep the names of tensors and graphs, by which `compression.inspect` finds layers; those of the signature
-            stay in any case.
-        drop: metadata entries to leave out besides the converter's own.
+        path: Path of the file.
+        names: Whether to keep the names of tensors and graphs, by which `compression.inspect` finds layers. Names in
+            the signature are always kept.
+        drop: Names of metadata entries to remove besides the converter's own.
 
     Returns:
-        the bytes before and after.
+        Number of bytes "before" and "after".
 
     Raises:
-        UsageError: it is not a whole TFLite file.
+        UsageError: The file is not a complete TFLite file.
     """
     model, before = flatbuffer.read(path), path.stat().st_size
     model.description = model.metadataBuffer = None
@@ -44,7 +44,7 @@ def slim(path: Path, *, names: bool = True, drop: Collection[str] = ()) -> dict[
     model.metadata = [entry for entry in model.metadata or () if entry.name not in unwanted] or None
     for code in model.operatorCodes:
         code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
-        code.deprecatedBuiltinCode = 0  # what runtimes read before TensorFlow 2.4
+        code.deprecatedBuiltinCode = 0  # read only by runtimes before TensorFlow 2.4
     for graph in model.subgraphs:
         graph.name = graph.name if names else None
         for tensor in graph.tensors:
@@ -64,16 +64,16 @@ def _slim_tensor(tensor: schema.TensorT, names: bool) -> None:
     if np.array_equal(tensor.shape, tensor.shapeSignature):
         tensor.shapeSignature = None
     if tensor.shape is not None and len(tensor.shape):
-        tensor.hasRank = False  # it tells a scalar from a tensor of unknown shape
+        tensor.hasRank = False  # only distinguishes a scalar from a tensor of unknown shape
     found = tensor.quantization
     if found is not None:
-        found.min = found.max = None  # of calibration, which scale and zero point came from
+        found.min = found.max = None  # calibration ranges, already reflected in scale and zero point
         if found.details is None and (found.scale is None or not len(found.scale)):
             tensor.quantization = None
 
 
 def _share_buffers(model: schema.ModelT) -> None:
-    """Leave one buffer of every content that is used; the first is that of everything without data."""
+    """Keep one buffer per distinct content in use; buffer 0 stands for tensors without data."""
     places: dict[bytes | None, int] = {None: 0}
     for user in [*(tensor for graph in model.subgraphs for tensor in graph.tensors), *(model.metadata or ())]:
         data = model.buffers[user.buffer].data
@@ -82,9 +82,9 @@ def _share_buffers(model: schema.ModelT) -> None:
 
 
 class _Builder(flatbuffers.Builder):
-    """Writes equal strings, vectors of numbers and tables once; whatever holds them points to the same place.
+    """Flatbuffer builder that writes equal strings, numeric vectors and tables once and refers to the same copy.
 
-    The fields of a table are put down when it ends, ordered by size, so that there are no gaps between them.
+    It writes the fields of a table when the table ends, ordered by size, so that there is no padding between them.
     """
 
     def __init__(self, size: int):
@@ -92,7 +92,7 @@ class _Builder(flatbuffers.Builder):
         self._places: dict[Any, int] = {}
         self._fields: list[tuple[Any, int, Any]] = []
 
-    def CreateString(self, s: str | bytes, *options: str) -> int:  # noqa: N802  (the names are flatbuffers')
+    def CreateString(self, s: str | bytes, *options: str) -> int:  # noqa: N802  (overrides a flatbuffers method)
         if s not in self._places:
             self._places[s] = super().CreateString(s, *options)
         return self._places[s]
@@ -122,13 +122,13 @@ class _Builder(flatbuffers.Builder):
         if key in self._places:
             self.nested = False
         else:
-            self._put_down(sorted(key, key=lambda field: field[0].bytewidth))
+            self._write_fields(sorted(key, key=lambda field: field[0].bytewidth))
             self._places[key] = super().EndObject()
         return self._places[key]
 
-    def _put_down(self, fields: list[tuple[Any, int, Any]]) -> None:
+    def _write_fields(self, fields: list[tuple[Any, int, Any]]) -> None:
         small = sum(flags.bytewidth for flags, _, _ in fields if flags.bytewidth < UOffsetTFlags.bytewidth)
-        self.Prep(UOffsetTFlags.bytewidth, small)  # what this skips is outside of the table
+        self.Prep(UOffsetTFlags.bytewidth, small)  # any padding this adds lies outside the table
         self.objectEnd = self.Offset()
         for flags, o, x in fields:
             if flags is UOffsetTFlags:
@@ -139,8 +139,8 @@ class _Builder(flatbuffers.Builder):
 
 
 def _alignment(size: int) -> int:
-    """Return the alignment of data of `size` bytes: that of the schema, or less where no block that large can be read.
+    """Return the alignment for `size` bytes of data: the schema's, or less for data shorter than that.
 
-    The largest power of two in the size is never less than the size of one value.
+    Short data is aligned to the largest power of two that divides its size, which is at least the size of one value.
     """
     return flatbuffer.ALIGNMENT if size >= flatbuffer.ALIGNMENT else max(size & -size, 1)

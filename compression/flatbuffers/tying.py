@@ -1,7 +1,8 @@
-"""One table where the converter wrote two: the numbers that embed tokens also score them (Press & Wolf, 2017).
+"""Tie embedding and output weights in a .tflite file, as the model does (Press & Wolf, 2017).
 
-The converter rounds a table that is looked up with one scale, and the same table as a kernel with a scale a row: two
-tables in eight bits. One with a single scale takes the place of both; what that costs is in the receipt.
+A model with tied weights uses one table to embed tokens and to compute logits. The converter writes it twice in int8:
+per-tensor for the lookup, and per-channel for the fully connected kernel. This module replaces both with one per-tensor
+table; the accuracy in the receipt is measured afterwards.
 """
 
 from collections.abc import Iterator
@@ -13,12 +14,12 @@ from ai_edge_litert import schema_py_generated as schema
 from compression.flatbuffers import flatbuffer
 
 Operators = schema.BuiltinOperator
-# They take an input on any grid. Others, such as a reshape, hand its grid on to their output.
+# Operators that accept any input scale. Others, such as RESHAPE, require the same scale at their output.
 _REGRID = (Operators.MUL, Operators.ADD, Operators.QUANTIZE, Operators.DEQUANTIZE)
 
 
 def tie(path: Path) -> int:
-    """Rewrite a .tflite file, and return how many kernels share the table now that they are another rounding of."""
+    """Rewrite a .tflite file, and return the number of kernels that now share an embedding table."""
     model = flatbuffer.read(path)
     lookups = [(graph, op) for graph in model.subgraphs for op in _operators(model, graph, Operators.GATHER)]
     count = 0
@@ -50,7 +51,7 @@ def _table(lookup: Lookup) -> schema.TensorT:
 
 
 def _same(model: schema.ModelT, table: schema.TensorT, kernel: schema.TensorT) -> bool:
-    """Whether two tensors in eight bits are different roundings of the same numbers: as near as both round."""
+    """Return whether two int8 tensors are different roundings of the same values, within their rounding errors."""
     if table.type != schema.TensorType.INT8 or kernel.type != table.type or [*table.shape] != [*kernel.shape]:
         return False
     if any(model.buffers[t.buffer].data is None for t in (table, kernel)) or _equal(model, table, kernel):
@@ -60,7 +61,7 @@ def _same(model: schema.ModelT, table: schema.TensorT, kernel: schema.TensorT) -
 
 
 def _equal(model: schema.ModelT, one: schema.TensorT, other: schema.TensorT) -> bool:
-    """Whether two tensors hold the same bytes on the same grid."""
+    """Return whether two int8 tensors have the same bytes, scales and zero points."""
     if one.type != other.type or one.type != schema.TensorType.INT8 or not np.array_equal(one.shape, other.shape):
         return False
     grids = np.array_equal(_scales(one), _scales(other)) and np.array_equal(_zeros(one), _zeros(other))
@@ -77,20 +78,20 @@ def _zeros(tensor: schema.TensorT) -> np.ndarray:
 
 
 def _values(model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray:
-    """Return the numbers of a table, (rows, columns)."""
+    """Return the dequantized values of a table, (rows, columns)."""
     data = np.asarray(model.buffers[tensor.buffer].data, np.uint8).view(np.int8).reshape(tensor.shape)
     return ((data - _zeros(tensor)) * _scales(tensor)).astype(np.float32)
 
 
 def _takes_any_grid(model: schema.ModelT, graph: schema.SubGraphT, lookup: schema.OperatorT) -> bool:
-    """Whether what was looked up goes only where its scale may change."""
+    """Return whether all consumers of a lookup's output accept another scale."""
     made = lookup.outputs[0]
     readers = [op for op in graph.operators if made in op.inputs]
     return made not in graph.outputs and all(flatbuffer.code(model, op) in _REGRID for op in readers)
 
 
 def _share(model: schema.ModelT, kernel: schema.TensorT, table: schema.TensorT, lookups: list[Lookup]) -> None:
-    """Give a kernel and all that look up its table one buffer, with a single scale and zero at 0, as kernels need."""
+    """Let a kernel and all lookups share one buffer with a single scale and zero point 0, as kernels require."""
     if not _zeros(table).any():
         buffer, quantization = table.buffer, table.quantization
     elif len(kernel.quantization.scale) == 1:

@@ -1,9 +1,9 @@
-"""The first convolution of grey images with the columns of its kernel as channels: the same integers, sooner.
+"""Speed up the first int8 convolution of greyscale images by turning kernel columns into channels.
 
-XNNPACK multiplies int8 numbers in groups of eight input channels, and fills up with zeros what is missing. Of an image
-with one channel seven in eight products are of such zeros: a first layer took half of the time of a whole cnn. Here the
-image is laid beside itself as often as the kernel has columns, shifted by one each time, which makes channels of them
-(the rows of im2col alone): of a 3 x 3 kernel three groups are multiplied for each output, not nine.
+XNNPACK multiplies int8 values in groups of eight input channels and pads missing channels with zeros. For an image with
+one channel, seven of eight products are with padding: the first layer took half of the time of a whole cnn. This
+rewrite stacks copies of the image as channels, one per kernel column, each shifted by one pixel (im2col along rows
+only). A 3 x 3 kernel then needs three groups per output instead of nine. The outputs are the same integers.
 """
 
 import copy
@@ -15,17 +15,17 @@ from ai_edge_litert import schema_py_generated as schema
 
 from compression.flatbuffers import flatbuffer
 
-# Bytes of constants from which on a file is rewritten: the operators take 900 to 1,500, so 2 % at most.
+# Minimum bytes of constants for the rewrite: the added operators take 900 to 1,500 bytes, so 2 % at most.
 SMALLEST = 75_000
 Operators = schema.BuiltinOperator
 
 
 def unfold(path: Path, smallest: int = SMALLEST) -> bool:
-    """Rewrite a .tflite file so that it gives the same outputs, bit by bit, and return whether there was reason to.
+    """Rewrite a .tflite file if that pays off, and return whether it was rewritten; outputs stay bit-identical.
 
     Args:
-        path: of the file.
-        smallest: bytes of constants from which on it is done.
+        path: Path of the file.
+        smallest: Minimum number of bytes of constants for the rewrite.
     """
     model = flatbuffer.read(path)
     graph = model.subgraphs[0]
@@ -48,7 +48,8 @@ def _worthwhile(graph: schema.SubGraphT, convolution: schema.OperatorT) -> bool:
         and kernel.shape[2] > 1
         and options.padding == schema.Padding.VALID
         and options.dilationWFactor == 1
-        and sum(convolution.inputs[1] in op.inputs for op in graph.operators) == 1  # or another needs its shape
+        # A kernel that another operator reads must keep its shape.
+        and sum(convolution.inputs[1] in op.inputs for op in graph.operators) == 1
     )
 
 
@@ -59,7 +60,7 @@ def _rewrite(model: schema.ModelT, graph: schema.SubGraphT, convolution: schema.
     left = width - columns + 1
 
     def add(code: int, inputs: list[int], options: Any, shape: tuple[int, ...]) -> int:
-        """Put an operator before the convolution, and return the index of its output."""
+        """Insert an operator before the convolution, and return the index of its output."""
         made = schema.OperatorT()
         made.opcodeIndex, made.inputs = _code(model, code), inputs
         made.outputs = [_activation(graph, image, shape)]
@@ -73,7 +74,7 @@ def _rewrite(model: schema.ModelT, graph: schema.SubGraphT, convolution: schema.
     for column in range(columns):
         inputs = [convolution.inputs[0], _constant(model, graph, (0, 0, column, 0)), size]
         shifted.append(add(Operators.SLICE, inputs, schema.SliceOptionsT(), (1, height, left, 1)))
-    # Whole images one behind the other and a transposition are sooner done than joining them number by number.
+    # Concatenating whole images and transposing once is faster than concatenating along the channel axis.
     joined = add(Operators.CONCATENATION, shifted, schema.ConcatenationOptionsT(), (columns, height, left, 1))
     order = _constant(model, graph, (3, 1, 2, 0))
     channels = add(Operators.TRANSPOSE, [joined, order], schema.TransposeOptionsT(), (1, height, left, columns))
@@ -82,7 +83,7 @@ def _rewrite(model: schema.ModelT, graph: schema.SubGraphT, convolution: schema.
 
 
 def _activation(graph: schema.SubGraphT, image: schema.TensorT, shape: tuple[int, ...]) -> int:
-    """Add a tensor of the numbers of an image, and return its index."""
+    """Add an activation tensor with the type and quantization of the image, and return its index."""
     made = copy.copy(image)
     made.shape, made.shapeSignature, made.buffer = list(shape), None, 0
     made.name = b"%s/unfold_%d" % (image.name or b"", len(graph.tensors))
@@ -91,7 +92,7 @@ def _activation(graph: schema.SubGraphT, image: schema.TensorT, shape: tuple[int
 
 
 def _constant(model: schema.ModelT, graph: schema.SubGraphT, values: tuple[int, ...]) -> int:
-    """Add a tensor of constants, and return its index."""
+    """Add an int32 constant, and return its index."""
     buffer, made = schema.BufferT(), schema.TensorT()
     buffer.data = np.array(values, np.int32).view(np.uint8)
     made.type, made.shape, made.buffer = schema.TensorType.INT32, [len(values)], len(model.buffers)
@@ -102,7 +103,7 @@ def _constant(model: schema.ModelT, graph: schema.SubGraphT, values: tuple[int, 
 
 
 def _code(model: schema.ModelT, code: int) -> int:
-    """Return the index of an operator's code, which is added where the file has none."""
+    """Return the index of an operator code, adding it if the file does not have it."""
     known = [max(each.builtinCode, each.deprecatedBuiltinCode) for each in model.operatorCodes]
     if code in known:
         return known.index(code)

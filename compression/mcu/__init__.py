@@ -1,1 +1,1 @@
-"""C code for TFLite Micro, and what its interpreter can run."""
+"""Generate code for microcontrollers and phones, and check what TFLite Micro can run."""

@@ -1,4 +1,4 @@
-"""The text of a .tflite file as C: a header with what it takes and gives, and a source file with its bytes."""
+"""Write a .tflite file as C: a header that describes inputs and outputs, and a source file with the bytes."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from compression.mcu import micro
 
-# By which a file of ours is known, so that no other is overwritten.
+# Marks generated files, so that no other file is overwritten.
 MARK = "made by python -m compression.to_c"
 _IN_A_LINE = 16
 _C_TYPES = {
@@ -21,31 +21,31 @@ _C_TYPES |= {"bool": "Bool", "float16": "Float16", "float64": "Float64"}
 
 
 def identifier(text: str) -> str:
-    """Return the name in C of a file of this name: letters, digits and underscores, not beginning with a digit."""
+    """Return a C identifier for a file name: letters, digits and underscores, without a leading digit."""
     name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "model"
     return f"model_{name}" if name[0].isdigit() else name
 
 
 def quoted(text: str) -> str:
-    """Return a text as a C string, which neither ends a comment's line nor goes on with the next."""
+    """Return a text as a C string literal that is also safe inside a line comment."""
 
-    def escaped(byte: int) -> str:  # ? would begin a trigraph
+    def escaped(byte: int) -> str:  # a question mark could start a trigraph
         return chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
 
     return '"' + "".join(map(escaped, text.encode())) + '"'
 
 
 def about(end: Mapping[str, Any]) -> str:
-    """Return what a person must know of an input or output: name, type, shape and what its values stand for."""
-    stands = f", which stands for {end['scale']:.9g} * (value - {end['zero_point']})" if "scale" in end else ""
-    return f"{quoted(end['name'])}: {end['type']} {end['shape']}{stands.replace('- -', '+ ')}"
+    """Describe an input or output: name, type, shape and, if quantized, the formula of its real values."""
+    real = f", real value = {end['scale']:.9g} * (value - {end['zero_point']})" if "scale" in end else ""
+    return f"{quoted(end['name'])}: {end['type']} {end['shape']}{real.replace('- -', '+ ')}"
 
 
 def header(facts: Mapping[str, Any]) -> str:
-    """Return the header of a file.
+    """Return the C header of a file.
 
     Args:
-        facts: of `compression.mcu.facts.facts_of`.
+        facts: Result of `compression.mcu.facts.facts_of`.
     """
     symbol = f"{facts['name']}_tflite"
     macro = symbol.upper()
@@ -54,11 +54,11 @@ def header(facts: Mapping[str, Any]) -> str:
         f"#ifndef {macro}_H_\n#define {macro}_H_\n\n#include <stddef.h>",
         *(_end(macro, side, i, end) for side in ("input", "output") for i, end in enumerate(facts[f"{side}s"])),
         _registration(macro, facts),
-        f"// An arena of less cannot suffice: tensors that are needed at the same time. What TFLite Micro keeps for\n"
-        f"// itself comes on top; MicroInterpreter::arena_used_bytes() tells it on the device.\n"
+        f"// Lower bound for the arena: tensors that are live at the same time. TFLite Micro needs more for its own\n"
+        f"// data; MicroInterpreter::arena_used_bytes() returns the total on the device.\n"
         f"#define {macro}_ARENA_AT_LEAST {facts['arena_at_least']}",
         '#ifdef __cplusplus\nextern "C" {\n#endif',
-        f"// The file, from an address that is a multiple of 16.\n"
+        f"// Bytes of the file, aligned to 16.\n"
         f"extern const unsigned char {symbol}[{facts['bytes']}];\nextern const size_t {symbol}_len;",
         "#ifdef __cplusplus\n}\n#endif",
         f"#endif  // {macro}_H_",
@@ -70,8 +70,8 @@ def source(facts: Mapping[str, Any], content: bytes) -> str:
     """Return the source file with the bytes, for C11 or C++11.
 
     Args:
-        facts: of `compression.mcu.facts.facts_of`.
-        content: of the .tflite file.
+        facts: Result of `compression.mcu.facts.facts_of`.
+        content: Bytes of the .tflite file.
     """
     symbol = f"{facts['name']}_tflite"
     lines = [content[at : at + _IN_A_LINE] for at in range(0, len(content), _IN_A_LINE)]
@@ -103,7 +103,7 @@ def _end(macro: str, side: str, number: int, end: Mapping[str, Any]) -> str:
 
 
 def _float(value: float) -> str:
-    """Return a constant of type float that is exactly this one: nine digits tell every float32 from the next."""
+    """Return a float constant for a float32 value; nine significant digits represent every float32 exactly."""
     text = f"{value:.9g}"
     return text + ("f" if "." in text or "e" in text else ".0f")
 
@@ -114,7 +114,7 @@ def _registration(macro: str, facts: Mapping[str, Any]) -> str:
     added = " ".join(f"resolver.{method}();" for method in methods)
     calls = [f"(resolver).{method}() == kTfLiteOk" for method in methods] or ["true"]
     lines = [
-        f"// Operators to register, by the list of TFLite Micro, {micro.SOURCE}:",
+        f"// Operators to register, with the method names of TFLite Micro at {micro.SOURCE}:",
         f"//   tflite::MicroMutableOpResolver<{len(methods)}> resolver; {added}",
         *(f"// TFLite Micro cannot run this file: {quoted(text)}" for text in facts["hindrances"]),
         f"#define {macro}_OPERATORS {len(methods)}",

@@ -1,4 +1,4 @@
-"""What C code says of a .tflite file, and where the code goes."""
+"""Properties of a .tflite file for generated code, and the folder of that code."""
 
 import re
 from pathlib import Path
@@ -9,10 +9,15 @@ from zoo.system.files import sha256
 
 
 def checked_folder(file: Path, output: Path | None, name: str | None) -> Path:
-    """Return the folder that code for a file is written into.
+    """Return the folder for the code of a .tflite file.
+
+    Args:
+        file: Path of the .tflite file.
+        output: Folder for the code; None for the folder of the file.
+        name: Name of the C array, or None.
 
     Raises:
-        UsageError: there is a file of this name, or the name of the array is none in C.
+        UsageError: The folder is a file, or the name is not a C identifier.
     """
     if name is not None and not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
         raise UsageError(f"--name: expected letters, digits and underscores, a letter first, received {name!r}")
@@ -23,18 +28,19 @@ def checked_folder(file: Path, output: Path | None, name: str | None) -> Path:
 
 
 def facts_of(path: Path, name: str | None = None) -> dict[str, Any]:
-    """Return what the C code says of a .tflite file; nothing of it is run.
+    """Return the properties of a .tflite file that generated code contains, without running the file.
 
     Args:
-        path: of the file.
-        name: of the array; default, made of the file's.
+        path: Path of the file.
+        name: Name of the C array. Default: derived from the file name.
 
     Returns:
-        name, file, bytes, sha256; inputs and outputs as the interpreter numbers them; operators with how often each is
-        used; methods that register them; arena_at_least in bytes; hindrances, why TFLite Micro cannot run it.
+        name, file, bytes and sha256; inputs and outputs in the interpreter's order; operators with their number of
+        uses; methods that register them; arena_at_least in bytes; hindrances, the reasons why TFLite Micro cannot run
+        the file.
 
     Raises:
-        UsageError: there is no such file, it is not a TFLite flatbuffer, or it is cut short or altered.
+        UsageError: The file is missing, is not a TFLite flatbuffer, or is cut short or altered.
     """
     from compression.flatbuffers import flatbuffer
     from compression.mcu import c_array, micro

@@ -1,9 +1,10 @@
-"""What TFLite Micro can run, read off its own source, and what a file asks of it.
+"""Check whether TFLite Micro can run a file, and estimate its memory.
 
-Source: github.com/tensorflow/tflite-micro at SOURCE, folder tensorflow/lite/micro. The operators are those of
-micro_mutable_op_resolver.h; the types of weights what the Prepare functions of kernels/ check (conv_common.cc,
-depthwise_conv_common.cc, transpose_conv.cc, fully_connected.cc, batch_matmul.cc, dequantize_common.cc); the rest is
-from micro_interpreter.cc and micro_allocation_info.cc. Kernels of a chip's maker may take less.
+The tables are taken from github.com/tensorflow/tflite-micro at SOURCE, folder tensorflow/lite/micro. The operators are
+those of micro_mutable_op_resolver.h. The weight types are those that the Prepare functions in kernels/ accept
+(conv_common.cc, depthwise_conv_common.cc, transpose_conv.cc, fully_connected.cc, batch_matmul.cc,
+dequantize_common.cc). The rest is from micro_interpreter.cc and micro_allocation_info.cc. Kernels of chip vendors may
+support fewer types.
 """
 
 from collections.abc import Iterator
@@ -12,9 +13,9 @@ from typing import Any
 from compression.flatbuffers import flatbuffer
 
 SOURCE = "commit 90b983c of 2026-08-20"
-# Its arena gives each buffer a multiple of it: MicroArenaBufferAlignment.
+# Buffers in the arena are aligned to this number of bytes: MicroArenaBufferAlignment.
 ALIGNMENT = 16
-# Of MicroMutableOpResolver<N>: each is a method Add..., and without capitals and underscores the operator's name.
+# Methods Add... of MicroMutableOpResolver<N>; in lower case, each equals the operator's name without underscores.
 _METHODS = (
     *("Abs", "Add", "AddN", "ArgMax", "ArgMin", "AssignVariable", "AveragePool2D", "BatchMatMul", "BatchToSpaceNd"),
     *("BroadcastArgs", "BroadcastTo", "CallOnce", "Cast", "Ceil", "Concatenation", "Conv2D", "Cos", "CumSum"),
@@ -29,7 +30,7 @@ _METHODS = (
     *("Transpose", "TransposeConv", "UnidirectionalSequenceLSTM", "Unpack", "VarHandle", "While", "ZerosLike"),
 )
 _BUILTIN = {method.lower(): f"Add{method}" for method in _METHODS}
-# Custom operators of its own, by their names in a file.
+# Methods for TFLite Micro's own custom operators, by their names in a file.
 _CUSTOM = {
     "CIRCULAR_BUFFER": "AddCircularBuffer",
     "TFLM_DECODE": "AddDecode",
@@ -43,8 +44,8 @@ _CUSTOM = {
         )
     },
 }
-# Where each operator with weights has its activations and its weights among the inputs, and what weights each type of
-# activations goes with.
+# For each operator with weights: index of the activations, index of the weights, and the weight types allowed for each
+# type of activations.
 _INTEGER = {"float32": ("float32",), "int8": ("int8", "int4"), "int16": ("int8",)}
 _WHOLE_BYTES = {"float32": ("float32",), "int8": ("int8",), "int16": ("int8", "int16")}
 _WEIGHTS = {
@@ -57,15 +58,15 @@ _WEIGHTS = {
 
 
 def method(operator: str) -> str | None:
-    """Return the method of MicroMutableOpResolver that registers an operator, None where there is none."""
+    """Return the method of MicroMutableOpResolver that registers an operator, or None if there is none."""
     return _CUSTOM.get(operator) or _BUILTIN.get(operator.replace("_", "").lower())
 
 
 def hindrances(model: Any) -> list[str]:
-    """Return why TFLite Micro cannot run a file, a sentence for each reason.
+    """Return the reasons why TFLite Micro cannot run a file; empty if it can.
 
     Args:
-        model: of `flatbuffer.read`.
+        model: Result of `flatbuffer.read`.
     """
     missing = [name for name in flatbuffer.operators(model) if method(name) is None]
     mixed = sorted(set(_mixed(model)))
@@ -73,15 +74,15 @@ def hindrances(model: Any) -> list[str]:
     several = list(flatbuffer.signatures(model))
     reasons = {
         f"it has no {', '.join(missing)}": missing,
-        f"its kernels do not take {', '.join(mixed)}; recipes int8 and float32 give files that they take": mixed,
-        f"it has no sparse tensors, as {', '.join(sparse[:3])}": sparse,
-        f"it runs the first graph alone, and this file has signatures {', '.join(several)}": several[1:],
+        f"its kernels do not support {', '.join(mixed)}; use recipes int8 or float32": mixed,
+        f"it does not support sparse tensors, such as {', '.join(sparse[:3])}": sparse,
+        f"it runs only the first graph, and this file has signatures {', '.join(several)}": several[1:],
     }
     return [text for text, found in reasons.items() if found]
 
 
 def _mixed(model: Any) -> Iterator[str]:
-    """Give every pair of types that a kernel refuses, with its operator."""
+    """Yield every combination of types that a kernel does not support, with its operator."""
     for tensors, nodes in zip(flatbuffer.tensors(model), flatbuffer.nodes(model), strict=True):
         for operator, inputs, _ in nodes:
             if operator == "DEQUANTIZE" and inputs and tensors[inputs[0]]["type"] == "float16":
@@ -94,14 +95,14 @@ def _mixed(model: Any) -> Iterator[str]:
 
 
 def arena_at_least(model: Any) -> int:
-    """Return the bytes below which no arena suffices for a file.
+    """Return a lower bound in bytes for the arena of a file.
 
-    It is the most that tensors of the first graph take while they are needed at the same time. On top comes what the
-    planner cannot fit in between, what kernels ask for, and a structure for each tensor and operator: on the device
-    `arena_used_bytes()` of the interpreter says what all that was.
+    This is the peak size of tensors of the first graph that are live at the same time. TFLite Micro needs more:
+    fragmentation of the memory plan, scratch buffers of kernels, and a structure for each tensor and operator. The
+    interpreter's `arena_used_bytes()` returns the total on the device.
 
     Args:
-        model: of `flatbuffer.read`.
+        model: Result of `flatbuffer.read`.
     """
     tensors, nodes = flatbuffer.tensors(model)[0], flatbuffer.nodes(model)[0]
     ends = model.subgraphs[0]

@@ -1,7 +1,7 @@
-"""Code that runs a .tflite file on Android, iOS and a microcontroller, from templates.
+"""Fill templates of code that runs a .tflite file on Android, iOS and a microcontroller.
 
-What the templates call: litert/kotlin and tflite/swift of github.com/google-ai-edge/LiteRT at commit f674577 of
-2026-08-21, and of github.com/tensorflow/tflite-micro what `compression.mcu.micro` names.
+The templates use the interfaces of litert/kotlin and tflite/swift in github.com/google-ai-edge/LiteRT at commit f674577
+of 2026-08-21, and of github.com/tensorflow/tflite-micro at the commit that `compression.mcu.micro` names.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from zoo.console.errors import UsageError
 
 TEMPLATES = Path(__file__).with_name("snippet_templates")
-# What a file's values are in Kotlin, in Swift and in a TfLiteTensor's union; bytes of a camera stay bytes.
+# Types and conversions of a file's values in Kotlin, in Swift and in TfLiteTensor's union; uint8 pixels stay bytes.
 _KOTLIN_WRITES = {
     "float32": ("FloatArray", "input.writeFloat(values)"),
     "int8": (
@@ -46,17 +46,30 @@ _UNION = {"float32": "f", "int8": "int8", "uint8": "uint8", "int32": "i32"}
 
 
 class _Template(string.Template):
-    delimiter = "@"  # $ is a word of Kotlin and of Swift
+    delimiter = "@"  # Kotlin and Swift use the default delimiter $
 
 
 def filled(template: str, words: Mapping[str, Any]) -> str:
-    """Return a template of TEMPLATES with its words filled in, some of which contain others."""
+    """Return a template with its placeholders filled in; values may contain placeholders themselves.
+
+    Args:
+        template: Name of a file in TEMPLATES.
+        words: Values by placeholder, as returned by `words_of`.
+    """
     text = (TEMPLATES / template).read_text()
     return _Template(_Template(text).safe_substitute(words)).substitute(words)
 
 
 def words_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the templates say of a file, by the names in them."""
+    """Return the values of the templates' placeholders for a file.
+
+    Args:
+        path: Path of the .tflite file.
+        facts: Result of `compression.mcu.facts.facts_of`.
+
+    Raises:
+        UsageError: The file is of a kind for which no code can be written.
+    """
     from compression.flatbuffers import flatbuffer
     from compression.mcu import c_array
 
@@ -69,7 +82,10 @@ def words_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
             f" {counts[0]} signatures, {counts[1]} inputs and {counts[2]} outputs"
         )
     if flatbuffer.keeps_state(model):
-        raise UsageError(f"{path}: keeps state from one call to the next, which this code would not reset")
+        raise UsageError(
+            f"{path}: expected a file without variable tensors, this one keeps state between calls, which the generated"
+            " code does not reset"
+        )
     (given,), (made,) = facts["inputs"], facts["outputs"]
     if given["type"] not in _KOTLIN_WRITES or made["type"] not in _KOTLIN_READS:
         raise UsageError(
@@ -110,7 +126,11 @@ def words_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(text: str) -> str:
-    """Return a text as a literal of Kotlin and Swift alike; names that either would read otherwise are refused."""
+    """Return a text as a string literal that is valid in Kotlin and Swift.
+
+    Raises:
+        UsageError: The text contains characters with a special meaning in either language.
+    """
     if not text.isprintable() or set(text) & set('"\\$@'):
         raise UsageError(f"{text!r}: expected a name without quotes, backslashes, $ and @, to write it into code")
     return json.dumps(text, ensure_ascii=False)

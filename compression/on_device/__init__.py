@@ -1,1 +1,1 @@
-"""Files to copy to a device: each needs ai-edge-litert and numpy, and nothing else of this project."""
+"""Scripts to copy to a device: each needs only ai-edge-litert and numpy, and imports nothing from this project."""

@@ -1,9 +1,9 @@
-"""Translate texts, or go on with them, by a .tflite file. To be copied to a device: needs ai-edge-litert and numpy.
+"""Translate or continue texts with a .tflite file. The script runs on a device with only ai-edge-litert and numpy.
 
     python generate.py FILE.tflite "ein Hund läuft" --beams 4
 
-`compression.compress` writes such files, and beside each its vocabulary. The loops are those of `zoo.generate`, for one
-text at a time: the same search finds the same text, as far as the file computes what Keras does.
+`compression.compress` writes such files and the vocabulary next to each. Beam search and sampling follow
+`zoo.generate`, one text at a time: if the file computes what the Keras model does, both produce the same text.
 """
 
 import argparse
@@ -20,25 +20,25 @@ from typing import Any
 
 import numpy as np
 
-# Where a file holds what it says about itself.
+# Name of the metadata entry that describes the file.
 METADATA = "keras_compression_zoo"
 CACHE, CONTEXT = ("keys", "values"), ("context_keys", "context_values", "source_mask")
-UNKNOWN = 1  # the id of every token that is not in a vocabulary
+UNKNOWN = 1  # id of out-of-vocabulary tokens
 
 
 class Unusable(ValueError):
-    """A file, a vocabulary or a text that does not go with the others; the message says which."""
+    """A file, vocabulary or text is missing, damaged or does not match the others."""
 
 
 class Model:
-    """A .tflite file that makes texts.
+    """A .tflite file that generates text.
 
     Args:
-        path: of the file.
-        threads: that LiteRT may use.
+        path: Path of the .tflite file.
+        threads: Number of LiteRT threads.
 
     Raises:
-        Unusable: it is no TFLite file, or none that makes texts.
+        Unusable: The file is missing, is not a TFLite file or does not generate text.
     """
 
     def __init__(self, path: Path, threads: int = 1):
@@ -65,7 +65,7 @@ class Model:
         self.vocabulary_size = int(step.get_output_details()["logits"]["shape"][-1])
 
     def encode(self, ids: Sequence[int]) -> dict[str, np.ndarray]:
-        """Return what every step attends to, made of the ids of a source, at most `source_length`."""
+        """Return the encoder's outputs for a source of at most `source_length` ids."""
         if len(ids) > self.source_length:
             raise Unusable(f"expected a text of at most {self.source_length} tokens, received {len(ids)}")
         source = np.zeros((1, self.source_length), np.int32)
@@ -75,7 +75,7 @@ class Model:
     def step(
         self, token: int, position: int, cache: dict[str, np.ndarray], context: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return the logits of the token after this one, (vocabulary,), and the cache with it."""
+        """Return the logits of the next token, (vocabulary,), and the updated cache."""
         made = self.signatures["decode_step"](
             token=np.array([token], np.int32), position=np.array(position, np.int32), **cache, **context
         )
@@ -92,16 +92,17 @@ def translate(
     length_penalty: float = 0.6,
     length: int | None = None,
 ) -> list[int]:
-    """Return the ids of the best target that a beam search finds, its end included where it has one.
+    """Return the ids of the best translation found by beam search, including the end token if it was reached.
 
     Args:
-        model: that has `encode`.
-        source: ids.
-        begin: the token before a target.
-        end: the token that ends one.
-        beams: beginnings that are gone on with; 1 takes the most probable token each time.
-        length_penalty: alpha of ((5 + length) / 6) ** alpha, which log-probabilities are divided by (Wu et al., 2016).
-        length: most tokens of a target; default and at most, what the file has room for.
+        model: Translation model, with the signature `encode`.
+        source: Token ids of the source text.
+        begin: Id of the token that starts a target.
+        end: Id of the token that ends a target.
+        beams: Beam width; 1 is greedy decoding.
+        length_penalty: Exponent alpha of the length normalisation ((5 + length) / 6) ** alpha, which divides
+            log-probabilities (Wu et al., 2016).
+        length: Maximum number of target tokens; limited to, and by default, the length of the file's cache.
     """
     context, length = model.encode(source), min(length or model.length, model.length)
     alive, done = [(np.float32(0), [], model.empty)], []
@@ -111,7 +112,7 @@ def translate(
 
     position = 0
     while position < length and alive:
-        if done and done[0][0] >= alive[0][0] / penalty(length):  # no beginning can become better
+        if done and done[0][0] >= alive[0][0] / penalty(length):  # no unfinished hypothesis can still win
             break
         stepped = [model.step(ids[-1] if ids else begin, position, cache, context) for _, ids, cache in alive]
         log_p = np.concatenate(
@@ -119,7 +120,7 @@ def translate(
         )
         position += 1
         going = []
-        # Twice as many as beams: even if every beam ends, as many go on.
+        # 2 * beams candidates: even if each beam proposes the end token, `beams` hypotheses remain unfinished.
         for place in np.argsort(-log_p, kind="stable")[: 2 * beams]:
             parent, token = divmod(int(place), model.vocabulary_size)
             ids = [*alive[parent][1], token]
@@ -139,16 +140,19 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-def go_on(model: Model, prompt: Sequence[int], length: int, choose: Callable[[np.ndarray], int]) -> Iterator[int]:
+def continue_text(
+    model: Model, prompt: Sequence[int], length: int, choose: Callable[[np.ndarray], int]
+) -> Iterator[int]:
     """Yield the ids that follow a prompt.
 
-    A model has learnt positions of one window. Where a text outgrows it, its last half is the prompt of the next.
+    A language model knows only the positions of one window. When the text fills it, the second half of the window
+    becomes the prompt of the next one.
 
     Args:
-        model: without `encode`.
-        prompt: ids, one or more.
-        length: how many to yield.
-        choose: from logits (vocabulary,) to an id.
+        model: Language model, without the signature `encode`.
+        prompt: Token ids, at least one.
+        length: Number of ids to generate.
+        choose: Function from logits (vocabulary,) to the id of the next token.
     """
     text = list(prompt)
     while length > 0:
@@ -163,23 +167,23 @@ def go_on(model: Model, prompt: Sequence[int], length: int, choose: Callable[[np
             yield text[-1]
 
 
-def drawing(temperature: float, seed: int) -> Callable[[np.ndarray], int]:
-    """Return a function that draws an id from logits divided by a temperature; of 0, it takes the most probable."""
+def sampler(temperature: float, seed: int) -> Callable[[np.ndarray], int]:
+    """Return a function that samples an id from logits at a temperature; temperature 0 takes the most probable id."""
     if not temperature:
         return lambda logits: int(logits.argmax())
     rng = np.random.default_rng(seed)
-    # The largest of logits with Gumbel noise is a draw from their softmax (Gumbel, 1954).
+    # Gumbel-max trick: the argmax of logits plus Gumbel noise is a sample from their softmax (Gumbel, 1954).
     return lambda logits: int((logits / temperature + rng.gumbel(size=logits.shape)).argmax())
 
 
-class Vocabulary:
-    """Text to ids and back, of words, characters or subwords, as `zoo.data.text.Vocabulary` has them.
+class VocabularyFile:
+    """Convert text to ids and back by words, characters or subwords, as `zoo.data.text.Vocabulary` does.
 
     Args:
-        path: of the JSON file.
+        path: Path of the vocabulary's JSON file.
 
     Raises:
-        Unusable: there is no such file, or it is damaged.
+        Unusable: The file is missing or damaged.
     """
 
     def __init__(self, path: Path):
@@ -201,18 +205,18 @@ class Vocabulary:
         self._texts = {i: token for token, i in self.ids.items()}
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, as many as it has."""
+        """Return the ids of a text."""
         pieces: Iterable[str] = text
         if self.tokens == "word":
             composed = unicodedata.normalize("NFC", text)
-            # A character at a time: the tokenizer knows no final sigma.
+            # One character at a time: the tokenizer has no rule for a final sigma, `str.lower` has.
             pieces = _words("".join(c.lower() for c in composed) if self._lowercase else composed)
         elif self.tokens == "subword":
             pieces = (part for piece in _pieces(text) for part in self._merged(piece))
         return [self.ids.get(piece, UNKNOWN) for piece in pieces]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids up to their end."""
+        """Return the text of ids, up to the first end token."""
         kept = []
         for i in map(int, ids):
             token = self._texts[i]
@@ -229,7 +233,7 @@ class Vocabulary:
         return b"".join(content).decode(errors="replace")
 
     def _merged(self, piece: str) -> list[str]:
-        """Return the subwords of a piece: its bytes, the earliest learnt pair merged first (Sennrich et al., 2016)."""
+        """Split a piece into subwords by byte-pair encoding (Sennrich et al., 2016)."""
         parts = [_byte_characters()[byte] for byte in piece.encode()]
         while len(parts) > 1:
             ranks = [self._ranks.get(pair, len(self._ranks)) for pair in zip(parts, parts[1:], strict=False)]
@@ -242,7 +246,7 @@ class Vocabulary:
 
 
 def _words(text: str) -> Iterator[str]:
-    """Yield words and single punctuation marks (the pre-tokenizer of BERT)."""
+    """Yield words and single punctuation marks, like BERT's pre-tokenizer."""
     word = ""
     for character in text:
         mark = character in string.punctuation or unicodedata.category(character)[0] == "P"
@@ -256,7 +260,7 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _spaced(words: Iterable[str]) -> str:
-    """Return words and punctuation marks as a text with the usual spaces."""
+    """Join words and punctuation marks with the usual spacing."""
     text = " ".join(words)
     text = re.sub(r" ([.,;:!?%)\]}…]+)(?= |$)", r"\1", text)
     text = re.sub(r"(?<!\S)([(\[{¿¡]) ", r"\1", text)
@@ -264,7 +268,7 @@ def _spaced(words: Iterable[str]) -> str:
     return re.sub(r'" (.*?) "', r'"\1"', text)
 
 
-# How GPT-2 cuts texts (Radford et al., 2019), by the kind of each character: a letter, 1 number, s space, . another.
+# GPT-2's pre-tokenizer (Radford et al., 2019) as a pattern of character kinds: a letter, 1 number, s space, . other.
 _CONTRACTION = re.compile("'(?:s|t|re|ve|m|ll|d)")
 _PIECE = re.compile(r" ?a+| ?1+| ?\.+|[s ]+(?![a1.])|[s ]+")
 
@@ -286,19 +290,19 @@ def _kind(character: str) -> str:
 
 
 def _is_space(character: str) -> bool:
-    return character.isspace() and character not in "\x1c\x1d\x1e\x1f"  # which Unicode does not count as white space
+    return character.isspace() and character not in "\x1c\x1d\x1e\x1f"  # Unicode does not class these as white space
 
 
 @functools.cache
 def _byte_characters() -> dict[int, str]:
-    """Return the character that stands for each byte: itself where it can be seen, else one from 256 on."""
+    """Map each byte to a character: printable bytes to themselves, the others to code points from 256 on."""
     seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in seen]
     return {byte: chr(byte) for byte in seen} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
 
 
-def noted(path: Path) -> dict[str, Any]:
-    """Return what a .tflite file says about itself; nothing where its metadata were left out."""
+def metadata(path: Path) -> dict[str, Any]:
+    """Return the project's metadata of a .tflite file; an empty dictionary if they were removed."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(path.read_bytes(), 0)
@@ -308,18 +312,20 @@ def noted(path: Path) -> dict[str, Any]:
     return {}
 
 
-def vocabularies(path: Path, model: Model) -> tuple[Vocabulary, Vocabulary]:
-    """Return the vocabularies beside a file, of what it reads and of what it writes, after they were checked.
+def vocabularies(path: Path, model: Model) -> tuple[VocabularyFile, VocabularyFile]:
+    """Load and check the source and target vocabularies next to a file.
 
     Raises:
-        Unusable: one is not there, or is not the one that the file was trained with.
+        Unusable: A vocabulary is missing or is not the one that the model was trained with.
     """
-    about, files = noted(path), [path.with_suffix(".vocabulary.json"), path.with_suffix(".target_vocabulary.json")]
-    reads = Vocabulary(files[0])
-    writes = Vocabulary(files[1]) if files[1].is_file() else reads
+    about, files = metadata(path), [path.with_suffix(".vocabulary.json"), path.with_suffix(".target_vocabulary.json")]
+    reads = VocabularyFile(files[0])
+    writes = VocabularyFile(files[1]) if files[1].is_file() else reads
     for vocabulary, key in ((reads, "vocabulary_sha256"), (writes, "target_vocabulary_sha256")):
         if about.get(key) and vocabulary.sha256 != about[key]:
-            raise Unusable(f"{vocabulary.path}: not the vocabulary that {path.name} was trained with: another SHA-256")
+            raise Unusable(
+                f"{vocabulary.path}: not the vocabulary that {path.name} was trained with: the SHA-256 differs"
+            )
     if len(writes.ids) != model.vocabulary_size:
         raise Unusable(
             f"{writes.path}: not the vocabulary that {path.name} was trained with: expected"
@@ -328,7 +334,7 @@ def vocabularies(path: Path, model: Model) -> tuple[Vocabulary, Vocabulary]:
     return reads, writes
 
 
-def made(path: Path, texts: Sequence[str], options: argparse.Namespace) -> Iterator[str]:
+def generate(path: Path, texts: Sequence[str], options: argparse.Namespace) -> Iterator[str]:
     """Yield a translation or a continuation of each text."""
     model = Model(path, options.threads)
     reads, writes = vocabularies(path, model)
@@ -339,8 +345,8 @@ def made(path: Path, texts: Sequence[str], options: argparse.Namespace) -> Itera
         if unknown := ids.count(UNKNOWN):
             print(f"TEXT {text[:40]!r}: {unknown} of {len(ids)} tokens are not in the vocabulary", file=sys.stderr)
         if not model.translates:
-            choose = drawing(options.temperature, options.seed)
-            yield reads.decode([*ids, *go_on(model, ids, options.length or model.length, choose)])
+            choose = sampler(options.temperature, options.seed)
+            yield reads.decode([*ids, *continue_text(model, ids, options.length or model.length, choose)])
             continue
         if len(ids) > model.source_length:
             print(f"TEXT {text[:40]!r}: its {len(ids)} tokens are cut to {model.source_length}", file=sys.stderr)
@@ -350,22 +356,26 @@ def made(path: Path, texts: Sequence[str], options: argparse.Namespace) -> Itera
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a line for each text; return 2, after one sentence, for a mistake."""
+    """Print one line per text; return 2 and print a message for invalid input."""
     parser = argparse.ArgumentParser(description=__doc__.partition(". ")[0] + ".", allow_abbrev=False)
-    parser.add_argument("file", type=Path, help="the .tflite file, its vocabulary beside it")
-    parser.add_argument("texts", nargs="+", metavar="TEXT", help="to translate, or to go on with")
-    parser.add_argument("--beams", type=int, default=4, help="beginnings that the search goes on with (4; 1: greedy)")
-    parser.add_argument("--length-penalty", type=float, default=0.6, help="0 prefers short translations (0.6)")
-    parser.add_argument("--length", type=int, help="most tokens to write (what the file has room for)")
-    parser.add_argument("--temperature", type=float, default=0.0, help="of a language model: draw tokens (0: greedy)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws")
-    parser.add_argument("--threads", type=int, default=1, help="that LiteRT may use")
+    parser.add_argument("file", type=Path, help=".tflite file, with its vocabulary in the same folder")
+    parser.add_argument("texts", nargs="+", metavar="TEXT", help="text to translate or to continue")
+    parser.add_argument("--beams", type=int, default=4, help="beam width for translation; 1 is greedy (default: 4)")
+    parser.add_argument(
+        "--length-penalty", type=float, default=0.6, help="length normalisation; 0 favours short text (default: 0.6)"
+    )
+    parser.add_argument("--length", type=int, help="maximum number of generated tokens (default: the file's limit)")
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, help="sampling temperature of a language model (default: 0, greedy)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed for sampling (default: 0)")
+    parser.add_argument("--threads", type=int, default=1, help="number of LiteRT threads (default: 1)")
     options = parser.parse_args(argv)
     for name, low in (("beams", 1), ("length", 1), ("length_penalty", 0), ("temperature", 0), ("threads", 1)):
         if (value := getattr(options, name)) is not None and not value >= low:
             parser.error(f"--{name.replace('_', '-')} {value}: expected {low} or more")
     try:
-        for text in made(options.file, options.texts, options):
+        for text in generate(options.file, options.texts, options):
             print(text)
     except Unusable as error:
         print(f"generate.py: {error}", file=sys.stderr)

@@ -1,1 +1,1 @@
-"""Training passes of a recipe on the variables of any built model: pruning, clustering, QAT, channels, distillation."""
+"""Training passes of a recipe for any built model: pruning, clustering, QAT, channel pruning and distillation."""

@@ -1,6 +1,7 @@
-"""Structured pruning: units, filters, recurrent cells and attention heads are taken out of a model, which gets smaller.
+"""Structured pruning: remove units, filters, recurrent cells and attention heads from a model.
 
-What goes with a channel is found by `compression.surgery.probing`; here is chosen what stays, and the rest taken out.
+`compression.surgery.probing` finds what depends on each channel; this module chooses the channels to keep and removes
+the others.
 """
 
 import contextlib
@@ -14,74 +15,76 @@ import keras
 import numpy as np
 
 from compression.surgery.layers import RECURRENT, matching, with_kernels
-from compression.surgery.probing import EXAMPLES, Cut, Group, anatomy_of, innermost, linked, to_numpy
+from compression.surgery.probing import EXAMPLES, Cut, Group, anatomy_of, group_channels, innermost, to_numpy
 from zoo.console.errors import UsageError, nearest, unknown
 from zoo.introspection.layers import layers_of, with_itself
 
 IMPORTANCES = ("l1", "taylor")
-# Examples of one step of the Taylor importance.
+# Batch size for the gradients of the Taylor importance.
 BATCH = 64
-# How much the logits of a trial may differ, of the largest: sums are added in another order.
+# Tolerance for the logits of a trial, relative to the largest logit: sums are computed in a different order.
 TOLERANCE = {"float16": 2e-2, "bfloat16": 1e-1}
 
 Edits = list[tuple[Any, str, Any]]
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The indices that stay, of `of` in all."""
+class KeptIndices:
+    """Indices to keep, out of `of`."""
 
     of: int
     indices: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What stays of a model, by the paths of its layers.
+class ChannelPlan:
+    """Channels of a model to keep, by layer path.
 
     Args:
-        outputs: the channels that stay, of each layer that is pruned.
-        inputs: the features that stay, of each layer that reads what others no longer make.
-        heads: how many attention heads stay, of each pruned layer whose groups are those of heads.
+        outputs: Output channels to keep in each pruned layer.
+        inputs: Input features to keep in each layer that reads pruned channels.
+        heads: Number of attention heads to keep in each pruned layer whose groups are heads.
     """
 
-    outputs: Mapping[str, Kept]
-    inputs: Mapping[str, Kept]
+    outputs: Mapping[str, KeptIndices]
+    inputs: Mapping[str, KeptIndices]
     heads: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as dictionaries, lists and numbers."""
+        """Return values for JSON, which `from_json` reads back."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Plan":
-        """Return the plan that `to_json` gave."""
+    def from_json(cls, content: Mapping[str, Any]) -> "ChannelPlan":
+        """Return the plan that `to_json` described."""
         outputs, inputs = (
-            {path: Kept(kept["of"], tuple(kept["indices"])) for path, kept in content[side].items()}
+            {path: KeptIndices(kept["of"], tuple(kept["indices"])) for path, kept in content[side].items()}
             for side in ("outputs", "inputs")
         )
         return cls(outputs, inputs, dict(content["heads"]))
 
 
 def groups(model: keras.Model, x: np.ndarray) -> dict[str, tuple[Group, ...]]:
-    """Return the groups of channels that can be taken out, by the path of their layer; see `removable`."""
+    """Return the removable groups of channels, by layer path; see `removable`."""
     return removable(model, x)[0]
 
 
 def removable(model: keras.Model, x: np.ndarray) -> tuple[dict[str, tuple[Group, ...]], dict[str, str]]:
-    """Find what can be taken out of a model; every group is, on trial, so that code which fixes a width is noticed.
+    """Find the groups of channels that can be removed from a model.
+
+    Each layer is tried with half of its groups removed, which detects code that assumes a fixed width.
 
     Args:
-        model: built, of one input.
-        x: (examples, ...), as the model takes them; two are used.
+        model: Built Keras model with one input.
+        x: Model inputs, (examples, ...); two examples are used.
 
     Returns:
-        the groups of each layer that can be pruned, and why each other layer cannot, by path.
+        The groups of each prunable layer, and for each other layer the reason why it is not prunable, both by path.
 
     Raises:
-        UsageError: a model without weights yet, or no examples.
+        UsageError: The model is not built, or there are no examples.
     """
-    found, reasons = linked(model, x)
+    found, reasons = group_channels(model, x)
     for path, each in found.items():
         if reason := _trial(model, path, each, x[:EXAMPLES]):
             reasons[path] = reason
@@ -98,25 +101,26 @@ def plan(
     x: np.ndarray,
     y: np.ndarray | None = None,
     found: tuple[dict[str, tuple[Group, ...]], dict[str, str]] | None = None,
-) -> Plan:
-    """Choose what stays: of every layer that is pruned, the most important groups.
+) -> ChannelPlan:
+    """Choose the most important groups of every prunable layer to keep.
 
     Args:
-        model: built, of one input; gives logits.
-        share: of the groups of each layer that go, in (0, 1); `round(groups * (1 - share))` stay, at least one. None:
-            only the layers that `keep` names are pruned.
-        keep: how many groups stay instead (units, filters, cells, or heads), by pattern of the layers.
-        importance: "l1", the mean absolute weight of what makes a group (Li et al., 2017), or "taylor", the
-            absolute sum of gradient times weight over it, a first-order estimate of how the cross-entropy changes
-            without it (Molchanov et al., 2017 and 2019). Biases do not count.
-        skip: patterns of the layers to leave as wide as they are, for a whole path or its end, as those of `keep`.
-        x: (examples, ...), as the model takes them.
-        y: (examples,) class ids, or (examples, time) where the model labels every step; for "taylor".
-        found: what `removable` says of this model, where it is known.
+        model: Built Keras model with one input and logits as output.
+        share: Share of each layer's groups to remove, in (0, 1); `round(groups * (1 - share))` are kept, at least one.
+            None prunes only the layers named in `keep`.
+        keep: Number of groups (units, filters, cells or heads) to keep, by layer pattern; takes precedence over
+            `share`.
+        importance: Importance of a group: "l1", the mean absolute weight of the slices that produce it (Li et al.,
+            2017), or "taylor", the absolute sum of gradient times weight over them, a first-order estimate of the
+            change in cross-entropy without the group (Molchanov et al., 2017 and 2019). Biases do not count.
+        skip: Patterns of layers that keep their width. Like those of `keep`, they match a whole path or its end.
+        x: Model inputs, (examples, ...).
+        y: Class ids for "taylor", (examples,), or (examples, time) for models that label every step.
+        found: Result of `removable` for this model, if known.
 
     Raises:
-        UsageError: an argument that is not as described, a pattern that matches nothing, a layer named by `keep` that
-            cannot be pruned or has fewer groups, or nothing to take out.
+        UsageError: An argument is invalid, a pattern matches nothing, a layer named in `keep` cannot be pruned or has
+            fewer groups, or there is nothing to remove.
     """
     keep = keep or {}
     if share is None and not keep:
@@ -144,7 +148,9 @@ def plan(
     if not found:
         name, received = ("keep", dict(keep)) if keep else ("share", share)
         widest = max(widths.values())
-        raise UsageError(f"{name}: expected one that takes out at least one of {widest} channels, received {received}")
+        raise UsageError(
+            f"{name}: expected a value that removes at least one of {widest} channels, received {received}"
+        )
     layers = innermost(model)
     kernels = {path: anatomy_of(layers[path]).kernels for path in found}
     variables = [cut.variable for cuts in kernels.values() for cut in cuts]
@@ -155,22 +161,22 @@ def plan(
     return _plan(model, found, {path: set(numbers[: counts[path]]) for path, numbers in order.items()})
 
 
-def apply(model: keras.Model, plan: Plan) -> None:
-    """Take out of a model what a plan does not keep; its variables stay the same objects, smaller.
+def apply(model: keras.Model, plan: ChannelPlan) -> None:
+    """Remove from a model the channels that a plan does not keep; variables stay the same objects and get smaller.
 
-    A compiled model has to be compiled again: its optimizer holds state of the old shapes.
+    A compiled model must be compiled again, because its optimizer's state has the old shapes.
 
     Args:
-        model: the one that was planned for, or a copy of what it was then.
-        plan: of `plan`.
+        model: Model that was passed to `plan`, or a copy of it.
+        plan: Result of `plan`.
 
     Raises:
-        UsageError: the plan has layers or widths that the model has not.
+        UsageError: The plan has layers or widths that the model does not have.
     """
     for target, name, value in _edits(model, plan):
         setattr(target, name, value)
     for layer in layers_of(model):
-        layer._build_shapes_dict = None  # saved with each layer, which loading would build for its old input
+        layer._build_shapes_dict = None  # saved with the layer; loading would build it for its old input shape
     model.compiled = False
     model.train_function = model.test_function = model.predict_function = None
 
@@ -178,35 +184,35 @@ def apply(model: keras.Model, plan: Plan) -> None:
 def _exact(
     named: Sequence[tuple[str, int, str]], widths: Mapping[str, int], reasons: Mapping[str, str]
 ) -> dict[str, int]:
-    """Return how many groups stay of each layer that is named, by path.
+    """Return the number of groups to keep in each layer named by `keep`, by path.
 
     Args:
-        named: (pattern, how many stay, path) of each layer that a pattern matches.
-        widths: how many groups there are, by the path of each layer that can be pruned.
-        reasons: why others cannot.
+        named: (pattern, number to keep, path) for each layer that a pattern matches.
+        widths: Number of groups in each prunable layer, by path.
+        reasons: Reasons why other layers are not prunable, by path.
 
     Raises:
-        UsageError: a layer that cannot be pruned, has fewer groups, or is named with two numbers.
+        UsageError: A layer cannot be pruned, has fewer groups, or is named with two numbers.
     """
     counts: dict[str, int] = {}
     for pattern, count, path in named:
         given = f"--recipe keep={pattern}:{count}: {path}"
         if path not in widths:
-            raise UsageError(f"{given} cannot be pruned: {reasons.get(path, 'it makes no channels of its own')}")
+            raise UsageError(f"{given} cannot be pruned: {reasons.get(path, 'it has no output channels of its own')}")
         if not 1 <= count <= widths[path]:
-            raise UsageError(f"{given}: expected from 1 to the {widths[path]} that it has, received {count}")
+            raise UsageError(f"{given}: expected a number from 1 to {widths[path]}, received {count}")
         if counts.setdefault(path, count) != count:
-            raise UsageError(f"{given}: another pattern keeps {counts[path]} of it")
+            raise UsageError(f"{given}: expected one number for each layer, another pattern keeps {counts[path]}")
     return counts
 
 
 def _gradients(
     model: keras.Model, variables: Sequence[keras.Variable], x: np.ndarray, y: np.ndarray
 ) -> list[np.ndarray]:
-    """Return the gradients of the mean cross-entropy of some examples."""
+    """Return the gradients of the mean cross-entropy over some examples."""
     import tensorflow as tf
 
-    # Tensors in place of the variables: a mirrored one has no gradient outside of a replica.
+    # Tensors replace the variables: a mirrored variable has no gradient outside a replica context.
     values = [keras.ops.convert_to_tensor(to_numpy(v), v.dtype) for v in variables]
     totals = [np.zeros(v.shape) for v in variables]
     for i in range(0, len(x), BATCH):
@@ -221,7 +227,13 @@ def _gradients(
 
 
 def _scores(kernels: Sequence[Cut], groups: Sequence[Group], weights: Mapping[int, np.ndarray]) -> np.ndarray:
-    """Return (groups,): the absolute mean of what `weights` has for the slices that make each group."""
+    """Return the importance of each group, (groups,): the absolute mean of `weights` over the slices that produce it.
+
+    Args:
+        kernels: Cuts along the output channels of a layer.
+        groups: Groups of the layer's channels.
+        weights: Importance of every weight, by the variable's id.
+    """
     total, count = 0.0, 0
     for cut in kernels:
         values = np.moveaxis(weights[id(cut.variable)], cut.axis, -1).reshape(-1, cut.channels())
@@ -229,14 +241,14 @@ def _scores(kernels: Sequence[Cut], groups: Sequence[Group], weights: Mapping[in
     return np.array([abs(np.mean(total[list(group.channels)] / count)) for group in groups])
 
 
-def _plan(model: keras.Model, groups: Mapping[str, Sequence[Group]], kept: Mapping[str, set[int]]) -> Plan:
-    """Return the plan that keeps, of each layer's groups, those with these numbers."""
+def _plan(model: keras.Model, groups: Mapping[str, Sequence[Group]], kept: Mapping[str, set[int]]) -> ChannelPlan:
+    """Return the plan that keeps the groups with the given numbers in each layer."""
     layers = innermost(model)
     outputs, heads = {}, {}
     gone: dict[str, set[int]] = {}
     for path, each in groups.items():
         stay = sorted(channel for i in kept[path] for channel in each[i].channels)
-        outputs[path] = Kept(sum(len(group.channels) for group in each), tuple(stay))
+        outputs[path] = KeptIndices(sum(len(group.channels) for group in each), tuple(stay))
         owner = _owner(model, layers[path])
         if len(each[0].channels) > 1 and getattr(owner, "num_heads", None) == len(each):
             heads[path] = len(kept[path])
@@ -246,35 +258,38 @@ def _plan(model: keras.Model, groups: Mapping[str, Sequence[Group]], kept: Mappi
     inputs = {}
     for at, features in gone.items():
         of = anatomy_of(layers[at]).inputs[0].channels()
-        inputs[at] = Kept(of, tuple(i for i in range(of) if i not in features))
-    return Plan(outputs, inputs, heads)
+        inputs[at] = KeptIndices(of, tuple(i for i in range(of) if i not in features))
+    return ChannelPlan(outputs, inputs, heads)
 
 
 def _owner(model: keras.Model, layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Return the layer, or the model, that a layer is an attribute of."""
+    """Return the layer or model that directly contains a layer."""
     return next(o for o in with_itself(model) if any(part is layer for part in o._layers))
 
 
 def _trial(model: keras.Model, path: str, groups: Sequence[Group], x: np.ndarray) -> str | None:
-    """Return what goes wrong when every second group is taken out, compared to when nothing reads it any more."""
+    """Remove every second group of a layer and return what goes wrong, or None.
+
+    The outputs must equal those of the whole model with the removed channels read as zero.
+    """
     lesser = _plan(model, {path: groups}, {path: set(range(1, len(groups), 2))})
     with keras.StatelessScope(_silenced(model, lesser)):
         expected = [to_numpy(y) for y in keras.tree.flatten(model(x, training=False))]
     try:
         with _edited(_edits(model, lesser)):
             outputs = [to_numpy(y) for y in keras.tree.flatten(model(x, training=False))]
-    except Exception as error:  # whatever the model's own code raises
+    except Exception as error:  # the model's own code may raise anything
         return f"the model does not run without some of its channels ({str(error).strip().splitlines()[0]})"
     tolerance = TOLERANCE.get(model.compute_dtype, 1e-3)
     same = all(
         y.shape == z.shape and np.allclose(y, z, rtol=0, atol=tolerance * np.abs(z).max(initial=1e-6))
         for y, z in zip(outputs, expected, strict=True)
     )
-    return None if same else "the model depends on how many channels it has"
+    return None if same else "the model's outputs depend on its number of channels"
 
 
-def _silenced(model: keras.Model, plan: Plan) -> list[tuple[keras.Variable, np.ndarray]]:
-    """Return the weights with which what a plan does not keep is read as zero."""
+def _silenced(model: keras.Model, plan: ChannelPlan) -> list[tuple[keras.Variable, np.ndarray]]:
+    """Return variables and the values with which the model reads the channels that a plan removes as zero."""
     layers = innermost(model)
     anatomies = {path: anatomy_of(layers[path]) for path in (*plan.outputs, *plan.inputs)}
     read = [
@@ -288,11 +303,11 @@ def _silenced(model: keras.Model, plan: Plan) -> list[tuple[keras.Variable, np.n
     return list(values.values())
 
 
-def _edits(model: keras.Model, plan: Plan) -> Edits:
-    """Return what has to be set so that only what a plan keeps is left of a model.
+def _edits(model: keras.Model, plan: ChannelPlan) -> Edits:
+    """Return the attributes to set to apply a plan to a model, as (object, attribute, value).
 
     Raises:
-        UsageError: the plan has layers or widths that the model has not.
+        UsageError: The plan has layers or widths that the model does not have.
     """
     layers = innermost(model)
     edits: Edits = []
@@ -316,7 +331,7 @@ def _edits(model: keras.Model, plan: Plan) -> Edits:
 
 
 def _input_width(layer: keras.layers.Layer, width: int) -> Edits:
-    """Return what a layer notes of its input's width."""
+    """Return the edits to the input width that a layer stores."""
     spec = copy.copy(layer.input_spec)
     if not getattr(spec, "axes", None):
         return []
@@ -325,7 +340,7 @@ def _input_width(layer: keras.layers.Layer, width: int) -> Edits:
 
 
 def _output_width(layer: keras.layers.Layer, width: int) -> Edits:
-    """Return what a layer notes of its output's width."""
+    """Return the edits to the output width that a layer stores."""
     if not isinstance(layer, RECURRENT):
         return [(layer, "units" if isinstance(layer, keras.layers.Dense) else "filters", width)]
     cell = layer.cell
@@ -339,9 +354,10 @@ def _output_width(layer: keras.layers.Layer, width: int) -> Edits:
 
 
 def _replacing(values: Iterable[tuple[keras.Variable, np.ndarray]]) -> Edits:
-    """Return the edits that give variables other values, of any shape, on the devices that they are on.
+    """Return the edits that give variables new values of any shape, on the devices where they are.
 
-    Keras has no public way to another shape; the value of a new variable has all that depends on it.
+    Keras has no public way to change a variable's shape. A new variable is created under the same strategy, and its
+    value is moved into the old one.
     """
     edits: Edits = []
     for variable, value in values:
@@ -361,7 +377,7 @@ def _replacing(values: Iterable[tuple[keras.Variable, np.ndarray]]) -> Edits:
 
 @contextlib.contextmanager
 def _edited(edits: Edits) -> Iterator[None]:
-    """Let edits be made, and afterwards undone."""
+    """Apply edits, and undo them on exit."""
     with contextlib.ExitStack() as undo:
         for target, name, value in edits:
             undo.callback(setattr, target, name, getattr(target, name))

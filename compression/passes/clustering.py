@@ -1,4 +1,4 @@
-"""Weight clustering with trained centroids, by TF-MOT's algorithm (Han et al., 2016)."""
+"""Weight clustering with trainable centroids, by TF-MOT's algorithm (Han et al., 2016)."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ from zoo.console.errors import UsageError
 
 
 class Clustered(layers.Layer):
-    """A weight rounded to the nearest of its centroids; both are trained, the weight by a straight-through gradient.
+    """Round a weight to its nearest centroid; both are trained, the weight with a straight-through gradient.
 
-    Zeros of a pruned weight stay zero, and zero is one of its values.
+    Zeros of a pruned weight stay zero, and zero counts as one of its values.
 
     Args:
-        value: the weight to begin with.
-        config: how many values, and how they are chosen.
-        axis: of which each slice has values of its own; None, one set.
-        keep_zeros: whether the weight was pruned.
+        value: Initial weight.
+        config: Number of values and how they are initialised.
+        axis: Axis whose slices have their own values; None for one set of values.
+        keep_zeros: Whether the weight was pruned.
     """
 
     def __init__(self, value: np.ndarray, config: Cluster, axis: int | None, keep_zeros: bool):
@@ -52,20 +52,20 @@ def _centroids(config: Cluster, value: np.ndarray, keep_zeros: bool) -> np.ndarr
     found = tfmot.centroids(config, value, keep_zeros)
     if not keep_zeros:
         return found
-    found = found[found != 0]  # zero is a value that no training moves
+    found = found[found != 0]  # zero is fixed, and therefore not a trainable centroid
     return np.pad(found, (0, config.number - 1 - len(found)))
 
 
 def clustered(model: keras.Model, config: Cluster, pruned: set[str]) -> Parametrized:
-    """Return a model whose kernels have `config.number` values each.
+    """Return a model whose kernels have `config.number` distinct values each.
 
     Args:
-        model: built.
-        config: which kernels, how many values, how they are chosen.
-        pruned: paths of the kernels whose zeros must stay.
+        model: Built Keras model.
+        config: Kernels to cluster, number of values and their initialisation.
+        pruned: Paths of kernels whose zeros are kept.
 
     Raises:
-        UsageError: see `check`.
+        UsageError: The model cannot be clustered in this way; see `check`.
     """
     axes = check(model, config)
     return Parametrized(
@@ -79,10 +79,10 @@ def clustered(model: keras.Model, config: Cluster, pruned: set[str]) -> Parametr
 
 
 def check(model: keras.Model, config: Cluster) -> dict[str, int | None]:
-    """Return `targets`.
+    """Check that a model can be clustered, and return `targets`.
 
     Raises:
-        UsageError: a layer that does not match, or more clusters than values.
+        UsageError: A pattern matches no layer, or a kernel has fewer distinct values than clusters.
     """
     axes = targets(model, config)
     for variable in (v for v in model.variables if v.path in axes):
@@ -91,17 +91,17 @@ def check(model: keras.Model, config: Cluster) -> dict[str, int | None]:
         if fewest < config.number:
             what = "a channel of" if config.per_channel else "the kernel"
             raise UsageError(
-                f"--recipe cluster: number: expected at most {fewest}, as many different values as {what}"
-                f" {variable.path} has; received {config.number}"
+                f"--recipe cluster: number: expected at most {fewest}, the number of distinct values in {what}"
+                f" {variable.path}, received {config.number}"
             )
     return axes
 
 
 def targets(model: keras.Model, config: Cluster) -> dict[str, int | None]:
-    """Return the kernels to cluster: by path, the axis of which each slice has values of its own, or None.
+    """Return the kernels to cluster: by variable path, the axis whose slices have their own values, or None.
 
     Raises:
-        UsageError: a pattern that matches no layer.
+        UsageError: A pattern matches no layer.
     """
     layers_by_path = with_kernels(model)
     return {

@@ -1,8 +1,8 @@
-"""Knowledge distillation (Hinton et al., 2015): a student learns from the probabilities of one teacher or several."""
+"""Knowledge distillation (Hinton et al., 2015): a student learns from the probabilities of one or more teachers."""
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -20,10 +20,10 @@ from zoo.introspection.hooks import calling
 class SoftTargets(keras.losses.Loss):
     """T^2 times the Kullback-Leibler divergence of a student from its teacher's softened probabilities.
 
-    T^2 keeps the gradient's size the same for every temperature T.
+    The factor T^2 keeps the scale of the gradients independent of the temperature T.
 
     Args:
-        temperature: T.
+        temperature: Temperature T of the softmax.
     """
 
     def __init__(self, temperature: float):
@@ -34,8 +34,8 @@ class SoftTargets(keras.losses.Loss):
         """Return the loss of each example.
 
         Args:
-            y_true: the teacher's probabilities at this temperature.
-            y_pred: the student's logits.
+            y_true: Teacher's probabilities at this temperature.
+            y_pred: Student's logits.
         """
         student = ops.log_softmax(y_pred / self.temperature)
         teacher = ops.log(ops.maximum(y_true, keras.config.epsilon()))
@@ -43,16 +43,16 @@ class SoftTargets(keras.losses.Loss):
 
 
 class Distillation(layers.Layer):
-    """The loss of a student: alpha times the labels' and 1 - alpha times the teacher's, and hidden layers' if asked.
+    """Loss of a student: alpha times the label loss, 1 - alpha times the teacher loss, and optionally hidden layers'.
 
     Args:
-        config: temperature, alpha, and pairs of hidden layers.
-        teachers: built models that give logits; of several, the mean of their probabilities.
-        student: built.
-        x: (examples, ...), a few examples, which give the hidden layers' shapes.
+        config: Temperature, alpha and pairs of hidden layers.
+        teachers: Built models with logits as output; the probabilities of several teachers are averaged.
+        student: Built model to train.
+        x: A few examples, (examples, ...), to find the shapes of hidden layers.
 
     Raises:
-        UsageError: hidden layers that do not exist, or whose outputs have other shapes before the last axis.
+        UsageError: A hidden layer does not exist, or the outputs of a pair differ in more than the last axis.
     """
 
     def __init__(self, config: Distill, teachers: Sequence[keras.Model], student: keras.Model, x: np.ndarray):
@@ -60,17 +60,17 @@ class Distillation(layers.Layer):
         self.config = config
         self.soft = SoftTargets(config.temperature)
         self.squared = keras.losses.MeanSquaredError()
-        # Behind functions, so that Keras does not take the teachers' variables for the student's.
+        # Wrapped in functions, so that Keras does not track the teachers' and the student's variables here.
         self._answer: Callable = lambda inputs: [teacher(inputs, training=False) for teacher in teachers]
         self._teacher: Callable = lambda: teachers[0]
         self._student: Callable = lambda: student
-        self._seen = threading.local()  # a strategy runs each replica in a thread of its own
+        self._seen = threading.local()  # a strategy runs each replica in its own thread
         pairs = [pair.split(":") for pair in config.match]
         self.projections = [self._projection(mine, theirs, x) for mine, theirs in pairs]
         self.built = True
 
     def _projection(self, mine: str, theirs: str, x: np.ndarray) -> layers.Layer:
-        """Return a learned map from a hidden layer to one of the teacher's width (Romero et al., 2015)."""
+        """Return a trainable projection from a hidden layer to the teacher's width (Romero et al., 2015)."""
         shapes = []
         for model, path in ((self._student(), mine), (self._teacher(), theirs)):
             with watching(model, [path], self._seen):
@@ -86,8 +86,8 @@ class Distillation(layers.Layer):
         return projection
 
     @contextlib.contextmanager
-    def watching_student(self):  # noqa: ANN201  (a context manager)
-        """Keep the outputs of the student's hidden layers while it is called."""
+    def watching_student(self) -> Iterator[None]:
+        """Record the outputs of the student's hidden layers while it is called."""
         with watching(self._student(), [pair.split(":")[0] for pair in self.config.match], self._seen):
             yield
 
@@ -95,9 +95,9 @@ class Distillation(layers.Layer):
         """Return the loss of a batch.
 
         Args:
-            x: (batch, ...), what the student was given.
-            logits: its answer.
-            hard: its loss by the labels.
+            x: Inputs of the student, (batch, ...).
+            logits: Outputs of the student.
+            hard: Loss of the student on the labels.
         """
         config, mine = self.config, dict(getattr(self._seen, "outputs", {}))
         with watching(self._teacher(), [pair.split(":")[1] for pair in config.match], self._seen):
@@ -112,15 +112,15 @@ class Distillation(layers.Layer):
 
 
 def initialise(student: keras.Model, teacher: keras.Model, x: np.ndarray) -> None:
-    """Give a student the weights of the teacher's most important units, layer by layer.
+    """Initialise a student with the weights of the teacher's most important units, layer by layer.
 
     Args:
-        student: built; changed in place.
-        teacher: built, of the same layers, none of them narrower.
-        x: (examples, ...), a few examples, which show what belongs to a unit.
+        student: Built model, changed in place.
+        teacher: Built model with the same layers, none of them narrower.
+        x: A few examples, (examples, ...), to find the weights that belong to each unit.
 
     Raises:
-        UsageError: models of other layers, or a teacher that is narrower.
+        UsageError: The models have different layers, or the teacher is narrower.
     """
     smaller = copies(teacher)()
     wanted, found = channels.groups(student, x), channels.groups(smaller, x)
@@ -133,18 +133,23 @@ def initialise(student: keras.Model, teacher: keras.Model, x: np.ndarray) -> Non
             (pair for pair in zip(mine, theirs, strict=False) if pair[0] != pair[1]), (len(mine), len(theirs))
         )
         raise UsageError(
-            "--recipe distill: init=teacher: expected a teacher with the student's layers, none narrower; weights of"
-            f" {differing[0]} against {differing[1]}"
+            "--recipe distill: init=teacher: expected a teacher with the student's layers, none narrower; received"
+            f" weights of {differing[0]} (student) and {differing[1]} (teacher)"
         )
     student.set_weights(smaller.get_weights())
 
 
 @contextlib.contextmanager
-def watching(model: keras.Model, paths: Sequence[str], seen: Any):  # noqa: ANN201
-    """Keep the outputs of some layers in `seen.outputs`, by path, while a model is called.
+def watching(model: keras.Model, paths: Sequence[str], seen: Any) -> Iterator[None]:
+    """Record the outputs of some layers in `seen.outputs`, by path, while a model is called.
+
+    Args:
+        model: Built Keras model.
+        paths: Paths of layers with kernels.
+        seen: Object that receives the attribute `outputs`.
 
     Raises:
-        UsageError: a path that is no layer's.
+        UsageError: A path does not name a layer with kernels.
     """
     named = with_kernels(model)
     seen.outputs = {}

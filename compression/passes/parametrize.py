@@ -1,7 +1,7 @@
-"""A model with some of its weights replaced on read by functions of them: masked, shared, rounded, or all three.
+"""Replace weights of a model by functions of them when they are read: masked, shared, rounded, or all three.
 
-No layer is wrapped, cloned or stripped, so any built Keras 3 model will do, subclassed ones too; gradients flow through
-the functions to the variables, and `strip` writes the functions' values into the model itself.
+No layer is wrapped or cloned, so any built Keras 3 model works, including subclassed models. Gradients flow through the
+functions to the variables, and `strip` writes the functions' values into the model.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from compression.passes.distillation import Distillation
 class Parametrized(keras.Model):
     """A model that computes with `f_n(... f_1(variable))` in place of some variables.
 
-    Args:
-        model: built; its variables are trained.
-        functions: for each variable replaced, by its path, layers that map its value to one of the same shape. They
-            may hold variables of their own.
+    It has the call arguments and outputs of the original model.
 
-    Call arguments and outputs: the model's.
+    Args:
+        model: Built Keras model, whose variables are trained.
+        functions: Layers applied to each replaced variable, by variable path. They keep its shape and may have
+            variables of their own.
     """
 
     def __init__(self, model: keras.Model, functions: Mapping[str, Sequence[layers.Layer]]):
@@ -40,17 +40,19 @@ class Parametrized(keras.Model):
         with watched, self._changed(bool(training)), keras.StatelessScope(state_mapping=values) as scope:
             outputs = self.model(x, training=training)
         left_out = {id(v) for v in replaced}
-        for variable in self.model.variables:  # moving averages, and the states of dropout
+        for variable in self.model.variables:  # carries moving averages and dropout seeds out of the scope
             new = None if id(variable) in left_out else scope.get_current_value(variable)
             if new is not None:
                 variable.assign(new)
         return outputs
 
     def _changed(self, training: bool) -> contextlib.AbstractContextManager:
-        """Return what is entered while the model is called."""
+        """Return the context manager in which the model is called."""
         return contextlib.nullcontext()
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
         hard = super().compute_loss(x, y, y_pred, sample_weight, training)
         return self.distillation.loss(x, y_pred, hard) if self.distillation and training else hard
 
@@ -64,7 +66,7 @@ class Parametrized(keras.Model):
         return value
 
     def strip(self) -> keras.Model:
-        """Write the values that the model computed with into its variables, and return it."""
+        """Write the functions' values into the variables of the original model, and return it."""
         for variable in self._replaced():
             value = ops.convert_to_numpy(self._value(variable))
             variable.trainable = True
@@ -73,10 +75,10 @@ class Parametrized(keras.Model):
 
 
 class Mask(layers.Layer):
-    """Keep the zeros of a weight, whatever is trained: w * (w_0 != 0).
+    """Keep the zeros of a pruned weight during training: w * (w_0 != 0).
 
     Args:
-        value: the weight as it was pruned.
+        value: Pruned weight.
     """
 
     def __init__(self, value: np.ndarray):
@@ -90,11 +92,11 @@ class Mask(layers.Layer):
 
 
 class Shared(layers.Layer):
-    """A weight whose members stay equal: each is one of a few values, which are trained in its place.
+    """Keep the equal values of a clustered weight equal: the shared values are trained in its place.
 
     Args:
-        value: the weight as it was clustered.
-        axis: of which each slice has values of its own; None, one set of values.
+        value: Clustered weight.
+        axis: Axis whose slices have their own shared values; None for one set of values.
     """
 
     def __init__(self, value: np.ndarray, axis: int | None = None):
@@ -110,7 +112,7 @@ class Shared(layers.Layer):
         self.indices = indices[0] if axis is None else np.moveaxis(np.stack(indices), 0, axis)
         self.values = self.add_weight(shape=flat.shape, name="centroids")
         self.values.assign(flat)
-        self.live = (flat != 0).astype(np.float32)  # a pruned weight stays zero
+        self.live = (flat != 0).astype(np.float32)  # pruned weights stay zero
         self.built = True
 
     def call(self, value: Any) -> Any:
@@ -120,18 +122,18 @@ class Shared(layers.Layer):
 def preserving(
     kernels: Sequence[keras.Variable], pruned: Sequence[str], clustered: Mapping[str, int | None]
 ) -> dict[str, list[layers.Layer]]:
-    """Return the functions that keep what earlier passes won: zeros stay zero, and equal weights equal.
+    """Return functions that preserve the results of earlier passes: zeros stay zero, and equal weights stay equal.
 
     Args:
-        kernels: variables, with the values that the earlier pass left.
-        pruned: paths of those with zeros to keep.
-        clustered: for those with shared values, by path, the axis of which each slice has its own; None, one set.
+        kernels: Variables with the values of the earlier passes.
+        pruned: Paths of variables whose zeros are kept.
+        clustered: Axis whose slices have their own shared values, by variable path; None for one set of values.
     """
     functions: dict[str, list[layers.Layer]] = {}
     for variable in kernels:
         if variable.path in clustered:
             functions[variable.path] = [Shared(ops.convert_to_numpy(variable), clustered[variable.path])]
-            variable.trainable = False  # its values are, in its place
+            variable.trainable = False  # its shared values are trained instead
         elif variable.path in pruned:
             functions[variable.path] = [Mask(ops.convert_to_numpy(variable))]
     return functions

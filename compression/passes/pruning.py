@@ -1,4 +1,4 @@
-"""Magnitude pruning while training goes on, by TF-MOT's schedules and masks (Zhu & Gupta, 2017)."""
+"""Magnitude pruning during training, by TF-MOT's schedules and masks (Zhu & Gupta, 2017)."""
 
 from typing import Any
 
@@ -12,22 +12,23 @@ from compression.recipes.passes import Prune
 from compression.surgery.layers import chosen
 from zoo.console.errors import Failed, UsageError
 
-# Where `end` is left open: the share of the training after which no more weights are pruned, to let the rest settle.
+# Default for `end`, as a share of the training after `begin`; from then on the masks are fixed and the remaining
+# weights recover.
 PRUNING_SHARE = 0.6
-MOST_STEPS = 100  # from one update of the masks to the next, TF-MOT's default
+MOST_STEPS = 100  # maximum number of steps between mask updates, TF-MOT's default
 
 
 class Pruned(Parametrized):
-    """A model whose smallest weights become zero as training goes on, and stay zero.
+    """A model whose smallest weights are set to zero during training and stay zero.
 
     Args:
-        model: built.
-        config: what to prune, how far and when.
-        steps: of the whole training.
+        model: Built Keras model.
+        config: Layers to prune, final sparsity and schedule.
+        steps: Number of steps of the whole training.
 
     Raises:
-        UsageError: a layer that does not match, a schedule longer than the training, or a pattern that a kernel's
-            shape cannot take.
+        UsageError: A pattern matches no layer, the schedule is longer than the training, or the shape of a kernel does
+            not suit the sparsity pattern.
     """
 
     def __init__(self, model: keras.Model, config: Prune, steps: int):
@@ -41,7 +42,7 @@ class Pruned(Parametrized):
         self.sparsities = sparsities(config, [ops.convert_to_numpy(v) for v in kernels])
         self._paths = [v.path for v in kernels]
         pairs = [(v.value, mask.value) for v, mask in zip(kernels, self.masks, strict=True)]
-        # One of TF-MOT's objects has one schedule for all its weights.
+        # A TF-MOT Pruning object has one schedule for all its weights, so each sparsity needs its own.
         self._pruners = [
             tfmot.pruner(
                 config,
@@ -60,10 +61,10 @@ class Pruned(Parametrized):
         return logs
 
     def strip(self) -> keras.Model:
-        """Return the model.
+        """Return the pruned model.
 
         Raises:
-            Failed: a kernel has not the share of zeros that was asked for.
+            Failed: The sparsity of a kernel differs from its target.
         """
         for variable in (v for v in self.model.variables if v.path in self._paths):
             sparsity = self.sparsities[self._paths.index(variable.path)]
@@ -75,28 +76,28 @@ class Pruned(Parametrized):
 
 
 def targets(model: keras.Model, config: Prune) -> dict[str, list[keras.Variable]]:
-    """Return the kernels to prune by their layer's path.
+    """Return the kernels to prune, by layer path.
 
     Raises:
-        UsageError: a pattern that matches no layer, or a kernel whose shape cannot take the block or the M:N.
+        UsageError: A pattern matches no layer, or the shape of a kernel does not suit the block or M:N sparsity.
     """
     found = chosen(model, config.only, config.skip)
     paths = list(chosen(model, (), ()))
     ends = [path for path, wanted in ((paths[0], config.first), (paths[-1], config.last)) if not wanted]
     found = {path: kernels for path, kernels in found.items() if path not in ends}
     if not found:
-        raise UsageError("--recipe prune: first and last: expected a layer between them, this model has none")
+        raise UsageError("--recipe prune: first and last: expected a layer between the two, this model has none")
     unfit = [path for path, kernels in found.items() if not all(_fits(v.shape, config) for v in kernels)]
     if unfit:
         need = (
-            f"matrices whose sides {config.block[0]} and {config.block[1]} divide"
+            f"matrices with sides divisible by {config.block[0]} and {config.block[1]}"
             if config.block
-            else f"inputs that {config.m_by_n[1]} divides"
+            else f"a number of inputs divisible by {config.m_by_n[1]}"
         )
         others = [path for path in found if path not in unfit]
-        hint = f"; prune the others with skip={'|'.join(unfit)}" if others else ""
+        hint = f"; skip them with skip={'|'.join(unfit)}" if others else ""
         raise UsageError(
-            f"--recipe prune: pattern {config.pattern}: expected {need}; these layers have none: "
+            f"--recipe prune: pattern {config.pattern}: expected {need}, received "
             f"{', '.join(f'{path} {tuple(found[path][0].shape)}' for path in unfit)}{hint}"
         )
     return found
@@ -105,16 +106,16 @@ def targets(model: keras.Model, config: Prune) -> dict[str, list[keras.Variable]
 def _fits(shape: tuple[int, ...], config: Prune) -> bool:
     if config.block:
         return len(shape) == 2 and shape[0] % config.block[0] == 0 and shape[1] % config.block[1] == 0
-    if config.m_by_n:  # TF-MOT groups along the input axis, the one before the last
+    if config.m_by_n:  # TF-MOT groups weights along the input axis, the second to last
         return len(shape) in (2, 4) and shape[-2] % config.m_by_n[1] == 0
     return True
 
 
 def timing(config: Prune, steps: int) -> tuple[int, int, int]:
-    """Return (begin, end, frequency) in steps; the masks change at the end for the last time.
+    """Return (begin, end, frequency) in steps; the last mask update is at `end`.
 
     Raises:
-        UsageError: a schedule longer than the training.
+        UsageError: The schedule is longer than the training.
     """
     if config.begin >= steps:
         raise UsageError(
@@ -133,11 +134,11 @@ def timing(config: Prune, steps: int) -> tuple[int, int, int]:
 
 
 def sparsities(config: Prune, values: list[np.ndarray]) -> list[float]:
-    """Return the final sparsity of each kernel: the same everywhere, or as one ranking of all weights decides."""
+    """Return the final sparsity of each kernel: uniform, or from one global ranking of all weights."""
     if config.budget == "layer":
         return [config.sparsity] * len(values)
     magnitudes = np.concatenate([np.abs(v).reshape(-1) for v in values])
     kept = max(round(magnitudes.size * (1 - config.sparsity)), 1)
     threshold = np.partition(magnitudes, magnitudes.size - kept)[magnitudes.size - kept]
-    # At least one weight stays in each, as in TF-MOT's masks.
+    # At least one weight per kernel is kept, as in TF-MOT's masks.
     return [1 - max(int((np.abs(v) >= threshold).sum()), 1) / v.size for v in values]

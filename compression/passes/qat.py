@@ -1,9 +1,9 @@
-"""Quantization-aware training of any built model (Jacob et al., 2018): what a file will round is rounded in training.
+"""Quantization-aware training of any built model (Jacob et al., 2018): training rounds what the exported file rounds.
 
-Weights are rounded symmetrically to the grid that the converter derives from them, so a trained weight is stored as it
-is. Activations are rounded where layers meet, with ranges that follow moving averages of every batch's smallest and
-largest value; the file gets these ranges. Inside a recurrent layer the gates and both states are rounded as well, and
-inside attention whatever passes through a layer.
+Weights are fake-quantized symmetrically with the scales that the converter derives from them, so conversion stores the
+trained weights exactly. Activations are fake-quantized between layers. Their ranges are moving averages of the minimum
+and maximum of each batch, and the file uses these ranges. In recurrent layers, gates and states are rounded too; in
+attention, so is the output of every inner layer.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ from keras import layers, ops
 from compression.passes.parametrize import Parametrized
 from compression.surgery import kernels
 from compression.surgery.layers import RECURRENT, channel_axes, kernels_of, matching, with_kernels
-from compression.surgery.survey import Call, calls, consumers, leaves
+from compression.surgery.survey import LayerCall, calls, consumers, leaves
 from zoo.introspection.hooks import calling
 from zoo.models.parts.attention import PositionEncoding
 
-# Their outputs are values of their inputs, so they are on the same grid; an embedding's are values of its table.
+# Layers whose outputs are values of their inputs, or of the table for Embedding: they need no rounding of their own.
 SAME_GRID = (
     layers.Embedding,
     layers.Flatten,
@@ -46,7 +46,7 @@ SAME_GRID = (
     layers.Cropping2D,
 )
 CLIPPING = (keras.activations.relu, keras.activations.relu6)
-# TFLite gives these outputs the same range in every file, whatever they were trained with: (lowest, highest).
+# TFLite fixes the output ranges of these activations, as (lowest, highest).
 FIXED = {
     keras.activations.sigmoid: (0.0, 255 / 256),
     keras.activations.softmax: (0.0, 255 / 256),
@@ -55,16 +55,16 @@ FIXED = {
 ACTIVATION_BITS = 8
 INPUT = "input"
 
-# What is done where a tensor is rounded: given the point's name and the tensor, returns the tensor to go on with.
+# Rounds a tensor: from the name of the rounding point and the tensor to the tensor to continue with.
 At = Callable[[str, Any], Any]
 
 
 class Rounded(layers.Layer):
-    """A weight on the grid of `bits` bits, symmetric around zero; gradients pass straight through.
+    """Fake-quantize a weight symmetrically to `bits` bits, with a straight-through gradient.
 
     Args:
-        axes: of which each slice has a scale of its own; none of them: one scale.
-        bits: 8 gives whole numbers from -127 to 127.
+        axes: Axes whose slices have their own scale; empty for one scale.
+        bits: Number of bits; 8 gives integers from -127 to 127.
     """
 
     def __init__(self, axes: Sequence[int], bits: int):
@@ -76,11 +76,11 @@ class Rounded(layers.Layer):
         others = [i for i in range(len(value.shape)) if i not in {a % len(value.shape) for a in self.axes}]
         high, low = ops.max(value, axis=others, keepdims=True), ops.min(value, axis=others, keepdims=True)
         scale = ops.maximum(high, -low) / self.largest
-        return _on_grid(value, ops.stop_gradient(ops.where(scale > 0, scale, 1.0)))  # 0: a slice of zeros
+        return _on_grid(value, ops.stop_gradient(ops.where(scale > 0, scale, 1.0)))  # scale 0: all-zero slice
 
 
 def _on_grid(value: Any, scale: Any) -> Any:
-    """Return the nearest multiples of `scale`, with the gradient of `value` itself."""
+    """Round to the nearest multiples of `scale`, with a straight-through gradient."""
 
     @ops.custom_gradient
     def nearest(value: Any) -> tuple[Any, Callable]:
@@ -91,19 +91,19 @@ def _on_grid(value: Any, scale: Any) -> Any:
 
     import tensorflow as tf
 
-    return nearest(tf.convert_to_tensor(value))  # a variable would have to be named to the gradient
+    return nearest(tf.convert_to_tensor(value))  # custom_gradient would require a variables argument for a variable
 
 
 @dataclass
-class Point:
+class RoundingPoint:
     """A layer whose activations are rounded.
 
     Args:
-        layer: whose call is changed.
-        kind: what of it is rounded: output, activation, states, normalization, positions, or embedding: a product whose
-            bias a file adds together with the positions.
-        names: of the point at each of its calls in one run of the model; None where nothing is rounded.
-        other: of an embedding the layer of its positions, and of these the embedding.
+        layer: Layer whose call is replaced.
+        kind: What is rounded: output, activation, states, normalization, positions or embedding. An embedding is a
+            Dense layer followed by a position encoding; the file adds its bias and the positions as one constant.
+        names: Name of the point at each call of the layer in one run of the model; None for calls without rounding.
+        other: Position encoding of an embedding, or embedding of a position encoding.
     """
 
     layer: layers.Layer
@@ -112,7 +112,7 @@ class Point:
     other: layers.Layer | None = None
 
     def each_call(self, at: At) -> Callable[[Any], Any]:
-        """Return a function that rounds, call after call, under the name of the call."""
+        """Return a function that rounds its argument under the name of the present call."""
         names = itertools.cycle(self.names)
 
         def rounded(x: Any) -> Any:
@@ -123,49 +123,54 @@ class Point:
 
 
 class Points:
-    """Where a model's activations are rounded.
+    """The rounding points of a model's activations.
 
     Args:
-        model: built.
-        x: (examples, ...), a few examples.
-        skip: patterns of the layers that stay in float32.
+        model: Built Keras model.
+        x: A few examples, (examples, ...).
+        skip: Patterns of layers that stay in float32.
     """
 
     def __init__(self, model: keras.Model, x: np.ndarray, skip: Sequence[str] = ()):
         self.model = model
         named = with_kernels(model)
         left_out = {id(named[path]) for path in matching(named, skip, "skip")}
-        # The names of layers without weights are counted in a process; their places in the model are not.
+        # Keras numbers automatic layer names per process; indices in the model are reproducible.
         names = {id(layer): f"{type(layer).__name__.lower()}_{i}" for i, layer in enumerate(leaves(model))}
         names |= {id(layer): path for path, layer in named.items()}
         found = calls(model, x)
-        on_grid: set[int] = set()  # calls whose output is
-        points: dict[int, Point] = {}
+        on_grid: set[int] = set()  # ids of calls whose output is already rounded
+        points: dict[int, RoundingPoint] = {}
         for call in found:
             layer, given = call.layer, call.source is not None and id(call.source) in on_grid
-            point = points.setdefault(id(layer), Point(layer, _kind(layer), []))
+            point = points.setdefault(id(layer), RoundingPoint(layer, _kind(layer), []))
             name = f"{names[id(layer)]}:{len(point.names)}" if point.names else names[id(layer)]
             same = isinstance(layer, SAME_GRID) or (_is_clipping(layer) and given)
             if same and (given or isinstance(layer, layers.Embedding)):
                 on_grid.add(id(call))
-            if same or id(layer) in left_out or _absorbed(call, found):
+            if same or id(layer) in left_out or _is_fused(call, found):
                 point.names.append(None)
             else:
                 point.names.append(name)
                 on_grid.add(id(call))
         self.points = [point for point in points.values() if any(point.names)]
         for call in found:
-            if (into := _positions_behind(call, found)) and points[id(call.layer)].names[0]:
+            if (into := _following_positions(call, found)) and points[id(call.layer)].names[0]:
                 points[id(call.layer)].kind, points[id(call.layer)].other = "embedding", into
                 points[id(into)].other = call.layer
 
     def in_loop(self, name: str) -> bool:
-        """Whether a point is inside a recurrent layer."""
+        """Return whether a point is inside a recurrent layer."""
         return any(name.startswith(f"{point.names[0]}/") for point in self.points if point.kind == "states")
 
     @contextlib.contextmanager
     def rounding(self, at: At, constant: Callable[[Any], Any] = lambda x: x) -> Iterator[None]:
-        """Let a model pass what a file rounds through `at`, and what it adds or multiplies by through `constant`."""
+        """Round in every call of the model inside this context.
+
+        Args:
+            at: Function applied to every activation that the file rounds.
+            constant: Function applied to constants that the file adds or multiplies.
+        """
         with contextlib.ExitStack() as undo:
             for point in self.points:
                 more = (constant,) if point.kind in ("normalization", "positions") else ()
@@ -187,8 +192,8 @@ def _is_clipping(layer: layers.Layer) -> bool:
     return isinstance(layer, layers.ReLU) or (isinstance(layer, layers.Activation) and layer.activation in CLIPPING)
 
 
-def _absorbed(call: Call, found: list[Call]) -> bool:
-    """Whether a file has this call's output only as it leaves the layer behind it: a normalisation or a clipping."""
+def _is_fused(call: LayerCall, found: list[LayerCall]) -> bool:
+    """Return whether the file fuses a call with the batch normalisation or ReLU that follows, and rounds only after."""
     after = consumers(found, call)
     linear = getattr(call.layer, "activation", keras.activations.linear) in (None, keras.activations.linear)
     if len(after) != 1 or not linear or isinstance(call.layer, RECURRENT):
@@ -199,8 +204,11 @@ def _absorbed(call: Call, found: list[Call]) -> bool:
     return (kernel or norm) and _is_clipping(after[0].layer)
 
 
-def _positions_behind(call: Call, found: list[Call]) -> PositionEncoding | None:
-    """Return the positions that a product's output is given to alone: a file has one constant for them and the bias."""
+def _following_positions(call: LayerCall, found: list[LayerCall]) -> PositionEncoding | None:
+    """Return the position encoding that is the only consumer of a Dense output, or None.
+
+    The file has one constant for the bias and the positions together.
+    """
     layer, after = call.layer, consumers(found, call)
     if not (isinstance(layer, layers.Dense) and layer.use_bias and len(after) == 1):
         return None
@@ -209,7 +217,7 @@ def _positions_behind(call: Call, found: list[Call]) -> PositionEncoding | None:
     return after[0].layer if alone and linear and isinstance(after[0].layer, PositionEncoding) else None
 
 
-def _output(point: Point, at: At) -> contextlib.AbstractContextManager:
+def _output(point: RoundingPoint, at: At) -> contextlib.AbstractContextManager:
     before, behind = point.layer.call, point.each_call(at)
     activation = getattr(point.layer, "activation", None)
     if isinstance(point.layer, layers.Softmax):
@@ -225,8 +233,8 @@ def _output(point: Point, at: At) -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def _activation(point: Point, at: At) -> Iterator[None]:
-    """Round behind the activation, and before one that a file has as an operator of its own."""
+def _activation(point: RoundingPoint, at: At) -> Iterator[None]:
+    """Round after the activation, and also before it if the file has it as a separate operator."""
     layer, before = point.layer, point.layer.activation
     ahead = point.each_call(lambda name, z: at(f"{name}/linear", z))
     layer.activation = _rounded_activation(before, ahead, point.each_call(at))
@@ -247,8 +255,8 @@ def _rounded_activation(activation: Any, ahead: Callable, behind: Callable) -> C
 
 
 @contextlib.contextmanager
-def _states(point: Point, at: At) -> Iterator[None]:
-    """Round the gates and the states of a recurrent layer's cell, alike at every step."""
+def _states(point: RoundingPoint, at: At) -> Iterator[None]:
+    """Round the gates and states of a recurrent layer's cell, with the same ranges at every step."""
     cell, name = point.layer.cell, next(filter(None, point.names))
     before = {kind: getattr(cell, kind) for kind in ("activation", "recurrent_activation") if hasattr(cell, kind)}
     call = cell.call
@@ -270,23 +278,23 @@ def _states(point: Point, at: At) -> Iterator[None]:
             setattr(cell, kind, activation)
 
 
-def _normalization(point: Point, at: At, constant: Callable[[Any], Any]) -> contextlib.AbstractContextManager:
-    """Round every product and sum that a layer normalisation is exported as."""
+def _normalization(point: RoundingPoint, at: At, constant: Callable[[Any], Any]) -> contextlib.AbstractContextManager:
+    """Round the output of every operator that a layer normalisation is exported as."""
     name = next(filter(None, point.names))
     return calling(point.layer, kernels.normalization(point.layer, lambda part, x: at(f"{name}/{part}", x), constant))
 
 
-def _embedding(point: Point, at: At) -> contextlib.AbstractContextManager:
+def _embedding(point: RoundingPoint, at: At) -> contextlib.AbstractContextManager:
     dense, positions, behind = point.layer, point.other, point.each_call(at)
     return calling(dense, lambda x, training=False: behind(positions.scaled_input(ops.matmul(x, dense.kernel))))
 
 
-def _positions(point: Point, at: At, constant: Callable[[Any], Any]) -> contextlib.AbstractContextManager:
+def _positions(point: RoundingPoint, at: At, constant: Callable[[Any], Any]) -> contextlib.AbstractContextManager:
     layer, dense, name = point.layer, point.other, next(filter(None, point.names))
 
     def call(x: Any) -> Any:
         rows = ops.cast(layer.rows(ops.shape(x)[1], x.shape[-1]), x.dtype)
-        if dense is not None:  # which has scaled its product already
+        if dense is not None:  # `_embedding` has already scaled the product
             return at(name, x + constant(rows + layer.scaled_input(dense.bias)))
         scaled = x if layer.scale == 1 else at(f"{name}/scaled", layer.scaled_input(x))
         return at(name, scaled + constant(rows))
@@ -305,7 +313,7 @@ _CHANGES = {
 
 
 def _constant(x: Any) -> Any:
-    """Return what a file has of a constant that is multiplied or added: one grid, from its smallest to its largest."""
+    """Fake-quantize a constant that the file adds or multiplies: one scale, from its minimum to its maximum."""
     import tensorflow as tf
 
     low, high = (ops.stop_gradient(end) for end in (ops.minimum(ops.min(x), 0), ops.maximum(ops.max(x), 0)))
@@ -319,17 +327,17 @@ def _to_fixed(x: Any, limits: tuple[float, float]) -> Any:
 
 
 class Quantized(Parametrized):
-    """A model trained with its weights, and where a file has integer activations these too, rounded.
+    """A model trained with fake-quantized weights and, for files with integer activations, activations.
 
     Args:
-        model: built; its normalisations folded.
-        points: where activations are rounded; none for a file with float activations.
-        functions: what earlier passes won, by the variable's path, see `parametrize.preserving`.
-        bits: of the weights.
-        per_tensor: one scale a kernel instead of one a channel.
-        skip: patterns of the layers whose weights stay in float32.
-        momentum: of the ranges' moving averages.
-        ranges: by point, (lowest, highest), to begin with; see `calibrated`.
+        model: Built Keras model with folded batch normalisations.
+        points: Rounding points of activations; None for files with float activations.
+        functions: Functions that preserve earlier passes, by variable path; see `parametrize.preserving`.
+        bits: Number of bits of the weights.
+        per_tensor: Whether each kernel has one scale instead of one per channel.
+        skip: Patterns of layers whose weights stay in float32.
+        momentum: Momentum of the ranges' moving averages.
+        ranges: Initial (lowest, highest) of each point; see `calibrated`.
     """
 
     def __init__(
@@ -352,16 +360,16 @@ class Quantized(Parametrized):
                 functions[kernel.path] = [*functions.get(kernel.path, []), Rounded(axes, bits)]
         self.points, self._momentum = points, momentum
         super().__init__(model, functions)
-        self._local = threading.local()  # a strategy runs each replica in a thread of its own
+        self._local = threading.local()  # a strategy runs each replica in its own thread
         self.names = tuple(ranges or ())
-        # What a loop computes cannot be seen from outside: such points keep the range that calibration gave them.
+        # Tensors inside a loop are not accessible from outside, so these points keep their calibrated ranges.
         self.followed = tuple(name for name in self.names if name != INPUT and not points.in_loop(name))
         self.ranges = self.add_weight(shape=(len(self.names), 2), trainable=False, name="ranges")
         if ranges:
             self.ranges.assign(np.array(list(ranges.values()), np.float32))
 
     def final_ranges(self) -> dict[str, tuple[float, float]]:
-        """Return the range of every point."""
+        """Return the present (lowest, highest) of every point."""
         values = ops.convert_to_numpy(self.ranges)
         return {name: (float(low), float(high)) for name, (low, high) in zip(self.names, values, strict=True)}
 
@@ -400,7 +408,7 @@ class Quantized(Parametrized):
             yield
 
     def _follow(self, seen: Mapping[str, list]) -> None:
-        """Move the ranges towards those of the whole global batch, the same on every replica."""
+        """Move the ranges towards those of the global batch, equally on every replica."""
         import tensorflow as tf
 
         ranges = tf.convert_to_tensor(self.ranges.value)
@@ -416,18 +424,18 @@ class Quantized(Parametrized):
 
 
 def scale_axes(layer: layers.Layer, kernel: keras.Variable) -> tuple[int, ...]:
-    """Return the axes of a kernel of which the converter gives each slice a scale of its own."""
+    """Return the axes of a kernel whose slices get their own scale from the converter."""
     return () if isinstance(layer, layers.Embedding | layers.EinsumDense) else channel_axes(layer, kernel)
 
 
 def calibrated(model: keras.Model, points: Points, x: np.ndarray, batch: int = 32) -> dict[str, tuple[float, float]]:
-    """Return for the input and every point the smallest and largest value that some examples give, zero included.
+    """Return the (lowest, highest) value over some examples of the input and every point, extended to include zero.
 
     Args:
-        model: built.
-        points: of it.
-        x: (examples, ...), as the model takes them.
-        batch: examples at a time.
+        model: Built Keras model.
+        points: Rounding points of the model.
+        x: Model inputs, (examples, ...).
+        batch: Batch size.
     """
     found: dict[str, tuple[float, float]] = {}
 

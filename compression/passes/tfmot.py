@@ -1,7 +1,7 @@
-"""TF-MOT's numerics, which work on any tf.Variable: the one module that imports it.
+"""TF-MOT's numerics, which work on any tf.Variable. Only this module imports TF-MOT.
 
-Its wrappers refuse Keras 3 models and subclassed ones, and its import asks TensorFlow for Keras 2 in the environment:
-Keras 3 is imported first, and the environment is put back.
+TF-MOT's wrappers refuse Keras 3 models and subclassed models, so only its core is used. Its import sets the environment
+variable TF_USE_LEGACY_KERAS, so Keras 3 is imported first and the variable restored afterwards.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import keras  # noqa: F401  (before TF-MOT, which would make it Keras 2 otherwise)
+import keras  # noqa: F401  (must precede TF-MOT, which would select Keras 2)
 import numpy as np
 
 from compression.recipes.passes import Cluster, Prune
@@ -45,14 +45,14 @@ _INITIALISERS = {
 
 
 def schedule(config: Prune, sparsity: float, begin: int, end: int, frequency: int) -> Any:
-    """Return TF-MOT's schedule, which says at a step whether to prune, and to which sparsity.
+    """Return TF-MOT's schedule, which gives for each step whether to prune and to which sparsity.
 
     Args:
-        config: its kind, and the sparsity it begins with.
-        sparsity: that it ends with.
-        begin: first step that prunes.
-        end: last one; a multiple of `frequency` after `begin`.
-        frequency: steps from one to the next.
+        config: Kind of schedule and initial sparsity.
+        sparsity: Final sparsity.
+        begin: First step with a mask update.
+        end: Last step with a mask update, a multiple of `frequency` after `begin`.
+        frequency: Number of steps between mask updates.
     """
     if config.schedule == "constant":
         return pruning_schedule.ConstantSparsity(sparsity, begin, end, frequency)
@@ -61,13 +61,13 @@ def schedule(config: Prune, sparsity: float, begin: int, end: int, frequency: in
 
 
 def pruner(config: Prune, decided: Any, weights_and_masks: list[tuple[Any, Any]], step: Any) -> Any:
-    """Return TF-MOT's Pruning of these (weight, mask) pairs of tf.Variables.
+    """Return a TF-MOT Pruning object for (weight, mask) pairs of tf.Variables.
 
     Args:
-        config: which weights go together.
-        decided: a `schedule`.
-        weights_and_masks: variables of one shape each.
-        step: a function that returns the training step, counted from 1.
+        config: Sparsity pattern.
+        decided: Result of `schedule`.
+        weights_and_masks: Pairs of variables with equal shapes.
+        step: Function that returns the training step, counted from 1.
     """
     thresholds = [tf.Variable(0.0, trainable=False) for _ in weights_and_masks]
     triples = [(w, m, t) for (w, m), t in zip(weights_and_masks, thresholds, strict=True)]
@@ -75,12 +75,12 @@ def pruner(config: Prune, decided: Any, weights_and_masks: list[tuple[Any, Any]]
 
 
 def centroids(config: Cluster, weight: np.ndarray, keep_zero: bool) -> np.ndarray:
-    """Return the values that a weight's clusters begin with, (number,) ascending float32.
+    """Return the initial centroids of a weight, (number,) ascending float32.
 
     Args:
-        config: how many, and how they are chosen.
-        weight: of any shape.
-        keep_zero: make one of them exactly zero.
+        config: Number of centroids and their initialisation.
+        weight: Weight of any shape.
+        keep_zero: Whether one centroid is exactly zero.
     """
     chosen = clustering_centroids.CentroidsInitializerFactory.get_centroid_initializer(_INITIALISERS[config.init])
     flat = tf.constant(weight.reshape(-1))
@@ -89,8 +89,8 @@ def centroids(config: Cluster, weight: np.ndarray, keep_zero: bool) -> np.ndarra
 
 
 def clustering(values: Any) -> Any:
-    """Return TF-MOT's clustering algorithm on a tf.Variable of centroids, (number,).
+    """Return TF-MOT's clustering algorithm for a tf.Variable of centroids, (number,).
 
-    A centroid's gradient is the sum of its members'.
+    The gradient of a centroid is the sum of the gradients of its weights.
     """
     return clustering_algorithm.ClusteringAlgorithm(values, cluster_config.GradientAggregation.SUM)

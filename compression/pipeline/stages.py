@@ -20,7 +20,7 @@ from compression.passes.distillation import Distillation, initialise
 from compression.passes.parametrize import Parametrized, preserving
 from compression.recipes.language import Recipe
 from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, Qat
-from compression.surgery.copying import drawn_anew, weights_sha256
+from compression.surgery.copying import reinitialized, weights_sha256
 from compression.surgery.folding import fold_batch_norms
 from compression.surgery.layers import chosen, matching, with_kernels
 from strategies import collective
@@ -186,7 +186,7 @@ def check(stages: Stages) -> None:
             plans[index] = channels.plan(model, stage.share, keep=stage.counts, **options)
             channels.apply(model, plans[index])
             if stage.init == "scratch":
-                drawn_anew(model)
+                reinitialized(model)
         elif isinstance(stage, Prune):
             pruning.targets(model, stage)
             pruning.timing(stage, stages.steps(stage))
@@ -249,7 +249,9 @@ def _with_weights(stages: Stages, index: int) -> keras.Model:
         initialise(model, stages.teachers()[0], stages.few)
     for i, stage in enumerate(stages.recipe.stages[: index + 1]):
         if isinstance(stage, Channels):
-            channels.apply(model, channels.Plan.from_json(json.loads(stages.kept(i).read_text(encoding="utf-8"))))
+            channels.apply(
+                model, channels.ChannelPlan.from_json(json.loads(stages.kept(i).read_text(encoding="utf-8")))
+            )
     if index >= 0:
         model.load_weights(RunFolder(stages.place(index)).model_file)
     return model
@@ -262,10 +264,10 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
     def begin() -> keras.Model:
         model = _with_weights(stages, index - 1)
         if isinstance(stage, Channels):
-            plan = channels.Plan.from_json(json.loads(stages.kept(index).read_text(encoding="utf-8")))
+            plan = channels.ChannelPlan.from_json(json.loads(stages.kept(index).read_text(encoding="utf-8")))
             channels.apply(model, plan)
             if stage.init == "scratch":
-                model.set_weights(drawn_anew(model).get_weights())
+                model.set_weights(reinitialized(model).get_weights())
         made = _WRAPPED[type(stage)](stages, index, model)
         if stages.recipe.distill:
             made.distillation = Distillation(stages.recipe.distill, stages.teachers(), model, stages.few)

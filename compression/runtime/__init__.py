@@ -1,1 +1,1 @@
-"""Run .tflite files in child processes, so that a crash of native code is one error message here."""
+"""Run .tflite files in child processes, so that a crash of native code becomes one error message."""

@@ -1,11 +1,11 @@
-"""Work that can crash, in a child process: a segmentation fault there is one sentence here.
+"""Run work that can crash in a child process, and report a crash as an error message.
 
-The TFLite converter and interpreter are native code that damaged or unusual input brings down. A module that runs as
-a child has `work(job)`; the parent calls `child.run(module, job)` and gets what it returned. `preload()`, where the
-module has it, imports what is slow to import.
+The TFLite converter and interpreter are native code, which damaged or unusual input can crash. A module that runs as a
+child defines `work(job)`; the parent calls `child.run(module, job)` and receives its return value. The module may also
+define `preload()` for slow imports.
 
-Where processes can fork, each module has a server that has preloaded, and forks for every job: a conversion then
-takes its own two seconds instead of ten with the import of TensorFlow. The server ends with its parent.
+On platforms with fork, each module has a server process that calls `preload()` once and forks for every job. A
+conversion then takes two seconds instead of ten with the import of TensorFlow. The server ends with its parent.
 """
 
 import atexit
@@ -28,30 +28,30 @@ from typing import Any
 from zoo.console.errors import Failed
 
 ROOT = Path(__file__).parents[2]
-# Of an error's text: a converter's goes on for pages.
+# Limit for the text of an error; the converter's errors can be pages long.
 MOST_CHARACTERS = 20_000
-# Of a server, to import what its module preloads.
+# Time limit for a server to start, including `preload()`.
 SECONDS_TO_START = 300.0
 
 
 def run(module: str, job: Mapping[str, Any], *, seconds: float, memory_bytes: int | None = None) -> Any:
-    """Let `module` do a job in a child process, and return its result.
+    """Run `work(job)` of a module in a child process, and return its result.
 
     Args:
-        module: its name.
-        job: JSON-able; large arrays go by path.
-        seconds: after which the child is killed.
-        memory_bytes: of address space that the child may use, where the operating system can limit it.
+        module: Name of the module.
+        job: JSON-serialisable argument of `work`; pass large arrays as paths of files.
+        seconds: Time limit, after which the child is killed.
+        memory_bytes: Limit of the child's address space, on operating systems that support one.
 
     Raises:
-        Failed: the child crashed, took too long, or raised.
+        Failed: The child crashed, exceeded its time limit or raised an exception.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = {name: str(Path(folder) / name) for name in ("job", "result", "output")}
         Path(files["job"]).write_text(json.dumps({"job": job, "memory_bytes": memory_bytes}, default=str))
         status = _forked(module, files, seconds) if hasattr(os, "fork") else _started(module, files, seconds)
         if status is None:
-            raise Failed(f"stopped after its limit of {seconds:g} s")
+            raise Failed(f"stopped after its time limit of {seconds:g} s")
         if not Path(files["result"]).is_file():
             raise Failed(_ended(status, Path(files["output"])))
         result = json.loads(Path(files["result"]).read_text())
@@ -73,7 +73,7 @@ def _environment() -> dict[str, str]:
 
 
 def _started(module: str, files: dict[str, str], seconds: float) -> int | None:
-    """Do a job in a process that is started for it; return its exit status, None if it was killed for its time."""
+    """Run a job in a new process; return its exit status, or None if it exceeded its time limit."""
     words = [sys.executable, "-m", "compression.runtime.child", "job", module, json.dumps(files)]
     try:
         return subprocess.run(words, stdin=subprocess.DEVNULL, env=_environment(), timeout=seconds).returncode
@@ -82,14 +82,14 @@ def _started(module: str, files: dict[str, str], seconds: float) -> int | None:
 
 
 def _forked(module: str, files: dict[str, str], seconds: float) -> int | None:
-    """Do a job in a fork of the module's server; return its exit status, None if it was killed for its time."""
+    """Run a job in a fork of the module's server; return its exit status, or None if it exceeded its time limit."""
     server = _server(module)
     with server.lock:
         try:
             return server.do(files, seconds)
-        except (EOFError, OSError):  # the server itself was killed: the next job starts another
+        except (EOFError, OSError):  # the server was killed; the next job starts another
             server.stop()
-            raise Failed("the process that starts others was killed") from None
+            raise Failed("the server process that runs jobs was killed") from None
 
 
 @functools.cache
@@ -98,7 +98,7 @@ def _server(module: str) -> "_Server":
 
 
 class _Server:
-    """A process that forks for every job, as its parent sees it."""
+    """The parent's handle of a server process, which forks for every job."""
 
     def __init__(self, module: str):
         self.module = module
@@ -114,7 +114,7 @@ class _Server:
         try:
             done = self._connection.poll(seconds)
         finally:
-            if not done:  # its time is over, or we were interrupted
+            if not done:  # time limit or KeyboardInterrupt
                 os.kill(pid, signal.SIGKILL)
                 self._connection.recv()
         return self._connection.recv() if done else None
@@ -133,7 +133,7 @@ class _Server:
         self._connection = connection
 
     def stop(self) -> None:
-        """End the server, if it runs; the next job starts another."""
+        """Stop the server if it is running; the next job starts another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -142,8 +142,8 @@ class _Server:
 
 
 def _serve(module: str, descriptor: int) -> None:
-    """Be a server: preload, then fork for every job until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+    """Run a server: preload, then fork for every job until the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent handles it
     connection = Connection(descriptor)
     getattr(importlib.import_module(module), "preload", lambda: None)()
     connection.send("ready")
@@ -159,7 +159,7 @@ def _serve(module: str, descriptor: int) -> None:
 
 
 def _do(module: str, files: dict[str, str]) -> None:
-    """Be the child: read the job, do it, write its result or its error, and end."""
+    """Run a job in the child: read it, call `work`, write its result or error, and exit."""
     output = os.open(files["output"], os.O_WRONLY | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -168,12 +168,12 @@ def _do(module: str, files: dict[str, str]) -> None:
         loaded = importlib.import_module(module)
         _limit_memory(order["memory_bytes"])
         result = {"value": loaded.work(order["job"])}
-    except Exception as error:  # the boundary of the process: the parent raises it again as one sentence
+    except Exception as error:  # process boundary: the parent raises it again as Failed
         result = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:MOST_CHARACTERS]}"}
     writing = Path(files["result"] + ".writing")
     writing.write_text(json.dumps(result))
     writing.replace(files["result"])
-    # Native libraries may crash while they are torn down; the result is written, so nothing is left to do.
+    # Skip the interpreter's shutdown, in which native libraries may crash; the result is already written.
     os._exit(0)
 
 
@@ -182,7 +182,7 @@ def _limit_memory(limit: int | None) -> None:
         return
     try:
         import resource
-    except ImportError:  # Windows has no such limit
+    except ImportError:  # not available on Windows
         return
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 

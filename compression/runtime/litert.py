@@ -1,6 +1,6 @@
-"""Running a .tflite file with the LiteRT interpreter, in a child process that may crash instead of us.
+"""Run a .tflite file with the LiteRT interpreter in a child process, isolated from crashes.
 
-As a child, this module imports neither Keras nor TensorFlow.
+In the child, this module imports neither Keras nor TensorFlow.
 """
 
 import statistics
@@ -18,27 +18,27 @@ from compression.runtime import child
 from zoo.console.errors import Failed, UsageError
 from zoo.system.machine import cores
 
-# Of address space: a damaged file may ask for any amount.
+# Limit of the child's address space: a damaged file may request any amount.
 MEMORY_BYTES = 16 << 30
 SECONDS = 1800.0
-# The Python packages of LiteRT 2.3 and TensorFlow 2.21 bring no Flex delegate.
-NO_FLEX = "its Flex operators need TensorFlow's kernels, which LiteRT for Python has not: it cannot be run here"
-# Of a run: examples that are quantized at a time, and batches below which another interpreter is not worth its start.
+# The Python packages of LiteRT 2.3 and TensorFlow 2.21 do not include the Flex delegate.
+NO_FLEX = "the file needs TensorFlow's kernels (Flex operators), which LiteRT for Python lacks; it cannot be run here"
+# Number of examples quantized at a time, and minimum number of batches per interpreter to repay its start.
 PART, LEAST_BATCHES = 1024, 64
 WARM_UP = 20
 MOST_RUNS, LEAST_RUNS, SECONDS_A_LATENCY = 1000, 50, 2.0
 
 
 def run(path: Path, x: np.ndarray, *, threads: int | None = None) -> np.ndarray:
-    """Return the file's output for every example, (examples, ...) float32; integers are scaled on both sides.
+    """Return the file's output for every example, (examples, ...) float32; integer inputs and outputs are converted.
 
     Args:
-        path: of the file.
-        x: (examples, ...), as the file takes them.
-        threads: that examples are shared among, each with an interpreter of its own; default, one a core.
+        path: Path of the file.
+        x: Inputs of the file, (examples, ...).
+        threads: Number of threads, each with its own interpreter and a share of the examples. Default: one per core.
 
     Raises:
-        Failed: the file cannot be run; the sentence says how it failed.
+        Failed: The file cannot be run.
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder) / "x.npy", Path(folder) / "y.npy"
@@ -50,14 +50,14 @@ def run(path: Path, x: np.ndarray, *, threads: int | None = None) -> np.ndarray:
 
 
 def latency(path: Path, example: np.ndarray) -> list[dict[str, Any]]:
-    """Return latencies of one invocation, with one thread and with all of this process.
+    """Measure the latency of one invocation, with one thread and with one per core.
 
     Args:
-        path: of the file.
-        example: (batch, ...), one input as the file takes it.
+        path: Path of the file.
+        example: One input of the file, (batch, ...).
 
     Returns:
-        for each number of threads: threads, median_ms, p95_ms, runs, warm_up.
+        threads, median_ms, p95_ms, runs and warm_up, for each number of threads.
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "x.npy"
@@ -78,12 +78,12 @@ def _child(path: Path, job: dict[str, Any]) -> Any:
 
 
 def preload() -> None:
-    """Import what every job needs."""
-    import ai_edge_litert.interpreter  # noqa: F401
+    """Import LiteRT before the first job."""
+    import ai_edge_litert.interpreter  # noqa: F401  (kept in the server that forks)
 
 
 def work(job: dict[str, Any]) -> Any:
-    """Do one job in the child."""
+    """Run one job in the child."""
     x = np.load(job["inputs"], mmap_mode="r")
     if job["work"] == "run":
         np.save(job["outputs"], _run(job, x))
@@ -92,7 +92,7 @@ def work(job: dict[str, Any]) -> Any:
 
 
 class _Runner:
-    """One interpreter of one input and one output."""
+    """An interpreter for a file with one input and one output."""
 
     def __init__(self, job: dict[str, Any], threads: int):
         from ai_edge_litert.interpreter import Interpreter
@@ -120,7 +120,7 @@ class _Runner:
         for start in range(0, len(x), step):
             part = quantized(np.asarray(x[start : start + step]), self.input)
             count = len(part)
-            if missing := -count % self.batch:  # the last batch: filled up, and the filling left out again
+            if missing := -count % self.batch:  # pad the last batch; the padding is dropped from the outputs
                 part = np.concatenate([part, np.repeat(part[-1:], missing, 0)])
             found = [self._output(part[i : i + self.batch]) for i in range(0, len(part), self.batch)]
             parts.append(dequantized(np.concatenate(found)[:count], self.output))
@@ -133,7 +133,7 @@ class _Runner:
 
 
 def quantized(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """Return numbers as an input of a file takes them: q = round(x / scale) + zero point."""
+    """Quantize values for a file's input: q = round(x / scale) + zero point."""
     kind, (scale, zero) = details["dtype"], details["quantization"]
     if not scale or not np.issubdtype(x.dtype, np.floating):
         return x.astype(kind)
@@ -142,13 +142,13 @@ def quantized(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
 
 
 def dequantized(q: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """Return what an output of a file stands for: (q - zero point) * scale."""
+    """Dequantize a file's output: (q - zero point) * scale."""
     scale, zero = details["quantization"]
     return (q.astype(np.float32) - zero) * np.float32(scale) if scale else q.astype(np.float32)
 
 
 def _run(job: dict[str, Any], x: np.ndarray) -> np.ndarray:
-    """Return the output of every example; interpreters compute side by side, as LiteRT gives up Python's lock."""
+    """Return the output of every example; interpreters run in parallel, as LiteRT releases Python's GIL."""
     first = _Runner(job, 1)
     batches = -(-len(x) // first.batch)
     count = max(min(job["threads"], batches // LEAST_BATCHES), 1)
@@ -165,7 +165,7 @@ def _latency(runner: _Runner, x: np.ndarray, threads: int) -> dict[str, Any]:
 
 
 def timed(call: Callable[[], Any], threads: int) -> dict[str, Any]:
-    """Return the latency of a call: threads, median_ms, p95_ms, runs, warm_up."""
+    """Measure the latency of a call: threads, median_ms, p95_ms, runs, warm_up."""
     for _ in range(WARM_UP):
         call()
     times: list[float] = []

@@ -1,6 +1,6 @@
-"""Running a .tflite file of two towers with LiteRT, in a child process that may crash instead of us.
+"""Run a two-tower (image and text) .tflite file with LiteRT in a child process, isolated from crashes.
 
-As a child, this module imports neither Keras nor TensorFlow.
+In the child, this module imports neither Keras nor TensorFlow.
 """
 
 import tempfile
@@ -18,14 +18,14 @@ OUTPUT = "embedding"
 
 
 def run(path: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what each signature gives for every one of its inputs, (inputs, width) float32.
+    """Return the embeddings of every input, (inputs, width) float32 for each signature.
 
     Args:
-        path: of the file.
-        inputs: by signature, (inputs, ...) each, of which one at a time is given.
+        path: Path of the file.
+        inputs: Inputs of each signature, (inputs, ...); the file is run on one at a time.
 
     Raises:
-        Failed: the file cannot be run; the sentence says how it failed.
+        Failed: The file cannot be run.
     """
     with tempfile.TemporaryDirectory() as folder:
         outputs = Path(folder) / "outputs.npz"
@@ -35,14 +35,14 @@ def run(path: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def latency(path: Path, inputs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Return latencies of one call of each signature, with one thread and with all of this process.
+    """Measure the latency of one call of each signature, with one thread and with one per core.
 
     Args:
-        path: of the file.
-        inputs: by signature, as of `run`, of which the first are given.
+        path: Path of the file.
+        inputs: Inputs of each signature, (inputs, ...); only the first is used.
 
     Returns:
-        rows of signature, threads, median_ms, p95_ms, runs and warm_up.
+        Rows of signature, threads, median_ms, p95_ms, runs and warm_up.
     """
     first = {name: x[:1] for name, x in inputs.items()}
     with tempfile.TemporaryDirectory() as folder:
@@ -60,12 +60,12 @@ def _child(path: Path, job: dict[str, Any], inputs: Mapping[str, np.ndarray], fo
 
 
 def preload() -> None:
-    """Import what every job needs."""
+    """Import LiteRT before the first job."""
     litert.preload()
 
 
 def work(job: dict[str, Any]) -> Any:
-    """Do one job in the child."""
+    """Run one job in the child."""
     with np.load(job["inputs"]) as arrays:
         inputs = dict(arrays)
     if job["work"] == "run":

@@ -1,11 +1,11 @@
-"""A known text through the functions of a file, a token a step: what calibrates a file, and what measures it."""
+"""Teacher forcing: run a known text through a file's functions one token per step, to calibrate or measure the file."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-# A function of a file: its name and its inputs, to its outputs.
+# Calls a function of a file: from its name and inputs to its outputs.
 Call = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 CACHE = ("keys", "values")
 
@@ -13,13 +13,13 @@ CACHE = ("keys", "values")
 def rolled_out(
     call: Call, cache: Mapping[str, np.ndarray], tokens: np.ndarray, source: np.ndarray | None = None
 ) -> Iterator[tuple[str, dict[str, Any], Mapping[str, Any]]]:
-    """Yield the name, the inputs and the outputs of every call that a text takes.
+    """Yield the function name, inputs and outputs of every call for a text.
 
     Args:
-        call: computes.
-        cache: empty, keys and values.
-        tokens: of the text, (steps,); each step is given the one that the text has, whatever was predicted.
-        source: (1, source time) ids, where there is one.
+        call: Function that runs a function of the file.
+        cache: Empty cache of keys and values.
+        tokens: (steps,) ids of the text, the input of each step regardless of predictions.
+        source: (1, source time) ids of the source text, for files with `encode`.
     """
     context: dict[str, Any] = {}
     if source is not None:

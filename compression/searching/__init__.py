@@ -1,1 +1,1 @@
-"""Search for the recipe and widths that fit a budget."""
+"""Search for the recipe and layer widths that fit a budget."""

@@ -1,4 +1,4 @@
-"""A budget: what an exported file may cost, and what it must be worth. Standard library only."""
+"""The budget of a search: limits for the size, latency and accuracy of an exported file. Standard library only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from zoo.config.train_config import flag
 from zoo.console.errors import UsageError
 
-# Of each limit: what it bounds among the numbers of a file, and whether from above.
+# For each limit: the measurement that it bounds, and whether it is an upper bound.
 LIMITS = {
     "max_bytes": ("bytes", True),
     "max_gzip_bytes": ("gzip_bytes", True),
@@ -18,17 +18,17 @@ LIMITS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Limits of a file, each None where it has none.
+    """Limits of a file; None for no limit.
 
     Args:
-        max_bytes: of the file.
-        max_gzip_bytes: of the file, gzipped.
-        max_latency_ms: median of one call of one example, on this machine.
-        threads: that the latency is measured with: 1, or all cores of this process.
-        min_accuracy: share of right answers, from 0 to 1.
+        max_bytes: Maximum size of the file in bytes.
+        max_gzip_bytes: Maximum size of the gzipped file in bytes.
+        max_latency_ms: Maximum median latency of one example on this machine, in milliseconds.
+        threads: Number of threads for latency measurements: 1, or all cores of this process.
+        min_accuracy: Minimum accuracy, in (0, 1].
 
     Raises:
-        UsageError: a limit that no file, or every file, is within, or two of which one never matters.
+        UsageError: A limit is out of range, or one limit makes another meaningless.
     """
 
     max_bytes: int | None = None
@@ -47,21 +47,22 @@ class Budget:
             raise UsageError(f"--min-accuracy: expected a share above 0 and up to 1, received {least:g}{hint}")
         if self.max_bytes and self.max_gzip_bytes and self.max_gzip_bytes >= self.max_bytes:
             raise UsageError(
-                f"--max-bytes {self.max_bytes:,} and --max-gzip-bytes {self.max_gzip_bytes:,} contradict each other: a"
-                " file is not larger when it is gzipped; expected fewer gzipped bytes, or one of both"
+                f"--max-bytes {self.max_bytes:,} and --max-gzip-bytes {self.max_gzip_bytes:,} contradict each other:"
+                " gzip does not make a file larger; expected fewer gzipped bytes, or only one of the two"
             )
 
     @property
     def limits(self) -> dict[str, float]:
-        """The limits that there are, by the name of their field."""
+        """Limits that are set, by field name."""
         return {name: value for name in LIMITS if (value := getattr(self, name)) is not None}
 
     def excesses(self, measured: Mapping[str, Any]) -> dict[str, float]:
-        """Return by how much a file is beyond each limit, as a share of it; 0 or less is within.
+        """Return by how much a file exceeds each limit, as a share of the limit; 0 or less is within the limit.
+
+        The excess of an accuracy is the excess error, as a share of the allowed error.
 
         Args:
-            measured: bytes, gzip_bytes, latency_ms and accuracy. That of an accuracy is the error too much, as a share
-                of the error that is allowed.
+            measured: Measurements of the file: bytes, gzip_bytes, latency_ms and accuracy.
         """
         found = {}
         for name, limit in self.limits.items():

@@ -1,4 +1,4 @@
-"""search.html: every file of a search on one self-contained page, each a command that can be copied."""
+"""Render search.html: a self-contained page with every file of a search and the command that reproduces it."""
 
 import html
 import json
@@ -48,7 +48,7 @@ _SCRIPT = """
 const data = JSON.parse(document.getElementById("data").textContent);
 const files = data.files, limits = data.limits, NS = "http://www.w3.org/2000/svg";
 const W = 1000, H = 430, L = 66, R = 16, T = 14, B = 44;
-const names = {bytes: "bytes of the file", gzip_bytes: "bytes, gzipped", latency_ms: "milliseconds a call"};
+const names = {bytes: "file size (bytes)", gzip_bytes: "gzipped file size (bytes)", latency_ms: "latency (ms)"};
 const plot = document.getElementById("plot"), detail = document.getElementById("detail");
 const axis = document.getElementById("axis"), scale = document.getElementById("split");
 let chosen = data.first;
@@ -71,8 +71,8 @@ function ticks(low, high) {
 function draw() {
   const key = axis.value, split = scale.value, shown = files.filter(f => f[split] != null);
   plot.replaceChildren();
-  if (!shown.length) { add("text", {x: L, y: 40}, "no file was measured so"); return; }
-  const half = 0.5 / data.examples[split];  // of one example: the error of a file that made no mistake
+  if (!shown.length) { add("text", {x: L, y: 40}, "No file has this measurement."); return; }
+  const half = 0.5 / data.examples[split];  // half an example: stands for an error of zero on the logarithmic axis
   const xs = shown.map(f => f[key]), errors = shown.map(f => Math.max(1 - f[split], half));
   const pad = (v, way) => v * 1.15 ** way;
   const [x0, x1] = [pad(Math.min(...xs), -1), pad(Math.max(...xs), 1)];
@@ -88,7 +88,7 @@ function draw() {
     add("line", {class: "grid", x1: L, x2: W - R, y1: y(e), y2: y(e)});
     add("text", {x: L - 8, y: y(e) + 4, "text-anchor": "end"}, +(100 * (1 - e)).toFixed(2) + " %");
   }
-  add("text", {x: (L + W - R) / 2, y: H - 6, "text-anchor": "middle"}, names[key] + " (logarithmic)");
+  add("text", {x: (L + W - R) / 2, y: H - 6, "text-anchor": "middle"}, names[key] + ", log scale");
   if (limits[key] > x0 && limits[key] < x1)
     add("line", {class: "limit", x1: x(limits[key]), x2: x(limits[key]), y1: T, y2: H - B});
   const worst = 1 - limits.accuracy;
@@ -113,9 +113,9 @@ function draw() {
 function tell(f) {
   detail.replaceChildren();
   const line = document.createElement("div");
-  line.textContent = `trial ${f.number}: ${number("bytes", f.bytes)} bytes (gzip ${number("bytes", f.gzip_bytes)}), ` +
-    `${number("latency_ms", f.latency_ms)}, validation ${percent(f.accuracy)}, test ${percent(f.test_accuracy)}, ` +
-    `untrained ${percent(f.estimate)}`;
+  line.textContent = `Trial ${f.number}: ${number("bytes", f.bytes)} bytes (gzip ${number("bytes", f.gzip_bytes)}), ` +
+    `${number("latency_ms", f.latency_ms)}; accuracy: validation ${percent(f.accuracy)}, ` +
+    `test ${percent(f.test_accuracy)}, estimate without training ${percent(f.estimate)}`;
   detail.append(line, command(f.command || f.recipe));
 }
 function command(text) {
@@ -142,7 +142,11 @@ if (files.length) tell(files.find(f => f.number === chosen) || files[0]);
 
 
 def page(result: Mapping[str, Any]) -> str:
-    """Return the page of a search, of the values that search.json has."""
+    """Return the HTML page of a search.
+
+    Args:
+        result: Content of search.json.
+    """
     subject, row = result["subject"], result["winner"] or result["closest"]
     title = f"{subject.get('run') or subject['model']}: files within a budget"
     data = {
@@ -156,26 +160,27 @@ def page(result: Mapping[str, Any]) -> str:
     rho = result["rank_correlation"]
     trained = len(result["files"])
     told = (
-        f"{result['trials']} trials by {result['sampler']}: {trained} trained, {result['stopped_early']} stopped after"
-        f" an estimate without training, {result['repeated']} known before."
-        + ("" if rho is None else f" Rank correlation of the estimate with the final accuracy: {rho:.2f}.")
+        f"{result['trials']} trials with the sampler {result['sampler']}: {trained} trained, {result['stopped_early']}"
+        f" stopped after an estimate without training, {result['repeated']} repeated."
+        + ("" if rho is None else f" Rank correlation of estimated and final accuracy: {rho:.2f}.")
     )
     axes = "".join(
         f"<option value={name}{' selected' * (name == result['costs'][0])}>{text}</option>"
-        for name, text in (("bytes", "bytes"), ("gzip_bytes", "gzipped bytes"), ("latency_ms", "latency"))
+        for name, text in (("bytes", "file size"), ("gzip_bytes", "gzipped file size"), ("latency_ms", "latency"))
     )
     body = f"""
 <h1>{_text(title)}</h1><p class=sub>{_text(searched(result))}</p>
-<section><div class=tools><label>across <select id=axis>{axes}</select></label>
-<label>up <select id=split><option value=accuracy>validation accuracy ({result["validation_examples"]:,} examples)
+<section><div class=tools><label>x axis <select id=axis>{axes}</select></label>
+<label>y axis <select id=split><option value=accuracy>validation accuracy ({result["validation_examples"]:,} examples)
 </option><option value=test_accuracy>test accuracy ({result["test_examples"]:,} examples)</option></select></label>
-<span>blue: worth having, orange: the one to ship, dashed: the budget</span></div>
+<span>blue: Pareto front, orange: best file within the budget, dashed: budget</span></div>
 <svg id=plot viewBox="0 0 1000 430" role=group aria-label="accuracy against cost of every file"></svg>
 <div id=detail></div></section>
-<section><h2>Worth having</h2><div class=scroll>{_front(result)}</div>
-<p><small>Recipes were chosen by the validation examples; the test examples were looked at once, for these files. Of
-several that were close, the best of validation tends to be a little worse on test.</small></p></section>
-<section><h2>What mattered</h2><div class=bars>{_bars(result)}</div>
+<section><h2>Pareto front</h2><div class=scroll>{_front(result)}</div>
+<p><small>Recipes were selected on the validation examples; the test examples were used once, for these files. Because
+the best of several close files was selected, its validation accuracy tends to be slightly higher than its test
+accuracy.</small></p></section>
+<section><h2>Importance of choices</h2><div class=bars>{_bars(result)}</div>
 <p><small>Share of the variance that each choice explains (fANOVA). {_text(told)}</small></p></section>
 """
     return (
@@ -195,7 +200,7 @@ def _limits(budget: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _front(result: Mapping[str, Any]) -> str:
-    heads = ("bytes", "gzip", "ms", "validation", "test")
+    heads = ("bytes", "gzip bytes", "latency, ms", "validation", "test")
     lines = ["".join(f"<th class=n>{head}</th>" for head in heads) + "<th>recipe</th>"]
     number = result["winner"] and result["winner"]["number"]
     for row in result["front"]:
@@ -208,7 +213,12 @@ def _front(result: Mapping[str, Any]) -> str:
 
 
 def _bars(result: Mapping[str, Any]) -> str:
-    titles = {"bytes": "bytes", "gzip_bytes": "gzipped bytes", "latency_ms": "latency", "accuracy": "accuracy"}
+    titles = {
+        "bytes": "file size",
+        "gzip_bytes": "gzipped file size",
+        "latency_ms": "latency",
+        "accuracy": "validation accuracy",
+    }
     parts = []
     for name, shares in result["importances"].items():
         bars = "".join(
@@ -218,4 +228,4 @@ def _bars(result: Mapping[str, Any]) -> str:
             if share >= 0.005
         )
         parts.append(f"<div><h3>{titles[name]}</h3>{bars}</div>")
-    return "".join(parts) or "<small>too few files differ yet</small>"
+    return "".join(parts) or "<small>Too few different files yet.</small>"

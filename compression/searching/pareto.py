@@ -1,6 +1,6 @@
-"""Which files of a search are worth having: the Pareto front, the winner, the one that comes closest. Pure functions.
+"""Select files of a search: the Pareto front, the winner and the file closest to the budget. Pure functions.
 
-A row has bytes, gzip_bytes, latency_ms and accuracy of one file, the accuracy on validation examples.
+A row has the bytes, gzip_bytes, latency_ms and validation accuracy of one file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ Row = Mapping[str, Any]
 
 
 def front(rows: Sequence[Row], costs: Sequence[str]) -> list[Row]:
-    """Return the rows that no other is better than in one thing and at least as good as in all, cheapest first.
+    """Return the Pareto front, the rows that no other row dominates, cheapest first.
 
     Args:
-        rows: of measured files.
-        costs: which numbers should be small: bytes, gzip_bytes or latency_ms. Accuracy should be large.
+        rows: Rows of measured files.
+        costs: Measurements to minimise: bytes, gzip_bytes or latency_ms. Accuracy is maximised.
     """
     ordered = sorted(rows, key=lambda row: (*(row[cost] for cost in costs), -row["accuracy"]))
     found: list[Row] = []
@@ -31,9 +31,9 @@ def _at_least_as_good(one: Row, other: Row, costs: Sequence[str]) -> bool:
 
 
 def winner(rows: Sequence[Row], budget: Budget, costs: Sequence[str]) -> Row | None:
-    """Return the row to ship: of those within the budget the most accurate, the cheaper of two equal ones.
+    """Return the most accurate row within the budget, the cheaper one of equals; None if no row is within the budget.
 
-    A budget that bounds the accuracy alone asks for the cheapest.
+    If the budget limits only the accuracy, return the cheapest row within it.
     """
     within = [row for row in rows if all(excess <= 0 for excess in budget.excesses(row).values())]
     if set(budget.limits) <= {"min_accuracy"}:
@@ -42,16 +42,16 @@ def winner(rows: Sequence[Row], budget: Budget, costs: Sequence[str]) -> Row | N
 
 
 def closest(rows: Sequence[Row], budget: Budget) -> Row | None:
-    """Return the row that is least beyond the budget: the sum over its limits of the share too much."""
+    """Return the row with the smallest sum of excesses over the limits of the budget."""
     return min(rows, key=lambda row: sum(max(e, 0) for e in budget.excesses(row).values()), default=None)
 
 
 def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, float]) -> float:
-    """Return the area that points of two numbers dominate, both of which should be small (Zitzler & Thiele, 1999).
+    """Return the hypervolume of points with two values to minimise (Zitzler & Thiele, 1999).
 
     Args:
-        points: of a front or of any files.
-        reference: the worst of both; points beyond it count nothing.
+        points: Points of a front or of any files.
+        reference: Reference point; points beyond it do not count.
     """
     area, lowest = 0.0, reference[1]
     for x, y in sorted(points):

@@ -1,4 +1,4 @@
-"""What is searched, and how long. Standard library only."""
+"""The plan of a search: space, budget, number of trials and sampler. Standard library only."""
 
 import hashlib
 import json
@@ -12,16 +12,16 @@ Sampler = Literal["tpe", "random"]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is searched, and how long.
+class SearchPlan:
+    """Settings of a search.
 
     Args:
-        space: what there is to choose.
-        budget: what the file may cost.
-        trials: how many there are to be in the end, with those that stopped early, without those known before.
-        seconds: after which no further one begins; None, no limit.
-        sampler: tpe (Bergstra et al., 2011; Ozaki et al., 2020) or random.
-        seed: of it.
+        space: Search space.
+        budget: Limits of the file.
+        trials: Total number of trials, including those stopped early and excluding repeated ones.
+        seconds: Time after which no further trial starts; None for no limit.
+        sampler: Sampler, tpe (Bergstra et al., 2011; Ozaki et al., 2020) or random.
+        seed: Random seed of the sampler.
     """
 
     space: Space
@@ -33,12 +33,12 @@ class Plan:
 
     @property
     def costs(self) -> list[str]:
-        """What is to be small: what the budget bounds, or the bytes."""
+        """Measurements to minimise: those with an upper limit in the budget, or bytes."""
         return [key for limit, (key, above) in LIMITS.items() if above and limit in self.budget.limits] or ["bytes"]
 
     @property
     def name(self) -> str:
-        """Of the study: another budget, space or sampler is another study in the same file."""
+        """Name of the study; every combination of budget, space and sampler has its own study in the same file."""
         space = json.dumps(self.space.to_json(), sort_keys=True)
         digest = hashlib.sha256(space.encode()).hexdigest()[:8]
         return f"{self.budget} in {digest} by {self.sampler} {self.seed}"

@@ -1,4 +1,4 @@
-"""What is left of a search: the front as CSV, and a page on which every file can be looked at."""
+"""Write the results of a search: CSV files and an HTML page."""
 
 import csv
 import io
@@ -25,7 +25,12 @@ COLUMNS = (
 
 
 def write(result: Mapping[str, Any], folder: Path) -> None:
-    """Write front.csv, files.csv and search.html into the folder of a search."""
+    """Write front.csv, files.csv and search.html into the folder of a search.
+
+    Args:
+        result: Content of search.json.
+        folder: Folder of the search.
+    """
     write_text(folder / FRONT, _table(result["front"]))
     write_text(folder / FILES, _table(result["files"]))
     write_text(folder / PAGE, page(result))

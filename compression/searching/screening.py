@@ -1,25 +1,25 @@
-"""Which trials of a search are not worth training, by the estimate of their file without training. Pure functions."""
+"""Stop unpromising trials of a search before training, by estimates from untrained files. Pure functions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compression.searching.plan import Plan
+from compression.searching.plan import SearchPlan
 
-# A trial whose file, untrained, is beyond a limit by this share is not trained; training changes how a file zips, and
-# a latency is noisy.
+# A trial is stopped if its untrained file exceeds a limit by more than this share. Training changes how well a file
+# compresses with gzip, and latencies are noisy.
 SLACK = {"max_bytes": 0.0, "max_gzip_bytes": 0.15, "max_latency_ms": 0.25}
-# A trial is not trained either where files that are no larger began better by MARGIN, and this many of them; only as
-# long as the estimate ranks finished trials so well.
+# A trial is also stopped if at least BETTER finished files that are no larger had an estimate better by MARGIN. This
+# requires LEAST_FINISHED files whose estimates correlate with their final accuracies by at least LEAST_CORRELATION.
 MARGIN, BETTER, LEAST_CORRELATION, LEAST_FINISHED = 0.1, 3, 0.4, 8
 
 
-def not_worth_training(guess: Mapping[str, Any], plan: Plan, ended: Sequence[Mapping[str, Any]]) -> str:
-    """Return why a trial is stopped after its estimate, or an empty text.
+def stop_reason(guess: Mapping[str, Any], plan: SearchPlan, ended: Sequence[Mapping[str, Any]]) -> str:
+    """Return the reason to stop a trial after its estimate, or an empty string to train it.
 
     Args:
-        guess: bytes, gzip_bytes, latency_ms and accuracy of its file, untrained.
-        plan: what is searched.
-        ended: flat rows of trials that were carried out.
+        guess: bytes, gzip_bytes, latency_ms and accuracy of the untrained file.
+        plan: Plan of the search.
+        ended: Rows of finished trials, as returned by `studies.file_rows`.
     """
     excesses = plan.budget.excesses(guess)
     beyond = [name for name, slack in SLACK.items() if excesses.get(name, 0) > slack]
@@ -32,14 +32,14 @@ def not_worth_training(guess: Mapping[str, Any], plan: Plan, ended: Sequence[Map
     better = [row for row in ended if row[cost] <= guess[cost] and row["estimate"] > guess["accuracy"] + MARGIN]
     if len(better) < BETTER:
         return ""
-    return f"estimate {guess['accuracy']:.1%}, while {len(better)} files that are no larger began better"
+    return f"estimate {guess['accuracy']:.1%}, and {len(better)} files that are no larger had a better estimate"
 
 
 def rank_correlation(ended: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return Spearman's rank correlation of the estimates with the final accuracies; None of too few, or of equal ones.
+    """Return Spearman's rank correlation of estimated and final accuracies; None if there are too few or all are equal.
 
     Args:
-        ended: flat rows of trials that were carried out.
+        ended: Rows of finished trials, as returned by `studies.file_rows`.
     """
     from scipy.stats import spearmanr
 

@@ -1,6 +1,6 @@
-"""`search`: from a trained model and a budget to the file that fits it, every number measured on exported files.
+"""Search for the recipe whose file fits a budget, with all numbers measured on exported files.
 
-Recipes are chosen by the validation examples; the test examples are looked at once, for the files on the front.
+Recipes are selected on validation examples; the test examples are used once, for the files on the Pareto front.
 """
 
 import dataclasses
@@ -17,8 +17,15 @@ from compression.recipes.language import Kernel
 from compression.searching import pareto, screening, space, studies
 from compression.searching import report as search_report
 from compression.searching.budget import Budget
-from compression.searching.plan import Plan, Sampler
-from compression.searching.trials import Subject, beginnings, estimate, finished, smallest, tested
+from compression.searching.plan import Sampler, SearchPlan
+from compression.searching.trials import (
+    SearchSubject,
+    estimate,
+    initial_choices,
+    receipt_on_test,
+    smallest,
+    train_and_measure,
+)
 from compression.surgery.copying import weights_sha256
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import Failed, UsageError
@@ -26,23 +33,23 @@ from zoo.data.dataset import from_tf_data
 from zoo.system.files import write_json
 from zoo.system.machine import cores
 
-# Where no budget is given: the smallest file that loses at most this of the model's own accuracy.
+# Without a budget: accuracy that the smallest file may lose compared with the model.
 LOSS = 0.005
 TESTED = "tested.json"
 FILES = "files"
-OWN = "model"  # the name under which a model teaches its own smaller forms
+OWN = "model"  # name of the model as teacher of its smaller versions
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search came to.
+class SearchResult:
+    """Result of a search.
 
     Args:
-        folder: of the search; its files are in `files`.
-        winner: the row to ship; None where no file is within the budget.
-        closest: the row that is least beyond it, then.
-        front: rows of the files that no other beats, cheapest first, with `test_accuracy`.
-        result: all of it as plain values, as search.json has it.
+        folder: Folder of the search; its files are in the subfolder `files`.
+        winner: Row of the best file within the budget, or None.
+        closest: Row of the file closest to the budget if none is within it, otherwise None.
+        front: Rows of the Pareto front, cheapest first, with `test_accuracy`.
+        result: Content of search.json.
     """
 
     folder: Path
@@ -70,58 +77,61 @@ def search(
     seed: int = 0,
     kernel: Kernel = "auto",
     say: Callable[[str], None] = lambda text: None,
-) -> Found:
-    """Search the recipes whose file fits a budget, for a model and data of one's own.
+) -> SearchResult:
+    """Search for the recipe whose file fits a budget, for any classifier and data.
 
     Args:
-        model: built; gives logits for classes. It teaches its own smaller forms, under the name `model`.
-        train: finite, batched `tf.data` sets (or any iterables of batches) of (x, y), see `zoo.data.from_tf_data`.
-        validation: the same; recipes are chosen by it.
-        budget: what the file may cost, and must be worth.
-        folder: gets the study, the files and the report.
-        training: epochs, batch size and learning rate that the model was trained with.
-        test: as train; looked at once, for the files on the front. Without it they have no test accuracy.
-        class_names: in the order of the class indices.
-        teachers: further models to learn from, by name, as functions that return them.
-        narrowing: values in place of the default ones, see `compression.searching.space.narrowed`.
-        trials: how many there are to be.
-        seconds: after which no further one begins.
-        sampler: tpe or random.
-        seed: of the sampler.
-        kernel: of recurrent layers.
-        say: told what is being done.
+        model: Built Keras model with class logits as output. It also serves as teacher, under the name `model`.
+        train: Finite, batched `tf.data` set, or another iterable of batches, of (x, y); see `zoo.data.from_tf_data`.
+        validation: Data like `train`, on which recipes are selected.
+        budget: Limits of the file.
+        folder: Folder for the study, the files and the report.
+        training: Epochs, batch size and learning rate with which the model was trained.
+        test: Data like `train`, used once for the files on the front. Without it they have no test accuracy.
+        class_names: Names of the classes in the order of their indices.
+        teachers: Functions that return further teacher models, by name.
+        narrowing: Values that replace default choices; see `compression.searching.space.narrowed`.
+        trials: Number of trials.
+        seconds: Time after which no further trial starts.
+        sampler: Sampler, tpe or random.
+        seed: Random seed of the sampler.
+        kernel: Export form of recurrent layers.
+        say: Function that receives progress messages.
 
     Raises:
-        UsageError: a budget below the smallest file, or data and options that do not fit together.
-        zoo.console.errors.Interrupted: a signal came; called again, it goes on.
+        UsageError: The budget is below the smallest file, or data and options do not fit together.
+        zoo.console.errors.Interrupted: A signal interrupted the search; the next call resumes it.
     """
     held_out, unseen = list(validation), list(test)
     data = from_tf_data(model.name, train, unseen or held_out, held_out, class_names)
     if not unseen:
         data = dataclasses.replace(data, test=data.test.take(slice(0)))
     known = {OWN: lambda: model, **(teachers or {})}
-    subject = Subject(model, data, training, known, folder / FILES, threads=budget.threads, kernel=kernel)
-    plan = planned(subject, budget, narrowing, trials=trials, seconds=seconds, sampler=sampler, seed=seed)
-    study = begun(subject, plan, folder, say)
-    took_part(subject, plan, study, say)
-    return answered(subject, plan, study, folder, say)
+    subject = SearchSubject(model, data, training, known, folder / FILES, threads=budget.threads, kernel=kernel)
+    plan = make_plan(subject, budget, narrowing, trials=trials, seconds=seconds, sampler=sampler, seed=seed)
+    study = open_study(subject, plan, folder, say)
+    run_trials(subject, plan, study, say)
+    return finish_search(subject, plan, study, folder, say)
 
 
-def planned(subject: Subject, budget: Budget, narrowing: Mapping[str, str] | None = None, **options: Any) -> Plan:
-    """Return what is searched, after what cannot be was refused.
+def make_plan(
+    subject: SearchSubject, budget: Budget, narrowing: Mapping[str, str] | None = None, **options: Any
+) -> SearchPlan:
+    """Check the settings of a search, and return its plan.
 
     Args:
-        subject: what is compressed.
-        budget: what its file may cost.
-        narrowing: of the space.
-        options: trials, seconds, sampler and seed of the plan.
+        subject: Model and data of the search.
+        budget: Limits of the file.
+        narrowing: Values that replace default choices.
+        options: Fields trials, seconds, sampler and seed of the plan.
 
     Raises:
-        UsageError: no validation examples, threads that are not measured, a choice that does not exist.
+        UsageError: There are no validation examples, the number of threads is not supported, or a choice does not
+            exist.
     """
     if not len(subject.data.validation):
         raise UsageError(
-            "RUN: expected a validation split, by which recipes are chosen; this run has none (--validation-split 0)"
+            "RUN: expected a validation split, on which recipes are selected; this run has none (--validation-split 0)"
         )
     if budget.threads not in (1, cores()):
         raise UsageError(f"--threads {budget.threads}: expected 1 or {cores()}, the cores of this process")
@@ -141,52 +151,62 @@ def planned(subject: Subject, budget: Budget, narrowing: Mapping[str, str] | Non
         raise UsageError(
             f"--space distill: expected none or one of {', '.join(subject.teachers)}, received {unknown[0]}"
         )
-    return Plan(found, budget, **options)
+    return SearchPlan(found, budget, **options)
 
 
-def begun(subject: Subject, plan: Plan, folder: Path, say: Callable[[str], None]) -> Any:
-    """Return the study of a plan, new or as it was left, after the space was told and the budget compared with it.
+def open_study(subject: SearchSubject, plan: SearchPlan, folder: Path, say: Callable[[str], None]) -> Any:
+    """Open or create the study of a plan, describe the space, and check the budget against its smallest file.
 
     Raises:
-        UsageError: a budget below the smallest file of the space, or a folder with the search of another model.
+        UsageError: The budget is below the smallest file, or the folder has the search of another model.
     """
-    study = studies.opened(plan, folder, facts(subject))
+    study = studies.open_or_create(plan, folder, facts(subject))
     least = smallest(subject, plan.space)
     for name, key in (("max_bytes", "bytes"), ("max_gzip_bytes", "gzip_bytes")):
         limit = plan.budget.limits.get(name)
         if limit is not None and limit < least[key]:
             raise UsageError(
-                f"{flag(name)} {limit:,}: expected at least {least[key]:,}, the smallest file that this space has of"
-                f" this model ({least['recipe']})"
+                f"{flag(name)} {limit:,}: expected at least {least[key]:,}, the smallest file of this model in the"
+                f" search space ({least['recipe']})"
             )
-    say(f"budget: {plan.budget}; the smallest file of this space has {least['bytes']:,} bytes")
+    say(f"budget: {plan.budget}; the smallest file in the search space has {least['bytes']:,} bytes")
     for line in plan.space.lines():
         say(f"  {line}")
-    studies.begin(study, plan, lambda: beginnings(subject, plan.space, plan.budget))
+    studies.enqueue_first(study, plan, lambda: initial_choices(subject, plan.space, plan.budget))
     return study
 
 
-def facts(subject: Subject) -> dict[str, str]:
-    """Return what tells the search of one model from that of another."""
+def facts(subject: SearchSubject) -> dict[str, str]:
+    """Return identifiers of the model and the data of a search."""
     return {"model": weights_sha256(subject.model)[:16], "data": subject.data.spec.name}
 
 
-def took_part(
-    subject: Subject,
-    plan: Plan,
+def run_trials(
+    subject: SearchSubject,
+    plan: SearchPlan,
     study: Any,
     say: Callable[[str], None],
-    told: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Carry out trials until the study has as many as planned, or time is up."""
+    """Run trials until all planned trials are done or time is up.
+
+    Args:
+        subject: Model and data of the search.
+        plan: Plan of the search.
+        study: Study of the plan.
+        say: Function that receives a message about each trial.
+        progress: Function that receives the number of ended trials.
+    """
     subject.folder.mkdir(parents=True, exist_ok=True)
-    studies.run(study, plan, lambda r: estimate(subject, r), lambda r: finished(subject, r), say, told)
+    studies.run(study, plan, lambda r: estimate(subject, r), lambda r: train_and_measure(subject, r), say, progress)
 
 
-def answered(subject: Subject, plan: Plan, study: Any, folder: Path, say: Callable[[str], None]) -> Found:
-    """Measure the files of the front on the test examples, write the report, and return what was found."""
+def finish_search(
+    subject: SearchSubject, plan: SearchPlan, study: Any, folder: Path, say: Callable[[str], None]
+) -> SearchResult:
+    """Measure the files of the front on the test examples, write the report, and return the result."""
     everything = studies.rows(study)
-    ended = studies.unique(everything)
+    ended = studies.file_rows(everything)
     best = pareto.front(ended, plan.costs)
     winner = pareto.winner(ended, plan.budget, plan.costs)
     closest = None if winner else pareto.closest(ended, plan.budget)
@@ -204,7 +224,7 @@ def answered(subject: Subject, plan: Plan, study: Any, folder: Path, say: Callab
         "space": plan.space.to_json(),
         "sampler": plan.sampler,
         "seed": plan.seed,
-        "trials": len(studies.fresh(everything)),
+        "trials": len(studies.new_rows(everything)),
         "stopped_early": sum("stopped" in row for row in everything),
         "failed": [row["failed"] for row in everything if "failed" in row],
         "repeated": sum("repeated" in row for row in everything),
@@ -223,21 +243,24 @@ def answered(subject: Subject, plan: Plan, study: Any, folder: Path, say: Callab
     }
     write_json(folder / "search.json", result)
     search_report.write(result, folder)
-    return Found(folder, winner, closest, best, result)
+    return SearchResult(folder, winner, closest, best, result)
 
 
 def _tested(
-    subject: Subject, rows: list[dict[str, Any]], file: Path, say: Callable[[str], None]
+    subject: SearchSubject, rows: list[dict[str, Any]], file: Path, say: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
-    """Return the test scores of files by recipe: those measured before as they were, and of the others now."""
+    """Return the test scores of files by recipe, measuring only files without stored scores."""
     scores = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for number, row in enumerate(rows, 1):
         if row["recipe"] in scores or not len(subject.data.test):
             continue
         say(f"measuring {number} of {len(rows)} on {len(subject.data.test):,} test examples: {row['path']}")
-        receipt = tested(subject, language.parse(row["recipe"]))
+        receipt = receipt_on_test(subject, language.parse(row["recipe"]))
         if receipt["sha256"] != row["sha256"]:
-            raise Failed(f"{row['path']}: exported again, it became another file; it was measured with other versions")
+            raise Failed(
+                f"{row['path']}: expected the same file when exported again, received another SHA-256; the search used"
+                " other versions of the libraries"
+            )
         scores[row["recipe"]] = {"sha256": row["sha256"], **receipt["test"]["litert"]}
         write_json(file, scores)
     return scores

@@ -1,4 +1,4 @@
-"""What a search chooses between: the widths of layers, and the words of a recipe. Standard library only."""
+"""The search space: widths of layers and words of a recipe. Standard library only."""
 
 import dataclasses
 import fnmatch
@@ -14,19 +14,19 @@ from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, 
 from zoo.console.errors import UsageError, nearest
 
 WIDTH = "width."
-NARROWEST = 16  # of a layer's width, the part that stays at least
+NARROWEST = 16  # layers keep at least 1 / 16 of their width
 NO_TEACHER = "none"
 TEMPERATURE = 3.0
-# Of the epochs of the first stage, those of one that goes on with what it left.
+# Epochs of a later stage, relative to the first stage.
 LATER_EPOCHS = {"prune": 0.5, "cluster": 0.25, "qat": 0.25}
-# Of the learning rate of the first stage, the same.
+# Learning rate of a later stage, relative to the first stage.
 LATER_RATES = {"prune": 0.5, "cluster": 0.1, "qat": 0.1}
-ROUNDED = ("int8", "dynamic", "int4", "int16x8")  # what qat trains for
+ROUNDED = ("int8", "dynamic", "int4", "int16x8")  # precisions that qat trains for
 
 
 @dataclass(frozen=True)
 class Range:
-    """Whole numbers from low to high, on a logarithmic scale."""
+    """Integers from low to high, on a logarithmic scale."""
 
     low: int
     high: int
@@ -40,13 +40,13 @@ Values = Range | tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Space:
-    """The choices, by name: a range of whole numbers, or a few values.
+    """Search space.
 
     Args:
-        choices: `width.LAYER`, and those of `MEANINGS`.
-        widths: of the layers as they are, by path.
-        epochs: of the run; a choice is a multiple of them.
-        learning_rate: the same.
+        choices: A range of integers or a tuple of values for each choice: `width.LAYER` and the names in `MEANINGS`.
+        widths: Present widths of the layers, by path.
+        epochs: Number of epochs of the run, which the choice `epochs` multiplies.
+        learning_rate: Learning rate of the run, which the choice `rate` multiplies.
     """
 
     choices: Mapping[str, Values]
@@ -55,7 +55,11 @@ class Space:
     learning_rate: float
 
     def recipe(self, chosen: Mapping[str, Any]) -> Recipe:
-        """Return the recipe of one value of every choice; what has no effect beside the others is left out."""
+        """Return the recipe for one value of every choice, without values that have no effect.
+
+        Args:
+            chosen: Value of every choice, by name.
+        """
         precision, rounded = chosen["precision"], chosen["precision"] in ROUNDED
         words = [(Channels, self._narrower(chosen))] if self._narrower(chosen) else []
         words += [(Prune, {"sparsity": chosen["sparsity"]})] if chosen["sparsity"] else []
@@ -77,9 +81,12 @@ class Space:
         return {"keep": tuple(f"{layer}:{n}" for layer, n in kept.items()), "init": chosen["init"]} if kept else {}
 
     def scaled(self, share: float, **others: Any) -> dict[str, Any]:
-        """Return the choices with this share of every width, as far as the space has it, and others as they are given.
+        """Return choices with all widths scaled alike.
 
-        What is not given is the first of its values; a value that the space does not have becomes the first as well.
+        Args:
+            share: Share of every width, limited to the ranges of the space.
+            others: Values of other choices. Missing values, and values that the space does not have, are replaced by
+                the first value of the choice.
         """
         found = {}
         for name, values in self.choices.items():
@@ -91,37 +98,37 @@ class Space:
         return found
 
     def lines(self) -> list[str]:
-        """Return what there is to choose, a line for each."""
+        """Return a description of the space, one line per choice."""
         longest = max(map(len, self.choices))
         return [f"{name:<{longest}}  {_shown(values):<28}  {_meaning(name)}" for name, values in self.choices.items()]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values that `from_json` reads back."""
+        """Return values for JSON, which `from_json` reads back."""
         values = {name: str(v) if isinstance(v, Range) else list(v) for name, v in self.choices.items()}
         return dataclasses.asdict(self) | {"choices": values}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Space":
-        """Rebuild a space from `to_json`'s values."""
+        """Return the space that `to_json` described."""
         choices = {n: tuple(v) if isinstance(v, list) else _range(n, v) for n, v in values["choices"].items()}
         return cls(choices, values["widths"], values["epochs"], values["learning_rate"])
 
 
 MEANINGS = {
-    "init": "narrower layers go on with the run's weights (own), or are trained from scratch",
-    "sparsity": "share of the weights that is zero; 0: not pruned",
-    "clusters": "values that the weights of a layer share; 0: not clustered",
-    "qat": "train with the file's rounding",
-    "distill": "the run that teaches; none: labels alone",
-    "precision": "of the file",
-    "per_tensor": "one scale a weight tensor instead of one a channel: fewer bytes",
-    "epochs": "times the run's epochs, of the first stage",
-    "rate": "times the run's learning rate, of the first stage",
+    "init": "initial weights of narrower layers: the run's (own) or random (scratch)",
+    "sparsity": "share of weights pruned to zero; 0: no pruning",
+    "clusters": "number of shared weight values per layer; 0: no clustering",
+    "qat": "quantization-aware training",
+    "distill": "teacher run for distillation; none: labels only",
+    "precision": "precision of the file",
+    "per_tensor": "one scale per weight tensor instead of one per channel: fewer bytes",
+    "epochs": "multiple of the run's epochs for the first stage",
+    "rate": "multiple of the run's learning rate for the first stage",
 }
 
 
 def _meaning(name: str) -> str:
-    return MEANINGS.get(name) or "channels, units, cells or heads that the layer keeps"
+    return MEANINGS.get(name) or "number of channels, units, cells or heads to keep in the layer"
 
 
 def _shown(values: Values) -> str:
@@ -141,15 +148,15 @@ def default(
     gzipped: bool,
     timed: bool,
 ) -> Space:
-    """Return the space of a model.
+    """Return the default search space of a model.
 
     Args:
-        widths: of the layers that can be narrower, by path.
-        epochs: of the run.
-        learning_rate: of the run.
-        teachers: runs that may teach.
-        gzipped: whether gzipped bytes are bounded, the only ones that zeros and shared values save.
-        timed: whether the latency is, for which float32 may be the fastest.
+        widths: Widths of the prunable layers, by path.
+        epochs: Number of epochs of the run.
+        learning_rate: Learning rate of the run.
+        teachers: Names of runs that may be teachers.
+        gzipped: Whether gzipped bytes are limited; only these shrink with zeros and shared values.
+        timed: Whether the latency is limited; float16 and float32 may then be the fastest.
     """
     choices: dict[str, Values] = {WIDTH + layer: Range(max(1, n // NARROWEST), n) for layer, n in widths.items()}
     choices |= {
@@ -167,10 +174,10 @@ def default(
 
 
 def read(path: Path) -> dict[str, str]:
-    """Return the narrowings of a TOML file's table `space`: a text, a number or a list for each name.
+    """Read the table `space` of a TOML file, with a string, a number or a list for each choice.
 
     Raises:
-        UsageError: no such file, no TOML, or no such table.
+        UsageError: The file is missing, is not TOML or has no such table.
     """
     if sys.version_info >= (3, 11):
         import tomllib
@@ -190,14 +197,15 @@ def read(path: Path) -> dict[str, str]:
 
 
 def narrowed(space: Space, given: Mapping[str, str]) -> Space:
-    """Return the space with some choices replaced.
+    """Return a space with some choices replaced.
 
     Args:
-        space: the default one.
-        given: `LOW:HIGH` or a number for a width, values separated by commas for others, by name or a pattern of names.
+        space: Default space.
+        given: New values by name or name pattern: `LOW:HIGH` or a number for widths, otherwise values separated by
+            commas.
 
     Raises:
-        UsageError: a name that is no choice, or values that it cannot have.
+        UsageError: A name is not a choice, or a value is not valid for it.
     """
     choices = dict(space.choices)
     for pattern, text in given.items():

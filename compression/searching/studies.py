@@ -1,6 +1,6 @@
-"""The search itself: an Optuna study of recipes, kept in SQLite beside the files that it made.
+"""Run a search as an Optuna study of recipes, stored in an SQLite file next to the exported files.
 
-Every process that opens the same folder takes part in the same study; what a killed one was doing is done again.
+All processes that open the same folder share the study. Trials of a killed process are repeated.
 """
 
 import logging
@@ -12,42 +12,42 @@ from pathlib import Path
 from typing import Any
 
 from compression.recipes import language
-from compression.searching.plan import Plan
-from compression.searching.screening import not_worth_training
+from compression.searching.plan import SearchPlan
+from compression.searching.screening import stop_reason
 from compression.searching.space import Range, Space
 from zoo.console.errors import Diverged, Failed, Interrupted, UsageError
 
 DATABASE, SQLITE = "search.db", b"SQLite format 3\0"
-HEARTBEAT, GRACE = 10, 30  # seconds between signs of life of a trial, and after which one without them is repeated
+HEARTBEAT, GRACE = 10, 30  # seconds between heartbeats of a trial, and without a heartbeat until it is repeated
 RETRIES = 3
-STARTUP = 6  # trials, the beginnings among them, after which TPE draws by what it has seen
-MOST_REPEATED = 30  # known trials one after the other, after which a search ends
-FAILURES = (UsageError, Failed, Diverged)  # of a trial, which end it and not the search
+STARTUP = 6  # number of trials, including the initial ones, before TPE uses its model
+MOST_REPEATED = 30  # number of consecutive repeated trials after which the space counts as exhausted
+FAILURES = (UsageError, Failed, Diverged)  # errors that end a trial but not the search
 
 
 def check_file(folder: Path) -> None:
-    """Raise UsageError for a file in place of the folder, or of the database, before anything is imported."""
+    """Raise UsageError if the folder is a file or its database is not SQLite, before Optuna is imported."""
     file = folder / DATABASE
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {folder}: expected a folder, this is a file")
+        raise UsageError(f"--output {folder}: expected a folder, found a file")
     if not file.is_file() or not file.stat().st_size:
         return
     with file.open("rb") as content:
         if content.read(len(SQLITE)) != SQLITE:
-            raise UsageError(f"{file}: expected the SQLite storage of a search, this is something else")
+            raise UsageError(f"{file}: expected the SQLite storage of a search, found another kind of file")
 
 
-def opened(plan: Plan, folder: Path, facts: Mapping[str, str], number: int = 0) -> Any:
-    """Return the optuna.Study of a plan, a new one or as it was left.
+def open_or_create(plan: SearchPlan, folder: Path, facts: Mapping[str, str], number: int = 0) -> Any:
+    """Open the optuna.Study of a plan, or create it.
 
     Args:
-        plan: what is searched.
-        folder: holds the database.
-        facts: of the model and the data; those of every study in the file must be these.
-        number: of this process among those of a search, by which its sampler draws otherwise.
+        plan: Plan of the search.
+        folder: Folder with the database.
+        facts: Identifiers of the model and the data, which must match those of every study in the file.
+        number: Number of this process in the search, from which its sampler is seeded.
 
     Raises:
-        UsageError: the file holds the search of another run, or no search at all.
+        UsageError: The file belongs to the search of another run, or cannot be read.
     """
     import optuna
 
@@ -65,7 +65,7 @@ def opened(plan: Plan, folder: Path, facts: Mapping[str, str], number: int = 0) 
             heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
         )
         known = optuna.study.get_all_study_summaries(storage)
-    except Exception as error:  # SQLAlchemy's, of a file that is no database of Optuna's
+    except Exception as error:  # SQLAlchemy errors for a file that is not an Optuna database
         raise UsageError(f"{file}: expected the storage of a search, it cannot be read: {_first_line(error)}") from None
     for summary in known:
         theirs = {name: summary.user_attrs.get(name, value) for name, value in facts.items()}
@@ -89,8 +89,8 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:200]
 
 
-def _sampler(plan: Plan, done: int) -> Any:
-    """Return the sampler; one that goes on must not draw again what it drew before."""
+def _sampler(plan: SearchPlan, done: int) -> Any:
+    """Return the sampler, seeded so that a resumed search does not repeat its draws."""
     from optuna.samplers import RandomSampler, TPESampler
 
     seed = plan.seed * 100_003 + done
@@ -99,19 +99,19 @@ def _sampler(plan: Plan, done: int) -> Any:
     return TPESampler(
         n_startup_trials=STARTUP,
         multivariate=True,
-        constant_liar=True,  # trials of other processes that are not finished count as bad ones
+        constant_liar=True,  # unfinished trials of other processes count as bad ones
         constraints_func=lambda trial: trial.user_attrs.get("excesses") or (0.0,) * len(plan.budget.limits),
         seed=seed,
     )
 
 
-def begin(study: Any, plan: Plan, first: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
-    """Give a new study what it tries first: what others in the file have finished, then the beginnings.
+def enqueue_first(study: Any, plan: SearchPlan, first: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+    """Enqueue the first trials of a new study: finished trials of other studies in the file, then initial choices.
 
     Args:
-        study: of the plan.
-        plan: what is searched.
-        first: returns choices; asked where the study is new and does not draw at random.
+        study: Study of the plan.
+        plan: Plan of the search.
+        first: Function that returns the initial choices; called only for a new study with the TPE sampler.
     """
     if study.trials or plan.sampler == "random":
         return
@@ -129,7 +129,7 @@ def _inside(chosen: Mapping[str, Any], space: Space) -> bool:
 
 
 def _all_trials(study: Any) -> list[Any]:
-    """Return the trials of every study in the file."""
+    """Return the trials of all studies in the file."""
     import optuna
 
     names = optuna.study.get_all_study_names(study._storage)
@@ -137,12 +137,12 @@ def _all_trials(study: Any) -> list[Any]:
 
 
 def finished_trials(trials: Sequence[Any]) -> list[Any]:
-    """Return those that were carried out to the end."""
+    """Return the trials with a trained and measured file."""
     return [t for t in trials if "file" in t.user_attrs]
 
 
 def rows(study: Any) -> list[dict[str, Any]]:
-    """Return what is known of every trial that ended: recipe, choices, estimate, file, or why it stopped or failed."""
+    """Return a row for every ended trial: choices, recipe, estimate, file, and the reason if it stopped or failed."""
     from optuna.trial import TrialState
 
     kept = ("recipe", "estimate", "file", "stopped", "failed", "repeated")
@@ -153,24 +153,24 @@ def rows(study: Any) -> list[dict[str, Any]]:
     ]
 
 
-def fresh(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the rows of trials that told something new."""
+def new_rows(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the rows of trials that do not repeat an earlier one."""
     return [row for row in found if "repeated" not in row]
 
 
-def _enough(study: Any, plan: Plan) -> bool:
-    """Whether there are as many new trials as planned, or only known ones come: then the space is exhausted."""
+def _enough(study: Any, plan: SearchPlan) -> bool:
+    """Return whether the study has all planned trials, or its space is exhausted, so that only repeated trials come."""
     from optuna.trial import TrialState
 
     ended = rows(study)
-    if len(fresh(ended)) >= plan.trials:
+    if len(new_rows(ended)) >= plan.trials:
         return True
-    exhausted = len(ended) > MOST_REPEATED and not fresh(ended[-MOST_REPEATED:])
+    exhausted = len(ended) > MOST_REPEATED and not new_rows(ended[-MOST_REPEATED:])
     return exhausted and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
 
-def unique(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a flat row for each recipe that was carried out: number, recipe, estimate and the numbers of its file."""
+def file_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a flat row for each distinct recipe with a file: number, recipe, estimate and the file's measurements."""
     once = {row["recipe"]: row for row in reversed(found) if "file" in row}
     return [
         {"number": row["number"], "recipe": row["recipe"], "estimate": row["estimate"]["accuracy"], **row["file"]}
@@ -180,26 +180,26 @@ def unique(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def run(
     study: Any,
-    plan: Plan,
+    plan: SearchPlan,
     estimate: Callable[[language.Recipe], dict[str, Any]],
     finished: Callable[[language.Recipe], dict[str, Any]],
     say: Callable[[str], None],
-    told: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Take part in a study until it has its trials, or time is up.
+    """Run trials of a study until all planned trials are done or time is up.
 
     Args:
-        study: of the plan.
-        plan: what is searched.
-        estimate: measures the file of a recipe without training.
-        finished: carries a recipe out, and measures its file.
-        say: told of each trial.
-        told: how many have ended.
+        study: Study of the plan.
+        plan: Plan of the search.
+        estimate: Function that measures the file of a recipe without training.
+        finished: Function that trains a recipe and measures its file.
+        say: Function that receives a message about each trial.
+        progress: Function that receives the number of ended trials.
 
     Raises:
-        Interrupted: a signal came in a trial; the study takes it up again.
+        Interrupted: A signal interrupted a trial; the trial is enqueued again.
     """
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # that every trial traces another function is no mistake
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing warnings: every trial has another function
     began = time.monotonic()
 
     def objective(trial: Any) -> list[float]:
@@ -219,8 +219,8 @@ def run(
 
     def after(study: Any, trial: Any) -> None:
         ended = rows(study)
-        told(len(fresh(ended)))
-        say(_sentence(trial, len(fresh(ended)), plan))
+        progress(len(new_rows(ended)))
+        say(_sentence(trial, len(new_rows(ended)), plan))
         if _enough(study, plan):
             study.stop()
         left = None if plan.seconds is None else plan.seconds - (time.monotonic() - began)
@@ -238,8 +238,8 @@ def _suggested(trial: Any, name: str, values: Any) -> Any:
     return trial.suggest_categorical(name, values)
 
 
-def _measured(study: Any, plan: Plan, trial: Any, recipe: language.Recipe, estimate: Any, finished: Any) -> dict:
-    """Return what is measured of a trial: of the file at the end, or where it is not worth that, of the estimate."""
+def _measured(study: Any, plan: SearchPlan, trial: Any, recipe: language.Recipe, estimate: Any, finished: Any) -> dict:
+    """Return the measurements of a trial's final file, or of its estimate if the trial is stopped early."""
     everywhere = finished_trials(_all_trials(study))
     before = next((t for t in everywhere if t.user_attrs["recipe"] == str(recipe)), None)
     if before is not None:
@@ -249,7 +249,7 @@ def _measured(study: Any, plan: Plan, trial: Any, recipe: language.Recipe, estim
         return before.user_attrs["file"]
     guess = estimate(recipe)
     trial.set_user_attr("estimate", guess)
-    if why := not_worth_training(guess, plan, unique(rows(study))):
+    if why := stop_reason(guess, plan, file_rows(rows(study))):
         trial.set_user_attr("stopped", why)
         return guess
     row = finished(recipe)
@@ -257,10 +257,10 @@ def _measured(study: Any, plan: Plan, trial: Any, recipe: language.Recipe, estim
     return row
 
 
-def importances(study: Any, plan: Plan) -> dict[str, dict[str, float]]:
-    """Return the share of the variance that each choice explains, by what is measured (fANOVA; Hutter et al., 2014).
+def importances(study: Any, plan: SearchPlan) -> dict[str, dict[str, float]]:
+    """Return the share of variance that each choice explains, for each measurement (fANOVA; Hutter et al., 2014).
 
-    Costs are of every trial, as files have their size without training; the accuracy is of those carried out.
+    Costs use all trials, as files have their final size without training; accuracy uses finished trials only.
     """
     import optuna
 
@@ -281,7 +281,7 @@ def importances(study: Any, plan: Plan) -> dict[str, dict[str, float]]:
     return found
 
 
-def _sentence(trial: Any, done: int, plan: Plan) -> str:
+def _sentence(trial: Any, done: int, plan: SearchPlan) -> str:
     attributes = trial.user_attrs
     if not attributes.keys() & {"file", "estimate", "failed"}:
         return f"trial {trial.number} was not finished"
@@ -292,9 +292,10 @@ def _sentence(trial: Any, done: int, plan: Plan) -> str:
     elif "stopped" in attributes:
         end = f"stopped: {attributes['stopped']}"
     elif "repeated" in attributes:
-        end = f"{row['accuracy']:.2%}, known from trial {attributes['repeated']}"
+        end = f"validation accuracy {row['accuracy']:.2%}, known from trial {attributes['repeated']}"
     else:
-        end = f"{row['accuracy']:.2%} of validation (untrained {attributes['estimate']['accuracy']:.2%})"
+        guess = attributes["estimate"]["accuracy"]
+        end = f"validation accuracy {row['accuracy']:.2%} (estimate without training {guess:.2%})"
     return f"[{done}/{plan.trials}] {numbers}: {end}; {attributes.get('recipe', '')}"
 
 

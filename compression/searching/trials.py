@@ -1,4 +1,4 @@
-"""One trial of a search: a recipe is estimated without training, then carried out; both are measured on their files."""
+"""One trial of a search: estimate a recipe without training, then train it; both are measured on exported files."""
 
 import dataclasses
 import tempfile
@@ -21,35 +21,35 @@ from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration, ExportOptions, Training
 from compression.searching.budget import Budget
 from compression.searching.space import NO_TEACHER, Space
-from compression.searching.untrained import carried_out
+from compression.searching.untrained import apply_untrained
 from compression.surgery.copying import copies, in_float32
 from compression.tasks.classification import interface_of, stratified
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
 from zoo.data.images import scaled
 
-EXAMPLES = 2000  # that estimates look at
+EXAMPLES = 2000  # number of training examples for estimates
 MEASURED = ("bytes", "gzip_bytes", "latency_ms", "accuracy", "sha256")
-PARTS = (1 / 2, 1 / 4)  # of a budget, that files are made for as well
-# Bits that a weight takes in a file.
+PARTS = (1 / 2, 1 / 4)  # shares of the budget for further initial trials
+# Bits per weight in a file.
 BITS = {"int4": 4, "int8": 8, "dynamic": 8, "int16x8": 8, "float16": 16, "float32": 32}
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is compressed, in every trial of a search.
+class SearchSubject:
+    """Model, data and settings of all trials of a search.
 
     Args:
-        model: built; gives logits. It stays as it is.
-        data: the training split trains and calibrates, the validation split chooses.
-        training: how the model was trained.
-        teachers: functions that return the model of a name that `distill` has in the recipes.
-        folder: gets the files and the stages that they were trained in.
-        threads: that latencies are measured with.
-        seed: of the choice of calibration examples.
-        kernel: of recurrent layers.
-        provenance: written into every receipt.
-        command: returns the command that makes the file of a recipe again, where there is one.
+        model: Built Keras model with logits as output; it is not changed.
+        data: Dataset, whose training split trains and calibrates and whose validation split selects.
+        training: Configuration with which the model was trained.
+        teachers: Functions that return teacher models, by their name in `distill` of a recipe.
+        folder: Folder for the files and their training stages.
+        threads: Number of threads for latency measurements.
+        seed: Random seed for the selection of calibration examples.
+        kernel: Export form of recurrent layers.
+        provenance: Entries written into every receipt.
+        command: Function from a recipe to the command that reproduces its file, or None.
     """
 
     model: keras.Model
@@ -65,59 +65,63 @@ class Subject:
 
     @cached_property
     def removable(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """What `channels.removable` says of the model."""
+        """Result of `channels.removable` for the model."""
         return channels.removable(in_float32(self.model), self.few[0][:2])
 
     @cached_property
     def few(self) -> tuple[np.ndarray, np.ndarray]:
-        """Training examples as the model takes them, and their labels."""
+        """Model inputs of some training examples, and their labels."""
         split = stratified(self.data.train, EXAMPLES, self.seed)
         return scaled(split.x), split.y
 
     @property
     def widths(self) -> dict[str, int]:
-        """How many channels, units, cells or heads each layer has that can be narrower, by path."""
+        """Number of channels, units, cells or heads of each prunable layer, by path."""
         return {path: len(groups) for path, groups in self.removable[0].items()}
 
     def without_training(self, recipe: Recipe) -> keras.Model:
-        """Return a copy of the model with the stages of a recipe carried out at once."""
+        """Return a copy of the model with the stages of a recipe applied without training."""
         model = copies(in_float32(self.model))()
-        return carried_out(model, recipe.stages, *self.few, found=self.removable) if recipe.stages else model
+        return apply_untrained(model, recipe.stages, *self.few, found=self.removable) if recipe.stages else model
 
 
-def estimate(subject: Subject, recipe: Recipe) -> dict[str, Any]:
-    """Return what the file of a recipe measures where nothing was trained."""
+def estimate(subject: SearchSubject, recipe: Recipe) -> dict[str, Any]:
+    """Return the measurements of a recipe's file without training."""
     with tempfile.TemporaryDirectory() as folder:
         model = subject.without_training(recipe)
         return _compressed(subject, model, recipe.file, Path(folder))[0]
 
 
-def finished(subject: Subject, recipe: Recipe) -> dict[str, Any]:
-    """Carry out a recipe, and return what its file measures on the validation examples, its path and the seconds.
+def train_and_measure(subject: SearchSubject, recipe: Recipe) -> dict[str, Any]:
+    """Train a recipe, and return the measurements of its file on validation examples, its path and the seconds taken.
 
     Raises:
-        zoo.console.errors.Interrupted: a signal came; called again, it goes on there.
+        zoo.console.errors.Interrupted: A signal interrupted the training; the next call resumes it.
     """
     began = time.perf_counter()
-    # Another process may have come to the same training; it is done once.
+    # Another process may need the same training, which is then done only once.
     with FileLock(subject.folder / f".{recipe.training_name}.lock"):
         row, path = _compressed(subject, subject.model, recipe, subject.folder)
     return row | {"path": path.name, "seconds": round(time.perf_counter() - began, 1)}
 
 
-def tested(subject: Subject, recipe: Recipe) -> dict[str, Any]:
-    """Return the receipt of a recipe that was carried out, its file measured on the test examples."""
+def receipt_on_test(subject: SearchSubject, recipe: Recipe) -> dict[str, Any]:
+    """Return the receipt of a trained recipe, with its file measured on the test examples."""
     return _pipeline(subject, subject.model, subject.data, recipe, subject.folder).receipt
 
 
-def _compressed(subject: Subject, model: keras.Model, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], Path]:
-    """Make a file, measure it on the validation examples, and return its numbers and its path."""
+def _compressed(
+    subject: SearchSubject, model: keras.Model, recipe: Recipe, folder: Path
+) -> tuple[dict[str, Any], Path]:
+    """Export a file and return its measurements on the validation examples, and its path."""
     data = dataclasses.replace(subject.data, test=subject.data.validation)
     made = _pipeline(subject, model, data, recipe, folder)
     return measured(made.receipt, subject.threads), made.path
 
 
-def _pipeline(subject: Subject, model: keras.Model, data: Dataset, recipe: Recipe, folder: Path) -> pipeline.Compressed:
+def _pipeline(
+    subject: SearchSubject, model: keras.Model, data: Dataset, recipe: Recipe, folder: Path
+) -> pipeline.Compressed:
     taught = [subject.teachers[name] for name in recipe.distill.teacher] if recipe.distill else []
     return pipeline.compress(
         model,
@@ -134,16 +138,21 @@ def _pipeline(subject: Subject, model: keras.Model, data: Dataset, recipe: Recip
 
 
 def measured(receipt: Mapping[str, Any], threads: int) -> dict[str, Any]:
-    """Return the numbers of a receipt that a search looks at."""
+    """Return the measurements of a receipt that a search uses.
+
+    Args:
+        receipt: Receipt of a file.
+        threads: Number of threads of the latency.
+    """
     latency = next(row["median_ms"] for row in receipt["latency"] if row["threads"] == threads)
     found = {"accuracy": receipt["test"]["litert"]["accuracy"], "latency_ms": latency, **receipt}
     return {name: found[name] for name in MEASURED}
 
 
-def smallest(subject: Subject, space: Space, precision: str | None = None) -> dict[str, Any]:
-    """Return the smallest file that a space has, or that it has in a precision: bytes, gzip_bytes, recipe.
+def smallest(subject: SearchSubject, space: Space, precision: str | None = None) -> dict[str, Any]:
+    """Return bytes, gzip_bytes and recipe of the smallest file of a space, optionally in a given precision.
 
-    Its weights are zero, which no trained ones zip better than.
+    All weights are zero, so that no trained file is smaller after gzip.
     """
     wanted = precision or min(space.choices["precision"], key=BITS.__getitem__)
     per_tensor = True in space.choices["per_tensor"]
@@ -153,8 +162,8 @@ def smallest(subject: Subject, space: Space, precision: str | None = None) -> di
     return {**_sizes(subject, model, recipe), "recipe": str(recipe)}
 
 
-def _sizes(subject: Subject, model: keras.Model, recipe: Recipe) -> dict[str, int]:
-    """Return bytes and gzip_bytes of the file of a model in the precision of a recipe, which is not run."""
+def _sizes(subject: SearchSubject, model: keras.Model, recipe: Recipe) -> dict[str, int]:
+    """Return bytes and gzip_bytes of a model's file in the precision of a recipe, without running it."""
     interface = interface_of(subject.data.spec)
     kernel = tflite.check(model, recipe.file, interface, subject.kernel)
     calibration = subject.few[0][:2] if recipe.calibrated else None
@@ -166,11 +175,11 @@ def _sizes(subject: Subject, model: keras.Model, recipe: Recipe) -> dict[str, in
     return {name: found[name] for name in ("bytes", "gzip_bytes")}
 
 
-def beginnings(subject: Subject, space: Space, budget: Budget) -> list[dict[str, Any]]:
-    """Return choices to try first: all layers narrowed alike to what the budget allows, taught, and from scratch.
+def initial_choices(subject: SearchSubject, space: Space, budget: Budget) -> list[dict[str, Any]]:
+    """Return the choices for the first trials: all layers narrowed alike to fit the budget, with distillation.
 
-    Among them is the honest baseline, a small network trained from scratch with labels alone and rounded after. In the
-    precision of the fewest bits there are also files of a half and a quarter of the budget, so that the front is known
+    One of them is the baseline: a small network trained from scratch on labels only and quantized afterwards. In the
+    precision with the fewest bits, files of half and a quarter of the budget are added, so that the front is known
     early.
     """
     wanted = [p for p in ("int8", "int4") if p in space.choices["precision"]] or [space.choices["precision"][0]]
@@ -189,8 +198,8 @@ def beginnings(subject: Subject, space: Space, budget: Budget) -> list[dict[str,
     return [chosen for i, chosen in enumerate(found) if chosen not in found[:i]]
 
 
-def _share(subject: Subject, space: Space, precision: str, limit: float, gzipped: bool, tries: int = 8) -> float:
-    """Return the share of all widths whose file fits into a limit of bytes, about the largest."""
+def _share(subject: SearchSubject, space: Space, precision: str, limit: float, gzipped: bool, tries: int = 8) -> float:
+    """Return approximately the largest share of all widths whose file is within a limit of bytes."""
     least = smallest(subject, space, precision)
     if limit < least["gzip_bytes" if gzipped else "bytes"]:
         return 0.0
@@ -200,12 +209,12 @@ def _share(subject: Subject, space: Space, precision: str, limit: float, gzipped
         sizes = _sizes(subject, subject.without_training(recipe), recipe)
         if sizes["gzip_bytes" if gzipped else "bytes"] <= limit:
             break
-        share *= 1 - 0.04 * number  # biases and tables of scales take bytes as well
+        share *= 1 - 0.04 * number  # biases and scales, which the parameter count neglects, also take space
     return share
 
 
-def _share_of_parameters(subject: Subject, space: Space, precision: str, more: float, steps: int = 7) -> float:
-    """Return the share of all widths that has about so many parameters more than the narrowest, by bisection."""
+def _share_of_parameters(subject: SearchSubject, space: Space, precision: str, more: float, steps: int = 7) -> float:
+    """Return the share of all widths that has about `more` parameters more than the narrowest model, by bisection."""
 
     def parameters(share: float) -> int:
         recipe = space.recipe(space.scaled(share, precision=precision))

@@ -1,7 +1,7 @@
-"""What a recipe comes to without any training: the cheap estimate of a search, whose file has its final size.
+"""Apply a recipe without training, for the cheap estimate of a search; the file already has its final size.
 
-Channels are taken out and the last layer is fitted to what is left, in closed form; the smallest weights are set to
-zero, and the others rounded to shared values, at once.
+Channels are removed and the last layer is fitted again in closed form. The smallest weights are set to zero and the
+others clustered in one step.
 """
 
 from collections.abc import Sequence
@@ -18,27 +18,27 @@ from compression.surgery.survey import calls
 from zoo.introspection.hooks import calls_of
 from zoo.runs.inference import BATCH
 
-# Of the examples: how strongly large weights are avoided when the last layer is fitted.
+# Ridge penalty per example when the last layer is fitted.
 RIDGE = 1e-3
-# What a logit of certainty is, so that integers of a file tell its probabilities apart.
+# Scale of the target logits, large enough that the integer probabilities of a file differ.
 CERTAIN = 10.0
 
 
-def carried_out(
+def apply_untrained(
     model: keras.Model, stages: Sequence[Pass], x: np.ndarray, y: np.ndarray, found: Any = None
 ) -> keras.Model:
-    """Carry out the stages of a recipe on a model, in place, as far as that needs no training.
+    """Apply the stages of a recipe to a model, in place, as far as they need no training.
 
     Args:
-        model: built; gives logits.
-        stages: of the recipe; those that only train change nothing. A network that begins from scratch keeps the
-            weights it would lose, as the estimate is of its shape.
-        x: (examples, ...), as the model takes them.
-        y: (examples,) class ids, or (examples, time) where every step is labelled.
-        found: what `channels.removable` says of the model, where it is known.
+        model: Built Keras model with logits as output.
+        stages: Stages of the recipe; stages that only train have no effect. With `init=scratch` the model keeps its
+            weights, because the estimate is about the shape of the network.
+        x: Model inputs, (examples, ...).
+        y: Class ids, (examples,), or (examples, time) if every step is labelled.
+        found: Result of `channels.removable` for the model, if known.
 
     Returns:
-        the model.
+        The model.
     """
     pruned: set[str] = set()
     for stage in stages:
@@ -55,15 +55,16 @@ def carried_out(
 
 
 def fit_last(model: keras.Model, x: np.ndarray, y: np.ndarray) -> bool:
-    """Fit the last layer of a model to labels by ridge regression on what the layer is given, as it is now.
+    """Fit the last layer of a model to labels by ridge regression on its present inputs.
 
     Args:
-        model: built; its last layer is changed where it is Dense, linear, and called once with a vector an example.
-        x: (examples, ...), as the model takes them.
-        y: (examples,) class ids.
+        model: Built Keras model. Its last layer is changed if it is a linear Dense layer with a bias that is called
+            once, on one vector per example.
+        x: Model inputs, (examples, ...).
+        y: Class ids, (examples,).
 
     Returns:
-        whether there was such a layer.
+        Whether the last layer was fitted.
     """
     seen = calls(model, x[:1])
     last, rank = seen[-1].layer, seen[-1].rank

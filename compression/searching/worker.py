@@ -1,6 +1,6 @@
-"""A further process of a search: opens the same run and the same study, and takes part until there are enough trials.
+"""A worker process of a search, which opens the same run and study and runs trials until the search is complete.
 
-As `python -m compression.searching.worker JOB`, JOB the JSON of `start`.
+It is started as `python -m compression.searching.worker JOB`, where JOB is the JSON from `start`.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from compression.pipeline import source
 from compression.pipeline.source import OpenedRun
 from compression.recipes.language import Kernel
 from compression.searching.budget import Budget
-from compression.searching.plan import Plan
+from compression.searching.plan import SearchPlan
 from compression.searching.space import Space
 from zoo.config import privacy
 from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.runs.folder import RunFolder
 
-# As `compress` trains a recipe where it is not told otherwise.
+# The defaults with which `compress` trains a recipe.
 ON_ONE_DEVICE = {
     "strategy": "none",
     "virtual_devices": 0,
@@ -35,16 +35,16 @@ ON_ONE_DEVICE = {
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What every process of a search opens.
+class SearchInputs:
+    """Inputs of a search that every process opens.
 
     Args:
-        run: the run folder that is compressed.
-        teachers: further run folders that may teach.
-        folder: of the search.
-        kernel: of recurrent layers.
-        threads: that latencies are measured with.
-        data_dir: where TFDS sets are prepared, if not where the run has it.
+        run: Run folder to compress.
+        teachers: Run folders of further teachers.
+        folder: Folder of the search.
+        kernel: Export form of recurrent layers.
+        threads: Number of threads for latency measurements.
+        data_dir: Folder of prepared TFDS datasets, or None for the run's own.
     """
 
     run: Path
@@ -55,11 +55,11 @@ class Chosen:
     data_dir: Path | None
 
 
-def checked(chosen: Chosen) -> tuple[OpenedRun, dict[str, RunFolder]]:
-    """Return the run and those that teach it, by name, without importing Keras.
+def open_runs(chosen: SearchInputs) -> tuple[OpenedRun, dict[str, RunFolder]]:
+    """Open the run and its teachers, by name, without importing Keras.
 
     Raises:
-        UsageError: a run that cannot be compressed, or one that cannot teach it.
+        UsageError: The run cannot be compressed, or another run cannot be its teacher.
     """
     found = source.open_run(chosen.run, {"data_dir": chosen.data_dir} if chosen.data_dir else {})
     privacy.check_searched(found.config.private)
@@ -67,13 +67,19 @@ def checked(chosen: Chosen) -> tuple[OpenedRun, dict[str, RunFolder]]:
     return found, {name: source.open_teacher(Path(name), found) for name in names}
 
 
-def subject(chosen: Chosen, found: OpenedRun, teachers: Mapping[str, RunFolder]) -> Any:
-    """Load the model and its data, and return the `trials.Subject`."""
+def load_subject(chosen: SearchInputs, found: OpenedRun, teachers: Mapping[str, RunFolder]) -> Any:
+    """Load the model and its data, and return the `trials.SearchSubject`.
+
+    Args:
+        chosen: Inputs of the search.
+        found: Run, as returned by `open_runs`.
+        teachers: Teachers, as returned by `open_runs`.
+    """
     model, data = found.load()
     from compression.searching import search as explore
     from compression.searching import trials
 
-    return trials.Subject(
+    return trials.SearchSubject(
         model,
         data,
         dataclasses.replace(found.config, **ON_ONE_DEVICE),
@@ -91,8 +97,14 @@ def subject(chosen: Chosen, found: OpenedRun, teachers: Mapping[str, RunFolder])
     )
 
 
-def start(chosen: Chosen, plan: Plan, number: int) -> subprocess.Popen:
-    """Start a further process; its sampler draws otherwise by its number."""
+def start(chosen: SearchInputs, plan: SearchPlan, number: int) -> subprocess.Popen:
+    """Start a worker process.
+
+    Args:
+        chosen: Inputs of the search.
+        plan: Plan of the search.
+        number: Number of the worker, from which its sampler is seeded.
+    """
     job = {
         "chosen": dataclasses.asdict(chosen),
         "plan": {**dataclasses.asdict(plan), "space": plan.space.to_json()},
@@ -103,19 +115,19 @@ def start(chosen: Chosen, plan: Plan, number: int) -> subprocess.Popen:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Take part in the search that a job describes."""
+    """Run trials of the search that a job describes."""
     job = json.loads(argv[0])
     paths = {name: path and Path(path) for name, path in job["chosen"].items() if name in ("run", "folder", "data_dir")}
-    chosen = Chosen(**job["chosen"] | paths | {"teachers": tuple(job["chosen"]["teachers"])})
+    chosen = SearchInputs(**job["chosen"] | paths | {"teachers": tuple(job["chosen"]["teachers"])})
     parts = {"space": Space.from_json(job["plan"]["space"]), "budget": Budget(**job["plan"]["budget"])}
-    plan = Plan(**job["plan"] | parts)
-    found, teachers = checked(chosen)
-    opened = subject(chosen, found, teachers)
+    plan = SearchPlan(**job["plan"] | parts)
+    found, teachers = open_runs(chosen)
+    opened = load_subject(chosen, found, teachers)
     from compression.searching import search as explore
     from compression.searching import studies
 
-    study = studies.opened(plan, chosen.folder, explore.facts(opened), number=job["number"])
-    explore.took_part(opened, plan, study, cli.say)
+    study = studies.open_or_create(plan, chosen.folder, explore.facts(opened), number=job["number"])
+    explore.run_trials(opened, plan, study, cli.say)
     return 0
 
 

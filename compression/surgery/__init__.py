@@ -1,1 +1,1 @@
-"""The structure of any built model: its layers, copies of it, folding and rewriting."""
+"""Inspect and change the structure of any built model: layers, copies, folding and rewriting."""

@@ -1,4 +1,4 @@
-"""Copies of a model, and which model one is: what compression changes is never the model that it was given."""
+"""Copy and identify models; compression changes copies and never the model it is given."""
 
 import copy
 import hashlib
@@ -13,28 +13,28 @@ from zoo.introspection.layers import with_itself
 
 
 def copies(model: keras.Model) -> Callable[[], keras.Model]:
-    """Return a function that makes copies of a model, with its weights as they are now.
+    """Return a function that creates copies of a model with its present weights.
 
     Raises:
-        UsageError: a model that cannot be made again from its configuration.
+        UsageError: The model cannot be rebuilt from its configuration.
     """
     form, weights = model.get_build_config(), model.get_weights()
     try:
         config = model.get_config()
         _made(type(model), config, form, weights)
-    except Exception as error:  # whatever a user's own class raises
+    except Exception as error:  # a user's class may raise anything
         raise UsageError(
-            f"model {model.name}: expected a model that can be made again from get_config(), to train a copy of it;"
+            f"model {model.name}: expected a model that can be rebuilt from get_config(), to train a copy of it;"
             f" {' '.join(str(error).split())[:200]}"
         ) from None
     return lambda: _made(type(model), config, form, weights)
 
 
-def drawn_anew(model: keras.Model) -> keras.Model:
-    """Return a model of the same shape whose weights its own initializers drew, by Keras' seed.
+def reinitialized(model: keras.Model) -> keras.Model:
+    """Return a model of the same shape with weights drawn by its initializers from Keras' seed.
 
     Raises:
-        UsageError: a model whose configuration does not say its widths.
+        UsageError: The model's configuration does not contain its present widths.
     """
     form, shapes = model.get_build_config(), [tuple(v.shape) for v in model.weights]
     made = _made(type(model), model.get_config(), form, None)
@@ -42,16 +42,16 @@ def drawn_anew(model: keras.Model) -> keras.Model:
     if found != shapes:
         mine, theirs = next((p for p in zip(shapes, found, strict=False) if p[0] != p[1]), (len(shapes), len(found)))
         raise UsageError(
-            f"model {model.name}: expected a get_config() that gives the widths as they are, to begin from scratch;"
-            f" a weight of {mine} was made as {theirs}"
+            f"model {model.name}: expected a get_config() with the model's present widths, to train it from scratch;"
+            f" a weight of shape {mine} was rebuilt with shape {theirs}"
         )
     return made
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return a model that computes in float32 with the same weights: the model itself, if it does.
+    """Return a model with the same weights that computes in float32; the model itself if it already does.
 
-    A model trained in bfloat16 keeps float32 weights, and TFLite has no bfloat16 kernels.
+    TFLite has no bfloat16 kernels. Models trained in bfloat16 have float32 weights, so nothing is lost.
     """
     if {layer.compute_dtype for layer in with_itself(model)} <= {"float32"}:
         return model
@@ -61,7 +61,7 @@ def in_float32(model: keras.Model) -> keras.Model:
 
 
 def _made(kind: type[keras.Model], config: dict, form: Any, weights: list[np.ndarray] | None) -> keras.Model:
-    made = kind.from_config(copy.deepcopy(config))  # Keras takes it apart
+    made = kind.from_config(copy.deepcopy(config))  # from_config may modify its argument
     if not made.built:
         made.build_from_config(form)
     if weights is not None:
@@ -70,7 +70,7 @@ def _made(kind: type[keras.Model], config: dict, form: Any, weights: list[np.nda
 
 
 def _without_policies(config: Any) -> Any:
-    """Return a configuration in which every layer, however deep, computes in float32."""
+    """Return a configuration in which layers at any depth compute in float32."""
     if isinstance(config, list | tuple):
         return type(config)(map(_without_policies, config))
     if not isinstance(config, dict):
@@ -82,7 +82,7 @@ def _without_policies(config: Any) -> Any:
 
 
 def weights_sha256(model: keras.Model) -> str:
-    """Return the SHA-256 of a model's weights, which tells it from others of its class."""
+    """Return the SHA-256 of a model's weights, which identifies it among models of its class."""
     digest = hashlib.sha256()
     for array in model.get_weights():
         digest.update(np.ascontiguousarray(array).data)

@@ -1,4 +1,4 @@
-"""Batch normalisation moved into the kernel before it, as the converter will do (Jacob et al., 2018, section 3.2)."""
+"""Fold batch normalisation into the preceding kernel, as the converter does (Jacob et al., 2018, section 3.2)."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ import numpy as np
 from keras import layers, ops
 
 from compression.surgery.layers import channel_axes, kernels_of
-from compression.surgery.survey import Call, calls, consumers
+from compression.surgery.survey import LayerCall, calls, consumers
 
-# Layers whose last kernel ends in the output channels, or for a depthwise one in (channels, multiplier).
+# Layers whose last kernel has its output channels on the last axis; depthwise: (channels, multiplier) on the last two.
 FOLDED = (
     layers.Dense,
     layers.Conv1D,
@@ -25,15 +25,15 @@ FOLDED = (
 def fold_batch_norms(model: keras.Model, x: Any) -> list[layers.BatchNormalization]:
     """Move the scale of every batch normalisation that directly follows a kernel into that kernel.
 
-    What is left of the normalisation adds a shift, which can still be trained; its averages no longer move. Outputs for
-    inference do not change, and a second call changes nothing.
+    The normalisation keeps only a trainable shift, and its moving averages are frozen. Inference outputs do not change,
+    and a second call changes nothing.
 
     Args:
-        model: built; changed in place.
-        x: (examples, ...), a few examples, a tuple of several inputs.
+        model: Built Keras model, changed in place.
+        x: A few examples, (examples, ...), or a tuple of arrays for several inputs.
 
     Returns:
-        the normalisations that were folded.
+        The folded normalisation layers.
     """
     found = calls(model, x)
     pairs = [(call.source.layer, call.layer) for call in found if _foldable(call, found)]
@@ -42,7 +42,7 @@ def fold_batch_norms(model: keras.Model, x: Any) -> list[layers.BatchNormalizati
     return [norm for _, norm in pairs]
 
 
-def _foldable(call: Call, found: list[Call]) -> bool:
+def _foldable(call: LayerCall, found: list[LayerCall]) -> bool:
     norm, source = call.layer, call.source
     if not isinstance(norm, layers.BatchNormalization) or source is None or not isinstance(source.layer, FOLDED):
         return False
@@ -60,7 +60,7 @@ def _fold(before: layers.Layer, norm: layers.BatchNormalization) -> None:
     kernel.assign(kernel * scale.reshape(ends))
     if before.use_bias:
         before.bias.assign(before.bias * scale)
-    norm.trainable = False  # Keras then uses the averages, in training too
+    norm.trainable = False  # Keras then uses the moving averages in training too
     norm.moving_mean.assign(mean * scale)
     norm.moving_variance.assign(np.full_like(variance, 1 - norm.epsilon))
     if norm.scale:

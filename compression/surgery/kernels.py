@@ -1,7 +1,7 @@
-"""How layers are written into an exported graph: the same values, in operators that converter and runtime can take.
+"""Choose the operators that layers are exported as; the values stay the same.
 
-Recurrent layers come three ways: as a loop, written out, or as the one fused operator that microcontrollers have.
-Everything here lasts while a model is traced; the model itself stays as it is.
+Recurrent layers are exported as a loop, unrolled, or as the fused LSTM operator that microcontroller runtimes need.
+Layer normalisation is rewritten in operators that have integer kernels. All changes last only while a model is traced.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ def check_fused(model: keras.Model, masked: bool) -> None:
     """Raise UsageError unless every recurrent layer has a fused operator in TFLite.
 
     Args:
-        model: with recurrent layers.
-        masked: whether its inputs are padded, so that it passes a mask to them.
+        model: Built model with recurrent layers.
+        masked: Whether inputs are padded, so that the model passes a mask to these layers.
     """
     for layer in recurrent_layers(model):
         reason = None
@@ -38,16 +38,21 @@ def check_fused(model: keras.Model, masked: bool) -> None:
         elif (layer.activation, layer.recurrent_activation) != (keras.activations.tanh, keras.activations.sigmoid):
             reason = f"the fused operator has tanh and sigmoid, {layer.name} has other activations"
         elif not layer.use_bias or layer.go_backwards or layer.stateful or layer.return_state:
-            reason = f"{layer.name} has no bias, runs backwards, keeps or returns its state"
+            reason = f"{layer.name} has no bias, runs backwards, or keeps or returns its state"
         elif masked:
-            reason = "the fused operator has no mask, and this model's inputs are padded"
+            reason = "the fused operator takes no mask, and this model's inputs are padded"
         if reason:
             raise UsageError(f"--lstm-kernel fused: {reason}; use loop or unrolled")
 
 
 @contextlib.contextmanager
 def using(model: keras.Model, kernel: Kernel) -> Iterator[list[Any]]:
-    """Let a model trace for export; yield the objects whose variables the trace will use besides the model's."""
+    """Prepare a model for tracing, and yield objects whose variables the trace uses besides the model's own.
+
+    Args:
+        model: Built model.
+        kernel: Export form of recurrent layers.
+    """
     held: list[Any] = []
     with contextlib.ExitStack() as undo:
         for layer in layers_of(model):
@@ -63,7 +68,7 @@ def using(model: keras.Model, kernel: Kernel) -> Iterator[list[Any]]:
 
 
 def is_rewritten(layer: keras.layers.Layer) -> bool:
-    """Whether a layer is exported as `normalization`."""
+    """Return whether a layer is exported as `normalization`."""
     return type(layer) in (keras.layers.LayerNormalization, LayerNormalization) and not layer.rms_scaling
 
 
@@ -72,14 +77,14 @@ def normalization(
     at: Callable[[str, Any], Any] = lambda part, x: x,
     constant: Callable[[Any], Any] = lambda x: x,
 ) -> Callable:
-    """Return layer normalisation in subtractions and products.
+    """Return layer normalisation as a function of subtractions and products.
 
-    Keras' own form has SQUARED_DIFFERENCE and NEG, which have no 16-bit kernels.
+    Keras exports SQUARED_DIFFERENCE and NEG, which have no 16-bit kernels.
 
     Args:
-        layer: built.
-        at: is given the name and the value of every intermediate result, and returns what to go on with.
-        constant: the same for what is multiplied and added.
+        layer: Built layer.
+        at: Function applied to every intermediate result, from its name and value to the value to continue with.
+        constant: Function applied to gamma and beta.
     """
 
     def call(x: Any) -> Any:
@@ -96,7 +101,7 @@ def normalization(
 
 
 def _twin(layer: keras.layers.LSTM) -> Any:
-    """Return the tf_keras layer with the same weights, whose trace the converter recognises as one operator."""
+    """Return a tf_keras layer with the same weights, whose trace the converter recognises as one operator."""
     import tf_keras
 
     twin = tf_keras.layers.LSTM(layer.units, return_sequences=layer.return_sequences, name=layer.name)

@@ -1,4 +1,4 @@
-"""The layers of any built model, however deep, and the weights that compression works on."""
+"""Find the layers of any built model, at any depth, and the kernels that compression works on."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,20 +9,20 @@ from zoo.console.errors import UsageError, nearest
 from zoo.introspection.layers import layers_of
 
 RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
-# Names that Keras' layers give their matrices; biases, scales and tables of positions have others.
+# Names of weight matrices in Keras layers; biases, scales and position tables have other names.
 KERNELS = ("kernel", "recurrent_kernel", "embeddings", "depthwise_kernel", "pointwise_kernel")
 
 
 def with_kernels(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Return the layers that hold matrices themselves, by path; a recurrent layer counts as one, its cell does not.
+    """Return the layers with weight matrices of their own, by path; a recurrent layer stands for its cell.
 
-    Vectors are left aside: those of a normalisation become part of the layer before it, and no engine quantizes biases
-    to eight bits.
+    Layers with vectors only are omitted: normalisations are folded into the layer before them, and no engine quantizes
+    biases to eight bits.
     """
     found: dict[str, keras.layers.Layer] = {}
     for layer in filter(_has_kernel, layers_of(model)):
         path, count = _path(model, layer), 1
-        while path in found:  # two layers of one name beside each other
+        while path in found:  # sibling layers with the same name
             count += 1
             path = f"{_path(model, layer)}#{count}"
         found[path] = layer
@@ -30,13 +30,13 @@ def with_kernels(model: keras.Model) -> dict[str, keras.layers.Layer]:
 
 
 def kernels_of(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """Return the kernels of one of `with_kernels`' layers: what is pruned, clustered and quantized."""
+    """Return the kernels of a layer, which are pruned, clustered and quantized."""
     inner = layer.cell if isinstance(layer, RECURRENT) else layer
     return [v for v in inner._trainable_variables if v.name in KERNELS and len(v.shape) > 1]
 
 
 def channel_axes(layer: keras.layers.Layer, kernel: keras.Variable) -> tuple[int, ...]:
-    """Return the axes of a kernel that count its output channels; a depthwise one has (channels, multiplier)."""
+    """Return the output channel axes of a kernel; for a depthwise kernel, (channels, multiplier)."""
     if (
         isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D)
         or kernel.name == "depthwise_kernel"
@@ -47,25 +47,25 @@ def channel_axes(layer: keras.layers.Layer, kernel: keras.Variable) -> tuple[int
 
 
 def layer_paths(model: keras.Model, patterns: Sequence[str] | None = None, argument: str = "skip") -> list[str]:
-    """Return the paths of a model's layers that have kernels, all or those that match.
+    """Return the paths of a model's layers with kernels, optionally only those that match a pattern.
 
     Args:
-        model: built.
-        patterns: shell patterns such as `head` or `conv_*`, for a whole path or its end.
-        argument: of the recipe that the patterns came from, for the message.
+        model: Built Keras model.
+        patterns: Shell patterns such as `head` or `conv_*`, matched against a whole path or its end.
+        argument: Name of the recipe argument with the patterns, for error messages.
 
     Raises:
-        UsageError: a pattern that matches nothing.
+        UsageError: A pattern matches no layer.
     """
     paths = list(with_kernels(model))
     return paths if patterns is None else matching(paths, patterns, argument)
 
 
 def matching(paths: Iterable[str], patterns: Sequence[str], argument: str) -> list[str]:
-    """Return the paths that match a pattern, whole or by their end.
+    """Return the paths that match at least one pattern, as a whole or by their end.
 
     Raises:
-        UsageError: a pattern that matches nothing.
+        UsageError: A pattern matches no path.
     """
     paths, chosen = list(paths), []
     for pattern in patterns:
@@ -80,15 +80,15 @@ def matching(paths: Iterable[str], patterns: Sequence[str], argument: str) -> li
 
 
 def chosen(model: keras.Model, only: Sequence[str], skip: Sequence[str]) -> dict[str, list[keras.Variable]]:
-    """Return the kernels of the layers that a pass works on, by the layer's path.
+    """Return the kernels that a pass works on, by the path of their layer.
 
     Args:
-        model: built.
-        only: patterns of the layers to take; none of them: all.
-        skip: patterns of the layers to leave out.
+        model: Built Keras model.
+        only: Patterns of the layers to include; empty includes all.
+        skip: Patterns of the layers to exclude.
 
     Raises:
-        UsageError: a pattern that matches nothing, or no layer left.
+        UsageError: A pattern matches no layer, or no layer is left.
     """
     layers = with_kernels(model)
     left_out = set(matching(layers, skip, "skip"))

@@ -1,8 +1,8 @@
-"""Which weights belong to a channel of a model: measured, not derived from the kinds of layers between.
+"""Find which weights depend on a channel of a model by measurement.
 
-One channel is changed at a time, and what changes with it at the inputs of other layers goes when it goes. So
-flattening, reshapes and raw operations in a model's `call` need no rules. Only layers with weights have one: the axes
-along which they are cut.
+One channel is perturbed at a time; the features that change at the inputs of other layers are removed together with the
+channel. Therefore flattening, reshapes and raw operations in a model's `call` need no rules. Only layers with weights
+have a rule: the axes along which their variables are cut.
 """
 
 import contextlib
@@ -22,21 +22,21 @@ from zoo.introspection.layers import layers_of
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
-# To probe and to try with: more than one, because padding may hide most of an example.
+# Number of examples for probing and trials: more than one, because padding may hide most of an example.
 EXAMPLES = 2
-# Between the layers, in one batch of probing: 64 MiB in float32.
+# Maximum number of activation values in one probing batch: 64 MiB in float32.
 PROBED_NUMBERS = 2**24
-# Names the model's output among the paths of layers.
+# Key of the model's output among the paths of layers.
 OUTPUT = ""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Channels of a layer that can only go together, and the features of other layers that go with them.
+    """Channels of a layer that can only be removed together, and the input features of other layers removed with them.
 
     Args:
-        channels: of the layer's output; one, or those of one attention head.
-        features: indices on the last axis of the inputs of other layers, by the layer's path.
+        channels: Channels of the layer's output: one channel, or those of one attention head.
+        features: Indices on the last axis of the inputs of other layers, by layer path.
     """
 
     channels: tuple[int, ...]
@@ -44,7 +44,7 @@ class Group:
 
 
 class Cut(NamedTuple):
-    """Where channels lie in a variable: on `axis`, as `blocks` (gates) times channels times `inner` (multiplier)."""
+    """Layout of channels in a variable: `axis` has `blocks` (gates) x channels x `inner` (depth multiplier) entries."""
 
     variable: keras.Variable
     axis: int
@@ -55,19 +55,19 @@ class Cut(NamedTuple):
         return self.variable.shape[self.axis] // (self.blocks * self.inner)
 
     def where(self, channels: Iterable[int]) -> np.ndarray:
-        """Return the indices on the axis that belong to these channels."""
+        """Return the indices of some channels on the axis."""
         block, channel, inner = np.ix_(range(self.blocks), list(channels), range(self.inner))
         return np.ravel((block * self.channels() + channel) * self.inner + inner)
 
 
 class Anatomy(NamedTuple):
-    """The cuts of a layer; one without `kernels` passes its channels on, as a normalisation does.
+    """Layout of channels in all variables of a layer; without `kernels`, the layer passes its input channels on.
 
     Attributes:
-        inputs: where the input's features are read.
-        kernels: what makes an output channel.
-        biases: what is added to it.
-        feedback: where a recurrent layer reads its own output.
+        inputs: Cuts along the input features.
+        kernels: Cuts along the output channels of the kernels.
+        biases: Cuts along the output channels of the biases.
+        feedback: Cuts along a recurrent layer's own output, which it reads back.
     """
 
     inputs: tuple[Cut, ...]
@@ -81,36 +81,35 @@ class _Call(NamedTuple):
     output: Any
 
 
-def linked(model: keras.Model, x: np.ndarray) -> tuple[dict[str, tuple[Group, ...]], dict[str, str]]:
-    """Group the channels of each layer by what reads them.
+def group_channels(model: keras.Model, x: np.ndarray) -> tuple[dict[str, tuple[Group, ...]], dict[str, str]]:
+    """Group the channels of each layer that must be removed together.
 
-    Grouping what depends on each other is the idea of DepGraph (Fang et al., 2023), which reads it from a graph of
-    known operations.
+    DepGraph (Fang et al., 2023) introduced such groups and derives them from a graph of known operations.
 
     Args:
-        model: built, of one input.
-        x: (examples, ...), as the model takes them; two are used.
+        model: Built Keras model with one input.
+        x: Model inputs, (examples, ...); two examples are used.
 
     Returns:
-        the groups of each layer that might be pruned, and why each other layer cannot, by path.
+        The groups of each layer that may be prunable, and for each other layer the reason why it is not, both by path.
 
     Raises:
-        UsageError: a model without weights yet, or no examples.
+        UsageError: The model is not built, or there are no examples.
     """
     if not model.built:
         raise UsageError(
-            f"model {model.name}: expected a built model, this one has no weights yet; call it or build it"
+            f"model {model.name}: expected a built model, received one without weights; call it or build it first"
         )
     if not len(x):
         raise UsageError("x: expected at least one example, received none")
     probe = _Probe(model, x)
-    changed = probe.changes([(path, slice(None)) for path in probe.closed], [*probe.layers, OUTPUT])
+    changed = probe.changes([(path, slice(None)) for path in probe.mixing], [*probe.layers, OUTPUT])
     reached = {
-        path: {at: each[i] for at, each in changed.items() if each[i].any()} for i, path in enumerate(probe.closed)
+        path: {at: each[i] for at, each in changed.items() if each[i].any()} for i, path in enumerate(probe.mixing)
     }
     found: dict[str, tuple[Group, ...]] = {}
     reasons: dict[str, str] = {}
-    for path in probe.closed:
+    for path in probe.mixing:
         reason = _refusal(path, probe, reached)
         groups = () if reason else _components(path, probe, reached[path])
         if reason := reason or _unequal(groups):
@@ -121,7 +120,7 @@ def linked(model: keras.Model, x: np.ndarray) -> tuple[dict[str, tuple[Group, ..
 
 
 def anatomy_of(layer: keras.layers.Layer) -> Anatomy | None:
-    """Return where the channels of a layer lie in its variables, or None if that is not known."""
+    """Return the layout of a layer's channels in its variables, or None if it is not known."""
     anatomy, bias = None, getattr(layer, "bias", None)
     biases = () if bias is None else (Cut(bias, 0),)
     if isinstance(layer, keras.layers.Dense):
@@ -141,15 +140,16 @@ def anatomy_of(layer: keras.layers.Layer) -> Anatomy | None:
             (Cut(cell.bias, -1, gates),) if cell.use_bias else (),
             (Cut(cell.recurrent_kernel, 0),),
         )
-    # Quantized layers, and those with adapters, have other variables.
+    # Quantized layers and layers with adapters have further variables.
     known = {id(cut.variable) for cuts in anatomy or () for cut in cuts}
     return anatomy if known == {id(variable) for variable in layer.weights} else None
 
 
 def innermost(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Return the layers with weights and no such layers inside, by path; a recurrent layer counts as one.
+    """Return the layers with weights whose sublayers have none, by path; a recurrent layer counts as one.
 
-    Weights that a layer holds beside those of its layers are noticed by the trial.
+    Layers that hold weights besides those of their sublayers are not covered; the trial in
+    `compression.passes.channels` detects them.
     """
 
     def inside(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -168,21 +168,21 @@ def innermost(model: keras.Model) -> dict[str, keras.layers.Layer]:
 
 
 class _Probe:
-    """Runs a model with random outputs of its closed layers, and says what changes with a channel of one of them.
+    """Run a model with random outputs of its channel-mixing layers, to see what depends on each of their channels.
 
     Args:
-        model: to probe.
-        x: (examples, ...).
+        model: Built Keras model.
+        x: Model inputs, (examples, ...).
     """
 
     def __init__(self, model: keras.Model, x: np.ndarray):
         self.model, self.x, self.layers = model, x[:EXAMPLES], innermost(model)
         self.anatomies = {path: anatomy_of(layer) for path, layer in self.layers.items()}
-        # Those that mix channels, as far as is known: nothing is followed through them.
-        self.closed = [path for path, anatomy in self.anatomies.items() if anatomy is None or anatomy.kernels]
-        passing = [anatomy for path, anatomy in self.anatomies.items() if path not in self.closed]
+        # Layers that mix channels, or may: dependencies are not followed through them.
+        self.mixing = [path for path, anatomy in self.anatomies.items() if anatomy is None or anatomy.kernels]
+        passing = [anatomy for path, anatomy in self.anatomies.items() if path not in self.mixing]
         rng = np.random.default_rng(0)
-        # Positive weights for those that pass channels on: a scale of zero would hide what follows.
+        # Positive weights for layers that pass channels on: a scale of zero would hide dependencies.
         self.weights = [
             (cut.variable, rng.uniform(0.5, 1.5, cut.variable.shape).astype("float32"))
             for anatomy in passing
@@ -190,21 +190,24 @@ class _Probe:
         ]
         self.before = [self._run(self.x[i : i + 1], {}) for i in range(len(self.x))]
         outputs = keras.tree.flatten([[call.output for call in self.before[0][path]] for path in self.layers])
-        # How many sources are probed in one batch.
+        # Number of sources probed in one batch.
         self.chunk = max(1, PROBED_NUMBERS // max(1, sum(math.prod(y.shape) for y in outputs)))
 
     def calls(self, path: str) -> int:
         return len(self.before[0][path])
 
     def changes(self, sources: Sequence[tuple[str, Any]], readers: Collection[str]) -> dict[str, np.ndarray]:
-        """Return which features change with each of some sources: channels of the output of a layer.
+        """Return which input features of the readers change when each source does.
+
+        Args:
+            sources: Pairs of a layer path and an index of its output channels.
+            readers: Paths of layers whose inputs are compared; OUTPUT is the output of the model.
 
         Returns:
-            (sources, features) bool for each of the readers, by path; OUTPUT is what the model gives, and `path:`
-            stands for what a layer is given besides its input.
+            (sources, features) bool by path; the key `path:` stands for a layer's inputs other than the first.
         """
         found: dict[str, np.ndarray] = {}
-        # A relu hides what goes up, or what goes down; padding may hide an example.
+        # Both signs, because a relu hides changes of one sign; all examples, because padding may hide one of them.
         probes = itertools.product(range(0, len(sources), self.chunk), range(len(self.x)), (1, -1))
         for start, example, sign in probes:
             chunk = slice(start, start + self.chunk)
@@ -222,7 +225,7 @@ class _Probe:
 
             def give(inputs: list[Any]) -> Any:
                 known = next(calls)
-                # 1 for what no example is part of, as positions
+                # 1 for inputs without a batch dimension, such as positions
                 copies = inputs[0].shape[0] // known.inputs[0].shape[0] if inputs and inputs[0].shape else 1
                 changed = {
                     i: which for i, (source, which) in enumerate(sources, 1) if source == path and copies == batch
@@ -232,7 +235,7 @@ class _Probe:
             return give
 
         after = self._run(
-            np.repeat(self.x[example : example + 1], batch, axis=0), {path: constant(path) for path in self.closed}
+            np.repeat(self.x[example : example + 1], batch, axis=0), {path: constant(path) for path in self.mixing}
         )
         for path in readers:
             for call, known in zip(after[path], before[path], strict=True):
@@ -242,7 +245,7 @@ class _Probe:
                     yield path + ":" * (i > 0), changed if features else changed.any(1, keepdims=True)
 
     def _run(self, x: np.ndarray, instead: Mapping[str, Callable]) -> dict[str, list[_Call]]:
-        """Return what every watched layer is given and gives, call by call, with some layers replaced."""
+        """Return the inputs and outputs of every call of every watched layer, with some layers replaced."""
         seen: dict[str, list[_Call]] = {path: [] for path in self.layers}
 
         def watching(path: str, call: Callable) -> Callable:
@@ -262,7 +265,7 @@ class _Probe:
 
 
 def _random(y: Any, copies: int, changed: Mapping[int, Any], sign: int, rng: np.random.Generator) -> Any:
-    """Return a random output like y for several examples, all the same but for the channels changed[i] of the i-th."""
+    """Return a random output like y, equal for all copies except for the channels changed[i] of copy i."""
     dtype = keras.backend.standardize_dtype(y.dtype)
     if not y.shape:
         return y
@@ -270,33 +273,33 @@ def _random(y: Any, copies: int, changed: Mapping[int, Any], sign: int, rng: np.
         return keras.ops.concatenate([y] * copies)
     values = np.repeat(rng.standard_normal((1, *y.shape), "float32"), copies, axis=0)
     for i, which in changed.items():
-        # Across zero, and by another amount at each position: a softmax over them hides what is common.
+        # Large enough to cross zero, and different at each position, because a softmax hides a common offset.
         values[i][..., which] += sign * (3 + np.abs(rng.standard_normal(values[i][..., which].shape, "float32")))
     return keras.ops.cast(values.reshape(-1, *y.shape[1:]), dtype)
 
 
 def _changed(now: Any, before: Any, batch: int) -> np.ndarray:
-    """Return (batch - 1, features) bool: where the other examples of a batch differ from its first.
+    """Return where the other examples of a batch differ from its first, (batch - 1, features) bool.
 
     Args:
-        now: of the batch.
-        before: of one example.
-        batch: how many examples.
+        now: Tensor of the batch.
+        before: The same tensor for one example.
+        batch: Number of examples in the batch.
     """
     features = now.shape[-1] if len(now.shape) > 1 else 1
-    if tuple(now.shape) == tuple(before.shape):  # no example is part of it
+    if tuple(now.shape) == tuple(before.shape):  # the tensor has no batch dimension
         return np.zeros((batch - 1, features), bool)
-    if now.shape[0] != batch * before.shape[0]:  # examples lie on another axis
+    if now.shape[0] != batch * before.shape[0]:  # the batch is on another axis
         return np.ones((batch - 1, features), bool)
     values = to_numpy(now).reshape(batch, -1, features)
-    with np.errstate(invalid="ignore"):  # infinite or not a number, as the logarithm of a random output may be
+    with np.errstate(invalid="ignore"):  # inf and NaN occur, for instance as logarithms of random outputs
         return (np.abs(values[1:] - values[:1]) > 1e-5 + 1e-4 * np.abs(values[:1])).any(1)
 
 
 def _refusal(path: str, probe: _Probe, reached: Mapping[str, Mapping[str, np.ndarray]]) -> str | None:
-    """Return why no channel of a layer can be taken out, or None if all that reads it can be cut."""
+    """Return why no channel of a layer can be removed, or None if all its readers can be cut."""
     if probe.anatomies[path] is None:
-        return f"{type(probe.layers[path]).__name__} of this form cannot be cut"
+        return f"{type(probe.layers[path]).__name__} with these options cannot be cut"
     if probe.calls(path) != 1:
         return f"it is called {probe.calls(path)} times"
     if not reached[path]:
@@ -304,11 +307,11 @@ def _refusal(path: str, probe: _Probe, reached: Mapping[str, Mapping[str, np.nda
     for at, features in reached[path].items():
         reader = at.removesuffix(":")
         if reader == OUTPUT:
-            return "the model's output is made of it"
+            return "it is part of the model's output"
         if reader != at or probe.anatomies[reader] is None:
-            return f"{reader}, which cannot be cut, reads it"
+            return f"{reader} reads it and cannot be cut"
         if probe.calls(reader) != 1:
-            return f"{reader}, which is called {probe.calls(reader)} times, reads it"
+            return f"{reader} reads it and is called {probe.calls(reader)} times"
         for other in reached:
             if other != path and (reached[other].get(at, False) & features).any():
                 return f"{reader} reads it mixed with {other}"
@@ -316,7 +319,7 @@ def _refusal(path: str, probe: _Probe, reached: Mapping[str, Mapping[str, np.nda
 
 
 def _components(path: str, probe: _Probe, reached: Mapping[str, np.ndarray]) -> tuple[Group, ...]:
-    """Return the channels of a layer, grouped by the features that they share."""
+    """Return the channels of a layer, grouped by the features they share."""
     count = probe.anatomies[path].kernels[0].channels()
     changed = _singles(path, probe, reached, count)
     if changed is None:
@@ -325,7 +328,7 @@ def _components(path: str, probe: _Probe, reached: Mapping[str, np.ndarray]) -> 
     linked = together @ together.T > 0
     np.fill_diagonal(linked, True)
     labels, before = np.arange(count), None
-    while not np.array_equal(labels, before):  # the least label spreads through each component
+    while not np.array_equal(labels, before):  # the smallest label spreads through each connected component
         before, labels = labels, np.where(linked, labels, count).min(axis=1)
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     return tuple(
@@ -338,10 +341,10 @@ def _components(path: str, probe: _Probe, reached: Mapping[str, np.ndarray]) -> 
 
 
 def _singles(path: str, probe: _Probe, reached: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray] | None:
-    """Return (channels, features) bool by reader, or None unless each feature is made of one channel alone.
+    """Return (channels, features) bool by reader, or None unless each feature depends on exactly one channel.
 
-    Channels are changed by halves, those with a bit of their number and those without: as many probes as bits, not
-    as channels. A feature that is made of two changes with both halves of a bit in which they differ.
+    For each bit of the channel number, one probe changes the channels with the bit set and one the others, so the
+    number of probes is logarithmic. A feature of two channels changes in both probes of a bit in which they differ.
     """
     bits = range(max(1, (count - 1).bit_length()))
     halves = [np.flatnonzero(np.arange(count) >> bit & 1 == side) for bit in bits for side in (0, 1)]
@@ -357,15 +360,15 @@ def _singles(path: str, probe: _Probe, reached: Mapping[str, np.ndarray], count:
 
 
 def _unequal(groups: Sequence[Group]) -> str | None:
-    """Return why groups cannot be taken out one by one, or None if they can."""
+    """Return why groups cannot be removed one by one, or None if they can."""
     if len(groups) == 1:
         return "all its channels depend on each other"
     if len({(len(g.channels), *map(len, g.features.values())) for g in groups}) > 1:
-        return "some of its channels are read otherwise than others"
+        return "its channels are not all read in the same way"
     return None
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
-    """Return a copy, in float32 or float64."""
+    """Return a copy of a tensor as a float32 or float64 array."""
     value = keras.ops.convert_to_numpy(tensor)
     return np.array(value, np.result_type(value.dtype, "float32"))

@@ -1,4 +1,4 @@
-"""Which layer of a model feeds which, seen by running it: any model, subclassed ones too."""
+"""Find which layers feed which by running a model, so that subclassed models work too."""
 
 import contextlib
 from dataclasses import dataclass
@@ -13,29 +13,29 @@ from zoo.introspection.layers import layers_of
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call of a layer that has no layers inside, or of a recurrent one.
+class LayerCall:
+    """One call of a leaf layer or a recurrent layer.
 
     Args:
-        layer: that was called.
-        source: the call whose output it was given as it is; None where something else made its input.
-        rank: of its output, with the batch.
+        layer: Layer that was called.
+        source: Call whose output is the layer's input, unchanged; None if something else computed the input.
+        rank: Rank of the output, including the batch dimension.
     """
 
     layer: layers.Layer
-    source: "Call | None"
+    source: "LayerCall | None"
     rank: int
 
 
-def calls(model: keras.Model, x: Any) -> list[Call]:
-    """Return the calls of one run of a model, in order.
+def calls(model: keras.Model, x: Any) -> list[LayerCall]:
+    """Return the layer calls of one run of a model, in order.
 
     Args:
-        model: built.
-        x: (examples, ...), a few examples, a tuple of several inputs.
+        model: Built Keras model.
+        x: A few examples, (examples, ...), or a tuple of arrays for several inputs.
     """
-    found: list[Call] = []
-    outputs: list[tuple[Any, Call]] = []  # the tensors are held, so that no other gets the identity of one
+    found: list[LayerCall] = []
+    outputs: list[tuple[Any, LayerCall]] = []  # keeps the tensors alive, as they are compared by identity
 
     def watched(layer: layers.Layer) -> Any:
         before = layer.call
@@ -43,7 +43,7 @@ def calls(model: keras.Model, x: Any) -> list[Call]:
         def call(*args: Any, **kwargs: Any) -> Any:
             source = next((c for tensor, c in reversed(outputs) if args and tensor is args[0]), None)
             made = before(*args, **kwargs)
-            found.append(Call(layer, source, len(made.shape) if hasattr(made, "shape") else 0))
+            found.append(LayerCall(layer, source, len(made.shape) if hasattr(made, "shape") else 0))
             outputs.append((made, found[-1]))
             return made
 
@@ -57,7 +57,7 @@ def calls(model: keras.Model, x: Any) -> list[Call]:
 
 
 def leaves(model: keras.Model) -> list[layers.Layer]:
-    """Return the layers that have no layers inside; a recurrent layer counts as one, its cell does not."""
+    """Return the layers without sublayers; a recurrent layer counts as one, and its cell is omitted."""
     return [
         layer
         for layer in layers_of(model)
@@ -65,6 +65,6 @@ def leaves(model: keras.Model) -> list[layers.Layer]:
     ]
 
 
-def consumers(found: list[Call], call: Call) -> list[Call]:
-    """Return the calls that were given a call's output as it is."""
+def consumers(found: list[LayerCall], call: LayerCall) -> list[LayerCall]:
+    """Return the calls whose input is the unchanged output of a call."""
     return [other for other in found if other.source is call]

@@ -1,4 +1,4 @@
-"""A small trained run, and small models of every kind, for the tests of compression."""
+"""Fixtures for the tests of compression: a small trained run and small models of every kind."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.training.loop import train
 
 CLASSES = 3
-# Small, and none of them a constructor's default.
+# Small values that differ from the constructors' defaults.
 SETTINGS = {
     "simplenet": {"units": (12, 8)},
     "cnn": {"filters": (4, 6), "pools": 1, "units": 8, "batch_norm": True},
@@ -23,7 +23,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="session")
 def image_run(tmp_path_factory):
-    """The folder of a finished run of a small cnn on 240 grey 12x12 images in 3 classes."""
+    """Return the folder of a finished run: a small cnn on 240 greyscale 12x12 images in 3 classes."""
     folder = tmp_path_factory.mktemp("compression")
     x, y = blobs(240, (12, 12), CLASSES)
     np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y, class_names=["low", "middle", "high"])
@@ -41,7 +41,7 @@ def image_run(tmp_path_factory):
 
 
 def small(name, kind="image", **settings):
-    """Return (model, interface, 32 examples) of a small model of the registry with random, unequal weights."""
+    """Return a small model of the registry with random weights, its interface and 32 examples."""
     keras.utils.set_random_seed(1)
     rng = np.random.default_rng(1)
     shape = {"image": (9, 10, 1), "tokens": (7,)}[kind]
@@ -53,6 +53,6 @@ def small(name, kind="image", **settings):
         x[::2, 4:] = 0  # padding
     model = registry.model_class(name)(num_classes=CLASSES, **settings)
     model.build((None, *shape))
-    for variable in model.trainable_variables:  # biases are built as zeros, which would hide their loss
+    for variable in model.trainable_variables:  # otherwise zero biases would hide that they are lost
         variable.assign(variable + rng.normal(0, 0.05, variable.shape).astype("float32"))
     return model, Interface(kind, shape, str(x.dtype), masked=kind == "tokens"), x

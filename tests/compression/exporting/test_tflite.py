@@ -32,7 +32,7 @@ def keras_probabilities(model, x):
     [
         pytest.param("simplenet", "image", marks=pytest.mark.slow),
         ("cnn", "image"),
-        pytest.param("lstm", "image", marks=pytest.mark.slow),  # and with every kernel, below
+        pytest.param("lstm", "image", marks=pytest.mark.slow),  # every kernel is tested below
         ("lstm", "tokens"),
         ("self_attention", "image"),
         pytest.param("self_attention", "tokens", marks=pytest.mark.slow),
@@ -56,7 +56,7 @@ def test_float32_equals_keras(name, kind, tmp_path):
     ],
 )
 def test_precisions_have_their_types_and_stay_near_keras(recipe, types, ends, tolerance, refused_by_micro, tmp_path):
-    # Wide enough that the converter's dynamic range, which leaves kernels of under 1,024 values alone, applies.
+    # Wide enough for dynamic-range quantization, which skips kernels with fewer than 1,024 values.
     model, interface, x = small("cnn", filters=(16, 24), units=32)
     path, found = exported(tmp_path, model, interface, recipe, x)
     content = flatbuffer.read(path)
@@ -69,7 +69,7 @@ def test_precisions_have_their_types_and_stay_near_keras(recipe, types, ends, to
     assert refused_by_micro in reasons[0] if refused_by_micro else not reasons
 
 
-def test_layers_left_out_stay_float32_and_the_others_do_not(tmp_path):
+def test_only_skipped_layers_stay_float32(tmp_path):
     model, interface, x = small("cnn", filters=(16, 24), units=32)
     for recipe in ("int8(skip=hidden)", "int4(skip=hidden)"):
         path, found = exported(tmp_path, model, interface, recipe, x)
@@ -78,14 +78,14 @@ def test_layers_left_out_stay_float32_and_the_others_do_not(tmp_path):
             for row in flatbuffer.constants(flatbuffer.read(path))
             if len(row["shape"]) > 1 and row["elements"] > 1000
         }
-        assert kinds[32] == "float32", recipe  # Dense 32, the layer `hidden`
+        assert kinds[32] == "float32", recipe  # `hidden`, with 32 units
         assert kinds[24] == recipe[:4], recipe  # the second convolution
         np.testing.assert_allclose(found, keras_probabilities(model, x), atol=0.2)
 
 
-# Unrolled, as every recurrent layer in int8 below.
+# unrolled is slow, and the int8 tests below cover it.
 @pytest.mark.parametrize("kernel", ["loop", pytest.param("unrolled", marks=pytest.mark.slow), "fused"])
-def test_lstm_kernels_give_the_same_values_and_leave_the_model_as_it_was(kernel, tmp_path):
+def test_lstm_kernels_agree_with_keras_and_restore_the_model(kernel, tmp_path):
     model, interface, x = small("lstm")
     path, found = exported(tmp_path, model, interface, "float32", x, kernel=kernel)
     np.testing.assert_allclose(found, keras_probabilities(model, x), atol=1e-5)
@@ -93,7 +93,7 @@ def test_lstm_kernels_give_the_same_values_and_leave_the_model_as_it_was(kernel,
     operators = set(flatbuffer.operators(content))
     assert ("WHILE" in operators) == (kernel == "loop")
     assert ("UNIDIRECTIONAL_SEQUENCE_LSTM" in operators) == (kernel == "fused")
-    # A fused LSTM continues the sequence before, unless it is reset: the same example twice gives the same answer.
+    # A fused LSTM must be reset between calls; then the same example twice gives the same output.
     assert flatbuffer.keeps_state(content) == (kernel == "fused")
     np.testing.assert_array_equal(*litert.run(path, np.repeat(x[:1], 2, 0)))
     assert all(not layer.unroll and "call" not in vars(layer) for layer in recurrent_layers(model))
@@ -114,7 +114,7 @@ def test_layer_normalization_in_16_bits(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["sequential", "functional"])
-def test_a_keras_model_of_ones_own_with_a_batch_of_four(form, tmp_path):
+def test_a_users_keras_model_with_a_batch_of_four(form, tmp_path):
     keras.utils.set_random_seed(2)
     layers = [keras.layers.Dense(7, "relu"), keras.layers.LayerNormalization(), keras.layers.Dense(3)]
     source = keras.Input((5,))
@@ -123,7 +123,7 @@ def test_a_keras_model_of_ones_own_with_a_batch_of_four(form, tmp_path):
         y = layer(y)
     model = keras.Model(source, y) if form == "functional" else keras.Sequential([source, *layers])
     interface = Interface("features", (5,), batch=4, output="scores")
-    x = np.random.default_rng(0).normal(size=(10, 5)).astype("float32")  # the last batch is filled up
+    x = np.random.default_rng(0).normal(size=(10, 5)).astype("float32")  # the last batch is padded
     path, found = exported(tmp_path, model, interface, "float32", x, probabilities=False)
     np.testing.assert_allclose(found, keras.ops.convert_to_numpy(model(x)), atol=1e-5)
     assert flatbuffer.signature(flatbuffer.read(path))["inputs"][0]["shape"] == [4, 5]
@@ -135,7 +135,7 @@ def test_a_keras_model_of_ones_own_with_a_batch_of_four(form, tmp_path):
     [
         ("lstm", "image", {}, "int8", "loop", ["loop", "int8", "use unrolled or fused"]),
         ("lstm", "image", {"cell": "gru"}, "float32", "fused", ["only LSTM has a fused operator", "GRU"]),
-        ("lstm", "tokens", {}, "float32", "fused", ["no mask"]),
+        ("lstm", "tokens", {}, "float32", "fused", ["takes no mask"]),
         ("lstm", "image", {}, "int16x8", "fused", ["no int16x8 form"]),
         ("lstm", "image", {}, "int8(skip=recurrent_1)", "fused", ["one precision"]),
         ("lstm", "tokens", {}, "int16x8", "auto", ["whole-number inputs"]),
@@ -143,11 +143,11 @@ def test_a_keras_model_of_ones_own_with_a_batch_of_four(form, tmp_path):
         ("cnn", "image", {}, "int8(skip=haed)", "auto", ["no layer of this name", "did you mean 'head'"]),
     ],
 )
-def test_what_cannot_be_is_refused_before_work_starts(
+def test_unsupported_exports_are_refused_before_work_starts(
     name, kind, settings, recipe, kernel, words, monkeypatch, tmp_path
 ):
     model, interface, x = small(name, kind, **settings)
-    monkeypatch.setattr(child, "run", None)  # not reached
+    monkeypatch.setattr(child, "run", None)  # fails if called
     with pytest.raises(UsageError) as error:
         exported(tmp_path, model, interface, recipe, x, kernel=kernel)
     assert all(word in str(error.value) for word in words), error.value
@@ -174,7 +174,7 @@ def test_calibration_without_examples_is_refused(tmp_path):
         tflite.export(model, tmp_path / "m.tflite", parse("int8"), interface)
 
 
-def test_a_crash_of_the_converter_is_a_sentence(tmp_path):
+def test_a_crash_of_the_converter_is_an_error_message(tmp_path):
     model, interface, x = small("lstm")
     tflite.save(model, tmp_path / "saved_model", interface, "loop")
     np.savez(tmp_path / "examples.npz", image=x)
@@ -189,7 +189,7 @@ def test_a_crash_of_the_converter_is_a_sentence(tmp_path):
         "ranges": {},
         "files": [{**file, "skip": [], "per_tensor": False}],
     }
-    with pytest.raises(Failed, match="SIGSEGV"):  # when this no longer crashes, `tflite.check` may allow it
+    with pytest.raises(Failed, match="SIGSEGV"):  # if a converter no longer crashes here, `tflite.check` can allow it
         child.run("compression.exporting.converter", job, seconds=200)
 
 
@@ -215,7 +215,7 @@ def test_flex_operators_are_refused_unless_allowed(tmp_path):
     def needing(operation):
         return keras.Sequential([keras.Input((4,)), Needy(operation), keras.layers.Dense(3)])
 
-    model = needing(keras.ops.cosh)  # not in TFLite, but in TensorFlow's kernels for it
+    model = needing(keras.ops.cosh)  # not a TFLite operator, but available through Flex
     with pytest.raises(UsageError, match="FlexCosh.*--allow-flex"):
         tflite.export(model, tmp_path / "model.tflite", parse("float32"), interface)
     path = tmp_path / "model.tflite"
@@ -225,11 +225,11 @@ def test_flex_operators_are_refused_unless_allowed(tmp_path):
         litert.run(path, x)
     receipt = measure(path, ClassSubject(model, interface, Split(x, np.zeros(6, np.int32))))
     assert receipt["flex"] == ["FlexCosh"] and "cannot be run" in receipt["not_run"] and "test" not in receipt
-    with pytest.raises(UsageError, match="no TFLite file can hold: Erfinv"):  # in neither
+    with pytest.raises(UsageError, match="no TFLite file can hold: Erfinv"):  # not even available through Flex
         tflite.export(needing(keras.ops.erfinv), path, parse("float32"), interface, allow_flex=True)
 
 
-def test_interpreters_side_by_side_give_the_bits_of_one():
+def test_parallel_interpreters_agree_with_one_bit_for_bit():
     from ai_edge_litert.interpreter import Interpreter
 
     file = pretrained("cnn-digits").path / "artifacts" / "float32.tflite"

@@ -16,7 +16,7 @@ from zoo.console.errors import UsageError
 
 NOTES = {"note": b"something to keep", "other": b"something else"}
 WIDE = {"filters": (16, 24), "units": 32}
-# Of every kind of content: per-channel tables, int4 and float16, several graphs, variables, shared shapes.
+# Together they cover per-channel scales, int4 and float16, several graphs, variables and shared shapes.
 KINDS = {
     "int8": ("cnn", "image", {}, "int8", "auto"),
     "float16": ("cnn", "image", WIDE, "float16", "auto"),
@@ -32,7 +32,7 @@ SLOW = ("float16", "dynamic", "fused")
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Return a function from a kind to (path of its file, examples)."""
+    """Return a function from a kind to the path of its file and its examples."""
     folder, made = tmp_path_factory.mktemp("slim"), {}
 
     def of(kind):
@@ -41,7 +41,7 @@ def exported(tmp_path_factory):
             model, interface, x = small(name, data, **settings)
             path = folder / f"{kind}.tflite"
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(tflite, "slim", lambda *args, **options: None)  # which export ends with
+                patch.setattr(tflite, "slim", lambda *args, **options: None)  # otherwise export slims the file
                 tflite.export(model, path, parse(recipe), interface, calibration=x, kernel=kernel, metadata=NOTES)
             made[kind] = path, x
         return made[kind]
@@ -59,7 +59,7 @@ def copy(exported, tmp_path):
 
 
 def without_delegate(path, x):
-    """Return the answers of the operators' own kernels, by the signature's names."""
+    """Return the outputs of LiteRT's reference kernels, without XNNPACK."""
     interpreter = Interpreter(str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner("serving_default")
@@ -80,7 +80,7 @@ def gzipped(path):
 
 
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k in SLOW)) for k in KINDS])
-def test_the_same_outputs_signature_and_constants_in_fewer_bytes(kind, copy):
+def test_a_slim_file_is_smaller_with_equal_outputs_signature_and_constants(kind, copy):
     path, slimmed, x = copy(kind)
     before = flatbuffer.read(path)
     sizes = slim(slimmed, names=False)
@@ -110,19 +110,19 @@ def test_names_are_kept_unless_dropped(kind, copy):
     assert set(flatbuffer.output_names(flatbuffer.read(slimmed))) == {""}
 
 
-def test_metadata_is_kept_unless_it_is_the_converters_or_dropped(copy):
+def test_only_converter_metadata_and_listed_entries_are_dropped(copy):
     path, slimmed, _ = copy("float16")
     assert set(CONVERTERS) < set(flatbuffer.metadata_sizes(flatbuffer.read(path)))
     kept = slim(slimmed)["after"]
     found = flatbuffer.read(slimmed)
-    # The runtime reads the last: it allows a delegate to compute in float16.
+    # The runtime reads reduced_precision_support: it allows a delegate to compute in float16.
     assert set(flatbuffer.metadata_sizes(found)) == {*NOTES, "reduced_precision_support"}
     assert all(flatbuffer.metadata(found, name) == content for name, content in NOTES.items())
     assert slim(slimmed, drop=["note"])["after"] < kept
     assert set(flatbuffer.metadata_sizes(flatbuffer.read(slimmed))) == {"other", "reduced_precision_support"}
 
 
-def test_equal_parts_are_in_the_file_once(copy):
+def test_equal_parts_are_stored_once(copy):
     _, slimmed, _ = copy("attention")
     slim(slimmed, names=False)
     content = slimmed.read_bytes()
@@ -137,7 +137,7 @@ def test_equal_parts_are_in_the_file_once(copy):
     assert len({table._tab.Pos for table in quantized}) < len(quantized)
 
 
-def test_data_are_aligned_as_blocks_of_them_may_be_read(copy):
+def test_data_are_aligned_for_block_reads(copy):
     _, slimmed, _ = copy("attention")
     slim(slimmed)
     model = schema.Model.GetRootAs(slimmed.read_bytes(), 0)
@@ -150,7 +150,7 @@ def test_data_are_aligned_as_blocks_of_them_may_be_read(copy):
     assert sizes == {True, False}
 
 
-def test_a_slim_file_stays_as_it_is(copy):
+def test_slim_is_idempotent(copy):
     _, slimmed, _ = copy("int8")
     slim(slimmed)
     content = slimmed.read_bytes()
@@ -158,7 +158,7 @@ def test_a_slim_file_stays_as_it_is(copy):
     assert slimmed.read_bytes() == content
 
 
-def test_a_file_that_is_not_whole_is_refused_and_left_alone(tmp_path):
+def test_a_damaged_file_is_refused_and_unchanged(tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(b"no model")
     with pytest.raises(UsageError, match="TFLite flatbuffer"):

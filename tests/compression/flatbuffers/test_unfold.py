@@ -1,4 +1,4 @@
-"""A first convolution with the columns of its kernel as channels: the same integers as without."""
+"""`unfold` turns kernel columns of the first convolution into channels and keeps the output integers."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from tests.compression.conftest import CLASSES
 
 
 def made(path, layer, shape=(12, 10, 1), batch=1, recipe="int8(unfold=false)"):
-    """Write a file of a convolution and a Dense layer, and return the examples that it was calibrated with."""
+    """Write a file with a convolution and a Dense layer, and return its calibration examples."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input(shape), layer, keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
     x = np.random.default_rng(1).uniform(0, 1, (32, *shape)).astype("float32")
@@ -78,7 +78,7 @@ def test_a_kernel_that_is_used_twice_keeps_its_shape(tmp_path):
     assert not unfold(path, smallest=0)  # both convolutions of the file read one tensor
 
 
-def test_holes_between_columns_are_left_alone(tmp_path):
+def test_dilated_columns_are_not_unfolded(tmp_path):
     path = tmp_path / "model.tflite"
     made(path, keras.layers.Conv2D(5, 3))
     model = flatbuffer.read(path)
@@ -90,7 +90,7 @@ def test_holes_between_columns_are_left_alone(tmp_path):
     assert not unfold(path, smallest=0)
 
 
-def test_a_recipe_does_it_where_it_costs_two_percent_at_most(tmp_path):
+def test_a_recipe_unfolds_if_it_costs_at_most_two_percent(tmp_path):
     path, size, unfolded = tmp_path / "model.tflite", {}, {}
     for filters in (8, 64):
         for recipe in ("int8", "int8(unfold=false)"):
@@ -101,7 +101,7 @@ def test_a_recipe_does_it_where_it_costs_two_percent_at_most(tmp_path):
     assert size[64, "int8"] - size[64, "int8(unfold=false)"] < 0.02 * SMALLEST
 
 
-def test_the_recipe_keeps_it_and_trains_without_it():
+def test_unfold_is_part_of_the_file_name_but_not_of_the_training_name():
     recipe = parse("qat + int8(unfold=false)")
     assert parse(str(recipe)) == recipe and not recipe.file.unfold
     assert recipe.training_name == parse("qat + int8").training_name != recipe.file_name

@@ -1,4 +1,4 @@
-"""Code for phones and microcontrollers: it names the tensors that LiteRT finds, and examples/ is up to date."""
+"""Code for phones and microcontrollers names the tensors of the file, and examples/ is up to date."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from tests.compression.test_commands import said
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
-# Declarations that microcontroller.cc calls, as TFLite Micro has them at the commit that compression.mcu.micro names.
+# The declarations that microcontroller.cc uses, from TFLite Micro at the commit that compression.mcu.micro names.
 MICRO = {
     "micro_interpreter.h": """
         #include <cstddef>
@@ -42,7 +42,7 @@ MICRO = {
 }
 
 
-def test_examples_are_what_the_command_writes(tmp_path, capsys):
+def test_examples_equal_the_output_of_the_command(tmp_path, capsys):
     status, out, error = said(capsys, snippets, LENET5, "--output", tmp_path)
     assert status == 0, error
     made = sorted(tmp_path.iterdir())
@@ -54,7 +54,7 @@ def test_examples_are_what_the_command_writes(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["android.kt", "ios.swift", "microcontroller.cc", "README.md"])
-def test_examples_name_the_tensors_that_litert_finds(name):
+def test_examples_name_the_tensors_of_the_file(name):
     text = (EXAMPLES / name).read_text()
     interpreter = Interpreter(str(LENET5))
     ((key, ends),) = interpreter.get_signature_list().items()
@@ -64,13 +64,13 @@ def test_examples_name_the_tensors_that_litert_finds(name):
     ):
         scale, zero = details["quantization"]
         about = f'"{names[0]}": {np.dtype(details["dtype"]).name} {details["shape"].tolist()}'
-        assert re.search(rf"{re.escape(about)}, which stands for {scale:.9g} \* \(value \+ {-zero}\)", text), about
-        if not name.endswith((".cc", ".md")):  # these have the numbers from the header
+        assert re.search(rf"{re.escape(about)}, real value = {scale:.9g} \* \(value \+ {-zero}\)", text), about
+        if not name.endswith((".cc", ".md")):  # C++ code uses the constants of the header
             assert f'"{key}"' in text and f"{scale:.9g}" in text and f"({zero})" in text
             assert str(np.prod(details["shape"])) in text
 
 
-def test_the_microcontroller_s_is_cpp_that_calls_micro_as_declared(tmp_path, capsys):
+def test_microcontroller_code_compiles_against_the_declarations_of_tflite_micro(tmp_path, capsys):
     found = compiler("c++", "g++", "clang++")
     assert said(capsys, to_c, LENET5, "--output", tmp_path)[0] == 0
     folder = tmp_path / "tensorflow" / "lite" / "micro"
@@ -83,7 +83,7 @@ def test_the_microcontroller_s_is_cpp_that_calls_micro_as_declared(tmp_path, cap
     subprocess.run([*words, EXAMPLES / "microcontroller.cc"], check=True, timeout=120)
 
 
-def test_a_float_file_for_phones_alone(tmp_path, capsys):
+def test_a_file_that_tflite_micro_cannot_run_gets_code_for_phones_only(tmp_path, capsys):
     status, out, error = said(capsys, snippets, INT4, "--output", tmp_path)
     assert status == 0 and "no microcontroller.cc: TFLite Micro cannot run" in error
     assert [line.rpartition("/")[2] for line in out.splitlines()] == ["android.kt", "ios.swift"]
@@ -92,7 +92,7 @@ def test_a_float_file_for_phones_alone(tmp_path, capsys):
     assert "let given: [Float] = values" in swift and "to: Float.self).map { $0 }" in swift
 
 
-def test_what_cannot_be_written_is_refused(tmp_path, capsys):
+def test_files_without_possible_code_are_refused(tmp_path, capsys):
     model = flatbuffer.read(LENET5)
     model.signatureDefs[0].inputs[0].name = "image$(x)"
     path = tmp_path / "model.tflite"

@@ -1,4 +1,4 @@
-"""A .tflite file as C: compiled, run, and held against the file and against LiteRT."""
+"""A .tflite file as C, compiled, run and compared with the file and with LiteRT."""
 
 import json
 import shutil
@@ -16,9 +16,9 @@ from tests.compression.test_commands import said
 from tests.conftest import ROOT
 
 LENET5 = ROOT / "benchmarks" / "results" / "lenet5-10144.tflite"
-INT4 = ROOT / "benchmarks" / "results" / "lenet5-5936.tflite"  # int4 weights under float32 activations
+INT4 = ROOT / "benchmarks" / "results" / "lenet5-5936.tflite"  # int4 weights with float32 activations
 STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic")
-# In place of TFLite Micro's names, in the order of lite/core/c/c_api_types.h.
+# Stand-ins for TFLite Micro's constants, in the order of lite/core/c/c_api_types.h.
 TYPES = (
     "enum { kTfLiteNoType, kTfLiteFloat32, kTfLiteInt32, kTfLiteUInt8, kTfLiteInt64, kTfLiteInt8 = 9, kTfLiteOk = 0 };"
 )
@@ -70,7 +70,7 @@ def compiler(*names):
 
 
 def compiled(folder, name, program, *words, length=0):
-    """Compile a program with an array, and return the path of the executable."""
+    """Compile a program with a generated array, and return the path of the executable."""
     filled = {"TYPES": TYPES, "UPPER": f"{name.upper()}_TFLITE", "SYMBOL": name, "LENGTH": str(length)}
     for placeholder, value in filled.items():
         program = program.replace(placeholder, value)
@@ -83,7 +83,7 @@ def output(program, *words):
     return subprocess.run([program, *words], check=True, capture_output=True, timeout=60).stdout
 
 
-def test_the_compiled_array_is_the_file_and_its_constants_are_litert_s(tmp_path, capsys):
+def test_the_compiled_array_equals_the_file_and_its_constants_match_litert(tmp_path, capsys):
     status, out, error = said(capsys, to_c, LENET5, "--output", tmp_path / "made")
     assert status == 0, error
     assert out.splitlines()[-2:] == [str(tmp_path / "made" / f"lenet5_10144.{suffix}") for suffix in ("h", "c")]
@@ -102,14 +102,14 @@ def test_the_compiled_array_is_the_file_and_its_constants_are_litert_s(tmp_path,
     assert (float.fromhex(other_scale), int(other_zero)) == made["quantization"]
 
 
-def test_the_same_source_is_cpp_and_registers_each_operator_once(tmp_path, capsys):
+def test_the_source_compiles_as_cpp_and_registers_each_operator_once(tmp_path, capsys):
     assert said(capsys, to_c, LENET5, "--output", tmp_path, "--name", "digit")[0] == 0
     words = (compiler("c++", "g++", "clang++"), "-x", "c++", "-std=c++11")
     program = compiled(tmp_path, "digit", _REGISTERS, *words, length=LENET5.stat().st_size)
     assert output(program).decode().split() == list(flatbuffer.operators(flatbuffer.read(LENET5))) * 2
 
 
-def test_names_from_a_file_stay_text_in_c(tmp_path, capsys):
+def test_names_from_a_file_are_escaped_in_c(tmp_path, capsys):
     name = 'a "name"\n#error ??/ \\'
     model = flatbuffer.read(LENET5)
     model.signatureDefs[0].inputs[0].name = name
@@ -122,7 +122,7 @@ def test_names_from_a_file_stay_text_in_c(tmp_path, capsys):
     assert f"0\n{name}\nprobabilities\n" in lines
 
 
-def test_json_has_what_the_header_says(tmp_path, capsys):
+def test_json_agrees_with_the_header(tmp_path, capsys):
     status, out, _ = said(capsys, to_c, LENET5, "--output", tmp_path, "--json")
     found = json.loads(out)
     assert status == 0 and found["hindrances"] == [] and found["bytes"] == 10144
@@ -130,13 +130,14 @@ def test_json_has_what_the_header_says(tmp_path, capsys):
     assert found["sha256"] in (tmp_path / "lenet5_10144.h").read_text()
 
 
-def test_the_arena_holds_what_is_needed_at_once():
-    # Of the first pooling, what goes in and out; the first convolution has 28x28 pixels beside the larger of both.
+def test_the_arena_bound_is_the_peak_of_live_tensors():
+    # The peak is at the first pooling, with its input and output; the first convolution has 28x28 pixels instead of
+    # the pooled output.
     assert micro.arena_at_least(flatbuffer.read(LENET5)) == 24 * 24 * 6 + 12 * 12 * 6
 
 
 @pytest.mark.parametrize("operator", ["GELU", "FlexErf"])
-def test_an_operator_that_micro_lacks_is_named(operator, tmp_path, capsys):
+def test_an_unsupported_operator_is_named(operator, tmp_path, capsys):
     model = flatbuffer.read(LENET5)
     (code,) = (c for c in model.operatorCodes if c.builtinCode == schema.BuiltinOperator.SOFTMAX)
     code.builtinCode = getattr(schema.BuiltinOperator, operator, schema.BuiltinOperator.CUSTOM)
@@ -152,7 +153,7 @@ def test_an_operator_that_micro_lacks_is_named(operator, tmp_path, capsys):
     assert f'// TFLite Micro cannot run this file: "it has no {operator}"' in text and "AddSoftmax" not in text
 
 
-def test_weights_that_micro_s_kernels_refuse_are_named(tmp_path, capsys):
+def test_unsupported_weight_types_are_named(tmp_path, capsys):
     status, _, error = said(capsys, to_c, INT4, "--output", tmp_path)
     assert status == 2 and "int4 weights for float32 activations (CONV_2D)" in error and "recipes int8" in error
 
@@ -161,16 +162,16 @@ def test_methods_are_named_after_operators():
     assert micro.method("UNIDIRECTIONAL_SEQUENCE_LSTM") == "AddUnidirectionalSequenceLSTM"
     assert micro.method("PADV2") == "AddPadV2" and micro.method("SignalRfft") == "AddRfft"
     known = {name for name in vars(schema.BuiltinOperator) if micro.method(name)}
-    assert len(known) == len(micro._METHODS)  # each is an operator of the schema
+    assert len(known) == len(micro._METHODS)  # every method belongs to an operator of the schema
 
 
-def test_mistakes_are_sentences(tmp_path, capsys):
+def test_invalid_arguments_are_usage_errors(tmp_path, capsys):
     assert "found none" in said(capsys, to_c, tmp_path / "absent.tflite")[2]
     damaged = tmp_path / "damaged.tflite"
     damaged.write_bytes(LENET5.read_bytes()[:3000])
     assert "cut short or altered" in said(capsys, to_c, damaged)[2]
     model = flatbuffer.read(LENET5)
-    model.subgraphs[0].tensors[0].type = 99  # none that there is
+    model.subgraphs[0].tensors[0].type = 99  # not a TensorType
     flatbuffer.write(model, damaged)
     assert "cut short or altered (99)" in said(capsys, to_c, damaged)[2]
     damaged.write_bytes(b"not a model")

@@ -15,7 +15,7 @@ RECURRENT = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 
 
 class Raw(keras.Model):
-    """Convolutions and units with raw operations between, as users write them."""
+    """Convolution and dense layers with raw operations in between, as users write them."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -30,7 +30,7 @@ class Raw(keras.Model):
         x = ops.relu(self.norm(self.first(x), training=training))
         x = ops.tanh(self.second(ops.relu(self.depthwise(x))))
         x = ops.transpose(ops.max_pool(x, 2), (0, 3, 1, 2))
-        x = ops.reshape(x, (ops.shape(x)[0], -1))  # channels first: channel c is c * h * w and those after
+        x = ops.reshape(x, (ops.shape(x)[0], -1))  # channels first: channel c is at c * h * w to (c + 1) * h * w - 1
         return self.head(ops.relu6(self.third(x)))
 
 
@@ -46,7 +46,7 @@ class Recurrent(keras.Model):
 
 
 def randomized(model, shape, count=5):
-    """Return (model, examples) with random values for every weight: neither zeros nor ones."""
+    """Return the model and examples, with random values for every weight instead of zeros and ones."""
     rng = np.random.default_rng(2)
     x = rng.standard_normal((count, *shape)).astype("float32")
     model(x)
@@ -87,10 +87,10 @@ def concatenated():
 
 
 def silenced(model, x, plan, readers):
-    """Return the logits when weights of zero read what the plan takes out.
+    """Return the logits with the weights that read removed channels set to zero.
 
     Args:
-        readers: for each pruned layer, (variable, axis, the indices that read channel c) of all that reads it.
+        readers: For each pruned layer, its readers as (variable, axis, function from a channel to its indices).
     """
     before = model.get_weights()
     assert plan.outputs.keys() == readers.keys()
@@ -107,7 +107,7 @@ def silenced(model, x, plan, readers):
 
 
 def check(model, x, readers, tolerance=1e-5):
-    """Take out half; compare with the model in which nothing reads that half; return the plan."""
+    """Remove half of the channels, compare with the model in which nothing reads them, and return the plan."""
     plan = channels.plan(model, 0.5, x=x)
     expected, before = silenced(model, x, plan, readers), model.count_params()
     variables = model.variables
@@ -149,12 +149,12 @@ def test_a_layer_whose_weights_cannot_be_cut_keeps_what_it_reads():
     model, x = randomized(conv_flatten(layers.PReLU(shared_axes=[1, 2], name="slopes")), (8, 9, 2))
     found, reasons = channels.removable(model, x)
     assert found.keys() == {"a"}
-    assert reasons["b"] == "slopes, which cannot be cut, reads it"
+    assert reasons["b"] == "slopes reads it and cannot be cut"
 
 
 def test_a_subclassed_model_of_raw_operations_batch_norm_and_depthwise():
     model, x = randomized(Raw(), (12, 13, 1))
-    model.norm.gamma.assign([0.0, 1.0, 0.0, 1.0])  # must not hide what follows
+    model.norm.gamma.assign([0.0, 1.0, 0.0, 1.0])  # zeros must not hide dependencies
     size = model.third.kernel.shape[0] // 6
     readers = {
         "first": [(model.second.kernel, 2, lambda c: [2 * c, 2 * c + 1])],
@@ -205,7 +205,7 @@ def test_layers_side_by_side_are_both_pruned():
         "b": [(model.get_layer("head").kernel, 0, lambda c: [p * 12 + 4 + c for p in range(places)])],
     }
     plan, _ = check(model, x, readers)
-    assert {10, 11} <= set(plan.inputs["norm"].indices)  # those of the model's input
+    assert {10, 11} <= set(plan.inputs["norm"].indices)  # channels of the model's input
 
 
 def test_a_residual_sum_keeps_its_width():
@@ -214,7 +214,7 @@ def test_a_residual_sum_keeps_its_width():
     found, reasons = channels.removable(model, x)
     assert found.keys() <= set(layer_paths(model))
     assert reasons["outer"] == "head reads it mixed with stem"
-    assert reasons["head"] == "the model's output is made of it"
+    assert reasons["head"] == "it is part of the model's output"
 
 
 @pytest.mark.parametrize("kind", ["image", "tokens"])
@@ -223,7 +223,7 @@ def test_heads_and_feed_forward_of_self_attention(kind, tmp_path):
     readers = {}
     for name, block in zip(("block_1", "block_2"), model.blocks, strict=True):
         readers[f"{name}/expand"] = [(block.contract.kernel, 0, same)]
-        # Channels are (q k v, head, d_k); of what goes, the values' have the number of what is read.
+        # Channels are (q k v, head, d_k); the output projection reads the 8 channels of v.
         readers[f"{name}/attention/query_key_value"] = [(block.attention.output_projection.kernel, 0, lambda c: c % 8)]
     check(model, x, readers)
     assert [block.attention.num_heads for block in model.blocks] == [2, 2]
@@ -234,7 +234,7 @@ def test_heads_and_feed_forward_of_self_attention(kind, tmp_path):
     np.testing.assert_array_equal(loaded(x), model(x))
 
 
-def test_blocks_of_different_sizes_are_not_saved_wrongly():
+def test_blocks_of_different_sizes_cannot_be_saved():
     model, _, x = small("self_attention", num_blocks=2)
     channels.apply(model, channels.plan(model, 0.5, x=x, skip=["block_1/expand"]))
     with pytest.raises(ValueError, match="expected blocks of one size"):
@@ -251,7 +251,7 @@ def test_blocks_of_different_sizes_are_not_saved_wrongly():
         ("transformer", {"num_heads": 1, "key_dim": 4, "ff_dim": 6, "model_dim": 8}),
     ],
 )
-def test_models_of_the_zoo_are_saved_with_the_widths_they_have(name, expected, tmp_path):
+def test_models_of_the_zoo_are_saved_with_their_present_widths(name, expected, tmp_path):
     model, _, x = small(name)
     channels.apply(model, channels.plan(model, 0.5, x=x))
     model.save(tmp_path / "model.keras")
@@ -263,7 +263,7 @@ def test_models_of_the_zoo_are_saved_with_the_widths_they_have(name, expected, t
 def test_a_plan_is_applied_to_a_copy_and_goes_through_json():
     model, _, x = small("cnn")
     plan = channels.plan(model, 0.3, x=x)
-    again = channels.Plan.from_json(json.loads(json.dumps(plan.to_json())))
+    again = channels.ChannelPlan.from_json(json.loads(json.dumps(plan.to_json())))
     assert again == plan
     copy, _, _ = small("cnn")
     channels.apply(model, plan)
@@ -285,7 +285,7 @@ def test_planning_changes_nothing():
         np.testing.assert_array_equal(array, v)
 
 
-def test_the_least_weights_go():
+def test_channels_with_the_smallest_weights_are_removed():
     model, _, x = small("simplenet")
     kernel = model.hidden[0].kernel.numpy().copy()
     kernel[:, [2, 5, 6]] *= 0.01
@@ -298,7 +298,7 @@ def widths(plan):
     return {path: len(kept.indices) for path, kept in plan.outputs.items()}
 
 
-def test_exact_numbers_are_kept_and_others_stay_as_wide_as_they_are():
+def test_keep_alone_changes_only_the_named_layers():
     model, _, x = small("cnn")
     plan = channels.plan(model, keep={"conv_2": 4, "hidden*": 5}, x=x)
     assert widths(plan) == {"conv_2": 4, "hidden": 5}
@@ -307,7 +307,7 @@ def test_exact_numbers_are_kept_and_others_stay_as_wide_as_they_are():
     assert model(x).shape == (32, CLASSES)
 
 
-def test_exact_numbers_go_before_the_share_and_take_the_most_important():
+def test_keep_takes_precedence_over_share_and_keeps_the_most_important():
     model, _, x = small("cnn")
     both, half = channels.plan(model, 0.5, keep={"conv_*": 2, "conv_1": 2}, x=x), channels.plan(model, 0.5, x=x)
     assert widths(both) == {"conv_1": 2, "conv_2": 2, "hidden": 4}
@@ -358,7 +358,7 @@ def test_under_mirrored_strategy_new_variables_are_mirrored(mirrored):
     assert channels.plan(alone, 0.5, importance="taylor", x=x, y=y) == plan
 
 
-def test_a_compiled_model_forgets_what_it_traced():
+def test_apply_discards_traced_functions_of_a_compiled_model():
     model, _, x = small("simplenet")
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     model.fit(x, np.zeros(len(x), "int32"), verbose=0)
@@ -372,7 +372,7 @@ def test_a_compiled_model_forgets_what_it_traced():
 
 
 class Fixed(keras.Model):
-    """What cannot be pruned, and why, one way each."""
+    """A layer that cannot be pruned, for a different reason in each `way`."""
 
     def __init__(self, way):
         super().__init__()
@@ -407,17 +407,17 @@ class Fixed(keras.Model):
 @pytest.mark.parametrize(
     ("way", "reason"),
     [
-        ("norm", "body: norm, which cannot be cut, reads it"),
+        ("norm", "body: norm reads it and cannot be cut"),
         ("softmax", "body: all its channels depend on each other"),
         ("weights", "body: the model does not run without some of its channels"),
         ("shape", "body: the model does not run without some of its channels"),
         ("constant", "body: the model does not run without some of its channels"),
-        ("mean", "body: the model depends on how many channels it has"),
-        ("slice", "body: some of its channels are read otherwise than others"),
+        ("mean", "body: the model's outputs depend on its number of channels"),
+        ("slice", "body: its channels are not all read in the same way"),
         ("shared", "again: it is called 2 times"),
     ],
 )
-def test_what_cannot_be_pruned_is_said(way, reason):
+def test_layers_that_cannot_be_pruned_have_a_reason(way, reason):
     model, x = randomized(Fixed(way), (5,))
     assert "body" not in channels.groups(model, x)
     with pytest.raises(UsageError, match="no layer can be pruned.*" + reason):
@@ -429,7 +429,7 @@ def test_what_cannot_be_pruned_is_said(way, reason):
     [
         ({"share": 1.5}, "share: expected a number between 0 and 1, both excluded, received 1.5"),
         ({"share": 0}, "share: expected a number between 0 and 1, both excluded, received 0"),
-        ({"share": 0.01}, "takes out at least one of 12 channels, received 0.01"),
+        ({"share": 0.01}, "removes at least one of 12 channels, received 0.01"),
         ({"importance": "tailor"}, "unknown importance 'tailor': .*did you mean 'taylor'"),
         ({"importance": "taylor"}, "y: importance taylor: expected a label for each of 32 examples, received none"),
         ({"skip": ["hiden_1"]}, "skip=hiden_1: no layer of this name.*did you mean 'hidden_1'"),
@@ -438,26 +438,32 @@ def test_what_cannot_be_pruned_is_said(way, reason):
         ({"share": None}, "share: expected a number between 0 and 1, both excluded, or keep, received neither"),
         ({"share": None, "keep": {}}, "or keep, received neither"),
         ({"keep": {"hiden_1": 6}}, "keep=hiden_1: no layer of this name.*did you mean 'hidden_1'"),
-        ({"keep": {"head": 2}}, "keep=head:2: head cannot be pruned: the model's output is made of it"),
+        ({"keep": {"head": 2}}, "keep=head:2: head cannot be pruned: it is part of the model's output"),
         ({"keep": {"hidden_2": 2}, "skip": ["hidden_2"]}, "keep=hidden_2:2: hidden_2 cannot be pruned: it is skipped"),
-        ({"keep": {"hidden_1": 0}}, "keep=hidden_1:0: hidden_1: expected from 1 to the 12 that it has, received 0"),
-        ({"keep": {"hidden_*": 9}}, "keep=hidden_.:9: hidden_2: expected from 1 to the 8 that it has, received 9"),
-        ({"keep": {"hidden_*": 6, "hidden_2": 5}}, "keep=hidden_2:5: hidden_2: another pattern keeps 6 of it"),
-        ({"share": None, "keep": {"hidden_2": 8}}, "keep: expected one that takes out at least one of 12 channels"),
+        (
+            {"keep": {"hidden_1": 0}},
+            "keep=hidden_1:0: hidden_1: expected a number from 1 to 12, received 0",
+        ),
+        (
+            {"keep": {"hidden_*": 9}},
+            "keep=hidden_.:9: hidden_2: expected a number from 1 to 8, received 9",
+        ),
+        ({"keep": {"hidden_*": 6, "hidden_2": 5}}, "keep=hidden_2:5: hidden_2: .* another pattern keeps 6"),
+        ({"share": None, "keep": {"hidden_2": 8}}, "keep: expected a value that removes at least one of 12 channels"),
     ],
 )
-def test_mistakes_are_answered(arguments, message):
+def test_invalid_arguments_are_usage_errors(arguments, message):
     model, _, x = small("simplenet")
     with pytest.raises(UsageError, match=message):
         channels.plan(model, **{"share": 0.5, "x": x, **arguments})
 
 
-def test_a_model_without_weights_has_nothing_to_take_out():
+def test_a_model_without_weights_cannot_be_pruned():
     with pytest.raises(UsageError, match="no layer can be pruned: none has kernels"):
         channels.plan(keras.Sequential([keras.Input((4,)), layers.ReLU()]), 0.5, x=np.zeros((1, 4), "float32"))
 
 
-def test_bfloat16_is_probed_and_cut():
+def test_bfloat16_models_are_pruned():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model, _, x = small("self_attention")
@@ -473,7 +479,7 @@ def test_an_unbuilt_model_is_refused():
         channels.groups(Recurrent("lstm"), np.zeros((1, 7, 3), "float32"))
 
 
-def test_a_layer_that_makes_no_channels_cannot_be_kept_in_part():
+def test_a_layer_without_output_channels_of_its_own_cannot_be_named_in_keep():
     model, x = randomized(Raw(), (12, 13, 1))
-    with pytest.raises(UsageError, match="depthwise cannot be pruned: it makes no channels of its own"):
+    with pytest.raises(UsageError, match="depthwise cannot be pruned: it has no output channels of its own"):
         channels.plan(model, keep={"depthwise": 2}, x=x)

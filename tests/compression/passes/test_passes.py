@@ -1,4 +1,4 @@
-"""Each training pass against an independent truth: a closed form, numpy, or the model that it began with."""
+"""Each training pass against an independent reference: a closed form, numpy, or the original model."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ def kernels(model):
 
 
 def fitted(wrapped, x, steps=4, classes=3):
-    """Train a wrapped model for some steps with a rate that moves every weight, and return it."""
+    """Train a wrapped model for a few steps, with a learning rate that changes every weight, and return it."""
     wrapped.compile(
         optimizer=keras.optimizers.Adam(1e-2),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -40,7 +40,7 @@ def test_pruning_leaves_exactly_the_largest_weights(schedule):
     before = kernels(model)
     wrapped = pruning.Pruned(model, stage(f"prune(0.7, schedule={schedule}, end=1, frequency=1)"), 4)
     wrapped.compile(optimizer=keras.optimizers.SGD(0.0), loss=keras.losses.SparseCategoricalCrossentropy(True))
-    wrapped.fit(x, np.arange(len(x)) % 3, batch_size=8, verbose=0)  # nothing is learned, so the first weights decide
+    wrapped.fit(x, np.arange(len(x)) % 3, batch_size=8, verbose=0)  # learning rate 0: initial weights decide
     for path, value in kernels(wrapped.strip()).items():
         kept = round(value.size * 0.3)
         largest = np.sort(np.abs(before[path]).reshape(-1))[-kept:]
@@ -54,7 +54,7 @@ def test_pruning_keeps_zeros_through_training_and_under_adam():
     assert all(np.count_nonzero(v) == round(v.size * 0.2) for v in pruned.values())
 
 
-def test_blocks_and_two_of_four_are_pruned_as_they_are_named():
+def test_block_and_two_of_four_patterns():
     model, _, x = small("simplenet", units=(16, 8))
     config = stage("prune(0.5, pattern=4x1, skip=hidden_1, end=2)")
     for path, value in kernels(fitted(pruning.Pruned(model, config, 4), x).strip()).items():
@@ -101,7 +101,7 @@ def test_first_and_last_layers_can_be_left_out():
         ("prune(0.5, skip=*)", ["no layer is left", "conv_1"]),
     ],
 )
-def test_pruning_that_a_model_cannot_have_is_one_sentence(text, words):
+def test_invalid_pruning_is_a_usage_error(text, words):
     model, _, _ = small("cnn")
     with pytest.raises(UsageError) as error:
         pruning.Pruned(model, stage(text), 4)
@@ -109,7 +109,7 @@ def test_pruning_that_a_model_cannot_have_is_one_sentence(text, words):
 
 
 @pytest.mark.parametrize("init", ["linear", "density", "kmeans++"])
-def test_clustering_leaves_that_many_values_and_the_zeros_of_pruning(init):
+def test_clustering_limits_distinct_values_and_keeps_zeros_of_pruning(init):
     model, _, x = small("simplenet", units=(24, 16))
     for variable in (v for layer in with_kernels(model).values() for v in kernels_of(layer)):
         variable.assign(variable * (np.random.default_rng(0).random(variable.shape) < 0.4))
@@ -145,7 +145,7 @@ def test_more_clusters_than_values_are_refused():
         clustering.clustered(model, stage("cluster(900)"), set())
 
 
-def test_what_was_pruned_and_shared_stays_so():
+def test_pruned_and_shared_weights_are_preserved():
     model, _, x = small("simplenet")
     variables = [v for layer in with_kernels(model).values() for v in kernels_of(layer)]
     pruned, shared = variables[0], variables[1]
@@ -204,14 +204,15 @@ def test_ranges_follow_a_moving_average_of_each_batch():
     wrapped(x[:8] * 0.5, training=True)
     for name, (low, high) in wrapped.final_ranges().items():
         expected = ranges[name] if name == qat.INPUT else None
-        if name == "hidden_1":  # the first point: nothing before it is rounded but weights and input
+        if name == "hidden_1":  # the first point: only weights and input are rounded before it
             expected = [0.9 * a + 0.1 * b for a, b in zip(ranges[name], seen[name], strict=True)]
         if expected is not None:
             np.testing.assert_allclose((low, high), expected, rtol=0.02)
 
 
-def test_what_a_clipping_or_a_normalisation_takes_in_is_rounded_behind_it_alone():
-    model, _, x = small("cnn")  # convolution, normalisation, pool, activation; and without a pool the second time
+def test_inputs_of_relu_and_normalisation_are_rounded_only_after_them():
+    # Convolution, normalisation, pooling, activation; the second block has no pooling.
+    model, _, x = small("cnn")
     names = [name for point in qat.Points(model, x).points for name in point.names if name]
     assert "conv_1" not in names and "conv_2" not in names
     assert sum(name.startswith("batchnormalization") for name in names) == 1
@@ -232,7 +233,7 @@ def test_soft_targets_are_temperature_squared_times_the_divergence():
     assert float(SoftTargets(temperature)(p.astype("float32"), student)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_loss_of_a_student_joins_labels_teachers_and_hidden_layers():
+def test_student_loss_combines_labels_teachers_and_hidden_layers():
     student, _, x = small("simplenet", units=(6,))
     teacher, _, _ = small("simplenet", units=(9,))
     config = language.parse("distill(a, alpha=0.25, temperature=2, match=hidden_1:hidden_1, weight=0.5)").distill
@@ -248,7 +249,7 @@ def test_the_loss_of_a_student_joins_labels_teachers_and_hidden_layers():
     assert {id(v) for v in made.trainable_variables} == {id(made.projections[0].kernel)}
 
 
-def test_several_teachers_teach_the_mean_of_their_probabilities():
+def test_probabilities_of_several_teachers_are_averaged():
     student, _, x = small("simplenet", units=(6,))
     teachers = [small("simplenet", units=(n,))[0] for n in (5, 7)]
     made = Distillation(language.parse("distill(a|b, alpha=0, temperature=1)").distill, teachers, student, x)
@@ -260,14 +261,14 @@ def test_several_teachers_teach_the_mean_of_their_probabilities():
     ("match", "words"),
     [("hiden:hidden_1", ["match=hiden", "did you mean"]), ("hidden_1:nothing", ["match=nothing"])],
 )
-def test_a_hidden_layer_that_is_not_there_is_named(match, words):
+def test_an_unknown_hidden_layer_is_a_usage_error(match, words):
     student, _, x = small("simplenet")
     with pytest.raises(UsageError) as error:
         Distillation(language.parse(f"distill(a, match={match})").distill, [student], student, x)
     assert all(word in str(error.value) for word in words), error.value
 
 
-def test_a_student_begins_with_units_of_its_teacher():
+def test_a_student_is_initialised_with_units_of_its_teacher():
     teacher, _, x = small("simplenet", units=(12,))
     student, _, _ = small("simplenet", units=(5,))
     initialise(student, teacher, x)

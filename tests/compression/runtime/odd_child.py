@@ -1,4 +1,4 @@
-"""A child that wants 8 GiB, one that is in no hurry, and one that ends at once."""
+"""Child jobs that request 8 GiB, exceed their time limit, exit early or kill their server."""
 
 import os
 import time

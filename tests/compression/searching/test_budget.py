@@ -1,4 +1,4 @@
-"""Budgets, and which files of a search are worth having: pure functions against slow references."""
+"""Budgets, Pareto front and hypervolume against slow reference implementations."""
 
 import itertools
 
@@ -20,7 +20,7 @@ from zoo.console.errors import UsageError
         ({"max_bytes": 1000, "max_gzip_bytes": 1000}, "contradict each other"),
     ],
 )
-def test_budgets_that_cannot_be_are_refused(limits, sentence):
+def test_invalid_budgets_are_refused(limits, sentence):
     with pytest.raises(UsageError, match=sentence):
         Budget(**limits)
 
@@ -29,7 +29,7 @@ def row(bytes, accuracy, **others):
     return {"bytes": bytes, "gzip_bytes": bytes, "latency_ms": 1.0, "accuracy": accuracy, **others}
 
 
-def test_an_excess_is_a_share_of_the_limit_or_of_the_error_that_is_allowed():
+def test_an_excess_is_a_share_of_the_limit_or_of_the_allowed_error():
     budget = Budget(max_bytes=1000, min_accuracy=0.98)
     found = budget.excesses(row(1500, 0.97))
     assert found == {"max_bytes": pytest.approx(0.5), "min_accuracy": pytest.approx(0.5)}
@@ -37,7 +37,7 @@ def test_an_excess_is_a_share_of_the_limit_or_of_the_error_that_is_allowed():
 
 
 def dominated(one, rows, costs):
-    """Whether another row is better in one thing and as good in all."""
+    """Return whether another row is at least as good in all measurements and better in one."""
     return any(
         other["accuracy"] >= one["accuracy"]
         and all(other[cost] <= one[cost] for cost in costs)
@@ -47,9 +47,9 @@ def dominated(one, rows, costs):
 
 
 @pytest.mark.parametrize("costs", [["bytes"], ["bytes", "latency_ms"]])
-def test_the_front_is_what_no_other_dominates(costs):
+def test_the_front_has_the_rows_that_no_other_dominates(costs):
     rng = np.random.default_rng(0)
-    for _ in range(30):  # few values, so that there are equal rows and equal costs
+    for _ in range(30):  # few distinct values, so that there are equal rows and equal costs
         rows = [
             row(int(rng.integers(1, 8)), int(rng.integers(0, 6)) / 10, latency_ms=float(rng.integers(1, 5)))
             for _ in range(20)
@@ -59,7 +59,7 @@ def test_the_front_is_what_no_other_dominates(costs):
         assert sorted(found) == sorted(expected)
 
 
-def test_the_winner_is_the_most_accurate_within_the_budget_or_the_cheapest_where_only_accuracy_is_bounded():
+def test_the_winner_is_the_most_accurate_within_the_budget_or_the_cheapest_if_only_accuracy_is_limited():
     rows = [row(900, 0.97), row(1000, 0.99), row(1100, 0.995), row(500, 0.98)]
     assert pareto.winner(rows, Budget(max_bytes=1000), ["bytes"]) == rows[1]
     assert pareto.winner(rows, Budget(max_bytes=1000, min_accuracy=0.96), ["bytes"]) == rows[1]
@@ -70,7 +70,7 @@ def test_the_winner_is_the_most_accurate_within_the_budget_or_the_cheapest_where
 
 
 def test_the_hypervolume_is_the_area_of_the_union_of_boxes():
-    from optuna._hypervolume import compute_hypervolume  # an independent one
+    from optuna._hypervolume import compute_hypervolume  # independent implementation
 
     rng = np.random.default_rng(1)
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""The search as a user has it: its winner reproduces, it goes on where it was, and what cannot be is refused."""
+"""The search command: its winner is reproducible, a search resumes, and impossible requests are refused."""
 
 import contextlib
 import csv
@@ -29,7 +29,7 @@ QUICK = ("--space", "epochs=1", "--space", "rate=2", "--space", "precision=int8,
 
 @pytest.fixture(scope="module")
 def searched(image_run, tmp_path_factory):
-    """(folder, result) of a search of three trials."""
+    """Return the folder and result of a search with three trials."""
     folder, out = tmp_path_factory.mktemp("search") / "found", io.StringIO()
     with contextlib.redirect_stdout(out):
         words = [str(image_run), "--max-bytes", "2400", "--trials", "3", *QUICK, "--output", str(folder), "--json"]
@@ -37,7 +37,7 @@ def searched(image_run, tmp_path_factory):
     return folder, json.loads(out.getvalue())
 
 
-def test_the_winner_is_within_the_budget_and_all_is_written(searched):
+def test_the_winner_is_within_the_budget_and_all_files_are_written(searched):
     folder, result = searched
     winner = result["winner"]
     assert winner["bytes"] <= 2400 and winner["accuracy"] == max(r["accuracy"] for r in result["files"])
@@ -53,11 +53,11 @@ def test_the_winner_is_within_the_budget_and_all_is_written(searched):
     page = (folder / "search.html").read_text()
     embedded = page.split("id=data>")[1].split("</script>")[0]
     assert json.loads(embedded)["winner"] == winner["number"]
-    # One of the points is the honest baseline: that small network from scratch, with labels alone.
+    # One of the trials is the baseline: a small network trained from scratch on labels only.
     assert any("init=scratch" in r["recipe"] and "distill" not in r["recipe"] for r in result["files"])
 
 
-def test_the_printed_command_makes_the_same_file(searched, image_run, tmp_path):
+def test_the_printed_command_reproduces_the_file(searched, image_run, tmp_path):
     _, result = searched
     command = result["winner"]["command"]
     assert command.startswith("python -m compression.compress ")
@@ -72,11 +72,11 @@ def test_the_winner_can_be_verified(searched, image_run, capsys):
     assert status == 0, error
 
 
-def test_a_search_that_is_complete_trains_and_tests_nothing_again(searched, image_run, capsys, monkeypatch):
+def test_a_complete_search_is_not_repeated(searched, image_run, capsys, monkeypatch):
     from compression.searching import search as explore
 
     folder, before = searched
-    for name in ("estimate", "finished", "tested"):
+    for name in ("estimate", "train_and_measure", "receipt_on_test"):
         monkeypatch.setattr(explore, name, None)
     words = (image_run, "--max-bytes", "2400", *QUICK, "--output", folder, "--trials", "3", "--json")
     status, out, error = said(capsys, search, *words)
@@ -88,7 +88,7 @@ def test_a_search_that_is_complete_trains_and_tests_nothing_again(searched, imag
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_search_goes_on_and_another_budget_begins_with_what_is_known(searched, image_run, tmp_path, capsys):
+def test_a_search_resumes_and_another_budget_reuses_known_trials(searched, image_run, tmp_path, capsys):
     folder = tmp_path / "found"
     shutil.copytree(searched[0], folder)
     before = searched[1]
@@ -106,7 +106,7 @@ def test_a_search_goes_on_and_another_budget_begins_with_what_is_known(searched,
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_what_cannot_be_met_is_said_with_the_closest(searched, image_run, tmp_path, capsys):
+def test_an_unmet_budget_is_reported_with_the_closest_file(searched, image_run, tmp_path, capsys):
     folder = tmp_path / "found"
     shutil.copytree(searched[0], folder)
     words = (image_run, "--max-bytes", "2400", "--min-accuracy", "1", *QUICK, "--output", folder, "--trials", "3")
@@ -133,19 +133,19 @@ def test_what_cannot_be_met_is_said_with_the_closest(searched, image_run, tmp_pa
         (("--space-file", "absent.toml"), "--space-file absent.toml: expected a TOML file"),
     ],
 )
-def test_mistakes_are_one_sentence_before_anything_is_loaded(image_run, capsys, words, sentence):
+def test_usage_errors_are_one_line_before_anything_is_loaded(image_run, capsys, words, sentence):
     status, out, error = said(capsys, search, image_run, *words)
     assert status == 2 and sentence in error and len(error.strip().splitlines()) == 1 and not out
 
 
-def test_a_budget_below_the_smallest_file_says_the_floor(image_run, tmp_path, capsys):
+def test_a_budget_below_the_smallest_file_is_refused_with_its_size(image_run, tmp_path, capsys):
     status, _, error = said(capsys, search, image_run, "--max-bytes", "500", "--output", tmp_path / "found")
     floor = error.split("expected at least ")[1].split(",")
-    assert status == 2 and "the smallest file that this space has of this model" in error
+    assert status == 2 and "the smallest file of this model in the search space" in error
     assert 500 < int("".join(floor[:2]).split()[0]) < 5000
 
 
-def test_a_storage_of_another_run_is_refused(searched, image_run, tmp_path, capsys):
+def test_the_storage_of_another_run_is_refused(searched, image_run, tmp_path, capsys):
     folder = tmp_path / "found"
     folder.mkdir()
     (folder / "search.db").write_bytes(b"something else")
@@ -176,7 +176,7 @@ def test_a_run_without_validation_examples_is_refused(image_run, tmp_path, capsy
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_model_and_data_of_ones_own(tmp_path):
+def test_a_users_model_and_data(tmp_path):
     import keras
 
     x, y = blobs(150, (6,), 3)
@@ -214,7 +214,7 @@ def _started(run, folder, trials):
 
 
 def _finished(folder):
-    """Return {recipe: row} of the trials that the database has as finished."""
+    """Return {recipe: row} of the finished trials in the database."""
     import optuna
 
     storage = f"sqlite:///{folder / 'search.db'}"
@@ -224,7 +224,7 @@ def _finished(folder):
 
 
 def _killed(run, folder, seconds, rng):
-    """Start a search, kill it at a random moment after its first trial, and return what had finished."""
+    """Start a search, kill it at a random moment after its first trial, and return the finished trials."""
     child = _started(run, folder, 60)
     with child.stderr:
         for line in child.stderr:
@@ -247,7 +247,7 @@ def test_ten_kills_lose_no_finished_trial(image_run, tmp_path):
         for row in found.values():
             assert sha256(tmp_path / "files" / row["path"]) == row["sha256"]
         known = found
-    assert len(known) >= 5  # other trials stop after their estimate
+    assert len(known) >= 5  # other trials are stopped after their estimate
     done = run_module(
         *("compression.search", image_run, "--max-bytes", "2400", "--trials", len(known), *QUICK),
         *("--output", tmp_path, "--json"),

@@ -1,4 +1,4 @@
-"""What a search chooses between, and that every choice is a recipe that can be typed."""
+"""The search space: every choice is a valid recipe."""
 
 import random
 
@@ -7,8 +7,8 @@ import pytest
 from compression.recipes import language
 from compression.searching import space
 from compression.searching.budget import Budget
-from compression.searching.plan import Plan
-from compression.searching.screening import LEAST_FINISHED, not_worth_training, rank_correlation
+from compression.searching.plan import SearchPlan
+from compression.searching.screening import LEAST_FINISHED, rank_correlation, stop_reason
 from compression.searching.space import Range, Space
 from zoo.console.errors import UsageError
 
@@ -36,7 +36,7 @@ def test_every_choice_is_a_recipe_that_parses_to_itself():
         assert any(word in text for text in texts), word
 
 
-def test_what_has_no_effect_is_left_out():
+def test_choices_without_effect_are_omitted():
     found = default()
     whole = found.scaled(1, precision="float32", qat=True, distill="runs/cnn", per_tensor=True)
     assert str(found.recipe(whole)) == "float32"
@@ -45,19 +45,19 @@ def test_what_has_no_effect_is_left_out():
         "channels(keep=conv_1:16|conv_2:32|hidden:5, epochs=8, learning_rate=0.002) + qat(epochs=2,"
         " learning_rate=0.0002) + int8(per_tensor=true)"
     )
-    # A stage after others goes on more gently than one that is alone.
+    # Later stages have fewer epochs and a lower learning rate than a single stage.
     alone = found.scaled(1, sparsity=0.8, qat=False, distill="none", precision="int8", per_tensor=False, rate=1.0)
     assert str(found.recipe(alone)) == "prune(0.8, epochs=4, learning_rate=0.002) + int8"
 
 
-def test_zeros_and_shared_values_are_tried_where_gzipped_bytes_are_bounded_alone():
+def test_sparsity_and_clusters_are_searched_only_with_a_limit_of_gzipped_bytes():
     assert default(gzipped=False).choices["sparsity"] == (0.0,)
     assert default(gzipped=False).choices["clusters"] == (0,)
     assert len(default().choices["sparsity"]) > 1
     assert "float32" not in default(timed=False).choices["precision"]
 
 
-def test_a_space_goes_through_json():
+def test_a_space_survives_json():
     found = default()
     assert Space.from_json(found.to_json()) == found
     assert len(found.lines()) == len(found.choices)
@@ -89,12 +89,12 @@ def test_narrowing(tmp_path):
         ("rate", "1,1", "expected different values"),
     ],
 )
-def test_a_narrowing_that_cannot_be_is_one_sentence(name, text, sentence):
+def test_invalid_values_are_usage_errors(name, text, sentence):
     with pytest.raises(UsageError, match=sentence):
         space.narrowed(default(), {name: text})
 
 
-def test_a_toml_file_that_is_none(tmp_path):
+def test_invalid_toml_files_are_usage_errors(tmp_path):
     for content in ("[space", "[other]\na = 1"):
         (tmp_path / "space.toml").write_text(content)
         with pytest.raises(UsageError, match=r"--space-file .*: expected a (TOML file with a )?table \[space\]"):
@@ -104,7 +104,7 @@ def test_a_toml_file_that_is_none(tmp_path):
 
 
 def ended(*pairs):
-    """Return rows of 1,000, 1,001, ... bytes with these (estimate, accuracy)."""
+    """Return rows of 1,000, 1,001, ... bytes with the given (estimate, accuracy) pairs."""
     return [{"bytes": 1000 + i, "estimate": e, "accuracy": a} for i, (e, a) in enumerate(pairs)]
 
 
@@ -112,17 +112,17 @@ def guess(bytes, accuracy):
     return {"bytes": bytes, "gzip_bytes": bytes, "latency_ms": 0.1, "accuracy": accuracy}
 
 
-def test_a_trial_stops_beyond_the_budget_or_behind_files_that_began_better():
-    plan = Plan(default(), Budget(max_bytes=5000, min_accuracy=0.9))
-    assert "beyond max bytes" in not_worth_training(guess(5001, 0.9), plan, [])
-    assert not not_worth_training(guess(5000, 0.1), plan, [])  # nothing to compare with yet
+def test_a_trial_stops_beyond_the_budget_or_behind_files_with_better_estimates():
+    plan = SearchPlan(default(), Budget(max_bytes=5000, min_accuracy=0.9))
+    assert "beyond max bytes" in stop_reason(guess(5001, 0.9), plan, [])
+    assert not stop_reason(guess(5000, 0.1), plan, [])  # nothing to compare with yet
     good = ended(*((0.2 + 0.05 * i, 0.8 + 0.01 * i) for i in range(LEAST_FINISHED + 2)))
     assert rank_correlation(good) == pytest.approx(1)
-    assert "began better" in not_worth_training(guess(2000, 0.1), plan, good)
-    assert not not_worth_training(guess(999, 0.1), plan, good)  # smaller than all of them
-    assert not not_worth_training(guess(2000, 0.6), plan, good)
-    # An estimate that ranks the finished ones wrongly stops nothing.
+    assert "had a better estimate" in stop_reason(guess(2000, 0.1), plan, good)
+    assert not stop_reason(guess(999, 0.1), plan, good)  # smaller than all of them
+    assert not stop_reason(guess(2000, 0.6), plan, good)
+    # Estimates that do not correlate with final accuracies stop no trial.
     bad = ended(*((0.2 + 0.05 * i, 0.9 - 0.01 * i) for i in range(LEAST_FINISHED + 2)))
     assert rank_correlation(bad) == pytest.approx(-1)
-    assert not not_worth_training(guess(2000, 0.1), plan, bad)
+    assert not stop_reason(guess(2000, 0.1), plan, bad)
     assert rank_correlation(good[: LEAST_FINISHED - 1]) is None

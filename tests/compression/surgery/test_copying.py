@@ -1,24 +1,24 @@
-"""Models that are made again: with other weights, in the shape they have."""
+"""Rebuilding models with new weights in their present shape."""
 
 import keras
 import numpy as np
 import pytest
 
 from compression.passes import channels
-from compression.surgery.copying import drawn_anew
+from compression.surgery.copying import reinitialized
 from tests.compression.conftest import small
 from zoo.console.errors import UsageError
 
 
 @pytest.mark.parametrize("name", ["cnn", "simplenet", "lstm", "transformer"])
-def test_a_narrowed_model_is_drawn_anew_in_its_own_shape(name):
+def test_a_narrowed_model_is_reinitialized_in_its_own_shape(name):
     model, _, x = small(name)
     channels.apply(model, channels.plan(model, 0.5, x=x))
     before = model.get_weights()
     keras.utils.set_random_seed(5)
-    first = drawn_anew(model)
+    first = reinitialized(model)
     keras.utils.set_random_seed(5)
-    again = drawn_anew(model)
+    again = reinitialized(model)
     assert [w.shape for w in first.get_weights()] == [w.shape for w in before]
     assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), again.get_weights(), strict=True))
     kernels = [(a, b) for a, b in zip(first.get_weights(), before, strict=True) if a.ndim > 1 and a.any()]
@@ -26,7 +26,7 @@ def test_a_narrowed_model_is_drawn_anew_in_its_own_shape(name):
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
 
 
-def test_a_model_whose_configuration_has_other_widths_is_not_drawn_anew():
+def test_a_model_whose_configuration_has_other_widths_is_not_reinitialized():
     @keras.saving.register_keras_serializable("test_copying")
     class Fixed(keras.Model):
         def __init__(self, **kwargs):
@@ -45,5 +45,5 @@ def test_a_model_whose_configuration_has_other_widths_is_not_drawn_anew():
     model = Fixed()
     model.build((None, 4))
     channels.apply(model, channels.plan(model, 0.5, x=x))
-    with pytest.raises(UsageError, match=r"expected a get_config\(\) that gives the widths as they are"):
-        drawn_anew(model)
+    with pytest.raises(UsageError, match=r"expected a get_config\(\) with the model's present widths"):
+        reinitialized(model)

@@ -145,8 +145,8 @@ def test_a_language_model_as_a_file(tmp_path):
     file, prompt = on_device.Model(made.path), [5, 6, 7]
     for length in (2, 20):  # within a window, and past several
         expected = language_model.continued(model, np.array(prompt), count=1, length=length, window=6, sampling=None)
-        assert list(on_device.go_on(file, prompt, length, on_device.drawing(0, 0))) == expected[0].tolist()
-    drawn = [next(iter(on_device.go_on(file, prompt, 1, on_device.drawing(1.0, seed)))) for seed in range(300)]
+        assert list(on_device.continue_text(file, prompt, length, on_device.sampler(0, 0))) == expected[0].tolist()
+    drawn = [next(iter(on_device.continue_text(file, prompt, 1, on_device.sampler(1.0, seed)))) for seed in range(300)]
     p = softmax(np.asarray(model(np.array([prompt], "int32")), np.float64))[0, -1]
     frequent = np.argsort(-p)[:3]
     np.testing.assert_allclose([drawn.count(i) / 300 for i in frequent], p[frequent], atol=4 * 0.5 / 300**0.5)
@@ -195,7 +195,7 @@ def test_texts_become_the_ids_that_the_library_gives(tokens, tmp_path):
     for lowercase in (False, True):
         vocabulary = Vocabulary.train(texts[::2], 500, tokens, pairs=not lowercase, lowercase=lowercase)
         vocabulary.save(tmp_path / "vocabulary.json")
-        plain = on_device.Vocabulary(tmp_path / "vocabulary.json")
+        plain = on_device.VocabularyFile(tmp_path / "vocabulary.json")
         rows = vocabulary.rows(texts)
         assert [plain.encode(text) for text in texts] == rows
         assert plain.sha256 == vocabulary.sha256 and plain.tokens == tokens
