@@ -172,6 +172,10 @@ main = functools.partial(
     Options,
     run,
     show,
+    examples=(
+        "python -m compression.search runs/digits --max-bytes 20k --min-accuracy 0.985",
+        "python -m compression.search runs/digits --max-latency-ms 0.5 --trials 40",
+    ),
     prog="python -m compression.search",
     description="Search the recipes whose .tflite file fits a budget, each measured on that file.",
 )

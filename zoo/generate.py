@@ -204,6 +204,10 @@ main = functools.partial(
     Options,
     run,
     show,
+    examples=(
+        "python -m zoo.generate runs/gan-mnist --count 64 --output samples",
+        "python -m zoo.generate runs/transformer_lm-texts 'Once upon a time' --temperature 0.8 --top-k 40",
+    ),
     prog="python -m zoo.generate",
     description="Translate texts, go on with them, or draw images, with a trained run.",
 )
