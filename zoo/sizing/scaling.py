@@ -119,14 +119,15 @@ def _without_values(config: TrainConfig, spec: DataSpec) -> keras.Model:
     keras.utils.clear_session(
         free_memory=False
     )  # forgets the variables before, which a scope would give values to as it ends
-    make, made = maker(config, spec, None), []
+    task = tasks.of(spec.task)
+    make, made = maker(config, spec, task), []
     with keras.StatelessScope(initialize_variables=False):
         if on_tensorflow():
-            return built(make, spec)
+            return built(make, spec, task)
         import jax
 
         # Traced: the first value of a variable that another begins with would be computed, and compiled for each shape.
-        jax.eval_shape(lambda: made.append(built(make, spec)))
+        jax.eval_shape(lambda: made.append(built(make, spec, task)))
     return made[0]
 
 

@@ -14,7 +14,8 @@ from zoo.console.errors import Interrupted, UsageError
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.train import configure
-from zoo.training.loop import _stride, train
+from zoo.training.capabilities.executions import stride_of
+from zoo.training.loop import train
 
 EPOCHS, STEPS = 3, 6
 
@@ -108,7 +109,7 @@ def test_replicas_of_one_process_and_workers_of_one_replica_are_told_apart(mirro
     (1, 20, 0, 1), (16, 20, 0, 10), (16, 20, 40, 10), (16, 20, 26, 2), (16, 7, 0, 7), (4, 7, 0, 1), (8, 32, 8, 8),
 ])  # fmt: skip
 def test_an_execution_never_reaches_over_the_end_of_an_epoch(most, steps, done, stride):
-    assert _stride(most, steps, done) == stride
+    assert stride_of(most, steps, done) == stride
 
 
 @pytest.mark.parametrize("strategy", ["mirrored", "multi_worker"])

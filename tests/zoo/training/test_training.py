@@ -18,8 +18,7 @@ from zoo.data import from_tf_data, load
 from zoo.objectives.losses import CrossEntropy
 from zoo.runs import checkpoints
 from zoo.tasks import classification
-from zoo.training import executions, optimization
-from zoo.training import loop as training
+from zoo.training import executions, optimization, starting
 from zoo.training.loop import train
 
 SMALL = {"units": (16,)}
@@ -279,7 +278,7 @@ def test_model_for_other_data_is_refused_with_the_models_that_fit(tmp_path):
 
 
 def test_too_little_disk_is_said_before_training(image_npz, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(starting.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(UsageError, match="disk full: this run writes about"):
         run(config(image_npz), tmp_path)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from zoo import models
+from zoo import models, tasks
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
@@ -16,6 +16,7 @@ from zoo.introspection.variables import hold, named
 from zoo.runs.folder import RunFolder
 from zoo.train import configure
 from zoo.training import layerwise, optimization
+from zoo.training.capabilities import unfreezing
 from zoo.training.loop import train as fit
 
 SPEC = DataSpec("blobs", "image", (12, 12, 1), ("a", "b", "c"))
@@ -36,32 +37,34 @@ def values(model):
     return {name: keras.ops.convert_to_numpy(variable).copy() for name, variable in named(model).items()}
 
 
+def order_of(model, spec=SPEC):
+    return layerwise.order(model, spec, tasks.of(spec.task))
+
+
 def layers(found):
     """Return of each group the layers that its weights are of, as their names begin."""
     return [list(dict.fromkeys("/".join(name.split("/")[:2][: name.count("/")]) for name in g)) for g in found.groups]
 
 
 def test_layers_come_in_the_order_of_their_use():
-    assert layers(layerwise.order(cnn(), SPEC)) == [["conv_1", "norm_1"], ["conv_2", "norm_2"], ["hidden"], ["head"]]
+    assert layers(order_of(cnn())) == [["conv_1", "norm_1"], ["conv_2", "norm_2"], ["hidden"], ["head"]]
     transformer = built(models.TransformerClassifier(2, **BLOCKS), 5)
-    found = layerwise.order(transformer, WORDS)
+    found = order_of(transformer, WORDS)
     blocks = ["encoder/block_1"], ["encoder/block_2", "encoder/last_norm"]
     assert layers(found) == [["embedding"], *blocks, ["head"]] and not found.again
     assert sorted(name for group in found.groups for name in group) == sorted(named(transformer))
     ours = keras.Sequential(
         [keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.Dense(3, name="last")]
     )
-    assert layerwise.head(layerwise.order(ours, SPEC)) == ["last/kernel", "last/bias"]
+    assert layerwise.head(order_of(ours)) == ["last/kernel", "last/bias"]
 
 
 def test_a_table_that_scores_what_it_embeds_is_no_head():
     spec = DataSpec("words", "tokens", (5,), ("a", "b"), task="language_model", vocabulary_size=9)
-    found = layerwise.order(built(models.TransformerLM(**BLOCKS), 5), spec)
-    with pytest.raises(
-        UsageError, match="--new-head: expected a layer that gives the logits and nothing else; here emb"
-    ):
+    found = order_of(built(models.TransformerLM(**BLOCKS), 5), spec)
+    with pytest.raises(UsageError, match="--new-head: expected a layer that only gives the logits; in this model emb"):
         layerwise.head(found)
-    untied = layerwise.order(built(models.TransformerLM(**BLOCKS, tied=False), 5), spec)
+    untied = order_of(built(models.TransformerLM(**BLOCKS, tied=False), 5), spec)
     assert layerwise.head(untied) == ["head/kernel"]
 
 
@@ -79,7 +82,7 @@ def test_a_layers_rate_is_the_decay_to_the_power_of_its_depth(name):
     hold(model, ["conv_2/kernel"])
     config = TrainConfig(layer_decay=0.5, optimizer=name, learning_rate=0.1, weight_decay=0.3, warmup=0.0,
                          schedule="constant", clip_norm=0.0).resolved()  # fmt: skip
-    rates = layerwise.rates(model, config, layerwise.order(model, SPEC))
+    rates = layerwise.decayed(model, order_of(model), 0.5, layerwise.own_rates(model))
     chosen = optimization.optimizer(config, 10, rates)
     before, rng = values(model), np.random.default_rng(0)
     gradients = {n: rng.normal(size=v.shape).astype("float32") for n, v in named(model).items() if v.trainable}
@@ -97,20 +100,20 @@ def test_a_layers_rate_is_the_decay_to_the_power_of_its_depth(name):
 
 def test_with_one_rate_for_all_the_optimizer_has_none_of_each():
     config = TrainConfig(new_head=True).resolved()
-    assert layerwise.rates(cnn(), config, None) == ()
+    assert layerwise.own_rates(cnn()) == ()
     assert type(optimization.optimizer(config, 10, ())) is models.AdamW
 
 
 @pytest.mark.parametrize(("changes", "held", "new", "message"), [
-    ({"epochs": 6}, [], [], "--unfreeze-every 2: expected --epochs 7 or more, so that all of 4 layers come to be tr"),
-    ({"epochs": 9}, [], ["hidden/kernel"], "taken over below the last layer, hidden/kernel would wait while they are"),
-    ({"epochs": 9}, ["conv_1", "conv_2", "norm_1", "norm_2", "hidden"], [], "expected two layers or more to train"),
+    ({"epochs": 6}, [], [], "--unfreeze-every 2: expected --epochs 7 or more, so that all 4 layers are trained"),
+    ({"epochs": 9}, [], ["hidden/kernel"], "below the last layer; hidden/kernel would be frozen while random"),
+    ({"epochs": 9}, ["conv_1", "conv_2", "norm_1", "norm_2", "hidden"], [], "expected two or more layers to train"),
 ])  # fmt: skip
 def test_turns_that_make_no_sense_are_refused(changes, held, new, message):
     model = cnn()
     hold(model, [name for name in named(model) if name.split("/")[0] in held])
     with pytest.raises(UsageError, match=message):
-        layerwise.check_unfreezing(model, TrainConfig(unfreeze_every=2, **changes), layerwise.order(model, SPEC), new)
+        unfreezing.check(model, TrainConfig(unfreeze_every=2, **changes), order_of(model), new)
 
 
 COMMON = {
