@@ -24,7 +24,7 @@ from zoo.config.option_groups import (
     OutputOptions,
     StrategyOptions,
 )
-from zoo.config.option_groups import Task as Task  # types of options, which other modules import from here
+from zoo.config.option_groups import Task as Task  # types of options that other modules import from here
 from zoo.config.option_groups import Tokens as Tokens
 from zoo.console.errors import UsageError
 

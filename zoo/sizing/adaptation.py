@@ -125,7 +125,7 @@ def resolved(plain: Mapping[str, Any], wanted: Wanted) -> TrainConfig:
         UsageError: options that no run could use, or a model whose widths no target can change.
     """
     config = TrainConfig(**plain)
-    if wanted.auto_batch:  # the recipe's may be one that the replicas do not divide
+    if wanted.auto_batch:  # the default batch size may be one that the replicas do not divide
         replicas = strategies.replicas_without_looking(config.strategy, config.virtual_devices)
         config = dataclasses.replace(config, batch_size=first_size(replicas))
     config = config.resolved()
@@ -228,7 +228,7 @@ def _batch(config: TrainConfig, tried: Sequence[Mapping[str, Any]]) -> tuple[Tra
     cli.say(
         f"--auto-batch: {size}, the largest of {tried[0]['batch_size']} to {tried[-1]['batch_size']} within"
         f" {100 * (1 - NEARLY):.0f} % of the fastest ({fastest['batch_size']}:"
-        f" {fastest['examples_per_second']:,.0f} examples/s). The recipe's batch is {usual}; the learning rate stays"
+        f" {fastest['examples_per_second']:,.0f} examples/s). The default is {usual}; the learning rate stays"
         f" {config.learning_rate:g}, chosen for that"
     )
     record = {"option": "--auto-batch", "within": NEARLY, "recipe": usual, "tried": list(tried)}

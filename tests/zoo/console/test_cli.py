@@ -1,4 +1,4 @@
-"""What every command owes its user: quick help, one clear sentence for a mistake, the right exit status."""
+"""The frame of every command: quick help, one clear sentence for a mistake, the right exit status."""
 
 import dataclasses
 import errno
@@ -116,7 +116,7 @@ MISTAKES = {
 
 @pytest.fixture
 def words(tmp_path, monkeypatch):
-    """A place to run in, and a function that fills in its names."""
+    """Return a function that fills the names of a folder and a file into a command line."""
     monkeypatch.chdir(tmp_path)
     folder, file = tmp_path / "folder", tmp_path / "file.dat"
     folder.mkdir()
@@ -184,7 +184,7 @@ def test_help_and_mistakes_import_no_backend(tmp_path):
         [sys.executable, "-c", _NO_BACKEND, *plain], cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert run.card_file.is_file()  # which needs no backend either
+    assert run.card_file.is_file()  # written without a backend
 
 
 def run(action, words=()):
@@ -348,5 +348,5 @@ def test_catalogue_knows_tfds_without_importing_it():
     import tensorflow_datasets as tfds
 
     missing = {n for n in tfds.list_builders(with_community_datasets=False) if ":" not in n} - set(names)
-    # What it does not see are sets that a function makes: robot trajectories, no classification.
+    # Sets that are made by functions are not found: robot trajectories, which are not for classification.
     assert {tfds.builder_cls(name).__module__.split(".")[1] for name in missing} <= {"robotics", "rlds"}
