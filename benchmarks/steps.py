@@ -18,8 +18,9 @@ def compiled(config: TrainConfig, spec: DataSpec) -> tuple[Any, Callable[[Any, i
     from zoo.training import executions, optimization
     from zoo.training.building import built, maker
 
-    model = built(maker(config, spec, None), spec)
-    model.compile(optimization.optimizer(config, 1000), **tasks.of(spec.task).compiled_with(config, spec))
+    task = tasks.of(spec.task)
+    model = built(maker(config, spec, task), spec, task)
+    model.compile(optimization.optimizer(config, 1000), **task.compiled_with(config, spec))
     return model, executions.steps_of(model)
 
 

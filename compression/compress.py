@@ -194,6 +194,10 @@ main = functools.partial(
     Options,
     run,
     show,
+    examples=(
+        'python -m compression.compress runs/digits --recipe "channels(0.5) + int8"',
+        "python -m compression.compress runs/digits --recipe int8 --output small/digits",
+    ),
     prog="python -m compression.compress",
     description="Turn a run into a small .tflite file with a receipt measured on that file.",
 )

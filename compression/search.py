@@ -89,7 +89,6 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     subject = search_worker.load_subject(chosen, source, teachers)
     from compression.searching import search as searching
 
-
     plan = searching.make_plan(
         subject,
         budget,
@@ -175,6 +174,10 @@ main = functools.partial(
     Options,
     run,
     show,
+    examples=(
+        "python -m compression.search runs/digits --max-bytes 20k --min-accuracy 0.985",
+        "python -m compression.search runs/digits --max-latency-ms 0.5 --trials 40",
+    ),
     prog="python -m compression.search",
     description="Search for the recipe with the best .tflite file within a budget. Every file is measured.",
 )

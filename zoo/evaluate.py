@@ -134,7 +134,16 @@ def show(result: Mapping[str, Any]) -> None:
 
 
 main = functools.partial(
-    cli.command, Options, run, show, prog="python -m zoo.evaluate", description="Measure a trained run on a split."
+    cli.command,
+    Options,
+    run,
+    show,
+    examples=(
+        "python -m zoo.evaluate runs/digits",
+        "python -m zoo.evaluate runs/digits --split validation --json",
+    ),
+    prog="python -m zoo.evaluate",
+    description="Measure a trained run on a split.",
 )
 
 

@@ -39,6 +39,10 @@ main = functools.partial(
     GenerateOptions,
     run,
     show,
+    examples=(
+        "python -m zoo.generate runs/gan-mnist --count 64 --output samples",
+        "python -m zoo.generate runs/transformer_lm-texts 'Once upon a time' --temperature 0.8 --top-k 40",
+    ),
     prog="python -m zoo.generate",
     description="Translate texts, continue them, or draw images with a trained run.",
 )

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 import strategies
 from zoo import stock
-from zoo.config import catalogue, registry
-from zoo.config import defaults as recipes
+from zoo.config import catalogue, defaults, registry
 from zoo.config.options import option
 from zoo.config.train_config import EMBEDDED
 from zoo.console import cli
@@ -61,7 +60,7 @@ def _strategies(options: Options) -> dict[str, str]:
 
 
 def _recipes(options: Options) -> dict[str, str]:
-    return {name: recipes.summary(recipe) for name, recipe in recipes.named().items()}
+    return {name: defaults.summary(settings) for name, settings in defaults.named().items()}
 
 
 def _pretrained(options: Options) -> dict[str, str]:

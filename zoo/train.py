@@ -18,20 +18,20 @@ from zoo.sizing import adaptation
 
 
 def configure(given: Mapping[str, Any], wanted: adaptation.Wanted = adaptation.NOTHING) -> TrainConfig:
-    """Return the resolved configuration of the options given, or with `resume` that of the run to continue.
+    """Return the resolved configuration of the given options, or with `resume` that of the run to continue.
 
     Args:
-        given: options of a configuration, by field name.
-        wanted: what is to be found out of it, unless the run has begun.
+        given: Options of a configuration, by field name.
+        wanted: Values to be found by measurement, unless the run has started.
 
     Raises:
-        UsageError: options that no run could use, or that contradict the run to continue.
+        UsageError: Options that no run could use, or that contradict the run to continue.
     """
     if not given.get("resume"):
         config = adaptation.resolved(given, wanted)
         check_beginning(config)
         if not strategies.is_chief(config.strategy):
-            return config  # the chief has the folder
+            return config  # the chief owns the folder
         config = dataclasses.replace(config, output=config.output or default_output(config))
         RunFolder(config.output).check_free()
         return config
@@ -50,11 +50,11 @@ def configure(given: Mapping[str, Any], wanted: adaptation.Wanted = adaptation.N
     begun = run.read_config()
     stored = begun["config"]
     if "online" in (begun.get("begun_with") or {}):
-        raise UsageError(f"--resume: {folder} is a run of zoo.online, which goes on with zoo.online --resume")
+        raise UsageError(f"--resume: {folder} is a run of zoo.online; continue it with zoo.online --resume")
     if texts := differences(stored, given) + adaptation.differences(begun.get("adapted"), wanted):
         raise UsageError(f"--resume: {folder} was started with a different configuration: {'; '.join(texts)}")
     changed = {name: given[name] for name in CHANGEABLE if name in given}
-    if "strategy" in given:  # what went with the one before does not go with it
+    if "strategy" in given:  # these options belonged to the strategy before
         changed = {"virtual_devices": 0, "model_devices": 0, "steps_per_execution": None} | changed
     return dataclasses.replace(stored, **changed | {"resume": True, "output": folder}).resolved()
 
@@ -66,13 +66,13 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     chief = strategies.is_chief(config.strategy)
     folder = RunFolder(config.output or default_output(config))
     if config.resume and folder.finished:
-        print(f"{folder.path}: this run has finished, nothing is left to do", file=sys.stderr)
+        print(f"{folder.path}: this run has finished; there is nothing left to do", file=sys.stderr)
         return {"run": str(folder.path), **folder.read_metrics()}
     check_source(config)
     from zoo.training.data import load_data
 
-    # What TFDS does not read needs no TensorFlow, so its errors come before TensorFlow is imported.
-    late = config.dataset_is_tfds or config.model in registry.HUB_MODELS  # whose tokenizers need Keras
+    # Other data than those of TFDS are read without TensorFlow, so that their errors come before its import.
+    late = config.dataset_is_tfds or config.model in registry.HUB_MODELS  # tokenizers of KerasHub need Keras
     data = None if late else load_data(config)
     adapted = None
     if wanted and not continued(config):  # before this process takes the memory of a device
@@ -89,7 +89,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print the numbers that matter, what to do next, and last the folder; it is the chief's to say."""
+    """Print the main scores, the next commands and last the folder; workers other than the chief print nothing."""
     if result["run"] is None:
         return
     from zoo import tasks
@@ -102,7 +102,7 @@ def show(result: Mapping[str, Any]) -> None:
     print(f"report: {result['run']}/report.html")
     module, *words = task.facts.used_by
     print(f"next:   {command_line(module, result['run'], *words)}")
-    recipe = "dynamic" if "private" in result else task.facts.shrunk_by  # int8 looks at examples
+    recipe = "dynamic" if "private" in result else task.facts.shrunk_by  # int8 needs examples
     print(f"or:     {command_line('compression.compress', result['run'], '--recipe', recipe)}")
     print(result["run"])
 
@@ -113,7 +113,12 @@ main = functools.partial(
     run,
     show,
     prog="python -m zoo.train",
-    description="Train a model of the zoo and write a run folder.",
+    description="Train a model and write its run folder. Options that are not given have the default settings of the"
+    " model and the data set, see `python -m zoo.list recipes`.",
+    examples=(
+        "python -m zoo.train --model cnn --dataset digits --epochs 5 --output runs/digits",
+        "python -m zoo.train --model lstm --data reviews.csv --set units=64 --strategy mirrored --virtual-devices 2",
+    ),
 )
 
 

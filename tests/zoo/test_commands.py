@@ -179,15 +179,14 @@ def test_unfinished_run_is_refused_with_the_way_on(run, npz, capsys, tmp_path):
 
 
 def test_list_names_everything(capsys):
-    from zoo.config import defaults as recipes
-    from zoo.config import registry
+    from zoo.config import defaults, registry
 
     assert listing.main(["--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert list(result) == ["models", "datasets", "strategies", "recipes", "pretrained"]
     assert list(result["models"]) == [*registry.MODELS, *registry.HUB_MODELS]
     assert "digits" in result["datasets"]
-    assert len(result["recipes"]) == len(recipes.RECIPES) + 1
+    assert len(result["recipes"]) == len(defaults.DEFAULTS) + 1
     assert listing.main(["models"]) == 0
     assert "cnn" in capsys.readouterr().out
 

@@ -1,1 +1,1 @@
-"""What decides a training: `TrainConfig`, the registry of models, default recipes and the catalogue of data sets."""
+"""The configuration of a training: `TrainConfig`, models, default settings and the catalogue of data sets."""

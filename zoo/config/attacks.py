@@ -1,6 +1,6 @@
-"""The attacks that `--adversarial` and `zoo.attack` know, and what each takes. Standard library only.
+"""The attacks of `--adversarial` and `zoo.attack`, and their arguments. Standard library only.
 
-Every attack changes each number of an input by at most eps (the L-infinity norm), and pixels stay in [0, 1].
+Every attack changes each value of an input by at most eps (L-infinity norm), and pixels stay in [0, 1].
 """
 
 import inspect
@@ -12,18 +12,18 @@ from zoo.console import words
 from zoo.console.errors import UsageError
 
 PIXELS = (0.0, 1.0)
-# Kinds of data whose inputs are numbers that can be changed a little.
+# Kinds of data with numeric inputs, which can be changed by small amounts.
 KINDS = ("image", "vector", "sequence")
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What every attack takes.
+    """Arguments that all attacks have.
 
     Args:
-        eps: the most that a number of an input is changed by.
-        step: by how much each step changes it, up the sign of the loss's gradient.
-        start: from the input itself, or from a random place within eps of it.
+        eps: Largest change of an input value.
+        step: Change of each value in one step, in the direction of the sign of the loss's gradient.
+        start: Starting point: the input itself, or a random point within eps of it.
     """
 
     eps: float | None = None
@@ -32,7 +32,7 @@ class Attack:
 
     def __post_init__(self) -> None:
         self.expect("eps", self.eps is not None and 0 < self.eps < float("inf"), "a number above 0")
-        # From one end of what is allowed to the other.
+        # Distance between the two ends of the allowed interval.
         reach = 2 * self.eps
         self.expect("step", self.step is None or 0 < self.step <= reach, f"a number above 0, at most {reach:g}")
 
@@ -41,7 +41,13 @@ class Attack:
         return type(self).__name__.lower()
 
     def expect(self, name: str, holds: bool, expected: str) -> None:
-        """Raise UsageError for an argument unless the condition holds."""
+        """Raise UsageError for an argument unless a condition holds.
+
+        Args:
+            name: Name of the argument.
+            holds: Whether the condition holds.
+            expected: Description of allowed values, for the message.
+        """
         if not holds:
             received = getattr(self, name)
             raise UsageError(
@@ -51,7 +57,7 @@ class Attack:
 
 @dataclass(frozen=True)
 class FGSM(Attack):
-    """One step (Goodfellow et al., 2015), from a random start a longer one (Wong et al., 2020)."""
+    """One step (Goodfellow et al., 2015), which is longer from a random start (Wong et al., 2020)."""
 
     @property
     def steps(self) -> int:
@@ -59,13 +65,13 @@ class FGSM(Attack):
 
     @property
     def size(self) -> float:
-        """The step: of the papers, eps, and 1.25 times that from a random start."""
+        """Size of the step; by default that of the papers: eps, or 1.25 eps from a random start."""
         return self.step or self.eps * (1.25 if self.start == "random" else 1)
 
 
 @dataclass(frozen=True)
 class PGD(Attack):
-    """Several steps, after each of which what is too far is moved back (Madry et al., 2018)."""
+    """Several steps, each followed by a projection onto the allowed interval (Madry et al., 2018)."""
 
     steps: int = 7
 
@@ -75,7 +81,7 @@ class PGD(Attack):
 
     @property
     def size(self) -> float:
-        """The step: by default 2.5 eps / steps, with which every place can be reached from every other."""
+        """Size of a step; by default 2.5 eps / steps, with which any allowed point can be reached from any other."""
         return self.step or min(2.5 * self.eps / self.steps, 2 * self.eps)
 
 
@@ -83,10 +89,13 @@ ATTACKS: dict[str, type[Attack]] = {kind.__name__.lower(): kind for kind in (FGS
 
 
 def parse(text: str) -> Attack:
-    """Parse the attack that a training is to withstand, such as `pgd(eps=0.1, steps=7)`.
+    """Return the attack that a text describes, such as `pgd(eps=0.1, steps=7)`.
+
+    Args:
+        text: Value of `--adversarial`.
 
     Raises:
-        UsageError: no such attack or argument, or a value that it cannot take.
+        UsageError: Unknown attack or argument, or a value that is not allowed.
     """
     known = {name: inspect.signature(kind).parameters for name, kind in ATTACKS.items()}
     such_as = "an attack such as pgd(eps=0.1, steps=7) or fgsm(eps=0.1)"
@@ -98,30 +107,32 @@ def parse(text: str) -> Attack:
 
 
 def check_range(option: str, eps: float, kind: str) -> None:
-    """Raise UsageError for an eps that is larger than all that pixels can be changed by.
+    """Raise UsageError for an eps that exceeds the range of pixels.
 
     Args:
-        option: where it was given, for the message.
-        eps: the largest change.
-        kind: of the inputs.
+        option: Option that eps was given in, for the message.
+        eps: Largest change of a value.
+        kind: Kind of the inputs.
     """
     if kind == "image" and eps > PIXELS[1]:
         levels = f"; {eps:g} of 255 levels is {eps / 255:.4f}" if eps <= 255 else ""
-        raise UsageError(f"{option}: expected at most 1, as pixels are from 0 to 1, received {eps:g}{levels}")
+        raise UsageError(f"{option}: expected at most 1, as pixels range from 0 to 1, received {eps:g}{levels}")
 
 
 def check_inputs(what: str, task: str, kind: str, per_step: bool) -> None:
-    """Raise UsageError unless an attack can change these inputs so that their class is another.
+    """Raise UsageError unless a model of these inputs can be attacked.
 
     Args:
-        what: would be attacked, for the message.
-        task: that is learnt.
-        kind: of the inputs.
-        per_step: whether there is a label a step.
+        what: Subject of the message.
+        task: Name of the task of the model.
+        kind: Kind of the inputs.
+        per_step: Whether every step of an input has a label.
     """
     if not task_facts.of(task).classifies:
         raise UsageError(f"{what}: expected a classifier of images or vectors, this is for {task}")
     if kind not in KINDS:
-        raise UsageError(f"{what}: expected images or vectors, whose numbers can be changed a little, received {kind}")
+        raise UsageError(
+            f"{what}: expected images or vectors, whose values can be changed by small amounts, received {kind}"
+        )
     if per_step:
-        raise UsageError(f"{what}: expected one label an example, received one a step")
+        raise UsageError(f"{what}: expected one label for each example, received one for each step")

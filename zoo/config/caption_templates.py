@@ -1,7 +1,6 @@
 """Captions made from the names of classes, by templates. Standard library only.
 
-Several captions a class, as Radford et al. (2021) have them: a model that has read one way of saying it alone would not
-know the next.
+Every class has several captions (Radford et al., 2021), so that the model does not depend on one wording.
 """
 
 import itertools
@@ -12,9 +11,9 @@ from zoo.console.errors import UsageError
 
 # {} is the name of the class; "a {}" becomes "an {}" before a vowel.
 TEMPLATES = ("{}", "a {}", "the {}", "this is a {}", "a photo of a {}", "a picture of a {}", "an image of a {}")
-# More of them, where every class is a number.
+# Further templates if all classes are numbers.
 OF_NUMBERS = ("the digit {}", "the number {}", "a handwritten {}")
-# What numbers are called besides, from 0.
+# Words for the numbers from 0.
 NUMBER_WORDS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
@@ -22,10 +21,13 @@ NUMBER_WORDS = (
 
 
 def templates(text: str | None) -> tuple[str, ...] | None:
-    """Return the templates that a user gave with | between them, None where none were given.
+    """Return the templates of a text, in which they are separated by |; None without a text.
+
+    Args:
+        text: Value of `--caption-templates`.
 
     Raises:
-        UsageError: one without a place for the name, or with several.
+        UsageError: A template without {} for the name, or with several.
     """
     if text is None:
         return None
@@ -33,21 +35,21 @@ def templates(text: str | None) -> tuple[str, ...] | None:
     for template in found:
         if template.count("{}") != 1 or template.replace("{}", "").count("{"):
             raise UsageError(
-                "--caption-templates: expected templates with one {} each for the name of the class, and | between"
-                f" them, received {template!r}"
+                "--caption-templates: expected templates separated by |, each with one {} for the name of the class,"
+                f" received {template!r}"
             )
     return found
 
 
 def of_classes(class_names: Sequence[str], given: Sequence[str] | None = None) -> list[list[str]]:
-    """Return the captions of each class, no caption twice.
+    """Return the captions of each class, each caption once.
 
     Args:
-        class_names: underscores in them become spaces; a number is also called by its word.
-        given: templates in place of ours.
+        class_names: Names of the classes; underscores become spaces, and numbers are also written as words.
+        given: Templates in place of the built-in ones.
 
     Raises:
-        UsageError: two classes with the same caption, which nothing could tell apart.
+        UsageError: Two classes with the same caption.
     """
     numbers = all(name.isdecimal() for name in class_names)
     chosen = given or (*TEMPLATES, *(OF_NUMBERS if numbers else ()))
@@ -60,20 +62,20 @@ def of_classes(class_names: Sequence[str], given: Sequence[str] | None = None) -
         for caption in captions:
             if owner.setdefault(caption.lower(), name) != name:
                 raise UsageError(
-                    f"captions: expected other captions for every class, {owner[caption.lower()]!r} and {name!r} are"
-                    f" both {caption!r}"
+                    f"captions: expected different captions for every class, {owner[caption.lower()]!r} and {name!r}"
+                    f" have the same one, {caption!r}"
                 )
     return found
 
 
 def places(groups: Sequence[Sequence[str]]) -> tuple[tuple[int, ...], ...]:
-    """Return where the captions of each group are when all groups are put one after the other."""
+    """Return the indices of the captions of each group in the concatenation of all groups."""
     count = itertools.count()
     return tuple(tuple(next(count) for _ in group) for group in groups)
 
 
 def _called(name: str) -> list[str]:
-    """Return what a class is called: its name, and of a number its word."""
+    """Return the names of a class: its name and, if it is a number, the word for it."""
     plain = " ".join(name.replace("_", " ").split()) or name
     if plain.isdecimal() and int(plain) < len(NUMBER_WORDS):
         return [plain, NUMBER_WORDS[int(plain)]]

@@ -1,15 +1,15 @@
-"""Default training recipes: a function for each model, or model and data set, that was measured.
+"""Default settings of training: a function for each model, or pair of model and data set, that was measured.
 
-Each docstring states the result, as measured by `python -m benchmarks accuracy` (see benchmarks/results). A
-recipe fills in only what the command line leaves open.
+Each docstring states the result, as measured by `python -m benchmarks accuracy` (see benchmarks/results). Default
+settings fill in only the options that are not given. `python -m zoo.list recipes` lists them.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-Recipe = dict[str, Any]
+Settings = dict[str, Any]
 
-_COMMON: Recipe = {
+_COMMON: Settings = {
     "optimizer": "adamw",
     "schedule": "cosine",
     "warmup": 0.1,
@@ -19,12 +19,12 @@ _COMMON: Recipe = {
 }
 
 
-def default() -> Recipe:
-    """Any model on any data: no result is claimed."""
+def default() -> Settings:
+    """Any model on any data; no result is claimed."""
     return _COMMON | {"epochs": 10, "batch_size": 64, "learning_rate": 1e-3}
 
 
-def cnn_digits() -> Recipe:
+def cnn_digits() -> Settings:
     """98.6 % of the 360 test digits in 20 epochs (three seeds: 98.1, 98.9, 98.9)."""
     return _COMMON | {
         "epochs": 20,
@@ -35,22 +35,22 @@ def cnn_digits() -> Recipe:
     }
 
 
-def cnn_mnist() -> Recipe:
+def cnn_mnist() -> Settings:
     """99.3 % of the 10,000 test images in 5 epochs (three seeds: 99.34, 99.34, 99.25)."""
     return _COMMON | {"epochs": 5, "batch_size": 128, "learning_rate": 5e-3, "settings": {"dropout": 0.3}}
 
 
-def simplenet_mnist() -> Recipe:
+def simplenet_mnist() -> Settings:
     """98.1 % of the 10,000 test images in 10 epochs (three seeds: 98.11, 98.15, 98.04)."""
     return _COMMON | {"epochs": 10, "batch_size": 64, "learning_rate": 2e-3, "settings": {"dropout": 0.1}}
 
 
-def lstm_mnist() -> Recipe:
+def lstm_mnist() -> Settings:
     """99.1 % of the 10,000 test images, read row by row, in 5 epochs (three seeds: 99.14, 99.05, 99.05)."""
     return _COMMON | {"epochs": 5, "batch_size": 128, "learning_rate": 3e-3}
 
 
-def lstm_sst2() -> Recipe:
+def lstm_sst2() -> Settings:
     """80.7 % of the 1,821 test sentences in 4 epochs (three seeds: 80.78, 80.45, 80.78)."""
     return _COMMON | {
         "epochs": 4,
@@ -61,12 +61,12 @@ def lstm_sst2() -> Recipe:
     }
 
 
-def self_attention_mnist() -> Recipe:
+def self_attention_mnist() -> Settings:
     """98.4 % of the 10,000 test images, read row by row, in 4 epochs (three seeds: 98.48, 98.50, 98.34)."""
     return _COMMON | {"epochs": 4, "batch_size": 128, "learning_rate": 3e-3, "settings": {"dropout": 0.0}}
 
 
-def transformer_sst2() -> Recipe:
+def transformer_sst2() -> Settings:
     """81.0 % of the 1,821 test sentences in 6 epochs (three seeds: 81.22, 81.27, 80.51)."""
     return _COMMON | {
         "epochs": 6,
@@ -77,7 +77,7 @@ def transformer_sst2() -> Recipe:
     }
 
 
-def seq2seq_addition() -> Recipe:
+def seq2seq_addition() -> Settings:
     """99.9 % of 2,500 unseen sums of two numbers of three digits exactly right in 6 epochs (one seed)."""
     return _COMMON | {
         "epochs": 6,
@@ -87,7 +87,7 @@ def seq2seq_addition() -> Recipe:
     }
 
 
-def seq2seq_multi30k() -> Recipe:
+def seq2seq_multi30k() -> Settings:
     """37.5 BLEU of German to English (test_2016_flickr, beam 4) in 12 epochs, in bfloat16 (one seed)."""
     return _COMMON | {
         "epochs": 12,
@@ -99,7 +99,7 @@ def seq2seq_multi30k() -> Recipe:
     }
 
 
-def lm_shakespeare() -> Recipe:
+def lm_shakespeare() -> Settings:
     """1.46 nats a character of the validation text, 1.59 of the test text, in 5 epochs, in bfloat16 (one seed)."""
     return _COMMON | {
         "epochs": 5,
@@ -109,13 +109,13 @@ def lm_shakespeare() -> Recipe:
     }
 
 
-def cross_modal_mnist() -> Recipe:
+def cross_modal_mnist() -> Settings:
     """99.5 % of the 10,000 test images nearest to the captions of their class, in 4 epochs (one seed: 99.46)."""
     return _COMMON | {"epochs": 4, "batch_size": 128, "learning_rate": 3e-3, "settings": {"dropout": 0.2}}
 
 
-# Of Lacroix et al. (2018).
-_TRIPLES: Recipe = {
+# Values of Lacroix et al. (2018).
+_TRIPLES: Settings = {
     "optimizer": "adagrad",
     "learning_rate": 0.1,
     "schedule": "cosine",
@@ -126,22 +126,22 @@ _TRIPLES: Recipe = {
 }
 
 
-def kg_embedding() -> Recipe:
-    """Any triples: no MRR is claimed."""
+def kg_embedding() -> Settings:
+    """Any triples; no MRR is claimed."""
     return _TRIPLES | {"epochs": 20, "batch_size": 256, "settings": {"strength": 0.1}}
 
 
-def kg_embedding_wn18rr() -> Recipe:
+def kg_embedding_wn18rr() -> Settings:
     """0.464 filtered MRR of the test in 12 epochs, all questions, in 51 minutes on two cores (one seed)."""
     return _TRIPLES | {"epochs": 12, "batch_size": 256, "settings": {"dim": 256, "strength": 0.1}}
 
 
-def kg_embedding_family() -> Recipe:
+def kg_embedding_family() -> Settings:
     """0.955 filtered MRR of the 22 test questions in 40 epochs (four seeds: all 0.9545)."""
     return _TRIPLES | {"epochs": 40, "batch_size": 16, "settings": {"dim": 128, "strength": 0.1}}
 
 
-_GAN: Recipe = _COMMON | {
+_GAN: Settings = _COMMON | {
     "epochs": 10,
     "batch_size": 64,
     "learning_rate": 1e-3,
@@ -153,22 +153,22 @@ _GAN: Recipe = _COMMON | {
 }
 
 
-def gan() -> Recipe:
-    """A GAN on any images, with the values of MNIST, where 97.7 % of samples were recognised: no result is claimed."""
+def gan() -> Settings:
+    """Any images, with the values for MNIST, where 97.7 % of the samples were recognised; no result is claimed."""
     return _GAN
 
 
-def gan_mnist() -> Recipe:
+def gan_mnist() -> Settings:
     """97.7 % of 10,000 samples recognised, 89.6 % coverage in 10 epochs, drawn by class (one seed)."""
     return _GAN | {"settings": _GAN["settings"] | {"conditional": True}}
 
 
-def gan_dense_mnist() -> Recipe:
+def gan_dense_mnist() -> Settings:
     """96.0 % of 10,000 samples recognised, 88.3 % coverage in 10 epochs, drawn by class (one seed)."""
     return gan_mnist()
 
 
-RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
+DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("cnn", "digits"): cnn_digits,
     ("cnn", "mnist"): cnn_mnist,
     ("simplenet", "mnist"): simplenet_mnist,
@@ -190,18 +190,18 @@ RECIPES: dict[tuple[str, str], Callable[[], Recipe]] = {
 }
 
 
-def recipe_for(model: str, dataset: str | None) -> Callable[[], Recipe]:
-    """Return the recipe measured for this model and data set, else for the model, else the default."""
-    return RECIPES.get((model, dataset or ""), RECIPES.get((model, ""), default))
+def defaults_for(model: str, dataset: str | None) -> Callable[[], Settings]:
+    """Return the settings measured for this model and data set, else for the model, else those for any model."""
+    return DEFAULTS.get((model, dataset or ""), DEFAULTS.get((model, ""), default))
 
 
-def named() -> dict[str, Callable[[], Recipe]]:
-    """Return every recipe by what it is for."""
-    own = {f"{model} on {dataset}" if dataset else model: recipe for (model, dataset), recipe in RECIPES.items()}
+def named() -> dict[str, Callable[[], Settings]]:
+    """Return all default settings by the model and data set that they are for."""
+    own = {f"{model} on {dataset}" if dataset else model: settings for (model, dataset), settings in DEFAULTS.items()}
     return own | {"any other": default}
 
 
-def summary(recipe: Callable[[], Recipe]) -> str:
-    """Return a recipe's result and its values in one line."""
-    values = ", ".join(f"{name} {value}" for name, value in recipe().items())
-    return f"{' '.join(recipe.__doc__.split())} ({values})"
+def summary(settings: Callable[[], Settings]) -> str:
+    """Return the result and the values of default settings in one line."""
+    values = ", ".join(f"{name} {value}" for name, value in settings().items())
+    return f"{' '.join(settings.__doc__.split())} ({values})"

@@ -1,29 +1,73 @@
 """Declare command-line options as fields of a dataclass. Standard library only."""
 
+import dataclasses
 import functools
 import typing
-from collections.abc import Mapping
-from dataclasses import field
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from zoo import stock
 from zoo.console.errors import UsageError, nearest
 
+T = TypeVar("T")
 
-def option(help: str, default: Any = None, *, stock_as: stock.Use | None = None, **metadata: Any) -> Any:
+
+def option(
+    help: str,
+    default: Any = None,
+    *,
+    group: str | None = None,
+    name: str | None = None,
+    metavar: str | None = None,
+    within: tuple[float, float] | None = None,
+    positional: bool = False,
+    optional: bool = False,
+    stock_as: stock.Use | None = None,
+) -> Any:
     """Declare a dataclass field that is also a command-line option, see `zoo.console.cli.parse`.
 
     Args:
         help: Text of `--help`.
         default: Value of an option that is not given.
-        stock_as: What a name of `python -m zoo.list pretrained` stands for, if the option takes one.
-        metadata: `positional`, `optional`, `metavar` and `name`, which change how the option is typed.
+        group: Heading of `--help` under which the option is listed.
+        name: Name on the command line if it is not the field's.
+        metavar: Placeholder for the value in `--help`.
+        within: Smallest and largest allowed value, checked by the dataclass.
+        positional: Whether the value is typed without an option name.
+        optional: Whether a positional argument may be left out.
+        stock_as: Meaning of a name of `python -m zoo.list pretrained`, if the option takes one.
     """
+    resolve = None
     if stock_as is not None:
         help += "; or a name of `python -m zoo.list pretrained`"
-        metadata["resolve"] = functools.partial(stock.resolved, use=stock_as)
-    return field(default=default, metadata={"help": help, **metadata})
+        resolve = functools.partial(stock.resolved, use=stock_as)
+    metadata = {
+        "help": help,
+        "group": group,
+        "name": name,
+        "metavar": metavar,
+        "within": within,
+        "positional": positional,
+        "optional": optional,
+        "resolve": resolve,
+    }
+    return dataclasses.field(
+        default=default, metadata={key: value for key, value in metadata.items() if value not in (None, False)}
+    )
+
+
+def under(group: str) -> Callable[[type[T]], type[T]]:
+    """Return a class decorator that lists all options of a class under one heading; it goes below `@dataclass`."""
+
+    def decorate(options: type[T]) -> type[T]:
+        for value in vars(options).values():
+            if isinstance(value, dataclasses.Field):
+                value.metadata = MappingProxyType({**value.metadata, "group": group})
+        return options
+
+    return decorate
 
 
 def typed(options: Mapping[str, Any], of: type, function: str) -> dict[str, Any]:

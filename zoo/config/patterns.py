@@ -5,5 +5,10 @@ from collections.abc import Iterable
 
 
 def matching(paths: Iterable[str], pattern: str) -> list[str]:
-    """Return the paths that match a pattern such as `head` or `conv_*`, whole or by their end."""
+    """Return the paths that match a pattern such as `head` or `conv_*`, as a whole or with their last parts.
+
+    Args:
+        paths: Paths of layers or variables, with slashes.
+        pattern: Shell pattern.
+    """
     return [p for p in paths if fnmatch.fnmatch(p, pattern) or fnmatch.fnmatch(p, f"*/{pattern}")]

@@ -1,7 +1,7 @@
-"""What `--private` can say: how little a trained model may depend on any one of its examples. Standard library only.
+"""Differential privacy (`--private`): its parameters, and what a private run excludes. Standard library only.
 
-The one way is DP-SGD (Abadi et al., 2016): the gradient of each example is clipped, and noise is added to their sum.
-What that promises, and what it does not, is in docs/PRIVACY.md.
+The algorithm is DP-SGD (Abadi et al., 2016): the gradient of each example is clipped, and noise is added to their sum.
+The privacy guide of the documentation says what this guarantees and what it does not.
 """
 
 import importlib.util
@@ -15,22 +15,22 @@ from zoo.console import words
 from zoo.console.errors import UsageError
 
 KINDS = ("image", "vector")
-# Arguments of models that are off in a private training, and why.
+# Arguments of models that have to be off in private training, and the reason.
 UNFIT = {
-    "batch_norm": "a batch normalisation mixes the examples of a batch, whose gradients could not be told apart",
-    "dropout": "its random numbers are drawn for a whole batch, and noise is added already",
+    "batch_norm": "batch normalisation mixes the examples of a batch, so that there is no gradient of one example",
+    "dropout": "its random numbers are drawn for a whole batch, and DP-SGD adds noise anyway",
 }
 
 
 @dataclass(frozen=True)
 class DP:
-    """(epsilon, delta)-differential privacy, by clipped gradients and noise.
+    """Parameters of (epsilon, delta)-differential privacy by DP-SGD.
 
     Args:
-        epsilon: what all steps may come to, from which the noise follows.
-        noise: standard deviation of the noise in units of `clip`, from which epsilon follows.
-        clip: largest L2 norm of an example's gradient.
-        delta: how likely the promise may fail.
+        epsilon: Epsilon of the whole training, from which the noise is computed.
+        noise: Standard deviation of the noise in units of `clip`, from which epsilon is computed.
+        clip: Largest L2 norm of an example's gradient.
+        delta: Probability with which the guarantee may fail.
     """
 
     epsilon: float | None = None
@@ -51,10 +51,13 @@ class DP:
 
 
 def parse(text: str) -> DP:
-    """Parse what a training promises, such as `dp(epsilon=3, delta=1e-5, clip=1.0)`.
+    """Return the parameters that a text describes, such as `dp(epsilon=3, delta=1e-5, clip=1.0)`.
+
+    Args:
+        text: Value of `--private`.
 
     Raises:
-        UsageError: no such word or argument, or a value that it cannot take.
+        UsageError: Unknown word or argument, or a value that is not allowed.
     """
     known = {"dp": inspect.signature(DP).parameters}
     such_as = "dp(epsilon=3, delta=1e-5, clip=1) or dp(noise=1.1, clip=1)"
@@ -63,7 +66,7 @@ def parse(text: str) -> DP:
 
 
 def check_accountant() -> None:
-    """Raise UsageError unless the library that counts privacy is installed."""
+    """Raise UsageError unless the library for privacy accounting is installed."""
     if importlib.util.find_spec("dp_accounting") is None:
         raise UsageError(
             "--private: expected dp-accounting, which is not installed; pip install 'keras-compression-zoo[private]'"
@@ -71,37 +74,42 @@ def check_accountant() -> None:
 
 
 def check_inputs(what: str, task: str, kind: str, per_step: bool) -> None:
-    """Raise UsageError unless a training on these data can be private.
+    """Raise UsageError unless training on these data can be private.
 
     Args:
-        what: would be trained, for the message.
-        task: that is learnt.
-        kind: of the inputs.
-        per_step: whether there is a label a step.
+        what: Subject of the message.
+        task: Name of the task of the model.
+        kind: Kind of the inputs.
+        per_step: Whether every step of an input has a label.
     """
     if not task_facts.of(task).classifies:
         raise UsageError(f"{what}: expected a classifier of images or vectors, this is for {task}")
     if kind not in KINDS or per_step:
-        received = f"{kind}, one label a step" if per_step else kind
+        received = f"{kind} with one label for each step" if per_step else kind
         raise UsageError(f"{what}: expected images or vectors with one label each, received {received}")
 
 
 def check_examples(promise: DP, examples: int) -> None:
-    """Raise UsageError where delta lets a training give one of its examples away altogether."""
+    """Raise UsageError for a delta that would allow a training to publish one of its examples.
+
+    Args:
+        promise: Parameters of the training.
+        examples: Number of training examples.
+    """
     if promise.delta >= 1 / examples:
         raise UsageError(
-            f"--private dp: delta: expected less than 1 / {examples:,}, the training examples, received"
-            f" {promise.delta:g}: with more a training that publishes one of them would do"
+            f"--private dp: delta: expected less than 1 / {examples:,}, one over the number of training examples,"
+            f" received {promise.delta:g}: a larger delta would allow publishing one of them"
         )
 
 
 def headline(found: Mapping[str, Any]) -> str:
-    """Return in one line what a run promises.
+    """Return the guarantee of a run in one line.
 
     Args:
         found: `private` of metrics.json.
     """
-    known = "" if found["key"] == "secret" else "; its noise follows from --seed, which must stay secret"
+    known = "" if found["key"] == "secret" else "; the noise is derived from --seed, which must stay secret"
     return (
         f"epsilon {found['epsilon']:.3f} at delta {found['delta']:g} for each training example (noise"
         f" {found['noise']:.4g}, clip {found['clip']:g}, {found['steps']:,} steps, sampling rate"
@@ -110,41 +118,45 @@ def headline(found: Mapping[str, Any]) -> str:
 
 
 def check_searched(promise: str | None) -> None:
-    """Raise UsageError for a search of recipes, of which most train, from a private run."""
+    """Raise UsageError for a search from a private run, because most of its recipes train.
+
+    Args:
+        promise: Value of `--private` of the run.
+    """
     if promise:
         raise UsageError(
-            f"compression.search: its recipes train on the examples that --private {promise} is a promise about,"
-            " without noise, and would break it; expected compression.compress with a precision alone"
+            f"compression.search: expected a run without --private, received {promise}: recipes of a search train on"
+            " the private examples without noise; use compression.compress with a precision only"
         )
 
 
 def of_file(promise: str | None, calibrated: bool) -> str | None:
-    """Return what a file of a run keeps of its promise, in one sentence, or None where it has none.
+    """Return a sentence about the privacy of a compressed file; None if the run is not private.
 
     Args:
-        promise: `--private` of the run.
-        calibrated: whether examples are looked at, for the ranges of activations or for layers to leave out.
+        promise: Value of `--private` of the run.
+        calibrated: Whether examples were used, for the ranges of activations or to choose layers to skip.
     """
     if not promise:
         return None
     if calibrated:
         return (
-            f"--private {promise} is a promise about the weights: the ranges of activations in this file, or the layers"
-            " left out of it, were found on examples as they are, without noise; dynamic, float16 and int4 look at none"
+            f"--private {promise} covers the weights only: the ranges of activations in this file, or the layers that"
+            " were skipped, depend on examples without noise; dynamic, float16 and int4 use no examples"
         )
-    return f"--private {promise} holds for this file as well: it was made from the weights alone"
+    return f"--private {promise} also covers this file: it was made from the weights alone"
 
 
 def check_trained_on(promise: str | None, recipe: Any) -> None:
-    """Raise UsageError for a recipe that would train a private run on, without noise.
+    """Raise UsageError for a recipe that would train a private run further, without noise.
 
     Args:
-        promise: `--private` of the run.
-        recipe: of compression, parsed.
+        promise: Value of `--private` of the run.
+        recipe: Parsed recipe of compression.
     """
     trains = [*recipe.stages, *([recipe.distill] if recipe.distill else [])]
     if promise and trains:
         raise UsageError(
-            f"--recipe {recipe}: {trains[0].word} trains on the examples that --private {promise} is a promise about,"
-            " without noise, and would break it; expected a precision alone"
+            f"--recipe {recipe}: expected a precision only, as the run was trained with --private {promise}:"
+            f" {trains[0].word} would train on the private examples without noise"
         )

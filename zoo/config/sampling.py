@@ -1,4 +1,4 @@
-"""How the next tokens of a text are chosen: records of options, which import the standard library only."""
+"""Options for choosing the next token of a text: sampling and beam search. Standard library only."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ from zoo.console.errors import UsageError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn from its distribution.
+    """Sampling of the next token.
 
     Args:
-        temperature: what logits are divided by, more than 0.
-        top_k: draw among this many most probable tokens, 0: all (Fan et al., 2018).
-        top_p: draw among the most probable tokens that have this share of the probability together, 1: all (Holtzman
-            et al., 2020).
-        seed: of the draws.
+        temperature: Divisor of the logits, greater than 0.
+        top_k: Number of most probable tokens to sample from; 0: all (Fan et al., 2018).
+        top_p: Share of the probability that the most probable tokens to sample from have together; 1: all tokens
+            (Holtzman et al., 2020).
+        seed: Random seed.
 
     Raises:
-        UsageError: values outside their ranges.
+        UsageError: A value outside its range.
     """
 
     temperature: float = 1.0
@@ -36,15 +36,15 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Beam:
-    """A search that keeps the best beginnings.
+    """Beam search.
 
     Args:
-        beams: beginnings of each text that are gone on with.
-        length_penalty: alpha of ((5 + length) / 6) ** alpha, which log-probabilities are divided by (Wu et al., 2016);
-            0 prefers short texts.
+        beams: Number of partial texts that are kept at each step.
+        length_penalty: Exponent alpha in ((5 + length) / 6) ** alpha, by which log-probabilities are divided (Wu et
+            al., 2016); 0 prefers short texts.
 
     Raises:
-        UsageError: fewer beams than one, or a negative penalty.
+        UsageError: Fewer beams than one, or a negative penalty.
     """
 
     beams: int = 4

@@ -1,6 +1,7 @@
-"""What every command shares: options from a dataclass, one-sentence errors, exit codes, --json and --debug.
+"""The frame of every command: options from a dataclass, one-sentence errors, exit codes, --json and --debug.
 
-A command's module holds `run(given) -> result` and `show(result)`, and `main`, which is `command` with both filled in.
+A command's module holds `run(given) -> result`, `show(result)` and `main`, a `functools.partial` of `command`. Options
+are fields declared with `zoo.config.options.option`; those with a `group` are listed under its heading in `--help`.
 """
 
 import argparse
@@ -8,7 +9,9 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -32,21 +35,23 @@ def command(
     *,
     prog: str,
     description: str,
+    examples: Sequence[str] = (),
 ) -> int:
     """Parse, run and show one command, and return its exit status.
 
     Args:
-        options: a dataclass whose fields are the options, see `zoo.config.options.option`.
-        run: takes the options that were given, by field name; returns a JSON-able result.
-        show: prints a result for people; its last line is the path of what was produced, if anything was.
-        argv: the words after the command; default those of this process.
-        prog: the command as typed.
-        description: the first sentence of --help.
+        options: Dataclass whose fields are the options, see `zoo.config.options.option`.
+        run: Function that takes the given options by field name and returns a JSON-able result.
+        show: Function that prints a result for people; its last line is the path of what was written, if anything was.
+        argv: Words after the command; those of this process by default.
+        prog: Command as typed.
+        description: First sentence of --help.
+        examples: Command lines shown at the end of --help.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     try:
-        given = parse(options, words, prog=prog, description=description)
+        given = parse(options, words, prog=prog, description=description, examples=examples)
         as_json = given.pop("json")
         given.pop("debug")
         result = run(given)
@@ -56,7 +61,7 @@ def command(
             show(result)
         sys.stdout.flush()
         return 0
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+    except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (UsageError, StrategyError) as error:
@@ -70,13 +75,13 @@ def command(
         return _report(prog, str(error) or "interrupted", 130, debug)
     except (Diverged, Failed) as error:
         return _report(prog, str(error), 1, debug)
-    except Exception as error:  # the boundary of the process: anything unforeseen becomes one line
+    except Exception as error:  # boundary of the process: an unforeseen error becomes one line
         text = " ".join(str(error).split())[:500]
         return _report(prog, f"{type(error).__name__}: {text} (--debug shows where)", 1, debug)
 
 
 def say(text: str) -> None:
-    """Tell a person what is being done, on standard error."""
+    """Print progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -96,20 +101,34 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(drawn, markup=False)
 
 
-def parse(options: type, words: Sequence[str], *, prog: str, description: str) -> dict[str, Any]:
-    """Return the options that were given, typed, by field name, with json and debug always among them.
+def parse(
+    options: type, words: Sequence[str], *, prog: str, description: str, examples: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the given options, typed, by field name; json and debug are always among them.
+
+    Args:
+        options: Dataclass whose fields are the options.
+        words: Words after the command.
+        prog: Command as typed.
+        description: First sentence of --help.
+        examples: Command lines shown at the end of --help.
 
     Raises:
-        UsageError: an unknown option, or a value that is not of its type.
-        SystemExit: after --help.
+        UsageError: Unknown option, or a value of the wrong type.
+        SystemExit: After --help.
     """
-    parser = _Parser(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parser = _parser(prog, description, examples)
     types = typing.get_type_hints(options)
-    flags, resolvers = {}, {}
+    flags, resolvers, groups = {}, {}, {}
     for field in dataclasses.fields(options):
-        flags[field.name] = _add(parser, field, types[field.name])
+        group = field.metadata.get("group")
+        if group and group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        flags[field.name] = _add(groups.get(group, parser), field, types[field.name])
         resolvers[field.name] = field.metadata.get("resolve", lambda value: value)
-    parser.add_argument("--json", action="store_true", default=False, help="print one JSON object instead")
+    if groups:  # enough options that a list of all of them would hide the sections below it
+        parser.usage = " ".join(["%(prog)s", *_positionals(parser), "[options]"])
+    parser.add_argument("--json", action="store_true", default=False, help="print the result as one JSON object")
     parser.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")
     known, rest = parser.parse_known_args(list(words))
     if rest:
@@ -120,11 +139,30 @@ def parse(options: type, words: Sequence[str], *, prog: str, description: str) -
     for name, text in given.items():
         if name in types and not isinstance(text, bool):
             given[name] = _typed(flags[name], text, types[name])
-    # Last, as a run that is copied stays so when something else is wrong.
+    # Last: resolving a name may copy a pretrained run, which should not happen before another option is refused.
     return {name: resolvers[name](value) if name in resolvers else value for name, value in given.items()}
 
 
-def _add(parser: argparse.ArgumentParser, field: dataclasses.Field, annotation: Any) -> str:
+def _parser(prog: str, description: str, examples: Sequence[str]) -> _Parser:
+    arguments: dict[str, Any] = {"description": description}
+    if examples:  # argparse would join their lines
+        width = shutil.get_terminal_size().columns - 2
+        arguments = {
+            "description": textwrap.fill(description, width),
+            "epilog": "\n".join(["examples:", *(f"  {example}" for example in examples)]),
+            "formatter_class": argparse.RawDescriptionHelpFormatter,
+        }
+    return _Parser(prog=prog, allow_abbrev=False, argument_default=argparse.SUPPRESS, **arguments)
+
+
+def _positionals(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the positional arguments as the usage line shows them."""
+    shown = {"?": "[{}]", "*": "[{} ...]", "+": "{} [{} ...]", None: "{}"}
+    return [shown[a.nargs].replace("{}", str(a.metavar)) for a in parser._get_positional_actions()]
+
+
+def _add(parser: argparse._ActionsContainer, field: dataclasses.Field, annotation: Any) -> str:
+    """Add the option of a field to a parser or to a group of it, and return the option as typed."""
     meta = field.metadata
     text = meta["help"].replace("%", "%%")
     if field.default not in (None, False, dataclasses.MISSING):
@@ -160,6 +198,7 @@ _METAVARS = {int: "N", float: "X"}
 
 
 def _typed(flag: str, text: Any, annotation: Any) -> Any:
+    """Return what was typed after an option as a value of the field's type."""
     if typing.get_origin(annotation) in (dict, Mapping):
         pairs = [part.partition("=") for part in text]
         for name, equals, _ in pairs:
@@ -172,6 +211,7 @@ def _typed(flag: str, text: Any, annotation: Any) -> Any:
 
 
 def _report(prog: str, message: str, status: int, debug: bool) -> int:
+    """Print an error on standard error and return its exit status."""
     if debug:
         traceback.print_exc()
     print(f"{prog.removeprefix('python -m ')}: {message}", file=sys.stderr)

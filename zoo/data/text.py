@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.config.train_config import Tokens
+from zoo.config.task_facts import Tokens
 from zoo.console.errors import UsageError
 
 # Ids 0 to 3; vocabularies of pairs alone have the last two.

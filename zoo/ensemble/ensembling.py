@@ -8,6 +8,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from zoo import tasks
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
@@ -120,7 +121,7 @@ def make(
     drawn = calibration.diagram(parts, data.test.y)
     with replacing(run.reliability_file) as temporary:
         drawn.savefig(temporary, dpi=120)
-    return finish(run, config, data, model, found, sections=_sections(rows, drawn))
+    return finish(run, config, data, tasks.of(data.spec.task), model, found, sections=_sections(rows, drawn))
 
 
 def opened(member: Member, number: int) -> keras.Model:

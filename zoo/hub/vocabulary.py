@@ -13,7 +13,7 @@ import keras
 import keras_hub  # noqa: F401  registers the classes of tokenizers
 import numpy as np
 
-from zoo.config.train_config import Tokens
+from zoo.config.task_facts import Tokens
 from zoo.console.errors import UsageError
 from zoo.data.text import padded
 from zoo.hub import presets

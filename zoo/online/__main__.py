@@ -184,6 +184,10 @@ main = functools.partial(
     Options,
     run,
     show,
+    examples=(
+        "python -m zoo.online runs/digits --stream examples.jsonl",
+        "python -m zoo.online runs/digits --stream - --learning-rate 1e-3 --rehearsal 1000",
+    ),
     prog="python -m zoo.online",
     description="Let a trained classifier go on learning from a stream: each example is predicted, then learnt from.",
 )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo import tasks
 from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
 from zoo.console.errors import Interrupted, UsageError
@@ -321,4 +322,4 @@ def _finish(
         "seconds": round(session.elapsed, 2),
         "examples_per_second": round((learner.examples - session.first) / (time.perf_counter() - session.began)),
     }
-    return finish(run, config, data, learner.model, more, sections=sections(numbers, drawn))
+    return finish(run, config, data, tasks.of(data.spec.task), learner.model, more, sections=sections(numbers, drawn))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import strategies
-from zoo.config import defaults as recipes
+from zoo.config import defaults
 from zoo.config.options import option
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console import cli
@@ -45,14 +45,16 @@ class Options(TrainConfig):
         "time a few steps of batches of 16, 32, ... and take the largest that is within 5 % of the fastest; the"
         " learning rate stays",
         False,
+        group="optimisation",
     )
     target_params: Count | None = option(
         "multiply the model's widths by the largest factor with which it has at most this many parameters, such as 50k"
         " or 1.2M; those of --set stay",
         metavar="COUNT",
+        group="model",
     )
     target_flops: Count | None = option(
-        "the same for the floating-point operations of one example, such as 20M", metavar="COUNT"
+        "the same for the floating-point operations of one example, such as 20M", metavar="COUNT", group="model"
     )
 
 
@@ -123,7 +125,7 @@ def resolved(plain: Mapping[str, Any], wanted: Wanted) -> TrainConfig:
         UsageError: options that no run could use, or a model whose widths no target can change.
     """
     config = TrainConfig(**plain)
-    if wanted.auto_batch:  # the recipe's may be one that the replicas do not divide
+    if wanted.auto_batch:  # the default batch size may be one that the replicas do not divide
         replicas = strategies.replicas_without_looking(config.strategy, config.virtual_devices)
         config = dataclasses.replace(config, batch_size=first_size(replicas))
     config = config.resolved()
@@ -222,11 +224,11 @@ def _scaled(config: TrainConfig, wanted: Wanted, answer: Mapping[str, Any]) -> t
 def _batch(config: TrainConfig, tried: Sequence[Mapping[str, Any]]) -> tuple[TrainConfig, dict[str, Any]]:
     """Return the configuration with the batch that is chosen, and its record."""
     best, fastest = chosen(tried)
-    size, usual = best["batch_size"], recipes.recipe_for(config.model, config.dataset)()["batch_size"]
+    size, usual = best["batch_size"], defaults.defaults_for(config.model, config.dataset)()["batch_size"]
     cli.say(
         f"--auto-batch: {size}, the largest of {tried[0]['batch_size']} to {tried[-1]['batch_size']} within"
         f" {100 * (1 - NEARLY):.0f} % of the fastest ({fastest['batch_size']}:"
-        f" {fastest['examples_per_second']:,.0f} examples/s). The recipe's batch is {usual}; the learning rate stays"
+        f" {fastest['examples_per_second']:,.0f} examples/s). The default is {usual}; the learning rate stays"
         f" {config.learning_rate:g}, chosen for that"
     )
     record = {"option": "--auto-batch", "within": NEARLY, "recipe": usual, "tried": list(tried)}

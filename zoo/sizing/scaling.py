@@ -118,14 +118,15 @@ def _without_values(config: TrainConfig, spec: DataSpec) -> keras.Model:
     """Return the model, built with variables that take no memory."""
     # Variables of earlier models would be initialised when the scope ends.
     keras.utils.clear_session(free_memory=False)
-    make, made = maker(config, spec, None), []
+    task = tasks.of(spec.task)
+    make, made = maker(config, spec, task), []
     with keras.StatelessScope(initialize_variables=False):
         if on_tensorflow():
-            return built(make, spec)
+            return built(make, spec, task)
         import jax
 
         # Traced, because initial values would otherwise be computed, and compiled for each shape.
-        jax.eval_shape(lambda: made.append(built(make, spec)))
+        jax.eval_shape(lambda: made.append(built(make, spec, task)))
     return made[0]
 
 

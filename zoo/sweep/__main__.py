@@ -240,6 +240,10 @@ main = functools.partial(
     Options,
     run,
     show,
+    examples=(
+        "python -m zoo.sweep --model cnn --learning-rate 1e-3,1e-2 --seeds 3",
+        "python -m zoo.sweep --model simplenet,cnn --dataset mnist --set 'units=32|64' --epochs 5 --jobs 4",
+    ),
     prog="python -m zoo.sweep",
     description=(
         "Train every combination of the values given, each with several seeds, side by side. Options are those of"

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import stock
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console import values
@@ -53,7 +52,7 @@ def points(given: Mapping[str, Any]) -> list[Point]:
     """
     axes: list[list[tuple[str, str, Any]]] = []  # (field, label, value) for each value
     hints = typing.get_type_hints(adaptation.Options)
-    uses = {field.name: field.metadata.get("stock") for field in dataclasses.fields(adaptation.Options)}
+    resolvers = {field.name: field.metadata.get("resolve") for field in dataclasses.fields(adaptation.Options)}
     for name, text in given.items():
         if name == "settings":
             continue
@@ -61,7 +60,9 @@ def points(given: Mapping[str, Any]) -> list[Point]:
             axes.append([(name, "", text)])
             continue
         parts = [part.strip() for part in text.split(",")]
-        typed = [stock.resolved(values.parse(flag(name), part, hints[name]), uses[name]) for part in parts]
+        typed = [values.parse(flag(name), part, hints[name]) for part in parts]
+        if resolve := resolvers[name]:
+            typed = [resolve(value) for value in typed]
         axes.append([(name, f"{flag(name)}={part}", value) for part, value in zip(parts, typed, strict=True)])
     models = [value for axis in axes for name, _, value in axis if name == "model"] or [TrainConfig.model]
     for model in models:

@@ -1,1 +1,1 @@
-"""The training loop and what it is composed of."""
+"""The training loop and its parts; additions to the loop are in `capabilities`."""

@@ -1,39 +1,42 @@
-"""What `fit` calls while it trains: memory of the run, snapshots, and a word to whoever watches."""
+"""Callbacks of `fit`: the memory of a run, its checkpoints, its progress on the terminal."""
 
+import contextlib
 import csv
+import importlib
+import importlib.util
 import io
 import math
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
 
-from strategies import collective
+from strategies import backend, collective
 from zoo.console.errors import Diverged, Interrupted
+from zoo.data.batches.pipeline import on_tensorflow
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_text
-from zoo.training.executions import Executions
 
 
 @dataclass
 class Memory:
-    """What a run remembers from one epoch to the next; saved in every snapshot.
+    """State of a run that outlives an epoch; saved in every checkpoint.
 
     Args:
-        history: one row an epoch: loss, metrics, validation, learning rate.
-        best_epoch: index of the best epoch by validation, as its task ranks them; -1 before the first.
-        waited: epochs since then.
-        stopped: whether early stopping has ended the run.
-        train_seconds: time spent in training steps, first step and validation left out.
-        timed_examples: examples of those steps.
-        averaged: epochs that the mean of weights is over.
-        best_weights: of the best epoch.
-        mean_weights: the mean of those that are trained, float64.
+        history: Rows of history.csv, one for each epoch: loss, metrics, validation, learning rate.
+        best_epoch: Index of the best epoch by validation, as the task ranks them; -1 before the first.
+        waited: Number of epochs since the best one.
+        stopped: Whether early stopping has ended the run.
+        train_seconds: Time spent in training steps, without the first step and validation.
+        timed_examples: Number of examples of those steps.
+        averaged: Number of epochs in the mean of the weights.
+        best_weights: Weights of the best epoch.
+        mean_weights: Mean of the trainable weights in float64.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -64,12 +67,12 @@ class Recorder(keras.callbacks.Callback):
     """Write history.csv, keep the best weights, stop early.
 
     Args:
-        run: where history.csv goes.
-        memory: is updated.
-        patience: epochs without a better validation result before training stops, 0: never.
-        keep_best: keep a copy of the best epoch's weights.
-        rank: of a row of history, what epochs are compared by; more is better.
-        plain: the model itself, where what is trained is around it.
+        run: Run folder of history.csv.
+        memory: Memory of the run, which is updated.
+        patience: Number of epochs without a better validation result after which training stops; 0: never.
+        keep_best: Whether to keep a copy of the best epoch's weights.
+        rank: Function from a row of history to what epochs are compared by; larger is better.
+        plain: Model that is saved, which `fit` may train inside another.
     """
 
     def __init__(
@@ -108,21 +111,22 @@ class Recorder(keras.callbacks.Callback):
 
 
 class Checkpointer(keras.callbacks.Callback):
-    """Write snapshots, and stop at the first loss that is not a number.
+    """Write checkpoints, and stop at the first loss that is not a number.
 
     Args:
-        run: where they go.
-        memory: goes into them.
-        start: global steps done before this call of `fit`.
-        steps: in an epoch.
-        stride: steps after which this is called.
-        executions: of these steps; looks only when none is ahead.
-        every: steps between snapshots inside an epoch, 0: at its end only.
-        metrics: values of a snapshot inside an epoch, to go on from where its running means stood.
-        strategy: that is trained under; its workers stop at the same step, whichever of them a signal came to.
+        run: Run folder of the checkpoints.
+        memory: Memory of the run, which is saved in them.
+        start: Number of steps done before this call of `fit`.
+        steps: Number of steps in an epoch.
+        stride: Number of steps between two calls.
+        ahead: Function that returns the number of steps trained but not yet counted by `fit`; a checkpoint is written
+            when there is none.
+        every: Number of steps between checkpoints inside an epoch; 0: only at its end.
+        metrics: Values of a checkpoint inside an epoch, from which the running means of metrics continue.
+        strategy: Distribution strategy; all its workers stop at the same step, whichever of them received a signal.
     """
 
-    # Steps from one word between workers about signals to the next: it takes as long as a small model's step.
+    # Number of steps between two messages between workers about signals; one takes as long as a step of a small model.
     LISTEN_EVERY = 10
 
     def __init__(
@@ -133,17 +137,17 @@ class Checkpointer(keras.callbacks.Callback):
         start: int,
         steps: int,
         stride: int,
-        executions: Executions,
+        ahead: Callable[[], int],
         every: int,
         metrics: dict[str, np.ndarray] | None,
         strategy: Any,
     ):
         super().__init__()
         self.run, self.memory, self.step, self.steps = run, memory, start, steps
-        self.stride, self.executions, self.every, self.seen = stride, executions, every, start
+        self.stride, self.ahead, self.every, self.seen = stride, ahead, every, start
         self.metrics, self.strategy = metrics, strategy
         self.together = collective.workers(strategy) > 1
-        self.signal = 0  # set by a signal handler: save at the end of this step, and stop
+        self.signal = 0  # set by a signal handler: save at the end of this step and stop
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         if self.metrics is not None:  # fit has just reset them
@@ -152,13 +156,13 @@ class Checkpointer(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.step += self.stride
-        if self.executions.ahead:
+        if self.ahead():
             return
         before, self.seen = self.seen, self.step
         if not math.isfinite(logs["loss"]):
             self._diverged(f"the loss is {logs['loss']}", before + 1)
         if self.step % self.steps == 0:
-            return  # the epoch's own snapshot follows, with its validation and its row of history
+            return  # the checkpoint of the epoch follows, with its validation and its row of history
         stopped = self._signalled(self._due(self.LISTEN_EVERY, before))
         if stopped or (self.every and self._due(self.every, before)):
             self._save()
@@ -171,11 +175,11 @@ class Checkpointer(keras.callbacks.Callback):
             raise Interrupted(f"interrupted after epoch {epoch + 1}")
 
     def _due(self, every: int, before: int) -> bool:
-        """Whether the steps since `before` passed a multiple of so many."""
+        """Return whether a multiple of `every` lies among the steps since `before`."""
         return self.step // every > before // every
 
     def _signalled(self, listening: bool) -> bool:
-        """Whether training ends here: a signal came, with several workers to any of them."""
+        """Return whether training ends here because this process, or any of several workers, received a signal."""
         if not self.together:
             return bool(self.signal)
         return listening and bool(collective.gather(self.strategy, np.array([self.signal], np.int32)).any())
@@ -187,7 +191,7 @@ class Checkpointer(keras.callbacks.Callback):
             self._diverged("a weight is not finite")
         checkpoints.save(self.run.checkpoints, self.memory.to_snapshot(self.step, arrays))
 
-    def _diverged(self, what: str, since: int | None = None) -> None:
+    def _diverged(self, what: str, since: int | None = None) -> NoReturn:
         good = checkpoints.listed(self.run.checkpoints)
         step = f"step {self.step}" if since in (None, self.step) else f"one of the steps {since} to {self.step}"
         where = f"the last good checkpoint is {good[-1]}" if good else "no checkpoint was written before it"
@@ -195,11 +199,11 @@ class Checkpointer(keras.callbacks.Callback):
 
 
 class Clock(keras.callbacks.Callback):
-    """Measure the time of training steps: not the first, which traces the graph, and not validation.
+    """Measure the time of training steps, without the first, which traces the graph, and without validation.
 
     Args:
-        memory: is updated.
-        examples: of the steps from one call of this to the next.
+        memory: Memory of the run, which is updated.
+        examples: Number of examples between two calls.
     """
 
     def __init__(self, memory: Memory, examples: int):
@@ -227,13 +231,13 @@ class Clock(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """Show on standard error how far training is: a bar on a terminal, a line an epoch elsewhere.
+    """Show progress on standard error: a bar on a terminal, one line for each epoch elsewhere.
 
     Args:
-        epochs: of the whole run.
-        steps: in an epoch.
-        done: steps of the first epoch that were done before.
-        stride: steps from one call of this to the next.
+        epochs: Number of epochs of the whole run.
+        steps: Number of steps in an epoch.
+        done: Number of steps of the first epoch that were done before.
+        stride: Number of steps between two calls.
     """
 
     def __init__(self, epochs: int, steps: int, done: int = 0, stride: int = 1):
@@ -274,16 +278,28 @@ class Progress(keras.callbacks.Callback):
         print(f"epoch {epoch + 1}/{self.epochs}  {numbers}  {seconds:.1f} s", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Take the bar off the terminal."""
+        """Remove the bar from the terminal."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
 
 def write_history(run: RunFolder, rows: list[dict[str, Any]]) -> None:
-    """Write history.csv, a row an epoch; only what the seed decides, so that two runs can be compared."""
+    """Write history.csv, one row for each epoch; it has no times, so that two runs with one seed can be compared."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(run.history_file, text.getvalue())
+
+
+def tensorboard(run: RunFolder) -> list[keras.callbacks.Callback]:
+    """Return the TensorBoard callback of Keras, which writes through TensorFlow; none if that is not installed."""
+    if importlib.util.find_spec("tensorflow") is None:
+        return []
+    with backend.quiet(), contextlib.suppress(RuntimeError):  # RuntimeError: TensorFlow has already started
+        devices = importlib.import_module("tensorflow").config
+        if not on_tensorflow():
+            devices.set_visible_devices([], "GPU")  # TensorFlow would take their memory from JAX
+        devices.list_logical_devices()
+    return [keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False, profile_batch=0)]

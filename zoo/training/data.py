@@ -1,4 +1,7 @@
-"""The data of a training, and what it takes over of what it begins with. Keras for presets alone."""
+"""Load the data of a training, with the vocabulary of the run or preset that it starts with.
+
+Keras is imported for presets only.
+"""
 
 from typing import Any
 
@@ -12,14 +15,17 @@ from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 
 
 def load_data(config: TrainConfig) -> Dataset:
-    """Read the data of a training.
+    """Return the data of a training.
 
-    With `init_from`, texts are cut into the tokens of that run, so that a row of its embedding means the same word, and
-    into as many as it was trained on unless `sequence_length` says otherwise; with a preset, by its tokenizer. What a
-    training has begun with lies in its own folder: continued, it needs the other run no more.
+    With `init_from`, texts are split by the vocabulary of that run, so that a row of its embedding stands for the same
+    word, and have its sequence length unless `sequence_length` is given. With a preset they are split by its tokenizer.
+    A resumed training has the vocabulary in its own folder and does not need the other run.
+
+    Args:
+        config: Resolved configuration.
 
     Raises:
-        UsageError: data that cannot be read, or that are to be cut in another way than the run's.
+        UsageError: Data that cannot be read, or tokens of another kind than the run's.
     """
     found: dict[str, Any] = {}
     preset = config.model in registry.HUB_MODELS
@@ -29,18 +35,18 @@ def load_data(config: TrainConfig) -> Dataset:
         vocabulary = found.get("vocabulary")
         if vocabulary is not None and config.tokens not in (None, vocabulary.tokens):
             raise UsageError(
-                f"--tokens {config.tokens}: expected {vocabulary.tokens}, as {config.init_from or 'the preset'} was"
-                " trained on, whose vocabulary these texts take over"
+                f"--tokens {config.tokens}: expected {vocabulary.tokens}, the tokens of"
+                f" {config.init_from or 'the preset'}, whose vocabulary is used for these texts"
             )
     return load(config, num_classes=config.settings.get("num_classes"), share=config.share, **found)
 
 
 def _of_run(run: RunFolder) -> dict[str, Any]:
-    """Return the vocabularies and lengths of a run on texts."""
+    """Return the vocabularies and sequence lengths of a run on texts; nothing for other runs."""
     spec, vocabulary = read_spec(run)
     if vocabulary is None:
         return {}
-    if spec.kind == "image":  # of captions, whose length is theirs
+    if spec.kind == "image":  # captions have a length of their own
         return {"vocabulary": vocabulary}
     return {
         "vocabulary": vocabulary,
@@ -50,6 +56,7 @@ def _of_run(run: RunFolder) -> dict[str, Any]:
 
 
 def _target(run: RunFolder, spec: DataSpec, vocabulary: Vocabulary) -> Vocabulary | None:
+    """Return the vocabulary of the target texts, which may be that of the source texts."""
     shared = spec.vocabulary_sha256 == spec.target_vocabulary_sha256
     return vocabulary if shared else read_target_vocabulary(run, spec)
 
@@ -63,7 +70,7 @@ def _of_preset(config: TrainConfig) -> dict[str, Any]:
 
 
 def facts(config: TrainConfig) -> dict[str, str]:
-    """Return what the workers of one training must agree on of the run that it begins with."""
+    """Return facts about the initial weights that the workers of one training must share, by option."""
     if config.init_from is None or config.resume:
         return {}
     return {"--init-from": RunFolder(config.init_from).read_metrics()["model_sha256"]}

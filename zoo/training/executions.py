@@ -1,8 +1,8 @@
-"""Several steps of training in one execution of TensorFlow: what is between two steps takes longer than a small step.
+"""Several training steps in one execution of TensorFlow, as the overhead between two steps can exceed a small step.
 
-`fit` of Keras has `steps_per_execution`, of a number that divides the steps of an epoch or lets it run into the next,
-and whose execution nothing ends sooner. Here each execution has its own number, so that it ends where an epoch or
-a checkpoint does, and is over soon enough for a signal, however long a step takes.
+With `steps_per_execution` of Keras all executions have the same number of steps: one that does not divide an epoch runs
+into the next, and none can end early. Here every execution has its own number of steps, so that it ends with an epoch
+or at a checkpoint, and soon enough to react to a signal.
 """
 
 import time
@@ -13,31 +13,31 @@ import keras
 
 from zoo.data.batches.pipeline import Gathered
 
-# Of an execution: a signal waits as long, and so does the bar that shows progress.
+# Longest execution; signals and the progress bar wait as long.
 MOST_SECONDS = 0.5
 
 
 class Executions:
-    """Trains steps ahead of what `fit` counts.
+    """Train steps ahead of those that `fit` counts.
 
-    `fit` calls for one step after the other, and its callbacks are called after each. The first call of an execution
-    trains all its steps, the others find theirs done: `ahead` of them were trained that `fit` has not called for.
+    `fit` calls for one step at a time, and its callbacks follow each call. The first call of an execution trains all
+    its steps; the other calls return at once. `ahead` is the number of steps trained that `fit` has not called for.
 
     Args:
-        most: steps of an execution; whatever it is, the weights are the same to the bit.
-        steps: of an epoch.
-        done: global steps done before.
-        every: an execution ends at each multiple of so many steps, 0: at none.
-        gathered: the batches, where a step gathers them by itself; default, it takes them from `fit`'s iterator.
+        most: Largest number of steps in an execution; the weights do not depend on it.
+        steps: Number of steps in an epoch.
+        done: Number of steps done before.
+        every: Number of steps at whose multiples an execution ends; 0: at none.
+        gathered: Batches that a step gathers by itself; by default it takes them from the iterator of `fit`.
     """
 
     def __init__(self, most: int, *, steps: int, done: int, every: int, gathered: Gathered | None = None):
         self.most, self.steps, self.step, self.every, self.gathered = most, steps, done, every, gathered
         self.ahead = 0
-        self._seconds = None  # of a step
+        self._seconds = None  # duration of a step
 
     def install(self, model: keras.Model) -> None:
-        """Let `fit` of a compiled model train by executions, unless it does already."""
+        """Make `fit` of a compiled model train by executions, unless it already does."""
         if model.train_function is not None:
             return
         run, logs = steps_of(model, self.gathered), None
@@ -58,13 +58,13 @@ class Executions:
         began = time.perf_counter()
         batches = self.gathered.indices(self.step, self.ahead) if self.gathered else iterator
         logs = run(batches, self.ahead)
-        if self._traced:  # the first call takes as long as its graph
+        if self._traced:  # the first call traces the graph
             self._seconds = (time.perf_counter() - began) / self.ahead
         self._traced = True
         return logs
 
     def _next(self) -> int:
-        """Return how many steps the next execution has."""
+        """Return the number of steps of the next execution."""
         if self._seconds is None:
             return 1
         ends = [self.most, int(MOST_SECONDS / self._seconds), self.steps - self.step % self.steps]
@@ -74,11 +74,13 @@ class Executions:
 
 
 def steps_of(model: keras.Model, gathered: Gathered | None = None) -> Callable[[Any, int], dict[str, Any]]:
-    """Return a function that trains a compiled model on so many batches, and returns its metrics.
+    """Return a function that trains a compiled model on a number of batches and returns its metrics.
+
+    The function takes an iterator or indices, and the number of batches.
 
     Args:
-        model: compiled.
-        gathered: batches, of which the function is given indices; default, it is given an iterator.
+        model: Compiled model.
+        gathered: Batches to gather by indices; by default the function takes an iterator.
     """
     import tensorflow as tf
 
@@ -95,7 +97,7 @@ def steps_of(model: keras.Model, gathered: Gathered | None = None) -> Callable[[
         return model.get_metrics_result()
 
     if gathered:
-        # Of a known batch size: without it, the step of an lstm took 15 % longer.
+        # The batch size is part of the signature: without it, the step of an lstm took 15 % longer.
         indices = tf.TensorSpec((None, gathered.batch_size), tf.int64)
         gathering = tf.function(
             lambda rows: run(lambda done: gathered.take(rows[done]), tf.shape(rows)[0]), [indices], autograph=False

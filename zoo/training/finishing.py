@@ -1,4 +1,4 @@
-"""The end of a run: its model, numbers and report, and last the file that says that it is whole."""
+"""The end of a run: its model, its scores, its report, and last metrics.json, which marks the run as finished."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,25 +18,26 @@ def finish(
     run: RunFolder,
     config: TrainConfig,
     data: Dataset,
+    task: Any,
     model: keras.Model,
     found: dict[str, Any],
     history: Sequence[dict[str, Any]] = (),
     sections: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write model.keras, measure it on the test split, write the report and metrics.json, and return that.
+    """Write model.keras, measure it on the test split, write the report and metrics.json, and return the metrics.
 
     Args:
-        run: its folder, which has its config.json.
-        config: resolved.
-        data: whose test split measures.
-        model: with the weights that the run ends with.
-        found: what metrics.json says besides: epoch, epochs, seconds, examples_per_second and more.
-        history: one row an epoch, for the curves; none of a run that was not trained.
-        sections: more HTML for the report, before the task's.
+        run: Run folder, which has its config.json.
+        config: Resolved configuration.
+        data: Data with the test split.
+        task: Task of the data, see `zoo.tasks`.
+        model: Model with its final weights.
+        found: Further entries of metrics.json: epoch, epochs, seconds, examples_per_second and more.
+        history: Rows of history.csv, for the curves; none if the model was not trained.
+        sections: HTML sections of the report, shown before those of the task.
     """
     with replacing(run.model_file) as temporary:
         model.save(temporary)
-    task = tasks.of(data.spec.task)
     scores, shown = task.measure(model, data, **task.measured_with(config))
     metrics = {
         "test": scores,
@@ -51,6 +52,6 @@ def finish(
     curves = page.curves if history else ()
     page = dataclasses.replace(page, sections=[*sections, *page.sections], curves=curves)
     report.write(run, config, data, metrics, list(history), page)
-    # Last: this file says that the run is whole.
+    # Last, as this file marks the run as finished.
     write_json(run.metrics_file, metrics)
     return metrics

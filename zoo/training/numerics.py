@@ -1,4 +1,4 @@
-"""The seed, the precision and the determinism of one run, and the end of them."""
+"""Seed, precision and determinism, set for one run and restored after it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,21 +12,25 @@ from zoo.data.batches.pipeline import on_tensorflow
 
 @contextlib.contextmanager
 def numerics(config: TrainConfig) -> Iterator[None]:
-    """Seed everything, and set the precision and determinism, for one run."""
+    """Set the random seed, the precision and the determinism of one run.
+
+    Args:
+        config: Configuration of the run.
+    """
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
-    with backend.quiet():  # on JAX it imports TensorFlow as well, where that is installed
+    with backend.quiet():  # on JAX it also imports TensorFlow, if that is installed
         keras.utils.set_random_seed(config.seed)
     if config.precision == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
     elif config.precision == "float64":
-        keras.config.set_floatx("float64")  # losses and metrics take their dtype from it
+        keras.config.set_floatx("float64")  # the dtype of losses and metrics
         keras.config.set_dtype_policy("float64")
         if not on_tensorflow():
             import jax
 
-            jax.config.update("jax_enable_x64", True)  # else it computes in float32 all the same
+            jax.config.update("jax_enable_x64", True)  # otherwise JAX computes in float32
     undo = contextlib.ExitStack()
-    if config.deterministic and on_tensorflow():  # JAX computes the same bits by itself
+    if config.deterministic and on_tensorflow():  # JAX is deterministic
         undo.enter_context(_deterministic())
     try:
         with undo:
@@ -38,9 +42,9 @@ def numerics(config: TrainConfig) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _deterministic() -> Iterator[None]:
-    """Let TensorFlow compute the same bits each time; not for ever, as XLA then refuses the gradient of a pooling."""
+    """Make the operations of TensorFlow deterministic, for a while only: XLA then refuses the gradient of a pooling."""
     import tensorflow as tf
-    from tensorflow.python.framework import config  # nothing public ends it
+    from tensorflow.python.framework import config  # there is no public way to disable it
 
     before = config.is_op_determinism_enabled()
     tf.config.experimental.enable_op_determinism()

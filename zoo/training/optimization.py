@@ -1,4 +1,4 @@
-"""From a configuration to a Keras optimizer: AdamW, SGD or Adagrad, warm-up and decay, clipping."""
+"""The Keras optimizer of a configuration: AdamW, SGD or Adagrad, warm-up and decay, clipping."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from zoo.config.train_config import TrainConfig
 from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.objectives.schedules import InverseSquareRoot
 
-# Sutskever et al. (2013); the value that most recipes use.
+# The usual value since Sutskever et al. (2013).
 MOMENTUM = 0.9
-# Decay is for kernels: a bias, a normalisation's or a softmax's scale has nothing to gain from being small.
+# Only kernels are decayed: biases and the scales of normalisations or of a softmax do not gain from being small.
 NOT_DECAYED = ("bias", "gamma", "beta", "log_scale")
-# With one learning rate for all variables, and with one for each.
+# Optimizers with one learning rate for all variables, and with one for each.
 _KINDS = {
     "adamw": (AdamW, ScaledAdamW),
     "adagrad": (keras.optimizers.Adagrad, ScaledAdagrad),
@@ -21,7 +21,12 @@ _KINDS = {
 
 
 def learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Return the rate over `steps` steps: cycles, or linear from zero to the peak, then as `config.schedule` says."""
+    """Return the learning rate: cosine cycles for snapshots, or a linear warm-up followed by `config.schedule`.
+
+    Args:
+        config: Configuration of the training.
+        steps: Number of steps of the whole training.
+    """
     if config.snapshots:
         return keras.optimizers.schedules.CosineDecayRestarts(
             config.learning_rate, steps // config.snapshots, t_mul=1.0
@@ -42,12 +47,12 @@ def learning_rate(config: TrainConfig, steps: int) -> float | keras.optimizers.s
 
 
 def optimizer(config: TrainConfig, steps: int, rates: Sequence[float] = ()) -> keras.optimizers.Optimizer:
-    """Return the optimizer of a run of `steps` steps; call it inside the strategy's scope.
+    """Return the optimizer of a training; call it inside the strategy's scope.
 
     Args:
-        config: of the run.
-        steps: of the whole training.
-        rates: Factor of the learning rate of each trainable variable, see `zoo.training.layerwise.rates`; default, 1.
+        config: Configuration of the training.
+        steps: Number of steps of the whole training.
+        rates: Factor of the learning rate of each trainable variable, see `zoo.training.layerwise`; 1 by default.
     """
     arguments = {
         "learning_rate": learning_rate(config, steps),
@@ -60,10 +65,10 @@ def optimizer(config: TrainConfig, steps: int, rates: Sequence[float] = ()) -> k
     if rates:
         arguments |= {"rates": rates}
     if config.optimizer == "adamw":
-        # AdamW insists on a number; 0 leaves plain Adam.
+        # AdamW requires a number; with 0 it is plain Adam.
         arguments |= {"weight_decay": config.weight_decay, "beta_1": config.beta_1}
     elif config.optimizer == "adagrad":
-        # From nothing, as Duchi et al. (2011) have it: against Keras' 0.1 the gradients of a large softmax are nothing.
+        # From zero, as in Duchi et al. (2011): the gradients of a large softmax are tiny against the 0.1 of Keras.
         arguments |= {"initial_accumulator_value": 0.0, "epsilon": 1e-20}
     else:
         arguments |= {"momentum": MOMENTUM, "nesterov": True}
@@ -71,6 +76,6 @@ def optimizer(config: TrainConfig, steps: int, rates: Sequence[float] = ()) -> k
     chosen = (scaled if rates else plain)(**arguments)
     chosen.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
     if ema:
-        # `fit` would put the average in the weights' place as it ends, also inside a training that goes on after it.
+        # `fit` would replace the weights by the average whenever it ends, also before a training continues.
         chosen.finalize_variable_values = lambda variables: None
     return chosen

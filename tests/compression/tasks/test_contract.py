@@ -18,7 +18,7 @@ from compression.recipes.limits import Limits
 from compression.recipes.options import Calibration, ExportOptions, Training
 from compression.tasks.base import Form
 from zoo.config.sampling import Beam
-from zoo.config.train_config import Task
+from zoo.config.task_facts import Task
 from zoo.console.errors import UsageError
 
 TASKS = list(tasks.TASKS)

@@ -360,13 +360,13 @@ def test_files_are_measured_on_the_same_examples(trained, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    ("{run} --eps 0.1,2", "--eps: expected at most 1, as pixels are from 0 to 1, received 2; 2 of 255 levels is"),
+    ("{run} --eps 0.1,2", "--eps: expected at most 1, as pixels range from 0 to 1, received 2; 2 of 255 levels is"),
     ("{run} --eps=-0.1", "--eps: expected one number or more from 0, received -0.1"),
     ("{run} --attack pgm", "--attack: expected one of fgsm, pgd, received 'pgm'; did you mean 'pgd'"),
     ("{run} --steps 0", "--steps: expected at least 1, received 0"),
     ("{run} --restarts 0", "--restarts: expected at least 1, received 0"),
     ("{run} --attack fgsm --steps 3", "--steps 3: expected with --attack pgd; fgsm takes one step"),
-    ("{texts}", "expected images or vectors, whose numbers can be changed a little, received tokens"),
+    ("{texts}", "expected images or vectors, whose values can be changed by small amounts, received tokens"),
     ("{images}", "expected a classifier of images or vectors, this is for generation"),
     ("absent", "absent: expected the folder of a run, found no such folder"),
 ])  # fmt: skip

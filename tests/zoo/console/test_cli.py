@@ -1,9 +1,15 @@
-"""What every command owes its user: quick help, one clear sentence for a mistake, the right exit status."""
+"""The frame of every command: quick help, one clear sentence for a mistake, the right exit status."""
 
+import dataclasses
 import errno
+import importlib
+import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,6 +18,7 @@ from tests.conftest import ROOT
 from zoo import train
 from zoo.config import catalogue
 from zoo.config import train_config as config
+from zoo.config.options import option
 from zoo.console import cli, values
 from zoo.console.errors import UsageError
 from zoo.runs.folder import RunFolder
@@ -48,7 +55,7 @@ MISTAKES = {
     "--task translate": "--task: expected one of classification, translation, .* did you mean 'translation'",
     "--task translation --dataset digits": "--dataset digits: expected a set for translation, this one is for cl",
     "--tokens words": "--tokens: expected one of word, character, subword, received 'words'; did you mean 'word'",
-    "--source de --target de": "--source and --target: expected two different texts, received 'de' for both",
+    "--source de --target de": "--source and --target: expected two different names, received 'de' twice",
     "--source de": "--source de: expected with --task translation, received for classification of digits",
     "--dataset addition --target en": "--target: expected none for addition, which has one direction",
     "--test-split-name test2": "--test-split-name test2: expected with a TFDS set, received without one",
@@ -58,13 +65,13 @@ MISTAKES = {
     "--freeze conv_1,conv_[23]": r"--freeze conv_1,conv_\[23\]: expected with --init-from RUN, received without it",
     "--new-head": "--new-head: expected with --init-from RUN, received without it: every head is new then",
     "--unfreeze-every 2": "--unfreeze-every 2: expected with --init-from RUN, received without it: layers would wait",
-    "--unfreeze-every 3 --epochs 3": "--unfreeze-every 3: expected less than the 3 epochs of the training",
+    "--unfreeze-every 3 --epochs 3": "--unfreeze-every 3: expected less than the number of epochs, 3",
     "--layer-decay 1.5": "--layer-decay: expected a value from 0.01 to 1, received 1.5",
-    "--model gan --layer-decay 0.8": "--layer-decay: expected a model of layers .*; gan has two networks that learn",
-    "--model cross_modal --new-head": "--new-head: expected a model of layers .*; cross_modal has two towers beside",
-    "--model transformer_lm --new-head": "--new-head: expected --set tied=false: transformer_lm else scores tokens",
+    "--model gan --layer-decay 0.8": "--layer-decay: expected a model whose layers .*; gan has two networks that",
+    "--model cross_modal --new-head": "--new-head: expected a model whose layers .*; cross_modal has two parallel",
+    "--model transformer_lm --new-head": "--new-head: expected --set tied=false: with tied weights transformer_lm",
     "--model hub_classifier": "--model hub_classifier: expected --set preset=PATH_OR_NAME, .* received none",
-    "--classifier runs/x": "--classifier: expected a model that draws images, cnn learns classification",
+    "--classifier runs/x": "--classifier: expected a model that generates images, cnn is for classification",
     "--model gan --classifier absent": "--classifier: absent: expected the folder of a run, found no such folder",
     "--model gan --set loss=hing": "--set loss: expected one of non_saturating, hinge, wasserstein, received 'hing'",
     "--target-params 20q": "--target-params: expected a number such as 50000, 50k, 1.2M or 3G, received '20q'",
@@ -88,18 +95,18 @@ MISTAKES = {
     "--private dp(3) --set dropout=0.5": "--private: expected --set dropout=0, received 0.5: its random numbers",
     "--private dp(3) --set batch_norm=true": "--private: expected --set batch_norm=0, received True: .* mixes",
     "--private dp(3) --class-weights balanced": "--private: expected --class-weights none, received --class",
-    "--private dp(3) --adversarial fgsm(0.1)": "--private: expected --adversarial left out, received --adversarial",
+    "--private dp(3) --adversarial fgsm(0.1)": "--private: expected no --adversarial, received --adversarial fgsm",
     "--private dp(3) --strategy mirrored --virtual-devices 2 --batch-size 32":
         "--private: expected --strategy none, received --strategy mirrored: noise is added once",
     "--model ensemble": "--model ensemble: expected a model to train, this one is made of trained runs",
-    "--average ema": r"--average: expected ema\(X\) or swa\(X\) with X from 0 to below 1, received 'ema'",
-    "--average swa(1.0)": r"--average: expected ema\(X\) or .* below 1, received 'swa\(1.0\)'",
-    "--average swa(0.5) --early-stopping 2": r"--average swa\(0.5\): expected every epoch, received --early-stopping",
-    "--model gan --average ema(0.9)": "--average .*: gan draws by a running average of its own: --set average_decay=X",
-    "--snapshots 3 --epochs 4": "--snapshots 3: expected a number that divides the 4 epochs",
+    "--average ema": r"--average: expected ema\(X\) or swa\(X\) with 0 <= X < 1, received 'ema'",
+    "--average swa(1.0)": r"--average: expected ema\(X\) or .* X < 1, received 'swa\(1.0\)'",
+    "--average swa(0.5) --early-stopping 2": r"--average swa\(0.5\): expected --early-stopping 0, received 2",
+    "--model gan --average ema(0.9)": "--average .*: gan has a moving average of its own; .* --set average_decay=X",
+    "--snapshots 3 --epochs 4": "--snapshots 3: expected a divisor of the number of epochs, 4",
     "--snapshots 2 --epochs 4 --schedule constant": "--snapshots 2: expected --schedule cosine, received constant",
     "--snapshots 2 --epochs 4 --warmup 0.1": "--snapshots 2: expected --warmup 0.0, received 0.1",
-    "--snapshots 2 --epochs 4 --early-stopping 1": "--snapshots 2: expected every epoch, received --early-stopping",
+    "--snapshots 2 --epochs 4 --early-stopping 1": "--snapshots 2: expected --early-stopping 0, received 1",
     "--output {folder}": "--output .*: expected a new or empty folder, this one is not empty",
     "--output {file}": "--output .*: expected a folder, received a file",
     "--resume --output absent": "absent: expected the folder of a run, found no such folder",
@@ -109,7 +116,7 @@ MISTAKES = {
 
 @pytest.fixture
 def words(tmp_path, monkeypatch):
-    """A place to run in, and a function that fills in its names."""
+    """Return a function that fills the names of a folder and a file into a command line."""
     monkeypatch.chdir(tmp_path)
     folder, file = tmp_path / "folder", tmp_path / "file.dat"
     folder.mkdir()
@@ -120,8 +127,6 @@ def words(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_answered_in_one_sentence_with_status_2(mistake, words, capsys):
-    import re
-
     assert train.main(words(mistake)) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -138,9 +143,11 @@ from zoo.demo import __main__ as demo
 from zoo.ensemble import __main__ as ensemble
 from zoo.explain import __main__ as explain
 from zoo.online import __main__ as online
+from zoo.sweep import __main__ as sweep
 for words in sys.argv[1:]:
     assert train.main(words.split()) == 2, words
-for command in (train, attack, evaluate, predict, generate, explain, ensemble, calibrate, card, demo, online, list):
+commands = train, attack, evaluate, predict, generate, explain, ensemble, calibrate, card, demo, online, list, sweep
+for command in commands:
     try:
         command.main(["--help"])
     except SystemExit as ended:
@@ -177,7 +184,7 @@ def test_help_and_mistakes_import_no_backend(tmp_path):
         [sys.executable, "-c", _NO_BACKEND, *plain], cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert run.card_file.is_file()  # which needs no backend either
+    assert run.card_file.is_file()  # written without a backend
 
 
 def run(action, words=()):
@@ -236,6 +243,74 @@ def test_options_arrive_typed_and_only_those_given():
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """Options without a heading."""
+
+    path: Path = option("file to read", positional=True)
+    words: tuple[str, ...] = option("words", (), positional=True, optional=True)
+    depth: int = option("depth", 3)
+
+
+def help_of(options, capsys, **arguments):
+    with pytest.raises(SystemExit):
+        cli.parse(options, ["--help"], prog="zoo.try", description="Try it.", **arguments)
+    return capsys.readouterr().out
+
+
+def test_help_lists_options_under_the_headings_of_their_groups(capsys):
+    shown = help_of(config.TrainConfig, capsys)
+    sections = dict(re.findall(r"^([a-z]+):\n((?:  .*\n|\n)+)", shown, re.MULTILINE))
+    assert list(sections) == ["options", "model", "data", "optimisation", "capabilities", "strategy", "output"]
+    for title, flag in (("model", "--set"), ("optimisation", "--learning-rate"), ("capabilities", "--private"),
+                        ("strategy", "--strategy"), ("output", "--resume"), ("options", "--json")):  # fmt: skip
+        assert [name for name, body in sections.items() if f"\n  {flag} " in f"\n{body}"] == [title]
+    assert shown.startswith("usage: zoo.try [options]\n")
+
+
+def test_help_of_options_without_groups_has_one_list_and_the_whole_usage(capsys):
+    shown = help_of(Plain, capsys)
+    assert shown.startswith("usage: zoo.try [-h] [--depth N] [--json] [--debug] PATH [WORDS ...]\n\nTry it.\n")
+    assert "examples:" not in shown
+
+
+def test_a_usage_line_of_groups_names_positional_arguments(capsys):
+    @dataclass(frozen=True, kw_only=True)
+    class Grouped(Plain):
+        speed: float = option("speed", 1.0, group="machine")
+
+    shown = help_of(Grouped, capsys, examples=("zoo.try a.png --speed 2", "zoo.try b.png"))
+    assert shown.startswith("usage: zoo.try PATH [WORDS ...] [options]\n")
+    assert "\nmachine:\n  --speed X" in shown
+    assert shown.endswith("\nexamples:\n  zoo.try a.png --speed 2\n  zoo.try b.png\n")
+
+
+@pytest.mark.parametrize("name", [
+    *(f"zoo.{name}" for name in ("train", "sweep.__main__", "online.__main__", "generate", "evaluate")),
+    *(f"compression.{name}" for name in ("compress", "search")),
+])  # fmt: skip
+def test_commands_with_many_options_have_two_examples_that_parse(name):
+    main = importlib.import_module(name).main
+    assert len(main.keywords["examples"]) == 2
+    for line in main.keywords["examples"]:
+        assert line.startswith(f"{main.keywords['prog']} ")
+        cli.parse(main.args[0], shlex.split(line)[3:], prog=name, description="")
+
+
+def test_every_option_is_read_flat_and_in_its_group():
+    whole = config.TrainConfig(model="cnn", learning_rate=0.1, average="ema(0.9)", settings={"units": "9"})
+    groups = [whole.model_options, whole.data_options, whole.optimisation, whole.capabilities,
+              whole.strategy_options, whole.output_options]  # fmt: skip
+    names = [field.name for group in groups for field in dataclasses.fields(group)]
+    assert sorted(names) == sorted(field.name for field in dataclasses.fields(config.TrainConfig))
+    assert len(set(names)) == len(names)
+    for group in groups:
+        assert isinstance(whole, type(group))
+        assert all(getattr(group, f.name) == getattr(whole, f.name) for f in dataclasses.fields(group))
+    assert whole.optimisation.learning_rate == 0.1 and whole.capabilities.average == "ema(0.9)"
+    assert dataclasses.replace(whole, learning_rate=0.2).optimisation.learning_rate == 0.2
+
+
 @pytest.mark.parametrize(("text", "annotation", "value"), [
     ("3", int, 3), ("none", int | None, None), ("7", int | None, 7), ("1e-3", float, 1e-3), ("Yes", bool, True),
     ("off", bool, False), ("32,64", tuple[int, ...], (32, 64)), ("(32, 64)", tuple[int, ...], (32, 64)),
@@ -245,29 +320,26 @@ def test_values_are_parsed_by_their_annotation(text, annotation, value):
 
 
 def test_configuration_survives_json(tmp_path):
-    import json
-
     original = config.TrainConfig(model="cnn_128", settings={"units": "9"}, data=tmp_path, seed=3).resolved()
     assert original.settings == {"filters": (32, 64, 128), "pools": 3, "units": 9}
     assert config.TrainConfig.from_json(json.loads(json.dumps(original.to_json()))) == original
 
 
-def test_recipe_fills_only_what_is_left_open():
+def test_default_settings_fill_only_what_is_left_open():
     resolved = config.TrainConfig(model="cnn", dataset="mnist", epochs=2, settings={"dropout": "0.9"}).resolved()
     assert (resolved.epochs, resolved.batch_size, resolved.settings["dropout"]) == (2, 128, 0.9)
 
 
-def test_every_recipe_states_its_result_and_fills_every_open_option():
-    from zoo.config import defaults as recipes
-    from zoo.config import registry
+def test_all_default_settings_state_their_result_and_fill_every_open_option():
+    from zoo.config import defaults, registry
 
     open_options = {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay",
                     "clip_norm", "label_smoothing"}  # fmt: skip
-    for (model, dataset), recipe in recipes.RECIPES.items():
-        assert any(unit in recipe.__doc__ for unit in ("%", "BLEU", "MRR", "nats")), recipe
-        assert set(recipe()) - {"settings", "vocabulary_size", "beta_1"} == open_options
-        registry.parse_settings(model, recipe().get("settings", {}))
-        assert config.TrainConfig(model=model, dataset=dataset).resolved().epochs == recipe()["epochs"]
+    for (model, dataset), settings in defaults.DEFAULTS.items():
+        assert any(unit in settings.__doc__ for unit in ("%", "BLEU", "MRR", "nats")), settings
+        assert set(settings()) - {"settings", "vocabulary_size", "beta_1"} == open_options
+        registry.parse_settings(model, settings().get("settings", {}))
+        assert config.TrainConfig(model=model, dataset=dataset).resolved().epochs == settings()["epochs"]
 
 
 def test_catalogue_knows_tfds_without_importing_it():
@@ -276,5 +348,5 @@ def test_catalogue_knows_tfds_without_importing_it():
     import tensorflow_datasets as tfds
 
     missing = {n for n in tfds.list_builders(with_community_datasets=False) if ":" not in n} - set(names)
-    # What it does not see are sets that a function makes: robot trajectories, no classification.
+    # Sets that are made by functions are not found: robot trajectories, which are not for classification.
     assert {tfds.builder_cls(name).__module__.split(".")[1] for name in missing} <= {"robotics", "rlds"}

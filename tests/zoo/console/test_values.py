@@ -1,4 +1,4 @@
-"""Amounts as people type them."""
+"""Amounts with units, as they are typed."""
 
 import pytest
 

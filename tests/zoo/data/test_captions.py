@@ -32,14 +32,14 @@ def test_a_class_has_a_caption_for_each_template_and_each_way_to_call_it():
 def test_templates_are_given_with_bars_between():
     assert caption_templates.templates(" a  {} | {} in the snow") == ("a {}", "{} in the snow")
     for wrong in ("a photo", "{} and {}", "a {}|", "{x} {}"):
-        with pytest.raises(UsageError, match="--caption-templates: expected templates with one {} each"):
+        with pytest.raises(UsageError, match="--caption-templates: expected templates separated by"):
             caption_templates.templates(wrong)
 
 
 def test_classes_with_the_same_caption_are_refused():
-    with pytest.raises(UsageError, match="'a b' and 'a_b' are both 'a b'"):
+    with pytest.raises(UsageError, match="'a b' and 'a_b' have the same one, 'a b'"):
         caption_templates.of_classes(["a b", "a_b"])
-    with pytest.raises(UsageError, match="'3' and 'three' are both 'three'"):
+    with pytest.raises(UsageError, match="'3' and 'three' have the same one, 'three'"):
         caption_templates.of_classes(["3", "three"])
 
 

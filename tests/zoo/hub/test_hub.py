@@ -110,7 +110,7 @@ def test_a_preset_is_trained_loaded_asked_and_exported(bert, tmp_path, capsys):
     words = ("--model", "hub_classifier", "--set", f"preset={bert}", "--data", data, "--epochs", "15", "--batch-size",
              "8", "--learning-rate", "1e-2", "--output", str(run), "--freeze", "token_embedding")  # fmt: skip
     assert train.main(words) == 0
-    assert "not trained: 1 of 25 variables, 304 of " in capsys.readouterr().err  # 19 tokens of 16 numbers
+    assert "frozen: 1 of 25 variables, 304 of " in capsys.readouterr().err  # 19 tokens of 16 numbers
     assert RunFolder(run).read_metrics()["test"]["accuracy"] == 1.0
     model = keras.saving.load_model(run / "model.keras")  # with no preset
     import keras_hub

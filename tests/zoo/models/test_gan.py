@@ -178,7 +178,7 @@ def test_saves_and_loads(arguments, tmp_path):
     config = TrainConfig(
         model="gan", settings={k: v for k, v in arguments.items() if k not in ("dtype", "num_classes")}
     )
-    rates = layerwise.rates(model, config, None)
+    rates = layerwise.own_rates(model)
     faster = {v.path.split("/")[1] for v, rate in zip(model.trainable_variables, rates, strict=False) if rate != 1}
     assert faster == ({"discriminator"} if model.rates else set())
     model.compile(ScaledAdamW(rates, learning_rate=0.1), **generation.TASK.compiled_with(config, None))

@@ -386,7 +386,7 @@ def test_a_mistake_is_answered_in_one_sentence_before_keras(mistake, place, whol
 
 def test_a_training_does_not_go_on_with_it(whole, capsys):
     assert train.main(["--resume", "--output", str(whole.path)]) == 2
-    assert "is a run of zoo.online, which goes on with zoo.online --resume" in capsys.readouterr().err
+    assert "is a run of zoo.online; continue it with zoo.online --resume" in capsys.readouterr().err
 
 
 def test_without_an_example_there_is_nothing_to_learn(place, capsys):

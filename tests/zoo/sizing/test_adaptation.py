@@ -93,7 +93,7 @@ def test_a_child_that_is_killed_says_that_the_size_does_not_fit(monkeypatch, cap
     err = capsys.readouterr().err
     assert "batch 64: does not fit: its process ended by SIGKILL" in err
     assert "--auto-batch: 32, the largest of 16 to 32 within 5 % of the fastest (32: 20 examples/s)" in err
-    assert "The recipe's batch is 32; the learning rate stays 0.002" in err
+    assert "The default is 32; the learning rate stays 0.002" in err
     with pytest.raises(
         Failed, match="--auto-batch: batch 16, the smallest: does not fit: its process ended by SIGKILL"
     ):

@@ -235,8 +235,8 @@ def test_texts_take_over_the_vocabulary_and_the_length(tmp_path, capsys, monkeyp
     capsys.readouterr()
     assert train.main([*words, "--freeze", "embedding", "--output", "reviews"]) == 0
     err = capsys.readouterr().err
-    assert re.search(r"^1 of 17 variables from lm: embedding/emb.*; 16 new: .*; 14 left there: decoder/", err, re.M)
-    assert "not trained: 1 of 17 variables, 120 of " in err  # 13 tokens, padding and unknown, 8 numbers each
+    assert re.search(r"^1 of 17 variables from lm: embedding/emb.*; 16 new: .*; 14 of the run not used: ", err, re.M)
+    assert "frozen: 1 of 17 variables, 120 of " in err  # 13 tokens, padding and unknown, 8 numbers each
     run = tmp_path / "reviews"
     assert (run / "vocabulary.json").read_bytes() == (tmp_path / "lm" / "vocabulary.json").read_bytes()
     assert RunFolder(run).read_config()["data"]["input_shape"] == [6]

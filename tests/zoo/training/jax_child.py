@@ -1,4 +1,4 @@
-"""Trains several models on JAX, on one device and spread over eight, for tests/zoo/test_jax.py."""
+"""Trains several models on JAX, on one device and on eight, for test_jax.py."""
 
 import contextlib
 import sys
@@ -30,7 +30,7 @@ WAYS = {"none": {}, "data_parallel": {}, "model_parallel": {"model_devices": 4}}
 
 
 class Shards(keras.callbacks.Callback):
-    """Remembers on how many devices the largest kernel is, and which share of it each holds."""
+    """Record the number of devices that hold the largest kernel, and the share of it on each."""
 
     def __init__(self, kept):
         super().__init__()
@@ -44,7 +44,7 @@ class Shards(keras.callbacks.Callback):
 
 
 def main(folder: str, *names: str) -> None:
-    """Save what these models, in every way, came to as FOLDER/MODEL-WAY.npz, and how their kernels were split."""
+    """Train each model in every way, and save results and the split of its kernels as FOLDER/MODEL-WAY.npz."""
     x, y = blobs(103, (9, 10, 1))
     x = (x * 255).astype("uint8")
     data = from_tf_data("blobs", [(x[:64], y[:64])], [(x[83:], y[83:])], validation=[(x[64:83], y[64:83])])

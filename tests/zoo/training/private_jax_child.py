@@ -1,4 +1,4 @@
-"""Trains on JAX, for tests/zoo/test_private.py: from the same weights, samples and noise, as TensorFlow does."""
+"""Trains on JAX from the same weights, samples and noise as TensorFlow, for test_private.py."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from zoo.training.loop import train  # noqa: E402
 
 
 def main(folder: str, stored: str) -> None:
-    """Save the weights of a training and what it says of its privacy in FOLDER."""
+    """Save the weights of a training and its privacy record in FOLDER."""
     result = train(TrainConfig.from_json(json.loads(stored)), verbose=False)
     np.savez(f"{folder}/jax.npz", *result.model.get_weights(), loss=result.history[0]["loss"])
     Path(folder, "jax.json").write_text(json.dumps(result.metrics["private"]))

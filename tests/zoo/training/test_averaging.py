@@ -1,4 +1,4 @@
-"""Averaged weights against numpy's, and the same bits after a stop; snapshots and the rates of their cycles."""
+"""Averaged weights against NumPy, also after an interruption; snapshots and the learning rates of their cycles."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ STEPS, EPOCHS = 5, 4
 
 @pytest.fixture
 def config(tmp_path):
-    """Four epochs of five steps of a network with everything that a careless average forgets."""
+    """Four epochs of five steps of a network with dropout and batch normalisation."""
     x, y = blobs(120, (12, 12))
     np.savez(tmp_path / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
     settings = {"filters": (4,), "pools": 1, "units": 6, "dropout": 0.3, "batch_norm": True}
@@ -34,7 +34,7 @@ def config(tmp_path):
 
 
 class Weights(keras.callbacks.Callback):
-    """Remember the weights that are trained, as every step ends."""
+    """Record the trainable weights at the end of every step."""
 
     def __init__(self):
         super().__init__()
@@ -45,13 +45,13 @@ class Weights(keras.callbacks.Callback):
 
 
 def saved(config):
-    """Return the weights of a run's model.keras: those that are trained, and all."""
+    """Return the trainable weights of a run's model.keras, and all its weights."""
     model = RunFolder(config.output).load_model()
     return [v.numpy() for v in model.trainable_variables], model.get_weights()
 
 
 def stopped_and_continued(config, output, steps):
-    """Train a run that is stopped after so many steps, and go on with it."""
+    """Train a run that is interrupted after a number of steps, and resume it."""
     config = dataclasses.replace(config, output=output)
     with pytest.raises(Interrupted):
         train(config, callbacks=[stop_after(steps)], verbose=False)
@@ -59,7 +59,7 @@ def stopped_and_continued(config, output, steps):
     return config
 
 
-def test_a_running_average_is_numpys_and_the_same_after_a_stop(config, tmp_path):
+def test_a_moving_average_equals_numpy_and_survives_an_interruption(config, tmp_path):
     config = dataclasses.replace(config, average="ema(0.8)", checkpoint_every=1)
     seen = Weights()
     found = train(config, callbacks=[seen], verbose=False)
@@ -80,7 +80,7 @@ def test_a_running_average_is_numpys_and_the_same_after_a_stop(config, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_mean_over_epochs_and_snapshots_are_numpys_and_the_same_after_a_stop(config, tmp_path, capsys):
+def test_a_mean_over_epochs_and_snapshots_equal_numpy_and_survive_an_interruption(config, tmp_path, capsys):
     config = dataclasses.replace(config, average="swa(0.5)", snapshots=2)
     seen = Weights()
     found = train(config, callbacks=[seen], verbose=False)
@@ -89,7 +89,7 @@ def test_a_mean_over_epochs_and_snapshots_are_numpys_and_the_same_after_a_stop(c
     for mine, third, fourth in zip(trained, ends[2], ends[3], strict=True):
         np.testing.assert_allclose(mine, (third + fourth) / 2, rtol=1e-6, atol=1e-7)
 
-    # The normalisation has the moments of what it is given by the averaged weights: by numpy, of the steps' examples.
+    # The normalisation has the moments of its inputs under the averaged weights, here computed by NumPy.
     model = found.model
     x = np.load(config.data)["x"][..., None].astype("float32") / 255
     assert isinstance(model, CNN)
@@ -108,7 +108,7 @@ def test_a_mean_over_epochs_and_snapshots_are_numpys_and_the_same_after_a_stop(c
     for mine, theirs in zip(saved(again)[1], everything, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
-    # A run with snapshots alone is an ensemble's members.
+    # The snapshots of a run are the members of an ensemble.
     capsys.readouterr()
     assert ensemble.main([str(again.output), "--output", str(tmp_path / "both"), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -118,7 +118,7 @@ def test_a_mean_over_epochs_and_snapshots_are_numpys_and_the_same_after_a_stop(c
     assert "expected a snapshots/2.keras, found none" in capsys.readouterr().err
 
 
-def test_a_model_that_is_trained_against_an_attack_is_averaged_and_kept_as_itself(config):
+def test_adversarial_training_averages_and_saves_the_plain_model(config):
     config = dataclasses.replace(config, average="swa(0.5)", snapshots=2, adversarial="fgsm(eps=0.05)")
     seen = Weights()
     found = train(config, callbacks=[seen], verbose=False)

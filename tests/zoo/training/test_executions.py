@@ -13,7 +13,7 @@ from zoo.training import executions
 from zoo.training.executions import Executions
 from zoo.training.loop import train
 
-STEPS = 7  # of an epoch, which nothing divides
+STEPS = 7  # steps of an epoch, a prime number
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def one(data, tmp_path_factory):
 
 
 @pytest.mark.parametrize("options", [{"checkpoint_every": 4}, {"strategy": "one_device"}])
-def test_the_weights_are_the_same_to_the_bit_however_many_steps_an_execution_has(data, tmp_path, one, options):
+def test_weights_do_not_depend_on_the_number_of_steps_of_an_execution(data, tmp_path, one, options):
     several = trained(data, tmp_path, "transformer", steps_per_execution=5, **options)
     for ours, theirs in zip(several.model.get_weights(), one.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -46,7 +46,7 @@ def test_the_weights_are_the_same_to_the_bit_however_many_steps_an_execution_has
     assert several.metrics["test"] == one.metrics["test"]
 
 
-def test_the_weights_are_the_same_to_the_bit_whoever_gathers_the_batches(data, tmp_path, one, monkeypatch):
+def test_weights_do_not_depend_on_who_gathers_the_batches(data, tmp_path, one, monkeypatch):
     monkeypatch.setattr("zoo.tasks.classification.Classification.gathered", lambda *_: None)
     handed = trained(data, tmp_path, "transformer")
     for ours, theirs in zip(handed.model.get_weights(), one.model.get_weights(), strict=True):
@@ -55,7 +55,7 @@ def test_the_weights_are_the_same_to_the_bit_whoever_gathers_the_batches(data, t
 
 
 def test_executions_end_with_epochs_and_at_checkpoints(data, tmp_path, monkeypatch):
-    """A fast machine, as it were: as many steps as may be."""
+    """Executions are not limited by time, as on a fast machine."""
     monkeypatch.setattr(executions, "MOST_SECONDS", 1e9)
     counts, real = [], executions.steps_of
 
@@ -75,7 +75,7 @@ def test_executions_end_with_epochs_and_at_checkpoints(data, tmp_path, monkeypat
     assert saved == ends[2:]
 
 
-def test_slow_steps_are_executed_one_by_one(monkeypatch):
+def test_slow_steps_are_executed_one_at_a_time(monkeypatch):
     clock = itertools.count(step=2 * executions.MOST_SECONDS)
     monkeypatch.setattr(executions.time, "perf_counter", lambda: float(next(clock)))
     counts = []
@@ -91,8 +91,8 @@ def test_slow_steps_are_executed_one_by_one(monkeypatch):
     assert counts == [1] * 6 and steps.step == 6 and steps.ahead == 0
 
 
-def test_a_training_that_was_stopped_goes_on_from_where_its_execution_ended(data, tmp_path, monkeypatch):
-    """A signal comes in the middle of an execution: the snapshot is of its end, and the run as if nothing had been."""
+def test_an_interrupted_training_resumes_from_the_end_of_its_execution(data, tmp_path, monkeypatch):
+    """A signal in the middle of an execution leads to a checkpoint at its end; the resumed run has the same bits."""
     from zoo.console.errors import Interrupted
     from zoo.training.callbacks import Checkpointer
 
@@ -101,7 +101,7 @@ def test_a_training_that_was_stopped_goes_on_from_where_its_execution_ended(data
     before, stopped = Checkpointer.on_train_batch_end, []
 
     def signalled(self, batch, logs=None):
-        if self.step == 3:  # of an execution from step 2 to step 7
+        if self.step == 3:  # inside an execution from step 2 to step 7
             self.signal = 15
         before(self, batch, logs)
 

@@ -1,4 +1,4 @@
-"""Training on Keras with JAX over eight virtual CPU devices, in a process of its own, against one device."""
+"""Training with Keras on JAX on eight virtual CPU devices, in a process of its own, against one device."""
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ def more_trained(tmp_path_factory):
 
 @pytest.fixture
 def folder(name, request):
-    """The folder that a child left its trainings of a model in."""
+    """Return the folder with a model's trainings by a child process."""
     return request.getfixturevalue("trained" if name in MODELS else "more_trained")
 
 
@@ -51,7 +51,7 @@ def test_eight_devices_equal_one(name, way, folder):
 
 
 @models
-def test_the_model_is_where_it_was_said_to_be(name, folder):
+def test_the_model_lies_on_the_devices_of_its_strategy(name, folder):
     one, data, model = (np.load(folder / f"{name}-{way}.npz") for way in ("none", "data_parallel", "model_parallel"))
     assert (int(one["devices"]), float(one["share"])) == (1, 1)
     assert (int(data["devices"]), float(data["share"])) == (8, 1)  # a whole copy on each
@@ -63,7 +63,7 @@ def test_a_resumed_run_has_the_same_bits(trained):
     assert float(found["resumed"]) == 0 and bool(found["same_history"])
 
 
-def test_what_was_frozen_of_a_run_that_a_training_began_with_keeps_its_bits(trained):
+def test_frozen_weights_of_another_run_do_not_change(trained):
     found = np.load(trained / "cnn-data_parallel.npz")
     assert found["kept"].tolist() == ["hidden/kernel", "hidden/bias"]
 
@@ -95,14 +95,14 @@ def test_batches_are_those_of_tensorflow():
 
 
 @pytest.mark.parametrize(("examples", "batch", "multiple"), [(19, 8, 8), (16, 8, 4), (3, 8, 8), (40, 12, 5)])
-def test_what_fills_a_batch_up_has_no_weight_and_means_stay_means(examples, batch, multiple):
+def test_padding_of_a_batch_has_no_weight_and_does_not_change_means(examples, batch, multiple):
     split = Split(np.arange(examples, dtype="float32")[:, None], np.arange(examples, dtype="int32"))
     found = EvaluationBatches(split, batch_size=batch, multiple=multiple)
     batches = [found[i] for i in range(len(found))]
     assert len({len(x) for x, _, _ in batches}) == 1 and len(batches[0][0]) % multiple == 0
     x, y, weight = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     assert y[weight > 0].tolist() == list(range(examples))
-    # As Keras takes means: of every batch over all its rows, then over batches by their rows.
+    # Keras takes the mean of every batch over all its rows, then the mean over batches weighted by their rows.
     assert np.mean(x[:, 0] * weight) == pytest.approx(np.arange(examples).mean(), rel=1e-6)
 
 

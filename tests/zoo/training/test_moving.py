@@ -1,4 +1,4 @@
-"""A run that was stopped inside an epoch goes on on other devices, or on another engine, to the same numbers."""
+"""A run that was interrupted inside an epoch resumes on other devices, or on another backend, with equal results."""
 
 import contextlib
 import shutil
@@ -14,14 +14,15 @@ from zoo.console.errors import Interrupted, UsageError
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.train import configure
-from zoo.training.loop import _stride, train
+from zoo.training.capabilities.executions import stride_of
+from zoo.training.loop import train
 
 EPOCHS, STEPS = 3, 6
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """(data, whole run under none, run under none and under mirrored that stopped in the second epoch)."""
+    """A folder with the data, a whole run, and runs under none and mirrored interrupted in the second epoch."""
     folder = tmp_path_factory.mktemp("runs")
     x, y = blobs(150, (10, 8))
     np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
@@ -48,7 +49,7 @@ def assert_same(folder, whole, tolerance=1e-9):
     assert ours.step == theirs.step == EPOCHS * STEPS
     for name, value in theirs.arrays.items():
         if name.startswith("metric/"):
-            continue  # a copy a replica; what they come to is in the history
+            continue  # one copy for each replica; the history has their sums
         np.testing.assert_allclose(ours.arrays[name], value, rtol=0, atol=tolerance, err_msg=name)
     for row, expected in zip(ours.state["history"], theirs.state["history"], strict=True):
         assert row == pytest.approx(expected, abs=1e-5)
@@ -68,20 +69,20 @@ def test_devices_may_change(name, to, runs, tmp_path):
 
 
 def test_the_engine_may_change(runs, tmp_path):
-    """From TensorFlow in one process to JAX over four devices, three steps an execution."""
+    """Move from TensorFlow in one process to JAX on four devices with three steps in an execution."""
     folder = moved(runs, "none", tmp_path)
     words = ("--strategy", "data_parallel", "--virtual-devices", 4, "--steps-per-execution", 3)
     done = run_module("zoo.train", "--resume", "--output", folder, *words, cwd=tmp_path, check=0)
     assert f"after step {STEPS + 4}" in done.stderr
     assert "RuntimeWarning" not in done.stderr and "UserWarning" not in done.stderr
     assert_same(folder, runs / "whole", 1e-6)
-    model = RunFolder(folder).load_model()  # what JAX wrote, on TensorFlow
+    model = RunFolder(folder).load_model()  # written on JAX, read on TensorFlow
     theirs = RunFolder(runs / "whole").load_model()
     for ours, whole in zip(model.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(ours, whole, rtol=0, atol=1e-6)
 
 
-def test_metrics_of_all_replicas_are_kept_where_their_number_changes():
+def test_metrics_of_all_replicas_are_kept_if_their_number_changes():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     model.fit(np.zeros((4, 2)), np.zeros((4, 1)), verbose=0)
@@ -93,7 +94,7 @@ def test_metrics_of_all_replicas_are_kept_where_their_number_changes():
 
 
 def test_replicas_of_one_process_and_workers_of_one_replica_are_told_apart(mirrored):
-    """As many copies, under other names."""
+    """Distinguish two replicas of one process from two workers: equal numbers of copies, different names."""
     with mirrored.scope():
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         model.compile("sgd", "mse")
@@ -107,19 +108,19 @@ def test_replicas_of_one_process_and_workers_of_one_replica_are_told_apart(mirro
 @pytest.mark.parametrize(("most", "steps", "done", "stride"), [
     (1, 20, 0, 1), (16, 20, 0, 10), (16, 20, 40, 10), (16, 20, 26, 2), (16, 7, 0, 7), (4, 7, 0, 1), (8, 32, 8, 8),
 ])  # fmt: skip
-def test_an_execution_never_reaches_over_the_end_of_an_epoch(most, steps, done, stride):
-    assert _stride(most, steps, done) == stride
+def test_an_execution_never_crosses_the_end_of_an_epoch(most, steps, done, stride):
+    assert stride_of(most, steps, done) == stride
 
 
 @pytest.mark.parametrize("strategy", ["mirrored", "multi_worker"])
-def test_several_steps_an_execution_are_refused_where_keras_fails_with_them(strategy, monkeypatch):
+def test_several_steps_in_an_execution_are_refused_where_keras_fails(strategy, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')
     with pytest.raises(UsageError, match=f"--steps-per-execution 4: expected 1 with {strategy}"):
         TrainConfig(strategy=strategy, steps_per_execution=4)
 
 
 def test_keras_itself_fails_with_several_steps_under_mirrored(mirrored):
-    """Fails when Keras does not, so that STEP_BY_STEP can lose a name."""
+    """Pass while Keras fails; otherwise STEP_BY_STEP can lose a name."""
     with mirrored.scope():
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         model.compile("sgd", "mse", steps_per_execution=2)

@@ -1,4 +1,4 @@
-"""Trainings of two processes over gRPC, started by strategies.launch: equal to one process, also after a kill."""
+"""Training in two processes over gRPC, started by strategies.launch, equals one process, also after a kill."""
 
 import json
 import os
@@ -21,12 +21,12 @@ from zoo.runs.folder import RunFolder
 pytestmark = pytest.mark.timeout(600)  # two processes that each import TensorFlow and trace every model
 LAUNCH = ("strategies.launch", "--workers", "2")
 FEW = ("simplenet",)
-MORE = tuple(name for name in MODELS if name not in FEW)  # two processes of two cores trace a model for 20 seconds
+MORE = tuple(name for name in MODELS if name not in FEW)  # two processes on two cores trace a model for 20 seconds
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Folders with what one process made of some models, and what two workers did."""
+    """Folders with the results of one process and of two workers for some models."""
     return by_strategy(tmp_path_factory, FEW)
 
 
@@ -46,7 +46,7 @@ def by_strategy(tmp_path_factory, names):
 
 @pytest.mark.parametrize("name", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
 def test_two_workers_equal_one_process(name, request):
-    """Weights, every epoch's metrics, validation and test with uneven tails, and predictions in order."""
+    """Compare weights, metrics of every epoch, validation and test with uneven last batches, and predictions."""
     trained = request.getfixturevalue("trained" if name in FEW else "more_trained")
     one, two = (np.load(trained[strategy] / f"{name}.npz") for strategy in ("none", "multi_worker"))
     assert set(one.files) == set(two.files)
@@ -67,7 +67,7 @@ def test_compression_gives_the_same_masks_weights_and_ranges(more_trained):
     assert zeros == [round(one[key].size * 0.5) for key in one.files if one[key].ndim > 1 and key != "ranges"]
 
 
-def test_the_chief_alone_writes_and_the_model_is_as_it_was(trained):
+def test_only_the_chief_writes_and_the_model_is_restored(trained):
     for name in FEW:
         one, two = (trained[strategy] / name for strategy in ("none", "multi_worker"))
         assert {p.name for p in one.iterdir()} == {p.name for p in two.iterdir()}
@@ -88,7 +88,7 @@ def test_a_saved_model_normalises_by_itself(more_trained):
 
 @pytest.fixture
 def words(tmp_path):
-    """A deterministic training command of 6 epochs of 9 steps, with everything that a careless resume forgets."""
+    """A deterministic training command of 6 epochs of 9 steps, with random and hidden state."""
     x, y = blobs(204, (12, 12))
     np.savez(tmp_path / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
     settings = [
@@ -105,7 +105,7 @@ def undisturbed(words, tmp_path):
 
 
 def start(words, cwd, restarts=1):
-    """Start a launcher; return it, and the process of each worker."""
+    """Start a launcher; return it and the process of each worker."""
     command = [*LAUNCH, "--restarts", restarts, "--", sys.executable, "-m", *words]
     child = subprocess.Popen(
         [sys.executable, "-m", *map(str, command)],
@@ -136,7 +136,7 @@ def assert_gone(processes):
 
 
 def killed(victim, step, words, folder, cwd):
-    """Train with a worker killed after a step, and started again; return what the launcher said."""
+    """Train with a worker that is killed after a step and started again; return the launcher's output."""
     child, processes = start([*words, "--output", folder], cwd)
     wait_for_step(folder, step, child)
     os.kill(processes[victim], signal.SIGKILL)
@@ -150,7 +150,7 @@ def killed(victim, step, words, folder, cwd):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_costs_no_step_and_no_bit(words, undisturbed, tmp_path):
+def test_a_killed_worker_changes_no_bit(words, undisturbed, tmp_path):
     err = killed(1, 13, words, tmp_path / "broken", tmp_path)
     assert re.search(r"continuing .* after step \d+", err)
     assert_same_run(tmp_path / "broken", undisturbed)
@@ -182,7 +182,7 @@ def test_ctrl_c_stops_all_workers_at_the_same_step(words, tmp_path):
     assert_gone(processes)
 
 
-def test_workers_with_other_options_are_told_which(tmp_path):
+def test_workers_with_different_options_are_refused(tmp_path):
     """The second worker has another learning rate."""
     code = (
         "import json, os, sys; from zoo import train\n"
@@ -195,7 +195,7 @@ def test_workers_with_other_options_are_told_which(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_lone_worker_waits_for_its_time_and_names_who_is_missing(tmp_path, monkeypatch):
+def test_a_lone_worker_gives_up_after_its_timeout_and_names_the_missing_ones(tmp_path, monkeypatch):
     from strategies.launch import free_ports
 
     addresses = [f"localhost:{port}" for port in free_ports(2)]
@@ -209,7 +209,7 @@ def test_a_lone_worker_waits_for_its_time_and_names_who_is_missing(tmp_path, mon
 
 @pytest.fixture
 def images(tmp_path):
-    """A folder of 25 images of each of two classes, every one with a number of its own in its corner."""
+    """A folder of 25 images of each of two classes, each with a number of its own in its corner."""
     rng = np.random.default_rng(0)
     for i in range(50):
         picture = rng.integers(0, 100, (8, 8)).astype("uint8")
@@ -237,7 +237,7 @@ def test_workers_train_on_files_of_their_own(images, tmp_path):
     words = ("zoo.train", "--model", "simplenet", "--data", images, "--epochs", 2, "--batch-size", 6)
     words += ("--strategy", "multi_worker", "--shard", "files", "--output", tmp_path / "run")
     run_module(*LAUNCH, "--", "python", "-m", *words, cwd=tmp_path, check=0)
-    # 36 training files are 18 a worker, 3 of them in each step.
+    # 36 training files make 18 for each worker, 3 of them in each step.
     assert checkpoints.newest(tmp_path / "run" / "checkpoints")[0].step == 2 * 6
 
 
@@ -263,7 +263,7 @@ for repair in (lambda: None, lambda: setattr(model, "_maybe_symbolic_build", lam
 
 @pytest.mark.slow  # the release of Keras is pinned
 def test_keras_does_not_train_under_several_workers_by_itself(tmp_path):
-    """Fails when Keras does, so that strategies/keras_fit.py can lose a part."""
+    """Pass while Keras fails; otherwise a part of strategies/keras_fit.py can be removed."""
     done = run_module(*LAUNCH, "--", "python", "-c", UNREPAIRED, cwd=tmp_path, check=0)
     first, second = [line for line in done.stdout.splitlines() if "rror" in line or line == "trained"]
     assert first != "trained", "the symbolic build of Keras has been repaired"

@@ -1,4 +1,4 @@
-"""DP-SGD against one example after the other, its sensitivity and noise as measured, epsilon against closed forms."""
+"""DP-SGD against per-example gradients, its measured sensitivity and noise, epsilon against closed forms."""
 
 import dataclasses
 import json
@@ -49,7 +49,7 @@ def around(model, **changes):
 
 
 def by_hand(model, x, y):
-    """Return the gradients of examples, (examples, parameters), one after the other by a tape of TensorFlow."""
+    """Return per-example gradients, (examples, parameters), each by a tape of TensorFlow."""
     import tensorflow as tf
 
     rows = []
@@ -64,12 +64,12 @@ def by_hand(model, x, y):
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_the_sum_is_of_gradients_that_were_clipped_one_by_one(at_once):
+def test_gradients_are_clipped_for_each_example_before_they_are_summed(at_once):
     model = convolutional()
     x, y = examples(8)
     gradients = by_hand(model, x, y)
     norms = np.linalg.norm(gradients, axis=1)
-    clip = float(np.median(norms))  # so that half of them are
+    clip = float(np.median(norms))  # half of the gradients are clipped
     present = (np.arange(8) < 6).astype("float32")
     total, clipped = around(model, clip=clip, at_once=at_once).clipped_sum(x, y, present)
     expected = (gradients * np.minimum(1, clip / norms)[:, None])[:6].sum(0)
@@ -78,7 +78,7 @@ def test_the_sum_is_of_gradients_that_were_clipped_one_by_one(at_once):
 
 
 def step(private, model, x, y, present, drawn):
-    """Return the change of the weights by one step of plain SGD with rate 1, from the same beginning."""
+    """Return the change of the weights by one step of plain SGD with rate 1; the weights are restored."""
     before = model.get_weights()
     if not private.compiled:
         private.compile(optimizer=keras.optimizers.SGD(1.0), loss=CrossEntropy(0.1))
@@ -91,7 +91,7 @@ def step(private, model, x, y, present, drawn):
 def test_one_example_changes_a_step_by_the_clipping_norm_at_most():
     model = convolutional()
     x, y = examples(6)
-    x[3] *= 1000  # whose gradient is much longer than those of the others
+    x[3] *= 1000  # its gradient is much larger than the others
     private = around(model, clip=0.3, batch=6)
     everything, nothing = np.ones(6, "float32"), np.zeros(model.count_params(), "float32")
     whole = step(private, model, x, y, everything, nothing)
@@ -121,7 +121,7 @@ def test_noise_has_the_standard_deviation_of_the_paper():
     assert stats.kstest(found.ravel() / expected, "norm").pvalue > 1e-3
 
 
-def test_models_that_cannot_tell_their_examples_apart_are_named():
+def test_models_without_per_example_gradients_are_refused():
     assert unfit(convolutional()) is None
     for options, reason in (({"batch_norm": True}, "batch normalisation norm_1"), ({"dropout": 0.5}, "random numbers")):
         model = CNN(3, filters=(4,), pools=1, units=5, **options)
@@ -139,8 +139,8 @@ def batches(split, total, start=0, stop=None, **changes):
     return PrivateBatches(split, start=start, stop=stop or total, **options | changes)
 
 
-def test_every_example_is_drawn_by_itself():
-    """How often each is there, how often two are there together, and how many there are, against Poisson sampling."""
+def test_examples_are_sampled_independently():
+    """Compare frequencies of examples, of pairs of examples and of batch sizes with those of Poisson sampling."""
     count, total, rate = 50, 4000, 20 / 50
     found = batches(Split(np.arange(count).astype("float32")[:, None], np.arange(count).astype("int32")), total)
     there = np.zeros((total, count))
@@ -157,7 +157,7 @@ def test_every_example_is_drawn_by_itself():
     np.testing.assert_allclose(together[np.triu_indices(count, 1)], rate**2, atol=1.2 * error)
 
 
-def test_a_step_is_the_same_wherever_a_training_begins_again_and_another_with_another_key():
+def test_a_step_depends_on_the_key_and_not_on_where_training_resumes():
     split = Split(*blobs(60, (4, 4)))
     whole, rest = batches(split, 10), batches(split, 10, start=6)
     for ours, theirs in zip(keras.tree.flatten(whole[7]), keras.tree.flatten(rest[1]), strict=True):
@@ -183,7 +183,7 @@ def test_epsilon_of_whole_batches_is_that_of_the_gaussian_mechanism(noise, steps
 
 
 def test_epsilon_is_below_the_moments_of_the_paper_and_near_the_central_limit():
-    """Noise 4, rate 0.01, 10,000 steps, delta 1e-5: Abadi et al. (2016, section 3.2) have 1.26 by their moments."""
+    """Noise 4, rate 0.01, 10,000 steps, delta 1e-5: the moments of Abadi et al. (2016, section 3.2) give 1.26."""
     noise, rate, steps, delta = 4.0, 0.01, 10_000, 1e-5
 
     def moment(order):
@@ -202,7 +202,7 @@ def test_epsilon_is_below_the_moments_of_the_paper_and_near_the_central_limit():
     assert limit * 0.99 < found < min(1.05 * limit, moments)
 
 
-def test_the_noise_of_a_promise_is_the_least_that_keeps_it():
+def test_the_noise_for_an_epsilon_is_the_smallest_that_suffices():
     noise = accounting.noise_of(DP(epsilon=2.0), 0.05, 100)
     assert accounting.spent(noise, 0.05, 100, 1e-5) <= 2.0 < accounting.spent(noise - 0.005, 0.05, 100, 1e-5)
     assert accounting.noise_of(DP(noise=0.7), 0.05, 100) == 0.7
@@ -220,12 +220,12 @@ def test_the_noise_of_a_promise_is_the_least_that_keeps_it():
     ("dp(3, delta=1)", "--private dp: delta: expected a number between 0 and 1, received 1"),
     ("dp(3, sigma=1)", "--private dp: no argument 'sigma'"),
 ])  # fmt: skip
-def test_a_promise_that_cannot_be_is_refused(text, message):
+def test_impossible_parameters_are_refused(text, message):
     with pytest.raises(UsageError, match=message):
         TrainConfig(private=text)
 
 
-def test_a_recipe_whose_dropout_a_private_training_cannot_have_gives_way():
+def test_default_dropout_is_off_in_private_training():
     plain = TrainConfig(model="cnn", dataset="mnist").resolved()
     private = TrainConfig(model="cnn", dataset="mnist", private="dp(3)").resolved()
     assert plain.settings["dropout"] > 0 == private.settings["dropout"] and not private.settings["batch_norm"]
@@ -244,11 +244,11 @@ def config(path, **changes):
     return TrainConfig(**values | changes)
 
 
-def test_a_stopped_training_goes_on_to_the_same_bits_and_counts_all_its_steps(image_npz, tmp_path):
+def test_an_interrupted_training_resumes_bit_for_bit_and_counts_all_steps(image_npz, tmp_path):
     whole = train(config(image_npz, output=tmp_path / "whole", deterministic=True), verbose=False)
     broken = config(image_npz, output=tmp_path / "broken", deterministic=True, checkpoint_every=1)
     with pytest.raises(Interrupted):
-        train(broken, callbacks=[stop_after(7)], verbose=False)  # of 5 steps an epoch
+        train(broken, callbacks=[stop_after(7)], verbose=False)  # an epoch has 5 steps
     again = train(dataclasses.replace(broken, resume=True), verbose=False)
     for ours, theirs in zip(again.model.variables, whole.model.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -261,7 +261,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits_and_counts_all_its_steps(im
     assert type(RunFolder(broken.output).load_model()) is SimpleNet
 
 
-def test_a_key_is_kept_for_its_owner_until_the_run_is_finished(image_npz, tmp_path):
+def test_the_key_is_readable_by_its_owner_alone_until_the_run_is_finished(image_npz, tmp_path):
     mine = config(image_npz, output=tmp_path / "run", private="dp(epsilon=4, clip=0.5)")
     run = RunFolder(mine.output)
     with pytest.raises(Interrupted):
@@ -275,10 +275,10 @@ def test_a_key_is_kept_for_its_owner_until_the_run_is_finished(image_npz, tmp_pa
     assert "epsilon 3.9" in run.report_file.read_text() or "epsilon 4.0" in run.report_file.read_text()
 
 
-def test_what_would_break_the_promise_is_refused(image_npz, tmp_path, capsys):
+def test_what_would_break_the_guarantee_is_refused(image_npz, tmp_path, capsys):
     with pytest.raises(UsageError, match="--private with --model gan: expected a classifier of images or vectors"):
         TrainConfig(model="gan", private="dp(3)")
-    with pytest.raises(UsageError, match="delta: expected less than 1 / 8., the training examples, received 0.1"):
+    with pytest.raises(UsageError, match="delta: expected less than 1 / 8., one over .*, received 0.1"):
         train(config(image_npz, private="dp(3, delta=0.1)", output=tmp_path / "run"), verbose=False)
     own = keras.Sequential([keras.Input((20, 20, 1)), keras.layers.Flatten(), keras.layers.BatchNormalization(),
                             keras.layers.Dense(3)])  # fmt: skip
@@ -287,25 +287,25 @@ def test_what_would_break_the_promise_is_refused(image_npz, tmp_path, capsys):
     train(config(image_npz, epochs=1, output=tmp_path / "done"), verbose=False)
     for recipe in ("prune(0.5) + int8", "qat + int8", f"distill({tmp_path / 'done'}) + int8"):
         assert compress.main([str(tmp_path / "done"), "--recipe", recipe]) == 2
-        assert "would break it; expected a precision alone" in capsys.readouterr().err
+        assert "expected a precision only, as the run was trained with --private" in capsys.readouterr().err
     from compression import search
 
     assert search.main([str(tmp_path / "done"), "--max-bytes", "10k"]) == 2
-    assert "expected compression.compress with a precision alone" in capsys.readouterr().err
+    assert "expected a run without --private" in capsys.readouterr().err
     done, stream = str(tmp_path / "done"), tmp_path / "stream.jsonl"
     stream.write_text("")
     for command, words in ((calibrate, [done]), (ensemble, [done, done]), (online, [done, "--stream", str(stream)])):
         assert command.main(words) == 2
         assert "expected a run without --private" in capsys.readouterr().err
     assert compress.main([str(tmp_path / "done"), "--recipe", "dynamic"]) == 0
-    assert "holds for this file as well" in capsys.readouterr().err
-    assert "found on examples as they are" in privacy.of_file("dp(3)", language.parse("int8").calibrated)
+    assert "also covers this file" in capsys.readouterr().err
+    assert "depend on examples without noise" in privacy.of_file("dp(3)", language.parse("int8").calibrated)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.slow
-def test_jax_learns_the_same(image_npz, tmp_path):
-    """From the same weights, in a process of its own."""
+def test_jax_gives_the_same_weights(image_npz, tmp_path):
+    """Train from the same weights, in a process of its own."""
     options = {"model": "cnn", "settings": {"filters": (4, 3), "pools": 1, "units": 5}, "deterministic": True}
     first = train(config(image_npz, epochs=1, output=tmp_path / "first", **options), verbose=False)
     then = config(image_npz, init_from=tmp_path / "first", output=tmp_path / "second", **options)

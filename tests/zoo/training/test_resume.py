@@ -1,4 +1,4 @@
-"""A run that was killed and continued equals the one that was not, bit for bit: a child process is really killed."""
+"""A run that was killed and resumed equals an uninterrupted one bit for bit; a child process is really killed."""
 
 import os
 import signal
@@ -62,13 +62,13 @@ def test_killed_run_continues_bit_for_bit(strategy, words, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run_module(*words, "--output", whole, cwd=tmp_path, check=0)
 
-    # Killed inside the second epoch, and the continuation inside a later one.
+    # Killed inside the second epoch; the resumed run is killed inside a later one.
     for step, more in ((STEPS + 3, ()), (3 * STEPS + 3, ("--resume",))):
         child = start([*words, "--output", broken, *more], tmp_path)
         wait_for_step(broken, step, child)
         child.send_signal(signal.SIGKILL)
         child.communicate()
-        # The kill falls where it falls: go back to a checkpoint that is inside an epoch.
+        # The kill may come at any step: go back to a checkpoint inside an epoch.
         listed = checkpoints.listed(broken / "checkpoints")
         while int(listed[-1].name.split("-")[1]) % STEPS == 0:
             listed.pop().unlink()
@@ -80,19 +80,19 @@ def test_killed_run_continues_bit_for_bit(strategy, words, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_says_how_to_go_on(words, tmp_path):
+def test_ctrl_c_saves_and_says_how_to_resume(words, tmp_path):
     folder = tmp_path / "run"
     child = start([*words, "--output", folder], tmp_path)
     wait_for_step(folder, 4, child)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
-    last = [line for line in err.splitlines() if line.startswith("zoo.train: ")][-1]  # TensorFlow may log behind it
+    last = [line for line in err.splitlines() if line.startswith("zoo.train: ")][-1]  # TensorFlow may log after it
     step = checkpoints.newest(folder / "checkpoints")[0].step
     assert last.startswith(
         f"zoo.train: interrupted after step {step}; continue with: python -m zoo.train --resume --output"
     )
-    # The words it gives do go on, and end the run.
+    # The suggested command resumes and finishes the run.
     done = run_module("zoo.train", "--resume", "--output", folder, cwd=tmp_path, check=0)
     assert f"after step {step}" in done.stderr
     assert done.stdout.splitlines()[-1] == str(folder)
@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(damage, stored
     assert "truncated or altered" in damaged[0]
 
 
-def test_only_the_last_few_are_kept(stored, tmp_path):
+def test_only_the_newest_checkpoints_are_kept(stored, tmp_path):
     checkpoints.save(tmp_path, checkpoints.Snapshot(4, {}, {}), keep=2)
     assert [int(p.name.split("-")[1]) for p in checkpoints.listed(tmp_path)] == [3, 4]
 
@@ -141,7 +141,9 @@ def test_resuming_with_another_configuration_names_what_differs(image_npz, tmp_p
     assert train.main(words) == 0
     (tmp_path / "run" / "metrics.json").unlink()
     capsys.readouterr()
-    assert train.main([*words, "--resume", "--set", "dropout=0"]) == 0  # the default, said aloud: no difference
+    assert (
+        train.main([*words, "--resume", "--set", "dropout=0"]) == 0
+    )  # the default given explicitly makes no difference
     (tmp_path / "run" / "metrics.json").unlink()
     capsys.readouterr()
     words[words.index("units=4")] = "units=5"
@@ -153,11 +155,11 @@ def test_resuming_with_another_configuration_names_what_differs(image_npz, tmp_p
     assert "--epochs" not in err
 
 
-def test_settings_of_a_recipe_do_not_contradict_the_same_command():
+def test_default_settings_do_not_contradict_the_same_command():
     from zoo.config.train_config import TrainConfig, differences
 
     given = {"model": "cnn", "dataset": "digits", "settings": {"units": "32"}}
     stored = TrainConfig(**given).resolved()
-    assert stored.settings == {"dropout": 0.5, "units": 32}  # dropout is the recipe's
+    assert stored.settings == {"dropout": 0.5, "units": 32}  # dropout comes from the default settings
     assert differences(stored, given) == []
     assert len(differences(stored, given | {"settings": {"dropout": "0"}})) == 1

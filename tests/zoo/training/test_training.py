@@ -1,4 +1,4 @@
-"""`train` as a function: strategies agree, choices act, what cannot work is refused."""
+"""`train` as a function: strategies agree, options have their effect, what cannot work is refused."""
 
 import csv
 import dataclasses
@@ -18,8 +18,7 @@ from zoo.data import from_tf_data, load
 from zoo.objectives.losses import CrossEntropy
 from zoo.runs import checkpoints
 from zoo.tasks import classification
-from zoo.training import executions, optimization
-from zoo.training import loop as training
+from zoo.training import executions, optimization, starting
 from zoo.training.loop import train
 
 SMALL = {"units": (16,)}
@@ -44,7 +43,7 @@ SETTINGS = {"simplenet": {"units": (8,)}, "cnn": {"filters": (4, 4, 4), "units":
     [
         ("simplenet", "float64", "adamw", 1e-11),
         pytest.param("cnn", "float32", "sgd", 1e-5, marks=pytest.mark.slow),
-        pytest.param("lstm", "float32", "sgd", 1e-5, marks=pytest.mark.slow),  # and two workers in test_multi_worker.py
+        pytest.param("lstm", "float32", "sgd", 1e-5, marks=pytest.mark.slow),  # two workers: see test_multi_worker.py
         pytest.param("simplenet", "float32", "sgd", 1e-5, marks=pytest.mark.slow),
         pytest.param("cnn", "float64", "adamw", 1e-11, marks=pytest.mark.slow),
         pytest.param("lstm", "float64", "adamw", 1e-11, marks=pytest.mark.slow),
@@ -112,7 +111,7 @@ def test_run_folder_holds_what_it_promises(image_npz, tmp_path, monkeypatch):
 
 
 def test_the_best_epoch_is_kept_and_the_last_on_request(image_npz, tmp_path):
-    # A rate that grows worse: the first epoch is the best.
+    # A rate with which epochs get worse: the first one is the best.
     values = {"epochs": 4, "learning_rate": 0.05, "schedule": "constant", "settings": SMALL, "optimizer": "sgd"}
     best = run(config(image_npz, **values), tmp_path / "a")
     ranks = [(row["val_accuracy"], -row["val_loss"]) for row in best.history]
@@ -136,7 +135,7 @@ def test_same_seed_gives_the_same_run_and_another_does_not(image_npz, tmp_path):
     assert first.history != other.history
 
 
-def test_an_epoch_of_fewer_steps_goes_on_in_the_examples(image_npz, tmp_path):
+def test_a_shorter_epoch_continues_with_the_examples_that_follow(image_npz, tmp_path):
     values = {"settings": SMALL, "schedule": "constant", "keep": "last", "seed": 3}
     passes = run(config(image_npz, **values, epochs=2), tmp_path / "passes")
     steps = int(passes.model.optimizer.iterations)
@@ -172,7 +171,7 @@ def test_a_model_and_tf_data_of_ones_own(strategy, form, tmp_path, mirrored, mon
 
     keras.utils.set_random_seed(7)
     model = build if form == "function" else build()
-    if form == "built":  # steps of length zero: the run must start from the weights it was given
+    if form == "built":  # a learning rate of zero: the weights stay those that were given
         before = model.get_weights()
         still = config(None, strategy=strategy, epochs=1, learning_rate=0.0)
         result = run(still, tmp_path / "still", model=model, data=data)
@@ -197,7 +196,7 @@ def test_one_label_a_step(tmp_path):
 def test_balanced_class_weights_weigh_the_rare_class_more(tmp_path):
     x, y = blobs(120, (6,), classes=2)
     keep = np.flatnonzero((y == 0) | (np.arange(120) < 20))
-    x = np.random.default_rng(0).normal(size=x.shape)  # nothing to learn but the frequencies
+    x = np.random.default_rng(0).normal(size=x.shape)  # only the frequencies can be learnt
     np.savez(tmp_path / "rare.npz", x=x[keep].astype("float32"), y=y[keep])
     recalls = {}
     for weights in ("none", "balanced"):
@@ -205,7 +204,7 @@ def test_balanced_class_weights_weigh_the_rare_class_more(tmp_path):
         result = run(config(tmp_path / "rare.npz", **values), tmp_path / weights)
         recalls[weights] = result.metrics["test"]["recall"]
         rows = np.loadtxt(result.run.confusion_file, delimiter=",", skiprows=1, usecols=(1, 2))
-        recalls[weights] = rows[:, 1].sum()  # how often the rare class is predicted at all
+        recalls[weights] = rows[:, 1].sum()  # number of predictions of the rare class
     assert recalls["balanced"] > recalls["none"]
 
 
@@ -222,7 +221,7 @@ def test_loss_that_is_not_a_number_stops_with_the_step_and_the_checkpoint(
     most, where, image_npz, tmp_path, monkeypatch
 ):
     class Poisoned(CrossEntropy):
-        """Not a number from the ninth step on: the variable counts the calls of the graph."""
+        """Loss that is NaN from the ninth step on: the variable counts the calls of the graph."""
 
         def __init__(self, *args):
             super().__init__(*args)
@@ -235,7 +234,7 @@ def test_loss_that_is_not_a_number_stops_with_the_step_and_the_checkpoint(
 
     monkeypatch.setattr(executions, "MOST_SECONDS", 1e9)
     monkeypatch.setattr(classification, "CrossEntropy", Poisoned)
-    # 86 training examples are 5 steps an epoch, and validation is one call more.
+    # 86 training examples make 5 steps in an epoch; validation is one more call.
     last = r"the last good checkpoint is .*step-0000000005-\w+\.npz"
     with pytest.raises(Diverged, match=f"the loss is nan at {where}; {last}"):
         run(config(image_npz, epochs=3, settings=SMALL, steps_per_execution=most), tmp_path)
@@ -278,8 +277,8 @@ def test_model_for_other_data_is_refused_with_the_models_that_fit(tmp_path):
         run(config(tmp_path / "vector.npz", model="cnn"), tmp_path)
 
 
-def test_too_little_disk_is_said_before_training(image_npz, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+def test_too_little_disk_space_is_refused_before_training(image_npz, tmp_path, monkeypatch):
+    monkeypatch.setattr(starting.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(UsageError, match="disk full: this run writes about"):
         run(config(image_npz), tmp_path)
 
@@ -334,7 +333,7 @@ def test_learning_rate_rises_then_falls_or_stays(schedule):
 
 
 def test_weight_decay_spares_biases_and_norms(image_npz, tmp_path):
-    # A learning rate of zero moves nothing by gradients, and AdamW decays by rate * decay: use SGD's view of it.
+    # Which variables are decayed is asked of the optimizer: a step would mix decay and gradients.
     loaded = load(config(image_npz).resolved())
     assert loaded.spec.num_classes == 3
     chosen = optimization.optimizer(TrainConfig(weight_decay=0.5, learning_rate=0.1, warmup=0.0).resolved(), 10)

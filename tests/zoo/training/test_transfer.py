@@ -1,4 +1,4 @@
-"""A new head, rates that fall with depth, layers that begin to learn in turn: against closed forms and kept bits."""
+"""New heads, layer-wise learning rates and gradual unfreezing, against closed forms and bit for bit."""
 
 import contextlib
 import json
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from zoo import models
+from zoo import models, tasks
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import DataSpec
@@ -16,6 +16,7 @@ from zoo.introspection.variables import hold, named
 from zoo.runs.folder import RunFolder
 from zoo.train import configure
 from zoo.training import layerwise, optimization
+from zoo.training.capabilities import unfreezing
 from zoo.training.loop import train as fit
 
 SPEC = DataSpec("blobs", "image", (12, 12, 1), ("a", "b", "c"))
@@ -36,36 +37,38 @@ def values(model):
     return {name: keras.ops.convert_to_numpy(variable).copy() for name, variable in named(model).items()}
 
 
+def order_of(model, spec=SPEC):
+    return layerwise.order(model, spec, tasks.of(spec.task))
+
+
 def layers(found):
-    """Return of each group the layers that its weights are of, as their names begin."""
+    """Return the names of the layers in each group."""
     return [list(dict.fromkeys("/".join(name.split("/")[:2][: name.count("/")]) for name in g)) for g in found.groups]
 
 
 def test_layers_come_in_the_order_of_their_use():
-    assert layers(layerwise.order(cnn(), SPEC)) == [["conv_1", "norm_1"], ["conv_2", "norm_2"], ["hidden"], ["head"]]
+    assert layers(order_of(cnn())) == [["conv_1", "norm_1"], ["conv_2", "norm_2"], ["hidden"], ["head"]]
     transformer = built(models.TransformerClassifier(2, **BLOCKS), 5)
-    found = layerwise.order(transformer, WORDS)
+    found = order_of(transformer, WORDS)
     blocks = ["encoder/block_1"], ["encoder/block_2", "encoder/last_norm"]
     assert layers(found) == [["embedding"], *blocks, ["head"]] and not found.again
     assert sorted(name for group in found.groups for name in group) == sorted(named(transformer))
     ours = keras.Sequential(
         [keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.Dense(3, name="last")]
     )
-    assert layerwise.head(layerwise.order(ours, SPEC)) == ["last/kernel", "last/bias"]
+    assert layerwise.head(order_of(ours)) == ["last/kernel", "last/bias"]
 
 
-def test_a_table_that_scores_what_it_embeds_is_no_head():
+def test_tied_embeddings_are_not_an_output_layer():
     spec = DataSpec("words", "tokens", (5,), ("a", "b"), task="language_model", vocabulary_size=9)
-    found = layerwise.order(built(models.TransformerLM(**BLOCKS), 5), spec)
-    with pytest.raises(
-        UsageError, match="--new-head: expected a layer that gives the logits and nothing else; here emb"
-    ):
+    found = order_of(built(models.TransformerLM(**BLOCKS), 5), spec)
+    with pytest.raises(UsageError, match="--new-head: expected a layer that only gives the logits; in this model emb"):
         layerwise.head(found)
-    untied = layerwise.order(built(models.TransformerLM(**BLOCKS, tied=False), 5), spec)
+    untied = order_of(built(models.TransformerLM(**BLOCKS, tied=False), 5), spec)
     assert layerwise.head(untied) == ["head/kernel"]
 
 
-# What a first step takes from a weight, by rate, gradient and weight; decay is of kernels, by their own rate.
+# Change of a weight by the first step, from its rate, gradient and value; kernels decay by their own rate.
 FIRST_STEPS = {
     "sgd": lambda rate, g, w, decay: decay * rate * w + 1.9 * rate * g,  # Nesterov momentum 0.9 from rest
     "adagrad": lambda rate, g, w, decay: decay * rate * w + rate * np.sign(g),
@@ -74,17 +77,17 @@ FIRST_STEPS = {
 
 
 @pytest.mark.parametrize("name", FIRST_STEPS)
-def test_a_layers_rate_is_the_decay_to_the_power_of_its_depth(name):
+def test_layer_decay_is_raised_to_the_power_of_the_depth(name):
     model = cnn()
     hold(model, ["conv_2/kernel"])
     config = TrainConfig(layer_decay=0.5, optimizer=name, learning_rate=0.1, weight_decay=0.3, warmup=0.0,
                          schedule="constant", clip_norm=0.0).resolved()  # fmt: skip
-    rates = layerwise.rates(model, config, layerwise.order(model, SPEC))
+    rates = layerwise.decayed(model, order_of(model), 0.5, layerwise.own_rates(model))
     chosen = optimization.optimizer(config, 10, rates)
     before, rng = values(model), np.random.default_rng(0)
     gradients = {n: rng.normal(size=v.shape).astype("float32") for n, v in named(model).items() if v.trainable}
     chosen.apply([*map(keras.ops.convert_to_tensor, gradients.values())], [named(model)[n] for n in gradients])
-    depths = {"conv_1": 3, "norm_1": 3, "norm_2": 2, "hidden": 1, "head": 0}  # what is held has its depth all the same
+    depths = {"conv_1": 3, "norm_1": 3, "norm_2": 2, "hidden": 1, "head": 0}  # frozen layers count too
     for path, value in values(model).items():
         if path in gradients:
             decay = 0.3 if path.endswith("kernel") else 0.0
@@ -95,22 +98,22 @@ def test_a_layers_rate_is_the_decay_to_the_power_of_its_depth(name):
     assert type(again) is type(chosen) and tuple(again.rates) == rates
 
 
-def test_with_one_rate_for_all_the_optimizer_has_none_of_each():
+def test_without_layer_rates_the_optimizer_is_the_plain_one():
     config = TrainConfig(new_head=True).resolved()
-    assert layerwise.rates(cnn(), config, None) == ()
+    assert layerwise.own_rates(cnn()) == ()
     assert type(optimization.optimizer(config, 10, ())) is models.AdamW
 
 
 @pytest.mark.parametrize(("changes", "held", "new", "message"), [
-    ({"epochs": 6}, [], [], "--unfreeze-every 2: expected --epochs 7 or more, so that all of 4 layers come to be tr"),
-    ({"epochs": 9}, [], ["hidden/kernel"], "taken over below the last layer, hidden/kernel would wait while they are"),
-    ({"epochs": 9}, ["conv_1", "conv_2", "norm_1", "norm_2", "hidden"], [], "expected two layers or more to train"),
+    ({"epochs": 6}, [], [], "--unfreeze-every 2: expected --epochs 7 or more, so that all 4 layers are trained"),
+    ({"epochs": 9}, [], ["hidden/kernel"], "below the last layer; hidden/kernel would be frozen while random"),
+    ({"epochs": 9}, ["conv_1", "conv_2", "norm_1", "norm_2", "hidden"], [], "expected two or more layers to train"),
 ])  # fmt: skip
-def test_turns_that_make_no_sense_are_refused(changes, held, new, message):
+def test_unfreezing_that_cannot_work_is_refused(changes, held, new, message):
     model = cnn()
     hold(model, [name for name in named(model) if name.split("/")[0] in held])
     with pytest.raises(UsageError, match=message):
-        layerwise.check_unfreezing(model, TrainConfig(unfreeze_every=2, **changes), layerwise.order(model, SPEC), new)
+        unfreezing.check(model, TrainConfig(unfreeze_every=2, **changes), order_of(model), new)
 
 
 COMMON = {
@@ -119,12 +122,12 @@ COMMON = {
     "deterministic": True, "clip_norm": 1.0,
 }  # fmt: skip
 STEPS = 4
-# The layers that train from an epoch on, counted from 0.
+# First epoch, from 0, in which a layer is trained.
 BEGINS = {"conv_1": 2, "norm_1": 2, "hidden": 1, "head": 0}
 
 
 class Kept(keras.callbacks.Callback):
-    """Keeps the weights at the end of every epoch."""
+    """Record the weights at the end of every epoch."""
 
     def __init__(self):
         super().__init__()
@@ -136,7 +139,7 @@ class Kept(keras.callbacks.Callback):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a run `a`, and a run `b` on the same classes that began with it, a layer after the other."""
+    """A folder with a run `a`, and a run `b` that starts with its weights and unfreezes one layer after the other."""
     folder = tmp_path_factory.mktemp("runs")
     x, y = blobs(100, (12, 12))
     np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
@@ -156,11 +159,11 @@ def weights_of(run):
     return values(RunFolder(run).load_model())
 
 
-def test_what_waits_keeps_its_bits_and_what_has_begun_is_trained(folder):
+def test_frozen_layers_do_not_change_and_unfrozen_layers_do(folder):
     kept, first = np.load(folder / "kept.npz"), weights_of(folder / "a")
     for name, value in first.items():
         for epoch in range(3):
-            same = np.array_equal(kept[f"{epoch} {name}"], value)  # averages of the normalisation too
+            same = np.array_equal(kept[f"{epoch} {name}"], value)  # moving averages of the normalisation too
             assert same == (epoch < BEGINS[name.split("/")[0]]), (name, epoch)
     for name, value in weights_of(folder / "b").items():
         np.testing.assert_array_equal(value, kept[f"2 {name}"])
@@ -169,7 +172,7 @@ def test_what_waits_keeps_its_bits_and_what_has_begun_is_trained(folder):
     assert begun["taken"] == len(first) - 2
 
 
-def test_a_run_that_stopped_goes_on_to_the_same_bits(folder):
+def test_an_interrupted_run_resumes_bit_for_bit(folder):
     stopped = tuned(folder, "stopped", checkpoint_every=1)
     with contextlib.suppress(Interrupted):
         fit(stopped, callbacks=[stop_after(STEPS + 2)], verbose=False)
@@ -179,7 +182,7 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(folder):
 
 
 @pytest.mark.slow
-def test_replicas_train_alike(folder):
+def test_replicas_give_the_same_weights(folder):
     fit(tuned(folder, "mirrored", strategy="mirrored", virtual_devices=2, deterministic=False), verbose=False)
     for name, value in weights_of(folder / "b").items():
         np.testing.assert_allclose(weights_of(folder / "mirrored")[name], value, rtol=0, atol=1e-9, err_msg=name)
@@ -197,8 +200,8 @@ fit(tuned(Path(sys.argv[1]), "jax", new_head=False, strategy="data_parallel", vi
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_jax_trains_alike(folder):
-    """With the head that was taken over, as engines draw other numbers for a new one, up to float32's rounding."""
+def test_jax_gives_the_same_weights(folder):
+    """Compare with a copied head, as backends draw different random weights; up to float32 rounding."""
     fit(tuned(folder, "tensorflow", new_head=False), verbose=False)
     run_module("-c", _ON_JAX, folder, cwd=ROOT, check=0, timeout=550)
     for name, value in weights_of(folder / "tensorflow").items():

@@ -1,4 +1,4 @@
-"""A worker of tests/zoo/test_multi_worker.py: trains several models under a strategy, and saves what came out."""
+"""A worker of test_multi_worker.py: trains several models under a strategy and saves the results."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ from zoo.data import from_tf_data  # noqa: E402
 from zoo.runs.inference import logits_of  # noqa: E402
 from zoo.training.loop import train  # noqa: E402
 
-# Each with the settings that make it small, and the precision: rounding alone parts a cnn with normalisations.
+# Settings of a small model, and the precision: with batch normalisation a cnn differs by rounding in float32.
 MODELS = {
     "simplenet": ({"units": (12,)}, "float32"),
     "cnn": ({"filters": (4, 6), "pools": 1, "units": 8}, "float32"),
@@ -38,11 +38,11 @@ MODELS = {
 }
 
 
-COMPRESSION = "compression"  # of the simplenet, which is to be trained before
+COMPRESSION = "compression"  # compresses the simplenet, which has to be trained first
 
 
 def main(strategy: str, folder: str, *names: str) -> None:
-    """Train models for two epochs, and save weights, metrics and predictions of each as FOLDER/NAME.npz."""
+    """Train models for two epochs and save weights, metrics and predictions of each as FOLDER/NAME.npz."""
     x, y = blobs(103, (9, 10, 1))
     x = (x * 255).astype("uint8")
     data = from_tf_data("blobs", [(x[:64], y[:64])], [(x[83:], y[83:])], validation=[(x[64:83], y[64:83])])
@@ -50,7 +50,7 @@ def main(strategy: str, folder: str, *names: str) -> None:
         settings, precision = MODELS[name]
         task = registry.entry(name.partition(",")[0]).task
         draws = task == "generation"
-        config = TrainConfig(  # its output is the chief's: other workers do not touch it
+        config = TrainConfig(  # the output folder belongs to the chief
             model=name.partition(",")[0],
             settings=settings if draws else {**settings, "dropout": 0.0},
             strategy=strategy,
@@ -81,7 +81,7 @@ def main(strategy: str, folder: str, *names: str) -> None:
 
 
 def compress(strategy: str, data, weights, training, folder: str) -> None:
-    """Compress the simplenet by a recipe that trains, taught by itself, and save the weights that it ends with."""
+    """Compress the simplenet by a recipe that trains, with itself as teacher, and save the final weights."""
     model = registry.model_class("simplenet")(num_classes=3, **training.settings)
     model.build((None, *data.spec.input_shape))
     model.set_weights(weights)

@@ -1,0 +1,149 @@
+"""The interface of capabilities: which are active, in which order their hooks are called, what they can change."""
+
+import contextlib
+import dataclasses
+import inspect
+
+import numpy as np
+import pytest
+
+import strategies
+from tests.conftest import blobs
+from zoo.config.option_groups import Capabilities
+from zoo.config.train_config import TrainConfig
+from zoo.training import capabilities, loop
+from zoo.training.capabilities import Capability
+from zoo.training.loop import train
+
+OFF = {"StepsPerExecution"}  # active in every training on TensorFlow
+OPTIONS = {
+    "unfreeze_every": (2, "Unfreezing"),
+    "adversarial": ("fgsm(0.1)", "AdversarialTraining"),
+    "private": ("dp(3)", "PrivateTraining"),
+    "average": ("ema(0.9)", "Averaging"),
+    "snapshots": (2, "Snapshots"),
+}
+
+
+def wanted(config):
+    strategy = strategies.build("none")
+    return [kind.__name__ for kind in capabilities.REGISTRY if kind.wanted(config, strategy)]
+
+
+def test_a_plain_training_has_only_executions():
+    assert set(wanted(TrainConfig())) == OFF
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Capabilities)])
+def test_an_option_of_the_group_activates_its_capability(name):
+    value, expected = OPTIONS[name]
+    assert set(wanted(TrainConfig(model="simplenet", **{name: value}))) == {expected} | OFF
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({"init_from": "run"}, {"Transfer"}),
+    ({"freeze": ("head",)}, {"Transfer"}),
+    ({"layer_decay": 0.5}, {"LayerDecay"}),
+])  # fmt: skip
+def test_options_of_other_groups_activate_capabilities_too(changes, expected):
+    assert set(wanted(TrainConfig(**changes))) == expected | OFF
+
+
+def test_shares_of_files_and_single_steps_depend_on_the_strategy():
+    assert wanted(TrainConfig(strategy="multi_worker", shard="files")) == ["Workers", "KerasStepsPerExecution"]
+
+
+def test_the_loop_names_no_capability():
+    source = inspect.getsource(loop)
+    for name in [*(kind.__name__ for kind in capabilities.REGISTRY), *(f"config.{name}" for name in OPTIONS)]:
+        assert name not in source, name
+
+
+class Toy(Capability):
+    """Record the calls of its hooks, halve the learning rate, add a metric and a section."""
+
+    calls: list = []
+
+    @classmethod
+    def wanted(cls, config, strategy):
+        return True
+
+    def note(self, name):
+        self.calls.append(name)
+
+    def check(self):
+        self.note("check")
+        assert self.training.data.spec.name == "blobs"
+
+    def prepare(self):
+        self.note("prepare")
+
+    @contextlib.contextmanager
+    def around(self):
+        self.note("around")
+        yield
+        self.note("around ends")
+
+    def begin(self):
+        self.note("begin")
+        assert self.training.plain.built
+
+    def wrap(self, model):
+        self.note("wrap")
+        return model
+
+    def rates(self, rates):
+        self.note("rates")
+        return (0.5,) * len(self.training.plain.trainable_variables)
+
+    def started(self):
+        self.note("started")
+        assert self.training.run.started and self.training.model.compiled
+
+    def callbacks(self):
+        self.note("callbacks")
+        return []
+
+    @contextlib.contextmanager
+    def around_fit(self):
+        self.note("around_fit")
+        yield
+        self.note("around_fit ends")
+
+    def stops(self):
+        self.note("stops")
+        return [self.training.steps]
+
+    def before_fit(self):
+        self.note(f"before_fit {self.training.step}")
+
+    def feed(self, start, stop):
+        self.note(f"feed {start} {stop}")
+        return
+
+    def record(self):
+        self.note("record")
+        return {"toy": 17}
+
+    def sections(self, found):
+        self.note("sections")
+        return [f"<section><h2>Toy</h2><p>{found['toy']}</p></section>"]
+
+
+def test_a_new_capability_is_a_class_and_a_row(tmp_path, monkeypatch):
+    x, y = blobs(60, (8,))
+    np.savez(tmp_path / "blobs.npz", x=x.astype("float32"), y=y)
+    config = TrainConfig(model="simplenet", data=tmp_path / "blobs.npz", epochs=3, batch_size=16,
+                         learning_rate=0.01, schedule="constant", warmup=0.0, output=tmp_path / "run")  # fmt: skip
+    monkeypatch.setattr(capabilities, "REGISTRY", (Toy, *capabilities.REGISTRY))
+    monkeypatch.setattr(Toy, "calls", [])
+    found = train(config, verbose=False)
+    steps = len(found.history) and int(found.model.optimizer.iterations) // 3
+    assert Toy.calls == [
+        *("check", "prepare", "around", "begin", "wrap", "rates", "started", "callbacks", "around_fit", "stops"),
+        *("before_fit 0", f"feed 0 {steps}", f"before_fit {steps}", f"feed {steps} {3 * steps}"),
+        *("around_fit ends", "record", "sections", "around ends"),
+    ]
+    assert found.metrics["toy"] == 17
+    assert "<h2>Toy</h2><p>17</p>" in found.run.report_file.read_text()
+    assert set(found.model.optimizer.rates) == {0.5}

@@ -1,0 +1,123 @@
+"""The start of a training: its folder, checks of its data and of the disk, the checkpoint that it resumes from."""
+
+import contextlib
+import dataclasses
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from strategies import collective
+from zoo.config import task_facts
+from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError
+from zoo.data import Dataset
+from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder, default_output
+from zoo.training.callbacks import Memory
+from zoo.training.capabilities import Training
+
+# Copies of the weights, in float32: model and two moments of AdamW in each of three checkpoints and the one being
+# written, with the weights of the best epoch, and the model file.
+COPIES_ON_DISK = 4 * 4 + 3
+
+
+@contextlib.contextmanager
+def run_folder(config: TrainConfig, strategy: Any, private: Path | None) -> Iterator[RunFolder]:
+    """Yield the run folder, or for workers other than the chief one of their own.
+
+    Args:
+        config: Resolved configuration.
+        strategy: Distribution strategy.
+        private: Folder of a worker other than the chief; by default a temporary one.
+
+    Raises:
+        UsageError: The folder is not free.
+    """
+    if collective.worker(strategy) and private:
+        yield RunFolder(private)
+        return
+    if collective.worker(strategy):
+        with tempfile.TemporaryDirectory() as folder:
+            yield RunFolder(Path(folder) / "run")
+        return
+    run = RunFolder(config.output or default_output(config))
+    if not config.resume:
+        run.check_free()
+    yield run
+
+
+def check_data(config: TrainConfig, data: Dataset) -> None:
+    """Raise UsageError for options that these data do not allow.
+
+    Args:
+        config: Resolved configuration.
+        data: Data of the training.
+    """
+    spec = data.spec
+    if not len(data.test):
+        raise UsageError(f"--test-split {config.test_split:g}: expected test examples of {spec.name}, received none")
+    if config.early_stopping and not len(data.validation):
+        raise UsageError(f"--early-stopping {config.early_stopping}: expected validation examples, received none")
+    if config.shift and spec.kind != "image":
+        raise UsageError(f"--shift {config.shift}: expected images, {spec.name} gives {spec.kind}")
+    if config.class_weights == "balanced" and not task_facts.of(spec.task).classifies:
+        raise UsageError(f"--class-weights balanced: expected data with classes, {spec.name} is for {spec.task}")
+
+
+def newest_snapshot(training: Training) -> checkpoints.Snapshot | None:
+    """Return the checkpoint that a training resumes from, the same on every worker; None if it starts anew."""
+    run, resume = training.run, training.config.resume
+    snapshot, damaged = checkpoints.newest(run.checkpoints) if resume else (None, [])
+    for sentence in damaged:
+        print(f"{sentence}; using the one before it", file=sys.stderr)
+    if collective.workers(training.strategy) > 1:  # all resume from the checkpoint of the chief
+        snapshot = checkpoints.unpacked(collective.broadcast(training.strategy, checkpoints.packed(snapshot)))
+    if snapshot is None and training.verbose and resume:
+        print(f"no complete checkpoint in {run.checkpoints}: starting from the first step", file=sys.stderr)
+    return snapshot
+
+
+def restore(training: Training) -> dict[str, np.ndarray] | None:
+    """Restore the compiled model, the memory and the step from the checkpoint; return its arrays.
+
+    Returns:
+        Arrays of the checkpoint; None without one.
+    """
+    snapshot = training.start.snapshot
+    if snapshot is None:
+        return None
+    checkpoints.restore(training.model, snapshot.arrays)
+    if training.verbose:
+        print(f"continuing {training.run.path} after step {snapshot.step}", file=sys.stderr)
+    training.step, training.memory = snapshot.step, Memory.from_snapshot(snapshot)
+    return snapshot.arrays
+
+
+def write_config(training: Training) -> None:
+    """Write config.json and the vocabularies; a resumed run keeps the record of how it was started."""
+    run, data, start = training.run, training.data, training.start
+    command, adapted, begun_with = start.command, start.adapted, training.begun_with
+    if run.started:
+        stored = run.read_config()
+        command, adapted = stored["command"], stored.get("adapted")
+        begun_with = begun_with or stored.get("begun_with")
+    data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
+    config = dataclasses.replace(training.config, resume=False)
+    run.write_config(config, data.spec.to_json(), command, begun_with, adapted)
+
+
+def check_disk(training: Training) -> None:
+    """Raise UsageError if the files of the run will not fit on the disk."""
+    folder = training.run.path
+    need = COPIES_ON_DISK * sum(int(np.prod(v.shape)) * 4 for v in training.model.variables)
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise UsageError(
+            f"--output {folder}: disk full: this run writes about {need / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
+        )
