@@ -324,8 +324,8 @@ def test_saves_and_loads_with_other_arguments(arguments, tmp_path):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"members": []}, "expected members, received none"),
-    ({"weights": (1.0,)}, "expected 2 weights, one a member, received 1"),
-    ({"weights": (0.5, 0.6)}, "expected weights of 0 or more, together 1"),
+    ({"weights": (1.0,)}, "expected 2 weights, one per member, received 1"),
+    ({"weights": (0.5, 0.6)}, "expected weights of 0 or more that sum to 1"),
     ({"weights": (0.5, 0.5), "head_units": 3}, "expected weights or a head, received both"),
     ({"temperature": 0.0}, "expected a positive temperature, received 0.0"),
 ])  # fmt: skip

@@ -149,9 +149,9 @@ def test_other_uses_of_a_run_are_refused(command, words, message, trained, folde
 
 @pytest.mark.parametrize(("words", "message"), [
     (["--set", "latent_size=0"], "gan: latent_size: expected positive whole numbers, received 0"),
-    (["--set", "filters=8,4,2,2"], "4 doublings make images whose height and width 16 divides, received 8x12; --image"),
+    (["--set", "filters=8,4,2,2"], "height and width are multiples of 16 for 4 doublings, received 8x12; use --image"),
     (["--set", "loss=hing"], "--set loss: expected one of non_saturating, hinge, wasserstein, received 'hing'"),
-    (["--set", "norm=batch", "--set", "r1=1"], "gan: norm=batch: expected no penalty beside it"),
+    (["--set", "norm=batch", "--set", "r1=1"], "gan: norm=batch: expected no gradient penalty"),
     (["--set", "r1=-1"], "r1 of 0 or more"),
     (["--shift", "1"], "--shift 1: expected 0: a generator would learn to draw"),
     (["--label-smoothing", "0.1"], "--label-smoothing 0.1: expected 0"),
