@@ -90,8 +90,8 @@ def test_a_stack_is_frozen_whole_and_deep_inside():
 
 @pytest.mark.parametrize(("patterns", "message"), [
     (["conf_1"], "--freeze conf_1: no layer or variable of this name; the model has conv_1, .* did you mean 'conv_1'"),
-    (["*"], r"--freeze \*: expected patterns that leave something to train, these match everything"),
-    (["head"], "--freeze head: expected weights that were taken over, head/kernel, head/bias would stay random"),
+    (["*"], r"--freeze \*: expected patterns that leave weights to train, these match all weights"),
+    (["head"], "--freeze head: expected pretrained weights, but head/kernel, head/bias would stay random"),
 ])  # fmt: skip
 def test_patterns_that_make_no_sense_are_refused(patterns, message):
     with pytest.raises(UsageError, match=message):
