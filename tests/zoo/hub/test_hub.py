@@ -100,7 +100,7 @@ def test_the_classifier_is_kerashubs_encoder_and_a_head(bert):
     head = named(model)
     expected = np.asarray(pooled) @ np.asarray(head["logits/kernel"].value) + np.asarray(head["logits/bias"].value)
     np.testing.assert_allclose(model(ids), expected, atol=1e-6)
-    with pytest.raises(ValueError, match="--sequence-length: expected at most the 20 tokens that .* received 21"):
+    with pytest.raises(ValueError, match="--sequence-length: expected at most 20 tokens, .* received 21"):
         model.build((None, 21))
 
 
