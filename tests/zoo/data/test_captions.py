@@ -111,7 +111,7 @@ def pictures(tmp_path, **classes):
 
 def test_what_no_pairs_can_be_made_of_is_refused(table, tmp_path, image_npz):
     (tmp_path / "gone.tsv").write_text("image\tcaption\n0.png\ta dog\nnone.png\ta cat\nother.png\ta cat\n")
-    with pytest.raises(UsageError, match=r"gone.tsv: .* 2 of 3 are not there, the first is .*none.png"):
+    with pytest.raises(UsageError, match=r"gone.tsv: .* 2 of 3 files do not exist, the first is .*none.png"):
         load(config(data=tmp_path / "gone.tsv"))
     (tmp_path / "empty.csv").write_text("image,caption\n0.png,a dog\n1.png, \n")
     with pytest.raises(UsageError, match="line 3: expected a text in 'caption', received an empty one"):

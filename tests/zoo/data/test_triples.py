@@ -83,7 +83,7 @@ def test_nothing_is_held_out_that_training_would_miss(capsys):
     assert {e for h, _, t in rest for e in (h, t)} == {str(i) for i in range(11)}
     assert 0 < len(held) < 5
     assert f"--test-split 0.5: held out {len(held)} triples instead of 5" in capsys.readouterr().err
-    with pytest.raises(UsageError, match="--test-split 0.5 of 2 triples: expected some whose entities"):
+    with pytest.raises(UsageError, match="--test-split 0.5 of 2 triples: expected triples whose entities"):
         hold_out([("a", "r", "b"), ("c", "r", "d")], 0.5, "test")
 
 
@@ -127,7 +127,7 @@ def test_repetitions_are_left_out(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [
-    ("p.tsv", "a\tr\tb\nc\tr\n", "line 2: expected a head, a relation and a tail, received 'c', 'r'; --skip-bad"),
+    ("p.tsv", "a\tr\tb\nc\tr\n", "line 2: expected a head, a relation and a tail, received 'c', 'r'; use --skip-bad"),
     ("p.tsv", "a\tr\tb\n\tr\td\n", "line 2: expected a head, a relation and a tail, received '', 'r', 'd'"),
     ("p.tsv", "a\tr\tb\tc\n", "line 1: expected a head, a relation and a tail, received 'a', 'r', 'b', 'c'"),
     ("p.csv", "head,relation,tail\na,r,b\na,,b\n", "line 3: expected a head, a relation and a tail"),

@@ -301,7 +301,10 @@ def test_what_cannot_be_made_one_is_refused_in_one_sentence(mistake, place, caps
 def test_no_training_makes_an_ensemble(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert train.main(["--model", "ensemble"]) == 2
-    assert "--model ensemble: expected a model to train, this one is made of trained runs" in capsys.readouterr().err
+    assert (
+        "--model ensemble: expected a model to train, but this model is made from trained runs"
+        in capsys.readouterr().err
+    )
 
 
 def test_signature_read_from_source_is_the_constructors():

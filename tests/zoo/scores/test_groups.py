@@ -19,7 +19,7 @@ MISTAKES = {
     "sex,sex\nf,m\n": "expected a header that names each column once, received 'sex', 'sex'",
     "sex,\nf,m\n": "expected a header that names each column once, received 'sex', ''",
     "sex,age\nf,old\nm\n": "expected 2 values in row 2, received 1",
-    "sex,id\nf,1\nm,2\nf,3\n": "column 'id': expected groups of several examples, .* in each of 3 rows, as an id has",
+    "sex,id\nf,1\nm,2\nf,3\n": "column 'id': expected groups of several examples, .* in each of 3 rows, like an id",
 }
 
 
@@ -40,7 +40,7 @@ def test_what_is_no_table_is_refused(tmp_path):
 
 def test_rows_are_counted_and_a_missing_header_is_guessed(tmp_path):
     with pytest.raises(
-        UsageError, match="each of the 3 examples of the test split, in its order, received 2; the first"
+        UsageError, match="each of the 3 examples of the test split, in the same order, received 2; the first"
     ):
         groups.check_rows(tmp_path, {"sex": ["f", "m"]}, 3, "test")
     with pytest.raises(UsageError, match="received 5$"):
