@@ -6,11 +6,15 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.config.train_config import Tokens
 from zoo.console.errors import UsageError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # Special tokens with ids 0 to 3. Only vocabularies of pairs have the last two.
 PADDING, UNKNOWN, BEGIN, END = "[PAD]", "[UNK]", "[BEGIN]", "[END]"
@@ -29,12 +33,15 @@ class Vocabulary:
     - word: split at white space and around punctuation, most frequent words first, lower-cased by default.
     - character: Unicode code points, most frequent first.
     - subword: byte-level byte-pair encoding (Sennrich et al., 2016; Radford et al., 2019), without unknown tokens.
+
+    Args:
+        tokenizer: Tokenizer of the library tokenizers.
     """
 
     begin_id, end_id = BEGIN_ID, END_ID
     unknown_id: int | None = UNKNOWN_ID
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer: "Tokenizer"):
         self._tokenizer = tokenizer
         # Encode the letters of a special token in a text as letters. This setting is not part of the saved file.
         tokenizer.encode_special_tokens = True

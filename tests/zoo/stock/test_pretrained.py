@@ -247,7 +247,7 @@ def test_texts_take_over_the_vocabulary_and_the_length(tmp_path, capsys, monkeyp
     given = {"model": "transformer", "data": Path(data), "init_from": Path("lm")}
     with pytest.raises(UsageError, match="--tokens character: expected word, as lm was trained on, whose vocabulary"):
         load_data(TrainConfig(**given, tokens="character"))
-    with pytest.raises(UsageError, match="--init-from lm: expected a run for translation, whose vocabularies mark"):
+    with pytest.raises(UsageError, match="--init-from lm: expected a translation run for the pairs of addition"):
         load_data(TrainConfig(model="transformer_seq2seq", dataset="addition", init_from=Path("lm")))
 
 

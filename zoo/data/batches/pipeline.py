@@ -203,7 +203,7 @@ def evaluation_batches(split: Split, *, batch_size: int, stride: int = 1) -> tf.
     return _gather(tf.data.Dataset.range(len(split)).batch(batch_size), split, None)
 
 
-def _gather(indices, split: Split, class_weights):
+def _gather(indices: tf.data.Dataset, split: Split, class_weights: np.ndarray | None) -> tf.data.Dataset:
     import tensorflow as tf
 
     options = tf.data.Options()  # every worker reads all data and takes its share of each batch
@@ -220,7 +220,7 @@ def _taker(split: Split, class_weights: np.ndarray | None) -> Callable[[Any], tu
         x, y = tf.constant(split.x), tf.constant(split.y)
         weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
 
-    def batch(index):
+    def batch(index: tf.Tensor) -> tuple:
         inputs, labels = tf.gather(x, index), tf.gather(y, index)
         if inputs.dtype == tf.uint8:
             inputs = tf.cast(inputs, tf.float32) * (1 / PIXEL_MAX)

@@ -3,9 +3,10 @@
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -184,13 +185,14 @@ def prepare(name: str, data_dir: Path) -> Path:
     return find_prepared(name, data_dir) or _download(name, data_dir)
 
 
-def _builder(folder: Path):
+def _builder(folder: Path) -> Any:
+    """Return the `tensorflow_datasets.core.DatasetBuilder` of a prepared set."""
     import tensorflow_datasets as tfds
 
     return tfds.builder_from_directory(str(folder))
 
 
-def _texts(name: str, builder) -> list[str]:
+def _texts(name: str, builder: Any) -> list[str]:
     """Return the names of the text features."""
     import tensorflow_datasets as tfds
 
@@ -200,13 +202,13 @@ def _texts(name: str, builder) -> list[str]:
     return texts
 
 
-def _check_feature(option: str, name: str, key: str | None, builder, known: list[str]) -> None:
+def _check_feature(option: str, name: str, key: str | None, builder: Any, known: list[str]) -> None:
     if key is not None and key not in known:
         have = ", ".join(builder.info.features)
         raise UsageError(f"{option}: {name} has no text feature {key!r}, it has {have}{nearest(key, known)}")
 
 
-def _pair(name: str, builder, source: str | None, target: str | None) -> tuple[str, str]:
+def _pair(name: str, builder: Any, source: str | None, target: str | None) -> tuple[str, str]:
     """Return the features of the source and the target texts."""
     texts = _texts(name, builder)
     _check_feature("--source", name, source, builder, texts)
@@ -223,7 +225,7 @@ def _pair(name: str, builder, source: str | None, target: str | None) -> tuple[s
     return source, target
 
 
-def _read_texts(builder, split: str, keys: Iterable[str]) -> list[list[str]]:
+def _read_texts(builder: Any, split: str, keys: Iterable[str]) -> list[list[str]]:
     """Return one list of texts for each feature."""
     columns: list[list[str]] = [[] for _ in keys]
     for batch in _batches(builder, split, {}):
@@ -232,7 +234,7 @@ def _read_texts(builder, split: str, keys: Iterable[str]) -> list[list[str]]:
     return columns
 
 
-def _read_labelled(builder, inputs: list[str], label: str) -> dict:
+def _read_labelled(builder: Any, inputs: list[str], label: str) -> dict:
     raw = {}
     for split in builder.info.splits:
         x, y = [], []
@@ -244,7 +246,14 @@ def _read_labelled(builder, inputs: list[str], label: str) -> dict:
     return raw
 
 
-def _read_images(builder, key, label, image_shape, image_size, skip_bad) -> dict[str, np.ndarray]:
+def _read_images(
+    builder: Any,
+    key: str,
+    label: str,
+    image_shape: tuple[int, ...] | None,
+    image_size: int | None,
+    skip_bad: bool,
+) -> dict[str, np.ndarray]:
     """Return {split.x: (examples, height, width, channels) uint8, split.y: (examples,) int32}."""
     import tensorflow_datasets as tfds
 
@@ -273,7 +282,7 @@ def _read_images(builder, key, label, image_shape, image_size, skip_bad) -> dict
     return arrays
 
 
-def _batches(builder, split: str, decoders: dict):
+def _batches(builder: Any, split: str, decoders: dict) -> Iterator[dict[str, np.ndarray]]:
     import tensorflow_datasets as tfds
 
     # Reading one file after the other keeps the order of examples the same in every process.
@@ -287,7 +296,7 @@ def _labelled(y: list[np.ndarray]) -> bool:
     return all((part >= 0).all() for part in y)
 
 
-def _features(name, builder, text_column, label_column) -> tuple[list[str], str]:
+def _features(name: str, builder: Any, text_column: str | None, label_column: str | None) -> tuple[list[str], str]:
     import tensorflow_datasets as tfds
 
     features = builder.info.features

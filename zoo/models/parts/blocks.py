@@ -205,11 +205,7 @@ class Stack(layers.Layer):
         return self.last_norm(x)
 
     def context(self, memory):
-        """Return keys and values, each (layers, batch, heads, time, d_k), of an encoder output (batch, time, features).
-
-        Args:
-            memory: Output of the encoder (batch, time, features).
-        """
+        """Return keys and values (layers, batch, heads, time, d_k) of the encoder's output (batch, time, features)."""
         return _stacked([block.cross_attention.project(memory) for block in self.blocks])
 
     def empty_cache(self, batch, length):
