@@ -1,7 +1,7 @@
-"""From a name or a path to arrays: TFDS, own files, embedded sets, and the order they are trained in.
+"""Data sets and their batches: TFDS sets, files, embedded sets, and the order of training examples.
 
-Every source ends in the same form, a `Dataset` of numpy arrays, read and checked before TensorFlow is
-needed wherever the source allows it.
+Every source is read into a `Dataset` of numpy arrays. Where the source allows it, data is read and checked before
+TensorFlow is imported.
 """
 
 from zoo.data.dataset import Captions, Dataset, DataSpec, Split, from_tf_data

@@ -1,4 +1,4 @@
-"""Decoded images, kept between runs: decoding MNIST's 70,000 PNG files takes longer than training on them."""
+"""A cache of decoded images on disk: decoding MNIST's 70,000 PNG files takes longer than training on them."""
 
 import contextlib
 import hashlib
@@ -11,34 +11,39 @@ from pathlib import Path
 
 import numpy as np
 
-# Part of every key: raise it when decoding or resizing changes what it returns.
+# Part of every key. Raise it when decoding or resizing returns different arrays.
 FORMAT = 1
 
 
 def folder() -> Path:
-    """Return where arrays are kept: $ZOO_CACHE, or keras-compression-zoo in the user's cache folder."""
+    """Return the folder of the cache: $ZOO_CACHE, or keras-compression-zoo in the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "keras-compression-zoo"
     return Path(os.environ.get("ZOO_CACHE", default)).expanduser()
 
 
 def fingerprint(root: Path, files: list[Path]) -> list:
-    """Return what changes when a file is added, removed or written: names, sizes and times."""
+    """Return the names, sizes and times of files, which change when a file is added, removed or written.
+
+    Args:
+        root: Folder that the names are relative to.
+        files: Files below the folder.
+    """
     stats = [(file.relative_to(root).as_posix(), file.stat()) for file in files]
     return [str(root.resolve()), [(name, s.st_size, s.st_mtime_ns) for name, s in stats]]
 
 
 def cached(key: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return `make()`, from disk and memory-mapped if it was made before.
+    """Return the arrays of `make()`, memory-mapped from disk if they are in the cache.
 
     Args:
-        key: JSON-able, and different whenever `make` would return something else.
-        make: returns named arrays.
+        key: JSON-serializable key that differs whenever `make` would return different arrays.
+        make: Function that returns named arrays.
     """
     digest = hashlib.sha256(json.dumps([FORMAT, key], default=str).encode()).hexdigest()[:32]
     place = folder() / digest
     if not place.is_dir():
         arrays = make()
-        # A cache that cannot be written (read-only, full) costs time in the next run and nothing in this one.
+        # A cache that cannot be written (read-only or full) only makes the next run slower.
         with contextlib.suppress(OSError):
             _write(place, arrays)
         return arrays
@@ -51,6 +56,6 @@ def _write(place: Path, arrays: dict[str, np.ndarray]) -> None:
     try:
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array)
-        temporary.rename(place)  # atomic; fails if another process was first, whose arrays are the same
+        temporary.rename(place)  # atomic; fails if another process wrote the same arrays first
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The form that every source ends in."""
+"""`Dataset`, the form into which every source is read, with its splits and its specification."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,13 +20,14 @@ class Split:
     """Examples and their labels.
 
     Args:
-        x: (examples, ...). Images are uint8 and become pixels in [0, 1] in the batches; token ids are int32;
-            anything else is float32 and passes as it is.
-        y: (examples,) class indices, or (examples, time) for one label a step; int32. For translation the ids of
-            begin, tokens, end and padding 0, (examples, time + 1); for a language model the id that follows each of
-            x, (examples, time), 0 after the last; for triples the entity that answers (entity, relation). For images
-            with captions (examples, 1 + captions): the target, then which captions of the set the image has, -1 behind
-            the last. For imitation images, (examples, height, width, channels) float32.
+        x: Inputs (examples, ...). Images are uint8 and become pixels in [0, 1] in the batches; token ids are int32;
+            everything else is float32 and is not changed.
+        y: Labels, int32 unless stated otherwise. Classification: class indices (examples,), or (examples, time) with
+            one label per time step. Translation: begin, tokens, end and padding 0, (examples, time + 1). Language
+            model: the id that follows each id of x, (examples, time), and 0 after the last. Triples: the entity that
+            answers the query (entity, relation). Images with captions: the target, then the indices of the image's
+            captions, padded with -1, (examples, 1 + captions). Imitation: images (examples, height, width, channels),
+            float32.
     """
 
     x: np.ndarray
@@ -42,23 +43,24 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a trained model must know of its data; saved in the run folder.
+    """The specification of a data set, which a trained model depends on; saved in the run folder.
 
     Args:
-        name: for titles.
-        kind: image, vector, sequence (time, features), tokens, pairs of tokens and tokens, or triples.
-        input_shape: of one example: (height, width, channels), (features,), (time, features) or (time,).
-        class_names: in the order of the class indices; of triples the entities.
-        per_step: one label a step instead of one an example.
-        vocabulary_size: number of token ids, 0 where the inputs are not tokens.
-        task: what is learnt: a class, a target text of other tokens, the next token, which caption is of an image, to
-            draw such images, or an entity.
-        target_shape: of one example's target, where that is tokens: (time + 1,) of pairs, (time,) of a language model
-            or of a caption.
-        target_vocabulary_size: number of token ids of the targets, 0 where they are not tokens.
-        vocabulary_sha256: of the vocabulary's file, empty where there is none.
-        target_vocabulary_sha256: of the target vocabulary's file; the same where both are one.
-        relations: of triples; the inverse of each has an id that is larger by their number.
+        name: Name for titles.
+        kind: Kind of the inputs: image, vector, sequence (time, features), tokens, pairs (source and target tokens) or
+            triples.
+        input_shape: Shape of one input: (height, width, channels), (features,), (time, features) or (time,).
+        class_names: Class names in the order of the class indices; for triples, the entities.
+        per_step: Whether there is one label per time step instead of one per example.
+        vocabulary_size: Number of token ids; 0 if the inputs are not tokens.
+        task: Task that the data is for.
+        target_shape: Shape of one target, if targets are tokens: (time + 1,) for pairs, (time,) for a language model
+            or a caption.
+        target_vocabulary_size: Number of token ids of the targets; 0 if they are not tokens.
+        vocabulary_sha256: SHA-256 of the vocabulary's file; empty if there is none.
+        target_vocabulary_sha256: SHA-256 of the target vocabulary's file; equal to `vocabulary_sha256` if both share
+            one vocabulary.
+        relations: Relations of triples. The id of an inverse relation is larger by their number.
     """
 
     name: str
@@ -80,7 +82,7 @@ class DataSpec:
 
     @property
     def input_dtype(self) -> str:
-        """The dtype that a model of this data is called with."""
+        """Dtype of the inputs of a model for this data."""
         return "int32" if self.kind in ("tokens", "pairs", "triples") else "float32"
 
     def to_json(self) -> dict[str, Any]:
@@ -93,12 +95,12 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Captions:
-    """What is said of the images of a set.
+    """The captions of a set of images.
 
     Args:
-        texts: every caption once.
-        ids: of their tokens, (captions, time) int32, padded with 0.
-        of_class: where captions are made from classes, which are of each.
+        texts: Distinct captions.
+        ids: Token ids of the captions, (captions, time) int32, padded with 0.
+        of_class: Indices of the captions of each class; empty if captions are not made from classes.
     """
 
     texts: tuple[str, ...]
@@ -108,18 +110,18 @@ class Captions:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three splits of one set; each may be without examples.
+    """A data set in three splits, each of which may be empty.
 
     Args:
-        spec: the form of the examples.
-        train: the training examples.
-        validation: what epochs are compared on.
-        test: what results are measured on.
-        vocabulary: of texts, of the sources in pairs.
-        target_vocabulary: of the targets in pairs; may be `vocabulary` itself.
-        references: in pairs, the target texts of each split as they were written, in order.
-        captions: of images that are matched with them.
-        left_out: of triples, how many of each split cannot be asked about.
+        spec: Specification of the data.
+        train: Training examples.
+        validation: Validation examples, on which epochs are compared.
+        test: Test examples, on which results are measured.
+        vocabulary: Vocabulary of the texts; for pairs, of the sources.
+        target_vocabulary: Vocabulary of the targets of pairs; may be the same object as `vocabulary`.
+        references: Original target texts of pairs, by split and in order.
+        captions: Captions of images, for contrastive training.
+        left_out: Number of triples of each split that cannot be ranked.
     """
 
     spec: DataSpec
@@ -133,7 +135,12 @@ class Dataset:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def save_vocabularies(self, path: Path, target_path: Path) -> None:
-        """Write the vocabularies that there are, a shared one to `path` alone."""
+        """Write the vocabularies, if there are any; a shared one is written to `path` only.
+
+        Args:
+            path: File for the vocabulary.
+            target_path: File for the target vocabulary.
+        """
         if self.vocabulary is not None:
             self.vocabulary.save(path)
         if self.target_vocabulary is not None and self.target_vocabulary is not self.vocabulary:
@@ -142,14 +149,17 @@ class Dataset:
     def split(self, name: str) -> Split:
         """Return a split by name.
 
+        Args:
+            name: "train", "validation" or "test".
+
         Raises:
-            UsageError: there is no such split, or it has no examples.
+            UsageError: If there is no such split, or if it has no examples.
         """
         if name not in ("train", "validation", "test"):
             raise UsageError(f"--split: expected train, validation or test, received {name!r}")
         chosen = getattr(self, name)
         if not len(chosen):
-            raise UsageError(f"--split: {self.spec.name} has no {name} examples here")
+            raise UsageError(f"--split: {self.spec.name} has no {name} examples")
         return chosen
 
 
@@ -161,18 +171,18 @@ def from_tf_data(
     class_names: Sequence[str] | None = None,
     task: str = CLASSES,
 ) -> Dataset:
-    """Read finite, batched `tf.data` sets of one's own (or any iterables of batches) into memory.
+    """Read finite, batched `tf.data` datasets, or other iterables of batches, into memory.
 
     Args:
-        name: for titles.
-        train: batches (x, y) of features or uint8 pixels, and class indices.
-        test: the same.
-        validation: the same; none where it is left out.
-        class_names: in the order of the class indices; default, the indices.
-        task: what is learnt from them.
+        name: Name for titles.
+        train: Training batches (x, y) of features or uint8 pixels, and class indices.
+        test: Test batches (x, y).
+        validation: Validation batches (x, y); may be empty.
+        class_names: Class names in the order of the class indices; None to name classes by their indices.
+        task: Task that the data is for.
 
     Raises:
-        UsageError: a set without examples, values that are not finite, or labels out of range.
+        UsageError: If a split has no examples, if a value is not finite, or if a label is out of range.
     """
     splits = [_collected(name, batches) for batches in (train, test)]
     splits.insert(1, _collected(name, validation) if validation else splits[0].take(np.arange(0)))
@@ -199,10 +209,14 @@ def _collected(name: str, batches: Iterable) -> Split:
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """Return the whole batches in an epoch; the remainder, another one each epoch, is left out.
+    """Return the number of whole batches in an epoch. The remainder, a different one in each epoch, is dropped.
+
+    Args:
+        examples: Number of training examples.
+        batch_size: Number of examples in a batch.
 
     Raises:
-        UsageError: fewer examples than one batch.
+        UsageError: If there are fewer examples than one batch.
     """
     if examples < batch_size:
         raise UsageError(f"--batch-size {batch_size}: expected at most the {examples} training examples, received more")
@@ -210,7 +224,13 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
 
 
 def check_labels(name: str, y: np.ndarray, class_names: Sequence[str]) -> None:
-    """Raise UsageError unless every label is an index into `class_names`."""
+    """Raise UsageError unless every label is an index into `class_names`.
+
+    Args:
+        name: Name of the data, for the message.
+        y: Labels.
+        class_names: Class names.
+    """
     if not len(y):
         return
     low, high = int(y.min()), int(y.max())
@@ -222,7 +242,12 @@ def check_labels(name: str, y: np.ndarray, class_names: Sequence[str]) -> None:
 
 
 def check_finite(name: str, x: np.ndarray) -> None:
-    """Raise UsageError if an array of floats holds NaN or infinity, naming the first example."""
+    """Raise UsageError, naming the first bad example, if an array of floats contains NaN or infinity.
+
+    Args:
+        name: Name of the data, for the message.
+        x: Examples (examples, ...).
+    """
     if not np.issubdtype(x.dtype, np.floating):
         return
     bad = ~np.isfinite(x)

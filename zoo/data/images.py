@@ -1,4 +1,4 @@
-"""Images: decoding and resizing, one way for training, evaluation and prediction; and folders of images by class."""
+"""Images: decoding and resizing, the same for training, evaluation and prediction, and folders of images by class."""
 
 import collections
 import io
@@ -20,19 +20,19 @@ PIXEL_MAX = 255
 
 
 def scaled(x: np.ndarray) -> np.ndarray:
-    """Return bytes as pixels in [0, 1], float32, as the batches of training give them; anything else as it is."""
+    """Return uint8 images as float32 pixels in [0, 1], as in training batches, and other arrays unchanged."""
     return x.astype(np.float32) * np.float32(1 / PIXEL_MAX) if x.dtype == np.uint8 else x
 
 
 def as_bytes(x: np.ndarray) -> np.ndarray:
-    """Return pixels in [0, 1] as bytes, uint8; bytes as they are."""
+    """Return pixels in [0, 1] as uint8, and uint8 images unchanged."""
     return x if x.dtype == np.uint8 else np.rint(np.clip(x, 0, 1) * PIXEL_MAX).astype(np.uint8)
 
 
-# Below this mean size, two threads decoded PNG files more slowly than one (28x28 grey: 207 against 104 us an image).
+# Mean file size below which two threads decode PNG files more slowly than one (28x28 grey: 207 against 104 us/image).
 SMALL_BYTES = 10_000
 
-# What Pillow raises for a file that is not, or not all of, an image it should read.
+# Exceptions that Pillow raises for a file that is not an image, or is truncated or too large.
 UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -40,26 +40,31 @@ def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | N
     """Return one image as (height, width, channels) uint8.
 
     Args:
-        source: a file, or an encoded image.
-        size: (height, width) to resize to, bilinear with antialiasing; None keeps the image's own.
-        channels: 1 or 3; None keeps grey images grey and makes all others RGB.
+        source: Image file, or the bytes of one.
+        size: (height, width) of the result, bilinear with antialiasing; None for the image's own size.
+        channels: Number of channels, 1 or 3; None for 1 if the image is grey and 3 otherwise.
 
     Raises:
-        OSError: or another of UNREADABLE, for an image that cannot be read.
+        OSError: If the image cannot be read; may be any other exception of `UNREADABLE`.
     """
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
         channels = channels or (1 if image.mode in ("1", "L", "I", "I;16", "F", "LA") else 3)
-        if image.mode in ("I", "I;16"):  # 16-bit grey: Pillow's own conversion clips at 255
+        if image.mode in ("I", "I;16"):  # 16-bit grey, which Pillow would clip at 255
             image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
         mode = "L" if channels == 1 else "RGB"
         if size is not None:
-            image.draft(mode, (size[1], size[0]))  # JPEG only: decode at a near smaller scale
+            image.draft(mode, (size[1], size[0]))  # JPEG only: decode at a reduced scale
         image = image.convert(mode)
         return resize(np.asarray(image).reshape(image.height, image.width, channels), size)
 
 
 def resize(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Resize one (height, width, channels) uint8 image, bilinear with antialiasing."""
+    """Resize one image (height, width, channels) uint8, bilinear with antialiasing.
+
+    Args:
+        image: Image to resize.
+        size: (height, width) of the result; None returns the image unchanged.
+    """
     if size is None or image.shape[:2] == tuple(size):
         return image
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
@@ -77,17 +82,17 @@ def decode_all(
     """Decode many images on all cores.
 
     Args:
-        sources: files or encoded images.
-        size: (height, width) of the result.
-        channels: 1 or 3.
-        names: of the sources, for the message.
-        skip_bad: leave unreadable images out.
+        sources: Image files, or the bytes of image files.
+        size: (height, width) of the results.
+        channels: Number of channels, 1 or 3.
+        names: Names of the sources, for the message.
+        skip_bad: Whether to skip unreadable images.
 
     Returns:
-        (images, height, width, channels) uint8, and the indices of the sources they came from.
+        Images (images, height, width, channels) uint8, and the indices of their sources.
 
     Raises:
-        UsageError: unreadable images, counted and named, unless `skip_bad`.
+        UsageError: If images are unreadable and `skip_bad` is false.
     """
     out = np.empty((len(sources), *size, channels), np.uint8)
     bad: list[int] = []
@@ -98,7 +103,7 @@ def decode_all(
         except UNREADABLE:
             bad.append(index)
 
-    # Pillow decodes outside the interpreter's lock, but small images spend their time inside it.
+    # Pillow releases the interpreter lock while it decodes, but small images spend most of their time holding it.
     sizes = [len(s) if isinstance(s, bytes) else s.stat().st_size for s in sources[:100]]
     threads = cpu_count() if sizes and sum(sizes) / len(sizes) > SMALL_BYTES else 1
     with ThreadPoolExecutor(threads) as pool:
@@ -107,15 +112,21 @@ def decode_all(
     if bad and not skip_bad:
         shown = ", ".join(names[i] for i in sorted(bad)[:5]) + (", ..." if len(bad) > 5 else "")
         raise UsageError(
-            f"{len(bad)} of {len(sources)} images cannot be read: {shown};"
-            " repair them, or leave them out with --skip-bad"
+            f"{len(bad)} of {len(sources)} images cannot be read: {shown}; repair them, or skip them with --skip-bad"
         )
     kept = np.setdiff1d(np.arange(len(sources)), bad)
     return (out[kept] if bad else out), kept
 
 
 def common_shape(sources: Sequence[Path | bytes]) -> tuple[tuple[int, int], int]:
-    """Return the most frequent (height, width) of these images, and 1 channel if all are grey, else 3."""
+    """Return the most frequent (height, width) of images, and the number of channels: 1 if all are grey, else 3.
+
+    Args:
+        sources: Image files, or the bytes of image files.
+
+    Raises:
+        UsageError: If none of the images can be read.
+    """
     sizes, grey = collections.Counter(), True
     for source in sources:
         try:
@@ -123,7 +134,7 @@ def common_shape(sources: Sequence[Path | bytes]) -> tuple[tuple[int, int], int]
                 sizes[image.height, image.width] += 1
                 grey &= image.mode in ("1", "L", "I", "I;16", "F", "LA")
         except UNREADABLE:
-            continue  # decode_all counts and names it
+            continue  # decode_all reports it
     if not sizes:
         raise UsageError(f"none of the {len(sources)} images can be read")
     return sizes.most_common(1)[0][0], 1 if grey else 3
@@ -132,13 +143,15 @@ def common_shape(sources: Sequence[Path | bytes]) -> tuple[tuple[int, int], int]
 def list_folder(root: Path) -> tuple[dict[str, list[tuple[Path, str]]], list[str]]:
     """List the images of a folder by split and class.
 
-    The folder holds one folder a class, or folders train, validation and test that do.
+    Args:
+        root: Folder with one subfolder per class, or with folders train, validation and test that have them.
 
     Returns:
-        {split: [(file, class name)]} with one split "all" where the folder names none, and the class names.
+        {split: [(file, class name)]}, with a single split "all" if the folder has no splits, and the class names.
 
     Raises:
-        UsageError: no classes, a class without images, or a class that is not in the training split.
+        UsageError: If there are fewer than two classes, if a class has no images, or if a class is missing from the
+            training split.
     """
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     by_split = {SPLITS[p.name.lower()]: p for p in folders if p.name.lower() in SPLITS}
@@ -152,7 +165,7 @@ def list_folder(root: Path) -> tuple[dict[str, list[tuple[Path, str]]], list[str
             files = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
             if not files:
                 raise UsageError(
-                    f"class {name!r} is empty: expected images ({', '.join(SUFFIXES[:4])}, ...) in {folder / name}"
+                    f"class {name!r} has no images: expected {', '.join(SUFFIXES[:4])}, ... files in {folder / name}"
                 )
             listed[split] += [(file, name) for file in files]
         if split in ("all", "train"):

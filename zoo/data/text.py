@@ -1,4 +1,4 @@
-"""Text to token ids and back: vocabularies of words, characters or subwords, each one JSON file."""
+"""Vocabularies of words, characters or subwords: text to token ids and back, stored as one JSON file."""
 
 import collections
 import hashlib
@@ -6,37 +6,44 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.config.task_facts import Tokens
 from zoo.console.errors import UsageError
 
-# Ids 0 to 3; vocabularies of pairs alone have the last two.
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# Special tokens with ids 0 to 3. Only vocabularies of pairs have the last two.
 PADDING, UNKNOWN, BEGIN, END = "[PAD]", "[UNK]", "[BEGIN]", "[END]"
 UNKNOWN_ID, BEGIN_ID, END_ID = 1, 2, 3
 
-# Id 1 of characters, and how a text shows a character that is not in the vocabulary.
+# Token of id 1 in a character vocabulary, which decodes to this character.
 UNKNOWN_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
-# Subwords begin as bytes, so that no text has an unknown one.
+# Number of initial subwords, one for each byte, so that no text has unknown tokens.
 BYTES = 256
 
 
 class Vocabulary:
-    """Tokens and their ids: 0 is padding, 1 any unknown token, then in pairs 2 the begin and 3 the end of a target.
+    """A set of tokens and their ids. Id 0 is padding, id 1 the unknown token; for pairs, 2 and 3 are begin and end.
 
-    - word: split at white space and around punctuation, the most frequent first; lower-cased unless told otherwise.
-    - character: code points as they are, the most frequent first.
-    - subword: byte-pair encoding of bytes (Sennrich et al., 2016; Radford et al., 2019). Nothing is unknown.
+    - word: split at white space and around punctuation, most frequent words first, lower-cased by default.
+    - character: Unicode code points, most frequent first.
+    - subword: byte-level byte-pair encoding (Sennrich et al., 2016; Radford et al., 2019), without unknown tokens.
+
+    Args:
+        tokenizer: Tokenizer of the library tokenizers.
     """
 
-    begin_id, end_id = BEGIN_ID, END_ID  # of a target
+    begin_id, end_id = BEGIN_ID, END_ID
     unknown_id: int | None = UNKNOWN_ID
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer: "Tokenizer"):
         self._tokenizer = tokenizer
-        # A text that spells a special token holds these letters, not the token. Not part of the saved file.
+        # Encode the letters of a special token in a text as letters. This setting is not part of the saved file.
         tokenizer.encode_special_tokens = True
 
     @classmethod
@@ -52,14 +59,14 @@ class Vocabulary:
         """Learn a vocabulary from texts.
 
         Args:
-            texts: of the training split alone.
-            size: most ids, the special ones included.
-            tokens: word, character or subword.
-            pairs: have ids for the begin and the end of a text.
-            lowercase: of words; characters and subwords are always as written.
+            texts: Texts of the training split.
+            size: Largest number of ids, including special tokens.
+            tokens: Kind of tokens, "word", "character" or "subword".
+            pairs: Whether to add special tokens for the begin and the end of a target.
+            lowercase: Whether to lower-case words. Characters and subwords are never changed.
 
         Raises:
-            UsageError: a size that leaves no room for a token.
+            UsageError: If the size leaves no room for a token.
         """
         special = [PADDING, UNKNOWN_CHARACTER if tokens == "character" else UNKNOWN, *((BEGIN, END) if pairs else ())]
         least = len(special) + (BYTES if tokens == "subword" else 1)
@@ -71,16 +78,19 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Read what `save` wrote.
+        """Load a file written by `save`.
+
+        Args:
+            path: Path of the file.
 
         Raises:
-            UsageError: the file is damaged.
+            UsageError: If the file is damaged.
         """
         from tokenizers import Tokenizer
 
         try:
             return cls(Tokenizer.from_file(str(path)))
-        except Exception as error:  # the library raises no other class
+        except Exception as error:  # the library raises no more specific class
             raise UsageError(f"{path} is damaged: {error}") from None
 
     def save(self, path: Path) -> None:
@@ -88,12 +98,12 @@ class Vocabulary:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the file that `save` writes, in hexadecimal."""
+        """SHA-256 of the file that `save` writes, in hexadecimal."""
         return hashlib.sha256(self._tokenizer.to_str(pretty=True).encode()).hexdigest()
 
     @property
     def tokens(self) -> Tokens:
-        """What texts are cut into."""
+        """Kind of tokens."""
         decoder = type(self._tokenizer.decoder).__name__
         return {"Fuse": "character", "ByteLevel": "subword"}.get(decoder, "word")
 
@@ -101,16 +111,21 @@ class Vocabulary:
         return self._tokenizer.get_vocab_size()
 
     def inner_rows(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each text alone; a model of ours reads no more than that."""
+        """Return the token ids of each text, without special tokens; the same as `rows` for this class."""
         return self.rows(texts)
 
     def padded(self, rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
-        """Return rows of ids, cut or padded with 0 to one length, (rows, length) int32."""
+        """Return rows of ids, cut or padded with 0 to one length, (rows, length) int32.
+
+        Args:
+            rows: Token ids of each text.
+            length: Number of ids to keep.
+        """
         return padded(rows, length)
 
     def rows(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each text, as many as it has, without begin and end."""
-        if self.tokens == "character":  # the same ids as the tokenizer's, thirty times as fast
+        """Return all token ids of each text, without begin and end."""
+        if self.tokens == "character":  # the same ids as from the tokenizer, thirty times faster
             ids = self._tokenizer.get_vocab()
             return [[ids.get(character, UNKNOWN_ID) for character in text] for text in texts]
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
@@ -119,19 +134,19 @@ class Vocabulary:
         """Return token ids, cut or padded with 0 to a common length.
 
         Args:
-            texts: any number of them.
-            length: tokens to keep; default, the length that 95 % of these texts fit in.
+            texts: Texts to encode.
+            length: Number of tokens to keep; None for the length that 95 % of these texts do not exceed.
 
         Returns:
-            (texts, length) int32.
+            Token ids (texts, length) int32.
         """
         rows = self.rows(texts)
         return padded(rows, usual_length(rows) if length is None else length)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of one row of ids up to its end, without padding.
+        """Return the text of one row of ids up to its end token, without padding.
 
-        Characters and subwords give the text as it was; words give it with the usual spaces around punctuation.
+        Characters and subwords restore the original text; words are joined with the usual spaces around punctuation.
         """
         special = self._special()
         kept = []
@@ -145,9 +160,9 @@ class Vocabulary:
         return self._tokenizer.decode(kept, skip_special_tokens=False)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """Return each id as a text of its own: a special token by its name, a subword with the space before it."""
+        """Return the text of each id: the name of a special token, a subword with its leading space."""
         special, one = self._special(), self._tokenizer.id_to_token
-        if self.tokens == "subword":  # whose tokens are spelt in bytes
+        if self.tokens == "subword":  # byte-level tokens must be decoded
             return [special.get(i) or self._tokenizer.decode([i], skip_special_tokens=False) for i in map(int, ids)]
         return [one(i) for i in map(int, ids)]
 
@@ -157,7 +172,12 @@ class Vocabulary:
 
 
 def padded(rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
-    """Return rows of ids, cut or padded with 0 to one length, (rows, length) int32."""
+    """Return rows of ids, cut or padded with 0 to one length, (rows, length) int32.
+
+    Args:
+        rows: Token ids of each text.
+        length: Number of ids to keep.
+    """
     ids = np.zeros((len(rows), length), np.int32)
     for row, values in zip(ids, rows, strict=True):
         values = values[:length]
@@ -166,17 +186,17 @@ def padded(rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
 
 
 def usual_length(rows: Sequence[Sequence[int]]) -> int:
-    """Return the length that 95 % of the rows fit in."""
+    """Return the length that 95 % of the rows do not exceed."""
     return max(1, int(np.ceil(np.percentile([len(row) for row in rows], 95))))
 
 
 def longer(rows: Sequence[Sequence[int]], length: int) -> int:
-    """Return how many rows are longer than `length`."""
+    """Return the number of rows that are longer than `length`."""
     return sum(len(row) > length for row in rows)
 
 
 def spaced(words: Iterable[str]) -> str:
-    """Return words and punctuation marks as a text with the usual spaces."""
+    """Join words and punctuation marks with the usual spaces."""
     text = " ".join(words)
     text = re.sub(r" ([.,;:!?%)\]}…]+)(?= |$)", r"\1", text)
     text = re.sub(r"(?<!\S)([(\[{¿¡]) ", r"\1", text)

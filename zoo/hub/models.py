@@ -1,6 +1,6 @@
-"""Models of the zoo that are pretrained models of KerasHub, called with token ids alone.
+"""Pretrained KerasHub models as models of the zoo, called with token ids only.
 
-Their files hold the architecture and the weights: loading one needs KerasHub, and no preset.
+A saved model holds the architecture and the weights, so loading it needs KerasHub but no preset.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ from zoo.models.parts.layers import logits_dtype
 
 
 class _HubModel(ZooModel):
-    """What both models are: a task of KerasHub inside."""
+    """Base class of models that wrap a KerasHub task."""
 
     def _hold(self, task):
-        task.compiled = False  # as it compiles itself when it is made, and the file would say how
+        task.compiled = False  # KerasHub compiles a new task, and a saved model would record it
         self.task = task
 
     def get_config(self):
@@ -35,27 +35,27 @@ class _HubModel(ZooModel):
         for _, time in [input_shape] if isinstance(input_shape[0], int | None) else input_shape:
             if longest and time and time > longest:
                 raise ValueError(
-                    f"--sequence-length: expected at most the {longest} tokens that {self.preset or 'the preset'} was"
-                    f" made for, received {time}"
+                    f"--sequence-length: expected at most {longest} tokens, the maximum of"
+                    f" {self.preset or 'the preset'}, received {time}"
                 )
         self.built = True
 
 
 @keras.saving.register_keras_serializable("zoo")
 class HubClassifier(_HubModel):
-    """A text encoder of KerasHub with its classification head: BERT, DistilBERT, ALBERT or DeBERTa.
+    """A text encoder of KerasHub with a classification head: BERT, DistilBERT, ALBERT or DeBERTa.
 
     Args:
-        num_classes: number of classes.
-        preset: a folder of `save_to_preset`, or a name that KerasHub knows, such as bert_tiny_en_uncased.
-        dropout: share of the head's inputs dropped in training, in [0, 1).
+        num_classes: Number of classes.
+        preset: Folder written by `save_to_preset`, or the name of a KerasHub preset such as bert_tiny_en_uncased.
+        dropout: Dropout rate before the head, in [0, 1).
 
-    Input shape: (batch, time) token ids of the preset's tokenizer, padded with 0.
+    Input shape: (batch, time), token ids of the preset's tokenizer, padded with 0.
     Output shape: (batch, num_classes), logits.
 
     Raises:
-        UsageError: no such preset, or one without a classifier.
-        ValueError: when built, more tokens than the preset has positions.
+        UsageError: If there is no such preset, or if it has no classifier.
+        ValueError: When the model is built, if the inputs have more tokens than the preset has positions.
     """
 
     def __init__(self, num_classes: int = 10, preset: str = "", dropout: float = 0.1, **kwargs):
@@ -73,7 +73,7 @@ class HubClassifier(_HubModel):
             "padding_mask": ops.cast(ops.not_equal(ids, 0), "int32"),
             "segment_ids": ops.zeros_like(ids),
         }
-        taken = self.task.input  # DistilBERT has no segments
+        taken = self.task.input  # DistilBERT has no segment_ids
         inputs = {name: known[name] for name in taken} if isinstance(taken, dict) else ids
         return ops.cast(self.task(inputs, training=training), logits_dtype(self.dtype_policy))
 
@@ -83,23 +83,21 @@ class HubClassifier(_HubModel):
 
 @keras.saving.register_keras_serializable("zoo")
 class HubSeq2Seq(_HubModel):
-    """T5 (Raffel et al., 2020) of KerasHub: from one text to another.
+    """T5 (Raffel et al., 2020) of KerasHub, a text-to-text model.
+
+    `encode` and `decode_step` have the interface of `zoo.models.Transformer`. A cache is a pair of tensors, keys and
+    values, each (num_layers, batch, length, heads, head width).
 
     Args:
-        preset: a folder of `save_to_preset`, or a name that KerasHub knows, such as t5_small_multi.
+        preset: Folder written by `save_to_preset`, or the name of a KerasHub preset such as t5_small_multi.
 
-    Call arguments:
-        inputs: source (batch, source time) and target (batch, time), token ids of the preset's tokenizer; the target
-            begins with 0. Padding of the source is hidden; that of the target comes last, where no step before it
-            attends to it.
-
-    Output shape: (batch, time, vocabulary), logits of the token after each.
-
-    A cache is two tensors, keys and values, each (num_layers, batch, length, heads, head width); see
-    `zoo.models.Transformer`, whose `encode` and `decode_step` these are.
+    Input shape: source (batch, source time) and target (batch, time), token ids of the preset's tokenizer; the target
+        begins with 0. Padding of the source is masked. Padding of the target must come last, where the causal mask
+        hides it from every token before it.
+    Output shape: (batch, time, vocabulary), logits of the next token.
 
     Raises:
-        UsageError: no such preset, or none of T5.
+        UsageError: If there is no such preset, or if it is not a T5 preset.
     """
 
     def __init__(self, preset: str = "", **kwargs):
@@ -122,31 +120,35 @@ class HubSeq2Seq(_HubModel):
         return ops.cast(logits, logits_dtype(self.dtype_policy))
 
     def encode(self, source):
-        """Return what the decoder attends to: a context, and its mask (batch, source time), false at padding."""
+        """Return the context that the decoder attends to, and its mask (batch, source time), false at padding.
+
+        Args:
+            source: Token ids (batch, source time), padded with 0.
+        """
         mask = self._visible(source)
         memory = self.task.call_encoder(source, mask)
-        empty = self._as_theirs(self.empty_cache(ops.shape(source)[0], 2))  # of 1, Keras warns of its softmax
+        empty = self._as_theirs(self.empty_cache(ops.shape(source)[0], 2))  # Keras warns of a softmax over length 1
         cross = self._as_theirs(self.empty_cache(*ops.shape(source)))
         first = ops.zeros_like(source[:, :1])
         _, _, _, cross = self._decoded(memory, mask, first, empty, 0, cross, 0)
         return (memory[None], *self._as_ours(cross)), ops.not_equal(source, 0)
 
     def empty_cache(self, batch, length):
-        """Return a cache with room for `length` tokens of the target."""
+        """Return an empty cache for up to `length` target tokens."""
         backbone = self.task.backbone
         width = backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads
         shape = (backbone.num_layers, batch, length, backbone.num_heads, width)
         return ops.zeros(shape, self.compute_dtype), ops.zeros(shape, self.compute_dtype)
 
     def decode_step(self, ids, position, cache, context, source_mask):
-        """Return the logits that `call` has at one position, (batch, vocabulary), and the cache with its token.
+        """Return the logits of `call` at one position, (batch, vocabulary), and the updated cache.
 
         Args:
-            ids: (batch,), the target's token at the position.
-            position: from 0, a whole number, the same for the whole batch.
-            cache: of all tokens before it.
-            context: of `encode`.
-            source_mask: of `encode`.
+            ids: Target token ids at the position, (batch,).
+            position: Position, counted from 0, the same for the whole batch.
+            cache: Cache of all earlier tokens.
+            context: Context returned by `encode`.
+            source_mask: Mask returned by `encode`.
         """
         memory, *cross = context
         mask = ops.cast(source_mask, "int32")
@@ -169,8 +171,9 @@ class HubSeq2Seq(_HubModel):
         return ops.cast(ops.not_equal(ids, 0), "int32")
 
     def _as_theirs(self, pair):
-        """Return (batch, layers, 2, ...) of keys and values (layers, batch, ...)."""
+        """Return keys and values (layers, batch, ...) as one cache of KerasHub, (batch, layers, 2, ...)."""
         return ops.stack([ops.swapaxes(part, 0, 1) for part in pair], axis=2)
 
     def _as_ours(self, cache):
+        """Return a cache of KerasHub as keys and values; the inverse of `_as_theirs`."""
         return ops.swapaxes(cache[:, :, 0], 0, 1), ops.swapaxes(cache[:, :, 1], 0, 1)

@@ -1,1 +1,1 @@
-"""Observe any built Keras model: its layers and the tensors that pass through them."""
+"""Inspection of any built Keras model: its layers, its variables and the tensors that pass through it."""

@@ -1,4 +1,4 @@
-"""Exclude layers and variables of a built model from training, by patterns of their paths."""
+"""Freeze layers and variables of a built model, selected by patterns of their paths."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,17 @@ from zoo.introspection.variables import hold, named
 
 
 def freeze(model: keras.Model, patterns: Sequence[str], new: Sequence[str] = ()) -> list[str]:
-    """Let no training change the weights that match, see `zoo.models.parts.base.hold`, and return their names.
+    """Freeze the weights that match any pattern, and return their names.
+
+    See `zoo.introspection.variables.hold` for what freezing does.
 
     Args:
-        model: built; before the optimizer is.
-        patterns: shell patterns for the path of a layer or a weight, or for its end.
-        new: weights that are still random.
+        model: Built model whose optimizer is not built yet.
+        patterns: Shell patterns of the path of a layer or a weight, or of the end of such a path.
+        new: Names of weights that are still randomly initialised, which must not be frozen.
 
     Raises:
-        UsageError: a pattern that matches nothing, or together they match everything, or something new.
+        UsageError: If a pattern matches nothing, if the patterns match every weight, or if they match a new weight.
     """
     mine = named(model)
     paths = dict.fromkeys(path for name in mine for path in _and_parents(name))
@@ -33,9 +35,9 @@ def freeze(model: keras.Model, patterns: Sequence[str], new: Sequence[str] = ())
             )
         frozen |= {name for name in mine if not found.isdisjoint(_and_parents(name))}
     if random := [name for name in new if name in frozen]:
-        raise UsageError(f"--freeze {said}: expected weights that were taken over, {few(random)} would stay random")
+        raise UsageError(f"--freeze {said}: expected pretrained weights, but {few(random)} would stay random")
     if not any(variable.trainable for name, variable in mine.items() if name not in frozen):
-        raise UsageError(f"--freeze {said}: expected patterns that leave something to train, these match everything")
+        raise UsageError(f"--freeze {said}: expected patterns that leave weights to train, these match all weights")
     chosen = [name for name in mine if name in frozen]
     hold(model, chosen)
     return chosen

@@ -1,4 +1,4 @@
-"""What passes through the layers of a built model, watched or replaced while it computes; the model stays as it is."""
+"""Record or replace the outputs of layers while a built model computes, without changing the model."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +8,13 @@ import keras
 
 
 class Call(NamedTuple):
-    """One use of a layer: the tensors it was given, and what it gave."""
+    """One call of a layer.
+
+    Args:
+        layer: Layer that was called.
+        inputs: Input tensors of the call.
+        output: Output of the call.
+    """
 
     layer: keras.layers.Layer
     inputs: list[Any]
@@ -17,7 +23,12 @@ class Call(NamedTuple):
 
 @contextlib.contextmanager
 def calling(layer: keras.layers.Layer, call: Callable) -> Iterator[None]:
-    """Let a layer compute `call`, and afterwards what it did before."""
+    """Replace the `call` method of a layer within a `with` block.
+
+    Args:
+        layer: Layer to change.
+        call: Replacement for its `call`.
+    """
     before = layer.__dict__.get("call")
     layer.__dict__["call"] = call
     try:
@@ -29,12 +40,12 @@ def calling(layer: keras.layers.Layer, call: Callable) -> Iterator[None]:
 
 
 def calls_of(model: keras.Model, inputs: Any, layers: Iterable[keras.layers.Layer]) -> list[Call]:
-    """Run a model once, not as in training, and return every use of some of its layers, in the order of their ends.
+    """Run a model once in inference mode, and return every call of the given layers, in the order of completion.
 
     Args:
-        model: built.
-        inputs: what it takes, a batch.
-        layers: of the model, however deep.
+        model: Built model.
+        inputs: One batch of inputs.
+        layers: Layers of the model, at any depth.
     """
     seen: list[Call] = []
 
@@ -57,12 +68,12 @@ def calls_of(model: keras.Model, inputs: Any, layers: Iterable[keras.layers.Laye
 
 @contextlib.contextmanager
 def giving(layer: keras.layers.Layer, value: Any, use: int = 0) -> Iterator[None]:
-    """Let a layer give a value of one's own, in its dtype, the `use`-th time it is called, and else what it computes.
+    """Make a layer return a given value, in its own dtype, in one of its calls within a `with` block.
 
     Args:
-        layer: of a model.
-        value: of the shape that the layer's output has.
-        use: from 0.
+        layer: Layer of a model.
+        value: Value with the shape of the layer's output.
+        use: Index of the call that returns the value, from 0. All other calls compute the layer's output.
     """
     compute, used = layer.call, 0
 

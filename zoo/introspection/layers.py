@@ -1,6 +1,6 @@
 """The layers of any built model, in the order in which Keras tracks them.
 
-The one place that calls Keras' private `_flatten_layers`: a subclassed model has no public list of its nested layers.
+Only this module calls the private `_flatten_layers` of Keras: a subclassed model has no public list of nested layers.
 """
 
 import keras

@@ -1,4 +1,4 @@
-"""The variables of a built model by path, and excluding some of them from training."""
+"""The variables of a built model by path, and freezing some of them."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def named(model: keras.Model) -> dict[str, Any]:
         first, _, rest = variable.path.partition("/")
         path = rest if rest and first == model.name else variable.path
         name, count = path, 1
-        while name in found:  # two layers of one name beside each other
+        while name in found:  # sibling layers with the same name
             count += 1
             name = f"{path}#{count}"
         found[name] = variable
@@ -22,14 +22,14 @@ def named(model: keras.Model) -> dict[str, Any]:
 
 
 def hold(model: keras.Model, names: list[str]) -> None:
-    """Let no training change these weights.
+    """Freeze weights, so that training does not change them.
 
-    A layer that is left without a weight to train is not trainable itself: a batch normalisation then uses the mean
-    and the variance that it has, in training too, and does not follow the batches. Dropout stays.
+    A layer without any trainable weight left becomes non-trainable itself. Batch normalisation then uses its moving
+    averages in training too and does not update them. Dropout stays active.
 
     Args:
-        model: built; before the optimizer is.
-        names: Keys of `named`.
+        model: Built model whose optimizer is not built yet.
+        names: Names of the weights, keys of `named`.
     """
     weights = named(model)
     for name in names:

@@ -1,7 +1,7 @@
-"""The models of the zoo: Keras 3, written in keras.ops, one architecture a file.
+"""The models of the zoo: Keras 3 models written with `keras.ops`, one architecture per file.
 
-Importing this package registers every class, also those that a model is compiled with, which is what
-`keras.saving.load_model` needs.
+Importing this package registers all custom classes with Keras, including losses, metrics and optimizers.
+`keras.saving.load_model` needs them.
 """
 
 from zoo.models.cnn import CNN

@@ -1,7 +1,7 @@
-"""CrossModal: images and captions in one space, learnt from pairs (CLIP, Radford et al., 2021).
+"""CrossModal: a joint embedding space of images and captions, learnt from pairs (CLIP, Radford et al., 2021).
 
-Differs from that paper in size: the image tower is this zoo's `cnn`, and the text tower by default the mean of its
-words' vectors.
+Differs from the paper in size: the image tower is this zoo's `cnn`, and the text tower is, by default, the mean of the
+word embeddings.
 """
 
 from typing import Literal
@@ -16,7 +16,7 @@ from zoo.models.parts.blocks import Stack
 from zoo.models.parts.layers import check_positive, logits_dtype, mean_of_steps, token_embedding
 from zoo.objectives.pair_loss import IMAGE, TEXT, WEIGHTS
 
-# Larger scales made the paper's training unstable.
+# Upper bound of the learnt scale: larger ones made the paper's training unstable.
 LARGEST_SCALE = 100.0
 
 
@@ -26,31 +26,32 @@ def _bounded(log_scale):
 
 @keras.saving.register_keras_serializable("zoo")
 class CrossModal(ZooModel):
-    """An image tower and a text tower; pairs of what they give are scored by `zoo.objectives.pair_loss.pair_scores`.
+    """An image tower and a text tower. `zoo.objectives.pair_loss.pair_scores` scores pairs of their outputs.
 
     Args:
-        vocabulary_size: number of token ids.
-        filters: output channels of each convolution of the image tower, see `zoo.models.CNN`.
-        pools: how many of the convolutions, from the first, are followed by a pool.
-        units: width of the Dense layer before each tower's projection.
-        batch_norm: normalise after each convolution.
-        text: "mean" of the words' vectors, or "transformer", blocks that also know their order.
-        word_dim: width of a word's vector.
-        num_layers: number of blocks of the transformer.
-        num_heads: attention heads of each block; `word_dim` must be a multiple.
-        ff_dim: width inside each block's feed-forward part.
-        dropout: share dropped in training: of the units before both projections, and inside the blocks, in [0, 1).
-        embedding_dim: width of the space that both towers are projected into, where every vector has length 1.
-        head: "cosine" scores a pair by the angle between both, times a learnt scale; "fusion" puts both beside each
-            other, projects them to `fusion_dim` units with a relu, and scores these.
-        fusion_dim: units of the fusion.
-        temperature: one over the scale that training begins with.
+        vocabulary_size: Number of token ids.
+        filters: Output channels of each convolution of the image tower; see `zoo.models.CNN`.
+        pools: Number of convolutions, counted from the first, that are followed by a pool.
+        units: Width of the Dense layer before each tower's projection.
+        batch_norm: Whether batch normalisation follows each convolution.
+        text: Text tower: "mean" averages the word embeddings; "transformer" passes them through blocks that also see
+            their order.
+        word_dim: Width of a word embedding.
+        num_layers: Number of transformer blocks.
+        num_heads: Attention heads of each block; must divide `word_dim`.
+        ff_dim: Width of each block's feed-forward layer.
+        dropout: Dropout rate before both projections and inside the blocks, in [0, 1).
+        embedding_dim: Width of the joint space, in which every vector has length 1.
+        head: Scoring function of a pair: "cosine" is the cosine similarity times a learnt scale; "fusion" concatenates
+            both vectors, projects them to `fusion_dim` units with a relu, and scores these.
+        fusion_dim: Width of the fusion layer.
+        temperature: Initial temperature, one over the initial scale.
 
-    Input shape: images (batch, height, width, channels), pixels in [0, 1], and (batch, time) token ids; 0 is padding.
-    Output shape: (batch, 3, width): what `encode_image` and `encode_text` give, and in every row `pair_weights`.
+    Input shape: images (batch, height, width, channels), pixels in [0, 1], and token ids (batch, time), padded with 0.
+    Output shape: (batch, 3, width): `encode_image`, `encode_text` and, repeated for every example, `pair_weights`.
 
     Raises:
-        ValueError: sizes that are not positive or do not divide, or a name that is not one of those above.
+        ValueError: If a size is not positive, if the heads do not divide the width, or if a name is unknown.
     """
 
     WIDTHS = {"filters": 1, "units": 1, "word_dim": "num_heads", "ff_dim": 1, "embedding_dim": 1, "fusion_dim": 1}
@@ -98,7 +99,7 @@ class CrossModal(ZooModel):
         self.head = head
         self.fusion_dim = fusion_dim
         self.temperature = temperature
-        policy = self.dtype_policy  # see SimpleNet
+        policy = self.dtype_policy  # passed to every layer; see SimpleNet
         self.image = CNN(
             embedding_dim, self.filters, pools=pools, units=units, batch_norm=batch_norm, dropout=dropout,
             dtype=policy, name="image",
@@ -114,7 +115,7 @@ class CrossModal(ZooModel):
         self.drop = layers.Dropout(dropout, dtype=policy, name="drop")
         self.text_projection = layers.Dense(embedding_dim, dtype=logits_dtype(policy), name="text_projection")
         self.image_half = self.text_half = None
-        if head == "fusion":  # a Dense layer over both beside each other is the sum of one over each
+        if head == "fusion":  # a Dense layer on the concatenation is the sum of two Dense layers
             wide = {"units": fusion_dim, "dtype": logits_dtype(policy)}
             self.image_half = layers.Dense(**wide, name="image_half")
             self.text_half = layers.Dense(**wide, use_bias=False, name="text_half")
@@ -150,12 +151,12 @@ class CrossModal(ZooModel):
         return ops.stack([rows[place] for place in sorted(rows)], axis=1)
 
     def encode_image(self, images, training=None):
-        """Return (batch, embedding_dim) of length 1; of the fusion head (batch, fusion_dim), the images' half of it."""
+        """Return the images' unit vectors (batch, embedding_dim), or their half of the fusion (batch, fusion_dim)."""
         x = ops.normalize(self.image(images, training=training))
         return x if self.image_half is None else self.image_half(x)
 
     def encode_text(self, ids, training=None):
-        """Return (batch, embedding_dim) of length 1; of the fusion head (batch, fusion_dim), the texts' half of it."""
+        """Return the texts' unit vectors (batch, embedding_dim), or their half of the fusion (batch, fusion_dim)."""
         mask = ops.not_equal(ids, 0)
         x = self.embedding(ids)
         if self.encoder is not None:
@@ -165,7 +166,7 @@ class CrossModal(ZooModel):
         return x if self.text_half is None else self.text_half(x)
 
     def pair_weights(self):
-        """Return (width,), the weights of `pair_scores`: of the cosine head the scale, in every place."""
+        """Return the weights of `pair_scores`, (width,). With the cosine head, each of them is the scale."""
         if self.head == "fusion":
             return ops.convert_to_tensor(self.score)
         return ops.broadcast_to(ops.exp(self.log_scale), (self.embedding_dim,))

@@ -1,4 +1,4 @@
-"""Ensemble: several trained classifiers as one, by voting or stacking, with a temperature."""
+"""Ensemble: several trained classifiers combined into one by soft voting or stacking, with a temperature."""
 
 from typing import Any
 
@@ -7,31 +7,32 @@ from keras import layers, ops
 
 from zoo.models.parts.base import ZooModel
 
-# A mean of probabilities below it counts as this, so that its logarithm stays finite.
+# Lower bound of a mean probability, which keeps its logarithm finite.
 SMALLEST = 1e-12
-# The same of one member's log-probability that a head is given, about log(1e-7): no single answer outweighs all others.
+# Lower bound of a member's log-probability as input of the head, about log(1e-7): no member outweighs all others.
 FAINTEST = -16.0
 
 
 @keras.saving.register_keras_serializable("zoo")
 class Ensemble(ZooModel):
-    """Classifiers that answer together: log of the weighted mean of their probabilities, or a head over them all.
+    """Several classifiers as one: the log of the weighted mean of their probabilities, or a trained head on top.
 
-    The mean of probabilities is soft voting; of networks that differ by their seed it is a deep ensemble
+    The mean of probabilities is soft voting; with networks that differ in their seed it is a deep ensemble
     (Lakshminarayanan et al., 2017). The head is stacking (Wolpert, 1992).
 
     Args:
-        members: built models that give logits of the same classes, or what `get_config` made of them.
-        weights: of each member's probabilities, together 1. Default, all the same.
-        head_units: classes of a Dense layer over the log-probabilities of all members, in place of a mean; 0: none.
-        temperature: what the logits are divided by (Guo et al., 2017).
+        members: Built models that return logits for the same classes, or their serialized configurations.
+        weights: Weight of each member's probabilities; their sum is 1. None for equal weights.
+        head_units: Number of classes of a Dense layer on the log-probabilities of all members, which replaces the
+            mean; 0 for no such layer.
+        temperature: Divisor of the logits (Guo et al., 2017), above 0.
 
     Input shape: that of every member.
-    Output shape: that of every member, (batch, classes) or (batch, time, classes): logits.
+    Output shape: that of every member, (batch, classes) or (batch, time, classes), logits.
 
     Raises:
-        ValueError: no members, weights that are not one a member or not together 1, weights beside a head, or a
-            temperature that is not positive.
+        ValueError: If there are no members, if the weights do not match the members or do not sum to 1, if both
+            weights and a head are given, or if the temperature is not positive.
     """
 
     def __init__(
@@ -48,13 +49,13 @@ class Ensemble(ZooModel):
         if weights is not None and head_units:
             raise ValueError("ensemble: expected weights or a head, received both")
         if weights is not None and len(weights) != len(members):
-            raise ValueError(f"ensemble: expected {len(members)} weights, one a member, received {len(weights)}")
+            raise ValueError(f"ensemble: expected {len(members)} weights, one per member, received {len(weights)}")
         if weights is not None and (min(weights) < 0 or abs(sum(weights) - 1) > 1e-6):
-            raise ValueError(f"ensemble: expected weights of 0 or more, together 1, received {tuple(weights)}")
+            raise ValueError(f"ensemble: expected weights of 0 or more that sum to 1, received {tuple(weights)}")
         if temperature <= 0:
             raise ValueError(f"ensemble: expected a positive temperature, received {temperature}")
         self.members = [keras.saving.deserialize_keras_object(m) if isinstance(m, dict) else m for m in members]
-        self.weighing = None if weights is None else tuple(weights)  # a Keras model has `weights` of its own
+        self.weighing = None if weights is None else tuple(weights)  # `weights` is taken by keras.Model
         self.head_units = head_units
         self.temperature = temperature
         self.head = layers.Dense(head_units, name="head") if head_units else None
@@ -72,10 +73,10 @@ class Ensemble(ZooModel):
         return self.combined(answers) / self.temperature
 
     def combined(self, answers: list[Any]) -> Any:
-        """Return the logits of all members together, before the temperature.
+        """Return the combined logits, before the temperature.
 
         Args:
-            answers: the logits of each member.
+            answers: Logits of each member.
         """
         if self.head is not None:
             return self.head(

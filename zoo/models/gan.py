@@ -1,8 +1,8 @@
-"""GAN: a generator of images and a discriminator that learn from each other (Goodfellow et al., 2014).
+"""GAN: a generator of images and a discriminator trained against each other (Goodfellow et al., 2014).
 
-Both learn in the same step, by one optimizer: what each side would have small is an output of the model with a loss of
-its own, and gradients are stopped where they would reach the other side. So `fit`, checkpoints and strategies are those
-of any other model. Names in the registry: `gan` (DCGAN, after Radford et al., 2016) and `gan_dense`.
+Both are trained in the same step by one optimizer. Each side's objective is an output of the model with its own loss,
+and gradients are stopped where they would reach the other side. So `fit`, checkpoints and strategies work as for any
+other model. The registry names two: `gan` (DCGAN, after Radford et al., 2016) and `gan_dense`.
 """
 
 from typing import Literal
@@ -19,42 +19,43 @@ from zoo.objectives.gradients import gradient
 
 @keras.saving.register_keras_serializable("zoo")
 class GAN(ZooModel):
-    """A generator, its running average, and a discriminator.
+    """A generator, the moving average of its weights, and a discriminator.
+
+    In training the average moves towards the generator before the generator is updated from the batch, so it lags by
+    one step.
 
     Args:
-        num_classes: number of classes.
-        conditional: images are drawn and judged by class.
-        latent_size: numbers of noise that an image is drawn from.
+        num_classes: Number of classes.
+        conditional: Whether images are generated and judged by class.
+        latent_size: Number of noise values that an image is generated from.
         architecture: "dcgan" (transposed convolutions, batch normalisation, LeakyReLU) or "dense".
-        filters: of dcgan: the generator's channels, the smallest map first, and the discriminator's, the last first; as
-            many doublings of height and width as numbers.
-        kernel_size: of dcgan: height and width of the kernels.
-        units: of dense: the generator's widths, and the discriminator's from the last.
-        norm: of the discriminator: "none", "batch" or "layer".
+        filters: Channels of "dcgan": the generator's, starting with the smallest map, and, reversed, the
+            discriminator's. Each entry doubles height and width.
+        kernel_size: Height and width of the kernels of "dcgan".
+        units: Layer widths of "dense": the generator's and, reversed, the discriminator's.
+        norm: Normalisation in the discriminator: "none", "batch" or "layer".
         loss: "non_saturating" (Goodfellow et al., 2014), "hinge" (Lim & Ye, 2017) or "wasserstein" (Arjovsky et al.,
             2017).
-        gradient_penalty: of wasserstein: weight of the squared distance from 1 of the discriminator's slope between
-            real and made images (Gulrajani et al., 2017).
-        r1: weight of half the discriminator's squared slope at real images (Mescheder et al., 2018); 0 leaves it out.
-        discriminator_rate: what the learning rate is multiplied by for the discriminator (two time scales: Heusel et
-            al., 2017).
-        average_decay: of the running average of the generator's weights, which images are drawn with.
+        gradient_penalty: Weight of the gradient penalty of "wasserstein" (WGAN-GP, Gulrajani et al., 2017).
+        r1: Weight of the R1 penalty, half the squared gradient norm at real images (Mescheder et al., 2018); 0 for
+            none.
+        discriminator_rate: Factor on the learning rate of the discriminator (two time scales, Heusel et al., 2017).
+        average_decay: Decay of the moving average of the generator's weights, in [0, 1). Samples come from the
+            average.
 
-    Call arguments, a tuple of three:
-        images: (batch, height, width, channels), real ones, pixels in [0, 1].
-        code: (batch, code_size), see `Generator`; of a conditional model with the classes of the real images.
-        mix: (batch, 1), in [0, 1], where between a real and a made image the slope is looked at.
+    Call arguments, as one tuple:
+        images: Real images (batch, height, width, channels), pixels in [0, 1].
+        code: Input of the generator (batch, code_size); see `Generator`. With a conditional model it holds the classes
+            of the real images.
+        mix: Positions (batch, 1) in [0, 1] between a real and a generated image at which WGAN-GP takes the gradient.
 
-    Output: a dictionary of (batch, 1): `real` and `fake`, the discriminator's logits of real and of made images;
-        `generator`, its logits of made images, of which gradients reach the generator alone; and where they are asked
-        for `gradient_penalty` and `r1`, times their weights.
-
-    In training the average takes one step towards the generator before the generator learns from the batch, so it
-    follows one step late.
+    Output: a dictionary of tensors (batch, 1). `real` and `fake` are the discriminator's logits for real and generated
+        images; `generator` repeats those for generated images with gradients for the generator alone;
+        `gradient_penalty` and `r1`, if enabled, are multiplied by their weights.
 
     Raises:
-        ValueError: a size that is not positive, an unknown name, or penalties with a batch normalisation in the
-            discriminator, where no example has a slope of its own.
+        ValueError: If a size is not positive, if a name is unknown, or if a gradient penalty is combined with batch
+            normalisation in the discriminator, which mixes the gradients of the examples.
     """
 
     WIDTHS = {"filters": 1, "units": 1}
@@ -87,10 +88,11 @@ class GAN(ZooModel):
             )
         if norm == "batch" and (r1 or loss == "wasserstein"):
             raise ValueError(
-                "gan: norm=batch: expected no penalty beside it (r1, or that of loss=wasserstein), which is of each"
-                " image's own slope, and a batch normalisation mixes images; use norm=layer or norm=none"
+                "gan: norm=batch: expected no gradient penalty (r1 or loss=wasserstein), because batch normalisation"
+                " mixes the images of a batch; use norm=layer or norm=none"
             )
-        # Its parts compute in what was asked for; here weights are read as they are, for a gradient and an average.
+        # The parts compute with the requested policy. The model itself reads weights in full precision, for the
+        # gradient penalty and the moving average.
         self.parts_policy = self.dtype_policy
         self.dtype_policy = keras.DTypePolicy(self.dtype_policy.variable_dtype)
         self.num_classes = num_classes
@@ -109,12 +111,12 @@ class GAN(ZooModel):
 
     @property
     def code_size(self) -> int:
-        """Numbers that an image is drawn from: noise, and where the model is conditional the class."""
+        """Width of the generator's input: the noise and, if the model is conditional, the one-hot class."""
         return self.latent_size + (self.num_classes if self.conditional else 0)
 
     @property
     def rates(self) -> dict[str, float]:
-        """Which parts of the model learn at another rate, and how many times the common one."""
+        """Factor on the learning rate of each part that does not use the common rate."""
         return {} if self.discriminator_rate == 1 else {"discriminator": self.discriminator_rate}
 
     def build(self, input_shape):
@@ -158,11 +160,11 @@ class GAN(ZooModel):
         return outputs
 
     def sample(self, code):
-        """Return the images, (batch, height, width, channels), that the average draws from codes."""
+        """Return images (batch, height, width, channels) that the averaged generator makes from codes."""
         return self.average(code, training=False)
 
     def _judged(self, images, classes, training, learning):
-        """Return logits without side effects; unless `learning`, the discriminator's weights get no gradient."""
+        """Return the discriminator's logits without side effects; its weights get gradients only if `learning`."""
         judge = self.discriminator
         weights = [ops.convert_to_tensor(v) for v in judge.trainable_variables]
         weights = weights if learning else [ops.stop_gradient(w) for w in weights]
@@ -170,12 +172,12 @@ class GAN(ZooModel):
         return judge.stateless_call(weights, state, images, classes, training=training)[0]
 
     def _squared_slope(self, images, classes, training):
-        """Return (batch, 1): the squared norm of the discriminator's gradient at each image."""
+        """Return the squared norm of the discriminator's gradient at each image, (batch, 1)."""
         slope = gradient(lambda x: self._judged(x, classes, training, learning=True), images)
         return ops.sum(ops.square(slope), axis=(1, 2, 3))[:, None]
 
     def _follow(self):
-        """Move the average one step towards the generator, faster in the beginning."""
+        """Move the average one step towards the generator, faster at the beginning of training."""
         decay = ops.minimum(self.average_decay, (1 + self.updates) / (10 + self.updates))
         for mine, theirs in self._pairs():
             mine.assign(mine + (1 - decay) * (theirs - mine))

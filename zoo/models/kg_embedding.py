@@ -1,7 +1,7 @@
-"""KGEmbedding: a vector for each entity and relation of a knowledge graph, and a score for each triple.
+"""KGEmbedding: a vector for each entity and each relation of a knowledge graph, and a score for each triple.
 
-The question "which tail follows (head, relation)" is asked of all entities at once; its inverse, "which head", of
-another relation, so that both directions are learnt as one (Lacroix et al., 2018).
+A query (head, relation) is scored against all entities at once. Head prediction is tail prediction with the inverse
+relation, which has an embedding of its own (Lacroix et al., 2018).
 """
 
 from typing import Literal
@@ -11,56 +11,46 @@ from keras import layers, ops
 
 from zoo.models.parts import scorers
 from zoo.models.parts.base import ZooModel
+from zoo.models.parts.embedding_table import EmbeddingTable
 from zoo.models.parts.layers import check_positive, logits_dtype
 
-# Numbers of one question at most, for which a whole batch of questions is scored at once: a gigabyte of a batch of 512.
+# Largest `cost` of a query for which a whole batch is scored at once: 1 GiB of float32 for a batch of 512.
 AT_ONCE = 2**19
-# A score that no softmax gives a share to.
+# Score of an excluded candidate; its softmax probability is 0.
 NEVER = -1e9
-
-
-class Table(layers.Embedding):
-    """Embeddings that are looked up, and given as a whole, as precise as they are stored.
-
-    Call arguments:
-        ids: (...) int.
-        every: return the whole table besides, which a model of less precision would read rounded.
-    """
-
-    def call(self, ids, every=False):
-        rows = super().call(ids)
-        return (rows, ops.cast(self.embeddings, self.compute_dtype)) if every else rows
 
 
 @keras.saving.register_keras_serializable("zoo")
 class KGEmbedding(ZooModel):
-    """Embeddings of entities and relations, and one of five scorers.
+    """Embeddings of entities and relations, with one of five scoring functions.
 
-    - mlp: Dense relu on head, relation and tail side by side, Dense 1.
-    - transe: the tail is near head + relation (Bordes et al., 2013).
-    - distmult: the product of the three (Yang et al., 2015).
-    - complex: the same of complex numbers, the tail conjugated (Trouillon et al., 2016).
-    - rotate: the tail is near the head, each complex number rotated by the relation (Sun et al., 2019).
+    - "mlp": Dense relu on the concatenation of head, relation and tail, then Dense 1.
+    - "transe": distance between the tail and head + relation (Bordes et al., 2013).
+    - "distmult": sum of the elementwise product of head, relation and tail (Yang et al., 2015).
+    - "complex": the same with complex numbers and the conjugate of the tail (Trouillon et al., 2016).
+    - "rotate": distance between the tail and the head rotated by the relation, in complex numbers (Sun et al., 2019).
 
     Args:
-        num_entities: number of entities.
-        num_relations: number of relations, their inverses not counted.
-        scorer: one of those above.
-        dim: numbers of an entity; of complex and rotate twice as many as complex numbers.
-        norm: of the distances of transe and rotate. 2 scores all entities by one matrix multiplication; the papers' 1
-            takes much longer.
-        units: width of the hidden layer of mlp.
-        negatives: entities, drawn evenly, that an answer is compared with in training; 0: all of them.
-        penalty: "n3" (Lacroix et al., 2018) or "l2", of the numbers of a batch's triples.
-        strength: weight of the penalty in the loss.
+        num_entities: Number of entities.
+        num_relations: Number of relations, without their inverses.
+        scorer: Scoring function, one of the five above.
+        dim: Width of an entity embedding. "complex" and "rotate" read it as `dim / 2` complex numbers.
+        norm: Norm of the distances of "transe" and "rotate". 2 scores all entities with one matrix multiplication; 1,
+            the papers' choice, takes much longer.
+        units: Width of the hidden layer of "mlp".
+        negatives: Number of uniformly sampled entities that the answer is compared with in training; 0 for all
+            entities.
+        penalty: Regulariser of the embeddings of a batch's triples, "n3" (Lacroix et al., 2018) or "l2".
+        strength: Weight of the penalty in the loss.
 
-    Input shape: (batch, 2) int, entity and relation; `num_relations` more is the relation's inverse. In training
-        (batch, 3), the answer besides; with negatives a tuple of that and (batch, share), candidates of each: a group
-        of `negatives` / share examples, one behind the other, has the candidates of all its members.
-    Output shape: (batch, num_entities), logits; with negatives (batch, 1 + negatives), the answer's first.
+    Input shape: (batch, 2) int, ids of the entity and the relation; the id of an inverse relation is larger by
+        `num_relations`. In training (batch, 3), where the last column is the answer. With negatives, a tuple of that
+        and candidate ids (batch, share): `negatives / share` consecutive examples form a group, and every example is
+        compared with the candidates of its whole group.
+    Output shape: (batch, num_entities), logits; with negatives (batch, 1 + negatives), the answer's logit first.
 
     Raises:
-        ValueError: a size that is not positive, an odd number of columns for complex numbers, or an unknown name.
+        ValueError: If a size is not positive, if `dim` is odd for complex numbers, or if a name is unknown.
     """
 
     WIDTHS = {"dim": 2, "units": 1}
@@ -101,16 +91,16 @@ class KGEmbedding(ZooModel):
         self.negatives = negatives
         self.penalty = penalty
         self.strength = strength
-        # Looked up as they are; in bfloat16 alone the product with all entities is, which takes all the time, and in
-        # training only, because a few digits would leave many entities tied.
+        # Embeddings are looked up in full precision. With a bfloat16 policy, only the product with all entities, which
+        # takes most of the time, is bfloat16, and only in training: rounded scores would leave many entities tied.
         exact = logits_dtype(self.dtype_policy)
         start = keras.initializers.RandomNormal(stddev=1e-3) if scorer in scorers.PRODUCTS else "uniform"
         turn = keras.initializers.RandomUniform(-3.14159, 3.14159) if scorer == "rotate" else start
         columns = dim // 2 if scorer == "rotate" else dim
-        self.entities = Table(num_entities, dim, start, dtype=exact, name="entities")
+        self.entities = EmbeddingTable(num_entities, dim, start, dtype=exact, name="entities")
         self.relations = layers.Embedding(2 * num_relations, columns, turn, dtype=exact, name="relations")
         self.asked = self.answered = self.head = None
-        if scorer == "mlp":  # the first layer in two, so that each entity goes through it once
+        if scorer == "mlp":  # the first layer is split in two, so that each entity passes through it once
             self.asked = layers.Dense(units, dtype=exact, name="asked")
             self.answered = layers.Dense(units, use_bias=False, dtype=exact, name="answered")
             self.head = layers.Dense(1, dtype=exact, name="head")
@@ -126,7 +116,7 @@ class KGEmbedding(ZooModel):
 
     @property
     def cost(self):
-        """Numbers that the scores of all entities take for a question, besides a matrix multiplication."""
+        """Size of the intermediate tensor for the scores of one query; 0 if a matrix product gives them."""
         if self.scorer == "mlp":
             return self.num_entities * self.units
         one_by_one = self.scorer in scorers.DISTANCES and self.norm == 1
@@ -151,16 +141,16 @@ class KGEmbedding(ZooModel):
         return ops.map(lambda one: self._scores(ops.expand_dims(one, 0), answers)[0], asked)
 
     def _scores(self, asked, answers):
-        """Return (..., questions, answers) of (..., questions, width) and (..., answers, width)."""
+        """Return scores (..., questions, answers) from (..., questions, width) and (..., answers, width)."""
         if self.head is None:
             return scorers.scores(self.scorer, self.norm, asked, answers)
         hidden = ops.relu(ops.expand_dims(asked, -2) + ops.expand_dims(answers, -3))
         return ops.squeeze(self.head(hidden), -1)
 
     def _of_candidates(self, asked, answers, candidates):
-        """Return the score of each answer, and of those of its group's candidates that are not the answer."""
-        size = self.negatives // candidates.shape[1]
-        shared = ops.reshape(candidates, (-1, 1, self.negatives))  # of each group
+        """Return the score of each answer, followed by those of its group's candidates except the answer."""
+        size = self.negatives // candidates.shape[1]  # examples in a group
+        shared = ops.reshape(candidates, (-1, 1, self.negatives))  # (groups, 1, negatives)
         rows, own = self.entities(shared[:, 0]), ops.expand_dims(self.entities(answers), 1)
         if self.answered:
             rows, own = self.answered(rows), self.answered(own)
@@ -170,8 +160,9 @@ class KGEmbedding(ZooModel):
         return ops.concatenate([right, ops.reshape(wrong, (-1, self.negatives))], axis=1)
 
     def _penalty(self, heads, relations, answers):
-        """Return the penalty of the mean triple."""
-        parts = [heads, answers] if self.scorer == "rotate" else [heads, relations, answers]  # phases are no lengths
+        """Return the penalty, averaged over the triples."""
+        # The relations of rotate are phases, which are not penalised.
+        parts = [heads, answers] if self.scorer == "rotate" else [heads, relations, answers]
         power = 1.5 if self.penalty == "n3" else 1.0
         return sum(ops.mean(ops.sum(ops.power(scorers.squares(self.scorer, part), power), axis=-1)) for part in parts)
 

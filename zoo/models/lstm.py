@@ -1,6 +1,6 @@
-"""LSTM: stacked recurrent layers over rows, features or tokens (Hochreiter & Schmidhuber, 1997).
+"""LSTM: stacked recurrent layers over image rows, features or tokens (Hochreiter & Schmidhuber, 1997).
 
-`cell` chooses LSTM, GRU (Cho et al., 2014) or a simple recurrent layer (Elman, 1990).
+`cell` selects LSTM, GRU (Cho et al., 2014) or a simple recurrent layer (Elman, 1990).
 """
 
 from typing import Literal
@@ -16,24 +16,24 @@ CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 
 @keras.saving.register_keras_serializable("zoo")
 class LSTM(ZooModel):
-    """Recurrent layers and Dense classes, on the last step or on every step.
+    """Recurrent layers and Dense classes, on the last time step or on every time step.
 
     Args:
-        num_classes: number of classes.
-        units: width of each recurrent layer; as many layers as numbers.
-        cell: "lstm", "gru" or "simple".
-        return_sequences: one label a step instead of one a sequence.
-        vocabulary_size: number of token ids, 0 for inputs that are features. Id 0 is padding.
-        embedding_dim: width of the token embedding.
-        dropout: share of each recurrent layer's outputs dropped in training, in [0, 1).
-        unroll: write out the time steps instead of looping over them; needs a fixed length.
+        num_classes: Number of classes.
+        units: Width of each recurrent layer; the number of entries is the number of layers.
+        cell: Recurrent cell, "lstm", "gru" or "simple".
+        return_sequences: Whether to classify every time step instead of the sequence.
+        vocabulary_size: Number of token ids; 0 if the inputs are features. Id 0 is padding.
+        embedding_dim: Width of the token embedding.
+        dropout: Dropout rate after each recurrent layer, in [0, 1).
+        unroll: Whether to unroll the loop over time steps, which needs a fixed length.
 
-    Input shape: (batch, time, features), (batch, height, width, channels) read row by row, or with a vocabulary
-        (batch, time) token ids padded at the end with 0.
-    Output shape: (batch, num_classes), or with `return_sequences` (batch, time, num_classes); logits.
+    Input shape: (batch, time, features); (batch, height, width, channels), read row by row; or, with a vocabulary,
+        token ids (batch, time), padded at the end with 0.
+    Output shape: (batch, num_classes), or (batch, time, num_classes) with `return_sequences`; logits.
 
     Raises:
-        ValueError: an unknown cell, or a size that is not positive.
+        ValueError: If the cell is unknown or a size is not positive.
     """
 
     WIDTHS = {"units": 1, "embedding_dim": 1}
@@ -62,7 +62,7 @@ class LSTM(ZooModel):
         self.embedding_dim = embedding_dim
         self.dropout = dropout
         self.unroll = unroll
-        policy = self.dtype_policy  # see SimpleNet
+        policy = self.dtype_policy  # passed to every layer; see SimpleNet
         self.embedding = None
         if vocabulary_size:
             self.embedding = layers.Embedding(vocabulary_size, embedding_dim, dtype=policy, name="embedding")
@@ -97,7 +97,7 @@ class LSTM(ZooModel):
         if self.embedding is None:
             x = as_rows(x)
         else:
-            mask = ops.not_equal(x, 0)  # a masked step repeats the state before it
+            mask = ops.not_equal(x, 0)  # a masked step repeats the previous state
             x = self.embedding(x)
         for recurrent, drop in zip(self.recurrent, self.drop, strict=True):
             x = drop(recurrent(x, mask=mask, training=training), training=training)
@@ -106,7 +106,7 @@ class LSTM(ZooModel):
     def get_config(self):
         return super().get_config() | {
             "num_classes": self.num_classes,
-            "units": tuple(layer.units for layer in self.recurrent),  # fewer, once channels were taken out
+            "units": tuple(layer.units for layer in self.recurrent),  # as built: channel pruning makes them smaller
             "cell": self.cell,
             "return_sequences": self.return_sequences,
             "vocabulary_size": self.vocabulary_size,

@@ -1,6 +1,6 @@
-"""A small classifier of self-attention blocks (Vaswani et al., 2017).
+"""SelfAttentionClassifier: a small classifier made of self-attention blocks (Vaswani et al., 2017).
 
-Differs from the paper in the blocks: layer normalisation comes before each part (pre-norm, Xiong et al., 2020), which
+Differs from the paper in the blocks: layer normalisation precedes each sublayer (pre-norm, Xiong et al., 2020), which
 trains without a long warm-up.
 """
 
@@ -18,26 +18,26 @@ from zoo.models.parts.normalization import LayerNormalization
 
 @keras.saving.register_keras_serializable("zoo")
 class SelfAttentionClassifier(ZooModel):
-    """Embed each step, add positions, apply self-attention blocks, average over the steps, Dense classes.
+    """Embedding, position encoding, self-attention blocks, mean over the time steps, and Dense classes.
 
     Args:
-        num_classes: number of classes.
-        model_dim: width of every step.
-        num_heads: attention heads; `model_dim` must be a multiple, unless `key_dim` is given.
-        ff_dim: width inside each block's feed-forward part.
-        num_blocks: number of blocks.
-        dropout: share dropped in training of attention weights and of each part's output, in [0, 1).
-        position: "sinusoidal" or "learned".
-        causal: each step attends only to itself and earlier ones.
-        vocabulary_size: number of token ids, 0 for inputs that are features. Id 0 is padding.
-        key_dim: width of each head; default, `model_dim` divided by `num_heads`.
+        num_classes: Number of classes.
+        model_dim: Width of every time step.
+        num_heads: Number of attention heads; must divide `model_dim` unless `key_dim` is given.
+        ff_dim: Width of each block's feed-forward layer.
+        num_blocks: Number of blocks.
+        dropout: Dropout rate of the attention weights and of each sublayer's output, in [0, 1).
+        position: Position encoding, "sinusoidal" or "learned".
+        causal: Whether each time step attends only to itself and earlier ones.
+        vocabulary_size: Number of token ids; 0 if the inputs are features. Id 0 is padding.
+        key_dim: Width of each head; None for `model_dim / num_heads`.
 
-    Input shape: (batch, time, features), (batch, height, width, channels) read row by row, or with a vocabulary
-        (batch, time) token ids padded with 0.
+    Input shape: (batch, time, features); (batch, height, width, channels), read row by row; or, with a vocabulary,
+        token ids (batch, time), padded with 0.
     Output shape: (batch, num_classes), logits.
 
     Raises:
-        ValueError: sizes that are not positive or do not divide.
+        ValueError: If a size is not positive or the heads do not divide the width.
     """
 
     WIDTHS = {"model_dim": "num_heads", "key_dim": 1, "ff_dim": 1}
@@ -76,7 +76,7 @@ class SelfAttentionClassifier(ZooModel):
         self.causal = causal
         self.vocabulary_size = vocabulary_size
         self.key_dim = key_dim
-        policy = self.dtype_policy  # see SimpleNet
+        policy = self.dtype_policy  # passed to every layer; see SimpleNet
         self.embed = (
             layers.Embedding(vocabulary_size, model_dim, dtype=policy, name="embedding")
             if vocabulary_size
@@ -88,7 +88,8 @@ class SelfAttentionClassifier(ZooModel):
             for i in range(num_blocks)
         ]
         self.norm = LayerNormalization(dtype=policy, name="norm")
-        self.pooled = layers.Activation("linear", dtype=policy, name="pooled")  # see zoo.models.parts.attention
+        # An identity layer that quantization-aware training observes; see zoo.models.parts.attention.
+        self.pooled = layers.Activation("linear", dtype=policy, name="pooled")
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):
@@ -127,4 +128,4 @@ class SelfAttentionClassifier(ZooModel):
 
 
 class _Block(Block):
-    """A block, under the name that saved models have it by."""
+    """A block under the class name that saved models refer to."""

@@ -1,4 +1,4 @@
-"""SimpleNet: a multi-layer perceptron. Also the `large` and `small` of the distillation pair."""
+"""SimpleNet: a multi-layer perceptron. The registry's `large` and `small`, a pair for distillation, use it too."""
 
 import keras
 from keras import layers
@@ -9,21 +9,21 @@ from zoo.models.parts.layers import check_positive, logits_dtype
 
 @keras.saving.register_keras_serializable("zoo")
 class SimpleNet(ZooModel):
-    """Flatten, Dense layers with an activation, Dense classes.
+    """Flatten, hidden Dense layers with an activation, and Dense classes.
 
     Args:
-        num_classes: number of classes.
-        units: width of each hidden layer; as many layers as numbers.
-        activation: any name of `keras.activations`.
-        initializer: any name of `keras.initializers`, for the hidden kernels: glorot_uniform (Glorot & Bengio,
-            2010, also called Xavier), he_normal (He et al., 2015), ...
-        dropout: share of hidden units dropped in training, in [0, 1).
+        num_classes: Number of classes.
+        units: Width of each hidden layer; the number of entries is the number of layers.
+        activation: Name of a function in `keras.activations`.
+        initializer: Name of an initializer in `keras.initializers` for the hidden kernels, such as "glorot_uniform"
+            (Glorot & Bengio, 2010, also called Xavier) or "he_normal" (He et al., 2015).
+        dropout: Dropout rate after each hidden layer, in [0, 1).
 
     Input shape: (batch, ...), pixels in [0, 1] or features.
     Output shape: (batch, num_classes), logits.
 
     Raises:
-        ValueError: a width that is not positive, or an activation or initializer that Keras does not know.
+        ValueError: If a width is not positive, or if Keras does not know the activation or the initializer.
     """
 
     WIDTHS = {"units": 1}
@@ -44,10 +44,10 @@ class SimpleNet(ZooModel):
         self.activation = activation
         self.initializer = initializer
         self.dropout = dropout
-        # Each layer is given the model's policy: from the global one, a loaded bfloat16 model would be float32.
+        # Every layer gets the model's policy. With the global policy, a bfloat16 model would load as float32.
         policy = self.dtype_policy
         self.flatten = layers.Flatten(dtype=policy, name="flatten")
-        # Named, so that a recipe can address a layer, and an exported file shows the same names in any process.
+        # Explicit names let recipes address a layer and make exported files the same in every process.
         self.hidden = [
             layers.Dense(n, activation, kernel_initializer=initializer, dtype=policy, name=f"hidden_{i}")
             for i, n in enumerate(self.units, 1)
@@ -73,7 +73,7 @@ class SimpleNet(ZooModel):
     def get_config(self):
         return super().get_config() | {
             "num_classes": self.num_classes,
-            "units": tuple(layer.units for layer in self.hidden),  # fewer, once channels were taken out
+            "units": tuple(layer.units for layer in self.hidden),  # as built: channel pruning makes them smaller
             "activation": self.activation,
             "initializer": self.initializer,
             "dropout": self.dropout,

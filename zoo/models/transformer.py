@@ -1,7 +1,7 @@
-"""Transformers (Vaswani et al., 2017): an encoder that classifies, and an encoder with a decoder.
+"""Transformers (Vaswani et al., 2017): an encoder for classification, and an encoder-decoder.
 
-Differs from the paper by default: layer normalisation comes before each part and after the last (`norm="pre"`, Xiong et
-al., 2020), which trains without a long warm-up; `norm="post"` is the paper's.
+Differs from the paper by default: layer normalisation precedes each sublayer and follows the last one (`norm="pre"`,
+Xiong et al., 2020), which trains without a long warm-up. `norm="post"` is the paper's order.
 """
 
 from typing import Literal
@@ -23,36 +23,37 @@ from zoo.models.parts.layers import (
     token_logits,
 )
 
-# Standard deviation of the words that a new classifier embeds. A rare word, which training hardly moves, then says
-# little: one layer of width 64 reached 79.7 % of SST-2's validation sentences with 0.08, and 76.3 % with 1.
+# Initial standard deviation of the scaled word embeddings of a classifier. It is small so that rare words, which
+# training hardly changes, have little influence: one layer of width 64 reached 79.7 % on SST-2's validation split with
+# 0.08, and 76.3 % with 1.
 EMBEDDED = 0.1
 
 
 @keras.saving.register_keras_serializable("zoo")
 class TransformerClassifier(ZooModel):
-    """Embed each step, add positions, apply encoder blocks, pool the steps, Dense classes.
+    """Embedding, position encoding, encoder blocks, pooling over the time steps, and Dense classes.
 
     Args:
-        num_classes: number of classes.
-        num_layers: number of blocks.
-        model_dim: width of every step.
-        num_heads: attention heads; `model_dim` must be a multiple, unless `key_dim` is given.
-        ff_dim: width inside each block's feed-forward part.
-        dropout: share dropped in training of embedded steps, attention weights and each part's output, in [0, 1).
-        norm: "pre" or "post", layer normalisation before or after each part.
-        activation: "relu" or "gelu", of the feed-forward parts.
-        position: "sinusoidal" or "learned".
-        pooling: "mean" of the steps, or the "first" of them.
-        word_dropout: share of the words hidden in training, as if they were padding (Iyyer et al., 2015), in [0, 1).
-        vocabulary_size: number of token ids, 0 for inputs that are features. Id 0 is padding.
-        key_dim: width of each head; default, `model_dim` divided by `num_heads`.
+        num_classes: Number of classes.
+        num_layers: Number of blocks.
+        model_dim: Width of every time step.
+        num_heads: Number of attention heads; must divide `model_dim` unless `key_dim` is given.
+        ff_dim: Width of each block's feed-forward layer.
+        dropout: Dropout rate of the embedded inputs, the attention weights and each sublayer's output, in [0, 1).
+        norm: Position of layer normalisation, "pre" (before each sublayer) or "post" (after it).
+        activation: Activation of the feed-forward layers, "relu" or "gelu".
+        position: Position encoding, "sinusoidal" or "learned".
+        pooling: Pooling over the time steps, "mean" or "first".
+        word_dropout: Rate of words that are masked like padding in training (Iyyer et al., 2015), in [0, 1).
+        vocabulary_size: Number of token ids; 0 if the inputs are features. Id 0 is padding.
+        key_dim: Width of each head; None for `model_dim / num_heads`.
 
-    Input shape: (batch, time, features), (batch, height, width, channels) read row by row, or with a vocabulary
-        (batch, time) token ids padded with 0.
+    Input shape: (batch, time, features); (batch, height, width, channels), read row by row; or, with a vocabulary,
+        token ids (batch, time), padded with 0.
     Output shape: (batch, num_classes), logits.
 
     Raises:
-        ValueError: sizes that are not positive or do not divide, or a name that is not one of those above.
+        ValueError: If a size is not positive, if the heads do not divide the width, or if a name is unknown.
     """
 
     WIDTHS = {"model_dim": "num_heads", "key_dim": 1, "ff_dim": 1}
@@ -92,7 +93,7 @@ class TransformerClassifier(ZooModel):
         self.word_dropout = word_dropout
         self.vocabulary_size = vocabulary_size
         self.key_dim = key_dim
-        policy = self.dtype_policy  # see SimpleNet
+        policy = self.dtype_policy  # passed to every layer; see SimpleNet
         self.embedding = (
             layers.Embedding(
                 vocabulary_size,
@@ -119,7 +120,8 @@ class TransformerClassifier(ZooModel):
             name="encoder",
         )
         self.drop_words = layers.Dropout(word_dropout, dtype=policy, name="drop_words")
-        self.pooled = layers.Activation("linear", dtype=policy, name="pooled")  # see zoo.models.parts.attention
+        # An identity layer that quantization-aware training observes; see zoo.models.parts.attention.
+        self.pooled = layers.Activation("linear", dtype=policy, name="pooled")
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):
@@ -141,7 +143,7 @@ class TransformerClassifier(ZooModel):
         return self.head(x[:, 0] if self.pooling == "first" else self.pooled(mean_of_steps(x, mask)))
 
     def _visible(self, ids, training):
-        """Return (batch, time), true at words that are attended to and pooled."""
+        """Return (batch, time), true for words that are attended to and pooled."""
         mask = ops.not_equal(ids, 0)
         if not training or not self.word_dropout:
             return mask
@@ -165,35 +167,33 @@ class TransformerClassifier(ZooModel):
 
 @keras.saving.register_keras_serializable("zoo")
 class Transformer(ZooModel):
-    """From one sequence to another: an encoder, and a decoder that attends to what it gives.
+    """A sequence-to-sequence model: an encoder, and a decoder that attends to the encoder's output.
+
+    For decoding, a cache is a pair of tensors, keys and values, each
+    (num_layers, batch, num_heads, length, model_dim / num_heads). A context is such a pair for the source. `encode` and
+    `decode_step` are functions of tensors with static shapes and are not used in training.
 
     Args:
-        source_vocabulary_size: number of token ids of the source. Id 0 is padding.
-        target_vocabulary_size: number of token ids of the target.
-        num_layers: number of blocks of the encoder, and of the decoder.
-        model_dim: width of every step, a multiple of `num_heads`.
-        num_heads: attention heads.
-        ff_dim: width inside each block's feed-forward part.
-        dropout: share dropped in training of embedded steps, attention weights and each part's output, in [0, 1).
-        norm: "pre" or "post", layer normalisation before or after each part.
-        activation: "relu" or "gelu", of the feed-forward parts.
-        position: "sinusoidal" or "learned".
-        tied: score the next token by the table that embeds the target (Press & Wolf, 2017), not by a kernel of its own.
-        shared_vocabulary: embed source and target by one table.
+        source_vocabulary_size: Number of token ids of the source. Id 0 is padding.
+        target_vocabulary_size: Number of token ids of the target.
+        num_layers: Number of blocks in the encoder, and in the decoder.
+        model_dim: Width of every time step, a multiple of `num_heads`.
+        num_heads: Number of attention heads.
+        ff_dim: Width of each block's feed-forward layer.
+        dropout: Dropout rate of the embedded inputs, the attention weights and each sublayer's output, in [0, 1).
+        norm: Position of layer normalisation, "pre" (before each sublayer) or "post" (after it).
+        activation: Activation of the feed-forward layers, "relu" or "gelu".
+        position: Position encoding, "sinusoidal" or "learned".
+        tied: Whether the target embedding is also the output layer (weight tying, Press & Wolf, 2017).
+        shared_vocabulary: Whether source and target share one embedding.
 
-    Call arguments:
-        inputs: source (batch, source time) and target (batch, time), token ids. Padding of the source is hidden; that
-            of the target comes last, where no step before it attends to it.
-
-    Output shape: (batch, time, target_vocabulary_size), logits of the token after each.
-
-    A cache is two tensors, keys and values, each (num_layers, batch, num_heads, length, model_dim / num_heads); a
-    context is the same of the source. `encode` and `decode_step` compute from tensors alone, with static shapes, and
-    take no part in training.
+    Input shape: source (batch, source time) and target (batch, time), token ids. Padding of the source is masked.
+        Padding of the target must come last, where the causal mask hides it from every token before it.
+    Output shape: (batch, time, target_vocabulary_size), logits of the next token.
 
     Raises:
-        ValueError: sizes that are not positive or do not divide, vocabularies that are shared and differ in size, or
-            a name that is not one of those above.
+        ValueError: If a size is not positive, if the heads do not divide the width, if shared vocabularies differ in
+            size, or if a name is unknown.
     """
 
     WIDTHS = {"model_dim": "num_heads", "ff_dim": 1}
@@ -223,8 +223,8 @@ class Transformer(ZooModel):
         check_widths("transformer", model_dim, num_heads, None, num_layers=num_layers, ff_dim=ff_dim)
         if shared_vocabulary and source_vocabulary_size != target_vocabulary_size:
             raise ValueError(
-                f"transformer: shared_vocabulary: expected a target_vocabulary_size of {source_vocabulary_size}, as the"
-                f" source has, received {target_vocabulary_size}"
+                f"transformer: shared_vocabulary: expected a target_vocabulary_size of {source_vocabulary_size}, equal"
+                f" to source_vocabulary_size, received {target_vocabulary_size}"
             )
         self.source_vocabulary_size = source_vocabulary_size
         self.target_vocabulary_size = target_vocabulary_size
@@ -238,7 +238,7 @@ class Transformer(ZooModel):
         self.position = position
         self.tied = tied
         self.shared_vocabulary = shared_vocabulary
-        policy = self.dtype_policy  # see SimpleNet
+        policy = self.dtype_policy  # passed to every layer; see SimpleNet
         self.target_embedding = token_embedding(target_vocabulary_size, model_dim, policy, "target_embedding")
         self.source_embedding = (
             self.target_embedding
@@ -274,26 +274,26 @@ class Transformer(ZooModel):
         return token_logits(x, self.target_embedding, self.head)
 
     def encode(self, source):
-        """Return what the decoder attends to: a context, and its mask (batch, source time), false at padding.
+        """Return the context that the decoder attends to, and its mask (batch, source time), false at padding.
 
         Args:
-            source: (batch, source time) token ids, padded with 0.
+            source: Token ids (batch, source time), padded with 0.
         """
         return self._encoded(source, training=False)
 
     def empty_cache(self, batch, length):
-        """Return a cache with room for `length` tokens of the target."""
+        """Return an empty cache for up to `length` target tokens."""
         return self.decoder.empty_cache(batch, length)
 
     def decode_step(self, ids, position, cache, context, source_mask):
-        """Return the logits that `call` has at one position, (batch, vocabulary), and the cache with its token.
+        """Return the logits of `call` at one position, (batch, vocabulary), and the updated cache.
 
         Args:
-            ids: (batch,), the target's token at the position.
-            position: from 0, whole: () or (batch,).
-            cache: of all tokens before it.
-            context: of `encode`.
-            source_mask: of `encode`.
+            ids: Target token ids at the position, (batch,).
+            position: Position, counted from 0, as an integer tensor of shape () or (batch,).
+            cache: Cache of all earlier tokens.
+            context: Context returned by `encode`.
+            source_mask: Mask returned by `encode`.
         """
         x = self.target_embedding(ops.expand_dims(ids, 1))
         x, cache = self.decoder.step(x, position, cache, context, source_mask)

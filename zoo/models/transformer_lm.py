@@ -1,7 +1,7 @@
-"""TransformerLM: a decoder alone, trained to predict the next token (Radford et al., 2018).
+"""TransformerLM: a decoder-only transformer, trained to predict the next token (Radford et al., 2018).
 
-Differs from that paper by default: layer normalisation comes before each part and after the last, as in its successor
-(2019), and positions are sinusoidal.
+Differs from the paper by default: layer normalisation precedes each sublayer and follows the last one, as in its
+successor (2019), and positions are sinusoidal.
 """
 
 from typing import Literal
@@ -17,29 +17,30 @@ from zoo.models.parts.layers import token_embedding, token_head, token_logits
 
 @keras.saving.register_keras_serializable("zoo")
 class TransformerLM(ZooModel):
-    """A language model: embed each token, add positions, apply causal blocks, score every token as the next one.
+    """A language model: embedding, position encoding, causal blocks, and logits of the next token.
+
+    For decoding, a cache is a pair of tensors, keys and values, each (num_layers, batch, num_heads, length, key_dim).
+    `prefill` and `decode_step` are functions of tensors with static shapes and are not used in training.
 
     Args:
-        vocabulary_size: number of token ids.
-        num_layers: number of blocks.
-        model_dim: width of every step.
-        num_heads: attention heads; `model_dim` must be a multiple, unless `key_dim` is given.
-        ff_dim: width inside each block's feed-forward part.
-        dropout: share dropped in training of embedded steps, attention weights and each part's output, in [0, 1).
-        norm: "pre" or "post", layer normalisation before or after each part.
-        activation: "relu" or "gelu", of the feed-forward parts.
-        position: "sinusoidal" or "learned".
-        tied: score the next token by the table that embeds tokens (Press & Wolf, 2017), not by a kernel of its own.
-        key_dim: width of each head; default, `model_dim` divided by `num_heads`.
+        vocabulary_size: Number of token ids.
+        num_layers: Number of blocks.
+        model_dim: Width of every time step.
+        num_heads: Number of attention heads; must divide `model_dim` unless `key_dim` is given.
+        ff_dim: Width of each block's feed-forward layer.
+        dropout: Dropout rate of the embedded inputs, the attention weights and each sublayer's output, in [0, 1).
+        norm: Position of layer normalisation, "pre" (before each sublayer) or "post" (after it).
+        activation: Activation of the feed-forward layers, "relu" or "gelu".
+        position: Position encoding, "sinusoidal" or "learned".
+        tied: Whether the token embedding is also the output layer (weight tying, Press & Wolf, 2017).
+        key_dim: Width of each head; None for `model_dim / num_heads`.
 
-    Input shape: (batch, time) token ids. Padding comes last, where no step before it attends to it.
-    Output shape: (batch, time, vocabulary_size), logits of the token after each.
-
-    A cache is two tensors, keys and values, each (num_layers, batch, num_heads, length, key_dim). `prefill` and
-    `decode_step` compute from tensors alone, with static shapes, and take no part in training.
+    Input shape: token ids (batch, time). Padding must come last, where the causal mask hides it from every token
+        before it.
+    Output shape: (batch, time, vocabulary_size), logits of the next token.
 
     Raises:
-        ValueError: sizes that are not positive or do not divide, or a name that is not one of those above.
+        ValueError: If a size is not positive, if the heads do not divide the width, or if a name is unknown.
     """
 
     WIDTHS = {"model_dim": "num_heads", "key_dim": 1, "ff_dim": 1}
@@ -73,7 +74,7 @@ class TransformerLM(ZooModel):
         self.position = position
         self.tied = tied
         self.key_dim = key_dim
-        policy = self.dtype_policy  # see SimpleNet
+        policy = self.dtype_policy  # passed to every layer; see SimpleNet
         self.embedding = token_embedding(vocabulary_size, model_dim, policy, "embedding")
         self.decoder = Stack(
             num_layers, num_heads, key_dim, ff_dim, dropout, activation, norm, position, model_dim**0.5, causal=True,
@@ -94,27 +95,27 @@ class TransformerLM(ZooModel):
         return token_logits(self.decoder(self.embedding(ids), training=training), self.embedding, self.head)
 
     def empty_cache(self, batch, length):
-        """Return a cache with room for `length` tokens."""
+        """Return an empty cache for up to `length` tokens."""
         return self.decoder.empty_cache(batch, length)
 
     def prefill(self, ids, length):
-        """Return the logits of `call` for a prompt, and a cache with room for `length` tokens that begins with it.
+        """Return the logits of `call` for a prompt, and a cache that holds the prompt.
 
         Args:
-            ids: (batch, time), padded at the end: whatever follows a shorter prompt at its own position takes the
-                padding's place.
-            length: tokens of prompt and continuation, at least `time`.
+            ids: Token ids of the prompts (batch, time), padded at the end. `decode_step` overwrites the padding of
+                shorter prompts.
+            length: Number of tokens that the cache has room for, prompt and continuation; at least `time`.
         """
         x, cache = self.decoder.prefill(self.embedding(ids), length)
         return token_logits(x, self.embedding, self.head), cache
 
     def decode_step(self, ids, position, cache):
-        """Return the logits that `call` has at one position, (batch, vocabulary_size), and the cache with its token.
+        """Return the logits of `call` at one position, (batch, vocabulary_size), and the updated cache.
 
         Args:
-            ids: (batch,), the token at the position.
-            position: from 0, whole: () or (batch,).
-            cache: of all tokens before it.
+            ids: Token ids at the position, (batch,).
+            position: Position, counted from 0, as an integer tensor of shape () or (batch,).
+            cache: Cache of all earlier tokens.
         """
         x, cache = self.decoder.step(self.embedding(ops.expand_dims(ids, 1)), position, cache)
         return token_logits(x, self.embedding, self.head)[:, 0], cache

@@ -1,1 +1,4 @@
-"""Losses, metrics, optimizers, schedules, and gradients for adversarial and private training. Keras only."""
+"""Losses, metrics, optimizers, schedules, and gradients for adversarial and private training.
+
+Depends on Keras only.
+"""

@@ -1,8 +1,8 @@
-"""Adversarial examples of a built model, and training on them, in keras.ops alone.
+"""Adversarial examples for a built model, and adversarial training, written with `keras.ops`.
 
-An example is moved up the gradient of its loss, by the sign of each number, and kept within eps of where it was: one
-step is FGSM (Goodfellow et al., 2015), several are PGD (Madry et al., 2018). The model is asked as in inference: its
-dropout is off, and its batch normalisations use and keep the averages that they have.
+Each step moves an example by the sign of the gradient of its loss and clips it to a distance of eps from the original.
+One step is FGSM (Goodfellow et al., 2015), several are PGD (Madry et al., 2018). The attack runs the model in inference
+mode: dropout is off, and batch normalisation uses its moving averages and does not update them.
 """
 
 import keras
@@ -12,27 +12,27 @@ from zoo.objectives.gradients import gradient
 
 
 class Attacked(keras.Model):
-    """What an attack makes of examples; it has no weights of its own.
+    """An attack on a model, without weights of its own: it maps examples to adversarial examples.
 
     Args:
-        model: built, gives logits; it is what is attacked.
-        eps: the most that a number of an example is changed by.
-        step: by how much each step changes it.
-        steps: how many there are.
-        bounds: the least and the largest that a number may be; None where there are none.
+        model: Built model under attack, which returns logits.
+        eps: Largest change of a value (L-infinity norm).
+        step: Change of a value in one step.
+        steps: Number of steps.
+        bounds: Smallest and largest allowed value; None for no bounds.
 
-    Call arguments, a tuple of three:
-        x: (batch, ...), the examples.
-        y: (batch,), their class indices.
-        start: (batch, ...), where the attack begins, in [-1, 1] times eps from the examples.
+    Call arguments, as one tuple:
+        x: Examples (batch, ...).
+        y: Class indices (batch,).
+        start: Starting points (batch, ...), as offsets from the examples in units of eps, in [-1, 1].
 
-    Output: (batch, ...), the changed examples, which have no gradient.
+    Output shape: (batch, ...), the adversarial examples, without a gradient.
     """
 
     def __init__(
         self, model: keras.Model, eps: float, step: float, steps: int, bounds: tuple[float, float] | None = None
     ):
-        # What is given and returned has the precision of weights, also where the model computes in less.
+        # Inputs and outputs have the precision of the weights, even if the model computes with a lower one.
         super().__init__(name="attacked", dtype=keras.DTypePolicy(model.dtype_policy.variable_dtype))
         self.model = model
         self.eps = eps
@@ -61,13 +61,14 @@ class Attacked(keras.Model):
 
 
 class Withstanding(keras.Model):
-    """A model that is trained on what an attack makes of each batch, and evaluated on examples as they are.
+    """A model that is trained on adversarial examples and evaluated on clean ones.
 
     Args:
-        attacked: the attack, of the model that is trained.
+        attacked: Attack on the model to train.
 
-    Call arguments: in training those of `Attacked`, else also the examples alone.
-    Output: the model's.
+    Call arguments: those of `Attacked`; outside training, the examples alone are accepted too.
+
+    Output shape: that of the model.
     """
 
     def __init__(self, attacked: Attacked):

@@ -1,4 +1,4 @@
-"""The gradient of a function of a tensor, itself a part of what is trained: Keras has no operator for it."""
+"""The gradient of a function as a differentiable operation, for which Keras has no operator."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from keras import ops
 
 
 def gradient(function: Any, at: Any) -> Any:
-    """Return the gradient of the sum of `function(at)` with respect to `at`, which can be differentiated again.
+    """Return the gradient of the sum of `function(at)` with respect to `at`. It can be differentiated again.
 
     Args:
-        function: of a tensor (batch, ...) to (batch, ...), without side effects. Where each example of its value
-            depends on that example of `at` alone, this is the gradient of each.
-        at: (batch, ...), or a list of tensors of any shapes.
+        function: Function from tensors (batch, ...) to tensors (batch, ...), without side effects. If each output
+            depends on its own example only, the result is the gradient of each example.
+        at: Tensor (batch, ...), or a list of tensors of any shapes.
 
     Returns:
-        shaped as `at`.
+        Gradient with the structure and shapes of `at`.
     """
     if keras.backend.backend() == "jax":
         import jax

@@ -1,4 +1,4 @@
-"""The loss of every task, registered beside the models: a saved model names what it was compiled with."""
+"""Losses, registered with Keras because a saved model refers to the loss that it was compiled with."""
 
 from typing import Any, Literal
 
@@ -10,10 +10,10 @@ from keras import ops
 class CrossEntropy(keras.losses.Loss):
     """Cross-entropy of logits and class indices, with label smoothing (Szegedy et al., 2016).
 
-    A `keras.losses.Loss`, so that it is scaled right under several replicas.
+    It is a `keras.losses.Loss` so that Keras scales it correctly under several replicas.
 
     Args:
-        label_smoothing: share of the target spread evenly over all classes, in [0, 1).
+        label_smoothing: Share of the target distribution that is spread evenly over all classes, in [0, 1).
     """
 
     def __init__(self, label_smoothing: float = 0.0, name: str = "cross_entropy", **kwargs):
@@ -22,11 +22,11 @@ class CrossEntropy(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         classes, kept = y_pred.shape[-1], 1 - self.label_smoothing
-        labels = ops.cast(y_true, "int32")  # Keras gives them in the dtype of the loss
+        labels = ops.cast(y_true, "int32")  # Keras casts the labels to the dtype of the loss
         even = self.label_smoothing / classes
 
-        # With one softmax for the value and the gradient it takes half the time of TensorFlow's fused operator, which
-        # counts on a vocabulary: the largest probability is 1 / sum(exp(logits - the largest)).
+        # Sharing one softmax between value and gradient takes half the time of TensorFlow's fused operator, which
+        # matters for a large vocabulary. The largest probability is 1 / sum(exp(logits - max(logits))).
         @ops.custom_gradient
         def loss(logits: Any) -> Any:
             p = ops.softmax(logits)
@@ -47,16 +47,16 @@ class CrossEntropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("zoo")
 class Adversarial(keras.losses.Loss):
-    """What a discriminator's logits are worth to one side of a game; the targets are not looked at.
+    """Loss of one side of a GAN, computed from the discriminator's logits. Targets are ignored.
 
     Args:
         kind: "non_saturating" (Goodfellow et al., 2014), "hinge" (Lim & Ye, 2017) or "wasserstein" (Arjovsky et al.,
             2017).
-        side: "real", the discriminator given real images; "fake", the discriminator given made ones; "generator", who
-            made them.
+        side: "real" for the discriminator on real images, "fake" for the discriminator on generated images, or
+            "generator".
 
     Raises:
-        ValueError: another kind or side.
+        ValueError: If the kind or the side is unknown.
     """
 
     def __init__(
@@ -68,12 +68,15 @@ class Adversarial(keras.losses.Loss):
     ):
         super().__init__(name=name, **kwargs)
         if kind not in ("non_saturating", "hinge", "wasserstein") or side not in ("real", "fake", "generator"):
-            raise ValueError(f"adversarial: expected a kind and a side of the game, received {kind!r} and {side!r}")
+            raise ValueError(
+                "adversarial: expected kind non_saturating, hinge or wasserstein and side real, fake or generator,"
+                f" received {kind!r} and {side!r}"
+            )
         self.kind = kind
         self.side = side
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        wanted = y_pred if self.side == "fake" else -y_pred  # what this side would have small
+        wanted = y_pred if self.side == "fake" else -y_pred  # minimised by this side
         if self.kind == "non_saturating":
             wanted = ops.softplus(wanted)
         elif self.kind == "hinge" and self.side != "generator":
@@ -86,7 +89,7 @@ class Adversarial(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("zoo")
 class Mean(keras.losses.Loss):
-    """The mean of an output that is a loss itself; the targets are not looked at."""
+    """Mean of a model output that is a loss already. Targets are ignored."""
 
     def __init__(self, name: str = "mean", **kwargs):
         super().__init__(name=name, **kwargs)

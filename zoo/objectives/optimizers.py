@@ -1,4 +1,4 @@
-"""Optimizers, registered beside the models: a saved model names what it was compiled with."""
+"""Optimizers, registered with Keras because a saved model refers to the optimizer that it was compiled with."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("zoo")
 class AdamW(keras.optimizers.AdamW):
-    """AdamW (Loshchilov & Hutter, 2019), on TensorFlow in one pass over a variable and its moments, not in ten.
+    """AdamW (Loshchilov & Hutter, 2019) with a fused update on TensorFlow: one pass over memory instead of ten.
 
-    Arguments are those of Keras', and so are the numbers, but for rounding, with one exception. The gradient of a table
-    comes as rows, of which the same may come twice: Keras takes norm and squares of each of them, here they are added
-    up first, as Keras has it on JAX.
+    Arguments are those of `keras.optimizers.AdamW`. The results are the same up to rounding, with one exception. The
+    gradient of an embedding is sparse and may contain the same row several times. Keras on TensorFlow takes the norm
+    and the squares of each of them; here they are summed first, as in Keras on JAX.
     """
 
     def _clip_gradients(self, grads: list) -> list:
-        # What Keras does first with gradients, and `strategies.keras_fit` once replicas have added theirs up.
+        # The first thing that Keras does with the gradients; `strategies.keras_fit` calls it after their all-reduce.
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
@@ -46,20 +46,20 @@ class AdamW(keras.optimizers.AdamW):
         )
 
     def _apply_weight_decay(self, variables: Any) -> None:
-        if self.weight_decay:  # Keras multiplies by 0 as well
+        if self.weight_decay:  # Keras would multiply by 0
             super()._apply_weight_decay(variables)
 
 
 class _Scaled:
-    """An optimizer whose learning rate is another one for each trainable variable.
+    """An optimizer with a separate learning rate for each trainable variable.
 
-    Two time scales (Heusel et al., 2017), and rates that fall with depth (Howard & Ruder, 2018). Decay is by the
-    variable's own rate as well, so 0 leaves it as it is, to the bit; running means of its gradients go on.
+    It serves two time scales (Heusel et al., 2017) and discriminative learning rates by depth (Howard & Ruder, 2018).
+    Weight decay uses the variable's own rate too, so a variable with rate 0 does not change at all; the moments of its
+    gradients are still updated.
 
     Args:
-        rates: what the learning rate is multiplied by, a number for each variable, in the order of the model's
-            `trainable_variables`.
-        kwargs: of the optimizer of Keras.
+        rates: Factor on the learning rate for each variable, in the order of the model's `trainable_variables`.
+        kwargs: Arguments of the Keras optimizer.
     """
 
     def __init__(self, rates: tuple[float, ...], **kwargs):
@@ -74,7 +74,7 @@ class _Scaled:
         super().update_step(gradient, variable, learning_rate)
 
     def _apply_weight_decay(self, variables: Any) -> None:
-        """Do nothing: Keras would decay all by the common rate."""
+        """Do nothing: Keras would decay all variables by the common rate."""
 
     def get_config(self) -> dict:
         return super().get_config() | {"rates": self.rates}
@@ -82,14 +82,14 @@ class _Scaled:
 
 @keras.saving.register_keras_serializable("zoo")
 class ScaledAdamW(_Scaled, AdamW):
-    """AdamW with a learning rate for each variable."""
+    """AdamW with a separate learning rate for each variable."""
 
 
 @keras.saving.register_keras_serializable("zoo")
 class ScaledSGD(_Scaled, keras.optimizers.SGD):
-    """SGD with a learning rate for each variable."""
+    """SGD with a separate learning rate for each variable."""
 
 
 @keras.saving.register_keras_serializable("zoo")
 class ScaledAdagrad(_Scaled, keras.optimizers.Adagrad):
-    """Adagrad with a learning rate for each variable."""
+    """Adagrad with a separate learning rate for each variable."""

@@ -1,4 +1,7 @@
-"""The loss of images and captions, registered beside the models: every image of a batch against every caption of it."""
+"""The contrastive loss of images and captions: every image of a batch is scored against every caption of the batch.
+
+Registered with Keras because a saved model refers to the loss and the metrics that it was compiled with.
+"""
 
 from typing import Any, Literal
 
@@ -6,9 +9,9 @@ import keras
 from keras import ops
 
 Head = Literal["cosine", "fusion"]
-# Places in an output of zoo.models.CrossModal.
+# Indices into the second axis of the output of zoo.models.CrossModal.
 IMAGE, TEXT, WEIGHTS = range(3)
-# The score of a caption that is not there: it takes no share of a softmax.
+# Added to the scores of absent pairs; their softmax probability is 0.
 ABSENT = -1e9
 
 
@@ -16,10 +19,10 @@ def pair_scores(image: Any, text: Any, weights: Any, head: Head) -> Any:
     """Return the score of each image with each text, (images, texts).
 
     Args:
-        image: (images, width), what `encode_image` gives.
-        text: (texts, width), what `encode_text` gives.
-        weights: (width,), what `pair_weights` gives.
-        head: cosine sums the products of both; fusion sums what a relu leaves of their sums.
+        image: Output of `encode_image`, (images, width).
+        text: Output of `encode_text`, (texts, width).
+        weights: Output of `pair_weights`, (width,).
+        head: "cosine" for a weighted sum of products, "fusion" for a weighted sum of relu(image + text).
     """
     if head == "cosine":
         return ops.matmul(image * weights, ops.transpose(text))
@@ -27,13 +30,16 @@ def pair_scores(image: Any, text: Any, weights: Any, head: Head) -> Any:
 
 
 def alone(*tensors: Any) -> tuple[Any, ...]:
-    """Return what one replica knows: its own."""
+    """Return the tensors unchanged: with a single replica there is nothing to gather."""
     return tensors
 
 
 def _all_scores(y_true: Any, y_pred: Any, head: Head, gather: Any) -> tuple[Any, ...]:
-    """Return this replica's ids, those of all, and the scores of its images and of its texts with all others'."""
-    own = ops.cast(y_true, "int32")  # Keras gives them in the dtype of the loss
+    """Return this replica's targets, the targets of all replicas, and scores in both directions.
+
+    The scores are those of this replica's images with all texts, and of its texts with all images.
+    """
+    own = ops.cast(y_true, "int32")  # Keras casts the targets to the dtype of the loss
     outputs, ids = gather(y_pred, own)
     weights = outputs[0, WEIGHTS]  # the same in every row
     of_images = pair_scores(y_pred[:, IMAGE], outputs[:, TEXT], weights, head)
@@ -44,22 +50,22 @@ def _all_scores(y_true: Any, y_pred: Any, head: Head, gather: Any) -> tuple[Any,
 
 @keras.saving.register_keras_serializable("zoo")
 class PairLoss(keras.losses.Loss):
-    """Symmetric cross-entropy of the scores of all pairs of a batch, with every pair of one target as a positive.
+    """Symmetric cross-entropy of the scores of all pairs in a batch; pairs with the same target are all positives.
 
-    The contrastive loss of Radford et al. (2021) where every target is in a batch once. Captions made from classes
-    repeat: then the target is spread evenly over all that are of it (UniCL, Yang et al., 2022; Khosla et al., 2020),
-    and its entropy taken off, which no model could go below. So 0 is perfect in every batch, and the gradient is that
-    of the cross-entropy.
+    If every target occurs once in a batch, this is the contrastive loss of Radford et al. (2021). Captions made from
+    classes repeat. The target distribution is then spread evenly over all pairs with the same target (UniCL, Yang et
+    al., 2022; Khosla et al., 2020), and its entropy, the lower bound of the cross-entropy, is subtracted. So 0 is a
+    perfect loss in every batch, and the gradient is that of the cross-entropy.
 
     Args:
-        head: how a pair is scored, see `pair_scores`.
+        head: Scoring function of a pair; see `pair_scores`.
 
     Call arguments:
-        y_true: (batch,) the target of each pair, whole numbers; below 0 a pair that is none.
-        y_pred: (batch, 3, width), the output of `zoo.models.CrossModal`.
+        y_true: Target of each pair (batch,), an integer; negative for padding.
+        y_pred: Output of `zoo.models.CrossModal` (batch, 3, width).
 
     Attributes:
-        gather: returns tensors of every replica, one after the other along the first axis, where several share a batch.
+        gather: Function that concatenates tensors of all replicas that share a batch along the first axis.
     """
 
     def __init__(self, head: Head = "cosine", name: str = "pair_loss", **kwargs):
@@ -81,12 +87,12 @@ class PairLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("zoo")
 class PairAccuracy(keras.metrics.Mean):
-    """Share of images whose best caption in the batch is of their own target.
+    """Share of images whose best caption in the batch has the same target.
+
+    Call arguments and `gather` are those of `PairLoss`.
 
     Args:
-        head: how a pair is scored, see `pair_scores`.
-
-    Arguments of a batch and `gather`: those of `PairLoss`.
+        head: Scoring function of a pair; see `pair_scores`.
     """
 
     def __init__(self, head: Head = "cosine", name: str = "accuracy", **kwargs):

@@ -1,7 +1,7 @@
-"""Training whose steps depend little on any one example (DP-SGD; Abadi et al., 2016), in keras.ops alone.
+"""Differentially private training (DP-SGD, Abadi et al., 2016), written with `keras.ops`.
 
-The gradient of each example is clipped to a norm, the clipped ones are added, noise is added to the sum, and that over
-the expected batch is the gradient that Keras' optimizer gets.
+The gradient of each example is clipped to a norm. The clipped gradients are summed, noise is added to the sum, and the
+result, divided by the expected batch size, is the gradient that the Keras optimizer receives.
 """
 
 import math
@@ -16,26 +16,26 @@ from zoo.objectives.gradients import gradient
 
 
 class Private(keras.Model):
-    """A model whose trained weights learn of each example what its clipped gradient says, among noise.
+    """A model whose weights are updated with clipped and noisy per-example gradients.
 
-    What is lost of an example depends on it alone, also where a layer would look at a whole batch, as each is given by
-    itself. Losses that a model adds, such as the decay of a weight, are added as they are: they know no example.
+    Examples pass through the model one at a time, so the loss of an example depends on that example only. Losses that
+    the model adds itself, such as weight decay, are added without clipping or noise: they do not depend on the data.
 
     Args:
-        model: built, gives logits; it has no layer of `unfit`.
-        loss: of labels (batch,) and logits (batch, classes), one an example.
-        clip: largest L2 norm of an example's gradient, over all weights together.
-        noise: standard deviation of what is added to each number of the sum, in units of `clip`.
-        batch: examples that are expected in a step, which the sum is divided by.
-        at_once: examples whose gradients are held in memory together.
+        model: Built model that returns logits and that `unfit` accepts.
+        loss: Function of labels (batch,) and logits (batch, classes) that returns one loss per example.
+        clip: Largest L2 norm of an example's gradient, over all weights together.
+        noise: Standard deviation of the noise added to each value of the sum, in units of `clip`.
+        batch: Expected number of examples in a step, the divisor of the sum.
+        at_once: Number of examples whose gradients are in memory at the same time.
 
-    Call arguments: in training a tuple of four, else also the examples alone.
-        x: (places, ...), the examples, `places` a multiple of `at_once`.
-        y: (places,), their class indices.
-        present: (places,), 1 for an example, 0 where there is none, which is after all of them.
-        drawn: (parameters,), numbers of a normal distribution of standard deviation 1.
+    Call arguments, as one tuple; outside training, the examples alone are accepted too:
+        x: Examples (places, ...), where `places` is a multiple of `at_once`.
+        y: Class indices (places,).
+        present: 1 for an example, 0 for an empty place, (places,). Empty places come last.
+        drawn: Standard normal noise (parameters,).
 
-    Output: the model's.
+    Output shape: that of the model.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Private(keras.Model):
         self.noise = noise
         self.batch = batch
         self.at_once = at_once
-        # Of all steps; among the variables of a checkpoint, so that they count on.
+        # Totals over all steps. They are variables, so a checkpoint keeps them.
         self.seen = self.add_weight(name="seen", initializer="zeros", trainable=False)
         self.clipped = self.add_weight(name="clipped", initializer="zeros", trainable=False)
         self.built = True
@@ -67,7 +67,7 @@ class Private(keras.Model):
         total, clipped = self.clipped_sum(x, y, present)
         self.seen.assign_add(ops.sum(present))
         self.clipped.assign_add(clipped)
-        product = 0.0  # its gradient is this step, its value is taken away again
+        product = 0.0  # its gradient is the private gradient; its value is subtracted again below
         start = 0
         for variable, part in zip(self.model.trainable_variables, total, strict=True):
             size = math.prod(variable.shape)
@@ -79,7 +79,13 @@ class Private(keras.Model):
         return ops.stop_gradient(self.model(x, training=True))
 
     def clipped_sum(self, x: Any, y: Any, present: Any) -> tuple[list[Any], Any]:
-        """Return the sum of the clipped gradients, shaped as the weights, and how many were longer than the limit."""
+        """Return the sum of the clipped gradients, one tensor per weight, and the number of gradients above the limit.
+
+        Args:
+            x: Examples (places, ...).
+            y: Class indices (places,).
+            present: 1 for an example, 0 for an empty place, (places,).
+        """
         weights = [ops.stop_gradient(ops.convert_to_tensor(v)) for v in self.model.trainable_variables]
         state = [ops.convert_to_tensor(v) for v in self.model.non_trainable_variables]
 
@@ -112,13 +118,13 @@ class Private(keras.Model):
 
 
 def unfit(model: keras.Model) -> str | None:
-    """Return what keeps a built model from being trained so, in a few words, or None."""
+    """Return what prevents private training of a built model, as part of a sentence, or None."""
     for layer in with_itself(model):
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             return f"the batch normalisation {layer.name}, which mixes the examples of a batch"
         if getattr(layer, "activity_regularizer", None) is not None:
-            return f"the loss that {layer.name} adds of what it computes, which is not clipped"
+            return f"the activity regulariser of {layer.name}, whose loss is not clipped"
     weights = {id(v) for v in model.weights}
     if drawn := [v for v in model.non_trainable_variables if id(v) not in weights]:
-        return f"random numbers ({drawn[0].path}), which are drawn for a whole batch"
+        return f"random numbers ({drawn[0].path}), which are generated for a whole batch"
     return None

@@ -1,4 +1,4 @@
-"""Learning rates of our own, registered beside the models: a saved model names what it was compiled with."""
+"""Learning-rate schedules, registered with Keras because a saved optimizer refers to its schedule."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("zoo")
 class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
-    """Rise linearly to a peak, then fall with the square root of the step (Vaswani et al., 2017, section 5.3).
+    """Linear warm-up to a peak, then decay with the square root of the step (Vaswani et al., 2017, section 5.3).
 
     The paper's peak is (model_dim * warmup_steps) ** -0.5.
 
     Args:
-        peak: the rate at `warmup_steps`.
-        warmup_steps: until the peak, 1 or more.
+        peak: Learning rate at `warmup_steps`.
+        warmup_steps: Number of steps until the peak, 1 or more.
     """
 
     def __init__(self, peak: float, warmup_steps: int):

@@ -1,4 +1,4 @@
-"""Many images in one picture, and pictures one after the other."""
+"""Mosaics of many images in one picture, and animations of pictures."""
 
 import base64
 import io
@@ -12,16 +12,16 @@ from zoo.data.images import PIXEL_MAX, as_bytes
 from zoo.system.files import replacing
 
 GAP = 2  # pixels between images
-SMALLEST = 480  # pixels that a picture is at least wide, its pixels repeated
-MILLISECONDS = 400  # that each picture of an animation is shown for
+SMALLEST = 480  # width in pixels to which a smaller picture is enlarged, by a whole factor
+MILLISECONDS = 400  # duration of each picture of an animation
 
 
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
-    """Return images row by row as one, (height, width, 3) uint8.
+    """Arrange images row by row in one picture, (height, width, 3) uint8.
 
     Args:
-        images: (count, height, width, channels), of 1 or 3 channels, bytes or pixels in [0, 1].
-        columns: images in a row.
+        images: Images (count, height, width, channels) with 1 or 3 channels, uint8 or pixels in [0, 1].
+        columns: Number of images in a row.
     """
     images = as_bytes(images)
     count, height, width, _ = images.shape
@@ -35,14 +35,24 @@ def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def save(picture: np.ndarray, path: Path) -> None:
-    """Write a picture as PNG, replaced atomically."""
+    """Write a picture as a PNG file, which is replaced atomically.
+
+    Args:
+        picture: Picture (height, width, 3) uint8.
+        path: Path of the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, "png")
 
 
 def animate(pictures: Sequence[Path], path: Path) -> None:
-    """Write pictures of one size, one after the other, as an animated GIF."""
+    """Write pictures of one size as an animated GIF.
+
+    Args:
+        pictures: Picture files, in order.
+        path: Path of the GIF file.
+    """
     frames = [Image.open(picture).convert("P", palette=Image.Palette.ADAPTIVE) for picture in pictures]
     with replacing(path) as temporary:
         frames[0].save(
@@ -51,7 +61,7 @@ def animate(pictures: Sequence[Path], path: Path) -> None:
 
 
 def inline(picture: np.ndarray) -> str:
-    """Return a picture as the source of an image of a web page."""
+    """Return a picture as a data URI for a web page."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""report.html: what a run learned, on one self-contained page, whose middle is the task's."""
+"""report.html: the results of a run on one self-contained page, whose main part comes from the task."""
 
 import html
 import io
@@ -46,13 +46,13 @@ pre { background: var(--page); padding: 10px 12px; border-radius: 6px; overflow-
 
 @dataclass(frozen=True)
 class Page:
-    """What a task puts on the page.
+    """The task's part of the page.
 
     Args:
-        subject: what the data are, in a few words: "10 classes".
-        tiles: (number, label) of each score, the one that matters first.
-        sections: HTML, after the curves.
-        curves: (title, name in the history) of each pair of curves, of training and of validation.
+        subject: Short description of the data, such as "10 classes".
+        tiles: (value, label) of each score, the most important one first.
+        sections: HTML sections after the curves.
+        curves: (title, name in the history) of each diagram of training and validation curves.
     """
 
     subject: str
@@ -72,16 +72,16 @@ def write(
     """Write report.html.
 
     Args:
-        run: its folder.
-        config: resolved.
-        data: for the number of examples.
-        metrics: the content of metrics.json.
-        history: one row an epoch, none where the page has no curves.
-        page: the task's part.
+        run: Run folder.
+        config: Resolved configuration.
+        data: Data set, for the number of examples.
+        metrics: Content of metrics.json.
+        history: One row per epoch; empty if the page has no curves.
+        page: Task's part of the page.
     """
     title = f"{config.model} on {data.spec.name}"
     trained = f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test examples"
-    # Smoothed targets have a loss of their own that no model goes below, and the tile's test loss is without them.
+    # Smoothed targets have a lower bound above 0, while the test loss in the tile is computed without smoothing.
     smoothed = f" <small>with labels smoothed by {config.label_smoothing}</small>" if config.label_smoothing else ""
     attacked = f" <small>training: attacked by {text(config.adversarial)}</small>" if config.adversarial else ""
     curves = (
@@ -106,7 +106,7 @@ def write(
 
 
 def text(value: object) -> str:
-    """Return a value as it is written in HTML."""
+    """Return a value as escaped HTML text."""
     return html.escape(str(value))
 
 
@@ -115,7 +115,7 @@ def _tiles(scores: list[tuple[str, str]], metrics: dict[str, Any]) -> str:
     tiles = [
         *scores,
         *([(f"{metrics['seconds']:.1f} s", f"training, {metrics['epochs']} epochs")] if metrics["epochs"] else []),
-        *([(f"{speed:,}", "examples a second")] if speed else []),
+        *([(f"{speed:,}", "examples per second")] if speed else []),
     ]
     first = " main"
     parts = []
@@ -126,16 +126,22 @@ def _tiles(scores: list[tuple[str, str]], metrics: dict[str, Any]) -> str:
 
 
 def figure(width: float, height: float, layout: str | None = "constrained"):  # noqa: ANN201  (not imported yet)
-    """Return a matplotlib figure of so many inches; without a layout margins are the caller's, and it draws once."""
-    # The object interface, not pyplot: no display, no global state.
+    """Return a matplotlib figure.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
+        layout: Layout engine; None is faster, and leaves the margins to the caller.
+    """
+    # The object interface instead of pyplot needs no display and no global state.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout=layout)
 
 
 def svg(drawn: Any) -> str:
-    """Return a figure as an SVG element."""
-    # Fixed salt and no date, so the same run gives the same page.
+    """Return a matplotlib figure as an SVG element."""
+    # A fixed salt and no date, so that the same run gives the same page.
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "zoo", "svg.fonttype": "none", "font.family": "sans-serif"}):

@@ -1,4 +1,4 @@
-"""The numbers of the trained runs that come with the package, as tables show them. Standard library only."""
+"""The results of the pretrained runs that come with the package, for tables. Standard library only."""
 
 import json
 from pathlib import Path
@@ -9,21 +9,22 @@ from zoo.config import task_facts
 from zoo.console.figures import form_of, label
 from zoo.runs.folder import RunFolder
 
-# The file that the small one is shown beside.
+# Recipe of the uncompressed file that the small file is compared with.
 REFERENCE = "float32"
 
 
 def facts(folder: Path, file: str) -> dict[str, Any]:
-    """Return the numbers of a run, from its metrics.json and its receipts.
+    """Return the results of a run, from its metrics.json and its receipts.
 
     Args:
-        folder: of the run.
-        file: its small file, below that.
+        folder: Run folder.
+        file: Path of the small file, relative to the folder.
 
     Returns:
-        figure, what the scores are called; keras and litert, of the model and of the file on the test split; examples,
-        how many that has; parameters; float32_bytes, of the file without compression; bytes; gzip_bytes; latency_ms,
-        the median of a call on one thread, by signature ("" where there is one); seconds that the training took.
+        A dictionary. figure: name of the score; keras and litert: score of the model and of the file on the test split;
+        examples: number of test examples; parameters: number of parameters; float32_bytes: size of the file without
+        compression; bytes and gzip_bytes: size of the small file; latency_ms: median latency on one thread, by
+        signature ("" if there is only one); seconds: training time.
     """
     run = RunFolder(folder)
     metrics = run.read_metrics()
@@ -51,7 +52,7 @@ def _receipt(file: Path) -> dict[str, Any]:
 
 
 def cells(name: str) -> dict[str, str]:
-    """Return the row of a run, by title of the column."""
+    """Return the table row of a pretrained run, by column title."""
     entry = stock.index()[name]
     found = facts(stock.FOLDER / name, entry["file"])
     return {
@@ -69,5 +70,5 @@ def cells(name: str) -> dict[str, str]:
 
 
 def summary(name: str) -> str:
-    """Return the row of a run in a line."""
+    """Return the table row of a pretrained run as one line of text."""
     return "; ".join(f"{title} {cell}" for title, cell in cells(name).items() if title != "run")

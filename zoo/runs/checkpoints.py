@@ -1,8 +1,8 @@
-"""Snapshots of a training run: everything that decides its next step, in one file that proves it is whole.
+"""Checkpoints of a training run: everything that its next step depends on, in one checksummed file.
 
-A file is a plain .npz, named `step-<global step>-<first 16 digits of its SHA-256>.npz`. It is written beside its
-final name, flushed to the disk and renamed, so the name appears only when the content is complete; a file whose
-content no longer has the hash in its name was altered or cut short, is reported, and the one before it is used.
+A checkpoint is a plain .npz file named `step-<global step>-<first 16 digits of its SHA-256>.npz`. It is written to a
+temporary file in the same folder, flushed to disk and renamed, so the name appears only when the content is complete. A
+file whose content does not match the hash in its name is reported, and the checkpoint before it is used.
 """
 
 import io
@@ -27,12 +27,12 @@ DIGITS = 16
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Args:
-        step: global steps done.
-        arrays: values by name, see `capture`.
-        state: what the callbacks remember, JSON-able.
+        step: Number of completed global steps.
+        arrays: Values of the variables by name; see `capture`.
+        state: State of the callbacks, JSON-serializable.
     """
 
     step: int
@@ -45,10 +45,13 @@ class NotFinite(ArithmeticError):
 
 
 def variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    """Yield (name, backend variable) of everything a step reads or writes.
+    """Yield (name, backend variable) for every variable that a training step reads or writes.
 
-    The seeds of dropout are among the non-trainable variables; .weights.h5 files leave them out. Under a strategy
-    the copy of every replica of this process is yielded: metrics differ between replicas within an epoch.
+    The non-trainable variables include the seeds of dropout, which .weights.h5 files leave out. Under a strategy, the
+    copies of all replicas of this process are yielded, because metrics differ between replicas within an epoch.
+
+    Args:
+        model: Built and compiled model.
     """
     groups = {
         "trainable": model.trainable_variables,
@@ -64,10 +67,13 @@ def variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
 
 
 def capture(model: keras.Model) -> dict[str, np.ndarray]:
-    """Return a copy of every variable of a built and compiled model.
+    """Return a copy of every variable of a model, by name.
+
+    Args:
+        model: Built and compiled model.
 
     Raises:
-        NotFinite: a weight is NaN or infinite, so the state is not worth going back to.
+        NotFinite: If a weight is NaN or infinite; training could not resume from it.
     """
     arrays = {name: keras.ops.convert_to_numpy(value).copy() for name, value in variables(model)}
     for name, array in arrays.items():
@@ -77,11 +83,11 @@ def capture(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def _of_other_workers(model: keras.Model, metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return every worker's metrics, by the name that each gives its own; of a single process, none."""
+    """Return the metrics of all workers, by worker and name; nothing for a single process."""
     strategy = getattr(model, "distribute_strategy", None)
     if strategy is None or collective.workers(strategy) == 1 or not metrics:
         return {}
-    # As float64, which holds the sums and counts of all metrics of Keras, in one message.
+    # Sent as one float64 array, which represents the sums and counts of all Keras metrics.
     flat = np.concatenate([array.reshape(-1).astype(np.float64) for array in metrics.values()])
     found: dict[str, np.ndarray] = {}
     for worker, values in enumerate(collective.gather(strategy, flat)):
@@ -96,15 +102,19 @@ def _of_worker(name: str, worker: int) -> str:
 
 
 def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Give a built and compiled model the values of `capture`, also of another engine or number of replicas.
+    """Set the variables of a model to the values of `capture`, possibly from another backend or number of replicas.
+
+    Args:
+        model: Built and compiled model.
+        arrays: Values from `capture`.
 
     Raises:
-        ValueError: the model has other variables, or variables of other shapes.
+        ValueError: If the model has other variables, or variables with other shapes.
     """
     for name, variable in variables(model):
         if name.startswith("metric/"):
             continue
-        first = f"{name.rpartition('/')[0]}/0"  # the replica that others are copies of
+        first = f"{name.rpartition('/')[0]}/0"  # all replicas start as copies of the first
         if first not in arrays:
             raise ValueError(f"the checkpoint has no {first}")
         _assign(variable, arrays.get(name, arrays[first]), name)
@@ -112,10 +122,14 @@ def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
 
 
 def restore_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Give the metrics alone the values of `capture`: `fit` resets them when it begins an epoch.
+    """Set only the metrics to the values of `capture`, because `fit` resets them at the start of an epoch.
 
-    Every replica of every worker gets its own. Where there were more or fewer of them, the first gets the sums of all:
-    metrics of Keras are totals and counts.
+    Every replica of every worker gets its own values. If the number of workers or replicas has changed, the first
+    replica gets the sums over all, since Keras metrics are totals and counts.
+
+    Args:
+        model: Built and compiled model.
+        arrays: Values from `capture`.
     """
     strategy = getattr(model, "distribute_strategy", None)
     workers, worker = (collective.workers(strategy), collective.worker(strategy)) if strategy is not None else (1, 0)
@@ -143,15 +157,20 @@ def _assign(variable: Any, value: np.ndarray, name: str) -> None:
 
 
 def weights(model: keras.Model) -> list[np.ndarray]:
-    """Return a copy of the weights alone, trainable and not, after `synchronise` of what is trained."""
+    """Return a copy of the model's weights, trainable and not. On JAX, call `synchronise` first during training."""
     return [keras.ops.convert_to_numpy(v).copy() for v in model.variables]
 
 
 def save(folder: Path, snapshot: Snapshot, keep: int = 3) -> Path:
-    """Write a snapshot, then remove all but the newest `keep`.
+    """Write a checkpoint, remove all but the newest ones, and return its path.
+
+    Args:
+        folder: Folder of the checkpoints.
+        snapshot: Content to write.
+        keep: Number of checkpoints to keep.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written; the snapshots before it are untouched.
+        OSError: If the disk is full or the folder cannot be written. Earlier checkpoints are not changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".writing-{os.getpid()}.npz"
@@ -167,15 +186,18 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 3) -> Path:
 
 
 def listed(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder, oldest first, whole or not."""
+    """Return the checkpoints of a folder, oldest first, including damaged ones."""
     return sorted(p for p in folder.glob("step-*.npz") if _NAME.fullmatch(p.name))
 
 
 def load(path: Path) -> Snapshot:
     """Read a checkpoint.
 
+    Args:
+        path: Path of the checkpoint.
+
     Raises:
-        ValueError: its content is not what its name says.
+        ValueError: If its content does not match the hash in its name.
     """
     step, digest = _NAME.fullmatch(path.name).groups()
     if sha256(path)[:DIGITS] != digest:
@@ -184,7 +206,7 @@ def load(path: Path) -> Snapshot:
 
 
 def packed(snapshot: Snapshot | None) -> bytes:
-    """Return a snapshot as bytes, none as no bytes: what the chief sends to other workers."""
+    """Serialize a snapshot, for the chief to send to other workers; None becomes empty bytes."""
     if snapshot is None:
         return b""
     file = io.BytesIO()
@@ -193,7 +215,7 @@ def packed(snapshot: Snapshot | None) -> bytes:
 
 
 def unpacked(content: bytes) -> Snapshot | None:
-    """Return the snapshot of `packed`."""
+    """Deserialize the result of `packed`."""
     return _read(io.BytesIO(content[8:]), int.from_bytes(content[:8], "little")) if content else None
 
 
@@ -208,7 +230,7 @@ def _read(file: Path | io.BytesIO, step: int) -> Snapshot:
 
 
 def newest(folder: Path) -> tuple[Snapshot | None, list[str]]:
-    """Return the newest whole snapshot, or None, and one sentence for each damaged one that was passed over."""
+    """Return the newest intact checkpoint, or None, and one message for each damaged checkpoint that was skipped."""
     damaged = []
     for path in reversed(listed(folder)):
         try:
@@ -219,7 +241,7 @@ def newest(folder: Path) -> tuple[Snapshot | None, list[str]]:
 
 
 def synchronise(model: keras.Model) -> None:
-    """On JAX, give the variables the values that `fit` holds apart from them while an epoch lasts."""
+    """On JAX, copy the state that `fit` keeps outside the variables during an epoch into the variables."""
     if keras.backend.backend() == "jax":
         model.jax_state_sync()
 

@@ -1,6 +1,6 @@
-"""The run folder: the only thing handed from one command to the next.
+"""The run folder, through which commands exchange configurations, models and results.
 
-Standard library only, but for `load_model`.
+Standard library only, except for `RunFolder.load_model`.
 """
 
 import contextlib
@@ -21,7 +21,11 @@ PARENT = Path("runs")
 
 
 class RunFolder:
-    """The files of one run, see the README; reading checks what it reads."""
+    """The files of one run. Reading a file also checks it.
+
+    Args:
+        path: Path of the folder.
+    """
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -48,21 +52,25 @@ class RunFolder:
         self.rejected_file = self.path / "rejected.jsonl"
 
     def snapshot_file(self, number: int) -> Path:
-        """Return where the model as it was at the end of a cycle is, from 1."""
+        """Return the path of the model saved at the end of a learning-rate cycle.
+
+        Args:
+            number: Number of the cycle, from 1.
+        """
         return self.path / "snapshots" / f"{number}.keras"
 
     @property
     def started(self) -> bool:
-        """Whether a run has written its configuration here."""
+        """Whether a run has written its configuration to the folder."""
         return self.config_file.is_file()
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
+        """Whether the run has finished."""
         return self.metrics_file.is_file() and self.model_file.is_file()
 
     def check_free(self) -> None:
-        """Raise UsageError if something is in the folder already."""
+        """Raise UsageError unless the folder is new or empty."""
         if self.path.is_dir() and any(self.path.iterdir()):
             what = "holds a run" if self.started else "is not empty"
             raise UsageError(
@@ -73,17 +81,17 @@ class RunFolder:
             raise UsageError(f"--output {self.path}: expected a folder, received a file")
 
     def require(self) -> None:
-        """Raise UsageError unless this is the folder of a run."""
+        """Raise UsageError unless this is a run folder."""
         if not self.started:
             absent = f"no such folder{stock.hint(self.path)}"
             what = "no config.json in it" if self.path.is_dir() else absent
             raise UsageError(f"{self.path}: expected the folder of a run, found {what}")
 
     def read_config(self) -> dict[str, Any]:
-        """Return config.json.
+        """Return config.json, with the configuration as a `TrainConfig`.
 
         Raises:
-            UsageError: this is not the folder of a run, or the file is damaged.
+            UsageError: If this is not a run folder, or if the file is damaged.
         """
         self.require()
         try:
@@ -105,6 +113,15 @@ class RunFolder:
         begun_with: Mapping[str, Any] | None = None,
         adapted: Mapping[str, Any] | None = None,
     ) -> None:
+        """Write config.json.
+
+        Args:
+            config: Resolved configuration.
+            data: Specification of the data, as JSON.
+            command: Command line of the training.
+            begun_with: Record of the run or runs that this one starts from.
+            adapted: Record of `zoo.sizing.adaptation.adapted`, if it chose the configuration.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(
             self.config_file,
@@ -124,7 +141,7 @@ class RunFolder:
         """Return metrics.json.
 
         Raises:
-            UsageError: the run has not finished.
+            UsageError: If the run has not finished.
         """
         self.require()
         if not self.metrics_file.is_file():
@@ -132,10 +149,13 @@ class RunFolder:
         return json.loads(self.metrics_file.read_text(encoding="utf-8"))
 
     def check_model_file(self, snapshot: int = 0) -> Path:
-        """Return model.keras, or a snapshot from 1, after checking that it is the file that the run wrote.
+        """Return the path of model.keras or of a snapshot, after checking its SHA-256.
+
+        Args:
+            snapshot: Number of the snapshot, from 1; 0 for model.keras.
 
         Raises:
-            UsageError: there is none, or it was altered.
+            UsageError: If the file is missing or was altered.
         """
         metrics = self.read_metrics()
         expected = metrics["snapshots"][snapshot - 1] if snapshot else metrics["model_sha256"]
@@ -147,20 +167,23 @@ class RunFolder:
         return file
 
     def load_model(self, snapshot: int = 0):  # noqa: ANN201  (keras.Model; Keras is not imported yet)
-        """Load model.keras, or a snapshot from 1, after checking that it is the file that the run wrote.
+        """Load model.keras or a snapshot, after checking its SHA-256.
+
+        Args:
+            snapshot: Number of the snapshot, from 1; 0 for model.keras.
 
         Raises:
-            UsageError: there is none, or it was altered.
+            UsageError: If the file is missing or was altered.
         """
         file = self.check_model_file(snapshot)
         import keras
 
-        import zoo.models  # noqa: F401  registers the classes that a model file names
+        import zoo.models  # noqa: F401  registers the classes that a model file refers to
         from zoo.introspection.freezing import freeze
 
-        # Without the optimizer, whose state a user's own class could not load before `freeze`.
+        # Without the optimizer: a user's own class cannot load its state before `freeze`.
         config = self.read_config()["config"]
-        registry.model_class(config.model)  # may be one that is not in zoo.models
+        registry.model_class(config.model)  # registers a class that is not in zoo.models
         model = keras.saving.load_model(file, compile=False)
         if config.freeze:
             freeze(model, config.freeze)
@@ -168,10 +191,10 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for this process; leave no empty folder behind when nothing was written to it.
+        """Lock the folder for this process, and remove it at the end if it is new and no run was started in it.
 
         Raises:
-            UsageError: another process trains in it.
+            UsageError: If another process holds the lock.
         """
         from filelock import FileLock, Timeout
 
@@ -191,32 +214,39 @@ class RunFolder:
 
 
 def pretrained(name: str) -> RunFolder:
-    """Return a trained run that comes with the package, where it lies: nothing may be written to it.
+    """Return the folder of a pretrained run inside the package. Nothing may be written to it.
+
+    Args:
+        name: Name of the pretrained run.
 
     Raises:
-        UsageError: Unknown name, or a file that is missing or altered.
+        UsageError: If the name is unknown, or if a file is missing or was altered.
     """
     return RunFolder(stock.checked(name))
 
 
 def continued(config: TrainConfig) -> RunFolder | None:
-    """Return the folder of a training that goes on, if it had begun."""
+    """Return the folder of the run that a training resumes, or None if it does not resume one.
+
+    Args:
+        config: Configuration of the training.
+    """
     run = RunFolder(config.output) if config.resume and config.output else None
     return run if run and run.started else None
 
 
 def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
-    """Raise UsageError unless a training can begin as it is asked to.
+    """Raise UsageError unless the initial weights of a training are as its configuration says.
 
     Args:
-        config: of the training.
-        pretrained: whether the model brings weights of its own.
+        config: Configuration of the training.
+        pretrained: Whether the model has pretrained weights.
     """
     if continued(config):
         return
     if config.model in registry.COMBINED and not pretrained:
         raise UsageError(
-            f"--model {config.model}: expected a model to train, this one is made of trained runs:"
+            f"--model {config.model}: expected a model to train, but this model is made from trained runs with"
             " python -m zoo.ensemble RUN RUN"
         )
     if config.model in registry.HUB_MODELS:
@@ -226,16 +256,16 @@ def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
         check_classifier(config.classifier)
     if config.freeze and not (config.init_from or pretrained):
         raise UsageError(
-            f"--freeze {','.join(config.freeze)}: expected with --init-from RUN, received without it: these weights"
-            " would stay as random as they begin"
+            f"--freeze {','.join(config.freeze)}: expected together with --init-from RUN, because the frozen weights"
+            " would stay random without it"
         )
     if config.unfreeze_every and not (config.init_from or pretrained):
         raise UsageError(
-            f"--unfreeze-every {config.unfreeze_every}: expected with --init-from RUN, received without it: layers"
-            " would wait while they are random"
+            f"--unfreeze-every {config.unfreeze_every}: expected together with --init-from RUN, because the frozen"
+            " layers would be random without it"
         )
     if config.new_head and config.init_from is None:
-        raise UsageError("--new-head: expected with --init-from RUN, received without it: every head is new then")
+        raise UsageError("--new-head: expected together with --init-from RUN; without it, every head is new")
     if config.init_from is None:
         return
     run = RunFolder(config.init_from)
@@ -247,10 +277,13 @@ def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
 
 
 def check_classifier(path: Path) -> dict[str, Any]:
-    """Return the form of the data of a finished run that gives classes.
+    """Return the data specification of a finished classification run.
+
+    Args:
+        path: Folder of the run.
 
     Raises:
-        UsageError: it is none.
+        UsageError: If it is not a finished classification run.
     """
     run = RunFolder(path)
     try:
@@ -278,7 +311,7 @@ def free_folder(path: Path) -> Path:
 
 
 def newest_unfinished(config: TrainConfig) -> Path | None:
-    """Return the unfinished run of the same model and data that was written last under runs/."""
+    """Return the most recent unfinished run of the same model and data under runs/, or None."""
     base = f"{config.model}-{config.data_name}"
     runs = [
         RunFolder(p)

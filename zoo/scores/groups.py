@@ -1,4 +1,4 @@
-"""Subgroups of a split: reading who is in which, and how accurate a model is on each."""
+"""Accuracy by group: read group labels of the examples, and measure the accuracy on each group."""
 
 import csv
 import io
@@ -11,23 +11,27 @@ from zoo.console.errors import UsageError
 from zoo.console.figures import ends
 from zoo.system.files import write_text
 
-# Groups with fewer examples are shown, and not compared.
+# Groups with fewer examples are shown but not compared.
 FEWEST = 10
 _COLUMNS = ("data", "split", "attribute", "group", "examples", "accuracy", "lowest", "highest", "compared")
 
 
 def read(path: Path) -> dict[str, list[str]]:
-    """Return the value of each example, by attribute: of a csv, whose header names the attributes.
+    """Read the values of the examples, by attribute, from a csv file whose header names the attributes.
+
+    Args:
+        path: Path of the file, with a row for each example.
 
     Raises:
-        UsageError: no such file, none that says who is in which group, or a column that says who is who.
+        UsageError: If there is no such file, if it is not a table with a header, or if a column has a different value
+            for each example.
     """
     if not path.is_file():
         raise UsageError(f"--groups {path}: expected a .csv file, found none")
     try:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"--groups {path}: expected a .csv file in UTF-8, it cannot be read as one: {error}") from None
+        raise UsageError(f"--groups {path}: expected a .csv file in UTF-8: {error}") from None
     names, *rows = [[cell.strip() for cell in row] for row in rows if row] or [[]]
     if not names or not rows:
         raise UsageError(f"--groups {path}: expected a header and a row for each example, received {len(rows)} rows")
@@ -42,8 +46,8 @@ def read(path: Path) -> dict[str, list[str]]:
     for name, column in found.items():
         if len(column) > 1 and len(set(column)) == len(column):
             raise UsageError(
-                f"--groups {path}: column {name!r}: expected groups of several examples, received another value in each"
-                f" of {len(column):,} rows, as an id has"
+                f"--groups {path}: column {name!r}: expected groups of several examples, received a different value in"
+                f" each of {len(column):,} rows, like an id"
             )
     return found
 
@@ -57,13 +61,20 @@ def _is_number(text: str) -> bool:
 
 
 def check_rows(path: Path, attributes: Mapping[str, Sequence[str]], count: int, split: str) -> None:
-    """Raise UsageError unless there is a row for each of `count` examples of a split."""
+    """Raise UsageError unless there is a row for each example of a split.
+
+    Args:
+        path: Path of the csv file, for the message.
+        attributes: Values of the examples, by attribute.
+        count: Number of examples in the split.
+        split: Name of the split, for the message.
+    """
     received = len(next(iter(attributes.values())))
     if received == count:
         return
-    hint = "; the first line counts as the header: is it one?" if received == count - 1 else ""
+    hint = "; the first line is read as the header: is it one?" if received == count - 1 else ""
     raise UsageError(
-        f"--groups {path}: expected a row for each of the {count:,} examples of the {split} split, in its order,"
+        f"--groups {path}: expected a row for each of the {count:,} examples of the {split} split, in the same order,"
         f" received {received:,}{hint}"
     )
 
@@ -72,8 +83,8 @@ def measured(attributes: Mapping[str, Sequence[str]], right: Sequence[bool]) -> 
     """Return a row for each group of each attribute: examples, accuracy with its interval, and whether to compare it.
 
     Args:
-        attributes: the value of each example.
-        right: whether each is right.
+        attributes: Values of the examples, by attribute.
+        right: Whether the prediction for each example is correct.
     """
     from zoo.scores.intervals import of_share
 
@@ -99,7 +110,11 @@ def measured(attributes: Mapping[str, Sequence[str]], right: Sequence[bool]) -> 
 
 
 def gaps(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return of each attribute the worst group and how far it is from the best, among those that are compared."""
+    """Return, for each attribute, the worst of the compared groups and its gap to the best one.
+
+    Args:
+        rows: Rows from `measured`.
+    """
     found = []
     for attribute in dict.fromkeys(row["attribute"] for row in rows):
         compared = [row for row in rows if row["attribute"] == attribute and row["compared"]]
@@ -117,7 +132,14 @@ def gaps(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def write(path: Path, data: str, split: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a csv: a row for each group, and of which data and split it is."""
+    """Write a csv file with a row for each group.
+
+    Args:
+        path: Path of the file.
+        data: Name of the data.
+        split: Name of the split.
+        rows: Rows from `measured`.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -126,7 +148,7 @@ def write(path: Path, data: str, split: str, rows: Sequence[Mapping[str, Any]]) 
 
 
 def read_measured(path: Path) -> list[dict[str, Any]]:
-    """Return the rows that `write` wrote."""
+    """Read the rows of a file written by `write`."""
     with path.open(encoding="utf-8", newline="") as file:
         return [
             {
@@ -140,7 +162,11 @@ def read_measured(path: Path) -> list[dict[str, Any]]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Return the columns and the rows of what people read."""
+    """Return the column titles and the formatted rows of a table.
+
+    Args:
+        rows: Rows from `measured`.
+    """
     cells = [
         [
             row["attribute"],
@@ -156,17 +182,22 @@ def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]
 
 
 def sentences(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what `gaps` found, a sentence for each attribute."""
+    """Return a sentence for each row of `gaps`."""
     return [
         f"{row['attribute']}: worst {row['worst'] or '(empty)'}, {100 * row['gap']:.2f} points below the best"
         if row["gap"] is not None
-        else f"{row['attribute']}: fewer than two groups of {FEWEST} examples or more, nothing to compare"
+        else f"{row['attribute']}: fewer than two groups with at least {FEWEST} examples, nothing to compare"
         for row in found
     ]
 
 
 def show(rows: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]) -> None:
-    """Print the groups, and how far apart they are."""
+    """Print the table of groups and their gaps.
+
+    Args:
+        rows: Rows from `measured`.
+        found: Rows from `gaps`.
+    """
     cli.table(*table(rows))
     for sentence in sentences(found):
         print(sentence)

@@ -1,4 +1,4 @@
-"""What made images are compared with real ones in: the features of a classifier, or principal components of pixels."""
+"""Feature spaces for comparing generated with real images: features of a classifier, or principal components."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from zoo.introspection.layers import layers_of
 from zoo.runs.folder import RunFolder, check_classifier
 from zoo.runs.inference import probabilities
 
-COMPONENTS = 32  # principal components
-FITTED = 10_000  # images that they are found in
-BATCH = 500  # images that are looked at at once
+COMPONENTS = 32  # number of principal components
+FITTED = 10_000  # number of images that the components are fitted to
+BATCH = 500  # images per batch
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A way to look at images.
+    """A feature space in which images are compared.
 
     Args:
-        name: of what they are compared in, for a sentence.
-        look: from images (examples, height, width, channels), bytes or pixels in [0, 1], to features (examples,
-            features) and, of a classifier, the probabilities of its classes (examples, classes).
-        recognises: whether it gives probabilities.
+        name: Name of the features, as part of a sentence.
+        look: Function from images (examples, height, width, channels), uint8 or pixels in [0, 1], to features
+            (examples, features) and class probabilities (examples, classes), or None without a classifier.
+        recognises: Whether `look` returns class probabilities.
     """
 
     name: str
@@ -38,12 +38,17 @@ class Judge:
 
 
 def judge(train: Split, classifier: Path | None) -> Judge:
-    """Return a classifier's way to look at images, or without one that of the training images' pixels."""
+    """Return the feature space of a classifier, or of the training images' pixels without one.
+
+    Args:
+        train: Training images.
+        classifier: Folder of a classification run, or None.
+    """
     return of_run(classifier) if classifier is not None else of_pixels(train)
 
 
 def of_pixels(train: Split) -> Judge:
-    """Return the leading principal components of training images."""
+    """Return the space of the leading principal components of training images."""
     from sklearn.decomposition import PCA
 
     few = scaled(train.x[:FITTED]).reshape(min(len(train), FITTED), -1)
@@ -57,7 +62,11 @@ def of_pixels(train: Split) -> Judge:
 
 
 def of_run(path: Path) -> Judge:
-    """Return the features of a trained classifier: what its last layer with weights is given."""
+    """Return the feature space of a trained classifier: the inputs of its last layer with weights.
+
+    Args:
+        path: Folder of the run.
+    """
     model = RunFolder(path).load_model()
 
     def look(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,17 +86,23 @@ def _seen(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def check(config: TrainConfig, spec: DataSpec) -> None:
-    """Raise UsageError unless the classifier that a configuration names looks at such images."""
+    """Raise UsageError unless the configured classifier takes images like those of the data.
+
+    Args:
+        config: Configuration, which may name a classifier.
+        spec: Specification of the data.
+    """
     if config.classifier is None:
         return
     theirs = check_classifier(config.classifier)
     if theirs["kind"] != "image" or tuple(theirs["input_shape"]) != spec.input_shape:
         raise UsageError(
-            f"--classifier {config.classifier}: expected a run on images of shape {spec.input_shape}, as {spec.name}"
-            f" has, received one on {theirs['kind']} inputs of shape {tuple(theirs['input_shape'])}"
+            f"--classifier {config.classifier}: expected a run on images of shape {spec.input_shape}, the shape of"
+            f" {spec.name}, received a run on {theirs['kind']} inputs of shape {tuple(theirs['input_shape'])}"
         )
     if tuple(theirs["class_names"]) != spec.class_names:
         raise UsageError(
             f"--classifier {config.classifier}: expected a run with the {spec.num_classes} classes of {spec.name}"
-            f" ({', '.join(spec.class_names[:5])}, ...), received others ({', '.join(theirs['class_names'][:5])}, ...)"
+            f" ({', '.join(spec.class_names[:5])}, ...), received a run with the classes"
+            f" {', '.join(theirs['class_names'][:5])}, ..."
         )

@@ -1,26 +1,26 @@
-"""How near made examples are to real ones, by vectors of features of both. Numpy only.
+"""Quality of generated examples, measured by comparing their feature vectors with those of real ones. Numpy only.
 
-Distances between vectors are Euclidean. Where k nearest neighbours are meant, an example is not its own.
+Distances are Euclidean. An example is not among its own nearest neighbours.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-# Neighbours that span a manifold: of precision and recall (Kynkaanniemi et al., 2019), of density and coverage (Naeem
-# et al., 2020), as their authors have them.
+# Number of neighbours k that define the manifolds, as in the papers: precision and recall (Kynkaanniemi et al., 2019),
+# density and coverage (Naeem et al., 2020).
 NEIGHBOURS = {"precision": 3, "density": 5}
-CHUNK = 1000  # rows of a matrix of distances that are in memory at once
+CHUNK = 1000  # rows of the distance matrix in memory at the same time
 
 
 def frechet_distance(real: np.ndarray, made: np.ndarray) -> float:
-    """Return the Frechet distance of two normal distributions with the means and covariances of these vectors.
+    """Return the Frechet distance between normal distributions with the means and covariances of two sets of vectors.
 
     |m_1 - m_2|^2 + trace(C_1 + C_2 - 2 (C_1 C_2)^(1/2)) (Dowson & Landau, 1982).
 
     Args:
-        real: (examples, features).
-        made: (examples, features).
+        real: Features of real examples, (examples, features).
+        made: Features of generated examples, (examples, features).
     """
     (mean, covariance), (other_mean, other) = _moments(real), _moments(made)
     values, vectors = np.linalg.eigh(covariance)
@@ -39,19 +39,19 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def manifolds(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
     """Return precision, recall, density and coverage.
 
-    The ball of an example reaches to its k-th nearest neighbour among those of its own kind. Precision: the share of
-    made examples inside the ball of any real one; recall: of real ones inside the ball of any made one. Density: in how
-    many balls of real examples a made one is on average, over k. Coverage: the share of real examples with a made one
-    inside their ball.
+    The ball of an example reaches to its k-th nearest neighbour among the examples of its own kind, real or generated.
+    Precision is the share of generated examples inside the ball of any real one, and recall the share of real examples
+    inside the ball of any generated one. Density is the mean number of real examples' balls that a generated example
+    is in, divided by k. Coverage is the share of real examples with a generated one inside their ball.
 
     Args:
-        real: (examples, features), more than 5.
-        made: (examples, features), more than 5.
+        real: Features of real examples, (examples, features), with more than 5 examples.
+        made: Features of generated examples, (examples, features), with more than 5 examples.
     """
     counts = tuple(NEIGHBOURS.values())
     near, wide = radii(real, counts)
     made_near = radii(made, counts)[0]
-    inside = np.zeros(len(made))  # balls of real examples that each made one is in
+    inside = np.zeros(len(made))  # number of real examples' balls that each generated example is in
     caught = np.zeros(len(made), bool)
     covered, recalled = [], []
     for rows, distances in _distances(real, made):
@@ -69,7 +69,12 @@ def manifolds(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
 
 
 def radii(x: np.ndarray, neighbours: tuple[int, ...]) -> np.ndarray:
-    """Return (len(neighbours), examples): the distance from each example to its k-th nearest neighbour, for each k."""
+    """Return the distance of each example to its k-th nearest neighbour for each k, (len(neighbours), examples).
+
+    Args:
+        x: Features, (examples, features).
+        neighbours: Values of k.
+    """
     found = []
     for rows, distances in _distances(x, x):
         distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = np.inf
@@ -78,13 +83,13 @@ def radii(x: np.ndarray, neighbours: tuple[int, ...]) -> np.ndarray:
 
 
 def diversity(real: np.ndarray, made: np.ndarray) -> float:
-    """Return how far apart made examples are: the median distance to the nearest other, over that of as many real ones.
+    """Return the median nearest-neighbour distance of generated examples, divided by that of as many real ones.
 
-    Where a generator makes a few images again and again, this is near 0.
+    It is near 0 if a generator makes the same few images again and again (mode collapse).
 
     Args:
-        real: (examples, features).
-        made: (examples, features).
+        real: Features of real examples, (examples, features).
+        made: Features of generated examples, (examples, features).
     """
     count = min(len(real), len(made))
     mine, theirs = (np.median(radii(x[:count], (1,))) for x in (made, real))
@@ -92,8 +97,8 @@ def diversity(real: np.ndarray, made: np.ndarray) -> float:
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield the distances (rows, len(b)) of some rows of `a` from all of `b`, and which rows."""
-    center = b.mean(0, dtype=np.float64)  # products of large numbers would lose the digits of small distances
+    """Yield slices of the rows of `a` with the distances (rows, len(b)) of these rows to all rows of `b`."""
+    center = b.mean(0, dtype=np.float64)  # centred, because products of large numbers lose precision
     a, b = a - center, b - center
     squares = np.square(b).sum(1)
     for start in range(0, len(a), CHUNK):

@@ -15,7 +15,7 @@ from zoo.data.batches.pipeline import (
 
 
 def numbered(count):
-    """Examples whose pixel says which they are."""
+    """Return examples whose pixel is their index."""
     return Split(np.arange(count, dtype="uint8")[:, None], np.arange(count, dtype="int32") % 3)
 
 
@@ -32,13 +32,13 @@ def steps_of(count, batch, start, stop):
 
 
 def test_any_interval_of_steps_is_a_part_of_the_whole_run():
-    whole = steps_of(23, 5, 0, 12)  # 4 steps an epoch, 3 of 23 examples left out of each
+    whole = steps_of(23, 5, 0, 12)  # 4 steps per epoch, each without 3 of 23 examples
     assert whole.shape == (12, 5)
     for start in range(12):
         for stop in range(start + 1, 13):
             np.testing.assert_array_equal(steps_of(23, 5, start, stop), whole[start:stop])
     for epoch in range(3):
-        assert len(set(whole[epoch * 4 : epoch * 4 + 4].ravel())) == 20  # no example twice
+        assert len(set(whole[epoch * 4 : epoch * 4 + 4].ravel())) == 20  # no example occurs twice
 
 
 def test_the_pipeline_gives_these_examples_scaled_to_one():
@@ -56,7 +56,7 @@ def test_a_step_gathers_the_same_batches_by_itself():
     found = gathered(numbered(23), **options)
     handed = list(training_batches(numbered(23), start=0, stop=12, **options).as_numpy_iterator())
     for start in range(12):
-        for stop in range(start + 1, 13):  # also from one epoch, of 4 steps, into the next but one
+        for stop in range(start + 1, 13):  # including ranges over three epochs of 4 steps
             indices = found.indices(start, stop - start)
             assert indices.shape == (stop - start, 5) and indices.dtype == np.int64
             for row, batch in zip(indices, handed[start:stop], strict=True):

@@ -1,4 +1,4 @@
-"""Buckets: every batch of one shape and full, every example as often as any other, little padding."""
+"""Length bucketing: batches are full and have one shape, examples occur equally often, and padding is small."""
 
 import itertools
 
@@ -16,7 +16,7 @@ def random_lengths(count, most=40, seed=0):
 
 
 def cost(source, target, chosen):
-    """Return the ids of all examples, each padded to the first shape that it fits in."""
+    """Return the number of ids of all examples, each padded to the first shape that it fits into."""
     return sum(min(s + t for s, t in chosen if s >= a and t >= b) for a, b in zip(source, target, strict=True))
 
 
@@ -66,14 +66,14 @@ def test_the_order_is_a_function_of_seed_and_epoch():
 
 
 def test_the_longest_examples_are_left_out_no_more_than_others():
-    """With ten of them and batches of 32, a bucket's leftovers would always be these."""
+    """Ten rare examples, always the leftovers of their bucket with batches of 32, occur as often as others."""
     source = np.array([5] * 200 + [30] * 10)
     chosen = buckets.choose(source, source, 2)
     seen = np.zeros(len(source), int)
     for epoch in range(200):
         for batch in buckets.batches(source, source, chosen, batch_size=32, seed=0, epoch=epoch):
             seen[batch.indices] += 1
-    shares = seen / 200  # 192 of 210 in expectation
+    shares = seen / 200  # the expected share is 192 of 210
     assert abs(shares[200:].mean() - 192 / 210) < 0.03
 
 

@@ -1,4 +1,4 @@
-"""Captions: what the names of classes make, what a table holds, and the sentence for what cannot be."""
+"""Captions: made from class names, read from tables, and the messages for invalid ones."""
 
 import json
 
@@ -65,7 +65,7 @@ def test_digits_by_default_and_what_the_model_decides():
 
 @pytest.fixture
 def table(tmp_path):
-    """Twelve images, of which some share captions, and one has three lines."""
+    """Write twelve images, some of which share captions; one has three lines."""
     rng = np.random.default_rng(0)
     for i in range(12):
         Image.fromarray(rng.integers(0, 255, (9, 9)).astype("uint8")).save(tmp_path / f"{i}.png")
@@ -87,7 +87,7 @@ def test_images_that_share_a_caption_are_of_one_target(table):
     assert of[frozenset(["A dog  runs"])] == of[frozenset(["it runs", "a cat"])] == of[frozenset(["a cat"])] == first
     assert len({target for said, target in of.items() if target != first}) == 8
     assert sorted(map(len, (data.train, data.validation, data.test))) == [1, 3, 8]
-    # Words of the training captions alone.
+    # The vocabulary has the words of the training captions only.
     taught = {word for i in np.unique(data.train.y[:, 1:]) if i >= 0 for word in texts[i].lower().split()}
     assert len(data.vocabulary) == len(taught) + 2
 
@@ -111,7 +111,7 @@ def pictures(tmp_path, **classes):
 
 def test_what_no_pairs_can_be_made_of_is_refused(table, tmp_path, image_npz):
     (tmp_path / "gone.tsv").write_text("image\tcaption\n0.png\ta dog\nnone.png\ta cat\nother.png\ta cat\n")
-    with pytest.raises(UsageError, match=r"gone.tsv: .* 2 of 3 are not there, the first is .*none.png"):
+    with pytest.raises(UsageError, match=r"gone.tsv: .* 2 of 3 files do not exist, the first is .*none.png"):
         load(config(data=tmp_path / "gone.tsv"))
     (tmp_path / "empty.csv").write_text("image,caption\n0.png,a dog\n1.png, \n")
     with pytest.raises(UsageError, match="line 3: expected a text in 'caption', received an empty one"):
@@ -123,9 +123,9 @@ def test_what_no_pairs_can_be_made_of_is_refused(table, tmp_path, image_npz):
     with pytest.raises(UsageError, match="class 'bird' has 1 example: a stratified test split needs at least 2"):
         load(config(data=pictures(tmp_path, ant=4, bird=1)))
     np.savez(tmp_path / "tokens.npz", x=np.arange(40).reshape(20, 2) % 7, y=np.arange(20) % 2)
-    with pytest.raises(UsageError, match="expected images, to be matched with captions, received tokens inputs"):
+    with pytest.raises(UsageError, match="expected images to match with captions, received tokens inputs"):
         load(config(data=tmp_path / "tokens.npz"))
-    with pytest.raises(UsageError, match="are the same 2 tokens of the vocabulary"):
+    with pytest.raises(UsageError, match="have the same 2 tokens"):
         load(config(dataset="digits", sequence_length=2))
     with pytest.raises(UsageError, match="--batch-size 1: expected 2 or more for contrastive"):
         load(config(data=image_npz, batch_size=1))

@@ -1,4 +1,4 @@
-"""Sources: what they read, and the sentence for what they cannot."""
+"""Data sources: what they read, and the messages for invalid data."""
 
 import json
 
@@ -20,7 +20,7 @@ def config(**values):
 
 @pytest.fixture
 def folder(tmp_path):
-    """30 images of each of two classes: dark and bright, 24x20 pixels."""
+    """Write 30 images of 24x20 pixels for each of two classes, dark and bright."""
     for name, level in (("bright", 200), ("dark", 30)):
         (tmp_path / "set" / name).mkdir(parents=True)
         for i in range(30):
@@ -106,7 +106,7 @@ def test_unreadable_images_are_counted_named_and_skipped_only_on_request(folder)
 
 def test_empty_class_is_named(folder):
     (folder / "empty").mkdir()
-    with pytest.raises(UsageError, match="class 'empty' is empty: expected images"):
+    with pytest.raises(UsageError, match="class 'empty' has no images: expected .png"):
         load(config(data=folder))
 
 
@@ -246,10 +246,10 @@ def test_splits_of_different_shapes_are_refused(tmp_path):
     ("a.csv", "txt,label\nx,y\n", "expected a column 'text', received txt, label; did you mean 'txt'"),
     ("a.csv", "text,label\n", "expected at least one line after the column names"),
     ("a.csv", "text,label\nonly\n", "line 2: no value in column 'label'"),
-    ("a.jsonl", '{"text": "a", "label"\n', "expected one JSON object a line"),
+    ("a.jsonl", '{"text": "a", "label"\n', "expected one JSON object per line"),
     ("a.jsonl", "[1]\n", "line 1: expected a JSON object"),
     ("a.csv", "text,label\na,b\n ,b\n", "line 3: expected a text in 'text', received an empty one"),
-    ("a.csv", b"text,label\n\xff\xfe,1\n", "expected UTF-8 text, received byte 0xff in it, at offset 11"),
+    ("a.csv", b"text,label\n\xff\xfe,1\n", "expected UTF-8 text, received byte 0xff at offset 11"),
 ])  # fmt: skip
 def test_bad_tables_are_refused_with_the_reason(name, content, message, tmp_path):
     path = tmp_path / name
@@ -270,7 +270,7 @@ def test_vocabulary_round_trip(tmp_path):
     assert len(vocabulary) == 5
     ids = vocabulary.encode(["the CAT sat", "the"], length=4)
     assert ids.shape == (2, 4)
-    assert ids[0, 0] == 2  # the most frequent word comes after padding and unknown
+    assert ids[0, 0] == 2  # the most frequent word follows padding and unknown
     assert ids[0, 2] == 1
     assert ids[1].tolist() == [2, 0, 0, 0]
     vocabulary.save(tmp_path / "v.json")
@@ -301,7 +301,7 @@ def test_arrays_are_made_once_and_then_read(tmp_path):
 
 def test_mnist_is_read_whole(data_dir):
     data = load(config(model="cnn", dataset="mnist", data_dir=data_dir, validation_split=0.0))
-    # Counts of each label as published.
+    # Published counts of each label.
     assert np.bincount(data.train.y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(data.test.y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert data.train.x.shape == (60_000, 28, 28, 1)

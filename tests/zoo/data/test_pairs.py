@@ -1,4 +1,4 @@
-"""Pairs for translation: where they come from, what they become, and the sentence for what is no pair."""
+"""Pairs for translation: their sources, their token ids, and the messages for invalid pairs."""
 
 import json
 
@@ -76,7 +76,7 @@ def test_vocabularies_of_a_run_are_saved_and_read(tokens, shared, tmp_path):
     target = inference.read_target_vocabulary(run, spec)
     assert spec == data.spec
     assert vocabulary.rows(["Der Hund"]) == data.vocabulary.rows(["Der Hund"])
-    if tokens != "word":  # of which some are unknown
+    if tokens != "word":  # words may be unknown
         assert [target.decode(row) for row in data.test.y] == data.references["test"]
     wanted = config(data=tmp_path / "p.tsv", test_split=0.0, validation_split=0.0)
     like = inference.load_like(run, wanted)
@@ -111,7 +111,7 @@ def test_a_tsv_without_names_says_what_it_is_taken_for(tmp_path, capsys):
     path = write_pairs(tmp_path / "p.tsv", [(*pair, "third column") for pair in PAIRS], ("de", "en", "from"))
     data = load(config(data=path, task="translation", vocabulary_size=300))
     assert sum(map(len, data.references.values())) == 61
-    assert "its first line is taken as a pair: 'de', 'en'" in capsys.readouterr().err
+    assert "so it is read as a pair: 'de', 'en'" in capsys.readouterr().err
 
 
 def test_given_validation_pairs_are_used_as_they_are(tmp_path):
@@ -131,11 +131,11 @@ def test_long_training_pairs_are_left_out_and_others_cut(tmp_path, capsys):
     )
     assert len(data.train) == len(data.references["train"]) == 60
     assert capsys.readouterr().err == (
-        "p: 4 of 64 training pairs are longer than 8 tokens and are left out; --sequence-length keeps more\n"
+        "p: 4 of 64 training pairs are longer than 8 tokens and are left out; use --sequence-length to keep more\n"
     )
     assert data.validation.x.shape == (1, 8)
     assert data.validation.y.shape == (1, 10)
-    assert END_ID not in data.validation.y  # cut, and not at its end
+    assert END_ID not in data.validation.y  # the target is cut before its end token
     assert data.references["validation"] == ["long " * 20]
 
 
@@ -148,7 +148,7 @@ def test_long_training_pairs_are_left_out_and_others_cut(tmp_path, capsys):
     ("p.tsv", "a\tb\nc\n", "line 2: expected two texts with a tab between them, received 'c'"),
     ("p.tsv", "a\tb\n\t \n", "line 2: expected two texts with a tab between them"),
     ("p.tsv", "", "expected at least one line, received none"),
-    ("p.tsv", b"a\tb\nc\td\xe4\n", "expected UTF-8 text, received byte 0xe4 in it, at offset 7"),
+    ("p.tsv", b"a\tb\nc\td\xe4\n", "expected UTF-8 text, received byte 0xe4 at offset 7"),
     ("p.txt", "a\tb\n", "--data .*p.txt: expected a table of pairs that ends in .csv, .tsv, .jsonl"),
 ])  # fmt: skip
 def test_bad_pairs_are_refused_with_the_reason(name, content, message, tmp_path):
@@ -163,7 +163,9 @@ def test_pairs_read_as_classes_are_told_how_to_be_read(tmp_path):
 
 
 def test_no_pair_that_is_short_enough_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="--sequence-length 2: expected training pairs of p with no more tokens"):
+    with pytest.raises(
+        UsageError, match="--sequence-length 2: expected training pairs of p with at most that many tokens"
+    ):
         load(config(data=write_pairs(tmp_path / "p.csv"), task="translation", sequence_length=2))
 
 
@@ -198,7 +200,7 @@ def test_multi30k_is_read_whole_and_little_of_its_batches_is_padding(data_dir):
         chosen = buckets.choose(source, target, count)
         return buckets.padding(source, target, buckets.batches(source, target, chosen, batch_size=64, seed=0, epoch=0))
 
-    # 70.1 % and 22.1 % with a vocabulary of 10,000.
+    # With a vocabulary of 10,000, the shares are 70.1 % and 22.1 %.
     assert padding(1) > 0.69
     assert padding(4) < 0.23
 
@@ -216,11 +218,11 @@ def test_the_direction_and_the_test_split_are_chosen(data_dir):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"source": "fr"}, "--source: multi30k has no such text 'fr', it has de, en"),
-    ({"target": "ne"}, "--target: multi30k has no such text 'ne', .*did you mean 'en'"),
+    ({"source": "fr"}, "--source: multi30k has no text feature 'fr', it has de, en"),
+    ({"target": "ne"}, "--target: multi30k has no text feature 'ne', .*did you mean 'en'"),
     ({"test_split_name": "test_2017"}, "--test-split-name: expected one of validation, test_2016_flickr, .* received"),
     ({"test_split_name": "train"}, "--test-split-name: expected one of validation, .*received 'train'"),
-    ({"dataset": "sst2_sentences", "task": "translation"}, "expected two texts for --task translation"),
+    ({"dataset": "sst2_sentences", "task": "translation"}, "expected two text features for --task translation"),
     ({"dataset": "mnist", "task": "language_model"}, "--dataset mnist: expected texts, its features are "),
     ({"dataset": "sst2_sentences", "source": "de"}, "--source de: expected with --task translation, received for"),
 ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Vocabularies: what texts become and what ids become again, and the windows of a language model."""
+"""Vocabularies, encoding and decoding, and the windows of a language model."""
 
 import dataclasses
 import hashlib
@@ -17,7 +17,7 @@ from zoo.runs import inference
 from zoo.runs.folder import RunFolder
 
 LINES = ["The cat sat on the mat.", "Ein Mädchen läuft — schnell!", "to be,\tor not\r\n to be", "  two  spaces "] * 3
-# What a text may hold and a tokenizer may lose: special tokens spelt out, other scripts, composed and bare accents.
+# Texts that a tokenizer may lose: spelt-out special tokens, other scripts, composed and combining accents.
 STRANGE = ["[PAD] is [END]ing\n\n", "日本 \N{PILE OF POO} x\u0301 \u00e9", "\ufeffno\u00a0break\u2028line", ""]
 
 
@@ -29,7 +29,7 @@ def config(**values):
 def test_subwords_give_back_any_text(text):
     vocabulary = Vocabulary.train(LINES, 300, "subword", pairs=True)
     (row,) = vocabulary.rows([text])
-    assert min(row, default=4) >= 4  # nothing is unknown, and no text is taken for a special token
+    assert min(row, default=4) >= 4  # no unknown token, and no text is read as a special token
     assert vocabulary.decode(row) == text
 
 
@@ -136,7 +136,7 @@ def test_cut_texts_are_counted_once(tmp_path, capsys):
 
 
 def written_run(folder, data):
-    """Return a run folder as training writes it at its start."""
+    """Return a run folder as training writes it at the start."""
     run = RunFolder(folder)
     run.write_config(config(model="lstm"), data.spec.to_json(), [])
     data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
@@ -168,7 +168,7 @@ def test_another_runs_vocabulary_is_refused(tmp_path):
 
 
 def test_a_run_of_an_earlier_version_is_read(tmp_path):
-    """Its config.json has no task and no SHA-256, and its vocabulary is told by its size."""
+    """A run whose config.json has no task and no SHA-256 is read; its vocabulary is checked by size."""
     data = load(config(model="lstm", data=write_films(tmp_path / "films.csv")))
     run = written_run(tmp_path / "run", data)
     stored = json.loads(run.config_file.read_text())
@@ -238,8 +238,8 @@ def test_a_folder_of_texts_is_read_in_order(tmp_path):
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "a.txt: expected a text, received an empty file"),
     (b" \n", "a.txt: expected a text, received an empty file"),
-    (b"x", "a: expected a training text of two or more tokens, received fewer"),
-    (b"\xef\xbb\xbfwell \xff\n", "a.txt: expected UTF-8 text, received byte 0xff in it, at offset 8"),
+    (b"x", "a: expected a training text with at least two tokens, received fewer"),
+    (b"\xef\xbb\xbfwell \xff\n", "a.txt: expected UTF-8 text, received byte 0xff at offset 8"),
 ])  # fmt: skip
 def test_bad_texts_are_refused_with_the_reason(content, message, tmp_path):
     (tmp_path / "a.txt").write_bytes(content)
@@ -250,6 +250,6 @@ def test_bad_texts_are_refused_with_the_reason(content, message, tmp_path):
 def test_tiny_shakespeare_is_read_whole(data_dir):
     data = load(config(model="lstm", dataset="tiny_shakespeare", data_dir=data_dir))
     assert data.spec.vocabulary_size == 65 + 2
-    # Every character but each split's first, of 1,003,854, 55,770 and 55,770.
+    # Every character except the first of each split, of 1,003,854, 55,770 and 55,770 characters.
     assert [np.count_nonzero(s.y) for s in (data.train, data.validation, data.test)] == [1003853, 55769, 55769]
     assert data.vocabulary.decode(data.train.x[0]).startswith("First Citizen:\nBefore we proceed any further")

@@ -1,4 +1,4 @@
-"""Triples: where they come from, what they become, and the sentence for what is no triple."""
+"""Triples: their sources, their questions and answers, and the messages for invalid triples."""
 
 import json
 
@@ -13,7 +13,7 @@ from zoo.data.dataset import DataSpec
 from zoo.data.sources import embedded
 from zoo.data.sources.triples import hold_out
 
-# Every town is in a country; a ring of roads.
+# Every town is in a country, and roads connect the towns in a ring.
 TRIPLES = [(f"town {i}", "in", f"country {i % 3}") for i in range(30)] + [
     (f"town {i}", "road to", f"town {(i + 1) % 30}") for i in range(30)
 ]
@@ -33,7 +33,7 @@ def write(path, triples=TRIPLES, columns=("head", "relation", "tail")):
 
 
 def asked(data):
-    """All triples of a set, by name, told back from the questions of both directions."""
+    """Return all triples of a set by name, recovered from the questions in both directions."""
     names, number, found = data.spec.class_names, len(data.spec.relations), {}
     for part in ("train", "validation", "test"):
         split, half = getattr(data, part), len(getattr(data, part)) // 2
@@ -52,7 +52,7 @@ def test_a_family_is_what_its_trees_say():
     assert told["Colin", "uncle"] == {"Arthur", "Charles"} and told["Sophia", "aunt"] == {"Angela", "Gina"}
     assert told["Charles", "niece"] == {"Charlotte"}  # by marriage
     assert told["Christopher", "wife"] == {"Penelope"} and ("Christopher", "father") not in told
-    # Who is somebody's child has that one as a parent, and so on.
+    # Relations have their inverses: a son's or daughter's relative is the father or mother, and so on.
     back = {"husband": {"wife"}, "wife": {"husband"}, "father": {"son", "daughter"}, "mother": {"son", "daughter"},
             "son": {"father", "mother"}, "daughter": {"father", "mother"}, "brother": {"brother", "sister"},
             "sister": {"brother", "sister"}, "uncle": {"nephew", "niece"}, "aunt": {"nephew", "niece"},
@@ -69,7 +69,7 @@ def test_training_has_every_entity_and_relation():
     assert {entity for h, _, t in found["train"] for entity in (h, t)} == set(data.spec.class_names)
     assert {relation for _, relation, _ in found["train"]} == set(data.spec.relations)
     assert len(found["test"]) >= 10 and len(found["validation"]) >= 5
-    assert asked(load(config(dataset="family", seed=5))) == found  # whatever the seed of a training
+    assert asked(load(config(dataset="family", seed=5))) == found  # independent of the training seed
     spec = data.spec
     assert (spec.task, spec.kind, spec.input_shape, spec.input_dtype) == ("link_prediction", "triples", (2,), "int32")
     assert data.train.x.dtype == data.train.y.dtype == np.int32
@@ -77,13 +77,13 @@ def test_training_has_every_entity_and_relation():
 
 
 def test_nothing_is_held_out_that_training_would_miss(capsys):
-    chain = [(str(i), "next", str(i + 1)) for i in range(10)]  # its ends have one triple each
+    chain = [(str(i), "next", str(i + 1)) for i in range(10)]  # each end has one triple
     rest, held = hold_out(chain, 0.5, "test")
     assert sorted(rest + held) == sorted(chain)
     assert {e for h, _, t in rest for e in (h, t)} == {str(i) for i in range(11)}
     assert 0 < len(held) < 5
-    assert f"--test-split 0.5: {len(held)} triples instead of 5" in capsys.readouterr().err
-    with pytest.raises(UsageError, match="--test-split 0.5 of 2 triples: expected some whose entities"):
+    assert f"--test-split 0.5: held out {len(held)} triples instead of 5" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="--test-split 0.5 of 2 triples: expected triples whose entities"):
         hold_out([("a", "r", "b"), ("c", "r", "d")], 0.5, "test")
 
 
@@ -110,7 +110,7 @@ def test_a_folder_of_splits_and_what_cannot_be_asked(tmp_path, capsys):
     data = load(config(data=tmp_path))
     found = asked(data)
     assert [len(found[part]) for part in found] == [50, 5, 6]
-    assert ("new", "road to", "town 3") in found["test"]  # asked about, as published figures do
+    assert ("new", "road to", "town 3") in found["test"]  # ranked, as in published results
     assert data.left_out == {"train": 0, "validation": 0, "test": 1}
     assert "1 of 7 test triples have a relation that no training triple has" in capsys.readouterr().err
     other = config(data=write(tmp_path / "other.tsv", [*TRIPLES[:3], ("x", "in", "y")], None), test_split=0.0,
@@ -123,11 +123,11 @@ def test_a_folder_of_splits_and_what_cannot_be_asked(tmp_path, capsys):
 def test_repetitions_are_left_out(tmp_path, capsys):
     data = load(config(data=write(tmp_path / "p.tsv", TRIPLES + TRIPLES[:7], None)))
     assert sum(len(split) for split in (data.train, data.validation, data.test)) == 2 * len(TRIPLES)
-    assert "7 of 67 triples are repetitions" in capsys.readouterr().err
+    assert "7 of 67 triples are duplicates" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [
-    ("p.tsv", "a\tr\tb\nc\tr\n", "line 2: expected a head, a relation and a tail, received 'c', 'r'; --skip-bad"),
+    ("p.tsv", "a\tr\tb\nc\tr\n", "line 2: expected a head, a relation and a tail, received 'c', 'r'; use --skip-bad"),
     ("p.tsv", "a\tr\tb\n\tr\td\n", "line 2: expected a head, a relation and a tail, received '', 'r', 'd'"),
     ("p.tsv", "a\tr\tb\tc\n", "line 1: expected a head, a relation and a tail, received 'a', 'r', 'b', 'c'"),
     ("p.csv", "head,relation,tail\na,r,b\na,,b\n", "line 3: expected a head, a relation and a tail"),
@@ -146,7 +146,7 @@ def test_what_is_no_triple_is_refused_with_the_reason(name, content, message, tm
 def test_bad_lines_are_skipped_and_counted(tmp_path, capsys):
     path = write(tmp_path / "p.tsv", [*TRIPLES, ("a", "", "b"), ("c", "r")], None)
     assert len(asked(load(config(data=path, skip_bad=True)))["train"]) == 43
-    assert "2 of 62 lines are no triple and are left out" in capsys.readouterr().err
+    assert "2 of 62 lines are not triples and are left out" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_training_table_is_refused(tmp_path):

@@ -301,7 +301,10 @@ def test_what_cannot_be_made_one_is_refused_in_one_sentence(mistake, place, caps
 def test_no_training_makes_an_ensemble(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert train.main(["--model", "ensemble"]) == 2
-    assert "--model ensemble: expected a model to train, this one is made of trained runs" in capsys.readouterr().err
+    assert (
+        "--model ensemble: expected a model to train, but this model is made from trained runs"
+        in capsys.readouterr().err
+    )
 
 
 def test_signature_read_from_source_is_the_constructors():
@@ -324,8 +327,8 @@ def test_saves_and_loads_with_other_arguments(arguments, tmp_path):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"members": []}, "expected members, received none"),
-    ({"weights": (1.0,)}, "expected 2 weights, one a member, received 1"),
-    ({"weights": (0.5, 0.6)}, "expected weights of 0 or more, together 1"),
+    ({"weights": (1.0,)}, "expected 2 weights, one per member, received 1"),
+    ({"weights": (0.5, 0.6)}, "expected weights of 0 or more that sum to 1"),
     ({"weights": (0.5, 0.5), "head_units": 3}, "expected weights or a head, received both"),
     ({"temperature": 0.0}, "expected a positive temperature, received 0.0"),
 ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Models of KerasHub by preset, on two tiny ones that are made here, against KerasHub itself."""
+"""KerasHub models by preset, against KerasHub itself, with two tiny presets made by fixtures."""
 
 import csv
 import importlib.util
@@ -21,11 +21,11 @@ from zoo.tasks.translation import translate
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("keras_hub") is None, reason="needs the extra hub"),
-    # Of KerasHub's T5: its embedding makes a mask of its own, beside the one that its layers are given.
+    # KerasHub's T5: its embedding creates a mask in addition to the explicit one.
     pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask attached to it:UserWarning"),
-    # Its tokenizer leaves a file open.
+    # KerasHub's T5 tokenizer leaves a file open.
     pytest.mark.filterwarnings("ignore:unclosed file .*vocabulary.spm:ResourceWarning"),
-    # SentencePiece's wrapper, as it is imported.
+    # Raised when SentencePiece's wrapper is imported.
     pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning"),
 ]
 TEXTS = ["A fine film, number 12!", "dull", "Fines and dulls and films of numbers that go on and on"]
@@ -34,7 +34,7 @@ WORDS = ["a", "fine", "film", "dull", "number", "##s", "and", ",", "!", "1", "2"
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
-    """The folder of a preset: an encoder of one layer with a WordPiece vocabulary."""
+    """Return the folder of a preset: a one-layer encoder with a WordPiece vocabulary."""
     import keras_hub
 
     folder = str(tmp_path_factory.mktemp("presets") / "bert")
@@ -48,7 +48,7 @@ def bert(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory):
-    """The folder of a preset: an encoder and a decoder of one layer with a SentencePiece vocabulary."""
+    """Return the folder of a preset: a one-layer encoder and decoder with a SentencePiece vocabulary."""
     import keras_hub
     import sentencepiece
 
@@ -100,7 +100,7 @@ def test_the_classifier_is_kerashubs_encoder_and_a_head(bert):
     head = named(model)
     expected = np.asarray(pooled) @ np.asarray(head["logits/kernel"].value) + np.asarray(head["logits/bias"].value)
     np.testing.assert_allclose(model(ids), expected, atol=1e-6)
-    with pytest.raises(ValueError, match="--sequence-length: expected at most the 20 tokens that .* received 21"):
+    with pytest.raises(ValueError, match="--sequence-length: expected at most 20 tokens, .* received 21"):
         model.build((None, 21))
 
 
@@ -112,7 +112,7 @@ def test_a_preset_is_trained_loaded_asked_and_exported(bert, tmp_path, capsys):
     assert train.main(words) == 0
     assert "frozen: 1 of 25 variables, 304 of " in capsys.readouterr().err  # 19 tokens of 16 numbers
     assert RunFolder(run).read_metrics()["test"]["accuracy"] == 1.0
-    model = keras.saving.load_model(run / "model.keras")  # with no preset
+    model = keras.saving.load_model(run / "model.keras")  # loads without the preset
     import keras_hub
 
     pretrained = named(keras_hub.models.Backbone.from_preset(bert))
@@ -125,7 +125,7 @@ def test_a_preset_is_trained_loaded_asked_and_exported(bert, tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)
     logits = np.asarray(model(vocabulary.encode(["a fine film", "a dull film"], *spec.input_shape)))
     assert [row["label"] for row in rows] == [spec.class_names[i] for i in logits.argmax(-1)]
-    likely = 1 / (1 + np.exp(-np.abs(logits[:, 0] - logits[:, 1])))  # of two classes, the one above
+    likely = 1 / (1 + np.exp(-np.abs(logits[:, 0] - logits[:, 1])))  # softmax probability of the larger of two logits
     np.testing.assert_allclose([row["probability"] for row in rows], likely, atol=1e-5)
 
     assert compress.main([str(run), "--recipe", "dynamic"]) == 0
@@ -168,7 +168,7 @@ def test_t5_writes_with_its_cache_what_kerashub_writes_greedily(t5):
         np.testing.assert_array_equal(row[:ended], expected[:ended])
 
 
-@pytest.mark.slow  # that it writes as KerasHub does is tested above
+@pytest.mark.slow  # the default run compares decoding with KerasHub above
 def test_t5_is_trained_on_pairs_and_translates(t5, tmp_path, capsys):
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("ab"), 3)) for _ in range(120)]

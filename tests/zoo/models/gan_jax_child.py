@@ -1,4 +1,4 @@
-"""Trains a GAN on JAX, for tests/zoo/test_generation.py: it begins with the weights of a run, as TensorFlow does."""
+"""Train a GAN on JAX for tests/zoo/tasks/test_generation.py, from the same initial weights as a run on TensorFlow."""
 
 import sys
 
@@ -13,7 +13,7 @@ from zoo.training.loop import train  # noqa: E402
 
 
 def main(folder: str, stored: str) -> None:
-    """Go on as a configuration says, and save the history, the weights and samples as FOLDER/jax.npz."""
+    """Train as a configuration says, and save the history, the weights and samples as FOLDER/jax.npz."""
     import json
 
     config = TrainConfig.from_json(json.loads(stored))

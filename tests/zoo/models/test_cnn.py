@@ -44,7 +44,7 @@ def test_rows_that_reach_no_logit_are_left_out_and_change_nothing(arguments, sha
     assert model.used == used
     given, model.used = model(x), None
     np.testing.assert_allclose(given, model(x), rtol=1e-5, atol=1e-6)
-    if used:  # and not one that does reach them
+    if used:  # the last row and column that are kept do reach the logits
         for last in np.s_[:, used[0] - 1], np.s_[:, :, used[1] - 1]:
             changed = x.copy()
             changed[last] *= 10

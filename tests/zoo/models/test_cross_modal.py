@@ -1,4 +1,4 @@
-"""The model of images and captions, and its loss, against slow references."""
+"""The cross-modal model and its loss against slow reference implementations."""
 
 import os
 import subprocess
@@ -82,7 +82,7 @@ def slow_scores(y, head):
 
 
 def slow_loss(ids, y, head):
-    """The mean over both directions of what the targets' own share costs, less the entropy of the target."""
+    """Return the mean over both directions of the cross-entropy with the targets, minus the targets' entropy."""
     real = [i for i in range(len(ids)) if ids[i] >= 0]
     scores, losses = slow_scores(y, head), np.zeros(len(ids))
     for table in (scores, scores.T):
@@ -132,13 +132,13 @@ def test_every_variable_gets_a_gradient(arguments):
     for variable, gradient in zip(
         model.trainable_variables, tape.gradient(loss, [v.value for v in model.trainable_variables]), strict=True
     ):
-        # Text tokens that no caption has, and a key's bias, which a softmax does not see, have none.
+        # Tokens that no caption contains have no gradient, and neither has the bias of keys, which softmax cancels.
         assert gradient is not None and np.isfinite(tf.convert_to_tensor(gradient)).all(), variable.path
         assert np.any(np.asarray(tf.convert_to_tensor(gradient)) != 0), variable.path
 
 
 def test_the_gradient_is_that_of_the_loss():
-    """Central differences in float64."""
+    """The gradient equals central differences in float64."""
     rng, ids = np.random.default_rng(3), np.array([0, 1, 1, 2])
     y = rng.normal(0, 1, (4, 3, 5))
     y[:, 2] = rng.normal(0, 1, 5)
@@ -176,7 +176,7 @@ def test_padding_never_changes_a_result(text):
     np.testing.assert_allclose(model.encode_text(ids), model.encode_text(ids[:, :5]), atol=1e-6)
     turned = ids[:, [4, 3, 2, 1, 0]]
     same = np.allclose(model.encode_text(ids), model.encode_text(turned), atol=1e-5)
-    assert same == (text == "mean")  # which knows no order
+    assert same == (text == "mean")  # a mean ignores the order of words
 
 
 OTHER = {"filters": (4,), "pools": 0, "units": 5, "batch_norm": True, "text": "transformer", "word_dim": 12,
@@ -226,7 +226,7 @@ def test_arguments_that_cannot_be_are_refused(arguments, message):
 
 
 def test_a_gathered_tensor_has_the_gradient_of_every_replicas_result(mirrored):
-    """Two replicas with x = [1], [2]: each result is r * sum(all ** 3)."""
+    """With x = [1] and [2] on two replicas, the result of replica r is r * sum(all ** 3)."""
 
     @tf.function
     def step():

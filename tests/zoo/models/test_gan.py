@@ -1,4 +1,4 @@
-"""The GAN: what reaches which network, the penalties, the average, and what is saved."""
+"""The GAN: gradients of each network, gradient penalties, the moving average, and saving."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from zoo.training import layerwise
 SHAPE = (8, 12, 1)
 SMALL = {"num_classes": 3, "latent_size": 5, "filters": (6, 4), "units": (7, 9)}
 KINDS = ("non_saturating", "hinge", "wasserstein")
-# Smooth all the way: a relu has kinks, at which a finite difference is no slope.
+# Smooth activations: at the kink of a relu, a finite difference is not the gradient.
 SMOOTH = {"architecture": "dense", "conditional": True}
 
 
@@ -23,7 +23,7 @@ def made(dtype="float64", **settings):
     model = GAN(**SMALL | settings, dtype=dtype)
     model.build((None, *SHAPE))
     rng = np.random.default_rng(2)
-    for variable in model.discriminator.trainable_variables:  # biases are built as zeros
+    for variable in model.discriminator.trainable_variables:  # biases start as zeros
         variable.assign(variable + rng.normal(0, 0.1, variable.shape))
     return model
 
@@ -57,18 +57,18 @@ def test_each_side_learns_from_its_own_outputs_alone(settings):
         with tf.GradientTape(persistent=True) as tape:
             total = tf.reduce_sum(model(inputs, training=True)[name])
         assert all(g is None for g in tape.gradient(total, [v.value for v in not_])), name
-        # A constant added to the discriminator's logits moves no image.
+        # A constant added to the discriminator's logits has no gradient at an image.
         found = tape.gradient(total, [v.value for v in learns])
         assert all(np.any(np.asarray(g) != 0) for g in found if g is not None), name
         assert sum(g is None for g in found) == 0, name
-    # The frozen discriminator says what the other does.
+    # The frozen pass gives the same logits as the trained one.
     outputs = model(inputs, training=True)
     np.testing.assert_allclose(outputs["generator"], outputs["fake"], rtol=1e-9)
     assert len(model.trainable_variables) == len(mine) + len(theirs)
 
 
 def test_the_frozen_pass_leaves_averages_alone():
-    """Of the three passes of the discriminator two move its normalisations' averages: by real and by made images."""
+    """Two of the discriminator's three passes update the batch-norm averages: those of real and generated images."""
     model = made(norm="batch")
     inputs = batch(model)
     (norm,) = model.discriminator.norms
@@ -87,7 +87,7 @@ def test_the_frozen_pass_leaves_averages_alone():
 
 
 def slopes(model, images, classes, step=1e-6):
-    """Return the squared norm of the discriminator's gradient at each image, by differences."""
+    """Return the squared norm of the discriminator's gradient at each image, by finite differences."""
     total = np.zeros(len(images))
     for index in np.ndindex(images.shape[1:]):
         moved = np.zeros_like(images)
@@ -111,7 +111,7 @@ def test_penalties_are_the_slope_by_finite_differences(kind):
 
 
 def test_what_a_penalty_teaches_the_discriminator_is_its_derivative():
-    """A gradient of a gradient, against a difference of the penalty itself."""
+    """The gradient of the penalty, a second derivative, equals a finite difference of the penalty."""
     model = made(**SMOOTH, r1=3.0)
     inputs = batch(model)
     kernel = model.discriminator.hidden[0].kernel
@@ -152,7 +152,7 @@ def test_the_average_follows_one_step_late_and_faster_in_the_beginning():
 
 
 @pytest.mark.parametrize(("name", "count"), [
-    # By hand: generators (with the average, each with four numbers a normalised channel), discriminator, one counter.
+    # Counted by hand: generator and its average (four values per normalised channel), discriminator, one counter.
     ("gan", 2 * (64 * 3136 + 4 * 64 + 16 * 32 * 64 + 4 * 32 + 16 * 32 + 1)
      + (16 * 32 + 32) + (16 * 32 * 64 + 64) + 3136 + 1 + 1),
     ("gan_dense", 2 * (64 * 256 + 4 * 256 + 256 * 512 + 4 * 512 + 512 * 784 + 784)

@@ -1,4 +1,4 @@
-"""Embeddings of a knowledge graph: every scorer against plain numpy, negatives against all entities, two engines."""
+"""Knowledge-graph embeddings: scorers against plain numpy, negatives against all entities, TensorFlow against JAX."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.metrics import reciprocal_rank
 
 ENTITIES, RELATIONS = 9, 2
-# Every scorer in both norms that it has.
+# Every scorer with each norm that it supports.
 KINDS = (("mlp", 2), ("transe", 1), ("transe", 2), ("distmult", 2), ("complex", 2), ("rotate", 1), ("rotate", 2))
 kinds = pytest.mark.parametrize(("scorer", "norm"), KINDS)
 TRIPLES = np.random.default_rng(3).integers(0, 2 * RELATIONS, (12, 3)).astype("int32")
@@ -33,7 +33,7 @@ def make(scorer="complex", norm=2, **settings):
 
 
 def slow(model, head, relation, tail):
-    """The score of one triple, as the papers write it."""
+    """Return the score of one triple by the formula of the paper."""
     h, r, t = (np.asarray(model.entities.embeddings)[head], np.asarray(model.relations.embeddings)[relation],
                np.asarray(model.entities.embeddings)[tail])  # fmt: skip
     if model.scorer == "mlp":
@@ -57,7 +57,7 @@ def test_a_score_is_the_papers(scorer, norm):
     expected = [[slow(model, head, relation, tail) for tail in range(ENTITIES)] for head, relation, _ in TRIPLES]
     found = model(TRIPLES[:, :2])
     np.testing.assert_allclose(found, expected, atol=2e-5)
-    np.testing.assert_allclose(model(TRIPLES[:1, :2]), expected[:1], atol=2e-5)  # as an exported file asks
+    np.testing.assert_allclose(model(TRIPLES[:1, :2]), expected[:1], atol=2e-5)  # a batch of 1, as in an exported file
 
 
 def test_parameters_by_hand():
@@ -77,7 +77,7 @@ def test_many_entities_are_scored_in_parts(scorer, norm, monkeypatch):
 
 @kinds
 def test_candidates_have_the_scores_that_they_have_among_all(scorer, norm):
-    """Two groups of six examples, that bring two candidates each."""
+    """Two groups of six examples with two candidates each."""
     model = make(scorer, norm, negatives=12)
     candidates = np.random.default_rng(4).integers(0, ENTITIES, (12, 2)).astype("int32")
     found = np.asarray(model((TRIPLES, candidates), training=True))
@@ -87,8 +87,8 @@ def test_candidates_have_the_scores_that_they_have_among_all(scorer, norm):
         assert row[0] == pytest.approx(scores[answer], abs=2e-5)
         shared = candidates[i // 6 * 6 :][:6].reshape(-1)
         np.testing.assert_allclose(row[1:][shared != answer], scores[shared[shared != answer]], atol=2e-5)
-        assert (row[1:][shared == answer] < -1e8).all()  # the answer itself is not wrong
-    assert any((candidates[:6] == answer).any() for answer in TRIPLES[:6, 2])  # else that says nothing
+        assert (row[1:][shared == answer] < -1e8).all()  # the answer is excluded from the negatives
+    assert any((candidates[:6] == answer).any() for answer in TRIPLES[:6, 2])  # otherwise the loop above tests nothing
 
 
 @pytest.mark.parametrize("scorer", ["complex", "rotate", "transe", "mlp"])
@@ -105,7 +105,7 @@ def test_the_penalty_is_that_of_the_mean_triple(scorer, penalty, power):
     (found,) = model.losses
     assert float(found) == pytest.approx(0.5 * total / len(TRIPLES), rel=1e-5)
     model(TRIPLES, training=False)
-    assert not model.losses  # a validation loss has none of it
+    assert not model.losses  # the validation loss has no penalty
 
 
 @kinds
@@ -151,7 +151,7 @@ def test_bfloat16_is_of_training_alone_and_ranks_are_exact():
 def test_ties_share_the_mean_of_their_ranks():
     scores = np.array([[3, 1, 2, 2, 2], [0, 0, 0, 0, 0], [5, 4, 3, 2, 1]], "float32")
     ranks = 1 / np.asarray(reciprocal_rank(np.array([3, 0, 0]), scores))
-    np.testing.assert_allclose(ranks, [3, 3, 1])  # 2, 3 and 4; 1 to 5; 1
+    np.testing.assert_allclose(ranks, [3, 3, 1])  # means of ranks 2 to 4, of 1 to 5, and of 1
 
 
 @pytest.mark.parametrize(("settings", "message"), [
@@ -180,7 +180,7 @@ import sys, jax, numpy as np, keras, zoo.models
 assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
 zoo.models.kg_embedding.AT_ONCE = 1
 for name in sys.argv[1:]:
-    model = keras.saving.load_model(f"{name}.keras")  # with what it was compiled with
+    model = keras.saving.load_model(f"{name}.keras")  # compiled, so its loss and optimizer are loaded too
     np.save(f"{name}.npy", jax.jit(lambda x: model(x))(np.load("x.npy")))
 """
 

@@ -6,7 +6,7 @@ from zoo.models import LSTM
 
 
 def test_lstm_is_the_published_recurrence():
-    """One layer against the equations of Hochreiter & Schmidhuber (1997) with forget gates, in numpy."""
+    """One layer equals the equations of Hochreiter & Schmidhuber (1997) with forget gates, in numpy."""
     model = LSTM(num_classes=3, units=(5,))
     x = np.random.default_rng(0).standard_normal((2, 7, 4)).astype("float32")
     model.build(x.shape)
@@ -29,7 +29,7 @@ def test_return_sequences_gives_one_label_a_step():
     x = np.random.default_rng(0).standard_normal((2, 7, 4)).astype("float32")
     y = np.asarray(model(x))
     assert y.shape == (2, 7, 3)
-    x[:, 5:] = 0  # a later step must not change an earlier label
+    x[:, 5:] = 0  # later time steps must not change earlier labels
     np.testing.assert_allclose(np.asarray(model(x))[:, :5], y[:, :5], atol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""The contract that every model of the registry keeps; a model's own file tests only what is special about it."""
+"""Contract tests that every registered model must pass. A model's own file tests only what is special about it."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from zoo.objectives.schedules import InverseSquareRoot
 IMAGE, TOKENS = (28, 28, 1), (12,)
 VOCABULARY = 50
 
-# Exact, by hand: weights and biases of each layer, added up.
+# Exact parameter counts, computed by hand from the weights and biases of each layer.
 PARAMETERS = {
     "simplenet": 784 * 128 + 128 + 128 * 10 + 10,
     "cnn": (9 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 64 + 64) + (3 * 3 * 64 * 64 + 64) + (64 * 10 + 10),
@@ -45,7 +45,7 @@ OTHER_ARGUMENTS = {
                     "word_dropout": 0.1, "key_dim": 5},
 }  # fmt: skip
 names = pytest.mark.parametrize("name", registry.names("classification"))
-# One name of each class, for what its presets share: the first.
+# The first name of each class, for tests that do not depend on the preset.
 CLASSES = list({registry.entry(name).path: name for name in reversed(registry.names("classification"))}.values())
 classes = pytest.mark.parametrize("name", CLASSES)
 
@@ -115,7 +115,7 @@ def test_every_variable_gets_a_gradient(name):
         assert np.any(np.asarray(gradient) != 0), variable.path
 
 
-# self_attention is the transformer's block with another end: each of these tests has one of them by default.
+# self_attention and transformer share their blocks, so the default run tests one of the two and the slow run both.
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "self_attention")) for name in CLASSES]
 )
@@ -123,7 +123,7 @@ def test_overfits_one_small_batch(name):
     model = make(name)
     x, y = images(12), np.arange(12) % 10
     model.compile(keras.optimizers.Adam(3e-3), CrossEntropy(), metrics=["accuracy"], jit_compile=False)
-    steps = 150  # of one epoch: beginning an epoch takes longer than such a step
+    steps = 150  # in one epoch, because starting an epoch takes longer than one of these steps
     model.fit(np.tile(x, (steps, 1, 1, 1)), np.tile(y, steps), batch_size=12, shuffle=False, verbose=0)
     loss, accuracy = model.evaluate(x, y, verbose=0)
     assert accuracy == 1.0
@@ -166,7 +166,7 @@ def test_train_step_compiles_under_xla_with_static_shapes(name):
     plain = tf.function(loss_and_gradients, spec)(x, y)
     compiled = tf.function(loss_and_gradients, spec, jit_compile=True)(x, y)
     for a, b in zip(tf.nest.flatten(plain), tf.nest.flatten(compiled), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)  # another order of float32 sums
+        np.testing.assert_allclose(a, b, atol=1e-5)  # float32 sums in a different order
 
 
 @pytest.mark.parametrize("name", ["lstm", "self_attention", "transformer"])
@@ -175,7 +175,7 @@ def test_padding_never_changes_a_result(name):
     ids = np.random.default_rng(0).integers(1, VOCABULARY, (5, *TOKENS)).astype("int32")
     ids[:, 7:] = 0
     longer = np.pad(ids, ((0, 0), (0, 9)))
-    if name == "self_attention":  # learned positions are built for one length
+    if name == "self_attention":  # its learned positions are built for one length
         model = make(name, TOKENS, vocabulary_size=VOCABULARY, num_classes=3, position="sinusoidal")
     np.testing.assert_allclose(model(ids), model(longer), atol=1e-6)
     np.testing.assert_allclose(model(ids), model(ids[:, :7]), atol=1e-6)
@@ -201,13 +201,13 @@ _ON_JAX = """
 import sys, numpy as np, keras, zoo.models
 assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
 for name in sys.argv[1:]:
-    model = keras.saving.load_model(f"{name}.keras")  # with what it was compiled with
+    model = keras.saving.load_model(f"{name}.keras")  # compiled, so its loss and optimizer are loaded too
     assert model.loss.label_smoothing == 0.1 and model.optimizer.get_config()["learning_rate"]["config"]["peak"] == 0.5
     np.save(f"{name}.jax.npy", model(np.load("x.npy")))
 """
 
 
-@pytest.mark.slow  # default: what test_jax trains, on eight devices
+@pytest.mark.slow  # the default run trains on JAX in test_jax, on eight devices
 def test_models_give_the_same_outputs_on_jax(tmp_path):
     np.save(tmp_path / "x.npy", images())
     expected = {}

@@ -1,4 +1,4 @@
-"""Layer normalisation against that of Keras, and against differences."""
+"""Layer normalisation against Keras and against finite differences."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from zoo.models import LayerNormalization
 
 
 def pair(width, **arguments):
-    """Return the zoo's layer and Keras' with the same weights."""
+    """Return the zoo's layer and the Keras layer with the same weights."""
     rng = np.random.default_rng(0)
     found = [kind(**{"epsilon": 0.02, **arguments}) for kind in (LayerNormalization, keras.layers.LayerNormalization)]
     for layer in found:
@@ -21,7 +21,7 @@ def pair(width, **arguments):
 
 
 def gradients(layer, x, again):
-    """Return the gradients of a function of the layer's output; or of their squares, which asks for second ones."""
+    """Return the gradients of a function of the layer's output, or, for second derivatives, of their squares."""
     weights = [v.value for v in layer.weights]
     with tf.GradientTape() as outer:
         outer.watch(x)

@@ -25,7 +25,7 @@ def test_equals_keras_multi_head_attention_with_copied_weights(causal, masked, k
     d = key_dim or WIDTH // HEADS
     theirs = keras.layers.MultiHeadAttention(HEADS, d)
     theirs.build((None, TIME, WIDTH), (None, TIME, WIDTH))
-    kernel, bias = ours.query_key_value.get_weights()  # columns: q, k, v, each of all heads
+    kernel, bias = ours.query_key_value.get_weights()  # columns: q, k, v, each for all heads
     copied = []
     for kernel_part, bias_part in zip(np.split(kernel, 3, -1), np.split(bias, 3), strict=True):
         copied += [kernel_part.reshape(WIDTH, HEADS, d), bias_part.reshape(HEADS, d)]

@@ -16,15 +16,15 @@ from zoo.models.parts.blocks import Block
 BATCH, SOURCE, TARGET, WIDTH, HEADS = 3, 5, 6, 8, 2
 SIZES = {"num_layers": 2, "model_dim": WIDTH, "num_heads": HEADS, "ff_dim": 12}
 SOURCE_WORDS, TARGET_WORDS = 11, 13
-LENGTH = 9  # of caches, longer than any target
+LENGTH = 9  # room in the caches, more than any target needs
 
 norms = pytest.mark.parametrize("norm", ["pre", "post"])
-# Each option both ways, not every combination.
+# Each option with both values, but not every combination.
 options = pytest.mark.parametrize(("norm", "position"), [("pre", "sinusoidal"), ("post", "learned")])
 
 
 def ids(vocabulary, time, padding=0, seed=0):
-    """Return (batch, time) random ids, the second row with some padding at its end."""
+    """Return random ids (batch, time); the second row ends with padding."""
     x = np.random.default_rng(seed).integers(1, vocabulary, (BATCH, time)).astype("int32")
     x[1, time - padding :] = 0
     return x
@@ -35,7 +35,7 @@ def features(*shape, seed=0):
 
 
 def randomized(layer):
-    """Give every variable a random value: biases are built as zeros and scales as ones, which would hide their loss."""
+    """Set every variable to random values. Initial biases (zeros) and scales (ones) would hide that they are unused."""
     rng = np.random.default_rng(1)
     for variable in layer.trainable_variables:
         variable.assign(variable + rng.normal(0, 0.2, variable.shape).astype("float32"))
@@ -54,7 +54,7 @@ def language_model(**arguments):
     return randomized(model)
 
 
-# Vaswani et al. (2017) in plain numpy, on the weights of a layer, in float64.
+# Reference implementation of Vaswani et al. (2017) in plain numpy and float64, with the weights of a layer.
 
 
 def np_dense(layer, x):
@@ -72,7 +72,7 @@ def np_activation(name, x):
 
 
 def np_attention(query, key, value, visible):
-    """Return (batch, queries, heads * d_k) of (batch, time, heads * d_k); visible: (batch, queries, keys)."""
+    """Return (batch, queries, heads * d_k) from (batch, time, heads * d_k), with a mask (batch, queries, keys)."""
     outputs = []
     for q, k, v in zip(*(np.split(x, HEADS, axis=-1) for x in (query, key, value)), strict=True):
         scores = np.where(visible, q @ k.transpose(0, 2, 1) / q.shape[-1] ** 0.5, -np.inf)
@@ -217,11 +217,11 @@ def gradients(model, inputs, wanted):
 
 
 def copied(tied, untied):
-    """Give an untied model the weights of a tied one."""
+    """Copy the weights of a tied model to an untied one."""
     *weights, kernel = untied.trainable_variables
     for variable, value in zip(weights, tied.get_weights(), strict=True):
         variable.assign(value)
-    kernel.assign(tied.get_weights()[0].T)  # the tables come first
+    kernel.assign(tied.get_weights()[0].T)  # the embeddings come first
     return untied
 
 
@@ -253,7 +253,7 @@ def test_decoding_step_by_step_gives_the_logits_of_the_whole_target(norm, positi
     cache, step = model.empty_cache(BATCH, LENGTH), tf.function(model.decode_step)
     assert {x.shape for x in cache} == {(2, BATCH, HEADS, LENGTH, WIDTH // HEADS)}
     for i in range(TARGET):
-        at = tf.constant(i) if norm == "pre" else tf.fill([BATCH], i)  # one for all, or each its own
+        at = tf.constant(i) if norm == "pre" else tf.fill([BATCH], i)  # a common position, or one per example
         logits, cache = step(target[:, i], at, cache, context, mask)
         np.testing.assert_allclose(logits, expected[:, i], atol=1e-5)
 
@@ -326,7 +326,7 @@ def test_dropped_words_are_as_good_as_padding_and_only_in_training():
 
 def test_dropout_acts_on_embedded_steps_in_training():
     model = language_model(dropout=0.5)
-    for block in model.decoder.blocks:  # parts that add nothing leave the embedded steps alone
+    for block in model.decoder.blocks:  # zeroed sublayers pass the embedded inputs through
         for layer in (block.attention.output_projection, block.contract):
             layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
     x = ids(TARGET_WORDS, TARGET)
@@ -350,7 +350,10 @@ def test_dropout_acts_on_embedded_steps_in_training():
             "position: expected 'sinusoidal' or 'learned', received 'none'",
         ),
         (lambda: TransformerClassifier(vocabulary_size=5).build((None, 4, 3)), r"received shape \(4, 3\)"),
-        (lambda: language_model(position="learned")(ids(5, LENGTH + 1)), "expected at most the 9 learned, received 10"),
+        (
+            lambda: language_model(position="learned")(ids(5, LENGTH + 1)),
+            "expected at most 9 learned positions, received 10",
+        ),
     ],
 )
 def test_mistakes_are_answered(make, message):

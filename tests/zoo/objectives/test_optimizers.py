@@ -1,4 +1,4 @@
-"""The zoo's AdamW against that of Keras."""
+"""The zoo's AdamW against the AdamW of Keras."""
 
 import keras
 import numpy as np
@@ -11,9 +11,9 @@ ARGUMENTS = {"learning_rate": 0.1, "weight_decay": 0.3, "beta_1": 0.8, "beta_2":
 
 
 def trained(optimizer, rows_are_added_up, steps=5):
-    """Return what a table and a bias are after some steps, and the optimizer's own variables.
+    """Return a table and a bias after some training steps, and the optimizer's variables.
 
-    Keras squares rows of a gradient that are of the same row of the table one by one, so it is given their sum.
+    The gradient of the table holds one row twice. Keras squares both separately, so it gets their sum instead.
     """
     rng = np.random.default_rng(0)
     table = keras.Variable(rng.normal(size=(7, 3)), dtype="float64", name="table")

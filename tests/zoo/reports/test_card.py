@@ -1,4 +1,4 @@
-"""The model card: every number from a file of the run, and what nobody measured said to be so."""
+"""The model card: every number comes from a file of the run, and missing measurements are stated."""
 
 import json
 
@@ -42,7 +42,7 @@ METRICS = {
 
 @pytest.fixture
 def run(tmp_path):
-    """The folder of a finished run, without a model."""
+    """Return the folder of a finished run without a model file."""
     folder = RunFolder(tmp_path / "run")
     folder.write_config(TrainConfig(seed=5).resolved(), SPEC, ["python", "-m", "zoo.train", "--seed", "5"])
     write_json(folder.metrics_file, METRICS)
@@ -78,7 +78,7 @@ def test_a_card_holds_what_was_measured_and_says_what_was_not(run, capsys):
         "Primary uses: *to be written*",
     ):
         assert said in text, said
-    assert "$" not in text  # no placeholder is left
+    assert "$" not in text  # no placeholder remains
 
 
 def test_what_was_measured_later_is_in_the_next_card(run, capsys):
@@ -95,7 +95,7 @@ def test_what_was_measured_later_is_in_the_next_card(run, capsys):
     text = made(run)
     assert "pen: worst chalk, 50.00 points below the best" in text
     assert "| 0.1 | 25.00% |" in text and "PGD, 40 steps, 2 starts, 16 test examples" in text
-    assert "FGSM" not in text  # of another model
+    assert "FGSM" not in text  # that report is of another model
     assert "Temperature 1.500" in text and "| expected calibration error | 0.0100 |" in text
     assert "epsilon 3.200 at delta 1e-05 for each training example (noise 1.1, clip 1, 1,200 steps" in text
     for name in ("Subgroups", "Robustness", "Calibration", "Privacy"):
@@ -141,7 +141,7 @@ def test_files_are_those_of_the_run_and_as_they_were_measured(run):
 
 def test_what_somebody_wrote_into_a_card_is_not_replaced(run, tmp_path, capsys):
     text = made(run)
-    assert made(run) == text  # as it was
+    assert made(run) == text  # unchanged
     run.card_file.write_text(text.replace("*to be written*", "Reading meters.", 1))
     assert card.main([str(run.path)]) == 2
     assert "expected no file, or an unedited card of zoo.card; this one was edited" in capsys.readouterr().err

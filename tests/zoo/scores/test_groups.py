@@ -1,4 +1,4 @@
-"""Subgroups: what is read, refused, counted and compared."""
+"""Accuracy by group: reading and checking group labels, and comparing groups."""
 
 import json
 
@@ -19,7 +19,7 @@ MISTAKES = {
     "sex,sex\nf,m\n": "expected a header that names each column once, received 'sex', 'sex'",
     "sex,\nf,m\n": "expected a header that names each column once, received 'sex', ''",
     "sex,age\nf,old\nm\n": "expected 2 values in row 2, received 1",
-    "sex,id\nf,1\nm,2\nf,3\n": "column 'id': expected groups of several examples, .* in each of 3 rows, as an id has",
+    "sex,id\nf,1\nm,2\nf,3\n": "column 'id': expected groups of several examples, .* in each of 3 rows, like an id",
 }
 
 
@@ -40,7 +40,7 @@ def test_what_is_no_table_is_refused(tmp_path):
 
 def test_rows_are_counted_and_a_missing_header_is_guessed(tmp_path):
     with pytest.raises(
-        UsageError, match="each of the 3 examples of the test split, in its order, received 2; the first"
+        UsageError, match="each of the 3 examples of the test split, in the same order, received 2; the first"
     ):
         groups.check_rows(tmp_path, {"sex": ["f", "m"]}, 3, "test")
     with pytest.raises(UsageError, match="received 5$"):
@@ -56,7 +56,7 @@ def test_groups_are_measured_and_small_ones_are_not_compared(tmp_path):
     assert [found[name]["examples"] for name in ("a", "b", "")] == [20, 10, 9]
     assert [found["a"]["lowest"], found["a"]["highest"]] == intervals.of_share(15, 20)
     (gap,) = groups.gaps(rows)
-    assert gap["worst"] == "a" and gap["gap"] == pytest.approx(0.15)  # of 9 examples nothing is said
+    assert gap["worst"] == "a" and gap["gap"] == pytest.approx(0.15)  # the group of 9 examples is not compared
     assert groups.sentences([gap]) == ["place: worst a, 15.00 points below the best"]
     groups.write(tmp_path / "groups.csv", "blobs", "test", rows)
     assert groups.read_measured(tmp_path / "groups.csv") == [{"data": "blobs", "split": "test", **row} for row in rows]
@@ -70,7 +70,7 @@ def test_one_group_has_nothing_to_be_compared_with():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A run that has learnt little, of 30 test examples."""
+    """Return the folder of a barely trained run with 30 test examples."""
     place = tmp_path_factory.mktemp("groups")
     x, y = blobs(150, (8, 8))
     np.savez(place / "blobs.npz", x=(x * 255).astype("uint8"), y=np.where(np.arange(150) % 4 == 0, (y + 1) % 3, y))

@@ -1,4 +1,4 @@
-"""Intervals against closed forms, another library's bootstrap, and how often they hold the truth."""
+"""Confidence intervals against closed forms and another library's bootstrap, and their coverage of the true value."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,12 @@ def means(sums, count):
 def test_the_interval_of_a_share_is_the_normal_one_of_many_examples_and_never_outside_0_and_1():
     low, high = intervals.of_share(9_100, 10_000)
     half = 1.959964 * np.sqrt(0.91 * 0.09 / 10_000)
-    assert (low, high) == pytest.approx((0.91 - half, 0.91 + half), abs=1.5e-4)  # a count is a whole number
+    assert (low, high) == pytest.approx((0.91 - half, 0.91 + half), abs=1.5e-4)  # counts are integers
     assert intervals.of_share(1, 20)[0] == 0.0
 
 
 def test_where_all_are_right_the_exact_interval_stands_in():
-    # No failure among n: 1 - 0.025 ** (1 / n), by solving p ** n = 0.025.
+    # With no failure among n examples, the end 1 - 0.025 ** (1 / n) solves p ** n = 0.025.
     assert intervals.of_share(360, 360) == pytest.approx([0.025 ** (1 / 360), 1.0])
     assert intervals.of_share(0, 12) == pytest.approx([0.0, 1 - 0.025 ** (1 / 12)])
 
@@ -78,7 +78,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
 def test_classification_is_scored_as_sklearn_does():
     rng = np.random.default_rng(5)
     logits, y = rng.normal(size=(200, 4)).astype(np.float32), rng.integers(0, 3, 200).astype(np.int32)
-    logits[:, 2] -= 9  # a class that is never predicted, and the fourth is never true
+    logits[:, 2] -= 9  # class 2 is never predicted, and class 3 never occurs
     found, labels = classification.scores(logits, y), np.arange(4)
     theirs = precision_recall_fscore_support(y, logits.argmax(-1), labels=labels, average="macro", zero_division=0)
     assert [found[name] for name in ("precision", "recall", "f1")] == pytest.approx(list(theirs[:3]), rel=1e-12)
@@ -108,7 +108,7 @@ def test_classification_is_resampled_as_sklearn_scores_it():
 
 
 def test_steps_of_one_example_are_drawn_together():
-    """Ten steps that are all right or all wrong say no more than one: an interval as of as many examples, not steps."""
+    """Ten steps per example that are all right or all wrong give the interval of the examples, not of the steps."""
     rng = np.random.default_rng(2)
     y = np.repeat(rng.integers(0, 2, 100)[:, None], 10, axis=1)
     wrong = np.arange(100) < 30
@@ -124,7 +124,7 @@ def test_tokens_are_resampled_by_example():
     np.testing.assert_array_equal(sums, [[3, 1, 2], [4, 1, 1]])
     many = np.repeat(sums, 50, axis=0)
     found = language_model.token_intervals(many)
-    # Of 100 draws k have two tokens: the loss is (3 k + 4 (100 - k)) / (2 k + 100 - k), k binomial.
+    # If k of 100 resampled texts have two tokens, the loss is (3 k + 4 (100 - k)) / (2 k + 100 - k), with k binomial.
     ends = stats.binom.ppf([0.975, 0.025], 100, 0.5)
     assert found["loss"] == pytest.approx([(400 - k) / (100 + k) for k in ends], abs=0.06)
     assert found["perplexity"] == pytest.approx(np.exp(found["loss"]), rel=0.01)
@@ -160,7 +160,7 @@ def test_a_share_of_captions_is_of_so_many_captions():
     found = contrastive.intervals_of(scores)
     assert found["caption_to_image_recall_at_1"] == intervals.of_share(5, 10)
     assert found["image_to_caption_recall_at_1"] == intervals.of_share(200, 400)
-    assert "loss" not in found  # of pairs in batches, no mean over examples
+    assert "loss" not in found  # it depends on the pairs in a batch and is not a mean over examples
 
 
 def test_distances_of_sets_have_no_interval_and_say_so():

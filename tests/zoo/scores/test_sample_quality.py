@@ -1,4 +1,4 @@
-"""How near samples come to real images: each formula against a closed form, or loops that spell it out."""
+"""Sample quality: each formula against a closed form, or against loops that follow its definition."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def vectors(count, features=4, seed=0, shift=0.0):
 
 
 def exactly(count, mean, deviations, seed=0):
-    """Return vectors whose sample mean and covariance are these: independent features, whitened."""
+    """Return vectors of uncorrelated features with exactly the given sample mean and standard deviations."""
     x = vectors(count, len(mean), seed)
     x -= x.mean(0)
     x = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
@@ -21,7 +21,7 @@ def exactly(count, mean, deviations, seed=0):
 
 
 def test_the_distance_of_two_normal_distributions_is_the_closed_form():
-    """Of independent features: the squared distance of the means, and of the standard deviations."""
+    """For uncorrelated features it is the squared distance of the means plus that of the standard deviations."""
     mean, other = np.array([1.0, -2, 0]), np.array([0.0, 1, 0.5])
     deviations, others = np.array([1.0, 2, 0.5]), np.array([3.0, 0.1, 0.5])
     expected = np.square(mean - other).sum() + np.square(deviations - others).sum()
@@ -37,11 +37,11 @@ def test_the_distance_of_covariances_that_do_not_commute_is_by_the_matrix_root()
     expected = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(first + second - 2 * sqrtm(first @ second).real)
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
-    assert frechet_distance(np.full((9, 3), 2.0), np.zeros((9, 3))) == pytest.approx(12)  # of what does not vary
+    assert frechet_distance(np.full((9, 3), 2.0), np.zeros((9, 3))) == pytest.approx(12)  # constant features
 
 
 def slow(real, made):
-    """Return the four numbers by the definitions of their papers, in loops."""
+    """Return the four scores by the definitions in the papers, in loops."""
 
     def reach(x, k):
         return [sorted(np.linalg.norm(a - b) for j, b in enumerate(x) if j != i)[k - 1] for i, a in enumerate(x)]
@@ -62,7 +62,7 @@ def slow(real, made):
 
 @pytest.mark.parametrize("shift", [0.0, 0.7, 30.0])
 def test_precision_recall_density_and_coverage_are_their_definitions(shift, monkeypatch):
-    monkeypatch.setattr("zoo.scores.sample_quality.CHUNK", 16)  # several parts, the last of another size
+    monkeypatch.setattr("zoo.scores.sample_quality.CHUNK", 16)  # several chunks, the last one smaller
     real, made = vectors(40), vectors(55, seed=1, shift=shift)
     found = manifolds(real, made)
     assert found == pytest.approx(slow(real, made), abs=1e-12)
@@ -73,7 +73,7 @@ def test_of_the_same_images_all_is_covered():
     real = vectors(300)
     found = manifolds(real, real.copy())
     assert found["precision"] == found["recall"] == found["coverage"] == 1
-    assert found["density"] == pytest.approx(6 / 5)  # a ball holds its own center and five neighbours
+    assert found["density"] == pytest.approx(6 / 5)  # a ball contains its centre and five neighbours
 
 
 def test_radii_far_from_zero_keep_their_digits():
@@ -86,7 +86,7 @@ def test_a_few_images_again_and_again_are_not_diverse():
     assert diversity(real, vectors(300, 8, seed=1)) == pytest.approx(1, abs=0.1)
     few = vectors(5, 8, seed=1)[np.arange(300) % 5]
     assert diversity(real, few) < 1e-6
-    # The covariance of five centers is that of the real images: what a Frechet distance alone would not see.
+    # Five clusters can have the covariance of the real images, so a Frechet distance alone would not detect them.
     assert diversity(real, few + vectors(300, 8, seed=2) * 0.05) < 0.1
 
 
@@ -97,6 +97,6 @@ def test_principal_components_are_those_of_the_pixels():
     features, answers = judge.look(images)
     assert answers is None and judge.name == "16 principal components of pixels"
     flat = images.reshape(50, -1) / 255
-    kept = np.linalg.norm(flat[0] - flat[1])  # all components: distances are those of pixels
+    kept = np.linalg.norm(flat[0] - flat[1])  # with all components, distances are those of the pixels
     assert np.linalg.norm(features[0] - features[1]) == pytest.approx(kept, rel=1e-4)
     np.testing.assert_allclose(judge.look(images / np.float32(255))[0], features, atol=1e-5)

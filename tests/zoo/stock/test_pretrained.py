@@ -90,8 +90,8 @@ def test_a_stack_is_frozen_whole_and_deep_inside():
 
 @pytest.mark.parametrize(("patterns", "message"), [
     (["conf_1"], "--freeze conf_1: no layer or variable of this name; the model has conv_1, .* did you mean 'conv_1'"),
-    (["*"], r"--freeze \*: expected patterns that leave something to train, these match everything"),
-    (["head"], "--freeze head: expected weights that were taken over, head/kernel, head/bias would stay random"),
+    (["*"], r"--freeze \*: expected patterns that leave weights to train, these match all weights"),
+    (["head"], "--freeze head: expected pretrained weights, but head/kernel, head/bias would stay random"),
 ])  # fmt: skip
 def test_patterns_that_make_no_sense_are_refused(patterns, message):
     with pytest.raises(UsageError, match=message):
@@ -247,7 +247,7 @@ def test_texts_take_over_the_vocabulary_and_the_length(tmp_path, capsys, monkeyp
     given = {"model": "transformer", "data": Path(data), "init_from": Path("lm")}
     with pytest.raises(UsageError, match="--tokens character: expected word, as lm was trained on, whose vocabulary"):
         load_data(TrainConfig(**given, tokens="character"))
-    with pytest.raises(UsageError, match="--init-from lm: expected a run for translation, whose vocabularies mark"):
+    with pytest.raises(UsageError, match="--init-from lm: expected a translation run for the pairs of addition"):
         load_data(TrainConfig(model="transformer_seq2seq", dataset="addition", init_from=Path("lm")))
 
 

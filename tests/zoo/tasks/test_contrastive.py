@@ -210,7 +210,7 @@ def test_another_training_begins_with_both_towers_and_the_vocabulary(folder, run
     words = {"data": tmp_path / "more.npz", "init_from": run, "freeze": ("image",)}
     begun = fit(config(folder, tmp_path / "begun", **words))
     err = capsys.readouterr().err
-    assert "have words that are not in the vocabulary that is taken over" in err and "'heaven'" in err
+    assert "have words that are not in the reused vocabulary" in err and "'heaven'" in err
     before, after = RunFolder(run).load_model(), begun.model
     np.testing.assert_array_equal(before.image.hidden.kernel, after.image.hidden.kernel)
     assert np.abs(np.asarray(before.text_hidden.kernel) - np.asarray(after.text_hidden.kernel)).max() > 0

@@ -149,15 +149,15 @@ def test_other_uses_of_a_run_are_refused(command, words, message, trained, folde
 
 @pytest.mark.parametrize(("words", "message"), [
     (["--set", "latent_size=0"], "gan: latent_size: expected positive whole numbers, received 0"),
-    (["--set", "filters=8,4,2,2"], "4 doublings make images whose height and width 16 divides, received 8x12; --image"),
+    (["--set", "filters=8,4,2,2"], "height and width are multiples of 16 for 4 doublings, received 8x12; use --image"),
     (["--set", "loss=hing"], "--set loss: expected one of non_saturating, hinge, wasserstein, received 'hing'"),
-    (["--set", "norm=batch", "--set", "r1=1"], "gan: norm=batch: expected no penalty beside it"),
+    (["--set", "norm=batch", "--set", "r1=1"], "gan: norm=batch: expected no gradient penalty"),
     (["--set", "r1=-1"], "r1 of 0 or more"),
     (["--shift", "1"], "--shift 1: expected 0: the generator would learn to draw"),
     (["--label-smoothing", "0.1"], "--label-smoothing 0.1: expected 0"),
     (["--beta-1", "1"], "--beta-1: expected a value from 0 to 0.9999, received 1.0"),
     (["--classifier", "absent"], "--classifier: absent: expected the folder of a run, found no such folder"),
-    (["--classifier", "{run}"], "--classifier .*: expected a run that gives classes, this one is for generation"),
+    (["--classifier", "{run}"], "--classifier .*: expected a classification run, received a generation run"),
     (["--classifier", "{classifier}", "--image-size", "16"], "expected a run on images of shape .16, 16, 1., as blobs"),
     (["--task", "classification"], "--model gan: learns generation, and blobs is for classification; models for it"),
     (["--test-split", "0.01"], "--test-split: expected 6 images or more to compare with, received"),

@@ -1,1 +1,1 @@
-"""From examples to batches: their order, augmentation and padding, one module a form of batch."""
+"""Batches of examples: order, augmentation and padding, with one module for each form of batch."""

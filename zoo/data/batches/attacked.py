@@ -1,4 +1,4 @@
-"""Batches of training beside what an attack on them needs: their labels, and where it begins."""
+"""Training batches for adversarial training: examples with their labels and the starting points of the attack."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class AttackedBatches(keras.utils.PyDataset):
-    """Batches of ((x, y, start), y) or ((x, y, start), y, weight), see `zoo.objectives.adversarial.Attacked`.
+    """Batches ((x, y, start), y) or ((x, y, start), y, weight); see `zoo.objectives.adversarial.Attacked`.
 
     Args:
-        batches: of (x, y) or (x, y, weight).
-        attack: what it begins with.
-        seed: of random starts, which are a pure function of it and the global step: the same on every engine and number
-            of replicas, and for a run that resumes.
-        first: the global step of the first batch.
+        batches: Batches (x, y) or (x, y, weight).
+        attack: Attack whose starting points are added.
+        seed: Random seed of the starting points, which are a pure function of the seed and the global step. So they are
+            the same with every backend and number of replicas, and after a resume.
+        first: Global step of the first batch.
     """
 
     def __init__(self, batches: keras.utils.PyDataset, attack: Attack, *, seed: int, first: int):
@@ -41,7 +41,13 @@ class AttackedBatches(keras.utils.PyDataset):
 
 
 def starts(attack: Attack, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Return where an attack begins, (batch, ...) float32 in [-1, 1] times eps: at the examples, or anywhere near."""
+    """Return the starting points of an attack as offsets in units of eps, in [-1, 1], float32.
+
+    Args:
+        attack: Attack, which starts at the clean examples or at random points near them.
+        shape: Shape of the examples, (batch, ...).
+        rng: Generator of the random points.
+    """
     if attack.start == "clean":
         return np.zeros(shape, np.float32)
     return 2 * rng.random(shape, np.float32) - 1
@@ -50,6 +56,14 @@ def starts(attack: Attack, shape: tuple[int, ...], rng: np.random.Generator) -> 
 def training_batches(
     split: Split, attack: Attack, *, seed: int, start: int, **options: Any
 ) -> tf.data.Dataset | keras.utils.PyDataset:
-    """Return the steps of `pipeline.training_batches` from `start`, each with what an attack needs."""
+    """Return the batches of `pipeline.training_batches` with the inputs of an attack.
+
+    Args:
+        split: Training examples.
+        attack: Attack of the adversarial training.
+        seed: Random seed of the order and of the starting points.
+        start: First global step.
+        options: Further arguments of `pipeline.training_arrays`.
+    """
     plain = training_arrays(split, seed=seed, start=start, **options)
     return for_engine(AttackedBatches(plain, attack, seed=seed, first=start))

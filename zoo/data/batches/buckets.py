@@ -1,6 +1,6 @@
-"""Batches of pairs of about the same length: a few static shapes, and little of a batch is padding.
+"""Length bucketing: batches of pairs of similar lengths, with a few static shapes and little padding.
 
-Pure numpy; the batches of an epoch are a function of (seed, epoch), as in `zoo.data.batches.pipeline`.
+Numpy only. The batches of an epoch are a pure function of (seed, epoch), as in `zoo.data.batches.pipeline`.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,25 @@ from zoo.data.dataset import steps_per_epoch
 
 
 class Bucket(NamedTuple):
-    """The shape of a batch: sources and targets are cut to these numbers of ids."""
+    """The shape of a batch.
+
+    Args:
+        source_length: Number of ids of each source.
+        target_length: Number of ids of each target.
+    """
 
     source_length: int
     target_length: int
 
 
 class Batch(NamedTuple):
-    """Examples of one step, and their shape: `x[indices, :source_length]`, `y[indices, :target_length]`."""
+    """The examples of one step, `x[indices, :source_length]` and `y[indices, :target_length]`.
+
+    Args:
+        indices: Indices of the examples.
+        source_length: Number of ids of each source.
+        target_length: Number of ids of each target.
+    """
 
     indices: np.ndarray
     source_length: int
@@ -27,31 +38,35 @@ class Batch(NamedTuple):
 
 
 def lengths(ids: np.ndarray) -> np.ndarray:
-    """Return how many ids each row has up to its last that is no padding: (examples,) of (examples, time)."""
+    """Return the length of each row without the padding at its end, (examples,).
+
+    Args:
+        ids: Token ids (examples, time), padded with 0.
+    """
     real = ids != 0
     return np.where(real.any(1), ids.shape[1] - real[:, ::-1].argmax(1), 0)
 
 
 def choose(source: np.ndarray, target: np.ndarray, count: int = 6) -> tuple[Bucket, ...]:
-    """Choose the shapes that leave least padding, if each example is in the first that it fits in.
+    """Choose the bucket shapes that minimise padding when each example goes into the first bucket that it fits.
 
     Args:
-        source: ids of each example, (examples,), see `lengths`.
-        target: the same.
-        count: most shapes; each costs a compilation, or a tracing.
+        source: Source length of each example, (examples,); see `lengths`.
+        target: Target length of each example, (examples,).
+        count: Largest number of buckets. Each costs a compilation or a tracing.
 
     Returns:
-        shapes that grow along both sides; every example fits in the last.
+        Buckets with increasing lengths of both sides. Every example fits into the last one.
     """
     tops, place = np.unique(np.maximum(source, target), return_inverse=True)
-    widths = np.zeros((len(tops), 2), np.int64)  # of a bucket that ends at each top
+    widths = np.zeros((len(tops), 2), np.int64)  # shape of a bucket that ends at each top
     np.maximum.at(widths, place, np.stack([source, target], axis=1))
     widths = np.maximum.accumulate(widths)
     below = np.concatenate([[0], np.cumsum(np.bincount(place))])  # examples before each top
-    # cells[i, j]: of a bucket from the top i to the top j, which the examples between fill.
+    # cells[i, j]: ids, with padding, in a bucket that holds the examples from top i to top j.
     cells = np.maximum(below[None, 1:] - below[:-1, None], 0) * widths.sum(1).astype(np.float64)
     cells[np.tril_indices(len(tops), -1)] = np.inf
-    best, starts = cells[0], []  # of the examples up to each top, in one bucket more each round
+    best, starts = cells[0], []  # fewest ids for the examples up to each top, with one more bucket in each round
     for _ in range(min(count, len(tops)) - 1):
         totals = np.concatenate([[np.inf], best[:-1]])[:, None] + cells  # the last bucket begins at i, ends at j
         starts.append(totals.argmin(0))
@@ -71,28 +86,28 @@ def batches(
     seed: int,
     epoch: int,
 ) -> list[Batch]:
-    """Return the batches of an epoch, shuffled.
+    """Return the shuffled batches of an epoch.
 
     Args:
-        source: ids of each example, (examples,), see `lengths`.
-        target: the same.
-        buckets: see `choose`.
-        batch_size: examples in each batch.
-        seed: of the order.
-        epoch: from 0.
+        source: Source length of each example, (examples,); see `lengths`.
+        target: Target length of each example, (examples,).
+        buckets: Buckets from `choose`.
+        batch_size: Number of examples in each batch.
+        seed: Random seed of the order.
+        epoch: Epoch, counted from 0.
 
     Returns:
-        as many in every epoch. Fewer than one batch of examples, others each epoch, are left out; those that do not
-        fill a batch of their bucket go into the next larger one.
+        The same number of batches in every epoch. Examples that do not fill a batch of their bucket go into the next
+        larger bucket. Those left at the end, fewer than one batch and different ones in each epoch, are dropped.
 
     Raises:
-        UsageError: fewer examples than one batch.
+        UsageError: If there are fewer examples than one batch.
     """
     steps = steps_per_epoch(len(source), batch_size)
     rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     order = rng.permutation(len(source))[: steps * batch_size]
     sizes = np.array(buckets)
-    # Of each example the first bucket that it fits in.
+    # Index of the first bucket that each example fits into.
     place = np.maximum(np.searchsorted(sizes[:, 0], source), np.searchsorted(sizes[:, 1], target))[order]
     found, rest = [], order[:0]
     for index, bucket in enumerate(buckets):
@@ -104,7 +119,13 @@ def batches(
 
 
 def padding(source: np.ndarray, target: np.ndarray, found: Sequence[Batch]) -> float:
-    """Return the share of padding among the ids of these batches."""
+    """Return the share of padding among the ids of batches.
+
+    Args:
+        source: Source length of each example, (examples,).
+        target: Target length of each example, (examples,).
+        found: Batches of examples.
+    """
     cells = sum(len(batch.indices) * (batch.source_length + batch.target_length) for batch in found)
     used = sum(int(source[batch.indices].sum() + target[batch.indices].sum()) for batch in found)
     return 1 - used / cells

@@ -1,4 +1,4 @@
-"""Batches of images and captions: in training each image with one of its captions, drawn anew each epoch."""
+"""Batches of images and captions. In training, each image comes with one of its captions, sampled in each epoch."""
 
 import functools
 from typing import Any
@@ -17,19 +17,19 @@ from zoo.data.sources.captions import NONE
 def training_batches(
     split: Split, ids: np.ndarray, *, batch_size: int, seed: int, start: int, stop: int, shift: int = 0
 ) -> Any:
-    """Return the global steps from `start` to before `stop`, each image with one of its captions, drawn anew each time.
+    """Return the batches of global steps `start` to `stop - 1`, each image with a randomly chosen caption.
 
     Args:
-        split: the training examples.
-        ids: of every caption, (captions, time).
-        batch_size: examples in a step, over all replicas.
-        seed: of the order and of the draws.
-        start: first global step.
-        stop: one past the last.
-        shift: move each image by up to this many pixels.
+        split: Training examples.
+        ids: Token ids of every caption, (captions, time).
+        batch_size: Number of examples in a step, over all replicas.
+        seed: Random seed of the order and of the choice of captions.
+        start: First global step.
+        stop: Global step after the last one.
+        shift: Largest random shift of an image along both axes, in pixels.
 
     Returns:
-        batches ((images, ids), targets).
+        Batches ((images, ids), targets).
     """
     make = functools.partial(_drawn, split, ids, shift)
     batches = StepBatches(make, len(split), batch_size=batch_size, seed=seed, start=start, stop=stop)
@@ -47,9 +47,15 @@ def _drawn(split: Split, ids: np.ndarray, shift: int, indices: np.ndarray, rng: 
 
 
 def evaluation_batches(split: Split, ids: np.ndarray, *, batch_size: int, stride: int = 1) -> Any:
-    """Return every image once, in order, with the first of its captions, as ((images, ids), targets, weights).
+    """Return every image once, in order, with its first caption, as batches ((images, ids), targets, weights).
 
-    Batches are filled up with pairs of target -1, which a loss takes for none, so that all have one shape.
+    The last batch is padded to the common shape with pairs of target -1, which the loss ignores.
+
+    Args:
+        split: Examples to evaluate.
+        ids: Token ids of every caption, (captions, time).
+        batch_size: Largest number of examples in a batch.
+        stride: Divisor of the number of batches: the steps of one execution.
     """
     return for_engine(_Evaluation(split, ids, batch_size, stride))
 

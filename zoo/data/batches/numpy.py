@@ -1,7 +1,7 @@
-"""The batches of `zoo.data.batches.pipeline` in plain numpy, for Keras on JAX, which has no tf.data of its own.
+"""The batches of `zoo.data.batches.pipeline` in plain numpy, for Keras on JAX, where there is no tf.data.
 
-Every shape is the same in every batch, as compiled steps and several devices want it: where examples do not divide,
-evaluation is filled up with examples of weight zero.
+All batches have the same shape, as compiled steps and several devices require. The last batch of an evaluation is
+padded with examples of weight 0.
 """
 
 from typing import Any
@@ -14,11 +14,17 @@ from zoo.data.images import scaled
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """The global steps from `start` to before `start + len(self)`; arguments as of `batches.training_batches`.
+    """The training batches of global steps `start` to `stop - 1`.
 
     Args:
-        order: a function of an epoch that returns the indices of its steps' examples, (steps, batch_size).
-        steps: in an epoch.
+        split: Training examples.
+        order: Function from an epoch to the indices of the examples of its steps, (steps, batch_size).
+        steps: Number of steps in an epoch.
+        seed: Random seed of the image shifts.
+        start: First global step.
+        stop: Global step after the last one.
+        class_weights: Weight of each class, (classes,) float32; adds weights to the batches. None for no weights.
+        shift: Largest random shift of an image along both axes, in pixels.
     """
 
     def __init__(
@@ -36,7 +42,7 @@ class TrainingBatches(keras.utils.PyDataset):
         super().__init__()
         self.split, self.order, self.steps, self.seed = split, order, steps, seed
         self.start, self.stop, self.class_weights, self.shift = start, stop, class_weights, shift
-        self._epoch: tuple[int, np.ndarray] | None = None  # the order of the epoch that was asked for last
+        self._epoch: tuple[int, np.ndarray] | None = None  # the last epoch read, and its order
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -54,16 +60,16 @@ class TrainingBatches(keras.utils.PyDataset):
 
 
 class EvaluationBatches(keras.utils.PyDataset):
-    """Every example once, in order, as (x, y, weight) of one shape.
+    """Every example once, in order, as batches (x, y, weight) of one shape.
 
-    The weights of examples are such that a weighted mean over all batches, those filled up among them, is the mean
-    over the examples: (examples + filled) / examples, and 0 for what fills up.
+    A padding example has weight 0 and every other example the weight (examples + padding) / examples. So the mean of
+    the weighted losses over all batches equals the mean over the examples.
 
     Args:
-        split: the examples.
-        batch_size: at most.
-        multiple: of which the batch is one, the devices that share it.
-        stride: of which the number of batches is a multiple, the steps in one execution.
+        split: Examples to evaluate.
+        batch_size: Largest number of examples in a batch.
+        multiple: Divisor of the batch size: the number of devices that share a batch.
+        stride: Divisor of the number of batches: the steps of one execution.
     """
 
     def __init__(self, split: Split, *, batch_size: int, multiple: int, stride: int = 1):
@@ -82,7 +88,14 @@ class EvaluationBatches(keras.utils.PyDataset):
 
 
 def shifted(images: np.ndarray, most: int, seed: int, step: int) -> np.ndarray:
-    """Return (batch, height, width, channels) images, each moved by up to `most` pixels along both sides."""
+    """Return images, each shifted by a random number of pixels along both axes and padded with 0.
+
+    Args:
+        images: Images (batch, height, width, channels).
+        most: Largest shift in pixels.
+        seed: Random seed.
+        step: Global step. The shifts are a pure function of the seed and the step.
+    """
     count, height, width = images.shape[:3]
     padded = np.pad(images, [(0, 0), (most, most), (most, most), (0, 0)])
     rng = np.random.Generator(np.random.Philox(key=[seed, step]))

@@ -1,7 +1,7 @@
-"""The order of training and the tf.data pipelines: index, gather, scale, a whole batch at a time.
+"""The order of training examples and the tf.data pipelines, which gather and scale a whole batch at a time.
 
-The order of an epoch is a pure function of (seed, epoch), in numpy, so it is the same on every engine, and a run
-that resumes at a step sees what the uninterrupted one would have seen.
+The order of an epoch is a pure function of (seed, epoch), computed in numpy. So it is the same with every backend, and
+a run that resumes at a step sees the same examples as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -22,19 +22,26 @@ if TYPE_CHECKING:
 
 
 def on_tensorflow() -> bool:
-    """Whether Keras runs on TensorFlow, so that batches are tf.data's."""
+    """Return whether the Keras backend is TensorFlow, so that batches come from tf.data."""
     return keras.backend.backend() == "tensorflow"
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the permutation of the examples that an epoch trains in."""
+    """Return the permutation of the training examples in an epoch."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(examples)
 
 
 def epoch_orders(examples: int, batch_size: int, seed: int, start: int, stop: int) -> Iterator[np.ndarray]:
-    """Yield, for each epoch of the global steps from `start` to before `stop`, the indices of its steps' examples.
+    """Yield the example indices of global steps `start` to `stop - 1`, one array (steps, batch_size) int64 per epoch.
 
-    Each is (steps, batch_size) int64; the first epoch may begin, and the last end, inside.
+    The first and the last epoch may be partial.
+
+    Args:
+        examples: Number of training examples.
+        batch_size: Number of examples in a step.
+        seed: Random seed of the order.
+        start: First global step.
+        stop: Global step after the last one.
     """
     steps = steps_per_epoch(examples, batch_size)
     for epoch in range(start // steps, -(-stop // steps)):
@@ -52,27 +59,27 @@ def training_batches(
     class_weights: np.ndarray | None = None,
     shift: int = 0,
 ) -> tf.data.Dataset:
-    """Return a `tf.data.Dataset` of the global steps from `start` to before `stop`.
+    """Return the training batches of global steps `start` to `stop - 1`.
 
     Args:
-        split: the training examples.
-        batch_size: examples in a step, over all replicas.
-        seed: of the order.
-        start: first global step.
-        stop: one past the last.
-        class_weights: (classes,) float32, makes the elements (x, y, weight).
-        shift: move each image by up to this many pixels along both sides; what comes in is black. A pure function of
-            the seed and the global step.
+        split: Training examples.
+        batch_size: Number of examples in a step, over all replicas.
+        seed: Random seed of the order.
+        start: First global step.
+        stop: Global step after the last one.
+        class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
+        shift: Largest random shift of an image along both axes, in pixels, padded with black. The shifts are a pure
+            function of the seed and the global step.
 
     Returns:
-        a dataset of (x, y) with the known cardinality `stop - start`; on JAX a `keras.utils.PyDataset` of the same.
+        Dataset of batches (x, y) with known cardinality `stop - start`; on JAX, a `keras.utils.PyDataset`.
     """
     if not on_tensorflow():
         options = {"class_weights": class_weights, "shift": shift}
         return training_arrays(split, batch_size=batch_size, seed=seed, start=start, stop=stop, **options)
     import tensorflow as tf
 
-    # Python is called once an epoch; called for every step, it cost a small model's step a fifth of its time.
+    # Python runs once per epoch. Called in every step, it took a fifth of a small model's step time.
     orders = tf.data.Dataset.from_generator(
         lambda: epoch_orders(len(split), batch_size, seed, start, stop),
         output_signature=tf.TensorSpec((None, batch_size), tf.int64),
@@ -92,12 +99,12 @@ def training_batches(
 
 @dataclass(frozen=True)
 class Gathered:
-    """The batches of `training_batches`, for a step to gather from arrays in memory: nothing hands them over.
+    """The batches of `training_batches`, which the training step gathers from arrays in memory without an iterator.
 
     Args:
-        batch_size: examples in a step.
-        indices: of the examples of so many global steps from one on, (steps, batch_size) int64.
-        take: the batch of (batch_size,) indices, in TensorFlow.
+        batch_size: Number of examples in a step.
+        indices: Function from a first global step and a number of steps to example indices, (steps, batch_size) int64.
+        take: TensorFlow function from indices (batch_size,) to a batch.
     """
 
     batch_size: int
@@ -106,9 +113,16 @@ class Gathered:
 
 
 def gathered(split: Split, *, batch_size: int, seed: int, class_weights: np.ndarray | None = None) -> Gathered | None:
-    """Return the batches of `training_batches` of the same arguments, the same to the bit, for TensorFlow.
+    """Return the batches of `training_batches` for gathering within the step, equal bit for bit; TensorFlow only.
 
-    None where there is a GPU, which would wait while the host gathers.
+    Args:
+        split: Training examples.
+        batch_size: Number of examples in a step.
+        seed: Random seed of the order.
+        class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
+
+    Returns:
+        Batches, or None if there is a GPU, which would wait while the host gathers.
     """
     import tensorflow as tf
 
@@ -130,7 +144,17 @@ def gathered(split: Split, *, batch_size: int, seed: int, class_weights: np.ndar
 def training_arrays(
     split: Split, *, batch_size: int, seed: int, start: int, stop: int, class_weights: np.ndarray | None, shift: int
 ) -> keras.utils.PyDataset:
-    """Return the batches of `training_batches` in numpy, whatever the engine; other places of moved images."""
+    """Return the batches of `training_batches` in numpy, with any backend. The random shifts of images differ.
+
+    Args:
+        split: Training examples.
+        batch_size: Number of examples in a step, over all replicas.
+        seed: Random seed of the order and of the shifts.
+        start: First global step.
+        stop: Global step after the last one.
+        class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
+        shift: Largest random shift of an image along both axes, in pixels.
+    """
     from zoo.data.batches.numpy import TrainingBatches
 
     steps = steps_per_epoch(len(split), batch_size)
@@ -147,7 +171,7 @@ def training_arrays(
 
 
 def _shifted(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
-    """Return (batch, height, width, channels) images, each moved by up to `most` pixels along both sides."""
+    """Return images (batch, height, width, channels), each shifted by up to `most` pixels along both axes."""
     import tensorflow as tf
 
     count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
@@ -159,10 +183,14 @@ def _shifted(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
 
 
 def evaluation_batches(split: Split, *, batch_size: int, stride: int = 1) -> tf.data.Dataset:
-    """Return a `tf.data.Dataset` of (x, y) with every example once, in order, the last batch as small as it falls.
+    """Return every example once, in order, as batches (x, y); the last batch may be smaller.
 
-    On JAX a `keras.utils.PyDataset` of (x, y, weight), the last execution of `stride` batches filled up, see
-    `EvaluationBatches`.
+    On JAX, return a `keras.utils.PyDataset` of (x, y, weight) whose last batches are padded; see `EvaluationBatches`.
+
+    Args:
+        split: Examples to evaluate.
+        batch_size: Largest number of examples in a batch.
+        stride: Divisor of the number of batches on JAX: the steps of one execution.
     """
     if not on_tensorflow():
         from zoo.data.batches.numpy import EvaluationBatches
@@ -175,24 +203,24 @@ def evaluation_batches(split: Split, *, batch_size: int, stride: int = 1) -> tf.
     return _gather(tf.data.Dataset.range(len(split)).batch(batch_size), split, None)
 
 
-def _gather(indices, split: Split, class_weights):
+def _gather(indices: tf.data.Dataset, split: Split, class_weights: np.ndarray | None) -> tf.data.Dataset:
     import tensorflow as tf
 
-    options = tf.data.Options()  # every worker reads all, and takes its share of each batch
+    options = tf.data.Options()  # every worker reads all data and takes its share of each batch
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     batches = indices.map(_taker(split, class_weights), num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _taker(split: Split, class_weights: np.ndarray | None) -> Callable[[Any], tuple]:
-    """Return the function from indices to a batch of them."""
+    """Return the function from example indices to a batch."""
     import tensorflow as tf
 
-    with tf.device("CPU:0"):  # the whole split stays in host memory; batches go to the devices
+    with tf.device("CPU:0"):  # the split stays in host memory; only batches go to the devices
         x, y = tf.constant(split.x), tf.constant(split.y)
         weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
 
-    def batch(index):
+    def batch(index: tf.Tensor) -> tuple:
         inputs, labels = tf.gather(x, index), tf.gather(y, index)
         if inputs.dtype == tf.uint8:
             inputs = tf.cast(inputs, tf.float32) * (1 / PIXEL_MAX)

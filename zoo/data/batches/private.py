@@ -1,7 +1,8 @@
-"""Batches of DP-SGD: each example in each step with the same probability, and the noise of the step beside them.
+"""Batches for DP-SGD: Poisson-sampled examples, and the noise of each step.
 
-The accountant counts on Poisson sampling, in which a step has more or fewer examples than the batch that is expected.
-Batches of one shape have places for the largest of the training; those that are left have no example.
+The privacy accountant assumes Poisson sampling: each example is in each step with the same probability, so the number
+of examples in a step varies. All batches have the shape of the largest one of the training, and unused places are
+marked as empty.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ if TYPE_CHECKING:
 
 
 class PrivateBatches(keras.utils.PyDataset):
-    """Batches of ((x, y, present, drawn), y, weight), see `zoo.objectives.private.Private`.
+    """Batches ((x, y, present, drawn), y, weight); see `zoo.objectives.private.Private`.
 
-    Sampling and noise are a pure function of the key and the global step: the same on every engine, and for a run that
-    resumes. Weights are such that the weighted mean over the places is the mean over the examples.
+    Sampling and noise are a pure function of the key and the global step, so they are the same with every backend and
+    after a resume. With the weights, the mean over the places equals the mean over the examples.
 
     Args:
-        split: the training examples.
-        key: who knows it can take the noise away.
-        batch_size: examples that are expected in a step.
-        total: steps of the whole training.
-        parameters: numbers of noise in a step.
-        multiple: of which the places are one.
-        start: first global step.
-        stop: one past the last.
-        seed: of moved images.
-        shift: move each image by up to this many pixels along both sides.
+        split: Training examples.
+        key: Secret key of sampling and noise. Whoever knows it can remove the noise.
+        batch_size: Expected number of examples in a step.
+        total: Number of steps in the whole training.
+        parameters: Number of noise values in a step.
+        multiple: Divisor of the number of places in a batch.
+        start: First global step.
+        stop: Global step after the last one.
+        seed: Random seed of the image shifts.
+        shift: Largest random shift of an image along both axes, in pixels.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class PrivateBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         step = self.start + index
         count = int(self.counts[step])
-        # So many, and any of them: as if each had been drawn by itself.
+        # A binomial count and a uniform choice of that many examples are equivalent to Poisson sampling.
         chosen = generator(self.key, "examples", step).choice(len(self.split), count, replace=False)
         found = self.split.take(np.concatenate([chosen, np.zeros(self.places - count, chosen.dtype)]))
         x = scaled(found.x)
@@ -78,11 +79,22 @@ class PrivateBatches(keras.utils.PyDataset):
 
 
 def generator(key: bytes, what: str, step: int) -> np.random.Generator:
-    """Return the random numbers that a global step takes for one purpose."""
+    """Return the random generator of a global step for one purpose.
+
+    Args:
+        key: Secret key.
+        what: Name of the purpose.
+        step: Global step.
+    """
     digest = hashlib.blake2b(f"{what} {step}".encode(), key=key, digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
 def training_batches(split: Split, **options: Any) -> tf.data.Dataset | keras.utils.PyDataset:
-    """Return the global steps of `PrivateBatches`, on TensorFlow as a `tf.data.Dataset`."""
+    """Return `PrivateBatches`, on TensorFlow as a `tf.data.Dataset`.
+
+    Args:
+        split: Training examples.
+        options: Further arguments of `PrivateBatches`.
+    """
     return for_engine(PrivateBatches(split, **options))

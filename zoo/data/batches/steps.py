@@ -1,8 +1,8 @@
-"""Batches that are made in numpy, a step at a time, from indices of examples and a generator of random numbers.
+"""Batches made in numpy, one step at a time, from example indices and a random generator.
 
-For data that are more than examples looked up: noise beside images, negatives beside triples, one of several captions.
-Both are pure functions of the seed and the global step, so that a run that resumes sees what the uninterrupted one
-would have seen, on every engine and number of replicas.
+They serve data that needs more than a look-up of examples: noise for images, negatives for triples, or one of several
+captions. Indices and generator are pure functions of the seed and the global step. So a run that resumes sees the same
+batches as an uninterrupted one, with every backend and number of replicas.
 """
 
 from __future__ import annotations
@@ -19,27 +19,29 @@ from zoo.data.dataset import steps_per_epoch
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# From indices of examples (batch,) and a generator to what `fit` takes: (x, y) or (x, y, weights), of arrays or nests.
+# A function from example indices (batch,) and a generator to a batch for `fit`: (x, y) or (x, y, weights), where each
+# may be a nested structure of arrays.
 Make = Callable[[np.ndarray, np.random.Generator], tuple[Any, ...]]
 
 
 class StepBatches(keras.utils.PyDataset):
-    """The global steps from `start` to before `stop`.
+    """The batches of global steps `start` to `stop - 1`.
 
     Args:
-        make: gives the batch of a step.
-        examples: in an epoch, of which a remainder that fills no batch is left out, another one each epoch.
-        batch_size: examples in a step, over all replicas.
-        seed: of the order and the generators.
-        start: first global step.
-        stop: one past the last.
+        make: Function that makes the batch of a step.
+        examples: Number of examples in an epoch. A remainder that does not fill a batch is dropped, a different one in
+            each epoch.
+        batch_size: Number of examples in a step, over all replicas.
+        seed: Random seed of the order and of the generators.
+        start: First global step.
+        stop: Global step after the last one.
     """
 
     def __init__(self, make: Make, examples: int, *, batch_size: int, seed: int, start: int, stop: int):
         super().__init__()
         self.make, self.examples, self.batch_size, self.seed = make, examples, batch_size, seed
         self.start, self.stop, self.steps = start, stop, steps_per_epoch(examples, batch_size)
-        self._epoch: tuple[int, np.ndarray] | None = None  # the order of the epoch that was asked for last
+        self._epoch: tuple[int, np.ndarray] | None = None  # the last epoch read, and its order
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -54,17 +56,17 @@ class StepBatches(keras.utils.PyDataset):
 
 
 def generator(seed: int, step: int) -> np.random.Generator:
-    """Return the random numbers of a global step."""
-    # Another counter than the order of epochs has, whose key is (seed, epoch).
+    """Return the random generator of a global step."""
+    # The counter keeps it apart from the generator of an epoch's order, whose key is (seed, epoch).
     return np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, 1]))
 
 
 def for_engine(batches: keras.utils.PyDataset, *, free: bool = False) -> tf.data.Dataset | keras.utils.PyDataset:
-    """Return the batches themselves on JAX, and a `tf.data.Dataset` of them on TensorFlow.
+    """Return batches for the Keras backend: a `tf.data.Dataset` on TensorFlow, and the batches unchanged on JAX.
 
     Args:
-        batches: of arrays, all of the shapes of the first.
-        free: whether only the first axis, the batch, is the same in all.
+        batches: Batches of arrays that all have the shapes of the first batch.
+        free: Whether all axes except the first may differ between batches.
     """
     if not on_tensorflow():
         return batches
@@ -74,7 +76,7 @@ def for_engine(batches: keras.utils.PyDataset, *, free: bool = False) -> tf.data
         rest = (None,) * (array.ndim - 1) if free else array.shape[1:]
         return tf.TensorSpec((len(array), *rest), array.dtype)
 
-    options = tf.data.Options()  # every worker makes all, and takes its share of each batch
+    options = tf.data.Options()  # every worker makes all batches and takes its share of each
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return (
         tf.data.Dataset.from_generator(

@@ -1,1 +1,1 @@
-"""Readers of data, one module a kind of source: TFDS, tables, texts, captions, arrays and triples."""
+"""Readers of data, one module per kind of source: TFDS, tables, texts, pairs, captions, arrays and triples."""

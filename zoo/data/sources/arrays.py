@@ -1,4 +1,4 @@
-"""An .npz file with x and y."""
+"""Arrays x and y in an .npz file."""
 
 import zipfile
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from zoo.console.errors import UsageError
 from zoo.data.dataset import Kind, Split, check_finite
 
-# Names by which published files call their splits: x_train as in Keras' mnist.npz.
+# Array names of each split. Published files such as Keras' mnist.npz use x_train.
 PAIRS = {
     "all": ("x", "y"),
     "train": ("x_train", "y_train"),
@@ -18,20 +18,20 @@ PAIRS = {
 
 
 def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], tuple[str, ...] | None]:
-    """Read a file of arrays.
+    """Read an .npz file.
 
     Args:
-        path: an .npz file that holds x and y, or x_train, y_train and optionally x_test, y_test, x_validation and
-            y_validation, and optionally class_names. y may be class indices or class names.
-        labels: whether y is needed; without it the splits' y is empty.
+        path: File with x and y, or with x_train, y_train and optionally x_test, y_test, x_validation and y_validation.
+            It may also hold class_names. y holds class indices or class names.
+        labels: Whether y is required. Without it, the labels are zeros.
 
     Returns:
-        the kind of input, {split: Split} with one split "all" where the file names none, and the class names if
-        the file states them.
+        Kind of the inputs; {split: Split}, with a single split "all" if the file has no splits; and the class names,
+        if the file has them.
 
     Raises:
-        UsageError: not such a file, arrays of different lengths, numbers that are not finite, labels that are
-            neither whole numbers nor texts.
+        UsageError: If the file is not an .npz file, if x and y have different lengths, if a value is not finite, or if
+            labels are neither integers nor texts.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -68,7 +68,7 @@ def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], t
             f"{path}: expected arrays x and y, or x_train and y_train; received {', '.join(arrays) or 'none'}"
         )
     if len(kinds) > 1:
-        raise UsageError(f"{path}: expected one kind of input in all splits, received {', '.join(sorted(kinds))}")
+        raise UsageError(f"{path}: expected the same kind of input in all splits, received {', '.join(sorted(kinds))}")
     return kinds.pop(), splits, class_names
 
 

@@ -1,4 +1,4 @@
-"""Images and captions: made from the names of classes, or one's own, from a table of image files and texts."""
+"""Images and captions: captions made from class names, or read from a table of image files and texts."""
 
 import dataclasses
 import sys
@@ -17,11 +17,11 @@ from zoo.data.splits import hold_out_indices
 from zoo.data.taken import Taken
 from zoo.data.text import UNKNOWN_ID, Vocabulary, longer
 
-# Tokens of a caption unless --sequence-length says otherwise: the longest that was trained on, from and to these.
+# Limits of the default sequence length, which is the number of tokens of the longest caption.
 SHORTEST, LONGEST = 16, 77
-# In a row of captions, behind the last.
+# Padding in a row of caption indices.
 NONE = -1
-# Words in one sentence.
+# Number of captions that a message lists.
 LISTED = 5
 
 
@@ -57,8 +57,8 @@ def of_classes(config: TrainConfig, data: Dataset, taken: Taken) -> Dataset:
     """
     spec = data.spec
     if spec.kind != "image" or spec.per_step:
-        what = "labels a step" if spec.kind == "image" else f"{spec.kind} inputs"
-        raise UsageError(f"{spec.name}: expected images, to be matched with captions, received {what}")
+        what = "one label per time step" if spec.kind == "image" else f"{spec.kind} inputs"
+        raise UsageError(f"{spec.name}: expected images to match with captions, received {what}")
     of_class = caption_templates.of_classes(spec.class_names, caption_templates.templates(config.caption_templates))
     texts = [text for group in of_class for text in group]
     groups = caption_templates.places(of_class)
@@ -88,7 +88,7 @@ def of_table(config: TrainConfig, taken: Taken) -> Dataset:
     tables_of = {"all": _read_table(config, config.data)}
     if config.validation_data is not None:
         tables_of["validation"] = _read_table(config, config.validation_data)
-    # A caption is the same in capitals or with other spaces; the first way of writing it is shown.
+    # Captions that differ only in case or white space are the same; the first spelling is kept.
     places: dict[str, int] = {}
     texts: list[str] = []
     for text in (text for table in tables_of.values() for found in table.values() for text in found):
@@ -128,14 +128,19 @@ def _read_table(config: TrainConfig, path: Path) -> dict[Path, list[str]]:
         found.setdefault(path.parent / name, []).append(text)
     if missing := [str(file) for file in found if not file.is_file()]:
         raise UsageError(
-            f"{path}: expected image files, from the table's folder on: {len(missing):,} of {len(found):,} are not"
-            f" there, the first is {missing[0]}"
+            f"{path}: expected paths of image files relative to the table's folder, but {len(missing):,} of"
+            f" {len(found):,} files do not exist, the first is {missing[0]}"
         )
     return found
 
 
 def _targets(rows: Sequence[Sequence[int]], count: int) -> list[int]:
-    """Return the target of each caption: those of one image have the same, and so on through all images."""
+    """Return the target of each caption: captions that are connected through images have the same target.
+
+    Args:
+        rows: Caption indices of each image.
+        count: Number of captions.
+    """
     parent = list(range(count))
 
     def root(i: int) -> int:
@@ -151,7 +156,7 @@ def _targets(rows: Sequence[Sequence[int]], count: int) -> list[int]:
 
 
 def _padded(rows: Sequence[Sequence[int]], width: int | None = None) -> np.ndarray:
-    """Return rows of numbers behind which NONE stands, (rows, width) int32."""
+    """Return rows of numbers, padded with NONE, (rows, width) int32."""
     found = np.full((len(rows), width or max(map(len, rows))), NONE, np.int32)
     for place, row in zip(found, rows, strict=True):
         place[: len(row)] = row
@@ -159,7 +164,7 @@ def _padded(rows: Sequence[Sequence[int]], width: int | None = None) -> np.ndarr
 
 
 def _held_out(config: TrainConfig, splits: dict[str, Split]) -> dict[str, Split]:
-    """Return train, validation and test, held out by images where they are not given."""
+    """Return train, validation and test. Splits that are not given are held out, by images."""
 
     def parted(split: Split, share: float, what: str) -> tuple[Split, Split]:
         rest, held = hold_out_indices(len(split), share, what)
@@ -192,7 +197,7 @@ def _finished(
     if cut := longer(rows, length):
         print(
             f"{spec.name}: {cut:,} of {len(rows):,} captions are longer than {length} tokens and are cut;"
-            " --sequence-length keeps more",
+            " use --sequence-length to keep more",
             file=sys.stderr,
         )
     known = dataclasses.replace(known, ids=vocabulary.padded(rows, length))
@@ -211,26 +216,25 @@ def _finished(
 
 
 def _tell_unknown(name: str, texts: Sequence[str], rows: Sequence[Sequence[int]], vocabulary: Vocabulary) -> None:
-    """Say which captions have words that a vocabulary, which is taken over, does not know."""
+    """Print which captions have words that are not in the vocabulary of an earlier run."""
     unknown = [text for text, row in zip(texts, rows, strict=True) if UNKNOWN_ID in row]
     if unknown:
         shown = ", ".join(map(repr, unknown[:LISTED])) + (", ..." if len(unknown) > LISTED else "")
         print(
-            f"{name}: {len(unknown):,} of {len(texts):,} captions have words that are not in the vocabulary that is"
-            f" taken over, of {len(vocabulary):,} tokens: {shown}",
+            f"{name}: {len(unknown):,} of {len(texts):,} captions have words that are not in the reused vocabulary of"
+            f" {len(vocabulary):,} tokens: {shown}",
             file=sys.stderr,
         )
 
 
 def _check_told_apart(spec: DataSpec, known: Captions) -> None:
-    """Raise UsageError where captions of two classes are the same ids."""
+    """Raise UsageError if captions of two classes have the same token ids."""
     owner: dict[bytes, int] = {}
     for name, group in enumerate(known.of_class):
         for i in group:
             if owner.setdefault(known.ids[i].tobytes(), name) != name:
                 raise UsageError(
-                    f"{spec.name}: expected captions that tell classes apart, {known.texts[i]!r} and a caption of"
-                    f" {spec.class_names[owner[known.ids[i].tobytes()]]!r} are the same"
-                    f" {known.ids.shape[1]} tokens of the vocabulary; a larger --vocabulary-size or --sequence-length"
-                    " keeps more"
+                    f"{spec.name}: expected captions that tell classes apart, but {known.texts[i]!r} and a caption of"
+                    f" {spec.class_names[owner[known.ids[i].tobytes()]]!r} have the same {known.ids.shape[1]} tokens;"
+                    " use a larger --vocabulary-size or --sequence-length"
                 )

@@ -1,19 +1,19 @@
-"""Sets that need no network; zoo.config.train_config.EMBEDDED lists them."""
+"""Data sets that come with the package and need no network; `zoo.config.train_config.EMBEDDED` lists them."""
 
 import numpy as np
 
 from zoo.data.images import resize
 
-# scikit-learn's digits hold 0 to 16 and are 8x8; 28x28 is the size of MNIST, which every image model takes.
+# scikit-learn's digits have 8x8 pixels from 0 to 16. They are resized to 28x28 as in MNIST, which suits every model.
 DIGITS_MAX = 16
 DIGITS_SIZE = 28
 
-# Fixed, so that every run has the same sums; the number of each split's examples.
+# Fixed seed, so that every run has the same sums, and the number of examples in each split.
 ADDITION_SEED = 0
 ADDITION_SPLITS = {"train": 45_000, "validation": 2_500, "test": 2_500}
 
-# Of each family in the order of Hinton's (1986) figure: the couples (man, woman) and their children. Each person has
-# the same place in the other family's tree.
+# Couples (man, woman) and their children in each family, in the order of Hinton's (1986) figure. Both families have the
+# same tree.
 FAMILIES = (
     (
         (("Christopher", "Penelope"), ("Arthur", "Victoria")),
@@ -33,7 +33,11 @@ FAMILIES = (
 
 
 def digits(image_size: int | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Return scikit-learn's digits: (1797, size, size, 1) uint8, (1797,) int32, and the class names."""
+    """Return scikit-learn's digits: images (1797, size, size, 1) uint8, labels (1797,) int32, and class names.
+
+    Args:
+        image_size: Height and width in pixels; None for 28.
+    """
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -44,9 +48,9 @@ def digits(image_size: int | None) -> tuple[np.ndarray, np.ndarray, tuple[str, .
 
 
 def addition() -> dict[str, list[list[str]]]:
-    """Return sums of two numbers of three digits, {split: [source texts, target texts]}: "345+678" is "1023".
+    """Return sums of two three-digit numbers, {split: [source texts, target texts]}, such as "345+678" and "1023".
 
-    No two examples of all splits have the same two numbers, in either order.
+    Each pair of numbers, in either order, occurs once over all splits.
     """
     rng = np.random.Generator(np.random.Philox(key=ADDITION_SEED))
     low, high = np.triu_indices(900)
@@ -60,10 +64,10 @@ def addition() -> dict[str, list[list[str]]]:
 
 
 def family() -> list[tuple[str, str, str]]:
-    """Return who is what to whom in two families of 12, triples (person, relation, relative): (Colin, father, James).
+    """Return the kinship of two families of 12 as triples (person, relation, relative), such as (Colin, father, James).
 
     The 12 relations are husband, wife, father, mother, son, daughter, brother, sister, uncle, aunt, nephew and niece,
-    the last four also by marriage; 56 triples a family.
+    the last four also by marriage. Each family has 56 triples.
     """
     found = []
     for couples in FAMILIES:

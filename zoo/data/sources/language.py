@@ -1,4 +1,4 @@
-"""Language modelling: a text as windows of ids, each id followed by the next."""
+"""Data for language models: a text as windows of token ids, with the next id as the target of each."""
 
 import dataclasses
 import itertools
@@ -15,7 +15,7 @@ from zoo.data.sources import tables, tfds
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary
 
-# Tokens in a window unless --sequence-length says otherwise.
+# Default number of tokens in a window.
 WINDOW = 128
 
 
@@ -42,7 +42,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         raise UsageError(f"--sequence-length {length}: expected windows of 2 tokens or more, received {length}")
     splits = {split: windows(ids_of(vocabulary, text), length) for split, text in texts.items()}
     if not len(splits["train"]) and not like:
-        raise UsageError(f"{config.data_name}: expected a training text of two or more tokens, received fewer")
+        raise UsageError(f"{config.data_name}: expected a training text with at least two tokens, received fewer")
     spec = DataSpec(
         name=config.data_name,
         kind="tokens",
@@ -59,24 +59,28 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
 
 
 def ids_of(vocabulary: Vocabulary, text: str) -> np.ndarray:
-    """Return the ids of a whole text or of a prompt, (tokens,) int32.
+    """Return the token ids of a text or a prompt, (tokens,) int32.
 
-    A line at a time: subwords of several lines are cut on several cores, and those of a prompt as those of the text.
+    The text is encoded line by line. So lines are encoded on several cores, and a prompt is split like the text.
+
+    Args:
+        vocabulary: Vocabulary of the text.
+        text: Text to encode.
     """
     rows = vocabulary.rows(text.splitlines(keepends=True))
     return np.fromiter(itertools.chain.from_iterable(rows), np.int32)
 
 
 def windows(ids: np.ndarray, length: int) -> Split:
-    """Return a text as windows that do not overlap.
+    """Split a text into windows that do not overlap.
 
     Args:
-        ids: of the whole text, (tokens,).
-        length: of a window.
+        ids: Token ids of the whole text, (tokens,).
+        length: Number of tokens in a window.
 
     Returns:
-        x, (windows, length) int32, and y of the same shape, for each id of x the one that follows it: every id but the
-        first is one target. The end of the last window is 0 in y, which is no target, and behind the text also in x.
+        Windows x, (windows, length) int32, and targets y of the same shape: the id that follows each id of x. Every id
+        of the text except the first is a target once. The last window is padded with 0, which is not a target.
     """
     count = max(0, -(-(len(ids) - 1) // length))
     filled = np.zeros(count * length + 1, np.int32)
@@ -85,18 +89,18 @@ def windows(ids: np.ndarray, length: int) -> Split:
 
 
 def moved(split: Split, by: int) -> Split:
-    """Return windows of the same text that begin `by` tokens later; those before come behind the text's end.
+    """Return windows of the same text that begin `by` tokens later; the first tokens move behind the end of the text.
 
     Args:
-        split: see `windows`, all of one text and in order.
-        by: from 0 to below a window's length.
+        split: All windows of one text, in order; see `windows`.
+        by: Number of tokens, from 0 to below the length of a window.
     """
     ids = np.roll(np.append(split.x, split.y[-1, -1]), -by)
     return Split(ids[:-1].reshape(split.x.shape), ids[1:].reshape(split.x.shape))
 
 
 def _read(config: TrainConfig) -> dict[str, str]:
-    """Return the text of each split that the data name, one split "all" where they name none."""
+    """Return the text of each split, with a single split "all" if the data has no splits."""
     if config.data is None:
         return tfds.read_plain(
             config.dataset,
@@ -111,7 +115,7 @@ def _read(config: TrainConfig) -> dict[str, str]:
 
 
 def _read_files(path: Path) -> dict[str, str]:
-    """Read a text file, or a folder: its files train.txt, validation.txt and test.txt, or all of them as one text."""
+    """Read a text file, a folder with train.txt, validation.txt and test.txt, or a folder's files as one text."""
     if path.is_file():
         return {"all": _text(path)}
     files = sorted(p for p in path.iterdir() if p.suffix.lower() == catalogue.TEXT)
@@ -129,7 +133,7 @@ def _text(path: Path) -> str:
 
 
 def _held_out(config: TrainConfig, splits: dict[str, str]) -> dict[str, str]:
-    """Return train, validation and test; what is not given is the end of the text, that no window overlaps."""
+    """Return train, validation and test. Splits that are not given are cut off the end of the text."""
     if "test" not in splits:
         whole = splits.pop("all", None) or splits["train"]
         splits["train"], splits["test"] = _cut(whole, config.test_split)

@@ -1,4 +1,4 @@
-"""Translation: pairs of a source and a target text, as ids."""
+"""Data for translation: pairs of a source and a target text, as token ids."""
 
 import dataclasses
 import sys
@@ -15,10 +15,10 @@ from zoo.data.splits import hold_out_indices
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary, padded
 
-# Attention grows with the square of the length: a longer text than this is trained on only if asked for.
+# Largest default length, because the cost of attention grows with the square of the length.
 LONGEST = 256
 
-# The source and the target texts of a split.
+# Source texts and target texts of a split.
 Columns = list[list[str]]
 
 
@@ -43,8 +43,8 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         vocabulary, target_vocabulary = _vocabularies(config, splits["train"])
     elif target_vocabulary is None:
         raise UsageError(
-            f"--init-from {config.init_from}: expected a run for translation, whose vocabularies mark where a target"
-            f" begins and ends, for the pairs of {name}"
+            f"--init-from {config.init_from}: expected a translation run for the pairs of {name}, because its"
+            " vocabulary has begin and end tokens, received another run"
         )
     rows = {
         split: (vocabulary.rows(source), target_vocabulary.inner_rows(target))
@@ -82,7 +82,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
 
 
 def _read(config: TrainConfig) -> dict[str, Columns]:
-    """Return the splits that the data name, one split "all" where they name none."""
+    """Return the texts of each split, with a single split "all" if the data has no splits."""
     if config.data is not None:
         splits = {"all": tables.read_pairs(config.data, config.source, config.target)}
         if config.validation_data is not None:
@@ -100,7 +100,7 @@ def _read(config: TrainConfig) -> dict[str, Columns]:
 
 
 def _held_out(config: TrainConfig, splits: dict[str, Columns]) -> dict[str, Columns]:
-    """Return train, validation and test, held out where they are not given."""
+    """Return train, validation and test. Splits that are not given are held out."""
     if "test" not in splits:
         whole = splits.pop("all", None) or splits["train"]
         splits["train"], splits["test"] = _parted(whole, config.test_split, "test")
@@ -115,7 +115,7 @@ def _parted(columns: Columns, share: float, what: str) -> tuple[Columns, Columns
 
 
 def _vocabularies(config: TrainConfig, train: Columns) -> tuple[Vocabulary, Vocabulary]:
-    """Return those of sources and targets: of subwords one that both share, so that names are copied."""
+    """Return the vocabularies of sources and targets. Subwords share one, which makes it easy to copy names."""
     tokens = catalogue.tokens_of(config)
 
     def learn(texts: Sequence[str]) -> Vocabulary:
@@ -128,7 +128,7 @@ def _vocabularies(config: TrainConfig, train: Columns) -> tuple[Vocabulary, Voca
 
 
 def _lengths(config: TrainConfig, rows: tuple, usual: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the most tokens of a source and of a target: what the user says, or is usual, or the data have."""
+    """Return the largest number of source and target tokens: set by the user, by `usual`, or by the longest texts."""
     if config.sequence_length is not None:
         return config.sequence_length, config.sequence_length
     if usual is not None:
@@ -138,16 +138,17 @@ def _lengths(config: TrainConfig, rows: tuple, usual: tuple[int, int] | None) ->
 
 
 def _short(name: str, rows: tuple, lengths: tuple[int, int]) -> np.ndarray:
-    """Return the indices of the training pairs that fit; what does not would teach half a translation."""
+    """Return the indices of training pairs that fit. A pair that is cut would teach half a translation."""
     fits = np.array([len(s) <= lengths[0] and len(t) <= lengths[1] for s, t in zip(*rows, strict=True)], bool)
     if not fits.any():
         raise UsageError(
-            f"--sequence-length {lengths[0]}: expected training pairs of {name} with no more tokens, received none"
+            f"--sequence-length {lengths[0]}: expected training pairs of {name} with at most that many tokens,"
+            " received none"
         )
     if not fits.all():
         print(
             f"{name}: {len(fits) - fits.sum():,} of {len(fits):,} training pairs are longer than {max(lengths)} tokens"
-            " and are left out; --sequence-length keeps more",
+            " and are left out; use --sequence-length to keep more",
             file=sys.stderr,
         )
     return np.flatnonzero(fits)

@@ -1,4 +1,4 @@
-"""Texts from files: tables of text and labels, of pairs or of triples (csv, tsv and jsonl), and plain text."""
+"""Texts from files: tables (csv, tsv and jsonl) of texts and labels, pairs or triples, and plain text."""
 
 import csv
 import io
@@ -17,15 +17,16 @@ def read_columns(path: Path, *groups: str | None) -> list[list[str]]:
     """Read columns of a table by name.
 
     Args:
-        path: a .csv, .tsv or .jsonl file whose first line, or keys, name the columns.
-        groups: one column each, or several separated by commas that are joined by a space.
+        path: A .csv, .tsv or .jsonl file whose first line, or whose keys, name the columns.
+        groups: Name of a column for each result, or several names separated by commas, whose texts are joined by a
+            space.
 
     Returns:
-        one list of texts for each group.
+        One list of texts for each group.
 
     Raises:
-        UsageError: a column that the table does not have, a line that is not a record or lacks a text, or no line at
-            all.
+        UsageError: If the table does not have a column, if a line is not a record or lacks a text, or if the table has
+            no lines.
     """
     wanted = [group.split(",") for group in groups]
     columns: list[list[str]] = [[] for _ in wanted]
@@ -48,16 +49,16 @@ def read_pairs(path: Path, source: str | None, target: str | None) -> list[list[
     """Read the source and the target texts of a table.
 
     Args:
-        path: a .csv, .tsv or .jsonl file as of `read_columns`. A .tsv file whose first line does not name the columns
-            source and target has no such line: then the first two texts of each line are a pair, as they are.
-        source: its column; default, source.
-        target: its column; default, target.
+        path: A .csv, .tsv or .jsonl file as for `read_columns`. A .tsv file whose first line does not name the columns
+            source and target has no header; the first two texts of each of its lines are a pair.
+        source: Column of the source texts; None for source.
+        target: Column of the target texts; None for target.
 
     Returns:
-        the source texts and the target texts.
+        Source texts and target texts.
 
     Raises:
-        UsageError: as `read_columns`, or a line without two texts.
+        UsageError: As for `read_columns`, or if a line does not have two texts.
     """
     if path.suffix.lower() == ".tsv" and source is None and target is None:
         lines = read_text(path).split("\n")
@@ -81,8 +82,8 @@ def _first_two(path: Path, lines: list[str]) -> list[list[str]]:
     if not columns[0]:
         raise UsageError(f"{path}: expected at least one line, received none")
     print(
-        f"{path}: no columns source and target are named, so its first line is taken as a pair: {columns[0][0][:40]!r},"
-        f" {columns[1][0][:40]!r}",
+        f"{path}: the first line does not name the columns source and target, so it is read as a pair:"
+        f" {columns[0][0][:40]!r}, {columns[1][0][:40]!r}",
         file=sys.stderr,
     )
     return columns
@@ -92,12 +93,12 @@ def read_triples(path: Path, skip_bad: bool) -> list[tuple[str, str, str]]:
     """Read the triples of a table.
 
     Args:
-        path: a .csv, .tsv or .jsonl file. A .csv or .tsv file whose first line does not name the columns head, relation
-            and tail has no such line: then each line is a triple.
-        skip_bad: leave out lines that are no triple, and say how many.
+        path: A .csv, .tsv or .jsonl file. A .csv or .tsv file whose first line does not name the columns head, relation
+            and tail has no header; each of its lines is a triple.
+        skip_bad: Whether to skip lines that are not triples, and print how many.
 
     Raises:
-        UsageError: a line that is no triple, or no line at all.
+        UsageError: If a line is not a triple, or if the table has no lines.
     """
     found, bad = [], 0
     for number, row in _triple_rows(path):
@@ -109,17 +110,17 @@ def read_triples(path: Path, skip_bad: bool) -> list[tuple[str, str, str]]:
         else:
             raise UsageError(
                 f"{path}, line {number}: expected a head, a relation and a tail, received"
-                f" {', '.join(repr(name[:40]) for name in names)}; --skip-bad leaves such lines out"
+                f" {', '.join(repr(name[:40]) for name in names)}; use --skip-bad to skip such lines"
             )
     if bad:
-        print(f"{path}: {bad:,} of {bad + len(found):,} lines are no triple and are left out", file=sys.stderr)
+        print(f"{path}: {bad:,} of {bad + len(found):,} lines are not triples and are left out", file=sys.stderr)
     if not found:
         raise UsageError(f"{path}: expected at least one triple, received none")
     return found
 
 
 def _triple_rows(path: Path) -> Iterator[tuple[int, list]]:
-    """Yield the number and the three texts of each line, None where a column is not there."""
+    """Yield the number and the three texts of each line, with None for a missing column."""
     delimiter = TABLES[path.suffix.lower()]
     text = read_text(path)
     if delimiter:
@@ -134,7 +135,7 @@ def _triple_rows(path: Path) -> Iterator[tuple[int, list]]:
                 _refuse_column(path, number, next(name for name in names if name not in row), row)
             yield number, [row.get(name) for name in names]
         return
-    if delimiter == "\t":  # as they are: a name may hold quotation marks
+    if delimiter == "\t":  # without csv quoting, because a name may contain quotation marks
         lines = ((number, line.rstrip("\r").split("\t")) for number, line in enumerate(text.split("\n"), 1))
     else:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -143,17 +144,20 @@ def _triple_rows(path: Path) -> Iterator[tuple[int, list]]:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file, line ends as they are.
+    """Return the text of a file with its line ends unchanged.
+
+    Args:
+        path: Path of the file.
 
     Raises:
-        UsageError: the file is not UTF-8.
+        UsageError: If the file is not UTF-8.
     """
     content = path.read_bytes()
     try:
         return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path}: expected UTF-8 text, received byte {content[error.start]:#x} in it, at offset {error.start}"
+            f"{path}: expected UTF-8 text, received byte {content[error.start]:#x} at offset {error.start}"
         ) from None
 
 
@@ -182,6 +186,6 @@ def _rows(path: Path) -> Iterator[tuple[int, dict]]:
                 raise UsageError(f"{path}, line {number}: expected a JSON object, received {line.strip()[:40]!r}")
             yield number, row
     except json.JSONDecodeError as error:
-        raise UsageError(f"{path}: expected one JSON object a line: {error}") from None
+        raise UsageError(f"{path}: expected one JSON object per line: {error}") from None
     except csv.Error as error:
-        raise UsageError(f"{path}: not a table: {error}") from None
+        raise UsageError(f"{path}: expected a table: {error}") from None

@@ -1,11 +1,12 @@
-"""TFDS sets by name: prepared ones are read as they lie, others are downloaded where there is a network."""
+"""TFDS sets by name: prepared sets are read from disk, others are downloaded if there is a network."""
 
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,19 @@ from zoo.console.errors import UsageError, nearest
 from zoo.data import cache
 from zoo.data.images import common_shape, decode_all
 
-# Long enough for a slow network's first answer, short enough to wait for.
+# Timeout of the check whether a source is reachable, in seconds; enough for the first response of a slow network.
 REACH_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class RawSplits:
-    """A TFDS set as read: images (uint8) or texts, and class indices, by split."""
+    """A TFDS set as read.
+
+    Args:
+        kind: "image" or "text".
+        splits: Images (uint8) or texts, and class indices, by split.
+        class_names: Class names in the order of the class indices.
+    """
 
     kind: str
     splits: dict[str, tuple[np.ndarray | list[str], np.ndarray]]
@@ -41,17 +48,19 @@ def read(
     """Read every labelled split of a TFDS image or text classification set.
 
     Args:
-        name: `name`, `name/config` or either with `:version`.
-        data_dir: where it is prepared, or will be.
-        image_shape: (height, width, channels) to bring images to; default, the set's own.
-        image_size: height and width instead, with the set's own channels.
-        text_column: the text feature, or several joined by a space; default, the supervised or only one.
-        label_column: the label feature; default, the supervised or only one.
-        test_split_name: of several; default, test or the first that begins so.
-        skip_bad: leave out images that cannot be read.
+        name: `name` or `name/config`, optionally followed by `:version`.
+        data_dir: Folder in which the set is prepared, or will be.
+        image_shape: (height, width, channels) of the images; None for the set's own shape.
+        image_size: Height and width of the images, with the set's own channels; used if `image_shape` is None.
+        text_column: Text feature, or several separated by commas, whose texts are joined by a space; None for the
+            supervised or the first one.
+        label_column: Label feature; None for the supervised or the first one.
+        test_split_name: Split to test on; None for test, or the first split whose name begins with test.
+        skip_bad: Whether to skip images that cannot be read.
 
     Raises:
-        UsageError: unknown name, not prepared and no network, or no such features or split.
+        UsageError: If the name is unknown, if the set is not prepared and cannot be downloaded, or if there are no such
+            features or split.
     """
     folder = prepare(name, data_dir)
     import tensorflow_datasets as tfds
@@ -83,17 +92,19 @@ def read_pairs(
     """Read the training, validation and test pairs of a TFDS set.
 
     Args:
-        name: as of `read`.
-        data_dir: as of `read`.
-        source: the feature with the source texts; default, the other than `target` of the supervised or first two.
-        target: the feature with the target texts; default, the other than `source`.
-        test_split_name: of several; default, test or the first that begins so.
+        name: Name of the set; see `read`.
+        data_dir: Folder of the set; see `read`.
+        source: Feature of the source texts; None for the one of the supervised, or the first two, text features that is
+            not `target`.
+        target: Feature of the target texts; None for the one that is not `source`.
+        test_split_name: Split to test on; see `read`.
 
     Returns:
-        {split: [source texts, target texts]}, without pairs of which one is empty.
+        {split: [source texts, target texts]}, without pairs that have an empty text.
 
     Raises:
-        UsageError: unknown name, not prepared and no network, or no such features or split.
+        UsageError: If the name is unknown, if the set is not prepared and cannot be downloaded, or if there are no such
+            features or split.
     """
     builder = _builder(prepare(name, data_dir))
     keys = _pair(name, builder, source, target)
@@ -102,7 +113,7 @@ def read_pairs(
         columns = _read_texts(builder, split, keys)
         whole = [pair for pair in zip(*columns, strict=True) if pair[0].strip() and pair[1].strip()]
         if left_out := len(columns[0]) - len(whole):
-            print(f"{name}: {left_out:,} pairs of {split} without a text are left out", file=sys.stderr)
+            print(f"{name}: {left_out:,} pairs of {split} with an empty text are left out", file=sys.stderr)
         pairs[usual] = [list(column) for column in zip(*whole, strict=True)] or [[], []]
     return pairs
 
@@ -110,16 +121,17 @@ def read_pairs(
 def read_triples(
     name: str, data_dir: Path, *, test_split_name: str | None, skip_bad: bool
 ) -> dict[str, list[tuple[str, str, str]]]:
-    """Read the triples of each split of a TFDS set: its features head, relation and tail, or lhs, relation and rhs.
+    """Read the triples of each split of a TFDS set with features head, relation and tail, or lhs, relation and rhs.
 
     Args:
-        name: as of `read`.
-        data_dir: as of `read`.
-        test_split_name: of several; default, test or the first that begins so.
-        skip_bad: leave out triples with an empty text, and say how many.
+        name: Name of the set; see `read`.
+        data_dir: Folder of the set; see `read`.
+        test_split_name: Split to test on; see `read`.
+        skip_bad: Whether to skip triples with an empty text, and print how many.
 
     Raises:
-        UsageError: unknown name, not prepared and no network, no such features or split, or a triple that is not whole.
+        UsageError: If the name is unknown, if the set is not prepared and cannot be downloaded, if there are no such
+            features or split, or if a triple has an empty text.
     """
     builder = _builder(prepare(name, data_dir))
     keys = next((keys for keys in TRIPLES if set(keys) <= set(builder.info.features)), None)
@@ -131,7 +143,7 @@ def read_triples(
         triples = list(zip(*_read_texts(builder, split, keys), strict=True))
         whole = [triple for triple in triples if all(text.strip() for text in triple)]
         if (bad := len(triples) - len(whole)) and not skip_bad:
-            raise UsageError(f"{name}: {bad:,} triples of {split} have an empty text; --skip-bad leaves them out")
+            raise UsageError(f"{name}: {bad:,} triples of {split} have an empty text; use --skip-bad to skip them")
         if bad:
             print(f"{name}: {bad:,} triples of {split} with an empty text are left out", file=sys.stderr)
         splits[usual] = whole
@@ -139,16 +151,17 @@ def read_triples(
 
 
 def read_plain(name: str, data_dir: Path, *, text_column: str | None, test_split_name: str | None) -> dict[str, str]:
-    """Read the text of each split of a TFDS set, its examples one after the other on lines of their own.
+    """Read the text of each split of a TFDS set: its examples, joined by line breaks.
 
     Args:
-        name: as of `read`.
-        data_dir: as of `read`.
-        text_column: the text feature; default, the first.
-        test_split_name: of several; default, test or the first that begins so.
+        name: Name of the set; see `read`.
+        data_dir: Folder of the set; see `read`.
+        text_column: Text feature; None for the first.
+        test_split_name: Split to test on; see `read`.
 
     Raises:
-        UsageError: unknown name, not prepared and no network, or no such feature or split.
+        UsageError: If the name is unknown, if the set is not prepared and cannot be downloaded, or if there is no such
+            feature or split.
     """
     builder = _builder(prepare(name, data_dir))
     texts = _texts(name, builder)
@@ -160,21 +173,26 @@ def read_plain(name: str, data_dir: Path, *, text_column: str | None, test_split
 
 
 def prepare(name: str, data_dir: Path) -> Path:
-    """Return the folder of a set, downloaded if it was not there.
+    """Return the folder of a prepared set, after downloading it if necessary.
+
+    Args:
+        name: Name of the set; see `read`.
+        data_dir: Folder in which the set is prepared, or will be.
 
     Raises:
-        UsageError: it is not prepared, and there is no network.
+        UsageError: If the set is not prepared and cannot be downloaded.
     """
     return find_prepared(name, data_dir) or _download(name, data_dir)
 
 
-def _builder(folder: Path):
+def _builder(folder: Path) -> Any:
+    """Return the `tensorflow_datasets.core.DatasetBuilder` of a prepared set."""
     import tensorflow_datasets as tfds
 
     return tfds.builder_from_directory(str(folder))
 
 
-def _texts(name: str, builder) -> list[str]:
+def _texts(name: str, builder: Any) -> list[str]:
     """Return the names of the text features."""
     import tensorflow_datasets as tfds
 
@@ -184,13 +202,13 @@ def _texts(name: str, builder) -> list[str]:
     return texts
 
 
-def _check_feature(option: str, name: str, key: str | None, builder, known: list[str]) -> None:
+def _check_feature(option: str, name: str, key: str | None, builder: Any, known: list[str]) -> None:
     if key is not None and key not in known:
         have = ", ".join(builder.info.features)
-        raise UsageError(f"{option}: {name} has no such text {key!r}, it has {have}{nearest(key, known)}")
+        raise UsageError(f"{option}: {name} has no text feature {key!r}, it has {have}{nearest(key, known)}")
 
 
-def _pair(name: str, builder, source: str | None, target: str | None) -> tuple[str, str]:
+def _pair(name: str, builder: Any, source: str | None, target: str | None) -> tuple[str, str]:
     """Return the features of the source and the target texts."""
     texts = _texts(name, builder)
     _check_feature("--source", name, source, builder, texts)
@@ -201,13 +219,13 @@ def _pair(name: str, builder, source: str | None, target: str | None) -> tuple[s
     target = target or next((key for key in usual if key != source), None)
     if source is None or target is None:
         raise UsageError(
-            f"--dataset {name}: expected two texts for --task translation, its features are"
+            f"--dataset {name}: expected two text features for --task translation, its features are"
             f" {', '.join(builder.info.features)}"
         )
     return source, target
 
 
-def _read_texts(builder, split: str, keys: Iterable[str]) -> list[list[str]]:
+def _read_texts(builder: Any, split: str, keys: Iterable[str]) -> list[list[str]]:
     """Return one list of texts for each feature."""
     columns: list[list[str]] = [[] for _ in keys]
     for batch in _batches(builder, split, {}):
@@ -216,7 +234,7 @@ def _read_texts(builder, split: str, keys: Iterable[str]) -> list[list[str]]:
     return columns
 
 
-def _read_labelled(builder, inputs: list[str], label: str) -> dict:
+def _read_labelled(builder: Any, inputs: list[str], label: str) -> dict:
     raw = {}
     for split in builder.info.splits:
         x, y = [], []
@@ -228,7 +246,14 @@ def _read_labelled(builder, inputs: list[str], label: str) -> dict:
     return raw
 
 
-def _read_images(builder, key, label, image_shape, image_size, skip_bad) -> dict[str, np.ndarray]:
+def _read_images(
+    builder: Any,
+    key: str,
+    label: str,
+    image_shape: tuple[int, ...] | None,
+    image_size: int | None,
+    skip_bad: bool,
+) -> dict[str, np.ndarray]:
     """Return {split.x: (examples, height, width, channels) uint8, split.y: (examples,) int32}."""
     import tensorflow_datasets as tfds
 
@@ -248,7 +273,7 @@ def _read_images(builder, key, label, image_shape, image_size, skip_bad) -> dict
         if as_they_are:
             x = np.concatenate(x)
         else:
-            if None in wanted:  # settled by the first split, the same for all
+            if None in wanted:  # the first split determines the shape of all splits
                 size, channels = common_shape(x[:2000])
                 wanted = (wanted[0] or size[0], wanted[1] or size[1], wanted[2] or channels)
             names = [f"{split} example {i}" for i in range(len(x))]
@@ -257,21 +282,21 @@ def _read_images(builder, key, label, image_shape, image_size, skip_bad) -> dict
     return arrays
 
 
-def _batches(builder, split: str, decoders: dict):
+def _batches(builder: Any, split: str, decoders: dict) -> Iterator[dict[str, np.ndarray]]:
     import tensorflow_datasets as tfds
 
-    # One file after the other: the order of examples is then the same in every process.
+    # Reading one file after the other keeps the order of examples the same in every process.
     ordered = tfds.ReadConfig(interleave_cycle_length=1)
     source = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False, read_config=ordered)
     return source.batch(1024).as_numpy_iterator()
 
 
 def _labelled(y: list[np.ndarray]) -> bool:
-    """Whether a split has labels: competitions publish test splits with -1 for every one."""
+    """Return whether a split has labels; competitions publish test splits in which every label is -1."""
     return all((part >= 0).all() for part in y)
 
 
-def _features(name, builder, text_column, label_column) -> tuple[list[str], str]:
+def _features(name: str, builder: Any, text_column: str | None, label_column: str | None) -> tuple[list[str], str]:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -291,10 +316,12 @@ def _features(name, builder, text_column, label_column) -> tuple[list[str], str]
 
 
 def _usual_names(raw: dict, test_split_name: str | None) -> dict:
-    """Name the splits train, validation and test: of several test splits one, and an only held-out split is the test.
+    """Rename the splits to train, validation and test.
+
+    One of several test splits is chosen. If there is only one held-out split, it becomes the test split.
 
     Raises:
-        UsageError: no split has the name asked for.
+        UsageError: If no split has the requested name.
     """
     others = [split for split in raw if split != "train"]
     if test_split_name is not None and test_split_name not in others:
@@ -318,14 +345,14 @@ def _download(name: str, data_dir: Path) -> Path:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.utils import gcs_utils
 
-    # TFDS first looks for the set in its own cloud bucket, which without a network takes minutes to give up.
+    # TFDS first looks for the set in its own cloud bucket; without a network, it takes minutes to give up.
     gcs_utils._is_gcs_disabled = True
     builder = tfds.builder(name, data_dir=str(data_dir))
     url = next(iter(builder.url_infos), None)
     if url is not None and not _reachable(url):
         raise UsageError(
-            f"dataset {name!r} is not prepared in {data_dir} and its source cannot be reached from here: connect to a"
-            " network and run this again, or prepare it elsewhere with TFDS and pass its folder with --data-dir"
+            f"dataset {name!r} is not prepared in {data_dir} and its source cannot be reached: connect to a network and"
+            " try again, or prepare it elsewhere with TFDS and pass its folder with --data-dir"
         )
     builder.download_and_prepare()
     return Path(builder.data_path)
@@ -335,7 +362,7 @@ def _reachable(url: str) -> bool:
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=REACH_SECONDS).close()
     except urllib.error.HTTPError:
-        return True  # an answer, if not to HEAD
+        return True  # the server responds, even if it refuses HEAD
     except (OSError, ValueError):
         return False
     return True

@@ -1,7 +1,7 @@
-"""Knowledge graphs: triples of a head, a relation and a tail, as questions and answers in both directions.
+"""Data for link prediction: triples (head, relation, tail) as questions and answers in both directions.
 
-"Which tail follows (head, relation)" is one question of a triple; "which head" is asked by the inverse of the relation,
-whose id is larger by the number of relations (Lacroix et al., 2018).
+A triple gives two questions: the tail of (head, relation), and the head as the tail of (tail, inverse relation). The id
+of an inverse relation is larger by the number of relations (Lacroix et al., 2018).
 """
 
 import collections
@@ -22,7 +22,8 @@ from zoo.data.taken import Taken
 
 Triple = tuple[str, str, str]
 NAMES = ("train", "validation", "test")
-# Of the families for validation, and as much for the test: whoever is told less does not see what they are.
+# Share of the family triples held out for validation, and again for the test. Holding out more leaves too few triples
+# to learn the relations from.
 FAMILY_HELD = 0.1
 
 
@@ -78,11 +79,11 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
 
 
 def questions(triples: np.ndarray, relations: int) -> Split:
-    """Return the questions of triples and their answers: of all tails, then of all heads.
+    """Return the questions and answers of triples: first all questions for tails, then all for heads.
 
     Args:
-        triples: (triples, 3) int32 ids of head, relation, tail.
-        relations: number of relations, without inverses.
+        triples: Ids of head, relation and tail, (triples, 3) int32.
+        relations: Number of relations, without inverses.
     """
     head, relation, tail = triples.T
     both = np.concatenate([np.stack([head, relation], 1), np.stack([tail, relation + relations], 1)])
@@ -90,7 +91,7 @@ def questions(triples: np.ndarray, relations: int) -> Split:
 
 
 def _read(config: TrainConfig) -> dict[str, list[Triple]]:
-    """Return the splits that the data name, one split "all" where they name none."""
+    """Return the triples of each split, with a single split "all" if the data has no splits."""
     if config.data is not None:
         splits = _read_files(config.data, config.skip_bad)
         if config.validation_data is not None:
@@ -110,7 +111,7 @@ def _read(config: TrainConfig) -> dict[str, list[Triple]]:
 
 
 def _read_files(path: Path, skip_bad: bool) -> dict[str, list[Triple]]:
-    """Read a table, or a folder with those named train, valid and test."""
+    """Read a table, or a folder with tables named train, valid and test."""
     if path.is_file():
         return {"all": tables.read_triples(path, skip_bad)}
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in catalogue.TABLES)
@@ -121,11 +122,11 @@ def _read_files(path: Path, skip_bad: bool) -> dict[str, list[Triple]]:
 
 
 def _held_out(config: TrainConfig, splits: dict[str, list[Triple]]) -> dict[str, list[Triple]]:
-    """Return train, validation and test, held out where they are not given; what is told twice would be in both."""
+    """Return train, validation and test without duplicates. Splits that are not given are held out."""
     for split, found in splits.items():
         splits[split] = list(dict.fromkeys(found))
         if repeated := len(found) - len(splits[split]):
-            print(f"{config.data_name}: {repeated:,} of {len(found):,} triples are repetitions and are left out",
+            print(f"{config.data_name}: {repeated:,} of {len(found):,} triples are duplicates and are left out",
                   file=sys.stderr)  # fmt: skip
     whole = splits.pop("all", None) or splits["train"]
     if "test" not in splits:
@@ -137,15 +138,15 @@ def _held_out(config: TrainConfig, splits: dict[str, list[Triple]]) -> dict[str,
 
 
 def hold_out(triples: Sequence[Triple], share: float, what: str) -> tuple[list[Triple], list[Triple]]:
-    """Return (the rest, the held-out share) such that the rest has every entity and every relation.
+    """Return (the rest, the held-out triples) such that the rest contains every entity and every relation.
 
     Args:
-        triples: each once.
-        share: to hold out, in [0, 1).
+        triples: Triples without duplicates.
+        share: Share of the triples to hold out, in [0, 1).
         what: "validation" or "test", for the message.
 
     Raises:
-        UsageError: nothing can be held out so.
+        UsageError: If no triple can be held out.
     """
     wanted = round(len(triples) * share)
     if not wanted:
@@ -164,10 +165,10 @@ def hold_out(triples: Sequence[Triple], share: float, what: str) -> tuple[list[T
             break
     if not held:
         raise UsageError(
-            f"--{what}-split {share:g} of {len(triples)} triples: expected some whose entities and relation others"
-            " have as well, received none; give the split as data of its own"
+            f"--{what}-split {share:g} of {len(triples)} triples: expected triples whose entities and relation also"
+            " occur in other triples, received none; pass the split as separate data"
         )
     if len(held) < wanted:
-        print(f"--{what}-split {share:g}: {len(held):,} triples instead of {wanted:,}, so that training has every"
-              " entity and relation", file=sys.stderr)  # fmt: skip
+        print(f"--{what}-split {share:g}: held out {len(held):,} triples instead of {wanted:,}, so that training has"
+              " every entity and relation", file=sys.stderr)  # fmt: skip
     return [t for i, t in enumerate(triples) if i not in held], [triples[i] for i in sorted(held)]

@@ -1,1 +1,4 @@
-"""Layers and blocks that several models share. Keras only."""
+"""Layers and blocks shared by several models, and implementation techniques that are not part of an architecture.
+
+Depends on Keras only.
+"""

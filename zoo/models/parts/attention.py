@@ -1,4 +1,4 @@
-"""Multi-head attention to one's own steps and to a context (Vaswani et al., 2017), with caches, and positions."""
+"""Multi-head self-attention and cross-attention (Vaswani et al., 2017) with caches, and position encodings."""
 
 from typing import Literal
 
@@ -10,13 +10,13 @@ from zoo.models.parts.layers import check_positive
 
 # Vaswani et al. (2017), section 3.5: wavelengths from 2 pi to 10,000 times 2 pi.
 LONGEST_WAVELENGTH = 10_000
-# The score of a hidden key: its weight is below 1e-38 beside any score above -12, and a row in which every key is
-# hidden stays finite. A larger number would leave an 8-bit file no steps to tell the other scores apart.
+# Score of a masked key. Its weight is below 1e-38 if any other score is above -12, and a row in which every key is
+# masked stays finite. A larger magnitude would leave too few 8-bit levels for the other scores.
 HIDDEN = -100.0
 
 
 def check_widths(owner: str, model_dim: int, num_heads: int, key_dim: int | None, **sizes: int) -> None:
-    """Raise ValueError unless all sizes are positive and the heads divide the width, or have one of their own."""
+    """Raise ValueError unless all sizes are positive and, without `key_dim`, the heads divide the width."""
     own = {} if key_dim is None else {"key_dim": key_dim}
     check_positive(owner, model_dim=model_dim, num_heads=num_heads, **sizes, **own)
     if key_dim is None and model_dim % num_heads:
@@ -24,12 +24,12 @@ def check_widths(owner: str, model_dim: int, num_heads: int, key_dim: int | None
 
 
 class _Attention(layers.Layer):
-    """softmax(Q K^T / sqrt(d_k)) V for several heads; what makes Q, K and V is left to others.
+    """softmax(Q K^T / sqrt(d_k)) V for several heads; subclasses compute Q, K and V.
 
     Args:
-        num_heads: number of heads.
-        key_dim: width d_k of each head; default, the input's width divided by `num_heads`.
-        dropout: share of the attention weights dropped in training, in [0, 1).
+        num_heads: Number of heads.
+        key_dim: Width d_k of each head; None for the input width divided by `num_heads`.
+        dropout: Dropout rate of the attention weights, in [0, 1).
     """
 
     def __init__(self, num_heads: int, key_dim: int | None = None, dropout: float = 0.0, **kwargs):
@@ -40,7 +40,7 @@ class _Attention(layers.Layer):
         self.dropout = dropout
         self.supports_masking = True
         self.drop = layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
-        # Layers, where an operation would do, so that quantization-aware training sees what passes.
+        # Layers instead of plain operations, so that quantization-aware training can observe their outputs.
         self.scaled = layers.Activation("linear", dtype=self.dtype_policy, name="scaled")
         self.scores = layers.Activation("linear", dtype=self.dtype_policy, name="scores")
         self.seen = layers.Activation("linear", dtype=self.dtype_policy, name="seen")
@@ -55,7 +55,7 @@ class _Attention(layers.Layer):
         self.key_dim = self.key_dim or width // self.num_heads
 
     def projection(self, parts, width, name):
-        """Return a built Dense from `width` to `parts` times all heads."""
+        """Return a built Dense layer from `width` features to `parts` times the width of all heads."""
         dense = layers.Dense(parts * self.num_heads * self.key_dim, dtype=self.dtype_policy, name=name)
         dense.build((None, None, width))
         return dense
@@ -65,20 +65,21 @@ class _Attention(layers.Layer):
         self.output_projection.build((None, None, self.num_heads * self.key_dim))
 
     def split(self, x, parts):
-        """Return `parts` times (batch, heads, time, d_k) of (batch, time, parts * heads * d_k)."""
+        """Split (batch, time, parts * heads * d_k) into `parts` tensors (batch, heads, time, d_k)."""
         x = ops.reshape(x, (-1, ops.shape(x)[1], parts, self.num_heads, self.key_dim))
-        # Not by indices: the gradient of each would be as large as all parts, mostly zeros, and then be summed.
+        # Not by indexing: the gradient of each part would be a tensor as large as all parts, mostly zeros.
         return ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)), parts)
 
     def attend(self, query, key, value, visible, training=None):
-        """Return (batch, queries, features).
+        """Return the attention output (batch, queries, features).
 
         Args:
-            query: (batch, heads, queries, d_k).
-            key: (batch, heads, keys, d_k).
-            value: (batch, heads, keys, d_k).
-            visible: any number of masks that broadcast to (batch, heads, queries, keys), true where all may be seen.
-            training: whether attention weights are dropped.
+            query: Queries (batch, heads, queries, d_k).
+            key: Keys (batch, heads, keys, d_k).
+            value: Values (batch, heads, keys, d_k).
+            visible: List of masks that broadcast to (batch, heads, queries, keys). A key is attended to where every
+                mask is true.
+            training: Whether attention weights are dropped.
         """
         query = self.scaled(query / self.key_dim**0.5)
         scores = self.scores(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))))  # (batch, heads, queries, keys)
@@ -98,22 +99,22 @@ class _Attention(layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class MultiHeadSelfAttention(_Attention):
-    """Attention of each step to the steps of the same sequence, with one projection for Q, K and V.
+    """Self-attention with one projection for queries, keys and values.
 
     Args:
-        num_heads: number of heads.
-        key_dim: width d_k of each head; default, the input's width divided by `num_heads`.
-        dropout: share of the attention weights dropped in training, in [0, 1).
-        causal: hide every later step from a step.
+        num_heads: Number of heads.
+        key_dim: Width d_k of each head; None for the input width divided by `num_heads`.
+        dropout: Dropout rate of the attention weights, in [0, 1).
+        causal: Whether each time step attends only to itself and earlier ones.
 
     Call arguments:
-        x: (batch, time, features).
-        mask: (batch, time), true where a step may be attended to; default, everywhere.
+        x: Sequence (batch, time, features).
+        mask: Mask (batch, time), true where a time step may be attended to; None for everywhere.
 
     Output shape: (batch, time, features).
 
     Raises:
-        ValueError: when built, if the width is not a multiple of `num_heads` and `key_dim` is not given.
+        ValueError: When the layer is built, if `num_heads` does not divide the width and `key_dim` is None.
     """
 
     def __init__(
@@ -141,14 +142,14 @@ class MultiHeadSelfAttention(_Attention):
         return self.attend(*self._project(x), visible, training)
 
     def prefill(self, x, length):
-        """Attend causally, and return what later steps will attend to as well.
+        """Attend causally, and return the output and a cache for later time steps.
 
         Args:
-            x: (batch, time, features).
-            length: steps that the cache has room for, at least `time`.
+            x: Sequence (batch, time, features).
+            length: Number of time steps that the cache has room for, at least `time`.
 
         Returns:
-            (batch, time, features), and the cache: keys and values, each (batch, heads, length, d_k).
+            Output (batch, time, features), and the cache: keys and values, each (batch, heads, length, d_k).
         """
         time = x.shape[1]
         query, key, value = self._project(x)
@@ -157,22 +158,22 @@ class MultiHeadSelfAttention(_Attention):
         return y, (ops.pad(key, room), ops.pad(value, room))
 
     def step(self, x, position, cache):
-        """Attend from one new step to itself and the steps before it.
+        """Attend from one new time step to itself and the ones before it.
 
         Args:
-            x: (batch, 1, features).
-            position: of the step, a whole number: () or (batch,).
-            cache: keys and values of the steps before, each (batch, heads, length, d_k).
+            x: New time step (batch, 1, features).
+            position: Position of the time step, an integer tensor of shape () or (batch,).
+            cache: Keys and values of the earlier time steps, each (batch, heads, length, d_k).
 
         Returns:
-            (batch, 1, features), and the cache with the step.
+            Output (batch, 1, features), and the updated cache.
         """
         query, key, value = self._project(x)
         position = ops.reshape(ops.cast(position, "int32"), (-1, 1, 1, 1))
         places = np.arange(cache[0].shape[2], dtype="int32")
-        # A choice at every place, not a slice update, which has one position for the whole batch and is a scatter
-        # where the batch has several: this is EQUAL and SELECT_V2 in TFLite, costs no more than reading the cache
-        # does, and has static shapes on JAX.
+        # `where` instead of a slice update, which allows one position for the whole batch and would need a scatter for
+        # several. It becomes EQUAL and SELECT_V2 in TFLite, costs no more than reading the cache, and has static
+        # shapes on JAX.
         here = ops.equal(places[:, None], position)  # (1 or batch, 1, length, 1)
         cache = ops.where(here, key, cache[0]), ops.where(here, value, cache[1])
         return self.attend(query, *cache, [ops.less_equal(places, position)], training=False), cache
@@ -186,22 +187,22 @@ class MultiHeadSelfAttention(_Attention):
 
 @keras.saving.register_keras_serializable("zoo")
 class MultiHeadCrossAttention(_Attention):
-    """Attention of each step to the steps of a context, whose keys and values are made once, by `project`.
+    """Cross-attention to a context, whose keys and values `project` computes once.
 
     Args:
-        num_heads: number of heads.
-        key_dim: width d_k of each head; default, the input's width divided by `num_heads`.
-        dropout: share of the attention weights dropped in training, in [0, 1).
+        num_heads: Number of heads.
+        key_dim: Width d_k of each head; None for the input width divided by `num_heads`.
+        dropout: Dropout rate of the attention weights, in [0, 1).
 
     Call arguments:
-        x: (batch, time, features).
-        context: keys and values, each (batch, heads, context time, d_k).
-        mask: (batch, context time), true where a step of the context may be attended to; default, everywhere.
+        x: Sequence (batch, time, features).
+        context: Keys and values, each (batch, heads, context time, d_k).
+        mask: Mask (batch, context time), true where the context may be attended to; None for everywhere.
 
     Output shape: (batch, time, features).
 
     Raises:
-        ValueError: when built, if the width is not a multiple of `num_heads` and `key_dim` is not given.
+        ValueError: When the layer is built, if `num_heads` does not divide the width and `key_dim` is None.
     """
 
     def build(self, input_shape):
@@ -222,10 +223,10 @@ class MultiHeadCrossAttention(_Attention):
 
 
 def _causal(time):
-    """Return (time, time), true where a step (row) may attend to another (column): itself and those before it."""
+    """Return a mask (time, time) in which each time step (row) attends to itself and the columns before it."""
     if isinstance(time, int):
         return np.tri(time, dtype=bool)
-    steps = ops.arange(time)  # batches of several lengths: known when it runs
+    steps = ops.arange(time)  # a dynamic length, for batches of several lengths
     return ops.greater_equal(steps[:, None], steps)
 
 
@@ -242,17 +243,18 @@ def sinusoidal_positions(time: int, width: int) -> np.ndarray:
 
 @keras.saving.register_keras_serializable("zoo")
 class PositionEncoding(layers.Layer):
-    """Add a vector for each position: sinusoidal (fixed) or learned.
+    """Add a vector for each position, sinusoidal (fixed) or learned.
 
     Args:
-        kind: "sinusoidal" or "learned". A learned encoding has one row for each step of the length it is built
-            for, and takes no longer sequence.
-        scale: what the input is multiplied by first.
+        kind: "sinusoidal" or "learned". A learned encoding has one row per time step of the length that it is built
+            for, and refuses longer sequences.
+        scale: Factor on the input before the positions are added.
 
-    Input and output shape: (batch, time, features).
+    Input shape: (batch, time, features).
+    Output shape: (batch, time, features).
 
     Raises:
-        ValueError: an unknown kind; when called, more steps than were learned.
+        ValueError: If the kind is unknown, or, when called, if the sequence is longer than the learned table.
     """
 
     def __init__(self, kind: Literal["sinusoidal", "learned"] = "sinusoidal", scale: float = 1.0, **kwargs):
@@ -274,30 +276,30 @@ class PositionEncoding(layers.Layer):
         return self.scaled_input(x) + ops.cast(self.rows(time, width), x.dtype)
 
     def step(self, x, position, length):
-        """Add the vectors of one position.
+        """Add the vector of one position to a time step.
 
         Args:
-            x: (batch, 1, features).
-            position: below `length`, a whole number: () or (batch,).
-            length: of the longest sequence.
+            x: Time step (batch, 1, features).
+            position: Position below `length`, an integer tensor of shape () or (batch,).
+            length: Length of the longest sequence.
         """
         width = x.shape[-1]
         rows = ops.take(ops.cast(self.rows(length, width), x.dtype), position, axis=0)  # ([batch,] features)
         return self.scaled_input(x) + ops.reshape(rows, (-1, 1, width))
 
     def scaled_input(self, x):
-        """Return what the vectors are added to."""
+        """Return the input times `scale`."""
         return x if self.scale == 1 else x * self.scale
 
     def rows(self, time, width):
-        """Return what is added to the first `time` positions, (time, width)."""
-        if not isinstance(time, int):  # known when it runs, and at most what this was built for
+        """Return the vectors of the first `time` positions, (time, width)."""
+        if not isinstance(time, int):  # a dynamic length, at most the one that the layer was built for
             table = sinusoidal_positions(self.longest, width) if self.kind == "sinusoidal" else self.table
             return ops.convert_to_tensor(table)[:time]
         if self.kind == "sinusoidal":
             return sinusoidal_positions(time, width)
         if time > self.table.shape[0]:
-            raise ValueError(f"position: expected at most the {self.table.shape[0]} learned, received {time}")
+            raise ValueError(f"position: expected at most {self.table.shape[0]} learned positions, received {time}")
         return self.table[:time]
 
     def get_config(self):

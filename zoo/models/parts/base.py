@@ -1,4 +1,4 @@
-"""What every model of the zoo is: one whose file remembers which of its weights are not trained."""
+"""The base class of the zoo's models, whose saved file records which weights are frozen."""
 
 import keras
 
@@ -9,13 +9,14 @@ HELD = "not_trained"
 
 
 class ZooModel(keras.Model):
-    """A model that is loaded with the same weights set apart from training as it was saved with.
+    """A model that keeps its frozen weights frozen when it is saved and loaded.
 
-    Keras saves that for each layer of a functional model. A subclassed one makes its layers anew, all of them to be
-    trained, and then cannot load the state of an optimizer that had fewer weights.
+    Keras records `trainable` for each layer of a functional model. A subclassed model creates its layers anew, all
+    trainable, and then cannot load the state of an optimizer that had fewer variables.
 
-    A class whose size can be scaled has `WIDTHS`: the constructor arguments that are widths, each with what it stays a
-    multiple of, a number or another argument. `zoo.config.registry.widths` reads it as text.
+    A class whose size can be scaled defines `WIDTHS`: it maps the constructor arguments that are widths to what they
+    must stay a multiple of, a number or the name of another argument. `zoo.config.registry.widths` reads it from the
+    source text.
     """
 
     def get_build_config(self):

@@ -1,4 +1,4 @@
-"""Transformer blocks, pre-norm or post-norm, with or without a context; and stacks of them, with caches."""
+"""Transformer blocks, pre-norm or post-norm, with optional cross-attention, and stacks of blocks with caches."""
 
 from typing import Literal
 
@@ -9,28 +9,29 @@ from zoo.models.parts.normalization import LayerNormalization
 
 
 class Block(layers.Layer):
-    """Self-attention, attention to a context where there is one, and a feed-forward part, each added to its input.
+    """Self-attention, optional cross-attention and a feed-forward layer, each with a residual connection.
 
     Args:
-        num_heads: attention heads.
-        key_dim: width of each head, None: the input's width divided by `num_heads`.
-        ff_dim: width inside the feed-forward part.
-        dropout: share dropped in training of attention weights and of each part's output, in [0, 1).
-        causal: each step attends only to itself and earlier ones.
-        activation: "relu" or "gelu", of the feed-forward part.
-        norm: "pre" gives x + part(norm(x)) (Xiong et al., 2020), "post" norm(x + part(x)) (Vaswani et al., 2017).
-        cross: attend to a context.
+        num_heads: Number of attention heads.
+        key_dim: Width of each head; None for the input width divided by `num_heads`.
+        ff_dim: Width of the feed-forward layer.
+        dropout: Dropout rate of the attention weights and of each sublayer's output, in [0, 1).
+        causal: Whether each time step attends only to itself and earlier ones.
+        activation: Activation of the feed-forward layer, "relu" or "gelu".
+        norm: "pre" for x + sublayer(norm(x)) (Xiong et al., 2020), "post" for norm(x + sublayer(x)) (Vaswani et al.,
+            2017).
+        cross: Whether the block has cross-attention to a context.
 
     Call arguments:
-        x: (batch, time, features).
-        mask: (batch, time), true where a step may be attended to; default, everywhere.
-        context: keys and values as `cross_attention.project` makes them.
-        context_mask: (batch, context time), true where the context may be attended to; default, everywhere.
+        x: Sequence (batch, time, features).
+        mask: Mask (batch, time), true where a time step may be attended to; None for everywhere.
+        context: Keys and values from `cross_attention.project`.
+        context_mask: Mask (batch, context time), true where the context may be attended to; None for everywhere.
 
     Output shape: (batch, time, features).
 
     Raises:
-        ValueError: an unknown activation or norm.
+        ValueError: If the activation or the norm is unknown.
     """
 
     def __init__(
@@ -84,12 +85,12 @@ class Block(layers.Layer):
         return self._rest(x, attended, context, context_mask, training)
 
     def prefill(self, x, length):
-        """Return what a causal block without a context gives, and its cache; see MultiHeadSelfAttention."""
+        """Return the output of a causal block without a context, and its cache; see `MultiHeadSelfAttention`."""
         attended, cache = self.attention.prefill(self._before(self.attention_norm, x), length)
         return self._rest(x, attended, None, None, training=False), cache
 
     def step(self, x, position, cache, context=None, context_mask=None):
-        """Return what `call` gives for one new step, and the cache with it; see MultiHeadSelfAttention."""
+        """Return the output for one new time step, and the updated cache; see `MultiHeadSelfAttention`."""
         attended, cache = self.attention.step(self._before(self.attention_norm, x), position, cache)
         return self._rest(x, attended, context, context_mask, training=False), cache
 
@@ -111,10 +112,14 @@ class Block(layers.Layer):
 
 
 def sizes_of(owner: str, blocks: list[Block]) -> dict[str, int | None]:
-    """Return num_heads, key_dim and ff_dim as they are: fewer than asked for, once channels were taken out.
+    """Return num_heads, key_dim and ff_dim of blocks as built: channel pruning makes them smaller.
+
+    Args:
+        owner: Name of the model, for the message.
+        blocks: Blocks of the model.
 
     Raises:
-        ValueError: the blocks differ, so that one number could not say it.
+        ValueError: If the blocks differ in size.
     """
     widths = {(block.attention.num_heads, block.attention.key_dim, block.expand.units) for block in blocks}
     if len(widths) > 1:
@@ -124,23 +129,30 @@ def sizes_of(owner: str, blocks: list[Block]) -> dict[str, int | None]:
 
 
 class Stack(layers.Layer):
-    """Positions, dropout, blocks one after the other, and with pre-norm a normalisation behind the last.
+    """Position encoding, dropout, a sequence of blocks, and with pre-norm a final normalisation.
+
+    A cache is a pair of tensors, keys and values, each (layers, batch, heads, length, d_k).
 
     Args:
-        num_layers: number of blocks.
-        num_heads: of each block, as key_dim, ff_dim, dropout, causal, activation, norm and cross are.
-        position: "sinusoidal" or "learned".
-        scale: what the input is multiplied by before positions are added.
+        num_layers: Number of blocks.
+        num_heads: Number of attention heads of each block.
+        key_dim: Width of each head; see `Block`.
+        ff_dim: Width of each block's feed-forward layer.
+        dropout: Dropout rate; see `Block`. It also applies to the input.
+        activation: Activation of the feed-forward layers, "relu" or "gelu".
+        norm: Position of layer normalisation, "pre" or "post"; see `Block`.
+        position: Position encoding, "sinusoidal" or "learned".
+        scale: Factor on the input before positions are added.
+        causal: Whether each time step attends only to itself and earlier ones.
+        cross: Whether the blocks have cross-attention to a context.
 
     Call arguments:
-        x: (batch, time, features), embedded steps.
-        mask: (batch, time), true where a step may be attended to; default, everywhere.
-        context: keys and values for every block, as `context` makes them.
-        context_mask: (batch, context time), true where the context may be attended to; default, everywhere.
+        x: Embedded sequence (batch, time, features).
+        mask: Mask (batch, time), true where a time step may be attended to; None for everywhere.
+        context: Keys and values for every block, from the method `context`.
+        context_mask: Mask (batch, context time), true where the context may be attended to; None for everywhere.
 
     Output shape: (batch, time, features).
-
-    A cache is two tensors, keys and values, each (layers, batch, heads, length, d_k).
     """
 
     def __init__(
@@ -193,17 +205,17 @@ class Stack(layers.Layer):
         return self.last_norm(x)
 
     def context(self, memory):
-        """Return keys and values, each (layers, batch, heads, time, d_k), of a memory (batch, time, features)."""
+        """Return keys and values (layers, batch, heads, time, d_k) of the encoder's output (batch, time, features)."""
         return _stacked([block.cross_attention.project(memory) for block in self.blocks])
 
     def empty_cache(self, batch, length):
-        """Return a cache with room for `length` steps."""
+        """Return an empty cache for up to `length` time steps."""
         attention = self.blocks[0].attention
         shape = (len(self.blocks), batch, attention.num_heads, length, attention.key_dim)
         return ops.zeros(shape, self.compute_dtype), ops.zeros(shape, self.compute_dtype)
 
     def prefill(self, x, length):
-        """Return what a causal stack without a context gives, and a cache of `length` steps that begins with x's."""
+        """Return the output of a causal stack without a context, and a cache for `length` time steps that holds x."""
         x, caches = self.positions(x), []
         for block in self.blocks:
             x, cache = block.prefill(x, length)
@@ -211,17 +223,17 @@ class Stack(layers.Layer):
         return self.last_norm(x), _stacked(caches)
 
     def step(self, x, position, cache, context=None, context_mask=None):
-        """Return what `call` gives for one new step, and the cache with it.
+        """Return the output for one new time step, and the updated cache.
 
         Args:
-            x: (batch, 1, features).
-            position: of the step, a whole number: () or (batch,).
-            cache: of the steps before.
-            context: as for `call`.
-            context_mask: as for `call`.
+            x: New time step (batch, 1, features).
+            position: Position of the time step, an integer tensor of shape () or (batch,).
+            cache: Cache of the earlier time steps.
+            context: Keys and values for every block, as for `call`.
+            context_mask: Mask of the context, as for `call`.
         """
         x, caches = self.positions.step(x, position, cache[0].shape[3]), []
-        # By indices, since nothing is trained here: TensorFlow gives such parts without a copy.
+        # Indexing, which TensorFlow does without a copy; no gradient is needed here.
         known, given = self._each(cache, _by_index), self._each(context, _by_index)
         for block, before, each in zip(self.blocks, known, given, strict=True):
             x, after = block.step(x, position, before, each, context_mask)
@@ -229,7 +241,7 @@ class Stack(layers.Layer):
         return self.last_norm(x), _stacked(caches)
 
     def _each(self, pair, parts=ops.unstack):
-        """Return the keys and values of each block."""
+        """Split the keys and values of all blocks into a pair for each block."""
         count = len(self.blocks)
         return [None] * count if pair is None else list(zip(*(parts(x, count) for x in pair), strict=True))
 

@@ -1,4 +1,4 @@
-"""What tells real images from made ones: convolutions, or Dense layers alone."""
+"""The discriminator of a GAN: convolutions, or Dense layers only."""
 
 from typing import Literal
 
@@ -9,30 +9,30 @@ from zoo.models.parts.base import ZooModel
 from zoo.models.parts.layers import logits_dtype
 from zoo.models.parts.normalization import LayerNormalization
 
-SLOPE = 0.2  # of LeakyReLU below zero, as DCGAN has it
+SLOPE = 0.2  # negative slope of LeakyReLU in DCGAN
 STRIDE = 2
 
 
 @keras.saving.register_keras_serializable("zoo")
 class Discriminator(ZooModel):
-    """A discriminator of images.
+    """A discriminator of real and generated images.
 
-    `dcgan`: a convolution of stride 2 for each halving; `dense`: Dense layers. Behind each LeakyReLU. Where there are
-    classes, an image is judged as one of a class: the class's vector times the image's is added to the logit (Miyato &
-    Koyama, 2018).
+    "dcgan" halves the image with convolutions of stride 2; "dense" has Dense layers. LeakyReLU follows each layer. A
+    conditional discriminator adds the inner product of the class embedding and the image features to the logit
+    (projection discriminator, Miyato & Koyama, 2018).
 
     Args:
         architecture: "dcgan" or "dense".
-        filters: of dcgan: output channels of each convolution.
-        kernel_size: of dcgan: height and width of the kernels.
-        units: of dense: width of each layer.
-        norm: "none", "batch" (behind each layer but the first; Radford et al., 2016) or "layer".
+        filters: Output channels of each convolution of "dcgan".
+        kernel_size: Height and width of the kernels of "dcgan".
+        units: Width of each layer of "dense".
+        norm: Normalisation after every layer except the first: "none", "batch" (Radford et al., 2016) or "layer".
 
     Call arguments:
-        images: (batch, height, width, channels), pixels in [0, 1].
-        classes: (batch, classes), a 1 for the class and a 0 for every other; (batch, 0) where there are none.
+        images: Images (batch, height, width, channels), pixels in [0, 1].
+        classes: One-hot classes (batch, classes), or (batch, 0) for an unconditional model.
 
-    Output shape: (batch, 1), logits: above 0 it looks real.
+    Output shape: (batch, 1), logits, positive for images judged real.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Discriminator(ZooModel):
         self.kernel_size = kernel_size
         self.units = tuple(units)
         self.norm = norm
-        policy = self.dtype_policy  # see SimpleNet
+        policy = self.dtype_policy  # passed to every layer; see SimpleNet
         if architecture == "dcgan":
             down = {"kernel_size": kernel_size, "strides": STRIDE, "padding": "same", "dtype": policy}
             self.hidden = [layers.Conv2D(n, name=f"conv_{i}", **down) for i, n in enumerate(self.filters, 1)]
@@ -86,7 +86,7 @@ class Discriminator(ZooModel):
             x = layer(x)
             if index and self.norms:
                 x = self.norms[index - 1](x, training=training)
-            x = ops.maximum(x, SLOPE * x)  # TensorFlow's optimizer of graphs fails on the gradient of its LeakyRelu
+            x = ops.maximum(x, SLOPE * x)  # TensorFlow's graph optimizer fails on the gradient of LeakyRelu
         x = self.flatten(x)
         logits = self.head(x)
         if self.of_class is None:

@@ -1,4 +1,4 @@
-"""What draws images from noise: transposed convolutions, or Dense layers alone."""
+"""The generator of a GAN: transposed convolutions, or Dense layers only."""
 
 from typing import Literal
 
@@ -12,18 +12,22 @@ STRIDE = 2
 
 
 def first_map(image_shape: tuple[int, int, int], doublings: int) -> tuple[int, int]:
-    """Return the height and width that become those of an image when they are doubled so many times.
+    """Return the height and width that reach an image's after a number of doublings.
+
+    Args:
+        image_shape: (height, width, channels) of the image.
+        doublings: Number of times that height and width double.
 
     Raises:
-        ValueError: there are none.
+        ValueError: If the image's height or width cannot be halved that often.
     """
     height, width, _ = image_shape
     factor = STRIDE**doublings
     if height % factor or width % factor:
         near = max(factor, round(max(height, width) / factor) * factor)
         raise ValueError(
-            f"gan: filters: {doublings} doublings make images whose height and width {factor} divides, received"
-            f" {height}x{width}; --image-size {near} would fit, or other filters, or --set architecture=dense"
+            f"gan: filters: expected images whose height and width are multiples of {factor} for {doublings} doublings,"
+            f" received {height}x{width}; use --image-size {near}, other filters or --set architecture=dense"
         )
     return height // factor, width // factor
 
@@ -32,23 +36,24 @@ def first_map(image_shape: tuple[int, int, int], doublings: int) -> tuple[int, i
 class Generator(ZooModel):
     """A generator of images.
 
-    `dcgan` (Radford et al., 2016): a Dense layer to a small map, then a transposed convolution of stride 2 for each
-    doubling. `dense` (Goodfellow et al., 2014): Dense layers. Behind each but the last a batch normalisation and relu.
+    "dcgan" (Radford et al., 2016) has a Dense layer to a small map, then transposed convolutions of stride 2, each of
+    which doubles the map. "dense" (Goodfellow et al., 2014) has Dense layers. Batch normalisation and relu follow every
+    layer except the last.
 
     Args:
         image_shape: (height, width, channels) of an image.
         architecture: "dcgan" or "dense".
-        filters: of dcgan: the channels of the maps, the smallest first; as many doublings as numbers.
-        kernel_size: of dcgan: height and width of the kernels.
-        units: of dense: the width of each layer but the last.
-        batch_norm: normalise (Ioffe & Szegedy, 2015); without it the layers have biases.
+        filters: Channels of the maps of "dcgan", starting with the smallest map; each entry is one doubling.
+        kernel_size: Height and width of the kernels of "dcgan".
+        units: Width of each layer of "dense" except the last.
+        batch_norm: Whether to use batch normalisation (Ioffe & Szegedy, 2015); without it the layers have biases.
 
-    Input shape: (batch, numbers): noise of the standard normal distribution, and behind it, where images are asked for
-        by class, a 1 for the class and a 0 for every other.
+    Input shape: (batch, code size), standard normal noise, followed by the one-hot class if the model is conditional.
     Output shape: (batch, height, width, channels), pixels in [0, 1].
 
     Raises:
-        ValueError: an unknown architecture, sizes that are not positive, or an image that no doublings lead to.
+        ValueError: If the architecture is unknown, if a size is not positive, or if the image's height or width cannot
+            be halved once per entry of `filters`.
     """
 
     def __init__(
@@ -71,7 +76,7 @@ class Generator(ZooModel):
         self.kernel_size = kernel_size
         self.units = tuple(units)
         self.batch_norm = batch_norm
-        policy = self.dtype_policy  # see SimpleNet
+        policy = self.dtype_policy  # passed to every layer; see SimpleNet
         height, width, channels = self.image_shape
         last = {"activation": "sigmoid", "dtype": logits_dtype(policy), "name": "image"}
         common = {"use_bias": not batch_norm, "dtype": policy}

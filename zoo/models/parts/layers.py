@@ -1,4 +1,4 @@
-"""What more than one model needs."""
+"""Functions that more than one model needs."""
 
 import keras
 from keras import layers, ops
@@ -8,10 +8,10 @@ def as_rows(x: keras.KerasTensor) -> keras.KerasTensor:
     """View an image as the sequence of its rows.
 
     Args:
-        x: (batch, height, width, channels), or a sequence (batch, time, features), which passes unchanged.
+        x: Images (batch, height, width, channels), or a sequence (batch, time, features), which passes unchanged.
 
     Returns:
-        (batch, height, width * channels).
+        Sequence (batch, height, width * channels).
     """
     if len(x.shape) != 4:
         return x
@@ -20,7 +20,7 @@ def as_rows(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def rows_shape(input_shape: tuple) -> tuple:
-    """Return the shape of `as_rows` for an input of this shape."""
+    """Return the output shape of `as_rows` for an input shape."""
     if len(input_shape) != 4:
         return tuple(input_shape)
     batch, height, width, channels = input_shape
@@ -28,14 +28,14 @@ def rows_shape(input_shape: tuple) -> tuple:
 
 
 def mean_of_steps(x: keras.KerasTensor, mask: keras.KerasTensor | None) -> keras.KerasTensor:
-    """Average over the steps.
+    """Average over the time steps.
 
     Args:
-        x: (batch, time, features).
-        mask: (batch, time), true where a step counts; None: everywhere.
+        x: Sequence (batch, time, features).
+        mask: Mask (batch, time), true where a time step counts; None for everywhere.
 
     Returns:
-        (batch, features); zeros where no step counts.
+        Mean (batch, features), or zeros where no time step counts.
     """
     if mask is None:
         return ops.mean(x, axis=1)
@@ -45,7 +45,7 @@ def mean_of_steps(x: keras.KerasTensor, mask: keras.KerasTensor | None) -> keras
 
 
 def logits_dtype(policy: keras.DTypePolicy) -> str:
-    """Return the dtype of a head: not below float32, because a softmax over bfloat16 logits loses digits."""
+    """Return the dtype of logits: float32 or higher, because a softmax over bfloat16 logits is imprecise."""
     return "float64" if policy.compute_dtype == "float64" else "float32"
 
 
@@ -60,10 +60,10 @@ def check_positive(owner: str, **sizes: int | tuple[int, ...]) -> None:
 def token_embedding(
     vocabulary_size: int, model_dim: int, policy: keras.DTypePolicy, name: str
 ) -> layers.ReversibleEmbedding:
-    """Return a table of one vector a token that also scores tokens.
+    """Return a token embedding that can also be the output layer.
 
-    Its numbers have a variance of 1 / model_dim: 1 where blocks get them, times sqrt(model_dim), and the scores of
-    steps with variance 1 have that too.
+    Its values have variance 1 / model_dim. The blocks receive them times sqrt(model_dim), with variance 1; and logits
+    have variance 1 if the time steps do.
     """
     return layers.ReversibleEmbedding(
         vocabulary_size,
@@ -76,17 +76,22 @@ def token_embedding(
 
 
 def token_head(vocabulary_size: int, policy: keras.DTypePolicy) -> layers.Dense:
-    """Return what scores tokens where the table that embeds them does not."""
+    """Return the output layer of a model whose token embedding is not tied to it."""
     return layers.Dense(vocabulary_size, use_bias=False, dtype=policy, name="head")
 
 
 def token_logits(
     x: keras.KerasTensor, embedding: layers.ReversibleEmbedding, head: layers.Dense | None
 ) -> keras.KerasTensor:
-    """Return the scores (batch, time, vocabulary) of steps (batch, time, features): the head's, or the table's.
+    """Return logits (batch, time, vocabulary) of time steps (batch, time, features).
 
-    In bfloat16 the product is of bfloat16 numbers, summed in float32 by the processor: in float32 it would take longer
-    than all blocks. What follows, a softmax over a whole vocabulary, is in float32.
+    With a bfloat16 policy the product is of bfloat16 numbers, which the processor sums in float32; in float32 it would
+    take longer than all blocks. The logits are cast to float32 for the softmax over the vocabulary.
+
+    Args:
+        x: Output of the last block (batch, time, features).
+        embedding: Token embedding, which is the output layer if `head` is None.
+        head: Output layer of its own, or None.
     """
     logits = embedding(x, reverse=True) if head is None else head(x)
     return ops.cast(logits, logits_dtype(embedding.dtype_policy))

@@ -1,4 +1,4 @@
-"""Layer normalisation (Ba et al., 2016), with its gradient written out."""
+"""Layer normalisation (Ba et al., 2016) with a hand-written gradient."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable("zoo")
 class LayerNormalization(layers.LayerNormalization):
-    """That of Keras, in half as many passes over memory: what automatic differentiation of its parts makes of it on
-    TensorFlow took an eighth of a small transformer's step. XLA fuses those parts by itself.
+    """Layer normalisation of Keras with half as many passes over memory on TensorFlow.
 
-    Over the last axis with scale and offset; any other is left to Keras. Arguments and shapes are its own.
+    There, the automatic gradient took an eighth of a small transformer's training step. XLA fuses the operations by
+    itself. The hand-written gradient covers normalisation over the last axis with scale and offset; Keras computes all
+    other cases. Arguments and shapes are those of `keras.layers.LayerNormalization`.
     """
 
     def call(self, inputs):
@@ -25,7 +26,7 @@ class LayerNormalization(layers.LayerNormalization):
 
 
 def _normalized(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
-    """Return (x - mean) / sqrt(variance + epsilon) * gamma + beta of each row of x: (rows, features)."""
+    """Return (x - mean) / sqrt(variance + epsilon) * gamma + beta for each row of x, (rows, features)."""
     width = x.shape[-1]
 
     @ops.custom_gradient
@@ -36,7 +37,7 @@ def _normalized(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 
         def gradient(upstream: Any) -> tuple[Any, Any, Any]:
             along = upstream * unit
-            # Means over the features of upstream * gamma, and of that times unit.
+            # Means over the features of upstream * gamma and of upstream * gamma * unit.
             weights = ops.reshape(gamma / width, (width, 1))
             mean, slope = ops.matmul(upstream, weights), ops.matmul(along, weights)
             given = scale * (upstream * gamma - (mean + unit * slope))

@@ -1,20 +1,20 @@
-"""How near an answer is to a question in a knowledge graph, as functions of embeddings.
+"""Scoring functions of knowledge-graph embeddings: how well an entity answers a query.
 
-A complex number is two columns: the real parts are the first half of a row, the imaginary parts the second.
+Complex numbers are stored as two halves of a row: the real parts first, then the imaginary parts.
 """
 
 from typing import Any
 
 from keras import ops
 
-# Under a root, where its gradient would not be finite at 0.
+# Added under a square root, whose gradient is not finite at 0.
 TINY = 1e-12
-# Whose scores are products, or lengths of differences: any number of answers by one matrix multiplication.
+# Scorers whose scores are inner products, or distances. One matrix multiplication scores any number of answers.
 PRODUCTS, DISTANCES = ("distmult", "complex"), ("transe", "rotate")
 
 
 def squares(scorer: str, x: Any) -> Any:
-    """Return the squared modulus of every number of embeddings, (..., numbers)."""
+    """Return the squared modulus of every number in the embeddings, (..., numbers)."""
     if scorer not in ("complex", "rotate"):
         return ops.square(x)
     real, imaginary = ops.split(x, 2, axis=-1)
@@ -22,13 +22,13 @@ def squares(scorer: str, x: Any) -> Any:
 
 
 def question(scorer: str, heads: Any, relations: Any) -> Any:
-    """Return what an answer's embedding is compared with, (..., dim).
+    """Return the embedding of a query (head, relation), with which answers are compared, (..., dim).
 
     Args:
-        scorer: transe (Bordes et al., 2013), distmult (Yang et al., 2015), complex (Trouillon et al., 2016) or rotate
-            (Sun et al., 2019).
-        heads: (..., dim).
-        relations: (..., dim), of rotate the phases in radians, (..., dim / 2).
+        scorer: "transe" (Bordes et al., 2013), "distmult" (Yang et al., 2015), "complex" (Trouillon et al., 2016) or
+            "rotate" (Sun et al., 2019).
+        heads: Embeddings of the heads, (..., dim).
+        relations: Embeddings of the relations, (..., dim); for "rotate", phases in radians, (..., dim / 2).
     """
     if scorer == "transe":
         return heads + relations
@@ -40,6 +40,7 @@ def question(scorer: str, heads: Any, relations: Any) -> Any:
 
 
 def _product(x: Any, real: Any, imaginary: Any) -> Any:
+    """Return the complex product of x and real + i * imaginary."""
     a, b = ops.split(x, 2, axis=-1)
     return ops.concatenate([a * real - b * imaginary, a * imaginary + b * real], axis=-1)
 
@@ -47,14 +48,14 @@ def _product(x: Any, real: Any, imaginary: Any) -> Any:
 def scores(scorer: str, norm: int, asked: Any, answers: Any) -> Any:
     """Return the score of every answer to every question, (..., questions, answers).
 
-    Of products it is Re(<asked, conjugate(answer)>); of distances the negative length of the difference. The margin of
+    The score is Re(<asked, conjugate(answer)>) for `PRODUCTS` and the negative distance for `DISTANCES`. The margin in
     the papers' losses is a constant, which cancels in a softmax.
 
     Args:
-        scorer: one of `PRODUCTS` or `DISTANCES`.
-        norm: of distances, 1 or 2; of complex numbers the 1-norm is the sum of their moduli.
-        asked: (..., questions, dim).
-        answers: (..., answers, dim).
+        scorer: Scorer, one of `PRODUCTS` or `DISTANCES`.
+        norm: Norm of the distances, 1 or 2. For complex numbers, the 1-norm is the sum of the moduli.
+        asked: Query embeddings from `question`, (..., questions, dim).
+        answers: Entity embeddings, (..., answers, dim).
     """
     if scorer in DISTANCES and norm == 1:
         apart = ops.expand_dims(asked, -2) - ops.expand_dims(answers, -3)
