@@ -1,4 +1,4 @@
-"""The widths with which a model stays within a number of parameters, or of operations."""
+"""Model widths that fit a budget of parameters or floating-point operations."""
 
 import dataclasses
 import functools
@@ -18,9 +18,9 @@ from zoo.sizing import widths
 from zoo.sizing.widths import Widths
 from zoo.training.building import built, maker
 
-# Of two factors, one within the budget and one beyond it, as a share of them, where the search ends.
+# Relative difference between a factor within the budget and one beyond it at which the search ends.
 CLOSE = 1e-9
-# Steps that a recurrent model is counted over: what comes on top from one to the other is a step.
+# Numbers of time steps a recurrent model is counted over; the difference of the counts is the cost of one step.
 FEW = (2, 3)
 
 
@@ -29,9 +29,9 @@ class Scaled:
     """Widths within a budget.
 
     Args:
-        factor: that all of them were multiplied by, before they were rounded.
-        widths: by constructor argument.
-        reached: parameters or operations of the model with them.
+        factor: Common factor of all widths before rounding.
+        widths: Widths by constructor argument.
+        reached: Number of parameters or operations of the model with these widths.
     """
 
     factor: float
@@ -42,20 +42,20 @@ class Scaled:
 def scaled(
     config: TrainConfig, spec: DataSpec, free: Widths, *, target: str, budget: int, option: str = "budget"
 ) -> Scaled:
-    """Return the widths of the largest common factor at which a model of the zoo is within the budget.
+    """Return the widths at the largest common factor that keeps a model of the zoo within the budget.
 
-    Models are built without memory for their weights. Keras' session is cleared: names and defaults begin anew.
+    Models are built without allocating their weights. The Keras session is cleared, which resets automatic names.
 
     Args:
-        config: of the training.
-        spec: of its data.
-        free: the widths that are scaled, at a factor of 1; those that this model makes no use of stay.
-        target: "params", or "flops": see `flops`.
-        budget: the most of them.
-        option: that asks for it, for the message.
+        config: Configuration of the training.
+        spec: Description of its data.
+        free: Widths to scale, at a factor of 1. Widths that do not affect this model stay unchanged.
+        target: Quantity with a budget, "params" or "flops" (see `flops`).
+        budget: Maximum number of parameters or operations.
+        option: Option that asks for the scaling, for error messages.
 
     Raises:
-        UsageError: a budget that the smallest widths exceed.
+        UsageError: If the smallest widths exceed the budget, or no width affects the target.
     """
     count = {"params": parameters, "flops": flops}[target]
     steps = widths.multiples(config.model, config.settings)
@@ -67,13 +67,13 @@ def scaled(
     def cost(base: Widths, factor: float) -> int:
         return measured(tuple(widths.at(base, steps, factor).items()))
 
-    # Such as the width of an embedding where nothing is embedded.
+    # Some widths have no effect, such as that of an embedding in a model of images.
     used = {name: value for name, value in free.items() if cost({name: value}, 1) != cost({name: value}, 2)}
     if not used:
         raise UsageError(f"{option}: expected widths that {target} depend on, received {widths.described(free)}")
     if (floor := cost(used, 0)) > budget:
         raise UsageError(
-            f"{option}: expected at least {floor:,}, which {config.model} has at its smallest"
+            f"{option}: expected at least {floor:,}, the cost of {config.model} at its smallest widths"
             f" ({widths.described(widths.at(used, steps, 0))}), received {budget:,}"
         )
     factor = _largest(lambda factor: cost(used, factor) <= budget)
@@ -81,7 +81,7 @@ def scaled(
 
 
 def _largest(fits: Callable[[float], bool]) -> float:
-    """Return the largest factor that fits, up to rounding, of those below which all do; 0 must fit."""
+    """Return the largest factor that fits, found by bisection. Fitting is assumed to be monotonic, and 0 to fit."""
     low, high = 0.0, 1.0
     while fits(high):
         low, high = high, 2 * high
@@ -92,18 +92,27 @@ def _largest(fits: Callable[[float], bool]) -> float:
 
 
 def parameters(config: TrainConfig, spec: DataSpec) -> int:
-    """Return how many numbers the weights of a configuration's model are."""
+    """Return the number of parameters of a configuration's model.
+
+    Args:
+        config: Configuration of the training.
+        spec: Description of its data.
+    """
     return _without_values(config, spec).count_params()
 
 
 def flops(config: TrainConfig, spec: DataSpec) -> int:
-    """Return the floating-point operations of a call of a configuration's model with one example, not in training.
+    """Return the floating-point operations of one inference call with one example.
 
-    Counted by TensorFlow's profiler in the traced graph, on JAX by XLA's cost analysis, which both take a product and
-    its sum in a matrix multiplication or a convolution for two. TensorFlow leaves activation functions out, XLA the
-    zeros between the pixels of a transposed convolution. A text is as long as the data have them.
+    TensorFlow's profiler counts them in the traced graph, or XLA's cost analysis on JAX. Both count a multiply-add of a
+    matrix multiplication or convolution as two operations. TensorFlow leaves out activation functions; XLA leaves out
+    the zeros inserted by transposed convolutions. Texts have the length of the data's input shape.
+
+    Args:
+        config: Configuration of the training.
+        spec: Description of its data.
     """
-    # Neither counts how often a loop goes round, so a recurrence is unrolled; every step of it takes the same.
+    # Neither tool multiplies by a loop's iterations, so recurrences are unrolled; every step costs the same.
     if "unroll" not in registry.arguments(config.model):
         return _operations(config, spec)
     unrolled = dataclasses.replace(config, settings=config.settings | {"unroll": True})
@@ -115,17 +124,16 @@ def flops(config: TrainConfig, spec: DataSpec) -> int:
 
 
 def _without_values(config: TrainConfig, spec: DataSpec) -> keras.Model:
-    """Return the model, built, with variables that take no memory."""
-    keras.utils.clear_session(
-        free_memory=False
-    )  # forgets the variables before, which a scope would give values to as it ends
+    """Return the built model with variables that occupy no memory."""
+    # Forgets earlier variables, which the stateless scope would initialise when it ends.
+    keras.utils.clear_session(free_memory=False)
     make, made = maker(config, spec, None), []
     with keras.StatelessScope(initialize_variables=False):
         if on_tensorflow():
             return built(make, spec)
         import jax
 
-        # Traced: the first value of a variable that another begins with would be computed, and compiled for each shape.
+        # Tracing avoids computing initial values, which JAX would compile once for each shape.
         jax.eval_shape(lambda: made.append(built(make, spec)))
     return made[0]
 
@@ -141,7 +149,7 @@ def _operations(config: TrainConfig, spec: DataSpec) -> int:
 
 
 def _example(model: keras.Model, spec: DataSpec) -> Any:
-    """Return what a model is called with for one example, as symbols."""
+    """Return symbolic inputs of a model for one example."""
     shapes = tasks.of(spec.task).build_shape(spec)
     if spec.task == "generation":
         shapes = [shapes, (None, model.code_size), (None, 1)]

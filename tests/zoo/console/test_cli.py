@@ -1,4 +1,4 @@
-"""What every command owes its user: quick help, one clear sentence for a mistake, the right exit status."""
+"""Behaviour of every command: `--help` without a backend, one-sentence errors, and exit statuses."""
 
 import errno
 import os
@@ -28,13 +28,13 @@ MISTAKES = {
     "--strategy mirrored --virtual-devices 2 --batch-size 33":
         "--batch-size 33: expected a multiple of the 2 replicas, such as 32 or 34",
     "--set filtrs=3": "--set filtrs: model 'cnn' has no such argument: .* did you mean 'filters'",
-    "--set filters=many": "--set filters: expected a whole number, received 'many'",
+    "--set filters=many": "--set filters: expected an integer, received 'many'",
     "--set batch_norm=perhaps": "--set batch_norm: expected true or false, received 'perhaps'",
     "--model lstm --set cell=lsmt":
         "--set cell: expected one of lstm, gru, simple, received 'lsmt'; did you mean 'lstm'",
     "--model lstm --set vocabulary_size=9": "--set vocabulary_size: this is taken from the data",
     "--set filters": "--set: expected NAME=VALUE, received 'filters'",
-    "--epochs many": "--epochs: expected a whole number, received 'many'",
+    "--epochs many": "--epochs: expected an integer, received 'many'",
     "--epochs 0": "--epochs: expected a value from 1 to 1e.06, received 0",
     "--learning-rate fast": "--learning-rate: expected a number, received 'fast'",
     "--optimizer adam": "--optimizer: expected one of adamw, sgd, adagrad, received 'adam'; did you mean 'adamw'",
@@ -73,9 +73,9 @@ MISTAKES = {
     "--model hub_classifier --set preset=x --target-params 5k":
         "--target-params: expected a model whose widths can be scaled, hub_classifier has none",
     "--model cnn_12 --set filters=3 --set units=4 --target-params 5k":
-        "--target-params: expected a width of cnn_12 that is free, --set fixes all of them \\(filters, units\\)",
+        "--target-params: expected a free width of cnn_12, --set fixes all of them \\(filters, units\\)",
     "--auto-batch --batch-size 32": "--auto-batch and --batch-size: expected one of them, received both",
-    "--auto-batch --strategy multi_worker": "--auto-batch: expected a strategy of one process, received multi_worker",
+    "--auto-batch --strategy multi_worker": "--auto-batch: expected a single-process strategy, received multi_worker",
     "--beta-1 1": "--beta-1: expected a value from 0 to 0.9999, received 1.0",
     "--adversarial pgm(0.1)": "unknown attack 'pgm': expected one of fgsm, pgd; did you mean 'pgd'",
     "--adversarial pgd(8)": "--adversarial pgd: eps: expected at most 1, .* received 8; 8 of 255 levels is 0.0314",
@@ -109,7 +109,7 @@ MISTAKES = {
 
 @pytest.fixture
 def words(tmp_path, monkeypatch):
-    """A place to run in, and a function that fills in its names."""
+    """Change to an empty working directory and return a function that fills its paths into a command line."""
     monkeypatch.chdir(tmp_path)
     folder, file = tmp_path / "folder", tmp_path / "file.dat"
     folder.mkdir()
@@ -132,7 +132,12 @@ def test_a_mistake_is_answered_in_one_sentence_with_status_2(mistake, words, cap
 
 _NO_BACKEND = """
 import sys
-from zoo import attack, calibrate, card, demo, ensemble, evaluate, explain, generate, list, online, predict, train
+from zoo import calibrate, card, evaluate, generate, list, predict, train
+from zoo.attack import __main__ as attack
+from zoo.demo import __main__ as demo
+from zoo.ensemble import __main__ as ensemble
+from zoo.explain import __main__ as explain
+from zoo.online import __main__ as online
 for words in sys.argv[1:]:
     assert train.main(words.split()) == 2, words
 for command in (train, attack, evaluate, predict, generate, explain, ensemble, calibrate, card, demo, online, list):
@@ -172,7 +177,7 @@ def test_help_and_mistakes_import_no_backend(tmp_path):
         [sys.executable, "-c", _NO_BACKEND, *plain], cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert run.card_file.is_file()  # which needs no backend either
+    assert run.card_file.is_file()  # zoo.card needs no backend either
 
 
 def run(action, words=()):
@@ -271,5 +276,5 @@ def test_catalogue_knows_tfds_without_importing_it():
     import tensorflow_datasets as tfds
 
     missing = {n for n in tfds.list_builders(with_community_datasets=False) if ":" not in n} - set(names)
-    # What it does not see are sets that a function makes: robot trajectories, no classification.
+    # The names it misses are sets defined by functions: robot trajectories, not classification sets.
     assert {tfds.builder_cls(name).__module__.split(".")[1] for name in missing} <= {"robotics", "rlds"}

@@ -1,4 +1,4 @@
-"""Amounts as people type them."""
+"""Parsing of counts, byte sizes and durations."""
 
 import pytest
 
