@@ -1,4 +1,4 @@
-"""Which trained runs can be made into one, told before Keras is imported."""
+"""Checks of runs to be combined, made before Keras is imported."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from zoo.config.train_config import PLACES, TrainConfig, flag
 from zoo.console.errors import UsageError
 from zoo.runs.folder import RunFolder
 
-# Of the form of data: what models must share to answer the same question.
+# Properties of the data that all members must share.
 SAME_FORM = ("kind", "input_shape", "class_names", "per_step", "vocabulary_size", "vocabulary_sha256")
-# Options that decide which examples are trained on, and which are held out for validation and test.
+# Options that determine the training, validation and test split.
 SAME_EXAMPLES = (
     *("dataset", "data", "validation_data", "text_column", "label_column"),
     *("validation_split", "test_split", "test_split_name"),
@@ -24,8 +24,8 @@ class Member:
     """A trained classifier.
 
     Args:
-        run: its folder.
-        snapshot: which of the run's snapshots, from 1; 0: its model.keras.
+        run: Run folder.
+        snapshot: Number of the run's snapshot, from 1, or 0 for its model.keras.
     """
 
     run: RunFolder
@@ -33,7 +33,7 @@ class Member:
 
     @property
     def name(self) -> str:
-        """What people know it by."""
+        """Name for messages and tables."""
         return f"{self.run.path}, snapshot {self.snapshot}" if self.snapshot else str(self.run.path)
 
     @property
@@ -47,11 +47,14 @@ class Member:
 
 
 def members_of(paths: Sequence[Path]) -> list[Member]:
-    """Return the members that runs are, or of a single run its snapshots.
+    """Return the runs as members, or the snapshots of a single run.
+
+    Args:
+        paths: Run folders.
 
     Raises:
-        UsageError: a run that is none, has not finished, gives no classes or is there twice, runs of other data, or one
-            run alone without snapshots.
+        UsageError: If a folder is not a finished run of a classifier or is given twice, the runs were trained on
+            different data, or a single run has no snapshots.
     """
     runs = [classifier(path) for path in paths]
     if len(runs) == 1:
@@ -61,31 +64,32 @@ def members_of(paths: Sequence[Path]) -> list[Member]:
     for member in members:
         before = seen.setdefault(member.model_sha256, member)
         if before is not member:
-            raise UsageError(
-                f"RUN {member.name}: expected other runs beside each other, {before.name} is the same model"
-            )
+            raise UsageError(f"RUN {member.name}: expected different models, {before.name} is the same model")
     for member in members[1:]:
         _check_same(members[0], member)
     return members
 
 
 def classifier(path: Path) -> RunFolder:
-    """Return the folder of a finished run that gives classes.
+    """Return the folder of a finished classification run.
+
+    Args:
+        path: Run folder.
 
     Raises:
-        UsageError: it is none, its model was altered, or it is one that cannot be a part of another.
+        UsageError: If the folder is not such a run, its model was altered, or its kind of model is not supported.
     """
     run = RunFolder(path)
     config = run.read_config()["config"]
     run.read_metrics()
     if run.task != "classification":
-        raise UsageError(f"RUN {path}: expected a run that gives classes, this one is for {run.task}")
+        raise UsageError(f"RUN {path}: expected a classification run, this one is for {run.task}")
     if config.model in registry.HUB_MODELS:
         raise UsageError(f"RUN {path}: expected a model of the zoo, {config.model} is one of KerasHub")
     if config.private:
         raise UsageError(
-            f"RUN {path}: expected a run without --private: what is made of it would look at examples without"
-            " noise, and break its promise"
+            f"RUN {path}: expected a run without --private: this command would use its examples without noise, which"
+            " voids the privacy guarantee"
         )
     run.check_model_file()
     return run
@@ -95,8 +99,7 @@ def _snapshots(run: RunFolder) -> list[Member]:
     count = len(run.read_metrics().get("snapshots", ()))
     if count < 2:
         raise UsageError(
-            f"RUN: expected two runs or more, or one that kept snapshots (zoo.train --snapshots N), received {run.path}"
-            " alone"
+            f"RUN: expected two or more runs, or one with snapshots (zoo.train --snapshots N), received only {run.path}"
         )
     for number in range(1, count + 1):
         run.check_model_file(number)
@@ -104,20 +107,20 @@ def _snapshots(run: RunFolder) -> list[Member]:
 
 
 def _check_same(first: Member, other: Member) -> None:
-    """Raise UsageError unless two members were trained on the same examples, in the same form."""
+    """Raise a `UsageError` unless two members were trained on the same examples in the same format."""
     mine, theirs = (member.run.read_config()["data"] for member in (first, other))
     for what in SAME_FORM:
         if mine[what] != theirs[what]:
             raise UsageError(
-                f"RUN {other.name}: expected the {what.replace('_', ' ')} of {first.name}, {_short(mine[what])},"
+                f"RUN {other.name}: expected the same {what.replace('_', ' ')} as {first.name}, {_short(mine[what])},"
                 f" received {_short(theirs[what])}"
             )
     for name in SAME_EXAMPLES:
         here, there = (_value(member.config, name) for member in (first, other))
         if here != there:
             raise UsageError(
-                f"RUN {other.name}: expected the examples of {first.name}, so that none that one was trained on is"
-                f" held out for another; {flag(name)} was {here} there and {there} here"
+                f"RUN {other.name}: expected the same splits as {first.name}, so that no member is evaluated on examples"
+                f" that another was trained on; {flag(name)} was {here} for the first run and {there} for this one"
             )
 
 
@@ -132,13 +135,13 @@ def _short(value: Any) -> str:
 
 
 def check_same_architecture(members: Sequence[Member]) -> None:
-    """Raise UsageError unless the weights of these runs can be averaged one by one."""
+    """Raise a `UsageError` unless all members have the same architecture, so that their weights can be averaged."""
     first = members[0]
     for other in members[1:]:
         for what in ("model", "settings"):
             mine, theirs = (getattr(member.config, what) for member in (first, other))
             if mine != theirs:
                 raise UsageError(
-                    f"RUN {other.name}: expected the {what} of {first.name} to average their weights, {mine}, received"
-                    f" {theirs}"
+                    f"RUN {other.name}: expected the same {what} as {first.name} to average their weights, {mine},"
+                    f" received {theirs}"
                 )

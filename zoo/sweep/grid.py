@@ -1,4 +1,4 @@
-"""Many configurations from one command line: every combination of the values given. Standard library only."""
+"""Grid of configurations from one command line: every combination of the given values. Standard library only."""
 
 import dataclasses
 import itertools
@@ -14,12 +14,12 @@ from zoo.console import values
 from zoo.console.errors import UsageError
 from zoo.sizing import adaptation
 
-# Options that a sweep gives once: its own, and those whose text may hold a comma.
+# Options that take one value for the whole sweep: its own, and those whose values may contain commas.
 SINGLE = (
     *("seed", "output", "resume", "deterministic", "skip_bad", "text_column", "label_column", "freeze"),
     *("auto_batch", "adversarial", "private"),
 )
-BETWEEN = "|"  # between values of an argument that takes several numbers itself
+BETWEEN = "|"  # separates the values of an argument that is a list of numbers itself
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Point:
     """One configuration of a sweep, trained with several seeds.
 
     Args:
-        varied: what differs between configurations, as text by option: {"--learning-rate": "0.1"}.
-        given: options of `zoo.train`, by field name.
+        varied: Values of the varied options, as text by option: {"--learning-rate": "0.1"}.
+        given: Options of `zoo.train`, by field name.
     """
 
     varied: dict[str, str]
@@ -36,22 +36,22 @@ class Point:
 
     @property
     def name(self) -> str:
-        """A folder's name: `dropout-0.1_units-32-16`."""
+        """Folder name of the configuration: `dropout-0.1_units-32-16`."""
         parts = (f"{key.removeprefix('--').removeprefix('set ')}-{text}" for key, text in self.varied.items())
         return "".join(c if c.isalnum() or c in "._-" else "-" for c in "_".join(parts)) or "default"
 
 
 def points(given: Mapping[str, Any]) -> list[Point]:
-    """Return a point for each combination of values, every one of them a configuration that can be trained.
+    """Return one validated point for each combination of values.
 
     Args:
-        given: options by field name; a text with several values, separated by commas, varies. Of `settings` each text
-            is a value or several; an argument that is a tuple separates its values by `|`.
+        given: Options by field name. A text with several values separated by commas is varied, and so is each text of
+            `settings`. Values of a tuple argument are separated by `|` instead.
 
     Raises:
-        UsageError: a value that no run could use.
+        UsageError: If no run could use a value.
     """
-    axes: list[list[tuple[str, str, Any]]] = []  # of each: (field, label, value)
+    axes: list[list[tuple[str, str, Any]]] = []  # one list of (field, label, value) for each option
     hints = typing.get_type_hints(adaptation.Options)
     uses = {field.name: field.metadata.get("stock") for field in dataclasses.fields(adaptation.Options)}
     for name, text in given.items():
@@ -67,7 +67,7 @@ def points(given: Mapping[str, Any]) -> list[Point]:
     for model in models:
         if registry.entry(model).task == "generation":
             raise UsageError(
-                f"--model {model}: expected a model whose runs are ranked by accuracy, this one draws images"
+                f"--model {model}: expected a model whose runs are ranked by accuracy, this one generates images"
             )
     for key, text in (given.get("settings") or {}).items():
         axes.append([(f"set {key}", f"--set {key}={part}", part) for part in _parts(models, key, text)])
@@ -79,7 +79,7 @@ def points(given: Mapping[str, Any]) -> list[Point]:
 
 
 def _parts(models: list[str], key: str, text: str) -> list[str]:
-    """Return the values of an argument of the models, as texts."""
+    """Return the values of a constructor argument, as texts."""
     arguments = [registry.arguments(model).get(key) for model in models]
     if any(known and typing.get_origin(values.without_none(known.annotation)) is tuple for known in arguments):
         return [part.strip() for part in text.split(BETWEEN)]
@@ -102,7 +102,7 @@ def _point(choice: tuple[tuple[str, str, Any], ...], axes: list[list]) -> Point:
 
 
 def option_fields() -> list[tuple[str, Any, dataclasses.Field]]:
-    """Return the options of `zoo.train` as those of a sweep: (name, type, field), most of them texts of values."""
+    """Return the options of `zoo.train` as (name, type, field), most of them changed to accept several values."""
     hints = typing.get_type_hints(adaptation.Options)
     fields = []
     for field in dataclasses.fields(adaptation.Options):
