@@ -26,8 +26,8 @@ class Options:
     )
     method: Literal["soft", "weighted", "stacking", "soup", "greedy_soup"] = option(
         "soft: mean of the probabilities; weighted: weighted mean of the probabilities; stacking: head trained on the"
-        " members' outputs; soup: one model with the mean of all weights; greedy_soup: the same, using only members that"
-        " do not lower the validation accuracy",
+        " members' outputs; soup: one model with the mean of all weights; greedy_soup: the same, with only those"
+        " members that do not lower the validation accuracy",
         "soft",
     )
     weights: tuple[float, ...] | None = option(

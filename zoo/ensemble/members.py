@@ -119,8 +119,9 @@ def _check_same(first: Member, other: Member) -> None:
         here, there = (_value(member.config, name) for member in (first, other))
         if here != there:
             raise UsageError(
-                f"RUN {other.name}: expected the same splits as {first.name}, so that no member is evaluated on examples"
-                f" that another was trained on; {flag(name)} was {here} for the first run and {there} for this one"
+                f"RUN {other.name}: expected the same splits as {first.name}, so that no member is evaluated on"
+                f" examples that another was trained on; {flag(name)} was {here} for the first run and {there} for this"
+                " one"
             )
 
 

@@ -1,4 +1,4 @@
-"""Ensembles compared with numpy's mean of probabilities, in Keras and in the file, and combinations that are refused."""
+"""Ensembles compared with numpy's mean of probabilities, in Keras and in the file, and refused combinations."""
 
 import inspect
 import json
@@ -216,7 +216,9 @@ def test_a_soup_is_the_mean_of_weights_and_of_one_model_itself():
         np.testing.assert_allclose(mixed, (a + b) / 2, rtol=1e-6)
     wider = CNN(3, filters=(5,), pools=1, units=4, batch_norm=True)
     wider.build((None, *SHAPE))
-    with pytest.raises(UsageError, match=r"RUN 2: expected weights of the shapes of the first .*, \S+ is \("):
+    with pytest.raises(
+        UsageError, match=r"RUN 2: expected weights of the same shapes as the first run .*, \S+ has shape \("
+    ):
         ensembling.check_same_weights([first, wider])
 
 
@@ -277,8 +279,10 @@ MISTAKES = {
     "{place}/a {place}/b --method weighted --weights 1,-2": "--weights 1,-2: expected numbers of at least 0",
     "{place}/a {place}/b --method weighted --weights 0,0": "--weights 0,0: expected .*, one of them above 0",
     "{place}/a {place}/b --method stack": "--method: expected one of soft, .* 'stack'; did you mean 'stacking'",
-    "{place}/a {place}/c --method soup": "RUN .*/c: expected the same model as .*/a to average .*, simplenet, received cnn",
-    "{place}/a {place}/b --method soup --calibrate": "--calibrate: expected with --method soft, .* use python -m zoo.calibrate",
+    "{place}/a {place}/c --method soup":
+        "RUN .*/c: expected the same model as .*/a to average .*, simplenet, received cnn",
+    "{place}/a {place}/b --method soup --calibrate":
+        "--calibrate: expected with --method soft, .* use python -m zoo.calibrate",
     "{place}/blind {place}/blinder --method stacking": "--method stacking: expected validation examples to fit to",
     "{place}/blind {place}/blinder --method greedy_soup": "--method greedy_soup: expected validation examples",
     "{place}/blind {place}/blinder --calibrate": "--calibrate: expected validation examples to fit to",
