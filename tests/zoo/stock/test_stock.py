@@ -18,6 +18,7 @@ from zoo import list as listing
 from zoo.config.catalogue import EMBEDDED
 from zoo.console.errors import Failed, UsageError
 from zoo.demo import __main__ as demo
+from zoo.demo import artifacts
 from zoo.runs.folder import RunFolder, pretrained
 
 INDEX = json.loads((ROOT / "zoo" / "stock" / "index.json").read_text())
@@ -190,7 +191,7 @@ def test_predictions_by_name(tmp_path, capsys):
 
 
 def test_the_demo_of_a_name_needs_nothing_made():
-    files = demo._paths(demo.Options(source=stock.path(Path("cnn-mnist"), "run")))
+    files = artifacts.files(stock.path(Path("cnn-mnist"), "run"), None)
     assert [path.name for path in files] == ["float32.tflite", Path(INDEX["cnn-mnist"]["file"]).name]
 
 
