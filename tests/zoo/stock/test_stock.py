@@ -221,7 +221,7 @@ def test_a_wheel_has_every_file(monkeypatch):
     [
         (
             ["cnn-mnst"],
-            "unknown run of the stock 'cnn-mnst': expected one of .*; did you mean 'cnn-mnist'?",
+            "unknown pretrained run 'cnn-mnst': expected one of .*; did you mean 'cnn-mnist'?",
         ),
         (["cnn-mnist", "--data-dir", "absent"], "--data-dir .*absent: expected the prepared set mnist, found none"),
     ],
