@@ -69,7 +69,7 @@ def _draw(number: int, data_dir: Path) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of all tables."""
     lines = [
-        "| five `simplenet` on MNIST | members, test accuracy | best | ensemble | gain, points | ECE before | ECE after |"
+        "| five `simplenet` on MNIST | members, test accuracy | best | ensemble | gain, points | ECE before | after |"
         " temperature |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
