@@ -56,7 +56,8 @@ NAMES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the named benchmarks, or all, one after another."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
+    description = "Run benchmarks, print them, and write dated reports to benchmarks/results."
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=description, allow_abbrev=False)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"benchmarks to run, among {', '.join(NAMES)} (default: all)"
     )

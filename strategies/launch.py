@@ -1,4 +1,4 @@
-"""`python -m strategies.launch --workers N -- COMMAND...`: run a command as a cluster of workers on this machine.
+"""`python -m strategies.launch --workers N -- COMMAND...`: Run a command as a cluster of workers on this machine.
 
 Every worker runs the command with its own TF_CONFIG. The first worker's standard output is passed through; all other
 output goes to standard error, each line prefixed by the worker. When a worker fails, the others are stopped. With

@@ -44,7 +44,7 @@ def _arguments(word: str, inside: str, known: Mapping[str, inspect.Parameter]) -
         key, equals, value = map(str.strip, part.partition("="))
         if not equals:
             if position >= len(known):
-                raise UsageError(f"{word}: expected at most {len(known)} arguments, received {part!r} besides")
+                raise UsageError(f"{word}: expected at most {len(known)} arguments, received also {part!r}")
             key, value = list(known)[position], key
         if key not in known:
             listed = ", ".join(known) or "none"

@@ -97,11 +97,11 @@ def make(
         np.stack([_logits(model, data, "test") for model in models]),
     )
     made = combined(method, models, answers, data, weights)
-    model, parts = made.model, {"as it is": _logits(made.model, data, "test")}
+    model, parts = made.model, {"uncalibrated": _logits(made.model, data, "test")}
     if calibrate:
         temperature = calibration.fitted_temperature(_logits(model, data, "validation"), answers.y)
         model = with_temperature(model, temperature)
-        parts = {"before": parts["as it is"], f"temperature {temperature:.3f}": _logits(model, data, "test")}
+        parts = {"uncalibrated": parts["uncalibrated"], f"temperature {temperature:.3f}": _logits(model, data, "test")}
     rows = _rows(members, made.shares, answers, data)
     *before, after = (calibration.measured(logits, data.test.y) for logits in parts.values())
     found = {

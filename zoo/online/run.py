@@ -161,7 +161,7 @@ class Session:
         self._mark()
 
     def _validate(self) -> None:
-        """Validate, and append a row to prequential.csv."""
+        """Validate the weights, and append a row to prequential.csv."""
         learner = self.learner
         learner.validate()
         row = [*learner.row().values(), self.position.line]

@@ -15,7 +15,7 @@ export async function show(place, pair, facts) {
   const latent = input.shape[0] - classes;
   const seed = element("input", { type: "number", min: "0", max: "4294967295", value: "1", id: "seed" });
   const walk = element("input", { type: "range", min: "0", max: "100", value: "0", id: "walk" });
-  const names = ["each in turn", ...labels].map((name, i) => element("option", { value: String(i - 1) }, name));
+  const names = ["all classes", ...labels].map((name, i) => element("option", { value: String(i - 1) }, name));
   const kind = element("select", { id: "class" }, ...names);
   const panels = element("div", { class: "samples" });
   const note = element("p", { class: "note", role: "status" });
