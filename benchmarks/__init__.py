@@ -1,1 +1,1 @@
-"""Measurements that the project's claims rest on: `python -m benchmarks [NAME...]`. Not installed."""
+"""Benchmarks that support the project's claims: `python -m benchmarks [NAME...]`. Not installed with the package."""

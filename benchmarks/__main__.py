@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...]`: measure, print, and write a dated report to benchmarks/results."""
+"""`python -m benchmarks [NAME...]`: run benchmarks, print them, and write dated reports to benchmarks/results."""
 
 import argparse
 import datetime
@@ -55,16 +55,19 @@ NAMES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the named benchmarks, or all, one after the other."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"among {', '.join(NAMES)} (default: all)")
-    parser.add_argument("--data-dir", type=Path, default=default_data_dir(), help="where TFDS sets are prepared")
+    """Run the named benchmarks, or all, one after another."""
+    description = "Run benchmarks, print them, and write dated reports to benchmarks/results."
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=description, allow_abbrev=False)
     parser.add_argument(
-        "--results", type=Path, help="where reports go (default: benchmarks/results; with --quick none)"
+        "names", nargs="*", metavar="NAME", help=f"benchmarks to run, among {', '.join(NAMES)} (default: all)"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds, in a minute or two; no report")
-    parser.add_argument("--peers", action="store_true", help="beside PyTorch and others, of the extra peers")
-    parser.add_argument("--against", type=Path, metavar="JSON", help="say what is slower than in an earlier report")
+    parser.add_argument("--data-dir", type=Path, default=default_data_dir(), help="folder of prepared TFDS sets")
+    parser.add_argument(
+        "--results", type=Path, help="folder of the reports (default: benchmarks/results; none with --quick)"
+    )
+    parser.add_argument("--quick", action="store_true", help="run fewer cases and rounds, without writing a report")
+    parser.add_argument("--peers", action="store_true", help="include PyTorch and other peers (extra: peers)")
+    parser.add_argument("--against", type=Path, metavar="JSON", help="earlier report to compare the speed with")
     options = parser.parse_args(argv)
     try:
         return _run(options)
@@ -94,10 +97,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _given(name: str, module: ModuleType, options: argparse.Namespace) -> dict[str, bool]:
-    """Return what a benchmark takes of --quick and --peers, after what is absent was said.
+    """Return those of --quick and --peers that a benchmark accepts, and warn if PyTorch is missing.
 
     Raises:
-        UsageError: one that has no quick form, or no rounds to compare.
+        UsageError: If the benchmark has no quick form, or no rounds to compare.
     """
     known = inspect.signature(module.measure).parameters
     if options.quick and "quick" not in known:
@@ -105,7 +108,7 @@ def _given(name: str, module: ModuleType, options: argparse.Namespace) -> dict[s
     if options.against and not hasattr(module, "ROUNDS"):
         raise UsageError(f"--against: {name} has no rounds to compare")
     if options.peers and "peers" in known and importlib.util.find_spec("torch") is None:
-        print(f"{name}: without PyTorch, it is not installed: pip install -e '.[peers]'", file=sys.stderr)
+        print(f"{name}: runs without PyTorch, which is not installed: pip install -e '.[peers]'", file=sys.stderr)
         options.peers = False
     given = {"quick": options.quick, "peers": options.peers}
     return {option: value for option, value in given.items() if option in known}
@@ -120,7 +123,7 @@ def _written(folder: Path, name: str, text: str, result: dict[str, Any]) -> Path
 
 
 def _circumstances(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return when, of which commit, by which command, where and with what something was measured."""
+    """Return date, commit, command, machine and versions of a measurement."""
     asked = [word for word in ("quick", "peers") if getattr(options, word)]
     return {
         "date": str(datetime.date.today()),
@@ -132,7 +135,7 @@ def _circumstances(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Return the commit of this checkout, with a + where files differ from it; `unknown` outside of a checkout."""
+    """Return the commit of this checkout, with a + if files have changed, or `unknown` outside a checkout."""
     words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--exclude", "*", "--dirty=+"]
     try:
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()

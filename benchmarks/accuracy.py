@@ -1,7 +1,6 @@
-"""Test accuracy of the default recipes: mean and spread over three seeds, each run a `zoo.train` command.
+"""Test accuracy of the default recipes: mean and standard deviation over three seeds, each a `zoo.train` command.
 
-The seconds are those of each run as it was, with whatever else the machine did meanwhile; `time_to_accuracy`
-compares times.
+The seconds of a run include the influence of other processes on the machine; use `time_to_accuracy` to compare times.
 """
 
 import json
@@ -12,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# (model, data set, accuracy that the recipe must reach on the full test split)
+# (model, dataset, accuracy that the recipe must reach on the full test split)
 TARGETS = (
     ("cnn", "digits", 0.98),
     ("cnn", "mnist", 0.992),
@@ -25,7 +24,12 @@ TARGETS = (
 
 
 def measure(data_dir: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> dict[str, Any]:
-    """Return the accuracy and the training time of every run."""
+    """Return accuracy and training time of every run.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+        seeds: Random seeds of the runs.
+    """
     return {"seeds": seeds, "rows": [_row(*target, data_dir, seeds) for target in TARGETS]}
 
 

@@ -1,10 +1,10 @@
-"""Where the time of a cnn's training step goes, and how far each operation is from what the processor can do.
+"""Profile of a cnn's training step by operation, compared with the peak performance of the processor.
 
-The ceilings are measured first: float32 products of 2048 x 2048 matrices, and copies of 512 MiB, both by numpy, the
-best of several, on all cores of the process. Then 20 steps of `zoo.train`'s compiled step at batch 128 (MNIST's shape)
-are traced by TensorFlow's profiler, with one operation at a time on all cores, so that their times add up; as `fit`
-runs it, independent operations overlap. An operation's floating-point operations are counted from its shapes: two for
-each multiplication and addition of a convolution or product; those of the others are not counted.
+The ceilings are measured first with numpy on all cores: float32 products of 2048 x 2048 matrices, and copies of 512
+MiB, the best of several runs each. TensorFlow's profiler then traces 20 steps of `zoo.train` at batch 128 with images
+of MNIST's shape. Operations run one at a time on all cores, so that their times add up; under `fit`, independent
+operations overlap. The floating-point operations of convolutions and products are computed from their shapes, two for
+each multiply-add; other operations are not counted.
 """
 
 import collections
@@ -19,14 +19,18 @@ from typing import Any
 from benchmarks import steps
 
 BATCH, STEPS = 128, 20
-SIDE, FILTERS = 28, (32, 64, 64)  # of the cnn, whose first two convolutions are pooled
+SIDE, FILTERS = 28, (32, 64, 64)  # image side and filters of the cnn; the first two convolutions are pooled
 SIZE, COPIED = 2048, 1 << 29
 TIMES = 8
-BODY = "while/body/"  # of an execution's loop, as the trace names its operations
+BODY = "while/body/"  # prefix of the step's operations in the trace
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return the ceilings, and the operations of a step, each in a process of its own."""
+    """Return the ceilings and the operations of a step, each measured in a separate process.
+
+    Args:
+        data_dir: Unused, because the images are random.
+    """
     found = {}
     for part in ("ceilings", "step"):
         words = [sys.executable, "-m", "benchmarks.ceiling", part]
@@ -56,10 +60,10 @@ def _ceilings() -> dict[str, float]:
 
 
 def convolution_flops(model: Any) -> dict[str, float]:
-    """Return the floating-point operations of a batch's convolution, by its name: of one pass, forward or backward.
+    """Return the floating-point operations of each convolution for one pass of a batch, by layer name.
 
     Args:
-        model: a built cnn of images of SIDE x SIDE pixels.
+        model: Built cnn for images of SIDE x SIDE pixels.
     """
     import numpy as np
 
@@ -111,7 +115,7 @@ def _step() -> dict[str, Any]:
 
 
 def _operations(folder: Path) -> dict[str, float]:
-    """Return the milliseconds of each operation of the step's graph in a trace."""
+    """Return the milliseconds of each operation of the step in a trace."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     space, times = xplane_pb2.XSpace(), collections.Counter()
@@ -123,12 +127,14 @@ def _operations(folder: Path) -> dict[str, float]:
                 if name.startswith(BODY) and ":" in name:
                     times[name] += event.duration_ps / 1e9
     if not times:
-        raise ValueError(f"expected operations named {BODY}... in the trace, found none: the step is built otherwise")
+        raise ValueError(
+            f"expected operations named {BODY}... in the trace, found none: the structure of the step has changed"
+        )
     return dict(times)
 
 
 def _called(name: str) -> str:
-    """Return what an operation of the graph is of: a layer's pass, or the rest."""
+    """Return the table row an operation belongs to: a pass of a layer, the optimizer, or the rest."""
     path, _, kind = name.rpartition(":")
     layer = next((f"conv_{i + 1}" for i in range(len(FILTERS)) if f"/conv_{i + 1}" in path), None)
     if "BackpropFilter" in kind:
@@ -136,7 +142,7 @@ def _called(name: str) -> str:
     if "BackpropInput" in kind:
         return f"{layer}, gradient of the input"
     if "Conv2D" in kind:
-        return f"{layer or f'conv_{len(FILTERS)}'}, forward"  # the last is fused with the activation behind it
+        return f"{layer or f'conv_{len(FILTERS)}'}, forward"  # the last convolution is fused with its activation
     if "MaxPool" in kind:
         return "pools, gradient" if "Grad" in kind else "pools, forward"
     if "/adam" in path:
@@ -148,7 +154,7 @@ def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     ceiling = result["ceilings"]["gflops"]
     lines = [
-        "| operation of a step | ms | of the step | GFLOP/s | of the ceiling |",
+        "| operation | ms | share of the step | GFLOP/s | share of the ceiling |",
         "| --- | --- | --- | --- | --- |",
     ]
     total = sum(row["ms"] for row in result["step"]["operations"])
@@ -161,9 +167,9 @@ def table(result: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        f"Ceilings of the host: {ceiling:.0f} GFLOP/s of float32 products, {copies:.0f} GB/s of copies, read and"
-        f" written. A step of {BATCH} images has {counted:.2f} GFLOP of convolutions: {ideal:.1f} ms at the ceiling,"
-        f" {step:.1f} ms measured, so {ideal / step:.0%} of it.",
+        f"Ceilings of the host: {ceiling:.0f} GFLOP/s for float32 products, {copies:.0f} GB/s for copies (reads plus"
+        f" writes). The convolutions of a step with {BATCH} images take {counted:.2f} GFLOP: {ideal:.1f} ms at the"
+        f" ceiling, {step:.1f} ms measured, which is {ideal / step:.0%} of the ceiling.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Commands of ours, run as a user runs them, for benchmarks of what they make."""
+"""Commands of the project, run in child processes as a user runs them."""
 
 import json
 import shlex
@@ -11,19 +11,24 @@ from typing import Any
 
 
 def run_command(module: str, *words: str) -> dict[str, Any]:
-    """Run a command of ours and return what it prints with --json."""
+    """Run a command of the project and return the result it prints with --json.
+
+    Args:
+        module: Module of the command.
+        words: Command-line arguments.
+    """
     done = subprocess.run([sys.executable, "-m", module, *words, "--json"], check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 
 
 def trained(run: Path, words: Sequence[str], data_dir: Path, kept: Sequence[str]) -> dict[str, Any]:
-    """Train a run, or take it as it is where it was trained before, and return a row about it.
+    """Train a run unless it exists, and return a row about it.
 
     Args:
-        run: its folder; beside it the seconds of the whole command are kept.
-        words: of `zoo.train`, but for where it reads and writes.
-        data_dir: of prepared TFDS sets.
-        kept: what the row has of metrics.json, besides the command and its seconds.
+        run: Run folder. A file next to it keeps the seconds of the whole command.
+        words: Arguments of `zoo.train` except its input and output folders.
+        data_dir: Folder of prepared TFDS sets.
+        kept: Keys of metrics.json to include in the row, besides the command and its seconds.
     """
     seconds = run.parent / f"{run.name}.seconds.json"
     if not seconds.is_file():
@@ -41,12 +46,18 @@ def trained(run: Path, words: Sequence[str], data_dir: Path, kept: Sequence[str]
 
 
 def exported(run: Path, recipe: str, kept: Sequence[str]) -> dict[str, Any]:
-    """Compress a run and return what a row has of the receipt."""
+    """Compress a run, and return a row with the given keys of its receipt.
+
+    Args:
+        run: Run folder.
+        recipe: Recipe to compress with.
+        kept: Keys of the receipt to include in the row.
+    """
     receipt = run_command("compression.compress", str(run), "--recipe", recipe)
     return told({"recipe": recipe, **{key: receipt[key] for key in kept}})
 
 
 def told(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row, printed to standard error as it was measured."""
+    """Print a row to standard error, and return it."""
     print(row, file=sys.stderr, flush=True)
     return row

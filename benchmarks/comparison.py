@@ -1,4 +1,4 @@
-"""Two result files of one benchmark: what became slower or faster beyond the noise of their rounds."""
+"""Comparison of two result files of one benchmark: speed changes larger than the noise of their rounds."""
 
 import json
 import statistics
@@ -8,15 +8,15 @@ from typing import Any
 from benchmarks.rounds import spread
 from zoo.console.errors import UsageError
 
-# A change counts where it is larger than this many median deviations of both sides' rounds, and than LEAST.
+# A change counts if it exceeds this many median deviations of both sides' rounds, and LEAST.
 DEVIATIONS, LEAST = 4.0, 0.03
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a result file's content.
+    """Return the content of a result file.
 
     Raises:
-        UsageError: no such file, no JSON, or a benchmark without rounds.
+        UsageError: If the file cannot be read, is not JSON, or belongs to a benchmark without rounds.
     """
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -28,14 +28,15 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def compared(now: dict[str, Any], before: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each name that both results have.
-
-    Each has `times`, how many times better it is now, the `noise` that this may be, and `verdict`: faster, slower or
-    the same; where a larger number is better, faster is a larger number.
+    """Compare the rows that occur in both results by name.
 
     Args:
-        now: with `measured`, rows of name, better and rounds.
-        before: the same.
+        now: New result, with rows of name, better and rounds under `measured`.
+        before: Earlier result of the same form.
+
+    Returns:
+        One row for each common name, with `times`, the ratio of the new to the old performance (above 1 is better);
+        `noise`, the largest relative change that noise explains; and `verdict`: faster, slower or the same.
     """
     known = {row["name"]: row for row in before["measured"]}
     rows = []
@@ -53,7 +54,7 @@ def compared(now: dict[str, Any], before: dict[str, Any]) -> list[dict[str, Any]
 
 
 def table(rows: list[dict[str, Any]], before: dict[str, Any]) -> list[str]:
-    """Return the lines of a table of what `compared` found, slower first, and what it was compared with."""
+    """Return the lines of a table of the rows of `compared`, slowest first, with a note on the earlier result."""
     lines = ["| against | times as fast | noise | |", "| --- | --- | --- | --- |"]
     for row in sorted(rows, key=lambda row: row["times"]):
         lines.append(f"| {row['name']} | {row['times']:.2f} | {row['noise']:.0%} | {row['verdict']} |")

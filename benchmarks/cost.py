@@ -1,10 +1,10 @@
-"""What a training step costs in time and memory as batch, width, depth, length or data grow: fitted exponents.
+"""Scaling of a training step's time and memory with batch, width, depth, length or data: fitted exponents.
 
-Each case is a process of its own, which trains on random examples of one size. Its time is the median over the steps
-of `fit`'s compiled step, on one batch over and over; of the cases where the data grow, it is the seconds of an epoch
-through the input pipeline. Its memory is the largest resident set of the process, less that before the model was
-built. The exponent b is that of a * size^b by least squares in logarithms: 1 is linear, 2 quadratic. Constant costs of
-a step make it smaller; what grows faster than its arithmetic shows as an exponent above the expected one.
+Each case trains on random examples of one size in a separate process. Its time is the median of `fit`'s compiled step,
+repeated on one batch; for cases that vary the amount of data, it is the time of an epoch through the input pipeline.
+Its memory is the peak resident set size of the process minus that before the model was built. The exponent b is fitted
+to a * size^b by least squares in logarithms: 1 is linear, 2 quadratic. Constant costs lower the exponent. A cost that
+grows faster than the arithmetic raises it above the expected value.
 """
 
 import json
@@ -20,7 +20,7 @@ from benchmarks import steps
 from benchmarks.commands import told
 from zoo.system.files import replacing
 
-# By name: model, what grows, its sizes, and the largest exponent that arithmetic explains.
+# By name: model, varied size, its values, and the largest exponent that the arithmetic explains.
 CASES: dict[str, tuple[str, str, tuple[int, ...], float]] = {
     "cnn, batch": ("cnn", "batch", (32, 128, 512), 1),
     "cnn, width of all layers": ("cnn", "width", (32, 64, 128), 2),
@@ -36,12 +36,17 @@ CASES: dict[str, tuple[str, str, tuple[int, ...], float]] = {
 QUICK = ("cnn, batch",)
 STANDING = {"batch": 32, "width": 64, "side": 28, "depth": 1, "length": 64, "vocabulary": 5000, "examples": 4096}
 STEPS, WARM_UP, SECONDS = 30, 3, 4.0
-# Above the exponent of the arithmetic: what a cache that is too small, and noise, may add.
+# Tolerance above the exponent of the arithmetic, for cache effects and noise.
 ALLOWANCE = 0.25
 
 
 def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
-    """Return milliseconds and megabytes for each size, and their exponents."""
+    """Return milliseconds and megabytes for each size, and their exponents.
+
+    Args:
+        data_dir: Unused, because the examples are random.
+        quick: Whether to measure a single case.
+    """
     rows = []
     for name in QUICK if quick else CASES:
         model, grows, sizes, expected = CASES[name]
@@ -55,7 +60,7 @@ def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
 
 
 def exponent(sizes: tuple[int, ...], values: list[float]) -> float:
-    """Return b of a * size^b, by least squares in logarithms."""
+    """Return the exponent b of a * size^b, fitted by least squares in logarithms."""
     x, y = [math.log(size) for size in sizes], [math.log(max(value, 1e-3)) for value in values]
     return statistics.linear_regression(x, y).slope
 
@@ -69,7 +74,7 @@ def _case(model: str, grows: str, sizes: dict[str, int]) -> dict[str, float]:
 def _resident_megabytes() -> float:
     import resource
 
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS gives bytes, Linux kilobytes
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS reports bytes, Linux kilobytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
@@ -85,7 +90,7 @@ def _settings(model: str, size: dict[str, int]) -> dict[str, Any]:
 
 
 def _measured(model: str, grows: str, size: dict[str, int]) -> dict[str, float]:
-    """Be one case."""
+    """Measure one case in this process."""
     from strategies import backend
 
     backend.start()
@@ -108,7 +113,7 @@ def _measured(model: str, grows: str, size: dict[str, int]) -> dict[str, float]:
     train = Split(x, rng.integers(0, 10, count).astype("int32"))
     data = Dataset(spec, train, train.take(slice(0)), train.take(slice(1)))
     config = TrainConfig(model=model, batch_size=size["batch"], settings=_settings(model, size)).resolved()
-    tf.ones((8, 8)) @ tf.ones((8, 8))  # what the first operation takes is not the model's
+    tf.ones((8, 8)) @ tf.ones((8, 8))  # excludes the memory of TensorFlow's first operation
     before = _resident_megabytes()
     _, run = steps.compiled(config, spec)
     batches = iter(tasks.of(spec.task).training_batches(config, data, config.batch_size, 0, 1_000_000))
@@ -126,7 +131,7 @@ def _measured(model: str, grows: str, size: dict[str, int]) -> dict[str, float]:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     lines = [
-        "| what grows | sizes | ms | time grows with the power | memory, MB | memory with the power |",
+        "| varied size | values | ms | exponent of time | memory, MB | exponent of memory |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["rows"]:
@@ -141,7 +146,12 @@ def table(result: dict[str, Any]) -> list[str]:
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Write a PNG: time and memory against size, both logarithmic, with the fitted lines."""
+    """Write a PNG that plots time and memory against size on logarithmic axes, with the fitted lines.
+
+    Args:
+        result: Result of `measure`.
+        path: File to write.
+    """
     from matplotlib.figure import Figure
 
     columns, rows = 5, result["rows"]
@@ -170,8 +180,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     note = (
-        f"`of 2`: its arithmetic is at most quadratic. More than {result['allowance']} above that would be a surprise."
-        " Of `examples` the time is an epoch's."
+        f"`of 2` means that the arithmetic is at most quadratic. The tolerance is {result['allowance']}. For `examples`"
+        " the time is that of an epoch."
     )
     return "\n".join([*table(result), "", note])
 

@@ -1,10 +1,10 @@
-"""Images and captions of MNIST matched: what the model reaches with either head, and its files in every precision.
+"""Matching images and captions of MNIST: results of the model with either head, and its files in every precision.
 
-Captions are made from the names of the classes, by templates, digits also by their words. Zero-shot accuracy is the
-share of the 10,000 test images that are nearest to the captions of their class; recall@10 the share of captions with an
-image of their class among the ten best. Seconds are of the whole command. The files are those of
-`compression.compress`, of the cosine head, measured through LiteRT, with latencies of one thread; a difference is the
-largest of one minus the cosine of an embedding and Keras' own. Runs are kept under runs/cross_modal.
+Captions are generated from class names by templates, with digits also written as words. Zero-shot accuracy is the share
+of the 10,000 test images that are closest to the captions of their class. Recall@10 is the share of captions with an
+image of their class among the ten best. Seconds are those of the whole command. The files are made by
+`compression.compress` from the model with the cosine head, and measured through LiteRT on one thread. The difference is
+the largest cosine distance between an embedding of the file and that of Keras. Runs are kept under runs/cross_modal.
 """
 
 from pathlib import Path
@@ -16,12 +16,16 @@ RUNS = Path("runs") / "cross_modal"
 TRAINING = ("--model", "cross_modal", "--dataset", "mnist")
 HEADS = {"cosine": (), "fusion": ("--set", "head=fusion")}
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int4")
-# What must be reached with the cosine head.
+# Targets for the cosine head.
 ZERO_SHOT, RECALL_AT_10 = 0.98, 0.99
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each head, and one for each file of the first."""
+    """Return a row for each head, and one for each file of the first head.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     kept = ("parameters", "epochs", "examples_per_second", "test")
     rows = [
         {"head": head, **trained(RUNS / head, (*TRAINING, *words), data_dir, kept)} for head, words in HEADS.items()
@@ -66,7 +70,7 @@ def _recalls(scores: dict[str, Any]) -> str:
 
 
 def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown, the commands below."""
+    """Return the result as Markdown, followed by the commands."""
     commands = [f"- head {row['head']}: `{row['command']}`" for row in result["rows"]]
     targets = f"Targets: zero-shot accuracy {ZERO_SHOT:.0%}, caption to image recall@10 {RECALL_AT_10:.0%}."
     return "\n".join([*table(result), "", targets, "", *commands])

@@ -1,10 +1,10 @@
-"""What the key-value cache is worth: tokens a second of greedy decoding to length 64, with it and without.
+"""Speed-up by the key-value cache: tokens per second of greedy decoding to length 64, with and without the cache.
 
-Both are one loop over the same model, whose texts never end. With the cache a step computes one position, and XLA
-compiles the loop as it does for `zoo.generate`; without it the decoder computes every position so far again, which are
-more each time and so beyond XLA. The encoder, where there is one, is run once in both.
-They take turns, and the fastest of the rounds after the first counts. The tokens chosen must be the same. The models
-are those of `sequences`, untrained: what is computed does not depend on the weights.
+Both variants loop over the same model without an end token. With the cache, a step computes one position, and XLA
+compiles the loop as for `zoo.generate`. Without it, the decoder recomputes all earlier positions, whose growing number
+XLA cannot compile. The encoder, if any, runs once in both. The variants alternate, and the fastest round after the
+first counts. Both must choose the same tokens. The models are those of `sequences`, untrained, because the amount of
+computation does not depend on the weights.
 """
 
 import sys
@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 
 LENGTH, SOURCE = 64, 16
-SUBWORDS, CHARACTERS = 4_000, 67  # of the recipes' data sets
+SUBWORDS, CHARACTERS = 4_000, 67  # vocabulary sizes of the default recipes' datasets
 BATCHES = (1, 16, 64)
 ROUNDS = 4  # the first is not counted
 TARGET = 5.0
 
 
 def measure(data_dir: object) -> dict[str, Any]:
-    """Return the tokens a second of each model, batch and way."""
+    """Return the tokens per second of each model, batch size and variant.
+
+    Args:
+        data_dir: Unused, because the models are untrained.
+    """
     from strategies import backend
 
     backend.start()
@@ -109,7 +113,7 @@ def _continuing() -> dict[str, Any]:
 
 
 def _again(logits: Any, batch: int) -> Any:
-    """Return LENGTH tokens, each chosen by the logits (batch, vocabulary) of all before it, (batch, time)."""
+    """Return LENGTH greedily chosen tokens, (batch, time), with all earlier positions recomputed at each step."""
     import tensorflow as tf
 
     def one(ids: Any) -> list[Any]:
@@ -128,7 +132,7 @@ def _again(logits: Any, batch: int) -> Any:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     lines = [
-        f"| decoding {result['length']} tokens | texts at once | cached, tokens/s | without, tokens/s | times |",
+        f"| decoding {result['length']} tokens | batch | with cache, tokens/s | without, tokens/s | speed-up |",
         "| --- | --- | --- | --- | --- |",
     ]
     for row in result["rows"]:

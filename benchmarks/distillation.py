@@ -1,11 +1,11 @@
-"""`small` taught by `large` on MNIST, against `small` alone: test accuracy of five seeds of the student each.
+"""Distillation of `large` into `small` on MNIST compared with training `small` alone, over five seeds of the student.
 
-As in Hinton et al. (2015), section 3: the teacher is trained with images moved by up to two pixels and dropout, the
-student sees the images as they are, and what it generalises by it has from the teacher's soft targets. `small` alone is
-trained for as many epochs in all as the taught ones: the first is taught in the second half, after one of its own; the
-second is taught in both, and begins with the most important units of `large`. For a short training, and for one after
-which a network of 128 units has little left to learn. The last columns are `small` before any training of its own, with
-these units and without. Runs are kept under runs/distillation.
+As in Hinton et al. (2015), section 3, the teacher is trained with dropout and images shifted by up to two pixels. The
+student sees unshifted images, and learns to generalise from the teacher's soft targets. All students are trained for
+the same total number of epochs. The first is trained alone for half of them and then distilled. The second is distilled
+throughout and initialised with the most important units of `large`. The comparison is made for a short training, and
+for a long one after which a network of 128 units improves little. The last columns show the untrained `small` with and
+without the units of `large`. Runs are kept under runs/distillation.
 """
 
 import statistics
@@ -25,7 +25,11 @@ RATE = ("--learning-rate", "5e-3")
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return the accuracies of every seed."""
+    """Return the accuracies of every seed.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     teacher, rows = _trained("large", "large", 0, data_dir, *TEACHER), []
     for epochs in HALVES:
         for seed in SEEDS:
@@ -51,7 +55,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 
 def _trained(model: str, name: str, seed: int, data_dir: Path, *more: str) -> float:
-    """Train a model, if it is not there yet, and return its test accuracy."""
+    """Train a model unless it exists, and return its test accuracy."""
     from zoo.runs.folder import RunFolder
 
     run = RunFolder(RUNS / name)
@@ -63,7 +67,7 @@ def _trained(model: str, name: str, seed: int, data_dir: Path, *more: str) -> fl
 
 
 def _taught(recipe: str, half: int, seed: int) -> float:
-    """Carry out a recipe on `small` after the first half, and return the accuracy of the file."""
+    """Apply a recipe to `small` after the first half, and return the accuracy of the file."""
     run = RUNS / f"small-{half}-of-{half}-{seed}"
     made = run_command(
         "compression.compress", str(run), "--recipe", recipe.format(teacher=RUNS / "large", half=half, whole=2 * half)
@@ -72,7 +76,7 @@ def _taught(recipe: str, half: int, seed: int) -> float:
 
 
 def _from_units(seed: int, data_dir: Path) -> float:
-    """Return the accuracy of an untrained `small` that was given units of the trained `large`."""
+    """Return the accuracy of an untrained `small` initialised with units of the trained `large`."""
     student, teacher, data = _models(seed, data_dir)
     from compression.passes.distillation import initialise
 
@@ -108,8 +112,8 @@ def _accuracy(model: Any, data: Any) -> float:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     lines = [
-        "| epochs | seed | small, first half | alone, both | taught in the second | points | taught in both,"
-        " from units of large | points | these units, untrained | untrained |",
+        "| epochs | seed | small, first half | alone, both halves | distilled in the second | points | distilled in"
+        " both, from units of large | points | these units, untrained | untrained |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in result["rows"]:

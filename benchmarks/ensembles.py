@@ -1,10 +1,10 @@
-"""Ensembles on MNIST: five members against the best of them in three draws, calibration, and a student taught by one.
+"""Ensembles on MNIST: five members compared with the best of them in three draws, calibration, and distillation.
 
-A draw is five trainings of `simplenet`, on images moved by up to a pixel, that differ by their seed alone. Their
-ensemble is the mean of their probabilities, its temperature is fitted on the 6,000 validation images, and everything is
-measured on the 10,000 test images; the calibration error is over 15 bins. `small` is taught by the first draw's
-ensemble as in `python -m benchmarks distillation`: after half of its epochs, against `small` alone with all of them.
-Runs are kept under runs/ensembles.
+A draw consists of five trainings of `simplenet` on images shifted by up to one pixel, which differ in their seed. The
+ensemble averages their probabilities. Its temperature is fitted on the 6,000 validation images, and all results are
+those of the 10,000 test images; the calibration error has 15 bins. The first ensemble is distilled into `small` as in
+`python -m benchmarks distillation`: after half of its epochs, compared with `small` trained alone for all of them. Runs
+are kept under runs/ensembles.
 """
 
 from pathlib import Path
@@ -16,17 +16,21 @@ RUNS = Path("runs") / "ensembles"
 DRAWS, MEMBERS = 3, 5
 _COMMON = ("--dataset", "mnist", "--batch-size", "128")
 MEMBER = ("--model", "simplenet", *_COMMON, "--shift", "1", "--epochs", "8", "--learning-rate", "3e-3")
-HALF = 3  # epochs of the student before it is taught, and while it is
+HALF = 3  # epochs of the student before distillation, and during it
 STUDENT = ("--model", "small", *_COMMON, "--learning-rate", "5e-3")
 TAUGHT = "distill({teacher}, temperature=4, alpha=0.1, epochs={half}) + float32"
 FILES = ("float32", "dynamic", "int8")
-# What the calibration error of an ensemble may be after its temperature.
+# Maximum calibration error of an ensemble after temperature scaling.
 ECE = 0.01
 _KEPT = ("parameters", "epochs", "test")
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each draw, one for each file of the first ensemble, and the student's accuracies."""
+    """Return a row for each draw, one for each file of the first ensemble, and the student's accuracies.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     rows = [_draw(number, data_dir) for number in range(DRAWS)]
     teacher = RUNS / "ensemble-0"
     files = [exported(teacher, recipe, ("bytes", "test", "parity", "latency")) for recipe in FILES]
@@ -40,7 +44,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 
 def _draw(number: int, data_dir: Path) -> dict[str, Any]:
-    """Train the members of a draw, make one of them, and return a row about it."""
+    """Train the members of a draw, combine them, and return a row about the ensemble."""
     seeds = range(number * MEMBERS, (number + 1) * MEMBERS)
     members = [trained(RUNS / f"member-{s}", (*MEMBER, "--seed", str(s)), data_dir, _KEPT) for s in seeds]
     folder = RUNS / f"ensemble-{number}"
@@ -65,7 +69,7 @@ def _draw(number: int, data_dir: Path) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of all tables."""
     lines = [
-        "| five `simplenet` on MNIST | members, test accuracy | best | together | points | ECE before | after |"
+        "| five `simplenet` on MNIST | members, test accuracy | best | ensemble | gain, points | ECE before | after |"
         " temperature |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -78,7 +82,7 @@ def table(result: dict[str, Any]) -> list[str]:
         )
     lines += [
         "",
-        "| file of the first ensemble | bytes | accuracy of the file | of Keras | largest difference | ms an example |",
+        "| file of the first ensemble | bytes | file accuracy | Keras accuracy | largest difference | ms per example |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["files"]:
@@ -92,15 +96,15 @@ def table(result: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        f"`small` after {HALF} epochs has {first['test']['accuracy']:.2%}, after {HALF} more alone"
-        f" {alone['test']['accuracy']:.2%}, after {HALF} more taught by the first ensemble {student:.2%}"
+        f"`small` reaches {first['test']['accuracy']:.2%} after {HALF} epochs, {alone['test']['accuracy']:.2%} after"
+        f" {HALF} more epochs alone, and {student:.2%} after {HALF} more epochs distilled from the first ensemble"
         f" ({100 * (student - alone['test']['accuracy']):+.2f} points).",
     ]
 
 
 def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown, the commands below."""
+    """Return the result as Markdown, followed by the commands."""
     student = result["student"]
     commands = [result["rows"][0]["member"], *(row["command"] for row in result["rows"]), student["alone"]["command"]]
-    told_recipe = f"- recipe of the taught student: `{student['taught']['recipe']}`"
+    told_recipe = f"- recipe of the distilled student: `{student['taught']['recipe']}`"
     return "\n".join([*table(result), "", *(f"- `{command}`" for command in commands), told_recipe])

@@ -1,10 +1,9 @@
-"""How long measuring takes: commands from start to end, and the files of a cnn on all 10,000 MNIST test images.
+"""Duration of evaluation: whole commands, and the files of a cnn on all 10,000 MNIST test images.
 
-A command's seconds are what its user waits, imports, reading and writing included: the median of three; its peak is of
-the memory of its process alone (ru_maxrss), the largest of the three. LiteRT's images a second are of
-`compression.runtime.litert.run`, the call that every receipt's accuracy comes from: whole test set, from the array in
-memory to the array of outputs, with as many interpreters as cores, in the process that is started once. The files are
-those of the matrix (runs/matrix/cnn).
+The seconds of a command include imports, reading and writing, and are the median of three runs. Its memory is the peak
+resident set size of its process alone (ru_maxrss), the largest of three runs. LiteRT's images per second are measured
+for `compression.runtime.litert.run`, which computes the accuracy in every receipt, on the whole test set in memory,
+with one interpreter per core, in a single process. The files are those of the matrix (runs/matrix/cnn).
 """
 
 import json
@@ -22,11 +21,15 @@ from benchmarks.matrix import ROWS, trained
 
 ROUNDS, TIMES = 5, 3
 RECIPES = ("float32", "float16", "dynamic", "int8", "int8(unfold=false)")
-MOST_SECONDS, LEAST_IMAGES = 10.0, 10_000  # of zoo.evaluate; a second, of the fastest file
+MOST_SECONDS, LEAST_IMAGES = 10.0, 10_000  # maximum seconds of zoo.evaluate; minimum images/s of the fastest file
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return the seconds of the commands, and images a second of each file."""
+    """Return the seconds of the commands, and the images per second of each file.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     run = trained("cnn", ROWS["cnn"][0], data_dir)
     files, rows = _files(run, data_dir)
     where = ("--data-dir", str(data_dir))
@@ -80,7 +83,7 @@ def _command(name: str, words: tuple[str, ...]) -> dict[str, Any]:
     for _ in range(TIMES):
         with tempfile.TemporaryDirectory() as folder:
             output = ("--output", folder + "/run") if words[0] == "zoo.train" else ()
-            # By a small process: what its parent held counts to the peak of a process on Linux.
+            # Started by a small process, because Linux counts memory of the parent towards the peak of a process.
             small = [sys.executable, "-m", "benchmarks.evaluation", sys.executable, "-m", *words, *output]
             done = subprocess.run(small, check=True, stdout=subprocess.PIPE, text=True)
             found = json.loads(done.stdout)
@@ -90,13 +93,13 @@ def _command(name: str, words: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _run(words: list[str]) -> dict[str, float]:
-    """Run a command to its end, and return its seconds and the most memory that its process held, in bytes."""
+    """Run a command, and return its seconds and the peak memory of its process in bytes."""
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         process = subprocess.Popen(words, stdout=said, stderr=said)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it
+        process.returncode = os.waitstatus_to_exitcode(status)  # tells Popen that the process has ended
         if process.returncode:
             said.seek(0)
             sys.stderr.write(said.read().decode())
@@ -108,12 +111,12 @@ def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the tables."""
     rates = {row["name"]: statistics.median(row["rounds"]) for row in result["files"]}
     lines = [
-        "| a cnn's file on 10,000 images, LiteRT | images/s, one interpreter | images/s, one a core |",
+        "| file of a cnn on 10,000 images, LiteRT | images/s, one interpreter | images/s, one per core |",
         "| --- | --- | --- |",
     ]
     for name in RECIPES:
         lines.append(f"| {name} | {rates[f'{name}, one interpreter']:,.0f} | {rates[f'{name}, one a core']:,.0f} |")
-    lines += ["", "| command, of a cnn | seconds, median of 3 | memory, at its peak |", "| --- | --- | --- |"]
+    lines += ["", "| command for a cnn | seconds, median of 3 | peak memory |", "| --- | --- | --- |"]
     for row in result["commands"]:
         seconds, peak = statistics.median(row["seconds"]), row["peak_bytes"] / 1e6
         lines.append(f"| `{row['command']}` | {seconds:.1f} | {peak:,.0f} MB |")
@@ -123,7 +126,7 @@ def table(result: dict[str, Any]) -> list[str]:
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     targets = (
-        f"Targets: the fastest file at least {LEAST_IMAGES:,} images a second, `zoo.evaluate` at most"
+        f"Targets: at least {LEAST_IMAGES:,} images per second for the fastest file, `zoo.evaluate` within"
         f" {MOST_SECONDS:g} s."
     )
     return "\n".join([*table(result), "", targets])

@@ -1,7 +1,7 @@
-"""How long it takes to make a file: from a trained model in memory to the .tflite on disk, measuring left out.
+"""Export time by precision: from a trained model in memory to the .tflite file on disk, without evaluation.
 
-Of the runs of the matrix (runs/matrix), by precision; calibration is part of int8. All in one process, in turn, the
-first round not counted: it loads the converter.
+The models are the runs of the matrix (runs/matrix). The time of int8 includes calibration. All cases alternate in one
+process, and the first round, which loads the converter, is not counted.
 """
 
 import statistics
@@ -16,11 +16,15 @@ from benchmarks.matrix import ROWS, trained
 MODELS = ("cnn", "lstm")
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int4")
 ROUNDS = 3
-FEW = 64  # test examples: what is measured afterwards is not timed
+FEW = 64  # test examples, because the evaluation is not timed
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return the seconds of each model and precision, and the bytes of the file."""
+    """Return the seconds and bytes of the export of each model and precision.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     from compression.pipeline import source
 
     runs = {name: trained(name, ROWS[name][0], data_dir) for name in MODELS}
@@ -39,7 +43,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 
 def _exported(model: Any, data: Any, precision: str) -> tuple[float, int]:
-    """Return the seconds between being told of the export and of the measuring, and the bytes."""
+    """Return the seconds between the messages that start the export and the evaluation, and the bytes of the file."""
     import dataclasses
 
     from compression.pipeline import pipeline
@@ -61,7 +65,7 @@ def _exported(model: Any, data: Any, precision: str) -> tuple[float, int]:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     seconds = {row["name"]: statistics.median(row["rounds"]) for row in result["measured"]}
-    lines = [f"| seconds to make a file | {' | '.join(PRECISIONS)} |", "| --- |" + " --- |" * len(PRECISIONS)]
+    lines = [f"| export time in seconds | {' | '.join(PRECISIONS)} |", "| --- |" + " --- |" * len(PRECISIONS)]
     for model in MODELS:
         cells = [f"{seconds[f'{model}, {precision}']:.1f}" for precision in PRECISIONS]
         lines.append(f"| {model} | {' | '.join(cells)} |")

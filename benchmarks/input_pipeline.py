@@ -1,9 +1,9 @@
-"""What input costs a training step: the step of `fit` on its batches, and on one batch over and over.
+"""Cost of the input pipeline: a training step of `fit` with its batches, compared with a step that repeats one batch.
 
-Both take turns in one process, of executions of 16 steps, about a second each. What a step with input takes longer is
-time spent waiting for a batch, and what making it takes from the step on the same cores. A step gathers its batch from
-memory, as `zoo.train` has it for these, and beside it one is handed over by tf.data, as for images that are moved. Each
-model has its recipe's batch size; images are MNIST, texts SST-2's sentences.
+Both alternate in one process, in executions of 16 steps and turns of about a second. The difference is the time spent
+waiting for a batch, plus the time that preparing it takes from the same cores. Two pipelines are measured: batches
+gathered from memory inside the step, as `zoo.train` does for these datasets, and batches passed by tf.data, as for
+augmented images. Each model has the batch size of its default recipe. Images are MNIST, texts are SST-2 sentences.
 """
 
 import statistics
@@ -16,7 +16,7 @@ from benchmarks import rounds, steps
 from benchmarks.commands import told
 
 ROUNDS, QUICK_ROUNDS = 15, 5
-STEPS, SECONDS = 16, 1.0  # of an execution; of a turn, about
+STEPS, SECONDS = 16, 1.0  # steps of an execution; approximate seconds of a turn
 CASES = (
     ("cnn", "mnist"),
     ("simplenet", "mnist"),
@@ -25,12 +25,17 @@ CASES = (
     ("transformer", "sst2_sentences"),
 )
 QUICK = CASES[:2]
-# Of a step, at most.
+# Maximum share of the step spent on input.
 TARGET = 0.03
 
 
 def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
-    """Return the share for each model and data set, each in a process of its own."""
+    """Return the share of input in the step for each model and dataset, each in a separate process.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+        quick: Whether to measure fewer cases and rounds.
+    """
     count, rows = QUICK_ROUNDS if quick else ROUNDS, []
     for model, dataset in QUICK if quick else CASES:
         with rounds.started("benchmarks.input_pipeline", [model, dataset, str(data_dir)]) as (ask, facts):
@@ -97,7 +102,7 @@ def _side(name: str, dataset: str, data_dir: Path) -> None:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     lines = [
-        "| input pipeline | batch | step, ms | on one batch, ms | input, of the step | handed over by tf.data |",
+        "| input pipeline | batch | step, ms | step on one batch, ms | input share | input share with tf.data |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     return lines + [

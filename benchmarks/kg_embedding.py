@@ -1,10 +1,10 @@
-"""Knowledge graphs: what each scorer reaches on WN18RR and on the families, beside published figures.
+"""Knowledge-graph embeddings: results of each scorer on WN18RR and on `family`, compared with published results.
 
-Filtered mean reciprocal rank of the test questions, in both directions, those about entities that no training triple
-has among them, as the published figures have it (LibKGE: Broscheit et al., 2020). On WN18RR `complex` learns from all
-entities, the others from 256 negatives, in short trainings, whose figures are not the best that a scorer can do.
-Seconds are of the whole command. Runs are kept under runs/kg_embedding, and the files are those of
-`compression.compress`.
+The metric is the filtered mean reciprocal rank of the test questions in both directions, including questions about
+entities without a training triple, as in the published results (LibKGE: Broscheit et al., 2020). On WN18RR `complex`
+learns from all entities and the others from 256 negatives. The trainings are short, so that the scorers do not reach
+their best results. Seconds are those of the whole command. Runs are kept under runs/kg_embedding, and the files are
+made by `compression.compress`.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ TARGET, FAMILY_TARGET, MINUTES = 0.44, 0.95, 60
 PUBLISHED = {"complex": 0.475, "rotate": 0.478, "distmult": 0.452, "transe": 0.228, "mlp": None}
 PRECISIONS = ("float32", "float16", "dynamic")
 _SAMPLED = ("--set", "strength=0", "--set", "negatives=256")
-# By scorer, what differs from the recipe on WN18RR.
+# Differences from the default recipe on WN18RR, by scorer.
 WORDNET: dict[str, tuple[str, ...]] = {
     "complex": ("--epochs", "12"),
     "distmult": ("--epochs", "8", "--batch-size", "512", *_SAMPLED),
@@ -26,7 +26,7 @@ WORDNET: dict[str, tuple[str, ...]] = {
     "mlp": ("--epochs", "8", "--batch-size", "512", "--optimizer", "adamw", "--learning-rate", "1e-3", *_SAMPLED)
     + ("--set", "dim=64", "--set", "units=64"),
 }
-# The same on the families.
+# Differences from the default recipe on `family`, by scorer.
 FAMILY: dict[str, tuple[str, ...]] = {
     "complex": (),
     "distmult": (),
@@ -38,7 +38,11 @@ FAMILY: dict[str, tuple[str, ...]] = {
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each scorer and set, and one for each file of the ComplEx run on WN18RR."""
+    """Return a row for each scorer and dataset, and one for each file of the ComplEx run on WN18RR.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     sets = {"wordnet/WN18RR": WORDNET, "family": FAMILY}
     rows = [_trained(name, scorer, words, data_dir) for name, found in sets.items() for scorer, words in found.items()]
     kept = ("bytes", "gzip_bytes", "test", "latency")
@@ -65,7 +69,7 @@ def table(result: dict[str, Any]) -> list[str]:
             f"| {row['dataset']} | `{row['scorer']}` | {test['mrr']:.4f} | {hits} | {published or ''} |"
             f" {row['parameters']:,} | {row['epochs']} | {row['seconds'] / 60:.1f} |"
         )
-    lines += ["", "| file of the ComplEx run | bytes | MRR of the file | of Keras | ms a question |"]
+    lines += ["", "| file of the ComplEx run | bytes | file MRR | Keras MRR | ms per question |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for row in result["files"]:
         test = row["test"]
@@ -77,12 +81,12 @@ def table(result: dict[str, Any]) -> list[str]:
 
 
 def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown, the commands below."""
+    """Return the result as Markdown, followed by the commands."""
     file = result["files"][0]["test"]
     best = max(row["test"]["mrr"] for row in result["rows"] if row["dataset"] != "family")
     notes = [
-        f"Targets: {TARGET} on WN18RR in less than {MINUTES} minutes, of which the best has {best:.4f};"
-        f" {FAMILY_TARGET} on the families."
+        f"Targets: MRR {TARGET} on WN18RR in less than {MINUTES} minutes, where the best scorer reaches {best:.4f}, and"
+        f" {FAMILY_TARGET} on `family`."
         f" Files are measured on {file['examples']:,} of {file['of']:,} test questions, evenly spread."
     ]
     commands = [f"- `{row['command']}`" for row in result["rows"]]

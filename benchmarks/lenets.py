@@ -1,10 +1,10 @@
-"""LeNet-300-100 and LeNet-5 (Caffe) made small: error and bytes of runnable .tflite files on the MNIST test images.
+"""Compressed LeNet-300-100 and LeNet-5 (Caffe): error and size of runnable .tflite files on the MNIST test images.
 
-Each network is trained with its images moved by a pixel or two, without dropout, and then compressed by one recipe with
-a trained LeNet-5 as the teacher. Beside every file of LeNet-5 stands the honest baseline: a network of the same small
-shape trained from scratch, as long as all stages together, with labels alone, and quantized by the same exporter with
-the same savings. Times smaller counts float32 weights of the network that the recipe began with. Runs are kept under
-runs/lenets; the smallest files of the first seed that reach their targets are kept beside this report.
+Each network is trained without dropout on images shifted by one or two pixels, and then compressed by one recipe with a
+trained LeNet-5 as the teacher. The baseline for LeNet-5 is a network of the same small shape trained from scratch on
+labels alone, for as many epochs as all stages together, and quantized by the same exporter. The compression ratio
+refers to the float32 weights of the original network. Runs are kept under runs/lenets. The smallest files of the first
+seed that reach their targets are kept next to this report.
 """
 
 import itertools
@@ -19,10 +19,10 @@ from benchmarks.commands import run_command
 RUNS = Path("runs") / "lenets"
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (0, 1, 2)
-# name: (model, pixels of shift, epochs, settings)
+# Name: (model, maximum shift in pixels, epochs, settings)
 TEACHER = ("lenet5", 2, 10, ("dropout=0.3",))
 NETWORKS = {"lenet5": ("lenet5", 2, 7, ("dropout=0",)), "lenet300": ("lenet300", 1, 15, ("dropout=0",))}
-FLOAT32 = {"lenet5": 4 * 431_080, "lenet300": 4 * 266_610}  # bytes of their weights
+FLOAT32 = {"lenet5": 4 * 431_080, "lenet300": 4 * 266_610}  # bytes of the weights
 _SMALL = (
     "channels(keep=conv_1:6|conv_2:{}|hidden:20, epochs=14, learning_rate=4e-3) + qat(epochs=4, learning_rate=4e-4)"
 )
@@ -37,11 +37,15 @@ RECIPES = (
     ),
 )
 SCRATCH = ((6, 14, 20), (6, 16, 20), (8, 18, 24))  # filters, filters, units
-SCRATCH_EPOCHS = 18  # as many as the stages of lenet5 have together
+SCRATCH_EPOCHS = 18  # total epochs of lenet5's stages
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each file."""
+    """Return a row for each file.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     rows = []
     teacher = _trained("teacher", TEACHER, 0, data_dir)
     for seed in SEEDS:
@@ -63,7 +67,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 
 def _trained(name: str, how: tuple[str, int, int, tuple[str, ...]], seed: int, data_dir: Path) -> Path:
-    """Train a network, if it is not there yet, and return its run folder."""
+    """Train a network unless it exists, and return its run folder."""
     model, shift, epochs, settings = how
     run = RUNS / f"{name}-{seed}"
     if not (run / "metrics.json").is_file():
@@ -76,7 +80,7 @@ def _trained(name: str, how: tuple[str, int, int, tuple[str, ...]], seed: int, d
 
 
 def _compressed(run: Path, recipe: str, float32: int) -> dict[str, Any]:
-    """Compress a run, and compare the file with so many bytes of float32 weights."""
+    """Compress a run, and compare the file with the size of the float32 weights in bytes."""
     found = run_command("compression.compress", str(run), "--recipe", recipe, "--bare")
     return {
         "recipe": recipe,
@@ -101,7 +105,7 @@ def _keep(rows: list[dict[str, Any]]) -> None:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table: a row for each network and recipe."""
     lines = [
-        "| LeNets made small | error, each seed | mean | bytes | times | gzip | times |",
+        "| compressed LeNets | error, each seed | mean error | bytes | ratio | gzip | ratio |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     numbers = _numbers(result)
@@ -119,7 +123,7 @@ def table(result: dict[str, Any]) -> list[str]:
 
 
 def grouped(result: dict[str, Any]) -> dict[tuple[str, str], list[dict]]:
-    """Return the rows of every network and recipe, a row for each seed."""
+    """Return the rows grouped by network and recipe, one for each seed."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for row in result["rows"]:
         groups.setdefault((row["network"], row["recipe"]), []).append(row)
@@ -131,18 +135,18 @@ def _numbers(result: dict[str, Any]) -> dict[str, int]:
 
 
 def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown, and draw the frontier of LeNet-5 to lenets.png."""
+    """Return the result as Markdown, and plot error against size of LeNet-5 to lenets.png."""
     _draw(result, RESULTS / "lenets.png")
     return "\n".join([*table(result), "", "![The same as a picture](lenets.png)"])
 
 
 def _draw(result: dict[str, Any], path: Path) -> None:
-    """Write a PNG: a point for each file, error against bytes, compressed beside trained from scratch."""
+    """Write a PNG that plots the error of each file against its size, compressed and trained from scratch."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    # A dark and a light one of each network, for int8 and int4.
+    # A dark and a light colour for each network, for int8 and int4.
     colours = itertools.cycle(("#1f5fa8", "#59a0e0", "#c2571a", "#e39a5b", "#7b3fa0", "#b98ad6", "#4f7a28", "#9cc46c"))
     for (network, recipe), rows in grouped(result).items():
         if network == "lenet300":

@@ -1,4 +1,4 @@
-"""Capital letters drawn by the fonts that matplotlib brings: grey images of 28x28 like those of MNIST, by seed."""
+"""Synthetic capital letters in the fonts of matplotlib: 28x28 greyscale images like those of MNIST."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,22 +8,22 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# No typeface is among both: sans, mono and serif of DejaVu, against STIX and Computer Modern.
+# The typefaces are disjoint: DejaVu sans, mono and serif for training, STIX and Computer Modern for testing.
 TRAINED = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic")
 TESTED = ("STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "cmr10", "cmti10", "cmtt10", "cmss10", "cmb10")
-SIZE, FINE = 28, 112  # pixels of an image, and of the canvas that it is drawn on
+SIZE, FINE = 28, 112  # side in pixels of an image, and of the canvas it is drawn on
 
 
 def drawn(fonts: Sequence[str], each: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (26 * each, 28, 28) uint8, bright on dark, and their labels, in an order by the seed.
+    """Return uint8 images, (26 * each, 28, 28), bright on dark, and their labels, in random order.
 
-    Each is turned by up to 20 degrees, sheared, scaled, moved and drawn with a thicker or thinner stroke, and has noise
-    of its own.
+    Each letter is rotated by up to 20 degrees, sheared, scaled, shifted, drawn with a random stroke width, and overlaid
+    with noise.
 
     Args:
-        fonts: names of files, of which each letter takes one at random.
-        each: images of each letter.
-        seed: decides everything.
+        fonts: Names of font files, one of which is chosen at random for each image.
+        each: Number of images of each letter.
+        seed: Random seed.
     """
     rng = np.random.default_rng(seed)
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -40,7 +40,7 @@ def _image(letter: str, font: ImageFont.FreeTypeFont, rng: np.random.Generator) 
     )
     turn, shear = np.deg2rad(rng.uniform(-20, 20)), rng.uniform(-0.3, 0.3)
     scale = rng.uniform(0.8, 1.15, 2)
-    # From places in the result to those on the canvas.
+    # Maps positions in the result to positions on the canvas.
     back = np.array([[np.cos(turn), np.sin(turn) + shear], [-np.sin(turn), np.cos(turn)]]) / scale
     offset = middle - back @ (middle + rng.uniform(-8, 8, 2))
     moved = canvas.transform(

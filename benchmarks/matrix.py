@@ -1,7 +1,7 @@
-"""The matrix: every model x every precision, each cell measured on the exported file or refused with its sentence.
+"""Matrix of every model and precision: each cell is measured on the exported file, or refused with the reason.
 
-Accuracy is on the full test split, latency of one example on one thread (median). The models are trained once with
-their default recipes (seed 0) and kept under runs/matrix; delete the folder to train them again.
+Accuracy is that of the full test split. Latency is the median of one example on one thread. The models are trained once
+with their default recipes (seed 0) and kept under runs/matrix; delete the folder to train them again.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ from zoo.console.errors import Failed, UsageError
 
 RUNS = Path("runs") / "matrix"
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
-# Names of rows: (words of zoo.train, the kernels that recurrent layers are exported with).
+# By row name: (arguments of zoo.train, kernels to export recurrent layers with).
 ROWS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "simplenet": (("--model", "simplenet"), ("auto",)),
     "large": (("--model", "large", "--epochs", "3"), ("auto",)),
@@ -32,7 +32,11 @@ ROWS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a cell for each row, kernel and precision."""
+    """Return a cell for each row, kernel and precision.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     from compression.pipeline import source
 
     cells = []
@@ -41,7 +45,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
         try:
             check_source(TrainConfig(dataset=dataset, data_dir=data_dir))
         except UsageError as error:
-            print(f"{row} is left out: {error}", file=sys.stderr)
+            print(f"{row} is skipped: {error}", file=sys.stderr)
             continue
         chosen = source.open_run(trained(row, words, data_dir), {"data_dir": data_dir})
         model, data = chosen.load()
@@ -55,7 +59,13 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 
 def trained(row: str, words: tuple[str, ...], data_dir: Path) -> Path:
-    """Train the model of a row, if it is not there yet, and return its run folder."""
+    """Train the model of a row unless it exists, and return its run folder.
+
+    Args:
+        row: Name of the row.
+        words: Arguments of `zoo.train`.
+        data_dir: Folder of prepared TFDS sets.
+    """
     run = RUNS / row.replace(", ", "-")
     if not (run / "metrics.json").is_file():
         dataset = () if "--dataset" in words else ("--dataset", "mnist")
@@ -67,7 +77,7 @@ def trained(row: str, words: tuple[str, ...], data_dir: Path) -> Path:
 def _cell(
     model: Any, data: Any, precision: str, kernel: str, folder: Path, provenance: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return a cell: numbers of the receipt, the sentence of a refusal, or what failed."""
+    """Return a cell: numbers of the receipt, or the reason of a refusal or failure."""
     from compression.pipeline import pipeline
     from compression.recipes.options import ExportOptions
 
@@ -92,7 +102,7 @@ def _cell(
 
 
 def table(cells: list[dict[str, Any]]) -> list[str]:
-    """Return the lines of the table: a row for each model and kernel, a column for each precision."""
+    """Return the lines of the table, with a row for each model and kernel, and a column for each precision."""
     lines = ["| model | " + " | ".join(PRECISIONS) + " |", "| --- |" + " --- |" * len(PRECISIONS)]
     notes: list[str] = []
     rows: dict[tuple[str, str], dict[str, dict]] = {}
@@ -106,8 +116,8 @@ def table(cells: list[dict[str, Any]]) -> list[str]:
         lines.append(f"| {name} | " + " | ".join(texts) + " |")
     lines += [
         "",
-        "KB of the file; points of test accuracy against Keras; ms an example on one thread, the fastest of the row in"
-        " bold. MNIST; texts are SST-2 sentences.",
+        "File size in KB, difference of test accuracy from Keras in percentage points, and latency in ms per example on"
+        " one thread, with the fastest of the row in bold. Dataset: MNIST; texts are SST-2 sentences.",
         "",
     ]
     return lines + [f"{number}. {note}" for number, note in enumerate(notes, 1)]

@@ -1,11 +1,10 @@
-"""Learning from a stream: MNIST whose images are turned by 30, or by 45 degrees from the middle on, all at once.
+"""Online learning on MNIST with an abrupt drift: images rotated by 30 or 45 degrees in the second half of the stream.
 
-`cnn` is trained on the first 10,000 training images. The next 20,000 are the stream, one JSON line each, in the order
-of the set; from the 10,001st on they are turned counter-clockwise, bilinear, black where nothing was. Accuracy is of
-predictions made before their example was learnt, over the last 1,000 (prequential.csv, a row each 500 examples or so).
-The level before the drift is that of the last row before it. Recovered is the first row after the lowest one that is
-within 2 points of that level. Test accuracies are of all 10,000 test images, as they are and turned. Everything is kept
-under runs/online.
+`cnn` is trained on the first 10,000 training images. The next 20,000 form the stream, one JSON line each, in the order
+of the dataset. From the 10,001st on, they are rotated counter-clockwise with bilinear interpolation on black. Accuracy
+is prequential, over the last 1,000 predictions (prequential.csv, a row about every 500 examples). The level before the
+drift is that of the last row before it. Recovery is the first row after the lowest one that is within 2 points of that
+level. Test accuracies are those of all 10,000 test images, unrotated and rotated. Runs are kept under runs/online.
 """
 
 import csv
@@ -21,12 +20,16 @@ RUNS = Path("runs") / "online"
 FIRST, STREAM = 10_000, 20_000
 POINTS, WITHIN = 0.02, 5000
 MODEL = ("--model", "cnn", "--epochs", "5", "--batch-size", "128", "--learning-rate", "5e-3", "--set", "dropout=0.3")
-# Degrees, and how many examples are rehearsed; the first has the target.
+# (degrees, size of the rehearsal buffer); the target applies to the first.
 ROWS = ((30, 500), (30, 0), (45, 500), (45, 0))
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each drift and size of the rehearsal buffer, and what the run had before the stream."""
+    """Return a row for each drift and size of the rehearsal buffer, and the accuracies before the stream.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     first = RUNS / "first.npz"
     angles = sorted({degrees for degrees, _ in ROWS})
     if not all(_stream(degrees).is_file() for degrees in angles):
@@ -42,7 +45,7 @@ def _stream(degrees: int) -> Path:
 
 
 def _write(data_dir: Path, first: Path, angles: Sequence[int]) -> None:
-    """Write what is trained on first, the streams, and the turned test images."""
+    """Write the initial training set, the streams, and the rotated test images."""
     import numpy as np
 
     from zoo.config.train_config import TrainConfig
@@ -97,15 +100,15 @@ def _learnt(base: Path, degrees: int, rehearsal: int) -> dict[str, Any]:
 
 
 def recovery(curve: list[tuple[int, float]], drift: int) -> dict[str, Any]:
-    """Return the windowed accuracy before a drift, the lowest after it, and how many examples it took to come back.
+    """Return the windowed accuracy before a drift, the lowest after it, and the number of examples until recovery.
 
     Args:
-        curve: (examples, accuracy over the last 1,000), in order.
-        drift: the last example before it.
+        curve: Pairs of (examples, accuracy over the last 1,000), in order.
+        drift: Number of the last example before the drift.
 
     Returns:
-        level, lowest, and recovered: examples from the drift to the first row after the lowest that is within 2 points
-        of the level; None where there is none.
+        `level`, `lowest` and `recovered`, the number of examples from the drift to the first row after the lowest one
+        that is within 2 points of the level, or None.
     """
     level = [accuracy for examples, accuracy in curve if examples <= drift][-1]
     after = [(examples, accuracy) for examples, accuracy in curve if examples > drift]
@@ -115,7 +118,7 @@ def recovery(curve: list[tuple[int, float]], drift: int) -> dict[str, Any]:
 
 
 def _accuracy(run: Path, degrees: int) -> float:
-    """Return a run's accuracy on the turned test images."""
+    """Return a run's accuracy on the rotated test images."""
     return run_command("zoo.evaluate", str(run), "--data", str(RUNS / f"turned-{degrees}.npz"))["accuracy"]
 
 
@@ -124,8 +127,8 @@ def table(result: dict[str, Any]) -> list[str]:
     before = result["before"]
     turned = " / ".join(f"{before['turned'][str(degrees)]:.2%}" for degrees in sorted({d for d, _ in ROWS}))
     lines = [
-        f"| `cnn` on MNIST as a stream, turned after {STREAM // 2:,} examples | before the drift | lowest after it |"
-        " drift found after | within 2 points after | test images as they are | turned |",
+        f"| `cnn` on MNIST as a stream, rotated after {STREAM // 2:,} examples | before the drift | lowest after it |"
+        " drift detected after | within 2 points after | test accuracy, unrotated | rotated |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         f"| before the stream | | | | | {before['test']['accuracy']:.2%} | {turned} |",
     ]
@@ -144,15 +147,15 @@ def _count(examples: int | None) -> str:
 
 
 def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown, the commands below."""
+    """Return the result as Markdown, followed by the commands."""
     notes = [
-        f"Target: within {100 * POINTS:g} points of the level before the drift in {WITHIN:,} examples, at"
+        f"Target: within {100 * POINTS:g} points of the level before the drift after {WITHIN:,} examples, at"
         f" {ROWS[0][0]} degrees."
     ]
     notes += [
-        f"{row['degrees']} degrees, {row['rehearsal']} rehearsed: {row['prequential']:.2%} of all predictions right,"
-        f" drifts found at {', '.join(f'{example:,}' for example in row['drifts']) or 'none'}, {row['rollbacks']}"
-        f" rollbacks, {row['examples_per_second']:,} examples a second."
+        f"{row['degrees']} degrees, {row['rehearsal']} rehearsed: prequential accuracy {row['prequential']:.2%},"
+        f" drifts detected at {', '.join(f'{example:,}' for example in row['drifts']) or 'none'}, {row['rollbacks']}"
+        f" rollbacks, {row['examples_per_second']:,} examples per second."
         for row in result["rows"]
     ]
     commands = [result["before"]["command"], *(row["command"] for row in result["rows"])]

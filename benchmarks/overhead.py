@@ -1,8 +1,8 @@
-"""What a strategy costs on one machine: examples a second of `zoo.train` under each, in turn.
+"""Overhead of each strategy on one machine, in examples per second of `zoo.train`.
 
-The global batch is the same, the cores of the machine too, so nothing can be won: what a strategy has less than none is
-what it costs. `multi_worker` runs under `strategies.launch`, its workers as processes of their own. Speed is what
-metrics.json says: without the first step, validation and start-up.
+All strategies have the same global batch and the same cores, so that any difference from `none` is overhead.
+`multi_worker` runs under `strategies.launch` with separate worker processes. The throughput is that of metrics.json,
+which excludes start-up, the first step and validation.
 """
 
 import json
@@ -17,7 +17,7 @@ from benchmarks import rounds
 from benchmarks.commands import told
 
 LAUNCH = ("strategies.launch", "--workers")
-# By name: what starts it, and the words for zoo.train.
+# By name: the launcher, and the arguments of zoo.train.
 WAYS = {
     "none": ((), ("--strategy", "none")),
     "one_device": ((), ("--strategy", "one_device")),
@@ -26,13 +26,17 @@ WAYS = {
     "multi_worker, 1 worker": ((*LAUNCH, "1"), ("--strategy", "multi_worker")),
     "multi_worker, 2 workers": ((*LAUNCH, "2"), ("--strategy", "multi_worker")),
 }
-# Of each model: the steps of a run, at batch 128.
+# Number of steps of a run at batch 128, by model.
 MODELS = {"cnn": 150, "simplenet": 400}
 ROUNDS = 3
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each model and strategy."""
+    """Return a row for each model and strategy.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     rows = {
         (model, way): {"name": f"{model}, {way}", "unit": "examples/s", "better": "higher", "rounds": []}
         for model in MODELS
@@ -62,7 +66,7 @@ def _examples_a_second(model: str, way: str, data_dir: Path) -> float:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     found = {row["name"]: row["rounds"] for row in result["measured"]}
-    lines = ["| strategy | " + " | ".join(f"{model}, examples/s | of none" for model in MODELS) + " |"]
+    lines = ["| strategy | " + " | ".join(f"{model}, examples/s | relative to none" for model in MODELS) + " |"]
     lines.append("| --- |" + " --- | --- |" * len(MODELS))
     for way in WAYS:
         cells = []

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.restock`: train the runs that come with the package again, compress them, and say what changed.
+"""`python -m benchmarks.restock`: retrain and compress the pretrained runs of the package, and list what changed.
 
-Each is made by the commands that a user types, in a folder of its own, so that nothing in it names a place on this
-machine; nothing replaces the stock before all of it was made, verified and found within the limits.
+Each run is made by the user's commands in a temporary folder, so that its files contain no path of this machine. The
+stock is replaced only after all runs were made, verified and found within the size limits.
 """
 
 import functools
@@ -28,11 +28,11 @@ from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256, write_json
 
 ROOT = Path(__file__).parent.parent
-# What the stock may take, in bytes: each file, and all of them.
+# Maximum size in bytes of each file, and of the whole stock.
 MOST_FILE, MOST_ALL = 500_000, 8_000_000
-# What of a run is kept, where it is there.
+# Files of a run to keep, if they exist.
 KEPT = ("config.json", "metrics.json", "model.keras", "vocabulary.json", "target_vocabulary.json")
-# And of a file: its receipt and what a reader needs beside it; of its stages the last, which it is measured against.
+# Suffixes of a compressed file, its receipt and its metadata, and files of the last stage, the reference for verify.
 BESIDE = (".tflite", ".receipt.json", ".labels.txt", ".relations.txt", ".vocabulary.json", ".target_vocabulary.json")
 LAST = ("*.json", "{last}/metrics.json", "{last}/model.keras")
 KEPT_IN = "kept"
@@ -40,7 +40,12 @@ KEPT_IN = "kept"
 
 @dataclass(frozen=True)
 class Made:
-    """How a run of the stock is made: the words of zoo.train, and the recipe of its small file."""
+    """Definition of a pretrained run.
+
+    Args:
+        words: Arguments of `zoo.train`.
+        recipe: Recipe of its compressed file.
+    """
 
     words: str
     recipe: str
@@ -83,7 +88,7 @@ STOCK = {
     "kg_embedding-family": Made("--model kg_embedding --dataset family", "dynamic"),
 }
 
-# By set: what it is, where it is from, and the licence that it came under. Sets without one that is clear are left out.
+# Description, source and licence of each dataset. Datasets without a clear licence are excluded.
 DATA = {
     "mnist": {
         "what": "MNIST, 70,000 handwritten digits",
@@ -115,25 +120,28 @@ DATA = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to make again, and where the data are."""
+    """Options of `benchmarks.restock`."""
 
     names: tuple[str, ...] = option(
-        "runs of the stock (default: all)", (), positional=True, metavar="NAME", optional=True
+        "pretrained runs to make (default: all)", (), positional=True, metavar="NAME", optional=True
     )
-    data_dir: Path | None = option("where TFDS sets are prepared (default: TFDS' own folder)")
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: that of TFDS)")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Make runs, replace them in the stock, and return each number that changed, by name of the run.
+    """Make runs, replace them in the stock, and return the numbers that changed, by run name.
+
+    Args:
+        given: Options that were given, by field name.
 
     Raises:
-        UsageError: an unknown name, or data that are not there.
-        Failed: a command that failed, or a file beyond the limits.
+        UsageError: If a name is unknown, or data are missing.
+        Failed: If a command fails, or a file is too large.
     """
     options = Options(**given)
     for name in options.names:
         if name not in STOCK:
-            raise unknown("run of the stock", name, STOCK)
+            raise unknown("pretrained run", name, STOCK)
     names = options.names or tuple(STOCK)
     data_dir = (options.data_dir or catalogue.default_data_dir()).resolve()
     sets = {dataset(name) for name in names}
@@ -145,7 +153,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _replaced(made: Mapping[str, Any], work: Path) -> dict[str, Any]:
-    """Put new runs in the place of the old ones, take those away that are no longer to be stocked, and compare."""
+    """Replace runs by new ones, remove those that are no longer listed, and return the changes."""
     before = stock.index()
     every = before | made
     entries = {name: every[name] for name in STOCK if name in every}
@@ -161,7 +169,7 @@ def _replaced(made: Mapping[str, Any], work: Path) -> dict[str, Any]:
 
 
 def dataset(name: str) -> str:
-    """Return the set that a run of the stock is trained on."""
+    """Return the dataset of a pretrained run."""
     return _word(name, "--dataset")
 
 
@@ -171,10 +179,15 @@ def _word(name: str, flag: str) -> str:
 
 
 def make(name: str, work: Path, data_dir: Path) -> dict[str, Any]:
-    """Train and compress a run in `work`, verify what is kept of it in work/kept, and return its entry.
+    """Train and compress a run in `work`, verify the files kept in work/kept, and return its index entry.
+
+    Args:
+        name: Name of the run.
+        work: Temporary folder.
+        data_dir: Folder of prepared TFDS sets.
 
     Raises:
-        Failed: a command that failed.
+        Failed: If a command fails.
     """
     made = STOCK[name]
     say = functools.partial(_command, cwd=work, data_dir=data_dir)
@@ -190,7 +203,12 @@ def make(name: str, work: Path, data_dir: Path) -> dict[str, Any]:
 
 
 def entry(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the index says of a run, with the bytes and the SHA-256 of its files."""
+    """Return the index entry of a run.
+
+    Args:
+        name: Name of the run.
+        facts: Bytes and SHA-256 of its files, by path.
+    """
     made = STOCK[name]
     return {
         "model": _word(name, "--model"),
@@ -204,7 +222,7 @@ def entry(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kept(run: Path, recipe: language.Recipe, place: Path) -> dict[str, dict[str, Any]]:
-    """Copy what is stocked of a run, and return the bytes and the SHA-256 of each file."""
+    """Copy the files of a run to keep, and return bytes and SHA-256 of each."""
     small = recipe.file_name
     patterns = [*KEPT, *(f"artifacts/{of}{suffix}" for of in (stock_table.REFERENCE, small) for suffix in BESIDE)]
     if recipe.stages:
@@ -220,7 +238,7 @@ def _kept(run: Path, recipe: language.Recipe, place: Path) -> dict[str, dict[str
 
 
 def _command(module: str, *words: str, cwd: Path, data_dir: Path) -> None:
-    """Run a command of ours as a user does, who has TFDS_DATA_DIR set and so names no folder of this machine."""
+    """Run a command of the project with TFDS_DATA_DIR set, so that the data folder is not recorded in the run."""
     cli.say(f"python -m {module} {shlex.join(words)}")
     env = os.environ | {"PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": str(data_dir)}
     done = subprocess.run([sys.executable, "-m", module, *words], cwd=cwd, env=env, capture_output=True, text=True)
@@ -230,7 +248,7 @@ def _command(module: str, *words: str, cwd: Path, data_dir: Path) -> None:
 
 
 def without_optimizer(folder: Path) -> None:
-    """Write the model of a run again without the state of its optimizer, which is twice the weights."""
+    """Save the model of a run again without its optimizer state, which is twice as large as the weights."""
     backend.start("tensorflow")
     run = RunFolder(folder)
     run.load_model().save(run.model_file)
@@ -238,7 +256,11 @@ def without_optimizer(folder: Path) -> None:
 
 
 def check_limits(entries: Mapping[str, Any]) -> None:
-    """Raise Failed for a file, or a stock, of more bytes than may be."""
+    """Raise `Failed` if a file or the whole stock is too large.
+
+    Args:
+        entries: Index entries, by run name.
+    """
     sizes = {
         f"{name}/{file}": fact["bytes"] for name, entry in entries.items() for file, fact in entry["files"].items()
     }
@@ -250,19 +272,24 @@ def check_limits(entries: Mapping[str, Any]) -> None:
 
 
 def changed(old: Mapping[str, Any], name: str) -> dict[str, tuple[Any, Any]]:
-    """Return the numbers of a run that are others than they were, (old, new); of a new run all, with None for old."""
+    """Return the changed numbers of a run as (old, new); for a new run all numbers, with None for old.
+
+    Args:
+        old: Numbers of the previous run.
+        name: Name of the run.
+    """
     new = stock_table.facts(stock.FOLDER / name, stock.index()[name]["file"])
     return {key: (old.get(key), value) for key, value in new.items() if old.get(key) != value}
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print a row a number that changed, and last the index."""
+    """Print a row for each changed number, and last the path of the index."""
     rows = [
         (name, key, "" if old is None else old, new)
         for name, changes in result["changed"].items()
         for key, (old, new) in changes.items()
     ]
-    cli.table(("run", "number", "was", "is"), rows)
+    cli.table(("run", "number", "old", "new"), rows)
     print(result["path"])
 
 
@@ -272,7 +299,7 @@ main = functools.partial(
     run,
     show,
     prog="python -m benchmarks.restock",
-    description="Train the runs that come with the package again, and say what changed.",
+    description="Retrain the pretrained runs of the package, and list what changed.",
 )
 
 

@@ -1,9 +1,9 @@
-"""A cnn of MNIST under attack: trained plainly and on adversarial examples, in Keras and as an int8 file.
+"""Robustness of a cnn on MNIST, with standard and adversarial training, in Keras and as an int8 file.
 
-The first 2,000 test images are attacked with eps 0.1 (the L-infinity norm, pixels from 0 to 1) by FGSM, and by PGD of
-40 steps from one random start. What misleads Keras is given to the int8 file as well (transfer): whoever attacks the
-file itself may find worse. "All clean" is of all 10,000 test images. Minutes are of training alone, with its
-validation. Runs are kept under runs/robustness.
+2,000 test images are attacked with eps 0.1 (L-infinity norm, pixels from 0 to 1) by FGSM, and by PGD with 40 steps from
+one random start. The int8 file is evaluated on the adversarial examples for Keras (transfer); an attack on the file
+itself may find worse ones. "All clean" refers to all 10,000 test images. Minutes are those of training and validation.
+Runs are kept under runs/robustness.
 """
 
 from pathlib import Path
@@ -14,19 +14,23 @@ from benchmarks.commands import exported, run_command, told, trained
 RUNS = Path("runs") / "robustness"
 EPS, STEPS, EXAMPLES = 0.1, 40, 2000
 _MNIST = ("--model", "cnn", "--dataset", "mnist")
-# Name of a row, and the words of its training.
+# Arguments of the training, by row name.
 ROWS: dict[str, tuple[str, ...]] = {
     "plain": _MNIST,
     "adversarial": (*_MNIST, "--adversarial", "fgsm(0.1)", "--set", "dropout=0", "--keep", "last"),
 }
 ATTACKS = {"fgsm": (), "pgd": ("--steps", str(STEPS))}
 FILE = "int8"
-# What the row that is trained on adversarial examples must keep, of test images as they are and attacked by PGD.
+# Targets of adversarial training: accuracy on clean test images, and under PGD.
 CLEAN, ATTACKED = 0.988, 0.96
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each training: accuracies of Keras and of the file, by attack."""
+    """Return a row for each training, with the accuracies of Keras and of the file by attack.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     rows = []
     for name, words in ROWS.items():
         run = RUNS / name
@@ -38,7 +42,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 
 def _attacked(run: Path, attack: str, more: tuple[str, ...], data_dir: Path) -> dict[str, list[float]]:
-    """Return accuracies without and with an attack, of Keras and of the file."""
+    """Return the accuracies of Keras and of the file, without and with an attack."""
     words = ("--attack", attack, "--eps", str(EPS), "--examples", str(EXAMPLES), *more, "--data-dir", str(data_dir))
     run_command("zoo.attack", str(run), *words)
     file = str(run / "artifacts" / f"{FILE}.tflite")
@@ -63,6 +67,6 @@ def table(result: dict[str, Any]) -> list[str]:
 
 
 def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown, the commands below."""
+    """Return the result as Markdown, followed by the commands."""
     targets = f"Targets of adversarial training: clean {CLEAN:.1%}, PGD {ATTACKED:.0%}."
     return "\n".join([*table(result), "", targets, "", *(f"- `{row['command']}`" for row in result["rows"])])

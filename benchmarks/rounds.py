@@ -1,7 +1,7 @@
-"""Sides of a comparison that take turns in one run on one machine, so that what drifts meets all of them alike.
+"""Comparison of several sides that alternate on one machine, so that drifts of its speed affect all of them equally.
 
-A side is a process that `started` runs as `python -m MODULE WORDS`. It says that it is ready, and answers each line on
-its standard input with a number: by `serve`, or where it is not its own master, by `ready`, `wait` and `answer`.
+A side is a process that `started` runs as `python -m MODULE WORDS`. It reports that it is ready, and answers each line
+on its standard input with a number. It calls `serve`, or `ready`, `wait` and `answer` if it controls its own loop.
 """
 
 import contextlib
@@ -14,23 +14,32 @@ from typing import Any
 
 
 def ready(**facts: Any) -> None:
-    """In a side's process: say that what is slow once is over, and what there is to know, such as parameters."""
+    """Report that this side has warmed up. Call it in the side's process.
+
+    Args:
+        facts: JSON-serialisable facts about the side, such as its number of parameters.
+    """
     print(json.dumps(facts), flush=True)
 
 
 def wait() -> None:
-    """In a side's process: wait to be asked; where nobody will, end the process."""
+    """Wait for the next request, or end the process if there is none. Call it in the side's process."""
     if not sys.stdin.readline():
         sys.exit()
 
 
 def answer(value: float) -> None:
-    """In a side's process: say what was measured."""
+    """Report a measurement. Call it in the side's process."""
     print(json.dumps(value), flush=True)
 
 
 def serve(measure: Callable[[], float], **facts: Any) -> None:
-    """In a side's process: measure whenever asked; once before, for what is slow the first time."""
+    """Warm up by one measurement, then measure on every request. Call it in the side's process.
+
+    Args:
+        measure: Function that returns a measurement.
+        facts: JSON-serialisable facts about the side.
+    """
     measure()
     ready(**facts)
     while True:
@@ -40,13 +49,18 @@ def serve(measure: Callable[[], float], **facts: Any) -> None:
 
 @contextlib.contextmanager
 def started(module: str, words: Sequence[str]) -> Iterator[tuple[Callable[[], float], dict[str, Any]]]:
-    """Start a side; yields what asks it for a number, and the facts that it told."""
+    """Start a side, and yield a function that requests a measurement, and the facts it reported.
+
+    Args:
+        module: Module that the side runs.
+        words: Arguments of the module.
+    """
     command = [sys.executable, "-m", module, *words]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def told() -> Any:
         for line in process.stdout:
-            with contextlib.suppress(json.JSONDecodeError):  # what a library prints
+            with contextlib.suppress(json.JSONDecodeError):  # output of a library
                 return json.loads(line)
         raise subprocess.CalledProcessError(process.wait(), command)
 
@@ -63,15 +77,15 @@ def started(module: str, words: Sequence[str]) -> Iterator[tuple[Callable[[], fl
 
 
 def in_turn(module: str, sides: Mapping[str, Sequence[str]], rounds: int) -> dict[str, dict[str, Any]]:
-    """Let sides take turns.
+    """Measure several sides in turn.
 
     Args:
-        module: that all of them run.
-        sides: the words of each, by name.
-        rounds: how often each is asked; the order is reversed every other time.
+        module: Module that all sides run.
+        sides: Arguments of each side, by name.
+        rounds: Number of measurements of each side. The order is reversed every other round.
 
     Returns:
-        of each side its facts and `rounds`, the numbers in order.
+        The facts of each side, and its measurements in order under `rounds`, by name.
     """
     with contextlib.ExitStack() as stack:
         asked = {name: stack.enter_context(started(module, words)) for name, words in sides.items()}
@@ -83,12 +97,12 @@ def in_turn(module: str, sides: Mapping[str, Sequence[str]], rounds: int) -> dic
 
 
 def spread(rounds: Sequence[float]) -> float:
-    """Return the median distance from the median, as a share of it."""
+    """Return the median absolute deviation, relative to the median."""
     middle = statistics.median(rounds)
     return statistics.median(abs(value - middle) for value in rounds) / middle if middle else 0.0
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """Return the median of the ratios of each round, the least and the largest."""
+    """Return the median, minimum and maximum of the ratios of each round."""
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     return statistics.median(ratios), min(ratios), max(ratios)

@@ -1,8 +1,9 @@
-"""One trained cnn on several runtimes, and one lstm: latency, bytes and accuracy, an example at a time on one thread.
+"""Comparison of runtimes for a trained cnn and lstm: latency, size and accuracy, one example at a time on one thread.
 
-The models are those of the matrix (runs/matrix). ONNX Runtime's int8 is its own static quantization (QDQ, per-channel
-weights, the same calibration examples), its dynamic its own as well; PyTorch runs eagerly with the same weights. Each
-runtime is a process of its own; they take turns. A turn is the median of 300 calls, data in and out included.
+The models are those of the matrix (runs/matrix). ONNX Runtime's int8 file is made by its own static quantization (QDQ,
+per-channel weights, the same calibration examples), and its dynamic file by its own dynamic quantization. PyTorch runs
+eagerly with the same weights. Each runtime has a separate process, and they alternate. A turn is the median of 300
+calls, including the transfer of inputs and outputs.
 
 Needs the extra `peers`.
 """
@@ -21,7 +22,7 @@ from benchmarks.commands import told
 from benchmarks.matrix import ROWS, trained
 
 ROUNDS, CALLS = 9, 300
-# Recipes of the files, by model; that of channels trains.
+# Recipes of the files, by model. Those with channels include training.
 LITERT = {
     "cnn": (
         "float32",
@@ -34,12 +35,16 @@ LITERT = {
     "lstm": ("float32", "dynamic", "int8"),
 }
 CALIBRATION = 256
-# Of the plain float32 file: the latency of the fastest at most, and points of accuracy that it may lose.
+# Targets for the fastest file: latency relative to the float32 file, and maximum loss of accuracy in points.
 TIMES, POINTS = 0.5, 0.3
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each model and runtime."""
+    """Return a row for each model and runtime.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     rows = []
     for model, recipes in LITERT.items():
         run = trained(model, ROWS[model][0], data_dir)
@@ -55,7 +60,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     lines = [
-        "| one example, one thread | ms | of LiteRT float32 | bytes | test accuracy |",
+        "| one example, one thread | ms | relative to LiteRT float32 | bytes | test accuracy |",
         "| --- | --- | --- | --- | --- |",
     ]
     plain = {row["model"]: row["rounds"] for row in result["rows"] if row["runtime"] == "LiteRT float32"}
@@ -72,13 +77,14 @@ def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     each = [f"- {row['name']}: {', '.join(f'{ms:.3f}' for ms in row['rounds'])}" for row in result["rows"]]
     target = (
-        f"Target: a file of the cnn at {TIMES:g} of the float32 file's latency, at most {POINTS:g} points below it."
+        f"Target: a file of the cnn with {TIMES:g} times the latency of the float32 file, and an accuracy at most"
+        f" {POINTS:g} points lower."
     )
     return "\n".join([*table(result), "", target, "", *each])
 
 
 def _prepare(run: Path, data_dir: Path, recipes: tuple[str, ...]) -> dict[str, Path]:
-    """Write the files of all runtimes and the test examples, and return the files by the runtime's name."""
+    """Write the files of all runtimes and the test examples, and return the files by runtime."""
     from compression.pipeline import source
 
     chosen = source.open_run(run, {"data_dir": data_dir})
@@ -177,7 +183,7 @@ def _torch(file: Path) -> Callable[[np.ndarray], np.ndarray]:
             for index, convolution in enumerate(self.convolutions):
                 x = convolution(x)
                 x = torch.relu(torch.max_pool2d(x, 2) if index < 2 else x)
-            x = x.permute(0, 2, 3, 1).flatten(1)  # the order in which Keras flattens
+            x = x.permute(0, 2, 3, 1).flatten(1)  # Keras flattens channels last
             return torch.softmax(self.head(torch.relu(self.hidden(x))), -1)
 
     net = Net().eval()
@@ -198,7 +204,7 @@ RUNTIMES = {"LiteRT": _litert, "ONNX": _onnx_runtime, "PyTorch": _torch}
 
 
 def _side(name: str, file: Path, folder: Path) -> None:
-    """Be one process: tell the accuracy on all test examples, and whenever asked the latency of one."""
+    """Run one side: report the accuracy on all test examples, then the latency of one example on every request."""
     call = RUNTIMES[name.split()[0]](file)
     with np.load(folder / "test.npz") as arrays:
         x, y = arrays["x"], arrays["y"]

@@ -1,11 +1,11 @@
-"""What spreading a training costs: measured with workers on this machine, and modelled for TPUs from compiled steps.
+"""Cost of distributed training: measured with workers on this machine, and modelled for TPUs from compiled steps.
 
-Measured: milliseconds a step of `zoo.train` on the embedded digits and the throughput, with one process, two replicas
-of one process, and two workers over gRPC, all on the same cores, so none can be faster than one process; and the bytes
-of gradients that a step must sum. Modelled: a step of 128 examples a chip (images of 28x28, texts of 128 tokens)
-compiled for v5e slices by the TPU's own compiler, its compute and memory traffic by the chip's published figures, and
-its all-reduce by the links'. Beyond a pod of 256 chips, pods exchange the same bytes once more over the data centre's
-network. Nothing of it ran on a TPU.
+Measured are the throughput of `zoo.train` on the embedded digits with one process, two replicas in one process, and two
+workers over gRPC, and the bytes of gradients summed in each step. All use the same cores, so that none can be faster
+than one process. Modelled is a step of 128 examples per chip (28x28 images, texts of 128 tokens), compiled for v5e
+slices by the TPU compiler. Its computation, memory traffic and all-reduce are estimated from the published figures of
+the chip. Beyond a pod of 256 chips, pods exchange the same bytes again over the data-centre network. Nothing was run on
+a TPU.
 """
 
 import json
@@ -31,11 +31,15 @@ PER_CHIP = 128
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return the measured and the modelled rows."""
+    """Return the measured rows, and the compiled steps that the model uses.
+
+    Args:
+        data_dir: Unused, because the digits are embedded.
+    """
     measured = []
     for model in MODELS:
         found: dict[str, list[float]] = {way: [] for way in WAYS}
-        for _ in range(REPEATS):  # interleaved, so that what else the machine does falls on all
+        for _ in range(REPEATS):  # interleaved, so that other load affects all ways equally
             for way, (before, words) in WAYS.items():
                 found[way].append(_examples_per_second(model, before, words))
         measured.append(
@@ -80,7 +84,7 @@ def _compiled(model: str, chips: int) -> dict[str, Any] | None:
 
 
 def modelled(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return for each model and number of chips the least step time, and the share of it that is not waiting."""
+    """Return the lower bound of the step time for each model and number of chips, and its share of communication."""
     from strategies import tpu
 
     chip, rows = tpu.CHIPS["v5e"], []
@@ -114,7 +118,7 @@ def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of both tables."""
     ways = list(WAYS)
     lines = [
-        f"| digits, batch {BATCH} | {' | '.join(ways)} | gradients a step |",
+        f"| digits, batch {BATCH} | {' | '.join(ways)} | gradients per step |",
         "| --- |" + " --- |" * (len(ways) + 1),
     ]
     for row in result["measured"]:
@@ -123,10 +127,10 @@ def table(result: dict[str, Any]) -> list[str]:
         lines.append(f"| {row['model']} | {' | '.join(cells)} | {row['gradient_bytes'] / 1e6:.2f} MB |")
     lines += [
         "",
-        f"Medians of {REPEATS} interleaved trainings; times the throughput of `none`, on the same cores.",
+        f"Medians of {REPEATS} interleaved trainings, relative to the throughput of `none` on the same cores.",
         "",
-        f"| v5e, {PER_CHIP} examples a chip, bfloat16 | chips | GFLOP a chip and step | memory a chip | all-reduce |"
-        " least step | of it exchanging |",
+        f"| v5e, {PER_CHIP} examples per chip, bfloat16 | chips | GFLOP per chip and step | memory per chip |"
+        " all-reduce | minimum step | communication |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in modelled(result):

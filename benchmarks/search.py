@@ -1,11 +1,11 @@
-"""Budgets asked of `compression.search`: what it finds, how long it takes, and whether it beats drawing at random.
+"""Results of `compression.search` for several budgets, its duration, and a comparison with random search.
 
-Runs of MNIST are trained with images moved by a pixel or two, and then searched; recipes are chosen by the 6,000
-validation images, and the 10,000 test images were looked at for the files of each front alone. Every winner is made
-again by its printed command, and compared by its SHA-256. Below, searches by TPE and at random have the same number of
-trials on a small training set (4,000 images of MNIST at half their height and width, 1,000 of validation); their
-fronts are compared by the hypervolume of bytes (logarithmic, below the budget) and validation error (logarithmic,
-below 20 %), as a share of what no file can have. Runs are kept under runs/search.
+Runs of MNIST are trained on images shifted by one or two pixels and then searched. Recipes are chosen on the 6,000
+validation images; the 10,000 test images are used only for the files on each Pareto front. Every winner is reproduced
+by its printed command and compared by SHA-256. Then TPE and random search are compared with the same number of trials
+on a small training set (4,000 images of MNIST at half resolution, 1,000 for validation), by the hypervolume of their
+fronts: logarithmic bytes below the budget and logarithmic validation error below 20 %, relative to the whole box. Runs
+are kept under runs/search.
 """
 
 import itertools
@@ -33,7 +33,7 @@ TRAININGS = {
     "simplenet": ("--model", "simplenet", *_COMMON, "1", "--epochs", "10"),
     "lstm": ("--model", "lstm", *_COMMON, "1"),
 }
-# Of each run: (words of the search, most bytes, least test accuracy), the easier budget after the harder one.
+# By run: (arguments of the search, maximum bytes, minimum test accuracy), the harder budget first.
 BUDGETS = {
     "cnn": (
         (
@@ -66,7 +66,11 @@ SAMPLERS = ("tpe", "random")
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each budget, and one for each seed and sampler."""
+    """Return a row for each budget, and one for each seed and sampler.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     kept = ("parameters", "epochs", "test")
     rows = []
     for name, words in TRAININGS.items():
@@ -78,7 +82,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 
 def _searched(run: Path, asked: str, data_dir: Path) -> dict[str, Any]:
-    """Search a run, or take what was found before, and return the winner and how the search went."""
+    """Search a run unless it was searched before, and return the winner and statistics of the search."""
     words = shlex.split(asked.format(**{name: RUNS / name for name in TRAININGS}))
     kept = run.parent / f"{run.name}-{''.join(c if c.isalnum() else '-' for c in asked[:14])}.json"
     if not kept.is_file():
@@ -95,7 +99,7 @@ def _searched(run: Path, asked: str, data_dir: Path) -> dict[str, Any]:
         kept.write_text(json.dumps(found))
     found = json.loads(kept.read_text())
     best = found["winner"] or found["closest"]
-    best["command"] = best["command"].partition(" --data-dir ")[0]  # which is another on another machine
+    best["command"] = best["command"].partition(" --data-dir ")[0]  # the folder depends on the machine
     return {
         "command": f"python -m compression.search {run} {shlex.join(words)}",
         "seconds": found["seconds"],
@@ -109,20 +113,20 @@ def _searched(run: Path, asked: str, data_dir: Path) -> dict[str, Any]:
 
 
 def _made_again(command: str) -> str:
-    """Return the SHA-256 of the file that a printed command makes in an empty folder."""
+    """Return the SHA-256 of the file that a printed command creates in an empty folder."""
     module, *words = shlex.split(command)[2:]
     with tempfile.TemporaryDirectory() as folder:
         return sha256(Path(run_command(module, *words, "--output", folder)["path"]))
 
 
 def _compared(data_dir: Path) -> list[dict[str, Any]]:
-    """Return a row for each seed and sampler: the hypervolume of its front."""
+    """Return a row for each seed and sampler, with the hypervolume of its front."""
     run = RUNS / "small"
     if not (run / "metrics.json").is_file():
         words = ("--model", "cnn", "--data", str(_arrays(data_dir)), "--set", "dropout=0", "--set", "padding=same")
         training = ("--epochs", "8", "--batch-size", "128", "--learning-rate", "3e-3")
         run_command("zoo.train", *words, *training, "--output", str(run))
-    with ThreadPoolExecutor(len(SAMPLERS)) as pool:  # of processes; no time is measured here
+    with ThreadPoolExecutor(len(SAMPLERS)) as pool:  # parallel, because no time is measured here
         return list(pool.map(lambda both: told(_sampled(run, *both)), itertools.product(SEEDS, SAMPLERS)))
 
 
@@ -137,14 +141,14 @@ def _sampled(run: Path, seed: int, sampler: str) -> dict[str, Any]:
 
 
 def _volume(files: Sequence[dict[str, Any]]) -> float:
-    """Return the share of the box from 1,000 bytes and 0.1 % of error to the worst that files dominate."""
+    """Return the share dominated by the files in the box from 1,000 bytes and 0.1 % error to the limits."""
     low, high = (math.log(1000), math.log(0.001)), (math.log(LIMIT), math.log(WORST))
     points = [(math.log(row["bytes"]), math.log(max(1 - row["accuracy"], 0.001))) for row in files]
     return hypervolume(points, high) / math.prod(b - a for a, b in zip(low, high, strict=True))
 
 
 def _arrays(data_dir: Path) -> Path:
-    """Write a small part of MNIST, at half its height and width, as an .npz."""
+    """Write a small part of MNIST at half resolution as an .npz file, and return its path."""
     path = RUNS / "small.npz"
     if not path.is_file():
         import numpy as np
@@ -164,8 +168,8 @@ def _arrays(data_dir: Path) -> Path:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of both tables."""
     lines = [
-        "| `compression.search` on MNIST | found | gzip | ms | validation | test | trials (trained) | minutes | made"
-        " again |",
+        "| `compression.search` on MNIST | found | gzip | ms | validation | test | trials (trained) | minutes |"
+        " reproduced |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["rows"]:
@@ -174,12 +178,12 @@ def table(result: dict[str, Any]) -> list[str]:
             f"| `{row['run']}`: at most {row['most']:,} bytes, at least {row['least']:.1%} | {best['bytes']:,} bytes |"
             f" {best['gzip_bytes']:,} | {best['latency_ms']:.3f} | {' | '.join(shares)} |"
             f" {row['trials']} ({row['trained']}) | {row['seconds'] / 60:.1f} |"
-            f" {'the same bytes' if row['again'] else 'other bytes'} |"
+            f" {'identical' if row['again'] else 'different'} |"
         )
     samplers = {name: [r for r in result["compared"] if r["sampler"] == name] for name in SAMPLERS}
     lines += [
         "",
-        f"| {TRIALS} trials, hypervolume of the front | " + " | ".join(f"seed {s}" for s in SEEDS) + " | mean |",
+        f"| hypervolume of the front after {TRIALS} trials | " + " | ".join(f"seed {s}" for s in SEEDS) + " | mean |",
     ]
     lines.append("| --- |" + " --- |" * (len(SEEDS) + 1))
     for name, rows in samplers.items():
@@ -199,7 +203,7 @@ def render(result: dict[str, Any]) -> str:
         )
         lines += [
             f"`{row['command']}`: {row['stopped_early']} of {row['trials']} trials stopped after the estimate ({told}),"
-            f" {row['repeated']} known before; {'the closest' if row['status'] else 'the winner'}:"
+            f" {row['repeated']} repeated; {'closest file' if row['status'] else 'winner'}:"
             f" `{row['best']['command']}`",
             "",
             "| bytes | validation | test | recipe |",

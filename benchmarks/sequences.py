@@ -1,10 +1,10 @@
-"""Sequence models trained, and the files that translate: what they reach, in what time.
+"""Sequence models: results and duration of training, and the exported translation files.
 
-`addition` is counted as sums that are right digit by digit, Multi30k's German to English by sacrebleu with a beam of 4
-on test_2016_flickr, tiny Shakespeare by nats a character on its validation split. Training in bfloat16, which counts on
-a processor that has instructions for it. Seconds are of the whole command: reading, the vocabulary, training, and the
-search on the test split. The files are those of `compression.compress`, their BLEU that of LiteRT. Runs are kept under
-runs/sequences.
+`addition` is scored by sums with all digits correct, Multi30k German to English by sacrebleu with beam size 4 on
+test_2016_flickr, and tiny Shakespeare by nats per character on its validation split. Training uses bfloat16 where
+stated, which is fast only on processors with bfloat16 instructions. Seconds are those of the whole command, including
+reading, vocabulary, training, and beam search on the test split. The files are made by `compression.compress`, and
+their BLEU is measured through LiteRT. Runs are kept under runs/sequences.
 """
 
 from pathlib import Path
@@ -14,8 +14,9 @@ from benchmarks.commands import exported, trained
 
 RUNS = Path("runs") / "sequences"
 PRECISIONS = ("float32", "dynamic", "int8")
-LARGEST_LOSS, LARGEST_SHARE = 0.5, 0.3  # BLEU against Keras, and bytes of the float32 file, of a quantized file
-# Name of a row: the words of its training, the score that is its target, and the target.
+# Limits for a quantized file: difference of BLEU from Keras, and size relative to the float32 file.
+LARGEST_LOSS, LARGEST_SHARE = 0.5, 0.3
+# By row name: arguments of the training, the score with a target, and the target.
 ROWS: dict[str, tuple[tuple[str, ...], str, float]] = {
     "addition": (("--model", "transformer_seq2seq", "--dataset", "addition"), "exact_match", 0.99),
     "multi30k": (
@@ -30,11 +31,15 @@ ROWS: dict[str, tuple[tuple[str, ...], str, float]] = {
         1.60,
     ),
 }
-SHOWN = {"exact_match": "{:.2%} exactly right", "bleu": "{:.2f} BLEU", "validation loss": "{:.4f} nats a character"}
+SHOWN = {"exact_match": "{:.2%} exact match", "bleu": "{:.2f} BLEU", "validation loss": "{:.4f} nats per character"}
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each training, and one for each file of the translating model."""
+    """Return a row for each training, and one for each file of the translation model.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     rows = [_trained(name, data_dir) for name in ROWS]
     kept = ("bytes", "gzip_bytes", "test")
     return {"rows": rows, "files": [exported(RUNS / "multi30k", precision, kept) for precision in PRECISIONS]}
@@ -60,7 +65,7 @@ def table(result: dict[str, Any]) -> list[str]:
             f"| `{row['name']}` | {text.format(row['found'])} | {text.format(row['target'])} | {row['parameters']:,} |"
             f" {row['epochs']} | {row['seconds'] / 60:.1f} |"
         )
-    lines += ["", "| file of the Multi30k run | bytes | of float32 | BLEU of the file | of Keras |"]
+    lines += ["", "| file of the Multi30k run | bytes | relative to float32 | file BLEU | Keras BLEU |"]
     lines.append("| --- | --- | --- | --- | --- |")
     whole = result["files"][0]["bytes"]
     for row in result["files"]:
@@ -73,7 +78,7 @@ def table(result: dict[str, Any]) -> list[str]:
 
 
 def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown, the commands below."""
+    """Return the result as Markdown, followed by the commands."""
     signature = next(row["test"]["bleu_signature"] for row in result["rows"] if row["score"] == "bleu")
     commands = [f"- {row['name']}: `{row['command']}`" for row in result["rows"]]
     return "\n".join([*table(result), "", f"BLEU: {signature}.", "", *commands])

@@ -1,4 +1,4 @@
-"""How long a user waits for --help and for the answer to a mistake; TensorFlow must not be imported for either."""
+"""Response time of --help and of error messages, for which TensorFlow must not be imported."""
 
 import statistics
 import subprocess
@@ -40,11 +40,15 @@ COMMANDS = (
     "compression.snippets absent.tflite",
 )
 TIMES = 5
-LIMIT_SECONDS, MISTAKE_SECONDS = 0.3, 0.5  # of --help; of what looks at a file besides
+LIMIT_SECONDS, MISTAKE_SECONDS = 0.3, 0.5  # limits for --help, and for commands that read a file
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return the median seconds of each command, and whether TensorFlow or Keras was imported."""
+    """Return the median seconds of each command, and whether it imported a backend.
+
+    Args:
+        data_dir: Unused, because no command reads data.
+    """
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for command in COMMANDS:

@@ -1,4 +1,4 @@
-"""The compiled training steps of a model, as `fit` calls them, for benchmarks that time them by themselves."""
+"""Compiled training steps of a model, as `fit` calls them, for benchmarks that time steps directly."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,11 +8,11 @@ from zoo.data.dataset import DataSpec
 
 
 def compiled(config: TrainConfig, spec: DataSpec) -> tuple[Any, Callable[[Any, int], dict[str, Any]]]:
-    """Return a built and compiled Keras model, and what trains it on so many batches of an iterator.
+    """Return a compiled Keras model, and a function that trains it on a number of batches of an iterator.
 
     Args:
-        config: resolved.
-        spec: of the data.
+        config: Resolved configuration.
+        spec: Description of the data.
     """
     from zoo import tasks
     from zoo.training import executions, optimization
@@ -25,7 +25,7 @@ def compiled(config: TrainConfig, spec: DataSpec) -> tuple[Any, Callable[[Any, i
 
 
 def over_and_over(batch: Any) -> Iterator[Any]:
-    """Return an iterator of one batch, which costs no input."""
+    """Return an iterator that repeats one batch without input cost."""
     import tensorflow as tf
 
     return iter(tf.data.Dataset.from_tensors(batch).repeat())

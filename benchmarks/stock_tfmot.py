@@ -1,17 +1,17 @@
-"""The stock route, to be measured beside ours: TF-MOT on tf_keras, as its own guides do it.
+"""Compression by stock TF-MOT on tf_keras following its guides, as a baseline for this project.
 
 The model and its four epochs are those of the guide `pruning_with_keras`. Every other stage starts from a copy of that
-trained model, and has the schedule, rate, batch and epochs of its guide: `pruning_with_keras` (80 %),
+trained model, and has the schedule, learning rate, batch size and epochs of its guide: `pruning_with_keras` (80 %),
 `clustering_example` (16 clusters), `pqat_example` (50 %), `cqat_example` (8 clusters) and `pcqat_example` (50 %, then 8
-clusters). The first two are exported by full-integer quantization, with 8-bit input and output; the other three as
-their guides do it, which keeps float32 input and output.
+clusters). The first two are exported by full-integer quantization with 8-bit input and output. The other three are
+exported as in their guides, which keeps float32 input and output.
 
-Unlike in the guides, the model takes (28, 28, 1) and so begins without a Reshape, which would cost every file about a
-kilobyte, and all stages share one trained model; the guides train theirs for four or ten epochs.
+Two details differ from the guides. The input shape is (28, 28, 1), which avoids a Reshape of about one kilobyte in each
+file. All stages share one trained model, whereas the guides train separate ones for four or ten epochs.
 
-`python -m benchmarks.stock_tfmot DATA.npz SEED FOLDER` needs the package `tensorflow-model-optimization`, and a process
-of its own: TF-MOT works with Keras 2 only, and TensorFlow takes one Keras for good. Accuracy, zeros and distinct values
-are read from the .tflite files by the code that also makes our receipts.
+`python -m benchmarks.stock_tfmot DATA.npz SEED FOLDER` needs the package `tensorflow-model-optimization` and a separate
+process: TF-MOT works with Keras 2 only, and TensorFlow cannot switch Keras versions within a process. Accuracy, zeros
+and distinct values are read from the .tflite files by the code that also writes receipts.
 """
 
 import gzip
@@ -29,25 +29,25 @@ from compression.flatbuffers import flatbuffer
 from compression.runtime import litert
 
 CALIBRATION = 256
-FINE_TUNING = 1e-5  # the rate of every guide that fine-tunes with a small one
-KERNELS = {4: "convolution", 2: "dense"}  # by the number of their dimensions
-Stage = tuple[bytes, float]  # content of the file, seconds of training since the copy
+FINE_TUNING = 1e-5  # small learning rate that several guides use for fine-tuning
+KERNELS = {4: "convolution", 2: "dense"}  # kind of layer by the rank of its kernel
+Stage = tuple[bytes, float]  # content of the file, and seconds of training since the copy
 
 
 class Examples(NamedTuple):
-    """The training examples."""
+    """Training or test examples."""
 
     x: np.ndarray
     y: np.ndarray
 
 
 def run(data: Path, seed: int, folder: Path) -> dict[str, Any]:
-    """Train and export every stage, and return its numbers.
+    """Train and export every stage, and return the results.
 
     Args:
-        data: .npz with x_train (n, 28, 28, 1) uint8, y_train, x_test and y_test.
-        seed: of the first training, and again of every stage.
-        folder: the .tflite files are kept in it.
+        data: An .npz file with x_train, (n, 28, 28, 1) uint8, y_train, x_test and y_test.
+        seed: Random seed of the first training, and of every stage.
+        folder: Folder to write the .tflite files to.
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     import tf_keras as keras
@@ -85,7 +85,7 @@ def _model() -> Any:
 
 
 def _copy(model: Any) -> Any:
-    """Return a model of its own variables: TF-MOT's wrappers train those of the model that they are given."""
+    """Return a copy with separate variables, because TF-MOT's wrappers train those of the original model."""
     from tf_keras.models import clone_model
 
     copy = clone_model(model)
@@ -96,7 +96,7 @@ def _copy(model: Any) -> Any:
 def _fit(
     model: Any, train: Examples, epochs: int, batch_size: int = 32, rate: float = 1e-3, callbacks: tuple = ()
 ) -> float:
-    """Train a model as all guides do, and return the seconds of it."""
+    """Train a model as all guides do, and return the seconds of training."""
     import tf_keras as keras
 
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -115,7 +115,7 @@ def _converter(model: Any) -> Any:
 
 
 def _integers(model: Any, train: Examples) -> bytes:
-    """Return a file of integers only, scaled by what the first training examples show."""
+    """Return a full-integer file, calibrated on the first training examples."""
     import tensorflow as tf
 
     def examples() -> Iterator[list[np.ndarray]]:
@@ -150,7 +150,7 @@ def _pruned_80(model: Any, train: Examples) -> Stage:
 
 
 def _pruned_50(model: Any, train: Examples) -> tuple[Any, float]:
-    """Return the pruned model that both PQAT and PCQAT begin with."""
+    """Return the pruned model that PQAT and PCQAT start from, and the seconds of training."""
     from tensorflow_model_optimization import sparsity
 
     schedule = sparsity.keras.ConstantSparsity(0.5, begin_step=0, frequency=100)
@@ -214,7 +214,7 @@ def _pcqat(model: Any, train: Examples) -> Stage:
 
 
 def _quantized(model: Any, train: Examples, scheme: Any, seconds: float) -> Stage:
-    """Return the file of a model trained for integers under a scheme, and all seconds of training."""
+    """Return the file of a model after quantization-aware training with a scheme, and the total seconds of training."""
     from tensorflow_model_optimization import quantization
 
     model = quantization.keras.quantize_apply(quantization.keras.quantize_annotate_model(model), scheme)
@@ -234,7 +234,7 @@ STAGES: dict[str, Callable[[Any, Examples], Stage]] = {
 
 
 def _measured(file: Path, test: Examples) -> dict[str, Any]:
-    """Return the numbers of a file, as it is stored."""
+    """Return accuracy, size, zeros and distinct values of a file."""
     content = file.read_bytes()
     kernels = [row for row in flatbuffer.constants(flatbuffer.read(file)) if len(row["shape"]) in KERNELS]
     return {

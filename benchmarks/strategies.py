@@ -1,9 +1,10 @@
-"""Strategies: the same weights on one replica and on two.
+"""Agreement of strategies: the weights after training on one and on two replicas.
 
-One shuffled epoch with the default recipe, without dropout, the same seed; the largest difference of any
-weight from the run with no strategy. Two replicas sum a gradient in another order than one device, so they differ by
-rounding from the first step, and training can amplify that. float64 tells the two causes of a difference apart: a fault
-in the data, the loss or the optimizer would be as large in it as in float32, rounding starts 1e9 times smaller.
+Each run trains for one shuffled epoch with the default recipe and the same seed, without dropout. The result is the
+largest difference of any weight from the run without a strategy. Two replicas sum gradients in a different order than
+one device, so they differ by rounding from the first step, and training can amplify this difference. float64 separates
+rounding from faults: a fault in the data, the loss or the optimizer would be as large as in float32, whereas rounding
+errors start 1e9 times smaller.
 """
 
 import sys
@@ -23,7 +24,11 @@ EQUALITY = (("digits", "float32"), ("mnist", "float32"), ("mnist", "float64"))
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return the differences."""
+    """Return the largest differences by model, dataset and precision.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     with tempfile.TemporaryDirectory() as folder:
         equality = [
             _differences(model, dataset, precision, data_dir, Path(folder))
@@ -45,7 +50,7 @@ def _differences(model: str, dataset: str, precision: str, data_dir: Path, folde
     fixed = ("--model", model, "--dataset", dataset, "--precision", precision, "--set", "dropout=0", "--keep", "last")
     for way, words in WAYS.items():
         if dataset != "digits" and way == "one_device":
-            continue  # it is bit for bit `none` on the digits already
+            continue  # identical to `none`, as the digits show
         output = folder / "-".join((model, dataset, precision, way.split(",")[0]))
         run_command("zoo.train", *fixed, *words, "--data-dir", str(data_dir), "--epochs", "1", "--output", str(output))
         weights[way] = RunFolder(output).load_model().get_weights()

@@ -1,11 +1,11 @@
-"""Training examples a second: `zoo.train`, the plain Keras script, and PyTorch, with equal networks and batches.
+"""Training throughput of `zoo.train`, a plain Keras script, and PyTorch, with equal networks and batch sizes.
 
-Sides take turns in one run. The zoo's is `zoo.train` itself, input pipeline, metrics and all; the plain script calls
-`fit` with arrays, on TensorFlow and on JAX; PyTorch's loop draws batches from tensors in memory, computes in
-channels_last where there are images, and reads its loss every 50 steps. Examples are random numbers of the shapes of
-MNIST (60,000 images, rows for `lstm`) and of sentences (20,000 of 64 ids): speed does not depend on what they show.
-Adam, cross-entropy, float32, all cores; no side clips gradients.
-PyTorch needs the extra `peers`, and takes part with --peers, as Keras on JAX does.
+The sides alternate. The zoo's side is `zoo.train` itself, including input pipeline and metrics. The plain script calls
+`fit` with arrays, on TensorFlow and on JAX. The PyTorch loop takes batches from tensors in memory, uses channels_last
+for images, and reads its loss every 50 steps. Examples are random numbers in the shapes of MNIST (60,000 images, read
+by rows for `lstm`) and of sentences (20,000 of 64 ids), because the speed does not depend on their content. All sides
+use Adam, cross-entropy, float32 and all cores, without gradient clipping. PyTorch, from the extra `peers`, and Keras on
+JAX are included with --peers.
 """
 
 import os
@@ -22,10 +22,10 @@ from benchmarks.time_to_accuracy import plain_cnn
 from zoo.system.files import replacing
 
 ROUNDS, QUICK_ROUNDS = 7, 3
-# Of each model: batch sizes, and steps in a turn of about two seconds.
+# By model: batch sizes, and the number of steps in a turn of about two seconds.
 CASES = {"cnn": ((32, 400), (128, 100), (512, 25)), "lstm": ((128, 30),), "transformer": ((64, 40),)}
 QUICK = {"cnn": ((128, 20),)}
-# What zoo.train is to reach at least, of each peer's examples a second.
+# Minimum throughput of zoo.train, relative to each peer.
 TARGETS = {
     ("cnn", 32): {"PyTorch": 1.0},
     ("cnn", 128): {"PyTorch": 1.0, "plain Keras": 1.5},
@@ -35,13 +35,19 @@ TARGETS = {
 }
 IMAGES, SIDE, CLASSES = 60_000, 28, 10
 SENTENCES, TIME, VOCABULARY = 20_000, 64, 5_000
-UNITS = (128, 128)  # of lstm
-WIDTH, HEADS, FEED_FORWARD = 128, 4, 256  # of transformer, one block
+UNITS = (128, 128)  # lstm
+WIDTH, HEADS, FEED_FORWARD = 128, 4, 256  # transformer with one block
 RATE, TOLD = 1e-3, 50
 
 
 def measure(data_dir: Path, quick: bool = False, peers: bool = False) -> dict[str, Any]:
-    """Return a row for each model, batch size and side."""
+    """Return a row for each model, batch size and side.
+
+    Args:
+        data_dir: Unused, because the examples are random.
+        quick: Whether to measure fewer cases and rounds.
+        peers: Whether to include the optional peers.
+    """
     rows = []
     for model, sizes in (QUICK if quick else CASES).items():
         for batch, steps in sizes:
@@ -64,7 +70,7 @@ def _data(model: str) -> tuple[Any, Any]:
 
 
 def _turns(batch: int, steps: int) -> Any:
-    """Return a Keras callback that measures examples a second over so many steps, and waits in between to be asked."""
+    """Return a Keras callback that measures examples per second over `steps` steps on each request."""
     import keras
 
     class Turns(keras.callbacks.Callback):
@@ -72,7 +78,8 @@ def _turns(batch: int, steps: int) -> Any:
 
         def on_train_batch_end(self, index: int, logs: dict | None = None) -> None:
             self.called += 1
-            # The zoo's executions train ahead of these calls; on JAX the optimizer counts at the end of an epoch.
+            # In the zoo an execution of several steps precedes these calls. On JAX the optimizer's counter is updated
+            # at the end of an epoch.
             done = max(int(self.model.optimizer.iterations), self.called) - self.at
             if done < steps:
                 return
@@ -119,7 +126,7 @@ def _zoo(model: str, batch: int, steps: int) -> None:
 
 
 def _plain(model: str, batch: int, steps: int) -> None:
-    """The script everybody writes."""
+    """Train with a typical Keras script."""
     import keras
     from keras import layers
 
@@ -137,7 +144,7 @@ def _plain(model: str, batch: int, steps: int) -> None:
 
 
 def _plain_on_jax(model: str, batch: int, steps: int) -> None:
-    """The same script on Keras' other engine."""
+    """Train with the same script on JAX."""
     os.environ["KERAS_BACKEND"] = "jax"
     _plain(model, batch, steps)
 
@@ -200,7 +207,7 @@ def _pytorch(model: str, batch: int, steps: int) -> None:
     rounds.serve(measured, parameters=sum(p.numel() for p in net.parameters()))
 
 
-# By name: whether it is a peer that may be absent, and the models that it has.
+# By name: whether the side is an optional peer, and its models.
 SIDES = {
     "zoo": (False, ("cnn", "lstm", "transformer")),
     "plain Keras": (False, ("cnn", "lstm")),
@@ -224,7 +231,7 @@ SETTINGS = {
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     lines = [
-        f"| training | zoo, examples/s | {' | '.join(f'{side} | zoo is' for side in OTHERS)} |",
+        f"| training | zoo, examples/s | {' | '.join(f'{side} | speed-up of zoo' for side in OTHERS)} |",
         "| --- | --- |" + " --- | --- |" * len(OTHERS),
     ]
     for name, sides in _cases(result).items():
@@ -234,13 +241,13 @@ def table(result: dict[str, Any]) -> list[str]:
                 cells += ["", ""]
                 continue
             times, low, high = rounds.ratio(sides["zoo"], sides[side])
-            cells += [f"{statistics.median(sides[side]):,.0f}", f"{times:.2f} times as fast ({low:.2f} to {high:.2f})"]
+            cells += [f"{statistics.median(sides[side]):,.0f}", f"{times:.2f} ({low:.2f} to {high:.2f})"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
 def _cases(result: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
-    """Return by model and batch the rounds of each side."""
+    """Return the rounds of each side, by model and batch size."""
     cases: dict[str, dict[str, list[float]]] = {}
     for row in result["measured"]:
         cases.setdefault(f"{row['model']}, batch {row['batch']}", {})[row["side"]] = row["rounds"]
@@ -248,7 +255,12 @@ def _cases(result: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Write a PNG: how fast each other side trains beside the zoo, the median of the rounds and their middle half."""
+    """Write a PNG of the throughput of each peer relative to the zoo, with median and interquartile range.
+
+    Args:
+        result: Result of `measure`.
+        path: File to write.
+    """
     from matplotlib.figure import Figure
 
     cases = _cases(result)
@@ -271,7 +283,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     axes.set_yticks(range(len(cases)), list(cases))
     axes.invert_yaxis()
     axes.set_xlim(0, 1.3)
-    axes.set_xlabel("training examples a second, as a share of zoo.train's in the same round")
+    axes.set_xlabel("training throughput relative to zoo.train in the same round")
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     figure.legend(loc="outside upper center", ncols=len(OTHERS) + 1, frameon=False)
@@ -280,7 +292,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
 
 def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown, each side's rounds below."""
+    """Return the result as Markdown, followed by the rounds of each side."""
     each = [
         f"- {row['name']}: {row['parameters']:,} parameters; {', '.join(f'{value:,.0f}' for value in row['rounds'])}"
         for row in result["measured"]

@@ -1,9 +1,9 @@
-"""What a step of pruning, clustering, quantization-aware training or distillation costs, in plain training steps.
+"""Cost of a step of pruning, clustering, quantization-aware training or distillation, relative to plain training.
 
-Milliseconds a step of MNIST at batch 128, of the model as zoo.train trains it and as each pass does: in one process, in
-rounds of 20 steps that take turns, so that whatever else the machine does slows all of them alike; the fastest median
-of the rounds after the first, which has least of that in it. Pruning is measured while its masks change. A distilled
-step includes the teacher's answer.
+Measured are the milliseconds per step on MNIST at batch 128, for plain training and for each pass. All cases alternate
+in one process in rounds of 20 steps, so that other load affects them equally. The fastest median of the rounds after
+the first counts, because it is least affected. Pruning is measured while its masks change. A distillation step includes
+the forward pass of the teacher.
 """
 
 import statistics
@@ -15,11 +15,15 @@ from typing import Any
 MODELS = ("cnn", "simplenet", "lstm")
 PASSES = ("prune(0.8, end=200)", "cluster(16)", "qat", "distill(itself)")
 BATCH, ROUNDS, STEPS = 128, 6, 20  # the first round is not counted
-TARGET = 1.5  # plain steps, of pruning and of quantization-aware training
+TARGET = 1.5  # maximum cost of pruning and quantization-aware training, relative to a plain step
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return the milliseconds of a step for each model and pass."""
+    """Return the milliseconds of a step for each model and pass.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     from strategies import backend
 
     backend.start()
@@ -41,7 +45,7 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 
 def _made(name: str, text: str, data: Any) -> Any:
-    """Return a compiled model, wrapped for a pass, or plain."""
+    """Return a compiled model, plain or wrapped by a pass."""
     import keras
 
     model = _wrapped(name, text, data)
@@ -110,7 +114,7 @@ def table(result: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        f"Times a plain step, batch {BATCH}; the target for prune and qat is at most {result['target']}.",
+        f"Relative to a plain step, batch {BATCH}; the target for prune and qat is at most {result['target']}.",
     ]
 
 

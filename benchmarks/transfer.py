@@ -1,10 +1,10 @@
-"""Few labels: a cnn that begins with the weights of one that read digits, against one from scratch.
+"""Transfer learning with few labels: a cnn initialised from one trained on digits, compared with training from scratch.
 
-Two tasks of 10 labels a class: the 26 capital letters, drawn by fonts (benchmarks/letters.py) of which no typeface is
-in both training and test, begin with all digits of MNIST; the digits 5 to 9 of MNIST begin with the digits 0 to 4. Five
-draws of the labels each, each with a seed of its own and the same for every way, on one test set. Every way has the
-same epochs, batches, shifts and dropout, and of three learning rates the one that a sixth draw is best with on
-validation images, of letters in the fonts of training. Runs are kept under runs/transfer.
+There are two tasks with 10 labels per class. The 26 capital letters (benchmarks/letters.py, with disjoint typefaces for
+training and test) start from all digits of MNIST; the digits 5 to 9 start from the digits 0 to 4. Each task has five
+draws of labels with one test set. A draw has its own seed, shared by both ways of training. Both ways have the same
+epochs, batches, shifts and dropout. Each uses the best of three learning rates on the validation images of a sixth draw
+(for letters, in the typefaces of training). Runs are kept under runs/transfer.
 """
 
 import shlex
@@ -19,12 +19,12 @@ from benchmarks.commands import told
 
 RUNS = Path("runs") / "transfer"
 DRAWS, LABELS = 5, 10
-# Points of accuracy on letters that `--init-from` must have more than a training from scratch, in the mean of draws.
+# Minimum gain of `--init-from` over training from scratch on letters, in points of accuracy, mean of the draws.
 LEAST = 5
 _CNN = ("--model", "cnn", "--set", "dropout=0.3")
 SOURCE = (*_CNN, "--epochs", "2", "--batch-size", "128", "--learning-rate", "3e-3")
 _FEW = (*_CNN, "--batch-size", "10", "--shift", "2", "--validation-split", "0", "--keep", "last")
-# Name of a task: the run that it begins with, and the epochs of its trainings.
+# By task: the run to initialise from, and the number of epochs.
 TASKS = {"letters": ("digits", 20), "digits 5 to 9": ("digits-0-4", 40)}
 WAYS = {
     "from scratch": (),
@@ -34,7 +34,11 @@ RATES = ("1e-3", "3e-3", "1e-2")
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each task and way: the accuracy of every draw."""
+    """Return a row for each task and way of training, with the accuracy of every draw.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     _write_data(data_dir)
     sources = [
         _trained("digits", (*SOURCE, "--dataset", "mnist"), "--data-dir", str(data_dir)),
@@ -52,7 +56,7 @@ def _row(task: str, way: str) -> dict[str, Any]:
         run = f"{name.stem}-{list(WAYS).index(way)}-{rate}"
         return _trained(run, (*words, "--learning-rate", rate, "--data", str(name), "--seed", str(draw)))
 
-    # The sixth draw has validation images in the place of the test's.
+    # The sixth draw has validation images as its test split.
     chosen = {rate: reached(DRAWS, rate)["accuracy"] for rate in RATES}
     rate = max(chosen, key=chosen.get)
     rows = [reached(draw, rate) for draw in range(DRAWS)]
@@ -70,12 +74,12 @@ def _row(task: str, way: str) -> dict[str, Any]:
 
 
 def _trained(name: str, words: tuple[str, ...], *place: str) -> dict[str, Any]:
-    """Train a run in this process, or take it where it was trained before, and return its command and accuracy.
+    """Train a run in this process unless it exists, and return its command and accuracy.
 
     Args:
-        name: of its folder.
-        words: of `zoo.train`.
-        place: more of them, that say where this machine has its data.
+        name: Name of the run folder.
+        words: Arguments of `zoo.train`.
+        place: Further arguments that depend on this machine, left out of the returned command.
     """
     from zoo import train
     from zoo.console import cli
@@ -97,7 +101,7 @@ def _file(task: str, draw: int) -> Path:
 
 
 def _write_data(data_dir: Path) -> None:
-    """Write the draws of both tasks, and the digits 0 to 4."""
+    """Write the draws of both tasks, and the dataset of the digits 0 to 4."""
     from zoo.config.train_config import TrainConfig
     from zoo.training.data import load_data
 
@@ -117,14 +121,14 @@ def _write_data(data_dir: Path) -> None:
 
 
 def _of(split: tuple[np.ndarray, np.ndarray], digits: range) -> tuple[np.ndarray, np.ndarray]:
-    """Return the examples of some digits, which are numbered from 0."""
+    """Return the examples of a range of digits, with labels from 0."""
     x, y = split
     kept = np.isin(y, digits)
     return x[kept], y[kept] - digits.start
 
 
 def _few(split: tuple[np.ndarray, np.ndarray], draw: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return so many examples of each class, by draw."""
+    """Return LABELS random examples of each class for a draw."""
     x, y = split
     order = np.random.default_rng(draw).permutation(len(y))
     chosen = np.concatenate([order[y[order] == label][:LABELS] for label in np.unique(y)])
@@ -137,7 +141,13 @@ def _save(path: Path, names: list[str], **splits: tuple[np.ndarray, np.ndarray])
 
 
 def points(result: dict[str, Any], task: str, way: str) -> list[float]:
-    """Return by how many points each draw of a way is above the same from scratch."""
+    """Return the gain over training from scratch in points of accuracy, by draw.
+
+    Args:
+        result: Result of `measure`.
+        task: Name of the task.
+        way: Way of training.
+    """
     found = {row["way"]: row["accuracies"] for row in result["rows"] if row["task"] == task}
     return [100 * (ours - theirs) for ours, theirs in zip(found[way], found["from scratch"], strict=True)]
 
@@ -145,8 +155,8 @@ def points(result: dict[str, Any], task: str, way: str) -> list[float]:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
     lines = [
-        f"| cnn, {LABELS} labels a class | way | test accuracy, mean of {DRAWS} draws | standard deviation | points |"
-        " learning rate |",
+        f"| cnn, {LABELS} labels per class | training | test accuracy, mean of {DRAWS} draws | standard deviation |"
+        " gain, points | learning rate |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["rows"]:
@@ -161,7 +171,7 @@ def table(result: dict[str, Any]) -> list[str]:
 
 
 def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown, the commands below."""
-    target = f"Target on letters: {LEAST} points above from scratch, mean of {DRAWS} draws."
+    """Return the result as Markdown, followed by the commands."""
+    target = f"Target on letters: a gain of {LEAST} points over training from scratch, mean of {DRAWS} draws."
     commands = [f"- `{row['command']}`" for row in [*result["sources"], *result["rows"]]]
     return "\n".join([*table(result), "", target, "", *commands])

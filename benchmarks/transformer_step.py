@@ -1,9 +1,10 @@
-"""A training step of translation: target tokens a second of zoo.models.Transformer and of PyTorch's nn.Transformer.
+"""Training step of translation: target tokens per second of zoo.models.Transformer and PyTorch's nn.Transformer.
 
-Equal networks (the recipe of Multi30k: layers, width, heads, feed-forward width, dropout, pre-norm, one table for
-source, target and output, sinusoidal positions), an equal batch of random ids without padding, AdamW with the norm of
-gradients clipped, cross-entropy with smoothed labels; PyTorch runs eagerly, which nn.Transformer is written for. Each
-side is a process of its own on all cores; they take turns, and the fastest median of the rounds counts.
+Both networks are equal: layers, width, heads, feed-forward width and dropout of the Multi30k recipe, pre-norm, one
+embedding table for source, target and output, and sinusoidal positions. Both train on a batch of random ids without
+padding, with AdamW, gradients clipped by norm, and cross-entropy with label smoothing. PyTorch runs eagerly, as
+nn.Transformer is intended to. Each side has a separate process on all cores. They alternate, and the fastest median of
+the rounds counts.
 
 Needs the extra `peers`.
 """
@@ -25,7 +26,11 @@ ROUNDS, WARM_UP, STEPS = 3, 3, 12
 
 
 def measure(data_dir: object) -> dict[str, Any]:
-    """Return a row for each side and precision."""
+    """Return a row for each side and precision.
+
+    Args:
+        data_dir: Unused, because the batch is random.
+    """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for _ in range(ROUNDS):
         for precision in PRECISIONS:
@@ -133,7 +138,7 @@ def _pytorch(precision: str) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
-    lines = ["| training step, translation | zoo, target tokens/s | PyTorch | times |", "| --- | --- | --- | --- |"]
+    lines = ["| training step, translation | zoo, target tokens/s | PyTorch | ratio |", "| --- | --- | --- | --- |"]
     found = {(row["side"], row["precision"]): row["tokens_per_second"] for row in result["rows"]}
     for precision in dict.fromkeys(precision for _, precision in found):
         ours, theirs = (found[side, precision] for side in SIDES)
@@ -144,7 +149,7 @@ def table(result: dict[str, Any]) -> list[str]:
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     each = [
-        f"- {row['side']}, {row['precision']}: {row['parameters']:,} parameters, milliseconds a step of each round"
+        f"- {row['side']}, {row['precision']}: {row['parameters']:,} parameters, milliseconds per step in each round"
         f" {', '.join(f'{1000 * median:.0f}' for median in row['medians'])}"
         for row in result["rows"]
     ]

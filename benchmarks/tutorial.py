@@ -1,11 +1,11 @@
-"""The model of TF-MOT's guides, compressed by stock TF-MOT on tf_keras and by ours: accuracy and bytes of every file.
+"""The model of TF-MOT's guides, compressed by stock TF-MOT on tf_keras and by this project: accuracy and file sizes.
 
-Both sides train the same architecture (12 filters of 3x3, a pool, Dense classes) for four epochs of MNIST and then go
-through the same stages to full-integer files; `benchmarks.stock_tfmot` says what the guides do, and for how long. Ours
-take two or three epochs a stage, six for pruning 80 %; pruned shares are of all weights together (`budget=global`).
-Numbers are of the .tflite file on
-the 10,000 test images; a ratio is gzipped bytes of the same side's float32 file to gzipped bytes of the stage's file.
-Runs and files are kept under runs/tutorial; delete the folder to repeat them.
+Both sides train the same architecture (12 filters of 3x3, pooling, Dense classes) for four epochs on MNIST, and then
+apply the same stages up to full-integer files. `benchmarks.stock_tfmot` describes the schedules of the guides. Our
+recipes take two or three epochs per stage, six for pruning 80 %; sparsity refers to all weights together
+(`budget=global`). Results are those of the .tflite files on the 10,000 test images. The ratio is that of the gzipped
+float32 file of the same side to the gzipped file of the stage. Runs and files are kept under runs/tutorial; delete the
+folder to repeat them.
 """
 
 import json
@@ -21,7 +21,7 @@ from benchmarks.commands import run_command
 
 RUNS = Path("runs") / "tutorial"
 SEEDS = (0, 1, 2)
-# Our recipe for each stage of the stock route, and one that goes on where it ends.
+# Our recipe for each stage of the guides, and one that goes beyond them.
 _PRUNE = "prune({}, budget=global, epochs={}, learning_rate=2e-3)"
 _CLUSTER, _QAT = "cluster({}, epochs=3, learning_rate={})", "qat(epochs={}, learning_rate={})"
 RECIPES = {
@@ -39,7 +39,11 @@ TRAINING = ("--model", "cnn_12", "--dataset", "mnist", "--epochs", "4", "--batch
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
-    """Return a row for each seed, side and stage."""
+    """Return a row for each seed, side and stage.
+
+    Args:
+        data_dir: Folder of prepared TFDS sets.
+    """
     rows = []
     for seed in SEEDS:
         for stage in _stock(seed, data_dir)["stages"]:
@@ -64,7 +68,7 @@ def _stock(seed: int, data_dir: Path) -> dict[str, Any]:
 
 
 def _arrays(data_dir: Path) -> Path:
-    """Write MNIST as the stock route reads it, the 60,000 training images together."""
+    """Write MNIST with all 60,000 training images as an .npz file for `stock_tfmot`, and return its path."""
     path = RUNS / "mnist.npz"
     if not path.is_file():
         from zoo.config.train_config import TrainConfig
@@ -85,7 +89,7 @@ def _ours(seed: int, recipe: str, data_dir: Path) -> dict[str, Any]:
 
 
 def summary(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return for each stage the means over the seeds of both sides, and how often smaller than float32 gzipped."""
+    """Return the means over the seeds for each stage and side, including the gzipped compression ratio."""
     rows = []
     for stage in RECIPES:
         row: dict[str, Any] = {"stage": stage}
@@ -105,7 +109,7 @@ def summary(result: dict[str, Any]) -> list[dict[str, Any]]:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table of means."""
     lines = [
-        "| TF-MOT's guide model | stock: accuracy | bytes | gzip | times | ours: accuracy | bytes | gzip | times |",
+        "| TF-MOT's guide model | stock: accuracy | bytes | gzip | ratio | ours: accuracy | bytes | gzip | ratio |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in summary(result):
@@ -118,12 +122,12 @@ def table(result: dict[str, Any]) -> list[str]:
                 cells += [""] * 4
         lines.append(f"| {row['stage']} | {' | '.join(cells)} |")
     seeds = len({r["seed"] for r in result["rows"]})
-    note = "in brackets points against the same side's float32; times: gzipped float32 file to gzipped file."
+    note = "in parentheses, points relative to float32 of the same side; ratio: gzipped float32 file to gzipped file."
     return [*lines, "", f"Means over {seeds} seed(s), MNIST; {note}"]
 
 
 def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown: means of the seeds, then each seed."""
+    """Return the result as Markdown, with means over the seeds followed by each seed."""
     lines = [
         *table(result),
         "",

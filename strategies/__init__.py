@@ -1,6 +1,6 @@
-"""Strategies: how training is spread over devices and machines, by name. Knows nothing of the zoo.
+"""Distribution strategies by name, for one or several devices and machines. Independent of the zoo.
 
-Importing this package imports the standard library only; TensorFlow is imported by the functions that need it.
+Importing this package imports the standard library only. Functions that need TensorFlow import it themselves.
 """
 
 from strategies.builders import (

@@ -1,4 +1,4 @@
-"""`python -m strategies`: what can run on this machine, and why the rest cannot."""
+"""`python -m strategies`: list the strategies that can run on this machine, and why the others cannot."""
 
 import argparse
 import dataclasses
@@ -10,9 +10,11 @@ from strategies import backend, describe, engine
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table, or with --json one JSON list."""
+    """Print the table of strategies, or a JSON list with --json."""
     parser = argparse.ArgumentParser(
-        prog="python -m strategies", description=__doc__.partition(": ")[2], allow_abbrev=False
+        prog="python -m strategies",
+        description="List the strategies that can run on this machine, and why the others cannot.",
+        allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON list instead of the table")
     options = parser.parse_args(argv)

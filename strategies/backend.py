@@ -1,4 +1,4 @@
-"""Importing Keras and its backend the way a command wants it: fast kernels, no chatter."""
+"""Import of Keras and its backend for a command: fast kernels, short start-up, no log messages."""
 
 import atexit
 import contextlib
@@ -12,26 +12,26 @@ from collections.abc import Iterator
 
 from strategies import jax_devices
 
-# What Keras and TensorFlow import only where they find it, for functions that nothing here calls: wrappers for
-# scikit-learn, pictures of predictions, and a converter of JAX functions. They take as long as half of TensorFlow.
+# Optional imports of Keras and TensorFlow for functions not used here: scikit-learn wrappers, plots of predictions and
+# a converter of JAX functions. Importing them takes half as long as importing TensorFlow.
 _OPTIONAL = ("sklearn", "matplotlib", "jax")
 
 
 def start(engine: str | None = None, virtual_devices: int = 0) -> None:
-    """Import Keras and its backend, with the settings of a command and without the backend's start-up chatter.
+    """Import Keras and its backend with the settings of a command, without the backend's log messages.
 
     What the import writes to standard error is shown only if it fails.
 
     Args:
-        engine: tensorflow or jax; default, see `default_engine`.
-        virtual_devices: that JAX is to see the CPU as; TensorFlow is told later, see `strategies.build`.
+        engine: Keras backend, "tensorflow" or "jax". By default, that of `default_engine`.
+        virtual_devices: Number of devices JAX divides the CPU into. TensorFlow divides it later, in `strategies.build`.
     """
     if engine and "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = engine
     if engine == "jax" and virtual_devices:
         jax_devices.split_cpu(virtual_devices)
-    # TensorFlow reads both when it is first imported. oneDNN's kernels train the zoo's convolutions at twice
-    # the speed on CPUs where TensorFlow leaves them off (benchmarks/results).
+    # TensorFlow reads both variables when it is first imported. oneDNN kernels train the zoo's convolutions twice as
+    # fast on CPUs where TensorFlow disables them by default (benchmarks/results).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "keras" in sys.modules:
@@ -42,29 +42,29 @@ def start(engine: str | None = None, virtual_devices: int = 0) -> None:
         try:
             importlib.import_module("keras")
         finally:
-            if asked is None:  # or a process that this one starts would be asked
+            if asked is None:  # child processes must not inherit this choice
                 del os.environ["KERAS_BACKEND"]
         if engine == "tensorflow":
-            # The first look at the devices speaks as well.
+            # Listing the devices for the first time writes log messages, too.
             importlib.import_module("tensorflow").config.list_physical_devices()
 
 
 def default_engine() -> str:
-    """Return what Keras runs on where nothing asks for more: what KERAS_BACKEND says, TensorFlow, or JAX without it."""
+    """Return the default backend: that of KERAS_BACKEND, otherwise TensorFlow if installed, otherwise JAX."""
     return os.environ.get("KERAS_BACKEND") or ("tensorflow" if installed("tensorflow") else "jax")
 
 
 def installed(package: str) -> bool:
-    """Return whether a package can be imported, without doing so."""
+    """Return whether a package can be imported, without importing it."""
     return importlib.util.find_spec(package) is not None
 
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Import without looking for garbage among the half a million objects that stay.
+    """Exclude the objects created inside from garbage collection.
 
-    They are not searched from here on either, nor is anything when the process ends: of `zoo.evaluate` that was a
-    quarter of the time.
+    Imports create half a million permanent objects. They are frozen, so that later collections skip them, and all
+    objects are frozen before the process exits. Collecting them took a quarter of the time of `zoo.evaluate`.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -79,7 +79,7 @@ def uncollected() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hidden(*names: str) -> Iterator[None]:
-    """Let imports inside not find packages, but for those that are imported already."""
+    """Hide packages from imports inside, except those that are imported already."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))
     try:
@@ -91,7 +91,7 @@ def _hidden(*names: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep back what native code writes to standard error, unless what is done inside fails."""
+    """Suppress standard error, including that of native code, unless an exception is raised inside."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as chatter:

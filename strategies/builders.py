@@ -1,4 +1,4 @@
-"""From a strategy's name to a `tf.distribute.Strategy`, or its like on JAX, or to the sentence that says why not."""
+"""Builders of strategies by name: a `tf.distribute.Strategy`, its counterpart on JAX, or an error with the reason."""
 
 import contextlib
 import difflib
@@ -13,28 +13,36 @@ from strategies.errors import StrategyError
 
 STRATEGIES = {
     "none": "no distribution: TensorFlow's default placement",
-    "one_device": "everything on the first GPU, or the CPU where there is none",
-    "mirrored": "one replica on each GPU of this machine, gradients summed over all of them",
-    "multi_worker": "one process a worker, on several machines or this one, gradients summed over all of them",
+    "one_device": "first GPU, or the CPU if there is none",
+    "mirrored": "one replica on each GPU of this machine, gradients summed over all replicas",
+    "multi_worker": "one process per worker, on one or several machines, gradients summed over all workers",
     **jax_devices.STRATEGIES,
-    "tpu": "a replica on each chip of this host's TPU: TPUStrategy where TensorFlow is built for it, else Keras on JAX;"
-    " never run on one by its authors",
+    "tpu": "one replica on each TPU chip of this host: TPUStrategy if TensorFlow is built for TPUs, otherwise Keras on"
+    " JAX; not tested on a TPU by its authors",
 }
 
 ON_JAX = (*jax_devices.STRATEGIES, "tpu")
-# Where Keras 3.15 fails with several steps in one execution.
+# Strategies under which Keras 3.15 fails with several steps per execution.
 STEP_BY_STEP = ("mirrored", "multi_worker")
-# Named in the field, so asked for; each with the reason that a user is given.
+# Known strategies that cannot be used, with the reason shown to the user.
 REFUSED = {
     "parameter_server": "ParameterServerStrategy is not supported by fit of Keras 3",
-    "central_storage": "CentralStorageStrategy is experimental in TensorFlow, and its agreement with one device is not"
-    " tested here; mirrored serves the same machines, with a copy of the variables on each device",
+    "central_storage": "CentralStorageStrategy is experimental in TensorFlow and its results are not tested here;"
+    " mirrored serves the same machines, with a copy of the variables on each device",
 }
 
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a strategy can run on this machine: on which devices, or why not."""
+    """Availability of a strategy on this machine.
+
+    Args:
+        name: Name of the strategy.
+        summary: One-line description.
+        available: Whether the strategy can run.
+        devices: Devices it uses.
+        reason: Reason why it cannot run, empty if it can.
+    """
 
     name: str
     summary: str
@@ -44,7 +52,7 @@ class Availability:
 
 
 def check_name(name: str) -> None:
-    """Raise StrategyError unless `name` is a strategy of this version."""
+    """Raise a `StrategyError` unless `name` is a usable strategy."""
     if name in REFUSED:
         raise StrategyError(f"strategy {name!r} cannot be used: {REFUSED[name]}")
     if name not in STRATEGIES:
@@ -54,16 +62,20 @@ def check_name(name: str) -> None:
 
 
 def replicas_without_looking(name: str, virtual_devices: int) -> int:
-    """Return the number of replicas that is certain before any device is looked at (at least 1).
+    """Return the number of replicas known without inspecting devices, at least 1.
+
+    Args:
+        name: Name of the strategy.
+        virtual_devices: Number of logical devices the CPU is divided into, 0 for none.
 
     Raises:
-        StrategyError: the name is unknown or cannot be used.
+        StrategyError: If the name is unknown, or the strategy cannot be used.
     """
     check_name(name)
     if name == "multi_worker":
         if virtual_devices:
             raise StrategyError(
-                f"--virtual-devices {virtual_devices}: expected 0 with multi_worker, which has one replica a worker"
+                f"--virtual-devices {virtual_devices}: expected 0 with multi_worker, which has one replica per worker"
                 " on CPUs; start more workers"
             )
         return len(cluster.from_environment().workers)
@@ -77,7 +89,7 @@ def replicas_without_looking(name: str, virtual_devices: int) -> int:
 
 
 def engine(name: str) -> str:
-    """Return what Keras runs on under a strategy: tensorflow, or jax."""
+    """Return the Keras backend of a strategy: "tensorflow" or "jax"."""
     if name == "tpu" and tpu.tensorflow_is_built_for_it():
         return "tensorflow"
     if name in ON_JAX:
@@ -88,19 +100,19 @@ def engine(name: str) -> str:
 
 
 def is_chief(name: str) -> bool:
-    """Return whether this process writes what all processes of the training make together.
+    """Return whether this process is the chief, which writes the results of the training.
 
     Raises:
-        StrategyError: multi_worker, in no cluster.
+        StrategyError: If the strategy is multi_worker and the environment describes no cluster.
     """
     return place(name)[0] == 0
 
 
 def place(name: str) -> tuple[int, int]:
-    """Return which worker this process is, from 0, the chief, and of how many.
+    """Return the index of this worker, 0 for the chief, and the number of workers.
 
     Raises:
-        StrategyError: multi_worker, in no cluster.
+        StrategyError: If the strategy is multi_worker and the environment describes no cluster.
     """
     if name != "multi_worker":
         return 0, 1
@@ -119,15 +131,15 @@ def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported 
     """Return the strategy of this name; on JAX, a `jax_devices.Sharding`.
 
     Args:
-        name: a key of STRATEGIES. "none" gives TensorFlow's default strategy, so no caller branches.
-        virtual_devices: split the CPU into this many logical devices and use them instead of GPUs, so that
-            several replicas run on any machine. 0 leaves the devices as they are.
-        model_devices: of model_parallel, how many hold one copy of the model together; 0, all.
-        facts: what all workers of multi_worker must agree on, by name, JSON-able.
-        seconds: that workers of multi_worker wait for each other.
+        name: Key of STRATEGIES. "none" returns TensorFlow's default strategy, so that callers need no special case.
+        virtual_devices: Number of logical devices to divide the CPU into and use instead of GPUs, so that several
+            replicas run on any machine. 0 leaves the devices unchanged.
+        model_devices: Number of devices that share one copy of the model under model_parallel, 0 for all.
+        facts: JSON-serialisable settings that all workers of multi_worker must agree on, by name.
+        seconds: Time limit in seconds for workers of multi_worker to find each other.
 
     Raises:
-        StrategyError: unknown name, devices that cannot be had, or workers that do not come or disagree.
+        StrategyError: If the name is unknown, devices are not available, or workers are missing or disagree.
     """
     replicas_without_looking(name, virtual_devices)
     if engine(name) == "jax":
@@ -151,7 +163,12 @@ def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported 
 
 
 def arranged(strategy: Any, build_model: Callable[[], Any]) -> contextlib.AbstractContextManager:
-    """Return what a model is made, trained and asked in, besides the strategy's scope; see `jax_devices.arranged`."""
+    """Return a context to build, train and run a model in, in addition to the strategy's scope.
+
+    Args:
+        strategy: Strategy returned by `build`.
+        build_model: Function that returns a built model, see `jax_devices.arranged`.
+    """
     if isinstance(strategy, jax_devices.Sharding):
         return jax_devices.arranged(strategy, build_model)
     return contextlib.nullcontext()
@@ -159,7 +176,7 @@ def arranged(strategy: Any, build_model: Callable[[], Any]) -> contextlib.Abstra
 
 @functools.cache
 def _mirrored(devices: tuple[str, ...]):  # noqa: ANN202
-    """Return the one strategy of these devices: several in a process starve each other of threads."""
+    """Return the only strategy of these devices, because several in one process compete for threads."""
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(list(devices))
@@ -167,7 +184,7 @@ def _mirrored(devices: tuple[str, ...]):  # noqa: ANN202
 
 @functools.cache
 def _tpu():  # noqa: ANN202
-    """Return the strategy of this host's TPU, which TensorFlow sets up once in a process."""
+    """Return the strategy of this host's TPU, which TensorFlow can initialise once per process."""
     import tensorflow as tf
 
     try:
@@ -177,11 +194,11 @@ def _tpu():  # noqa: ANN202
     except (ValueError, tf.errors.OpError) as error:
         said = " ".join(str(error).split())[:200]
         raise StrategyError(
-            f"strategy 'tpu': this host shows {', '.join(tpu.found())}, TensorFlow none: {said}"
+            f"strategy 'tpu': found {', '.join(tpu.found())} on this host, but TensorFlow finds no TPU: {said}"
         ) from None
 
 
-_joined: dict[cluster.Cluster, Any] = {}  # TensorFlow joins a cluster once in a process
+_joined: dict[cluster.Cluster, Any] = {}  # TensorFlow can join a cluster once per process
 
 
 def _multi_worker(members: cluster.Cluster, facts: dict[str, Any], seconds: float):  # noqa: ANN202
@@ -197,13 +214,13 @@ def _multi_worker(members: cluster.Cluster, facts: dict[str, Any], seconds: floa
             _joined[members] = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
         except RuntimeError as error:
             raise StrategyError(
-                f"strategy 'multi_worker': {error}; join the cluster before anything else uses TensorFlow"
+                f"strategy 'multi_worker': {error}; join the cluster before TensorFlow is used otherwise"
             ) from None
     return _joined[members]
 
 
 def describe() -> list[Availability]:
-    """Return what can run on this machine, and why the rest cannot."""
+    """Return the availability of every strategy on this machine."""
     rows = _on_tensorflow() if backend.installed("tensorflow") else _without_tensorflow()
     signs = tuple(tpu.found())
     reason = "" if signs else f"no TPU: looked for {', '.join((*tpu.DEVICES, *tpu.VARIABLES))}"
@@ -218,7 +235,7 @@ def describe() -> list[Availability]:
     return rows + [Availability(name, "", False, (), reason) for name, reason in REFUSED.items()]
 
 
-_JAX_DEVICES = ("the devices that JAX sees",)
+_JAX_DEVICES = ("the devices visible to JAX",)
 
 
 def _on_tensorflow() -> list[Availability]:
@@ -234,7 +251,7 @@ def _on_tensorflow() -> list[Availability]:
 
 
 def _without_tensorflow() -> list[Availability]:
-    missing = "TensorFlow is not installed; data_parallel is its like on JAX"
+    missing = "TensorFlow is not installed; data_parallel is the counterpart on JAX"
     rows = [Availability(name, STRATEGIES[name], True, _JAX_DEVICES, "") for name in ("none", "one_device")]
     return rows + [Availability(name, "", False, (), missing) for name in ("mirrored", "multi_worker")]
 
@@ -253,10 +270,10 @@ def _split_cpu(count: int) -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     try:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
-    except RuntimeError:  # TensorFlow has started; its devices can no longer change
+    except RuntimeError:  # TensorFlow is initialised, its devices are fixed
         have = len(tf.config.list_logical_devices("CPU"))
         if have != count:
             raise StrategyError(
                 f"--virtual-devices {count}: TensorFlow already runs with {have} CPU device(s) in this process;"
-                " ask for them before anything else uses TensorFlow"
+                " set them before TensorFlow is used otherwise"
             ) from None

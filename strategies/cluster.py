@@ -1,7 +1,6 @@
-"""Which workers a training is spread over, read from the environment that started this process. Standard library only.
+"""Cluster of workers, read from the environment of this process. Standard library only.
 
-TF_CONFIG is what TensorFlow, Kubeflow's TFJob and `strategies.launch` set; inside a SLURM step the variables of `srun`
-are enough.
+TensorFlow, Kubeflow's TFJob and `strategies.launch` use TF_CONFIG. Inside a SLURM step the variables of `srun` suffice.
 """
 
 import json
@@ -13,18 +12,18 @@ from typing import Any
 
 from strategies.errors import StrategyError
 
-# Of a SLURM step's first task on a node; plus a number from the job's, so that two jobs can share a node.
+# Base port of a SLURM step, and range of the offset derived from the job id, so that two jobs can share a node.
 SLURM_PORTS, SLURM_SPREAD = 20_000, 10_000
-_HOW = "`python -m strategies.launch --workers 2 -- COMMAND` makes a cluster on this machine"
+_HOW = "`python -m strategies.launch --workers 2 -- COMMAND` starts a cluster on this machine"
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers that train together, and which of them this process is.
+    """Workers that train together.
 
     Args:
-        workers: host:port of each; the first is the chief, which alone writes.
-        index: of this one.
+        workers: Address host:port of each worker. The first is the chief, the only one that writes results.
+        index: Index of this worker.
     """
 
     workers: tuple[str, ...]
@@ -36,7 +35,7 @@ class Cluster:
 
     @property
     def port(self) -> int:
-        """Where this worker listens."""
+        """Port this worker listens on."""
         return int(self.workers[self.index].rpartition(":")[2])
 
     def name(self, index: int) -> str:
@@ -45,10 +44,13 @@ class Cluster:
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Cluster:
-    """Return the cluster that this process is a worker of.
+    """Return the cluster this process belongs to.
+
+    Args:
+        environ: Environment variables, by default those of this process.
 
     Raises:
-        StrategyError: the environment describes none, or one that cannot be.
+        StrategyError: If the environment describes no cluster, or an invalid one.
     """
     environ = os.environ if environ is None else environ
     if environ.get("TF_CONFIG"):
@@ -76,7 +78,7 @@ def _from_tf_config(text: str) -> Cluster:
         raise refuse(f"JSON of the form {form}") from None
     if others := sorted(set(jobs) - {"chief", "worker"}):
         raise refuse(f"workers and at most one chief, no {', '.join(others)}")
-    # With a chief named apart, it is the first worker of one list.
+    # A separately listed chief becomes the first worker.
     chiefs, workers = jobs.get("chief", []), jobs.get("worker", [])
     if len(chiefs) > 1:
         raise refuse("at most one chief")
@@ -95,7 +97,7 @@ def _checked(addresses: list[Any], refuse: Any) -> tuple[str, ...]:
         if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
             raise refuse(f"HOST:PORT with a port from 1 to 65535 instead of {address!r}")
     if len(set(addresses)) < len(addresses):
-        raise refuse("another address for each worker")
+        raise refuse("a different address for each worker")
     return tuple(addresses)
 
 
@@ -103,7 +105,7 @@ def _from_slurm(environ: Mapping[str, str]) -> Cluster:
     def number(name: str) -> int:
         text = environ.get(name, "")
         if not text.isdecimal():
-            raise StrategyError(f"{name}: expected a whole number, as srun sets it, received {text!r}")
+            raise StrategyError(f"{name}: expected an integer, as srun sets it, received {text!r}")
         return int(text)
 
     hosts = expand_hosts(environ["SLURM_STEP_NODELIST"])
@@ -111,7 +113,7 @@ def _from_slurm(environ: Mapping[str, str]) -> Cluster:
     index, count = number("SLURM_PROCID"), number("SLURM_STEP_NUM_TASKS")
     if len(tasks) != len(hosts) or sum(tasks) != count or not index < count:
         raise StrategyError(
-            f"SLURM: expected {count} tasks on {len(hosts)} nodes, and this one among them, received"
+            f"SLURM: expected {count} tasks on {len(hosts)} nodes, including this one, received"
             f" SLURM_STEP_TASKS_PER_NODE={environ.get('SLURM_STEP_TASKS_PER_NODE')}, SLURM_PROCID={index}"
         )
     first = SLURM_PORTS + number("SLURM_JOB_ID") % SLURM_SPREAD
@@ -120,10 +122,10 @@ def _from_slurm(environ: Mapping[str, str]) -> Cluster:
 
 
 def expand_hosts(text: str) -> list[str]:
-    """Return the names that a SLURM host list stands for: `n[01-02,7],m` is n01, n02, n7 and m.
+    """Return the host names of a SLURM host list: `n[01-02,7],m` is n01, n02, n7 and m.
 
     Raises:
-        StrategyError: it is none.
+        StrategyError: If the text is not a host list.
     """
     hosts = []
     for part in re.findall(r"[^,\[]+(?:\[[^\]]*\])?|.", re.sub(r"\s", "", text)):
@@ -141,7 +143,7 @@ def expand_hosts(text: str) -> list[str]:
 
 
 def _tasks_of_each(text: str) -> list[int]:
-    """Return the tasks of each node: `2(x3),1` is 2, 2, 2 and 1."""
+    """Return the number of tasks on each node: `2(x3),1` is 2, 2, 2 and 1."""
     tasks = []
     for part in text.split(","):
         match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)

@@ -1,5 +1,5 @@
-"""How a strategy is refused. Standard library only."""
+"""Exception of the strategies. Standard library only."""
 
 
 class StrategyError(ValueError):
-    """A strategy that does not exist, or that cannot run here; the message says why."""
+    """The strategy does not exist or cannot run on this machine; the message says why."""

@@ -1,4 +1,4 @@
-"""Keras on JAX over the devices of this machine, in the form of `tf.distribute.Strategy` that training knows."""
+"""Keras on JAX over the devices of this machine, behind the part of the `tf.distribute.Strategy` interface in use."""
 
 import contextlib
 import importlib.util
@@ -12,36 +12,36 @@ from typing import Any
 from strategies.errors import StrategyError
 
 STRATEGIES = {
-    "data_parallel": "Keras on JAX: a replica on each device, gradients summed over all of them",
-    "model_parallel": "Keras on JAX: kernels split over devices by their last axis, for models larger than one",
+    "data_parallel": "Keras on JAX: one replica on each device, gradients summed over all replicas",
+    "model_parallel": "Keras on JAX: kernels split over devices along their last axis, for models larger than a device",
 }
 BATCH, MODEL = "batch", "model"  # names of the mesh's axes
 
 
 @dataclass(frozen=True)
 class Sharding:
-    """How one training is spread over JAX devices.
+    """Distribution of a training over JAX devices.
 
     Args:
-        devices: of all.
-        model_devices: that hold one copy of the model together; 1 is data parallelism.
+        devices: Names of all devices.
+        model_devices: Number of devices that share one copy of the model; 1 is data parallelism.
     """
 
     devices: tuple[str, ...]
     model_devices: int = 1
-    cluster_resolver = None  # one process
+    cluster_resolver = None  # single process
 
     @property
     def num_replicas_in_sync(self) -> int:
         return len(self.devices) // self.model_devices
 
     def scope(self) -> contextlib.AbstractContextManager:
-        """Return what models are made in: the distribution is Keras' for as long as `arranged` lasts."""
+        """Return an empty context, because `arranged` sets the distribution in Keras."""
         return contextlib.nullcontext()
 
 
 def check_installed(name: str) -> None:
-    """Raise StrategyError where JAX is not installed, or Keras runs on another engine already."""
+    """Raise a `StrategyError` if JAX is not installed, or Keras already runs on another backend."""
     if importlib.util.find_spec("jax") is None:
         raise StrategyError(
             f"strategy {name!r}: expected JAX, which is not installed; pip install 'keras-compression-zoo[jax]'"
@@ -54,33 +54,33 @@ def check_installed(name: str) -> None:
 
 
 def split_cpu(count: int) -> None:
-    """Let JAX, which has not been imported yet, see the CPU as `count` devices."""
+    """Make JAX divide the CPU into `count` devices; call this before JAX is imported."""
     flag = "--xla_force_host_platform_device_count="
     others = [word for word in os.environ.get("XLA_FLAGS", "").split() if not word.startswith(flag)]
     os.environ["XLA_FLAGS"] = " ".join([*others, f"{flag}{count}"])
 
 
 def build(name: str, virtual_devices: int, model_devices: int) -> Sharding:
-    """Return how a training is spread.
+    """Return the distribution of a strategy.
 
     Args:
-        name: none, one_device, data_parallel, model_parallel or tpu.
-        virtual_devices: that `split_cpu` was called with, 0 if it was not.
-        model_devices: that hold one copy of the model together, of model_parallel; 0, all.
+        name: Name of the strategy: none, one_device, data_parallel, model_parallel or tpu.
+        virtual_devices: Number of devices that `split_cpu` was called with, 0 if it was not called.
+        model_devices: Number of devices that share one copy of the model under model_parallel, 0 for all.
 
     Raises:
-        StrategyError: devices that are not there.
+        StrategyError: If the devices are not available.
     """
     import keras
 
     try:
         devices = tuple(keras.distribution.list_devices("tpu" if name == "tpu" else None))
     except RuntimeError as error:
-        raise StrategyError(f"strategy {name!r}: JAX finds no such devices: {error}") from None
+        raise StrategyError(f"strategy {name!r}: JAX finds no devices: {error}") from None
     if virtual_devices and len(devices) != virtual_devices:
         raise StrategyError(
             f"--virtual-devices {virtual_devices}: JAX already runs with {len(devices)} device(s) in this process;"
-            " ask for them before anything else uses JAX"
+            " set them before JAX is used otherwise"
         )
     if name in ("none", "one_device"):
         return Sharding(devices[:1])
@@ -96,14 +96,15 @@ def build(name: str, virtual_devices: int, model_devices: int) -> Sharding:
 
 @contextlib.contextmanager
 def arranged(sharding: Sharding, build_model: Callable[[], Any]) -> Iterator[None]:
-    """Make this distribution Keras' own, so that models made, trained and asked inside are spread by it.
+    """Set the distribution in Keras, so that it applies to models built, trained and run inside.
 
     Args:
-        sharding: of `build`.
-        build_model: returns a built model; called where the sizes of its kernels decide how they are split.
+        sharding: Distribution returned by `build`.
+        build_model: Function that returns a built model. It is called under model parallelism, to choose the kernels to
+            split by their shapes.
 
     Raises:
-        StrategyError: a model without a kernel that the devices divide.
+        StrategyError: If no kernel of the model can be split over the devices.
     """
     import keras
 
@@ -131,28 +132,29 @@ def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
 
 
 def layout(shapes: Mapping[str, tuple[int, ...]], devices: int) -> dict[str, tuple[str | None, ...]]:
-    """Return by pattern of a path which axis of a variable is split: the last of every kernel that devices divide.
+    """Return the split axis of each kernel, by a pattern of its path.
 
-    The last axis of a Dense, convolution, recurrent or attention kernel, and of an embedding, counts its outputs: each
-    device computes its part of them, and XLA puts in what must be exchanged. All else is copied to every device.
+    The last axis of a Dense, convolution, recurrent or attention kernel, and of an embedding, is that of its outputs.
+    Each device computes a part of them, and XLA inserts the necessary communication. Kernels whose last axis is a
+    multiple of the devices are split; all other variables are copied to every device.
 
     Args:
-        shapes: of the trainable variables, by path.
-        devices: that hold one copy of the model together.
+        shapes: Shapes of the trainable variables, by path.
+        devices: Number of devices that share one copy of the model.
 
     Raises:
-        StrategyError: there is no such kernel.
+        StrategyError: If no kernel can be split.
     """
     found = {}
     for path, shape in shapes.items():
         if len(shape) > 1 and shape[-1] % devices == 0:
-            # Keras numbers models by class as they are made, so the first part of a path is another each time.
+            # The first part of a path contains a counter of the models built so far, so the pattern leaves it open.
             inside = re.escape(path.partition("/")[2] or path)
             found[f"(.*/)?{inside}"] = (*[None] * (len(shape) - 1), MODEL)
     if not found:
         kernels = ", ".join(f"{path} {shape}" for path, shape in shapes.items() if len(shape) > 1)
         raise StrategyError(
-            f"strategy 'model_parallel': expected a kernel whose last axis {devices} devices divide, found none among"
-            f" {kernels}; choose other sizes, or fewer --model-devices"
+            f"strategy 'model_parallel': expected a kernel whose last axis is a multiple of {devices} devices, found"
+            f" none among {kernels}; choose other sizes, or fewer --model-devices"
         )
     return found

@@ -1,8 +1,8 @@
-"""What Keras 3's `fit` gets wrong under a `tf.distribute` strategy, mended on the one model that is trained.
+"""Workarounds for faults of Keras 3's `fit` under a `tf.distribute` strategy, applied to one model at a time.
 
-Faults of Keras 3.15 make the result depend on the number of replicas, or keep `fit` from running with several workers.
-Nothing is patched in Keras itself: the repairs replace private methods of the instances that `prepared` is given, for
-as long as it lasts, and tests notice when Keras has made one of them unnecessary.
+Faults of Keras 3.15 make the result depend on the number of replicas, or prevent `fit` from running with several
+workers. Keras itself is not patched: `prepared` temporarily replaces private methods of the model and its optimizer.
+Tests fail when a new version of Keras makes a workaround unnecessary.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ from strategies import collective
 
 @contextlib.contextmanager
 def prepared(model: keras.Model, batches: Any) -> Iterator[None]:
-    """Build a compiled model for `fit`, which trains it inside the same on one replica and on several.
+    """Build a compiled model and apply the workarounds, so that `fit` gives the same result on any number of replicas.
 
-    Enter it inside the strategy's scope, before `fit` or `evaluate`; the model is afterwards what it was. On JAX it is
-    built, so that a snapshot finds all its variables, and nothing needs mending.
+    Enter this context inside the strategy's scope, before `fit` or `evaluate`. On exit the methods of the model are
+    restored. On JAX no workaround is needed, and the model is only built, so that a checkpoint finds all variables.
 
     Args:
-        model: compiled, with an optimizer of Keras.
-        batches: the training dataset: a `tf.data.Dataset` of (x, y) or (x, y, weight), on JAX a `PyDataset` of them.
+        model: Compiled model with a Keras optimizer.
+        batches: Training dataset: a `tf.data.Dataset` of (x, y) or (x, y, weight), on JAX a `PyDataset` of them.
     """
     if keras.backend.backend() != "tensorflow":
         build_for_fit(model, batches[0])
@@ -43,16 +43,16 @@ def prepared(model: keras.Model, batches: Any) -> Iterator[None]:
         try:
             yield
         finally:
-            model.train_function = model.test_function = None  # they were traced with the repairs
+            model.train_function = model.test_function = None  # they were traced with the workarounds
 
 
 @contextlib.contextmanager
 def _reads_before_updates() -> Iterator[None]:
-    """Keep every control edge of a training step.
+    """Keep all control dependencies of a training step.
 
-    Grappler's dependency optimizer (TensorFlow 2.21) drops some of those that lead from the read of a variable to its
-    update. Where no gradient of that variable needs what was read, the update may come first: in 1 of 100 steps of a
-    GAN the generator learnt from the discriminator of one step later.
+    Grappler's dependency optimizer (TensorFlow 2.21) drops some dependencies between the read of a variable and its
+    update. If no gradient of the variable needs the value read, the update may then run first: in 1 of 100 steps of a
+    GAN, the generator learnt from the discriminator of the next step.
     """
     import tensorflow as tf
 
@@ -65,17 +65,21 @@ def _reads_before_updates() -> Iterator[None]:
 
 
 def _replace(target: Any, name: str, value: Callable, undo: contextlib.ExitStack) -> None:
-    """Give an instance another method until `undo` is closed."""
+    """Replace a method of an instance until `undo` is closed."""
     undo.callback(setattr, target, name, getattr(target, name))
     setattr(target, name, value)
 
 
 def build_for_fit(model: keras.Model, batch: Any) -> None:
-    """Build variables, metrics, loss and optimizer from the shapes of a batch alone.
+    """Build variables, metrics, loss and optimizer from the shapes of a batch, without reading data.
 
-    Under a strategy, `fit` builds by taking a batch from the training iterator (`_maybe_symbolic_build`), and so
-    trains on other batches than without one: a Dense model's weights were 0.33 away after one epoch. With several
-    workers it fails: it reduces a nested structure, which `tf.distribute` does not.
+    Under a strategy, `fit` takes a batch from the training iterator to build the model (`_maybe_symbolic_build`), and
+    therefore trains on other batches than without a strategy: the weights of a Dense model differed by 0.33 after one
+    epoch. With several workers it fails, because `tf.distribute` cannot reduce nested structures.
+
+    Args:
+        model: Compiled model.
+        batch: Structure of tensors or tensor specs with the shapes and types of a batch.
     """
 
     def symbolic(spec: Any) -> keras.KerasTensor:
@@ -85,10 +89,10 @@ def build_for_fit(model: keras.Model, batch: Any) -> None:
 
 
 def _clip_after_all_reduce(optimizer: keras.optimizers.Optimizer, undo: contextlib.ExitStack) -> None:
-    """Clip the sum of the replicas' gradients, which is the batch's gradient.
+    """Clip the sum of the replicas' gradients, which is the gradient of the whole batch.
 
-    Keras clips each replica's share before summing them: with two replicas nothing is clipped until the gradient is
-    twice the limit, and a Dense model's weights were 0.05 away after one epoch.
+    Keras clips the share of each replica before the sum. With two replicas, nothing is clipped until the gradient is
+    twice the limit, and the weights of a Dense model differed by 0.05 after one epoch.
     """
     clip, all_reduce = optimizer._clip_gradients, optimizer._all_reduce_sum_gradients
 
@@ -101,10 +105,10 @@ def _clip_after_all_reduce(optimizer: keras.optimizers.Optimizer, undo: contextl
 
 
 def _normalise_the_whole_batch(model: keras.Model, undo: contextlib.ExitStack) -> None:
-    """Let batch normalisations take mean and variance over all replicas.
+    """Synchronise batch normalization over all replicas.
 
-    By default each normalises its own share, and keeps averages of its own that no other replica has: after two epochs
-    on two workers they evaluated with moving means 0.03 apart.
+    By default each replica normalises its own share of the batch and keeps its own moving averages: after two epochs on
+    two workers, the moving means differed by 0.03.
     """
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized:
@@ -113,7 +117,7 @@ def _normalise_the_whole_batch(model: keras.Model, undo: contextlib.ExitStack) -
 
 
 def _as_vectors(step: Callable) -> Callable:
-    """Return a step whose logs have an axis, which `fit` takes the mean over workers along (`reduce_per_replica`)."""
+    """Return a step whose logs have shape (1,), because `fit` averages them over workers along the first axis."""
     import tensorflow as tf
 
     return lambda data: {name: tf.reshape(value, (1,)) for name, value in step(data).items()}

@@ -1,8 +1,8 @@
-"""`python -m strategies.launch --workers N -- COMMAND...`: a cluster of processes on this machine.
+"""`python -m strategies.launch --workers N -- COMMAND...`: Run a command as a cluster of workers on this machine.
 
-Every worker runs the command with a TF_CONFIG of its own. The first worker's standard output is this command's; all
-else goes to standard error, each line with its worker's name. When a worker ends with an error, the others are ended,
-and with --restarts all start again, with the words of --restart-with after the command.
+Every worker runs the command with its own TF_CONFIG. The first worker's standard output is passed through; all other
+output goes to standard error, each line prefixed by the worker. When a worker fails, the others are stopped. With
+--restarts, all workers start again with the words of --restart-with appended to the command.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 PROG = "python -m strategies.launch"
-# Seconds that workers are given to end by themselves: when another was lost or they are asked to, and then to the last.
+# Seconds that workers get to end by themselves: after another worker failed, and after SIGTERM.
 GRACE, LAST = 30.0, 5.0
-USAGE = 2  # the status of a mistake, which a restart would only repeat
+USAGE = 2  # exit status of invalid input, which a restart would only repeat
 INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 status = _wait(workers, received)
             finally:
                 _end(workers)
-            for relay in relays:  # what the workers said last
+            for relay in relays:  # pass on the last output of the workers
                 relay.join(LAST)
             if received:
                 return INTERRUPTED if status else 0
@@ -53,10 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     usage = f"{PROG} [--workers N] [--restarts R] -- COMMAND..."
     parser = argparse.ArgumentParser(prog=PROG, usage=usage, description=__doc__.partition(": ")[2], allow_abbrev=False)
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes, at least 1 (default: 2)")
-    parser.add_argument("--restarts", type=int, default=0, metavar="R", help="how often to start again (default: 0)")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="number of workers (default: 2)")
+    parser.add_argument("--restarts", type=int, default=0, metavar="R", help="number of restarts (default: 0)")
     parser.add_argument(
-        "--restart-with", default="--resume", metavar="WORDS", help="put behind the command then (default: --resume)"
+        "--restart-with",
+        default="--resume",
+        metavar="WORDS",
+        help="words appended to the command on a restart (default: --resume)",
     )
     place = words.index("--") if "--" in words else len(words)
     options, command = parser.parse_args(words[:place]), words[place + 1 :]
@@ -64,13 +67,13 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
         if getattr(options, name) < least:
             parser.error(f"--{name}: expected at least {least}, received {getattr(options, name)}")
     if not command:
-        parser.error("expected -- and behind it the command that every worker runs, received none")
+        parser.error("expected -- followed by the command that every worker runs, received none")
     return options, [sys.executable, *command[1:]] if command[0] == "python" else command
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM instead of ending at them."""
+    """Collect Ctrl-C and SIGTERM in a list instead of ending the process."""
     received: list[int] = []
     before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _SIGNALS}
     try:
@@ -81,7 +84,7 @@ def _signals() -> Iterator[list[int]]:
 
 
 def _start(command: list[str], count: int) -> tuple[list[subprocess.Popen], list[threading.Thread]]:
-    """Start the workers, and threads that pass on what they say."""
+    """Start the workers, and threads that pass on their output."""
     addresses = [f"localhost:{port}" for port in free_ports(count)]
     workers: list[subprocess.Popen] = []
     for index in range(count):
@@ -93,7 +96,7 @@ def _start(command: list[str], count: int) -> tuple[list[subprocess.Popen], list
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if index else None,
                 stderr=subprocess.PIPE,
-                start_new_session=True,  # a Ctrl-C of the terminal reaches us alone; we pass it on once
+                start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
         except OSError as error:
@@ -111,14 +114,14 @@ def _start(command: list[str], count: int) -> tuple[list[subprocess.Popen], list
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of this machine that nothing listens on."""
+    """Return free ports of this machine."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.create_server(("localhost", 0))) for _ in range(count)]
         return [found.getsockname()[1] for found in sockets]
 
 
 def _end_with_parent() -> None:
-    """Let Linux kill this process when its parent, even killed by force, is gone."""
+    """Make Linux kill this process when its parent has ended, even by SIGKILL."""
     set_death_signal = 1  # PR_SET_PDEATHSIG
     ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
@@ -127,12 +130,12 @@ def _relay(stream: IO[bytes], index: int) -> None:
     with stream:
         for line in stream:
             text = line.decode(errors="replace").rstrip("\n")
-            sys.stderr.write(f"[worker {index}] {text}\n")  # in one piece: other threads write as well
+            sys.stderr.write(f"[worker {index}] {text}\n")  # one call, because other threads write, too
             sys.stderr.flush()
 
 
 def _wait(workers: list[subprocess.Popen], received: list[int]) -> int:
-    """Return the status of the first worker that failed, 0 if none did; when one is lost the others do not stay."""
+    """Wait for the workers, stop all when one fails, and return the status of the first that failed, or 0."""
     first, deadline, passed_on = 0, None, 0
     while _any_left(workers):
         time.sleep(0.05)
@@ -144,25 +147,25 @@ def _wait(workers: list[subprocess.Popen], received: list[int]) -> int:
                 deadline = deadline or time.monotonic() + GRACE
         if len(received) > passed_on:
             if passed_on:
-                break  # asked twice
+                break  # second signal
             passed_on = len(received)
-            _say("interrupted: asking the workers to save and to end; once more ends them at once")
+            _say("interrupted: asking the workers to save and end; a second signal ends them at once")
             _signal(workers, received[0])
-            deadline = None  # saving takes as long as it takes
+            deadline = None  # saving has no time limit
         if deadline and time.monotonic() > deadline:
             break
     failed = [_status(worker.returncode) for worker in workers if worker.returncode]
-    # Without one that failed, but with one that had to be ended: not a success either.
+    # If no worker failed but one had to be killed, the status is 1.
     return first or next(iter(failed), int(_any_left(workers)))
 
 
 def _status(returned: int) -> int:
-    """Return a process's status as a shell tells it: of one ended by a signal, 128 and the signal's number."""
+    """Return the exit status as a shell reports it: 128 plus the signal's number if a signal ended the process."""
     return returned if returned > 0 else 128 - returned
 
 
 def _any_left(workers: list[subprocess.Popen]) -> bool:
-    return None in [worker.poll() for worker in workers]  # asks every one of them
+    return None in [worker.poll() for worker in workers]  # polls all of them
 
 
 def _ended(status: int) -> str:
@@ -170,7 +173,7 @@ def _ended(status: int) -> str:
 
 
 def _signal(workers: list[subprocess.Popen], number: int) -> None:
-    """Send a signal to every worker that runs, and to what it started."""
+    """Send a signal to every running worker and its child processes."""
     for worker in workers:
         if worker.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -178,7 +181,7 @@ def _signal(workers: list[subprocess.Popen], number: int) -> None:
 
 
 def _end(workers: list[subprocess.Popen]) -> None:
-    """Leave no worker behind."""
+    """End all workers, by SIGKILL if SIGTERM does not suffice."""
     _signal(workers, signal.SIGTERM)
     deadline = time.monotonic() + LAST
     while _any_left(workers) and time.monotonic() < deadline:

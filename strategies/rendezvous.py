@@ -1,8 +1,8 @@
-"""Workers meet before they train: all are there, none has another configuration, and each has its port to itself.
+"""Rendezvous of workers before training: all are present, configurations agree, and ports are free.
 
-TensorFlow waits for ever for a worker that never comes, and trains nonsense, or hangs, with workers that were started
-with different options. Each worker takes its port, tells the chief what it is about to do, and hears whether all may
-go on; then the port is TensorFlow's. Standard library only.
+TensorFlow waits forever for a missing worker, and hangs or trains incorrectly with workers that were started with
+different options. Each worker opens its port, reports its configuration to the chief and waits for the answer. The port
+is then released for TensorFlow. Standard library only.
 """
 
 import contextlib
@@ -17,23 +17,24 @@ from strategies.cluster import Cluster
 from strategies.errors import StrategyError
 
 SECONDS = 300.0
-# Between two attempts to reach the chief, and what a worker waits beyond the chief's own limit to hear who is missing.
+# Seconds between attempts to reach the chief, and extra seconds to wait for its answer after the time limit.
 PAUSE, PATIENCE = 0.1, 10.0
-# How long the chief, once it knows that they cannot train together, still lets others come who are to hear why.
+# Seconds during which the chief still accepts workers after a fault, to tell them the reason.
 GRACE = 2.0
-_LONGEST = 1 << 20  # bytes of a message
+_LONGEST = 1 << 20  # maximum size of a message in bytes
 
 
 def meet(cluster: Cluster, facts: Mapping[str, Any], seconds: float = SECONDS) -> None:
-    """Return when every worker of the cluster is here with the same facts.
+    """Wait until all workers of the cluster have reported the same facts.
 
     Args:
-        cluster: with this worker's place in it.
-        facts: by name, JSON-able: what all must agree on.
-        seconds: to wait for the others.
+        cluster: Cluster with the index of this worker.
+        facts: JSON-serialisable settings that all workers must agree on, by name.
+        seconds: Time limit in seconds.
 
     Raises:
-        StrategyError: the port is in use, a worker did not come in time, or workers disagree; the same on all.
+        StrategyError: If the port is in use, a worker is missing after the time limit, or workers disagree. All workers
+            raise the same error.
     """
     deadline = time.monotonic() + seconds
     mine = json.loads(json.dumps(dict(facts), default=str))
@@ -51,16 +52,17 @@ def _listening(cluster: Cluster) -> Iterator[socket.socket]:
     try:
         server = socket.create_server(("", cluster.port), backlog=len(cluster.workers))
     except OSError as error:
-        what = "is in use by another process" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
+        in_use = error.errno == errno.EADDRINUSE
+        what = "is in use by another process" if in_use else f"cannot be opened: {error.strerror}"
         raise StrategyError(f"{cluster.name(cluster.index)}: its port {cluster.port} {what}; choose another") from None
     with server:
         yield server
 
 
 def _gather(cluster: Cluster, mine: dict, server: socket.socket, deadline: float, seconds: float) -> str:
-    """Wait for all as the chief, tell each the answer, and return it: empty, or why they cannot train together."""
+    """Wait for all workers as the chief, send each the answer, and return it: empty, or the reason of a failure."""
     here: set[int] = set()
-    heard: list[socket.socket] = []  # who is to be told
+    heard: list[socket.socket] = []  # connections that wait for the answer
     answer = ""
     with contextlib.ExitStack() as connections:
         while len(here) < len(cluster.workers) - 1:
@@ -72,19 +74,19 @@ def _gather(cluster: Cluster, mine: dict, server: socket.socket, deadline: float
                 index, count, facts = message["index"], message["workers"], message["facts"]
             except TimeoutError:
                 if time.monotonic() < deadline:
-                    continue  # somebody who connected and said nothing
+                    continue  # a connection that sent nothing
                 missing = [cluster.name(i) for i in range(1, len(cluster.workers)) if i not in here]
-                late = f"{', '.join(missing)} did not come within {seconds:g} s; is it running, and can it reach us?"
-                answer = answer or late
+                late = f"{', '.join(missing)} did not connect within {seconds:g} s"
+                answer = answer or f"{late}; is it running, and can it reach the chief?"
                 break
             except (ValueError, KeyError, TypeError, OSError):
-                continue  # not one of ours
+                continue  # not a worker
             heard.append(connection)
             fault = ""
             if index in here:
-                fault = f"two processes say that they are {cluster.name(index)}; expected one task index each"
+                fault = f"two processes report to be {cluster.name(index)}; expected a different task index for each"
             elif count != len(cluster.workers):
-                fault = f"{cluster.name(index)} knows {count} workers, the chief {len(cluster.workers)}"
+                fault = f"{cluster.name(index)} expects {count} workers, the chief {len(cluster.workers)}"
             elif differing := _differing(mine, facts):
                 fault = f"{cluster.name(index)} disagrees with the chief: {differing}; start all with the same options"
             here.add(index)
@@ -93,18 +95,18 @@ def _gather(cluster: Cluster, mine: dict, server: socket.socket, deadline: float
         for connection in heard:
             with contextlib.suppress(OSError):
                 connection.sendall(json.dumps({"answer": answer}).encode() + b"\n")
-        for connection in heard:  # who closes first keeps the port busy for a minute: not us
+        for connection in heard:  # the side that closes first keeps its port busy for a minute: let it be the worker
             with contextlib.suppress(OSError):
                 connection.recv(1)
     return answer
 
 
 def _ask(cluster: Cluster, mine: dict, deadline: float, seconds: float) -> str:
-    """Tell the chief of this worker, and return its answer."""
+    """Report this worker to the chief, and return its answer."""
     host, _, port = cluster.workers[0].rpartition(":")
     message = {"index": cluster.index, "workers": len(cluster.workers), "facts": mine}
     while time.monotonic() < deadline:
-        # Not there yet, or gone before it answered: try again.
+        # Retry if the chief is not running yet or ended before it answered.
         with (
             contextlib.suppress(OSError, ValueError, KeyError),
             socket.create_connection((host, int(port)), timeout=PATIENCE) as connection,
@@ -115,12 +117,12 @@ def _ask(cluster: Cluster, mine: dict, deadline: float, seconds: float) -> str:
         time.sleep(PAUSE)
     return (
         f"{cluster.name(0)}, the chief, did not answer {cluster.name(cluster.index)} within {seconds:g} s;"
-        " is it running, and can it be reached?"
+        " is it running and reachable?"
     )
 
 
 def _read(connection: socket.socket) -> dict[str, Any]:
-    """Return one line of JSON."""
+    """Return a message, which is one line of JSON."""
     line = b""
     while not line.endswith(b"\n") and len(line) < _LONGEST:
         if not (part := connection.recv(65536)):
@@ -130,6 +132,6 @@ def _read(connection: socket.socket) -> dict[str, Any]:
 
 
 def _differing(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """Return `seed 1 (chief: 0)` for everything that differs."""
+    """Return the differing facts as text, such as `seed 1 (chief: 0)`."""
     names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
     return ", ".join(f"{name} {theirs.get(name)} (chief: {mine.get(name)})" for name in names)

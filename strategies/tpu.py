@@ -1,7 +1,7 @@
-"""What is known of TPUs without one: where a host shows one, what a chip can do, and what a step compiled for it needs.
+"""TPU support that needs no TPU: detection, published figures of the chips, and compilation of a step for a slice.
 
-A step is compiled by the TPU's own compiler (the `libtpu` wheel) for a named slice, on any CPU: that proves that it
-compiles and how much memory it takes, not its numbers and not its speed.
+The TPU compiler (the `libtpu` wheel) compiles a step for a named slice on any CPU. This proves that the step compiles
+and how much memory it needs, but neither its numerical results nor its speed.
 """
 
 import importlib.metadata
@@ -16,22 +16,22 @@ from typing import Any
 
 from strategies.errors import StrategyError
 
-# Where a host with a TPU shows it.
+# Device files and environment variables that indicate a TPU.
 DEVICES = ("/dev/accel*", "/dev/vfio/[0-9]*")
 VARIABLES = ("TPU_NAME", "COLAB_TPU_ADDR", "TPU_WORKER_ID", "TPU_ACCELERATOR_TYPE")
 
 
 @dataclass(frozen=True)
 class Chip:
-    """A generation's figures for one chip, as published.
+    """Published figures of one chip.
 
     Args:
-        memory: bytes of HBM.
-        flops: a second, of bfloat16 multiplications and additions.
-        memory_bandwidth: bytes a second from HBM.
-        link_bandwidth: bytes a second to other chips, both directions together.
-        pod_network: bytes a second between pods of `pod` chips.
-        pod: chips that the links join.
+        memory: HBM capacity in bytes.
+        flops: Peak bfloat16 operations per second.
+        memory_bandwidth: HBM bandwidth in bytes per second.
+        link_bandwidth: Inter-chip bandwidth in bytes per second, both directions together.
+        pod_network: Bandwidth between pods in bytes per second.
+        pod: Number of chips in a pod.
     """
 
     memory: float
@@ -55,15 +55,15 @@ _COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "col
 
 @dataclass(frozen=True)
 class Compiled:
-    """What a step compiled for a slice needs, of each chip.
+    """Requirements of a compiled step on each chip of a slice.
 
     Args:
-        chips: of the slice.
-        memory: bytes that it takes: arguments, results, what is in between, and its code.
-        flops: of one step; what is inside a loop, such as a recurrent layer's, is counted once.
-        memory_traffic: bytes that one step reads and writes, as the compiler counts them.
-        collectives: by kind (number, bytes) exchanged in one step.
-        seconds: that compiling took.
+        chips: Number of chips of the slice.
+        memory: Bytes of arguments, results, temporaries and code.
+        flops: Operations of one step. The body of a loop, such as that of a recurrent layer, is counted once.
+        memory_traffic: Bytes read and written in one step, as counted by the compiler.
+        collectives: Number and bytes of the collectives in one step, by kind.
+        seconds: Compilation time in seconds.
     """
 
     chips: int
@@ -84,7 +84,7 @@ def found() -> list[str]:
 
 
 def tensorflow_is_built_for_it() -> bool:
-    """Return whether the TensorFlow that is installed is the one that drives TPUs, without importing it."""
+    """Return whether the installed TensorFlow supports TPUs, without importing it."""
     try:
         importlib.metadata.version("tensorflow-tpu")
     except importlib.metadata.PackageNotFoundError:
@@ -93,20 +93,20 @@ def tensorflow_is_built_for_it() -> bool:
 
 
 def check_present() -> None:
-    """Raise StrategyError where this host shows no TPU."""
+    """Raise a `StrategyError` if this host has no TPU."""
     if not found():
         raise StrategyError(
             f"strategy 'tpu': expected a TPU, found none; looked for {', '.join(DEVICES)} and"
-            f" {', '.join(VARIABLES)} in the environment; `python -m strategies.tpu_check MODEL` compiles for one"
-            " without it"
+            f" {', '.join(VARIABLES)} in the environment; `python -m strategies.tpu_check MODEL` compiles for a TPU"
+            " without one"
         )
 
 
 def parse_topology(text: str) -> tuple[str, int]:
-    """Return (generation, chips) of a slice such as v5e:2x4.
+    """Return the generation and number of chips of a slice such as v5e:2x4.
 
     Raises:
-        StrategyError: it is none.
+        StrategyError: If the text does not name a slice.
     """
     generation, _, shape = text.partition(":")
     if generation not in CHIPS or shape not in SLICES:
@@ -118,17 +118,17 @@ def parse_topology(text: str) -> tuple[str, int]:
 
 
 def use_compiler() -> None:
-    """Let this process, which has not imported JAX yet, compile for slices that are not here.
+    """Set up this process to compile for TPUs it does not have; call this before JAX is imported.
 
     Raises:
-        StrategyError: JAX or libtpu is not installed.
+        StrategyError: If JAX or libtpu is not installed.
     """
     if missing := [name for name in ("jax", "libtpu") if importlib.util.find_spec(name) is None]:
         raise StrategyError(
             f"tpu_check: expected {' and '.join(missing)}, not installed; about 700 MB, with"
             " pip install 'keras-compression-zoo[tpu-check]'"
         )
-    os.environ |= {  # JAX computes on the CPU, and libtpu asks no server which TPU this is
+    os.environ |= {  # JAX runs on the CPU, and libtpu does not query a metadata server
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_WORKER_HOSTNAMES": "localhost",
@@ -137,10 +137,10 @@ def use_compiler() -> None:
 
 
 def state_of(model: Any) -> tuple[list, ...]:
-    """Return the shapes and types of what a Keras model's train step takes and gives back, on JAX.
+    """Return the shapes and types of the state of a Keras model's train step on JAX.
 
     Args:
-        model: built, compiled, with its optimizer's and metrics' variables made.
+        model: Built and compiled model whose optimizer and metrics are built, too.
     """
     import jax
 
@@ -151,15 +151,15 @@ def state_of(model: Any) -> tuple[list, ...]:
 
 
 def compile_step(model: Any, batch: Sequence[Any], topology: str) -> Compiled:
-    """Compile a model's train step for a slice of TPUs, data-parallel over its chips.
+    """Compile a model's train step for a TPU slice, data-parallel over its chips.
 
     Args:
-        model: as of `state_of`.
-        batch: (x, y) or (x, y, weights), `jax.ShapeDtypeStruct` of a global batch.
-        topology: such as v5e:2x4.
+        model: Model, as `state_of` takes it.
+        batch: Global batch (x, y) or (x, y, weights), as `jax.ShapeDtypeStruct`.
+        topology: Name of the slice, such as v5e:2x4.
 
     Raises:
-        StrategyError: not such a slice, or a batch that its chips do not divide.
+        StrategyError: If there is no such slice, or the batch size is not a multiple of its chips.
     """
     import time
 
@@ -198,7 +198,7 @@ def compile_step(model: Any, batch: Sequence[Any], topology: str) -> Compiled:
 
 
 def collectives(program: str) -> dict[str, tuple[int, int]]:
-    """Return by kind how many collectives a compiled program (HLO text) has, and the bytes of their results."""
+    """Return the number of collectives in a compiled program (HLO text) and the bytes of their results, by kind."""
     totals: dict[str, tuple[int, int]] = {}
     for line in program.splitlines():
         match = re.search(rf"= (.*?) ({'|'.join(_COLLECTIVES)})(-start)?\(", line)
@@ -206,7 +206,7 @@ def collectives(program: str) -> dict[str, tuple[int, int]]:
             continue
         shapes = re.findall(r"([a-z]+\d*)\[([\d,]*)\]", match[1])
         size = sum(_BYTES.get(kind, 0) * math.prod(map(int, filter(None, dims.split(",")))) for kind, dims in shapes)
-        if match[3]:  # what an asynchronous one returns holds its operands beside its results
+        if match[3]:  # an asynchronous collective returns its operands and its results
             size //= 2
         count, total = totals.get(match[2], (0, 0))
         totals[match[2]] = (count + 1, total + size)
@@ -214,10 +214,14 @@ def collectives(program: str) -> dict[str, tuple[int, int]]:
 
 
 def least_seconds(needs: Compiled, chip: Chip) -> dict[str, float]:
-    """Return the least time that a step's parts can take on a chip, by its published figures.
+    """Return lower bounds in seconds for computation, memory traffic and all-reduces of a step.
 
-    compute and memory overlap, so the larger counts; an all-reduce of b bytes over n chips moves 2 b (n - 1) / n of
-    them out of each chip and as many in (ring; Patarasuk & Yuan, 2009).
+    Computation and memory traffic overlap, so the larger bound counts. A ring all-reduce of b bytes over n chips sends
+    2 b (n - 1) / n bytes from each chip and receives as many (Patarasuk & Yuan, 2009).
+
+    Args:
+        needs: Requirements of the compiled step.
+        chip: Published figures of the chip.
     """
     _, moved = needs.collectives.get("all-reduce", (0, 0))
     return {

@@ -50,7 +50,7 @@ def test_a_host_without_tensorflow_says_what_can_train_there(tmp_path):
     assert [name for name, row in rows.items() if row["available"]] == [
         "none", "one_device", "data_parallel", "model_parallel"
     ]  # fmt: skip
-    assert rows["mirrored"]["reason"] == "TensorFlow is not installed; data_parallel is its like on JAX"
+    assert rows["mirrored"]["reason"] == "TensorFlow is not installed; data_parallel is the counterpart on JAX"
 
 
 def test_a_host_without_tensorflow_trains(tmp_path):

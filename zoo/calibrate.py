@@ -1,4 +1,4 @@
-"""`python -m zoo.calibrate`: a copy of a trained classifier whose probabilities can be believed."""
+"""`python -m zoo.calibrate`: write a copy of a trained classifier with calibrated probabilities."""
 
 import functools
 import sys
@@ -9,21 +9,21 @@ from typing import Any
 
 from zoo.config.options import option
 from zoo.console import cli
-from zoo.ensemble.command import made, show
+from zoo.ensemble.derived_run import made, show
 from zoo.ensemble.members import Member, classifier
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to calibrate, and where to write it."""
+    """Options of `zoo.calibrate`."""
 
-    run: Path = option("the run folder of a classifier", positional=True, stock_as="copy")
-    output: Path | None = option("the run folder to write (default: RUN-calibrated)")
-    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+    run: Path = option("run folder of a classifier", positional=True, stock_as="copy")
+    output: Path | None = option("run folder to write (default: RUN-calibrated)")
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Fit a temperature to the validation examples, and return the folder and metrics of the copy."""
+    """Fit the temperature on the validation split, and return the folder and metrics of the calibrated copy."""
     options = Options(**given)
     member = Member(classifier(options.run))
     output = options.output or options.run.with_name(f"{options.run.resolve().name}-calibrated")
@@ -37,8 +37,8 @@ main = functools.partial(
     show,
     prog="python -m zoo.calibrate",
     description=(
-        "Write a copy of a classifier whose logits are divided by the temperature that fits its validation examples"
-        " best: the same classes, with probabilities that can be believed."
+        "Calibrate a classifier by temperature scaling. The temperature is fitted on the validation split; predicted"
+        " classes stay the same."
     ),
 )
 

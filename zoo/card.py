@@ -1,4 +1,4 @@
-"""`python -m zoo.card`: the model card of a run, filled with what was measured."""
+"""`python -m zoo.card`: write the model card of a run from its measurements."""
 
 import functools
 import sys
@@ -16,14 +16,14 @@ from zoo.system.files import write_text
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Whose card, and where to write it."""
+    """Options of `zoo.card`."""
 
-    run: Path = option("the run folder", positional=True, stock_as="copy")
-    output: Path | None = option("the file to write (default: MODEL_CARD.md in the run folder)", metavar="FILE")
+    run: Path = option("run folder", positional=True, stock_as="copy")
+    output: Path | None = option("file to write (default: MODEL_CARD.md in the run folder)", metavar="FILE")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the card, and return where it is and what it says was not measured."""
+    """Write the card, and return its path and the measurements it lists as missing."""
     options = Options(**given)
     folder = RunFolder(options.run)
     text, missing = model_card.card(folder)
@@ -34,7 +34,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print what was not measured, and last the card."""
+    """Print the missing measurements, and last the path of the card."""
     print(f"not measured: {', '.join(line.partition(':')[0] for line in result['not_measured'])}")
     print(result["path"])
 
@@ -45,7 +45,7 @@ main = functools.partial(
     run,
     show,
     prog="python -m zoo.card",
-    description="Write the model card of a run, filled with what was measured.",
+    description="Write the model card of a run, filled in from its measurements.",
 )
 
 

@@ -1,4 +1,4 @@
-"""A side for the tests of rounds: answers with its number, one more each time; `mute` ends before it is ready."""
+"""A side for the tests of rounds. It counts up from its number on each request; `mute` exits before it is ready."""
 
 import itertools
 import sys

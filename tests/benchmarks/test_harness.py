@@ -1,4 +1,4 @@
-"""Sides that take turns, two reports compared, and what the command refuses."""
+"""The benchmark harness: alternating sides, comparison of reports, and refused arguments."""
 
 import json
 import subprocess
@@ -50,13 +50,13 @@ def test_a_stopwatch_stands_still_while_it_evaluates(monkeypatch):
     monkeypatch.setattr(time_to_accuracy.time, "perf_counter", lambda: next(now))
     watch = time_to_accuracy.Stopwatch(lambda: next(found), time_to_accuracy.EVALUATE_EVERY_IMAGES, 0.99)
     assert [watch.step(steps) for steps in (1, 2, 3)] == [False, False, True]
-    # A second from each look at the clock to the next: those before an evaluation count, those after it do not.
+    # Each reading of the clock advances it by a second. Seconds before an evaluation count, those during it do not.
     assert watch.reached["0.985"]["seconds"] == 2 and watch.reached["0.99"]["seconds"] == 3
     assert watch.reached["0.99"]["images"] == 3 * time_to_accuracy.EVALUATE_EVERY_IMAGES
 
 
 def measured(**values):
-    """Return a result with rows of rounds around these values, the lower the better where the name ends in ms."""
+    """Return a result with rounds around the given values; lower is better for names that end in ms."""
     return {
         "measured": [
             {
@@ -76,7 +76,7 @@ def test_what_is_beyond_the_noise_is_slower_or_faster():
     )
     verdicts = {row["name"]: row["verdict"] for row in found}
     assert verdicts == {"kept": "the same", "fell": "slower", "fell_ms": "slower", "rose_ms": "faster"}
-    # Four median deviations of 1 % each, of both sides.
+    # Four median deviations of 1 % each, for both sides.
     assert all(row["noise"] == pytest.approx(0.04 * 2**0.5) for row in found)
     times = {row["name"]: row["times"] for row in found}
     assert times == pytest.approx({"kept": 1.04, "fell": 0.9, "fell_ms": 1 / 1.1, "rose_ms": 1.25})
@@ -86,7 +86,7 @@ def test_what_is_beyond_the_noise_is_slower_or_faster():
 
 @pytest.fixture
 def toy(monkeypatch):
-    """A benchmark that needs no time, registered under the name of another."""
+    """Return an instant benchmark registered under the name of another."""
     module = types.ModuleType("toy", doc="What it does.")
     module.ROUNDS = 3
     module.measure = lambda data_dir, quick=False: measured(speed=50.0 if quick else 100.0)
@@ -108,7 +108,7 @@ def test_a_report_says_where_it_was_measured_and_is_compared_with_an_earlier_one
     assert benchmarks.main(["startup", "--quick", "--against", str(path)]) == 0
     out = capsys.readouterr().out
     assert "| speed | 0.50 | 6% | slower |" in out and f"commit {at['commit']}" in out
-    assert {p.name for p in tmp_path.iterdir()} == {path.name, path.with_suffix(".md").name}  # --quick leaves no report
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, path.with_suffix(".md").name}  # --quick writes no report
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Recovery from a drift, on curves whose answer is plain."""
+"""Recovery from a drift, on simple curves."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the README claims is what was measured, and the measurements reach what they must."""
+"""The pages show the newest measurements, and the measurements reach their targets."""
 
 import statistics
 
@@ -28,10 +28,10 @@ from benchmarks import (
     tutorial,
 )
 
-# In probability, from Keras.
+# Maximum difference of a probability from Keras.
 TOLERANCES = {"float32": 1e-5, "float16": 2e-3}
-# A simple recurrent layer amplifies the rounding of its weights over 28 steps: Keras with weights rounded to float16 is
-# 3.3e-3 away from itself, and the file is within 2.6e-6 of that.
+# A simple recurrent layer amplifies the rounding of its weights over 28 steps: with weights rounded to float16, Keras
+# differs by 3.3e-3, and the file is within 2.6e-6 of that model.
 EXCEPTIONS = {("lstm, simple", "float16"): 4e-3}
 
 
@@ -45,7 +45,7 @@ def test_reports_are_drawn(module, tmp_path):
     _, result = readme.newest(module.__name__.rpartition(".")[2])
     module.draw(result, tmp_path / "drawn.png")
     with Image.open(tmp_path / "drawn.png") as drawn, Image.open(readme.picture(module)) as kept:
-        assert drawn.size == kept.size  # by the number of cases
+        assert drawn.size == kept.size  # the size depends on the number of cases
         assert len(np.unique(np.asarray(drawn).reshape(-1, 4), axis=0)) > 50
 
 
@@ -65,7 +65,7 @@ def test_committed_results_reach_their_targets():
         assert row["mean"] >= row["target"], row["model"]
     _, strategies = readme.newest("strategies")
     for row in strategies["equality"]:
-        # Where rounding is amplified, which the same epoch in float64 shows (limits, README).
+        # Training on MNIST in float32 amplifies rounding, as the same epoch in float64 shows.
         if (row["dataset"], row["precision"]) != ("mnist", "float32"):
             assert max(row["largest_difference"].values()) <= 1e-5, row
     _, startup = readme.newest("startup")
@@ -75,7 +75,7 @@ def test_committed_results_reach_their_targets():
     assert not any(row["backend_imported"] for row in startup["rows"])
 
 
-# Of throughput, what the README's limits say is missed.
+# Throughput targets that are missed, as documented among the limits.
 MISSED = {("cnn", 128, "plain Keras"), ("transformer", 64, "PyTorch")}
 
 
@@ -148,12 +148,12 @@ def test_recipes_that_train_reach_their_targets():
             assert error <= 0.008 and all(row["times"] >= 162 for row in rows)
         else:
             assert error <= 0.0097 and all(row["times"] >= 250 for row in rows)
-        # Compression that does not beat training a small network is not worth its name.
+        # Compression must beat training a small network from scratch.
         for scratch in (row for row in found["rows"] if row["network"] not in lenets.NETWORKS):
             assert network == "lenet300" or scratch["bytes"] > rows[0]["bytes"] or scratch["error"] > error
 
 
-def test_a_taught_student_beats_one_alone_in_every_seed():
+def test_a_distilled_student_beats_one_alone_in_every_seed():
     _, found = readme.newest("distillation")
     rows = {(row["epochs"], row["seed"]): row for row in found["rows"]}
     assert set(rows) == {(half, seed) for half in distillation.HALVES for seed in distillation.SEEDS}
@@ -209,7 +209,7 @@ def test_knowledge_graphs_have_every_scorer_and_reach_their_targets():
         assert abs(row["test"]["litert"]["mrr"] - row["test"]["keras"]["mrr"]) < 0.01
 
 
-def test_a_run_to_begin_with_is_worth_its_points_with_few_labels():
+def test_transfer_reaches_its_gain_with_few_labels():
     _, found = readme.newest("transfer")
     assert {(row["task"], row["way"]) for row in found["rows"]} == {
         (t, w) for t in transfer.TASKS for w in transfer.WAYS
@@ -218,12 +218,12 @@ def test_a_run_to_begin_with_is_worth_its_points_with_few_labels():
     assert statistics.mean(transfer.points(found, "letters", list(transfer.WAYS)[-1])) >= transfer.LEAST
 
 
-def test_a_stream_that_turns_is_followed():
+def test_online_learning_recovers_from_a_drift():
     _, found = readme.newest("online")
     rows = {(row["degrees"], row["rehearsal"]): row for row in found["rows"]}
     assert list(rows) == list(online.ROWS)
     assert rows[online.ROWS[0]]["recovered"] <= online.WITHIN
-    # What was rehearsed is remembered better.
+    # Rehearsal reduces forgetting.
     for degrees in {degrees for degrees, _ in rows}:
         assert rows[degrees, 500]["test"] > rows[degrees, 0]["test"]
 
@@ -261,7 +261,7 @@ def test_adversarial_training_reaches_its_targets():
     assert attacked["adversarial"] >= robustness.ATTACKED > attacked["plain"]
 
 
-def test_a_step_that_prunes_or_quantizes_costs_what_it_may():
+def test_steps_that_prune_or_quantize_are_within_their_cost():
     _, found = readme.newest("training_cost")
     for row in found["rows"]:
         times = row["milliseconds"]

@@ -1,4 +1,4 @@
-"""How commands import Keras and its backend."""
+"""Import of Keras and its backend by commands."""
 
 import pytest
 

@@ -17,7 +17,7 @@ def test_workers_of_tf_config():
 
 
 def test_a_chief_named_apart_is_the_first_worker():
-    """As Kubeflow's TFJob writes it, with what it adds."""
+    """Read TF_CONFIG as Kubeflow's TFJob writes it, with its additions."""
     jobs = {"chief": ["job-chief-0.ns.svc:2222"], "worker": ["job-worker-0.ns.svc:2222", "job-worker-1.ns.svc:2222"]}
     text = json.loads(tf_config(jobs, "worker", "1")["TF_CONFIG"]) | {"environment": "cloud"}
     found = cluster.from_environment({"TF_CONFIG": json.dumps(text)})
@@ -37,13 +37,13 @@ def test_a_chief_named_apart_is_the_first_worker():
     (tf_config({"worker": ["a:1"]}, kind="boss"), "a task type among worker"),
     (tf_config({"worker": ["a"]}), "HOST:PORT with a port from 1 to 65535 instead of 'a'"),
     (tf_config({"worker": ["a:70000"]}), "instead of 'a:70000'"),
-    (tf_config({"worker": ["a:1", "a:1"]}), "another address for each worker"),
+    (tf_config({"worker": ["a:1", "a:1"]}), "a different address for each worker"),
     (tf_config({"chief": ["a:1", "b:1"], "worker": ["c:1"]}), "at most one chief"),
     (tf_config({"worker": ["a:1"], "ps": ["b:1"]}), "no ps"),
     ({"SLURM_STEP_NODELIST": "n1"}, "SLURM_STEP_TASKS_PER_NODE: expected numbers such as"),
-    ({"SLURM_STEP_NODELIST": "n1", "SLURM_STEP_TASKS_PER_NODE": "2"}, "SLURM_PROCID: expected a whole number"),
+    ({"SLURM_STEP_NODELIST": "n1", "SLURM_STEP_TASKS_PER_NODE": "2"}, "SLURM_PROCID: expected an integer"),
 ])  # fmt: skip
-def test_what_is_no_cluster_is_refused_with_what_was_expected(environment, message):
+def test_an_invalid_cluster_is_refused_with_the_expectation(environment, message):
     with pytest.raises(StrategyError, match=message):
         cluster.from_environment(environment)
 

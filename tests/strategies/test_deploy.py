@@ -1,4 +1,4 @@
-"""The files of deploy/ start what they say, as far as that can be seen without their clusters."""
+"""The files of deploy/ start the intended commands, as far as can be tested without a cluster."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from zoo import train
 from zoo.config.train_config import TrainConfig
 from zoo.console import cli
 
-# What the operator's own definition of a TFJob requires or knows of the fields used here (kubeflow.org/v1).
+# Values that the operator's definition of a TFJob allows for the fields used here (kubeflow.org/v1).
 REPLICA_TYPES = {"Chief", "Master", "Worker", "PS", "Evaluator"}
 RESTART_POLICIES = {"Always", "OnFailure", "Never", "ExitCode"}
 RUN_POLICY = {"cleanPodPolicy", "ttlSecondsAfterFinished", "activeDeadlineSeconds", "backoffLimit", "suspend",
@@ -22,7 +22,7 @@ RUN_POLICY = {"cleanPodPolicy", "ttlSecondsAfterFinished", "activeDeadlineSecond
 
 
 def configured(words, monkeypatch, environment, folder):
-    """Return what zoo.train makes of a command, as one worker of a cluster."""
+    """Return the configuration of a zoo.train command run as one worker of a cluster."""
     assert words[:3] == ["python", "-m", "zoo.train"]
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -44,7 +44,7 @@ def test_the_tfjob_is_one_and_its_command_trains(monkeypatch, tmp_path):
         (container,) = pod["containers"]
         assert container["name"] == "tensorflow" and container["image"] and kind == "Worker"
         assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
-        # As the operator names its pods, and what it adds.
+        # The operator names its pods like this and adds the environment.
         names = [f"{job['metadata']['name']}-worker-{i}.default.svc:2222" for i in range(replica["replicas"])]
         for index in range(replica["replicas"]):
             task = {"cluster": {"worker": names}, "task": {"type": "worker", "index": index}, "environment": "cloud"}
@@ -69,7 +69,7 @@ sys.exit(max(child.wait() for child in children) if children else 0)
 
 
 def with_srun(tmp_path, act, **settings):
-    """Run deploy/slurm.sh with a stand-in for srun that does `act` for every task."""
+    """Run deploy/slurm.sh with a stand-in for srun that executes `act` for every task."""
     (tmp_path / "bin").mkdir()
     srun = tmp_path / "bin" / "srun"
     srun.write_text(SRUN.format(python=sys.executable, act=act, **settings))
@@ -94,7 +94,7 @@ def test_the_slurm_script_starts_a_worker_a_node(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_the_slurm_script_trains(tmp_path):
-    """Two tasks on this machine, as on one node."""
+    """Run two tasks on this machine, as on one node."""
     act = "children.append(subprocess.Popen(words, env=os.environ | step))"
     done = with_srun(tmp_path, act, tasks=2, nodes="localhost", each="2")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The launcher with small commands in place of a training; tests/zoo/test_multi_worker.py has real ones."""
+"""The launcher with small commands in place of a training; tests/zoo/training/test_multi_worker.py has real ones."""
 
 import json
 import os
@@ -113,8 +113,8 @@ def test_a_killed_launcher_leaves_no_worker(tmp_path):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    ([], "expected -- and behind it the command that every worker runs, received none"),
-    (["--workers", "2", "--"], "expected -- and behind it the command"),
+    ([], "expected -- followed by the command that every worker runs, received none"),
+    (["--workers", "2", "--"], "expected -- followed by the command"),
     (["--workers", "0", "--", "python"], "--workers: expected at least 1, received 0"),
     (["--workers", "two", "--", "python"], "--workers: invalid int value: 'two'"),
     (["--restarts", "-1", "--", "python"], "--restarts: expected at least 0, received -1"),

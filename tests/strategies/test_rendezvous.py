@@ -1,4 +1,4 @@
-"""Workers are threads here, each with a port of its own on this machine."""
+"""Rendezvous of workers, which are threads here, each with its own port on this machine."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ def addresses():
 
 
 def outcomes(calls):
-    """Run the calls side by side; return for each the message that it was refused with, or None."""
+    """Run the calls in parallel, and return the error message of each, or None."""
 
     def outcome(call):
         try:
@@ -48,7 +48,7 @@ def test_the_order_of_arrival_does_not_matter(addresses):
 
 
 def test_who_disagrees_is_named_on_all(addresses):
-    def late(index):  # the one who agrees comes last, when the chief knows already
+    def late(index):  # the worker that agrees connects after the disagreement is known
         time.sleep(0.5 if index == 1 else 0)
         return outcomes([(Cluster(addresses, index), {"--seed": 7 if index == 2 else 0, "--epochs": 1}, 20.0)])[0]
 
@@ -60,7 +60,7 @@ def test_who_disagrees_is_named_on_all(addresses):
 
 def test_a_worker_that_does_not_come_is_named_on_all_that_did(addresses):
     for message in outcomes([(Cluster(addresses, i), {}, 0.8) for i in (0, 2)]):
-        assert f"worker 1 ({addresses[1]}) did not come within 0.8 s" in message
+        assert f"worker 1 ({addresses[1]}) did not connect within 0.8 s" in message
 
 
 def test_a_chief_that_does_not_come_is_named(addresses):
@@ -77,11 +77,11 @@ def test_a_port_in_use_is_named(addresses):
 
 def test_other_numbers_of_workers_are_told(addresses):
     messages = outcomes([(Cluster(addresses[:2], 0), {}, 5.0), (Cluster(addresses, 1), {}, 5.0)])
-    assert all("knows 3 workers, the chief 2" in message for message in messages)
+    assert all("expects 3 workers, the chief 2" in message for message in messages)
 
 
 def test_who_is_none_of_the_workers_is_not_listened_to(addresses):
-    """A port scanner, or another program's client."""
+    """Connect like a port scanner, or like the client of another program."""
     chief, worker = Cluster(addresses[:2], 0), Cluster(addresses[:2], 1)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(meet, chief, {}, 20.0)

@@ -49,7 +49,7 @@ def test_command_lists_what_can_run_and_why_the_rest_cannot(capsys):
     assert {line.split()[0]: line.split()[1] for line in lines} == {
         **dict.fromkeys(strategies.STRATEGIES, "yes"),
         **dict.fromkeys(strategies.REFUSED, "no"),
-        "multi_worker": "no",  # in no cluster
+        "multi_worker": "no",  # no cluster in the environment
         "tpu": "no",
     }
     assert command.main(["--json"]) == 0
@@ -70,7 +70,7 @@ BATCHES = tf.data.Dataset.from_tensors((np.full((2, 4), 10, "float32"), np.zeros
 
 
 class _Epoch:
-    """An iterator over batches that counts how many the model takes from it."""
+    """Iterator over batches that counts how many the model reads."""
 
     def __init__(self):
         self.taken = 0
@@ -105,7 +105,7 @@ def test_a_model_is_afterwards_what_it_was(mirrored):
 
 
 def test_the_pass_that_loses_control_edges_is_off_while_training_lasts(mirrored):
-    """What it did: tests/zoo/test_generation.py trains a GAN twice, to the same bits."""
+    """Check the setting only; tests/zoo/tasks/test_generation.py trains a GAN twice with equal results."""
     before = tf.config.optimizer.get_experimental_options()
     with mirrored.scope(), prepared(compiled(mirrored), BATCHES):
         assert tf.config.optimizer.get_experimental_options()["dependency_optimization"] is False
@@ -114,7 +114,7 @@ def test_the_pass_that_loses_control_edges_is_off_while_training_lasts(mirrored)
 
 
 def test_replicas_normalise_the_whole_batch_together(mirrored):
-    """The moving mean after a step is that of all four examples on every replica, and their variance."""
+    """Compare moving mean and variance on every replica with those of all four examples."""
     x = np.array([[1.0], [2.0], [7.0], [10.0]], "float32")
     with mirrored.scope():
         model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization(momentum=0.0)])
@@ -130,14 +130,14 @@ def test_replicas_normalise_the_whole_batch_together(mirrored):
 
 
 def test_keras_still_reads_a_batch_to_build_under_a_strategy(mirrored):
-    """When this fails, Keras has been repaired: drop `build_for_fit` in strategies/keras_fit.py."""
+    """Fail once Keras is repaired: then remove `build_for_fit` from strategies/keras_fit.py."""
     epoch = _Epoch()
     compiled(mirrored)._maybe_symbolic_build(iterator=epoch)
     assert epoch.taken == 1
 
 
 def step_length(strategy, mend, **clip):
-    """The norm of one step of SGD at rate 1: that of the clipped gradient."""
+    """Return the norm of one SGD step at learning rate 1, which is that of the clipped gradient."""
     model = compiled(strategy, **clip)
     before = model.get_weights()
     with strategy.scope(), prepared(model, BATCHES) if mend else contextlib.nullcontext():
@@ -146,11 +146,11 @@ def step_length(strategy, mend, **clip):
 
 
 def test_gradients_are_clipped_as_a_whole(mirrored):
-    """All examples are alike, so each replica's share is half the gradient, whose norm is about 16."""
+    """Use equal examples, so that each replica's share is half the gradient, whose norm is about 16."""
     assert step_length(strategies.build("none"), True, global_clipnorm=0.5) == pytest.approx(0.5, abs=1e-5)
     assert step_length(mirrored, True, global_clipnorm=0.5) == pytest.approx(0.5, abs=1e-5)
 
 
 def test_keras_still_clips_each_replicas_share(mirrored):
-    """When this fails, Keras has been repaired: drop `_clip_after_all_reduce` in strategies/keras_fit.py."""
+    """Fail once Keras is repaired: then remove `_clip_after_all_reduce` from strategies/keras_fit.py."""
     assert step_length(mirrored, False, global_clipnorm=0.5) == pytest.approx(1.0, abs=1e-5)

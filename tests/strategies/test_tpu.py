@@ -36,10 +36,12 @@ def test_the_engine_is_tensorflow_where_it_is_built_for_the_tpu(monkeypatch):
 
 @pytest.mark.slow
 def test_a_tpu_that_tensorflow_does_not_see_is_one_sentence(monkeypatch):
-    """The way through TPUStrategy, as far as a host without one goes."""
+    """Test the path through TPUStrategy as far as possible without a TPU."""
     monkeypatch.setattr(tpu, "tensorflow_is_built_for_it", lambda: True)
     monkeypatch.setattr(tpu, "found", lambda: ["/dev/accel0"])
-    with pytest.raises(StrategyError, match="this host shows /dev/accel0, TensorFlow none: TPUs not found"):
+    with pytest.raises(
+        StrategyError, match="found /dev/accel0 on this host, but TensorFlow finds no TPU: TPUs not found"
+    ):
         build("tpu")
 
 
@@ -51,7 +53,7 @@ def test_topologies():
             tpu.parse_topology(text)
 
 
-# Lines of a compiled program: (results), operator; an asynchronous one returns its operands beside its results.
+# Lines of a compiled program: (results), operator. Asynchronous operators return operands and results.
 PROGRAM = """
   %all-reduce.1 = (f32[]{:T(128)}, bf16[3,3,1,32]{3,2,1,0:T(2,128)S(1)}, f32[10]{0}) all-reduce(%a, %b), to_apply=%x
   %all-reduce.2 = f32[64,10]{0,1:T(8,128)S(1)} all-reduce(%c), channel_id=2
@@ -107,11 +109,11 @@ print(json.dumps(sizes))
 @pytest.mark.timeout(400)
 @pytest.mark.slow
 def test_every_models_train_step_exports_for_the_tpu(tmp_path):
-    """With static shapes, in bfloat16, on a machine with no TPU and no compiler for one."""
+    """Export with static shapes in bfloat16, on a machine without a TPU and its compiler."""
     words, environment = [sys.executable, "-c", EXPORTS], os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
     sizes = json.loads(done.stdout.splitlines()[-1])
-    # One name of each class: presets share its step.
+    # One name for each class, because presets share its step.
     assert {registry.entry(name).path for name in sizes} == {entry.path for entry in registry.MODELS.values()}
     for name, (platforms, bfloat16, size) in sizes.items():
         assert platforms == ["tpu"] and bfloat16 and size > 5_000, name
@@ -126,9 +128,9 @@ def test_a_step_compiles_for_a_slice(topology, tmp_path):
     found = json.loads(run_module(*words, cwd=tmp_path, check=0).stdout)
     assert found["chips"] == 8 and found["fits"] and 1e6 < found["memory"] < 1e9
     parameters = 93_322
-    # Gradients are exchanged in bfloat16, and a few numbers of the loss and the metrics besides.
+    # Gradients are exchanged in bfloat16, plus a few numbers of the loss and the metrics.
     _, size = found["collectives"]["all-reduce"]
     assert 2 * parameters <= size <= 2 * parameters + 10_000
-    # 5.6 million multiplications and additions an image, and twice as many backward.
+    # 5.6 million multiply-adds per image forward, and twice as many backward.
     by_hand = 2 * (26**2 * 9 * 32 + 11**2 * 288 * 64 + 3**2 * 576 * 64 + 576 * 64 + 640)
     assert 2.5 * by_hand < found["flops"] / 128 < 3.5 * by_hand

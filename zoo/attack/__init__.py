@@ -1,1 +1,1 @@
-"""Measure the robustness of a trained classifier against adversarial examples."""
+"""Robustness of trained classifiers against adversarial examples."""

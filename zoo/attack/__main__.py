@@ -1,4 +1,4 @@
-"""`python -m zoo.attack`: how accurate a trained run stays on examples that were changed to mislead it."""
+"""`python -m zoo.attack`: measure the accuracy of a trained run on adversarial examples."""
 
 import dataclasses
 import functools
@@ -19,25 +19,27 @@ from zoo.runs.folder import RunFolder
 from zoo.system.files import replacing, sha256, write_json
 
 EPS = (0.025, 0.05, 0.1, 0.2, 0.3)
-STEPS = 40  # of PGD, as Madry et al. (2018) measure MNIST
+STEPS = 40  # PGD steps that Madry et al. (2018) use on MNIST
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to attack, and how."""
+    """Options of `zoo.attack`."""
 
-    run: Path = option("the run folder", positional=True, stock_as="copy")
-    attack: Literal["fgsm", "pgd"] = option("one step, or several with random starts", "pgd")
+    run: Path = option("run folder", positional=True, stock_as="copy")
+    attack: Literal["fgsm", "pgd"] = option(
+        "attack: fgsm takes one gradient step, pgd several from random starts", "pgd"
+    )
     eps: tuple[float, ...] | None = option(
-        "the most that a number of an input is changed by, several with commas between; of images from 0 to 1 (default:"
-        f" {','.join(f'{eps:g}' for eps in EPS)})",
+        "maximum change of each input value (L-infinity norm), or several separated by commas; pixels range from 0 to 1"
+        f" (default: {','.join(f'{eps:g}' for eps in EPS)})",
         metavar="X,...",
     )
-    steps: int | None = option(f"of pgd (default: {STEPS})")
-    restarts: int | None = option("of pgd: random starts, of which the worst counts (default: 1)")
-    examples: int = option("most test examples that are attacked, at random", 1000)
-    seed: int = option("of their choice, and of random starts", 0)
-    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+    steps: int | None = option(f"number of PGD steps (default: {STEPS})")
+    restarts: int | None = option("number of random starts of PGD, of which the worst counts (default: 1)")
+    examples: int = option("maximum number of test examples to attack, chosen at random", 1000)
+    seed: int = option("random seed for the choice of examples and the random starts", 0)
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("restarts", 1), ("examples", 1), ("seed", 0)):
@@ -45,25 +47,25 @@ class Options:
             if value is not None and value < least:
                 raise UsageError(f"--{name}: expected at least {least}, received {value}")
             if self.attack == "fgsm" and name in ("steps", "restarts") and value is not None:
-                raise UsageError(f"--{name} {value}: expected with --attack pgd; fgsm takes one step, from the example")
+                raise UsageError(f"--{name} {value}: expected with --attack pgd; fgsm takes one step from the example")
         if self.eps is None:
             object.__setattr__(self, "eps", EPS)
         if not self.eps or min(self.eps) < 0:
-            raise UsageError(f"--eps: expected one number or more from 0, received {','.join(map(str, self.eps))}")
+            raise UsageError(f"--eps: expected one or more numbers from 0, received {','.join(map(str, self.eps))}")
 
     @property
     def starts(self) -> int:
         return self.restarts or 1
 
     def of(self, eps: float) -> attacks.Attack:
-        """Return the attack that changes numbers by at most eps."""
+        """Return the attack that changes input values by at most eps."""
         if self.attack == "fgsm":
             return attacks.FGSM(eps, start="clean")
         return attacks.PGD(eps, steps=self.steps or STEPS)
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Attack, and return accuracies, after writing them and the examples into the run folder."""
+    """Attack the run, write accuracies and adversarial examples into its folder, and return the accuracies."""
     options = Options(**given)
     folder = RunFolder(options.run)
     stored = folder.read_config()
@@ -92,7 +94,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 def _written(
     options: Options, folder: RunFolder, data: str, curve: Mapping[float, float], changed: Sequence[Any], y: Any
 ) -> dict[str, Any]:
-    """Write the examples, the accuracy at each eps as table and picture, and what was done; return that."""
+    """Write the adversarial examples, a table and a plot of the accuracies, and a JSON summary; return the summary."""
     import numpy as np
 
     from zoo.attack import robustness
@@ -120,7 +122,7 @@ def _written(
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print an accuracy for each eps, what to do next, and last the folder."""
+    """Print the accuracy for each eps, the next command, and last the folder."""
     from zoo.attack import robustness
 
     print(robustness.title(result))
@@ -137,8 +139,8 @@ main = functools.partial(
     run,
     show,
     prog="python -m zoo.attack",
-    description="Measure how accurate a trained run stays on examples that were changed to mislead it. Compressed files"
-    " are measured on the same examples by `python -m compression.attack`.",
+    description="Measure the accuracy of a trained run on adversarial examples. `python -m compression.attack` measures"
+    " compressed files on the same examples.",
 )
 
 

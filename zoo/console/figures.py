@@ -1,9 +1,9 @@
-"""How measured figures and their 95 % intervals are written. Standard library only."""
+"""Labels and formats of metrics and their 95 % confidence intervals. Standard library only."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Those of every task, the ones that matter first: what they are called, and how they are written.
+# Label and format of each metric of every task, in order of importance.
 FIGURES = {
     "accuracy": ("accuracy", ".2%"),
     "zero_shot_accuracy": ("zero-shot accuracy", ".2%"),
@@ -28,7 +28,7 @@ FIGURES = {
     "density": ("density", ".2f"),
     "coverage": ("coverage", ".2%"),
     "recognised": ("recognised", ".2%"),
-    "as_asked": ("of the class that was asked for", ".2%"),
+    "as_asked": ("of the requested class", ".2%"),
     "rarest_class": ("rarest class", ".2%"),
     "psnr": ("peak signal-to-noise ratio, dB", ".2f"),
     "loss": ("loss", ".4f"),
@@ -44,19 +44,19 @@ def form_of(name: str) -> tuple[str, str]:
 
 
 def label(name: str, scores: Mapping[str, Any]) -> str:
-    """Return what a figure is called among these scores: of tokens and of sets of images some mean something else."""
+    """Return the label of a metric, which differs for scores of tokens and of generated images."""
     if "tokens" in scores:
-        return {"accuracy": "next token right", "loss": "loss, nats a token"}.get(name, form_of(name)[0])
+        return {"accuracy": "next-token accuracy", "loss": "loss, nats a token"}.get(name, form_of(name)[0])
     return form_of(name)[0].removeprefix("macro " if "frechet_distance" in scores else "")
 
 
 def written(scores: Mapping[str, Any], name: str, intervals: Intervals) -> str:
-    """Return a figure and in brackets its interval, where it has one: 99.10% (98.90 to 99.30).
+    """Return a formatted metric, followed by its interval if it has one: 99.10% (98.90 to 99.30).
 
     Args:
-        scores: of a split.
-        name: of the figure.
-        intervals: of figures by name, (lowest, highest).
+        scores: Scores of a split, by metric name.
+        name: Name of the metric.
+        intervals: Confidence intervals (low, high), by metric name.
     """
     form = form_of(name)[1]
     text = format(scores[name], form)
@@ -64,12 +64,12 @@ def written(scores: Mapping[str, Any], name: str, intervals: Intervals) -> str:
 
 
 def ends(interval: Sequence[float], form: str) -> str:
-    """Return the ends of an interval, without the sign of percent: 98.90 to 99.30."""
+    """Return the ends of an interval without percent signs: 98.90 to 99.30."""
     return " to ".join(format(end, form).rstrip("%") for end in interval)
 
 
 def tiles(scores: Mapping[str, Any], names: Sequence[str], intervals: Intervals) -> list[tuple[str, str]]:
-    """Return those of some figures that are among the scores, as a report shows them: number, and label in HTML."""
+    """Return the given metrics that are among the scores as pairs of formatted number and HTML label, for a report."""
     return [
         (format(scores[name], form_of(name)[1]), form_of(name)[0] + below(name, intervals))
         for name in names
@@ -78,5 +78,5 @@ def tiles(scores: Mapping[str, Any], names: Sequence[str], intervals: Intervals)
 
 
 def below(name: str, intervals: Intervals) -> str:
-    """Return what stands below a figure of a report: its interval, as HTML, or nothing."""
+    """Return the line below a metric in a report: its interval as HTML, or an empty string."""
     return f"<br>95 %: {ends(intervals[name], form_of(name)[1])}" if name in intervals else ""

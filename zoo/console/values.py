@@ -1,4 +1,4 @@
-"""Text to typed values: one parser for command-line options and for `--set name=value`."""
+"""Parser from text to typed values, shared by command-line options and `--set name=value`."""
 
 import re
 import types
@@ -18,10 +18,10 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 
 def _amount(text: object, units: Mapping[str, int]) -> Decimal:
-    """Return a number with one of some units behind it.
+    """Return the value of a number that may be followed by a unit.
 
     Raises:
-        ValueError: a text that is no such number.
+        ValueError: If the text is not a number, or its unit is unknown.
     """
     match = _AMOUNT.fullmatch(str(text).strip())
     if match is None or match[2].lower() not in units:
@@ -30,10 +30,10 @@ def _amount(text: object, units: Mapping[str, int]) -> Decimal:
 
 
 class Count(int):
-    """A number of things, which may be typed as 50k, 1.2M or 3G: thousands, millions or billions.
+    """Count that accepts the suffixes k, M and G: 50k, 1.2M, 3G.
 
     Raises:
-        ValueError: a text that is no such number.
+        ValueError: If the text is not a number, or its suffix is unknown.
     """
 
     def __new__(cls, text: str | int) -> "Count":
@@ -41,10 +41,10 @@ class Count(int):
 
 
 class Bytes(int):
-    """A number of bytes, which may be typed as 20k or 20kB, 20,000, or 20KiB, 20,480.
+    """Number of bytes that accepts decimal and binary units: 20k and 20kB are 20,000, 20KiB is 20,480.
 
     Raises:
-        ValueError: a text that is no such number.
+        ValueError: If the text is not a number, or its unit is unknown.
     """
 
     def __new__(cls, text: str | int) -> "Bytes":
@@ -52,10 +52,10 @@ class Bytes(int):
 
 
 class Seconds(float):
-    """A time in seconds, which may be typed as 90s, 30m or 2h.
+    """Duration in seconds that accepts the units s, m, min and h: 90s, 30m, 2h.
 
     Raises:
-        ValueError: a text that is no such time.
+        ValueError: If the text is not a number, or its unit is unknown.
     """
 
     def __new__(cls, text: str | float) -> "Seconds":
@@ -63,23 +63,23 @@ class Seconds(float):
 
 
 def is_optional(annotation: Any) -> bool:
-    """Whether the annotation is `T | None`."""
+    """Return whether the annotation is `T | None`."""
     return get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation)
 
 
 def without_none(annotation: Any) -> Any:
-    """Return T for `T | None`, and any other annotation as it is."""
+    """Return `T` for `T | None`, and any other annotation unchanged."""
     return next(a for a in get_args(annotation) if a is not type(None)) if is_optional(annotation) else annotation
 
 
 def describe(annotation: Any) -> str:
-    """Return what a person should type for this annotation."""
+    """Return a description of the text that an annotation accepts, for error messages."""
     annotation = without_none(annotation)
     if get_origin(annotation) is Literal:
         return "one of " + ", ".join(map(str, get_args(annotation)))
     if get_origin(annotation) is tuple:
         return f"comma-separated values, each {describe(get_args(annotation)[0])}"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     names |= {
         Count: "a number such as 50000, 50k, 1.2M or 3G",
         Bytes: "a number of bytes such as 20000, 20k, 20KiB or 1.5M",
@@ -92,13 +92,13 @@ def parse(name: str, text: str, annotation: Any) -> Any:
     """Parse `text` as a value of `annotation`.
 
     Args:
-        name: the argument as the user typed it, for the message.
-        text: what the user typed after it.
-        annotation: int, float, bool, str, Path, Count, Bytes, Seconds, Literal[...], tuple[T, ...], or any of these
-            `| None`.
+        name: Argument as the user typed it, for the error message.
+        text: Value as the user typed it.
+        annotation: One of int, float, bool, str, Path, Count, Bytes, Seconds, Literal[...], tuple[T, ...], or any of
+            these `| None`.
 
     Raises:
-        UsageError: the text is not such a value.
+        UsageError: If the text is not a value of the annotation.
     """
     if is_optional(annotation) and text.lower() == "none":
         return None

@@ -1,4 +1,4 @@
-"""Words with arguments, such as `prune(0.8, pattern=2:4)`: for recipes and attacks. Standard library only."""
+"""Parser of words with arguments, such as `prune(0.8, pattern=2:4)`, in recipes and attacks. Standard library only."""
 
 import inspect
 import re
@@ -17,17 +17,17 @@ def parse(
     """Parse one word.
 
     Args:
-        option: where it was given, for messages: "--recipe".
-        text: `word` or `word(value, name=value)`; several values of one argument are separated by `|`.
-        words: the arguments of each that there is, by name, in the order in which they may go without one.
-        what: a word is, for messages: "recipe word".
-        such_as: examples of words, for messages.
+        option: Option the word was given to, for messages, such as "--recipe".
+        text: Text `word` or `word(value, name=value)`. Several values of one argument are separated by `|`.
+        words: Parameters of each known word, by word, in positional order.
+        what: Kind of word, for messages, such as "recipe word".
+        such_as: Examples of words, for messages.
 
     Returns:
-        the word, and its arguments by name, typed by their annotations.
+        The word, and its arguments by name, converted to the types of their annotations.
 
     Raises:
-        UsageError: a word or an argument that does not exist, or a value of another type.
+        UsageError: If the word or an argument does not exist, or a value has the wrong type.
     """
     match = _WORD.fullmatch(text)
     if match is None:
@@ -44,7 +44,7 @@ def _arguments(word: str, inside: str, known: Mapping[str, inspect.Parameter]) -
         key, equals, value = map(str.strip, part.partition("="))
         if not equals:
             if position >= len(known):
-                raise UsageError(f"{word}: expected at most {len(known)} arguments, received {part!r} besides")
+                raise UsageError(f"{word}: expected at most {len(known)} arguments, received also {part!r}")
             key, value = list(known)[position], key
         if key not in known:
             listed = ", ".join(known) or "none"

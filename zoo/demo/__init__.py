@@ -1,1 +1,1 @@
-"""Serve a page that runs exported files in the browser."""
+"""Demo page that runs exported files in the browser."""

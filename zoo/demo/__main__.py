@@ -1,10 +1,9 @@
-"""`python -m zoo.demo`: a page on this machine that runs .tflite files in the browser, float32 beside int8."""
+"""`python -m zoo.demo`: serve a local page that runs .tflite files in the browser, float32 next to int8."""
 
 import contextlib
 import functools
 import json
 import os
-import subprocess
 import sys
 import webbrowser
 from collections.abc import Mapping, Sequence
@@ -15,28 +14,27 @@ from typing import Any
 
 from zoo.config.options import option
 from zoo.console import cli
-from zoo.console.errors import Failed, UsageError
+from zoo.console.errors import UsageError
+from zoo.demo import artifacts
 from zoo.demo import runtime as demo_runtime
 from zoo.demo import server as demo_server
 from zoo.demo.server import Site
-from zoo.runs.folder import RunFolder
 
 PAGE = Path(__file__).parent / "page"
-# What is made of a run, where the first is missing, or no file beside it; dynamic where int8 is refused.
-REFERENCE, SMALL, OTHERWISE = "float32", "int8", "dynamic"
-REFUSED = 2  # the exit status of a command that refuses what it was asked
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to show, and where."""
+    """Options of `zoo.demo`."""
 
-    source: Path = option("the run folder, or a .tflite file", positional=True, metavar="RUN_OR_FILE", stock_as="run")
-    port: int = option("to listen on, on this machine alone; another is taken where it is in use", 8000)
-    export: Path | None = option("write the page as a static site into this folder instead of serving it")
-    runtime: Path | None = option("a folder with the packages of LiteRT.js (default: npm fetches them, once)")
+    source: Path = option("run folder or .tflite file", positional=True, metavar="RUN_OR_FILE", stock_as="run")
+    port: int = option("port of the local server; another one is used if it is taken", 8000)
+    export: Path | None = option("folder to write the page to as a static site, instead of serving it")
+    runtime: Path | None = option("folder with the npm packages of LiteRT.js (default: fetched once by npm)")
     no_browser: bool = option("do not open a browser", False)
-    data_dir: Path | None = option("where TFDS sets are prepared, to measure files that are made (default: the run's)")
+    data_dir: Path | None = option(
+        "folder of prepared TFDS sets, for files that have to be made first (default: the run's)"
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 2**16:
@@ -46,9 +44,14 @@ class Options:
 
 
 def run(servers: list[ThreadingHTTPServer], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return where the page is: a folder, or the address of a server, which is added to `servers` and listens."""
+    """Export the page or start its server, and return its folder or address.
+
+    Args:
+        servers: List that the server is appended to. It listens but does not answer yet.
+        given: Options that were given, by field name.
+    """
     options = Options(**given)
-    paths = _paths(options)
+    paths = artifacts.files(options.source, options.data_dir)
     site = page(options.source.resolve().name, paths, options.runtime)
     if options.export:
         demo_server.write(site, options.export)
@@ -57,7 +60,7 @@ def run(servers: list[ThreadingHTTPServer], given: Mapping[str, Any]) -> dict[st
     servers.append(server)
     port = server.server_address[1]
     if options.port not in (0, port):
-        cli.say(f"--port {options.port} is in use, so the page is on {port}")
+        cli.say(f"--port {options.port} is in use, using {port} instead")
     url = f"http://{demo_server.ADDRESS}:{port}/"
     if not options.no_browser and sys.stdout.isatty() and _has_screen():
         webbrowser.open(url)
@@ -65,16 +68,16 @@ def run(servers: list[ThreadingHTTPServer], given: Mapping[str, Any]) -> dict[st
 
 
 def page(title: str, paths: Sequence[Path], runtime: Path | None = None) -> Site:
-    """Return the page that shows .tflite files, with all that it needs.
+    """Return the site that shows .tflite files, including LiteRT.js.
 
     Args:
-        title: of the page.
-        paths: of the files; the first is what others are compared with. What lies beside them is taken too.
-        runtime: see `Options`.
+        title: Title of the page.
+        paths: Files to show, each with the receipt and vocabulary next to it. The first is the reference.
+        runtime: Folder with the npm packages of LiteRT.js, or None to fetch them.
 
     Raises:
-        UsageError: a file that is damaged, or another than its receipt's.
-        Failed: LiteRT.js cannot be had.
+        UsageError: If a file is damaged or does not match its receipt.
+        Failed: If LiteRT.js cannot be fetched.
     """
     from compression.receipts.described import described
     from zoo.data import cache
@@ -94,56 +97,15 @@ def page(title: str, paths: Sequence[Path], runtime: Path | None = None) -> Site
     return site | {"models.json": json.dumps({"title": title, "files": listed}).encode()}
 
 
-def _paths(options: Options) -> list[Path]:
-    """Return the files to show, float32 first, made first where there are none."""
-    source = options.source
-    if source.is_file():
-        return [source]
-    if source.suffix == ".tflite":
-        raise UsageError(f"{source}: expected a .tflite file or the folder of a run, found none")
-    folder = RunFolder(source)
-    folder.read_metrics()
-    artifacts = folder.path / "artifacts"
-    found = {path.stem for path in artifacts.glob("*.tflite")}
-    missing = [] if REFERENCE in found else [REFERENCE]
-    missing += [] if found - {REFERENCE} else [SMALL]
-    _make(folder.path, missing, options.data_dir)
-    files = sorted(artifacts.glob("*.tflite"), key=lambda path: (path.stem != REFERENCE, path.stem != SMALL, path.name))
-    if not files:
-        raise UsageError(f"{source}: expected a run that can be compressed, and no file could be made of it")
-    return files
-
-
-def _make(run_folder: Path, recipes: Sequence[str], data_dir: Path | None) -> None:
-    """Compress a run by some recipes at once, each in a process of its own; what a run cannot have is told of."""
-    if not recipes:
-        return
-    cli.say(f"making {' and '.join(recipes)} of {run_folder}, as there are no such files yet")
-    where = ["--data-dir", str(data_dir)] if data_dir else []
-    command = [sys.executable, "-m", "compression.compress", str(run_folder), *where, "--recipe"]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    children = {recipe: subprocess.Popen([*command, recipe], **pipes) for recipe in recipes}
-    refused = []
-    for recipe, child in children.items():
-        said = child.communicate()[1].strip().splitlines()
-        if child.returncode == REFUSED:
-            refused.append(recipe)
-            cli.say(f"no {recipe} file: {said[-1]}")
-        elif child.returncode:
-            raise Failed(f"{recipe} of {run_folder} could not be made: {said[-1] if said else child.returncode}")
-    if SMALL in refused:
-        _make(run_folder, [OTHERWISE], data_dir)
-
-
 def _has_screen() -> bool:
     return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print the files, and last where the page is."""
+    """Print the files, and last the folder or address of the page."""
     print(", ".join(result["files"]))
     if "url" in result:
-        cli.say("Ctrl-C ends it")
+        cli.say("press Ctrl-C to stop the server")
     print(result.get("url") or result["path"])
 
 
@@ -156,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         show,
         argv,
         prog="python -m zoo.demo",
-        description="Show what .tflite files answer, live in a browser.",
+        description="Run .tflite files live in a browser, and compare their answers.",
     )
     for server in servers:
         with server, contextlib.suppress(KeyboardInterrupt):

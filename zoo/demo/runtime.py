@@ -1,4 +1,4 @@
-"""LiteRT.js for the page of `zoo.demo`: its npm packages, fetched once, checked and unpacked. Standard library only."""
+"""LiteRT.js for the demo page: npm packages, fetched once, verified and unpacked. Standard library only."""
 
 import base64
 import hashlib
@@ -14,26 +14,26 @@ from typing import Any
 from zoo.console.errors import Failed, UsageError
 
 PINNED_FILE = Path(__file__).parent / "page" / "litert.json"
-SECONDS = 300.0
-# A browser finds no package by its name without a map of names, which the page's security policy does not allow.
+SECONDS = 300.0  # time limit of npm
+# Browsers resolve package names only by an import map, which the page's security policy forbids.
 _BARE, _BESIDE = b'"@litertjs/wasm-utils"', b'"./wasm-utils.js"'
 
 
 def pinned() -> dict[str, Any]:
-    """Return the version of LiteRT.js, its packages with their SHA-512, and which of their files the page takes."""
+    """Return the pinned version of LiteRT.js, its packages with their SHA-512, and the files the page uses."""
     return json.loads(PINNED_FILE.read_text(encoding="utf-8"))
 
 
 def files(cache: Path, given: Path | None = None) -> dict[str, Path]:
-    """Return the files of LiteRT.js by name, unpacked in the cache on first use.
+    """Return the files of LiteRT.js by name, unpacked into the cache on first use.
 
     Args:
-        cache: the folder that keeps them.
-        given: a folder that holds the packages, where npm cannot fetch them.
+        cache: Cache folder.
+        given: Folder with the packages, or None to fetch them by npm.
 
     Raises:
-        UsageError: the folder does not hold the packages that are pinned.
-        Failed: npm is not there, or cannot fetch them.
+        UsageError: If the folder does not contain the pinned packages.
+        Failed: If npm is not installed or cannot fetch the packages.
     """
     packages = pinned()["packages"]
     names = [name for package in packages for name in package["takes"].values()]
@@ -46,17 +46,17 @@ def files(cache: Path, given: Path | None = None) -> dict[str, Path]:
 
 
 def _fetched(packages: list[Mapping[str, Any]], folder: Path) -> Path:
-    """Let npm fetch the packages into a folder."""
+    """Fetch the packages into a folder by npm, and return the folder."""
     specs = [f"{package['name']}@{pinned()['version']}" for package in packages]
-    otherwise = f"run `npm pack {' '.join(specs)}` where npm works, and give the folder of both files with --runtime"
+    otherwise = f"run `npm pack {' '.join(specs)}` where npm works, and pass the folder of both files with --runtime"
     npm = shutil.which("npm")
     if npm is None:
-        raise Failed(f"LiteRT.js is fetched by npm, once, and there is no npm here; {otherwise}")
+        raise Failed(f"LiteRT.js is fetched once by npm, which is not installed; {otherwise}")
     command = [npm, "pack", "--silent", "--pack-destination", str(folder), *specs]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=folder)
     except subprocess.TimeoutExpired:
-        raise Failed(f"npm could not fetch LiteRT.js in {SECONDS:.0f} seconds; {otherwise}") from None
+        raise Failed(f"npm could not fetch LiteRT.js within {SECONDS:.0f} seconds; {otherwise}") from None
     if done.returncode:
         reason = next((line for line in done.stderr.splitlines() if line.strip()), f"exit status {done.returncode}")
         raise Failed(f"npm could not fetch LiteRT.js ({reason}); {otherwise}")
@@ -64,7 +64,7 @@ def _fetched(packages: list[Mapping[str, Any]], folder: Path) -> Path:
 
 
 def _unpack(packages: list[Mapping[str, Any]], source: Path, place: Path) -> None:
-    """Check the packages, and write what the page takes of them into a folder, all or nothing."""
+    """Verify the packages, and write the files the page uses into a folder, atomically."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
         unpacked = Path(folder) / place.name
@@ -73,7 +73,7 @@ def _unpack(packages: list[Mapping[str, Any]], source: Path, place: Path) -> Non
             _take(package, source / package["file"], unpacked)
         try:
             unpacked.rename(place)
-        except OSError:  # another process was faster, with the same files
+        except OSError:  # another process has written the same files meanwhile
             if not place.is_dir():
                 raise
 
@@ -83,7 +83,7 @@ def _take(package: Mapping[str, Any], path: Path, folder: Path) -> None:
         raise UsageError(f"--runtime {path.parent}: expected {path.name} in it, found none")
     found = "sha512-" + base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
     if found != package["integrity"]:
-        raise UsageError(f"{path}: not the {package['name']} that is pinned: its SHA-512 is another")
+        raise UsageError(f"{path}: expected the pinned {package['name']}, its SHA-512 differs")
     with tarfile.open(path) as archive:
         for member, name in package["takes"].items():
             content = archive.extractfile(member).read()

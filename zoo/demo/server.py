@@ -1,4 +1,4 @@
-"""The web server of `zoo.demo`: the files that it is given and nothing else, on this machine. Standard library only."""
+"""Local web server of the demo page, which serves the files of the site and nothing else. Standard library only."""
 
 import contextlib
 import errno
@@ -24,25 +24,29 @@ _TYPES = {
 _HEADERS = {
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
-    # A page on its own has a timer of 5 microseconds instead of 100.
+    # Cross-origin isolation gives the page a timer resolution of 5 microseconds instead of 100.
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
-# What a page is made of: for each path from its root the content, or the file that has it.
+# Content of a site, or the file that holds it, by path from the root.
 Site = Mapping[str, bytes | Path]
 
 
 def bound(site: Site, port: int) -> ThreadingHTTPServer:
-    """Return a server that listens, on another port where this one is taken; `serve_forever` answers.
+    """Return a server that listens on a port, or on a free one if the port is taken.
+
+    Args:
+        site: Site to serve.
+        port: Port to listen on.
 
     Raises:
-        UsageError: a port that this user may not have.
+        UsageError: If this user may not listen on the port.
     """
     handler = type("Handler", (_Handler,), {"site": site})
     try:
         return ThreadingHTTPServer((ADDRESS, port), handler)
     except PermissionError:
-        raise UsageError(f"--port {port}: expected one that this user may listen on, such as 8000") from None
+        raise UsageError(f"--port {port}: expected a port this user may listen on, such as 8000") from None
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
@@ -52,8 +56,12 @@ def bound(site: Site, port: int) -> ThreadingHTTPServer:
 def write(site: Site, folder: Path) -> None:
     """Write a site into a new or empty folder.
 
+    Args:
+        site: Site to write.
+        folder: Folder to write to.
+
     Raises:
-        UsageError: something is there.
+        UsageError: If the folder is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = "is not empty" if folder.is_dir() else "is a file"
@@ -70,7 +78,7 @@ def write(site: Site, folder: Path) -> None:
 class _Handler(BaseHTTPRequestHandler):
     site: Site
 
-    def do_GET(self) -> None:  # noqa: N802  (the base class' names)
+    def do_GET(self) -> None:  # noqa: N802  (names of the base class)
         self._answer(with_content=True)
 
     def do_HEAD(self) -> None:  # noqa: N802
@@ -78,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_content: bool) -> None:
         port = self.server.server_address[1]
-        # Another site's name that leads here must not read the page (DNS rebinding).
+        # Protects against DNS rebinding: a foreign host name that resolves to this machine is refused.
         if self.headers.get("Host") not in (f"{ADDRESS}:{port}", f"localhost:{port}"):
             return self.send_error(HTTPStatus.FORBIDDEN)
         name = unquote(urlsplit(self.path).path).removeprefix("/") or INDEX
@@ -93,9 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         if with_content:
-            with contextlib.suppress(ConnectionError):  # the browser has left
+            with contextlib.suppress(ConnectionError):  # the browser has closed the connection
                 self.wfile.write(body)
         return None
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing of each request."""
+        """Suppress the log line of each request."""

@@ -1,1 +1,1 @@
-"""Combine trained classifiers, and calibrate their probabilities."""
+"""Ensembles of trained classifiers, and calibration of their probabilities."""

@@ -1,4 +1,4 @@
-"""`python -m zoo.ensemble`: several trained classifiers as one, in a run folder like any other."""
+"""`python -m zoo.ensemble`: combine trained classifiers into one model with a run folder of its own."""
 
 import functools
 import sys
@@ -10,35 +10,36 @@ from typing import Any, Literal
 from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import UsageError
-from zoo.ensemble.command import SOUPS, made, show
+from zoo.ensemble.derived_run import SOUPS, made, show
 from zoo.ensemble.members import Member, check_same_architecture, members_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to make one of, and how."""
+    """Options of `zoo.ensemble`."""
 
     runs: tuple[Path, ...] = option(
-        "run folders of classifiers of the same data, or one that kept snapshots",
+        "run folders of classifiers trained on the same data, or one run with snapshots",
         positional=True,
         metavar="RUN",
         stock_as="run",
     )
     method: Literal["soft", "weighted", "stacking", "soup", "greedy_soup"] = option(
-        "the mean of probabilities, a weighted mean, a head over all, or one model with the mean of all weights, or of"
-        " those that help",
+        "soft: mean of the probabilities; weighted: weighted mean of the probabilities; stacking: head trained on the"
+        " members' outputs; soup: one model with the mean of all weights; greedy_soup: the same, with only those"
+        " members that do not lower the validation accuracy",
         "soft",
     )
     weights: tuple[float, ...] | None = option(
-        "of the weighted mean, one a run (default: fitted to the validation examples)", metavar="X,X,..."
+        "weights of the weighted mean, one per run (default: fitted on the validation split)", metavar="X,X,..."
     )
-    calibrate: bool = option("divide the logits by the temperature that fits the validation examples best", False)
-    output: Path | None = option("the run folder to write (default: runs/ensemble-DATA)")
-    data_dir: Path | None = option("where TFDS sets are prepared (default: the first run's)")
+    calibrate: bool = option("divide the logits by a temperature fitted on the validation split", False)
+    output: Path | None = option("run folder to write (default: runs/ensemble-DATA)")
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: the first run's)")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Make one of the runs, and return its folder and metrics."""
+    """Combine the runs into a new one, and return its folder and metrics."""
     options = Options(**given)
     members = members_of(options.runs)
     _check(options, members)
@@ -46,7 +47,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(options: Options, members: Sequence[Member]) -> None:
-    """Raise UsageError where options and members do not fit together."""
+    """Raise a `UsageError` if the options do not match the members."""
     weights = options.weights
     if weights is not None:
         said = f"--weights {','.join(f'{w:g}' for w in weights)}"
@@ -55,13 +56,13 @@ def _check(options: Options, members: Sequence[Member]) -> None:
         if len(weights) != len(members):
             raise UsageError(f"{said}: expected one for each of the {len(members)} members, received {len(weights)}")
         if min(weights) < 0 or not sum(weights) > 0:
-            raise UsageError(f"{said}: expected numbers of 0 or more, and one above it")
+            raise UsageError(f"{said}: expected numbers of at least 0, one of them above 0")
     if options.method in SOUPS:
         check_same_architecture(members)
         if options.calibrate:
             raise UsageError(
-                f"--calibrate: expected with votes or a head; a {options.method} is one model of the members' kind,"
-                " which python -m zoo.calibrate takes"
+                f"--calibrate: expected with --method soft, weighted or stacking, received with {options.method}; use"
+                " python -m zoo.calibrate on the resulting run"
             )
 
 
@@ -71,7 +72,7 @@ main = functools.partial(
     run,
     show,
     prog="python -m zoo.ensemble",
-    description="Make several trained classifiers into one, in a run folder like any other.",
+    description="Combine several trained classifiers into one model with a run folder of its own.",
 )
 
 

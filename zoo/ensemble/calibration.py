@@ -1,4 +1,4 @@
-"""How far probabilities can be believed: expected calibration error, Brier score, temperature, reliability diagram."""
+"""Calibration of probabilities: expected calibration error, Brier score, temperature and reliability diagram."""
 
 from typing import Any
 
@@ -9,17 +9,20 @@ from zoo.reports import page as report
 from zoo.runs.inference import probabilities
 
 BINS = 15  # as in Guo et al. (2017)
-# Between which a temperature is looked for; trained networks have 1 to 3.
+# Range of the search for a temperature; those of trained networks are typically 1 to 3.
 COLDEST, HOTTEST = 0.05, 20.0
 
 
 def bins(p: np.ndarray, y: np.ndarray, count: int = BINS) -> np.ndarray:
-    """Return (bins, 3): in bins of equal width of the highest probability its mean, the accuracy, and how many.
+    """Group examples by their highest probability into bins of equal width.
 
     Args:
-        p: (examples, classes), probabilities.
-        y: (examples,) class indices.
-        count: of bins; each has its upper border, and the first 0 as well.
+        p: Probabilities, (examples, classes).
+        y: Class indices, (examples,).
+        count: Number of bins. Each bin includes its upper edge, and the first also includes 0.
+
+    Returns:
+        Mean highest probability, accuracy and number of examples of each bin, (bins, 3).
     """
     sure, right = p.max(-1), p.argmax(-1) == y
     place = np.clip(np.ceil(sure * count).astype(int) - 1, 0, count - 1)
@@ -29,13 +32,14 @@ def bins(p: np.ndarray, y: np.ndarray, count: int = BINS) -> np.ndarray:
 
 
 def measured(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """Return how well probabilities are calibrated: ece, nll in nats, and the Brier score (Brier, 1950).
+    """Return the calibration measures `ece`, `nll` and `brier`.
 
-    ece: how far the accuracy of an example's bin is from its mean probability, on average (Naeini et al., 2015).
+    They are the expected calibration error (Naeini et al., 2015), the negative log-likelihood in nats, and the Brier
+    score (Brier, 1950).
 
     Args:
-        logits: (examples, classes) or (examples, time, classes).
-        y: (examples,) or (examples, time).
+        logits: Logits, (examples, classes) or (examples, time, classes).
+        y: Class indices, (examples,) or (examples, time).
     """
     p, y = _flat(logits, y)
     sure, right, many = bins(p, y).T
@@ -47,14 +51,14 @@ def measured(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
 
 
 def fitted_temperature(logits: np.ndarray, y: np.ndarray) -> float:
-    """Return the temperature by which the likelihood of held-out labels is highest (Guo et al., 2017).
+    """Return the temperature that maximises the likelihood of held-out labels (Guo et al., 2017).
 
     Args:
-        logits: (examples, classes) or (examples, time, classes), of examples that nothing else was fitted to.
-        y: (examples,) or (examples, time).
+        logits: Logits of examples that nothing else was fitted to, (examples, classes) or (examples, time, classes).
+        y: Class indices, (examples,) or (examples, time).
 
     Raises:
-        UsageError: no example is wrong, so that the lower the temperature, the better.
+        UsageError: If every example is classified correctly, which leaves the likelihood without a maximum.
     """
     from scipy.optimize import minimize_scalar
 
@@ -62,8 +66,8 @@ def fitted_temperature(logits: np.ndarray, y: np.ndarray) -> float:
     logits, y = logits.reshape(-1, classes).astype(np.float64), y.reshape(-1)
     if (logits.argmax(-1) == y).all():
         raise UsageError(
-            f"calibration: expected validation examples that the model has wrong, it has all {len(y):,} right, and the"
-            " lower a temperature, the better it fits them"
+            f"calibration: expected at least one misclassified validation example, all {len(y):,} are classified"
+            " correctly, so that no temperature fits best"
         )
 
     def loss(log_temperature: float) -> float:
@@ -78,11 +82,11 @@ def fitted_temperature(logits: np.ndarray, y: np.ndarray) -> float:
 
 
 def diagram(parts: dict[str, np.ndarray], y: np.ndarray) -> Any:
-    """Return a matplotlib figure: for each title and its logits the accuracy in bins of probability, and how many.
+    """Return a matplotlib figure with one reliability diagram, and a histogram below it, for each set of logits.
 
     Args:
-        parts: logits by title, (examples, classes) or (examples, time, classes).
-        y: (examples,) or (examples, time).
+        parts: Logits by title, (examples, classes) or (examples, time, classes).
+        y: Class indices, (examples,) or (examples, time).
     """
     figure = report.figure(4.6 * len(parts), 4.6)
     axes = figure.subplots(2, len(parts), squeeze=False, height_ratios=(3, 1), sharex=True)
@@ -100,12 +104,12 @@ def diagram(parts: dict[str, np.ndarray], y: np.ndarray) -> Any:
         below.set_xlabel("probability of the predicted class")
         for one in (above, below):
             one.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("share that is right")
+    axes[0][0].set_ylabel("accuracy")
     axes[1][0].set_ylabel("examples")
     axes[0][0].legend(frameon=False, fontsize=9, loc="upper left")
     return figure
 
 
 def _flat(logits: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities, (examples, classes), and labels; of one label a step each step is an example."""
+    """Return probabilities, (examples, classes), and labels, with each labelled time step as an example."""
     return probabilities(logits.reshape(-1, logits.shape[-1])), y.reshape(-1)

@@ -1,4 +1,4 @@
-"""Trained classifiers made into one: by votes, by a head over them, or by the average of their weights."""
+"""Combination of trained classifiers by averaging probabilities, by stacking, or by averaging weights."""
 
 import time
 from collections.abc import Sequence
@@ -24,22 +24,22 @@ from zoo.tasks.classification import scores
 from zoo.training.finishing import finish
 
 Method = Literal["soft", "weighted", "stacking", "soup", "greedy_soup"]
-# What fits something to the validation examples.
+# Methods that are fitted on the validation split.
 FITTED = ("weighted", "stacking", "greedy_soup")
-# A fitted weight below it is left out, and its member with it: it is a file's bytes for nothing.
+# Fitted weights below this are set to 0, because such a member adds size to the file but no accuracy.
 LEAST_WEIGHT = 1e-3
-# Inverse strength of the head's L2 penalty: weights near 1 are what its few examples are to decide on.
+# Inverse strength of the stacking head's L2 penalty. It is strong, because validation examples are few.
 HEAD_C = 0.01
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What members say of the held-out examples.
+    """Outputs of the members on the held-out splits.
 
     Args:
-        validation: logits of each member, (members, examples, classes) or (members, examples, time, classes).
-        y: the labels of the validation examples.
-        test: as `validation`.
+        validation: Logits on the validation split, (members, examples, classes) or (members, examples, time, classes).
+        y: Class indices of the validation split, (examples,) or (examples, time).
+        test: Logits on the test split, shaped like `validation`.
     """
 
     validation: np.ndarray
@@ -49,11 +49,11 @@ class Answers:
 
 @dataclass(frozen=True)
 class Combined:
-    """Members made into one.
+    """Result of combining members.
 
     Args:
-        model: built, gives logits.
-        shares: of each member: its weight in the vote or in the average, 0 where it is left out; empty under a head.
+        model: Built Keras model that returns logits.
+        shares: Weight of each member in the average, 0 if it is left out. Empty for stacking.
     """
 
     model: keras.Model
@@ -71,20 +71,21 @@ def make(
     calibrate: bool = False,
     command: list[str],
 ) -> dict[str, Any]:
-    """Make members into one, write its run folder, and return its metrics.
+    """Combine members, write the run folder of the result, and return its metrics.
 
     Args:
-        members: that `zoo.ensemble.members` has let pass.
-        method: how.
-        run: the folder to write.
-        config: of the new run.
-        data: of the members; weights, a head, a choice and a temperature are fitted to its validation split.
-        weights: of votes, one a member; default, the same or fitted.
-        calibrate: divide the logits by the temperature that fits best.
-        command: the words that started this, for config.json.
+        members: Classifiers accepted by `zoo.ensemble.members`.
+        method: Method that combines them.
+        run: Run folder to write.
+        config: Configuration of the new run.
+        data: Dataset of the members. Weights, stacking head, soup members and temperature are fitted on its validation
+            split.
+        weights: Weights of the members' probabilities. By default they are equal, or fitted by the method "weighted".
+        calibrate: Whether to divide the logits by a fitted temperature.
+        command: Command line recorded in config.json.
 
     Raises:
-        UsageError: no validation examples to fit to, too few of them, or members whose weights have other shapes.
+        UsageError: If validation examples are needed and missing or too few, or weights to average differ in shape.
     """
     began = time.perf_counter()
     if (calibrate or (method in FITTED and weights is None)) and not len(data.validation):
@@ -97,11 +98,11 @@ def make(
         np.stack([_logits(model, data, "test") for model in models]),
     )
     made = combined(method, models, answers, data, weights)
-    model, parts = made.model, {"as it is": _logits(made.model, data, "test")}
+    model, parts = made.model, {"uncalibrated": _logits(made.model, data, "test")}
     if calibrate:
         temperature = calibration.fitted_temperature(_logits(model, data, "validation"), answers.y)
         model = with_temperature(model, temperature)
-        parts = {"before": parts["as it is"], f"temperature {temperature:.3f}": _logits(model, data, "test")}
+        parts = {"uncalibrated": parts["uncalibrated"], f"temperature {temperature:.3f}": _logits(model, data, "test")}
     rows = _rows(members, made.shares, answers, data)
     *before, after = (calibration.measured(logits, data.test.y) for logits in parts.values())
     found = {
@@ -125,12 +126,12 @@ def make(
 
 
 def opened(member: Member, number: int) -> keras.Model:
-    """Load a member's model, named by its number, so that an exported file can tell members apart."""
+    """Load a member's model under a numbered name, so that tensors of an exported file are unique."""
     return _copied(member.run.load_model(member.snapshot), name=f"member_{number}")
 
 
 def _copied(model: keras.Model, **changes: Any) -> keras.Model:
-    """Return a copy of a built model with its weights and another configuration."""
+    """Return a copy of a built model with the same weights and changes to its configuration."""
     form = keras.saving.serialize_keras_object(model)
     form["config"] |= changes
     copy = keras.saving.deserialize_keras_object(form)
@@ -139,7 +140,7 @@ def _copied(model: keras.Model, **changes: Any) -> keras.Model:
 
 
 def _logits(model: keras.Model, data: Dataset, split: str) -> np.ndarray:
-    """Return a model's logits for a split, which may be without examples."""
+    """Return a model's logits for a split, which may be empty."""
     found = getattr(data, split)
     return logits_of(model, found) if len(found) else np.zeros((0, data.spec.num_classes), np.float32)
 
@@ -151,10 +152,17 @@ def combined(
     data: Dataset,
     weights: Sequence[float] | None = None,
 ) -> Combined:
-    """Make models into one.
+    """Combine models into one.
+
+    Args:
+        method: Method that combines them.
+        models: Built models of the members.
+        answers: Outputs of the models on the held-out splits.
+        data: Dataset of the members.
+        weights: Weights of the members' probabilities, see `make`.
 
     Raises:
-        UsageError: validation examples that lack a class, or weights of other shapes.
+        UsageError: If validation examples lack a class, or weights to average differ in shape.
     """
     if method in ("soup", "greedy_soup"):
         check_same_weights(models)
@@ -177,11 +185,11 @@ def _built(model: Ensemble) -> Ensemble:
 
 
 def with_temperature(model: keras.Model, temperature: float) -> Ensemble:
-    """Return a model that gives the logits of another divided by a temperature: the same classes, other probabilities.
+    """Return a model whose logits are those of another divided by a temperature.
 
     Args:
-        model: built; of an ensemble without a temperature, its members and head are taken over.
-        temperature: above 0.
+        model: Built model. The members and head of an ensemble without a temperature are reused instead of nested.
+        temperature: Temperature above 0.
     """
     if not isinstance(model, Ensemble) or model.temperature != 1:
         return _built(Ensemble([model], temperature=temperature))
@@ -192,19 +200,19 @@ def with_temperature(model: keras.Model, temperature: float) -> Ensemble:
 
 
 def fitted_weights(logits: np.ndarray, y: np.ndarray) -> list[float]:
-    """Return the weights of the members' probabilities under which held-out labels are the likeliest.
+    """Return the weights of the members' probabilities that maximise the likelihood of held-out labels.
 
-    A convex problem: weights of 0 or more that are together 1.
+    The weights are non-negative and sum to 1, which makes the problem convex.
 
     Args:
-        logits: (members, examples, classes) or (members, examples, time, classes).
-        y: (examples,) or (examples, time).
+        logits: Logits of the members, (members, examples, classes) or (members, examples, time, classes).
+        y: Class indices, (examples,) or (examples, time).
     """
     from scipy.optimize import minimize
 
     count, classes = len(logits), logits.shape[-1]
     p = probabilities(logits.reshape(count, -1, classes))
-    right = np.maximum(p[:, np.arange(y.size), y.reshape(-1)], SMALLEST)  # (members, examples), of the true class
+    right = np.maximum(p[:, np.arange(y.size), y.reshape(-1)], SMALLEST)  # (members, examples)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         mean = weights @ right
@@ -224,10 +232,14 @@ def fitted_weights(logits: np.ndarray, y: np.ndarray) -> list[float]:
 
 
 def stacked(models: Sequence[keras.Model], answers: Answers) -> Ensemble:
-    """Return members under a head that is fitted to the validation examples: multinomial logistic regression.
+    """Return an ensemble with a head fitted on the validation split by multinomial logistic regression.
+
+    Args:
+        models: Built models of the members.
+        answers: Outputs of the models on the held-out splits.
 
     Raises:
-        UsageError: a class without a validation example.
+        UsageError: If a class has no validation example.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -235,14 +247,14 @@ def stacked(models: Sequence[keras.Model], answers: Answers) -> Ensemble:
     y = answers.y.reshape(-1)
     if missing := sorted(set(range(classes)) - set(y.tolist())):
         raise UsageError(
-            f"--method stacking: expected validation examples of every class, there are none of {len(missing)} of"
-            f" {classes} (the first is {missing[0]})"
+            f"--method stacking: expected validation examples of every class, found none for {len(missing)} of"
+            f" {classes} classes (the first is {missing[0]})"
         )
     logs = np.log(np.maximum(probabilities(answers.validation), np.finfo(np.float64).tiny))
     given = np.concatenate([np.maximum(each, FAINTEST).reshape(-1, classes) for each in logs], axis=-1)
     fitted = LogisticRegression(C=HEAD_C, max_iter=1000).fit(given, y)
     kernel, bias = fitted.coef_.T, fitted.intercept_
-    if classes == 2:  # one row that tells the second class from the first
+    if classes == 2:  # scikit-learn fits a single row for two classes
         kernel, bias = np.concatenate([-kernel, kernel], -1) / 2, np.concatenate([-bias, bias]) / 2
     model = _built(Ensemble(list(models), head_units=classes))
     model.head.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
@@ -250,21 +262,22 @@ def stacked(models: Sequence[keras.Model], answers: Answers) -> Ensemble:
 
 
 def check_same_weights(models: Sequence[keras.Model]) -> None:
-    """Raise UsageError unless all models have weights of the same paths and shapes."""
+    """Raise a `UsageError` unless the weights of all models have the same paths and shapes."""
     first, *others = ({name: tuple(v.shape) for name, v in named(model).items()} for model in models)
     for number, other in enumerate(others, 2):
         if other != first:
             name = next(iter(first.items() ^ other.items()))[0]
             raise UsageError(
-                f"RUN {number}: expected weights of the shapes of the first to average them, {name} is"
-                f" {first.get(name)} there and {other.get(name)} here"
+                f"RUN {number}: expected weights of the same shapes as the first run to average them, {name} has shape"
+                f" {other.get(name)} instead of {first.get(name)}"
             )
 
 
 def averaged(models: Sequence[keras.Model]) -> keras.Model:
-    """Return a model whose weights are the mean of those of models with the same ones: a uniform soup.
+    """Return a uniform soup: a model whose weights are the mean of those of several models of one architecture.
 
-    Good where all began with the same trained weights (Wortsman et al., 2022), such as runs of one `--init-from`.
+    Soups work well if all models were fine-tuned from the same weights (Wortsman et al., 2022), for example with the
+    same `--init-from`.
     """
     soup = _copied(models[0])
     soup.set_weights(
@@ -274,7 +287,10 @@ def averaged(models: Sequence[keras.Model]) -> keras.Model:
 
 
 def greedy(models: Sequence[keras.Model], answers: Answers, data: Dataset) -> list[int]:
-    """Return which models a greedy soup is of: best first, each that does not lower the validation accuracy."""
+    """Return the indices of the models in a greedy soup.
+
+    Models are tried in order of validation accuracy, and kept if they do not lower that of the soup.
+    """
     accuracy = [_accuracy(logits, answers.y) for logits in answers.validation]
     chosen: list[int] = []
     best = 0.0
@@ -291,7 +307,7 @@ def _accuracy(logits: np.ndarray, y: np.ndarray) -> float:
 
 
 def _short_scores(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Return what metrics.json says of a validation split, nothing of one without examples."""
+    """Return the scores of a validation split for metrics.json, empty for an empty split."""
     if not len(y):
         return {}
     found = scores(logits, y)
@@ -299,7 +315,7 @@ def _short_scores(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
 
 def _rows(members: Sequence[Member], shares: Sequence[float], answers: Answers, data: Dataset) -> list[dict[str, Any]]:
-    """Return what metrics.json says of each member."""
+    """Return one row for each member, for metrics.json."""
     rows = []
     for i, member in enumerate(members):
         config = member.config
@@ -318,7 +334,7 @@ def _rows(members: Sequence[Member], shares: Sequence[float], answers: Answers, 
 
 
 def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Return the names of columns, and a row of texts for each member."""
+    """Return the column names and one row of texts for each member."""
     columns = ["run", "model", "seed", "share", "validation accuracy", "test accuracy"]
     texts = []
     for row in rows:
@@ -333,6 +349,6 @@ def _sections(rows: Sequence[dict[str, Any]], drawn: Any) -> list[str]:
     heads = "".join(f"<th>{report.text(name)}" for name in columns)
     lines = "".join("<tr>" + "".join(f"<td>{report.text(cell)}</td>" for cell in line) + "</tr>" for line in texts)
     return [
-        f"<section><h2>Made of</h2><table><tr>{heads}</tr>{lines}</table></section>",
-        f"<section><h2>Can its probabilities be believed? Test split</h2>{report.svg(drawn)}</section>",
+        f"<section><h2>Members</h2><table><tr>{heads}</tr>{lines}</table></section>",
+        f"<section><h2>Calibration on the test split</h2>{report.svg(drawn)}</section>",
     ]

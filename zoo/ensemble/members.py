@@ -1,4 +1,4 @@
-"""Checks of the runs that an ensemble is made of, before Keras is imported."""
+"""Checks of runs to be combined, made before Keras is imported."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from zoo.config.train_config import PLACES, TrainConfig, flag
 from zoo.console.errors import UsageError
 from zoo.runs.folder import RunFolder
 
-# Fields of the form of data that must be equal for models to answer the same question.
+# Properties of the data that all members must share.
 SAME_FORM = ("kind", "input_shape", "class_names", "per_step", "vocabulary_size", "vocabulary_sha256")
-# Options that decide which examples are used for training and which are held out for validation and test.
+# Options that determine the training, validation and test split.
 SAME_EXAMPLES = (
     *("dataset", "data", "validation_data", "text_column", "label_column"),
     *("validation_split", "test_split", "test_split_name"),
@@ -25,7 +25,7 @@ class Member:
 
     Args:
         run: Run folder.
-        snapshot: Number of a snapshot of the run, from 1. 0 stands for its model.keras.
+        snapshot: Number of the run's snapshot, from 1, or 0 for its model.keras.
     """
 
     run: RunFolder
@@ -33,7 +33,7 @@ class Member:
 
     @property
     def name(self) -> str:
-        """The name for messages and tables."""
+        """Name for messages and tables."""
         return f"{self.run.path}, snapshot {self.snapshot}" if self.snapshot else str(self.run.path)
 
     @property
@@ -47,14 +47,14 @@ class Member:
 
 
 def members_of(paths: Sequence[Path]) -> list[Member]:
-    """Return a member for each run, or for each snapshot of a single run.
+    """Return the runs as members, or the snapshots of a single run.
 
     Args:
         paths: Run folders.
 
     Raises:
-        UsageError: A folder that is no run of a classifier or has not finished, the same model twice, runs on different
-            data, or a single run without snapshots.
+        UsageError: If a folder is not a finished run of a classifier or is given twice, the runs were trained on
+            different data, or a single run has no snapshots.
     """
     runs = [classifier(path) for path in paths]
     if len(runs) == 1:
@@ -64,29 +64,32 @@ def members_of(paths: Sequence[Path]) -> list[Member]:
     for member in members:
         before = seen.setdefault(member.model_sha256, member)
         if before is not member:
-            raise UsageError(f"RUN {member.name}: expected different models, {before.name} is the same one")
+            raise UsageError(f"RUN {member.name}: expected different models, {before.name} is the same model")
     for member in members[1:]:
         _check_same(members[0], member)
     return members
 
 
 def classifier(path: Path) -> RunFolder:
-    """Return the run folder of a finished classifier.
+    """Return the folder of a finished classification run.
+
+    Args:
+        path: Run folder.
 
     Raises:
-        UsageError: It is none, its model was altered, or it cannot be part of an ensemble.
+        UsageError: If the folder is not such a run, its model was altered, or its kind of model is not supported.
     """
     run = RunFolder(path)
     config = run.read_config()["config"]
     run.read_metrics()
     if not task_facts.of(run.task).classifies:
-        raise UsageError(f"RUN {path}: expected a run that gives classes, this one is for {run.task}")
+        raise UsageError(f"RUN {path}: expected a classification run, this one is for {run.task}")
     if config.model in registry.HUB_MODELS:
         raise UsageError(f"RUN {path}: expected a model of the zoo, {config.model} is one of KerasHub")
     if config.private:
         raise UsageError(
-            f"RUN {path}: expected a run without --private: an ensemble uses training examples without noise, which"
-            " breaks the privacy guarantee"
+            f"RUN {path}: expected a run without --private: this command would use its examples without noise, which"
+            " voids the privacy guarantee"
         )
     run.check_model_file()
     return run
@@ -96,8 +99,7 @@ def _snapshots(run: RunFolder) -> list[Member]:
     count = len(run.read_metrics().get("snapshots", ()))
     if count < 2:
         raise UsageError(
-            f"RUN: expected two runs or more, or one that kept snapshots (zoo.train --snapshots N), received {run.path}"
-            " alone"
+            f"RUN: expected two or more runs, or one with snapshots (zoo.train --snapshots N), received only {run.path}"
         )
     for number in range(1, count + 1):
         run.check_model_file(number)
@@ -105,20 +107,21 @@ def _snapshots(run: RunFolder) -> list[Member]:
 
 
 def _check_same(first: Member, other: Member) -> None:
-    """Raise UsageError unless two members were trained on the same examples, in the same form."""
+    """Raise a `UsageError` unless two members were trained on the same examples in the same format."""
     mine, theirs = (member.run.read_config()["data"] for member in (first, other))
     for what in SAME_FORM:
         if mine[what] != theirs[what]:
             raise UsageError(
-                f"RUN {other.name}: expected the {what.replace('_', ' ')} of {first.name}, {_short(mine[what])},"
+                f"RUN {other.name}: expected the same {what.replace('_', ' ')} as {first.name}, {_short(mine[what])},"
                 f" received {_short(theirs[what])}"
             )
     for name in SAME_EXAMPLES:
         here, there = (_value(member.config, name) for member in (first, other))
         if here != there:
             raise UsageError(
-                f"RUN {other.name}: expected the examples of {first.name}, so that no member was trained on examples"
-                f" that another holds out; {flag(name)} was {here} there and {there} here"
+                f"RUN {other.name}: expected the same splits as {first.name}, so that no member is evaluated on"
+                f" examples that another was trained on; {flag(name)} was {here} for the first run and {there} for this"
+                " one"
             )
 
 
@@ -133,13 +136,13 @@ def _short(value: Any) -> str:
 
 
 def check_same_architecture(members: Sequence[Member]) -> None:
-    """Raise UsageError unless these runs have the same architecture, so that their weights can be averaged."""
+    """Raise a `UsageError` unless all members have the same architecture, so that their weights can be averaged."""
     first = members[0]
     for other in members[1:]:
         for what in ("model", "settings"):
             mine, theirs = (getattr(member.config, what) for member in (first, other))
             if mine != theirs:
                 raise UsageError(
-                    f"RUN {other.name}: expected the {what} of {first.name} to average their weights, {mine}, received"
-                    f" {theirs}"
+                    f"RUN {other.name}: expected the same {what} as {first.name} to average their weights, {mine},"
+                    f" received {theirs}"
                 )

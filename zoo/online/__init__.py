@@ -1,1 +1,1 @@
-"""Continue to train a classifier on a stream of examples."""
+"""Online learning: training of a classifier continued on a stream of examples."""

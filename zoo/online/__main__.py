@@ -1,6 +1,5 @@
-"""`python -m zoo.online`: a trained classifier goes on learning from a stream, in a run folder of its own."""
+"""`python -m zoo.online`: continue training a classifier on a stream of examples, in a new run folder."""
 
-import dataclasses
 import functools
 import importlib.util
 import sys
@@ -12,13 +11,13 @@ from typing import Any
 from strategies import backend
 from zoo.config.catalogue import check_source
 from zoo.config.options import option
-from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, command_line
+from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.console.errors import Interrupted, UsageError
 from zoo.console.values import Seconds
 from zoo.ensemble.members import classifier
 from zoo.online import streams
-from zoo.online.settings import Settings, check_unchanged
+from zoo.online.settings import Settings, configuration, of_run, of_set
 from zoo.runs.folder import RunFolder
 
 STDIN = "-"
@@ -26,37 +25,39 @@ STDIN = "-"
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Settings):
-    """What learns, from which stream, and how."""
+    """Options of `zoo.online`."""
 
-    run: Path = option("the run folder of a classifier", positional=True, stock_as="copy")
+    run: Path = option("run folder of a classifier", positional=True, stock_as="copy")
     stream: str | None = option(
-        'a file with a line {"x": ..., "y": ...} for each example, - for standard input, or tfds:NAME/SPLIT'
+        'file with one line {"x": ..., "y": ...} per example, - for standard input, or tfds:NAME/SPLIT'
     )
-    follow: bool = option("at the end of the file wait for more, until Ctrl-C, SIGTERM or --idle", False)
-    idle: Seconds | None = option("end when nothing came for so long, such as 30s (default: never)", metavar="TIME")
-    output: Path | None = option("the run folder to write (default: RUN-online)")
-    resume: bool = option("go on where --output stopped: killed, interrupted, or at the end of a file that grew", False)
-    data_dir: Path | None = option("where TFDS sets are prepared (default: the run's)")
+    follow: bool = option("wait for more lines at the end of the file, until Ctrl-C, SIGTERM or --idle", False)
+    idle: Seconds | None = option(
+        "time without new data after which to stop, such as 30s (default: never)", metavar="TIME"
+    )
+    output: Path | None = option("run folder to write (default: RUN-online)")
+    resume: bool = option("resume the run in --output after an interruption, or after its file has grown", False)
+    data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
     @property
     def file(self) -> Path | None:
-        """The stream's file, where it is one."""
+        """File of the stream, or None for standard input and TFDS sets."""
         return None if self.stream == STDIN or streams.set_of(self.stream) else Path(self.stream)
 
     @property
     def endless(self) -> bool:
-        """Whether only a signal may end the stream, which then is its end."""
+        """Whether the stream may have no end, so that a signal ends it regularly."""
         return self.follow or self.stream == STDIN
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Learn, and return the new run's folder and metrics."""
+    """Learn from the stream, and return the folder and metrics of the new run."""
     options = Options(**given)
     _check_stream(options)
     base = classifier(options.run)
     stored = base.read_config()
     if stored["data"].get("per_step"):
-        raise UsageError(f"RUN {base.path}: expected a run that gives one label an example, this one gives one a step")
+        raise UsageError(f"RUN {base.path}: expected a run with one label per example, this one has one per time step")
     if importlib.util.find_spec("river") is None:
         raise UsageError(
             "zoo.online: expected river, which is not installed; pip install 'keras-compression-zoo[online]' (Python"
@@ -64,11 +65,11 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         )
     folder = RunFolder(options.output or base.path.with_name(f"{base.path.resolve().name}-online"))
     told = {"run": str(base.path), "model_sha256": base.read_metrics()["model_sha256"]}
-    settings = _settings(options, given, stored["config"], folder, told)
-    config = _configuration(stored["config"], settings, given, folder)
+    settings = of_run(options, given, stored["config"], folder, told, resume=options.resume)
+    config = configuration(stored["config"], settings, given, folder)
     check_source(config)
     found = streams.set_of(options.stream)
-    named = _of_set(config, found[0]) if found else None
+    named = of_set(config, found[0]) if found else None
     if named:
         check_source(named)
     backend.start()
@@ -99,66 +100,21 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_stream(options: Options) -> None:
-    """Raise UsageError for a stream that cannot be read, or not as it is asked to."""
+    """Raise a `UsageError` if the stream cannot be read, or not with these options."""
     if options.stream is None:
         raise UsageError("--stream: expected a file, - or tfds:NAME/SPLIT, received none")
     file = options.file
     if options.follow and file is None:
         raise UsageError(f"--follow: expected with a file, received --stream {options.stream}")
     if options.idle is not None and not options.endless:
-        raise UsageError("--idle: expected with --follow or --stream -, received with a stream that has an end")
+        raise UsageError("--idle: expected with --follow or --stream -, received with a finite stream")
     if file is not None and not file.is_file():
         what = "a folder" if file.is_dir() else "none"
         raise UsageError(f"--stream {file}: expected a file, found {what}")
 
 
-def _settings(
-    options: Options, given: Mapping[str, Any], trained: TrainConfig, folder: RunFolder, told: Mapping[str, Any]
-) -> Settings:
-    """Return what decides the numbers: what was given, or of a run that goes on what it was started with."""
-    if not options.resume:
-        folder.check_free()
-        found = {name: getattr(options, name) for name in options.to_json()}
-        if options.learning_rate is None:
-            found["learning_rate"] = trained.learning_rate / 10
-        return Settings(**found)
-    begun = folder.read_config()["begun_with"] or {}
-    if "online" not in begun:
-        raise UsageError(f"--resume: {folder.path}: expected a run of zoo.online, this one is of another command")
-    if begun["model_sha256"] != told["model_sha256"]:
-        raise UsageError(f"--resume: {folder.path} was begun with {begun['run']}, not with the model of {told['run']}")
-    check_unchanged(begun["online"], given, folder.path)
-    return Settings(**begun["online"])
-
-
-def _configuration(
-    trained: TrainConfig, settings: Settings, given: Mapping[str, Any], folder: RunFolder
-) -> TrainConfig:
-    """Return the configuration of the new run: how the other was trained, at a flat rate on one device."""
-    return dataclasses.replace(
-        trained,
-        **ON_ONE_DEVICE,
-        learning_rate=settings.learning_rate,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        schedule="constant",
-        warmup=0.0,
-        snapshots=0,
-        average=None,
-        deterministic=True,
-        output=folder.path,
-        **{name: given[name] for name in ("data_dir",) if name in given},
-    )
-
-
-def _of_set(config: TrainConfig, name: str) -> TrainConfig:
-    """Return the configuration of another set, whose splits are taken as they are."""
-    changes = {"dataset": name, "data": None, "validation_data": None, "test_split_name": None}
-    return dataclasses.replace(config, **changes, validation_split=0.0, test_split=0.0)
-
-
 def show(result: Mapping[str, Any]) -> None:
-    """Print what was learnt, what to do next, and last the folder."""
+    """Print the results, the next command, and last the run folder."""
     from zoo import tasks
 
     found = result["prequential"]
@@ -167,7 +123,7 @@ def show(result: Mapping[str, Any]) -> None:
         f" {found['rejected']:,} lines rejected"
     )
     print(
-        f"prequential accuracy {found['accuracy']:.2%}, of the last {found['window']:,} {found['windowed']:.2%};"
+        f"prequential accuracy {found['accuracy']:.2%}, last {found['window']:,}: {found['windowed']:.2%};"
         f" {len(found['drifts'])} drifts, {len(found['rollbacks'])} rollbacks"
     )
     before = found["test_accuracy_before"]
@@ -189,7 +145,7 @@ main = functools.partial(
         "python -m zoo.online runs/digits --stream - --learning-rate 1e-3 --rehearsal 1000",
     ),
     prog="python -m zoo.online",
-    description="Let a trained classifier go on learning from a stream: each example is predicted, then learnt from.",
+    description="Continue training a classifier on a stream. Each example is predicted first, then learnt.",
 )
 
 

@@ -1,4 +1,4 @@
-"""A classifier that learns from one example after the other: test, then train; rehearse, validate, go back."""
+"""Online learning of a classifier: test-then-train with rehearsal, validation and rollback."""
 
 import dataclasses
 import math
@@ -23,24 +23,24 @@ from zoo.runs.inference import logits_of
 from zoo.tasks import classification
 from zoo.training import optimization
 
-# Examples after a drift in which the learning rate is raised, less and less.
+# Number of examples after a drift over which the raised learning rate decays.
 BOOSTED = 2500
-# Held-out examples that weights are compared on: the last of them, and the fewest that say something.
+# Maximum and minimum number of held-out examples on which weights are compared.
 HELD, LEAST_HELD = 500, 100
-# The last examples, learnt or not, that tell at a change whether the data or the weights have changed.
+# Number of recent examples used to tell a change of the data from a deterioration of the weights.
 LATEST = 256
 _BEST = "best/"
 
 
 @dataclass
 class Window:
-    """The last examples of a kind.
+    """Sliding window over examples of a stream.
 
     Args:
-        x: (kept, ...), as a `Split` has them.
-        y: (kept,) int32.
-        numbers: which example of the stream each is, (kept,) int64.
-        limit: most that are kept.
+        x: Inputs in the format of a `Split`, (kept, ...).
+        y: Class indices, (kept,) int32.
+        numbers: Position of each example in the stream, (kept,) int64.
+        limit: Maximum number of examples to keep.
     """
 
     x: np.ndarray
@@ -63,14 +63,16 @@ class Window:
 
 
 class Learner:
-    """Learns from batches of a stream; a pure function of what it begins with, the settings and the examples.
+    """Learner from batches of a stream.
+
+    Its state is a pure function of the initial model, the training split, the settings and the examples.
 
     Args:
-        model: built, gives logits of classes; it is compiled and trained.
-        config: of the run that it is from: loss, optimizer, weights of classes.
-        spec: of its data.
-        train: its training split, which the rehearsal begins with.
-        settings: with a learning rate.
+        model: Built classifier that returns logits. It is compiled and trained in place.
+        config: Configuration of the run, of which loss, optimizer and class weights are used.
+        spec: Description of the data.
+        train: Training split of the run, which fills the rehearsal buffer at first.
+        settings: Settings with a learning rate.
     """
 
     def __init__(self, model: keras.Model, config: TrainConfig, spec: DataSpec, train: Split, settings: Settings):
@@ -96,22 +98,22 @@ class Learner:
 
     @property
     def examples(self) -> int:
-        """How many there were."""
+        """Number of examples so far."""
         return self.prequential.examples
 
     @property
     def rate(self) -> float:
-        """The learning rate of the next batch."""
+        """Learning rate of the next batch."""
         left = max(self.boosted_until - self.examples, 0) / BOOSTED
         return self.settings.learning_rate * self.settings.boost**left
 
     def step(self, batch: Split) -> None:
-        """Predict examples, then learn from those that are not held out.
+        """Predict examples, then learn those that are not held out.
 
         Args:
-            batch: at most `settings.batch_size` examples.
+            batch: Examples of the stream, at most `settings.batch_size`.
         """
-        if self.held.x.dtype != np.uint8:  # of a run on images whose pixels were given in [0, 1]
+        if self.held.x.dtype != np.uint8:  # the run was trained on images with pixels in [0, 1]
             batch = Split(scaled(batch.x), batch.y)
         numbers = self.examples + 1 + np.arange(len(batch))
         random = generator(self.settings.seed, int(numbers[0]))
@@ -119,7 +121,7 @@ class Learner:
         for change in self.prequential.add(self._logits(batch.x).argmax(-1) != batch.y):
             self._changed(change)
         share = self.settings.hold_out
-        held = np.floor(numbers * share) > np.floor((numbers - 1) * share)  # evenly spread, of any share
+        held = np.floor(numbers * share) > np.floor((numbers - 1) * share)  # evenly spread for any share
         self.held.add(batch.take(held), numbers[held])
         self.held_out += int(held.sum())
         if held.all():
@@ -132,14 +134,14 @@ class Learner:
             self._roll_back(f"the loss is {loss}")
 
     def _logits(self, x: np.ndarray) -> np.ndarray:
-        """Return the logits of at most a batch of examples, computed in one shape whatever their number."""
+        """Return the logits of up to a batch of examples, always computed on a full batch to avoid retracing."""
         filled = np.resize(scaled(x), (self.settings.batch_size, *x.shape[1:]))
         return keras.ops.convert_to_numpy(self.model.predict_on_batch(filled))[: len(x)]
 
     def _train(self, new: Split, random: np.random.Generator) -> float:
         """Take a step on new examples and as many rehearsed ones, and return the loss.
 
-        Every batch has one shape: in the place of examples that are missing are others again, of weight 0.
+        All batches have the same shape: missing examples are filled by repeated ones of weight 0.
         """
         size = self.settings.batch_size
         index = np.resize(np.arange(len(new)), size)
@@ -148,17 +150,17 @@ class Learner:
             old = self.reservoir.sample(size, random)
             x, y = np.concatenate([x, old.x]), np.concatenate([y, old.y])
             weights = np.append(weights, np.ones(size, np.float32))
-        elif self.settings.rehearsal:  # nothing is left after a drift
+        elif self.settings.rehearsal:  # the buffer is empty after a drift
             x, y, weights = np.concatenate([x, x]), np.append(y, y), np.append(weights, 0 * weights)
         self.model.optimizer.learning_rate.assign(self.rate)
         loss = self.model.train_on_batch(scaled(x), y, sample_weight=weights * self.class_weights[y])
         return float(np.ravel(loss)[0])
 
     def _changed(self, change: dict[str, Any]) -> None:
-        """Remember a change of accuracy; where it fell with the data, forget what belongs to the time before it.
+        """Record a change of accuracy; after a drift of the data, discard examples and weights from before it.
 
-        The weights have learnt most of the examples since, so if the best before them do better on these, it is not the
-        data that have changed.
+        The present weights have learnt most examples since the change. If the best earlier weights do better on these,
+        the weights have deteriorated and the data have not drifted.
         """
         before, after, window = change["accuracy_before"], change["accuracy_after"], change["window"]
         if after >= before:
@@ -166,12 +168,12 @@ class Learner:
             return
         first = change["example"] - window + 1
         since = self.latest.split.take(self.latest.numbers >= first)
-        if not self._finite() or self._fell(since, "accuracy since it fell"):
+        if not self._finite() or self._fell(since, "accuracy since the drop"):
             return
         self.changes.append(change)
         say(
-            f"example {change['example']:,}: drift, {after:.1%} of the last {window:,} predictions are right and"
-            f" {before:.1%} were before"
+            f"example {change['example']:,}: drift, accuracy {after:.1%} over the last {window:,} predictions,"
+            f" {before:.1%} before"
         )
         self.held.forget_before(first)
         self.best_example, self.best = change["example"], checkpoints.capture(self.model)
@@ -180,16 +182,16 @@ class Learner:
             self.reservoir.forget_before(first)
 
     def validate(self) -> None:
-        """Compare the weights with the best before them on the last held-out examples, and go back to these if need be.
+        """Compare the weights with the best earlier ones on recent held-out examples, and roll back if they are worse.
 
-        Both are measured on the same examples, so that a drift, which makes all weights worse, is no reason to go back.
+        Both are evaluated on the same examples, so that a drift, which affects all weights, causes no rollback.
         """
         self.validated = None
         if self._finite() and len(self.held.y) >= LEAST_HELD:
             self._fell(self.held.split, "held-out accuracy")
 
     def _finite(self) -> bool:
-        """Go back to the best weights where those there are no numbers any more, and say whether they are."""
+        """Return whether all weights are finite, after rolling back to the best weights if they are not."""
         try:
             checkpoints.capture(self.model)
         except checkpoints.NotFinite:
@@ -198,13 +200,13 @@ class Learner:
         return True
 
     def _fell(self, examples: Split, what: str) -> bool:
-        """Go back to the best weights where they are better on these examples than the weights as they are."""
+        """Return whether the best weights do better than the present ones on examples, and roll back if so."""
         now = checkpoints.capture(self.model)
         self.validated = accuracy(logits_of(self.model, examples), examples.y)
         checkpoints.restore(self.model, self.best)
         best = accuracy(logits_of(self.model, examples), examples.y)
         if self.validated < best - self.settings.tolerance / 100:
-            self._roll_back(f"{what} {self.validated:.1%}, {best:.1%} with the weights of then")
+            self._roll_back(f"{what} {self.validated:.1%}, {best:.1%} with the earlier weights")
             self.validated = best
             return True
         checkpoints.restore(self.model, now)
@@ -213,12 +215,12 @@ class Learner:
         return False
 
     def _roll_back(self, why: str) -> None:
-        say(f"example {self.examples:,}: back to the weights of example {self.best_example:,}: {why}")
+        say(f"example {self.examples:,}: rollback to the weights of example {self.best_example:,}: {why}")
         self.rollbacks.append({"example": self.examples, "to": self.best_example, "why": why})
         checkpoints.restore(self.model, self.best)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what a checkpoint keeps of arrays."""
+        """Return the arrays of a checkpoint."""
         kept = {f"{_BEST}{name}": value for name, value in self.best.items()}
         for name in ("held", "latest", "reservoir"):
             part = getattr(self, name)
@@ -226,14 +228,18 @@ class Learner:
         return checkpoints.capture(self.model) | kept | self.prequential.arrays()
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps besides, JSON-able."""
+        """Return the remaining state of a checkpoint, JSON-serialisable."""
         return {name: getattr(self, name) for name in _STATE} | {"seen": self.reservoir.seen}
 
     def restore(self, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
-        """Be as when `arrays` and `state` were taken.
+        """Restore the state that `arrays` and `state` returned.
+
+        Args:
+            arrays: Arrays of the checkpoint.
+            state: Remaining state of the checkpoint.
 
         Raises:
-            ValueError: of another model.
+            ValueError: If the checkpoint belongs to a different model.
         """
         checkpoints.restore(self.model, arrays)
         self.best = {name.removeprefix(_BEST): value for name, value in arrays.items() if name.startswith(_BEST)}
@@ -246,7 +252,7 @@ class Learner:
             setattr(self, name, state[name])
 
     def row(self) -> dict[str, Any]:
-        """Return a row of prequential.csv."""
+        """Return a row of prequential.csv, by column."""
         return {
             "examples": self.examples,
             "accuracy": self.prequential.accuracy,
@@ -258,10 +264,10 @@ class Learner:
         }
 
 
-# Of a learner, what is neither an array nor a part of its own.
+# Attributes of a learner that a checkpoint stores as JSON.
 _STATE = ("learnt", "held_out", "boosted_until", "best_example", "changes", "rollbacks")
 
 
 def falls(changes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the changes after which fewer predictions were right."""
+    """Return the changes after which accuracy was lower."""
     return [change for change in changes if change["accuracy_after"] < change["accuracy_before"]]

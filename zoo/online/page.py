@@ -1,4 +1,4 @@
-"""What a report shows of learning from a stream: accuracy along it, drifts and rollbacks."""
+"""Report section on online learning: accuracy along the stream, drifts and rollbacks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,11 +7,11 @@ from zoo.reports import page as report
 
 
 def draw(rows: Sequence[Mapping[str, str]], numbers: Mapping[str, Any]) -> Any:
-    """Return a matplotlib figure of accuracy against examples.
+    """Return a matplotlib figure of accuracy against the number of examples.
 
     Args:
-        rows: of prequential.csv.
-        numbers: what metrics.json says of the stream.
+        rows: Rows of prequential.csv.
+        numbers: Values under `prequential` in metrics.json.
     """
     figure = report.figure(9, 3.8)
     axes = figure.subplots()
@@ -37,22 +37,30 @@ def draw(rows: Sequence[Mapping[str, str]], numbers: Mapping[str, Any]) -> Any:
 
 
 def sections(numbers: Mapping[str, Any], drawn: Any) -> list[str]:
-    """Return the report's part: the curve, and a row for each drift and rollback."""
+    """Return the section of the report: the figure, and a table row for each drift and rollback.
+
+    Args:
+        numbers: Values under `prequential` in metrics.json.
+        drawn: Figure returned by `draw`.
+    """
     drifts = (
         (
             drift["example"],
-            f"drift: {drift['accuracy_after']:.1%} of the last {drift['window']:,} predictions right,"
+            f"drift: accuracy {drift['accuracy_after']:.1%} over the last {drift['window']:,} predictions,"
             f" {drift['accuracy_before']:.1%} before",
         )
         for drift in numbers["drifts"]
     )
-    backs = ((back["example"], f"back to example {back['to']:,}: {back['why']}") for back in numbers["rollbacks"])
+    backs = (
+        (back["example"], f"rollback to the weights of example {back['to']:,}: {back['why']}")
+        for back in numbers["rollbacks"]
+    )
     events = "".join(
         f"<tr><td class=n>{example:,}</td><td>{report.text(what)}</td></tr>"
         for example, what in sorted([*drifts, *backs])
     )
-    table = f"<table><tr><th class=n>example<th>what happened</tr>{events}</table>" if events else ""
+    table = f"<table><tr><th class=n>example<th>event</tr>{events}</table>" if events else ""
     return [
-        f"<section><h2>Predicted, then learnt: {numbers['accuracy']:.2%} of {numbers['examples']:,} examples</h2>"
+        f"<section><h2>Prequential accuracy: {numbers['accuracy']:.2%} of {numbers['examples']:,} examples</h2>"
         f"{report.svg(drawn)}{table}</section>"
     ]

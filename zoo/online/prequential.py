@@ -1,4 +1,4 @@
-"""Test, then train: the errors of predictions made before their example was learnt (Gama et al., 2013), and drift."""
+"""Prequential evaluation (test-then-train, Gama et al., 2013) and drift detection."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -10,10 +10,10 @@ WINDOW = 1000
 
 
 class Prequential:
-    """Counts errors, over all and over the last 1,000, and watches them by ADWIN (Bifet & Gavalda, 2007).
+    """Accuracy over all and over the last 1,000 predictions, with drift detection by ADWIN (Bifet & Gavalda, 2007).
 
-    The detector is a pure function of the errors since it last began anew, so these are its whole state: a byte each
-    here, a bit each in a checkpoint.
+    The state of the detector is a pure function of the errors since its last reset. They are stored instead of it: one
+    byte per error in memory, one bit in a checkpoint.
     """
 
     def __init__(self) -> None:
@@ -22,26 +22,30 @@ class Prequential:
         self._begin()
 
     def _begin(self) -> None:
-        from river.drift import ADWIN  # an extra
+        from river.drift import ADWIN  # optional dependency
 
         self.detector, self.since = ADWIN(), bytearray()
 
     @property
     def accuracy(self) -> float | None:
-        """The share of all predictions that were right; None before the first."""
+        """Accuracy of all predictions, None before the first."""
         return self.right / self.examples if self.examples else None
 
     @property
     def windowed(self) -> float | None:
-        """The same of the last 1,000."""
+        """Accuracy of the last 1,000 predictions, None before the first."""
         return 1 - sum(self.recent) / len(self.recent) if self.recent else None
 
     def add(self, errors: Iterable[bool]) -> list[dict[str, Any]]:
-        """Count errors in order, and return each change that they show.
+        """Add errors in order, and return the changes of accuracy that are detected.
+
+        Args:
+            errors: Whether each prediction was wrong.
 
         Returns:
-            example: at which it was found, from 1; window: how many examples there were since it happened, as ADWIN
-            says; accuracy_before and accuracy_after it.
+            One dictionary for each change: `example`, the number of the example at which it was detected, from 1;
+            `window`, the number of examples since the change as estimated by ADWIN; `accuracy_before` and
+            `accuracy_after`.
         """
         changes = []
         for error in map(int, errors):
@@ -65,7 +69,7 @@ class Prequential:
         return changes
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what a checkpoint keeps."""
+        """Return the arrays of a checkpoint."""
         return {
             "prequential/counts": np.array([self.examples, self.right, len(self.since)]),
             "prequential/recent": np.array(self.recent, np.uint8),
@@ -74,7 +78,7 @@ class Prequential:
 
     @classmethod
     def of(cls, arrays: dict[str, np.ndarray]) -> "Prequential":
-        """Return it as it was."""
+        """Restore an object from the arrays of a checkpoint."""
         found = cls()
         found.examples, found.right, count = map(int, arrays["prequential/counts"])
         found.recent.extend(arrays["prequential/recent"].tolist())

@@ -1,4 +1,4 @@
-"""From lines of a stream to examples in the form that a run was trained on; what is none says why."""
+"""Conversion of stream lines to examples in the format of a run, with a reason for each rejected line."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -13,28 +13,28 @@ from zoo.data import DataSpec, Split, images
 from zoo.data.text import Vocabulary
 from zoo.online.streams import Line, Position
 
-# From the content of a line to an example and its class index.
+# Function from the content of a line to an example and its class index.
 Parse = Callable[[bytes], tuple[np.ndarray, int]]
 
 
 class Malformed(ValueError):
-    """A line that is no example; the message says why."""
+    """A line that is not a valid example; the message says why."""
 
 
 class NotJSON(Malformed):
-    """A line that is no JSON: of a line without an end, perhaps its first part alone."""
+    """A line that is not valid JSON. If it has no line break yet, it may be incomplete."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a line holds: an example, or a reason why it is none.
+    """An example of a stream, or a rejected line.
 
     Args:
-        position: behind the line.
-        x: the example, as a `Split` has it.
-        y: its class index.
-        reason: why the line is no example; empty where it is one.
-        content: of a line that is none.
+        position: Position after the line.
+        x: Input in the format of a `Split`.
+        y: Class index.
+        reason: Reason why the line was rejected, empty for an example.
+        content: Content of a rejected line.
     """
 
     position: Position
@@ -45,7 +45,12 @@ class Record:
 
 
 def of_lines(found: Iterable[Line], parse: Parse) -> Iterator[Record]:
-    """Yield a record for each line that is not empty; a last line that is not whole is left to be read again."""
+    """Yield a record for each non-empty line. An incomplete last line is left for a later run.
+
+    Args:
+        found: Lines of the stream.
+        parse: Parser returned by `parser`.
+    """
     for line in found:
         if not line.content.strip():
             continue
@@ -53,7 +58,7 @@ def of_lines(found: Iterable[Line], parse: Parse) -> Iterator[Record]:
             x, y = parse(line.content)
         except NotJSON as error:
             if not line.ended:
-                say(f"line {line.position.line:,} has no end yet: it is no record before --resume finds it whole")
+                say(f"line {line.position.line:,} is incomplete; --resume reads it once it is complete")
                 return
             yield Record(line.position, reason=str(error), content=line.content)
         except Malformed as error:
@@ -63,18 +68,18 @@ def of_lines(found: Iterable[Line], parse: Parse) -> Iterator[Record]:
 
 
 def of_split(split: Split, start: Position) -> Iterator[Record]:
-    """Yield the examples of a split behind a position, in order."""
+    """Yield the examples of a split after a position, in order."""
     for i in range(start.line, len(split)):
         yield Record(Position(i + 1), split.x[i], int(split.y[i]))
 
 
 def parser(spec: DataSpec, vocabulary: Vocabulary | None, folder: Path) -> Parse:
-    """Return what makes examples of lines, which raises `Malformed`.
+    """Return the function that parses lines; it raises `Malformed` for invalid ones.
 
     Args:
-        spec: the form that the run was trained on.
-        vocabulary: of a run on texts.
-        folder: that paths of images begin at.
+        spec: Description of the data the run was trained on.
+        vocabulary: Vocabulary of a run on texts, otherwise None.
+        folder: Folder that relative image paths start from.
     """
     indices = {name: i for i, name in enumerate(spec.class_names)}
 
@@ -91,7 +96,7 @@ def parser(spec: DataSpec, vocabulary: Vocabulary | None, folder: Path) -> Parse
 
 
 def _label(y: Any, indices: dict[str, int]) -> int:
-    """Return a class index: that of a name, or a whole number that is one."""
+    """Return the class index of a class name or a valid index."""
     if isinstance(y, str) and y in indices:
         return indices[y]
     if isinstance(y, int) and not isinstance(y, bool) and 0 <= y < len(indices):
@@ -102,7 +107,7 @@ def _label(y: Any, indices: dict[str, int]) -> int:
 def _input(x: Any, spec: DataSpec, vocabulary: Vocabulary | None, folder: Path) -> np.ndarray:
     if vocabulary is not None:
         if not isinstance(x, str) or not x.strip():
-            raise Malformed(f"x: expected a text, received {_short(x)}")
+            raise Malformed(f"x: expected text, received {_short(x)}")
         return vocabulary.padded(vocabulary.rows([x]), spec.input_shape[0])[0]
     if spec.kind == "image" and isinstance(x, str):
         try:
@@ -113,27 +118,25 @@ def _input(x: Any, spec: DataSpec, vocabulary: Vocabulary | None, folder: Path) 
     if spec.kind in ("image", "tokens"):
         highest = images.PIXEL_MAX if spec.kind == "image" else spec.vocabulary_size - 1
         if (numbers != np.rint(numbers)).any() or numbers.min() < 0 or numbers.max() > highest:
-            raise Malformed(
-                f"x: expected whole numbers from 0 to {highest}, received {numbers.min()} to {numbers.max()}"
-            )
+            raise Malformed(f"x: expected integers from 0 to {highest}, received {numbers.min()} to {numbers.max()}")
         return numbers.astype(np.uint8 if spec.kind == "image" else np.int32)
     return numbers.astype(np.float32)
 
 
 def _numbers(x: Any, spec: DataSpec) -> np.ndarray:
-    """Return finite numbers of the run's shape, float64; of images with one channel that may be left out."""
+    """Return finite float64 numbers of the run's input shape. Greyscale images may omit the channel dimension."""
     try:
         found = np.asarray(x)
     except ValueError:
-        raise Malformed("x: expected lists of one length, received lists of several") from None
+        raise Malformed("x: expected lists of equal length, received lists of different lengths") from None
     if found.dtype.kind not in "iuf":
         raise Malformed(f"x: expected numbers in lists, received {_short(x)}")
     if found.shape == spec.input_shape[:-1] and spec.kind == "image" and spec.input_shape[-1] == 1:
         found = found[..., None]
     if found.shape != spec.input_shape:
         raise Malformed(f"x: expected the shape {spec.input_shape}, received {found.shape}")
-    if not (abs(found.astype(np.float64)) <= np.finfo(np.float32).max).all():  # NaN compares as false
-        raise Malformed("x: expected finite numbers, received NaN, an infinite or a too large one")
+    if not (abs(found.astype(np.float64)) <= np.finfo(np.float32).max).all():  # also true for NaN
+        raise Malformed("x: expected finite numbers, received NaN, infinity or a number out of range")
     return found.astype(np.float64)
 
 

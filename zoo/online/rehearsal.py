@@ -1,4 +1,4 @@
-"""A buffer of examples to rehearse: at any time a uniform sample of all that were seen."""
+"""Rehearsal buffer: a uniform sample of all examples seen so far."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from zoo.data.batches.steps import generator
 
 @dataclass
 class Reservoir:
-    """A uniform sample, without replacement, of a stream of unknown length: algorithm R of Vitter (1985).
+    """Reservoir sample, uniform and without replacement, of a stream of unknown length (algorithm R, Vitter, 1985).
 
     Args:
-        x: (kept, ...), as a `Split` has them.
-        y: (kept,) int32.
-        numbers: which example of the stream each is, from 1, (kept,) int64; 0 for those of before it.
-        capacity: most that are kept.
-        seen: how many there were.
+        x: Inputs in the format of a `Split`, (kept, ...).
+        y: Class indices, (kept,) int32.
+        numbers: Position of each example in the stream, from 1, (kept,) int64; 0 for examples of the training split.
+        capacity: Maximum number of examples to keep.
+        seen: Number of examples seen so far.
     """
 
     x: np.ndarray
@@ -28,7 +28,7 @@ class Reservoir:
 
     @classmethod
     def of(cls, split: Split, capacity: int, seed: int) -> "Reservoir":
-        """Return the sample after the examples of a split."""
+        """Return the reservoir after all examples of a split."""
         chosen = np.sort(generator(seed, 0).permutation(len(split))[:capacity])
         start = split.take(chosen)
         return cls(start.x, start.y, np.zeros(len(chosen), np.int64), capacity, len(split))
@@ -37,7 +37,13 @@ class Reservoir:
         return len(self.y)
 
     def add(self, examples: Split, numbers: np.ndarray, random: np.random.Generator) -> None:
-        """Show examples: the n-th that was ever seen is kept with probability capacity / n."""
+        """Add examples, of which the n-th ever seen is kept with probability capacity / n.
+
+        Args:
+            examples: New examples.
+            numbers: Position of each example in the stream.
+            random: Random number generator.
+        """
         if not self.capacity:
             return
         places = random.integers(0, self.seen + 1 + np.arange(len(examples)))
@@ -51,12 +57,12 @@ class Reservoir:
                 self.x[place], self.y[place], self.numbers[place] = examples.x[i], examples.y[i], numbers[i]
 
     def sample(self, count: int, random: np.random.Generator) -> Split:
-        """Return examples to rehearse: no one twice where there are enough of them."""
+        """Return random examples to rehearse, without repetition if the reservoir holds enough of them."""
         chosen = random.choice(len(self), count, replace=count > len(self))
         return Split(self.x[chosen], self.y[chosen])
 
     def forget_before(self, number: int) -> None:
-        """Leave out the examples before this one of the stream; what follows fills their places."""
+        """Discard the examples before a position of the stream; later examples fill their places."""
         kept = self.numbers >= number
         self.x, self.y, self.numbers = self.x[kept], self.y[kept], self.numbers[kept]
         self.seen = len(self)

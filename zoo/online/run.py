@@ -1,4 +1,4 @@
-"""A run that learns from a stream: what it reads, its checkpoints, from which it goes on to the bit, and its end."""
+"""Run of online learning: reading the stream, checkpoints for bit-exact resumption, and the final run folder."""
 
 import contextlib
 import csv
@@ -34,20 +34,20 @@ from zoo.system.signals import stopped_by_signals
 from zoo.training.finishing import finish
 from zoo.training.numerics import numerics
 
-# Malformed lines that are named on standard error, before they are only counted.
+# Number of rejected lines reported on standard error; further ones are only counted.
 NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where examples come from: a file, a set, or else standard input.
+    """Source of examples: a file, a TFDS set, or standard input if neither is given.
 
     Args:
-        path: of a file.
-        named: configuration and split of a set.
-        follow: wait for more at the end of the file.
-        idle: seconds without more after which that ends.
-        endless: whether a signal is the stream's end, not an interruption.
+        path: File to read.
+        named: Configuration and split of a TFDS set.
+        follow: Whether to wait for more data at the end of the file.
+        idle: Seconds without new data after which the stream ends.
+        endless: Whether a signal ends the stream instead of interrupting the run.
     """
 
     path: Path | None = None
@@ -58,7 +58,12 @@ class Source:
 
 
 class Journal:
-    """A file that lines are added to, and whose length a checkpoint remembers, so that no line is there twice."""
+    """File that lines are appended to, truncated on resume to the size recorded in a checkpoint.
+
+    Args:
+        path: File to append to.
+        size: Size in bytes to truncate the file to.
+    """
 
     def __init__(self, path: Path, size: int):
         self.file = path.open("ab")
@@ -66,7 +71,7 @@ class Journal:
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """Size of the file in bytes."""
         return self.file.seek(0, io.SEEK_END)
 
     def add(self, line: str) -> None:
@@ -74,18 +79,18 @@ class Journal:
         self.file.flush()
 
     def keep(self) -> None:
-        """Flush it to the disk."""
+        """Flush the file to disk."""
         os.fsync(self.file.fileno())
 
 
 class Session:
-    """One process that learns from a stream.
+    """Learning from a stream within one process.
 
     Args:
-        run: its folder.
-        learner: as it begins.
-        source: of the examples.
-        snapshot: to go on from.
+        run: Run folder to write.
+        learner: Learner in its initial state.
+        source: Source of examples.
+        snapshot: Checkpoint to resume from, or None.
     """
 
     def __init__(self, run: RunFolder, learner: Learner, source: Source, snapshot: checkpoints.Snapshot | None):
@@ -108,19 +113,19 @@ class Session:
         self._mark()
 
     def close(self) -> None:
-        """Close the files that lines are added to."""
+        """Close the journal files."""
         self.rows.file.close()
         self.aside.file.close()
 
     def _mark(self) -> None:
-        """Remember what was put aside before the batch that is being collected."""
+        """Remember the state before the batch that is being collected."""
         self.before = self.position, self.rejected, self.aside.size
 
     def learn(self, found: Iterator[Record]) -> None:
         """Learn from records until they end.
 
         Raises:
-            Interrupted: a signal came; a checkpoint was written.
+            Interrupted: If a signal arrived. A checkpoint was written.
         """
         size, batch = self.learner.settings.batch_size, []
         with _progress() as show:
@@ -137,7 +142,7 @@ class Session:
                     show(self)
                     batch = []
         if self.signal and not self.source.endless:
-            # The batch that was not whole is read again, and what was put aside within it as well.
+            # The lines of the incomplete batch, including rejected ones, are read again on resume.
             self.position, self.rejected, aside = self.before
             self._save(aside)
             raise Interrupted(f"interrupted after line {self.position.line:,}, {self.learner.examples:,} examples")
@@ -157,7 +162,7 @@ class Session:
         self._mark()
 
     def _validate(self) -> None:
-        """Validate, and write a row."""
+        """Validate the weights, and append a row to prequential.csv."""
         learner = self.learner
         learner.validate()
         row = [*learner.row().values(), self.position.line]
@@ -169,7 +174,7 @@ class Session:
             say(f"{told(learner)}{held}")
 
     def _save(self, aside: int) -> None:
-        """Write a checkpoint: all before it is on the disk, and what comes after it will be found there once only."""
+        """Write a checkpoint after flushing the journals, whose sizes it records; on resume later lines are cut off."""
         self.rows.keep()
         self.aside.keep()
         state = {
@@ -185,26 +190,26 @@ class Session:
         path = checkpoints.save(self.run.checkpoints, snapshot)
         for other in checkpoints.listed(self.run.checkpoints):
             if other != path and other.name.rpartition("-")[0] == path.name.rpartition("-")[0]:
-                other.unlink()  # of the same example, and older
+                other.unlink()  # older checkpoint of the same example
 
     @property
     def elapsed(self) -> float:
-        """Seconds of learning, of processes before this one as well."""
+        """Seconds of learning, including those of earlier processes."""
         return self.seconds + time.perf_counter() - self.began
 
     def _reject(self, record: Record) -> None:
         self.rejected += 1
         self.named += 1
         if self.named <= NAMED:
-            say(f"line {record.position.line:,} is put aside: {record.reason}")
+            say(f"line {record.position.line:,} is rejected: {record.reason}")
         if self.named == NAMED + 1:
-            say(f"more such lines are only counted; all are in {self.run.rejected_file}")
+            say(f"further rejected lines are only counted; all are in {self.run.rejected_file}")
         content = record.content.decode("utf-8", "backslashreplace")
         self.aside.add(json.dumps({"line": record.position.line, "reason": record.reason, "content": content}))
 
 
 def told(learner: Learner) -> str:
-    """Return how far learning is, in a line."""
+    """Return the progress of learning as one line of text."""
     found = learner.prequential
     return (
         f"{found.examples:,} examples  accuracy {found.accuracy:.2%}, last {len(found.recent):,} {found.windowed:.2%}"
@@ -213,7 +218,7 @@ def told(learner: Learner) -> str:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Any]:
-    """Give a function that shows on a terminal how far a session is."""
+    """Yield a function that shows the progress of a session on a terminal."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -235,34 +240,33 @@ def learn(
     begun_with: Mapping[str, Any],
     command: list[str],
 ) -> dict[str, Any]:
-    """Let a trained run learn from a stream, write the folder of a run, and return its metrics.
+    """Train a run further on a stream, write the folder of a new run, and return its metrics.
 
     Args:
-        base: the run that was trained.
-        run: the folder to write.
-        config: of the new run.
-        settings: how it learns.
-        data: of the trained run: what is rehearsed at first, and what is measured on at the end.
-        source: of the examples.
-        resume: go on from the newest checkpoint of `run`, if there is one.
-        begun_with: the record for config.json of what this began with.
-        command: the words that started this.
+        base: Trained run to start from.
+        run: Run folder to write.
+        config: Configuration of the new run.
+        settings: Settings of online learning.
+        data: Dataset of the trained run. Its training split fills the rehearsal buffer, and the result is evaluated on
+            its test split.
+        source: Source of examples.
+        resume: Whether to resume from the newest checkpoint of `run`, if there is one.
+        begun_with: Record of the starting point for config.json.
+        command: Command line recorded in config.json.
 
     Raises:
-        UsageError: another stream than the one that was begun with, or one without an example.
-        Interrupted: a signal came before the end of a stream that has one; a checkpoint was written.
+        UsageError: If a resumed run is given a different stream, or the stream contains no example.
+        Interrupted: If a signal arrived before the end of a finite stream. A checkpoint was written.
     """
     with numerics(config):
         model = base.load_model()
         learner = Learner(model, config, data.spec, data.train, settings)
         snapshot, damaged = checkpoints.newest(run.checkpoints) if resume else (None, [])
         for sentence in damaged:
-            say(f"{sentence}; using the one before it")
+            say(f"{sentence}; using the previous one")
         if resume:
             say(
-                f"going on behind line {snapshot.state['position'][0]:,}"
-                if snapshot
-                else "going on from the first line"
+                f"resuming after line {snapshot.state['position'][0]:,}" if snapshot else "resuming from the first line"
             )
         else:
             data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
@@ -271,12 +275,12 @@ def learn(
         with contextlib.closing(session), stopped_by_signals(session):
             session.learn(_records(base, source, session))
     if not learner.examples:
-        raise UsageError(f"--stream: expected an example, found none; {session.rejected:,} lines were put aside")
+        raise UsageError(f"--stream: expected an example, found none; {session.rejected:,} lines were rejected")
     return _finish(base, run, config, data, learner, session)
 
 
 def _records(base: RunFolder, source: Source, session: Session) -> Iterator[Record]:
-    """Yield what the source has behind the session's position."""
+    """Yield the records of the source after the session's position."""
     spec, vocabulary = read_spec(base)
     if source.named is not None:
         config, split = source.named
@@ -294,7 +298,7 @@ def _records(base: RunFolder, source: Source, session: Session) -> Iterator[Reco
 def _finish(
     base: RunFolder, run: RunFolder, config: TrainConfig, data: Dataset, learner: Learner, session: Session
 ) -> dict[str, Any]:
-    """Write what a run folder has, from the learner as it is."""
+    """Write the files of a finished run, and return its metrics."""
     found = learner.prequential
     numbers = {
         "examples": found.examples,

@@ -1,4 +1,4 @@
-"""What decides the numbers of learning from a stream. Standard library only."""
+"""Settings of online learning, and the configuration of its run. Standard library only."""
 
 import dataclasses
 import json
@@ -7,39 +7,40 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zoo.config.options import option
-from zoo.config.train_config import flag
+from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, flag
 from zoo.console.errors import UsageError
+from zoo.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a run learns from a stream.
+    """Settings that determine the results of online learning.
 
     Raises:
-        UsageError: a value that no run could use.
+        UsageError: If a value is out of range.
     """
 
-    batch_size: int = option("examples that are predicted, then learnt from, together", 32)
-    learning_rate: float | None = option("flat (default: a tenth of the run's)")
-    boost: float = option("times the learning rate right after a drift, less and less over 2,500 examples", 10.0)
+    batch_size: int = option("number of examples predicted, then learnt, together", 32)
+    learning_rate: float | None = option("constant learning rate (default: a tenth of the run's)")
+    boost: float = option("factor of the learning rate right after a drift, decaying to 1 over 2,500 examples", 10.0)
     rehearsal: int = option(
-        "examples kept as a uniform sample of the run's training split and the stream, of which each batch has as many"
-        " as new ones; 0: none",
+        "size of the rehearsal buffer, a uniform sample of the training split and the stream; each batch has as many"
+        " rehearsed examples as new ones (0: no rehearsal)",
         500,
     )
     on_drift: Literal["keep", "drop"] = option(
-        "keep what is rehearsed, against forgetting; or drop what is older than the drift, where labels now mean"
-        " something else",
+        "rehearsal buffer after a drift: keep all examples against forgetting, or drop those before the drift because"
+        " labels have changed their meaning",
         "keep",
     )
-    hold_out: float = option("share of the stream's examples that is not learnt, to validate on", 0.05)
+    hold_out: float = option("share of the stream's examples held out for validation", 0.05)
     tolerance: float = option(
-        "points of accuracy on the last held-out examples by which the weights may be below the best before them; more"
-        " brings these back",
+        "percentage points of held-out accuracy that the weights may lose against the best weights before these are"
+        " restored",
         2.0,
     )
     checkpoint_every: int = option("examples between checkpoints, validations and rows of prequential.csv", 1000)
-    seed: int = option("of the examples to rehearse, and dropout", 0)
+    seed: int = option("random seed for rehearsal and dropout", 0)
 
     def __post_init__(self) -> None:
         for name, least, most in _RANGES:
@@ -48,7 +49,7 @@ class Settings:
                 raise UsageError(f"{flag(name)}: expected a value from {least:g} to {most:g}, received {value:g}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values, by name."""
+        """Return the settings as JSON-serialisable values, by name."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)}
 
 
@@ -65,7 +66,13 @@ _RANGES = (
 
 
 def check_unchanged(stored: Mapping[str, Any], given: Mapping[str, Any], folder: object) -> None:
-    """Raise UsageError where options that were given contradict those that a run was started with."""
+    """Raise a `UsageError` if given options differ from those a run was started with.
+
+    Args:
+        stored: Settings of the run, by field name.
+        given: Options that were given, by field name.
+        folder: Run folder, for the message.
+    """
     texts = [
         f"{flag(name)} was {json.dumps(stored[name])}, now {json.dumps(given[name])}"
         for name in stored
@@ -73,3 +80,73 @@ def check_unchanged(stored: Mapping[str, Any], given: Mapping[str, Any], folder:
     ]
     if texts:
         raise UsageError(f"--resume: {folder} was started with a different configuration: {'; '.join(texts)}")
+
+
+def of_run(
+    options: Settings,
+    given: Mapping[str, Any],
+    trained: TrainConfig,
+    folder: RunFolder,
+    told: Mapping[str, Any],
+    *,
+    resume: bool,
+) -> Settings:
+    """Return the settings of a run: the given ones for a new run, the stored ones for a run to resume.
+
+    Args:
+        options: Settings from the command line, with defaults.
+        given: Options that were given, by field name.
+        trained: Configuration of the trained run.
+        folder: Run folder to write or to resume.
+        told: Folder and SHA-256 of the trained model, under `run` and `model_sha256`.
+        resume: Whether to resume the run in `folder`.
+
+    Raises:
+        UsageError: If the folder of a new run is not empty, or a run to resume does not match.
+    """
+    if not resume:
+        folder.check_free()
+        found = {name: getattr(options, name) for name in options.to_json()}
+        if options.learning_rate is None:
+            found["learning_rate"] = trained.learning_rate / 10
+        return Settings(**found)
+    begun = folder.read_config()["begun_with"] or {}
+    if "online" not in begun:
+        raise UsageError(f"--resume: {folder.path}: expected a run of zoo.online, found one of another command")
+    if begun["model_sha256"] != told["model_sha256"]:
+        raise UsageError(
+            f"--resume: {folder.path} was started from {begun['run']}, not from the model of {told['run']}"
+        )
+    check_unchanged(begun["online"], given, folder.path)
+    return Settings(**begun["online"])
+
+
+def configuration(trained: TrainConfig, settings: Settings, given: Mapping[str, Any], folder: RunFolder) -> TrainConfig:
+    """Return the configuration of the new run: that of the trained run, at a constant learning rate on one device.
+
+    Args:
+        trained: Configuration of the trained run.
+        settings: Settings of online learning.
+        given: Options that were given, by field name.
+        folder: Run folder to write.
+    """
+    return dataclasses.replace(
+        trained,
+        **ON_ONE_DEVICE,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        schedule="constant",
+        warmup=0.0,
+        snapshots=0,
+        average=None,
+        deterministic=True,
+        output=folder.path,
+        **{name: given[name] for name in ("data_dir",) if name in given},
+    )
+
+
+def of_set(config: TrainConfig, name: str) -> TrainConfig:
+    """Return the configuration with another dataset, whose own splits are used."""
+    changes = {"dataset": name, "data": None, "validation_data": None, "test_split_name": None}
+    return dataclasses.replace(config, **changes, validation_split=0.0, test_split=0.0)

@@ -1,4 +1,4 @@
-"""Lines of a stream, and where each ends: a file, a file that grows, standard input. Standard library only."""
+"""Lines of a stream with their positions, from a file, a growing file or standard input. Standard library only."""
 
 import hashlib
 import os
@@ -12,21 +12,21 @@ from pathlib import Path
 from zoo.console.errors import Failed, UsageError
 
 CHUNK = 1 << 20
-# Seconds between looks at a file that may have grown, or for a signal.
+# Seconds between checks for new data and for signals.
 PAUSE = 0.2
-# Bytes at its beginning by which a file is known again.
+# Number of leading bytes whose hash identifies a file.
 KNOWN_BY = 1 << 16
-# How a TFDS set is told from the path of a file.
+# Prefix that distinguishes a TFDS set from a file.
 TFDS = "tfds:"
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a stream was read.
+    """Position in a stream.
 
     Args:
-        line: lines, or examples of a set.
-        end: bytes of a file.
+        line: Number of lines, or of examples of a TFDS set, that were read.
+        end: Number of bytes that were read.
     """
 
     line: int = 0
@@ -38,9 +38,9 @@ class Line:
     """A line of a stream.
 
     Args:
-        content: without its end.
-        position: behind it.
-        ended: whether a line's end was there; without one it may be the first part of a line.
+        content: Content without the line break.
+        position: Position after the line.
+        ended: Whether the line ended with a line break; without one it may be incomplete.
     """
 
     content: bytes
@@ -56,17 +56,17 @@ def lines(
     idle: float | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Line]:
-    """Yield the lines behind a position, as soon as each is there.
+    """Yield the lines after a position as they arrive.
 
     Args:
-        path: a file; None: standard input, which is read from where it stands, and as many lines left out.
-        start: where to begin.
-        follow: wait for more at the end of a file.
-        idle: seconds without a byte after which that ends, and standard input as well.
-        stopped: asked again and again; once it says so, nothing more is read.
+        path: File to read, or None for standard input, of which the lines before `start` are skipped.
+        start: Position to start from.
+        follow: Whether to wait for more data at the end of a file.
+        idle: Seconds without new data after which reading ends, or None to wait indefinitely.
+        stopped: Function that is polled; reading ends once it returns True.
 
     Raises:
-        Failed: the file has become shorter than what was read.
+        Failed: If the file has become shorter than what was read.
     """
     if path is None:
         yield from _split(_chunks(sys.stdin.fileno(), False, idle, stopped), Position(), start.line, stopped)
@@ -77,7 +77,7 @@ def lines(
 
 
 def _split(chunks: Iterator[bytes], position: Position, left_out: int, stopped: Callable[[], bool]) -> Iterator[Line]:
-    """Yield the lines of chunks, without as many of the first; what has no end comes last, where no more can come."""
+    """Yield the lines of chunks after the first `left_out` lines; an unterminated rest comes last."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
@@ -90,7 +90,7 @@ def _split(chunks: Iterator[bytes], position: Position, left_out: int, stopped: 
 
 
 def _chunks(descriptor: int, follow: bool, idle: float | None, stopped: Callable[[], bool]) -> Iterator[bytes]:
-    """Yield what can be read, until the end or, where more may come, until nothing came for long enough."""
+    """Yield chunks until the end of the data, or until the idle time has passed if more data may arrive."""
     since = time.monotonic()
     while not stopped():
         ready = select.select([descriptor], [], [], PAUSE)[0]
@@ -102,36 +102,42 @@ def _chunks(descriptor: int, follow: bool, idle: float | None, stopped: Callable
             return
         if idle is not None and time.monotonic() - since >= idle:
             return
-        if ready:  # at the end of a file, which is always ready
+        if ready:  # a file at its end is always ready
             _check_longer(descriptor)
             time.sleep(PAUSE)
 
 
 def _check_longer(descriptor: int) -> None:
     if os.fstat(descriptor).st_size < os.lseek(descriptor, 0, os.SEEK_CUR):
-        raise Failed("--stream: the file has become shorter than what was read of it; lines may be lost")
+        raise Failed("--stream: the file was truncated while it was read; lines may be lost")
 
 
 def beginning(path: Path, end: int) -> str:
-    """Return what a file is known by that was read up to a byte: the SHA-256 of its beginning, in hexadecimal."""
+    """Return the SHA-256, in hexadecimal, of the beginning of a file that was read up to byte `end`."""
     with path.open("rb") as file:
         return hashlib.sha256(file.read(min(end, KNOWN_BY))).hexdigest()
 
 
 def check_same(path: Path, position: Position, known_by: str) -> None:
-    """Raise UsageError unless a file is the one that was read up to a position, or has grown since."""
+    """Raise a `UsageError` unless a file is the one that was read up to a position; it may have grown.
+
+    Args:
+        path: File to check.
+        position: Position up to which it was read.
+        known_by: Hash of its beginning, as `beginning` returned it.
+    """
     if path.stat().st_size < position.end or beginning(path, position.end) != known_by:
         raise UsageError(
-            f"--stream {path}: expected the stream that was learnt from up to line {position.line:,}, this one begins"
-            " otherwise or is shorter"
+            f"--stream {path}: expected the stream that was read up to line {position.line:,}, this one is shorter or"
+            " begins differently"
         )
 
 
 def set_of(stream: str) -> tuple[str, str] | None:
-    """Return the name and the split of a TFDS set, None of any other stream.
+    """Return the name and split of a TFDS set, or None for any other stream.
 
     Raises:
-        UsageError: a set without a split.
+        UsageError: If the split of a TFDS set is missing or unknown.
     """
     if not stream.startswith(TFDS):
         return None

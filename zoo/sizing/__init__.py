@@ -1,1 +1,1 @@
-"""Find sizes before training: the widths that a budget allows and the fastest batch size."""
+"""Model and batch sizes found before training: the widths a budget allows, and the fastest batch size."""

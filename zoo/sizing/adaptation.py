@@ -1,7 +1,7 @@
-"""What `zoo.train` finds out before it trains: the widths that a budget allows, and the batch that is fastest.
+"""Sizes that `zoo.train` chooses before training: the widths that a budget allows, and the fastest batch size.
 
-Standard library only. The work is done in a child process (`zoo.sizing`), whose death by lack of memory says
-that a size does not fit; here its answers are read and judged.
+A child process (`python -m zoo.sizing`) does the work, so that a batch that exhausts memory ends the child alone. This
+module evaluates its answers. Standard library only.
 """
 
 import contextlib
@@ -28,33 +28,35 @@ from zoo.console.values import Count
 from zoo.sizing import widths
 from zoo.system.machine import available_memory
 
-# A larger batch is taken for the fastest if its examples a second are at least this share of the most.
+# Share of the highest throughput that a batch size must reach; the largest such size is chosen.
 NEARLY = 0.95
-# Where doubling begins, as near as the replicas divide it.
+# First batch size to try, rounded up to a multiple of the replicas.
 FIRST = 16
-# Seconds that a size may take, the compilation of its step among them, before the child is stopped.
+# Seconds allowed for each batch size, including compilation, before the child process is killed.
 PATIENCE = 600.0
 CHILD = ("-m", "zoo.sizing")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(TrainConfig):
-    """The options of `zoo.train`: a configuration, and what is found out of it before it trains."""
+    """Options of `zoo.train`: a configuration, and the sizes to choose before training."""
 
     auto_batch: bool = option(
-        "time a few steps of batches of 16, 32, ... and take the largest that is within 5 % of the fastest; the"
-        " learning rate stays",
+        "time a few steps with batches of 16, 32, ... and use the largest within 5 % of the fastest; the learning rate"
+        " stays the same",
         False,
         group="optimisation",
     )
     target_params: Count | None = option(
-        "multiply the model's widths by the largest factor with which it has at most this many parameters, such as 50k"
-        " or 1.2M; those of --set stay",
+        "maximum number of parameters, such as 50k or 1.2M: scales the model's widths by a common factor, except those"
+        " given with --set",
         metavar="COUNT",
         group="model",
     )
     target_flops: Count | None = option(
-        "the same for the floating-point operations of one example, such as 20M", metavar="COUNT", group="model"
+        "maximum number of floating-point operations per example, such as 20M: scales widths like --target-params",
+        metavar="COUNT",
+        group="model",
     )
 
 
@@ -63,13 +65,13 @@ OWN = ("auto_batch", "target_params", "target_flops")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be found out.
+    """Sizes to choose before training.
 
     Args:
-        auto_batch: whether the batch size is.
-        target: what the widths are chosen by, if they are.
-        budget: the most of it.
-        fixed: constructor arguments that the user chose.
+        auto_batch: Whether to choose the batch size.
+        target: Quantity that limits the widths, or None to leave the widths unchanged.
+        budget: Maximum of the target quantity.
+        fixed: Constructor arguments chosen by the user, which stay unchanged.
     """
 
     auto_batch: bool
@@ -82,7 +84,7 @@ class Wanted:
 
     @property
     def option(self) -> str:
-        """The option of the target, as typed."""
+        """Option that sets the target, as typed."""
         return f"--target-{self.target}"
 
 
@@ -90,13 +92,16 @@ NOTHING = Wanted(auto_batch=False, target=None, budget=0, fixed=())
 
 
 def separate(given: Mapping[str, Any]) -> tuple[dict[str, Any], Wanted]:
-    """Return the options of a configuration, and what is to be found out of it.
+    """Separate the options of a configuration from the sizes to choose.
 
     Args:
-        given: options of `zoo.train`, by field name.
+        given: Options of `zoo.train`, by field name.
+
+    Returns:
+        The options of `TrainConfig`, and the sizes to choose.
 
     Raises:
-        UsageError: options that contradict each other.
+        UsageError: If options contradict each other.
     """
     plain = {name: value for name, value in given.items() if name not in OWN}
     targets = {name: given[name] for name in ("target_params", "target_flops") if given.get(name) is not None}
@@ -110,8 +115,8 @@ def separate(given: Mapping[str, Any]) -> tuple[dict[str, Any], Wanted]:
         raise UsageError("--auto-batch and --batch-size: expected one of them, received both")
     if auto_batch and given.get("strategy") == "multi_worker":
         raise UsageError(
-            "--auto-batch: expected a strategy of one process, received multi_worker, whose workers only"
-            " train together; give --batch-size"
+            "--auto-batch: expected a single-process strategy, received multi_worker, whose workers can only train"
+            " together; use --batch-size"
         )
     name, budget = next(iter(targets.items()), (None, 0))
     target = name and name.removeprefix("target_")
@@ -119,10 +124,14 @@ def separate(given: Mapping[str, Any]) -> tuple[dict[str, Any], Wanted]:
 
 
 def resolved(plain: Mapping[str, Any], wanted: Wanted) -> TrainConfig:
-    """Return the resolved configuration that is to be adapted; with `auto_batch` its batch is the first that is tried.
+    """Return the resolved configuration before adaptation. With `auto_batch`, its batch size is the first one to try.
+
+    Args:
+        plain: Options of `TrainConfig`, by field name.
+        wanted: Sizes to choose.
 
     Raises:
-        UsageError: options that no run could use, or a model whose widths no target can change.
+        UsageError: If no run could use the options, or no width of the model can be scaled.
     """
     config = TrainConfig(**plain)
     if wanted.auto_batch:  # the default batch size may be one that the replicas do not divide
@@ -139,7 +148,12 @@ def _free(config: TrainConfig, wanted: Wanted) -> widths.Widths:
 
 
 def differences(record: Mapping[str, Any] | None, wanted: Wanted) -> list[str]:
-    """Return one text for each option that contradicts what was found out when a run began."""
+    """Return one text for each option that differs from those a run was started with.
+
+    Args:
+        record: Record of `adapted`, kept when the run was started.
+        wanted: Sizes to choose according to the present options.
+    """
     record = record or {}
     texts = []
     if wanted.auto_batch and "batch_size" not in record:
@@ -152,12 +166,12 @@ def differences(record: Mapping[str, Any] | None, wanted: Wanted) -> list[str]:
 
 
 def first_size(replicas: int) -> int:
-    """Return the smallest batch that is tried."""
+    """Return the smallest batch size to try."""
     return -(-FIRST // replicas) * replicas
 
 
 def chosen(tried: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Return the largest batch that is nearly as fast as the fastest, and the fastest; each as it was timed."""
+    """Return the measurements of the largest batch size that is nearly as fast as the fastest, and of the fastest."""
     fastest = max(tried, key=lambda one: one["examples_per_second"])
     least = NEARLY * fastest["examples_per_second"]
     return max(
@@ -166,16 +180,19 @@ def chosen(tried: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Mappi
 
 
 def adapted(config: TrainConfig, wanted: Wanted) -> tuple[TrainConfig, dict[str, Any]]:
-    """Find out what is wanted, say it on standard error, and return the configuration with it, and a record of it.
+    """Choose the wanted sizes and report them on standard error.
 
     Args:
-        config: of `resolved`.
-        wanted: of `separate`.
+        config: Configuration, as `resolved` returns it.
+        wanted: Sizes to choose, as `separate` returns them.
+
+    Returns:
+        The configuration with the chosen sizes, and a JSON-serialisable record of the choice.
 
     Raises:
-        UsageError: a budget that is too small, or what `zoo.training.loop.train` raises it for.
-        strategies.StrategyError: the strategy cannot run here.
-        Failed: not even the smallest batch fits, or its step fails.
+        UsageError: If the budget is too small, or training with the configuration is refused.
+        strategies.StrategyError: If the strategy cannot run on this machine.
+        Failed: If the smallest batch does not fit in memory, or its step fails.
     """
     job = {
         "config": config.to_json(),
@@ -196,7 +213,7 @@ def adapted(config: TrainConfig, wanted: Wanted) -> tuple[TrainConfig, dict[str,
             tried.append(answer)
             cli.say(
                 f"batch {answer['batch_size']}: {answer['examples_per_second']:,.0f} examples/s,"
-                f" {answer['milliseconds']:.1f} ms a step"
+                f" {answer['milliseconds']:.1f} ms/step"
             )
         elif kind == "ended":
             cli.say(f"batch {answer['batch_size']}: {answer['reason']}")
@@ -210,33 +227,33 @@ def adapted(config: TrainConfig, wanted: Wanted) -> tuple[TrainConfig, dict[str,
 
 
 def _scaled(config: TrainConfig, wanted: Wanted, answer: Mapping[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
-    """Return the configuration with the widths that were found, and their record."""
+    """Return the configuration with the chosen widths, and their record."""
     found = {name: tuple(v) if isinstance(v, list) else v for name, v in answer["widths"].items()}
     before = {name: value for name, value in _free(config, wanted).items() if name in found}
     cli.say(
-        f"{wanted.option} {wanted.budget:,}: {answer['reached']:,} reached with {widths.described(found)}, which is"
-        f" {answer['factor']:.4g} times {widths.described(before)}"
+        f"{wanted.option} {wanted.budget:,}: {answer['reached']:,} with {widths.described(found)}"
+        f" ({answer['factor']:.4g} times {widths.described(before)})"
     )
     record = {"option": wanted.option, "budget": wanted.budget, **answer, "scaled_from": before}
     return dataclasses.replace(config, settings={**config.settings, **found}), record
 
 
 def _batch(config: TrainConfig, tried: Sequence[Mapping[str, Any]]) -> tuple[TrainConfig, dict[str, Any]]:
-    """Return the configuration with the batch that is chosen, and its record."""
+    """Return the configuration with the chosen batch size, and its record."""
     best, fastest = chosen(tried)
     size, usual = best["batch_size"], defaults.defaults_for(config.model, config.dataset)()["batch_size"]
     cli.say(
         f"--auto-batch: {size}, the largest of {tried[0]['batch_size']} to {tried[-1]['batch_size']} within"
         f" {100 * (1 - NEARLY):.0f} % of the fastest ({fastest['batch_size']}:"
-        f" {fastest['examples_per_second']:,.0f} examples/s). The default is {usual}; the learning rate stays"
-        f" {config.learning_rate:g}, chosen for that"
+        f" {fastest['examples_per_second']:,.0f} examples/s). The learning rate stays {config.learning_rate:g}, tuned"
+        f" for the default batch of {usual}"
     )
     record = {"option": "--auto-batch", "within": NEARLY, "recipe": usual, "tried": list(tried)}
     return dataclasses.replace(config, batch_size=size), record
 
 
 def _answers(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Let a child do a job, and yield what it says; its death while it tries a batch is what `ended` says."""
+    """Run a job in a child process and yield its answers; a crash while timing a batch becomes an `ended` answer."""
     root = Path(__file__).parents[2]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
@@ -277,12 +294,12 @@ def _answers(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             chatter.seek(0)
             said = chatter.read().strip().splitlines()
             raise Failed(f"the process that builds the model {ended}: {said[-1] if said else 'no message'}")
-        yield {"kind": "ended", "batch_size": trying, "reason": f"does not fit: its process {ended}"}
+        yield {"kind": "ended", "batch_size": trying, "reason": f"does not fit: the process {ended}"}
 
 
 @contextlib.contextmanager
 def _shown() -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is being done; yields what says it."""
+    """Show a status line on a terminal; yield the function that updates it."""
     if not sys.stderr.isatty():
         yield lambda text: None
         return

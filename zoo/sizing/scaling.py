@@ -73,7 +73,7 @@ def scaled(
         raise UsageError(f"{option}: expected widths that {target} depend on, received {widths.described(free)}")
     if (floor := cost(used, 0)) > budget:
         raise UsageError(
-            f"{option}: expected at least {floor:,}, which {config.model} has at its smallest"
+            f"{option}: expected at least {floor:,}, the cost of {config.model} at its smallest widths"
             f" ({widths.described(widths.at(used, steps, 0))}), received {budget:,}"
         )
     factor = _largest(lambda factor: cost(used, factor) <= budget)

@@ -1,4 +1,4 @@
-"""How long a training's step takes with batches of 16, 32, 64, ...: the training itself, stopped after a few steps."""
+"""Training throughput by batch size: the real training, stopped after a few steps, with batches of 16, 32, 64, ..."""
 
 import contextlib
 import dataclasses
@@ -17,24 +17,25 @@ from zoo.data import Dataset
 from zoo.sizing import adaptation
 from zoo.training.loop import train
 
-# Of each size: executions that are not counted, as they compile; then what comes first, so many or so many seconds.
+# Untimed executions for each batch size, because the first ones compile.
 WARM_UP = 3
+# Timing of a batch size ends after this many executions or this many seconds, whichever comes first.
 STEPS = 25
 SECONDS = 3.0
-# Seconds of an execution, after which no larger batch is tried.
+# Seconds for one execution above which no larger batch is tried.
 SLOW = 5.0
-# Of the most examples a second; two sizes in a row below it are the last.
+# Share of the highest throughput; two batch sizes in a row below it end the search.
 FALLEN = 0.85
-# An epoch has at least so many steps.
+# Minimum number of steps in an epoch, which limits the batch size.
 STEPS_OF_EPOCH = 10
 
 
 class _EnoughError(Exception):
-    """The training has been timed."""
+    """Enough steps have been timed."""
 
 
 class _Watch(keras.callbacks.Callback):
-    """Time executions, from the end of one to the end of the next, and stop the training."""
+    """Time each execution, from the end of one to the end of the next, and stop training after enough of them."""
 
     def __init__(self):
         super().__init__()
@@ -46,7 +47,7 @@ class _Watch(keras.callbacks.Callback):
             self._since = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        float(logs["loss"])  # a step is done when its loss is known
+        float(logs["loss"])  # waits until the device has finished the step
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
         self._calls += 1
@@ -57,11 +58,11 @@ class _Watch(keras.callbacks.Callback):
             raise _EnoughError
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self._since = None  # validation came between
+        self._since = None  # excludes validation from the next measurement
 
 
 def sizes(examples: int, replicas: int) -> list[int]:
-    """Return the batch sizes to try: each twice the one before, while an epoch has ten steps."""
+    """Return the batch sizes to try, each twice the previous one, as long as an epoch has at least ten steps."""
     first = adaptation.first_size(replicas)
     found = [min(first, max(examples // replicas, 1) * replicas)]
     while 2 * found[-1] <= examples // STEPS_OF_EPOCH:
@@ -70,16 +71,17 @@ def sizes(examples: int, replicas: int) -> list[int]:
 
 
 def measure(config: TrainConfig, data: Dataset, replicas: int, say: Callable[..., None]) -> None:
-    """Time batches from small to large, until one does not fit, is slow, or the last two were less worth than others.
+    """Time batches from small to large until one does not fit, is too slow, or throughput has fallen twice in a row.
 
     Args:
-        config: of the training.
-        data: of it.
-        replicas: of its strategy, which is built.
-        say: gets `trying` before each size, `timed` after it with the median of its steps, or `ended` with the reason.
+        config: Configuration of the training.
+        data: Dataset to train on.
+        replicas: Number of replicas of the strategy, which must be built already.
+        say: Function that receives `trying` before each size, then `timed` with the median of its steps, or `ended`
+            with the reason.
 
     Raises:
-        UsageError: what `train` raises it for with the smallest batch.
+        UsageError: If `train` refuses the smallest batch.
     """
     rates: list[float] = []
     for size in sizes(len(data.train), replicas):
@@ -91,7 +93,7 @@ def measure(config: TrainConfig, data: Dataset, replicas: int, say: Callable[...
                 raise
             say("ended", batch_size=size, reason=str(error))
             return
-        except Exception as error:  # of native code, in as many classes as there are libraries
+        except Exception as error:  # native libraries raise various exception classes
             say("ended", batch_size=size, reason=_reason(error))
             return
         rates.append(examples / seconds)
@@ -101,18 +103,18 @@ def measure(config: TrainConfig, data: Dataset, replicas: int, say: Callable[...
 
 
 def _timed(config: TrainConfig, data: Dataset) -> tuple[float, int]:
-    """Return the median seconds of an execution of a training, and its examples."""
+    """Return the median seconds of an execution and the number of examples it processes."""
     watch = _Watch()
     with tempfile.TemporaryDirectory() as folder:
-        long = {"epochs": max(config.epochs, WARM_UP + STEPS), "early_stopping": 0}  # of a step each, if need be
-        if config.strategy != "tpu":  # or it would find an execution's steps done after the first
+        long = {"epochs": max(config.epochs, WARM_UP + STEPS), "early_stopping": 0}  # enough even with one-step epochs
+        if config.strategy != "tpu":  # elsewhere every step is timed by itself
             long["steps_per_execution"] = 1
         config = dataclasses.replace(config, output=Path(folder) / "run", resume=False, checkpoint_every=0, **long)
         with contextlib.suppress(_EnoughError):
             train(config, data=data, callbacks=[watch], verbose=False)
     strides = watch.model.steps_per_execution
     watch.set_model(None)
-    gc.collect()  # or the next size would have to share its memory with this one
+    gc.collect()  # frees the memory of this batch size before the next one is tried
     return statistics.median(watch.seconds), config.batch_size * strides
 
 

@@ -1,6 +1,6 @@
-"""Trained runs that come with the package, by name, each file checked by its SHA-256 before it is used.
+"""Pretrained runs shipped with the package, addressed by name.
 
-Standard library only. They are made by `python -m benchmarks.restock`.
+The SHA-256 of every file is checked before use. `python -m benchmarks.restock` creates the runs. Standard library only.
 """
 
 import json
@@ -15,22 +15,22 @@ from zoo.system.files import sha256
 
 FOLDER = Path(__file__).parent
 INDEX = "index.json"
-# Where commands that write into a run have a copy of it, below the working directory.
+# Folder below the working directory that holds the writable copies of pretrained runs.
 COPIES = Path("runs") / "stock"
-# What an option takes of a name: the run where it is, a copy of it that can be written to, or its small file.
+# What an option uses of a pretrained run: the shipped folder, a writable copy of it, or its compressed file.
 Use = Literal["run", "copy", "file"]
 
 
 def index() -> dict[str, dict[str, Any]]:
-    """Return index.json: by name the model, the data, the commands, the small file, and bytes and SHA-256 of all."""
+    """Return index.json: model, data, commands and compressed file by run name, with bytes and SHA-256 of each file."""
     return json.loads((FOLDER / INDEX).read_text(encoding="utf-8"))
 
 
 def checked(name: str) -> Path:
-    """Return the folder of a run of the stock, every file of it whole.
+    """Return the folder of a pretrained run after checking all of its files.
 
     Raises:
-        UsageError: no such name, or a file that is missing or altered.
+        UsageError: If the name is unknown, or a file is missing or was altered.
     """
     entries = index()
     if name not in entries:
@@ -39,31 +39,31 @@ def checked(name: str) -> Path:
         path, expected = FOLDER / name / file, fact["sha256"]
         found = sha256(path) if path.is_file() else "no such file"
         if found != expected:
-            raise UsageError(f"{path}: expected SHA-256 {expected}, found {found}; install the package again")
+            raise UsageError(f"{path}: expected SHA-256 {expected}, found {found}; reinstall the package")
     return FOLDER / name
 
 
 def hint(path: Path) -> str:
-    """Return which name a path that is not there was meant to be, as the end of a sentence; often nothing."""
+    """Return a hint with the pretrained run closest to a missing path, or an empty string."""
     return nearest(str(path), index())
 
 
 def resolved(value: Any, use: Use | None) -> Any:
-    """Return the value of an option, each path in it as `path` has it where the option takes names."""
+    """Return the value of an option, with its paths resolved by `path` if the option accepts pretrained names."""
     if isinstance(value, tuple):
         return tuple(resolved(one, use) for one in value)
     return path(value, use) if use and isinstance(value, Path) else value
 
 
 def path(given: Path, use: Use) -> Path:
-    """Return what a command is to read: what lies at a path, or else what the stock has by that name.
+    """Return the path a command reads: an existing path as it is, otherwise the pretrained run of that name.
 
     Args:
-        given: as it was typed. A path that is there is never taken for a name.
-        use: see `Use`.
+        given: Path or name as the user typed it. An existing path wins over a pretrained name.
+        use: What the command uses of a pretrained run, see `Use`.
 
     Raises:
-        UsageError: a file of the stock that is missing or altered, or a copy of another stock.
+        UsageError: If a file of the run is missing or altered, or an existing copy comes from another version.
     """
     name = str(given)
     if given.exists() or name not in (entries := index()):
@@ -74,15 +74,17 @@ def path(given: Path, use: Use) -> Path:
 
 
 def _copied(name: str) -> Path:
-    """Return a copy of a run that is the user's own, made when there is none."""
+    """Return the user's copy of a pretrained run, creating it on first use."""
     folder, copy = checked(name), COPIES / name
     if not copy.exists():
         unfinished = copy.with_name(f".copying-{os.getpid()}-{name}")
         shutil.copytree(folder, unfinished)
         unfinished.replace(copy)
-        print(f"{name} was copied to {copy}, where what is made of it goes", file=sys.stderr)
+        print(f"{name} was copied to {copy}; new files are written there", file=sys.stderr)
     elif not _same(copy / "metrics.json", folder / "metrics.json"):
-        raise UsageError(f"{copy}: expected a copy of {name} as this package has it, found another; move it away")
+        raise UsageError(
+            f"{copy}: expected a copy of this package's {name}, found another version; move that folder away"
+        )
     return copy
 
 

@@ -1,1 +1,1 @@
-"""Train a grid of configurations side by side and compare them."""
+"""Training of a grid of configurations, and their comparison."""

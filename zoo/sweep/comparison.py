@@ -1,6 +1,6 @@
-"""What a sweep comes to: a table and a picture of its configurations, ranked by validation accuracy.
+"""Comparison of a sweep: a table and a plot of its configurations, ranked by validation accuracy.
 
-By validation, because the best of many test results is better than the truth; the test accuracy stands beside it.
+The test accuracy is reported but not used for ranking, because the best of many test results is an optimistic estimate.
 """
 
 import csv
@@ -22,11 +22,11 @@ def write(
     """Write comparison.csv, .json and .png into a sweep's folder, and return their numbers.
 
     Args:
-        folder: of the sweep.
-        trainings: of each (what is varied, seed, run folder, state, what it said last).
+        folder: Folder of the sweep.
+        trainings: One tuple for each training: varied options, seed, run folder, state, last message.
 
     Returns:
-        configurations, best first, and trainings that failed.
+        The `configurations`, best first, and the `failed` trainings with their reasons.
     """
     rows: dict[tuple, dict[str, Any]] = {}
     failed = []
@@ -52,7 +52,7 @@ def write(
 
 
 def accuracy_of(scores: Mapping[str, Any]) -> float:
-    """Return the share of right answers among scores: of images and captions that of classes or of best captions."""
+    """Return the accuracy among the scores; of contrastive models the zero-shot accuracy or image-to-caption recall."""
     names = ("accuracy", "zero_shot_accuracy", "image_to_caption_recall_at_1")
     return next(scores[name] for name in names if name in scores)
 
@@ -72,7 +72,7 @@ def _rank(row: dict[str, Any]) -> tuple[bool, float]:
 
 
 def table(configurations: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Return the names of columns, and a row of texts for each configuration."""
+    """Return the column names and one row of texts for each configuration."""
     varied = list(dict.fromkeys(name for row in configurations for name in row["varied"]))
     columns = [*varied, "seeds", "validation accuracy", "+-", "test accuracy", "+-", "parameters"]
     rows = []
@@ -88,7 +88,7 @@ def table(configurations: Sequence[dict[str, Any]]) -> tuple[list[str], list[lis
 
 
 def _draw(configurations: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write a PNG: for each configuration, best at the top, the accuracies of its trainings and their mean."""
+    """Write a PNG with the accuracies and their mean for each configuration, best at the top."""
     from matplotlib.figure import Figure
 
     shown = [row for row in configurations if row["seeds"]]

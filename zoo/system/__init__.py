@@ -1,1 +1,1 @@
-"""What depends on the operating system: files that are written whole, signals, and facts about the machine."""
+"""Operating-system services: atomic file writes, signals and facts about the machine."""

@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a power cut, never meets half of one."""
+"""Atomic file writes: neither a concurrent reader nor a power cut leaves a partial file."""
 
 import contextlib
 import hashlib
@@ -11,9 +11,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder; on success `publish` it as `path`.
+    """Yield a temporary path in the same folder and `publish` it as `path` on success.
 
-    The temporary name keeps the suffix, by which some writers choose the format.
+    The temporary name keeps the suffix, because some writers choose the format by it.
     """
     temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     try:
@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Flush a finished file to the disk and give it its name, which then survives a power cut."""
+    """Flush a finished file to disk and rename it, so that the new name survives a power cut."""
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -47,7 +47,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content as a hexadecimal string."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which end long work where it can go on later."""
+"""Handling of Ctrl-C and SIGTERM, which stop long work at a point from which it can resume."""
 
 import contextlib
 import signal
@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 
 class Listener(Protocol):
-    """What looks now and then whether a signal came.
+    """Object that checks regularly whether a signal arrived.
 
     Attributes:
-        signal: its number, 0 before one.
+        signal: Number of the received signal, 0 until one arrives.
     """
 
     signal: int
@@ -19,7 +19,7 @@ class Listener(Protocol):
 
 @contextlib.contextmanager
 def stopped_by_signals(listener: Listener) -> Iterator[None]:
-    """Tell a listener of Ctrl-C and SIGTERM, so that it ends after the current step; a second one ends it at once."""
+    """Pass Ctrl-C and SIGTERM to a listener, which stops after the current step; a second signal stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return

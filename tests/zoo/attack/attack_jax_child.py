@@ -1,4 +1,4 @@
-"""Attacks and trains on JAX, for tests/zoo/test_attack.py: from the same weights, as TensorFlow does."""
+"""Attack and train on JAX from the weights used on TensorFlow, for tests/zoo/attack/test_attack.py."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from zoo.training.loop import train  # noqa: E402
 
 
 def main(folder: str, stored: str) -> None:
-    """Save what an attack makes of given images, and the loss and weights of a training, as FOLDER/jax.npz."""
+    """Save adversarial examples for given images, and the loss and weights of a training, as FOLDER/jax.npz."""
     given = np.load(f"{folder}/given.npz")
     model = CNN(3, filters=(4, 6), pools=1, units=8, batch_norm=True, dropout=0.5)
     model.build((None, *given["x"].shape[1:]))

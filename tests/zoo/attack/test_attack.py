@@ -1,4 +1,4 @@
-"""Attacks against closed forms and the Adversarial Robustness Toolbox, trainings against them, and `zoo.attack`."""
+"""Attacks compared with closed forms and the Adversarial Robustness Toolbox, adversarial training, and `zoo.attack`."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ VECTORS = DataSpec("vectors", "vector", (6,), ("a", "b", "c"))
 
 
 def linear(classes, seed=0):
-    """Return a softmax regression over 6 numbers, its kernel and its bias."""
+    """Return a softmax regression model with 6 inputs, its kernel and its bias."""
     rng = np.random.default_rng(seed)
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(classes)])
     kernel, bias = rng.normal(size=(6, classes)), rng.normal(size=classes)
@@ -40,7 +40,7 @@ def linear(classes, seed=0):
 
 
 def convolutional():
-    """Return a cnn with everything that inference leaves alone, and images in [0, 1] with labels."""
+    """Return a cnn with dropout and batch normalization, and images in [0, 1] with labels."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     model = CNN(3, filters=(4, 6), pools=1, units=8, batch_norm=True, dropout=0.5)
@@ -60,7 +60,7 @@ def changed(model, spec, attack, x, y):
 
 
 def test_fgsm_of_a_linear_model_of_two_classes_is_the_worst_there_is():
-    """The margin of two classes falls by exactly eps times the sum of |w_true - w_other|, and nothing does worse."""
+    """Check that the margin of two classes falls by eps times the sum of |w_true - w_other|, the maximum possible."""
     model, kernel, bias = linear(2)
     rng = np.random.default_rng(1)
     x, eps = rng.normal(size=(50, 6)).astype("float32"), 0.3
@@ -100,7 +100,7 @@ def test_examples_are_those_of_the_adversarial_robustness_toolbox(ours):
         model=model,
         nb_classes=3,
         input_shape=x.shape[1:],
-        # Of one-hot labels, as the toolbox has them: it would know a sparse one by the Keras that TensorFlow names.
+        # The toolbox expects one-hot labels: it recognises a sparse loss only by the classes of TensorFlow's own Keras.
         loss_object=keras.losses.CategoricalCrossentropy(from_logits=True),
         clip_values=(0, 1),
     )
@@ -116,7 +116,9 @@ def test_examples_are_those_of_the_adversarial_robustness_toolbox(ours):
 
 def test_examples_stay_near_and_in_the_range_of_pixels_and_the_model_as_it_was():
     model, x, y = convolutional()
-    before = [keras.ops.convert_to_numpy(v).copy() for v in model.variables]  # averages, and the state of dropout
+    before = [
+        keras.ops.convert_to_numpy(v).copy() for v in model.variables
+    ]  # including moving averages and dropout seeds
     start = np.random.default_rng(2).uniform(-1, 1, x.shape).astype("float32")
     found = Attacked(model, 0.2, 0.05, 6, (0, 1)).predict((x, y, start), batch_size=5, verbose=0)
     assert np.abs(found - x).max() <= 0.2 + 1e-6 and found.min() == 0 and found.max() == 1
@@ -186,7 +188,7 @@ def config(path, **changes):
 
 
 def test_a_step_learns_from_what_the_attack_made_of_its_batch(image_npz, tmp_path):
-    """One step of SGD, with the gradient taken by hand at the examples of `Attacked` from the batch's own starts."""
+    """Compare one SGD step with the gradient computed by hand on the adversarial examples of the same batch."""
     import tensorflow as tf
 
     from zoo.data import load
@@ -215,7 +217,7 @@ def test_a_step_learns_from_what_the_attack_made_of_its_batch(image_npz, tmp_pat
     with tf.GradientTape() as tape:
         loss = CrossEntropy(0.1)(y, model(found, training=True))
     slopes = tape.gradient(loss, model.trainable_variables)
-    # Nesterov momentum from rest: the first step is 1.9 rates long.
+    # With Nesterov momentum from rest, the first step is 1.9 times the learning rate.
     for before, slope, after in zip(given["weights"], slopes, result.model.get_weights(), strict=True):
         np.testing.assert_allclose(after, before - 1.9 * 0.02 * slope.numpy(), atol=1e-6)
     assert result.history[0]["loss"] == pytest.approx(float(loss), abs=1e-5)
@@ -223,7 +225,7 @@ def test_a_step_learns_from_what_the_attack_made_of_its_batch(image_npz, tmp_pat
 
 @pytest.mark.slow
 def test_two_replicas_learn_what_one_does(image_npz, tmp_path, mirrored, monkeypatch):
-    # In float64, as the sign of a gradient that rounds to another side of 0 is another example.
+    # In float64, because rounding can flip the sign of a gradient near 0 and thus change an example.
     built = {"none": strategies.build("none"), "mirrored": mirrored}
     monkeypatch.setattr(strategies, "build", lambda name, virtual_devices, **_: built[name])
     options = {"precision": "float64", "class_weights": "balanced", "shift": 1}
@@ -243,7 +245,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits_and_leaves_a_plain_model(im
     whole = train(config(image_npz, output=tmp_path / "whole", **options), verbose=False)
     broken = config(image_npz, output=tmp_path / "broken", **options)
     with pytest.raises(Interrupted):
-        train(broken, callbacks=[stop_after(7)], verbose=False)  # of 5 steps an epoch
+        train(broken, callbacks=[stop_after(7)], verbose=False)  # an epoch has 5 steps
     again = train(dataclasses.replace(broken, resume=True), verbose=False)
     assert again.history == whole.history
     for ours, theirs in zip(again.model.variables, whole.model.variables, strict=True):
@@ -269,7 +271,7 @@ def test_vectors_have_no_range(tmp_path):
 @pytest.mark.timeout(600)
 @pytest.mark.slow
 def test_jax_makes_the_same_examples_and_learns_the_same(tmp_path):
-    """From the same weights, in a process of its own."""
+    """Start from the same weights in a separate process."""
     model, x, y = convolutional()
     start = np.random.default_rng(2).uniform(-1, 1, x.shape).astype("float32")
     expected = Attacked(model, 0.1, 0.03, 5, (0, 1)).predict((x, y, start), verbose=0)
@@ -297,7 +299,7 @@ DENSE = {"model": "simplenet", "settings": {"units": (16,)}, "learning_rate": 5e
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of a finished run, trained on examples as they are."""
+    """Return the folder of a finished run trained without an attack."""
     folder = tmp_path_factory.mktemp("attack")
     x, y = blobs(240, (12, 12))
     np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
@@ -307,7 +309,7 @@ def trained(tmp_path_factory):
 
 
 def test_what_was_trained_under_attack_withstands_it(trained, tmp_path, capsys):
-    """Bands of classes differ by 0.5 from the rest, which no change of 0.2 can hide."""
+    """Use classes whose bands differ by 0.5 from the rest, which no change of 0.2 can hide."""
     options = {**DENSE, "epochs": 12, "learning_rate": 1e-2, "adversarial": "pgd(0.15, steps=3)"}
     options["output"] = tmp_path / "run"
     train(config(trained.parent / "blobs.npz", **options), verbose=False)
@@ -361,7 +363,7 @@ def test_files_are_measured_on_the_same_examples(trained, tmp_path, capsys):
 
 @pytest.mark.parametrize(("words", "message"), [
     ("{run} --eps 0.1,2", "--eps: expected at most 1, as pixels range from 0 to 1, received 2; 2 of 255 levels is"),
-    ("{run} --eps=-0.1", "--eps: expected one number or more from 0, received -0.1"),
+    ("{run} --eps=-0.1", "--eps: expected one or more numbers from 0, received -0.1"),
     ("{run} --attack pgm", "--attack: expected one of fgsm, pgd, received 'pgm'; did you mean 'pgd'"),
     ("{run} --steps 0", "--steps: expected at least 1, received 0"),
     ("{run} --restarts 0", "--restarts: expected at least 1, received 0"),

@@ -35,13 +35,13 @@ MISTAKES = {
     "--strategy mirrored --virtual-devices 2 --batch-size 33":
         "--batch-size 33: expected a multiple of the 2 replicas, such as 32 or 34",
     "--set filtrs=3": "--set filtrs: model 'cnn' has no such argument: .* did you mean 'filters'",
-    "--set filters=many": "--set filters: expected a whole number, received 'many'",
+    "--set filters=many": "--set filters: expected an integer, received 'many'",
     "--set batch_norm=perhaps": "--set batch_norm: expected true or false, received 'perhaps'",
     "--model lstm --set cell=lsmt":
         "--set cell: expected one of lstm, gru, simple, received 'lsmt'; did you mean 'lstm'",
     "--model lstm --set vocabulary_size=9": "--set vocabulary_size: this is taken from the data",
     "--set filters": "--set: expected NAME=VALUE, received 'filters'",
-    "--epochs many": "--epochs: expected a whole number, received 'many'",
+    "--epochs many": "--epochs: expected an integer, received 'many'",
     "--epochs 0": "--epochs: expected a value from 1 to 1e.06, received 0",
     "--learning-rate fast": "--learning-rate: expected a number, received 'fast'",
     "--optimizer adam": "--optimizer: expected one of adamw, sgd, adagrad, received 'adam'; did you mean 'adamw'",
@@ -80,9 +80,9 @@ MISTAKES = {
     "--model hub_classifier --set preset=x --target-params 5k":
         "--target-params: expected a model whose widths can be scaled, hub_classifier has none",
     "--model cnn_12 --set filters=3 --set units=4 --target-params 5k":
-        "--target-params: expected a width of cnn_12 that is free, --set fixes all of them \\(filters, units\\)",
+        "--target-params: expected a free width of cnn_12, --set fixes all of them \\(filters, units\\)",
     "--auto-batch --batch-size 32": "--auto-batch and --batch-size: expected one of them, received both",
-    "--auto-batch --strategy multi_worker": "--auto-batch: expected a strategy of one process, received multi_worker",
+    "--auto-batch --strategy multi_worker": "--auto-batch: expected a single-process strategy, received multi_worker",
     "--beta-1 1": "--beta-1: expected a value from 0 to 0.9999, received 1.0",
     "--adversarial pgm(0.1)": "unknown attack 'pgm': expected one of fgsm, pgd; did you mean 'pgd'",
     "--adversarial pgd(8)": "--adversarial pgd: eps: expected at most 1, .* received 8; 8 of 255 levels is 0.0314",

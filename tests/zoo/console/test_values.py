@@ -1,4 +1,4 @@
-"""Amounts with units, as they are typed."""
+"""Parsing of counts, byte sizes and durations."""
 
 import pytest
 

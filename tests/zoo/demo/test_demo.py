@@ -1,4 +1,4 @@
-"""The command zoo.demo: what is served, exported and refused, and how LiteRT.js comes there."""
+"""The command zoo.demo: serving, exporting, refused input, and fetching LiteRT.js."""
 
 import base64
 import hashlib
@@ -18,14 +18,14 @@ from zoo.demo import __main__ as demo
 from zoo.demo import runtime as demo_runtime
 from zoo.demo import server as demo_server
 
-# A small int4 LeNet with its metadata and receipt; its content stands for any file here.
+# A small int4 LeNet with metadata and receipt, used as an arbitrary file.
 LENET = ROOT / "benchmarks" / "results" / "lenet5-5936.tflite"
 MOST_PAGE_BYTES = 300_000
 
 
 @pytest.fixture
 def packages(tmp_path, monkeypatch):
-    """The folder of packages that stand for LiteRT.js, pinned as they are."""
+    """Return a folder of stand-ins for the packages of LiteRT.js, and pin their hashes."""
     folder = tmp_path / "packages"
     folder.mkdir()
     pinned = demo_runtime.pinned()
@@ -47,7 +47,7 @@ def packages(tmp_path, monkeypatch):
 
 @pytest.fixture
 def model(tmp_path):
-    """A .tflite file that nothing is known of."""
+    """Return a .tflite file without a receipt."""
     path = tmp_path / "model.tflite"
     shutil.copyfile(LENET, path)
     return path
@@ -55,7 +55,7 @@ def model(tmp_path):
 
 @pytest.fixture
 def served(model, packages):
-    """The port of a server of its page."""
+    """Yield the port of a server of the file's page."""
     server = demo_server.bound(demo.page("title", [model], packages), 0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -97,7 +97,7 @@ def test_another_name_of_this_machine_reads_nothing(served):
     assert get(served, "/", Host=f"localhost:{served}")[0].status == 200
 
 
-def test_a_port_in_use_is_left_for_another_which_is_told(model, packages, capsys):
+def test_a_port_in_use_is_replaced_and_reported(model, packages, capsys):
     servers = []
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -109,7 +109,7 @@ def test_a_port_in_use_is_left_for_another_which_is_told(model, packages, capsys
     assert server.server_address[0] == "127.0.0.1"
     other = server.server_address[1]
     assert other != port and found["url"] == f"http://127.0.0.1:{other}/"
-    assert f"--port {port} is in use, so the page is on {other}" in capsys.readouterr().err
+    assert f"--port {port} is in use, using {other} instead" in capsys.readouterr().err
 
 
 def test_an_export_holds_what_is_served(model, packages, tmp_path, capsys):
@@ -154,7 +154,7 @@ def test_a_damaged_file_is_one_sentence(model, packages, capsys):
 
 @pytest.fixture
 def finished(tmp_path):
-    """The folder of a finished run without files."""
+    """Return the folder of a finished run without .tflite files."""
     folder = tmp_path / "run"
     (folder / "artifacts").mkdir(parents=True)
     for name in ("config.json", "metrics.json"):
@@ -191,7 +191,7 @@ def test_files_that_are_not_there_are_made_and_dynamic_where_int8_is_refused(
     python.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
     (finished / "artifacts" / "float32.tflite").unlink()
     assert demo.main(words) == 1
-    assert f"float32 of {finished} could not be made: broken" in capsys.readouterr().err
+    assert f"{finished} could not be compressed to float32: broken" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_packages_other_than_the_pinned_are_refused(model, packages, capsys):
     content = utilities.read_bytes()
     utilities.write_bytes(content + b"\0")
     assert demo.main(words) == 2
-    assert "not the @litertjs/wasm-utils that is pinned: its SHA-512 is another" in capsys.readouterr().err
+    assert "expected the pinned @litertjs/wasm-utils, its SHA-512 differs" in capsys.readouterr().err
     utilities.write_bytes(content)
     core.unlink()
     assert demo.main(words) == 2
@@ -237,7 +237,7 @@ def test_npm_fetches_the_runtime_once(packages, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "script, sentence",
     [
-        (None, "there is no npm here; run `npm pack @litertjs/core@"),
+        (None, "by npm, which is not installed; run `npm pack @litertjs/core@"),
         ("echo no network >&2; exit 1", "npm could not fetch LiteRT.js (no network); run `npm pack @litertjs/core@"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The page of zoo.demo in headless Chromium: what it answers is what LiteRT for Python computes from the same input."""
+"""The demo page in headless Chromium gives the answers that LiteRT for Python computes for the same input."""
 
 import base64
 import functools
@@ -27,15 +27,15 @@ from zoo.training.loop import train
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 HERE = Path(__file__).parent / "browser"
-# Files that compute in float32 may add in another order than LiteRT for Python does.
+# Files that compute in float32 may sum in a different order than LiteRT for Python.
 FLOAT_TOLERANCE = 1e-4
-BANDS = {"high": 0.17, "middle": 0.5, "low": 0.83}  # where a class of blobs is bright, from the top
+BANDS = {"high": 0.17, "middle": 0.5, "low": 0.83}  # vertical centre of each class's bright band
 LENET = ROOT / "benchmarks" / "results" / "lenet5-5936.tflite"
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
-    """The folder that has puppeteer and Chromium in node_modules: $ZOO_TEST_BROWSER, or made by npm."""
+    """Return the folder with puppeteer and Chromium in node_modules: $ZOO_TEST_BROWSER, or one installed by npm."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("no node and npm, by which Chromium is had and LiteRT.js fetched")
     if given := os.environ.get("ZOO_TEST_BROWSER"):
@@ -53,13 +53,13 @@ def packages(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """One cache for all pages, so that LiteRT.js is fetched once."""
+    """Share one cache among all pages, so that LiteRT.js is fetched once."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
 def browse(packages, cache, tmp_path):
-    """A function that drives the page of a run, a file or an address through steps, and returns what was read."""
+    """Return a function that drives the page of a run, file or address through steps and returns what it read."""
     children = []
 
     def address(source):
@@ -95,7 +95,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images(place):
-    """A run on images whose class is the brightest third."""
+    """Return a run on images whose class is the brightest third."""
     x, y = blobs(240, (20, 20))
     np.savez(place / "bands.npz", x=(x * 255).astype("uint8"), y=y, class_names=["high", "middle", "low"])
     options = {"settings": {"filters": (6, 6, 6)}, "epochs": 6, "batch_size": 8, "learning_rate": 1e-2}
@@ -105,7 +105,7 @@ def images(place):
 
 @pytest.fixture(scope="module")
 def texts(place):
-    """A run on texts that tells good from dull."""
+    """Return a run that classifies texts as good or dull."""
     rows = ["text,label", *(f"such a {w} film {i % 7},{w}" for i in range(60) for w in ("good", "dull"))]
     (place / "films.csv").write_text("\n".join(rows))
     options = {"settings": {"units": (8,)}, "epochs": 8, "batch_size": 8, "learning_rate": 2e-2}
@@ -115,7 +115,7 @@ def texts(place):
 
 @pytest.fixture(scope="module")
 def drawn(place):
-    """A run that draws images by class."""
+    """Return a run that generates images by class."""
     x, y = blobs(120, (12, 12))
     np.savez(place / "drawn.npz", x=(x * 255).astype("uint8"), y=y, class_names=["high", "middle", "low"])
     settings = {"units": (12,), "latent_size": 6, "conditional": True}
@@ -125,7 +125,7 @@ def drawn(place):
 
 
 def by_litert(path, given):
-    """Return what LiteRT for Python gives for inputs as the file takes them, by name, flat."""
+    """Return the flattened outputs of LiteRT for Python for quantized inputs, by name."""
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(str(path)).get_signature_runner()
@@ -152,14 +152,14 @@ def stroke(height, **more):
 
 
 def band(name):
-    """Return strokes that fill the third of the frame that is of a class."""
+    """Return strokes that fill the third of the frame that belongs to a class."""
     return [stroke(BANDS[name] + offset) for offset in (-0.12, -0.06, 0, 0.06, 0.12)]
 
 
 def test_drawings_are_answered_as_in_python(browse, images, tmp_path):
     clear, read = {"do": "click", "text": "Clear"}, {"do": "read"}
     steps = [read, *band("high"), read, clear, *band("low"), read, clear, read]
-    empty, high, low, cleared = browse(images, steps)  # makes float32 and int8 first
+    empty, high, low, cleared = browse(images, steps)  # compresses to float32 and int8 first
     assert (high["state"], high["view"], high["title"]) == ("ready", "image", "bands")
     assert empty["labels"] == cleared["labels"] == ["–", "–"]
     assert high["labels"] == ["high", "high"]
@@ -172,7 +172,7 @@ def test_drawings_are_answered_as_in_python(browse, images, tmp_path):
 
 
 def test_touch_and_keyboard_draw_on_a_phones_width(browse, images):
-    # The pen begins in the middle of the 20 x 20 pixels; it goes up 7, then draws rows there.
+    # The pen starts in the middle of 20 x 20 pixels, moves up by 7, and draws rows there.
     up = ["ArrowUp"] * 7 + ["ArrowLeft"] * 8
     rows = [*["ArrowRight"] * 16, "ArrowUp", *["ArrowLeft"] * 16, "ArrowUp", *["ArrowRight"] * 16]
     keys = {"do": "keys", "into": ".sheet canvas", "keys": [*up, " ", *rows, " "]}
@@ -204,7 +204,7 @@ def test_an_uploaded_picture_becomes_the_numbers_that_python_reads(browse, image
     given = {file["name"]: file["given"]["image"] for file in found["files"]}
     assert np.array_equal(np.float32(given["float32"]), expected)
     check_outputs(images / "artifacts", found["files"])
-    assert broken["problems"] == ["broken.png is not a picture that this browser can read."]
+    assert broken["problems"] == ["This browser cannot read broken.png as a picture."]
 
 
 def test_texts_are_answered_as_in_python(browse, texts):

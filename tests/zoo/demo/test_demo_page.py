@@ -1,4 +1,4 @@
-"""The JavaScript of the page of zoo.demo, held against Pillow, numpy, scipy and tokenizers."""
+"""The JavaScript of the demo page compared with Pillow, numpy, scipy and tokenizers."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from zoo.demo import __main__ as demo
 
 @pytest.fixture
 def javascript(tmp_path):
-    """A function that runs JavaScript on the modules of the page, and returns its JSON."""
+    """Return a function that runs JavaScript with the modules of the page and returns its JSON output."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("no node to run the page's JavaScript with")

@@ -1,4 +1,4 @@
-"""Calibration against slow references, closed forms and data whose temperature is known."""
+"""Calibration compared with slow references, closed forms and data of known temperature."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def logs_of(p):
 
 
 def slow_ece(p, y, count=15):
-    """Return the definition of Guo et al. (2017), bin by bin and example by example."""
+    """Return the expected calibration error by the definition of Guo et al. (2017), example by example."""
     total = 0.0
     for b in range(count):
         members = [i for i in range(len(p)) if b / count < max(p[i]) <= (b + 1) / count]
@@ -29,14 +29,14 @@ def test_ece_is_that_of_the_slow_definition():
     logits, y = rng.normal(0, 2, (500, 4)), rng.integers(0, 4, 500)
     found = calibration.measured(logits, y)
     assert found["ece"] == pytest.approx(slow_ece(probabilities(logits), y), abs=1e-12)
-    assert found["ece"] > 0.1  # such labels have nothing to do with the logits
-    steps = calibration.measured(logits.reshape(50, 10, 4), y.reshape(50, 10))  # one label a step
+    assert found["ece"] > 0.1  # the labels are independent of the logits
+    steps = calibration.measured(logits.reshape(50, 10, 4), y.reshape(50, 10))  # one label per time step
     assert steps == pytest.approx(found)
 
 
 def test_scores_of_one_probability_have_closed_forms():
     p = np.tile([0.8, 0.15, 0.05], (10, 1))
-    y = np.array([0] * 5 + [1] * 5)  # right in half of the cases
+    y = np.array([0] * 5 + [1] * 5)  # half of the predictions are right
     found = calibration.measured(logs_of(p), y)
     assert found["ece"] == pytest.approx(0.8 - 0.5)
     assert found["nll"] == pytest.approx(-(np.log(0.8) + np.log(0.15)) / 2)
@@ -63,5 +63,5 @@ def test_the_temperature_that_labels_were_drawn_at_is_found(true):
 
 
 def test_no_temperature_fits_a_model_that_is_never_wrong():
-    with pytest.raises(UsageError, match="expected validation examples that the model has wrong, it has all 3 right"):
+    with pytest.raises(UsageError, match="expected at least one misclassified validation example, all 3 are"):
         calibration.fitted_temperature(np.eye(3), np.arange(3))

@@ -1,4 +1,4 @@
-"""Ensembles: numpy's mean of probabilities through Keras and through the file; what cannot be made one is refused."""
+"""Ensembles compared with numpy's mean of probabilities, in Keras and in the file, and refused combinations."""
 
 import inspect
 import json
@@ -26,7 +26,7 @@ SHAPE = (12, 12, 1)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Runs on images of which one in ten has another class's label, and some that no ensemble can be made with."""
+    """Return a folder of runs on images with 10 % wrong labels, and of runs that cannot be combined."""
     place = tmp_path_factory.mktemp("ensembles")
     x, y = blobs(600, SHAPE[:2])
     rng = np.random.default_rng(1)
@@ -64,7 +64,7 @@ def _copy(place, source, name, **changes):
 
 
 def made(place, words, output, command=ensemble):
-    """Run a command on runs of `place`, and return the folder that it wrote."""
+    """Run a command on the runs in `place` and return the folder it wrote."""
     assert command.main([*words.format(place=place).split(), "--output", str(place / output)]) == 0
     return RunFolder(place / output)
 
@@ -75,7 +75,7 @@ def soft(place):
 
 
 def mean_of_members(place, x, names="abc", weights=None):
-    """Return what numpy says that the members' probabilities are on average."""
+    """Return the mean of the members' probabilities, computed by numpy."""
     answers = [probabilities(np.asarray(RunFolder(place / name).load_model()(x))) for name in names]
     return np.average(answers, axis=0, weights=weights)
 
@@ -104,7 +104,7 @@ def test_soft_voting_is_numpys_mean_in_keras_and_in_the_file(place, soft, capsys
     assert receipt["test"]["litert"]["accuracy"] == soft.read_metrics()["test"]["accuracy"]
 
 
-def test_the_run_is_one_like_any_other(place, soft, capsys):
+def test_the_other_commands_accept_the_run_of_an_ensemble(place, soft, capsys):
     metrics = soft.read_metrics()
     assert [row["run"].rpartition("/")[2] for row in metrics["members"]] == ["a", "b", "c"]
     for row in metrics["members"]:
@@ -115,7 +115,7 @@ def test_the_run_is_one_like_any_other(place, soft, capsys):
         RunFolder(place / name).read_metrics()["parameters"] for name in ("a", "b", "c")
     )
     assert soft.reliability_file.is_file()
-    assert "Can its probabilities be believed" in soft.report_file.read_text()
+    assert "Calibration on the test split" in soft.report_file.read_text()
     capsys.readouterr()
     assert evaluate.main([str(soft.path), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
@@ -184,7 +184,7 @@ def test_a_stack_is_logistic_regression_on_log_probabilities(classes):
     features = np.concatenate([np.log(probabilities(each)) for each in logits], -1)
     truth = LogisticRegression(C=ensembling.HEAD_C, max_iter=1000).fit(features, y).predict_proba(features)
     np.testing.assert_allclose(probabilities(np.asarray(stack(x))), truth, atol=1e-5)
-    with pytest.raises(UsageError, match=f"of every class, there are none of 1 of {classes} .the first is 1"):
+    with pytest.raises(UsageError, match=f"of every class, found none for 1 of {classes} classes .the first is 1"):
         ensembling.stacked(models, ensembling.Answers(logits, np.where(y == 1, 0, y), logits))
 
 
@@ -216,7 +216,9 @@ def test_a_soup_is_the_mean_of_weights_and_of_one_model_itself():
         np.testing.assert_allclose(mixed, (a + b) / 2, rtol=1e-6)
     wider = CNN(3, filters=(5,), pools=1, units=4, batch_norm=True)
     wider.build((None, *SHAPE))
-    with pytest.raises(UsageError, match=r"RUN 2: expected weights of the shapes of the first .*, \S+ is \("):
+    with pytest.raises(
+        UsageError, match=r"RUN 2: expected weights of the same shapes as the first run .*, \S+ has shape \("
+    ):
         ensembling.check_same_weights([first, wider])
 
 
@@ -254,30 +256,33 @@ def test_a_calibrated_copy_gives_the_same_classes_at_the_fitted_temperature(plac
     assert metrics["calibration"]["test_before"]["nll"] == pytest.approx(theirs["test"]["loss"])
     assert metrics["calibration"]["test"]["nll"] == pytest.approx(metrics["test"]["loss"])
     assert metrics["validation"]["loss"] < theirs["validation"]["loss"]
-    # Of a run that has a temperature, another is fitted on top of it: 1, as it is the best already.
+    # A second temperature, fitted on top of the first, is 1, because the first is already optimal.
     again = made(place, "{place}/cool", "cooler", calibrate)
     assert again.read_metrics()["calibration"]["temperature"] == pytest.approx(1, abs=1e-3)
 
 
 MISTAKES = {
-    "{place}/a": "RUN: expected two runs or more, or one that kept snapshots .*, received .*/a alone",
-    "{place}/a {place}/again": "RUN .*/again: expected different models, .*/a is the same one",
-    "{place}/a {place}/a": "RUN .*/a: expected different models, .*/a is the same one",
+    "{place}/a": "RUN: expected two or more runs, or one with snapshots .*, received only .*/a",
+    "{place}/a {place}/again": "RUN .*/again: expected different models, .*/a is the same model",
+    "{place}/a {place}/a": "RUN .*/a: expected different models, .*/a is the same model",
     "{place}/a {place}/half": "half: this run has not finished; continue it with --resume",
     "{place}/a {place}/absent": "absent: expected the folder of a run, found no such folder",
-    "{place}/a {place}/translates": "RUN .*: expected a run that gives classes, this one is for translation",
+    "{place}/a {place}/translates": "RUN .*: expected a classification run, this one is for translation",
     "{place}/a {place}/hub": "RUN .*/hub: expected a model of the zoo, hub_classifier is one of KerasHub",
-    "{place}/a {place}/larger": "RUN .*: expected the input shape of .*/a, 12, 12, 1, received 14, 14, 1",
-    "{place}/a {place}/names": "RUN .*: expected the class names of .*/a, 0, 1, 2, received high, low, middle",
-    "{place}/a {place}/blinder": "RUN .*: expected the examples of .*; --validation-split was 0.1 there and 0.0 here",
+    "{place}/a {place}/larger": "RUN .*: expected the same input shape as .*/a, 12, 12, 1, received 14, 14, 1",
+    "{place}/a {place}/names": "RUN .*: expected the same class names as .*/a, 0, 1, 2, received high, low, middle",
+    "{place}/a {place}/blinder":
+        "RUN .*: expected the same splits as .*; --validation-split was 0.1 for the first run and 0.0 for this one",
     "{place}/a {place}/b --weights 1,2": "--weights 1,2: expected with --method weighted, received with soft",
     "{place}/a {place}/b --method weighted --weights 1,2,3":
         "--weights 1,2,3: expected one for each of the 2 members, received 3",
-    "{place}/a {place}/b --method weighted --weights 1,-2": "--weights 1,-2: expected numbers of 0 or more",
-    "{place}/a {place}/b --method weighted --weights 0,0": "--weights 0,0: expected .*, and one above it",
+    "{place}/a {place}/b --method weighted --weights 1,-2": "--weights 1,-2: expected numbers of at least 0",
+    "{place}/a {place}/b --method weighted --weights 0,0": "--weights 0,0: expected .*, one of them above 0",
     "{place}/a {place}/b --method stack": "--method: expected one of soft, .* 'stack'; did you mean 'stacking'",
-    "{place}/a {place}/c --method soup": "RUN .*/c: expected the model of .*/a to average .*, simplenet, received cnn",
-    "{place}/a {place}/b --method soup --calibrate": "--calibrate: expected with votes .* zoo.calibrate takes",
+    "{place}/a {place}/c --method soup":
+        "RUN .*/c: expected the same model as .*/a to average .*, simplenet, received cnn",
+    "{place}/a {place}/b --method soup --calibrate":
+        "--calibrate: expected with --method soft, .* use python -m zoo.calibrate",
     "{place}/blind {place}/blinder --method stacking": "--method stacking: expected validation examples to fit to",
     "{place}/blind {place}/blinder --method greedy_soup": "--method greedy_soup: expected validation examples",
     "{place}/blind {place}/blinder --calibrate": "--calibrate: expected validation examples to fit to",
@@ -286,7 +291,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_what_cannot_be_made_one_is_refused_in_one_sentence(mistake, place, capsys, tmp_path, monkeypatch):
+def test_invalid_combinations_are_refused_in_one_sentence(mistake, place, capsys, tmp_path, monkeypatch):
     import re
 
     monkeypatch.chdir(tmp_path)

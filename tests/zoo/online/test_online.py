@@ -1,4 +1,4 @@
-"""Learning from a stream: numbers of an independent loop, going back, and nothing lost or twice after any end."""
+"""Online learning: comparison with an independent loop, rollback, and resuming without losing or repeating lines."""
 
 import dataclasses
 import json
@@ -45,7 +45,7 @@ def line(x, y):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A trained run, and a stream whose pictures lie on their side from its middle on, with malformed lines in it."""
+    """Return a folder with a trained run and a stream: malformed lines in it, and rotated images in its second half."""
     place = tmp_path_factory.mktemp("online")
     x, y = pictures(300, seed=0)
     np.savez(place / "set.npz", x=x, y=y)
@@ -71,7 +71,7 @@ WORDS = ("--checkpoint-every", "200", "--hold-out", "0.1", "--rehearsal", "50")
 
 
 def learnt(place, output, *words, status=0, stream="stream.jsonl"):
-    """Run the command, and return the folder that it wrote."""
+    """Run the command and return the folder it wrote."""
     given = [str(place / "run"), "--stream", str(place / stream), "--output", str(place / output), *WORDS, *words]
     assert online.main(given) == status
     return RunFolder(place / output)
@@ -83,7 +83,7 @@ def whole(place):
 
 
 def the_same(one, other):
-    """Assert that two runs ended with the same bits, rows and numbers."""
+    """Assert that two runs ended with identical weights, rows and metrics."""
     for mine, theirs in zip(one.load_model().get_weights(), other.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert one.prequential_file.read_bytes() == other.prequential_file.read_bytes()
@@ -94,7 +94,7 @@ def the_same(one, other):
         np.testing.assert_array_equal(value, theirs[name], err_msg=name)
 
 
-def test_the_run_is_one_like_any_other(place, whole, capsys):
+def test_the_other_commands_accept_the_run(place, whole, capsys):
     found = whole.read_metrics()["prequential"]
     assert (found["examples"], found["rejected"], found["lines"]) == (1200, 5, 1205)
     assert found["held_out"] == 120 and found["learnt"] == 1080
@@ -107,7 +107,7 @@ def test_the_run_is_one_like_any_other(place, whole, capsys):
     rejected = [json.loads(text) for text in whole.rejected_file.read_text().splitlines()]
     assert [row["line"] for row in rejected] == [4, 401, 402, 1101, 1205]
     assert rejected[0]["content"] == '{"x": [[1, 2]], "y": 0}'
-    assert "Predicted, then learnt" in whole.report_file.read_text()
+    assert "Prequential accuracy" in whole.report_file.read_text()
     assert whole.prequential_picture.is_file()
     config = whole.read_config()
     assert config["begun_with"]["model_sha256"] == RunFolder(place / "run").read_metrics()["model_sha256"]
@@ -128,7 +128,7 @@ def learner_of(place, **settings):
 
 def test_predictions_are_those_of_an_independent_loop_that_tests_then_trains(place):
     x, y = pictures(400, seed=2)
-    x = np.rot90(x, axes=(1, 2))[..., None]  # so that what was learnt shows in what is predicted
+    x = np.rot90(x, axes=(1, 2))[..., None]  # rotated, so that learning changes the predictions
     learner = learner_of(place, learning_rate=0.01, rehearsal=0, hold_out=0)
     other = RunFolder(place / "run").load_model()
     for layer in (*with_itself(learner.model), *with_itself(other)):
@@ -181,7 +181,7 @@ def test_what_spoils_the_weights_is_taken_back(place, capsys):
     assert learner.rollbacks[0]["to"] == 384
     for mine, theirs in zip(learner.model.get_weights(), best, strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    assert "back to the weights of example 384" in capsys.readouterr().err
+    assert "rollback to the weights of example 384" in capsys.readouterr().err
     learner.model.trainable_variables[0].assign(np.nan * best[0])
     learner.validate()
     assert learner.rollbacks[-1]["why"] == "a weight is not finite"
@@ -206,7 +206,7 @@ def test_after_a_drift_the_rate_is_raised_and_what_is_older_dropped_where_it_is_
 
 
 def test_ended_anywhere_it_goes_on_with_nothing_lost_or_twice(place, whole, monkeypatch):
-    """Sometimes by a signal, which leaves a checkpoint, sometimes as if the power had gone."""
+    """Stop by a signal, which leaves a checkpoint, or by SIGKILL, as if power had failed."""
     step = online_run.Session._step
     steps = random.Random(0)
 
@@ -232,7 +232,7 @@ def test_a_file_that_grew_is_gone_on_with(place, capsys):
     grown = place / "grown.jsonl"
     grown.write_bytes(content[:cut])
     first = learnt(place, "grown", stream="grown.jsonl")
-    assert "has no end yet" in capsys.readouterr().err
+    assert "is incomplete" in capsys.readouterr().err
     before = first.read_metrics()["prequential"]
     assert before["examples"] + before["rejected"] == before["lines"] == content[:cut].count(b"\n")
     rows = first.prequential_file.read_text()
@@ -243,7 +243,7 @@ def test_a_file_that_grew_is_gone_on_with(place, capsys):
     assert (found["examples"], found["rejected"], found["lines"]) == (1200, 5, 1205)
     grown.write_bytes(content[: cut // 2])
     learnt(place, "grown", "--resume", stream="grown.jsonl", status=2)
-    assert "begins otherwise or is shorter" in capsys.readouterr().err
+    assert "is shorter or begins differently" in capsys.readouterr().err
 
 
 def test_standard_input_is_learnt_from_as_the_file_is_and_gone_on_with(place, whole, monkeypatch):
@@ -268,7 +268,7 @@ def test_standard_input_is_learnt_from_as_the_file_is_and_gone_on_with(place, wh
 
 
 def start(place, output, *words):
-    """Start the command in a process of its own."""
+    """Start the command in a separate process."""
     command = [sys.executable, "-m", "zoo.online", place / "run", "--stream", place / "stream.jsonl"]
     command += ["--output", place / output, *words]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -359,14 +359,15 @@ MISTAKES = {
     "{place}/run --stream - --batch-size 0": "--batch-size: expected a value from 1",
     "{place}/run --stream - --on-drift forget": "--on-drift: expected one of keep, drop, received 'forget'",
     "{place} --stream -": "expected the folder of a run, found no config.json in it",
-    "{place}/translates --stream -": "expected a run that gives classes, this one is for translation",
-    "{place}/steps --stream -": "expected a run that gives one label an example, this one gives one a step",
+    "{place}/translates --stream -": "expected a classification run, this one is for translation",
+    "{place}/steps --stream -": "expected a run with one label per example, this one has one per time step",
     "{place}/run --stream - --output {place}/run": "--output .*: expected a new or empty folder, this one holds a run",
-    "{place}/run --stream - --output {place}/run --resume": "expected a run of zoo.online, this one is of another",
+    "{place}/run --stream - --output {place}/run --resume":
+        "expected a run of zoo.online, found one of another command",
     "{place}/run --stream - --output {place}/none --resume": "expected the folder of a run, found no such folder",
     "{place}/run --stream - --output {place}/whole --resume --seed 3":
         "was started with a different configuration: --seed was 0, now 3",
-    "{place}/whole --stream - --output {place}/whole --resume": "was begun with .*, not with the model of",
+    "{place}/whole --stream - --output {place}/whole --resume": "was started from .*, not from the model of",
 }  # fmt: skip
 
 
@@ -393,8 +394,8 @@ def test_without_an_example_there_is_nothing_to_learn(place, capsys):
     (place / "bad.jsonl").write_text("{oops\n" * 8)
     learnt(place, "bad", stream="bad.jsonl", status=2)
     err = capsys.readouterr().err
-    assert err.count("is put aside") == 5 and "more such lines are only counted" in err
-    assert "expected an example, found none; 8 lines were put aside" in err
+    assert err.count("is rejected") == 5 and "further rejected lines are only counted" in err
+    assert "expected an example, found none; 8 lines were rejected" in err
 
 
 def test_an_interruption_says_how_to_go_on(place, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""Prequential accuracy is numpy's, a synthetic drift is found where it is, and state is the errors alone."""
+"""Prequential accuracy agrees with numpy, a synthetic drift is located, and the errors are the whole state."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ pytest.importorskip("river")
 
 
 def errors(*parts, seed=0):
-    """Return errors, each part (count, probability)."""
+    """Return random errors; each part is given as (count, probability of an error)."""
     random = np.random.default_rng(seed)
     return np.concatenate([random.random(count) < p for count, p in parts])
 

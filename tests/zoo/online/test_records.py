@@ -1,4 +1,4 @@
-"""Records: examples as `zoo.predict` reads them; whatever a line holds, it is an example or says why it is none."""
+"""Records: examples are read like those of `zoo.predict`, and every invalid line is rejected with a reason."""
 
 import json
 
@@ -44,14 +44,14 @@ def test_texts_are_cut_into_the_runs_tokens():
     ids, _ = parsed({"x": "Bad bad film film", "y": "bad"}, spec, vocabulary)
     np.testing.assert_array_equal(ids, vocabulary.encode(["bad bad film"], 3)[0])
     for x in ("  ", 3, None):
-        with pytest.raises(Malformed, match="x: expected a text"):
+        with pytest.raises(Malformed, match="x: expected text"):
             parsed({"x": x, "y": "bad"}, spec, vocabulary)
 
 
 def test_token_ids_are_whole_numbers_of_the_vocabulary():
     spec = DataSpec("coded", "tokens", (2,), ("a", "b"), vocabulary_size=9)
     assert parsed({"x": [8, 0], "y": "a"}, spec)[0].dtype == np.int32
-    with pytest.raises(Malformed, match="whole numbers from 0 to 8, received 0.0 to 9.0"):
+    with pytest.raises(Malformed, match="integers from 0 to 8, received 0.0 to 9.0"):
         parsed({"x": [9, 0], "y": "a"}, spec)
 
 
@@ -68,13 +68,13 @@ def test_token_ids_are_whole_numbers_of_the_vocabulary():
     ({"x": PIXELS, "y": True}, "y: expected .* received true"),
     ({"x": PIXELS, "y": [0]}, "y: expected"),
     ({"x": PIXELS[:1], "y": 0}, r"x: expected the shape \(2, 3, 1\), received \(1, 3\)"),
-    ({"x": [[1, 2, 3], [1, 2]], "y": 0}, "x: expected lists of one length"),
+    ({"x": [[1, 2, 3], [1, 2]], "y": 0}, "x: expected lists of equal length"),
     ({"x": [["1", "2", "3"]] * 2, "y": 0}, "x: expected numbers in lists"),
     ({"x": [[None] * 3] * 2, "y": 0}, "x: expected numbers in lists"),
     ({"x": {}, "y": 0}, "x: expected numbers in lists"),
     ({"x": [[10**30] * 3] * 2, "y": 0}, "x: expected numbers in lists"),
-    ({"x": [[256, 0, 0]] * 2, "y": 0}, "x: expected whole numbers from 0 to 255, received 0.0 to 256.0"),
-    ({"x": [[0.5, 0, 0]] * 2, "y": 0}, "x: expected whole numbers from 0 to 255"),
+    ({"x": [[256, 0, 0]] * 2, "y": 0}, "x: expected integers from 0 to 255, received 0.0 to 256.0"),
+    ({"x": [[0.5, 0, 0]] * 2, "y": 0}, "x: expected integers from 0 to 255"),
     ({"x": [[float("nan"), 0, 0]] * 2, "y": 0}, "x: expected finite numbers"),
     ({"x": [[float("inf"), 0, 0]] * 2, "y": 0}, "x: expected finite numbers"),
     ({"x": "absent.png", "y": 0}, 'x: "absent.png" cannot be read as an image: .*No such file'),
@@ -87,7 +87,7 @@ def test_what_is_no_example_says_why(line, why, tmp_path):
 
 
 def test_numbers_too_large_for_a_float_are_not_finite():
-    with pytest.raises(Malformed, match="x: expected finite numbers, received NaN, an infinite or a too large one"):
+    with pytest.raises(Malformed, match="x: expected finite numbers, received NaN, infinity or a number out of range"):
         parsed({"x": [1e300, 0], "y": 0}, VECTORS)
 
 
@@ -99,7 +99,7 @@ def test_records_name_their_line_and_a_last_line_that_is_cut_is_left(tmp_path, c
         found = list(records.of_lines(streams.lines(file), records.parser(VECTORS, None, tmp_path)))
         assert [record.position.line for record in found] == [1, 3, 4, 5][:kept]
         assert [bool(record.reason) for record in found][:3] == [False, True, False]
-    assert capsys.readouterr().err.startswith("line 5 has no end yet")
+    assert capsys.readouterr().err.startswith("line 5 is incomplete")
 
 
 def test_a_split_is_read_in_order_from_where_it_stood():

@@ -1,4 +1,4 @@
-"""The rehearsal buffer is a uniform sample of all that was seen, whatever the sizes in which it came."""
+"""The rehearsal buffer is a uniform sample of all examples, whatever the batch sizes they arrive in."""
 
 import numpy as np
 from scipy.stats import chisquare
@@ -13,7 +13,7 @@ def numbered(start, stop):
 
 
 def filled(capacity, before, sizes, seed):
-    """Return the buffer after a split and batches of these sizes."""
+    """Return the buffer after a split and batches of the given sizes."""
     found, start = Reservoir.of(numbered(0, before), capacity, seed), before
     for i, size in enumerate(sizes):
         examples = numbered(start, start + size)
@@ -30,7 +30,7 @@ def test_every_example_is_as_likely_to_be_kept():
             found = filled(capacity, before, sizes, seed)
             assert len(found) == capacity == len(np.unique(found.x))
             counts[found.x] += 1
-        # Of a draw without replacement, counts vary less than those of a multinomial, by this factor.
+        # Counts of draws without replacement vary less than multinomial counts, by this factor.
         spread = (counts - trials * capacity / total) / np.sqrt(1 - capacity / total)
         assert chisquare(trials * capacity / total + spread).pvalue > 0.001
 

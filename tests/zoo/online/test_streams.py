@@ -1,4 +1,4 @@
-"""Lines of streams: every position is one to go on from; files grow; what has no end is not a line yet."""
+"""Lines of streams: reading resumes from every position, follows growing files, and marks incomplete lines."""
 
 import os
 import threading
@@ -71,7 +71,7 @@ def test_a_file_that_became_shorter_is_not_waited_for(file, monkeypatch):
     found = streams.lines(file, follow=True)
     next(found)
     file.write_bytes(b"")
-    with pytest.raises(Failed, match="has become shorter than what was read"):
+    with pytest.raises(Failed, match="was truncated while it was read"):
         list(found)
 
 
@@ -99,7 +99,7 @@ def test_a_stream_is_known_by_its_beginning(file):
     streams.check_same(file, position, known_by)
     for other in (CONTENT[:9], b"!" + CONTENT[1:]):
         file.write_bytes(other)
-        with pytest.raises(UsageError, match="expected the stream that was learnt from up to line 2"):
+        with pytest.raises(UsageError, match="expected the stream that was read up to line 2"):
             streams.check_same(file, position, known_by)
 
 

@@ -176,7 +176,7 @@ def test_the_licence_is_the_one_that_the_set_states(run, tmp_path):
 
 
 @pytest.mark.parametrize(("task", "test", "said"), [
-    ("translation", {"bleu": 30.5, "accuracy": 0.5, "loss": 2.0, "tokens": 9, "examples": 3}, "next token right"),
+    ("translation", {"bleu": 30.5, "accuracy": 0.5, "loss": 2.0, "tokens": 9, "examples": 3}, "next-token accuracy"),
     ("generation", {"frechet_distance": 1.5, "precision": 0.5, "examples": 3}, "| precision | 50.00% |"),
     ("link_prediction", {"mrr": 0.25, "examples": 3}, "| filtered MRR | 0.2500 |"),
 ])  # fmt: skip

@@ -35,7 +35,7 @@ def test_sizes_double_while_an_epoch_has_ten_steps(examples, replicas, expected)
 
 
 def measured(monkeypatch, times, examples=16_384):
-    """Return what is said of made-up seconds of a step, or errors, by batch size."""
+    """Return the messages of `measure` for invented step times in seconds, or errors, by batch size."""
 
     class Data:
         train = range(examples)
@@ -66,7 +66,7 @@ def test_no_larger_batch_is_tried_once_two_in_a_row_are_slower_a_step_is_slow_or
 
 
 def answered(monkeypatch, *lines, end="pass", **changes):
-    """Return what is made of a child's answers."""
+    """Return the result of `adapted` for the given answers of a child process."""
     body = (
         f"import json, os, sys\njson.load(sys.stdin)\nfor line in {lines!r}: print(json.dumps(line), flush=True)\n{end}"
     )
@@ -91,36 +91,36 @@ def test_a_child_that_is_killed_says_that_the_size_does_not_fit(monkeypatch, cap
     assert (found["option"], found["recipe"], found["ended"]["batch_size"]) == ("--auto-batch", 32, 64)
     assert [one["batch_size"] for one in found["tried"]] == [16, 32]
     err = capsys.readouterr().err
-    assert "batch 64: does not fit: its process ended by SIGKILL" in err
+    assert "batch 64: does not fit: the process ended by SIGKILL" in err
     assert "--auto-batch: 32, the largest of 16 to 32 within 5 % of the fastest (32: 20 examples/s)" in err
-    assert "The default is 32; the learning rate stays 0.002" in err
+    assert "The learning rate stays 0.002, tuned for the default batch of 32" in err
     with pytest.raises(
-        Failed, match="--auto-batch: batch 16, the smallest: does not fit: its process ended by SIGKILL"
+        Failed, match="--auto-batch: batch 16, the smallest: does not fit: the process ended by SIGKILL"
     ):
         answered(monkeypatch, *trying(16), end=KILLED)
 
 
-def test_a_child_that_fails_otherwise_or_refuses_is_no_size(monkeypatch):
+def test_a_child_that_fails_otherwise_or_refuses_raises_an_error(monkeypatch):
     with pytest.raises(Failed, match="the process that builds the model ended with status 3: so it is"):
         answered(monkeypatch, end="print('so it is', file=sys.stderr); sys.exit(3)")
     with pytest.raises(UsageError, match="^no such data$"):
         answered(monkeypatch, {"kind": "refused", "text": "no such data"})
 
 
-def test_a_recipes_batch_that_the_replicas_do_not_divide_is_in_nobodys_way():
+def test_a_default_batch_that_the_replicas_do_not_divide_is_replaced():
     plain, wanted = adaptation.separate({"strategy": "mirrored", "virtual_devices": 3, "auto_batch": True})
     assert adaptation.resolved(plain, wanted).batch_size == 18
 
 
-def test_found_out_once_a_run_keeps_it(image_npz, tmp_path, capsys):
-    """A run with both options, the run that it names, and what a later --resume may say."""
+def test_a_run_keeps_the_sizes_chosen_at_its_start(image_npz, tmp_path, capsys):
+    """Train with both options, repeat the run with the chosen sizes, and resume with matching and other options."""
     usual = ["--model", "simplenet", "--data", str(image_npz), "--epochs", "2"]
     folder, again = tmp_path / "run", tmp_path / "again"
     assert train.main([*usual, "--auto-batch", "--target-params", "5k", "--output", str(folder)]) == 0
     err = capsys.readouterr().err
     units = (5_000 - 3) // (400 + 1 + 3)  # 20x20 pixels, 3 classes
     reached = units * 404 + 3
-    assert f"--target-params 5,000: {reached:,} reached with units {units}, which is" in err
+    assert f"--target-params 5,000: {reached:,} with units {units} (" in err
     assert "batch 16: " in err and "--auto-batch: 16" in err
     stored = json.loads((folder / "config.json").read_text())
     assert stored["config"]["batch_size"] == 16 and stored["config"]["settings"] == {"units": [units]}

@@ -60,7 +60,7 @@ def test_what_is_fixed_stays_and_what_a_model_does_not_use_is_not_scaled():
 
 def test_a_budget_below_the_smallest_names_it():
     with pytest.raises(
-        UsageError, match=r"--target: expected at least 71, which simplenet has at its smallest \(units 1"
+        UsageError, match=r"--target: expected at least 71, the cost of simplenet at its smallest widths \(units 1"
     ):
         scaled("simplenet", budget=70)
     assert scaled("simplenet", budget=71).widths == {"units": (1,)}
@@ -71,7 +71,7 @@ BUILT = [("params", name) for name in ("cnn", "self_attention", "transformer", "
 
 
 @pytest.mark.parametrize(("target", "name"), [*BUILT, ("flops", "cnn"), *TRACED])
-def test_a_built_model_has_what_is_said_and_a_little_more_has_too_much(target, name):
+def test_a_built_model_meets_the_budget_and_slightly_larger_widths_exceed_it(target, name):
     spec = dataclasses.replace(IMAGES, task=registry.entry(name).task)
     config = TrainConfig(model=name)
     count = {"params": scaling.parameters, "flops": scaling.flops}[target]
@@ -131,6 +131,6 @@ print(here.scaled("gan", here.dataclasses.replace(here.PIXELS, task="generation"
 def test_on_jax_the_products_are_counted_alike(tmp_path):
     flops, gan = run_module("-c", _ON_JAX, cwd=tmp_path, check=0).stdout.splitlines()
     products = 2 * (64 * 300 + 300 * 100 + 100 * 3)
-    assert products <= int(flops) <= products + 4 * 403  # biases and activations besides
+    assert products <= int(flops) <= products + 4 * 403  # plus biases and activations
     spec = dataclasses.replace(PIXELS, task="generation")
     assert gan == str(scaled("gan", spec, budget=50_000).widths)

@@ -1,4 +1,4 @@
-"""A training that begins with the weights of a run: what is taken, what is left alone, what is refused."""
+"""Training initialised from a run: which weights are copied, which stay unchanged, and what is refused."""
 
 import contextlib
 import json
@@ -48,7 +48,7 @@ def values(model):
 def test_a_model_that_takes_all_gives_what_the_run_gave():
     theirs, mine = cnn(), cnn()
     x = np.random.default_rng(0).random((5, 12, 12, 1)).astype("float32")
-    for weight in theirs.weights:  # averages too
+    for weight in theirs.weights:  # including moving averages
         weight.assign(np.random.default_rng(weight.shape.num_elements()).random(weight.shape))
     assert np.abs(mine(x) - theirs(x)).max() > 0.1
     assert take(mine, source(theirs), SPEC) == []
@@ -101,7 +101,7 @@ def test_patterns_that_make_no_sense_are_refused(patterns, message):
 def test_a_run_that_shares_no_kernel_is_refused():
     mine = models.LSTM(3, units=(4,))
     mine.build((None, 12, 12, 1))
-    assert "head/bias" in named(mine).keys() & named(cnn()).keys()  # of one shape; it is not enough
+    assert "head/bias" in named(mine).keys() & named(cnn()).keys()  # the same shape alone is not enough
     with pytest.raises(UsageError, match=r"--init-from runs/a: expected a run with kernels of the same path .* it has"):
         take(mine, source(cnn()), SPEC)
 
@@ -148,7 +148,7 @@ FROZEN = ("conv_1", "norm_1", "hidden/kernel")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with run `a` on three classes, and run `b` on five that began with it."""
+    """Return a folder with run `a`, trained on three classes, and run `b`, initialised from it, on five."""
     folder = tmp_path_factory.mktemp("runs")
     for classes in (3, 5):
         x, y = blobs(100, (12, 12), classes)
@@ -170,10 +170,10 @@ def weights_of(run):
 def test_frozen_weights_keep_their_bits_and_others_are_trained(folder):
     a, b = weights_of(folder / "a"), weights_of(folder / "b")
     frozen = {name for name in b if name.startswith(("conv_1/", "norm_1/"))} | {"hidden/kernel"}
-    assert len(frozen) == 6  # moving averages among them
+    assert len(frozen) == 6  # including moving averages
     for name, value in b.items():
         assert (a[name].shape == value.shape and np.array_equal(a[name], value)) == (name in frozen), name
-    model = RunFolder(folder / "b").load_model()  # where they still are
+    model = RunFolder(folder / "b").load_model()  # frozen variables stay frozen in the saved model
     assert {n for n, v in named(model).items() if not v.trainable} == frozen | {
         "norm_2/moving_mean", "norm_2/moving_variance"
     }  # fmt: skip
@@ -196,7 +196,7 @@ def test_a_run_goes_on_without_the_one_it_began_with(folder, tmp_path):
     shutil.rmtree(tmp_path / "a")
     first, last = map(checkpoints.load, checkpoints.listed(run / "checkpoints"))
     assert (first.step, last.step) == (0, STEPS)
-    for name, value in weights_of(folder / "a").items():  # before its first step
+    for name, value in weights_of(folder / "a").items():  # the checkpoint before the first step
         assert any(np.array_equal(value, found) for found in first.arrays.values()) == (name not in HEAD), name
     fit(configure({"resume": True, "output": run}), verbose=False)
     for name, value in weights_of(run).items():

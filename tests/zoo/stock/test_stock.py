@@ -1,4 +1,4 @@
-"""The trained runs that come with the package: whole, within limits, right, and refused where they are altered."""
+"""The pretrained runs: complete, within their size limits, as accurate as stated, and refused when altered."""
 
 import hashlib
 import json
@@ -18,6 +18,7 @@ from zoo import list as listing
 from zoo.config.catalogue import EMBEDDED
 from zoo.console.errors import Failed, UsageError
 from zoo.demo import __main__ as demo
+from zoo.demo import artifacts
 from zoo.runs.folder import RunFolder, pretrained
 
 INDEX = json.loads((ROOT / "zoo" / "stock" / "index.json").read_text())
@@ -54,7 +55,7 @@ def test_each_was_made_as_the_table_says_under_a_stated_licence(name):
     assert receipt["sha256"] == entry["files"][entry["file"]]["sha256"]
     assert receipt["made"]["recipe"] == entry["recipe"]
     assert receipt["made"]["model_sha256"] == metrics["model_sha256"] == entry["files"]["model.keras"]["sha256"]
-    if config["data"]["task"] == "classification":  # others count windows of a text, or images that were drawn
+    if config["data"]["task"] == "classification":  # other tasks count windows of text or generated images
         assert receipt["test"]["examples"] == metrics["split_examples"]["test"]
     assert entry["licence"] and entry["source"]
 
@@ -74,7 +75,7 @@ def test_a_model_is_as_good_as_it_says():
     assert right.mean() == run.read_metrics()["test"]["accuracy"] > 0.95
 
 
-def test_a_graph_of_the_stock_answers_as_the_rules_have_it(capsys):
+def test_the_pretrained_knowledge_graph_answers_a_question(capsys):
     assert predict.main(["kg_embedding-family", "Christopher wife ?", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["label"] == "Penelope"  # Hinton (1986)
 
@@ -116,7 +117,7 @@ def test_the_list_has_every_number_of_the_table(capsys):
 
 @pytest.fixture
 def altered(tmp_path, monkeypatch):
-    """A stock of its own, in a working directory of its own."""
+    """Return a copy of the stock that a test may alter, and change to an empty working directory."""
     folder = tmp_path / "package"
     shutil.copytree(stock.FOLDER, folder)
     monkeypatch.setattr(stock, "FOLDER", folder)
@@ -131,7 +132,7 @@ def test_a_flipped_byte_is_refused(file, altered, capsys):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     expected, found = INDEX[CHEAPEST]["files"][file]["sha256"], hashlib.sha256(content).hexdigest()
-    sentence = f"{path}: expected SHA-256 {expected}, found {found}; install the package again"
+    sentence = f"{path}: expected SHA-256 {expected}, found {found}; reinstall the package"
     with pytest.raises(UsageError, match=re.escape(sentence)):
         zoo.load(CHEAPEST)
     for command, words in ((predict, ["image.png"]), (evaluate, []), (verify, []), (demo, [])):
@@ -162,19 +163,19 @@ def test_names_are_read_where_they_are_and_written_in_a_copy(altered, tmp_path, 
     assert evaluate.main([CHEAPEST]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == str(copy / "evaluations" / "digits-test.json")
-    assert err.splitlines()[0] == f"{CHEAPEST} was copied to {copy}, where what is made of it goes"
-    assert stock.path(Path(CHEAPEST), "copy") == copy and not capsys.readouterr().err  # once
+    assert err.splitlines()[0] == f"{CHEAPEST} was copied to {copy}; new files are written there"
+    assert stock.path(Path(CHEAPEST), "copy") == copy and not capsys.readouterr().err  # announced only once
     assert not (altered / CHEAPEST / "evaluations").exists()
     assert RunFolder(copy).read_metrics() == pretrained(CHEAPEST).read_metrics()
 
 
-def test_a_path_that_is_there_goes_before_a_name_and_an_older_copy_is_refused(altered, tmp_path):
+def test_an_existing_path_wins_over_a_name_and_an_older_copy_is_refused(altered, tmp_path):
     Path(CHEAPEST).mkdir()
     assert stock.path(Path(CHEAPEST), "copy") == Path(CHEAPEST)
     Path(CHEAPEST).rmdir()
     copy = stock.path(Path(CHEAPEST), "copy")
     (copy / "metrics.json").write_text("{}")
-    with pytest.raises(UsageError, match=f"expected a copy of {CHEAPEST} as this package has it, found another"):
+    with pytest.raises(UsageError, match=f"expected a copy of this package's {CHEAPEST}, found another version"):
         stock.path(Path(CHEAPEST), "copy")
 
 
@@ -190,7 +191,7 @@ def test_predictions_by_name(tmp_path, capsys):
 
 
 def test_the_demo_of_a_name_needs_nothing_made():
-    files = demo._paths(demo.Options(source=stock.path(Path("cnn-mnist"), "run")))
+    files = artifacts.files(stock.path(Path("cnn-mnist"), "run"), None)
     assert [path.name for path in files] == ["float32.tflite", Path(INDEX["cnn-mnist"]["file"]).name]
 
 
@@ -208,7 +209,7 @@ def test_a_wheel_has_every_file(monkeypatch):
     distribution.parse_config_files()
     build = distribution.get_command_obj("build_py")
     build.ensure_finalized()
-    build.manifest_files = {}  # which git does not decide
+    build.manifest_files = {}  # makes the result independent of git
     assert "zoo.stock" in distribution.packages
     found = {Path(file).as_posix() for file in build.find_data_files("zoo.stock", "zoo/stock")}
     listed = {f"zoo/stock/{name}/{file}" for name, entry in INDEX.items() for file in entry["files"]}
@@ -220,12 +221,12 @@ def test_a_wheel_has_every_file(monkeypatch):
     [
         (
             ["cnn-mnst"],
-            "unknown run of the stock 'cnn-mnst': expected one of .*; did you mean 'cnn-mnist'?",
+            "unknown pretrained run 'cnn-mnst': expected one of .*; did you mean 'cnn-mnist'?",
         ),
         (["cnn-mnist", "--data-dir", "absent"], "--data-dir .*absent: expected the prepared set mnist, found none"),
     ],
 )
-def test_what_cannot_be_made_again_is_said_before_work_starts(words, sentence, capsys):
+def test_what_cannot_be_reproduced_is_refused_before_work_starts(words, sentence, capsys):
     assert restock.main(words) == 2
     assert re.search(sentence, capsys.readouterr().err)
 

@@ -13,7 +13,7 @@ from tests.conftest import ROOT, run_module
 from zoo.console.errors import UsageError
 from zoo.runs.folder import RunFolder
 from zoo.sweep import __main__ as sweep
-from zoo.sweep import grid
+from zoo.sweep import grid, trainings
 
 
 def names(**given):
@@ -37,12 +37,12 @@ def test_values_are_typed_and_a_tuple_is_one_value():
     assert [p.given["settings"] for p in points] == [{"units": "32,16"}, {"units": "8"}]
 
 
-def test_what_is_found_out_before_training_varies_or_is_given_once():
+def test_budgets_vary_and_auto_batch_is_given_once():
     points = grid.points({"model": "cnn", "target_params": "20k,1.2M", "auto_batch": True})
     assert [(p.given["target_params"], p.given["auto_batch"]) for p in points] == [(20_000, True), (1_200_000, True)]
     assert [p.name for p in points] == ["target-params-20k", "target-params-1.2M"]
-    job = sweep.Job(points[1], 0, Path("absent"))
-    assert sweep._words(job)[4:] == ["--model", "cnn", "--auto-batch", "--target-params", "1200000"]
+    job = trainings.Job(points[1], 0, Path("absent"))
+    assert trainings.words(job)[4:] == ["--model", "cnn", "--auto-batch", "--target-params", "1200000"]
 
 
 @pytest.mark.parametrize(("given", "message"), [
@@ -55,7 +55,7 @@ def test_what_is_found_out_before_training_varies_or_is_given_once():
     ({"auto_batch": True, "batch_size": "16,32"}, "--auto-batch and --batch-size: expected one of them"),
     ({"optimizer": "adamw,sgdd"}, "did you mean 'sgd'"),
 ])  # fmt: skip
-def test_what_no_run_could_use_is_refused_before_any_is_trained(given, message):
+def test_invalid_values_are_refused_before_any_training_starts(given, message):
     with pytest.raises(UsageError, match=message):
         grid.points(given)
 

@@ -203,7 +203,7 @@ def test_a_lone_worker_gives_up_after_its_timeout_and_names_the_missing_ones(tmp
     monkeypatch.setenv("TF_CONFIG", json.dumps(task))
     done = run_module("zoo.train", "--strategy", "multi_worker", "--worker-timeout", "1", cwd=tmp_path)
     assert done.returncode == 2
-    assert f"worker 1 ({addresses[1]}) did not come within 1 s" in done.stderr
+    assert f"worker 1 ({addresses[1]}) did not connect within 1 s" in done.stderr
     assert not (tmp_path / "runs").exists()
 
 

@@ -1,19 +1,19 @@
-// What classifiers answer: a headline for each file, the probability of each class, and how far the files are apart.
+// Panel of a classifier's answers: predicted class and probabilities of each file, and the difference between files.
 
 import { largestDifference, ranked } from "./numbers.js";
 import { element, later, percent } from "./parts.js";
 
-const MOST_CLASSES = 10; // in the table
-const MOST_LETTERS = 14; // of a class in a line
-const SPEAK_MS = 700; // after the last change an answer is read out and timed
+const MOST_CLASSES = 10; // rows of the table
+const MOST_LETTERS = 14; // letters of a class name in one line
+const SPEAK_MS = 700; // delay after the last change before the answer is read out and timed
 
 /**
  * Return the panel of answers.
  *
- * @param {Object} pair the files that are compared.
- * @param {Object} facts the table of what they cost.
- * @returns {{panel: Element, ask: function}} ask(values) gives each file the numbers of one input and shows what it
- *     answers; without values it waits.
+ * @param {Object} pair Files to compare.
+ * @param {Object} facts Table of their sizes and latencies.
+ * @returns {{panel: Element, ask: function}} Panel, and a function ask(values) that runs each file on one input and shows
+ *     the answers; without values it shows an empty panel.
  */
 export function answers(pair, facts) {
   const heads = element("div", { class: "heads" });
@@ -58,7 +58,7 @@ function keyOf(file) {
 async function probabilities(file, values) {
   const [[key, { inputs, outputs }]] = Object.entries(file.signatures);
   const made = await file.call(key, { [inputs[0].name]: values });
-  return made[outputs[0].name].slice(0, file.about.labels.length); // of a batch the first
+  return made[outputs[0].name].slice(0, file.about.labels.length); // first example of the batch
 }
 
 function headline({ name }, label, probability) {
@@ -75,12 +75,12 @@ function bar(probability, best) {
   return element("td", {}, cell);
 }
 
-/** Return a sentence about how far two files are apart, and what a step of the coarser one is. */
+/** Return a sentence with the largest difference between two files, and the quantization step of the coarser one. */
 function apart(files, found) {
   if (files.length < 2) return "";
   const points = (share) => (100 * share).toFixed(share < 0.0005 ? 3 : 1);
   const steps = files.map((file) => Object.values(file.signatures)[0].outputs[0].scale ?? 0);
   const coarser = steps[1] > steps[0] ? 1 : 0;
-  const step = steps[coarser] ? ` One step of the output of ${files[coarser].name} is ${points(steps[coarser])} points.` : "";
-  return `Largest difference between the two: ${points(largestDifference(...found))} points of probability.${step}`;
+  const step = steps[coarser] ? ` One quantization step of ${files[coarser].name} is ${points(steps[coarser])} points.` : "";
+  return `Largest difference between the two: ${points(largestDifference(...found))} percentage points.${step}`;
 }

@@ -1,4 +1,4 @@
-// Starts the page: loads LiteRT.js and the files, and shows the view of their task.
+// Entry point of the page: loads LiteRT.js and the files, and shows the view for their task.
 
 import { opened } from "./files.js";
 import { chooser, factsTable, problem, say } from "./parts.js";
@@ -6,7 +6,7 @@ import { start } from "./runtime.js";
 
 const VIEWS = { image: "./draw.js", tokens: "./type.js", code: "./sample.js", tensors: "./tensors.js" };
 
-/** Return which view fits a file: one that knows what its numbers mean, or its tensors as they are. */
+/** Return the view for a file: that of its task, or its raw tensors. */
 function viewOf({ about, signatures, vocabulary }) {
   const [ends, ...others] = Object.values(signatures);
   if (others.length || ends.inputs.length !== 1 || ends.outputs.length !== 1) return "tensors";
@@ -21,14 +21,14 @@ async function main() {
   try {
     await start("./litert/");
   } catch (error) {
-    throw new Error(`This browser cannot run the model: ${error?.message ?? error}. Use a current one.`);
+    throw new Error(`This browser cannot run the model: ${error?.message ?? error}. Use a current browser.`);
   }
   const { title, files } = await opened();
   document.title = title;
   document.querySelector("h1").textContent = title;
   for (const { refused } of files) if (refused) problem(refused);
   const usable = files.filter(({ refused }) => !refused);
-  if (!usable.length) throw new Error("There is no file that this page can run.");
+  if (!usable.length) throw new Error("This page can run none of the files.");
   const name = viewOf(usable[0]);
   const alike = usable.filter((file) => viewOf(file) === name);
   const pair = { files: alike.slice(0, 2), changed() {} };
@@ -39,7 +39,7 @@ async function main() {
   if (alike.length > 2) view.before(chooser(alike, pair, facts));
   view.hidden = false;
   say("");
-  globalThis.demo = { files, view: name }; // for the console, and for tests
+  globalThis.demo = { files, view: name }; // for the console and for tests
   document.body.dataset.state = "ready";
 }
 

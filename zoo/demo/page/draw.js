@@ -1,27 +1,27 @@
-// Classifies a picture: drawn by pointer, finger or keyboard, or uploaded.
+// View that classifies a picture, drawn by pointer, finger or keyboard, or uploaded.
 
 import { answers } from "./answer.js";
 import { fitted, known } from "./fit.js";
 import { inverted, pixels, scaled, show as paint } from "./image.js";
 import { element, problem } from "./parts.js";
 
-const SIDE = 280; // of the larger side of the drawing, in its own pixels
-const BYTES = "bytes from 0 to 255"; // what `about` says of files that take camera bytes
+const SIDE = 280; // larger side of the drawing, in canvas pixels
+const BYTES = "bytes from 0 to 255"; // value in `about` of files with uint8 input
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const HELP = "By keyboard: arrow keys move the pen, the space bar puts it down and lifts it, Delete clears.";
 
-/** Build the view, and answer to what is drawn or uploaded. */
+/** Build the view, and classify what is drawn or uploaded. */
 export async function show(place, pair, facts) {
   const { about, data } = pair.files[0];
   const { shape } = about.input;
   const square = shape[0] === shape[1] && shape[2] === 1;
   const { panel, ask } = answers(pair, facts);
-  const seen = element("canvas", { class: "seen", role: "img", "aria-label": "The picture as the model gets it" });
+  const seen = element("canvas", { class: "seen", role: "img", "aria-label": "The model's input" });
   const invert = element("input", { type: "checkbox", change: () => answer() });
-  const inverts = element("label", { hidden: true }, invert, " Invert it, as it is dark on light");
+  const inverts = element("label", { hidden: true }, invert, " Invert (dark on light)");
   const fit = element("input", { type: "checkbox", checked: square && known(data), change: () => answer() });
-  const fits = element("label", { hidden: !fit.checked }, fit, ` Centre drawings, as large as in ${data}`);
-  let upload = null; // an ImageData; without one the drawing counts
+  const fits = element("label", { hidden: !fit.checked }, fit, ` Centre and scale drawings as in ${data}`);
+  let upload = null; // ImageData of an upload; null while drawing
 
   const sheet = drawing(shape, () => {
     upload = null;
@@ -29,7 +29,7 @@ export async function show(place, pair, facts) {
     return answer();
   });
 
-  /** Return the bytes that the model gets of what is there. */
+  /** Return the model's input for the current picture, as bytes. */
   function made() {
     if (upload) return invert.checked ? inverted(pixels(upload, shape)) : pixels(upload, shape);
     const drawn = sheet.picture();
@@ -57,7 +57,7 @@ export async function show(place, pair, facts) {
     try {
       upload = await decoded(file);
     } catch {
-      problem(`${file.name} is not a picture that this browser can read.`);
+      problem(`This browser cannot read ${file.name} as a picture.`);
       return;
     }
     sheet.put(upload);
@@ -77,7 +77,7 @@ export async function show(place, pair, facts) {
     inverts,
   );
   const [height, width] = shape;
-  const sees = element("p", { class: "sees" }, seen, element("span", {}, `What the model gets: ${width} × ${height} pixels`));
+  const sees = element("p", { class: "sees" }, seen, element("span", {}, `Model input: ${width} × ${height} pixels`));
   const help = element("p", { id: "help", class: "note" }, HELP);
   const title = element("h2", { id: "draw-title" }, "Draw here");
   place.append(element("section", { "aria-labelledby": "draw-title" }, title, sheet.frame, buttons, sees, help), panel);
@@ -85,7 +85,7 @@ export async function show(place, pair, facts) {
   await answer();
 }
 
-/** Return a picture of a file as it is stored, without turning it by its camera's notes, as training reads it. */
+/** Return the pixels of a picture file as stored, ignoring its EXIF orientation like the training pipeline. */
 async function decoded(file) {
   const bitmap = await createImageBitmap(file, { imageOrientation: "none", colorSpaceConversion: "none" });
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
@@ -97,8 +97,8 @@ async function decoded(file) {
 /**
  * Return a sheet to draw on, white on black.
  *
- * @param {number[]} shape (height, width, channels) of what the model takes; a step of the keyboard is one of its pixels.
- * @param {function} changed called after every change.
+ * @param {number[]} shape Model input shape (height, width, channels); the keyboard moves the pen by its pixels.
+ * @param {function} changed Function called after every change.
  */
 function drawing([height, width], changed) {
   const cell = Math.max(1, Math.round(SIDE / Math.max(height, width)));
@@ -110,7 +110,7 @@ function drawing([height, width], changed) {
   let at = [size.width / 2, size.height / 2];
   let down = false;
   let marked = false;
-  let upload = false; // shown in place of a drawing, which begins anew on it
+  let upload = false; // whether an upload is shown, which the next drawing replaces
 
   function wipe() {
     context.fillStyle = "black";

@@ -1,4 +1,4 @@
-// The .tflite files of the page, opened: numbers in, numbers out.
+// Opens the .tflite files of the page, and quantizes their inputs and outputs.
 
 import { dequantized, quantize } from "./numbers.js";
 import { arrayOf, latency, open } from "./runtime.js";
@@ -6,8 +6,8 @@ import { arrayOf, latency, open } from "./runtime.js";
 /**
  * Read models.json and open every file that it lists.
  *
- * @returns {Promise<{title: string, files: Object[]}>} each file as listed, with `signatures`, `call` and `vocabulary`,
- *     or with `refused`, the sentence that says why it cannot be run.
+ * @returns {Promise<{title: string, files: Object[]}>} Title and files; each file as listed, with `signatures`, `call`,
+ *     `timed` and `vocabulary`, or with `refused`, the reason why it cannot be run.
  */
 export async function opened() {
   const listed = await (await fetched("models.json")).json();
@@ -35,7 +35,7 @@ async function openedFile(file) {
     for (const end of ["inputs", "outputs"]) ends[end] = ends[end].map((t) => ({ ...noted(file, key, end, t.name), ...t }));
   }
 
-  /** Return what a signature gives for numbers by the names of its inputs, as numbers by the names of its outputs. */
+  /** Run a signature on values by input name, and return values by output name. */
   async function call(key, values) {
     const { inputs, outputs } = signatures[key];
     const given = Object.fromEntries(inputs.map((tensor) => [tensor.name, held(tensor, values[tensor.name])]));
@@ -44,7 +44,7 @@ async function openedFile(file) {
     return Object.fromEntries(outputs.map((tensor) => [tensor.name, dequantized(made[tensor.name], tensor)]));
   }
 
-  /** Return the median of milliseconds that the last call takes again, its inputs as they were. */
+  /** Return the median latency in milliseconds of repeating the last call. */
   const timed = (key) => {
     const { given } = file.last;
     return latency(() => run(key, given));
@@ -53,7 +53,7 @@ async function openedFile(file) {
   return { signatures, call, timed, vocabulary };
 }
 
-/** Return what is known of a tensor from the file itself: LiteRT.js does not tell its scale. */
+/** Return a tensor as described in models.json, because LiteRT.js does not expose its scale. */
 function noted(file, key, end, name) {
   const ends = file.signatures[key] ?? Object.values(file.signatures)[0];
   return ends?.[end].find((tensor) => tensor.name === name);
@@ -65,7 +65,7 @@ function held(tensor, values) {
   return array;
 }
 
-/** Return how many numbers a tensor holds. */
+/** Return the number of elements of a tensor. */
 export function elements({ shape }) {
   return shape.reduce((product, n) => product * n, 1);
 }

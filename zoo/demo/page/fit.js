@@ -1,26 +1,26 @@
-// Drawings made as large, and put where, the training images of some sets have them.
+// Scales and centres drawings like the training images of known datasets.
 
 import { resized } from "./image.js";
 
-// By the name of the set: `share` of the frame that the larger side takes; `grid`, in how many pixels a side it was
-// scanned; `mass`, whether its centre of mass, instead of its box, is in the middle.
+// By dataset: `share` of the frame covered by the larger side; `grid`, side in pixels of the original images; `mass`,
+// whether the centre of mass is centred instead of the bounding box.
 const FITS = {
   mnist: { share: 20 / 28, mass: true }, // LeCun et al., 1998
   digits: { share: 1, grid: 8 }, // Alpaydin and Kaynak, 1998
 };
 
-/** Whether it is known how a set's images lie in their frame. */
+/** Return whether the framing of a dataset's images is known. */
 export function known(data) {
   return data in FITS;
 }
 
 /**
- * Return a drawing as one of a set's images.
+ * Return a drawing framed like the images of a dataset.
  *
- * @param {Uint8Array} bytes of the drawing, light on dark, side * side.
- * @param {number} side of it, in pixels.
- * @param {number[]} shape (height, width, 1) of the result.
- * @param {string} data the name of the set.
+ * @param {Uint8Array} bytes Square drawing, light on dark.
+ * @param {number} side Side of the drawing in pixels.
+ * @param {number[]} shape Shape (height, width, 1) of the result.
+ * @param {string} data Name of the dataset.
  */
 export function fitted(bytes, side, [rows, columns], data) {
   const { share, grid, mass } = FITS[data];
@@ -39,7 +39,7 @@ export function fitted(bytes, side, [rows, columns], data) {
   return resized(frame, [size, size, 1], [rows, columns]);
 }
 
-/** Return [top, bottom, left, right] of what is not black, the ends excluded. */
+/** Return the bounding box [top, bottom, left, right] of the pixels that are not black, ends excluded. */
 function box(bytes, side) {
   let [top, bottom, left, right] = [side, 0, side, 0];
   for (let y = 0; y < side; y++) {

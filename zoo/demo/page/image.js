@@ -1,14 +1,14 @@
-// Images as zoo/data/images.py reads them: Pillow's conversion to grey and its resizing, bit for bit.
+// Image preprocessing of zoo/data/images.py: Pillow's greyscale conversion and resizing, bit for bit.
 
-const BITS = 22; // of the fraction of Pillow's weights for bytes: 32 - 8 - 2
+const BITS = 22; // fractional bits of Pillow's fixed-point weights: 32 - 8 - 2
 const WHITE = 255;
 
 /**
- * Return the pixels of a picture in the form that a model takes.
+ * Return the pixels of a picture in the shape of a model's input.
  *
- * @param {ImageData} picture
- * @param {number[]} shape (height, width, channels)
- * @returns {Uint8Array} height * width * channels bytes.
+ * @param {ImageData} picture Picture to convert.
+ * @param {number[]} shape Input shape (height, width, channels).
+ * @returns {Uint8Array} Height * width * channels bytes.
  */
 export function pixels({ data, width, height }, [rows, columns, channels]) {
   const bytes = new Uint8Array(width * height * channels);
@@ -20,7 +20,7 @@ export function pixels({ data, width, height }, [rows, columns, channels]) {
   return resized(bytes, [height, width, channels], [rows, columns]);
 }
 
-/** Return an image of bytes in another size: bilinear with antialiasing, columns first, as Pillow does. */
+/** Return an image resized bilinearly with antialiasing, horizontally first, like Pillow. */
 export function resized(bytes, [height, width, channels], [rows, columns]) {
   const wide = width === columns ? bytes : along(bytes, height, width, channels, columns);
   if (height === rows) return wide;
@@ -45,10 +45,10 @@ function along(bytes, lines, size, channels, wanted) {
   return made;
 }
 
-/** Return from which pixel on, and with which weights, old pixels make a new one. */
+/** Return the first source pixel of an output pixel, and the weights of the source pixels. */
 function weightsOf(i, size, wanted) {
   const scale = size / wanted;
-  const reach = Math.max(scale, 1); // of the triangle to each side
+  const reach = Math.max(scale, 1); // half-width of the triangle filter
   const centre = (i + 0.5) * scale;
   const first = Math.max(0, Math.trunc(centre - reach + 0.5));
   const end = Math.min(size, Math.trunc(centre + reach + 0.5));
@@ -68,17 +68,17 @@ function transposed(bytes, height, width, channels) {
   return made;
 }
 
-/** Return bytes as pixels in [0, 1], as `zoo.data.images.scaled` does. */
+/** Return bytes as pixels in [0, 1], like `zoo.data.images.scaled`. */
 export function scaled(bytes) {
   return Float32Array.from(bytes, (byte) => byte * Math.fround(1 / WHITE));
 }
 
-/** Return bytes with light and dark exchanged. */
+/** Return inverted bytes. */
 export function inverted(bytes) {
   return bytes.map((byte) => WHITE - byte);
 }
 
-/** Draw pixels from 0 to 255, (height, width, channels), into a canvas of their size. */
+/** Draw pixels from 0 to 255, (height, width, channels), on a canvas resized to fit. */
 export function show(canvas, values, [height, width, channels]) {
   canvas.width = width;
   canvas.height = height;

@@ -1,19 +1,19 @@
-// Numbers as files hold them: quantization as compression/litert.py does it, and draws that a seed repeats.
+// Quantization like compression/runtime/litert.py, and seeded random numbers.
 
 const LIMITS = { int8: [-128, 127], uint8: [0, 255], int16: [-32768, 32767] };
 
-/** Round to the nearest whole number, halves to the even one, as numpy does. */
+/** Round to the nearest integer, halves to even, like numpy. */
 export function rounded(x) {
   const up = Math.round(x);
   return Math.abs(x % 1) === 0.5 && up % 2 !== 0 ? up - 1 : up;
 }
 
 /**
- * Write numbers into an array of a tensor's type: q = round(x / scale) + zero point; bytes are written as they are.
+ * Quantize values into a typed array: q = round(x / scale) + zero point. Bytes are copied unchanged.
  *
- * @param {ArrayLike<number>} values of one example; repeated where the tensor holds several.
- * @param {TypedArray} array of the tensor's type and size.
- * @param {{type: string, scale?: number, zero_point?: number}} tensor
+ * @param {ArrayLike<number>} values Values of one example, repeated if the tensor holds several.
+ * @param {TypedArray} array Array of the tensor's type and size.
+ * @param {{type: string, scale?: number, zero_point?: number}} tensor Description of the tensor.
  */
 export function quantize(values, array, { type, scale, zero_point: zero }) {
   const step = scale && !(values instanceof Uint8Array) ? Math.fround(scale) : 0;
@@ -26,7 +26,7 @@ export function quantize(values, array, { type, scale, zero_point: zero }) {
   }
 }
 
-/** Return what the numbers of a tensor stand for: (q - zero point) * scale. */
+/** Return the dequantized values of a tensor: (q - zero point) * scale. */
 export function dequantized(array, { scale, zero_point: zero }) {
   const values = Float32Array.from(array, Number);
   return scale ? values.map((q) => Math.fround(q - zero) * Math.fround(scale)) : values;
@@ -37,12 +37,12 @@ export function largestDifference(a, b) {
   return a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0);
 }
 
-/** Return the indices of numbers, the largest first. */
+/** Return the indices of numbers, in descending order of the numbers. */
 export function ranked(values) {
   return Array.from(values.keys()).sort((a, b) => values[b] - values[a]);
 }
 
-/** Return a function that draws from [0, 1), the same again for the same seed (mulberry32, by Tommy Ettinger). */
+/** Return a seeded generator of uniform random numbers in [0, 1) (mulberry32, by Tommy Ettinger). */
 export function uniform(seed) {
   let state = seed >>> 0;
   return () => {
@@ -53,7 +53,7 @@ export function uniform(seed) {
   };
 }
 
-/** Return draws from the standard normal distribution (Box and Muller, 1958). */
+/** Return samples of the standard normal distribution (Box and Muller, 1958). */
 export function normal(count, seed) {
   const draw = uniform(seed);
   return Float32Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw()));

@@ -1,13 +1,13 @@
-// Parts of the page that every view has: elements, sentences, the choice of files and the table of what they cost.
+// Shared parts of the views: elements, messages, the choice of files, and the table of their sizes and latencies.
 
 const NO_BREAK = "\u00a0"; // the space between a number and its unit
 
 /**
  * Return a new element.
  *
- * @param {string} tag
- * @param {Object} given attributes; a function is a listener, a value of true an attribute without one.
- * @param {...(Node|string)} children
+ * @param {string} tag Tag name.
+ * @param {Object} given Attributes. A function is an event listener, and true an attribute without a value.
+ * @param {...(Node|string)} children Child nodes.
  */
 export function element(tag, given = {}, ...children) {
   const made = document.createElement(tag);
@@ -20,19 +20,19 @@ export function element(tag, given = {}, ...children) {
   return made;
 }
 
-/** Show what the page is doing; an empty text hides it. */
+/** Show the status of the page; an empty text hides it. */
 export function say(text) {
   const status = document.getElementById("status");
   status.textContent = text;
   status.hidden = !text;
 }
 
-/** Show a sentence about what went wrong; it stays. */
+/** Show a permanent error message. */
 export function problem(text) {
   document.getElementById("view").before(element("p", { class: "problem", role: "alert" }, text));
 }
 
-/** Return a function that calls another once nothing has called it for a while. */
+/** Return a debounced version of a function, which runs after a pause without calls. */
 export function later(call, milliseconds) {
   let timer;
   return (...given) => {
@@ -41,7 +41,7 @@ export function later(call, milliseconds) {
   };
 }
 
-/** Return two fields that choose which files are compared. */
+/** Return two fields that choose the files to compare. */
 export function chooser(files, pair, facts) {
   const field = (place, label) => {
     const options = files.map((file) => element("option", { value: file.name }, file.name));
@@ -57,26 +57,26 @@ export function chooser(files, pair, facts) {
   return element("div", { class: "chooser" }, field(0, "Compare"), field(1, "with"));
 }
 
-/** Return how sizes are written. */
+/** Return a formatted file size. */
 export function size(bytes) {
   return bytes < 10_000 ? `${bytes.toLocaleString("en")}${NO_BREAK}bytes` : `${(bytes / 1000).toFixed(1)}${NO_BREAK}kB`;
 }
 
-/** Return how milliseconds are written. */
+/** Return a formatted duration in milliseconds. */
 export function duration(ms) {
   return ms === undefined ? "…" : `${ms < 10 ? ms.toPrecision(2) : ms.toFixed(0)}${NO_BREAK}ms`;
 }
 
-/** Return how a share is written. */
+/** Return a share formatted as a percentage. */
 export function percent(share) {
   return `${(100 * share).toFixed(1)}${NO_BREAK}%`;
 }
 
 /**
- * Show what each file of a pair costs, a column for each.
+ * Show the size, latency and quality of each file of a pair in a table.
  *
- * @returns {{draw: function, time: function}} draw() writes it again; time(key) first measures the last call of each
- *     file's signature.
+ * @returns {{draw: function, time: function}} Functions: draw() redraws the table; time(key) first measures the latency
+ *     of a signature in each file.
  */
 export function factsTable(section, pair) {
   const rows = {
@@ -84,8 +84,8 @@ export function factsTable(section, pair) {
       size(file.bytes) + (file === first ? "" : `, ${percent(file.bytes / first.bytes)} of ${first.name}`),
     "One call in this browser": (file) => duration(file.ms),
     "One call in LiteRT for Python": ({ measured }) => measured.latency_ms && duration(measured.latency_ms),
-    "Test accuracy, of the file": ({ measured }) => measured.accuracy && percent(measured.accuracy),
-    "Nearness to the model's own images": ({ measured }) => measured.psnr && `${measured.psnr.toFixed(1)}${NO_BREAK}dB`,
+    "Test accuracy of the file": ({ measured }) => measured.accuracy && percent(measured.accuracy),
+    "PSNR to the Keras model's images": ({ measured }) => measured.psnr && `${measured.psnr.toFixed(1)}${NO_BREAK}dB`,
   };
 
   function draw() {

@@ -1,11 +1,11 @@
-// Runs .tflite files by LiteRT.js on the CPU.
+// Runs .tflite files with LiteRT.js on the CPU.
 //
-// Tensors go in and out through the bindings of its WebAssembly module: the Tensor class of LiteRT.js 2.5 has float32,
-// int32 and uint8 alone, and our int8 files take and give int8.
+// Tensors are passed through the bindings of its WebAssembly module, because the Tensor class of LiteRT.js 2.5 supports
+// only float32, int32 and uint8, and our int8 files have int8 inputs and outputs.
 
 import { Environment, loadLiteRt } from "./litert/index.js";
 
-// Values of litert::ElementType, and what holds them.
+// Values of litert::ElementType, with name and typed array.
 const TYPES = {
   1: ["float32", Float32Array],
   2: ["int32", Int32Array],
@@ -15,17 +15,17 @@ const TYPES = {
   7: ["int16", Int16Array],
   9: ["int8", Int8Array],
 };
-const LEAST_MS = 2; // a timer of a page that is not isolated has steps of 0.1 ms
-const MEASURES = 9; // odd, so that one is the median
-const MEASURES_OF_SLOW = 3; // where a call takes longer than this, as nothing else happens meanwhile
+const LEAST_MS = 2; // minimum duration of a measurement; timers of pages without isolation have a resolution of 0.1 ms
+const MEASURES = 9; // odd, so that the median is one of them
+const MEASURES_OF_SLOW = 3; // for calls slower than SLOW_MS, because measuring blocks the page
 const SLOW_MS = 50;
 
 let bindings, environment;
 
 /**
- * Load LiteRT.js from a folder, once.
+ * Load LiteRT.js from a folder.
  *
- * @throws {Error} the browser has no WebAssembly, or not the parts of it that LiteRT.js needs.
+ * @throws {Error} If the browser lacks WebAssembly, or features of it that LiteRT.js needs.
  */
 export async function start(folder) {
   if (typeof WebAssembly !== "object") throw new Error("it has no WebAssembly, or it is turned off");
@@ -35,11 +35,11 @@ export async function start(folder) {
 }
 
 /**
- * Open a .tflite file, for as long as the page lives.
+ * Open a .tflite file for the lifetime of the page.
  *
- * @param {Uint8Array} content of the file.
- * @returns {Promise<{signatures: Object, run: function}>} the inputs and outputs of each signature by its key, each with
- *     name, type and shape; and run(key, typed arrays by name), which gives typed arrays by name.
+ * @param {Uint8Array} content Content of the file.
+ * @returns {Promise<{signatures: Object, run: function}>} Inputs and outputs of each signature by key, with name, type and
+ *     shape; and run(key, typed arrays by name), which returns typed arrays by name.
  */
 export async function open(content) {
   const pointer = bindings._malloc(content.byteLength);
@@ -73,7 +73,7 @@ export async function open(content) {
   return { signatures, run };
 }
 
-/** Return name, type and shape of the tensors of one end of a signature. */
+/** Return name, type and shape of the inputs or outputs of a signature. */
 function described(names, typeOf) {
   return listed(names).map((name, index) => {
     const type = typeOf(index);
@@ -92,10 +92,10 @@ function listed(vector) {
   return values;
 }
 
-/** Return the typed array that holds so many values of a type. */
+/** Return a typed array for a number of values of a type. */
 export function arrayOf(type, size) {
   const found = Object.values(TYPES).find(([name]) => name === type);
-  if (!found) throw new Error(`the page has no numbers of ${type}`);
+  if (!found) throw new Error(`the page does not support ${type} tensors`);
   return new found[1](size);
 }
 
@@ -118,7 +118,7 @@ function taken(made, { type, shape }) {
   return array;
 }
 
-/** Return the median of milliseconds that a call takes, each measured over as many calls as the timer needs. */
+/** Return the median latency of a call in milliseconds, measured over as many calls as the timer resolution requires. */
 export async function latency(call) {
   const measure = async (calls) => {
     const began = performance.now();

@@ -1,27 +1,27 @@
-// Draws images from noise with a generator, the same codes by each file.
+// View that generates images with each file from the same latent codes.
 
 import { show as paint } from "./image.js";
 import { normal } from "./numbers.js";
 import { element, later } from "./parts.js";
 
-const COUNT = 10; // images of a file, where there are no classes to draw one each of
-const TIMED_MS = 700; // after the last change a call is timed
+const COUNT = 10; // images per file
+const TIMED_MS = 700; // delay after the last change before a call is timed
 const WHITE = 255;
 
-/** Build the view, and draw as its fields say. */
+/** Build the view, and generate images for the values of its fields. */
 export async function show(place, pair, facts) {
   const { labels, input } = pair.files[0].about;
   const classes = labels.length;
   const latent = input.shape[0] - classes;
   const seed = element("input", { type: "number", min: "0", max: "4294967295", value: "1", id: "seed" });
   const walk = element("input", { type: "range", min: "0", max: "100", value: "0", id: "walk" });
-  const names = ["each in turn", ...labels].map((name, i) => element("option", { value: String(i - 1) }, name));
+  const names = ["all classes", ...labels].map((name, i) => element("option", { value: String(i - 1) }, name));
   const kind = element("select", { id: "class" }, ...names);
   const panels = element("div", { class: "samples" });
   const note = element("p", { class: "note", role: "status" });
   const time = later(() => facts.time(Object.keys(pair.files[0].signatures)[0]), TIMED_MS);
 
-  /** Return the code of image i: a walk on a circle from one draw to another, so that its length stays usual. */
+  /** Return the code of image i, interpolated on a circle between two samples so that its norm stays typical. */
   function code(i) {
     const angle = (Math.PI / 2) * (Number(walk.value) / 100);
     const [from, to] = [0, 1].map((next) => normal(latent, (Number(seed.value) + next) * COUNT + i));
@@ -62,7 +62,7 @@ export async function show(place, pair, facts) {
       element("button", { type: "button", click: again }, "Sample"),
       element("label", { for: "seed" }, "Seed ", seed),
       ...(classes ? [element("label", { for: "class" }, "Class ", kind)] : []),
-      element("label", { for: "walk" }, "Walk to the next sample ", walk),
+      element("label", { for: "walk" }, "Interpolate to the next sample ", walk),
     ),
     panels,
     note,
@@ -82,6 +82,6 @@ async function images(file, codes) {
 function apart([first, second], [a, b]) {
   const squares = a.flatMap((image, i) => Array.from(image, (value, k) => (value - b[i][k]) ** 2));
   const mean = squares.reduce((sum, square) => sum + square, 0) / squares.length;
-  if (!mean) return `The images of ${second.name} are those of ${first.name}.`;
-  return `These images of ${second.name} are ${(-10 * Math.log10(mean)).toFixed(1)} dB from those of ${first.name} (more is nearer).`;
+  if (!mean) return `The images of ${second.name} and ${first.name} are identical.`;
+  return `PSNR of ${second.name} to ${first.name}: ${(-10 * Math.log10(mean)).toFixed(1)} dB (higher is closer).`;
 }

@@ -1,17 +1,17 @@
-// Shows the tensors of a file whose task the page does not know, and runs it with zeros or random numbers.
+// View for files of unknown tasks: lists their tensors, and runs them with zeros or random numbers.
 
 import { elements } from "./files.js";
 import { normal, uniform } from "./numbers.js";
 import { element, say } from "./parts.js";
 
-const SHOWN = 8; // numbers of an output
+const SHOWN = 8; // values shown of an output
 
-/** Build the view, a part for each signature of the first file. */
+/** Build the view, with one section for each signature of the first file. */
 export async function show(place, pair, facts) {
   place.classList.add("wide");
   const draw = () =>
     place.replaceChildren(
-      element("p", { class: "note" }, "The page has no form for the task of this file, so here are its tensors."),
+      element("p", { class: "note" }, "The page has no view for the task of this file, so it shows the tensors."),
       ...Object.entries(pair.files[0].signatures).map(([key, ends]) => part(key, ends, pair, facts)),
     );
   pair.changed = draw;
@@ -47,7 +47,7 @@ function part(key, { inputs, outputs }, pair, facts) {
   return element("section", {}, element("h2", {}, key), listing({ input: inputs, output: outputs }), buttons, found);
 }
 
-/** Return normal draws; of whole numbers, which may be ids of a small table, zeros and ones. */
+/** Return normal random numbers, or zeros and ones for integer tensors, which may be indices of a small table. */
 function randomOf(tensor, seed) {
   const draw = uniform(seed);
   const whole = !tensor.scale && tensor.type !== "float32";
@@ -61,7 +61,7 @@ function listing(ends) {
   const rows = Object.entries(ends).flatMap(([end, tensors]) =>
     tensors.map((tensor) => {
       const step = tensor.scale ? `scale ${tensor.scale.toPrecision(4)}, zero point ${tensor.zero_point}` : "";
-      const cells = [end, tensor.shape.join(" × ") || "one number", tensor.type, ...(scaled ? [step] : [])];
+      const cells = [end, tensor.shape.join(" × ") || "scalar", tensor.type, ...(scaled ? [step] : [])];
       return element("tr", {}, element("th", { scope: "row" }, tensor.name), ...cells.map((text) => element("td", {}, text)));
     }),
   );

@@ -1,9 +1,9 @@
-// Texts as token ids: the vocabularies of zoo/data/text.py, of words, characters or subwords.
+// Tokenization of texts with the vocabularies of zoo/data/text.py: words, characters or subwords.
 
-const UNKNOWN = 1; // the id of every token that is not in a vocabulary
+const UNKNOWN = 1; // id of tokens that are not in the vocabulary
 const MARK = /[\p{P}!-/:-@[-`{-~]/u; // Unicode's punctuation, and all of ASCII that is neither letter nor digit
 const SPACE = /\p{White_Space}/u;
-// How GPT-2 cuts texts (Radford et al., 2019).
+// Pre-tokenization of GPT-2 (Radford et al., 2019).
 const PIECE = new RegExp(
   "'(?:s|t|re|ve|m|ll|d)| ?\\p{L}+| ?\\p{N}+| ?[^\\p{White_Space}\\p{L}\\p{N}]+" +
     "|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+",
@@ -11,21 +11,21 @@ const PIECE = new RegExp(
 );
 
 /**
- * Return the function that cuts texts by a vocabulary's file.
+ * Return the tokenizer of a vocabulary file.
  *
- * @param {Object} file the JSON content of RECIPE.vocabulary.json.
- * @returns {function(string): {token: string, id: number, known: boolean}[]}
- * @throws {Error} a vocabulary of another library.
+ * @param {Object} file JSON content of RECIPE.vocabulary.json.
+ * @returns {function(string): {token: string, id: number, known: boolean}[]} Function from a text to its tokens.
+ * @throws {Error} If the vocabulary was written by another library.
  */
 export function cutter(file) {
   const ids = new Map(Object.entries(file.model?.vocab ?? {}));
-  if (!ids.size) throw new Error("its vocabulary is that of another library");
+  if (!ids.size) throw new Error("its vocabulary was written by another library");
   const kind = { Fuse: characters, ByteLevel: subwords }[file.decoder?.type] ?? words;
   const cut = kind(file);
   return (text) => cut(text).map((token) => ({ token, id: ids.get(token) ?? UNKNOWN, known: ids.has(token) }));
 }
 
-/** Return ids cut or padded with 0 to one length. */
+/** Return token ids truncated, or padded with 0, to a length. */
 export function padded(tokens, length) {
   return Array.from({ length }, (_, i) => tokens[i]?.id ?? 0);
 }
@@ -34,7 +34,7 @@ function characters() {
   return (text) => Array.from(text);
 }
 
-/** Words and single punctuation marks (the pre-tokenizer of BERT). */
+/** Return a tokenizer into words and single punctuation marks (pre-tokenizer of BERT). */
 function words(file) {
   const lower = JSON.stringify(file.normalizer ?? null).includes('"Lowercase"');
   return (text) => {
@@ -45,7 +45,7 @@ function words(file) {
       word = "";
     };
     for (const one of text.normalize("NFC")) {
-      // A character at a time: the tokenizer knows no final sigma.
+      // One character at a time, because the tokenizer does not treat a final sigma specially.
       for (const character of lower ? one.toLowerCase() : one) {
         if (SPACE.test(character)) end();
         else if (MARK.test(character)) {
@@ -59,7 +59,7 @@ function words(file) {
   };
 }
 
-/** Byte-pair encoding of bytes: in each piece the earliest learnt pair is merged first (Sennrich et al., 2016). */
+/** Return a byte-level BPE tokenizer, which merges the pair learnt first in each piece (Sennrich et al., 2016). */
 function subwords(file) {
   const merges = file.model.merges ?? [];
   const ranks = new Map(merges.map((pair, rank) => [Array.isArray(pair) ? pair.join(" ") : pair, rank]));
@@ -82,7 +82,7 @@ function merged(bytes, ranks) {
   return parts;
 }
 
-// The character that stands for each byte: itself where it can be seen, else one from 256 on.
+// Character that represents each byte: itself if printable, otherwise one from code point 256.
 const CHARACTERS = (() => {
   const seen = (byte) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   let hidden = 256;

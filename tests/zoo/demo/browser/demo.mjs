@@ -1,6 +1,6 @@
-// Drives the page of zoo.demo in headless Chromium: node demo.mjs PACKAGES PLAN.json, where PACKAGES has node_modules.
+// Drives the demo page in headless Chromium: node demo.mjs PACKAGES PLAN.json, where PACKAGES contains node_modules.
 //
-// A plan is {url, without?, width?, scheme?, steps}; each step is {do, ...}. Prints what the steps read, as one JSON list.
+// A plan is {url, without?, width?, scheme?, steps}, and a step is {do, ...}. Prints what the steps read as JSON.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -28,7 +28,7 @@ const page = await browser.newPage();
 const errors = [];
 const elsewhere = [];
 page.on("pageerror", (error) => errors.push(error.message));
-// LiteRT writes its notes to the console as errors.
+// LiteRT writes informational messages to the console as errors.
 const note = /^(INFO|WARNING): /;
 page.on("console", (message) => message.type() === "error" && !note.test(message.text()) && errors.push(message.text()));
 page.on("request", (request) => new URL(request.url()).origin !== new URL(url).origin && elsewhere.push(request.url()));

@@ -1,4 +1,4 @@
-"""What `zoo.ensemble` and `zoo.calibrate` share: make one run of members, and show it."""
+"""Run folders derived from trained classifiers, as `zoo.ensemble` and `zoo.calibrate` create and show them."""
 
 import dataclasses
 import sys
@@ -18,14 +18,14 @@ SOUPS = ("soup", "greedy_soup")
 def made(
     members: Sequence[Member], method: str, given: Mapping[str, Any], command: str = "zoo.ensemble", **how: Any
 ) -> dict[str, Any]:
-    """Make one of members, and return its folder and metrics.
+    """Create a run from members, and return its folder and metrics.
 
     Args:
-        members: that `zoo.ensemble.members` has let pass.
-        method: how.
-        given: a command's options; data_dir and output are taken from it.
-        command: its module.
-        how: see `zoo.ensemble.ensembling.make`.
+        members: Classifiers accepted by `zoo.ensemble.members`.
+        method: Method that combines them, see `zoo.ensemble.ensembling.Method`.
+        given: Options of the command, of which `data_dir` and `output` are used.
+        command: Module of the command.
+        how: Further arguments of `zoo.ensemble.ensembling.make`.
     """
     config = _configuration(members, method, given)
     folder = RunFolder(config.output)
@@ -43,7 +43,7 @@ def made(
 
 
 def _configuration(members: Sequence[Member], method: str, given: Mapping[str, Any]) -> TrainConfig:
-    """Return the configuration of the new run: how the first member was trained, on one device."""
+    """Return the configuration of the new run: that of the first member, on one device."""
     first = members[0].config
     changes = {"data_dir": given["data_dir"]} if "data_dir" in given else {}
     if method not in SOUPS:
@@ -54,7 +54,7 @@ def _configuration(members: Sequence[Member], method: str, given: Mapping[str, A
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print the members and what they are together, what to do next, and last the folder."""
+    """Print the members, the scores of the result, the next command, and last the run folder."""
     from zoo import tasks
     from zoo.ensemble import ensembling
 
@@ -62,7 +62,7 @@ def show(result: Mapping[str, Any]) -> None:
     print(f"test {tasks.of('classification').headline(result['test'], result['intervals'])}")
     measured, how = result["calibration"]["test"], ""
     if before := result["calibration"].get("test_before"):
-        how = f", at temperature {result['calibration']['temperature']:.3f}; before: ECE {before['ece']:.4f}"
+        how = f" at temperature {result['calibration']['temperature']:.3f} (ECE {before['ece']:.4f} before)"
     print(f"calibration error (ECE) {measured['ece']:.4f}, Brier score {measured['brier']:.4f}{how}")
     print(f"report: {result['run']}/report.html")
     print(f"next:   {command_line('compression.compress', result['run'], '--recipe', 'float32')}")
