@@ -1,8 +1,8 @@
-"""The child that turns a SavedModel into a .tflite file: run by `compression.tflite`, never in our own process.
+"""Convert a SavedModel into a .tflite file, in the child process that `compression.tflite` starts.
 
-Which engine serves which recipe was decided by measurement (`python -m benchmarks engines`): the TFLite converter all
-that it has, because ai-edge-quantizer fails on recurrent layers in integers ("Tensor data is null") and is further from
-Keras on attention, while its files are 1 to 3 % smaller; ai-edge-quantizer int4, which the converter lacks, and `skip`
+`python -m benchmarks engines` measured which engine serves which recipe. The TFLite converter serves every precision
+that it has: litert-quantizer fails on recurrent layers in integers ("Tensor data is null") and is further from Keras on
+attention, although its files are 1 to 3 % smaller. litert-quantizer serves int4, which the converter lacks, and `skip`
 in recipes without calibration.
 """
 
@@ -14,11 +14,12 @@ from typing import Any
 
 from compression import flatbuffer, rollout
 from strategies import backend
+from zoo.errors import Failed
 
 
 def engine(precision: str, skip: bool) -> str:
     """Return which engine serves a recipe."""
-    return "ai-edge-quantizer" if precision == "int4" or (precision == "dynamic" and skip) else "TFLite converter"
+    return "litert-quantizer" if precision == "int4" or (precision == "dynamic" and skip) else "TFLite converter"
 
 
 def preload() -> None:
@@ -47,7 +48,7 @@ def work(job: dict[str, Any]) -> None:
 
 def _convert(job: dict[str, Any]) -> None:
     output = Path(job["output"])
-    if engine(job["precision"], bool(job["skip"])) == "ai-edge-quantizer":
+    if engine(job["precision"], bool(job["skip"])) == "litert-quantizer":
         floats = output.with_suffix(".float.tflite")
         floats.write_bytes(_float_converter(job).convert())
         _quantize(floats, output, job)
@@ -59,34 +60,48 @@ def _convert(job: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _given_ranges(ranges: dict[str, tuple[float, float]], lookups: bool) -> Iterator[None]:
-    """Let calibration end with the ranges that were trained, and its own where none was.
+    """Replace the ranges that calibration measured by the trained ones, where there are any.
 
-    Where texts are made, what is looked up in a table has the table's range. The calibrator notes the inputs of an
-    operator when it has run: by then a product may have written over them, and a table that is multiplied by 8 got
-    steps 8 times too wide; words that no calibration text has would be clipped besides.
+    Where texts are generated, the result of a lookup in a constant table gets the range of the whole table. The
+    calibrator reads the inputs of an operator after the operator has run, when a product may already have overwritten
+    them: a table that is multiplied by 8 got steps 8 times too wide. Words that no calibration text contains would be
+    clipped besides.
 
-    Fake quantization in the graph would say the same, but the converter then calibrates nothing, so that one operation
-    without it stays float; and it refuses per-channel scales of Dense kernels.
+    Fake quantization in the graph would set the same ranges. But the converter then calibrates nothing, so an operation
+    without fake quantization stays float, and it refuses per-channel scales of Dense kernels.
+
+    Raises:
+        Failed: this version of TensorFlow has no such method.
     """
-    from tensorflow.lite.python.optimize import calibrator
+    if not ranges and not lookups:
+        yield
+        return
+    # TensorFlow 2.21: `TFLiteConverter.convert` calls this method of a class that its docstring calls internal, and
+    # quantizes the calibrated file that it returns. No public interface gives or takes calibrated ranges.
+    try:
+        from tensorflow.lite.python.optimize.calibrator import Calibrator
 
-    before = calibrator.Calibrator.calibrate
+        before = Calibrator.calibrate
+    except (ImportError, AttributeError):
+        import tensorflow as tf
+
+        raise Failed(
+            f"TensorFlow {tf.__version__} has no tensorflow.lite.python.optimize.calibrator.Calibrator.calibrate, by "
+            "which trained ranges reach a file: expected TensorFlow 2.21"
+        ) from None
 
     def calibrate(*args: Any) -> bytes:
-        content = before(*args)
-        if not ranges and not lookups:
-            return content
-        model = flatbuffer.parse(bytes(content), "the calibrated file")
+        model = flatbuffer.parse(bytes(before(*args)), "the calibrated file")
         flatbuffer.set_ranges(model, ranges)
         if lookups:
             flatbuffer.set_lookup_ranges(model)
         return flatbuffer.pack(model)
 
-    calibrator.Calibrator.calibrate = calibrate
+    Calibrator.calibrate = calibrate
     try:
         yield
     finally:
-        calibrator.Calibrator.calibrate = before
+        Calibrator.calibrate = before
 
 
 def _float_converter(job: dict[str, Any]) -> Any:
@@ -192,7 +207,7 @@ def _nodes(content: bytes, scopes: list[str]) -> list[str]:
 
 
 def _quantize(source: Path, output: Path, job: dict[str, Any]) -> None:
-    from ai_edge_quantizer import algorithm_manager, qtyping, quantizer
+    from litert_quantizer import algorithm_manager, qtyping, quantizer
 
     scales = qtyping.QuantGranularity.TENSORWISE if job["per_tensor"] else qtyping.QuantGranularity.CHANNELWISE
     made = quantizer.Quantizer(str(source))

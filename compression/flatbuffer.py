@@ -83,7 +83,7 @@ def parse(content: bytes, name: str) -> schema.ModelT:
 
 
 def _bring_in(buffer: schema.BufferT, content: bytes) -> None:
-    """Take in the data of a buffer that is stored behind the flatbuffer, as ai-edge-quantizer writes them."""
+    """Take in the data of a buffer that is stored behind the flatbuffer, as litert-quantizer writes them."""
     if buffer.offset > 1:
         if buffer.offset + buffer.size > len(content):
             raise IndexError(f"a buffer ends at byte {buffer.offset + buffer.size} of {len(content)}")
