@@ -90,7 +90,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _sampler(plan: Plan, done: int) -> Any:
-    """Return the sampler; one that goes on must not draw again what it drew before."""
+    """Return a sampler whose draws depend on the seed and on how many trials there are, so that none comes twice."""
     from optuna.samplers import RandomSampler, TPESampler
 
     seed = plan.seed * 100_003 + done
@@ -100,7 +100,6 @@ def _sampler(plan: Plan, done: int) -> Any:
         n_startup_trials=STARTUP,
         multivariate=True,
         constant_liar=True,  # trials of other processes that are not finished count as bad ones
-        constraints_func=lambda trial: trial.user_attrs.get("excesses") or (0.0,) * len(plan.budget.limits),
         seed=seed,
     )
 
@@ -214,7 +213,8 @@ def run(
         except FAILURES as error:
             trial.set_user_attr("failed", str(error))
             raise
-        trial.set_user_attr("excesses", list(plan.budget.excesses(row).values()))
+        for limit, excess in plan.budget.excesses(row).items():
+            trial.set_constraint(limit, excess)
         return [*(row[cost] for cost in plan.costs), row["accuracy"]]
 
     def after(study: Any, trial: Any) -> None:
