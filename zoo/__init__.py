@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(name: str) -> "keras.Model":
