@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -86,7 +86,7 @@ class Distillation(layers.Layer):
         return projection
 
     @contextlib.contextmanager
-    def watching_student(self):  # noqa: ANN201  (a context manager)
+    def watching_student(self) -> Iterator[None]:
         """Keep the outputs of the student's hidden layers while it is called."""
         with watching(self._student(), [pair.split(":")[0] for pair in self.config.match], self._seen):
             yield
@@ -140,7 +140,7 @@ def initialise(student: keras.Model, teacher: keras.Model, x: np.ndarray) -> Non
 
 
 @contextlib.contextmanager
-def watching(model: keras.Model, paths: Sequence[str], seen: Any):  # noqa: ANN201
+def watching(model: keras.Model, paths: Sequence[str], seen: Any) -> Iterator[None]:
     """Keep the outputs of some layers in `seen.outputs`, by path, while a model is called.
 
     Raises:

@@ -50,7 +50,9 @@ class Parametrized(keras.Model):
         """Return what is entered while the model is called."""
         return contextlib.nullcontext()
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
         hard = super().compute_loss(x, y, y_pred, sample_weight, training)
         return self.distillation.loss(x, y_pred, hard) if self.distillation and training else hard
 

@@ -108,14 +108,14 @@ def place(name: str) -> tuple[int, int]:
     return members.index, len(members.workers)
 
 
-def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported yet)
+def build(
     name: str,
     virtual_devices: int = 0,
     *,
     model_devices: int = 0,
     facts: Mapping[str, Any] | None = None,
     seconds: float = rendezvous.SECONDS,
-):
+) -> Any:  # a tf.distribute.Strategy; TensorFlow is not imported yet
     """Return the strategy of this name; on JAX, a `jax_devices.Sharding`.
 
     Args:
@@ -158,7 +158,7 @@ def arranged(strategy: Any, build_model: Callable[[], Any]) -> contextlib.Abstra
 
 
 @functools.cache
-def _mirrored(devices: tuple[str, ...]):  # noqa: ANN202
+def _mirrored(devices: tuple[str, ...]) -> Any:
     """Return the one strategy of these devices: several in a process starve each other of threads."""
     import tensorflow as tf
 
@@ -166,7 +166,7 @@ def _mirrored(devices: tuple[str, ...]):  # noqa: ANN202
 
 
 @functools.cache
-def _tpu():  # noqa: ANN202
+def _tpu() -> Any:
     """Return the strategy of this host's TPU, which TensorFlow sets up once in a process."""
     import tensorflow as tf
 
@@ -184,7 +184,7 @@ def _tpu():  # noqa: ANN202
 _joined: dict[cluster.Cluster, Any] = {}  # TensorFlow joins a cluster once in a process
 
 
-def _multi_worker(members: cluster.Cluster, facts: dict[str, Any], seconds: float):  # noqa: ANN202
+def _multi_worker(members: cluster.Cluster, facts: dict[str, Any], seconds: float) -> Any:
     if members not in _joined:
         import tensorflow as tf
 

@@ -175,7 +175,7 @@ def evaluation_batches(split: Split, *, batch_size: int, stride: int = 1) -> tf.
     return _gather(tf.data.Dataset.range(len(split)).batch(batch_size), split, None)
 
 
-def _gather(indices, split: Split, class_weights):
+def _gather(indices: Any, split: Split, class_weights: np.ndarray | None) -> Any:
     import tensorflow as tf
 
     options = tf.data.Options()  # every worker reads all, and takes its share of each batch

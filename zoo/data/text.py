@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Vocabulary:
     begin_id, end_id = BEGIN_ID, END_ID  # of a target
     unknown_id: int | None = UNKNOWN_ID
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer: Any):
         self._tokenizer = tokenizer
         # A text that spells a special token holds these letters, not the token. Not part of the saved file.
         tokenizer.encode_special_tokens = True
@@ -184,7 +185,7 @@ def spaced(words: Iterable[str]) -> str:
     return re.sub(r'" (.*?) "', r'"\1"', text)
 
 
-def _words(texts: Iterable[str], special: list[str], size: int, lowercase: bool):
+def _words(texts: Iterable[str], special: list[str], size: int, lowercase: bool) -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
@@ -196,7 +197,7 @@ def _words(texts: Iterable[str], special: list[str], size: int, lowercase: bool)
     return tokenizer
 
 
-def _characters(texts: Iterable[str], special: list[str], size: int):
+def _characters(texts: Iterable[str], special: list[str], size: int) -> Any:
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     counts = collections.Counter(itertools.chain.from_iterable(texts))
@@ -210,7 +211,7 @@ def _characters(texts: Iterable[str], special: list[str], size: int):
     return tokenizer
 
 
-def _subwords(texts: Iterable[str], special: list[str], size: int):
+def _subwords(texts: Iterable[str], special: list[str], size: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -168,7 +169,7 @@ def prepare(name: str, data_dir: Path) -> Path:
     return find_prepared(name, data_dir) or _download(name, data_dir)
 
 
-def _builder(folder: Path):
+def _builder(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
     return tfds.builder_from_directory(str(folder))
@@ -257,7 +258,7 @@ def _read_images(builder, key, label, image_shape, image_size, skip_bad) -> dict
     return arrays
 
 
-def _batches(builder, split: str, decoders: dict):
+def _batches(builder: Any, split: str, decoders: dict[str, Any]) -> Any:
     import tensorflow_datasets as tfds
 
     # One file after the other: the order of examples is then the same in every process.
