@@ -1,8 +1,8 @@
-"""Which engine serves which recipe: the TFLite converter and ai-edge-quantizer on the same trained models.
+"""Compare the TFLite converter with litert-quantizer on the same trained models.
 
-The models are those of the matrix. Both engines calibrate with the same 256 training examples; accuracy and the largest
-difference in probability from the float32 file are on the first 2,000 test examples. `compression/converter.py` follows
-this table.
+The models are those of the matrix. Both engines calibrate on the same 256 training examples. Accuracy and the largest
+difference in probability from the float32 file are measured on the first 2,000 test examples. The choice of engine in
+`compression/converter.py` follows this table.
 """
 
 import sys
@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks.matrix import ROWS, trained
 from zoo.console.errors import Failed, UsageError
 
-# Rows of the matrix, and how recurrent layers are exported.
+# Model names of the matrix, with the form in which recurrent layers are exported.
 MODELS = {"cnn": "auto", "lstm": "unrolled", "self_attention": "auto"}
-ENGINES = ("TFLite converter", "ai-edge-quantizer")
+ENGINES = ("TFLite converter", "litert-quantizer")
 PRECISIONS = ("dynamic", "int8", "int16x8")
 EXAMPLES = 2000
 CALIBRATION = 256
@@ -74,8 +74,8 @@ def _rows(name: str, kernel: str, data_dir: Path, folder: Path) -> list[dict[str
 
 
 def work(job: dict[str, Any]) -> None:
-    """Be the child: quantize a float32 file with ai-edge-quantizer."""
-    from ai_edge_quantizer import quantizer
+    """Quantize a float32 file with litert-quantizer; runs in the child process."""
+    from litert_quantizer import quantizer
 
     made = quantizer.Quantizer(job["floats"])
     if job["precision"] == "dynamic":

@@ -120,14 +120,14 @@ def place(name: str) -> tuple[int, int]:
     return members.index, len(members.workers)
 
 
-def build(  # noqa: ANN201  (tf.distribute.Strategy; TensorFlow is not imported yet)
+def build(
     name: str,
     virtual_devices: int = 0,
     *,
     model_devices: int = 0,
     facts: Mapping[str, Any] | None = None,
     seconds: float = rendezvous.SECONDS,
-):
+) -> Any:  # a tf.distribute.Strategy; TensorFlow is not imported yet
     """Return the strategy of this name; on JAX, a `jax_devices.Sharding`.
 
     Args:
@@ -175,7 +175,7 @@ def arranged(strategy: Any, build_model: Callable[[], Any]) -> contextlib.Abstra
 
 
 @functools.cache
-def _mirrored(devices: tuple[str, ...]):  # noqa: ANN202
+def _mirrored(devices: tuple[str, ...]) -> Any:
     """Return the only strategy of these devices, because several in one process compete for threads."""
     import tensorflow as tf
 
@@ -183,7 +183,7 @@ def _mirrored(devices: tuple[str, ...]):  # noqa: ANN202
 
 
 @functools.cache
-def _tpu():  # noqa: ANN202
+def _tpu() -> Any:
     """Return the strategy of this host's TPU, which TensorFlow can initialise once per process."""
     import tensorflow as tf
 
@@ -201,7 +201,7 @@ def _tpu():  # noqa: ANN202
 _joined: dict[cluster.Cluster, Any] = {}  # TensorFlow can join a cluster once per process
 
 
-def _multi_worker(members: cluster.Cluster, facts: dict[str, Any], seconds: float):  # noqa: ANN202
+def _multi_worker(members: cluster.Cluster, facts: dict[str, Any], seconds: float) -> Any:
     if members not in _joined:
         import tensorflow as tf
 

@@ -1,8 +1,8 @@
 """Convert a SavedModel to a .tflite file, in a child process that `compression.exporting.tflite` starts.
 
 The engine of each recipe was chosen by measurement (`python -m benchmarks engines`). The TFLite converter is used for
-every precision it supports: ai-edge-quantizer fails on recurrent layers in integers ("Tensor data is null") and is
-further from Keras on attention, although its files are 1 to 3 % smaller. ai-edge-quantizer is used for int4, which the
+every precision it supports: litert-quantizer fails on recurrent layers in integers ("Tensor data is null") and is
+further from Keras on attention, although its files are 1 to 3 % smaller. litert-quantizer is used for int4, which the
 converter lacks, and for `skip` in recipes without calibration.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 from compression.flatbuffers import flatbuffer
 from compression.runtime import rollout
 from strategies import backend
+from zoo.console.errors import Failed
 
 
 def engine(precision: str, skip: bool) -> str:
@@ -24,7 +25,7 @@ def engine(precision: str, skip: bool) -> str:
         precision: Precision of the recipe.
         skip: Whether the recipe keeps layers in float.
     """
-    return "ai-edge-quantizer" if precision == "int4" or (precision == "dynamic" and skip) else "TFLite converter"
+    return "litert-quantizer" if precision == "int4" or (precision == "dynamic" and skip) else "TFLite converter"
 
 
 def preload() -> None:
@@ -53,7 +54,7 @@ def work(job: dict[str, Any]) -> None:
 
 def _convert(job: dict[str, Any]) -> None:
     output = Path(job["output"])
-    if engine(job["precision"], bool(job["skip"])) == "ai-edge-quantizer":
+    if engine(job["precision"], bool(job["skip"])) == "litert-quantizer":
         floats = output.with_suffix(".float.tflite")
         floats.write_bytes(_float_converter(job).convert())
         _quantize(floats, output, job)
@@ -73,26 +74,39 @@ def _given_ranges(ranges: dict[str, tuple[float, float]], lookups: bool) -> Iter
 
     Fake quantization in the graph is no alternative: the converter then calibrates nothing, so that any operation
     without fake quantization stays float, and it refuses per-channel scales of Dense kernels.
-    """
-    from tensorflow.lite.python.optimize import calibrator
 
-    before = calibrator.Calibrator.calibrate
+    Raises:
+        Failed: This version of TensorFlow has no such method.
+    """
+    if not ranges and not lookups:
+        yield
+        return
+    # TensorFlow 2.21: `TFLiteConverter.convert` calls this method of a class that its docstring calls internal, and
+    # quantizes the calibrated file that it returns. No public interface gives or takes calibrated ranges.
+    try:
+        from tensorflow.lite.python.optimize.calibrator import Calibrator
+
+        before = Calibrator.calibrate
+    except (ImportError, AttributeError):
+        import tensorflow as tf
+
+        raise Failed(
+            f"TensorFlow {tf.__version__} has no tensorflow.lite.python.optimize.calibrator.Calibrator.calibrate, by "
+            "which trained ranges reach a file: expected TensorFlow 2.21"
+        ) from None
 
     def calibrate(*args: Any) -> bytes:
-        content = before(*args)
-        if not ranges and not lookups:
-            return content
-        model = flatbuffer.parse(bytes(content), "the calibrated file")
+        model = flatbuffer.parse(bytes(before(*args)), "the calibrated file")
         flatbuffer.set_ranges(model, ranges)
         if lookups:
             flatbuffer.set_lookup_ranges(model)
         return flatbuffer.pack(model)
 
-    calibrator.Calibrator.calibrate = calibrate
+    Calibrator.calibrate = calibrate
     try:
         yield
     finally:
-        calibrator.Calibrator.calibrate = before
+        Calibrator.calibrate = before
 
 
 def _float_converter(job: dict[str, Any]) -> Any:
@@ -198,7 +212,7 @@ def _nodes(content: bytes, scopes: list[str]) -> list[str]:
 
 
 def _quantize(source: Path, output: Path, job: dict[str, Any]) -> None:
-    from ai_edge_quantizer import algorithm_manager, qtyping, quantizer
+    from litert_quantizer import algorithm_manager, qtyping, quantizer
 
     scales = qtyping.QuantGranularity.TENSORWISE if job["per_tensor"] else qtyping.QuantGranularity.CHANNELWISE
     made = quantizer.Quantizer(str(source))

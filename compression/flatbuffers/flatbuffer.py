@@ -84,7 +84,7 @@ def parse(content: bytes, name: str) -> schema.ModelT:
 
 
 def _bring_in(buffer: schema.BufferT, content: bytes) -> None:
-    """Load the data of a buffer stored after the flatbuffer, as ai-edge-quantizer writes it."""
+    """Load the data of a buffer stored after the flatbuffer, as litert-quantizer writes it."""
     if buffer.offset > 1:
         if buffer.offset + buffer.size > len(content):
             raise IndexError(f"a buffer ends at byte {buffer.offset + buffer.size} of {len(content)}")

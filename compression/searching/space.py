@@ -2,7 +2,7 @@
 
 import dataclasses
 import fnmatch
-import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,11 +179,6 @@ def read(path: Path) -> dict[str, str]:
     Raises:
         UsageError: The file is missing, is not TOML or has no such table.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -100,7 +100,6 @@ def _sampler(plan: SearchPlan, done: int) -> Any:
         n_startup_trials=STARTUP,
         multivariate=True,
         constant_liar=True,  # unfinished trials of other processes count as bad ones
-        constraints_func=lambda trial: trial.user_attrs.get("excesses") or (0.0,) * len(plan.budget.limits),
         seed=seed,
     )
 
@@ -214,7 +213,8 @@ def run(
         except FAILURES as error:
             trial.set_user_attr("failed", str(error))
             raise
-        trial.set_user_attr("excesses", list(plan.budget.excesses(row).values()))
+        for limit, excess in plan.budget.excesses(row).items():
+            trial.set_constraint(limit, excess)
         return [*(row[cost] for cost in plan.costs), row["accuracy"]]
 
     def after(study: Any, trial: Any) -> None:

@@ -204,7 +204,7 @@ def spaced(words: Iterable[str]) -> str:
     return re.sub(r'" (.*?) "', r'"\1"', text)
 
 
-def _words(texts: Iterable[str], special: list[str], size: int, lowercase: bool):
+def _words(texts: Iterable[str], special: list[str], size: int, lowercase: bool) -> "Tokenizer":
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
@@ -216,7 +216,7 @@ def _words(texts: Iterable[str], special: list[str], size: int, lowercase: bool)
     return tokenizer
 
 
-def _characters(texts: Iterable[str], special: list[str], size: int):
+def _characters(texts: Iterable[str], special: list[str], size: int) -> "Tokenizer":
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     counts = collections.Counter(itertools.chain.from_iterable(texts))
@@ -230,7 +230,7 @@ def _characters(texts: Iterable[str], special: list[str], size: int):
     return tokenizer
 
 
-def _subwords(texts: Iterable[str], special: list[str], size: int):
+def _subwords(texts: Iterable[str], special: list[str], size: int) -> "Tokenizer":
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

@@ -125,7 +125,7 @@ def _tiles(scores: list[tuple[str, str]], metrics: dict[str, Any]) -> str:
     return f"<div class=tiles>{''.join(parts)}</div>"
 
 
-def figure(width: float, height: float, layout: str | None = "constrained"):  # noqa: ANN201  (not imported yet)
+def figure(width: float, height: float, layout: str | None = "constrained") -> Any:
     """Return a matplotlib figure.
 
     Args:

@@ -166,7 +166,7 @@ class RunFolder:
             raise UsageError(f"{file} was truncated or altered: its SHA-256 is not the one in metrics.json")
         return file
 
-    def load_model(self, snapshot: int = 0):  # noqa: ANN201  (keras.Model; Keras is not imported yet)
+    def load_model(self, snapshot: int = 0) -> Any:  # a keras.Model; Keras is not imported yet
         """Load model.keras or a snapshot, after checking its SHA-256.
 
         Args:

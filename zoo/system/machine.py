@@ -18,7 +18,7 @@ _VERSIONS_OF = (
     "tokenizers",
     "tensorflow-datasets",
     "ai-edge-litert",
-    "ai-edge-quantizer",
+    "litert-quantizer",
     "tf_keras",
     "onnxruntime",
     "jax",

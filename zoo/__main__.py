@@ -1,0 +1,94 @@
+"""`zoo VERB` or `python -m zoo VERB`: run any command of the project by one short name. Standard library only."""
+
+import runpy
+import sys
+from collections.abc import Sequence
+
+import zoo
+from zoo.console.errors import nearest
+
+# By purpose: the module that `python -m` runs, a file or a package with __main__.py, and what it does.
+PURPOSES: dict[str, dict[str, tuple[str, str]]] = {
+    "Train and use": {
+        "train": ("zoo.train", "train a model and write its run folder"),
+        "evaluate": ("zoo.evaluate", "measure a run on a split of its own data or of other data"),
+        "predict": ("zoo.predict", "classify inputs, rank texts for images, or complete triples"),
+        "generate": ("zoo.generate", "translate or continue texts, or draw images"),
+        "sweep": ("zoo.sweep", "train a grid of settings side by side and compare them"),
+        "ensemble": ("zoo.ensemble", "join several classifiers into one run"),
+        "calibrate": ("zoo.calibrate", "fit the temperature of a classifier's probabilities"),
+        "online": ("zoo.online", "keep training a classifier on a stream"),
+    },
+    "Compress": {
+        "compress": ("compression.compress", "turn a run into a small .tflite file with a measured receipt"),
+        "search": ("compression.search", "find the recipes whose files fit a budget"),
+        "sensitivity": ("compression.sensitivity", "measure what quantizing each layer costs"),
+        "recipe-words": ("compression", "list the words of a recipe and their arguments"),
+    },
+    "Prove": {
+        "verify": ("compression.verify", "measure a .tflite file again and compare it with its receipt"),
+        "attack": ("zoo.attack", "measure the accuracy of a run on adversarial examples"),
+        "attack-file": ("compression.attack", "measure .tflite files on the same adversarial examples"),
+        "card": ("zoo.card", "fill in a model card from what was measured"),
+    },
+    "Deploy": {
+        "export": ("compression.export", "write a SavedModel or an ONNX file, checked against Keras"),
+        "to-c": ("compression.to_c", "write a .tflite file as a C array for microcontrollers"),
+        "snippets": (
+            "compression.snippets",
+            "write code that runs a .tflite file on Android, iOS or a microcontroller",
+        ),
+        "demo": ("zoo.demo", "serve a page that runs .tflite files in the browser"),
+    },
+    "Scale": {
+        "strategies": ("strategies", "list the strategies that this machine can run"),
+        "launch": ("strategies.launch", "start a cluster of processes on this machine"),
+        "tpu-check": ("strategies.tpu_check", "compile a training step for TPUs without having one"),
+    },
+    "Look": {
+        "list": ("zoo.list", "list models, data sets, strategies, recipes and pretrained runs"),
+        "explain": ("zoo.explain", "draw attention, saliency and attributions of a run"),
+        "inspect": ("compression.inspect", "show what takes the bytes of a .tflite file"),
+    },
+}
+VERBS = {verb: module for commands in PURPOSES.values() for verb, (module, _) in commands.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that a verb names, as `python -m` would, or list all of them.
+
+    Args:
+        argv: Verb and its arguments. Default: those of this process.
+
+    Returns:
+        Exit status: 0 for the list, 2 for an unknown verb. A command ends the process with its own.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_listed())
+        return 0
+    verb, *rest = words
+    if verb == "--version":
+        print(zoo.__version__)
+        return 0
+    if verb not in VERBS:
+        print(
+            f"zoo: unknown command {verb!r}: expected one that `zoo --help` lists{nearest(verb, VERBS)}",
+            file=sys.stderr,
+        )
+        return 2
+    sys.argv = [verb, *rest]
+    runpy.run_module(VERBS[verb], run_name="__main__", alter_sys=True)
+    return 0
+
+
+def _listed() -> str:
+    width = max(map(len, VERBS)) + 2
+    lines = ["usage: zoo VERB ...    (`zoo VERB --help` has the arguments of a command)"]
+    for purpose, commands in PURPOSES.items():
+        lines += ["", f"{purpose}:", *(f"  {verb:<{width}}{what}" for verb, (_, what) in commands.items())]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
