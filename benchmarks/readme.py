@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readme`: write the newest results and the pretrained runs into the pages, between their marks."""
+"""`python -m benchmarks.readme`: write the newest results and the pretrained runs into the pages, between marks."""
 
 import importlib
 import json
@@ -78,10 +78,8 @@ def _matrix(result: dict[str, Any]) -> list[str]:
 
 def _precisions(result: dict[str, Any]) -> list[str]:
     """Return a row for each precision: the file of one model, how many models it works for, and what is refused."""
-    rows = [
-        "| precision | `cnn` on MNIST, bytes | accuracy against Keras, points | ms an image | works for | refused for |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    titles = ("precision", "`cnn` on MNIST, bytes", "points against Keras", "ms an image", "works for", "refused for")
+    rows = [f"| {' | '.join(titles)} |", "| --- |" + " --- |" * (len(titles) - 1)]
     for precision in matrix.PRECISIONS:
         cells = [cell for cell in result["cells"] if cell["precision"] == precision]
         refused = [", ".join(_variant(cell)) for cell in cells if "refused" in cell]

@@ -24,8 +24,12 @@ def site(tmp_path_factory):
 
 def test_every_page_of_docs_and_every_module_is_there(site):
     names = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
-    assert {path.with_suffix(".html").name for path in (ROOT / "docs").glob("*.md")} <= names
-    assert {f"reference/{name}.html" for name in ("zoo.training", "compression.pipeline", "strategies")} <= names
+    docs = ROOT / "docs"
+    pages = {path.relative_to(docs).with_suffix(".html").as_posix() for path in docs.rglob("*.md")}
+    assert pages | {"index.html"} <= names
+    sidebar = (site / "index.html").read_text()
+    assert all(f'href="{page}"' in sidebar for page in pages)
+    assert {f"reference/{name}.html" for name in ("zoo", "zoo.train", "compression.compress", "strategies")} <= names
     text = (site / "reference" / "compression.micro.html").read_text()
     assert 'id="compression.micro.arena_at_least"' in text
     assert micro.arena_at_least.__doc__.partition("\n")[0] in text
