@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Four workers, one a node, under SLURM: sbatch deploy/slurm.sh
+# Four workers, one per node, under SLURM: sbatch deploy/slurm.sh
 #
-# srun tells each worker of the others; runs/ must be on a file system that all nodes see. A minute before its time is
-# over the job is told to save; requeued, or submitted again, it goes on from its last checkpoint.
+# srun tells each worker about the others. runs/ must be on a file system that all nodes share. One minute before its time
+# limit, the job gets a signal to save; requeued or submitted again, it continues from its last checkpoint.
 #SBATCH --job-name=zoo-cnn
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1
