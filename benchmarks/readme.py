@@ -66,7 +66,7 @@ def written(mark: str, up: str) -> str:
         return _STOCK[mark]()
     report, result = newest(_REPORTS.get(mark, mark))
     lines = _TABLES[mark](result) if mark in _TABLES else importlib.import_module(f"benchmarks.{mark}").table(result)
-    lines = [*lines, "", f"([report]({up}{_link(report)}))"]
+    lines = [*lines, "", f"Source: [report]({up}{_link(report)})."]
     if mark in DRAWN:
         lines += ["", f"![{DRAWN[mark]}]({up}{_link(picture(mark))})"]
     return "\n".join(lines) + "\n"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from zoo import card, groups, model_card
+from zoo import card, groups
 from zoo.config import TrainConfig
 from zoo.files import sha256, write_json
 from zoo.runs import RunFolder
@@ -186,9 +186,3 @@ def test_every_task_has_a_card(task, test, said, run):
     assert said in text
     assert "There are no classes to tell apart" in text
     assert "Without an interval: sets are no means." in text
-
-
-def test_docs_show_the_template_that_is_filled():
-    from tests.conftest import ROOT
-
-    assert (ROOT / "docs" / "MODEL_CARD.md").read_text() == model_card._template().template
