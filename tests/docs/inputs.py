@@ -21,8 +21,8 @@ GOOD, DULL = "what a fine film", "such a dull film"
 
 def make(folder: Path) -> None:
     """Write every input into a folder."""
-    _pictures(folder / "photos", ("circle", "square", "triangle"), each=30)
-    _pictures(folder / "pets", ("cat", "dog"), each=30)
+    _pictures(folder / "photos", ("circle", "square", "triangle"), each=40)
+    _pictures(folder / "pets", ("cat", "dog"), each=60)
     _numbers(folder)
     _texts(folder)
     _captions(folder)
@@ -42,22 +42,27 @@ def _pictures(folder: Path, names: tuple[str, ...], each: int) -> None:
 
 
 def _numbers(folder: Path) -> None:
-    x, y = blobs(120, (SIDE, SIDE))
+    x, y = blobs(150, (SIDE, SIDE))
     np.savez(folder / "letters.npz", x=(255 * x).astype("uint8"), y=y)
     np.savez(folder / "more.npz", x=(255 * x[:3, :, :, None]).astype("uint8"))
 
 
 def _texts(folder: Path) -> None:
     films = [(f"{text} by {name}", label) for name in PEOPLE for text, label in ((GOOD, "good"), (DULL, "bad"))]
-    (folder / "films.tsv").write_text("\n".join(["text\tlabel", *map("\t".join, films * 4)]) + "\n")
+    (folder / "films.tsv").write_text("\n".join(["text\tlabel", *map("\t".join, films * 6)]) + "\n")
     words = {"ein": "a", "Hund": "dog", "Kind": "child", "läuft": "runs", "schläft": "sleeps", "heute": "today"}
     pairs = [
         (f"{a} {b} {c}", f"{words[a]} {words[b]} {words[c]}")
         for a, b, c in itertools.product(("ein", "heute"), ("Hund", "Kind"), ("läuft", "schläft"))
     ]
-    (folder / "pairs.tsv").write_text("\n".join(map("\t".join, pairs * 12)) + "\n")
+    (folder / "pairs.tsv").write_text("\n".join(map("\t".join, pairs * 20)) + "\n")
     (folder / "book.txt").write_text("It was a dark and stormy night; the rain fell in torrents.\n" * 400)
-    triples = [(PEOPLE[i], "wife" if i % 2 else "father", PEOPLE[(i + j) % 12]) for i in range(12) for j in (1, 3, 5)]
+    names = [*PEOPLE, *(f"Guest {number}" for number in range(28))]
+    triples = [
+        (head, relation, names[(i + step) % len(names)])
+        for i, head in enumerate(names)
+        for step, relation in enumerate(("father", "mother", "wife", "husband", "aunt", "uncle"), 1)
+    ]
     (folder / "triples.tsv").write_text("\n".join(["head\trelation\ttail", *map("\t".join, triples)]) + "\n")
 
 
