@@ -1,152 +1,153 @@
-"""`python -m benchmarks.readme`: write the newest results, and the stock, into pages, between their marks."""
+"""`python -m benchmarks.readme`: write the newest results and the pretrained runs into the pages, between marks."""
 
+import importlib
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
-from benchmarks import (
-    ceiling,
-    cost,
-    cross_modal,
-    decoding,
-    distillation,
-    ensembles,
-    evaluation,
-    exports,
-    gan,
-    input_pipeline,
-    kg_embedding,
-    lenets,
-    matrix,
-    online,
-    overhead,
-    robustness,
-    runtimes,
-    scaling,
-    search,
-    sequences,
-    throughput,
-    time_to_accuracy,
-    training_cost,
-    transfer,
-    transformer_step,
-    tutorial,
-)
+from benchmarks import matrix
 from zoo import stock
 from zoo.reports import stock_table as table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-# Of an entry of the stock, what is said of its data.
+# Every page that has a mark such as <!-- matrix: python -m benchmarks.readme -->.
+PAGES = (
+    "README.md",
+    "docs/results/compression.md",
+    "docs/results/performance.md",
+    "docs/results/pretrained.md",
+    "docs/results/scaling.md",
+    "docs/results/tasks.md",
+    "docs/results/training.md",
+)
+# Benchmarks whose results are drawn as well: the caption of the picture.
+DRAWN = {
+    "throughput": "Training examples a second of other scripts, as shares of zoo.train's",
+    "cost": "Time and memory of a training step against what grows, with fitted powers",
+}
+# Columns of the pretrained runs in the README, and of the data they were trained on.
+SUMMARY = {"run": "name", "test": "test split, Keras", "of the file": "the file", "file": "size", "recipe": "recipe"}
 DATA = ("dataset", "what", "source", "licence")
-PICTURE = "benchmarks/results/lenets.png"
+# The model whose files stand for a precision in the README.
+EXAMPLE = "cnn"
 
 
-def newest(name: str) -> tuple[Path, dict]:
+def newest(name: str) -> tuple[Path, dict[str, Any]]:
     """Return the newest report of a benchmark and its numbers."""
     path = max(RESULTS.glob(f"*-{name}.json"))
     return path.with_suffix(".md"), json.loads(path.read_text(encoding="utf-8"))
 
 
-def tables() -> str:
-    """Return the README's tables as Markdown."""
-    accuracy_report, accuracy = newest("accuracy")
-    strategies_report, strategies = newest("strategies")
-    startup_report, startup = newest("startup")
-    matrix_report, cells = newest("matrix")
-    lines = [
-        *matrix.table(cells["cells"]),
-        "",
-        f"([report]({_link(matrix_report)}), `make matrix`; on another processor another precision is the fastest)",
-        "",
-        *_tables(runtimes),
-        *_tables(tutorial, lenets, distillation, training_cost),
-        f"![Error and bytes of LeNet-5 made small, beside networks trained from scratch]({PICTURE})",
-        "",
-        *_tables(search, sequences, decoding, transformer_step, cross_modal, gan, kg_embedding),
-        *_tables(transfer, online, ensembles, robustness),
-        *_tables(time_to_accuracy, throughput),
-        "| model | data | test accuracy, mean of 3 seeds | epochs |",
-        "| --- | --- | --- | --- |",
-    ]
-    for row in accuracy["rows"]:
+def picture(name: str) -> Path:
+    """Return the path of the picture of a benchmark's newest report."""
+    return RESULTS / f"{name}.png"
+
+
+def updated(page: str) -> str:
+    """Return the text of a page with the newest tables in it."""
+    up = "../" * page.count("/")
+    marked = re.compile(r"(<!-- (\w+): python -m benchmarks\.readme -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return marked.sub(lambda marks: marks[1] + written(marks[2], up) + marks[3], text)
+
+
+def written(mark: str, up: str) -> str:
+    """Return what stands between the marks of a name, as Markdown.
+
+    Args:
+        mark: Name of a benchmark, or of one of the tables below.
+        up: Path from the page's folder to the root of the repository, such as `../../`.
+    """
+    if mark in _STOCK:
+        return _STOCK[mark]()
+    report, result = newest(_REPORTS.get(mark, mark))
+    lines = _TABLES[mark](result) if mark in _TABLES else importlib.import_module(f"benchmarks.{mark}").table(result)
+    lines = [*lines, "", f"Source: [report]({up}{_link(report)})."]
+    if mark in DRAWN:
+        lines += ["", f"![{DRAWN[mark]}]({up}{_link(picture(mark))})"]
+    return "\n".join(lines) + "\n"
+
+
+def _matrix(result: dict[str, Any]) -> list[str]:
+    return matrix.table(result["cells"])
+
+
+def _precisions(result: dict[str, Any]) -> list[str]:
+    """Return a row for each precision: the file of one model, how many models it works for, and what is refused."""
+    titles = ("precision", "`cnn` on MNIST, bytes", "points against Keras", "ms an image", "works for", "refused for")
+    rows = [f"| {' | '.join(titles)} |", "| --- |" + " --- |" * (len(titles) - 1)]
+    for precision in matrix.PRECISIONS:
+        cells = [cell for cell in result["cells"] if cell["precision"] == precision]
+        refused = [", ".join(_variant(cell)) for cell in cells if "refused" in cell]
+        shown = next(cell for cell in cells if cell["row"] == EXAMPLE)
+        rows.append(
+            f"| `{precision}` | {shown['bytes']:,} | {shown['points']:+.2f} | {shown['median_ms']:.3f}"
+            f" | {len(cells) - len(refused)} of {len(cells)} | {'; '.join(refused) or 'none'} |"
+        )
+    return rows
+
+
+def _variant(cell: dict[str, Any]) -> list[str]:
+    return [cell["row"], *([cell["kernel"]] if cell["kernel"] != "auto" else [])]
+
+
+def _accuracy(result: dict[str, Any]) -> list[str]:
+    lines = ["| model | data | test accuracy, mean of 3 seeds | epochs |", "| --- | --- | --- | --- |"]
+    for row in result["rows"]:
         lines.append(
             f"| `{row['model']}` | {row['dataset']} ({row['test_examples']:,} test examples) | {row['mean']:.2%}"
             f" (standard deviation {row['spread']:.2%}) | {row['epochs']} |"
         )
-    ways = list(strategies["equality"][0]["largest_difference"])
-    lines += [
-        "",
-        "| largest difference of any weight from `none`, same seed, one epoch | " + " | ".join(ways) + " |",
-        "| --- |" + " --- |" * len(ways),
-    ]
-    for row in strategies["equality"]:
-        found = row["largest_difference"]
-        cells = [f"{found[way]:.1e}" if way in found else "not run" for way in ways]
-        lines.append(f"| `{row['model']}` on {row['dataset']}, {row['precision']} | {' | '.join(cells)} |")
-    lines += ["", *_tables(overhead)]
-    slowest = max(row["median_seconds"] for row in startup["rows"])
-    facts = [
-        f"the same weights on several replicas: [report]({_link(strategies_report)})",
-        f"`--help` and the answer to a mistake take at most {slowest:.2f} s ([report]({_link(startup_report)}));"
-        f" accuracy: [report]({_link(accuracy_report)})",
-    ]
-    return "\n".join([*lines, *(f"- {fact}" for fact in facts)]) + "\n"
-
-
-def _tables(*modules: ModuleType, up: str = "") -> list[str]:
-    """Return the table of each benchmark's newest report, and a link to it, from a page so many folders down."""
-    lines = []
-    for module in modules:
-        report, result = newest(_name(module))
-        lines += [*module.table(result), "", f"([report]({up}{_link(report)}))", ""]
-        if module in DRAWN:
-            lines += [f"![{DRAWN[module]}]({up}{_link(picture(module))})", ""]
     return lines
 
 
-# What is looked at rather than read, and what a picture of it shows.
-DRAWN = {
-    throughput: "Training examples a second of other scripts, as shares of zoo.train's",
-    cost: "Time and memory of a training step against what grows, with fitted powers",
-}
+def _equality(result: dict[str, Any]) -> list[str]:
+    ways = list(result["equality"][0]["largest_difference"])
+    lines = [
+        "| largest difference of any weight from `none`, same seed, one epoch | " + " | ".join(ways) + " |",
+        "| --- |" + " --- |" * len(ways),
+    ]
+    for row in result["equality"]:
+        found = row["largest_difference"]
+        cells = [f"{found[way]:.1e}" if way in found else "not run" for way in ways]
+        lines.append(f"| `{row['model']}` on {row['dataset']}, {row['precision']} | {' | '.join(cells)} |")
+    return lines
 
 
-def picture(module: ModuleType) -> Path:
-    """Return where the picture of a benchmark's newest report is."""
-    return ROOT / "benchmarks" / "results" / f"{_name(module)}.png"
+def _startup(result: dict[str, Any]) -> list[str]:
+    slowest = max(row["median_seconds"] for row in result["rows"])
+    return [f"`--help` and the answer to a mistake take at most {slowest:.2f} s."]
 
 
-def _name(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
+def _stock() -> str:
+    rows = [table.cells(name) for name in stock.index()]
+    return _markdown([{title: row[key] for key, title in SUMMARY.items()} for row in rows], code=("name", "recipe"))
 
 
-def _link(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def performance_tables() -> str:
-    """Return the tables of docs/PERFORMANCE.md as Markdown."""
-    return "\n".join(_tables(ceiling, throughput, input_pipeline, cost, evaluation, exports, runtimes, up="../"))
-
-
-def scaling_table() -> str:
-    """Return the tables of docs/SCALING.md as Markdown."""
-    report, result = newest("scaling")
-    return "\n".join([*scaling.table(result), "", f"([report](../{_link(report)}))"]) + "\n"
-
-
-def stock_table() -> str:
-    """Return the table of the runs that come with the package as Markdown."""
+def _stock_details() -> str:
     return _markdown([table.cells(name) for name in stock.index()], code=("run", "recipe", "command"))
 
 
-def data_table() -> str:
-    """Return what the runs of the stock were trained on, and under which licence that is, as Markdown."""
+def _data() -> str:
     rows = {entry["dataset"]: {title: entry[title] for title in DATA} for entry in stock.index().values()}
     return _markdown(list(rows.values()), code=("dataset",))
+
+
+# Tables that a benchmark's own module does not make, and the reports they are read from where the name is another.
+_TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "matrix": _matrix,
+    "precisions": _precisions,
+    "accuracy": _accuracy,
+    "equality": _equality,
+    "startup": _startup,
+}
+_REPORTS = {"precisions": "matrix", "equality": "strategies"}
+# Tables of the runs that come with the package.
+_STOCK: dict[str, Callable[[], str]] = {"stock": _stock, "stock_details": _stock_details, "data": _data}
 
 
 def _markdown(rows: list[dict[str, str]], code: tuple[str, ...]) -> str:
@@ -156,27 +157,13 @@ def _markdown(rows: list[dict[str, str]], code: tuple[str, ...]) -> str:
     return "".join(f"| {line} |\n" for line in lines)
 
 
-# By page, what stands between which marks.
-PAGES = {
-    "README.md": {"measured": tables, "stock": stock_table},
-    "docs/SCALING.md": {"measured": scaling_table},
-    "docs/PERFORMANCE.md": {"measured": performance_tables},
-    "docs/ZOO.md": {"stock": stock_table, "data": data_table},
-}
-
-
-def updated(page: str) -> str:
-    """Return the text of a page with the newest tables in it."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    for mark, written in PAGES[page].items():
-        marked = re.compile(rf"(<!-- {mark}: [^\n]* -->\n).*(<!-- /{mark} -->)", re.DOTALL)
-        text = marked.sub(lambda marks, written=written: marks[1] + written() + marks[2], text)
-    return text
+def _link(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 if __name__ == "__main__":
-    for module in DRAWN:
-        module.draw(newest(_name(module))[1], picture(module))
+    for name in DRAWN:
+        importlib.import_module(f"benchmarks.{name}").draw(newest(name)[1], picture(name))
     for page in PAGES:
         (ROOT / page).write_text(updated(page), encoding="utf-8")
     sys.exit(0)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Four workers, one per node, under SLURM: sbatch deploy/slurm.sh
 #
-# srun describes the cluster to each worker. runs/ must be on a file system shared by all nodes. One minute before the
-# time limit the job receives SIGTERM and saves. When requeued or submitted again, it resumes from its last checkpoint.
+# srun tells each worker about the others. runs/ must be on a file system that all nodes share. One minute before its time
+# limit, the job gets a signal to save; requeued or submitted again, it continues from its last checkpoint.
 #SBATCH --job-name=zoo-cnn
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1

@@ -1,5 +1,7 @@
 """The pages show the newest measurements, and the measurements reach their targets."""
 
+import importlib
+import re
 import statistics
 
 import numpy as np
@@ -40,12 +42,25 @@ def test_pages_show_the_newest_results(page):
     assert readme.updated(page) == (readme.ROOT / page).read_text(), "run `python -m benchmarks.readme`"
 
 
-@pytest.mark.parametrize("module", readme.DRAWN)
-def test_reports_are_drawn(module, tmp_path):
-    _, result = readme.newest(module.__name__.rpartition(".")[2])
-    module.draw(result, tmp_path / "drawn.png")
-    with Image.open(tmp_path / "drawn.png") as drawn, Image.open(readme.picture(module)) as kept:
-        assert drawn.size == kept.size  # the size depends on the number of cases
+def test_every_page_with_a_mark_is_written():
+    pages = [readme.ROOT / "README.md", *(readme.ROOT / "docs").rglob("*.md")]
+    marked = [path for path in pages if "python -m benchmarks.readme -->" in path.read_text()]
+    assert {path.relative_to(readme.ROOT).as_posix() for path in marked} == set(readme.PAGES)
+    marks = [mark for path in marked for mark in re.findall(r"<!-- (\w+): ", path.read_text())]
+    assert len(marks) == len(set(marks))  # nothing stands twice
+
+
+def test_the_readme_has_a_row_for_each_precision():
+    rows = readme.written("precisions", "").splitlines()[2:]
+    assert [row.split("`")[1] for row in rows[: len(matrix.PRECISIONS)]] == list(matrix.PRECISIONS)
+
+
+@pytest.mark.parametrize("name", readme.DRAWN)
+def test_reports_are_drawn(name, tmp_path):
+    _, result = readme.newest(name)
+    importlib.import_module(f"benchmarks.{name}").draw(result, tmp_path / "drawn.png")
+    with Image.open(tmp_path / "drawn.png") as drawn, Image.open(readme.picture(name)) as kept:
+        assert drawn.size == kept.size  # by the number of cases
         assert len(np.unique(np.asarray(drawn).reshape(-1, 4), axis=0)) > 50
 
 
@@ -65,7 +80,7 @@ def test_committed_results_reach_their_targets():
         assert row["mean"] >= row["target"], row["model"]
     _, strategies = readme.newest("strategies")
     for row in strategies["equality"]:
-        # Training on MNIST in float32 amplifies rounding, as the same epoch in float64 shows.
+        # Where training amplifies rounding, as the same epoch in float64 shows (docs/guides/strategies.md, limits).
         if (row["dataset"], row["precision"]) != ("mnist", "float32"):
             assert max(row["largest_difference"].values()) <= 1e-5, row
     _, startup = readme.newest("startup")
@@ -75,7 +90,7 @@ def test_committed_results_reach_their_targets():
     assert not any(row["backend_imported"] for row in startup["rows"])
 
 
-# Throughput targets that are missed, as documented among the limits.
+# Targets of throughput that are missed, as docs/results/performance.md says.
 MISSED = {("cnn", 128, "plain Keras"), ("transformer", 64, "PyTorch")}
 
 

@@ -1,6 +1,7 @@
 """The site of the documentation: built without a warning, whole, and asking no other host for anything."""
 
 import importlib.util
+import posixpath
 import re
 import subprocess
 import sys
@@ -22,11 +23,20 @@ def site(tmp_path_factory):
     return folder
 
 
+def sidebar(site, path):
+    """Return the pages that the sidebar of a page leads to, which shows the folder of that page."""
+    links = re.findall(r'<a href="([^"#]+)" class="md-nav__link', path.read_text())
+    return {posixpath.normpath(path.relative_to(site).parent.joinpath(link).as_posix()) for link in links}
+
+
 def test_every_page_of_docs_and_every_module_is_there(site):
     names = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
-    assert {path.with_suffix(".html").name for path in (ROOT / "docs").glob("*.md")} <= names
+    docs = ROOT / "docs"
+    pages = {path.relative_to(docs).with_suffix(".html").as_posix() for path in docs.rglob("*.md")}
+    assert pages | {"index.html"} <= names
+    assert pages | {"index.html"} <= set().union(*(sidebar(site, path) for path in site.rglob("*.html")))
     assert {
-        f"reference/{name}.html" for name in ("zoo.training.loop", "compression.pipeline.pipeline", "strategies")
+        f"reference/{name}.html" for name in ("zoo.api", "zoo.train", "compression.compress", "strategies")
     } <= names
     text = (site / "reference" / "compression.mcu.micro.html").read_text()
     assert 'id="compression.mcu.micro.arena_at_least"' in text

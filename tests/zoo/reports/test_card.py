@@ -6,7 +6,6 @@ import pytest
 
 from zoo import card
 from zoo.config.train_config import TrainConfig
-from zoo.reports import model_card
 from zoo.runs.folder import RunFolder
 from zoo.scores import groups
 from zoo.system.files import sha256, write_json
@@ -188,9 +187,3 @@ def test_every_task_has_a_card(task, test, said, run):
     assert said in text
     assert "has no classes" in text
     assert "Without an interval: sets are no means." in text
-
-
-def test_docs_show_the_template_that_is_filled():
-    from tests.conftest import ROOT
-
-    assert (ROOT / "docs" / "MODEL_CARD.md").read_text() == model_card._template().template

@@ -1,0 +1,78 @@
+"""The files that the commands of the guides read, made small."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from tests.conftest import blobs
+
+SIDE = 28
+TEST_DIGITS = 360  # examples of the test split of the embedded digits, which groups.csv describes
+# Of the embedded set `family`, so that embeddings can be taken over by name.
+PEOPLE = (
+    *("Christopher", "Penelope", "Andrew", "Christine", "Margaret", "Arthur"),
+    *("Victoria", "James", "Jennifer", "Charles", "Colin", "Charlotte"),
+)
+GOOD, DULL = "what a fine film", "such a dull film"
+
+
+def make(folder: Path) -> None:
+    """Write every input into a folder."""
+    _pictures(folder / "photos", ("circle", "square", "triangle"), each=40)
+    _pictures(folder / "pets", ("cat", "dog"), each=60)
+    _numbers(folder)
+    _texts(folder)
+    _captions(folder)
+    _digit().save(folder / "seven.png")
+    lines = [json.dumps({"x": "seven.png", "y": "7"})] * 96
+    (folder / "new.jsonl").write_text("\n".join(lines) + "\n")
+    rows = [("ink" if i % 2 else "pencil", "left" if i % 5 == 0 else "right") for i in range(TEST_DIGITS)]
+    (folder / "groups.csv").write_text("\n".join(["pen,writer", *map(",".join, rows)]) + "\n")
+
+
+def _pictures(folder: Path, names: tuple[str, ...], each: int) -> None:
+    x, y = blobs(each * len(names), (SIDE, SIDE), classes=len(names))
+    for number, (image, label) in enumerate(zip(x, y, strict=True)):
+        path = folder / names[label] / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((255 * image).astype("uint8")).save(path)
+
+
+def _numbers(folder: Path) -> None:
+    x, y = blobs(150, (SIDE, SIDE))
+    np.savez(folder / "letters.npz", x=(255 * x).astype("uint8"), y=y)
+    np.savez(folder / "more.npz", x=(255 * x[:3, :, :, None]).astype("uint8"))
+
+
+def _texts(folder: Path) -> None:
+    films = [(f"{text} by {name}", label) for name in PEOPLE for text, label in ((GOOD, "good"), (DULL, "bad"))]
+    (folder / "films.tsv").write_text("\n".join(["text\tlabel", *map("\t".join, films * 6)]) + "\n")
+    words = {"ein": "a", "Hund": "dog", "Kind": "child", "läuft": "runs", "schläft": "sleeps", "heute": "today"}
+    pairs = [
+        (f"{a} {b} {c}", f"{words[a]} {words[b]} {words[c]}")
+        for a, b, c in itertools.product(("ein", "heute"), ("Hund", "Kind"), ("läuft", "schläft"))
+    ]
+    (folder / "pairs.tsv").write_text("\n".join(map("\t".join, pairs * 20)) + "\n")
+    (folder / "book.txt").write_text("It was a dark and stormy night; the rain fell in torrents.\n" * 400)
+    names = [*PEOPLE, *(f"Guest {number}" for number in range(28))]
+    triples = [
+        (head, relation, names[(i + step) % len(names)])
+        for i, head in enumerate(names)
+        for step, relation in enumerate(("father", "mother", "wife", "husband", "aunt", "uncle"), 1)
+    ]
+    (folder / "triples.tsv").write_text("\n".join(["head\trelation\ttail", *map("\t".join, triples)]) + "\n")
+
+
+def _captions(folder: Path) -> None:
+    paths = sorted((folder / "photos").rglob("*.png"))
+    rows = [f"{path.relative_to(folder).as_posix()},a bright {path.parent.name} number {path.stem}" for path in paths]
+    (folder / "said.csv").write_text("\n".join(["image,caption", *rows]) + "\n")
+
+
+def _digit() -> Image.Image:
+    image = Image.new("L", (SIDE, SIDE))
+    ImageDraw.Draw(image).line([(6, 5), (21, 5), (11, 23)], fill=255, width=3)
+    return image
