@@ -3,7 +3,6 @@
 import argparse
 import functools
 import importlib
-import importlib.util
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ import pytest
 from compression.recipes import language
 from tests.conftest import ROOT
 from tests.docs import inputs
+from zoo.__main__ import VERBS
 
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "docs").rglob("*.md")}
 PAGES |= {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")}
@@ -52,9 +52,7 @@ def _as_module(command):
     if not command.startswith("zoo "):
         return command
     verb, *rest = command.removeprefix("zoo ").split(" ", 1)
-    name = verb.replace("-", "_")
-    package = next(room for room in ("zoo", "compression", "strategies") if importlib.util.find_spec(f"{room}.{name}"))
-    return " ".join([f"python -m {package}.{name}", *rest])
+    return " ".join([f"python -m {VERBS[verb]}", *rest])
 
 
 ALL = sorted({(command, page) for page, text in PAGES.items() for command in commands(text, inline=True)})
