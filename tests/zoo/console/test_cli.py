@@ -68,7 +68,7 @@ MISTAKES = {
     "--unfreeze-every 3 --epochs 3": "--unfreeze-every 3: expected less than the number of epochs, 3",
     "--layer-decay 1.5": "--layer-decay: expected a value from 0.01 to 1, received 1.5",
     "--model gan --layer-decay 0.8": "--layer-decay: expected a model whose layers .*; gan has two networks that",
-    "--model cross_modal --new-head": "--new-head: expected a model whose layers .*; cross_modal has two parallel",
+    "--model cross_modal --new-head": "--new-head: expected a model whose layers .*; cross_modal has two towers",
     "--model transformer_lm --new-head": "--new-head: expected --set tied=false: with tied weights transformer_lm",
     "--model hub_classifier": "--model hub_classifier: expected --set preset=PATH_OR_NAME, .* received none",
     "--classifier runs/x": "--classifier: expected a model that generates images, cnn is for classification",
