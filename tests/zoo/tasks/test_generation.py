@@ -158,7 +158,7 @@ def test_other_uses_of_a_run_are_refused(command, words, message, trained, folde
     (["--beta-1", "1"], "--beta-1: expected a value from 0 to 0.9999, received 1.0"),
     (["--classifier", "absent"], "--classifier: absent: expected the folder of a run, found no such folder"),
     (["--classifier", "{run}"], "--classifier .*: expected a classification run, received a generation run"),
-    (["--classifier", "{classifier}", "--image-size", "16"], "expected a run on images of shape .16, 16, 1., as blobs"),
+    (["--classifier", "{classifier}", "--image-size", "16"], "images of shape .16, 16, 1., the shape of blobs"),
     (["--task", "classification"], "--model gan: learns generation, and blobs is for classification; models for it"),
     (["--test-split", "0.01"], "--test-split: expected 6 images or more to compare with, received"),
 ])  # fmt: skip

@@ -91,7 +91,7 @@ def token_logits(
     Args:
         x: Output of the last block (batch, time, features).
         embedding: Token embedding, which is the output layer if `head` is None.
-        head: Output layer of its own, or None.
+        head: Separate output layer, or None.
     """
     logits = embedding(x, reverse=True) if head is None else head(x)
     return ops.cast(logits, logits_dtype(embedding.dtype_policy))
