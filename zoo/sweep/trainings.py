@@ -82,7 +82,7 @@ def train_all(jobs: Sequence[Job], at_once: int, report: Callable[[Job], None]) 
 
 
 def _train(job: Job, at_once: int, running: dict[int, subprocess.Popen]) -> None:
-    threads = str(max((os.cpucount() or 1) // at_once, 1))
+    threads = str(max((os.cpu_count() or 1) // at_once, 1))
     environment = os.environ | {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
     child = subprocess.Popen(
         [sys.executable, "-m", "zoo.train", *words(job), "--json"],
