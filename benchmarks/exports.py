@@ -47,7 +47,7 @@ def _exported(model: Any, data: Any, precision: str) -> tuple[float, int]:
     import dataclasses
 
     from compression.pipeline import pipeline
-    from compression.recipes.options import Progress
+    from compression.recipes.options import Reporting
 
     times = {}
     few = dataclasses.replace(data, test=data.test.take(slice(FEW)))
@@ -57,7 +57,7 @@ def _exported(model: Any, data: Any, precision: str) -> tuple[float, int]:
             few,
             precision,
             Path(folder),
-            progress=Progress(lambda text: times.setdefault(text.split()[0], time.perf_counter())),
+            progress=Reporting(lambda text: times.setdefault(text.split()[0], time.perf_counter())),
         )
         return times["measuring"] - times["exporting"], made.path.stat().st_size
 

@@ -91,14 +91,14 @@ def _prepare(run: Path, data_dir: Path, recipes: tuple[str, ...]) -> dict[str, P
     model, data = chosen.load()
     from compression.pipeline import formats, pipeline
     from compression.receipts.subject import given
-    from compression.recipes.options import Training
+    from compression.recipes.options import StageTraining
     from compression.tasks import classification
 
     folder = run / "peers"
     folder.mkdir(exist_ok=True)
     files = {}
     for recipe in recipes:
-        made = pipeline.compress(model, data, recipe, folder, training=Training(chosen.config))
+        made = pipeline.compress(model, data, recipe, folder, training=StageTraining(chosen.config))
         files[f"LiteRT {recipe}"] = made.path
     interface = classification.interface_of(data.spec, batch=1)
     onnx = folder / "model.onnx"

@@ -169,11 +169,13 @@ def _compress_model(
         if value is None:
             raise UsageError(f"compress: expected {name} beside a Keras model, received none")
     from compression.pipeline import pipeline
+    from compression.recipes.options import Reporting, StageTraining
     from zoo.console import cli
 
-    training, dataset = _read(data, class_names, options)
+    config, dataset = _read(data, class_names, options)
     check_logits(model, dataset)
-    made = pipeline.compress(model, dataset, recipe, Path(output), training=training, say=cli.say, verbose=True)
+    training, progress = StageTraining(config), Reporting(cli.say, verbose=True)
+    made = pipeline.compress(model, dataset, recipe, Path(output), training=training, progress=progress)
     return CompressedFile(made.path, made.receipt)
 
 

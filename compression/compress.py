@@ -14,7 +14,7 @@ from compression.pipeline import source
 from compression.receipts.wording import called
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
-from compression.recipes.options import Calibration, ExportOptions, Progress, Training
+from compression.recipes.options import Calibration, ExportOptions, Reporting, StageTraining
 from strategies import backend
 from zoo.config import privacy
 from zoo.config.options import option
@@ -116,7 +116,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         ways = {"kernel": options.lstm_kernel, "seed": options.seed, "say": cli.say}
         recipe = sensitivity.without_worst(model, data, recipe, options.skip_worst, **ways)
         cli.say(f"left in float32: {', '.join(recipe.skip)}")
-    training = Training(config, (lambda: [teacher.load_model() for teacher in teachers]) if teachers else None)
+    training = StageTraining(config, (lambda: [teacher.load_model() for teacher in teachers]) if teachers else None)
     calibration = Calibration(options.calibration, options.seed)
     if not chief:
         if recipe.stages:
@@ -132,7 +132,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         training=training,
         beam=options.beam,
         provenance=chosen.provenance() | ({"privacy": kept} if kept else {}),
-        progress=Progress(cli.say, verbose=True),
+        progress=Reporting(cli.say, verbose=True),
     )
     return {"path": str(made.path), **made.receipt}
 

@@ -15,6 +15,7 @@ import numpy as np
 import strategies
 from zoo import stock
 from zoo.config.options import typed
+from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.runs.folder import PARENT, RunFolder, free_folder
@@ -154,7 +155,7 @@ def predict(run: str | Path | Run, inputs: Any, *, top: int = 1, **options: Any)
     """
     from zoo import predict as command
 
-    given = {"run": _folder(run, "run"), **typed(options, command.Options, "predict")}
+    given = {"run": _folder(run, "run"), **typed(options, PredictOptions, "predict")}
     given |= {"top": top} if top != 1 else {}
     if isinstance(inputs, (str, Path)):
         inputs = [inputs]

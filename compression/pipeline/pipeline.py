@@ -22,7 +22,7 @@ from compression.receipts.artifacts import read_receipt, receipt_path
 from compression.receipts.receipt import differences, file_sizes, measure
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
-from compression.recipes.options import Calibration, ExportOptions, Progress, Training
+from compression.recipes.options import Calibration, ExportOptions, Reporting, StageTraining
 from compression.surgery.copying import copies, weights_sha256
 from compression.tasks.base import Form
 from zoo.config.sampling import Beam
@@ -54,10 +54,10 @@ def compress(
     *,
     export: ExportOptions = ExportOptions(),
     calibration: Calibration = Calibration(),
-    training: Training | None = None,
+    training: StageTraining | None = None,
     beam: Beam | None = None,
     provenance: Mapping[str, Any] | None = None,
-    progress: Progress = Progress(),
+    progress: Reporting = Reporting(),
 ) -> Compressed:
     """Carry out a recipe on a trained model, and measure the file on the test split.
 
@@ -129,7 +129,7 @@ def assist(
     data: Dataset,
     recipe: Recipe,
     *,
-    training: Training,
+    training: StageTraining,
     calibration: Calibration = Calibration(),
 ) -> None:
     """Train the stages of a recipe on a worker of multi_worker that is not the chief.
@@ -204,7 +204,7 @@ def _form(
     data: Dataset,
     recipe: Recipe,
     export: ExportOptions,
-    training: Training | None,
+    training: StageTraining | None,
     beam: Beam | None,
 ) -> tuple[keras.Model, Form]:
     """Return the model that becomes a file, in float32, and its form, after checking that it is possible."""
@@ -220,7 +220,7 @@ def _planned(
     form: Form,
     recipe: Recipe,
     folder: Path,
-    training: Training | None,
+    training: StageTraining | None,
     calibration: Calibration,
 ) -> Stages:
     """Return what the stages are trained with, after checking that it is possible."""
@@ -246,7 +246,7 @@ def _train_and_measure(
     begun: Trained,
     form: Form,
     write: Callable[[Trained, Path], str],
-    progress: Progress,
+    progress: Reporting,
 ) -> tuple[Trained, list[dict[str, Any]]]:
     """Train all stages; return the last model, and sizes and scores of the file before each stage."""
     trained, rows, left = begun, [], stages.run(plan, progress.say, progress.verbose)

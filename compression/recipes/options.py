@@ -45,7 +45,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Training:
+class StageTraining:
     """How the stages of a recipe are trained.
 
     Args:
@@ -60,7 +60,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Reporting:
     """How the work is reported while it goes on.
 
     Args:

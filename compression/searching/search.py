@@ -41,7 +41,7 @@ OWN = "model"  # name of the model as teacher of its smaller versions
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class SearchOutcome:
     """Result of a search.
 
     Args:
@@ -77,7 +77,7 @@ def search(
     seed: int = 0,
     kernel: Kernel = "auto",
     say: Callable[[str], None] = lambda text: None,
-) -> SearchResult:
+) -> SearchOutcome:
     """Search for the recipe whose file fits a budget, for any classifier and data.
 
     Args:
@@ -203,7 +203,7 @@ def run_trials(
 
 def finish_search(
     subject: SearchSubject, plan: SearchPlan, study: Any, folder: Path, say: Callable[[str], None]
-) -> SearchResult:
+) -> SearchOutcome:
     """Measure the files of the front on the test examples, write the report, and return the result."""
     everything = studies.rows(study)
     ended = studies.file_rows(everything)
@@ -243,7 +243,7 @@ def finish_search(
     }
     write_json(folder / "search.json", result)
     search_report.write(result, folder)
-    return SearchResult(folder, winner, closest, best, result)
+    return SearchOutcome(folder, winner, closest, best, result)
 
 
 def _tested(

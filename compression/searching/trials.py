@@ -18,7 +18,7 @@ from compression.passes import channels
 from compression.pipeline import pipeline
 from compression.receipts.receipt import file_sizes
 from compression.recipes.language import Kernel, Recipe
-from compression.recipes.options import Calibration, ExportOptions, Training
+from compression.recipes.options import Calibration, ExportOptions, StageTraining
 from compression.searching.budget import Budget
 from compression.searching.space import NO_TEACHER, Space
 from compression.searching.untrained import apply_untrained
@@ -130,7 +130,7 @@ def _pipeline(
         folder,
         export=ExportOptions(kernel=subject.kernel, bare=True),
         calibration=Calibration(seed=subject.seed),
-        training=Training(
+        training=StageTraining(
             subject.training, (lambda: [teacher() for teacher in taught]) if taught else None, every_stage=False
         ),
         provenance=subject.provenance,

@@ -65,7 +65,7 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class Trained:
+class ExplainedRun:
     """A run without its model.
 
     Args:
@@ -84,17 +84,17 @@ class Trained:
         return tasks.of(self.spec.task)
 
 
-def opened(run: RunFolder) -> Trained:
+def opened(run: RunFolder) -> ExplainedRun:
     """Open a run, without its model.
 
     Raises:
         UsageError: A vocabulary is not the one that the run was trained with.
     """
     spec, vocabulary = read_spec(run)
-    return Trained(run, spec, Texts(vocabulary, read_target_vocabulary(run, spec)))
+    return ExplainedRun(run, spec, Texts(vocabulary, read_target_vocabulary(run, spec)))
 
 
-def read(trained: Trained, inputs: Sequence[str], config: TrainConfig, column: str) -> Iterator[Example]:
+def read(trained: ExplainedRun, inputs: Sequence[str], config: TrainConfig, column: str) -> Iterator[Example]:
     """Yield the examples of inputs.
 
     Args:
@@ -120,7 +120,7 @@ def read(trained: Trained, inputs: Sequence[str], config: TrainConfig, column: s
             yield Example(example.name, scaled(example.x), example.truth)
 
 
-def _own_example(trained: Trained, data: Dataset, text: str, split: str, index: int) -> Example:
+def _own_example(trained: ExplainedRun, data: Dataset, text: str, split: str, index: int) -> Example:
     examples = data.split(split)
     if index >= len(examples):
         raise UsageError(f"INPUT {text}: expected an index from 0 to {len(examples) - 1}, received {index}")
@@ -140,7 +140,7 @@ def possible(model: keras.Model, spec: DataSpec) -> tuple[str, ...]:
 
 
 def explained(
-    trained: Trained,
+    trained: ExplainedRun,
     model: keras.Model,
     examples: Sequence[Example],
     methods: Sequence[str],

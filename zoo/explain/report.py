@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from zoo.explain import pictures
-from zoo.explain.explanation import Explanation, Trained
+from zoo.explain.explanation import ExplainedRun, Explanation
 from zoo.explain.pictures import Grid, Panel
 from zoo.system.files import write_text
 from zoo.tasks.base import short
@@ -49,7 +49,7 @@ def slug(name: str, taken: Collection[str]) -> str:
     return found
 
 
-def written(made: Explanation, trained: Trained, folder: Path, name: str) -> dict[str, Any]:
+def written(made: Explanation, trained: ExplainedRun, folder: Path, name: str) -> dict[str, Any]:
     """Draw an explanation, write its numbers, and return a summary.
 
     Args:
@@ -80,7 +80,7 @@ def written(made: Explanation, trained: Trained, folder: Path, name: str) -> dic
     return summary | {"numbers": str(path)}
 
 
-def sentence(made: Explanation, trained: Trained) -> str:
+def sentence(made: Explanation, trained: ExplainedRun) -> str:
     """Return the model's answer to an input and what contributed most to it, as a sentence."""
     name = made.example.name if _file(made.example.name) else repr(short(made.example.name))
     truth = made.example.truth
@@ -136,7 +136,7 @@ def _checked(made: Explanation) -> dict[str, Any]:
     }
 
 
-def _draw(made: Explanation, trained: Trained, folder: Path, name: str) -> list[Path]:
+def _draw(made: Explanation, trained: ExplainedRun, folder: Path, name: str) -> list[Path]:
     spec, reading, x = trained.spec, made.reading, made.example.x[0]
     image = x if spec.kind == "image" else None
     given = made.example.name
@@ -188,7 +188,7 @@ def _title(made: Explanation, method: str) -> str:
     return f"{TITLES[method]} at {made.layer}" if method == "grad_cam" else TITLES[method]
 
 
-def _says(made: Explanation, trained: Trained) -> str:
+def _says(made: Explanation, trained: ExplainedRun) -> str:
     """Return the model's answer, for the second line of a title."""
     truth = f", {trained.task.truth_is} {made.example.truth}" if made.example.truth else ""
     return f"{made.reading.statement}{truth}{_other_target(made)}"

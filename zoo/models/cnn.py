@@ -17,7 +17,7 @@ import keras
 from keras import layers
 
 from zoo.models.parts.base import ZooModel
-from zoo.models.parts.cropping import Window, crop, input_size, used_size
+from zoo.models.parts.cropping import SlidingWindow, crop, input_size, used_size
 from zoo.models.parts.layers import check_positive, logits_dtype
 
 POOL = 2
@@ -103,13 +103,13 @@ class CNN(ZooModel):
         """Return the smallest height and width, in pixels, that leave at least one pixel after the last layer."""
         return input_size(self._windows(), 1)
 
-    def _windows(self) -> list[Window]:
+    def _windows(self) -> list[SlidingWindow]:
         windows = []
         for index in range(len(self.filters)):
             # A padded convolution has a window at every pixel, so one pixel is enough for it.
-            windows.append(Window(self.kernel_size if self.padding == "valid" else 1, self._stride(index)))
+            windows.append(SlidingWindow(self.kernel_size if self.padding == "valid" else 1, self._stride(index)))
             if index < self.pools:
-                windows.append(Window(POOL, POOL))
+                windows.append(SlidingWindow(POOL, POOL))
         return windows
 
     def _stride(self, index: int) -> int:

@@ -76,7 +76,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     from zoo.online import run as online_run
     from zoo.runs.inference import load_like
 
-    source = online_run.Source(
+    source = online_run.StreamSource(
         path=options.file,
         named=(named, found[1]) if named else None,
         follow=options.follow,

@@ -39,7 +39,7 @@ NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class StreamSource:
     """Source of examples: a file, a TFDS set, or standard input if neither is given.
 
     Args:
@@ -93,7 +93,7 @@ class Session:
         snapshot: Checkpoint to resume from, or None.
     """
 
-    def __init__(self, run: RunFolder, learner: Learner, source: Source, snapshot: checkpoints.Snapshot | None):
+    def __init__(self, run: RunFolder, learner: Learner, source: StreamSource, snapshot: checkpoints.Snapshot | None):
         self.run, self.learner, self.source = run, learner, source
         self.signal = 0  # set by a signal handler
         self.position, self.rejected, self.seconds, self.row_at = Position(), 0, 0.0, 0
@@ -234,7 +234,7 @@ def learn(
     config: TrainConfig,
     settings: Settings,
     data: Dataset,
-    source: Source,
+    source: StreamSource,
     *,
     resume: bool,
     begun_with: Mapping[str, Any],
@@ -279,7 +279,7 @@ def learn(
     return _finish(base, run, config, data, learner, session)
 
 
-def _records(base: RunFolder, source: Source, session: Session) -> Iterator[Record]:
+def _records(base: RunFolder, source: StreamSource, session: Session) -> Iterator[Record]:
     """Yield the records of the source after the session's position."""
     spec, vocabulary = read_spec(base)
     if source.named is not None:

@@ -17,7 +17,7 @@ from zoo.training import transfer_rows
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceRun:
     """A run whose weights another training starts with.
 
     Args:
@@ -35,7 +35,7 @@ class Source:
     arrays: dict[str, np.ndarray]
 
 
-def read(path: Path) -> Source:
+def read(path: Path) -> SourceRun:
     """Read the weights of a finished run.
 
     Raises:
@@ -45,10 +45,10 @@ def read(path: Path) -> Source:
     spec, vocabulary = read_spec(run)
     arrays = {name: keras.ops.convert_to_numpy(variable) for name, variable in named(run.load_model()).items()}
     sha256 = vocabulary.sha256 if vocabulary is not None else ""
-    return Source(path, run.read_metrics()["model_sha256"], spec, sha256, arrays)
+    return SourceRun(path, run.read_metrics()["model_sha256"], spec, sha256, arrays)
 
 
-def renamed(source: Source, model: keras.Model, data: Dataset) -> tuple[Source, list[str]]:
+def renamed(source: SourceRun, model: keras.Model, data: Dataset) -> tuple[SourceRun, list[str]]:
     """Return a run with the rows of its tables in the order of other data, and sentences about what was found.
 
     Args:
@@ -61,7 +61,7 @@ def renamed(source: Source, model: keras.Model, data: Dataset) -> tuple[Source, 
     return transfer_rows.by_name(source, named(model), data)
 
 
-def record(model: keras.Model, source: Source, random: Sequence[str]) -> dict[str, Any]:
+def record(model: keras.Model, source: SourceRun, random: Sequence[str]) -> dict[str, Any]:
     """Return `begun_with` of config.json.
 
     Args:
@@ -80,7 +80,7 @@ def record(model: keras.Model, source: Source, random: Sequence[str]) -> dict[st
     }
 
 
-def take(model: keras.Model, source: Source, spec: DataSpec, anew: Sequence[str] = ()) -> list[str]:
+def take(model: keras.Model, source: SourceRun, spec: DataSpec, anew: Sequence[str] = ()) -> list[str]:
     """Copy every weight of a run with the same path and shape into a model; return the names of the model's others.
 
     Args:
@@ -107,7 +107,7 @@ def take(model: keras.Model, source: Source, spec: DataSpec, anew: Sequence[str]
     return [name for name in mine if name not in same]
 
 
-def _check_tokens(source: Source, spec: DataSpec) -> None:
+def _check_tokens(source: SourceRun, spec: DataSpec) -> None:
     """Raise UsageError if rows of an embedding would be assigned to other tokens."""
     on_tokens = {source.spec.kind, spec.kind} <= {"tokens", "pairs"}
     if on_tokens and source.vocabulary_sha256 != spec.vocabulary_sha256:
@@ -116,7 +116,7 @@ def _check_tokens(source: Source, spec: DataSpec) -> None:
         raise UsageError(f"--init-from {source.path}: expected {expected}, received {spec.name} with {received}")
 
 
-def _check_sizes(mine: dict[str, Any], source: Source, spec: DataSpec) -> None:
+def _check_sizes(mine: dict[str, Any], source: SourceRun, spec: DataSpec) -> None:
     """Raise UsageError if examples have another size, and weights that depend on it cannot be copied.
 
     The last axis of a weight counts outputs, such as classes, and may differ; the axes before it depend on the input.
@@ -143,12 +143,12 @@ def _hint(there: DataSpec, here: DataSpec) -> str:
     return ""
 
 
-def _reshaped(mine: dict[str, Any], source: Source, new: Sequence[str]) -> list[str]:
+def _reshaped(mine: dict[str, Any], source: SourceRun, new: Sequence[str]) -> list[str]:
     """Return the names of weights that the run has in another shape."""
     return [n for n in new if n in source.arrays and source.arrays[n].shape != tuple(mine[n].shape)]
 
 
-def sentence(model: keras.Model, source: Source, new: Sequence[str]) -> str:
+def sentence(model: keras.Model, source: SourceRun, new: Sequence[str]) -> str:
     """Return one line that says which weights were copied, which were not, and why.
 
     Args:

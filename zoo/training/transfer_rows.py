@@ -20,7 +20,7 @@ def by_name(source: Any, mine: dict[str, Any], data: Dataset) -> tuple[Any, list
     token is that of the entity with the same name in lower case. Rows without a match keep their random values.
 
     Args:
-        source: Run, a `zoo.training.transfer.Source`.
+        source: Run, a `zoo.training.transfer.SourceRun`.
         mine: Weights of the model that copies them, by name.
         data: Data of the model.
 

@@ -12,7 +12,7 @@ from compression.flatbuffers import flatbuffer
 from compression.pipeline import pipeline, stages
 from compression.receipts.subject import reference
 from compression.recipes import language
-from compression.recipes.options import Training
+from compression.recipes.options import StageTraining
 from compression.runtime import litert
 from compression.surgery.copying import copies
 from compression.surgery.layers import kernels_of, with_kernels
@@ -46,7 +46,7 @@ def model(data):
 
 
 def compressed(model, data, recipe, folder, teachers=None):
-    return pipeline.compress(model, data, recipe, folder, training=Training(TRAINING, teachers))
+    return pipeline.compress(model, data, recipe, folder, training=StageTraining(TRAINING, teachers))
 
 
 def stored(path):
@@ -224,7 +224,7 @@ def test_another_teacher_does_not_continue_these_stages(model, data, tmp_path):
 def test_interrupted_stages_go_on_to_the_same_bits(model, data, tmp_path, monkeypatch):
     recipe = "prune(0.5) + cluster(4) + float32"
     training = dataclasses.replace(TRAINING, deterministic=True)
-    whole = pipeline.compress(model, data, recipe, tmp_path / "whole", training=Training(training))
+    whole = pipeline.compress(model, data, recipe, tmp_path / "whole", training=StageTraining(training))
     before = Checkpointer.on_train_batch_end
     steps = []
 
@@ -237,8 +237,8 @@ def test_interrupted_stages_go_on_to_the_same_bits(model, data, tmp_path, monkey
     monkeypatch.setattr(Checkpointer, "on_train_batch_end", stopping)
     for word in ("prune", "cluster"):
         with pytest.raises(Interrupted, match=f"{word}.*give the same command again"):
-            pipeline.compress(model, data, recipe, tmp_path / "parts", training=Training(training))
-    parts = pipeline.compress(model, data, recipe, tmp_path / "parts", training=Training(training))
+            pipeline.compress(model, data, recipe, tmp_path / "parts", training=StageTraining(training))
+    parts = pipeline.compress(model, data, recipe, tmp_path / "parts", training=StageTraining(training))
     assert len(steps) == 28 + 14
     assert parts.path.read_bytes() == whole.path.read_bytes()
 
@@ -257,7 +257,7 @@ def test_two_replicas_give_what_one_gives(recipe, data, tmp_path, mirrored):
     files = {}
     for strategy, devices in (("none", 0), ("mirrored", 2)):
         training = dataclasses.replace(TRAINING, strategy=strategy, virtual_devices=devices)
-        made = pipeline.compress(model, data, recipe, tmp_path / strategy, training=Training(training))
+        made = pipeline.compress(model, data, recipe, tmp_path / strategy, training=StageTraining(training))
         folder = made.path.parent / made.receipt["made"]["stages_folder"]
         last = len(language.parse(recipe).stages) - 1
         files[strategy] = restored(model, data, recipe, folder, last, training)

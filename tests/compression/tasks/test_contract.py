@@ -15,7 +15,7 @@ from compression.pipeline import pipeline, source
 from compression.receipts.subject import Subject
 from compression.recipes import language
 from compression.recipes.limits import Limits
-from compression.recipes.options import Calibration, ExportOptions, Training
+from compression.recipes.options import Calibration, ExportOptions, StageTraining
 from compression.tasks.base import Form
 from zoo.config.sampling import Beam
 from zoo.config.task_facts import Task
@@ -51,7 +51,7 @@ def made(opened, tmp_path_factory):
             quantized if recipe == "quantized" else recipe,
             tmp_path_factory.mktemp(task),
             calibration=Calibration(examples=32),
-            training=Training(run.config),
+            training=StageTraining(run.config),
             beam=Beam(beams=1) if tasks.entry(task).limits.beam_search else None,
             provenance=run.provenance(),
         )

@@ -13,7 +13,7 @@ from compression.on_device.generate import METADATA
 from compression.pipeline import pipeline, source
 from compression.receipts import receipt
 from compression.recipes.language import parse
-from compression.recipes.options import ExportOptions, Training
+from compression.recipes.options import ExportOptions, StageTraining
 from compression.runtime import litert_pairs
 from compression.tasks.contrastive import Contrastive
 from tests.compression.tasks.conftest import PAIR_SETTINGS
@@ -113,7 +113,7 @@ def test_training_words_come_before_a_file(loaded, contrastive_run, tmp_path):
     model, data = loaded
     training = source.open_run(contrastive_run, {}, any_task=True).config
     recipe = "prune(0.5, epochs=2) + cluster(16, epochs=1) + qat(epochs=1) + dynamic"
-    made = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
+    made = pipeline.compress(model, data, recipe, tmp_path, training=StageTraining(training))
     # The converter leaves kernels of less than 1,024 numbers in float32.
     rows = [row for row in made.receipt["constants"] if row["bytes"] and row.get("elements", 0) > 100]
     assert len(rows) >= 5 and max(row["distinct"] for row in rows) <= 17

@@ -9,7 +9,7 @@ import pytest
 from compression import compress, sensitivity, verify
 from compression.pipeline import pipeline, source
 from compression.receipts.artifacts import read_receipt
-from compression.recipes.options import Training
+from compression.recipes.options import StageTraining
 from compression.runtime import litert
 from compression.tasks.generation import Generation
 from tests.compression.tasks.conftest import SAMPLES
@@ -102,7 +102,7 @@ def test_recipes_learn_from_the_generator_itself(recipe, loaded, generation_run,
     model, data = loaded
     training = source.open_run(generation_run, {}, any_task=True).config
     before = [v.numpy() for v in model.variables]
-    result = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
+    result = pipeline.compress(model, data, recipe, tmp_path, training=StageTraining(training))
     assert result.receipt["test"]["litert"]["psnr"] > 20
     if "prune" in recipe:
         shape = [36, model.code_size]  # of the first map

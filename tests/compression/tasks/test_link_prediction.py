@@ -8,7 +8,7 @@ import pytest
 from compression import compress, sensitivity, verify
 from compression.flatbuffers import flatbuffer
 from compression.pipeline import pipeline, source
-from compression.recipes.options import Training
+from compression.recipes.options import StageTraining
 from compression.runtime import litert
 from compression.tasks.link_prediction import QUESTIONS, LinkPrediction
 from zoo.tasks import link_prediction
@@ -78,7 +78,7 @@ def test_questions_are_spread_over_both_directions(loaded):
 def test_recipes_that_train(recipe, link_prediction_run, loaded, tmp_path):
     model, data = loaded
     training = source.open_run(link_prediction_run, {}, any_task=True).config
-    made = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
+    made = pipeline.compress(model, data, recipe, tmp_path, training=StageTraining(training))
     assert pipeline.verify(made.path, model, data)[1] == []
     tables = [row for row in made.receipt["constants"] if row["shape"] == [24, 32] and row["bytes"]]
     if recipe.startswith("prune"):

@@ -23,7 +23,7 @@ from compression.on_device import generate as on_device
 from compression.pipeline import pipeline, source
 from compression.receipts import receipt
 from compression.recipes.language import parse
-from compression.recipes.options import Calibration, Training
+from compression.recipes.options import Calibration, StageTraining
 from compression.runtime import litert_texts
 from compression.tasks.language_model import LanguageModel
 from compression.tasks.translation import Translation
@@ -304,7 +304,7 @@ def test_a_receipt_is_reproduced_and_says_how_texts_were_searched_for(made, tran
 def test_training_words_come_before_a_file(loaded, translation_run, tmp_path):
     model, data = loaded
     training = RunFolder(translation_run).read_config()["config"]
-    made = pipeline.compress(model, data, "prune(0.5, epochs=1) + dynamic", tmp_path, training=Training(training))
+    made = pipeline.compress(model, data, "prune(0.5, epochs=1) + dynamic", tmp_path, training=StageTraining(training))
     sparse = [
         row["zeros"] / row["elements"] for row in made.receipt["constants"] if row["type"] == "int8" and row["bytes"]
     ]
@@ -318,7 +318,7 @@ def test_every_training_word_of_texts(loaded, translation_run, tmp_path):
     model, data = loaded
     training = RunFolder(translation_run).read_config()["config"]
     recipe = "prune(0.5, epochs=2) + cluster(16, epochs=2) + qat(epochs=2) + dynamic"
-    made = pipeline.compress(model, data, recipe, tmp_path, training=Training(training))
+    made = pipeline.compress(model, data, recipe, tmp_path, training=StageTraining(training))
     rows = [row for row in made.receipt["constants"] if row["type"] == "int8" and row["bytes"]]
     assert pipeline.verify(made.path, model, data)[1] == []
     assert max(row["distinct"] for row in rows) <= 17 and made.receipt["test"]["litert"]["exact_match"] > 0.9

@@ -24,7 +24,7 @@ from zoo.train import configure
 from zoo.training import transfer
 from zoo.training.data import load_data
 from zoo.training.loop import train as fit
-from zoo.training.transfer import Source, named, take
+from zoo.training.transfer import SourceRun, named, take
 
 SPEC = DataSpec("blobs", "image", (12, 12, 1), ("a", "b", "c"))
 HEAD = {"head/kernel", "head/bias"}
@@ -38,7 +38,7 @@ def cnn(classes=3, **settings):
 
 
 def source(model, spec=SPEC, vocabulary=""):
-    return Source("runs/a", "", spec, vocabulary, values(model))
+    return SourceRun("runs/a", "", spec, vocabulary, values(model))
 
 
 def values(model):

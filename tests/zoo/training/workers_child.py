@@ -15,7 +15,7 @@ import keras  # noqa: E402
 
 from compression.pipeline import pipeline  # noqa: E402
 from compression.recipes import language  # noqa: E402
-from compression.recipes.options import Training  # noqa: E402
+from compression.recipes.options import StageTraining  # noqa: E402
 from tests.conftest import blobs  # noqa: E402
 from zoo.config import registry  # noqa: E402
 from zoo.config.train_config import TrainConfig  # noqa: E402
@@ -87,7 +87,7 @@ def compress(strategy: str, data, weights, training, folder: str) -> None:
     model.set_weights(weights)
     recipe = language.parse(f"prune(0.5) + qat(epochs=1) + int8 + distill({folder}/simplenet, alpha=0.5)")
     training = dataclasses.replace(training, output=None)
-    training = Training(training, lambda: [keras.saving.load_model(f"{folder}/simplenet/model.keras")])
+    training = StageTraining(training, lambda: [keras.saving.load_model(f"{folder}/simplenet/model.keras")])
     if not strategies.is_chief(strategy):
         pipeline.assist(model, data, recipe, training=training)
         return

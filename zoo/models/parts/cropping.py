@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
-class Window(NamedTuple):
+class SlidingWindow(NamedTuple):
     """The window of a convolution or pool along one axis.
 
     Args:
@@ -20,7 +20,7 @@ class Window(NamedTuple):
     stride: int
 
 
-def input_size(windows: Sequence[Window], outputs: int) -> int:
+def input_size(windows: Sequence[SlidingWindow], outputs: int) -> int:
     """Return the number of input pixels, along one axis, that the first `outputs` output pixels depend on.
 
     Args:
@@ -33,7 +33,7 @@ def input_size(windows: Sequence[Window], outputs: int) -> int:
     return size
 
 
-def used_size(windows: Sequence[Window], size: int) -> int:
+def used_size(windows: Sequence[SlidingWindow], size: int) -> int:
     """Return how many of the first `size` input pixels, along one axis, reach the output.
 
     Args:
