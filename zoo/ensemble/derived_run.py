@@ -59,7 +59,8 @@ def show(result: Mapping[str, Any]) -> None:
     from zoo.ensemble import ensembling
 
     cli.table(*ensembling.table(result["members"]))
-    print(f"test {tasks.of('classification').headline(result['test'], result['intervals'])}")
+    task = tasks.of(RunFolder(result["run"]).task)
+    print(f"test {task.headline(result['test'], result['intervals'])}")
     measured, how = result["calibration"]["test"], ""
     if before := result["calibration"].get("test_before"):
         how = f" at temperature {result['calibration']['temperature']:.3f} (ECE {before['ece']:.4f} before)"

@@ -186,7 +186,7 @@ def test_many_examples_are_limited_and_long_texts_cut_and_both_are_told(made, tm
     assert explain.main([str(word) for word in words]) == 0
     out, err = capsys.readouterr()
     assert "1 of 6 texts are longer than the 12 tokens that this run takes and are cut" in err
-    assert "6 examples: the first 2 are explained; --limit takes more" in err
+    assert "6 examples: the first 2 are explained; --limit raises that" in err
     assert len(out.splitlines()) == 3
 
 

@@ -197,6 +197,4 @@ def test_presets_for_something_else_are_refused(model, preset, message, request)
 
     path = request.getfixturevalue(preset) if preset in ("t5", "bert") else preset
     with pytest.raises(UsageError, match=message):
-        presets.model(path, "classification" if model == "hub_classifier" else "translation", **(
-            {"num_classes": 2} if model == "hub_classifier" else {}
-        ))  # fmt: skip
+        presets.classifier(path, 2, 0.1) if model == "hub_classifier" else presets.translator(path)

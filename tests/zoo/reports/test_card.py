@@ -132,7 +132,7 @@ def test_files_are_those_of_the_run_and_as_they_were_measured(run):
         " accuracy 75.00% (50.00 to 93.75), macro F1 70.00%; 16 examples | 0.125 (1 thread) | a chip |"
     )
     assert "not run: no kernels" in text
-    assert "altered.tflite is left out: the file is missing, or another than the receipt's" in text
+    assert "altered.tflite is left out: the file is missing, or is not the one in the receipt" in text
     assert "other.tflite is left out: it was made from another model" in text
     assert "damaged.tflite is left out" in text
     assert "- Compressed files: not measured" not in text

@@ -237,7 +237,7 @@ def test_a_run_on_captions_of_its_own(folder, tmp_path, capsys):
     test = fit(config(folder, run, **words), verbose=False).metrics["test"]
     assert test["answers_by"] == "caption" and "temperature" not in test and test["examples"] == 12
     assert accuracy_of(test) == test["image_to_caption_recall_at_1"] and not (run / "confusion_matrix.csv").exists()
-    assert "captions before its own" in (run / "report.html").read_text()
+    assert "captions rank above its own" in (run / "report.html").read_text()
     capsys.readouterr()
     assert predict.main([str(run), str(folder / "0.png")]) == 2
     assert "--labels: expected texts to choose from, as this run has captions and no" in capsys.readouterr().err

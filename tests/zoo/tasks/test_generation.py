@@ -129,12 +129,12 @@ def test_images_are_drawn_again_from_the_same_seed(trained, tmp_path, capsys):
 
 @pytest.mark.parametrize(("command", "words", "message"), [
     (generate, ["{run}", "a text"], "TEXT: expected none, as this run gives images; received 'a text'"),
-    (generate, ["{run}", "--temperature", "1"], "--temperature: expected a run that gives texts, this one gives"),
+    (generate, ["{run}", "--temperature", "1"], "--temperature: expected a run that gives texts, this one"),
     (generate, ["{run}", "--count", "0"], "--count 0: expected 1 or more"),
     (generate, ["{run}", "--label", "hihg"], "unknown class 'hihg': expected one of .* did you mean 'high'"),
     (generate, ["{run}", "--output", "x.jpg"], "--output x.jpg: expected a name that ends in .png"),
-    (generate, ["{classifier}"], "expected a run that gives texts or images, this one gives classes; use zoo.predict"),
-    (predict, ["{run}", "x.png"], "expected a run that gives classes, .*, this one gives images; use zoo.generate"),
+    (generate, ["{classifier}"], "expected a run that gives texts or images, this one gives classes"),
+    (predict, ["{run}", "x.png"], "expected a run that gives classes, captions or entities, this one gives images"),
     (explain, ["{run}", "x.png"], "expected a run that gives classes or texts, this one is for generation"),
     (evaluate, ["{classifier}", "--classifier", "{classifier}"], "expected a model that draws images, cnn learns"),
 ])  # fmt: skip
