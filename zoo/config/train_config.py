@@ -97,7 +97,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
                 " 3 runs one step at a time under it"
             )
         if self.classifier is not None and (learns := registry.entry(self.model).task) != "generation":
-            raise UsageError(f"--classifier: expected a model that generates images, {self.model} is for {learns}")
+            raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {learns}")
         if self.adversarial is not None:
             self._check_adversarial()
         if self.private is not None:
