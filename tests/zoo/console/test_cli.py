@@ -71,7 +71,7 @@ MISTAKES = {
     "--model cross_modal --new-head": "--new-head: expected a model whose layers .*; cross_modal has two towers",
     "--model transformer_lm --new-head": "--new-head: expected --set tied=false: with tied weights transformer_lm",
     "--model hub_classifier": "--model hub_classifier: expected --set preset=PATH_OR_NAME, .* received none",
-    "--classifier runs/x": "--classifier: expected a model that generates images, cnn is for classification",
+    "--classifier runs/x": "--classifier: expected a model that draws images, cnn learns classification",
     "--model gan --classifier absent": "--classifier: absent: expected the folder of a run, found no such folder",
     "--model gan --set loss=hing": "--set loss: expected one of non_saturating, hinge, wasserstein, received 'hing'",
     "--target-params 20q": "--target-params: expected a number such as 50000, 50k, 1.2M or 3G, received '20q'",

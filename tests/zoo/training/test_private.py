@@ -282,7 +282,9 @@ def test_what_would_break_the_guarantee_is_refused(image_npz, tmp_path, capsys):
         train(config(image_npz, private="dp(3, delta=0.1)", output=tmp_path / "run"), verbose=False)
     own = keras.Sequential([keras.Input((20, 20, 1)), keras.layers.Flatten(), keras.layers.BatchNormalization(),
                             keras.layers.Dense(3)])  # fmt: skip
-    with pytest.raises(UsageError, match="expected a model that takes each example by itself, received the batch norm"):
+    with pytest.raises(
+        UsageError, match="expected a model that treats each example by itself, received the batch norm"
+    ):
         train(config(image_npz, output=tmp_path / "own"), model=own, verbose=False)
     train(config(image_npz, epochs=1, output=tmp_path / "done"), verbose=False)
     for recipe in ("prune(0.5) + int8", "qat + int8", f"distill({tmp_path / 'done'}) + int8"):
