@@ -94,16 +94,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
                 f"--steps-per-execution {self.steps_per_execution}: expected 1 with {self.strategy}, because Keras"
                 " 3 runs one step at a time under it"
             )
-<<<<<<< HEAD
         if self.classifier is not None and not (entry := registry.entry(self.model)).facts.judged_by_classifier:
-            raise UsageError(f"--classifier: expected a model that generates images, {self.model} is for {entry.task}")
-||||||| cb5c1e7
-        if self.classifier is not None and (learns := registry.entry(self.model).task) != "generation":
-            raise UsageError(f"--classifier: expected a model that generates images, {self.model} is for {learns}")
-=======
-        if self.classifier is not None and (learns := registry.entry(self.model).task) != "generation":
-            raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {learns}")
->>>>>>> loop
+            raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {entry.task}")
         if self.adversarial is not None:
             self._check_adversarial()
         if self.private is not None:
