@@ -34,7 +34,7 @@ def training_batches(
         split: the training examples.
         spec: their form.
         batch_size: examples in a step, over all replicas.
-        seed: of the order.
+        seed: Random seed of the order of examples.
         start: first global step.
         stop: one past the last.
     """
