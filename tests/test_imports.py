@@ -106,7 +106,7 @@ ENGINES = {"zoo.objectives.gradients": {"tensorflow", "jax"}, "zoo.objectives.op
 
 @pytest.mark.parametrize("folder", ["zoo/models", "zoo/objectives"])
 def test_models_and_objectives_import_keras_alone(folder):
-    allowed = {"collections", "keras", "math", "numpy", "typing", "zoo"}
+    allowed = {"collections", "importlib", "keras", "math", "numpy", "pkgutil", "typing", "zoo"}
     for name, packages, ours in outside(folder):
         assert packages <= allowed | ENGINES.get(name, set()), name
         assert {room(other) for other in ours} <= {"zoo.models", "zoo.objectives", "zoo.introspection"}, name
@@ -127,3 +127,16 @@ def test_every_model_file_is_in_the_registry_and_the_package():
     present = {f"zoo.models.{path.stem}" for path in (ROOT / "zoo" / "models").glob("*.py")} - {"zoo.models.__init__"}
     assert registered | combined == present
     assert all(registry.model_class(name).__name__ in zoo.models.__all__ for name in registry.MODELS)
+
+
+def test_registered_names_are_not_taken_twice():
+    """Keras replaces a class of the same registered name without a word, and loads models with the wrong one."""
+    found = {}
+    for name in MODULES:
+        for node in ast.walk(ast.parse(MODULES[name].read_text())):
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+                if any("register_keras_serializable" in decorator for decorator in decorators):
+                    found.setdefault(node.name, []).append(name)
+    assert len(found) > 20
+    assert not {name: places for name, places in found.items() if len(places) > 1}
