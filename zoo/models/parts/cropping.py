@@ -9,15 +9,10 @@ from typing import Any, NamedTuple
 
 
 class SlidingWindow(NamedTuple):
-    """The window of a convolution or pool along one axis.
+    """The window of a convolution or pool along one axis."""
 
-    Args:
-        size: Number of pixels that the window covers.
-        stride: Number of pixels between the starts of two neighbouring windows.
-    """
-
-    size: int
-    stride: int
+    size: int  # pixels that the window covers
+    stride: int  # pixels between the starts of two neighbouring windows
 
 
 def input_size(windows: Sequence[SlidingWindow], outputs: int) -> int:
