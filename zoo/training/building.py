@@ -13,9 +13,10 @@ from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.batches.pipeline import on_tensorflow
 from zoo.objectives.adversarial import Attacked
+from zoo.tasks.base import Task
 
 
-def check_kind(config: TrainConfig, spec: DataSpec, task: Any) -> None:
+def check_kind(config: TrainConfig, spec: DataSpec, task: Task) -> None:
     """Raise UsageError if the model does not take this kind of data, or is for another task.
 
     Args:
@@ -44,7 +45,7 @@ def check_kind(config: TrainConfig, spec: DataSpec, task: Any) -> None:
 
 
 def maker(
-    config: TrainConfig, spec: DataSpec, task: Any, model: keras.Model | Callable[[], keras.Model] | None = None
+    config: TrainConfig, spec: DataSpec, task: Task, model: keras.Model | Callable[[], keras.Model] | None = None
 ) -> Callable[[], keras.Model]:
     """Return a function that makes the model to train; it is called inside the strategy's scope.
 
@@ -74,7 +75,7 @@ def _in_scope(model: keras.Model, strategy: str) -> keras.Model:
     return copy
 
 
-def built(make: Callable[[], keras.Model], spec: DataSpec, task: Any) -> keras.Model:
+def built(make: Callable[[], keras.Model], spec: DataSpec, task: Task) -> keras.Model:
     """Make and build a model.
 
     Args:

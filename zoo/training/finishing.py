@@ -12,13 +12,14 @@ from zoo.data import Dataset
 from zoo.reports import page as report
 from zoo.runs.folder import RunFolder
 from zoo.system.files import replacing, sha256, write_json
+from zoo.tasks.base import Task
 
 
 def finish(
     run: RunFolder,
     config: TrainConfig,
     data: Dataset,
-    task: Any,
+    task: Task,
     model: keras.Model,
     found: dict[str, Any],
     history: Sequence[dict[str, Any]] = (),

@@ -12,6 +12,7 @@ from zoo.introspection.hooks import calls_of
 from zoo.introspection.layers import parts_of
 from zoo.introspection.variables import named
 from zoo.models.parts.blocks import Stack
+from zoo.tasks.base import Task
 
 
 class Order(NamedTuple):
@@ -27,7 +28,7 @@ class Order(NamedTuple):
     again: str
 
 
-def order(model: keras.Model, spec: DataSpec, task: Any) -> Order:
+def order(model: keras.Model, spec: DataSpec, task: Task) -> Order:
     """Return the layers of a model in the order of their first use, found by running the model once on zeros.
 
     A layer here is a direct part of the model, of a model inside it or of a stack of blocks; a block counts as one.

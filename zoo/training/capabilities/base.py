@@ -29,6 +29,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
+from zoo.tasks.base import Task
 from zoo.training import layerwise
 from zoo.training.callbacks import Memory
 
@@ -78,7 +79,7 @@ class Training:
     strategy: Any
     run: RunFolder
     data: Dataset
-    task: Any
+    task: Task
     verbose: bool
     start: Start = field(default_factory=Start)
     capabilities: "list[Capability]" = field(default_factory=list)
