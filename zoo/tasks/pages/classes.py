@@ -1,4 +1,4 @@
-"""Report of classes: confusion matrix, scores of each class, most confident mistakes."""
+"""Report of classes: confusion matrix, scores of each class, mistakes with the highest loss."""
 
 import csv
 import io
@@ -113,7 +113,7 @@ def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
     if not found:
         return "<section><h2>Mistakes</h2>None: every test example is classified correctly.</section>"
     wrong = round((1 - accuracy) * len(data.test))
-    heading = f"<section><h2>Most confident mistakes <small>of {wrong:,}, test split</small></h2>"
+    heading = f"<section><h2>Worst mistakes <small>highest loss first, of {wrong:,}, test split</small></h2>"
     names = spec.class_names
     if spec.kind == "image":
         figures = "".join(
