@@ -48,7 +48,7 @@ def run(module: str, job: Mapping[str, Any], *, seconds: float, memory_bytes: in
     """
     with tempfile.TemporaryDirectory() as folder:
         files = {name: str(Path(folder) / name) for name in ("job", "result", "output")}
-        Path(files["job"]).write_text(json.dumps({"job": job, "memory_bytes": memory_bytes}, default=str))
+        Path(files["job"]).write_text(json.dumps({"job": job, "memory_bytes": memory_bytes}, default=_absolute))
         status = _forked(module, files, seconds) if hasattr(os, "fork") else _started(module, files, seconds)
         if status is None:
             raise Failed(f"stopped after its time limit of {seconds:g} s")
@@ -58,6 +58,11 @@ def run(module: str, job: Mapping[str, Any], *, seconds: float, memory_bytes: in
     if "error" in result:
         raise Failed(result["error"])
     return result["value"]
+
+
+def _absolute(value: Any) -> str:
+    """Return a path as an absolute one, since a child may have another working directory; other values as text."""
+    return str(value.absolute()) if isinstance(value, Path) else str(value)
 
 
 def _ended(status: int, output: Path) -> str:

@@ -25,7 +25,7 @@ from zoo.data import Dataset, DataSpec, Split
 from zoo.models import Generator
 from zoo.scores.judges import judge
 from zoo.system.files import write_text
-from zoo.tasks import generation
+from zoo.tasks import drawing, generation
 from zoo.tasks.imitation import psnr
 
 LEARNT_FROM = 10_000  # training codes, and images that the original draws from them
@@ -189,8 +189,8 @@ def _examples(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return codes, and the images that the original draws from them; classes come as often as in the labels `y`."""
     labels = np.resize(np.random.default_rng(seed).permutation(y), count) if len(y) else None
-    x = generation.codes(model, count, seed, labels)
-    return x, np.asarray(original.predict(x, batch_size=generation.BATCH, verbose=0), np.float32)
+    x = drawing.codes(model, count, seed, labels)
+    return x, np.asarray(original.predict(x, batch_size=drawing.BATCH, verbose=0), np.float32)
 
 
 def plain(model: keras.Model) -> keras.Model:

@@ -55,7 +55,7 @@ class LanguageModel(TokenForm):
         return Taught(split.x, split.y, None)
 
     def keras_scores(self, model: keras.Model) -> tuple[dict[str, Any], dict[str, Any]]:
-        return language_model.measure(model, self.data)
+        return language_model.TASK.measure(model, self.data)
 
     def first_input(self) -> np.ndarray | None:
         return None

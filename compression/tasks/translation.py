@@ -61,7 +61,7 @@ class Translation(TokenForm):
         return Taught(split.y[:, :-1], split.y[:, 1:], split.x)
 
     def keras_scores(self, model: keras.Model) -> tuple[dict[str, Any], dict[str, Any]]:
-        return translation.measure(model, self.data, beam=self.beam)
+        return translation.TASK.measure(model, self.data, beam=self.beam)
 
     def generated_scores(self, path: Path, shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Translate the test texts with a file, and compare the translations with the references and with Keras."""

@@ -292,7 +292,7 @@ def check_classifier(path: Path) -> dict[str, Any]:
     except UsageError as error:
         raise UsageError(f"--classifier: {error}") from None
     if not task_facts.of(run.task).classifies:
-        raise UsageError(f"--classifier {path}: expected a run that gives classes, this one is for {run.task}")
+        raise UsageError(f"--classifier {path}: expected a classification run, received a {run.task} run")
     return run.read_config()["data"]
 
 

@@ -24,11 +24,9 @@ from zoo.scores.sample_quality import NEIGHBOURS, diversity, frechet_distance, m
 from zoo.system.files import replacing
 from zoo.tasks import base, drawing, requests
 from zoo.tasks.base import Task
-from zoo.tasks.drawing import BATCH, SHOWN, SURE, codes, columns, draw, grid_labels
+from zoo.tasks.drawing import SHOWN, SURE, codes, columns, draw, grid_labels
 from zoo.tasks.pages import samples as sample_page
 from zoo.tasks.sampler import Sampler
-
-__all__ = ["BATCH", "codes", "draw"]
 
 # Number of images that scores are measured on, as in most papers on GANs.
 SAMPLES = 10_000

@@ -182,7 +182,7 @@ def test_invalid_arguments_are_usage_errors(tmp_path, capsys):
     assert status == 2 and "expected a folder, found a file" in error
     (tmp_path / "mine.c").write_text("int main() {}")
     status, _, error = said(capsys, to_c, LENET5, "--output", tmp_path, "--name", "mine")
-    assert status == 2 and "mine.c: is there, and not made by to_c" in error
+    assert status == 2 and "mine.c: exists, and was not made by to_c" in error
     assert not (tmp_path / "mine.h").exists()
 
 

@@ -16,7 +16,7 @@ from tests.compression.tasks.conftest import SAMPLES
 from zoo.introspection.layers import with_itself
 from zoo.models import GAN
 from zoo.runs.folder import RunFolder
-from zoo.tasks import generation
+from zoo.tasks import drawing
 from zoo.tasks.imitation import psnr
 
 
@@ -35,7 +35,7 @@ def test_the_generator_of_a_file_draws_what_the_average_draws(architecture):
     for variable in model.average.variables:
         low = 0.2 if "variance" in variable.path else -1.0
         variable.assign(rng.uniform(low, 0.4, variable.shape))
-    codes = generation.codes(model, 20, 0, np.arange(20) % 3)
+    codes = drawing.codes(model, 20, 0, np.arange(20) % 3)
     plain = Generation.exported(model)
     assert not [layer for layer in with_itself(plain) if isinstance(layer, keras.layers.BatchNormalization)]
     np.testing.assert_allclose(plain(codes), model.sample(codes), atol=1e-5)
@@ -55,7 +55,7 @@ def test_a_file_draws_the_runs_own_images_and_says_how_near_they_are(recipe, pix
     model, data = loaded
     path = made / f"{recipe}.tflite"
     labels = np.resize(np.random.default_rng(0).permutation(data.test.y), SAMPLES)
-    codes = generation.codes(model, SAMPLES, 0, labels)
+    codes = drawing.codes(model, SAMPLES, 0, labels)
     images, expected = litert.run(path, codes), np.asarray(model.sample(codes))
     assert np.abs(images - expected).max() < pixels and images.min() >= 0 and images.max() <= 1
     receipt = read_receipt(path)

@@ -32,7 +32,7 @@ def test_a_file_ranks_as_keras_does(name, loaded, tmp_path):
     most, worse = PRECISIONS[name]
     assert np.abs(found - p).max() <= most
     receipt = made.receipt["test"]
-    scores, _ = link_prediction.measure(model, data)
+    scores, _ = link_prediction.TASK.measure(model, data)
     assert receipt["keras"]["mrr"] == pytest.approx(scores["mrr"]) and receipt["examples"] == receipt["of"] == 22
     assert receipt["litert"]["mrr"] == pytest.approx(scores["mrr"], abs=worse + 1e-6)
     assert pipeline.verify(made.path, model, data)[1] == []

@@ -8,7 +8,7 @@ from strategies import backend
 
 backend.start("jax")
 from zoo.config.train_config import TrainConfig  # noqa: E402
-from zoo.tasks import generation  # noqa: E402
+from zoo.tasks import drawing  # noqa: E402
 from zoo.training.loop import train  # noqa: E402
 
 
@@ -18,7 +18,7 @@ def main(folder: str, stored: str) -> None:
 
     config = TrainConfig.from_json(json.loads(stored))
     result = train(config, verbose=False)
-    made = generation.draw(result.model, generation.codes(result.model, 9, 5, np.arange(9) % 3))
+    made = drawing.draw(result.model, drawing.codes(result.model, 9, 5, np.arange(9) % 3))
     weights = {f"weight {i}": np.asarray(v) for i, v in enumerate(result.model.variables)}
     history = {f"{i} {k}": v for i, row in enumerate(result.history) for k, v in row.items()}
     np.savez(f"{folder}/jax.npz", made=made, **weights, **history)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from zoo.config.train_config import TrainConfig
 from zoo.models import GAN, Adversarial, ScaledAdamW
 from zoo.objectives.gradients import gradient
-from zoo.tasks import generation
+from zoo.tasks import drawing, generation
 from zoo.training import layerwise
 
 SHAPE = (8, 12, 1)
@@ -30,7 +30,7 @@ def made(dtype="float64", **settings):
 
 def batch(model, count=6, seed=0):
     rng = np.random.default_rng(seed)
-    codes = generation.codes(model, count, seed, np.arange(count) % 3)
+    codes = drawing.codes(model, count, seed, np.arange(count) % 3)
     return rng.random((count, *SHAPE)), codes.astype("float64"), rng.random((count, 1))
 
 

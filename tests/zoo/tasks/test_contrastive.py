@@ -181,7 +181,7 @@ def test_mistakes_are_one_sentence(words, message, run, folder, capsys):
     (("--model", "cnn", "--task", "contrastive"), "learns classification, and digits is for contrastive; models for"),
     (("--model", "cross_modal", "--set", "head=dot"), "--set head: expected one of cosine, fusion, received 'dot'"),
     (("--model", "cross_modal", "--batch-size", "1"), "--batch-size 1: expected 2 or more for contrastive"),
-    (("--model", "cross_modal", "--caption-templates", "photo"), "with one {} each for the name of the class"),
+    (("--model", "cross_modal", "--caption-templates", "photo"), "each with one {} for the name of the class"),
     (("--model", "cross_modal", "--label-smoothing", "0.1"), "--label-smoothing 0.1: expected 0 for contrastive"),
     (("--model", "cross_modal", "--class-weights", "balanced"), "--class-weights balanced: expected data with classes"),
 ])  # fmt: skip

@@ -18,7 +18,7 @@ from zoo.explain import __main__ as explain
 from zoo.runs.folder import RunFolder
 from zoo.scores.judges import of_pixels
 from zoo.sweep import __main__ as sweep
-from zoo.tasks import generation
+from zoo.tasks import drawing, generation
 from zoo.tasks.sampler import Sampler
 from zoo.training.loop import train as fit
 
@@ -98,7 +98,7 @@ def test_scores_are_of_what_the_average_draws(trained, folder):
     found, _ = generation.TASK.measure(model, data, "test", folder / "classifier")
     assert found == run.read_metrics()["test"]
     labels = np.resize(np.random.default_rng(0).permutation(data.test.y), 300)
-    images = np.asarray(model.average(generation.codes(model, 300, 0, labels), training=False))
+    images = np.asarray(model.average(drawing.codes(model, 300, 0, labels), training=False))
     logits = np.asarray(classifier(images))
     p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     assert found["recognised"] == pytest.approx((p.max(-1) >= 0.9).mean())
@@ -220,9 +220,9 @@ def test_jax_trains_alike(trained, folder):
     theirs = np.load(folder / "jax.npz")
     for name, value in ours.history[0].items():
         assert theirs[f"0 {name}"] == pytest.approx(value, rel=2e-3, abs=1e-4), name
-    made = generation.draw(ours.model, generation.codes(ours.model, 9, 5, np.arange(9) % 3))
+    made = drawing.draw(ours.model, drawing.codes(ours.model, 9, 5, np.arange(9) % 3))
     np.testing.assert_allclose(theirs["made"], made, atol=2e-3)
-    assert not np.allclose(made, generation.draw(RunFolder(trained).load_model(), generation.codes(ours.model, 9, 5,
+    assert not np.allclose(made, drawing.draw(RunFolder(trained).load_model(), drawing.codes(ours.model, 9, 5,
                            np.arange(9) % 3)), atol=2e-3)  # fmt: skip
 
 
