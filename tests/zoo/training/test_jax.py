@@ -120,9 +120,7 @@ def test_kernels_are_split_by_their_last_axis():
 
 
 def test_a_model_that_devices_do_not_divide_is_refused_with_its_kernels():
-    with pytest.raises(
-        StrategyError, match=r"a multiple of 8 devices, found none among head/kernel \(16, 10\)"
-    ):
+    with pytest.raises(StrategyError, match=r"a multiple of 8 devices, found none among head/kernel \(16, 10\)"):
         jax_devices.layout({"head/kernel": (16, 10), "head/bias": (8,)}, 8)
 
 
