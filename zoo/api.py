@@ -18,13 +18,14 @@ from zoo.config.options import typed
 from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
+from zoo.data import Dataset
 from zoo.runs.folder import PARENT, RunFolder, free_folder
 from zoo.runs.results import Predictions, Run, Scores
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Predictions", "Run", "Scores", "TrainConfig", "evaluate", "load", "predict", "train"]
+__all__ = ["Dataset", "Predictions", "Run", "Scores", "TrainConfig", "evaluate", "load", "predict", "train"]
 
 # Where arrays and `tf.data` sets are kept, so that other commands find the data of a run again.
 ARRAYS = PARENT / "data"
@@ -46,8 +47,9 @@ def train(
     Args:
         model: Name from `python -m zoo.list models`; or a Keras model that gives logits, or a function that returns one
             and is called inside the strategy's scope.
-        data: Path of one's own data, as `--data` takes it; or `(x, y)`, `((x_train, y_train), (x_test, y_test))` or a
-            finite, batched `tf.data.Dataset` of (x, y). Arrays are kept in runs/data, where other commands find them.
+        data: Path of one's own data, as `--data` takes it; or `(x, y)`, `((x_train, y_train), (x_test, y_test))`, a
+            `Dataset` or a finite, batched `tf.data.Dataset` of (x, y). Arrays are kept in runs/data, where other
+            commands find them.
         dataset: Name of an embedded or TFDS set, in place of data. Default: digits.
         class_names: Names of the classes of arrays, in the order of the class indices.
         config: All options at once, in place of `model` and options by name.

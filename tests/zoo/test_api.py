@@ -9,6 +9,7 @@ from tests.conftest import blobs, run_module
 from zoo import api
 from zoo.console.errors import UsageError
 from zoo.console.tables import Table
+from zoo.data import from_tf_data, load
 from zoo.data.own import saved
 from zoo.data.sources.arrays import read_npz
 from zoo.runs.results import Run
@@ -140,3 +141,15 @@ print(model.count_params())
 
 def test_loading_changes_nothing_in_the_host_process(tmp_path):
     assert run_module("-c", _HOST, cwd=tmp_path, check=0).stdout.strip() == "33194"
+
+
+def test_a_dataset_is_kept_with_its_splits_and_names(here):
+    x, y = blobs(90, (6,))
+    data = from_tf_data("mine", [(x[:50], y[:50])], [(x[70:], y[70:])], [(x[50:70], y[50:70])], ["a", "b", "c"])
+    _, splits, names = read_npz(saved(data, here))
+    assert names == ("a", "b", "c")
+    for name in ("train", "validation", "test"):
+        np.testing.assert_array_equal(splits[name].x, getattr(data, name).x)
+        np.testing.assert_array_equal(splits[name].y, getattr(data, name).y)
+    with pytest.raises(UsageError, match="expected a Dataset of arrays and classes, received pairs"):
+        saved(load(api.TrainConfig(dataset="addition", model="transformer_seq2seq").resolved()), here)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from zoo.console.errors import UsageError
+from zoo.data.dataset import Dataset
 from zoo.data.sources.arrays import PAIRS
 from zoo.system.files import replacing
 
-_FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)), a mapping of arrays such as x_train, or a tf.data.Dataset"
+_FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)), a mapping of arrays such as x_train, a Dataset, or a tf.data.Dataset"
 
 
 def saved(data: Any, folder: Path, class_names: Sequence[str] | None = None) -> Path:
@@ -19,14 +20,17 @@ def saved(data: Any, folder: Path, class_names: Sequence[str] | None = None) -> 
 
     Args:
         data: `(x, y)`; `((x_train, y_train), (x_test, y_test))`, as `keras.datasets` give it; a mapping with the names
-            of `zoo.data.sources.arrays.PAIRS`; or a finite, batched `tf.data.Dataset` of (x, y), alone or in place of
-            each pair. x has shape (examples, ...), y (examples,) or (examples, time).
+            of `zoo.data.sources.arrays.PAIRS`; a finite, batched `tf.data.Dataset` of (x, y), alone or in place of
+            each pair; or a `Dataset` of classes without a vocabulary. x has shape (examples, ...), y (examples,) or
+            (examples, time).
         folder: Folder of the file.
         class_names: Names of the classes, in the order of the class indices.
 
     Raises:
         UsageError: Data of another form, or a set without examples.
     """
+    if isinstance(data, Dataset):
+        class_names = class_names or data.spec.class_names
     arrays = _named(data)
     if class_names is not None:
         arrays["class_names"] = np.array(list(class_names))
@@ -46,6 +50,18 @@ def saved(data: Any, folder: Path, class_names: Sequence[str] | None = None) -> 
 
 def _named(data: Any) -> dict[str, np.ndarray]:
     """Return arrays by the names that an .npz file of one's own gives them."""
+    if isinstance(data, Dataset):
+        if data.vocabulary is not None or data.captions is not None or data.spec.kind in ("pairs", "triples"):
+            raise UsageError(
+                f"data: expected a Dataset of arrays and classes, received {data.spec.kind}; give its path"
+            )
+        splits = {split: getattr(data, split) for split in ("train", "validation", "test")}
+        return {
+            name: array
+            for split, part in splits.items()
+            if len(part)
+            for name, array in zip(PAIRS[split], (part.x, part.y), strict=True)
+        }
     if isinstance(data, Mapping):
         known = {name for pair in PAIRS.values() for name in pair}
         if strange := [name for name in data if name not in known]:

@@ -1,4 +1,4 @@
-// Entry point of the page: loads LiteRT.js and the files, and shows the view for their task.
+// Entry point of the page: loads LiteRT.js and the files, and shows the view for what they take and give.
 
 import { opened } from "./files.js";
 import { chooser, factsTable, problem, say } from "./parts.js";
@@ -6,12 +6,12 @@ import { start } from "./runtime.js";
 
 const VIEWS = { image: "./draw.js", tokens: "./type.js", code: "./sample.js", tensors: "./tensors.js" };
 
-/** Return the view for a file: that of its task, or its raw tensors. */
+/** Return the view for a file by what it takes and gives, or that of its raw tensors. */
 function viewOf({ about, signatures, vocabulary }) {
   const [ends, ...others] = Object.values(signatures);
   if (others.length || ends.inputs.length !== 1 || ends.outputs.length !== 1) return "tensors";
   const [, ...shape] = ends.outputs[0].shape;
-  if (about.task === "generation") return shape.length === 3 ? "code" : "tensors";
+  if (about.input?.name === "code") return shape.length === 3 ? "code" : "tensors";
   if (!about.labels?.length || String(shape) !== String(about.labels.length)) return "tensors";
   if (about.input?.kind === "image") return "image";
   return about.input?.kind === "tokens" && vocabulary?.model?.vocab ? "tokens" : "tensors";
