@@ -12,7 +12,10 @@ from zoo.data.dataset import Dataset
 from zoo.data.sources.arrays import PAIRS
 from zoo.system.files import replacing
 
-_FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)), a mapping of arrays such as x_train, a Dataset, or a tf.data.Dataset"
+_FORMS = (
+    "(x, y), ((x_train, y_train), (x_test, y_test)), a mapping of arrays such as x_train, a Dataset or a"
+    " tf.data.Dataset"
+)
 
 
 def saved(data: Any, folder: Path, class_names: Sequence[str] | None = None) -> Path:
