@@ -24,7 +24,7 @@ from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration, ExportOptions, Reporting, StageTraining
 from compression.surgery.copying import copies, weights_sha256
-from compression.tasks.base import Form
+from compression.tasks.base import Export, Form
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
@@ -168,7 +168,7 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
     receipt = read_receipt(path)
     kind = tasks.of(data.spec.task)
     original = kind.exported(model)
-    form = kind.recorded(model, original, data, receipt)
+    form = kind.recorded(Export(model, original, data), receipt)
     as_trained = original
     if name := receipt["made"].get("stages_folder"):
         recipe = language.parse(receipt["made"]["recipe"])
@@ -212,7 +212,7 @@ def _form(
     kind = tasks.of(data.spec.task)
     original = kind.exported(model)
     classifier = training.config.classifier if training else None
-    return original, kind.build(model, original, data, export, beam=beam, classifier=classifier)
+    return original, kind.build(Export(model, original, data, export, beam, classifier))
 
 
 def _planned(

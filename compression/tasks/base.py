@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -15,6 +16,27 @@ from compression.surgery.copying import in_float32
 from zoo.config.sampling import Beam
 from zoo.console.figures import Intervals
 from zoo.data import Dataset
+
+
+@dataclass(frozen=True)
+class Export:
+    """A model that becomes a file, with its data.
+
+    Args:
+        model: Trained model.
+        exported: What `Form.exported` returned for it.
+        data: Data of the run.
+        options: Options of the file.
+        beam: Beam search that outputs are found by; default, that of `zoo.generate`.
+        classifier: Run in whose features drawn images are compared with real ones; None compares pixels.
+    """
+
+    model: keras.Model
+    exported: keras.Model
+    data: Dataset
+    options: ExportOptions = ExportOptions()
+    beam: Beam | None = None
+    classifier: Path | None = None
 
 
 class Form(ABC):
@@ -44,35 +66,18 @@ class Form(ABC):
         return in_float32(model)
 
     @classmethod
-    @abstractmethod
-    def build(
-        cls,
-        model: keras.Model,
-        exported: keras.Model,
-        data: Dataset,
-        export: ExportOptions,
-        *,
-        beam: Beam | None = None,
-        classifier: Path | None = None,
-    ) -> "Form":
+    def build(cls, made: Export) -> Self:
         """Return the form of a file that is to be made.
-
-        Args:
-            model: Trained model.
-            exported: What `exported` returned for it.
-            data: Data of the run.
-            export: Options of the file.
-            beam: Beam search that outputs are found by; default, that of `zoo.generate`.
-            classifier: Run in whose features drawn images are compared with real ones; None compares pixels.
 
         Raises:
             UsageError: The data cannot be given to such a file.
         """
+        return cls(made.data)
 
     @classmethod
-    @abstractmethod
-    def recorded(cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]) -> "Form":
-        """Return the form of a file that was made before, from its receipt; other arguments are those of `build`."""
+    def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
+        """Return the form of a file that was made before, from its receipt."""
+        return cls(made.data)
 
     @abstractmethod
     def calibration(self, count: int, seed: int) -> np.ndarray | dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -12,10 +12,8 @@ import numpy as np
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
 from compression.receipts.subject import ArraySubject, given, reference
-from compression.recipes.options import ExportOptions
 from compression.runtime import litert
-from compression.tasks.base import Form
-from zoo.config.sampling import Beam
+from compression.tasks.base import Export, Form
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
@@ -48,24 +46,13 @@ class Classification(Form):
             raise UsageError(f"--uint8-input: expected images of bytes, {name} has {self.data.test.x.dtype}")
 
     @classmethod
-    def build(
-        cls,
-        model: keras.Model,
-        exported: keras.Model,
-        data: Dataset,
-        export: ExportOptions,
-        *,
-        beam: Beam | None = None,
-        classifier: Path | None = None,
-    ) -> "Classification":
-        options = {"uint8": export.uint8, "input_size": export.input_size, "batch": export.batch}
-        return cls(data, interface_of(data.spec, **options))
+    def build(cls, made: Export) -> Self:
+        options = {"uint8": made.options.uint8, "input_size": made.options.input_size, "batch": made.options.batch}
+        return cls(made.data, interface_of(made.data.spec, **options))
 
     @classmethod
-    def recorded(
-        cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]
-    ) -> "Classification":
-        return cls(data, Interface.from_json(receipt["interface"]))
+    def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
+        return cls(made.data, Interface.from_json(receipt["interface"]))
 
     def subject(self, model: keras.Model, original: keras.Model) -> "ClassSubject":
         return ClassSubject(model, self.interface, self.data.split("test"), original=original)

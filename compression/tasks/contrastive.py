@@ -14,11 +14,9 @@ from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import PairInterface
 from compression.on_device.generate import METADATA
 from compression.receipts.subject import Subject
-from compression.recipes.options import ExportOptions
 from compression.runtime import litert_pairs
 from compression.tasks.base import Form
 from compression.tasks.classification import stratified
-from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, Split
@@ -39,25 +37,6 @@ class Contrastive(Form):
     """
 
     data: Dataset
-
-    @classmethod
-    def build(
-        cls,
-        model: keras.Model,
-        exported: keras.Model,
-        data: Dataset,
-        export: ExportOptions,
-        *,
-        beam: Beam | None = None,
-        classifier: Path | None = None,
-    ) -> "Contrastive":
-        return cls(data)
-
-    @classmethod
-    def recorded(
-        cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]
-    ) -> "Contrastive":
-        return cls(data)
 
     @property
     def interface(self) -> PairInterface:

@@ -7,7 +7,7 @@ before (Aguinaldo et al., 2019).
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -15,10 +15,8 @@ import numpy as np
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
 from compression.receipts.subject import ArraySubject, reference
-from compression.recipes.options import ExportOptions
 from compression.runtime import litert
-from compression.tasks.base import Form
-from zoo.config.sampling import Beam
+from compression.tasks.base import Export, Form
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals
 from zoo.data import Dataset, DataSpec, Split
@@ -56,30 +54,18 @@ class Generation(Form):
         return plain(model)
 
     @classmethod
-    def build(
-        cls,
-        model: keras.Model,
-        exported: keras.Model,
-        data: Dataset,
-        export: ExportOptions,
-        *,
-        beam: Beam | None = None,
-        classifier: Path | None = None,
-    ) -> "Generation":
-        return cls._drawing(model, exported, data, export.batch, classifier)
+    def build(cls, made: Export) -> Self:
+        return cls._drawing(made, made.options.batch, made.classifier)
 
     @classmethod
-    def recorded(
-        cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]
-    ) -> "Generation":
+    def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
         classifier = receipt.get("test", {}).get("classifier")
         batch = receipt["interface"]["batch"]
-        return cls._drawing(model, exported, data, batch, Path(classifier) if classifier else None)
+        return cls._drawing(made, batch, Path(classifier) if classifier else None)
 
     @classmethod
-    def _drawing(
-        cls, model: keras.Model, exported: keras.Model, data: Dataset, batch: int, classifier: Path | None
-    ) -> "Generation":
+    def _drawing(cls, made: Export, batch: int, classifier: Path | None) -> Self:
+        model, exported, data = made.model, made.exported, made.data
         spec = data.spec
         classes = spec.class_names if model.code_size > model.latent_size else ()
         learnt = Split(*_examples(model, exported, min(LEARNT_FROM, len(data.train)), TRAINING_SEED, data.train.y))

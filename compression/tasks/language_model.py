@@ -1,17 +1,13 @@
 """Language models as files: a signature for one step, from a token and a cache to logits and the next cache."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from compression.flatbuffers.interface import TextInterface
-from compression.recipes.options import ExportOptions
 from compression.tasks.tokens import STEP, Taught, TokenForm
-from zoo.config.sampling import Beam
 from zoo.data import Dataset, Split
 from zoo.tasks import language_model
 
@@ -25,25 +21,6 @@ class LanguageModel(TokenForm):
     """
 
     data: Dataset
-
-    @classmethod
-    def build(
-        cls,
-        model: keras.Model,
-        exported: keras.Model,
-        data: Dataset,
-        export: ExportOptions,
-        *,
-        beam: Beam | None = None,
-        classifier: Path | None = None,
-    ) -> "LanguageModel":
-        return cls(data)
-
-    @classmethod
-    def recorded(
-        cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]
-    ) -> "LanguageModel":
-        return cls(data)
 
     @property
     def interface(self) -> TextInterface:

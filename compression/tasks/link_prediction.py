@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -12,11 +12,9 @@ import numpy as np
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
 from compression.receipts.subject import ArraySubject, given, reference
-from compression.recipes.options import ExportOptions
 from compression.runtime import litert
-from compression.tasks.base import Form
+from compression.tasks.base import Export, Form
 from compression.tasks.classification import interface_of
-from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset
@@ -41,23 +39,12 @@ class LinkPrediction(Form):
     interface: Interface
 
     @classmethod
-    def build(
-        cls,
-        model: keras.Model,
-        exported: keras.Model,
-        data: Dataset,
-        export: ExportOptions,
-        *,
-        beam: Beam | None = None,
-        classifier: Path | None = None,
-    ) -> "LinkPrediction":
-        return cls(data, interface_of(data.spec))
+    def build(cls, made: Export) -> Self:
+        return cls(made.data, interface_of(made.data.spec))
 
     @classmethod
-    def recorded(
-        cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]
-    ) -> "LinkPrediction":
-        return cls(data, Interface.from_json(receipt["interface"]))
+    def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
+        return cls(made.data, Interface.from_json(receipt["interface"]))
 
     def subject(self, model: keras.Model, original: keras.Model) -> "LinkSubject":
         asked = link_prediction.spread(self.data.split("test"), QUESTIONS)

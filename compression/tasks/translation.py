@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 
 from compression.flatbuffers.interface import TextInterface
-from compression.recipes.options import ExportOptions
 from compression.runtime import litert_texts
+from compression.tasks.base import Export
 from compression.tasks.tokens import STEP, Taught, TokenForm
 from zoo.config.sampling import Beam
 from zoo.console.figures import Intervals, written
@@ -33,23 +33,12 @@ class Translation(TokenForm):
     beam: Beam = Beam()
 
     @classmethod
-    def build(
-        cls,
-        model: keras.Model,
-        exported: keras.Model,
-        data: Dataset,
-        export: ExportOptions,
-        *,
-        beam: Beam | None = None,
-        classifier: Path | None = None,
-    ) -> "Translation":
-        return cls(data, beam or Beam())
+    def build(cls, made: Export) -> Self:
+        return cls(made.data, made.beam or Beam())
 
     @classmethod
-    def recorded(
-        cls, model: keras.Model, exported: keras.Model, data: Dataset, receipt: Mapping[str, Any]
-    ) -> "Translation":
-        return cls(data, Beam(**receipt.get("test", {}).get("decoding", {})))
+    def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
+        return cls(made.data, Beam(**receipt.get("test", {}).get("decoding", {})))
 
     @property
     def interface(self) -> TextInterface:

@@ -15,8 +15,8 @@ from compression.pipeline import pipeline, source
 from compression.receipts.subject import Subject
 from compression.recipes import language
 from compression.recipes.limits import Limits
-from compression.recipes.options import Calibration, ExportOptions, StageTraining
-from compression.tasks.base import Form
+from compression.recipes.options import Calibration, StageTraining
+from compression.tasks.base import Export, Form
 from zoo.config.sampling import Beam
 from zoo.config.task_facts import Task
 from zoo.console.errors import UsageError
@@ -64,7 +64,7 @@ def form_of(task, opened):
     run, model, data = opened(task)
     kind = tasks.of(task)
     exported = kind.exported(model)
-    return exported, kind.build(model, exported, data, ExportOptions(), classifier=run.config.classifier)
+    return exported, kind.build(Export(model, exported, data, classifier=run.config.classifier))
 
 
 def test_every_task_of_the_zoo_has_a_form_in_the_module_of_its_name():
