@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import errno
 import json
-import os
 import shutil
 import sys
 import textwrap
@@ -20,6 +19,7 @@ from typing import Any
 from strategies import StrategyError
 from zoo.console import values
 from zoo.console.errors import Diverged, Failed, Interrupted, UsageError, nearest
+from zoo.console.streams import lasting
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,6 +49,26 @@ def command(
         examples: Command lines shown at the end of --help.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    with lasting() as output:
+        status, result = _carry_out(options, run, show, words, prog=prog, description=description, examples=examples)
+        output.flush()
+        if not status and output.unreadable:
+            print(f"{_short(prog)}: finished, but standard output: {output.lost.strerror}", file=sys.stderr)
+            return 0 if _is_on_disk(result) else 1
+        return status
+
+
+def _carry_out(
+    options: type,
+    run: Callable[[Mapping[str, Any]], Any],
+    show: Callable[[Any], None],
+    words: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    examples: Sequence[str],
+) -> tuple[int, Any]:
+    """Return the exit status and the result; the arguments are those of `command`."""
     debug = "--debug" in words
     try:
         given = parse(options, words, prog=prog, description=description, examples=examples)
@@ -59,25 +79,26 @@ def command(
             print(json.dumps(result, indent=2, default=str))
         else:
             show(result)
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:  # the reader of the pipe has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0, result
     except (UsageError, StrategyError) as error:
-        return _report(prog, str(error), 2, debug)
+        return _report(prog, str(error), 2, debug), None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return _report(prog, f"{type(error).__name__}: {error}", 1, debug)
+            return _report(prog, f"{type(error).__name__}: {error}", 1, debug), None
         where = f" while writing {error.filename}" if error.filename else ""
-        return _report(prog, f"disk full{where}: free some space, then go on with --resume", 2, debug)
+        return _report(prog, f"disk full{where}: free some space, then go on with --resume", 2, debug), None
     except (Interrupted, KeyboardInterrupt) as error:
-        return _report(prog, str(error) or "interrupted", 130, debug)
+        return _report(prog, str(error) or "interrupted", 130, debug), None
     except (Diverged, Failed) as error:
-        return _report(prog, str(error), 1, debug)
+        return _report(prog, str(error), 1, debug), None
     except Exception as error:  # boundary of the process: an unforeseen error becomes one line
         text = " ".join(str(error).split())[:500]
-        return _report(prog, f"{type(error).__name__}: {text} (--debug shows where)", 1, debug)
+        return _report(prog, f"{type(error).__name__}: {text} (--debug shows where)", 1, debug), None
+
+
+def _is_on_disk(result: Any) -> bool:
+    """Whether a command wrote its result into files, so that what it prints is only a summary."""
+    return isinstance(result, Mapping) and bool({"path", "run", "folder", "files"} & result.keys())
 
 
 def say(text: str) -> None:
@@ -214,5 +235,9 @@ def _report(prog: str, message: str, status: int, debug: bool) -> int:
     """Print an error on standard error and return its exit status."""
     if debug:
         traceback.print_exc()
-    print(f"{prog.removeprefix('python -m ')}: {message}", file=sys.stderr)
+    print(f"{_short(prog)}: {message}", file=sys.stderr)
     return status
+
+
+def _short(prog: str) -> str:
+    return prog.removeprefix("python -m ")
