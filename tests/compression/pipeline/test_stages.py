@@ -256,7 +256,9 @@ def test_two_replicas_give_what_one_gives(recipe, data, tmp_path, mirrored):
     model, _, _ = small("cnn", batch_norm=False)  # whose averages are each replica's own
     files = {}
     for strategy, devices in (("none", 0), ("mirrored", 2)):
-        training = dataclasses.replace(TRAINING, strategy=strategy, virtual_devices=devices)
+        # Steps per execution were resolved for no strategy, and others run one at a time.
+        changes = {"strategy": strategy, "virtual_devices": devices, "steps_per_execution": None}
+        training = dataclasses.replace(TRAINING, **changes).resolved()
         made = pipeline.compress(model, data, recipe, tmp_path / strategy, training=StageTraining(training))
         folder = made.path.parent / made.receipt["made"]["stages_folder"]
         last = len(language.parse(recipe).stages) - 1
