@@ -38,9 +38,15 @@ def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
         config: Configuration that names the data.
 
     Raises:
-        UsageError: Data of another kind or shape, or with other classes.
+        UsageError: Data of another kind or shape, or with other classes; a run on data that the configuration does not
+            name.
     """
     spec, vocabulary = read_spec(run)
+    if config.data is None and config.dataset is None and spec.name != config.data_name:
+        raise UsageError(
+            f"{run.path}: expected a run on data that can be found again, this one was trained on {spec.name!r}, which was"
+            " given as an object; give --data where the command takes it, or train with zoo.api.train, which keeps arrays"
+        )
     return load(config, like=spec, vocabulary=vocabulary, target_vocabulary=read_target_vocabulary(run, spec))
 
 

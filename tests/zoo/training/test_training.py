@@ -17,6 +17,8 @@ from zoo.console.errors import Diverged, UsageError
 from zoo.data import from_tf_data, load
 from zoo.objectives.losses import CrossEntropy
 from zoo.runs import checkpoints
+from zoo.runs.folder import RunFolder
+from zoo.runs.inference import load_like
 from zoo.tasks import classification
 from zoo.training import executions, optimization, starting
 from zoo.training.loop import train
@@ -179,6 +181,10 @@ def test_a_model_and_tf_data_of_ones_own(strategy, form, tmp_path, mirrored, mon
     result = run(config(None, strategy=strategy, epochs=6, learning_rate=0.1), tmp_path, model=model, data=data)
     assert result.metrics["test"]["accuracy"] == 1.0
     assert result.metrics["validation"] == {}
+    # No command measures it on other data instead: the configuration names none, which would be the digits.
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(UsageError, match="this one was trained on 'mine', which was given as an object"):
+        load_like(folder, folder.read_config()["config"])
 
 
 def test_one_label_a_step(tmp_path):
