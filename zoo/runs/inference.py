@@ -42,10 +42,13 @@ def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
             name.
     """
     spec, vocabulary = read_spec(run)
-    if config.data is None and config.dataset is None and spec.name != config.data_name:
+    stored = run.read_config()["config"]
+    is_own = config.data is None and config.dataset == stored.dataset
+    if is_own and spec.name != stored.data_name:  # a configuration without data names the embedded digits
         raise UsageError(
-            f"{run.path}: expected a run on data that can be found again, this one was trained on {spec.name!r}, which was"
-            " given as an object; give --data where the command takes it, or train with zoo.api.train, which keeps arrays"
+            f"{run.path}: expected a run on data that can be found again, this one was trained on {spec.name!r}, which"
+            " was given as an object; give --data where the command takes it, or train with zoo.api.train, which keeps"
+            " arrays"
         )
     return load(config, like=spec, vocabulary=vocabulary, target_vocabulary=read_target_vocabulary(run, spec))
 
