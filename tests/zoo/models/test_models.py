@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import ROOT
 from zoo.config import registry
 from zoo.introspection.layers import with_itself
 from zoo.objectives.losses import CrossEntropy
@@ -216,8 +217,7 @@ def test_models_give_the_same_outputs_on_jax(tmp_path):
         model.compile(keras.optimizers.AdamW(InverseSquareRoot(peak=0.5, warmup_steps=10)), CrossEntropy(0.1))
         model.save(tmp_path / f"{name}.keras")
         expected[name] = np.asarray(model(images()))
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
-    env = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": root}
+    env = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", _ON_JAX, *expected], cwd=tmp_path, env=env, check=True)
     for name, y in expected.items():
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.jax.npy"), y, atol=2e-5, err_msg=name)
