@@ -97,7 +97,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(words, tmp_path):
     assert f"after step {step}" in done.stderr
     assert done.stdout.splitlines()[-1] == str(folder)
     again = run_module("zoo.train", "--resume", "--output", folder, cwd=tmp_path, check=0)
-    assert "nothing is left to do" in again.stderr
+    assert "nothing left to do" in again.stderr
     assert again.stdout == done.stdout
 
 
