@@ -171,9 +171,10 @@ def _compress_model(
     from compression.pipeline import pipeline
     from compression.recipes.options import Reporting, StageTraining
     from zoo.console import cli
+    from zoo.training.building import check_logits
 
     config, dataset = _read(data, class_names, options)
-    check_logits(model, dataset)
+    check_logits(model, dataset.spec)
     training, progress = StageTraining(config), Reporting(cli.say, verbose=True)
     made = pipeline.compress(model, dataset, recipe, Path(output), training=training, progress=progress)
     return CompressedFile(made.path, made.receipt)
@@ -190,22 +191,3 @@ def _read(data: Any, class_names: Sequence[str] | None, options: dict[str, Any])
     path = Path(data) if isinstance(data, (str, Path)) else saved(data, ARRAYS, class_names)
     config = TrainConfig(data=path, **given).resolved()
     return config, load(config)
-
-
-def check_logits(model: "keras.Model", data: "Dataset") -> None:
-    """Raise UsageError if a model gives probabilities where logits are expected: a second softmax would spoil its file.
-
-    Args:
-        model: Built classifier.
-        data: Data that it classifies.
-    """
-    import numpy as np
-
-    from zoo.runs.inference import logits_of
-
-    outputs = logits_of(model, data.train.take(np.arange(min(len(data.train), 16))))
-    if outputs.shape[-1] > 1 and np.all(outputs >= 0) and np.allclose(outputs.sum(-1), 1, atol=1e-3):
-        raise UsageError(
-            f"model {model.name}: expected logits, received outputs that are probabilities (each row sums to 1); leave"
-            " out the softmax at its end, which the exported file adds"
-        )

@@ -119,6 +119,28 @@ def test_a_model_of_ones_own_is_trained(images, here):
     np.testing.assert_array_equal(api.load(run.path / "model.keras").get_weights()[0], run.model.get_weights()[0])
 
 
+def test_a_model_that_gives_probabilities_is_refused(images, here):
+    def softmax():
+        layers = [keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+        return keras.Sequential(layers, name="soft")
+
+    for model in (softmax, softmax()):
+        with pytest.raises(UsageError, match="model soft: expected logits, received outputs that are probabilities"):
+            api.train(model, data=images, epochs=1, verbose=False)
+
+
+def test_numbers_that_a_cast_would_change_are_refused(images, here):
+    x, y = images
+    with pytest.raises(UsageError, match="y: expected whole numbers within int32, received 4294967296 to 4294967298"):
+        api.train("simplenet", data=(x, y.astype("int64") + 2**32), **SMALL)
+    wide = np.where(np.arange(120)[:, None] == 7, 1e300, np.ones((120, 4)))
+    with pytest.raises(UsageError, match="x: expected numbers within float32, received 1e\\+300"):
+        api.train("simplenet", data=(wide, y), **SMALL)
+    batches = [(np.ones((4, 3), "float32"), np.array([0, 1, 0.5, 1]))]
+    with pytest.raises(UsageError, match="parts: expected whole numbers, received 0.5"):
+        from_tf_data("parts", batches, batches)
+
+
 def test_tables_are_read_as_they_look():
     table = Table.of([{"a": 1, "b": "<x>"}, {"a": 0.25}])
     assert repr(table) == "a     b\n1     <x>\n0.25"

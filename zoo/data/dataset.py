@@ -204,8 +204,44 @@ def _collected(name: str, batches: Iterable) -> Split:
         raise UsageError(f"{name}: expected batches of examples, received none")
     x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
     if x.dtype != np.uint8:
-        x = x.astype(np.int32 if np.issubdtype(x.dtype, np.integer) else np.float32)
-    return Split(x, y.astype(np.int32))
+        x = as_int32(name, x) if np.issubdtype(x.dtype, np.integer) else as_float32(name, x)
+    return Split(x, as_int32(name, y))
+
+
+def as_int32(name: str, values: np.ndarray) -> np.ndarray:
+    """Return whole numbers as int32.
+
+    Args:
+        name: Name of the data, for the message.
+        values: Labels or token ids, of any type of numbers.
+
+    Raises:
+        UsageError: A number that int32 cannot hold, or that is not whole.
+    """
+    if values.size:
+        low, high = values.min(), values.max()
+        if not np.iinfo(np.int32).min <= low <= high <= np.iinfo(np.int32).max:
+            raise UsageError(f"{name}: expected whole numbers within int32, received {low} to {high}")
+    cast = values.astype(np.int32)
+    if values.dtype.kind == "f" and (values != cast).any():
+        raise UsageError(f"{name}: expected whole numbers, received {values[values != cast].flat[0]:g}")
+    return cast
+
+
+def as_float32(name: str, values: np.ndarray) -> np.ndarray:
+    """Return numbers as float32.
+
+    Args:
+        name: Name of the data, for the message.
+        values: Finite numbers.
+
+    Raises:
+        UsageError: A number that float32 cannot hold.
+    """
+    beyond = np.abs(values) > np.finfo(np.float32).max
+    if beyond.any():
+        raise UsageError(f"{name}: expected numbers within float32, received {values[beyond].flat[0]:g}")
+    return values.astype(np.float32)
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:

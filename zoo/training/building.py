@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from strategies import collective
 from zoo.config import attacks, registry, task_facts
@@ -61,7 +62,35 @@ def maker(
     if model is None:
         check_kind(config, spec, task)
         return functools.partial(registry.model_class(config.model), **task.arguments(config, spec))
-    return functools.partial(_in_scope, model, config.strategy) if isinstance(model, keras.Model) else model
+    make = functools.partial(_in_scope, model, config.strategy) if isinstance(model, keras.Model) else model
+    return functools.partial(_own, make, spec, task)
+
+
+def _own(make: Callable[[], keras.Model], spec: DataSpec, task: Task) -> keras.Model:
+    """Make and build a model of the user, and refuse one that does not give logits for classes."""
+    model = make()
+    if not model.built:
+        model.build(task.build_shape(spec))
+    if task.facts.classifies:
+        check_logits(model, spec)
+    return model
+
+
+def check_logits(model: keras.Model, spec: DataSpec) -> None:
+    """Raise UsageError if a classifier gives probabilities: the loss and the exported file would apply another softmax.
+
+    Args:
+        model: Built model.
+        spec: Form of its data. The model is called with random examples of this form.
+    """
+    rng, shape = np.random.default_rng(0), (8, *spec.input_shape)
+    x = rng.integers(0, spec.vocabulary_size or 2, shape) if spec.input_dtype == "int32" else rng.random(shape)
+    y = keras.ops.convert_to_numpy(model(x.astype(spec.input_dtype), training=False))
+    if y.shape[-1] > 1 and (y >= 0).all() and np.allclose(y.sum(-1), 1, atol=1e-3):
+        raise UsageError(
+            f"model {model.name}: expected logits, received outputs that are probabilities (each row sums to 1); leave"
+            " out the softmax at its end: the loss and the exported file apply it"
+        )
 
 
 def _in_scope(model: keras.Model, strategy: str) -> keras.Model:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.console.errors import UsageError
-from zoo.data.dataset import Kind, Split, check_finite
+from zoo.data.dataset import Kind, Split, as_float32, as_int32, check_finite
 
 # Array names of each split. Published files such as Keras' mnist.npz use x_train.
 PAIRS = {
@@ -62,7 +62,7 @@ def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], t
         check_finite(f"{path}: {x_name}", x)
         kind, x = _kind(path, x_name, x)
         kinds.add(kind)
-        splits[split] = Split(x, y.astype(np.int32))
+        splits[split] = Split(x, as_int32(f"{path}: {y_name}", y))
     if not splits or ("train" not in splits and "all" not in splits):
         raise UsageError(
             f"{path}: expected arrays x and y, or x_train and y_train; received {', '.join(arrays) or 'none'}"
@@ -74,7 +74,7 @@ def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], t
 
 def _kind(path: Path, name: str, x: np.ndarray) -> tuple[Kind, np.ndarray]:
     if x.dtype.kind in "iub" and x.ndim == 2:
-        return "tokens", x.astype(np.int32)
+        return "tokens", as_int32(f"{path}: {name}", x)
     if x.dtype.kind in "iub" and x.ndim in (3, 4):
         if x.size and (x.min() < 0 or x.max() > 255):
             raise UsageError(
@@ -85,7 +85,7 @@ def _kind(path: Path, name: str, x: np.ndarray) -> tuple[Kind, np.ndarray]:
         return "image", x if x.ndim == 4 else x[..., None]
     kinds: dict[int, Kind] = {2: "vector", 3: "sequence", 4: "image"}
     if x.dtype.kind == "f" and x.ndim in kinds:
-        return kinds[x.ndim], x.astype(np.float32)
+        return kinds[x.ndim], as_float32(f"{path}: {name}", x)
     raise UsageError(
         f"{path}: {name}: expected (examples, features), (examples, time, features) or (examples, height, width,"
         f" channels) numbers; received {x.dtype} of shape {x.shape}"
