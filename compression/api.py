@@ -61,6 +61,8 @@ def compress(
         return _compress_model(source, recipe, data, class_names, output, options)
     if data is not None or class_names is not None:
         raise UsageError("compress: expected data with a Keras model, received them with a run, which has its own")
+    import keras  # noqa: F401  plainly, before a command imports it with its own settings
+
     from compression import compress as command
 
     given = typed(options, command.Options, "compress") | {"run": _folder(source, "copy"), "recipe": recipe}
@@ -82,6 +84,8 @@ def verify(file: str | Path | CompressedFile, run: str | Path | Run | None = Non
         UsageError: The file is not whole, or is another than its receipt's.
         zoo.console.errors.Failed: A number of the receipt was not reproduced; the message names it.
     """
+    import keras  # noqa: F401  plainly, before a command imports it with its own settings
+
     from compression import verify as command
 
     given = typed(options, command.Options, "verify") | {"file": _file(file)}
@@ -119,6 +123,8 @@ def search(
         UsageError: A budget below the smallest file.
         zoo.console.errors.Failed: No file is within the budget; the message names the closest.
     """
+    import keras  # noqa: F401  plainly, before a command imports it with its own settings
+
     from compression import search as command
 
     limits = {"max_bytes": max_bytes, "max_latency_ms": max_latency_ms, "min_accuracy": min_accuracy}

@@ -30,12 +30,12 @@ def start(engine: str | None = None, virtual_devices: int = 0) -> None:
         os.environ["KERAS_BACKEND"] = engine
     if engine == "jax" and virtual_devices:
         jax_devices.split_cpu(virtual_devices)
+    if "keras" in sys.modules:  # a process that imported it itself keeps its own settings
+        return
     # TensorFlow reads both variables when it is first imported. oneDNN kernels train the zoo's convolutions twice as
     # fast on CPUs where TensorFlow disables them by default (benchmarks/results).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if "keras" in sys.modules:
-        return
     engine, asked = engine or default_engine(), os.environ.get("KERAS_BACKEND")
     with quiet(), uncollected(), _hidden(*(name for name in _OPTIONAL if name != engine)):
         os.environ["KERAS_BACKEND"] = engine

@@ -131,6 +131,8 @@ def evaluate(
     Raises:
         UsageError: Unfinished run, or data of another form than it was trained on.
     """
+    import keras  # noqa: F401  plainly, before a command imports it with its own settings
+
     from zoo import evaluate as command
 
     given = _data(data) | ({"dataset": dataset} if dataset else {}) | typed(options, command.Options, "evaluate")
@@ -155,6 +157,8 @@ def predict(run: str | Path | Run, inputs: Any, *, top: int = 1, **options: Any)
     Raises:
         UsageError: Inputs of another form than the run was trained on.
     """
+    import keras  # noqa: F401  plainly, before a command imports it with its own settings
+
     from zoo import predict as command
 
     given = {"run": _folder(run, "run"), **typed(options, PredictOptions, "predict")}

@@ -154,6 +154,9 @@ import gc, os, sys, keras
 before = dict(os.environ), os.stat("/dev/fd/2").st_ino, gc.get_freeze_count(), gc.isenabled()
 import zoo
 model = zoo.load("cnn-digits")
+import numpy as np
+from zoo.api import predict
+assert len(predict("cnn-digits", np.zeros((2, 28, 28, 1), "uint8"))) == 2
 after = dict(os.environ), os.stat("/dev/fd/2").st_ino, gc.get_freeze_count(), gc.isenabled()
 assert before == after, (before, after)
 assert all(sys.modules.get(name, True) for name in ("sklearn", "matplotlib", "jax"))
@@ -175,3 +178,18 @@ def test_a_dataset_is_kept_with_its_splits_and_names(here):
         np.testing.assert_array_equal(splits[name].y, getattr(data, name).y)
     with pytest.raises(UsageError, match="expected a Dataset of arrays and classes, received pairs"):
         saved(load(api.TrainConfig(dataset="addition", model="transformer_seq2seq").resolved()), here)
+
+
+_FIRST = """
+import gc, os, sys
+before = set(os.environ), os.stat("/dev/fd/2").st_ino
+import numpy as np
+from zoo.api import predict
+assert len(predict("cnn-digits", np.zeros((2, 28, 28, 1), "uint8"))) == 2
+assert gc.get_freeze_count() == 0 and os.stat("/dev/fd/2").st_ino == before[1]
+assert "TF_ENABLE_ONEDNN_OPTS" not in set(os.environ) - before[0]
+"""
+
+
+def test_predicting_first_imports_keras_plainly(tmp_path):
+    run_module("-c", _FIRST, cwd=tmp_path, check=0)
