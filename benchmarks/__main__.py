@@ -51,6 +51,7 @@ NAMES = (
     "exports",
     "cost",
     "ceiling",
+    "drills",
 )
 
 

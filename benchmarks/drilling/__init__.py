@@ -1,0 +1,1 @@
+"""Drills: things that go wrong on purpose, a file for each kind."""
