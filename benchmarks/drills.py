@@ -1,7 +1,7 @@
 """Drills: kills, alterations, damaged inputs and malformed connections, and what came of each.
 
-Each drill does one kind of harm many times, with seeds that are written down, and counts the attempts that did not end as
-they must. A fault is an attempt that lost or changed work silently, ended in a traceback, hung, or left something behind.
+Each drill does one kind of harm many times, with fixed seeds, and counts the attempts that did not end as they must. A
+fault is an attempt that lost or changed work silently, ended in a traceback, hung, or left something behind.
 """
 
 import importlib
@@ -40,7 +40,8 @@ def render(result: dict[str, Any]) -> str:
     lines = ["| drill | what must be true | attempts | faults | seconds |", "| --- | --- | --- | --- | --- |"]
     for row in result["rows"]:
         lines.append(
-            f"| {row['drill']} | {row['expected']} | {row['attempts']:,} | {len(row['faults'])} | {row['seconds']:.0f} |"
+            f"| {row['drill']} | {row['expected']} | {row['attempts']:,} | {len(row['faults'])} |"
+            f" {row['seconds']:.0f} |"
         )
     for row in result["rows"]:
         lines += [f"\n{row['drill']}: {', '.join(f'{k} {v}' for k, v in row['facts'].items())}"] if row["facts"] else []

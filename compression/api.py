@@ -3,13 +3,13 @@
 Each function does what the command of its name does, and returns an object that prints as a table.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compression.receipts.results import CompressedFile, Inspection, SearchResult, Verification
 from zoo import stock
-from zoo.api import ARRAYS
 from zoo.config.options import typed
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
@@ -18,7 +18,6 @@ from zoo.runs.results import Run
 if TYPE_CHECKING:
     import keras
 
-    from zoo.data import Dataset
 
 __all__ = ["CompressedFile", "Inspection", "SearchResult", "Verification", "compress", "inspect", "search", "verify"]
 
@@ -35,16 +34,17 @@ def compress(
     """Carry out a recipe on a trained model and measure the file, as `python -m compression.compress` does.
 
     Args:
-        source: Run, run folder or name of a pretrained run; or a built Keras model that gives logits for classes, with
-            `data`. It stays as it is.
+        source: Run, run folder or name of a pretrained run; or a built Keras model or a model file (.keras, .h5), with
+            `data`. The file computes what the model's own `predict` computes. The model stays as it is.
         recipe: Words joined by +, such as "channels(0.5) + int8"; see `python -m compression`.
-        data: Data of a Keras model, in a form that `zoo.api.train` takes: the training split trains and calibrates, the
-            test split measures. A run has its own.
+        data: Data of a Keras model: `{"train": (x, y), "test": (x, y)}`, where x and y are arrays, or dictionaries or
+            tuples of arrays, or a `tf.data.Dataset` stands for the pair; `(x, y)`, of which a fifth is held out; x
+            alone, without labels; a `Dataset`; or a path. The training split trains and calibrates, the test split
+            measures. A run has its own.
         class_names: Names of the classes of arrays, in the order of the class indices.
         output: Folder of the file and its receipt. Default: artifacts in the run folder; required for a Keras model.
-        options: Of a run, further options of `python -m compression.compress`, such as `batch` or `uint8_input`; of a
-            Keras model, the options of `TrainConfig` that a recipe which trains follows, such as `epochs` or
-            `learning_rate`.
+        options: Further options of `python -m compression.compress`, such as `batch` or `uint8_input`; of a Keras model
+            also those of `TrainConfig` that a recipe which trains follows, such as `epochs` or `learning_rate`.
 
     Returns:
         The file, with its receipt.
@@ -57,7 +57,10 @@ def compress(
         >>> file = compress("runs/cnn-digits", "channels(0.5) + int8")
         >>> file.bytes, file.test["accuracy"]
     """
-    if not isinstance(source, (str, Path, Run)):
+    from compression.pipeline.own import SUFFIXES
+
+    is_file = isinstance(source, (str, Path)) and Path(source).suffix in SUFFIXES
+    if is_file or not isinstance(source, (str, Path, Run)):
         return _compress_model(source, recipe, data, class_names, output, options)
     if data is not None or class_names is not None:
         raise UsageError("compress: expected data with a Keras model, received them with a run, which has its own")
@@ -159,41 +162,41 @@ def _folder(run: str | Path | Run, use: stock.Use) -> Path:
 
 
 def _compress_model(
-    model: "keras.Model",
+    model: "str | Path | keras.Model",
     recipe: str,
     data: Any,
     class_names: Sequence[str] | None,
     output: str | Path | None,
     options: dict[str, Any],
 ) -> CompressedFile:
-    """Compress a Keras model that no run holds."""
+    """Compress a Keras model, in memory or in a file."""
     import keras
 
-    if not isinstance(model, keras.Model):
+    from compression import compress as command
+    from compression.pipeline import own
+    from compression.recipes import language
+
+    path = Path(model) if isinstance(model, (str, Path)) else None
+    if path is None and not isinstance(model, keras.Model):
         raise UsageError(f"compress: expected a run, its path or a Keras model, received {type(model).__name__}")
-    for name, value in (("data", data), ("output", output)):
-        if value is None:
-            raise UsageError(f"compress: expected {name} beside a Keras model, received none")
-    from compression.pipeline import pipeline
-    from compression.recipes.options import Reporting, StageTraining
-    from zoo.console import cli
-    from zoo.training.building import check_logits
+    if output is None:
+        raise UsageError("compress: expected output beside a Keras model, received none")
+    names = {field.name for field in dataclasses.fields(command.Options)}
+    mine = typed({k: v for k, v in options.items() if k in names}, command.Options, "compress")
+    training = typed({k: v for k, v in options.items() if k not in names or k in _BOTH}, TrainConfig, "compress")
+    if data is None and mine.get("dataset") is None:
+        raise UsageError("compress: expected data beside a Keras model, received none")
+    if isinstance(data, (str, Path)):
+        training["data"], data = Path(data), None
+    config = own.training_config(training)
+    opened = own.OpenedModel(
+        path, config, None if path else model, data, class_names, input_range=mine.get("input_range")
+    )
+    own.check_data(opened)
+    given = command.Options(**mine, run=path or Path("model"), recipe=recipe, output=Path(output))
+    found = command.carried_out(given, language.parse(recipe), opened)
+    return CompressedFile(found.pop("path"), found)
 
-    config, dataset = _read(data, class_names, options)
-    check_logits(model, dataset.spec)
-    training, progress = StageTraining(config), Reporting(cli.say, verbose=True)
-    made = pipeline.compress(model, dataset, recipe, Path(output), training=training, progress=progress)
-    return CompressedFile(made.path, made.receipt)
 
-
-def _read(data: Any, class_names: Sequence[str] | None, options: dict[str, Any]) -> "tuple[TrainConfig, Dataset]":
-    """Return how stages of a recipe are trained, and the data."""
-    from zoo.data import Dataset, load
-    from zoo.data.own import saved
-
-    given = typed(options, TrainConfig, "compress")
-    if isinstance(data, Dataset):
-        return TrainConfig(**given).resolved(), data
-    path = Path(data) if isinstance(data, (str, Path)) else saved(data, ARRAYS, class_names)
-    config = TrainConfig(data=path, **given).resolved()
-    return config, load(config)
+# Options of `python -m compression.compress` that say how a recipe trains as well.
+_BOTH = ("dataset", "data_dir", "seed", "strategy", "virtual_devices", "epochs", "batch_size", "learning_rate")

@@ -11,6 +11,8 @@ from typing import Any
 import strategies
 from compression import tasks
 from compression.pipeline import source
+from compression.pipeline.own import USUAL, OpenedModel
+from compression.pipeline.source import OpenedRun
 from compression.receipts.wording import called
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
@@ -24,12 +26,14 @@ from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.runs.folder import check_classifier
 
+OWN = "a model file"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What to compress, and how."""
 
-    run: Path = option("run folder", positional=True, stock_as="copy")
+    run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
     recipe: str = option("words joined by +, such as 'prune(0.8) + qat + int8': see `python -m compression`", "int8")
     output: Path | None = option("folder for the file and its receipt (default: RUN/artifacts)")
     lstm_kernel: Kernel = option("export recurrent layers as a loop, unrolled, or as one fused operator", "auto")
@@ -52,6 +56,28 @@ class Options:
     seed: int = option("random seed for the choice of calibration examples", Calibration.seed)
     time_limit: float = option("time limit of a conversion in seconds", ExportOptions.seconds)
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
+    dataset: str | None = option("data set of a model file, or another one for a run", group=OWN)
+    data: Path | None = option(
+        "own data of a model file, or other data for a run: what zoo.train takes, or an .npz file with x_train,"
+        " y_train, x_test and y_test; several inputs are x_train.NAME; labels may be left out",
+        group=OWN,
+    )
+    input_range: tuple[float, ...] | None = option(
+        "what a model file takes for the darkest and the brightest pixel, such as 0,255 (default: found by its"
+        " answers)",
+        metavar="LOW,HIGH",
+        group=OWN,
+    )
+    epochs: int | None = option(
+        f"epochs of which words that train take a share, for a model file (default: {USUAL['epochs']})", group=OWN
+    )
+    batch_size: int | None = option(
+        f"examples in a training step, for a model file (default: {USUAL['batch_size']})", group=OWN
+    )
+    learning_rate: float | None = option(
+        f"learning rate of which words that train take a share, for a model file (default: {USUAL['learning_rate']:g})",
+        group=OWN,
+    )
 
     def __post_init__(self) -> None:
         for name, low in (("batch", 1), ("calibration", 1), ("time_limit", 1), ("skip_worst", 0), ("seed", 0)):
@@ -61,6 +87,10 @@ class Options:
             raise UsageError(
                 f"--strategy {self.strategy}: recipes are trained and files exported on TensorFlow; expected none,"
                 " one_device, mirrored or multi_worker, received one of JAX"
+            )
+        if self.input_range is not None and (len(self.input_range) != 2 or self.input_range[0] >= self.input_range[1]):
+            raise UsageError(
+                f"--input-range: expected LOW,HIGH with LOW below HIGH, received {','.join(map(str, self.input_range))}"
             )
         size = self.input_size
         if size is not None and (len(size) != 2 or min(size) < 1):
@@ -92,7 +122,13 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     recipe = language.parse(options.recipe)
     _check_skip_worst(options, recipe)
-    chosen = source.open_run(options.run, given, any_task=True)
+    return carried_out(options, recipe, source.opened(options.run, given, any_task=True))
+
+
+def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedModel) -> dict[str, Any]:
+    """Compress what was opened, and return what `run` returns."""
+    if chosen.artifacts is None and options.output is None:
+        raise UsageError("--output: expected the folder for the file, because a model file has none of its own")
     limits = tasks.entry(chosen.task).limits
     limits.check(recipe, options.export, beam=options.beam, skip_worst=options.skip_worst)
     if chosen.config.classifier is not None:
@@ -126,7 +162,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         model,
         data,
         recipe,
-        options.output or chosen.run.path / "artifacts",
+        options.output or chosen.artifacts,
         export=options.export,
         calibration=calibration,
         training=training,
@@ -196,6 +232,7 @@ main = functools.partial(
     show,
     examples=(
         'python -m compression.compress runs/digits --recipe "channels(0.5) + int8"',
+        "python -m compression.compress mine.keras --data photographs --recipe int8 --output small",
         "python -m compression.compress runs/digits --recipe int8 --output small/digits",
     ),
     prog="python -m compression.compress",

@@ -1,16 +1,16 @@
 """The functions of an exported file, each a signature with inputs of fixed shapes."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
-from compression.flatbuffers.interface import AnyInterface, Interface, PairInterface, TextInterface
+from compression.flatbuffers.interface import AnyInterface, Interface, ModelInterface, PairInterface, TextInterface
 from zoo.console.errors import UsageError
-from zoo.data.images import PIXEL_MAX
+from zoo.data.images import PIXEL_MAX, pixel_scale
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,31 @@ def endpoints(interface: AnyInterface, model: keras.Model, probabilities: bool =
 def _of_array(interface: Interface, model: keras.Model, probabilities: bool = True) -> list[Endpoint]:
     given = (interface.name, (interface.batch, *interface.given_shape), interface.given_dtype)
     return [Endpoint("serve", servable(model, interface, probabilities), (given,))]
+
+
+@endpoints.register
+def _of_own_model(interface: ModelInterface, model: keras.Model, probabilities: bool = True) -> list[Endpoint]:
+    """Return `serve`, which computes what the model's `predict` computes."""
+    factor, low = pixel_scale(interface.pixel_range)
+
+    def serve(*tensors: Any) -> dict[str, Any]:
+        given = list(tensors)
+        if interface.uint8:
+            given = [ops.cast(given[0], "float32") * factor + low]
+        if interface.resize_from:
+            given = [ops.image.resize(given[0], interface.inputs[0].shape[:2], interpolation="bilinear")]
+        outputs = keras.tree.flatten(model(packed(interface, given), training=False))
+        return {port.name: output for port, output in zip(interface.outputs, outputs, strict=True)}
+
+    ports = tuple((port.name, (interface.batch, *port.shape), port.dtype) for port in interface.given)
+    return [Endpoint("serve", serve, ports)]
+
+
+def packed(interface: ModelInterface, tensors: Sequence[Any]) -> Any:
+    """Return tensors, in the order of the inputs, in the structure that the model takes."""
+    if interface.structure == "dict":
+        return dict(zip(interface.keys, tensors, strict=True))
+    return tensors[0] if interface.structure == "one" else tuple(tensors)
 
 
 @functools.singledispatch

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,84 @@ class PairInterface:
         return dataclasses.asdict(self)
 
 
-AnyInterface = Interface | TextInterface | PairInterface
+@dataclass(frozen=True)
+class Port:
+    """An input or an output of a model.
+
+    Args:
+        name: Name in the file's signature.
+        shape: Shape of one example, without the batch dimension.
+        dtype: Type that the model takes or gives.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class ModelInterface:
+    """Inputs and outputs of the file of a model of one's own, which are those of its `predict`.
+
+    Args:
+        inputs: Inputs, in the order in which Keras flattens their structure.
+        outputs: Outputs, in that order.
+        structure: How the model takes its inputs: one tensor, a tuple, or a dictionary by `keys`.
+        keys: Keys of the inputs of a dictionary.
+        batch: Static batch size; None leaves it free, in a SavedModel only.
+        uint8: Whether the file takes uint8 pixels and brings them into `pixel_range` inside the graph.
+        resize_from: (height, width) of the uint8 pixels, if the graph resizes them.
+        pixel_range: What the model takes for the darkest and the brightest pixel.
+    """
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    structure: Literal["one", "tuple", "dict"] = "one"
+    keys: tuple[str, ...] = ()
+    batch: int | None = 1
+    uint8: bool = False
+    resize_from: tuple[int, int] | None = None
+    pixel_range: tuple[float, float] = (0.0, 1.0)
+    masked: ClassVar[bool] = False
+    functions: ClassVar[None] = None
+    rolled_out: ClassVar[bool] = False
+
+    @property
+    def dtype(self) -> str:
+        """float32 if all inputs are, otherwise the type of the first that is not."""
+        return next((port.dtype for port in self.inputs if port.dtype != "float32"), "float32")
+
+    @property
+    def given(self) -> tuple[Port, ...]:
+        """Inputs of the file, before quantization."""
+        if not self.uint8:
+            return self.inputs
+        (port,) = self.inputs
+        shape = (*self.resize_from, port.shape[-1]) if self.resize_from else port.shape
+        return (Port(port.name, shape, "uint8"),)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values for JSON, which `from_json` reads back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "ModelInterface":
+        """Return the interface that `to_json` described."""
+        ports = {
+            side: tuple(Port(row["name"], tuple(row["shape"]), row["dtype"]) for row in values[side])
+            for side in ("inputs", "outputs")
+        }
+        others = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k not in ports}
+        return cls(**ports, **others)
+
+
+AnyInterface = Interface | TextInterface | PairInterface | ModelInterface
 
 
 def from_json(values: Mapping[str, Any]) -> AnyInterface:
     """Return the interface, of any kind, that its `to_json` described."""
+    if "structure" in values:
+        return ModelInterface.from_json(values)
     if "image_shape" in values:
         return PairInterface(tuple(values["image_shape"]), values["tokens"])
     return TextInterface(**values) if "task" in values else Interface.from_json(values)

@@ -167,13 +167,14 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
     """
     receipt = read_receipt(path)
     kind = tasks.of(data.spec.task)
-    original = kind.exported(model)
+    original = kind.exported(model, data)
     form = kind.recorded(Export(model, original, data), receipt)
     as_trained = original
     if name := receipt["made"].get("stages_folder"):
         recipe = language.parse(receipt["made"]["recipe"])
         examples = form.examples(EXAMPLES, seed=0)
-        plan = Stages(copies(original), form.data, recipe, path.parent / name, TrainConfig(), examples)
+        base = copies(original, examples)
+        plan = Stages(base, form.data, recipe, path.parent / name, TrainConfig(), examples, task=form.task)
         last = len(recipe.stages) - 1  # its model has the weights of all stages
         if not RunFolder(plan.place(last)).finished:
             raise UsageError(
@@ -210,7 +211,7 @@ def _form(
     """Return the model that becomes a file, in float32, and its form, after checking that it is possible."""
     tasks.entry(data.spec.task).limits.check(recipe, export, beam=beam)
     kind = tasks.of(data.spec.task)
-    original = kind.exported(model)
+    original = kind.exported(model, data)
     classifier = training.config.classifier if training else None
     return original, kind.build(Export(model, original, data, export, beam, classifier))
 
@@ -226,15 +227,17 @@ def _planned(
     """Return what the stages are trained with, after checking that it is possible."""
     if training is None:
         raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
+    examples = form.examples(calibration.examples, calibration.seed)
     plan = Stages(
-        base=copies(original),
+        base=copies(original, examples),
         data=form.data,
         recipe=recipe,
         folder=folder / f"{recipe.training_name}.stages",
         config=training.config,
-        examples=form.examples(calibration.examples, calibration.seed),
+        examples=examples,
         teachers=training.teachers,
         identity=weights_sha256(original),
+        task=form.task,
     )
     stages.check(plan)
     stages.share(plan)

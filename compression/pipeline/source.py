@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compression import tasks
+from compression.pipeline.own import SUFFIXES, OpenedModel, check_data, training_config
 from zoo.config.catalogue import check_source
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
@@ -28,6 +29,11 @@ class OpenedRun:
     @property
     def task(self) -> str:
         return self.run.task
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder for files of the run."""
+        return self.run.path / "artifacts"
 
     def load(self) -> tuple[Any, Any]:
         """Load the model and its data; imports Keras and its backend.
@@ -59,6 +65,30 @@ class OpenedRun:
         }
 
 
+def opened(path: Path, given: Mapping[str, Any], *, any_task: bool = False) -> "OpenedRun | OpenedModel":
+    """Open a run or a model file, without importing Keras.
+
+    Args:
+        path: Run folder, or a model file that ends in .keras or .h5.
+        given: Options of a command; those of `compression.recipes.options.Data` are taken from them.
+        any_task: Whether runs of every task are accepted, and not only those that give classes.
+
+    Raises:
+        UsageError: The run or the file cannot be compressed, or its data are not available.
+    """
+    if path.suffix not in SUFFIXES or path.is_dir():
+        return open_run(path, given, any_task=any_task)
+    if not path.is_file():
+        raise UsageError(f"{path}: expected a model file, found none")
+    names = ("dataset", "data", "data_dir", "image_size", "epochs", "batch_size", "learning_rate", "seed")
+    config = training_config({name: given.get(name) for name in names if given.get(name) is not None})
+    if given.get("dataset") is None and given.get("data") is None:
+        config = dataclasses.replace(config, dataset=None)
+    found = OpenedModel(path, config, input_range=given.get("input_range"))
+    check_data(found)
+    return found
+
+
 def open_run(path: Path, given: Mapping[str, Any], *, any_task: bool = False) -> OpenedRun:
     """Check that a run can be compressed, without importing Keras.
 
@@ -79,7 +109,14 @@ def open_run(path: Path, given: Mapping[str, Any], *, any_task: bool = False) ->
         )
     if not run.model_file.is_file():
         raise UsageError(f"{run.path}: expected a model.keras, found none")
-    changes = {k: given[k] for k in ("data_dir",) if k in given}
+    for name in ("input_range", "epochs", "batch_size", "learning_rate"):
+        if given.get(name) is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')}: expected with a model file, received with a run, which has its own"
+            )
+    changes = {k: given[k] for k in ("data_dir", "dataset", "data") if given.get(k) is not None}
+    if "data" in changes or "dataset" in changes:
+        changes = {"data": None, "dataset": None} | changes
     config = dataclasses.replace(config, **changes)
     check_source(config)
     return OpenedRun(run, config)

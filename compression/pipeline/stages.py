@@ -29,9 +29,11 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
 from zoo.data import Dataset
 from zoo.data.batches.pipeline import steps_per_epoch
+from zoo.data.dataset import leaves, mapped
 from zoo.data.images import scaled
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
+from zoo.tasks.base import Task
 from zoo.training.loop import train
 
 WEIGHT_BITS = {"int8": 8, "dynamic": 8, "int16x8": 8, "int4": 4}
@@ -74,6 +76,7 @@ class Stages:
             activations.
         teachers: Function that returns the built models to learn from, if the recipe has a teacher.
         identity: SHA-256 of the weights that the recipe begins with.
+        task: What the model is trained for, by default the task of the data.
     """
 
     base: Callable[[], keras.Model]
@@ -84,6 +87,7 @@ class Stages:
     examples: Any
     teachers: Callable[[], list[keras.Model]] | None = None
     identity: str = ""
+    task: Task | None = None
 
     @property
     def few(self) -> Any:
@@ -186,7 +190,7 @@ def check(stages: Stages) -> None:
             plans[index] = channels.plan(model, stage.share, keep=stage.counts, **options)
             channels.apply(model, plans[index])
             if stage.init == "scratch":
-                reinitialized(model)
+                reinitialized(model, stages.few)
         elif isinstance(stage, Prune):
             pruning.targets(model, stage)
             pruning.timing(stage, stages.steps(stage))
@@ -237,10 +241,10 @@ def restored(stages: Stages, index: int) -> Trained:
     return Trained(model, as_trained, points, ranges)
 
 
-def _labelled(stages: Stages) -> tuple[np.ndarray, np.ndarray]:
+def _labelled(stages: Stages) -> tuple[Any, Any]:
     """Return training inputs of the model, and their labels."""
-    few = stages.data.train.take(np.arange(min(len(stages.data.train), len(stages.examples))))
-    return scaled(few.x), few.y
+    few = stages.data.train.take(np.arange(min(len(stages.data.train), len(leaves(stages.examples)[0]))))
+    return mapped(lambda array: scaled(array, stages.data.spec.pixel_range), few.x), few.y
 
 
 def _with_weights(stages: Stages, index: int) -> keras.Model:
@@ -267,7 +271,7 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
             plan = channels.ChannelPlan.from_json(json.loads(stages.kept(index).read_text(encoding="utf-8")))
             channels.apply(model, plan)
             if stage.init == "scratch":
-                model.set_weights(reinitialized(model).get_weights())
+                model.set_weights(reinitialized(model, stages.few).get_weights())
         made = _WRAPPED[type(stage)](stages, index, model)
         if stages.recipe.distill:
             made.distillation = Distillation(stages.recipe.distill, stages.teachers(), model, stages.few)
@@ -280,7 +284,9 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
         return model
 
     try:
-        train(config, model=begin, data=stages.data, finished=end, private=place.path, verbose=verbose)
+        train(
+            config, model=begin, data=stages.data, task=stages.task, finished=end, private=place.path, verbose=verbose
+        )
     except Interrupted as error:
         raise Interrupted(f"{stage}: {error}; give the same command again to continue") from None
 

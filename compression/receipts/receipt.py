@@ -13,6 +13,7 @@ from compression.flatbuffers import flatbuffer
 from compression.receipts.subject import Subject
 from compression.runtime import litert
 from zoo.data import Split
+from zoo.data.dataset import leaves
 from zoo.system.files import sha256
 from zoo.system.machine import processor, versions
 
@@ -85,7 +86,7 @@ def file_sizes(path: Path, model: keras.Model) -> dict[str, Any]:
 def examples_sha256(split: Split) -> str:
     """Return the SHA-256 of the examples and labels of a split."""
     digest = hashlib.sha256()
-    for array in (split.x, split.y):
+    for array in (*leaves(split.x), *leaves(split.y)):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

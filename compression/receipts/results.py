@@ -45,10 +45,16 @@ class CompressedFile(Readable):
         if "not_run" in receipt:
             return Table(("", "value"), (*rows, ("not measured", receipt["not_run"])))
         test = receipt["test"]
-        for name in FIGURES:
-            if isinstance(self.test.get(name), (int, float)) and name in test["keras"]:
-                file, keras = written(self.test, name, test.get("intervals", {})), written(test["keras"], name, {})
-                rows.append((f"test {label(name, self.test)}", f"{file}; Keras {keras}"))
+        known = {name: order for order, name in enumerate(FIGURES)}
+        for name in sorted(self.test, key=lambda name: known.get(name.rpartition(".")[2], len(known))):
+            before, _, plain = name.rpartition(".")  # the output's name, if there are several outputs
+            if isinstance(self.test[name], (int, float)) and name in test["keras"] and plain in known:
+                within = {plain: test["intervals"][name]} if name in test.get("intervals", {}) else {}
+                file, keras = written({plain: self.test[name]}, plain, within), {plain: test["keras"][name]}
+                said = f"test {f'{before} ' if before else ''}{label(plain, self.test)}"
+                rows.append((said, f"{file}; Keras {written(keras, plain, {})}"))
+        if not self.test:
+            rows.append(("test scores", "no labels: compared with the model's own predict alone"))
         rows += [(f"{name.replace('_', ' ')} from Keras", f"{value:.1e}") for name, value in _differences(receipt)]
         rows += [
             (f"latency, {called(row)}", f"median {row['median_ms']:.3f} ms, p95 {row['p95_ms']:.3f} ms")

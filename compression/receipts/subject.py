@@ -84,15 +84,18 @@ class ArraySubject(Subject):
 
 def given(split: Split, interface: Interface) -> np.ndarray:
     """Return examples as the file takes them before quantization: bytes, pixels in [0, 1], features or token ids."""
-    x = split.x
-    if interface.resize_from:
-        from PIL import Image
-
-        height, width = interface.resize_from
-        mode = (lambda image: image[..., 0]) if x.shape[-1] == 1 else (lambda image: image)
-        enlarged = [np.asarray(Image.fromarray(mode(image)).resize((width, height))) for image in x]
-        x = np.stack(enlarged).reshape(-1, *interface.given_shape)
+    x = enlarged(split.x, interface.resize_from) if interface.resize_from else split.x
     return x if interface.uint8 else scaled(x)
+
+
+def enlarged(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return images (images, height, width, channels) uint8 in another (height, width), as a camera may give them."""
+    from PIL import Image
+
+    height, width = size
+    mode = (lambda image: image[..., 0]) if x.shape[-1] == 1 else (lambda image: image)
+    found = [np.asarray(Image.fromarray(mode(image)).resize((width, height))) for image in x]
+    return np.stack(found).reshape(-1, height, width, x.shape[-1])
 
 
 def reference(subject: ArraySubject, x: np.ndarray) -> np.ndarray:

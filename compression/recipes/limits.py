@@ -18,6 +18,7 @@ class Limits:
         does: What such a run does, such as "completes triples".
         gives_classes: Whether a file gives the probability of each class. --uint8-input, --skip-worst and the commands
             sensitivity, search and export require it.
+        camera: Whether a file may take camera bytes, for tasks that do not give classes.
         beam_search: Whether outputs are found by beam search.
         batch: Reason why a file takes one example at a time; empty if it takes batches.
         skip: Reason why no layer can stay in float32; empty if layers can.
@@ -27,6 +28,7 @@ class Limits:
     run: str
     does: str
     gives_classes: bool = False
+    camera: bool = False
     beam_search: bool = False
     batch: str = ""
     skip: str = ""
@@ -44,7 +46,7 @@ class Limits:
         Raises:
             UsageError: An option or a word of the recipe is not possible. The message gives the reason.
         """
-        if (export.uint8 or export.input_size) and not self.gives_classes:
+        if (export.uint8 or export.input_size) and not (self.gives_classes or self.camera):
             raise UsageError(f"--uint8-input: expected a run that classifies images, this one {self.does}")
         if export.batch != 1 and self.batch:
             raise UsageError(f"--batch {export.batch}: {self.batch}; expected 1")

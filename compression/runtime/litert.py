@@ -6,7 +6,7 @@ In the child, this module imports neither Keras nor TensorFlow.
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,44 +33,65 @@ def run(path: Path, x: np.ndarray, *, threads: int | None = None) -> np.ndarray:
     """Return the file's output for every example, (examples, ...) float32; integer inputs and outputs are converted.
 
     Args:
-        path: Path of the file.
+        path: Path of the file, which has one input and one output.
         x: Inputs of the file, (examples, ...).
         threads: Number of threads, each with its own interpreter and a share of the examples. Default: one per core.
 
     Raises:
         Failed: The file cannot be run.
     """
+    return next(iter(run_named(path, {"": x}, threads=threads).values()))
+
+
+def run_named(path: Path, inputs: Mapping[str, np.ndarray], *, threads: int | None = None) -> dict[str, np.ndarray]:
+    """Return all outputs of a file for every example, each (examples, ...) float32, by name in the signature.
+
+    Args:
+        path: Path of the file.
+        inputs: Inputs by name in the signature, each (examples, ...); with the name "", the only input of a file with
+            one output, whose names do not matter.
+        threads: Number of threads, each with its own interpreter and a share of the examples. Default: one per core.
+
+    Raises:
+        Failed: The file cannot be run.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        inputs, outputs = Path(folder) / "x.npy", Path(folder) / "y.npy"
-        np.save(inputs, x)
-        job = {"work": "run", "file": path.resolve(), "inputs": inputs, "outputs": outputs}
-        job["threads"] = threads or cores()
+        outputs = Path(folder) / "y.npz"
+        job = {"work": "run", "inputs": _stored(inputs, folder), "outputs": outputs, "threads": threads or cores()}
         _child(path, job)
-        return np.load(outputs)
+        with np.load(outputs) as found:
+            return dict(found)
 
 
-def latency(path: Path, example: np.ndarray) -> list[dict[str, Any]]:
+def latency(path: Path, example: np.ndarray | Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """Measure the latency of one invocation, with one thread and with one per core.
 
     Args:
         path: Path of the file.
-        example: One input of the file, (batch, ...).
+        example: One input of the file, (batch, ...), or an input by each name in the signature.
 
     Returns:
         threads, median_ms, p95_ms, runs and warm_up, for each number of threads.
     """
+    inputs = example if isinstance(example, Mapping) else {"": example}
     with tempfile.TemporaryDirectory() as folder:
-        inputs = Path(folder) / "x.npy"
-        np.save(inputs, example)
-        job = {"work": "latency", "file": path.resolve(), "inputs": inputs, "threads": sorted({1, cores()})}
-        return _child(path, job)
+        return _child(path, {"work": "latency", "inputs": _stored(inputs, folder), "threads": sorted({1, cores()})})
+
+
+def _stored(inputs: Mapping[str, np.ndarray], folder: str) -> dict[str, str]:
+    """Write arrays to files, and return the file of each; unlike in an .npz file, they can be mapped into memory."""
+    found = {}
+    for number, (name, array) in enumerate(inputs.items()):
+        found[name] = str(Path(folder) / f"x{number}.npy")
+        np.save(found[name], array)
+    return found
 
 
 def _child(path: Path, job: dict[str, Any]) -> Any:
     model = flatbuffer.read(path)
     if flatbuffer.flex(model):
         raise UsageError(f"{path}: {NO_FLEX}")
-    job["reset"] = flatbuffer.keeps_state(model)
+    job |= {"file": path.resolve(), "reset": flatbuffer.keeps_state(model)}
     try:
         return child.run("compression.runtime.litert", job, seconds=SECONDS, memory_bytes=MEMORY_BYTES)
     except Failed as error:
@@ -84,15 +105,15 @@ def preload() -> None:
 
 def work(job: dict[str, Any]) -> Any:
     """Run one job in the child."""
-    x = np.load(job["inputs"], mmap_mode="r")
+    inputs = {name: np.load(file, mmap_mode="r") for name, file in job["inputs"].items()}
     if job["work"] == "run":
-        np.save(job["outputs"], _run(job, x))
+        np.savez(job["outputs"], **_run(job, inputs))
         return None
-    return [_latency(_Runner(job, threads), x, threads) for threads in job["threads"]]
+    return [_latency(_Runner(job, threads), inputs, threads) for threads in job["threads"]]
 
 
 class _Runner:
-    """An interpreter for a file with one input and one output."""
+    """An interpreter for a file with one signature."""
 
     def __init__(self, job: dict[str, Any], threads: int):
         from ai_edge_litert.interpreter import Interpreter
@@ -100,36 +121,52 @@ class _Runner:
         self.interpreter = Interpreter(job["file"], num_threads=threads)
         self.interpreter.allocate_tensors()
         inputs, outputs = self.interpreter.get_input_details(), self.interpreter.get_output_details()
-        if len(inputs) != 1 or len(outputs) != 1:
+        if set(job["inputs"]) != {""}:
+            (signature,) = self.interpreter.get_signature_list()
+            runner = self.interpreter.get_signature_runner(signature)
+            self.inputs, self.outputs = dict(runner.get_input_details()), dict(runner.get_output_details())
+            if set(self.inputs) != set(job["inputs"]):
+                raise ValueError(f"expected inputs named {', '.join(self.inputs)}, received {', '.join(job['inputs'])}")
+        elif len(inputs) != 1 or len(outputs) != 1:
             raise ValueError(f"expected one input and one output, the file has {len(inputs)} and {len(outputs)}")
-        self.input, self.output = inputs[0], outputs[0]
-        self.batch = int(self.input["shape"][0])
+        else:
+            self.inputs, self.outputs = {"": inputs[0]}, {"output": outputs[0]}
+        self.batch = int(next(iter(self.inputs.values()))["shape"][0])
         self.reset = job["reset"]
 
-    def set(self, x: np.ndarray) -> None:
-        self.interpreter.set_tensor(self.input["index"], quantized(x, self.input))
+    def set(self, inputs: Mapping[str, np.ndarray]) -> None:
+        for name, x in inputs.items():
+            self.interpreter.set_tensor(self.inputs[name]["index"], quantized(x, self.inputs[name]))
 
     def invoke(self) -> None:
         if self.reset:
             self.interpreter.reset_all_variables()
         self.interpreter.invoke()
 
-    def outputs(self, x: np.ndarray) -> np.ndarray:
-        """Return the output of every example, (examples, ...) float32."""
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the outputs of every example by name, (examples, ...) float32."""
         parts, step = [], -(-PART // self.batch) * self.batch
-        for start in range(0, len(x), step):
-            part = quantized(np.asarray(x[start : start + step]), self.input)
-            count = len(part)
+        for start in range(0, len(next(iter(inputs.values()))), step):
+            part = {n: quantized(np.asarray(x[start : start + step]), self.inputs[n]) for n, x in inputs.items()}
+            count = len(next(iter(part.values())))
             if missing := -count % self.batch:  # pad the last batch; the padding is dropped from the outputs
-                part = np.concatenate([part, np.repeat(part[-1:], missing, 0)])
-            found = [self._output(part[i : i + self.batch]) for i in range(0, len(part), self.batch)]
-            parts.append(dequantized(np.concatenate(found)[:count], self.output))
-        return np.concatenate(parts)
+                part = {n: np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for n, x in part.items()}
+            found = [
+                self._outputs({n: x[i : i + self.batch] for n, x in part.items()}) for i in range(0, count, self.batch)
+            ]
+            parts.append(
+                {
+                    n: dequantized(np.concatenate([outputs[n] for outputs in found])[:count], details)
+                    for n, details in self.outputs.items()
+                }
+            )
+        return {n: np.concatenate([part[n] for part in parts]) for n in self.outputs}
 
-    def _output(self, batch: np.ndarray) -> np.ndarray:
-        self.interpreter.set_tensor(self.input["index"], batch)
+    def _outputs(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        for name, x in batch.items():
+            self.interpreter.set_tensor(self.inputs[name]["index"], x)
         self.invoke()
-        return self.interpreter.get_tensor(self.output["index"])
+        return {name: self.interpreter.get_tensor(details["index"]) for name, details in self.outputs.items()}
 
 
 def quantized(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
@@ -147,20 +184,24 @@ def dequantized(q: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     return (q.astype(np.float32) - zero) * np.float32(scale) if scale else q.astype(np.float32)
 
 
-def _run(job: dict[str, Any], x: np.ndarray) -> np.ndarray:
-    """Return the output of every example; interpreters run in parallel, as LiteRT releases Python's GIL."""
-    first = _Runner(job, 1)
-    batches = -(-len(x) // first.batch)
+def _run(job: dict[str, Any], inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the outputs of every example; interpreters run in parallel, as LiteRT releases Python's GIL."""
+    first, examples = _Runner(job, 1), len(next(iter(inputs.values())))
+    batches = -(-examples // first.batch)
     count = max(min(job["threads"], batches // LEAST_BATCHES), 1)
     runners = [first, *(_Runner(job, 1) for _ in range(count - 1))]
-    ends = [index * batches // count * first.batch for index in range(count)] + [len(x)]
+    ends = [index * batches // count * first.batch for index in range(count)] + [examples]
+
+    def share(runner: _Runner, start: int, stop: int) -> dict[str, np.ndarray]:
+        return runner.run({name: x[start:stop] for name, x in inputs.items()})
+
     with ThreadPoolExecutor(count) as pool:
-        parts = pool.map(lambda runner, start, stop: runner.outputs(x[start:stop]), runners, ends[:-1], ends[1:])
-        return np.concatenate(list(parts))
+        parts = list(pool.map(share, runners, ends[:-1], ends[1:]))
+    return {name: np.concatenate([part[name] for part in parts]) for name in first.outputs}
 
 
-def _latency(runner: _Runner, x: np.ndarray, threads: int) -> dict[str, Any]:
-    runner.set(np.asarray(x))
+def _latency(runner: _Runner, inputs: Mapping[str, np.ndarray], threads: int) -> dict[str, Any]:
+    runner.set({name: np.asarray(x) for name, x in inputs.items()})
     return timed(runner.invoke, threads)
 
 

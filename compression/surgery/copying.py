@@ -1,5 +1,6 @@
 """Copy and identify models; compression changes copies and never the model it is given."""
 
+import contextlib
 import copy
 import hashlib
 from collections.abc import Callable
@@ -9,11 +10,18 @@ import keras
 import numpy as np
 
 from zoo.console.errors import UsageError
-from zoo.introspection.layers import with_itself
+from zoo.data.dataset import mapped
+from zoo.introspection.layers import layers_of, with_itself
+from zoo.introspection.naming import fresh_names
 
 
-def copies(model: keras.Model) -> Callable[[], keras.Model]:
+def copies(model: keras.Model, examples: Any = None) -> Callable[[], keras.Model]:
     """Return a function that creates copies of a model with its present weights.
+
+    Args:
+        model: Built model.
+        examples: Inputs of the model, (examples, ...), a structure of arrays if it takes several. A subclassed model
+            without `build` is built by calling it on zeros of their shapes.
 
     Raises:
         UsageError: The model cannot be rebuilt from its configuration.
@@ -21,23 +29,27 @@ def copies(model: keras.Model) -> Callable[[], keras.Model]:
     form, weights = model.get_build_config(), model.get_weights()
     try:
         config = model.get_config()
-        _made(type(model), config, form, weights)
+        _made(type(model), config, form, weights, examples)
     except Exception as error:  # a user's class may raise anything
         raise UsageError(
             f"model {model.name}: expected a model that can be rebuilt from get_config(), to train a copy of it;"
             f" {' '.join(str(error).split())[:200]}"
         ) from None
-    return lambda: _made(type(model), config, form, weights)
+    return lambda: _made(type(model), config, form, weights, examples)
 
 
-def reinitialized(model: keras.Model) -> keras.Model:
+def reinitialized(model: keras.Model, examples: Any = None) -> keras.Model:
     """Return a model of the same shape with weights drawn by its initializers from Keras' seed.
+
+    Args:
+        model: Built model.
+        examples: Inputs of the model; see `copies`.
 
     Raises:
         UsageError: The model's configuration does not contain its present widths.
     """
     form, shapes = model.get_build_config(), [tuple(v.shape) for v in model.weights]
-    made = _made(type(model), model.get_config(), form, None)
+    made = _made(type(model), model.get_config(), form, None, examples)
     found = [tuple(v.shape) for v in made.weights]
     if found != shapes:
         mine, theirs = next((p for p in zip(shapes, found, strict=False) if p[0] != p[1]), (len(shapes), len(found)))
@@ -60,10 +72,16 @@ def in_float32(model: keras.Model) -> keras.Model:
     return _made(type(model), config, model.get_build_config(), weights)
 
 
-def _made(kind: type[keras.Model], config: dict, form: Any, weights: list[np.ndarray] | None) -> keras.Model:
-    made = kind.from_config(copy.deepcopy(config))  # from_config may modify its argument
-    if not made.built:
-        made.build_from_config(form)
+def _made(
+    kind: type[keras.Model], config: dict, form: Any, weights: list[np.ndarray] | None, examples: Any = None
+) -> keras.Model:
+    with fresh_names():
+        made = kind.from_config(copy.deepcopy(config))  # from_config may modify its argument
+        if not made.built:
+            with contextlib.suppress(*([] if examples is None else [Exception])):  # it is called below instead
+                made.build_from_config(form)
+        if examples is not None and not (made.built and all(layer.built for layer in layers_of(made))):
+            made(mapped(lambda array: np.zeros_like(array[:1]), examples), training=False)
     if weights is not None:
         made.set_weights(weights)
     return made

@@ -6,11 +6,36 @@ import keras
 
 from zoo.config import patterns as shell
 from zoo.console.errors import UsageError, nearest
-from zoo.introspection.layers import layers_of
+from zoo.introspection.layers import layers_of, parts_of
 
 RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 # Names of weight matrices in Keras layers; biases, scales and position tables have other names.
 KERNELS = ("kernel", "recurrent_kernel", "embeddings", "depthwise_kernel", "pointwise_kernel")
+
+
+def paths(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Return every layer inside a model by its path, the names of the layers around it and its own, joined by /.
+
+    Siblings with the same name are numbered: `fc`, `fc#2`.
+    """
+    found: dict[str, keras.layers.Layer] = {}
+    seen: set[int] = set()
+
+    def walk(parent: keras.layers.Layer, prefix: str) -> None:
+        for layer in parts_of(parent):
+            if id(layer) in seen:
+                continue
+            seen.add(id(layer))
+            path, count = f"{prefix}{layer.name}", 1
+            while path in found:
+                count += 1
+                path = f"{prefix}{layer.name}#{count}"
+            found[path] = layer
+            walk(layer, f"{path}/")
+
+    walk(model, "")
+    order = {id(layer): number for number, layer in enumerate(layers_of(model))}
+    return dict(sorted(found.items(), key=lambda item: order[id(item[1])]))
 
 
 def with_kernels(model: keras.Model) -> dict[str, keras.layers.Layer]:
@@ -19,14 +44,7 @@ def with_kernels(model: keras.Model) -> dict[str, keras.layers.Layer]:
     Layers with vectors only are omitted: normalisations are folded into the layer before them, and no engine quantizes
     biases to eight bits.
     """
-    found: dict[str, keras.layers.Layer] = {}
-    for layer in filter(_has_kernel, layers_of(model)):
-        path, count = _path(model, layer), 1
-        while path in found:  # sibling layers with the same name
-            count += 1
-            path = f"{_path(model, layer)}#{count}"
-        found[path] = layer
-    return found
+    return {path: layer for path, layer in paths(model).items() if _has_kernel(layer)}
 
 
 def kernels_of(layer: keras.layers.Layer) -> list[keras.Variable]:
@@ -104,11 +122,3 @@ def _has_kernel(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, RECURRENT):
         return True
     return any(len(v.shape) > 1 for v in layer._trainable_variables) and not hasattr(layer, "state_size")
-
-
-def _path(model: keras.Model, layer: keras.layers.Layer) -> str:
-    inner = layer.cell if isinstance(layer, RECURRENT) else layer
-    parts = inner._trainable_variables[0].path.split("/")[:-1]
-    if inner is not layer:
-        parts = parts[:-1]
-    return "/".join(parts[1:] if len(parts) > 1 and parts[0] == model.name else parts)

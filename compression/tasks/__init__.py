@@ -95,6 +95,15 @@ TASKS = {
             },
         ),
     ),
+    "own_model": Entry(
+        "compression.tasks.own_model:OwnForm",
+        Limits(
+            run="a model of one's own",
+            does="computes what its predict computes",
+            camera=True,
+            words={"distill": "a teacher is a run of the zoo; train the student with zoo.api.train first"},
+        ),
+    ),
     "translation": Entry(
         "compression.tasks.translation:Translation",
         Limits(

@@ -16,6 +16,7 @@ from compression.surgery.copying import in_float32
 from zoo.config.sampling import Beam
 from zoo.console.figures import Intervals
 from zoo.data import Dataset
+from zoo.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,23 @@ class Form(ABC):
         data: Data of the file. The training split trains and calibrates it, the test split measures it.
         interface: Inputs and outputs of the file.
         softmax: Whether the exported function ends in a softmax that the model itself has not.
+        task: What recipes train the model for, by default the task of the data.
     """
 
     data: Dataset
     interface: AnyInterface
     softmax: ClassVar[bool] = True
+    task: Task | None = None
 
     # From a model to a file.
 
     @classmethod
-    def exported(cls, model: keras.Model) -> keras.Model:
+    def exported(cls, model: keras.Model, data: Dataset) -> keras.Model:
         """Return the model that is exported, in float32.
+
+        Args:
+            model: Trained model.
+            data: Data of the model.
 
         Raises:
             UsageError: The model is not one of this task.

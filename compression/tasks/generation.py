@@ -49,7 +49,7 @@ class Generation(Form):
     softmax: ClassVar[bool] = False
 
     @classmethod
-    def exported(cls, model: keras.Model) -> keras.Model:
+    def exported(cls, model: keras.Model, data: Dataset) -> keras.Model:
         """Return the generator that a GAN samples with, its normalisations folded into the layers before them."""
         return plain(model)
 

@@ -201,6 +201,14 @@ TASKS = {
         figures=("psnr",),
         headline=("psnr",),
     ),
+    "own_model": TaskFacts(
+        gives="the outputs of a model of one's own",
+        used_by=("compression.compress",),
+        from_data=False,
+        swept=False,
+        figures=("accuracy", "f1", "auc", "micro_f1", "macro_f1", "rmse", "mae", "r2", "loss"),
+        headline=("accuracy", "micro_f1", "rmse", "r2"),
+    ),
 }
 
 # What data of classes are for unless the model learns something else from them.

@@ -31,6 +31,12 @@ FIGURES = {
     "as_asked": ("of the requested class", ".2%"),
     "rarest_class": ("rarest class", ".2%"),
     "psnr": ("peak signal-to-noise ratio, dB", ".2f"),
+    "micro_f1": ("micro F1", ".2%"),
+    "macro_f1": ("macro F1", ".2%"),
+    "auc": ("AUC", ".4f"),
+    "rmse": ("RMSE", ".4g"),
+    "mae": ("MAE", ".4g"),
+    "r2": ("R2", ".4f"),
     "loss": ("loss", ".4f"),
     "perplexity": ("perplexity", ".2f"),
 }

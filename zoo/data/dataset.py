@@ -1,7 +1,7 @@
 """`Dataset`, the form into which every source is read, with its splits and its specification."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from zoo.config.task_facts import CLASSES
 from zoo.console.errors import UsageError
 from zoo.data.text import Vocabulary
 
-Kind = Literal["image", "vector", "sequence", "tokens", "pairs", "triples"]
+Kind = Literal["image", "vector", "sequence", "tokens", "pairs", "triples", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,42 @@ class Split:
             answers the query (entity, relation). Images with captions: the target, then the indices of the image's
             captions, padded with -1, (examples, 1 + captions). Imitation: images (examples, height, width, channels),
             float32.
+
+    A model of one's own may take a tuple, a list or a dictionary of arrays as x, and learn such a structure as y; y is
+    None without labels. Everything else has one array of each.
     """
 
-    x: np.ndarray
-    y: np.ndarray
+    x: Any
+    y: Any
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(leaves(self.x)[0])
 
     def take(self, indices: np.ndarray) -> "Split":
         """Return the examples at these indices."""
-        return Split(self.x[indices], self.y[indices])
+        return Split(*(mapped(lambda array: array[indices], part) for part in (self.x, self.y)))
+
+
+def mapped(function: Callable[[np.ndarray], Any], arrays: Any) -> Any:
+    """Return a structure of arrays with a function applied to each; None stays None, and a list becomes a tuple."""
+    if arrays is None:
+        return None
+    if isinstance(arrays, Mapping):
+        return {name: mapped(function, array) for name, array in arrays.items()}
+    if isinstance(arrays, tuple | list):
+        return tuple(mapped(function, array) for array in arrays)  # tf.data takes a list for one tensor
+    return function(arrays)
+
+
+def leaves(arrays: Any) -> list[np.ndarray]:
+    """Return the arrays of a structure, those of a dictionary in the order of its sorted keys, as Keras has them."""
+    if arrays is None:
+        return []
+    if isinstance(arrays, Mapping):
+        return [leaf for name in sorted(arrays) for leaf in leaves(arrays[name])]
+    if isinstance(arrays, tuple | list):
+        return [leaf for array in arrays for leaf in leaves(array)]
+    return [arrays]
 
 
 @dataclass(frozen=True)
@@ -47,8 +72,8 @@ class DataSpec:
 
     Args:
         name: Name for titles.
-        kind: Kind of the inputs: image, vector, sequence (time, features), tokens, pairs (source and target tokens) or
-            triples.
+        kind: Kind of the inputs: image, vector, sequence (time, features), tokens, pairs (source and target tokens),
+            triples, or arrays for a model of one's own.
         input_shape: Shape of one input: (height, width, channels), (features,), (time, features) or (time,).
         class_names: Class names in the order of the class indices; for triples, the entities.
         per_step: Whether there is one label per time step instead of one per example.
@@ -61,6 +86,7 @@ class DataSpec:
         target_vocabulary_sha256: SHA-256 of the target vocabulary's file; equal to `vocabulary_sha256` if both share
             one vocabulary.
         relations: Relations of triples. The id of an inverse relation is larger by their number.
+        pixel_range: What a model takes for the darkest and the brightest pixel of images of bytes.
     """
 
     name: str
@@ -75,6 +101,7 @@ class DataSpec:
     vocabulary_sha256: str = ""
     target_vocabulary_sha256: str = ""
     relations: tuple[str, ...] = ()
+    pixel_range: tuple[float, float] = (0.0, 1.0)
 
     @property
     def num_classes(self) -> int:

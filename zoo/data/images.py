@@ -19,9 +19,19 @@ SPLITS = {"train": "train", "training": "train", "validation": "validation", "va
 PIXEL_MAX = 255
 
 
-def scaled(x: np.ndarray) -> np.ndarray:
-    """Return uint8 images as float32 pixels in [0, 1], as in training batches, and other arrays unchanged."""
-    return x.astype(np.float32) * np.float32(1 / PIXEL_MAX) if x.dtype == np.uint8 else x
+def scaled(x: np.ndarray, pixel_range: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
+    """Return uint8 images as float32 pixels in a range, as in training batches, and other arrays unchanged."""
+    if x.dtype != np.uint8:
+        return x
+    factor, low = pixel_scale(pixel_range)
+    pixels = x.astype(np.float32) * np.float32(factor)
+    return pixels + np.float32(low) if low else pixels
+
+
+def pixel_scale(pixel_range: tuple[float, float]) -> tuple[float, float]:
+    """Return the factor and the offset that bring bytes into a range: pixel = byte * factor + offset."""
+    low, high = pixel_range
+    return (high - low) / PIXEL_MAX, low
 
 
 def as_bytes(x: np.ndarray) -> np.ndarray:

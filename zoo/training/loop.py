@@ -23,6 +23,7 @@ from zoo.data import Dataset
 from zoo.data.batches.pipeline import steps_per_epoch
 from zoo.runs.folder import RunFolder, check_beginning
 from zoo.system.signals import stopped_by_signals
+from zoo.tasks.base import Task
 from zoo.training import capabilities, layerwise, optimization, starting
 from zoo.training.building import built, maker, over_replicas
 from zoo.training.callbacks import Checkpointer, Clock, Progress, Recorder, tensorboard
@@ -54,6 +55,7 @@ def train(
     *,
     model: keras.Model | Callable[[], keras.Model] | None = None,
     data: Dataset | None = None,
+    task: Task | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     finished: Callable[[keras.Model], keras.Model] | None = None,
     private: Path | None = None,
@@ -69,6 +71,7 @@ def train(
             model that is already built is copied with its weights if the strategy needs it made inside its scope. By
             default `config.model` with `config.settings`.
         data: Own data in place of those of the configuration; see `zoo.data.from_tf_data`.
+        task: What the model is trained for, by default the task of the data.
         callbacks: Further callbacks, called after those of the run.
         finished: Function from the trained model to the one that is saved and measured; the identity by default.
         private: Run folder of a worker other than the chief; a temporary one by default.
@@ -95,7 +98,7 @@ def train(
     check_divisible(config.batch_size, strategy.num_replicas_in_sync)
     with starting.run_folder(config, strategy, private) as run:
         data = data or load_data(config)
-        task = tasks.of(data.spec.task)
+        task = task or tasks.of(data.spec.task)
         training = Training(config, strategy, run, data, task, verbose and not collective.worker(strategy))
         make = _checked(training, model)
         training.start = Start(starting.newest_snapshot(training), command or [], adapted)

@@ -63,7 +63,7 @@ def form_of(task, opened):
     """Return (exported model, form) of a task's run."""
     run, model, data = opened(task)
     kind = tasks.of(task)
-    exported = kind.exported(model)
+    exported = kind.exported(model, data)
     return exported, kind.build(Export(model, exported, data, classifier=run.config.classifier))
 
 

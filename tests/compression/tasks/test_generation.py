@@ -36,7 +36,7 @@ def test_the_generator_of_a_file_draws_what_the_average_draws(architecture):
         low = 0.2 if "variance" in variable.path else -1.0
         variable.assign(rng.uniform(low, 0.4, variable.shape))
     codes = drawing.codes(model, 20, 0, np.arange(20) % 3)
-    plain = Generation.exported(model)
+    plain = Generation.exported(model, None)
     assert not [layer for layer in with_itself(plain) if isinstance(layer, keras.layers.BatchNormalization)]
     np.testing.assert_allclose(plain(codes), model.sample(codes), atol=1e-5)
     assert np.ptp(np.asarray(plain(codes)), axis=0).max() > 0.1  # else this would say nothing
@@ -67,7 +67,7 @@ def test_a_file_draws_the_runs_own_images_and_says_how_near_they_are(recipe, pix
     assert theirs["compared_in"] == run["compared_in"] == f"the features of {generation_run.parent / 'classifier'}"
     assert theirs["frechet_distance"] == pytest.approx(run["frechet_distance"], rel=1e-3)
     assert theirs["as_asked"] == run["as_asked"]
-    assert receipt["float32_weight_bytes"] == 4 * sum(v.numpy().size for v in Generation.exported(model).weights)
+    assert receipt["float32_weight_bytes"] == 4 * sum(v.numpy().size for v in Generation.exported(model, None).weights)
     assert receipt["about"]["labels"] == ["low", "middle", "high"] and "then a 1 for the class" in str(receipt["about"])
     assert (made / f"{recipe}.labels.txt").read_text() == "low\nmiddle\nhigh\n"
 

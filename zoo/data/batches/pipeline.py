@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from zoo.data.dataset import Split, steps_per_epoch
-from zoo.data.images import PIXEL_MAX
+from zoo.data.dataset import Split, mapped, steps_per_epoch
+from zoo.data.images import pixel_scale
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -58,6 +58,7 @@ def training_batches(
     stop: int,
     class_weights: np.ndarray | None = None,
     shift: int = 0,
+    pixel_range: tuple[float, float] = (0.0, 1.0),
 ) -> tf.data.Dataset:
     """Return the training batches of global steps `start` to `stop - 1`.
 
@@ -70,12 +71,15 @@ def training_batches(
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
         shift: Largest random shift of an image along both axes, in pixels, padded with black. The shifts are a pure
             function of the seed and the global step.
+        pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
 
     Returns:
         Dataset of batches (x, y) with known cardinality `stop - start`; on JAX, a `keras.utils.PyDataset`.
     """
     if not on_tensorflow():
         options = {"class_weights": class_weights, "shift": shift}
+        if pixel_range != (0.0, 1.0):
+            raise NotImplementedError("pixels in another range than [0, 1] are made on TensorFlow only")
         return training_arrays(split, batch_size=batch_size, seed=seed, start=start, stop=stop, **options)
     import tensorflow as tf
 
@@ -86,7 +90,7 @@ def training_batches(
     )
     indices = orders.flat_map(tf.data.Dataset.from_tensor_slices)
     indices = indices.apply(tf.data.experimental.assert_cardinality(stop - start))
-    batches = _gather(indices, split, class_weights)
+    batches = _gather(indices, split, class_weights, pixel_range)
     if not shift:
         return batches
     steps = tf.data.Dataset.range(start, stop)
@@ -112,7 +116,14 @@ class Gathered:
     take: Callable[[Any], tuple]
 
 
-def gathered(split: Split, *, batch_size: int, seed: int, class_weights: np.ndarray | None = None) -> Gathered | None:
+def gathered(
+    split: Split,
+    *,
+    batch_size: int,
+    seed: int,
+    class_weights: np.ndarray | None = None,
+    pixel_range: tuple[float, float] = (0.0, 1.0),
+) -> Gathered | None:
     """Return the batches of `training_batches` for gathering within the step, equal bit for bit; TensorFlow only.
 
     Args:
@@ -120,6 +131,7 @@ def gathered(split: Split, *, batch_size: int, seed: int, class_weights: np.ndar
         batch_size: Number of examples in a step.
         seed: Random seed of the order.
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
+        pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
 
     Returns:
         Batches, or None if there is a GPU, which would wait while the host gathers.
@@ -138,7 +150,7 @@ def gathered(split: Split, *, batch_size: int, seed: int, class_weights: np.ndar
         found = [of_epoch(epoch) for epoch in range(start // steps, -(-(start + count) // steps))]
         return np.concatenate(found)[start % steps :][:count]
 
-    return Gathered(batch_size, indices, _taker(split, class_weights))
+    return Gathered(batch_size, indices, _taker(split, class_weights, pixel_range))
 
 
 def training_arrays(
@@ -182,7 +194,9 @@ def _shifted(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(found, images.shape)
 
 
-def evaluation_batches(split: Split, *, batch_size: int, stride: int = 1) -> tf.data.Dataset:
+def evaluation_batches(
+    split: Split, *, batch_size: int, stride: int = 1, pixel_range: tuple[float, float] = (0.0, 1.0)
+) -> tf.data.Dataset:
     """Return every example once, in order, as batches (x, y); the last batch may be smaller.
 
     On JAX, return a `keras.utils.PyDataset` of (x, y, weight) whose last batches are padded; see `EvaluationBatches`.
@@ -191,6 +205,7 @@ def evaluation_batches(split: Split, *, batch_size: int, stride: int = 1) -> tf.
         split: Examples to evaluate.
         batch_size: Largest number of examples in a batch.
         stride: Divisor of the number of batches on JAX: the steps of one execution.
+        pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
     """
     if not on_tensorflow():
         from zoo.data.batches.numpy import EvaluationBatches
@@ -200,30 +215,39 @@ def evaluation_batches(split: Split, *, batch_size: int, stride: int = 1) -> tf.
         return EvaluationBatches(split, batch_size=batch_size, multiple=sharing, stride=stride)
     import tensorflow as tf
 
-    return _gather(tf.data.Dataset.range(len(split)).batch(batch_size), split, None)
+    return _gather(tf.data.Dataset.range(len(split)).batch(batch_size), split, None, pixel_range)
 
 
-def _gather(indices: tf.data.Dataset, split: Split, class_weights: np.ndarray | None) -> tf.data.Dataset:
+def _gather(
+    indices: tf.data.Dataset, split: Split, class_weights: np.ndarray | None, pixel_range: tuple[float, float]
+) -> tf.data.Dataset:
     import tensorflow as tf
 
     options = tf.data.Options()  # every worker reads all data and takes its share of each batch
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    batches = indices.map(_taker(split, class_weights), num_parallel_calls=tf.data.AUTOTUNE)
+    batches = indices.map(_taker(split, class_weights, pixel_range), num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def _taker(split: Split, class_weights: np.ndarray | None) -> Callable[[Any], tuple]:
+def _taker(split: Split, class_weights: np.ndarray | None, pixel_range: tuple[float, float]) -> Callable[[Any], tuple]:
     """Return the function from example indices to a batch."""
     import tensorflow as tf
 
     with tf.device("CPU:0"):  # the split stays in host memory; only batches go to the devices
-        x, y = tf.constant(split.x), tf.constant(split.y)
+        x, y = (mapped(tf.constant, part) for part in (split.x, split.y))
         weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
 
+    factor, low = pixel_scale(pixel_range)
+
+    def taken(array: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        values = tf.gather(array, index)
+        if values.dtype != tf.uint8:
+            return values
+        pixels = tf.cast(values, tf.float32) * factor
+        return pixels + low if low else pixels
+
     def batch(index: tf.Tensor) -> tuple:
-        inputs, labels = tf.gather(x, index), tf.gather(y, index)
-        if inputs.dtype == tf.uint8:
-            inputs = tf.cast(inputs, tf.float32) * (1 / PIXEL_MAX)
+        inputs, labels = mapped(lambda array: taken(array, index), x), mapped(lambda array: tf.gather(array, index), y)
         return (inputs, labels) if weights is None else (inputs, labels, tf.gather(weights, labels))
 
     return batch

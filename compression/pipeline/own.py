@@ -1,0 +1,171 @@
+"""A model of one's own that is compressed: a model file or a built `keras.Model`, with its data."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.config import task_facts
+from zoo.config.catalogue import check_source
+from zoo.config.train_config import TrainConfig
+from zoo.console import cli
+from zoo.console.errors import UsageError
+from zoo.system.files import sha256
+
+SUFFIXES = (".keras", ".h5")
+# How a recipe trains a model whose training nobody told us; a stage takes a share of the epochs and of the rate.
+USUAL = {"epochs": 10, "batch_size": 64, "learning_rate": 1e-3}
+# Ranges of pixels that networks are commonly trained on, and by how much accuracy one must be ahead to be taken.
+RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
+AHEAD, TRIED = 0.05, 512
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model of one's own that can be compressed; has what `compression.pipeline.source.OpenedRun` has.
+
+    Args:
+        path: Model file, None for a model in memory.
+        config: Names the data, if they are not given, and how recipes train.
+        model: Model in memory.
+        data: Data in memory, in a form that `zoo.data.sources.structures.dataset` takes.
+        class_names: Names of the classes of such data.
+        input_range: What the model takes for the darkest and the brightest pixel of images of bytes.
+    """
+
+    path: Path | None
+    config: TrainConfig
+    model: Any = None
+    data: Any = None
+    class_names: Sequence[str] | None = None
+    input_range: tuple[float, float] | None = None
+    task = "own_model"
+    artifacts = None
+
+    def load(self) -> tuple[Any, Any]:
+        """Load the model and its data; imports Keras and its backend.
+
+        Returns:
+            (keras.Model, zoo.data.Dataset).
+
+        Raises:
+            UsageError: The model cannot be loaded, or the data do not fit it.
+        """
+        from strategies import backend
+
+        backend.start("tensorflow")
+        model = loaded(self.path) if self.model is None else self.model
+        if not model.built:
+            raise UsageError(f"model {model.name}: expected a built model, received one without weights; call it once")
+        return model, self._dataset(model)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the origin of a file, for its receipt."""
+        if self.path is not None:
+            found = {"model": self.path.name, "model_sha256": sha256(self.path)}
+        else:
+            from compression.surgery.copying import weights_sha256
+
+            found = {"model": self.model.name, "weights_sha256": weights_sha256(self.model)}
+        return found | {"data": self.config.data_name if self.data is None else "data in memory"}
+
+    def _dataset(self, model: Any) -> Any:
+        from zoo.data import load
+        from zoo.data.sources import structures
+
+        if self.data is not None and not isinstance(self.data, str | Path):
+            options = {"class_names": self.class_names, "pixel_range": self.input_range}
+            return structures.dataset(self.data, **options)
+        path = self.config.data
+        if path is not None and path.suffix == task_facts.ARRAYS:
+            return structures.read(path, pixel_range=self.input_range)
+        size = _image_size(model)
+        config = dataclasses.replace(self.config, image_size=self.config.image_size or size)
+        data = structures.dataset(load(config), pixel_range=self.input_range)
+        if data.spec.kind == "image" and data.train.x.dtype == np.uint8 and self.input_range is None:
+            data = structures.dataset(data, pixel_range=_range_of(model, data))
+        return data
+
+
+def check_data(opened: OpenedModel) -> None:
+    """Raise UsageError unless the data are named and there; before Keras is imported."""
+    if opened.data is None and opened.config.data is None and opened.config.dataset is None:
+        raise UsageError(
+            f"{opened.path}: expected data beside a model file, to calibrate and to measure: --dataset NAME or"
+            " --data PATH"
+        )
+    if opened.data is None and not (opened.config.data and opened.config.data.suffix == task_facts.ARRAYS):
+        check_source(opened.config)
+
+
+def loaded(path: Path) -> Any:
+    """Load a model file, with its compiled loss if it has one that can be loaded.
+
+    Raises:
+        UsageError: Keras cannot load the file.
+    """
+    import keras
+
+    import zoo.models  # noqa: F401  registers the classes that a model file may name
+    from zoo.introspection.naming import fresh_names
+
+    with fresh_names():
+        try:
+            return keras.saving.load_model(path)
+        except Exception:
+            try:  # the loss or the metrics may be of a class that is not there
+                return keras.saving.load_model(path, compile=False)
+            except Exception as error:
+                raise UsageError(
+                    f"{path}: expected a model that Keras {keras.__version__} loads:"
+                    f" {' '.join(str(error).split())[:300]}"
+                ) from None
+
+
+def training_config(given: dict[str, Any], say: Callable[[str], None] = cli.say) -> TrainConfig:
+    """Return how recipes train a model of one's own.
+
+    Args:
+        given: Options of `TrainConfig` that were given.
+        say: Function that is called with a sentence on what is assumed.
+    """
+    assumed = {name: value for name, value in USUAL.items() if given.get(name) is None}
+    return TrainConfig(**{**given, **assumed}).resolved()
+
+
+def _image_size(model: Any) -> int | None:
+    """Return height and width of the images that a model takes, None if it does not tell."""
+    shape = tuple(getattr(model, "input_shape", None) or ())
+    square = len(shape) == 4 and isinstance(shape[1], int) and shape[1] == shape[2]
+    return shape[1] if square else None
+
+
+def _range_of(model: Any, data: Any) -> tuple[float, float]:
+    """Return the range of pixels in which a classifier is right most often, and say so.
+
+    Raises:
+        UsageError: No range is clearly ahead.
+    """
+    from zoo.tasks.own_model import outputs_of
+
+    few = data.train.take(np.random.default_rng(0).permutation(len(data.train))[:TRIED])
+    right = {}
+    for pair in RANGES:
+        (outputs, *_) = outputs_of(model, few.x, dataclasses.replace(data.spec, pixel_range=pair))
+        fits = few.y is not None and outputs.ndim == few.y.ndim + 1
+        right[pair] = float((outputs.argmax(-1) == few.y).mean()) if fits else 0.0
+    best, second = sorted(RANGES, key=lambda pair: -right[pair])[:2]
+    listed = ", ".join(f"{low:g},{high:g}: {right[low, high]:.1%}" for low, high in RANGES)
+    if right[best] - right[second] < AHEAD:
+        raise UsageError(
+            "--input-range: expected LOW,HIGH, what the model takes for the darkest and the brightest pixel; it cannot"
+            f" be told from the answers for {len(few)} training images (right with {listed})"
+        )
+    cli.say(
+        f"--input-range {best[0]:g},{best[1]:g}: the answers for {len(few)} training images are right most often with"
+        f" it ({listed})"
+    )
+    return best

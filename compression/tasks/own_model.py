@@ -1,0 +1,343 @@
+"""A model of one's own as a file, which computes what the model's `predict` computes."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+
+from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.interface import ModelInterface, Port
+from compression.receipts.receipt import examples_sha256
+from compression.receipts.subject import Subject, enlarged
+from compression.runtime import litert
+from compression.surgery.copying import copies, in_float32
+from compression.tasks.base import Export, Form
+from compression.tasks.classification import stratified
+from zoo.console.errors import UsageError
+from zoo.console.figures import Intervals, form_of
+from zoo.data import Dataset, DataSpec, Split
+from zoo.data.dataset import leaves, mapped
+from zoo.data.images import scaled
+from zoo.system.files import write_text
+from zoo.tasks.outputs import meanings
+from zoo.tasks.own_model import OwnModel, outputs_of, told
+
+FEW = 8  # examples on which the model is called to see what it gives
+
+
+@dataclass(frozen=True)
+class OwnForm(Form):
+    """How a model of one's own becomes a file.
+
+    Args:
+        data: Data of the model.
+        interface: Inputs and outputs of the file.
+        task: What the outputs mean, and how they are trained and scored.
+    """
+
+    data: Dataset
+    interface: ModelInterface
+    task: OwnModel
+
+    softmax = False
+
+    @classmethod
+    def exported(cls, model: keras.Model, data: Dataset) -> keras.Model:
+        """Return the model in float32, as a copy if it can be copied: all copies have the same names of layers."""
+        few = mapped(lambda array: scaled(array, data.spec.pixel_range), data.test.take(np.arange(1)).x)
+        try:
+            return in_float32(copies(model, few)())
+        except UsageError:  # it cannot be rebuilt; a recipe that trains will be refused
+            return in_float32(model)
+
+    @classmethod
+    def build(cls, made: Export) -> Self:
+        data, few = made.data, made.data.test.take(np.arange(min(FEW, len(made.data.test))))
+        found = _called(made.exported, few.x, data.spec)
+        names = output_names(made.exported, found)
+        compiled = compiled_with(made.model)
+        losses = keras.tree.flatten(compiled.get("loss")) if compiled else []
+        losses = losses if len(losses) == len(names) else [None] * len(names)
+        values = dict(zip(names, outputs_of(made.exported, few.x, data.spec), strict=True))
+        means = meanings(names, list(values.values()), _labels(data), data.spec.class_names, losses)
+        options = made.options
+        interface = ModelInterface(
+            _inputs(made.exported, few.x),
+            tuple(Port(name, value.shape[1:]) for name, value in values.items()),
+            structure=_structure(few.x),
+            keys=tuple(sorted(few.x)) if isinstance(few.x, Mapping) else (),
+            batch=options.batch,
+            uint8=options.uint8,
+            resize_from=options.input_size,
+            pixel_range=data.spec.pixel_range,
+        )
+        if options.uint8 and not (interface.structure == "one" and few.x.dtype == np.uint8):
+            raise UsageError(f"--uint8-input: expected one input of images of bytes, {data.spec.name} has none")
+        return cls(data, interface, OwnModel(means, compiled))
+
+    @classmethod
+    def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
+        interface = ModelInterface.from_json(receipt["interface"])
+        return cls(made.data, interface, cls.build(made).task)
+
+    def subject(self, model: keras.Model, original: keras.Model) -> "OwnSubject":
+        return OwnSubject(model, self.interface, self.data.split("test"), self.data.spec, self.task, original)
+
+    def calibration(self, count: int, seed: int) -> dict[str, np.ndarray]:
+        return given(self._chosen(count, seed).x, self.interface)
+
+    def calibration_count(self, calibration: Mapping[str, np.ndarray]) -> int:
+        return len(next(iter(calibration.values())))
+
+    def examples(self, count: int, seed: int) -> Any:
+        return mapped(lambda array: scaled(array, self.data.spec.pixel_range), self._chosen(count, seed).x)
+
+    def _chosen(self, count: int, seed: int) -> Split:
+        """Return random training examples, each class as often as in the whole split if there are classes."""
+        train = self.data.train
+        if not len(train):
+            raise UsageError("expected training examples to calibrate with, received none")
+        labels = leaves(train.y)
+        truth = [o.truth(y) for o, y in zip(self.task.outputs, labels, strict=False) if o.kind in ("classes", "binary")]
+        y = truth[0].reshape(len(train), -1) if truth else np.zeros((len(train), 2))
+        stand_in = Split(np.arange(len(train)), y[:, 0].astype(np.int32) if y.shape[1] == 1 else y)
+        return train.take(stratified(stand_in, count, seed).x)
+
+    def about(self) -> dict[str, Any]:
+        low, high = self.interface.pixel_range
+        images = self.data.spec.kind == "image" and leaves(self.data.test.x)[0].dtype == np.uint8
+        values = f"pixels from {low:g} to {high:g}" if images else "as the model was trained on"
+        values = "bytes from 0 to 255" if self.interface.uint8 else values
+        kind = self.data.spec.kind
+        inputs = [
+            {"name": port.name, "kind": kind, "shape": list(port.shape), "values": values}
+            for port in self.interface.given
+        ]
+        outputs = [
+            {"name": port.name, "shape": list(port.shape), "values": _VALUES[output.kind, output.probabilities]}
+            for port, output in zip(self.interface.outputs, self.task.outputs, strict=True)
+        ]
+        found: dict[str, Any] = {"inputs": inputs, "outputs": outputs}
+        if len(inputs) == len(outputs) == 1:
+            found = {"input": inputs[0], "output": outputs[0]}
+        return found | ({"labels": list(self.data.spec.class_names)} if self.data.spec.class_names else {})
+
+    def write_beside(self, path: Path) -> None:
+        """Write the names of the classes, if there are any."""
+        if names := self.data.spec.class_names:
+            write_text(path.with_suffix(".labels.txt"), "".join(f"{name}\n" for name in names))
+
+    @classmethod
+    def headline(cls, scores: Mapping[str, Any], intervals: Intervals | None = None) -> str:
+        return told({name: value for name, value in scores.items() if name in _scored(scores)}, intervals or {})
+
+    @classmethod
+    def comparison(cls, test: Mapping[str, Any]) -> str:
+        if not test["litert"]:
+            return "no labels: the file is compared with the model's own predict alone"
+        return f"test {cls.headline(test['litert'], test.get('intervals'))}; Keras {cls.headline(test['keras'])}"
+
+    @classmethod
+    def parity(cls, parity: Mapping[str, Any]) -> list[str]:
+        rows = parity.get("outputs") or {"": parity}
+        return [_parity_line(name, row) for name, row in rows.items()]
+
+    @classmethod
+    def plotted(cls, scores: Mapping[str, Any]) -> tuple[float, str]:
+        name = next(iter(_scored(scores)))
+        label, form = form_of(name.rpartition(".")[2])
+        shares = form.endswith("%")
+        return scores[name] * (100 if shares else 1), f"test {label}{', %' if shares else ''}"
+
+
+_VALUES = {
+    ("classes", True): "probability of each class",
+    ("classes", False): "logit of each class",
+    ("binary", True): "probability",
+    ("binary", False): "logit",
+    ("labels", True): "probability of each label",
+    ("labels", False): "logit of each label",
+    ("numbers", False): "numbers",
+    ("none", False): "as the model gives them",
+}
+
+
+def _scored(scores: Mapping[str, Any]) -> list[str]:
+    """Return the names that are scores; rows of stages have a name and sizes besides."""
+    return [name for name, value in scores.items() if isinstance(value, float)]
+
+
+def _parity_line(name: str, row: Mapping[str, Any]) -> str:
+    same = f", the same answer for {row['same_answer']:.2%}" if "same_answer" in row else ""
+    output = f"output {name}: " if name else ""
+    return f"{output}largest difference from predict {row['largest_difference']:.1e}{same}"
+
+
+@dataclass(frozen=True)
+class OwnSubject(Subject):
+    """What the file of a model of one's own is measured against: the model's `predict`.
+
+    Args:
+        model: Model whose outputs the file should have.
+        interface: Inputs and outputs of the file.
+        examples: Examples and, if there are any, their labels.
+        spec: Form of the data.
+        task: What the outputs mean.
+        original: Model with whose weights in float32 the file's size is compared.
+    """
+
+    model: keras.Model
+    interface: ModelInterface
+    examples: Split
+    spec: DataSpec
+    task: OwnModel
+    original: keras.Model | None = None
+
+    def check_takes(self, path: Path, content: Any) -> None:
+        expected = {port.name: [self.interface.batch, *port.shape] for port in self.interface.given}
+        received = {row["name"]: list(row["shape"]) for row in flatbuffer.signature(content)["inputs"]}
+        if expected != received:
+            raise UsageError(
+                f"{path}: expected a file that takes {expected}, as the model does; this one takes {received}"
+            )
+
+    def scored(self, path: Path) -> dict[str, Any]:
+        return self._scores(self._run(given(self.examples.x, self.interface), path)) if leaves(self.examples.y) else {}
+
+    def measured(self, path: Path) -> dict[str, Any]:
+        inputs = given(self.examples.x, self.interface)
+        found = self._run(inputs, path)
+        keras_outputs = expected = outputs_of(self.model, self.examples.x, self.spec)
+        if self.interface.resize_from:  # what the file loses by resizing is not counted as a difference from Keras
+            expected = outputs_of(self.model, self._resized(inputs), self.spec)
+        rows = {
+            port.name: self._parity(output, mine, theirs)
+            for port, output, mine, theirs in zip(
+                self.interface.outputs, self.task.outputs, found, expected, strict=True
+            )
+        }
+        one = next(iter(rows.values()))
+        worst = max(row["largest_difference"] for row in rows.values())
+        labelled = bool(leaves(self.examples.y))
+        scores = self._scores(found) if labelled else {}
+        return {
+            "test": {
+                "examples": len(self.examples),
+                "sha256": examples_sha256(self.examples),
+                "litert": scores,
+                "intervals": self.task.intervals(scores, found, self.examples.y) if labelled else {},
+                "keras": self._scores(keras_outputs) if labelled else {},
+            },
+            "parity": one if len(rows) == 1 else {"largest_difference": worst, "outputs": rows},
+            "latency": litert.latency(path, {name: x[: self.interface.batch] for name, x in inputs.items()}),
+        }
+
+    def _run(self, inputs: Mapping[str, np.ndarray], path: Path) -> list[np.ndarray]:
+        outputs = litert.run_named(path, inputs)
+        return [outputs[port.name] for port in self.interface.outputs]
+
+    def _resized(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        (x,) = inputs.values()
+        pixels = scaled(x, self.spec.pixel_range)
+        size = self.interface.inputs[0].shape[:2]
+        return keras.ops.convert_to_numpy(keras.ops.image.resize(pixels, size, interpolation="bilinear"))
+
+    def _scores(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
+        return self.task.scores(outputs, self.examples.y)
+
+    def _parity(self, output: Any, mine: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+        difference = np.abs(mine.astype(np.float64) - theirs)
+        found = {"largest_difference": float(difference.max()), "mean_difference": float(difference.mean())}
+        answers = output.answers(mine)
+        if answers is None:
+            return found | {"largest_value": float(np.abs(theirs).max())}
+        return found | {"same_answer": float((answers == output.answers(theirs)).mean())}
+
+
+def given(x: Any, interface: ModelInterface) -> dict[str, np.ndarray]:
+    """Return examples as the file takes them before quantization, by the name of the input."""
+    found = {}
+    for port, array in zip(interface.given, leaves(x), strict=True):
+        if interface.resize_from:
+            array = enlarged(array, interface.resize_from)
+        elif not interface.uint8:
+            array = scaled(array, interface.pixel_range)
+        found[port.name] = array.astype(port.dtype, copy=False)
+    return found
+
+
+def compiled_with(model: keras.Model) -> dict[str, Any]:
+    """Return loss and weights of losses that a model was compiled with; nothing if it was not compiled with a loss."""
+    loss = getattr(model, "loss", None)
+    if not getattr(model, "compiled", False) or loss is None:
+        return {}
+    config = getattr(model, "_compile_config", None)
+    weights = config.config.get("loss_weights") if config is not None else None
+    return {"loss": loss} | ({"loss_weights": weights} if weights is not None else {})
+
+
+def output_names(model: keras.Model, outputs: Any) -> list[str]:
+    """Return a name for each output: its key, the name of the layer that computes it, or its number."""
+    if isinstance(outputs, Mapping):
+        return [_identifier(str(name)) for name in sorted(outputs)]
+    count = len(leaves(outputs))
+    if count == 1:
+        return ["output"]
+    names = [_identifier(name) for name in getattr(model, "output_names", None) or ()]
+    return names if len(set(names)) == count else [f"output_{number}" for number in range(count)]
+
+
+def _inputs(model: keras.Model, x: Any) -> tuple[Port, ...]:
+    arrays = leaves(x)
+    symbols = list(getattr(model, "inputs", None) or [None] * len(arrays))  # a subclassed model has none
+    if len(symbols) != len(arrays):
+        raise UsageError(f"data: the model takes {len(symbols)} inputs, received {len(arrays)}")
+    if isinstance(x, Mapping):
+        names = [_identifier(str(name)) for name in sorted(x)]
+    else:
+        names = [_identifier(s.name) if s is not None else f"input_{i}" for i, s in enumerate(symbols)]
+        names = names if len(set(names)) == len(names) else [f"input_{i}" for i in range(len(names))]
+    kinds = {"f": "float32", "u": "float32"}
+    return tuple(
+        Port(name, array.shape[1:], kinds.get(array.dtype.kind, "int32"))
+        for name, array in zip(names, arrays, strict=True)
+    )
+
+
+def _identifier(name: str) -> str:
+    text = re.sub(r"\W+", "_", name).strip("_") or "tensor"
+    return text if text[0].isalpha() else f"tensor_{text}"
+
+
+def _structure(x: Any) -> Any:
+    if isinstance(x, Mapping):
+        return "dict"
+    return "tuple" if isinstance(x, tuple) else "one"
+
+
+def _labels(data: Dataset) -> Any:
+    """Return the labels of all splits, which together show what they mean; None if any split has none."""
+    parts = [split.y for split in (data.train, data.test) if len(split)]
+    if any(part is None for part in parts):
+        return None
+    return [np.concatenate(column) for column in zip(*map(leaves, parts), strict=True)]
+
+
+def _called(model: keras.Model, x: Any, spec: DataSpec) -> Any:
+    """Return the outputs of a model for a few examples, in its structure.
+
+    Raises:
+        UsageError: The model does not take such inputs.
+    """
+    try:
+        return model.predict_on_batch(mapped(lambda array: scaled(array, spec.pixel_range), x))
+    except Exception as error:  # the user's own code may raise anything
+        shapes = ", ".join(f"{array.dtype} {array.shape[1:]}" for array in leaves(x))
+        raise UsageError(
+            f"model {model.name}: expected data that it takes, received {shapes} for each example;"
+            f" {' '.join(str(error).split())[:300]}"
+        ) from None

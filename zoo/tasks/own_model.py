@@ -1,0 +1,127 @@
+"""A model of one's own, with any inputs and outputs, which a recipe trains further."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo.config.train_config import TrainConfig
+from zoo.console.figures import Intervals, form_of, tiles, written
+from zoo.data import Dataset, DataSpec
+from zoo.data.batches import pipeline as batches
+from zoo.data.dataset import leaves, mapped
+from zoo.data.images import scaled
+from zoo.reports.page import Page
+from zoo.runs.inference import BATCH
+from zoo.tasks import base
+from zoo.tasks.base import Task
+from zoo.tasks.outputs import Output
+
+# Input values of a batch of `predict`: 55 images of 224x224, whose activations may take 50 times as much.
+MOST_NUMBERS = 2**23
+
+
+class OwnModel(Task):
+    """What a model of one's own was trained for.
+
+    Args:
+        outputs: What each output means.
+        compiled: Loss, and weights of losses, that the user's model was compiled with, as keyword arguments of
+            `compile`; empty if it was not compiled, and each output has its usual loss.
+    """
+
+    name = "own_model"
+
+    def __init__(self, outputs: Sequence[Output] = (), compiled: dict[str, Any] | None = None):
+        self.outputs, self.compiled = tuple(outputs), dict(compiled or {})
+
+    def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        return dict(config.settings)
+
+    def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        if self.compiled:
+            return self.compiled
+        losses = [output.loss() for output in self.outputs]
+        return {"loss": losses[0] if len(losses) == 1 else losses}
+
+    def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
+        options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
+        return batches.training_batches(data.train, **options, pixel_range=data.spec.pixel_range)
+
+    def gathered(self, config: TrainConfig, data: Dataset, batch_size: int) -> batches.Gathered | None:
+        options = {"batch_size": batch_size, "seed": config.seed, "pixel_range": data.spec.pixel_range}
+        return batches.gathered(data.train, **options)
+
+    def validation_batches(self, data: Dataset, stride: int) -> Any:
+        options = {"batch_size": BATCH, "stride": stride, "pixel_range": data.spec.pixel_range}
+        return batches.evaluation_batches(data.validation, **options)
+
+    def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
+        return (-row.get("val_loss", row["loss"]),)
+
+    def measure(self, model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
+        examples = data.split(split)
+        found = outputs_of(model, examples.x, data.spec)
+        return {**self.scores(found, examples.y), "examples": len(examples)}, {}
+
+    def scores(self, outputs: Sequence[np.ndarray], y: Any) -> dict[str, float]:
+        """Return the scores of all outputs by name, with the output's name before it if there are several."""
+        found = {}
+        for output, values, labels in zip(self.outputs, outputs, leaves(y), strict=False):
+            before = f"{output.name}." if len(self.outputs) > 1 else ""
+            found |= {f"{before}{name}": value for name, value in output.scores(values, labels).items()}
+        return found
+
+    def intervals(self, scores: dict[str, float], outputs: Sequence[np.ndarray], y: Any) -> dict[str, Any]:
+        """Return the 95 % intervals of those scores that have one."""
+        if len(self.outputs) > 1 or not leaves(y):
+            return {}
+        return self.outputs[0].intervals(scores, outputs[0], leaves(y)[0])
+
+    def page(self, data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> Page:
+        return Page("a model of one's own", tiles(scores, self.facts.figures, {}), [], (("Loss", "loss"),))
+
+    def headline(self, test: dict[str, Any], within: Intervals) -> str:
+        return f"{told(test, within)}, {test['examples']:,} examples"
+
+    def example_spec(self, input_shape: tuple[int, ...] | None = None, size: int | None = None) -> DataSpec:
+        return DataSpec("example", "arrays", input_shape or base.IMAGE, (), task=self.name)
+
+
+def told(scores: dict[str, Any], within: Intervals) -> str:
+    """Return the most important score of each output in one line."""
+    best = {}
+    for name in scores:
+        if name != "examples":
+            best.setdefault(name.rpartition(".")[0], name)
+    lines = [
+        f"{f'{output} ' if output else ''}{form_of(name.rpartition('.')[2])[0]} {_written(scores, name, within)}"
+        for output, name in best.items()
+    ]
+    return ", ".join(lines) or "no labels"
+
+
+def _written(scores: dict[str, Any], name: str, within: Intervals) -> str:
+    plain = name.rpartition(".")[2]
+    return written({plain: scores[name]}, plain, {plain: within[name]} if name in within else {})
+
+
+def outputs_of(model: keras.Model, x: Any, spec: DataSpec) -> list[np.ndarray]:
+    """Return the outputs of `predict` for examples, each (examples, ...) float32.
+
+    Args:
+        model: Built model.
+        x: Examples in the structure that the model takes; images of bytes are brought into the range of the pixels.
+        spec: Form of the data.
+    """
+    numbers = sum(array[0].size for array in leaves(x))
+    size = int(np.clip(MOST_NUMBERS // numbers, 1, BATCH))
+    parts = []
+    for start in range(0, len(leaves(x)[0]), size):
+        given = mapped(lambda array, a=start: scaled(array[a : a + size], spec.pixel_range), x)
+        parts.append([np.asarray(y, np.float32) for y in leaves(model.predict_on_batch(given))])
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+TASK = OwnModel()
