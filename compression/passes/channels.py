@@ -17,6 +17,7 @@ import numpy as np
 from compression.surgery.layers import RECURRENT, matching, with_kernels
 from compression.surgery.probing import EXAMPLES, Cut, Group, anatomy_of, group_channels, innermost, to_numpy
 from zoo.console.errors import UsageError, nearest, unknown
+from zoo.data.dataset import leaves, mapped
 from zoo.introspection.layers import layers_of, with_itself
 
 IMPORTANCES = ("l1", "taylor")
@@ -64,19 +65,19 @@ class ChannelPlan:
         return cls(outputs, inputs, dict(content["heads"]))
 
 
-def groups(model: keras.Model, x: np.ndarray) -> dict[str, tuple[Group, ...]]:
+def groups(model: keras.Model, x: Any) -> dict[str, tuple[Group, ...]]:
     """Return the removable groups of channels, by layer path; see `removable`."""
     return removable(model, x)[0]
 
 
-def removable(model: keras.Model, x: np.ndarray) -> tuple[dict[str, tuple[Group, ...]], dict[str, str]]:
+def removable(model: keras.Model, x: Any) -> tuple[dict[str, tuple[Group, ...]], dict[str, str]]:
     """Find the groups of channels that can be removed from a model.
 
-    Each layer is tried with half of its groups removed, which detects code that assumes a fixed width.
+    The model is tried with half of the groups removed, which detects code that assumes a fixed width.
 
     Args:
-        model: Built Keras model with one input.
-        x: Model inputs, (examples, ...); two examples are used.
+        model: Built Keras model.
+        x: Model inputs, (examples, ...), a structure of arrays if it takes several; two examples are used.
 
     Returns:
         The groups of each prunable layer, and for each other layer the reason why it is not prunable, both by path.
@@ -85,9 +86,9 @@ def removable(model: keras.Model, x: np.ndarray) -> tuple[dict[str, tuple[Group,
         UsageError: The model is not built, or there are no examples.
     """
     found, reasons = group_channels(model, x)
-    for path, each in found.items():
-        if reason := _trial(model, path, each, x[:EXAMPLES]):
-            reasons[path] = reason
+    few = mapped(lambda array: array[:EXAMPLES], x)
+    if _trial(model, found, few):  # one of them at least cannot be cut
+        reasons |= {path: reason for path, each in found.items() if (reason := _trial(model, {path: each}, few))}
     return {path: each for path, each in found.items() if path not in reasons}, reasons
 
 
@@ -98,14 +99,14 @@ def plan(
     keep: Mapping[str, int] | None = None,
     importance: str = "l1",
     skip: Sequence[str] = (),
-    x: np.ndarray,
-    y: np.ndarray | None = None,
+    x: Any,
+    y: Any = None,
     found: tuple[dict[str, tuple[Group, ...]], dict[str, str]] | None = None,
 ) -> ChannelPlan:
     """Choose the most important groups of every prunable layer to keep.
 
     Args:
-        model: Built Keras model with one input and logits as output.
+        model: Built Keras model. "taylor" needs one input, and one output of logits or probabilities of classes.
         share: Share of each layer's groups to remove, in (0, 1); `round(groups * (1 - share))` are kept, at least one.
             None prunes only the layers named in `keep`.
         keep: Number of groups (units, filters, cells or heads) to keep, by layer pattern; takes precedence over
@@ -129,9 +130,8 @@ def plan(
         raise UsageError(f"share: expected a number between 0 and 1, both excluded, received {share}")
     if importance not in IMPORTANCES:
         raise unknown("importance", importance, IMPORTANCES)
-    if importance == "taylor" and (y is None or len(y) != len(x)):
-        received = "none" if y is None else len(y)
-        raise UsageError(f"y: importance taylor: expected a label for each of {len(x)} examples, received {received}")
+    if importance == "taylor":
+        _check_labels(x, y)
     paths = with_kernels(model)
     skipped = matching(paths, skip, "skip")
     named = [(pattern, count, path) for pattern, count in keep.items() for path in matching(paths, [pattern], "keep")]
@@ -181,6 +181,21 @@ def apply(model: keras.Model, plan: ChannelPlan) -> None:
     model.train_function = model.test_function = model.predict_function = None
 
 
+def _check_labels(x: Any, y: Any) -> None:
+    """Raise UsageError unless there is one input, and a class index for each of its examples."""
+    count, labels = len(leaves(x)[0]), leaves(y)
+    received = f"{len(leaves(x))} inputs" if not isinstance(x, np.ndarray) else "none" if not labels else ""
+    if not received and (len(labels) > 1 or labels[0].dtype.kind not in "iu"):
+        received = f"{len(labels)} labels of {labels[0].dtype}"
+    if not received and len(labels[0]) != count:
+        received = str(len(labels[0]))
+    if received:
+        raise UsageError(
+            f"y: importance taylor: expected one input and a class index for each of {count} examples, received"
+            f" {received}"
+        )
+
+
 def _exact(
     named: Sequence[tuple[str, int, str]], widths: Mapping[str, int], reasons: Mapping[str, str]
 ) -> dict[str, int]:
@@ -218,12 +233,17 @@ def _gradients(
     for i in range(0, len(x), BATCH):
         with tf.GradientTape() as tape, keras.StatelessScope(list(zip(variables, values, strict=True))):
             tape.watch(values)
-            logits = model(keras.ops.convert_to_tensor(x[i : i + BATCH]), training=False)
-            losses = keras.losses.sparse_categorical_crossentropy(y[i : i + BATCH], logits, from_logits=True)
-            loss = keras.ops.mean(losses) * (len(logits) / len(x))
+            outputs = model(keras.ops.convert_to_tensor(x[i : i + BATCH]), training=False)
+            logits = not _are_probabilities(to_numpy(outputs))
+            losses = keras.losses.sparse_categorical_crossentropy(y[i : i + BATCH], outputs, from_logits=logits)
+            loss = keras.ops.mean(losses) * (len(outputs) / len(x))
         for total, gradient in zip(totals, tape.gradient(loss, values), strict=True):
             total += to_numpy(gradient)
     return totals
+
+
+def _are_probabilities(outputs: np.ndarray) -> bool:
+    return bool((outputs >= 0).all()) and np.allclose(outputs.sum(-1), 1, atol=1e-3)
 
 
 def _scores(kernels: Sequence[Cut], groups: Sequence[Group], weights: Mapping[int, np.ndarray]) -> np.ndarray:
@@ -267,17 +287,21 @@ def _owner(model: keras.Model, layer: keras.layers.Layer) -> keras.layers.Layer:
     return next(o for o in with_itself(model) if any(part is layer for part in o._layers))
 
 
-def _trial(model: keras.Model, path: str, groups: Sequence[Group], x: np.ndarray) -> str | None:
-    """Remove every second group of a layer and return what goes wrong, or None.
+def _trial(model: keras.Model, groups: Mapping[str, Sequence[Group]], x: Any) -> str | None:
+    """Remove every second group of some layers and return what goes wrong, or None.
 
     The outputs must equal those of the whole model with the removed channels read as zero.
     """
-    lesser = _plan(model, {path: groups}, {path: set(range(1, len(groups), 2))})
+    lesser = _plan(model, groups, {path: set(range(1, len(each), 2)) for path, each in groups.items()})
     with keras.StatelessScope(_silenced(model, lesser)):
-        expected = [to_numpy(y) for y in keras.tree.flatten(model(x, training=False))]
+        expected = [
+            to_numpy(y) for y in keras.tree.flatten(model(mapped(keras.ops.convert_to_tensor, x), training=False))
+        ]
     try:
         with _edited(_edits(model, lesser)):
-            outputs = [to_numpy(y) for y in keras.tree.flatten(model(x, training=False))]
+            outputs = [
+                to_numpy(y) for y in keras.tree.flatten(model(mapped(keras.ops.convert_to_tensor, x), training=False))
+            ]
     except Exception as error:  # the model's own code may raise anything
         return f"the model does not run without some of its channels ({str(error).strip().splitlines()[0]})"
     tolerance = TOLERANCE.get(model.compute_dtype, 1e-3)
@@ -286,6 +310,10 @@ def _trial(model: keras.Model, path: str, groups: Sequence[Group], x: np.ndarray
         for y, z in zip(outputs, expected, strict=True)
     )
     return None if same else "the model's outputs depend on its number of channels"
+
+
+def _outputs(model: keras.Model, x: Any) -> list[np.ndarray]:
+    return [to_numpy(y) for y in keras.tree.flatten(model(mapped(keras.ops.convert_to_tensor, x), training=False))]
 
 
 def _silenced(model: keras.Model, plan: ChannelPlan) -> list[tuple[keras.Variable, np.ndarray]]:

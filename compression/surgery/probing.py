@@ -17,6 +17,7 @@ import numpy as np
 
 from compression.surgery.layers import RECURRENT, with_kernels
 from zoo.console.errors import UsageError
+from zoo.data.dataset import leaves, mapped
 from zoo.introspection.hooks import calling
 from zoo.introspection.layers import layers_of
 
@@ -81,14 +82,14 @@ class _Call(NamedTuple):
     output: Any
 
 
-def group_channels(model: keras.Model, x: np.ndarray) -> tuple[dict[str, tuple[Group, ...]], dict[str, str]]:
+def group_channels(model: keras.Model, x: Any) -> tuple[dict[str, tuple[Group, ...]], dict[str, str]]:
     """Group the channels of each layer that must be removed together.
 
     DepGraph (Fang et al., 2023) introduced such groups and derives them from a graph of known operations.
 
     Args:
-        model: Built Keras model with one input.
-        x: Model inputs, (examples, ...); two examples are used.
+        model: Built Keras model.
+        x: Model inputs, (examples, ...), a structure of arrays if it takes several; two examples are used.
 
     Returns:
         The groups of each layer that may be prunable, and for each other layer the reason why it is not, both by path.
@@ -100,19 +101,19 @@ def group_channels(model: keras.Model, x: np.ndarray) -> tuple[dict[str, tuple[G
         raise UsageError(
             f"model {model.name}: expected a built model, received one without weights; call it or build it first"
         )
-    if not len(x):
+    if not len(leaves(x)[0]):
         raise UsageError("x: expected at least one example, received none")
     probe = _Probe(model, x)
-    changed = probe.changes([(path, slice(None)) for path in probe.mixing], [*probe.layers, OUTPUT])
+    changed = probe.changes([{path: slice(None)} for path in probe.mixing], [*probe.layers, OUTPUT])
     reached = {
         path: {at: each[i] for at, each in changed.items() if each[i].any()} for i, path in enumerate(probe.mixing)
     }
+    reasons = {path: reason for path in probe.mixing if (reason := _refusal(path, probe, reached))}
     found: dict[str, tuple[Group, ...]] = {}
-    reasons: dict[str, str] = {}
-    for path in probe.mixing:
-        reason = _refusal(path, probe, reached)
-        groups = () if reason else _components(path, probe, reached[path])
-        if reason := reason or _unequal(groups):
+    cuttable = {path: reached[path] for path in probe.mixing if path not in reasons}
+    for path, singles in _singles(probe, cuttable).items():
+        groups = _components(path, probe, reached[path], singles)
+        if reason := _unequal(groups):
             reasons[path] = reason
         else:
             found[path] = groups
@@ -172,11 +173,13 @@ class _Probe:
 
     Args:
         model: Built Keras model.
-        x: Model inputs, (examples, ...).
+        x: Model inputs, (examples, ...), or a structure of them.
     """
 
-    def __init__(self, model: keras.Model, x: np.ndarray):
-        self.model, self.x, self.layers = model, x[:EXAMPLES], innermost(model)
+    def __init__(self, model: keras.Model, x: Any):
+        self.model, self.layers = model, innermost(model)
+        count = min(EXAMPLES, len(leaves(x)[0]))
+        self.x = [mapped(lambda array, i=i: array[i : i + 1], x) for i in range(count)]
         self.anatomies = {path: anatomy_of(layer) for path, layer in self.layers.items()}
         # Layers that mix channels, or may: dependencies are not followed through them.
         self.mixing = [path for path, anatomy in self.anatomies.items() if anatomy is None or anatomy.kernels]
@@ -188,7 +191,7 @@ class _Probe:
             for anatomy in passing
             for cut in anatomy.inputs
         ]
-        self.before = [self._run(self.x[i : i + 1], {}) for i in range(len(self.x))]
+        self.before = [self._run(one, {}) for one in self.x]
         outputs = keras.tree.flatten([[call.output for call in self.before[0][path]] for path in self.layers])
         # Number of sources probed in one batch.
         self.chunk = max(1, PROBED_NUMBERS // max(1, sum(math.prod(y.shape) for y in outputs)))
@@ -196,11 +199,11 @@ class _Probe:
     def calls(self, path: str) -> int:
         return len(self.before[0][path])
 
-    def changes(self, sources: Sequence[tuple[str, Any]], readers: Collection[str]) -> dict[str, np.ndarray]:
+    def changes(self, sources: Sequence[Mapping[str, Any]], readers: Collection[str]) -> dict[str, np.ndarray]:
         """Return which input features of the readers change when each source does.
 
         Args:
-            sources: Pairs of a layer path and an index of its output channels.
+            sources: What changes at a time, an index of output channels by layer path.
             readers: Paths of layers whose inputs are compared; OUTPUT is the output of the model.
 
         Returns:
@@ -216,7 +219,7 @@ class _Probe:
         return found
 
     def _changes(
-        self, sources: Sequence[tuple[str, Any]], readers: Collection[str], example: int, sign: int
+        self, sources: Sequence[Mapping[str, Any]], readers: Collection[str], example: int, sign: int
     ) -> Iterator[tuple[str, np.ndarray]]:
         before, batch, rng = self.before[example], 1 + len(sources), np.random.default_rng(example)
 
@@ -227,16 +230,13 @@ class _Probe:
                 known = next(calls)
                 # 1 for inputs without a batch dimension, such as positions
                 copies = inputs[0].shape[0] // known.inputs[0].shape[0] if inputs and inputs[0].shape else 1
-                changed = {
-                    i: which for i, (source, which) in enumerate(sources, 1) if source == path and copies == batch
-                }
+                changed = {i: source[path] for i, source in enumerate(sources, 1) if path in source and copies == batch}
                 return keras.tree.map_structure(lambda y: _random(y, copies, changed, sign, rng), known.output)
 
             return give
 
-        after = self._run(
-            np.repeat(self.x[example : example + 1], batch, axis=0), {path: constant(path) for path in self.mixing}
-        )
+        repeated = mapped(lambda array: np.repeat(array, batch, axis=0), self.x[example])
+        after = self._run(repeated, {path: constant(path) for path in self.mixing})
         for path in readers:
             for call, known in zip(after[path], before[path], strict=True):
                 for i, (now, then) in enumerate(zip(call.inputs, known.inputs, strict=True)):
@@ -244,7 +244,7 @@ class _Probe:
                     features = i == 0 and self.anatomies.get(path) is not None
                     yield path + ":" * (i > 0), changed if features else changed.any(1, keepdims=True)
 
-    def _run(self, x: np.ndarray, instead: Mapping[str, Callable]) -> dict[str, list[_Call]]:
+    def _run(self, x: Any, instead: Mapping[str, Callable]) -> dict[str, list[_Call]]:
         """Return the inputs and outputs of every call of every watched layer, with some layers replaced."""
         seen: dict[str, list[_Call]] = {path: [] for path in self.layers}
 
@@ -260,7 +260,7 @@ class _Probe:
         with keras.StatelessScope(self.weights), contextlib.ExitStack() as undo:
             for path, layer in self.layers.items():
                 undo.enter_context(calling(layer, watching(path, layer.call)))
-            y = self.model(keras.ops.convert_to_tensor(x), training=False)
+            y = self.model(mapped(keras.ops.convert_to_tensor, x), training=False)
         return seen | {OUTPUT: [_Call(keras.tree.flatten(y), None)]}
 
 
@@ -318,12 +318,20 @@ def _refusal(path: str, probe: _Probe, reached: Mapping[str, Mapping[str, np.nda
     return None
 
 
-def _components(path: str, probe: _Probe, reached: Mapping[str, np.ndarray]) -> tuple[Group, ...]:
-    """Return the channels of a layer, grouped by the features they share."""
+def _components(
+    path: str, probe: _Probe, reached: Mapping[str, np.ndarray], changed: Mapping[str, np.ndarray] | None
+) -> tuple[Group, ...]:
+    """Return the channels of a layer, grouped by the features they share.
+
+    Args:
+        path: Path of the layer.
+        probe: Probe of the model.
+        reached: Features that the layer reaches, by reader.
+        changed: Result of `_singles` for the layer.
+    """
     count = probe.anatomies[path].kernels[0].channels()
-    changed = _singles(path, probe, reached, count)
     if changed is None:
-        changed = probe.changes([(path, channel) for channel in range(count)], reached)
+        changed = probe.changes([{path: channel} for channel in range(count)], reached)
     together = np.concatenate(list(changed.values()), axis=1).astype("float32")
     linked = together @ together.T > 0
     np.fill_diagonal(linked, True)
@@ -340,22 +348,39 @@ def _components(path: str, probe: _Probe, reached: Mapping[str, np.ndarray]) -> 
     )
 
 
-def _singles(path: str, probe: _Probe, reached: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray] | None:
-    """Return (channels, features) bool by reader, or None unless each feature depends on exactly one channel.
+def _singles(probe: _Probe, reached: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray] | None]:
+    """Return (channels, features) bool by reader for each layer; None unless each feature depends on one channel.
 
     For each bit of the channel number, one probe changes the channels with the bit set and one the others, so the
-    number of probes is logarithmic. A feature of two channels changes in both probes of a bit in which they differ.
+    number of probes is logarithmic. A feature of two channels changes in both probes of a bit in which they differ. No
+    feature is reached by two of the layers, so one probe serves all of them.
+
+    Args:
+        probe: Probe of the model.
+        reached: Features that each layer reaches, by its path and by reader.
     """
-    bits = range(max(1, (count - 1).bit_length()))
-    halves = [np.flatnonzero(np.arange(count) >> bit & 1 == side) for bit in bits for side in (0, 1)]
-    found = probe.changes([(path, half) for half in halves], reached)
+    counts = {path: probe.anatomies[path].kernels[0].channels() for path in reached}
+    bits = {path: max(1, (count - 1).bit_length()) for path, count in counts.items()}
+    sources = [
+        {path: np.flatnonzero(np.arange(counts[path]) >> bit & 1 == side) for path in reached if bit < bits[path]}
+        for bit in range(max(bits.values(), default=0))
+        for side in (0, 1)
+    ]
+    found = probe.changes(sources, {at for each in reached.values() for at in each}) if sources else {}
+    return {path: _decoded(found, reached[path], counts[path], bits[path]) for path in reached}
+
+
+def _decoded(
+    found: Mapping[str, np.ndarray], reached: Mapping[str, np.ndarray], count: int, bits: int
+) -> dict[str, np.ndarray] | None:
+    """Return which channel each feature depends on, (channels, features) bool by reader; None if it has several."""
     singles = {}
     for at, features in reached.items():
-        without, having = found[at][0::2, features], found[at][1::2, features]
+        without, having = (found[at][side : 2 * bits : 2, features] for side in (0, 1))
         if (without == having).any():
             return None
         singles[at] = np.zeros((count, len(features)), bool)
-        singles[at][(having << np.array(bits)[:, None]).sum(0), np.flatnonzero(features)] = True
+        singles[at][(having << np.arange(bits)[:, None]).sum(0), np.flatnonzero(features)] = True
     return singles
 
 

@@ -431,7 +431,10 @@ def test_layers_that_cannot_be_pruned_have_a_reason(way, reason):
         ({"share": 0}, "share: expected a number between 0 and 1, both excluded, received 0"),
         ({"share": 0.01}, "removes at least one of 12 channels, received 0.01"),
         ({"importance": "tailor"}, "unknown importance 'tailor': .*did you mean 'taylor'"),
-        ({"importance": "taylor"}, "y: importance taylor: expected a label for each of 32 examples, received none"),
+        (
+            {"importance": "taylor"},
+            "y: importance taylor: expected one input and a class index for each of 32 examples, received none",
+        ),
         ({"skip": ["hiden_1"]}, "skip=hiden_1: no layer of this name.*did you mean 'hidden_1'"),
         ({"skip": ["hidden_*"]}, "no layer can be pruned: .*hidden_1: it is skipped"),
         ({"x": np.zeros((0, 9, 10, 1))}, "x: expected at least one example, received none"),
