@@ -50,8 +50,21 @@ class PrivateTraining(Capability):
         self.training.run.key_file.unlink(missing_ok=True)  # nothing is left to resume
 
     def begin(self) -> None:
+        """Make the plan.
+
+        Raises:
+            UsageError: The key in the folder is not the one that the checkpoint was made with.
+        """
         training = self.training
         self.plan = planned(training.config, training.run, len(training.data.train), training.steps)
+        training.origin["private"] = {"key": hashlib.sha256(self.plan.key).hexdigest()}
+        snapshot = training.start.snapshot
+        then = snapshot.origin.get("private") if snapshot and snapshot.origin else None
+        if then not in (None, training.origin["private"]) and not training.run.finished:  # the end removes the key
+            raise UsageError(
+                f"{training.run.key_file}: expected the key that the checkpoints were made with, found another or none:"
+                " with another key the run would not continue exactly"
+            )
 
     def wrap(self, model: keras.Model) -> keras.Model:
         """Return a model that is trained by DP-SGD.
