@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from compression import compress
-from tests.conftest import ROOT, blobs, wait_for_step
+from tests.conftest import ROOT, blobs, unsealed, wait_for_step
 from zoo import evaluate, predict, train
 from zoo.console.errors import Interrupted
 from zoo.data import Split, load
@@ -54,7 +54,7 @@ def place(tmp_path_factory):
     for name, changes in {"steps": {"per_step": True}, "translates": {"task": "translation"}}.items():
         shutil.copytree(place / "run", place / name)
         file = place / name / "config.json"
-        stored = json.loads(file.read_text())
+        stored = unsealed(file.parent, file.name)
         stored["data"] |= changes
         file.write_text(json.dumps(stored))
     x, y = pictures(1200, seed=1)
