@@ -409,7 +409,7 @@ def test_files_of_another_run_and_examples_of_other_weights_are_refused(trained,
     assert "expected an attack on this run's model.keras, it was on another" in said(copy)
     made = json.loads((copy / "attack" / "pgd.json").read_text())
     del made["sha256"]
-    (copy / "attack" / "pgd.json").write_text(json.dumps(made | {"model_sha256": "another"}))
+    (copy / "attack" / "pgd.json").write_text(json.dumps(made | {"model_sha256": "0" * 64}))
     file = tmp_path / "files" / "float32.tflite"
     assert f"{file}: expected a file of {copy}, this one was made from run" in said(copy, file)
     with (copy / "attack" / "pgd.npz").open("ab") as examples:
