@@ -110,7 +110,10 @@ def _made(folder: Path) -> Place:
         ([*words, "--set", "units=6"], run),
         ([*words, "--set", "units=6", "--seed", "1"], seed),
         ([*words, "--set", "units=7"], wide),
-        (["--model", "lstm", "--set", "units=4", "--epochs", "1", "--batch-size", "16", "--data", str(texts)], of_texts),
+        (
+            ["--model", "lstm", "--set", "units=4", "--epochs", "1", "--batch-size", "16", "--data", str(texts)],
+            of_texts,
+        ),
     ):
         _expect(train.main, [*given, "--output", str(output)])
     broken = folder / "broken"
@@ -359,7 +362,7 @@ def _command(attempt: Attempt, number: int) -> tuple[str, list[Any]]:
         "zoo.card": [card.main, run],
         "zoo.predict": [predict.main, run, place.data],
         "zoo.calibrate": [calibrate.main, run, "--output", output],
-        "zoo.explain": [explain.main, run, "--output", output],
+        "zoo.explain": [explain.main, run, place.data, "--output", output],
         "zoo.ensemble": [ensemble.main, run, place.run, "--output", output],
         "zoo.attack": [attack.main, run, "--attack", "fgsm", "--examples", 5],
         "zoo.generate": [generate.main, run],
