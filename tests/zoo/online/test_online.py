@@ -226,6 +226,43 @@ def test_ended_anywhere_it_goes_on_with_nothing_lost_or_twice(place, whole, monk
     the_same(whole, RunFolder(place / "cut"))
 
 
+def test_what_changed_before_going_on_is_refused(place, capsys, tmp_path):
+    online_run_folder = learnt(place, "changed", "--seed", "7").path
+
+    def said(change):
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        shutil.copytree(online_run_folder, tmp_path / "copy")
+        change(RunFolder(tmp_path / "copy"))
+        capsys.readouterr()
+        words = [str(place / "run"), "--stream", str(place / "stream.jsonl"), "--output", str(tmp_path / "copy")]
+        assert online.main([*words, "--resume"]) == 2
+        (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("zoo.online: ")]
+        return line
+
+    def less_rehearsal(run):
+        stored = unsealed(run.path, "config.json")
+        stored["begun_with"]["online"]["rehearsal"] = 40
+        run.config_file.write_text(json.dumps(stored))
+
+    def no_settings(run):
+        stored = unsealed(run.path, "config.json")
+        stored["begun_with"]["online"] = [1]
+        run.config_file.write_text(json.dumps(stored))
+
+    def other_rows(run):
+        run.prequential_file.write_bytes(run.prequential_file.read_bytes().replace(b",0.", b",1.", 1))
+
+    def checkpoint_of_a_training(run):
+        shutil.rmtree(run.checkpoints)
+        shutil.copytree(place / "run" / "checkpoints", run.checkpoints)
+
+    assert "--rehearsal was 50, now 40" in said(less_rehearsal)
+    assert "config.json is damaged: expected settings of zoo.online" in said(no_settings)
+    assert "prequential.csv was truncated or altered" in said(other_rows)
+    assert "prequential.csv was truncated or altered" in said(lambda run: run.prequential_file.unlink())
+    assert "belongs to another run" in said(checkpoint_of_a_training)
+
+
 def test_a_file_that_grew_is_gone_on_with(place, capsys):
     content = (place / "stream.jsonl").read_bytes()
     cut = content.index(b"\n", len(content) // 3) + 20

@@ -53,14 +53,19 @@ class PrivateTraining(Capability):
         """Make the plan.
 
         Raises:
-            UsageError: The key in the folder is not the one that the checkpoint was made with.
+            UsageError: The key in the folder, or the noise, is not the one that the checkpoint was made with.
         """
         training = self.training
         self.plan = planned(training.config, training.run, len(training.data.train), training.steps)
-        training.origin["private"] = {"key": hashlib.sha256(self.plan.key).hexdigest()}
-        snapshot = training.start.snapshot
-        then = snapshot.origin.get("private") if snapshot and snapshot.origin else None
-        if then not in (None, training.origin["private"]) and not training.run.finished:  # the end removes the key
+        key, noise, snapshot = hashlib.sha256(self.plan.key).hexdigest(), self.plan.noise, training.start.snapshot
+        training.origin["private"] = {"key": key, "noise": noise}
+        then = snapshot.origin.get("private", {}) if snapshot and snapshot.origin else {}
+        if then.get("noise", noise) != noise:
+            raise UsageError(
+                f"--epochs {training.config.epochs}: expected the epochs that the noise was chosen for: it was"
+                f" {then['noise']:.4g} in the steps before and would be {noise:.4g}, which one epsilon cannot describe"
+            )
+        if then.get("key", key) != key and not training.run.finished:  # the end of a run removes the key
             raise UsageError(
                 f"{training.run.key_file}: expected the key that the checkpoints were made with, found another or none:"
                 " with another key the run would not continue exactly"
