@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.drilling.outcome import Outcome
 from compression import compress, search
-from zoo import api, calibrate, card, evaluate, generate, predict, train
+from zoo import api, calibrate, card, evaluate, predict, train
 from zoo.attack import __main__ as attack
 from zoo.console.errors import UsageError
 from zoo.ensemble import __main__ as ensemble
@@ -365,7 +365,6 @@ def _command(attempt: Attempt, number: int) -> tuple[str, list[Any]]:
         "zoo.explain": [explain.main, run, place.data, "--output", output],
         "zoo.ensemble": [ensemble.main, run, place.run, "--output", output],
         "zoo.attack": [attack.main, run, "--attack", "fgsm", "--examples", 5],
-        "zoo.generate": [generate.main, run],
         "zoo.online": [online.main, run, "--stream", place.data, "--output", output],
         "compression.compress": [compress.main, run, "--recipe", "float32", "--output", output],
         "compression.search": [search.main, run, "--max-bytes", "5k", "--output", output],
