@@ -252,7 +252,7 @@ def without_optimizer(folder: Path) -> None:
     backend.start("tensorflow")
     run = RunFolder(folder)
     run.load_model().save(run.model_file)
-    write_json(run.metrics_file, run.read_metrics() | {"model_sha256": sha256(run.model_file)})
+    run.write_metrics(run.read_metrics() | {"model_sha256": sha256(run.model_file)})
 
 
 def check_limits(entries: Mapping[str, Any]) -> None:

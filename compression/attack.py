@@ -5,7 +5,6 @@ file itself may do more harm, so the accuracy here is an upper bound of its robu
 """
 
 import functools
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from zoo.config.options import option
 from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.console.errors import UsageError
+from zoo.runs import attacked, sealed
 from zoo.runs.folder import RunFolder
-from zoo.system.files import sha256, write_json
+from zoo.system.files import sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     robustness.draw(
         place.with_suffix(".png"), f"{robustness.title(made)}, made on Keras", made["eps"], made["accuracy"]
     )
-    write_json(place.with_suffix(".json"), made)
+    sealed.write(place.with_suffix(".json"), made)
     return made | {"path": str(folder.attacks)}
 
 
@@ -69,17 +69,17 @@ def read_attack(folder: RunFolder, attack: str) -> dict[str, Any]:
     """Return what `zoo.attack` wrote for a run.
 
     Raises:
-        UsageError: It wrote nothing, it attacked other weights, or its examples were altered.
+        UsageError: It wrote nothing, it attacked other weights, or what it wrote was altered.
     """
     metrics, file = folder.read_metrics(), folder.attacks / f"{attack}.json"
     first = command_line("zoo.attack", folder.path, "--attack", attack)
     if not file.is_file():
         raise UsageError(f"{folder.path}: expected the examples of an attack, found no {file}; make them with: {first}")
-    made = json.loads(file.read_text(encoding="utf-8"))
+    made = attacked.read(file)
     if made["model_sha256"] != metrics["model_sha256"]:
         raise UsageError(f"{file}: expected an attack on this run's model.keras, it was on another; repeat: {first}")
     examples = file.with_suffix(".npz")
-    if not examples.is_file() or sha256(examples) != made["examples_sha256"]:
+    if not examples.is_file() or sha256(examples) != made.get("examples_sha256"):
         raise UsageError(
             f"{examples}: expected the examples of {file.name}, they are missing or altered; repeat: {first}"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compression.receipts.artifacts import read_receipt
 from zoo.config.options import option
 from zoo.console import cli
 from zoo.reports import model_card
@@ -26,7 +27,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Write the card, and return its path and the measurements it lists as missing."""
     options = Options(**given)
     folder = RunFolder(options.run)
-    text, missing = model_card.card(folder)
+    text, missing = model_card.card(folder, read_receipt)
     path = options.output or folder.card_file
     model_card.check_free(path)
     write_text(path, text)

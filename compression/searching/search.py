@@ -4,7 +4,6 @@ Recipes are selected on validation examples; the test examples are used once, fo
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from compression.surgery.copying import weights_sha256
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import Failed, UsageError
 from zoo.data.dataset import from_tf_data
+from zoo.runs import sealed
 from zoo.system.files import write_json
 from zoo.system.machine import cores
 
@@ -250,7 +250,8 @@ def _tested(
     subject: SearchSubject, rows: list[dict[str, Any]], file: Path, say: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
     """Return the test scores of files by recipe, measuring only files without stored scores."""
-    scores = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    scores, seal = sealed.read(file) if file.is_file() else ({}, {})
+    sealed.check(file, seal, scores)
     for number, row in enumerate(rows, 1):
         if row["recipe"] in scores or not len(subject.data.test):
             continue
@@ -262,5 +263,5 @@ def _tested(
                 " other versions of the libraries"
             )
         scores[row["recipe"]] = {"sha256": row["sha256"], **receipt["test"]["litert"]}
-        write_json(file, scores)
+        sealed.write(file, scores)
     return scores

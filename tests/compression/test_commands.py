@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from compression import compress, export, inspect, sensitivity, verify
-from tests.conftest import ROOT, run_module
+from tests.conftest import ROOT, run_module, unsealed
 
 _NO_BACKEND = """
 import sys
@@ -194,7 +194,7 @@ def test_a_teacher_of_other_classes_is_refused(image_run, tmp_path, capsys):
     teacher.mkdir()
     for name in ("config.json", "metrics.json", "model.keras"):
         shutil.copy(image_run / name, teacher)
-    config = json.loads((teacher / "config.json").read_text())
+    config = unsealed(teacher, "config.json")
     config["data"]["class_names"] = ["low", "high"]
     (teacher / "config.json").write_text(json.dumps(config))
     status, _, err = said(capsys, compress, image_run, "--recipe", f"distill({teacher})")

@@ -15,8 +15,9 @@ from zoo.config.options import option
 from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.console.errors import UsageError
+from zoo.runs import sealed
 from zoo.runs.folder import RunFolder
-from zoo.system.files import replacing, sha256, write_json
+from zoo.system.files import replacing, sha256
 
 EPS = (0.025, 0.05, 0.1, 0.2, 0.3)
 STEPS = 40  # PGD steps that Madry et al. (2018) use on MNIST
@@ -117,7 +118,7 @@ def _written(
     }
     robustness.write_table(place.with_suffix(".csv"), result["eps"], result["accuracy"])
     robustness.draw(place.with_suffix(".png"), robustness.title(result), result["eps"], result["accuracy"])
-    write_json(place.with_suffix(".json"), result)
+    sealed.write(place.with_suffix(".json"), result)
     return result | {"path": str(folder.attacks)}
 
 

@@ -252,6 +252,18 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         own = {*NOT_COMPARED, *PLACES}
         return {flag(name): value for name, value in self.to_json().items() if name not in own}
 
+    def deciding(self) -> dict[str, Any]:
+        """Return JSON-able values of the options that decide the weights of each step, by name.
+
+        Left out are what a continuation may change (`CHANGEABLE` and the number of epochs) and paths, whose content
+        counts. Arguments of the model that are not set have the defaults of its constructor.
+        """
+        own = {*CHANGEABLE, *PLACES, "epochs"}
+        values = {name: value for name, value in self.to_json().items() if name not in own}
+        known = registry.arguments(self.model).items()
+        defaults = {name: argument.default for name, argument in known if name not in registry.FROM_DATA}
+        return json.loads(json.dumps(values | {"settings": defaults | self.settings}))
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values, flat, that `from_json` reads back."""
         return {

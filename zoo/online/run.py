@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
@@ -18,7 +19,7 @@ from zoo import tasks
 from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
 from zoo.console.errors import Interrupted, UsageError
-from zoo.data import Dataset, Split, load
+from zoo.data import Dataset, Split, digests, load
 from zoo.online import records, streams
 from zoo.online.learning import Learner, falls
 from zoo.online.page import draw, sections
@@ -91,10 +92,21 @@ class Session:
         learner: Learner in its initial state.
         source: Source of examples.
         snapshot: Checkpoint to resume from, or None.
+        origin: What the checkpoints belong to.
+
+    Raises:
+        UsageError: If the stream, or prequential.csv, is not as it was when the checkpoint was written.
     """
 
-    def __init__(self, run: RunFolder, learner: Learner, source: StreamSource, snapshot: checkpoints.Snapshot | None):
-        self.run, self.learner, self.source = run, learner, source
+    def __init__(
+        self,
+        run: RunFolder,
+        learner: Learner,
+        source: StreamSource,
+        snapshot: checkpoints.Snapshot | None,
+        origin: checkpoints.Origin,
+    ):
+        self.run, self.learner, self.source, self.origin = run, learner, source, origin
         self.signal = 0  # set by a signal handler
         self.position, self.rejected, self.seconds, self.row_at = Position(), 0, 0.0, 0
         sizes = {"rows": 0, "rejected": 0}
@@ -104,7 +116,15 @@ class Session:
             self.seconds, self.row_at, sizes = state["seconds"], state["row_at"], state["sizes"]
             if source.path is not None:
                 streams.check_same(source.path, self.position, state["known_by"])
-            learner.restore(snapshot.arrays, state["learner"])
+            if (known := state.get("rows_sha256")) and _beginning(run.prequential_file, sizes["rows"]) != known:
+                raise UsageError(
+                    f"{run.prequential_file} was truncated or altered: its rows are not those of the checkpoint of"
+                    f" step {snapshot.step}"
+                )
+            try:
+                learner.restore(snapshot.arrays, state["learner"])
+            except (ValueError, KeyError) as error:
+                raise UsageError(f"{run.checkpoints}: expected checkpoints of this model: {error}") from None
         self.began, self.first, self.named = time.perf_counter(), learner.examples, 0
         self.rows = Journal(run.prequential_file, sizes["rows"])
         self.aside = Journal(run.rejected_file, sizes["rejected"])
@@ -183,10 +203,11 @@ class Session:
             "known_by": streams.beginning(self.source.path, self.position.end) if self.source.path else "",
             "rejected": self.rejected,
             "sizes": {"rows": self.rows.size, "rejected": aside},
+            "rows_sha256": _beginning(self.run.prequential_file, self.rows.size),
             "seconds": self.elapsed,
             "row_at": self.row_at,
         }
-        snapshot = checkpoints.Snapshot(self.learner.examples, self.learner.arrays(), state)
+        snapshot = checkpoints.Snapshot(self.learner.examples, self.learner.arrays(), state, self.origin)
         path = checkpoints.save(self.run.checkpoints, snapshot)
         for other in checkpoints.listed(self.run.checkpoints):
             if other != path and other.name.rpartition("-")[0] == path.name.rpartition("-")[0]:
@@ -206,6 +227,12 @@ class Session:
             say(f"further rejected lines are only counted; all are in {self.run.rejected_file}")
         content = record.content.decode("utf-8", "backslashreplace")
         self.aside.add(json.dumps({"line": record.position.line, "reason": record.reason, "content": content}))
+
+
+def _beginning(path: Path, size: int) -> str:
+    """Return the SHA-256 of the first bytes of a file in hexadecimal; of nothing if there is no such file."""
+    content = path.read_bytes()[:size] if path.is_file() else b""
+    return hashlib.sha256(content).hexdigest()
 
 
 def told(learner: Learner) -> str:
@@ -255,15 +282,21 @@ def learn(
         command: Command line recorded in config.json.
 
     Raises:
-        UsageError: If a resumed run is given a different stream, or the stream contains no example.
+        UsageError: If a resumed run is given a different stream, if its checkpoints belong to another run or to other
+            data, or if the stream contains no example.
         Interrupted: If a signal arrived before the end of a finite stream. A checkpoint was written.
     """
     with numerics(config):
         model = base.load_model()
         learner = Learner(model, config, data.spec, data.train, settings)
-        snapshot, damaged = checkpoints.newest(run.checkpoints) if resume else (None, [])
-        for sentence in damaged:
-            say(f"{sentence}; using the previous one")
+        origin = {
+            "config": config.deciding(),
+            "data": digests.of_data(data, ("train",)),
+            "online": {**settings.to_json(), "model_sha256": base.read_metrics()["model_sha256"]},
+        }
+        snapshot, found = checkpoints.newest(run.checkpoints, origin) if resume else (None, [])
+        for sentence in found:
+            say(sentence)
         if resume:
             say(
                 f"resuming after line {snapshot.state['position'][0]:,}" if snapshot else "resuming from the first line"
@@ -271,7 +304,7 @@ def learn(
         else:
             data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
             run.write_config(config, data.spec.to_json(), command, begun_with)
-        session = Session(run, learner, source, snapshot)
+        session = Session(run, learner, source, snapshot, origin)
         with contextlib.closing(session), stopped_by_signals(session):
             session.learn(_records(base, source, session))
     if not learner.examples:

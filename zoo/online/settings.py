@@ -110,9 +110,12 @@ def of_run(
         if options.learning_rate is None:
             found["learning_rate"] = trained.learning_rate / 10
         return Settings(**found)
-    begun = folder.read_config()["begun_with"] or {}
+    begun = folder.read_config().get("begun_with") or {}
     if "online" not in begun:
         raise UsageError(f"--resume: {folder.path}: expected a run of zoo.online, found one of another command")
+    names = {field.name for field in dataclasses.fields(Settings)}
+    if not isinstance(begun["online"], dict) or set(begun["online"]) - names or "model_sha256" not in begun:
+        raise UsageError(f"{folder.config_file} is damaged: expected settings of zoo.online in 'begun_with'")
     if begun["model_sha256"] != told["model_sha256"]:
         raise UsageError(
             f"--resume: {folder.path} was started from {begun['run']}, not from the model of {told['run']}"

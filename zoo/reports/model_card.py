@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -13,21 +13,25 @@ from zoo.config.task_facts import TaskFacts
 from zoo.config.train_config import EMBEDDED, TrainConfig, command_line, flag
 from zoo.console.errors import UsageError
 from zoo.console.figures import label, written
+from zoo.runs import attacked
 from zoo.runs.folder import RunFolder
 from zoo.scores import groups
-from zoo.system.files import sha256
 
 NOT_MEASURED = "Not measured"
 _MARK = "\n<!-- zoo.card "
 
 
-def card(run: RunFolder) -> tuple[str, list[str]]:
+def card(run: RunFolder, read_receipt: Callable[[Path], dict[str, Any]]) -> tuple[str, list[str]]:
     """Return the card of a finished run, and a sentence for everything that was not measured.
 
     The last line of the card holds a checksum, which tells whether the card was edited.
 
+    Args:
+        run: Run folder.
+        read_receipt: Function that returns the checked receipt of a .tflite file, or raises UsageError.
+
     Raises:
-        UsageError: This is not a run folder, or the run has not finished.
+        UsageError: This is not a run folder, the run has not finished, or a file of it is damaged.
     """
     stored, metrics = run.read_config(), run.read_metrics()
     config, task, facts = stored["config"], run.task, task_facts.of(run.task)
@@ -37,7 +41,7 @@ def card(run: RunFolder) -> tuple[str, list[str]]:
         "Calibration": _calibration(run, metrics, facts),
         "Robustness": _robustness(run, metrics, stored["data"], facts),
         "Privacy": _privacy(metrics),
-        "Compressed files": _files(run, metrics, facts),
+        "Compressed files": _files(run, metrics, facts, read_receipt),
     }
     missing = [
         f"{title}: {part[:1].lower()}{part[1:]}" for title, part in parts.items() if part.startswith(NOT_MEASURED)
@@ -204,7 +208,7 @@ def _calibration(run: RunFolder, metrics: Mapping[str, Any], facts: TaskFacts) -
 def _robustness(run: RunFolder, metrics: Mapping[str, Any], spec: Mapping[str, Any], facts: TaskFacts) -> str:
     parts = []
     for file in sorted(run.attacks.glob("*.json")):
-        made = json.loads(file.read_text(encoding="utf-8"))
+        made = attacked.read(file)
         if made["model_sha256"] != metrics["model_sha256"] or file.with_name(f"{file.stem}-files.json").is_file():
             continue  # results of another model, or already part of the table with the files
         how = f", {_many(made['steps'], 'step')}, {_many(made['restarts'], 'start')}" if "steps" in made else ""
@@ -228,18 +232,23 @@ def _privacy(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _files(run: RunFolder, metrics: Mapping[str, Any], facts: TaskFacts) -> str:
+def _files(
+    run: RunFolder,
+    metrics: Mapping[str, Any],
+    facts: TaskFacts,
+    read_receipt: Callable[[Path], dict[str, Any]],
+) -> str:
     rows, left_out = [], []
     for file in sorted((run.path / "artifacts").glob("*.receipt.json")):
         name = f"{file.name.removesuffix('.receipt.json')}.tflite"
         try:
-            receipt = json.loads(file.read_text(encoding="utf-8"))
+            if not file.with_name(name).is_file():
+                raise ValueError("the file is missing")
+            receipt = read_receipt(file.with_name(name))
             if receipt["made"]["model_sha256"] != metrics["model_sha256"]:
                 raise ValueError("it was made from another model")
-            if not file.with_name(name).is_file() or sha256(file.with_name(name)) != receipt["sha256"]:
-                raise ValueError("the file is missing, or is not the one in the receipt")
             rows.append(_file(name, receipt, facts))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             left_out.append(f"- {name} is left out: {error}")
     if not rows and not left_out:
         command = command_line("compression.compress", run.path, "--recipe", "int8")

@@ -2,14 +2,20 @@
 
 A checkpoint is a plain .npz file named `step-<global step>-<first 16 digits of its SHA-256>.npz`. It is written to a
 temporary file in the same folder, flushed to disk and renamed, so the name appears only when the content is complete. A
-file whose content does not match the hash in its name is reported, and the checkpoint before it is used.
+file whose content does not match the hash in its name is renamed to `damaged-...` and reported, and the checkpoint
+before it is used.
+
+What is hashed includes the step and the origin: the options that decide the weights, and the digests of the data. A
+checkpoint of another step than its name says, or of another origin than its run, is refused. Checkpoints of version
+0.1 have no origin.
 """
 
 import io
 import json
 import os
 import re
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +24,26 @@ import keras
 import numpy as np
 
 from strategies import collective
+from zoo.config.train_config import flag
+from zoo.console.errors import UsageError
 from zoo.system.files import publish, sha256
 
 _NAME = re.compile(r"step-(\d{10})-([0-9a-f]{16})\.npz")
-_STATE = "state"
+_STATE, _ORIGIN = "state", "origin"
 DIGITS = 16
+DAMAGED = "damaged-"
+# Values of an origin that are hashes, in words.
+_HASHED = {
+    "train": "training examples",
+    "validation": "validation examples",
+    "test": "test examples",
+    "form": "classes, shapes or vocabularies of the data",
+    "captions": "captions",
+    "model_sha256": "weights that it began with",
+}
+
+# What a checkpoint belongs to: a group of values, by name, for each thing that decides the weights.
+Origin = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -33,11 +54,13 @@ class Snapshot:
         step: Number of completed global steps.
         arrays: Values of the variables by name; see `capture`.
         state: State of the callbacks, JSON-serializable.
+        origin: What the checkpoint belongs to, JSON-serializable; None for a checkpoint of version 0.1.
     """
 
     step: int
     arrays: dict[str, np.ndarray]
     state: dict[str, Any]
+    origin: Origin | None = None
 
 
 class NotFinite(ArithmeticError):
@@ -162,7 +185,9 @@ def weights(model: keras.Model) -> list[np.ndarray]:
 
 
 def save(folder: Path, snapshot: Snapshot, keep: int = 3) -> Path:
-    """Write a checkpoint, remove all but the newest ones, and return its path.
+    """Write a checkpoint, remove all but the newest intact ones, and return its path.
+
+    Damaged ones are not counted, because `newest` has set them aside before a training resumes.
 
     Args:
         folder: Folder of the checkpoints.
@@ -180,7 +205,8 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 3) -> Path:
         publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    for old in listed(folder)[:-keep]:
+    others = [other for other in listed(folder) if other != path]
+    for old in others[: max(0, len(others) - keep + 1)]:
         old.unlink()
     return path
 
@@ -197,12 +223,26 @@ def load(path: Path) -> Snapshot:
         path: Path of the checkpoint.
 
     Raises:
-        ValueError: If its content does not match the hash in its name.
+        ValueError: If its content does not match the hash in its name, or is no checkpoint.
+        UsageError: If it was made at another step than its name says.
     """
+    return _checked(path, whole=True)
+
+
+def _checked(path: Path, whole: bool) -> Snapshot:
+    """Read a checkpoint, with its arrays if `whole`; the errors are those of `load`."""
     step, digest = _NAME.fullmatch(path.name).groups()
-    if sha256(path)[:DIGITS] != digest:
+    if not path.is_file() or sha256(path)[:DIGITS] != digest:
         raise ValueError(f"{path} was truncated or altered: its SHA-256 does not begin with {digest}")
-    return _read(path, int(step))
+    try:
+        found = _read(path, int(step), whole)
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no checkpoint: {error}") from None
+    if found.step != int(step):
+        raise UsageError(
+            f"{path} was renamed: expected the checkpoint of step {int(step)}, it was made after step {found.step}"
+        )
+    return found
 
 
 def packed(snapshot: Snapshot | None) -> bytes:
@@ -220,24 +260,92 @@ def unpacked(content: bytes) -> Snapshot | None:
 
 
 def _write(file: Path | io.BytesIO, snapshot: Snapshot) -> None:
-    np.savez(file, **snapshot.arrays, **{_STATE: np.array(json.dumps(snapshot.state))})
+    texts = {_STATE: np.array(json.dumps(snapshot.state))}
+    if snapshot.origin is not None:
+        texts[_ORIGIN] = np.array(json.dumps({"step": snapshot.step, "of": snapshot.origin}))
+    np.savez(file, **snapshot.arrays, **texts)
 
 
-def _read(file: Path | io.BytesIO, step: int) -> Snapshot:
+def _read(file: Path | io.BytesIO, step: int, whole: bool = True) -> Snapshot:
     with np.load(file, allow_pickle=False) as found:
-        arrays = {name: found[name] for name in found.files}
-    return Snapshot(step, arrays, json.loads(str(arrays.pop(_STATE))))
+        arrays = {name: found[name] for name in found.files if whole or name in (_STATE, _ORIGIN)}
+    state, origin = json.loads(str(arrays.pop(_STATE))), None
+    if _ORIGIN in arrays:
+        stored = json.loads(str(arrays.pop(_ORIGIN)))
+        step, origin = stored["step"], stored["of"]
+    return Snapshot(step, arrays, state, origin)
 
 
-def newest(folder: Path) -> tuple[Snapshot | None, list[str]]:
-    """Return the newest intact checkpoint, or None, and one message for each damaged checkpoint that was skipped."""
-    damaged = []
-    for path in reversed(listed(folder)):
+def newest(folder: Path, origin: Origin | None = None) -> tuple[Snapshot | None, list[str]]:
+    """Return the newest intact checkpoint, or None, and a sentence for each that is damaged or could not be checked.
+
+    Every checkpoint is checked. Damaged ones are renamed to `damaged-...` in the same folder, where they are neither
+    counted nor removed.
+
+    Args:
+        folder: Folder of the checkpoints.
+        origin: Origin that the checkpoints must have; None to accept any.
+
+    Raises:
+        UsageError: If a checkpoint is of another step than its name says, or of another origin.
+    """
+    told, intact = [], []
+    for path in listed(folder):
         try:
-            return load(path), damaged
+            found = _checked(path, whole=False)
+        except UsageError:
+            raise
         except ValueError as error:
-            damaged.append(str(error))
-    return None, damaged
+            told.append(f"{error}; it is set aside as {_set_aside(path).name}")
+            continue
+        if origin is not None and found.origin is not None:
+            check_origin(path, found.origin, origin)
+        intact.append(path)
+    if not intact:
+        return None, told
+    snapshot = load(intact[-1])
+    if origin is not None and snapshot.origin is None:
+        told.append(
+            f"{intact[-1]} was written by version 0.1: whether it belongs to this configuration and these data"
+            " could not be checked"
+        )
+    return snapshot, told
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint and return its new path, which no other file had."""
+    aside, number = path.with_name(f"{DAMAGED}{path.name}"), 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{DAMAGED}{number}-{path.name}")
+    return path.rename(aside)
+
+
+def check_origin(path: Path, theirs: Origin, ours: Origin) -> None:
+    """Raise UsageError with all differences unless a checkpoint has the origin of the run that resumes from it.
+
+    A name that one of the two does not have is not compared: another version had that option or argument.
+
+    Args:
+        path: Path of the checkpoint, for the message.
+        theirs: Origin of the checkpoint.
+        ours: Origin of the run.
+    """
+    texts = []
+    for group, values in json.loads(json.dumps(ours)).items():
+        for name, now in values.items():
+            then = theirs.get(group, {}).get(name, now)
+            if isinstance(then, dict) and isinstance(now, dict):
+                differ = [key for key in now if then.get(key, now[key]) != now[key]]
+                then, now = ({key: of[key] for key in differ} for of in (then, now))
+            if then != now:
+                had = f"{flag(name)} was {json.dumps(then)}, now {json.dumps(now)}"
+                texts.append(f"the {_HASHED[name]} differ" if name in _HASHED else had)
+    if texts:
+        raise UsageError(
+            f"{path} belongs to another run, or the run was changed since: {'; '.join(texts)}; undo the change, or move"
+            " the checkpoint away"
+        )
 
 
 def synchronise(model: keras.Model) -> None:

@@ -4,20 +4,23 @@ Standard library only, except for `RunFolder.load_model`.
 """
 
 import contextlib
-import json
+import csv
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo import stock
 from zoo.config import registry, task_facts
-from zoo.config.train_config import TrainConfig
+from zoo.config.train_config import PLACES, TrainConfig
 from zoo.console.errors import UsageError
-from zoo.system.files import sha256, write_json
+from zoo.runs import contents, sealed
+from zoo.system.files import sha256
 from zoo.system.machine import kernels, processor, versions
 
 PARENT = Path("runs")
+# Options whose paths may be edited in config.json, because data and runs may move.
+MOVING = (*PLACES, "data_dir", "output")
 
 
 class RunFolder:
@@ -91,14 +94,18 @@ class RunFolder:
         """Return config.json, with the configuration as a `TrainConfig`.
 
         Raises:
-            UsageError: If this is not a run folder, or if the file is damaged.
+            UsageError: If this is not a run folder, or if the file is damaged or was altered. Paths of data may be
+                edited, because data may move.
         """
         self.require()
+        stored, seal = sealed.read(self.config_file)
         try:
-            stored = json.loads(self.config_file.read_text(encoding="utf-8"))
-            return stored | {"config": TrainConfig.from_json(stored["config"])}
+            contents.check_config(stored)
+            config = TrainConfig.from_json(stored["config"])
         except (ValueError, TypeError, KeyError) as error:
             raise UsageError(f"{self.config_file} is damaged: {error}") from None
+        sealed.check(self.config_file, seal, _without(stored, seal.get("without", "").split()))
+        return stored | {"config": config}
 
     @property
     def task(self) -> str:
@@ -123,30 +130,75 @@ class RunFolder:
             adapted: Record of `zoo.sizing.adaptation.adapted`, if it chose the configuration.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(
-            self.config_file,
-            {
-                "config": config.to_json(),
-                "data": data,
-                "command": command,
-                "begun_with": begun_with,
-                "adapted": adapted,
-                "versions": versions(),
-                "processor": processor(),
-                "kernels": kernels(),
-            },
-        )
+        content = {
+            "config": config.to_json(),
+            "data": data,
+            "command": command,
+            "begun_with": begun_with,
+            "adapted": adapted,
+            "versions": versions(),
+            "processor": processor(),
+            "kernels": kernels(),
+        }
+        covered = _without(content, MOVING)
+        run = sealed.digest([config.deciding(), data])
+        sealed.write(self.config_file, content, covered, without=" ".join(MOVING), run=run)
 
     def read_metrics(self) -> dict[str, Any]:
         """Return metrics.json.
 
         Raises:
-            UsageError: If the run has not finished.
+            UsageError: If the run has not finished, if the file is damaged or was altered, if its numbers contradict
+                each other, or if config.json is another run's.
         """
-        self.require()
+        stored = self.read_config()
         if not self.metrics_file.is_file():
             raise UsageError(f"{self.path}: this run has not finished; continue it with --resume --output {self.path}")
-        return json.loads(self.metrics_file.read_text(encoding="utf-8"))
+        metrics, seal = sealed.read(self.metrics_file)
+        try:
+            contents.check_metrics(metrics, stored["data"].get("per_step", False))
+        except ValueError as error:
+            raise UsageError(f"{self.metrics_file} is damaged: {error}") from None
+        sealed.check(self.metrics_file, seal, metrics)
+        if seal and seal.get("run") != sealed.read(self.config_file)[1].get("run"):
+            raise UsageError(
+                f"{self.metrics_file} and {self.config_file.name} are not of one run: what was trained, or on which"
+                " data, differs"
+            )
+        return metrics
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Write metrics.json, with the SHA-256 of its content, of what config.json says was trained and of history.csv.
+
+        Args:
+            metrics: Content of the file.
+        """
+        history = {"history": sha256(self.history_file)} if self.history_file.is_file() else {}
+        run = sealed.read(self.config_file)[1].get("run", "")
+        sealed.write(self.metrics_file, metrics, run=run, **history)
+
+    def read_history(self) -> list[dict[str, str]]:
+        """Return the rows of history.csv, one for each epoch; none for a run without epochs.
+
+        Raises:
+            UsageError: If the run has not finished, or if the file is damaged or was altered since it finished.
+        """
+        self.read_metrics()
+        recorded = sealed.read(self.metrics_file)[1].get("history")
+        if not self.history_file.is_file():
+            if recorded:
+                raise UsageError(f"{self.history_file}: expected the epochs of the run, found no such file")
+            return []
+        if recorded and sha256(self.history_file) != recorded:
+            raise UsageError(f"{self.history_file} was altered: its SHA-256 is not the one in metrics.json")
+        try:
+            with self.history_file.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file, strict=True))
+        except (ValueError, csv.Error) as error:
+            raise UsageError(f"{self.history_file} is damaged: {error}") from None
+        if any(None in row or None in row.values() for row in rows):
+            raise UsageError(f"{self.history_file} is damaged: a row has more or fewer values than there are columns")
+        return rows
 
     def check_model_file(self, snapshot: int = 0) -> Path:
         """Return the path of model.keras or of a snapshot, after checking its SHA-256.
@@ -211,6 +263,11 @@ class RunFolder:
             lock.release()
             if not existed and not self.started:
                 shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _without(stored: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the content of config.json without some options."""
+    return {**stored, "config": {name: value for name, value in stored["config"].items() if name not in names}}
 
 
 def pretrained(name: str) -> RunFolder:

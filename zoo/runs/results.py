@@ -1,6 +1,5 @@
 """What the Python functions return: a run, its scores and its predictions, which show themselves as tables."""
 
-import csv
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -63,8 +62,7 @@ class Run(Readable):
     @functools.cached_property
     def history(self) -> Table:
         """One row an epoch, as in history.csv."""
-        with self.folder.history_file.open(newline="") as file:
-            rows = [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+        rows = [{name: _number(text) for name, text in row.items()} for row in self.folder.read_history()]
         return Table.of(rows)
 
     def table(self) -> Table:

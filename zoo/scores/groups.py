@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,17 +149,45 @@ def write(path: Path, data: str, split: str, rows: Sequence[Mapping[str, Any]]) 
 
 
 def read_measured(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a file written by `write`."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            {
-                **row,
-                "examples": int(row["examples"]),
-                **{name: float(row[name]) for name in ("accuracy", "lowest", "highest")},
-                "compared": row["compared"] == "True",
-            }
-            for row in csv.DictReader(file)
-        ]
+    """Read the rows of a file written by `write`.
+
+    Raises:
+        UsageError: The file is damaged, or a row does not have the interval of its accuracy and number of examples.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if tuple(reader.fieldnames or ()) != _COLUMNS:
+                raise ValueError(f"expected the columns {', '.join(_COLUMNS)}, found {reader.fieldnames}")
+            rows = [_typed(row, number) for number, row in enumerate(reader, 1)]
+    except (ValueError, csv.Error) as error:
+        raise UsageError(f"{path} is damaged: {error}") from None
+    if not rows:
+        raise UsageError(f"{path} is damaged: expected a row for each group, found none")
+    return rows
+
+
+def _typed(row: Mapping[Any, Any], number: int) -> dict[str, Any]:
+    """Return a row of the file with its numbers, which must agree with each other."""
+    from zoo.scores.intervals import of_share
+
+    if None in row or None in row.values():
+        raise ValueError(f"expected {len(_COLUMNS)} values in row {number}")
+    numbers = {name: float(row[name]) for name in ("accuracy", "lowest", "highest")}
+    examples, compared = int(row["examples"]), row["compared"]
+    if examples < 1 or not 0 <= numbers["accuracy"] <= 1:
+        raise ValueError(
+            f"expected examples and a share of them in row {number}, found {examples} and {row['accuracy']}"
+        )
+    count = round(numbers["accuracy"] * examples)
+    if not math.isclose(count / examples, numbers["accuracy"], abs_tol=1e-9):
+        raise ValueError(f"expected a multiple of 1/{examples} as accuracy in row {number}, found {row['accuracy']}")
+    ends = of_share(count, examples)
+    if not all(math.isclose(a, numbers[b], abs_tol=1e-6) for a, b in zip(ends, ("lowest", "highest"), strict=True)):
+        raise ValueError(f"the interval in row {number} is not the one of {count} of {examples} examples")
+    if compared not in ("True", "False"):
+        raise ValueError(f"expected True or False as compared in row {number}, found {compared!r}")
+    return {**row, "examples": examples, **numbers, "compared": compared == "True"}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:

@@ -12,6 +12,7 @@ from zoo.config.options import option
 from zoo.config.train_config import TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.errors import Failed, Interrupted, UsageError
+from zoo.runs import sealed
 from zoo.runs.folder import PARENT
 from zoo.sizing import adaptation
 from zoo.sweep import comparison, grid, trainings
@@ -85,7 +86,7 @@ def _claim(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
             raise UsageError(f"--output {folder}: expected a new or empty folder, this one is not empty{hint}")
     elif not file.is_file():
         raise UsageError(f"--resume: expected the folder of a sweep, found no {file}; name it with --output")
-    elif (stored := json.loads(file.read_text(encoding="utf-8"))) != plan:
+    elif (stored := sealed.read(file)[0]) != plan:
         raise UsageError(f"--resume: {folder} is a sweep of {json.dumps(stored)}, now {json.dumps(plan)}")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(file, plan)

@@ -49,10 +49,10 @@ class Memory:
     best_weights: list[np.ndarray] = field(default_factory=list, repr=False)
     mean_weights: list[np.ndarray] = field(default_factory=list, repr=False)
 
-    def to_snapshot(self, step: int, arrays: dict[str, np.ndarray]) -> checkpoints.Snapshot:
+    def to_snapshot(self, step: int, arrays: dict[str, np.ndarray], origin: checkpoints.Origin) -> checkpoints.Snapshot:
         state = asdict(self)
         kept = {f"{name}/{i}": w for name in ("best", "mean") for i, w in enumerate(state.pop(f"{name}_weights"))}
-        return checkpoints.Snapshot(step, arrays | kept, state)
+        return checkpoints.Snapshot(step, arrays | kept, state, origin)
 
     @classmethod
     def from_snapshot(cls, snapshot: checkpoints.Snapshot) -> "Memory":
@@ -124,6 +124,7 @@ class Checkpointer(keras.callbacks.Callback):
         every: Number of steps between checkpoints inside an epoch; 0: only at its end.
         metrics: Values of a checkpoint inside an epoch, from which the running means of metrics continue.
         strategy: Distribution strategy; all its workers stop at the same step, whichever of them received a signal.
+        origin: What the checkpoints belong to.
     """
 
     # Number of steps between two messages between workers about signals; one takes as long as a step of a small model.
@@ -141,9 +142,11 @@ class Checkpointer(keras.callbacks.Callback):
         every: int,
         metrics: dict[str, np.ndarray] | None,
         strategy: Any,
+        origin: checkpoints.Origin,
     ):
         super().__init__()
         self.run, self.memory, self.step, self.steps = run, memory, start, steps
+        self.origin = origin
         self.stride, self.ahead, self.every, self.seen = stride, ahead, every, start
         self.metrics, self.strategy = metrics, strategy
         self.together = collective.workers(strategy) > 1
@@ -189,7 +192,7 @@ class Checkpointer(keras.callbacks.Callback):
             arrays = checkpoints.capture(self.model)
         except checkpoints.NotFinite:
             self._diverged("a weight is not finite")
-        checkpoints.save(self.run.checkpoints, self.memory.to_snapshot(self.step, arrays))
+        checkpoints.save(self.run.checkpoints, self.memory.to_snapshot(self.step, arrays, self.origin))
 
     def _diverged(self, what: str, since: int | None = None) -> NoReturn:
         good = checkpoints.listed(self.run.checkpoints)

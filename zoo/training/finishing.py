@@ -11,7 +11,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
 from zoo.reports import page as report
 from zoo.runs.folder import RunFolder
-from zoo.system.files import replacing, sha256, write_json
+from zoo.system.files import replacing, sha256
 from zoo.tasks.base import Task
 
 
@@ -54,5 +54,5 @@ def finish(
     page = dataclasses.replace(page, sections=[*sections, *page.sections], curves=curves)
     report.write(run, config, data, metrics, list(history), page)
     # Last, as this file marks the run as finished.
-    write_json(run.metrics_file, metrics)
+    run.write_metrics(metrics)
     return metrics

@@ -101,6 +101,7 @@ def train(
         task = task or tasks.of(data.spec.task)
         training = Training(config, strategy, run, data, task, verbose and not collective.worker(strategy))
         make = _checked(training, model)
+        training.origin = starting.origin(training)
         training.start = Start(starting.newest_snapshot(training), command or [], adapted)
         for capability in training.capabilities:
             capability.prepare()
@@ -181,6 +182,7 @@ def _callbacks(
         every=config.checkpoint_every,
         metrics=arrays if step % steps else None,
         strategy=training.strategy,
+        origin=training.origin,
     )
     progress = Progress(config.epochs, steps, step % steps, training.stride)
     return (

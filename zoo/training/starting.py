@@ -15,10 +15,10 @@ from strategies import collective
 from zoo.config import task_facts
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import Dataset
+from zoo.data import Dataset, digests
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder, default_output
-from zoo.training.callbacks import Memory
+from zoo.training.callbacks import Memory, write_history
 from zoo.training.capabilities import Training
 
 # Copies of the weights, in float32: model and two moments of AdamW in each of three checkpoints and the one being
@@ -69,32 +69,64 @@ def check_data(config: TrainConfig, data: Dataset) -> None:
         raise UsageError(f"--class-weights balanced: expected data with classes, {spec.name} is for {spec.task}")
 
 
+def origin(training: Training) -> dict[str, dict[str, Any]]:
+    """Return what the checkpoints of a training belong to: the options and the data that decide its weights.
+
+    With `--shard files` each worker has its part of the training files; the chief's is compared only between trainings
+    of as many workers.
+    """
+    config, data = training.config, training.data
+    found = digests.of_data(data)
+    if config.shard == "files":
+        found[f"train of 1 of {collective.workers(training.strategy)}"] = found.pop("train")
+    return {"config": config.deciding(), "data": found}
+
+
 def newest_snapshot(training: Training) -> checkpoints.Snapshot | None:
-    """Return the checkpoint that a training resumes from, the same on every worker; None if it starts anew."""
+    """Return the checkpoint that a training resumes from, the same on every worker; None if it starts anew.
+
+    Raises:
+        UsageError: On every worker, if a checkpoint of the chief belongs to another configuration or other data.
+    """
     run, resume = training.run, training.config.resume
-    snapshot, damaged = checkpoints.newest(run.checkpoints) if resume else (None, [])
-    for sentence in damaged:
-        print(f"{sentence}; using the one before it", file=sys.stderr)
-    if collective.workers(training.strategy) > 1:  # all resume from the checkpoint of the chief
+    together, snapshot, refusal = collective.workers(training.strategy) > 1, None, ""
+    if resume and not collective.worker(training.strategy):
+        try:
+            snapshot, told = checkpoints.newest(run.checkpoints, training.origin)
+            print("".join(f"{sentence}\n" for sentence in told), file=sys.stderr, end="")
+        except UsageError as error:
+            refusal = str(error)
+    if together:  # all resume from the checkpoint of the chief
+        refusal = collective.broadcast(training.strategy, refusal.encode()).decode()
         snapshot = checkpoints.unpacked(collective.broadcast(training.strategy, checkpoints.packed(snapshot)))
+    if refusal:
+        raise UsageError(refusal)
     if snapshot is None and training.verbose and resume:
         print(f"no complete checkpoint in {run.checkpoints}: starting from the first step", file=sys.stderr)
     return snapshot
 
 
 def restore(training: Training) -> dict[str, np.ndarray] | None:
-    """Restore the compiled model, the memory and the step from the checkpoint; return its arrays.
+    """Restore the compiled model, the memory, history.csv and the step from the checkpoint; return its arrays.
 
     Returns:
         Arrays of the checkpoint; None without one.
+
+    Raises:
+        UsageError: The checkpoint is of a model with other variables.
     """
     snapshot = training.start.snapshot
     if snapshot is None:
         return None
-    checkpoints.restore(training.model, snapshot.arrays)
+    try:
+        checkpoints.restore(training.model, snapshot.arrays)
+    except ValueError as error:
+        raise UsageError(f"{training.run.checkpoints}: expected checkpoints of this model: {error}") from None
     if training.verbose:
         print(f"continuing {training.run.path} after step {snapshot.step}", file=sys.stderr)
     training.step, training.memory = snapshot.step, Memory.from_snapshot(snapshot)
+    if training.memory.history:
+        write_history(training.run, training.memory.history)
     return snapshot.arrays
 
 

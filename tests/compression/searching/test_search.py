@@ -19,7 +19,7 @@ from compression import compress, search, verify
 from compression.searching import search as explore
 from compression.searching.budget import Budget
 from tests.compression.test_commands import said
-from tests.conftest import ROOT, blobs, run_module
+from tests.conftest import ROOT, blobs, run_module, unsealed
 from zoo.config.train_config import TrainConfig
 from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256
@@ -157,7 +157,7 @@ def test_the_storage_of_another_run_is_refused(searched, image_run, tmp_path, ca
     model = RunFolder(other).load_model()
     model.set_weights([w + 1e-3 for w in model.get_weights()])
     model.save(other / "model.keras")
-    metrics = json.loads((other / "metrics.json").read_text())
+    metrics = unsealed(other, "metrics.json")
     metrics["model_sha256"] = sha256(other / "model.keras")
     (other / "metrics.json").write_text(json.dumps(metrics))
     status, _, error = said(capsys, search, other, "--output", folder, "--max-bytes", "5k")
@@ -167,7 +167,7 @@ def test_the_storage_of_another_run_is_refused(searched, image_run, tmp_path, ca
 def test_a_run_without_validation_examples_is_refused(image_run, tmp_path, capsys):
     other = tmp_path / "run"
     shutil.copytree(image_run, other)
-    config = json.loads((other / "config.json").read_text())
+    config = unsealed(other, "config.json")
     config["config"]["validation_split"] = 0.0
     (other / "config.json").write_text(json.dumps(config))
     status, _, error = said(capsys, search, other, "--output", tmp_path / "found")

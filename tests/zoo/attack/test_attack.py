@@ -11,7 +11,7 @@ import pytest
 import strategies
 from compression import attack as attack_files
 from compression import compress
-from tests.conftest import ROOT, blobs, run_module, stop_after
+from tests.conftest import ROOT, blobs, run_module, stop_after, unsealed
 from zoo.attack import __main__ as attack
 from zoo.attack import robustness
 from zoo.config import attacks
@@ -379,7 +379,7 @@ def test_mistakes_are_one_sentence(words, message, trained, tmp_path, capsys):
         others[name].mkdir()
         for file in ("config.json", "metrics.json"):
             shutil.copy(trained / file, others[name])
-        stored = json.loads((trained / "config.json").read_text())
+        stored = unsealed(others[name], "config.json")
         stored["data"] |= {"task": task, "kind": kind}
         (others[name] / "config.json").write_text(json.dumps(stored))
     assert attack.main(words.format(run=trained, **others).split()) == 2
@@ -404,11 +404,12 @@ def test_files_of_another_run_and_examples_of_other_weights_are_refused(trained,
     assert "absent.tflite: expected a .tflite file, found none" in said(copy, tmp_path / "absent.tflite")
     assert compress.main([str(trained), "--recipe", "float32", "--output", str(tmp_path / "files")]) == 0
     capsys.readouterr()
-    metrics = json.loads((copy / "metrics.json").read_text())
-    (copy / "metrics.json").write_text(json.dumps(metrics | {"model_sha256": "another"}))
+    metrics = unsealed(copy, "metrics.json")
+    (copy / "metrics.json").write_text(json.dumps(metrics | {"model_sha256": "0" * 64}))
     assert "expected an attack on this run's model.keras, it was on another" in said(copy)
     made = json.loads((copy / "attack" / "pgd.json").read_text())
-    (copy / "attack" / "pgd.json").write_text(json.dumps(made | {"model_sha256": "another"}))
+    del made["sha256"]
+    (copy / "attack" / "pgd.json").write_text(json.dumps(made | {"model_sha256": "0" * 64}))
     file = tmp_path / "files" / "float32.tflite"
     assert f"{file}: expected a file of {copy}, this one was made from run" in said(copy, file)
     with (copy / "attack" / "pgd.npz").open("ab") as examples:

@@ -177,7 +177,7 @@ def test_help_and_mistakes_import_no_backend(tmp_path):
     spec = {"name": "digits", "kind": "image", "input_shape": [8, 8, 1], "class_names": ["a", "b"], "per_step": False}
     run.write_config(config.TrainConfig().resolved(), spec, [])
     scores = {"test": {"accuracy": 0.9, "examples": 10}, "epoch": 1, "epochs": 1, "seconds": 1.0, "parameters": 5}
-    write_json(run.metrics_file, scores | {"model_sha256": "0"})
+    write_json(run.metrics_file, scores | {"model_sha256": "0" * 64})
     plain = [words for words in MISTAKES if "{" not in words]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(

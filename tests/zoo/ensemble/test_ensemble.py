@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from compression import compress
-from tests.conftest import blobs
+from tests.conftest import blobs, unsealed
 from zoo import calibrate, evaluate, predict, train
 from zoo.config import registry
 from zoo.console.errors import UsageError
@@ -57,7 +57,7 @@ def place(tmp_path_factory):
 def _copy(place, source, name, **changes):
     shutil.copytree(place / source, place / name)
     file = place / name / "config.json"
-    stored = json.loads(file.read_text())
+    stored = unsealed(file.parent, file.name)
     for key, values in changes.items():
         stored[key] |= values
     file.write_text(json.dumps(stored))

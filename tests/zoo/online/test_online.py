@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from compression import compress
-from tests.conftest import ROOT, blobs, wait_for_step
+from tests.conftest import ROOT, blobs, unsealed, wait_for_step
 from zoo import evaluate, predict, train
 from zoo.console.errors import Interrupted
 from zoo.data import Split, load
@@ -54,7 +54,7 @@ def place(tmp_path_factory):
     for name, changes in {"steps": {"per_step": True}, "translates": {"task": "translation"}}.items():
         shutil.copytree(place / "run", place / name)
         file = place / name / "config.json"
-        stored = json.loads(file.read_text())
+        stored = unsealed(file.parent, file.name)
         stored["data"] |= changes
         file.write_text(json.dumps(stored))
     x, y = pictures(1200, seed=1)
@@ -224,6 +224,43 @@ def test_ended_anywhere_it_goes_on_with_nothing_lost_or_twice(place, whole, monk
         statuses.append(online.main([*words, "--resume"]))
     assert statuses[-1] == 0 and {1, 130} <= set(statuses)
     the_same(whole, RunFolder(place / "cut"))
+
+
+def test_what_changed_before_going_on_is_refused(place, capsys, tmp_path):
+    online_run_folder = learnt(place, "changed", "--seed", "7").path
+
+    def said(change):
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        shutil.copytree(online_run_folder, tmp_path / "copy")
+        change(RunFolder(tmp_path / "copy"))
+        capsys.readouterr()
+        words = [str(place / "run"), "--stream", str(place / "stream.jsonl"), "--output", str(tmp_path / "copy")]
+        assert online.main([*words, "--resume"]) == 2
+        (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("zoo.online: ")]
+        return line
+
+    def less_rehearsal(run):
+        stored = unsealed(run.path, "config.json")
+        stored["begun_with"]["online"]["rehearsal"] = 40
+        run.config_file.write_text(json.dumps(stored))
+
+    def no_settings(run):
+        stored = unsealed(run.path, "config.json")
+        stored["begun_with"]["online"] = [1]
+        run.config_file.write_text(json.dumps(stored))
+
+    def other_rows(run):
+        run.prequential_file.write_bytes(run.prequential_file.read_bytes().replace(b",0.", b",1.", 1))
+
+    def checkpoint_of_a_training(run):
+        shutil.rmtree(run.checkpoints)
+        shutil.copytree(place / "run" / "checkpoints", run.checkpoints)
+
+    assert "--rehearsal was 50, now 40" in said(less_rehearsal)
+    assert "config.json is damaged: expected settings of zoo.online" in said(no_settings)
+    assert "prequential.csv was truncated or altered" in said(other_rows)
+    assert "prequential.csv was truncated or altered" in said(lambda run: run.prequential_file.unlink())
+    assert "belongs to another run" in said(checkpoint_of_a_training)
 
 
 def test_a_file_that_grew_is_gone_on_with(place, capsys):

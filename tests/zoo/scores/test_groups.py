@@ -23,6 +23,10 @@ MISTAKES = {
 }
 
 
+SPEC = {"name": "digits", "kind": "image", "input_shape": [8, 8, 1], "class_names": ["a", "b"]}
+METRICS = {"test": {"examples": 10}, "epoch": 1, "epochs": 1, "seconds": 1.0, "parameters": 5, "model_sha256": "0" * 64}
+
+
 @pytest.mark.parametrize("content", MISTAKES)
 def test_a_table_that_says_no_groups_is_refused(content, tmp_path):
     (tmp_path / "g.csv").write_text(content)
@@ -123,7 +127,7 @@ def test_a_run_without_a_class_an_example_has_no_groups(tmp_path, capsys):
 
     run = RunFolder(tmp_path / "run")
     for spec, what in (({"task": "translation", "per_step": False}, "translation"), ({"per_step": True}, "each step")):
-        run.write_config(TrainConfig().resolved(), spec, [])
-        write_json(run.metrics_file, {})
+        run.write_config(TrainConfig().resolved(), SPEC | spec, [])
+        write_json(run.metrics_file, METRICS)
         assert evaluate.main([str(run.path), "--groups", "absent.csv"]) == 2
         assert what in capsys.readouterr().err

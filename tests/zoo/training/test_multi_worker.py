@@ -157,6 +157,19 @@ def test_a_killed_worker_changes_no_bit(words, undisturbed, tmp_path):
 
 
 @pytest.mark.slow
+def test_data_that_changed_before_resume_are_refused_by_every_worker(words, tmp_path):
+    words = [*words, "--epochs", "1", "--output", tmp_path / "run"]
+    run_module(*LAUNCH, "--", "python", "-m", *words, cwd=tmp_path, check=0)
+    (tmp_path / "run" / "metrics.json").unlink()
+    x, y = blobs(204, (12, 12))
+    np.savez(tmp_path / "blobs.npz", x=(x * 255).astype("uint8"), y=y[::-1])
+    done = run_module(*LAUNCH, "--", "python", "-m", *words, "--resume", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    refused = r"\[worker (\d)\] zoo.train: .* belongs to another run.*the training examples differ"
+    assert sorted(re.findall(refused, done.stderr)) == ["0", "1"], done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_ten_kills_of_each_worker(words, undisturbed, tmp_path):
     for step in np.random.default_rng(0).integers(2, 52, 10):

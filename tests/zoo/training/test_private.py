@@ -262,13 +262,20 @@ def test_an_interrupted_training_resumes_bit_for_bit_and_counts_all_steps(image_
 
 
 def test_the_key_is_readable_by_its_owner_alone_until_the_run_is_finished(image_npz, tmp_path):
-    mine = config(image_npz, output=tmp_path / "run", private="dp(epsilon=4, clip=0.5)")
+    mine = config(image_npz, output=tmp_path / "run", private="dp(epsilon=4, clip=0.5)", checkpoint_every=1)
     run = RunFolder(mine.output)
     with pytest.raises(Interrupted):
         train(mine, callbacks=[stop_after(3)], verbose=False)
     key = run.key_file.read_bytes()
     assert len(key) == 32 and run.key_file.stat().st_mode & 0o077 == 0
+    for other in (b"", key[::-1], None):
+        run.key_file.unlink() if other is None else run.key_file.write_bytes(other)
+        with pytest.raises(UsageError, match="private.key: expected the key that the checkpoints were made with"):
+            train(dataclasses.replace(mine, resume=True), verbose=False)
+        run.key_file.write_bytes(key)
     result = train(dataclasses.replace(mine, resume=True), verbose=False)
+    with pytest.raises(UsageError, match="--epochs 4: expected the epochs that the noise was chosen for"):
+        train(dataclasses.replace(mine, resume=True, epochs=4), verbose=False)
     assert not run.key_file.exists() and key.hex() not in run.config_file.read_text()
     found = result.metrics["private"]
     assert found["key"] == "secret" and 3.9 < found["epsilon"] <= 4

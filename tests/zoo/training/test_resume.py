@@ -1,6 +1,8 @@
 """A run that was killed and resumed equals an uninterrupted one bit for bit; a child process is really killed."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, blobs, run_module, wait_for_step
+from tests.conftest import ROOT, blobs, run_module, unsealed, wait_for_step
 from zoo import train
+from zoo.console.errors import UsageError
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 
@@ -163,3 +166,120 @@ def test_default_settings_do_not_contradict_the_same_command():
     assert stored.settings == {"dropout": 0.5, "units": 32}  # dropout comes from the default settings
     assert differences(stored, given) == []
     assert len(differences(stored, given | {"settings": {"dropout": "0"}})) == 1
+
+
+def test_three_damaged_checkpoints_neither_count_nor_vanish(stored, tmp_path):
+    contents = []
+    for path in stored:
+        alter(path)
+        contents.append(path.read_bytes())
+    snapshot, told = checkpoints.newest(tmp_path)
+    assert snapshot is None and len(told) == 3 and "set aside as damaged-step-" in told[0]
+    for step in (1, 2, 3, 4):  # below and above the numbers of the damaged ones
+        path = checkpoints.save(tmp_path, checkpoints.Snapshot(step, {}, {}))
+        assert path.is_file()
+    assert [int(p.name.split("-")[1]) for p in checkpoints.listed(tmp_path)] == [2, 3, 4]
+    assert sorted(p.read_bytes() for p in tmp_path.glob("damaged-*")) == sorted(contents)
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_refused(tmp_path):
+    path = checkpoints.save(tmp_path, checkpoints.Snapshot(4, {}, {}, {"config": {"seed": 0}}))
+    path.rename(path.with_name(path.name.replace("0004", "0009")))
+    with pytest.raises(UsageError, match="was renamed: expected the checkpoint of step 9, it was made after step 4"):
+        checkpoints.newest(tmp_path)
+
+
+def test_a_checkpoint_of_another_origin_is_refused_with_what_differs(tmp_path):
+    settings = {"units": 4, "dropout": 0.1}
+    theirs = {"config": {"seed": 0, "gone": 1, "settings": settings}, "data": {"train": "a", "form": "b"}}
+    ours = {"config": {"seed": 1, "new": 2, "settings": settings | {"units": 5}}, "data": {"train": "c", "form": "b"}}
+    checkpoints.save(tmp_path, checkpoints.Snapshot(4, {}, {}, theirs))
+    assert checkpoints.newest(tmp_path, theirs)[0].step == 4
+    with pytest.raises(UsageError) as refused:
+        checkpoints.newest(tmp_path, ours)
+    assert (
+        '--seed was 0, now 1; --settings was {"units": 4}, now {"units": 5}; the training examples differ; undo'
+        in str(refused.value)
+    )
+
+
+def test_a_checkpoint_of_version_0_1_resumes_with_one_line(tmp_path):
+    checkpoints.save(tmp_path, checkpoints.Snapshot(4, {"a": np.ones(2)}, {"x": 1}))
+    snapshot, (told,) = checkpoints.newest(tmp_path, {"config": {"seed": 0}})
+    assert (snapshot.step, snapshot.state) == (4, {"x": 1})
+    assert "could not be checked" in told
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """A finished run, the same without its end, and a run with another seed, on one file of data."""
+    place = tmp_path_factory.mktemp("ended")
+    x, y = blobs(120, (12, 12))
+    np.savez(place / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
+    words = ["--model", "simplenet", "--set", "units=4", "--data", str(place / "blobs.npz"), "--epochs", "2"]
+    words += ["--deterministic", "--batch-size", "16"]
+    assert train.main([*words, "--output", str(place / "run")]) == 0
+    assert train.main([*words, "--seed", "1", "--output", str(place / "other")]) == 0
+    shutil.copytree(place / "run", place / "broken")
+    for name in ("metrics.json", "model.keras"):
+        (place / "broken" / name).unlink()
+    checkpoints.listed(place / "broken" / "checkpoints")[-1].unlink()
+    return place
+
+
+@pytest.fixture
+def resumed(ended, tmp_path, capsys):
+    """A function that changes the unfinished run in a copy of the folder and resumes it: status, errors and run."""
+
+    def resume(change):
+        place = tmp_path / "copy"
+        shutil.copytree(ended, place)
+        stored = unsealed(place / "broken", "config.json")
+        stored["config"]["data"] = str(place / "blobs.npz")  # as somebody whose data moved would write it
+        (place / "broken" / "config.json").write_text(json.dumps(stored))
+        change(place)
+        capsys.readouterr()
+        status = train.main(["--resume", "--output", str(place / "broken")])
+        return status, capsys.readouterr().err, place / "broken"
+
+    return resume
+
+
+def relabel(place):
+    with np.load(place / "blobs.npz") as found:
+        x, y = found["x"], found["y"].copy()
+    y[::2] = (y[::2] + 1) % 3
+    np.savez(place / "blobs.npz", x=x, y=y)
+
+
+def exchange_config(place):
+    stored = json.loads((place / "broken" / "config.json").read_text())
+    stored["config"]["seed"] = 1
+    (place / "broken" / "config.json").write_text(json.dumps(stored))
+
+
+def copy_in(place):
+    for path in checkpoints.listed(place / "broken" / "checkpoints"):
+        path.unlink()
+    shutil.copy(checkpoints.listed(place / "other" / "checkpoints")[0], place / "broken" / "checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (relabel, "the training examples differ"),
+        (exchange_config, "--seed was 0, now 1"),
+        (copy_in, "--seed was 1, now 0"),
+    ],
+)
+def test_what_changed_between_a_kill_and_resume_is_refused(change, message, resumed):
+    status, err, run = resumed(change)
+    assert status == 2 and len(err.splitlines()) == 1
+    assert "belongs to another run, or the run was changed since" in err and message in err
+    assert not (run / "metrics.json").exists()
+
+
+def test_a_damaged_history_is_written_again_from_the_checkpoint(resumed, ended):
+    status, _, run = resumed(lambda place: (place / "broken" / "history.csv").write_bytes(b"\xff"))
+    assert status == 0
+    assert (run / "history.csv").read_bytes() == (ended / "run" / "history.csv").read_bytes()

@@ -65,6 +65,7 @@ class Training:
     Attributes:
         capabilities: Active capabilities in the order of the registry.
         batch_size: Number of examples in a step among those that this process reads.
+        origin: What the checkpoints belong to: the options and data that decide the weights.
         steps: Number of steps in an epoch.
         stride: Number of steps between two calls of a callback.
         step: Number of steps done, over all epochs.
@@ -84,6 +85,7 @@ class Training:
     start: Start = field(default_factory=Start)
     capabilities: "list[Capability]" = field(default_factory=list)
     batch_size: int = field(init=False)
+    origin: dict[str, dict[str, Any]] = field(default_factory=dict)
     steps: int = field(init=False)
     stride: int = 1
     step: int = 0

@@ -50,8 +50,26 @@ class PrivateTraining(Capability):
         self.training.run.key_file.unlink(missing_ok=True)  # nothing is left to resume
 
     def begin(self) -> None:
+        """Make the plan.
+
+        Raises:
+            UsageError: The key in the folder, or the noise, is not the one that the checkpoint was made with.
+        """
         training = self.training
         self.plan = planned(training.config, training.run, len(training.data.train), training.steps)
+        key, noise, snapshot = hashlib.sha256(self.plan.key).hexdigest(), self.plan.noise, training.start.snapshot
+        training.origin["private"] = {"key": key, "noise": noise}
+        then = snapshot.origin.get("private", {}) if snapshot and snapshot.origin else {}
+        if then.get("noise", noise) != noise:
+            raise UsageError(
+                f"--epochs {training.config.epochs}: expected the epochs that the noise was chosen for: it was"
+                f" {then['noise']:.4g} in the steps before and would be {noise:.4g}, which one epsilon cannot describe"
+            )
+        if then.get("key", key) != key and not training.run.finished:  # the end of a run removes the key
+            raise UsageError(
+                f"{training.run.key_file}: expected the key that the checkpoints were made with, found another or none:"
+                " with another key the run would not continue exactly"
+            )
 
     def wrap(self, model: keras.Model) -> keras.Model:
         """Return a model that is trained by DP-SGD.

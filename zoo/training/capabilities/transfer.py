@@ -52,4 +52,5 @@ class Transfer(Capability):
         if self.source:
             training = self.training
             arrays = checkpoints.capture(training.model)
-            checkpoints.save(training.run.checkpoints, training.memory.to_snapshot(training.step, arrays))
+            snapshot = training.memory.to_snapshot(training.step, arrays, training.origin)
+            checkpoints.save(training.run.checkpoints, snapshot)

@@ -11,6 +11,7 @@ import numpy as np
 from strategies import collective
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Failed, UsageError
+from zoo.data import digests
 from zoo.training.capabilities.base import Capability
 
 
@@ -40,11 +41,9 @@ class Workers(Capability):
         strategy, data = self.training.strategy, self.training.data
         if collective.workers(strategy) == 1:
             return
-        digest = hashlib.sha256()
-        for split in (*([] if self.by_files else [data.train]), data.validation, data.test):
-            digest.update(np.ascontiguousarray(split.x).data)
-            digest.update(np.ascontiguousarray(split.y).data)
-        found = collective.gather(strategy, np.frombuffer(digest.digest()[:8], np.int64))
+        shared = [name for name in digests.SPLITS if not (self.by_files and name == "train")]
+        mine = "".join(self.training.origin["data"][name] for name in shared)
+        found = collective.gather(strategy, np.frombuffer(hashlib.sha256(mine.encode()).digest()[:8], np.int64))
         if others := [str(worker) for worker, theirs in enumerate(found) if theirs != found[0]]:
             raise UsageError(
                 f"{data.spec.name}: expected the same examples on every worker; worker {', '.join(others)} has others"

@@ -1,0 +1,53 @@
+"""Digests of the examples that a training reads, by which a resumed training recognises them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from zoo.data.dataset import Dataset, Split
+
+# Bytes that are made contiguous and hashed at a time, so that a memory-mapped split is never read whole.
+BLOCK = 1 << 24
+SPLITS = ("train", "validation", "test")
+
+
+def of_data(data: Dataset, splits: Sequence[str] = SPLITS) -> dict[str, str]:
+    """Return a SHA-256 of each part of a data set, in hexadecimal.
+
+    Covered are, in order, every value, the shape and the dtype of the inputs and labels of the splits; the captions of
+    images; and of the specification all but the name: kind, shapes, the order of the class names, and the hashes of the
+    vocabularies. Reference texts, which only scores are computed from, are not covered. The splits are hashed as they
+    are read, before a batch shuffles, scales or augments them.
+
+    Args:
+        data: Data set.
+        splits: Names of the splits to cover.
+
+    Returns:
+        Digests by name: the splits, "form" for the specification and, if there are any, "captions".
+    """
+    form = {name: value for name, value in data.spec.to_json().items() if name != "name"}
+    found = {name: of_split(getattr(data, name)) for name in splits}
+    found["form"] = hashlib.sha256(json.dumps(form, sort_keys=True).encode()).hexdigest()
+    if data.captions is not None:
+        digest = hashlib.sha256(json.dumps([data.captions.texts, data.captions.of_class], default=int).encode())
+        _update(digest, data.captions.ids)
+        found["captions"] = digest.hexdigest()
+    return found
+
+
+def of_split(split: Split) -> str:
+    """Return the SHA-256 of the inputs and labels of a split, in hexadecimal."""
+    digest = hashlib.sha256()
+    _update(digest, split.x)
+    _update(digest, split.y)
+    return digest.hexdigest()
+
+
+def _update(digest: "hashlib._Hash", values: np.ndarray) -> None:
+    digest.update(f"{values.dtype.str}{values.shape}".encode())
+    rows = max(1, BLOCK // max(1, values[:1].nbytes))
+    for start in range(0, len(values), rows):
+        digest.update(np.ascontiguousarray(values[start : start + rows]).reshape(-1).view(np.uint8))

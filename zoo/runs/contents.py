@@ -1,0 +1,254 @@
+"""What config.json and metrics.json of a run must hold. Standard library only.
+
+Every check raises ValueError with what was expected and what was found; `zoo.runs.folder` names the file.
+"""
+
+import dataclasses
+import json
+import math
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.config import task_facts
+from zoo.config.train_config import TrainConfig
+from zoo.console.errors import nearest
+from zoo.console.values import describe, is_optional, without_none
+
+_KINDS = ("image", "vector", "sequence", "tokens", "pairs", "triples")
+_HASH = 64  # hexadecimal digits of a SHA-256
+# Shares of the test examples, whose number times the examples is whole for runs with one answer to each example.
+_SHARES = ("accuracy", "top_5_accuracy", "exact_match")
+# Scores that are means over examples: the middle of their resamples contains them.
+_MEANS = (*_SHARES, "zero_shot_accuracy", "loss", "mrr")
+# Relative size of what rounding in float32 may change.
+_ROUNDING = 1e-6
+# Other scores between 0 and 1.
+_BOUNDED = (*_SHARES, "precision", "recall", "f1", "zero_shot_accuracy", "coverage", "mrr")
+
+
+def check_config(stored: Mapping[str, Any]) -> None:
+    """Check config.json.
+
+    Args:
+        stored: Content of the file.
+    """
+    _typed(stored, "config", dict)
+    _typed(stored, "data", dict)
+    command = _typed(stored, "command", list)
+    if not all(isinstance(word, str) for word in command):
+        raise ValueError(f"expected texts as 'command', found {_short(command)}")
+    for name in ("begun_with", "adapted", "processor", "kernels"):
+        if stored.get(name) is not None:
+            _typed(stored, name, dict)
+    _typed(stored, "versions", dict)
+    if stored.get("processor"):
+        _typed(stored["processor"], "name", str)
+        _typed(stored["processor"], "cores", int)
+    _check_options(stored["config"])
+    _check_data(stored["data"])
+
+
+def _check_options(values: Mapping[str, Any]) -> None:
+    hints = typing.get_type_hints(TrainConfig)
+    fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
+    for name, value in values.items():
+        if name not in fields:
+            raise ValueError(f"there is no option {name!r}{nearest(name, fields)}")
+        if not _is(value, hints[name]):
+            raise ValueError(f"expected {_wanted(hints[name])} as {name!r}, found {_short(value)}")
+    for name in ("model", "settings"):
+        if name not in values:
+            raise ValueError(f"expected {name!r} in 'config', found none")
+
+
+def _is(value: Any, annotation: Any) -> bool:
+    """Return whether a value from JSON can be one of an annotation of `TrainConfig`."""
+    if value is None:
+        return is_optional(annotation)
+    annotation = without_none(annotation)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin is tuple:
+        return isinstance(value, list) and all(_is(part, arguments[0]) for part in value)
+    if annotation is Path:
+        return isinstance(value, str)
+    kind = origin or annotation
+    if issubclass(kind, Mapping):
+        return isinstance(value, dict)
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    if issubclass(kind, float):
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, int) if issubclass(kind, int) else isinstance(value, kind)
+
+
+def _wanted(annotation: Any) -> str:
+    inner = without_none(annotation)
+    if (typing.get_origin(inner) or inner) in (dict, Mapping):
+        return "an object"
+    return describe(annotation)
+
+
+def _check_data(spec: Mapping[str, Any]) -> None:
+    _typed(spec, "name", str)
+    if spec.get("kind") not in _KINDS:
+        raise ValueError(f"expected one of {', '.join(_KINDS)} as 'kind' of 'data', found {_short(spec.get('kind'))}")
+    if (task := spec.get("task", task_facts.CLASSES)) not in task_facts.TASKS:
+        raise ValueError(f"expected a task as 'task' of 'data', found {_short(task)}")
+    for name, kind, required in (
+        ("input_shape", int, True),
+        ("class_names", str, True),
+        ("target_shape", int, False),
+        ("relations", str, False),
+    ):
+        found = spec.get(name, None if required else [])
+        if not isinstance(found, list) or not all(isinstance(v, kind) and not isinstance(v, bool) for v in found):
+            what = "whole numbers" if kind is int else "texts"
+            raise ValueError(f"expected a list of {what} as {name!r} of 'data', found {_short(found)}")
+        if kind is int and any(size < 1 for size in found):
+            raise ValueError(f"expected sizes from 1 as {name!r} of 'data', found {_short(found)}")
+    for name in ("vocabulary_size", "target_vocabulary_size"):
+        if name in spec and _typed(spec, name, int) < 0:
+            raise ValueError(f"expected a number from 0 as {name!r} of 'data', found {spec[name]}")
+    for name in ("vocabulary_sha256", "target_vocabulary_sha256"):
+        if name in spec:
+            _typed(spec, name, str)
+    if "per_step" in spec:
+        _typed(spec, "per_step", bool)
+
+
+def check_metrics(metrics: Mapping[str, Any], per_step: bool = False) -> None:
+    """Check metrics.json: that it is complete, that numbers are numbers, and that they do not contradict each other.
+
+    Args:
+        metrics: Content of the file.
+        per_step: Whether there is one answer per time step instead of one per example.
+    """
+    test = _typed(metrics, "test", dict)
+    for name in ("parameters", "epoch", "epochs"):
+        if _typed(metrics, name, int) < 0:
+            raise ValueError(f"expected a number from 0 as {name!r}, found {metrics[name]}")
+    if not 0 <= _typed(metrics, "seconds", float) < math.inf:
+        raise ValueError(f"expected a finite number from 0 as 'seconds', found {metrics['seconds']}")
+    _check_hash("model_sha256", metrics.get("model_sha256"))
+    for number, value in enumerate(_list(metrics, "snapshots")):
+        _check_hash(f"snapshots[{number}]", value)
+    for name, count in _object(metrics, "split_examples").items():
+        if not _whole(count):
+            raise ValueError(f"expected a number of examples as {name!r} of 'split_examples', found {_short(count)}")
+    for name in ("validation", "train"):
+        for key, value in _object(metrics, name).items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"expected a number as {key!r} of {name!r}, found {_short(value)}")
+    check_scores(test, _object(metrics, "intervals"), per_step)
+    _check_classes(_list(metrics, "per_class"))
+    for name in ("private", "calibration", "prequential"):
+        _object(metrics, name)
+    if "no_intervals" in metrics:
+        _typed(metrics, "no_intervals", str)
+    for part in ("test", "test_before"):
+        calibration = metrics.get("calibration", {})
+        if calibration and (part == "test" or calibration.get(part)):
+            for name in ("ece", "nll", "brier"):
+                _typed(_typed(calibration, part, dict), name, float)
+    if metrics.get("calibration"):
+        _typed(metrics["calibration"], "temperature", float)
+    if metrics.get("private"):
+        for name in ("epsilon", "delta", "noise", "clip", "sampling_rate"):
+            _typed(metrics["private"], name, float)
+
+
+def check_scores(test: Mapping[str, Any], intervals: Mapping[str, Any], per_step: bool = False) -> None:
+    """Check the scores of a split and their 95 % intervals.
+
+    Args:
+        test: Scores by name; further entries may be texts and objects.
+        intervals: Lowest and highest value of scores, by name.
+        per_step: Whether there is one answer per time step instead of one per example.
+    """
+    examples = _typed(test, "examples", int)
+    if examples < 1:
+        raise ValueError(f"expected a number of test examples from 1, found {examples}")
+    single = not per_step and "tokens" not in test  # otherwise a share is one of steps or tokens
+    for name, value in test.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, str, dict, list, type(None))):
+            raise ValueError(f"expected a number as {name!r} of 'test', found {_short(value)}")
+    for name in _BOUNDED:
+        value = test.get(name)
+        if value is None:
+            continue
+        if not _number(value) or not 0 <= value <= 1:
+            raise ValueError(f"expected a share from 0 to 1 as {name!r} of 'test', found {_short(value)}")
+        if single and name in _SHARES and abs(value * examples - round(value * examples)) > _ROUNDING * examples:
+            raise ValueError(f"expected a multiple of 1/{examples} as {name!r} of 'test', found {value}")
+    for name, ends in intervals.items():
+        if not (isinstance(ends, list) and len(ends) == 2 and all(map(_number, ends)) and ends[0] <= ends[1]):
+            raise ValueError(f"expected the two ends of {name!r} in 'intervals', found {_short(ends)}")
+        if not _number(value := test.get(name)):
+            raise ValueError(f"expected a number as {name!r} of 'test', which has an interval, found {_short(value)}")
+        slack = _ROUNDING * max(1.0, abs(value))
+        if name in _MEANS and not ends[0] - slack <= value <= ends[1] + slack:
+            raise ValueError(f"{name!r} is {value}, outside its own interval from {ends[0]} to {ends[1]}")
+
+
+def _check_classes(rows: list) -> None:
+    for row in rows:
+        if not isinstance(row, dict):
+            raise ValueError(f"expected objects in 'per_class', found {_short(row)}")
+        _typed(row, "class", str)
+        if _typed(row, "examples", int) < 0:
+            raise ValueError(f"expected a number from 0 as 'examples' of a class, found {row['examples']}")
+        for name in ("precision", "recall", "f1"):
+            if not 0 <= _typed(row, name, float) <= 1:
+                where = f"{name!r} of class {row['class']!r}"
+                raise ValueError(f"expected a share from 0 to 1 as {where}, found {row[name]}")
+
+
+def _check_hash(name: str, value: Any) -> None:
+    if not (isinstance(value, str) and len(value) == _HASH and set(value) <= set("0123456789abcdef")):
+        raise ValueError(f"expected a SHA-256 as {name!r}, found {_short(value)}")
+
+
+def _object(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return _typed(values, name, dict) if name in values else {}
+
+
+def _list(values: Mapping[str, Any], name: str) -> list:
+    return _typed(values, name, list) if name in values else []
+
+
+def _typed(values: Mapping[str, Any], name: str, kind: type) -> Any:
+    """Return a value of an object after checking its type; a float may be a whole number."""
+    if name not in values:
+        raise ValueError(f"expected {_WORDS[kind]} as {name!r}, found none")
+    value = values[name]
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if not (fits or (kind is float and _number(value))):
+        raise ValueError(f"expected {_WORDS[kind]} as {name!r}, found {_short(value)}")
+    return value
+
+
+_WORDS = {
+    int: "a whole number",
+    str: "a text",
+    dict: "an object",
+    list: "a list",
+    float: "a number",
+    bool: "true or false",
+}
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
