@@ -30,6 +30,7 @@ def compress(
     data: Any = None,
     class_names: Sequence[str] | None = None,
     output: str | Path | None = None,
+    sign: str | Path | None = None,
     **options: Any,
 ) -> CompressedFile:
     """Carry out a recipe on a trained model and measure the file, as `python -m compression.compress` does.
@@ -42,6 +43,7 @@ def compress(
             test split measures. A run has its own.
         class_names: Names of the classes of arrays, in the order of the class indices.
         output: Folder of the file and its receipt. Default: artifacts in the run folder; required for a Keras model.
+        sign: File of an Ed25519 private key that signs the receipt; needs the extra `sign`.
         options: Of a run, further options of `python -m compression.compress`, such as `batch` or `uint8_input`; of a
             Keras model, the options of `TrainConfig` that a recipe which trains follows, such as `epochs` or
             `learning_rate`.
@@ -58,7 +60,7 @@ def compress(
         >>> file.bytes, file.test["accuracy"]
     """
     if not isinstance(source, (str, Path, Run)):
-        return _compress_model(source, recipe, data, class_names, output, options)
+        return _compress_model(source, recipe, data, class_names, output, sign, options)
     if data is not None or class_names is not None:
         raise UsageError("compress: expected data with a Keras model, received them with a run, which has its own")
     import keras  # noqa: F401  plainly, before a command imports it with its own settings
@@ -66,22 +68,29 @@ def compress(
     from compression import compress as command
 
     given = typed(options, command.Options, "compress") | {"run": _folder(source, "copy"), "recipe": recipe}
-    if output is not None:
-        given["output"] = Path(output)
+    given |= {name: Path(value) for name, value in {"output": output, "sign": sign}.items() if value is not None}
     found = command.run(given)
     return CompressedFile(found.pop("path"), found, given["run"])
 
 
-def verify(file: str | Path | CompressedFile, run: str | Path | Run | None = None, **options: Any) -> Verification:
+def verify(
+    file: str | Path | CompressedFile,
+    run: str | Path | Run | None = None,
+    *,
+    signed_by: str | Path | None = None,
+    **options: Any,
+) -> Verification:
     """Measure a file again, as `python -m compression.verify` does.
 
     Args:
         file: File that `compress` returned, its path, or the name of a pretrained run, whose small file is meant.
         run: Run it was made from. Default: the one it lies in.
+        signed_by: File of the Ed25519 public key that must have signed the receipt; needs the extra `sign`. With it and
+            without a run, only the signature and the hashes are checked.
         options: Further options of the command: `data_dir`.
 
     Raises:
-        UsageError: The file is not whole, or is another than its receipt's.
+        UsageError: The file or its receipt is not whole, another key signed it, or it was made from another run.
         zoo.console.errors.Failed: A number of the receipt was not reproduced; the message names it.
     """
     import keras  # noqa: F401  plainly, before a command imports it with its own settings
@@ -93,6 +102,8 @@ def verify(file: str | Path | CompressedFile, run: str | Path | Run | None = Non
         run = file.run
     if run is not None:
         given["run"] = _folder(run, "run")
+    if signed_by is not None:
+        given["signed_by"] = Path(signed_by)
     return Verification(command.run(given))
 
 
@@ -164,16 +175,20 @@ def _compress_model(
     data: Any,
     class_names: Sequence[str] | None,
     output: str | Path | None,
+    sign: str | Path | None,
     options: dict[str, Any],
 ) -> CompressedFile:
     """Compress a Keras model that no run holds."""
     import keras
+
+    from compression.receipts import signing
 
     if not isinstance(model, keras.Model):
         raise UsageError(f"compress: expected a run, its path or a Keras model, received {type(model).__name__}")
     for name, value in (("data", data), ("output", output)):
         if value is None:
             raise UsageError(f"compress: expected {name} beside a Keras model, received none")
+    key = None if sign is None else signing.private_key(Path(sign))
     from compression.pipeline import pipeline
     from compression.recipes.options import Reporting, StageTraining
     from zoo.console import cli
@@ -182,7 +197,7 @@ def _compress_model(
     config, dataset = _read(data, class_names, options)
     check_logits(model, dataset.spec)
     training, progress = StageTraining(config), Reporting(cli.say, verbose=True)
-    made = pipeline.compress(model, dataset, recipe, Path(output), training=training, progress=progress)
+    made = pipeline.compress(model, dataset, recipe, Path(output), training=training, sign=key, progress=progress)
     return CompressedFile(made.path, made.receipt)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import strategies
 from compression import tasks
 from compression.pipeline import source
+from compression.receipts import signing
 from compression.receipts.wording import called
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
@@ -52,6 +53,9 @@ class Options:
     seed: int = option("random seed for the choice of calibration examples", Calibration.seed)
     time_limit: float = option("time limit of a conversion in seconds", ExportOptions.seconds)
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
+    sign: Path | None = option(
+        "Ed25519 private key in PEM, without a passphrase, that signs the receipt", metavar="KEY"
+    )
 
     def __post_init__(self) -> None:
         for name, low in (("batch", 1), ("calibration", 1), ("time_limit", 1), ("skip_worst", 0), ("seed", 0)):
@@ -91,6 +95,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Compress, and return the receipt and the path of the file; a worker that is not the chief has no path."""
     options = Options(**given)
     recipe = language.parse(options.recipe)
+    key = signing.private_key(options.sign) if options.sign else None
     _check_skip_worst(options, recipe)
     chosen = source.open_run(options.run, given, any_task=True)
     limits = tasks.entry(chosen.task).limits
@@ -132,6 +137,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         training=training,
         beam=options.beam,
         provenance=chosen.provenance() | ({"privacy": kept} if kept else {}),
+        sign=key,
         progress=Reporting(cli.say, verbose=True),
     )
     return {"path": str(made.path), **made.receipt}
@@ -185,6 +191,8 @@ def show(result: Mapping[str, Any]) -> None:
         print(f"after {row['stage']}: {form.headline(row)}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})")
     if result["keeps_state"]:
         print("this file keeps state: call reset_all_variables() before each example")
+    if "signed" in result:
+        print(f"signed with the private key of {result['signed']['public_key']}")
     print(f"next:   {command_line('compression.verify', result['path'])}")
     print(result["path"])
 
