@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 ALGORITHM = "Ed25519"
 _MOST_BYTES = 65_536  # of a key file; those of RSA with 16,384 bits have 13,000
-_MAKE = "openssl genpkey -algorithm ed25519 -out key.pem"
-_PUBLISH = "openssl pkey -in key.pem -pubout -out public.pem"
+# Commands that make a pair of keys.
+MAKE = "openssl genpkey -algorithm ed25519 -out key.pem"
+PUBLISH = "openssl pkey -in key.pem -pubout -out public.pem"
 
 
 def available() -> bool:
@@ -33,13 +34,13 @@ def private_key(path: Path) -> "Ed25519PrivateKey":
     Raises:
         UsageError: The extra `sign` is missing, or the file is no Ed25519 private key without a passphrase.
     """
-    content = _content(path, "--sign", f"a private key; `{_MAKE}` makes one")
+    content = _content(path, "--sign", f"a private key; `{MAKE}` makes one")
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     if b"PRIVATE KEY-----" not in content:
         kind = "a public key" if _is_public(content) else "no key in PEM"
-        raise UsageError(f"--sign {path}: expected an Ed25519 private key in PEM, received {kind}; `{_MAKE}` makes one")
+        raise UsageError(f"--sign {path}: expected an Ed25519 private key in PEM, received {kind}; `{MAKE}` makes one")
     openssh = b"BEGIN OPENSSH PRIVATE KEY" in content
     read = serialization.load_ssh_private_key if openssh else serialization.load_pem_private_key
     try:
@@ -52,7 +53,7 @@ def private_key(path: Path) -> "Ed25519PrivateKey":
             ) from None
         raise UsageError(f"--sign {path}: expected an Ed25519 private key in PEM, this one is damaged") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise UsageError(f"--sign {path}: expected an Ed25519 key, received {_kind(key)}; `{_MAKE}` makes one")
+        raise UsageError(f"--sign {path}: expected an Ed25519 key, received {_kind(key)}; `{MAKE}` makes one")
     return key
 
 
@@ -62,7 +63,7 @@ def public_key(path: Path) -> "Ed25519PublicKey":
     Raises:
         UsageError: The extra `sign` is missing, or the file is no Ed25519 public key.
     """
-    content = _content(path, "--signed-by", f"a public key; `{_PUBLISH}` writes one")
+    content = _content(path, "--signed-by", f"a public key; `{PUBLISH}` writes one")
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -70,7 +71,7 @@ def public_key(path: Path) -> "Ed25519PublicKey":
         kind = "a private key" if b"PRIVATE KEY-----" in content else "no key"
         raise UsageError(
             f"--signed-by {path}: expected an Ed25519 public key in PEM or as ssh-keygen writes it, received {kind};"
-            f" `{_PUBLISH}` writes one"
+            f" `{PUBLISH}` writes one"
         )
     openssh = b"-----BEGIN" not in content
     try:

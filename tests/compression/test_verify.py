@@ -1,4 +1,4 @@
-"""What verify measures again, checks against the run, and takes as told: alterations by somebody who knows the digest."""
+"""What verify measures again, checks against the run and takes as told, when somebody also forges the digest."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from zoo.system.files import sha256, write_json
 
 @pytest.fixture(scope="module")
 def made(image_run, tmp_path_factory):
-    """Return a file of the run, outside of the run's folder, that two recipes share: one that trains, one that does not."""
+    """Return a folder outside of the run with two files: of a recipe that trains, and of one that does not."""
     folder = tmp_path_factory.mktemp("verified")
     for recipe in ("prune(0.5, epochs=1) + int8", "dynamic"):
         assert compress.main([str(image_run), "--recipe", recipe, "--output", str(folder)]) == 0

@@ -2,11 +2,14 @@
 
 import base64
 import importlib.util
+import shutil
+import subprocess
 
 import pytest
 
 from compression import compress, verify
 from compression.receipts import signing
+from tests.conftest import ROOT
 from zoo.console.errors import UsageError
 
 serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization", reason="needs the extra sign")
@@ -42,6 +45,33 @@ def test_keys_of_openssl_and_ssh_keygen_are_read(private, form, tmp_path):
     (tmp_path / "public").write_bytes(key.public_key().public_bytes(*form))
     entry = signing.signed(b"text", signing.private_key(tmp_path / "private"))
     signing.check(entry, b"text", signing.public_key(tmp_path / "public"))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_the_commands_of_the_guide_make_keys_that_fit(tmp_path):
+    guide = (ROOT / "docs" / "guides" / "verify.md").read_text()
+    lines = [line.split("  #")[0] for line in guide.splitlines() if line.startswith("openssl ")]
+    assert len(lines) == 2 and all(line in signing.__doc__ + signing.MAKE + signing.PUBLISH for line in lines)
+    for line in lines:
+        subprocess.run(line.split(), cwd=tmp_path, check=True)
+    entry = signing.signed(b"text", signing.private_key(tmp_path / "key.pem"))
+    signing.check(entry, b"text", signing.public_key(tmp_path / "public.pem"))
+    # OpenSSL itself checks the signature as well.
+    (tmp_path / "text").write_bytes(b"text")
+    (tmp_path / "signature").write_bytes(base64.b64decode(entry["signature"]))
+    words = "openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in text -sigfile signature"
+    subprocess.run(words.split(), cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
+def test_keys_of_ssh_keygen_fit_unless_they_are_encrypted(tmp_path):
+    for name, passphrase in (("plain", ""), ("locked", "word")):
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", name]
+        subprocess.run(words, cwd=tmp_path, check=True)
+    entry = signing.signed(b"text", signing.private_key(tmp_path / "plain"))
+    signing.check(entry, b"text", signing.public_key(tmp_path / "plain.pub"))
+    with pytest.raises(UsageError, match="expected a key without a passphrase"):
+        signing.private_key(tmp_path / "locked")
 
 
 def test_another_key_or_text_is_found():

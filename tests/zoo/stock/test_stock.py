@@ -12,6 +12,7 @@ import pytest
 import zoo
 from benchmarks import restock
 from compression import inspect, verify
+from compression.receipts.artifacts import sealed
 from tests.conftest import DATA_DIR, ROOT, run_module
 from zoo import evaluate, predict, stock
 from zoo import list as listing
@@ -53,7 +54,7 @@ def test_each_was_made_as_the_table_says_under_a_stated_licence(name):
     assert entry["train"] == f"python -m zoo.train {made.words}"
     assert " ".join(config["command"]) == f"{entry['train']} --output {name}"
     assert receipt["sha256"] == entry["files"][entry["file"]]["sha256"]
-    assert receipt["made"]["recipe"] == entry["recipe"]
+    assert receipt["made"]["recipe"] == entry["recipe"] and receipt == sealed(receipt)
     assert receipt["made"]["model_sha256"] == metrics["model_sha256"] == entry["files"]["model.keras"]["sha256"]
     if config["data"]["task"] == "classification":  # other tasks count windows of text or generated images
         assert receipt["test"]["examples"] == metrics["split_examples"]["test"]
