@@ -168,7 +168,7 @@ def test_what_a_task_cannot_have_is_refused_before_the_run_is_loaded(
     assert len(error.strip().splitlines()) == 1 and sentence in error and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["cnn-digits", "kg_embedding-family", "cross_modal-digits", "gan_dense-digits"])
+@pytest.mark.parametrize("name", ["cnn-digits", "kg_embedding-family", "cross_modal-digits"])
 def test_files_of_version_0_1_are_reproduced(name, tmp_path, capsys):
     """The runs of the stock were written by version 0.1.0; without what was added since, so were their receipts."""
     file = stock.path(Path(name), "file")

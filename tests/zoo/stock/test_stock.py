@@ -21,6 +21,7 @@ from zoo.console.errors import Failed, UsageError
 from zoo.demo import __main__ as demo
 from zoo.demo import artifacts
 from zoo.runs.folder import RunFolder, pretrained
+from zoo.tasks import generation
 
 INDEX = json.loads((ROOT / "zoo" / "stock" / "index.json").read_text())
 FILES = [path for path in (ROOT / "zoo" / "stock").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
@@ -86,6 +87,11 @@ def test_a_small_file_is_measured_again_by_its_name(capsys):
     out = capsys.readouterr().out
     assert "reproduced: test accuracy" in out
     assert out.splitlines()[-1] == str(ROOT / "zoo" / "stock" / CHEAPEST / INDEX[CHEAPEST]["file"])
+
+
+def test_the_images_of_a_gan_are_reproduced_on_any_processor(monkeypatch):
+    monkeypatch.setattr(generation, "SAMPLES", 10_000)  # tests of that task draw fewer
+    assert verify.main(["gan_dense-digits"]) == 0
 
 
 @pytest.mark.slow
