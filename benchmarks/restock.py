@@ -1,5 +1,7 @@
 """`python -m benchmarks.restock`: retrain and compress the pretrained runs of the package, and list what changed.
 
+With `--receipts`, nothing is trained: receipts of an earlier version get the fields that they lack and a digest.
+
 Each run is made by the user's commands in a temporary folder, so that its files contain no path of this machine. The
 stock is replaced only after all runs were made, verified and found within the size limits.
 """
@@ -21,6 +23,7 @@ from strategies import backend
 from zoo import stock
 from zoo.config import catalogue
 from zoo.config.options import option
+from zoo.config.train_config import TrainConfig
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError, unknown
 from zoo.reports import stock_table
@@ -126,6 +129,7 @@ class Options:
         "pretrained runs to make (default: all)", (), positional=True, metavar="NAME", optional=True
     )
     data_dir: Path | None = option("folder of prepared TFDS sets (default: that of TFDS)")
+    receipts: bool = option("train nothing, and add to the receipts what those of an earlier version lack", False)
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,6 +151,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     sets = {dataset(name) for name in names}
     for absent in sorted(s for s in sets if s not in catalogue.EMBEDDED and not catalogue.find_prepared(s, data_dir)):
         raise UsageError(f"--data-dir {data_dir}: expected the prepared set {absent}, found none")
+    if options.receipts:
+        return {"changed": {name: complete(name, data_dir) for name in names}, "path": str(stock.FOLDER / stock.INDEX)}
     with tempfile.TemporaryDirectory() as work:
         made = {name: make(name, Path(work), data_dir) for name in names}
         return _replaced(made, Path(work))
@@ -166,6 +172,48 @@ def _replaced(made: Mapping[str, Any], work: Path) -> dict[str, Any]:
     write_json(stock.FOLDER / stock.INDEX, entries)
     changes = {name: changed(old.get(name, {}), name) for name in made}
     return {"changed": changes, "path": str(stock.FOLDER / stock.INDEX)}
+
+
+def complete(name: str, data_dir: Path) -> dict[str, tuple[None, Any]]:
+    """Verify the files of a run, complete receipts of an earlier version, and return what was added.
+
+    Args:
+        name: Name of the run.
+        data_dir: Folder of prepared TFDS sets.
+
+    Raises:
+        Failed: If a number of a receipt is not reproduced.
+    """
+    from compression import verify
+    from compression.pipeline import stages
+    from compression.receipts.artifacts import beside, check_beside, read_receipt, receipt_path, sealed
+    from compression.surgery.copying import copies, weights_sha256
+
+    run, entries = RunFolder(stock.checked(name)), stock.index()
+    added = {}
+    for file in sorted(run.path.glob("artifacts/*.tflite")):
+        before = read_receipt(file)
+        if "digest" in before:
+            continue
+        measured, model = verify.run({"file": file, "data_dir": data_dir}), run.load_model()
+        made = {"task": run.task, "weights_sha256": weights_sha256(model)}
+        if folder := before["made"].get("stages_folder"):
+            recipe = language.parse(before["made"]["recipe"])
+            plan = stages.Stages(copies(model), None, recipe, file.parent / folder, TrainConfig(), None)
+            made["stages_sha256"] = stages.sha256_of(plan)
+        suffixes = [suffix for suffix in BESIDE[2:] if file.with_suffix(suffix).is_file()]
+        new = {"beside": beside(file, suffixes), "tolerances": measured["tolerances"]}
+        of_inputs = {key: value for key, value in measured["test"].items() if key == "inputs_sha256"}
+        receipt = before | new | {"made": before["made"] | made, "test": before["test"] | of_inputs}
+        write_json(receipt_path(file), sealed(receipt))
+        check_beside(file, read_receipt(file))
+        fact = {"bytes": receipt_path(file).stat().st_size, "sha256": sha256(receipt_path(file))}
+        entries[name]["files"][receipt_path(file).relative_to(run.path).as_posix()] = fact
+        names = [*new, *(f"made.{key}" for key in made), *(f"test.{key}" for key in of_inputs), "digest"]
+        added |= {f"{file.stem}: {key}": (None, "added") for key in names}
+    check_limits(entries)
+    write_json(stock.FOLDER / stock.INDEX, entries)
+    return added
 
 
 def dataset(name: str) -> str:

@@ -29,6 +29,7 @@ def compress(
     data: Any = None,
     class_names: Sequence[str] | None = None,
     output: str | Path | None = None,
+    sign: str | Path | None = None,
     **options: Any,
 ) -> CompressedFile:
     """Carry out a recipe on a trained model and measure the file, as `python -m compression.compress` does.
@@ -43,6 +44,7 @@ def compress(
             measures. A run has its own.
         class_names: Names of the classes of arrays, in the order of the class indices.
         output: Folder of the file and its receipt. Default: artifacts in the run folder; required for a Keras model.
+        sign: File of an Ed25519 private key that signs the receipt; needs the extra `sign`.
         options: Further options of `python -m compression.compress`, such as `batch` or `uint8_input`; of a Keras model
             also those of `TrainConfig` that a recipe which trains follows, such as `epochs` or `learning_rate`.
 
@@ -61,7 +63,7 @@ def compress(
 
     is_file = isinstance(source, (str, Path)) and Path(source).suffix in SUFFIXES
     if is_file or not isinstance(source, (str, Path, Run)):
-        return _compress_model(source, recipe, data, class_names, output, options)
+        return _compress_model(source, recipe, data, class_names, output, sign, options)
     if data is not None or class_names is not None:
         raise UsageError("compress: expected data with a Keras model, received them with a run, which has its own")
     import keras  # noqa: F401  plainly, before a command imports it with its own settings
@@ -69,22 +71,29 @@ def compress(
     from compression import compress as command
 
     given = typed(options, command.Options, "compress") | {"run": _folder(source, "copy"), "recipe": recipe}
-    if output is not None:
-        given["output"] = Path(output)
+    given |= {name: Path(value) for name, value in {"output": output, "sign": sign}.items() if value is not None}
     found = command.run(given)
     return CompressedFile(found.pop("path"), found, given["run"])
 
 
-def verify(file: str | Path | CompressedFile, run: str | Path | Run | None = None, **options: Any) -> Verification:
+def verify(
+    file: str | Path | CompressedFile,
+    run: str | Path | Run | None = None,
+    *,
+    signed_by: str | Path | None = None,
+    **options: Any,
+) -> Verification:
     """Measure a file again, as `python -m compression.verify` does.
 
     Args:
         file: File that `compress` returned, its path, or the name of a pretrained run, whose small file is meant.
         run: Run it was made from. Default: the one it lies in.
+        signed_by: File of the Ed25519 public key that must have signed the receipt; needs the extra `sign`. With it and
+            without a run, only the signature and the hashes are checked.
         options: Further options of the command: `data_dir`.
 
     Raises:
-        UsageError: The file is not whole, or is another than its receipt's.
+        UsageError: The file or its receipt is not whole, another key signed it, or it was made from another run.
         zoo.console.errors.Failed: A number of the receipt was not reproduced; the message names it.
     """
     import keras  # noqa: F401  plainly, before a command imports it with its own settings
@@ -96,6 +105,8 @@ def verify(file: str | Path | CompressedFile, run: str | Path | Run | None = Non
         run = file.run
     if run is not None:
         given["run"] = _folder(run, "run")
+    if signed_by is not None:
+        given["signed_by"] = Path(signed_by)
     return Verification(command.run(given))
 
 
@@ -167,6 +178,7 @@ def _compress_model(
     data: Any,
     class_names: Sequence[str] | None,
     output: str | Path | None,
+    sign: str | Path | None,
     options: dict[str, Any],
 ) -> CompressedFile:
     """Compress a Keras model, in memory or in a file."""
@@ -193,7 +205,8 @@ def _compress_model(
         path, config, None if path else model, data, class_names, input_range=mine.get("input_range")
     )
     own.check_data(opened)
-    given = command.Options(**mine, run=path or Path("model"), recipe=recipe, output=Path(output))
+    mine |= {"run": path or Path("model"), "recipe": recipe, "output": Path(output)}
+    given = command.Options(**mine, sign=None if sign is None else Path(sign))
     found = command.carried_out(given, language.parse(recipe), opened)
     return CompressedFile(found.pop("path"), found)
 

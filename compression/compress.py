@@ -13,6 +13,7 @@ from compression import tasks
 from compression.pipeline import source
 from compression.pipeline.own import USUAL, OpenedModel
 from compression.pipeline.source import OpenedRun
+from compression.receipts import signing
 from compression.receipts.wording import called
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
@@ -78,6 +79,9 @@ class Options:
         f"learning rate of which words that train take a share, for a model file (default: {USUAL['learning_rate']:g})",
         group=OWN,
     )
+    sign: Path | None = option(
+        "Ed25519 private key in PEM, without a passphrase, that signs the receipt", metavar="KEY"
+    )
 
     def __post_init__(self) -> None:
         for name, low in (("batch", 1), ("calibration", 1), ("time_limit", 1), ("skip_worst", 0), ("seed", 0)):
@@ -129,6 +133,7 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
     """Compress what was opened, and return what `run` returns."""
     if chosen.artifacts is None and options.output is None:
         raise UsageError("--output: expected the folder for the file, because a model file has none of its own")
+    key = signing.private_key(options.sign) if options.sign else None
     limits = tasks.entry(chosen.task).limits
     limits.check(recipe, options.export, beam=options.beam, skip_worst=options.skip_worst)
     if chosen.config.classifier is not None:
@@ -168,6 +173,7 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
         training=training,
         beam=options.beam,
         provenance=chosen.provenance() | ({"privacy": kept} if kept else {}),
+        sign=key,
         progress=Reporting(cli.say, verbose=True),
     )
     return {"path": str(made.path), **made.receipt}
@@ -221,6 +227,8 @@ def show(result: Mapping[str, Any]) -> None:
         print(f"after {row['stage']}: {form.headline(row)}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})")
     if result["keeps_state"]:
         print("this file keeps state: call reset_all_variables() before each example")
+    if "signed" in result:
+        print(f"signed with the private key of {result['signed']['public_key']}")
     print(f"next:   {command_line('compression.verify', result['path'])}")
     print(result["path"])
 

@@ -6,20 +6,19 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from compression import tasks
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
-from compression.flatbuffers.interface import AnyInterface
 from compression.on_device.generate import METADATA
-from compression.pipeline import stages
+from compression.pipeline import origin, stages
 from compression.pipeline.stage_plot import draw
 from compression.pipeline.stages import EXAMPLES, Stages, Trained
-from compression.receipts.artifacts import read_receipt, receipt_path
-from compression.receipts.receipt import differences, file_sizes, measure
+from compression.receipts.artifacts import beside, check_beside, file_name, read_receipt, receipt_path, sealed
+from compression.receipts.receipt import differences, file_sizes, measure, measure_outputs, read_off
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration, ExportOptions, Reporting, StageTraining
@@ -31,6 +30,9 @@ from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def compress(
     training: StageTraining | None = None,
     beam: Beam | None = None,
     provenance: Mapping[str, Any] | None = None,
+    sign: "Ed25519PrivateKey | None" = None,
     progress: Reporting = Reporting(),
 ) -> Compressed:
     """Carry out a recipe on a trained model, and measure the file on the test split.
@@ -74,6 +77,7 @@ def compress(
         training: How the stages of the recipe are trained; a recipe that trains needs it.
         beam: Beam search for translations, in Keras and in the file; default, that of `zoo.generate`.
         provenance: Origin of the model, for the receipt.
+        sign: Private key that signs the receipt, see `compression.receipts.signing`.
         progress: How the work is reported.
 
     Raises:
@@ -109,10 +113,12 @@ def compress(
         "lstm_kernel": kernel,
         "calibration_examples": 0 if examples is None else form.calibration_count(examples),
         "seed": calibration.seed,
-        **({"stages_folder": plan.folder.name} if plan else {}),
+        **({"stages_folder": plan.folder.name, "stages_sha256": stages.sha256_of(plan)} if plan else {}),
         **(provenance or {}),
+        "weights_sha256": weights_sha256(model),
     }
     receipt = {"made": made, "interface": form.interface.to_json(), "about": form.described(trained.model)}
+    receipt["beside"] = _beside(form, path)
     receipt |= measure(path, form.subject(trained.as_trained, original))
     if plan and training.every_stage:
         if "not_run" not in receipt:
@@ -120,6 +126,7 @@ def compress(
             progress.say(f"  {_sentence(form, rows[-1])}")
             draw(path.with_suffix(".stages.png"), rows, recipe.precision, form.plotted)
         receipt["stages"] = rows
+    receipt = sealed(receipt, sign)
     write_json(receipt_path(path), receipt)
     return Compressed(path, receipt)
 
@@ -162,42 +169,95 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
         Numbers that were measured, and a sentence for each number of the receipt that was not reproduced.
 
     Raises:
-        UsageError: The file is damaged, does not belong to its receipt, or its stages are missing. It is not run then.
+        UsageError: The file is damaged, does not belong to its receipt, was made from another model, or its stages are
+            missing or altered. It is not run then.
         zoo.console.errors.Failed: LiteRT cannot run the file.
     """
     receipt = read_receipt(path)
+    recipe = origin.check_recipe(path, receipt)
+    check_beside(path, receipt)
+    made = receipt["made"]
+    if (expected := made.get("weights_sha256")) and (found := weights_sha256(model)) != expected:
+        raise UsageError(
+            f"{path}: expected the model that it was made from, whose weights have the SHA-256 {expected}"
+            f" (made.weights_sha256 of its receipt), received one with {found}"
+        )
     kind = tasks.of(data.spec.task)
     original = kind.exported(model, data)
     form = kind.recorded(Export(model, original, data), receipt)
-    as_trained = original
-    if name := receipt["made"].get("stages_folder"):
-        recipe = language.parse(receipt["made"]["recipe"])
+    trained = Trained(original, original)
+    if name := made.get("stages_folder"):
         examples = form.examples(EXAMPLES, seed=0)
         base = copies(original, examples)
         plan = Stages(base, form.data, recipe, path.parent / name, TrainConfig(), examples, task=form.task)
         last = len(recipe.stages) - 1  # its model has the weights of all stages
-        if not RunFolder(plan.place(last)).finished:
-            raise UsageError(
-                f"{path}: expected the stages it was trained in, in {plan.folder}, found them not or not whole;"
-                " compress again"
-            )
-        as_trained = stages.restored(plan, last).as_trained
-    measured = measure(path, form.subject(as_trained, original))
+        _check_stages(path, plan, made, weights_sha256(original))
+        trained = stages.restored(plan, last)
+    described = {"interface": form.interface.to_json(), "about": form.described(trained.model)}
+    texts = differences(receipt, described) + _embedded(path, receipt) + _other_files(path, receipt, form)
+    if texts:  # before the file is run
+        return described, texts
+    subject = form.subject(trained.as_trained, original)
+    found = read_off(path, subject)
+    if texts := differences(receipt, found):
+        return found, texts
+    measured = found | measure_outputs(path, subject, found)
     return measured, differences(receipt, measured)
 
 
-def file_name(recipe: Recipe, interface: AnyInterface, kernel: Kernel, bare: bool = False) -> str:
-    """Return the name of a file without its suffix: its recipe, and the options that are not the default."""
-    parts = [recipe.file_name]
-    if kernel == "fused" or (kernel == "unrolled" and not recipe.calibrated):
-        parts.append(kernel)
-    if interface.uint8:
-        parts.append("uint8" + ("-{}x{}".format(*interface.resize_from) if interface.resize_from else ""))
-    if interface.batch != 1:
-        parts.append(f"batch{interface.batch}")
-    if bare:
-        parts.append("bare")
-    return "-".join(parts)
+def _check_stages(path: Path, plan: Stages, made: Mapping[str, Any], model: str) -> None:
+    """Check that the stages of a file are whole, and those that its receipt names, of a model with this SHA-256."""
+    if not RunFolder(plan.place(len(plan.recipe.stages) - 1)).finished:
+        raise UsageError(
+            f"{path}: expected the stages it was trained in, in {plan.folder}, found them not or not whole;"
+            " compress again"
+        )
+    expected, found = made.get("stages_sha256"), stages.sha256_of(plan)
+    if expected not in (None, found):
+        raise UsageError(
+            f"{plan.folder}: altered: the SHA-256 of its stages is {found}, in the receipt of {path.name} it is"
+            f" {expected}"
+        )
+    claimed = stages.claimed(plan)
+    for name, value in (("stages", [str(stage) for stage in plan.recipe.stages]), ("model", model)):
+        if claimed[name] != value:
+            raise UsageError(
+                f"{plan.folder / 'stages.json'}: {name}: expected {value}, as the receipt and the run have it, found"
+                f" {claimed[name]}"
+            )
+
+
+def _embedded(path: Path, receipt: Mapping[str, Any]) -> list[str]:
+    """Return a sentence if the description inside a file is not that of its receipt; a bare file has none."""
+    noted = flatbuffer.metadata(flatbuffer.read(path), METADATA)
+    try:
+        same = noted is None or json.loads(noted) == receipt["about"]
+    except ValueError:
+        same = False
+    return [] if same else [f"about: the description inside {path.name} is another"]
+
+
+def _other_files(path: Path, receipt: Mapping[str, Any], form: Form) -> list[str]:
+    """Return a sentence for each file beside a file that is not as the run has it; a receipt of 0.1 lists none."""
+    expected = _beside(form, path)
+    found = receipt.get("beside")
+    if found is None:
+        found = beside(path, (suffix for suffix in expected if path.with_suffix(suffix).is_file()))
+        expected = {suffix: expected[suffix] for suffix in found}
+    return [
+        f"{path.with_suffix(suffix).name}: expected the SHA-256 {expected.get(suffix)} as the run has it, found"
+        f" {found.get(suffix)}"
+        for suffix in sorted(expected.keys() | found.keys())
+        if found.get(suffix) != expected.get(suffix)
+    ]
+
+
+def _beside(form: Form, path: Path) -> dict[str, str]:
+    """Return the SHA-256 of the files that the form writes beside a file, by suffix."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        form.write_beside(copy)
+        return beside(copy, sorted(made.name.removeprefix(path.stem) for made in Path(folder).iterdir()))
 
 
 def _form(

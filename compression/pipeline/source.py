@@ -145,8 +145,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def run_of(file: Path) -> Path:
-    """Return the run folder that a file lies in.
+def run_of(file: Path, *, required: bool = True) -> Path | None:
+    """Return the run folder that a file lies in; None if it lies in none and none is required.
 
     Raises:
         UsageError: The file is not inside a run folder.
@@ -156,4 +156,6 @@ def run_of(file: Path) -> Path:
         if RunFolder(folder).started:
             return folder
         folder = folder.parent
+    if not required:
+        return None
     raise UsageError(f"{file}: expected a file inside a run folder; name the run: verify FILE RUN")

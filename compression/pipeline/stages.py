@@ -1,6 +1,7 @@
 """Training stages of a recipe, one after the other. Each is a run folder, so it can be inspected and resumed."""
 
 import dataclasses
+import hashlib
 import io
 import json
 import shutil
@@ -32,7 +33,7 @@ from zoo.data.batches.pipeline import steps_per_epoch
 from zoo.data.dataset import leaves, mapped
 from zoo.data.images import scaled
 from zoo.runs.folder import RunFolder
-from zoo.system.files import write_json
+from zoo.system.files import sha256, write_json
 from zoo.tasks.base import Task
 from zoo.training.loop import train
 
@@ -239,6 +240,32 @@ def restored(stages: Stages, index: int) -> Trained:
         model, points=points, functions={}, per_tensor=per_tensor, skip=stage.skip, ranges=ranges
     )
     return Trained(model, as_trained, points, ranges)
+
+
+def sha256_of(stages: Stages) -> str:
+    """Return the SHA-256 of what the last model is restored from: the decisions of all stages, and its weights."""
+    last = len(stages.recipe.stages) - 1
+    files = [
+        stages.folder / "stages.json",
+        *map(stages.kept, range(last + 1)),
+        RunFolder(stages.place(last)).model_file,
+    ]
+    found = {file.relative_to(stages.folder).as_posix(): sha256(file) for file in files if file.is_file()}
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+def claimed(stages: Stages) -> dict[str, Any]:
+    """Return what the stages of a folder were trained with, as `check` wrote it; `stages` and `model` are there.
+
+    Raises:
+        UsageError: stages.json is missing or damaged.
+    """
+    file = stages.folder / "stages.json"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return found | {name: found[name] for name in ("stages", "model")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file}: expected what the stages were trained with, found {error}") from None
 
 
 def _labelled(stages: Stages) -> tuple[Any, Any]:

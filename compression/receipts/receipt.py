@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ _CLOSE = dict.fromkeys(
 # Relative tolerance of the scores of drawn images among real ones, which a single image may change.
 SAMPLES_TOLERANCE = 0.01
 ROUNDING = 1e-9
+TEST = "test"
 
 
 def measure(path: Path, subject: Subject) -> dict[str, Any]:
@@ -46,9 +48,22 @@ def measure(path: Path, subject: Subject) -> dict[str, Any]:
         zoo.console.errors.UsageError: The file is damaged, or takes other inputs than the subject gives.
         zoo.console.errors.Failed: LiteRT cannot run it.
     """
+    return (found := read_off(path, subject)) | measure_outputs(path, subject, found)
+
+
+def read_off(path: Path, subject: Subject) -> dict[str, Any]:
+    """Return the numbers of the receipt that need no run of the file.
+
+    Args:
+        path: Path of the file.
+        subject: What the file was made from.
+
+    Raises:
+        zoo.console.errors.UsageError: The file is damaged, or takes other inputs than the subject gives.
+    """
     model = flatbuffer.read(path)
     subject.check_takes(path, model)
-    receipt = {
+    return {
         "file": path.name,
         "sha256": sha256(path),
         **file_sizes(path, subject.original or subject.model),
@@ -58,9 +73,38 @@ def measure(path: Path, subject: Subject) -> dict[str, Any]:
         **_signatures(model),
         "constants": flatbuffer.constants(model),
     }
-    if receipt["flex"]:
-        return receipt | {"not_run": litert.NO_FLEX, "processor": processor(), "versions": versions()}
-    return receipt | subject.measured(path) | {"processor": processor(), "versions": versions()}
+
+
+def measure_outputs(path: Path, subject: Subject, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of the receipt that need a run of the file, and where it was run.
+
+    Args:
+        path: Path of the file.
+        subject: What the file was made from.
+        found: What `read_off` returned.
+
+    Raises:
+        zoo.console.errors.Failed: LiteRT cannot run it.
+    """
+    here = {"processor": processor(), "versions": versions()}
+    if found["flex"]:
+        return {"not_run": litert.NO_FLEX, **here}
+    measured = subject.measured(path)
+    return {"tolerances": _tolerances(measured), **measured, **here}
+
+
+def _tolerances(measured: Mapping[str, Any]) -> dict[str, float]:
+    """Return by how much measurements may differ on another processor, by name; all others are equal on all."""
+    names = set(_names(measured))
+    found = {name: tolerance for name, tolerance in _CLOSE.items() if name in names}
+    return found | ({"against_real, relative": SAMPLES_TOLERANCE} if "against_real" in names else {})
+
+
+def _names(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        yield name
+        if isinstance(value, dict):
+            yield from _names(value)
 
 
 def _signatures(model: Any) -> dict[str, Any]:
@@ -92,18 +136,41 @@ def examples_sha256(split: Split) -> str:
     return digest.hexdigest()
 
 
-def differences(stored: dict[str, Any], measured: dict[str, Any]) -> list[str]:
+def differences(stored: Mapping[str, Any], measured: Mapping[str, Any]) -> list[str]:
     """Return one sentence for each number of a receipt that was not reproduced.
 
     Bytes, hashes, accuracy, operators and constants must be equal. Differences from Keras and losses must agree within
-    the tolerances of _CLOSE, intervals up to rounding. Latency, processor and versions are not compared.
+    the tolerances that the receipt states, intervals up to rounding. Latency, processor and versions are not compared.
+
+    Args:
+        stored: Content of the receipt. One of an earlier version may lack what is newer than it.
+        measured: What was measured again.
     """
     measured = json.loads(json.dumps(measured))  # tuples become lists, as in a receipt that was read
     texts = []
     for name in measured:
-        if name not in NOT_JUDGED:
+        if name not in NOT_JUDGED and not (_lacks(stored, name)):
             texts += _compare(name, stored.get(name), measured[name])
-    return texts
+    of_images = f"{TEST}.sha256"  # of images that Keras drew, which depend on the processor; replaced by inputs_sha256
+    if "inputs_sha256" in measured.get(TEST, {}):
+        texts = [t for t in texts if not t.startswith(f"{of_images}:")]
+        if "digest" not in stored and "inputs_sha256" not in stored.get(TEST, {}):
+            texts = [t for t in texts if not t.startswith(f"{TEST}.inputs_sha256:")]
+    return texts + _last_stage(stored, measured)
+
+
+def _lacks(stored: Mapping[str, Any], name: str) -> bool:
+    """Whether a receipt was written before a measurement was added."""
+    return name == "tolerances" and name not in stored and "digest" not in stored
+
+
+def _last_stage(stored: Mapping[str, Any], measured: Mapping[str, Any]) -> list[str]:
+    """Return what the last row of `stages` says otherwise than the file itself."""
+    if not stored.get("stages") or TEST not in measured:
+        return []
+    row = {name: value for name, value in stored["stages"][-1].items() if name != "stage"}
+    expected = {name: measured[name] for name in ("bytes", "gzip_bytes") if name in measured}
+    return _compare(f"stages[{len(stored['stages']) - 1}]", row, expected | measured[TEST]["litert"])
 
 
 def _compare(name: str, stored: Any, measured: Any) -> list[str]:
@@ -113,16 +180,19 @@ def _compare(name: str, stored: Any, measured: Any) -> list[str]:
     if isinstance(stored, list) and isinstance(measured, list) and len(stored) == len(measured):
         pairs = enumerate(zip(stored, measured, strict=True))
         return [t for i, (a, b) in pairs for t in _compare(f"{name}[{i}]", a, b)]
-    numbers = isinstance(stored, int | float) and isinstance(measured, int | float)
-    if numbers and abs(stored - measured) <= _tolerance(name, stored):
+    numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in (stored, measured)]
+    if all(numbers) and (
+        abs(stored - measured) <= _tolerance(name, measured) or stored != stored and measured != measured
+    ):
         return []
-    return [] if stored == measured else [f"{name}: the receipt says {stored}, measured {measured}"]
+    same = stored == measured and numbers[0] == numbers[1]
+    return [] if same else [f"{name}: the receipt says {stored}, measured {measured}"]
 
 
-def _tolerance(name: str, stored: float) -> float:
+def _tolerance(name: str, measured: float) -> float:
     """Return how much a number may differ on another processor."""
     if ".against_real." in name:
-        return SAMPLES_TOLERANCE * max(abs(stored), 0.1)
+        return SAMPLES_TOLERANCE * max(abs(measured), 0.1)
     if ".intervals." in name:  # sums of fractions, whose order differs between processors
-        return max(_CLOSE.get(name.partition(".intervals.")[2].partition("[")[0], 0), ROUNDING * max(abs(stored), 1))
+        return max(_CLOSE.get(name.partition(".intervals.")[2].partition("[")[0], 0), ROUNDING * max(abs(measured), 1))
     return _CLOSE.get(name.rpartition(".")[2], 0)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from compression.receipts.coverage import in_words
 from compression.receipts.wording import called
 from zoo.console.figures import FIGURES, label, written
 from zoo.console.tables import Readable, Table
@@ -69,7 +70,7 @@ def _differences(receipt: Mapping[str, Any]) -> list[tuple[str, float]]:
 
 
 class Verification(Readable):
-    """A file that was measured again and whose receipt was reproduced.
+    """A file whose receipt was checked, and measured again if its run was there.
 
     Args:
         measured: Content of `python -m compression.verify --json`.
@@ -80,17 +81,19 @@ class Verification(Readable):
         self.path = Path(measured["path"])
 
     def table(self) -> Table:
-        """Return what was reproduced."""
-        test = self.measured.get("test", {})
-        rows = [
-            ("file", str(self.path)),
-            ("reproduced", f"{self.measured['bytes']:,} bytes, SHA-256 {self.measured['sha256'][:16]}..."),
-        ]
+        """Return what was reproduced, and how each field of the receipt was confirmed."""
+        found = self.measured
+        rows = [("file", str(self.path))]
+        if found["verified"]:
+            rows.append(("reproduced", f"{found['bytes']:,} bytes, SHA-256 {found['sha256'][:16]}..."))
+        test = found.get("test", {})
         rows += [
             (f"test {label(name, test['litert'])}", written(test["litert"], name, {}))
             for name in FIGURES
             if isinstance(test.get("litert", {}).get(name), (int, float))
         ]
+        rows += [("signature", found["signed"])] if found["signed"] else []
+        rows += [(title, ", ".join(names)) for title, names in in_words(found)]
         return Table(("", "value"), tuple(rows))
 
 

@@ -52,7 +52,9 @@ class Classification(Form):
 
     @classmethod
     def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
-        return cls(made.data, Interface.from_json(receipt["interface"]))
+        stored = Interface.from_json(receipt["interface"])
+        options = {"uint8": stored.uint8, "input_size": stored.resize_from, "batch": stored.batch}
+        return cls(made.data, interface_of(made.data.spec, **options))
 
     def subject(self, model: keras.Model, original: keras.Model) -> "ClassSubject":
         return ClassSubject(model, self.interface, self.data.split("test"), original=original)

@@ -153,7 +153,8 @@ class DrawnSubject(ArraySubject):
         return {
             "test": {
                 "examples": len(test),
-                "sha256": examples_sha256(test),
+                # Of the codes alone: the images that Keras draws from them depend on the processor.
+                "inputs_sha256": examples_sha256(Split(test.x, form.images.split("test").x)),
                 "classifier": form.classifier and str(form.classifier),
                 **scores,
             },

@@ -44,7 +44,7 @@ class LinkPrediction(Form):
 
     @classmethod
     def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
-        return cls(made.data, Interface.from_json(receipt["interface"]))
+        return cls.build(made)
 
     def subject(self, model: keras.Model, original: keras.Model) -> "LinkSubject":
         asked = link_prediction.spread(self.data.split("test"), QUESTIONS)

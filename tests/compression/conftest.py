@@ -1,10 +1,13 @@
 """Fixtures for the tests of compression: a small trained run and small models of every kind."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 
 from compression.flatbuffers.interface import Interface
+from compression.receipts.artifacts import receipt_path, sealed
 from tests.conftest import blobs
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
@@ -38,6 +41,15 @@ def image_run(tmp_path_factory):
     )
     train(config, verbose=False)
     return folder / "run"
+
+
+def altered(file, change, seal=True):
+    """Alter the receipt of a file by `change(receipt)`, and return it; `seal` computes its digest anew."""
+    receipt = json.loads(receipt_path(file).read_text())
+    change(receipt)
+    receipt = sealed(receipt) if seal else receipt
+    receipt_path(file).write_text(json.dumps(receipt))
+    return receipt
 
 
 def small(name, kind="image", **settings):

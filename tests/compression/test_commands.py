@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from compression import compress, export, inspect, sensitivity, verify
+from tests.compression.conftest import altered
 from tests.conftest import ROOT, run_module, unsealed
 
 _NO_BACKEND = """
@@ -71,9 +72,7 @@ def test_inspect_adds_up_to_the_file(image_run, capsys):
 def test_verify_fails_with_the_number_that_is_wrong(image_run, tmp_path, capsys):
     assert said(capsys, compress, image_run, "--recipe", "float16", "--output", tmp_path)[0] == 0
     receipt = tmp_path / "float16.receipt.json"
-    stored = json.loads(receipt.read_text())
-    stored["test"]["litert"]["accuracy"] += 0.01
-    receipt.write_text(json.dumps(stored))
+    altered(tmp_path / "float16.tflite", lambda stored: stored["test"]["litert"].update(accuracy=0.011))
     status, _, error = said(capsys, verify, tmp_path / "float16.tflite", image_run)
     assert status == 1 and "not reproduced: test.litert.accuracy: the receipt says" in error
     assert len(error.strip().splitlines()) == 1

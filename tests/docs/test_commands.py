@@ -27,6 +27,7 @@ PARSED_ONLY = {
     r"tpu_check": "needs the TPU's compiler, the extra `tpu-check`",
     r"zoo\.demo": "serves until Ctrl-C, and npm fetches LiteRT.js; tests/docs/test_tutorial.py starts it",
     r"--stream -( |$)": "reads the output of another program",
+    r"--sign(ed-by)? ": "needs a key, which OpenSSL makes; tests/compression/receipts/test_signing.py has one",
     r"--trials 50": "takes half an hour",
     r"python -m benchmarks": "measures for hours",
 }

@@ -1,0 +1,79 @@
+"""Checks of a receipt against the run that it names, before anything is measured. Standard library only."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from compression.flatbuffers import interface
+from compression.pipeline.source import OpenedRun
+from compression.receipts.artifacts import file_name, receipt_path
+from compression.recipes import language
+from compression.recipes.language import Kernel, Recipe
+from zoo.config import privacy
+from zoo.console.errors import UsageError
+from zoo.system.files import sha256
+
+KERNELS = get_args(Kernel)
+
+
+def check_recipe(path: Path, receipt: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a file, after checking that its name, its stages and its calibration agree with it.
+
+    Raises:
+        UsageError: A field of the receipt contradicts another.
+    """
+    made, file = receipt["made"], receipt_path(path)
+    try:
+        recipe = language.parse(made["recipe"])
+    except UsageError as error:
+        raise UsageError(f"{file}: made.recipe: {error}") from None
+
+    def expect(name: str, expected: Any, received: Any) -> None:
+        if received != expected:
+            raise UsageError(f"{file}: {name}: expected {expected!r}, received {received!r}")
+
+    expect("file", path.name, receipt["file"])
+    if made["lstm_kernel"] not in KERNELS:
+        raise UsageError(
+            f"{file}: made.lstm_kernel: expected one of {', '.join(KERNELS)}, received {made['lstm_kernel']!r}"
+        )
+    ends = interface.from_json(receipt["interface"])
+    names = [f"{file_name(recipe, ends, made['lstm_kernel'], bare)}.tflite" for bare in (False, True)]
+    if path.name not in names:
+        raise UsageError(
+            f"{file}: made.recipe: a file of {made['recipe']!r} has the name {names[0]} or {names[1]}, received"
+            f" {path.name}"
+        )
+    expect("made.stages_folder", f"{recipe.training_name}.stages" if recipe.stages else None, made.get("stages_folder"))
+    if (made["calibration_examples"] > 0) != recipe.calibrated:
+        expected = "at least 1 example" if recipe.calibrated else "0, as nothing is calibrated"
+        raise UsageError(
+            f"{file}: made.calibration_examples: expected {expected}, received {made['calibration_examples']}"
+        )
+    if "stages" in receipt and "not_run" not in receipt:
+        rows = [row.get("stage") for row in receipt["stages"]]
+        expect("stages", ["start", *map(str, recipe.stages)], rows)
+    return recipe
+
+
+def check_run(path: Path, receipt: Mapping[str, Any], chosen: OpenedRun) -> None:
+    """Check that a run is the one that a receipt names.
+
+    Raises:
+        UsageError: The run has another model, or the receipt says otherwise of its data, seed, task or privacy.
+    """
+    made, file, run = receipt["made"], receipt_path(path), chosen.run
+    if "model_sha256" in made and (found := sha256(run.model_file)) != made["model_sha256"]:
+        raise UsageError(
+            f"{run.path}: expected the run that {path.name} was made from: {file.name} names the model with the SHA-256"
+            f" {made['model_sha256']} (made.model_sha256), {run.model_file} has {found}"
+        )
+    facts = {"task": chosen.task} | {k: v for k, v in chosen.provenance().items() if k not in ("run", "model_sha256")}
+    for name, expected in facts.items():
+        if name in made and made[name] != expected:
+            raise UsageError(f"{file}: made.{name}: the receipt says {made[name]!r}, the run {run.path} {expected!r}")
+    promises = [privacy.of_file(chosen.config.private, calibrated) for calibrated in (False, True)]
+    if "privacy" in made and made["privacy"] not in promises:
+        raise UsageError(
+            f"{file}: made.privacy: the receipt says {made['privacy']!r}, the run {run.path} {promises[0]!r}"
+        )
