@@ -4,7 +4,6 @@ In the child, this module imports neither Keras nor TensorFlow.
 """
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 from compression.flatbuffers import flatbuffer
 from compression.runtime import child
 from zoo.console.errors import Failed, UsageError
+from zoo.system import temporary
 from zoo.system.machine import cores
 
 # Limit of the child's address space: a damaged file may request any amount.
@@ -40,8 +40,8 @@ def run(path: Path, x: np.ndarray, *, threads: int | None = None) -> np.ndarray:
     Raises:
         Failed: The file cannot be run.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        inputs, outputs = Path(folder) / "x.npy", Path(folder) / "y.npy"
+    with temporary.folder() as folder:
+        inputs, outputs = folder / "x.npy", folder / "y.npy"
         np.save(inputs, x)
         job = {"work": "run", "file": path.resolve(), "inputs": inputs, "outputs": outputs}
         job["threads"] = threads or cores()
@@ -59,8 +59,8 @@ def latency(path: Path, example: np.ndarray) -> list[dict[str, Any]]:
     Returns:
         threads, median_ms, p95_ms, runs and warm_up, for each number of threads.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = Path(folder) / "x.npy"
+    with temporary.folder() as folder:
+        inputs = folder / "x.npy"
         np.save(inputs, example)
         job = {"work": "latency", "file": path.resolve(), "inputs": inputs, "threads": sorted({1, cores()})}
         return _child(path, job)

@@ -7,7 +7,6 @@ file whose content does not match the hash in its name is reported, and the chec
 
 import io
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 
 from strategies import collective
 from zoo.system.files import publish, sha256
+from zoo.system.temporary import beside
 
 _NAME = re.compile(r"step-(\d{10})-([0-9a-f]{16})\.npz")
 _STATE = "state"
@@ -173,7 +173,7 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 3) -> Path:
         OSError: If the disk is full or the folder cannot be written. Earlier checkpoints are not changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".writing-{os.getpid()}.npz"
+    temporary = beside(folder / "checkpoint.npz")
     try:
         _write(temporary, snapshot)
         path = folder / f"step-{snapshot.step:010d}-{sha256(temporary)[:DIGITS]}.npz"
