@@ -32,8 +32,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start the workers, wait for them, and return the status of the first that failed, or 0."""
-    options, command = _parse(list(sys.argv[1:] if argv is None else argv))
     with streams.lasting() as output, _signals() as received:
+        options, command = _parse(list(sys.argv[1:] if argv is None else argv))
         for attempt in range(options.restarts + 1):
             if attempt:
                 _say(f"starting all {options.workers} workers again ({attempt} of {options.restarts})")
@@ -209,4 +209,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(streams.outlasting(PROG.removeprefix("python -m "), main))
+    sys.exit(main())

@@ -80,6 +80,53 @@ def test_a_result_that_is_only_printed_and_lost_is_a_failure(tmp_path):
     assert status == 0  # the reader had seen enough
 
 
+# Commands with a `main` of their own, and what each does without importing a backend.
+OWN = {
+    "zoo": "-m zoo",
+    "compression": "-m compression --json",
+    "strategies": "-m strategies --help",
+    "benchmarks": "-m benchmarks --help",
+    "strategies.launch": "-m strategies.launch --workers 2 -- python -c 'print(1)'",  # its status is that of the work
+}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize("name", OWN)
+def test_every_other_main_lasts_as_well(name, tmp_path):
+    line = f'"{sys.executable}" {OWN[name]}'
+    env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    for redirection, status in (
+        ("{command} >/dev/full", int(name != "strategies.launch")),
+        ("{command} >&- 2>&-", 0),
+        ("{command} 2>/dev/full | head -c 1", 0),
+    ):  # fmt: skip
+        command = redirection.format(command=f"({line}; echo $? > status)")
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert (tmp_path / "status").read_text() == f"{status}\n", (redirection, done.stderr)
+        assert "Traceback" not in done.stderr
+        if status:
+            assert done.stderr.splitlines()[-1] == f"{name}: standard output: No space left on device"
+
+
+def test_workers_of_a_launcher_outlast_its_readers(tmp_path):
+    code = "import os, sys; [print(i, file=f) for i in range(4_000) for f in (sys.stdout, sys.stderr)]"
+    code += "; import pathlib, json; index = json.loads(os.environ['TF_CONFIG'])['task']['index']"
+    code += "; pathlib.Path(f'done-{index}').write_text('done')"
+    line = f'("{sys.executable}" -m strategies.launch -- python -c "$CODE"; echo $? > status) 2>&1 | head -1'
+    env = os.environ | {"PYTHONPATH": str(ROOT), "CODE": code}
+    subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, check=True, capture_output=True, timeout=60)
+    assert (tmp_path / "status").read_text() == "0\n"
+    assert sorted(p.name for p in tmp_path.glob("done-*")) == ["done-0", "done-1"]
+
+
+def test_characters_that_a_terminal_lacks_become_escapes(tmp_path):
+    code = "import sys; from strategies import streams\n"
+    code += "with streams.lasting(): print('a \u2265 b'); sys.stdout.writelines(['c'])"
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "a \\u2265 b\nc"
+
+
 @pytest.mark.slow
 def test_a_training_whose_reader_leaves_ends_with_a_model(tmp_path):
     words = f'"{sys.executable}" -m zoo.train --model simplenet --epochs 2 --output run'

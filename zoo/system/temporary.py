@@ -27,6 +27,9 @@ _NAME = re.compile(
 )
 
 
+_SWEPT: set[Path] = set()  # folders that this process has looked at
+
+
 def mark() -> str:
     """Return the part of a temporary name that says whose it is: process, start of it, machine."""
     return f"{os.getpid()}-{_started(os.getpid())}-{_machine()}-"
@@ -51,7 +54,6 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{WRITING}{mark()}{path.name}")
 
 
-@functools.lru_cache(maxsize=1024)
 def sweep(place: Path) -> int:
     """Remove what ended processes left in a folder, once in the life of this process; return the number of entries.
 
@@ -59,6 +61,9 @@ def sweep(place: Path) -> int:
         place: Folder whose direct entries are looked at. Links are not followed, and entries of other users are kept.
     """
     removed = 0
+    if place in _SWEPT:
+        return removed
+    _SWEPT.add(place)
     with contextlib.suppress(OSError), os.scandir(place) as entries:
         for _, entry in zip(range(MOST), entries, strict=False):
             if (match := _NAME.fullmatch(entry.name)) and _left_behind(entry, match):
@@ -71,10 +76,7 @@ def sweep_system() -> str:
     place = Path(tempfile.gettempdir())
     if not (count := sweep(place)):
         return ""
-    what = (
-        "a temporary folder that a killed process" if count == 1 else f"{count} temporary folders that killed processes"
-    )
-    return f"removed {what} had left in {place}"
+    return f"removed {count} temporary {'folder' if count == 1 else 'folders'} of killed processes from {place}"
 
 
 def _left_behind(entry: os.DirEntry, match: re.Match) -> bool:
