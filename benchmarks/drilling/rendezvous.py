@@ -20,8 +20,8 @@ from strategies.launch import free_ports
 
 SEED = 0
 CONNECTIONS, QUICK = 1_000, 50
-# Connections at the same time; some of them stay until the workers have met.
-AT_ONCE = 32
+# Connections at the same time, more than the chief hears; the workers come when this share of all has ended.
+AT_ONCE, SHARE = 200, 0.9
 
 
 def drill(folder: Path, quick: bool) -> Iterator[Outcome]:
@@ -55,16 +55,19 @@ def _token(token: bytes) -> Iterator[None]:
 
 def _attempt(outcome: Outcome, dice: random.Random, count: int, *, signed: bool) -> None:
     """Open the connections, then let the workers come, and write down whether all met."""
-    cluster = [Cluster(tuple(f"localhost:{port}" for port in free_ports(3)), i) for i in range(3)]
+    addresses = tuple(f"localhost:{port}" for port in free_ports(3))
+    cluster = [Cluster(addresses, index) for index in range(3)]
     said, ended = io.StringIO(), threading.Event()
-    with contextlib.redirect_stderr(said), ThreadPoolExecutor(AT_ONCE + 3) as pool:
-        chief = pool.submit(_met, cluster[0])
+    with contextlib.redirect_stderr(said), ThreadPoolExecutor(AT_ONCE) as pool, ThreadPoolExecutor(3) as workers:
+        chief = workers.submit(_met, cluster[0])
         while not _listens(cluster[0].port):
             time.sleep(0.02)
         strangers = [
             pool.submit(_stranger, cluster[0].port, dice.randrange(2**32), signed, ended) for _ in range(count)
         ]
-        others = [pool.submit(_met, one) for one in cluster[1:]]
+        while sum(one.done() for one in strangers) < SHARE * count:
+            time.sleep(0.02)
+        others = [workers.submit(_met, one) for one in cluster[1:]]
         faults = [one.result() for one in (chief, *others)]
         ended.set()
         kinds = [one.result() for one in strangers]
