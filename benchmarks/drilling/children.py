@@ -78,6 +78,12 @@ def leftovers(*folders: Path) -> list[str]:
     )
 
 
+def surplus(folder: Path, whole: Path) -> list[str]:
+    """Return what a folder holds that one of an undisturbed command does not; logs have other names each time."""
+    names, expected = ({path.relative_to(one) for path in one.rglob("*")} for one in (folder, whole))
+    return sorted(str(name) for name in names - expected if not {"tensorboard", "checkpoints"} & set(name.parts))
+
+
 def bits(folder: Path) -> str:
     """Return a digest of every result below a folder that has to be equal: checkpoints, curves, models and files."""
     digest = hashlib.sha256()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.drilling import dying
-from benchmarks.drilling.children import Command, bits, leftovers
+from benchmarks.drilling.children import Command, bits, leftovers, surplus
 from benchmarks.drilling.outcome import Outcome
 
 SEED = 0
@@ -109,6 +109,7 @@ def drill(folder: Path, quick: bool) -> Iterator[Outcome]:
                 how = f"{signal.Signals(number).name} after {moment:.2f} of {seconds:.2f} s"
                 words = kind.words.split()
             faults = _attempt(kind, words, moment, number, place)
+            faults += [f"more than without a kill: {name}" for name in surplus(place / "out", reference / "out")]
             faults += [] if bits(place / "out") == bits(reference / "out") else ["its bits differ"]
             outcome.faults += [f"{kind.name} {attempt}, {how}: {fault}" for fault in faults]
             if not faults:
