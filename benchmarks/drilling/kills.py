@@ -81,7 +81,7 @@ def drill(folder: Path, quick: bool) -> Iterator[Outcome]:
     given = folder / "given"
     given.mkdir()
     _made(given)
-    for number, kind in enumerate(kinds):
+    for order, kind in enumerate(kinds):
         if not counts[kind.name]:
             continue
         outcome = Outcome(f"kills of {kind.name}", "given again, it ends with the same bits and leaves nothing behind")
@@ -93,13 +93,13 @@ def drill(folder: Path, quick: bool) -> Iterator[Outcome]:
             yield outcome
             continue
         seconds, written = time.monotonic() - began, (reference / "log").read_text().splitlines()
-        dice = random.Random(SEED + number)
+        dice = random.Random(SEED + order)
         names = dice.sample(sorted(set(written)), len(set(written)))
         outcome.facts = {"files written": len(written), "of them different": len(names)}
         for attempt in range(counts[kind.name]):
             outcome.attempts += 1
             place = _placed(kind, given, folder / f"{kind.name}-{attempt}")
-            if attempt % 2:
+            if (attempt + order) % 2:
                 which = [i for i, name in enumerate(written, 1) if name == names[attempt // 2 % len(names)]]
                 at = dice.choice(which), dying.MOMENTS[attempt // 2 % len(dying.MOMENTS)]
                 how = f"{at[1]} of {written[at[0] - 1]} ({at[0]})"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT, run_module
+from tests.conftest import ROOT
 
 # A command that prints more than a pipe holds, opens a file, and writes another at its end.
 COMMAND = """
@@ -128,10 +128,17 @@ def test_characters_that_a_terminal_lacks_become_escapes(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_whose_reader_leaves_ends_with_a_model(tmp_path):
-    words = f'"{sys.executable}" -m zoo.train --model simplenet --epochs 2 --output run'
-    line = f"({words}; echo $? > status) 2>&1 >/dev/null | head -1"
+@pytest.mark.timeout(600)
+def test_a_training_whose_reader_leaves_ends_with_a_model_and_a_compression_with_a_file(tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, check=True, capture_output=True, timeout=200)
-    assert (tmp_path / "status").read_text() == "0\n" and (tmp_path / "run" / "model.keras").is_file()
-    run_module("compression.compress", "run", "--recipe", "float32", cwd=tmp_path, check=0)
+    train = "zoo.train --model simplenet --epochs 2 --output run"
+    compress = "compression.compress run --recipe float32 --output"
+    for words, reader, made in (
+        (train, "2>&1 >/dev/null | head -1", "run/model.keras"),
+        (f"{compress} one", "2>&1 | head -1", "one/float32.tflite"),
+        (f"{compress} two", "2>&1 | timeout -s KILL 1 tee log", "two/float32.tflite"),
+        (f"{compress} three", ">&- 2>&-", "three/float32.tflite"),
+    ):
+        line = f'("{sys.executable}" -m {words}; echo $? > status) {reader}'
+        subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, capture_output=True, timeout=200)
+        assert (tmp_path / "status").read_text() == "0\n" and (tmp_path / made).is_file(), (words, reader)
