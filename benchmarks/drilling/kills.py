@@ -55,7 +55,7 @@ KINDS = (
     ),
     Kind(
         "search",
-        "compression.search run --max-bytes 6k --min-accuracy 0.1 --trials 3 --jobs 2 --space epochs=1 --space rate=2"
+        "compression.search run --max-bytes 12k --min-accuracy 0.1 --trials 3 --jobs 2 --space epochs=1 --space rate=2"
         " --space precision=int8 --output out",
         run=True,
     ),
@@ -168,6 +168,8 @@ def _made(given: Path) -> None:
         raise RuntimeError(f"the run of the drill could not be trained: {fault}")
     digits = load_digits()
     order = np.random.default_rng(SEED).permutation(len(digits.target))[:1200]
+    shape = json.loads((given / "run" / "config.json").read_text())["data"]["input_shape"]
     pictures = np.uint8(np.clip(digits.images[order] * 255 / 16, 0, 255))
+    pictures = np.pad(pictures, ((0, 0), *((0, size - 8) for size in shape[:2])))
     lines = [json.dumps({"x": x.tolist(), "y": int(y)}) for x, y in zip(pictures, digits.target[order], strict=True)]
     (given / "stream.jsonl").write_text("\n".join(lines) + "\n")

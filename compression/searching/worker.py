@@ -26,6 +26,7 @@ from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.console.errors import INTERRUPTED, Interrupted
 from zoo.runs.folder import RunFolder
+from zoo.system import temporary
 from zoo.system.signals import interrupting
 
 # The defaults with which `compress` trains a recipe.
@@ -126,7 +127,7 @@ def main(argv: Sequence[str]) -> int:
     parts = {"space": Space.from_json(job["plan"]["space"]), "budget": Budget(**job["plan"]["budget"])}
     plan = SearchPlan(**job["plan"] | parts)
     try:
-        with interrupting():
+        with interrupting(), temporary.home():
             found, teachers = open_runs(chosen)
             opened = load_subject(chosen, found, teachers)
             from compression.searching import search as explore

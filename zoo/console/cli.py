@@ -78,7 +78,8 @@ def _carry_out(
         given.pop("debug")
         if swept := temporary.sweep_system():
             say(swept)
-        result = run(given)
+        with temporary.home():
+            result = run(given)
         if as_json:
             print(json.dumps(result, indent=2, default=str))
         else:

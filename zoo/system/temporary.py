@@ -48,6 +48,22 @@ def folder(parent: Path | None = None) -> Iterator[Path]:
         yield Path(made)
 
 
+@contextlib.contextmanager
+def home() -> Iterator[None]:
+    """Let temporary files of libraries go into a folder of this process, so that they are removed if it is killed.
+
+    AutoGraph, for one, writes a file for every function that it translates, and removes it at the end of the process.
+    """
+    before = tempfile.tempdir
+    with contextlib.ExitStack() as around:
+        with contextlib.suppress(OSError):  # no folder of temporary files can be written
+            tempfile.tempdir = str(around.enter_context(folder()))
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
 def beside(path: Path) -> Path:
     """Return a temporary path in the folder of a file. It keeps the suffix, by which some writers choose the format."""
     sweep(path.parent)

@@ -64,6 +64,16 @@ def test_what_a_running_process_writes_is_left(tmp_path, system):
     assert (tmp_path / "a.txt").read_text() == "half" and not ours.exists() and not inner.exists()
 
 
+def test_temporary_files_of_libraries_go_into_the_folder_of_the_process(system, monkeypatch):
+    with temporary.home():
+        made = tempfile.mkdtemp()
+        assert temporary.mark() in made and os.path.dirname(os.path.dirname(made)) == str(system)  # noqa: PTH120
+    assert list(system.iterdir()) == [] and tempfile.gettempdir() == str(system)
+    monkeypatch.setattr(tempfile, "tempdir", str(system / "absent"))
+    with temporary.home():  # work that needs none goes on
+        assert tempfile.gettempdir() == str(system / "absent")
+
+
 def test_a_number_that_another_process_has_now_counts_as_ended(system):
     mine = temporary.mark()
     pid, start, machine, _ = mine.split("-")
