@@ -55,7 +55,7 @@ KINDS = (
     ),
     Kind(
         "search",
-        "compression.search run --max-bytes 12k --min-accuracy 0.1 --trials 3 --jobs 2 --space epochs=1 --space rate=2"
+        "compression.search run --max-bytes 12k --min-accuracy 0.1 --trials 2 --jobs 2 --space epochs=1 --space rate=2"
         " --space precision=int8 --output out",
         run=True,
     ),
