@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks import comparison
+from strategies import streams
 from zoo.config.catalogue import default_data_dir
 from zoo.console.errors import UsageError, unknown
 from zoo.system.machine import processor, versions
@@ -153,4 +154,4 @@ def _told(at: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(streams.outlasting("benchmarks", main))

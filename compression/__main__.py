@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from compression.recipes.language import WORDS, parameters
+from strategies import streams
 from zoo.console import cli
 
 
@@ -30,4 +31,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(streams.outlasting("compression", main))

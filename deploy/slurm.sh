@@ -12,6 +12,10 @@
 #SBATCH --requeue
 set -euo pipefail
 
+# The workers believe only those that know it. Requeued, the job has a new one.
+RENDEZVOUS_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))")
+export RENDEZVOUS_TOKEN
+
 srun --kill-on-bad-exit=1 python -m zoo.train \
     --model cnn --dataset digits --strategy multi_worker --batch-size 128 \
     --checkpoint-every 100 --worker-timeout 600 --resume --output runs/zoo-cnn "$@"

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from strategies import backend, describe, engine
+from strategies import backend, describe, engine, streams
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,4 +33,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(streams.outlasting("strategies", main))

@@ -100,7 +100,8 @@ def quiet() -> Iterator[None]:
             yield
         except BaseException:
             chatter.seek(0)
-            os.write(kept, chatter.read())
+            with contextlib.suppress(OSError):  # a closed or full standard error must not replace the exception
+                os.write(kept, chatter.read())
             raise
         finally:
             os.dup2(kept, 2)

@@ -7,9 +7,9 @@ output goes to standard error, each line prefixed by the worker. When a worker f
 
 import argparse
 import contextlib
-import ctypes
 import json
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -20,23 +20,25 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+from strategies import processes, rendezvous, streams
+
 PROG = "python -m strategies.launch"
 # Seconds that workers get to end by themselves: after another worker failed, and after SIGTERM.
 GRACE, LAST = 30.0, 5.0
 USAGE = 2  # exit status of invalid input, which a restart would only repeat
 INTERRUPTED = 130
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start the workers, wait for them, and return the status of the first that failed, or 0."""
-    options, command = _parse(list(sys.argv[1:] if argv is None else argv))
-    with _signals() as received:
+    with streams.lasting() as output, _signals() as received:
+        options, command = _parse(list(sys.argv[1:] if argv is None else argv))
         for attempt in range(options.restarts + 1):
             if attempt:
                 _say(f"starting all {options.workers} workers again ({attempt} of {options.restarts})")
             more = shlex.split(options.restart_with) if attempt else []
-            workers, relays = _start([*command, *more], options.workers)
+            workers, relays = _start([*command, *more], options.workers, output)
             try:
                 status = _wait(workers, received)
             finally:
@@ -73,9 +75,10 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list instead of ending the process."""
+    """Collect Ctrl-C, SIGTERM and SIGHUP in a list instead of ending the process; what nohup ignores stays ignored."""
     received: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _SIGNALS}
+    heeded = [number for number in _SIGNALS if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in heeded}
     try:
         yield received
     finally:
@@ -83,8 +86,13 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _start(command: list[str], count: int) -> tuple[list[subprocess.Popen], list[threading.Thread]]:
+def _start(
+    command: list[str], count: int, output: streams.Lasting
+) -> tuple[list[subprocess.Popen], list[threading.Thread]]:
     """Start the workers, and threads that pass on their output."""
+    shared = {"PYTHONUNBUFFERED": "1"}
+    if not os.environ.get(rendezvous.TOKEN_FILE):
+        shared[rendezvous.TOKEN] = os.environ.get(rendezvous.TOKEN) or secrets.token_hex(32)
     addresses = [f"localhost:{port}" for port in free_ports(count)]
     workers: list[subprocess.Popen] = []
     for index in range(count):
@@ -92,12 +100,12 @@ def _start(command: list[str], count: int) -> tuple[list[subprocess.Popen], list
         try:
             worker = subprocess.Popen(
                 command,
-                env=os.environ | {"TF_CONFIG": json.dumps(task), "PYTHONUNBUFFERED": "1"},
+                env=os.environ | shared | {"TF_CONFIG": json.dumps(task)},
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if index else None,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=processes.before_exec(),  # noqa: PLW1509  (no other threads: those of a restart have ended)
             )
         except OSError as error:
             _end(workers)
@@ -107,9 +115,11 @@ def _start(command: list[str], count: int) -> tuple[list[subprocess.Popen], list
         _say(f"worker {index} is process {worker.pid}, {addresses[index]}")
     relays = []
     for index, worker in enumerate(workers):
-        for stream in filter(None, (worker.stdout, worker.stderr)):
-            relays.append(threading.Thread(target=_relay, args=(stream, index), daemon=True))
-            relays[-1].start()
+        relays.append(threading.Thread(target=_relay, args=(worker.stderr, index), daemon=True))
+        passed_on = (_relay, (worker.stdout, index)) if index else (_copy, (worker.stdout, output))
+        relays.append(threading.Thread(target=passed_on[0], args=passed_on[1], daemon=True))
+    for relay in relays:
+        relay.start()
     return workers, relays
 
 
@@ -120,10 +130,11 @@ def free_ports(count: int) -> list[int]:
         return [found.getsockname()[1] for found in sockets]
 
 
-def _end_with_parent() -> None:
-    """Make Linux kill this process when its parent has ended, even by SIGKILL."""
-    set_death_signal = 1  # PR_SET_PDEATHSIG
-    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+def _copy(stream: IO[bytes], output: streams.Lasting) -> None:
+    """Pass on output as it is; it goes on being read when nobody reads ours."""
+    with stream:
+        while content := stream.read1(1 << 16):
+            output.write_bytes(content)
 
 
 def _relay(stream: IO[bytes], index: int) -> None:

@@ -17,8 +17,10 @@ DATA_DIR = Path(os.environ.get("ZOO_TEST_DATA", ROOT.parent / "shared" / "data" 
 
 def pytest_configure(config):
     from strategies import backend
+    from zoo.system import temporary
 
     backend.start()
+    temporary.sweep_system()
     import tensorflow as tf
 
     # Once, before any test touches TensorFlow: the number of devices cannot change afterwards.
@@ -29,6 +31,8 @@ def pytest_configure(config):
 @pytest.fixture(autouse=True)
 def _private_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    # A command would tell what processes that other tests killed have left in the system's folder.
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +127,20 @@ def wait_for_step(folder, step, child):
             return
         time.sleep(0.002)
     raise AssertionError(f"no checkpoint at step {step}: {child.communicate()[1]}")
+
+
+def is_gone(pid, seconds):
+    """Whether a process ends within this time; one that nobody has waited for counts as ended."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
 
 
 def offset_of(before, after, most):

@@ -1,10 +1,12 @@
 """`zoo VERB` or `python -m zoo VERB`: run any command of the project by one short name. Standard library only."""
 
+import functools
 import runpy
 import sys
 from collections.abc import Sequence
 
 import zoo
+from strategies.streams import outlasting
 from zoo.console.errors import nearest
 
 # By purpose: the module that `python -m` runs, a file or a package with __main__.py, and what it does.
@@ -64,21 +66,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0 for the list, 2 for an unknown verb. A command ends the process with its own.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help"):
-        print(_listed())
-        return 0
+    if not words or words[0] not in VERBS:
+        return outlasting("zoo", functools.partial(_answer, *words[:1]))
     verb, *rest = words
-    if verb == "--version":
-        print(zoo.__version__)
-        return 0
-    if verb not in VERBS:
-        print(
-            f"zoo: unknown command {verb!r}: expected one that `zoo --help` lists{nearest(verb, VERBS)}",
-            file=sys.stderr,
-        )
-        return 2
     sys.argv = [verb, *rest]
     runpy.run_module(VERBS[verb], run_name="__main__", alter_sys=True)
+    return 0
+
+
+def _answer(word: str = "--help") -> int:
+    """List the commands, show the version, or say that there is no such command."""
+    if word in ("-h", "--help"):
+        print(_listed())
+    elif word == "--version":
+        print(zoo.__version__)
+    else:
+        text = f"zoo: unknown command {word!r}: expected one that `zoo --help` lists{nearest(word, VERBS)}"
+        print(text, file=sys.stderr)
+        return 2
     return 0
 
 

@@ -5,7 +5,6 @@ the process that calls it: no environment variables, no hidden packages, no redi
 """
 
 import dataclasses
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +20,7 @@ from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.runs.folder import PARENT, RunFolder, free_folder
 from zoo.runs.results import Predictions, Run, Scores
+from zoo.system import temporary
 
 if TYPE_CHECKING:
     import keras
@@ -168,8 +168,8 @@ def predict(run: str | Path | Run, inputs: Any, *, top: int = 1, **options: Any)
     if not isinstance(inputs, np.ndarray) and all(isinstance(one, (str, Path)) for one in inputs):
         return Predictions(command.run({**given, "inputs": tuple(map(str, inputs))}))
     x = _examples(np.asarray(inputs))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "inputs.npz"
+    with temporary.folder() as folder:
+        path = folder / "inputs.npz"
         np.savez(path, x=x)
         rows = command.run({**given, "inputs": (str(path),)})
     return Predictions([row | {"input": i} for i, row in enumerate(rows)])

@@ -66,6 +66,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     chief = strategies.is_chief(config.strategy)
     folder = RunFolder(config.output or default_output(config))
     if config.resume and folder.finished:
+        folder.key_file.unlink(missing_ok=True)  # a private training that was killed at its very end has left it
         print(f"{folder.path}: this run has finished; there is nothing left to do", file=sys.stderr)
         return {"run": str(folder.path), **folder.read_metrics()}
     check_source(config)

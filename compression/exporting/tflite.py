@@ -6,7 +6,6 @@ model instead, it silently writes files whose weights are never initialised.
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from compression.surgery import kernels
 from compression.surgery.layers import layer_paths, with_kernels
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
+from zoo.system import temporary
 from zoo.system.files import publish
 
 # The converter's error for an operator that TFLite lacks.
@@ -223,8 +223,8 @@ def export_each(
         raise UsageError(f"--recipe {recipe}: expected examples to calibrate with, received none")
     parent.mkdir(parents=True, exist_ok=True)
     metadata = {} if bare else metadata or {}
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".exporting-") as folder:
-        saved, examples = Path(folder) / "saved_model", Path(folder) / "examples.npz"
+    with temporary.folder(parent) as folder:
+        saved, examples = folder / "saved_model", folder / "examples.npz"
         traced = save(model, saved, interface, kernel, probabilities, ranges)
         if recipe.calibrated:
             one = not isinstance(calibration, Mapping)
@@ -239,7 +239,7 @@ def export_each(
             "rolled_out": interface.rolled_out,
             "files": [
                 {
-                    "output": Path(folder) / path.name,
+                    "output": folder / path.name,
                     "precision": each.precision,
                     "integer_io": each.integer_io and interface.functions is None,
                     "integer_input": interface.dtype == "float32" and not interface.uint8,
@@ -254,7 +254,7 @@ def export_each(
         except Failed as error:
             raise _explained(error, recipe, allow_flex) from None
         for path in files:
-            made = Path(folder) / path.name
+            made = folder / path.name
             needed = flatbuffer.flex(flatbuffer.read(made))
             if needed and not allow_flex:
                 raise UsageError(_flex_sentence(needed))

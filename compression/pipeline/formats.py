@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from compression.runtime import child
 from compression.tasks.classification import ClassSubject
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.layers import layers_of
+from zoo.system import temporary
 from zoo.system.files import sha256
 from zoo.system.machine import processor, versions
 
@@ -31,11 +31,11 @@ TOLERANCE = 1e-5
 
 def saved_model(model: keras.Model, path: Path, interface: Interface) -> None:
     """Write a SavedModel folder with the signature `serve`, such as TensorFlow Serving loads."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exporting-") as folder:
-        tflite.save(model, Path(folder) / "made", interface)
+    with temporary.folder(path.parent) as folder:
+        tflite.save(model, folder / "made", interface)
         if path.exists():
             shutil.rmtree(path)
-        (Path(folder) / "made").rename(path)
+        (folder / "made").rename(path)
 
 
 def onnx(model: keras.Model, path: Path, interface: Interface) -> None:
@@ -46,8 +46,8 @@ def onnx(model: keras.Model, path: Path, interface: Interface) -> None:
         Failed: tf2onnx cannot convert the model.
     """
     _require("tf2onnx")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exporting-") as folder:
-        saved, made = Path(folder) / "saved_model", Path(folder) / path.name
+    with temporary.folder(path.parent) as folder:
+        saved, made = folder / "saved_model", folder / path.name
         with _gelu_by_erf(model):
             tflite.save(model, saved, interface)
         try:

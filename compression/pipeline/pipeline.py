@@ -2,7 +2,6 @@
 
 import functools
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.runs.folder import RunFolder
+from zoo.system import temporary
 from zoo.system.files import write_json
 
 if TYPE_CHECKING:
@@ -150,9 +150,9 @@ def assist(
         training: How the stages are trained.
         calibration: Training examples that calibrate.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.folder() as folder:
         original, form = _form(model, data, recipe, ExportOptions(), training, None)
-        plan = _planned(original, form, recipe, Path(folder), training, calibration)
+        plan = _planned(original, form, recipe, folder, training, calibration)
         for _ in stages.run(plan, lambda text: None, verbose=False):
             pass
 

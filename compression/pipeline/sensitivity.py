@@ -4,7 +4,6 @@ It is measured on validation examples, never on the test split, because `compres
 """
 
 import dataclasses
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration
 from zoo.console.errors import UsageError
+from zoo.system import temporary
 from zoo.system.files import replacing
 
 EXAMPLES = 1000
@@ -57,11 +57,11 @@ def measure(
     accuracy = subject.scores(expected)["accuracy"]
     calibration = given(classification.stratified(data.train, Calibration().examples, seed), interface)
     layers, rows = tflite.layer_paths(model), []
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.folder() as folder:
         files = {}
         for number, layer in enumerate([EVERY_LAYER, *layers]):
             others = () if layer == EVERY_LAYER else tuple(other for other in layers if other != layer)
-            files[Path(folder) / f"{number}.tflite"] = dataclasses.replace(recipe, skip=others)
+            files[folder / f"{number}.tflite"] = dataclasses.replace(recipe, skip=others)
         say(f"quantizing each of {len(layers)} layers alone")
         tflite.export_each(model, files, interface, calibration=calibration, kernel=kernel)
         for number, (layer, file) in enumerate(zip([EVERY_LAYER, *layers], files, strict=True)):

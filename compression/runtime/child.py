@@ -5,7 +5,8 @@ child defines `work(job)`; the parent calls `child.run(module, job)` and receive
 define `preload()` for slow imports.
 
 On platforms with fork, each module has a server process that calls `preload()` once and forks for every job. A
-conversion then takes two seconds instead of ten with the import of TensorFlow. The server ends with its parent.
+conversion then takes two seconds instead of ten with the import of TensorFlow. The server ends with its parent, and a
+job with its server.
 """
 
 import atexit
@@ -18,14 +19,15 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from strategies import processes
 from zoo.console.errors import Failed
+from zoo.system import temporary
 
 ROOT = Path(__file__).parents[2]
 # Limit for the text of an error; the converter's errors can be pages long.
@@ -46,8 +48,8 @@ def run(module: str, job: Mapping[str, Any], *, seconds: float, memory_bytes: in
     Raises:
         Failed: The child crashed, exceeded its time limit or raised an exception.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        files = {name: str(Path(folder) / name) for name in ("job", "result", "output")}
+    with temporary.folder() as folder:
+        files = {name: str(folder / name) for name in ("job", "result", "output")}
         Path(files["job"]).write_text(json.dumps({"job": job, "memory_bytes": memory_bytes}, default=_absolute))
         status = _forked(module, files, seconds) if hasattr(os, "fork") else _started(module, files, seconds)
         if status is None:
@@ -79,7 +81,7 @@ def _environment() -> dict[str, str]:
 
 def _started(module: str, files: dict[str, str], seconds: float) -> int | None:
     """Run a job in a new process; return its exit status, or None if it exceeded its time limit."""
-    words = [sys.executable, "-m", "compression.runtime.child", "job", module, json.dumps(files)]
+    words = processes.command("compression.runtime.child", "job", module, json.dumps(files))
     try:
         return subprocess.run(words, stdin=subprocess.DEVNULL, env=_environment(), timeout=seconds).returncode
     except subprocess.TimeoutExpired:
@@ -127,7 +129,8 @@ class _Server:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            words = [sys.executable, "-m", "compression.runtime.child", "serve", self.module, str(theirs.fileno())]
+            rest = json.dumps([theirs.fileno(), os.getpid()])
+            words = [sys.executable, "-m", "compression.runtime.child", "serve", self.module, rest]
             streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
             self._process = subprocess.Popen(words, env=_environment(), pass_fds=[theirs.fileno()], **streams)
         connection = Connection(ours.detach())
@@ -146,9 +149,12 @@ class _Server:
             self._process.wait()
 
 
-def _serve(module: str, descriptor: int) -> None:
+def _serve(module: str, descriptor: int, parent: int) -> None:
     """Run a server: preload, then fork for every job until the parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent handles it
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # they reach the whole process group; the parent handles them
+    processes.watch(parent)  # whichever of its threads started this process, and has ended since
+    server = os.getpid()
     connection = Connection(descriptor)
     getattr(importlib.import_module(module), "preload", lambda: None)()
     connection.send("ready")
@@ -157,6 +163,7 @@ def _serve(module: str, descriptor: int) -> None:
             files = connection.recv()
             pid = os.fork()
             if not pid:
+                processes.end_with(server)
                 connection.close()
                 _do(module, files)
             connection.send(pid)
@@ -194,4 +201,4 @@ def _limit_memory(limit: int | None) -> None:
 
 if __name__ == "__main__":
     role, name, rest = sys.argv[1:4]
-    _serve(name, int(rest)) if role == "serve" else _do(name, json.loads(rest))
+    _serve(name, *json.loads(rest)) if role == "serve" else _do(name, json.loads(rest))

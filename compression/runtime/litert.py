@@ -4,7 +4,6 @@ In the child, this module imports neither Keras nor TensorFlow.
 """
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 from compression.flatbuffers import flatbuffer
 from compression.runtime import child
 from zoo.console.errors import Failed, UsageError
+from zoo.system import temporary
 from zoo.system.machine import cores
 
 # Limit of the child's address space: a damaged file may request any amount.
@@ -55,8 +55,8 @@ def run_named(path: Path, inputs: Mapping[str, np.ndarray], *, threads: int | No
     Raises:
         Failed: The file cannot be run.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = Path(folder) / "y.npz"
+    with temporary.folder() as folder:
+        outputs = folder / "y.npz"
         job = {"work": "run", "inputs": _stored(inputs, folder), "outputs": outputs, "threads": threads or cores()}
         _child(path, job)
         with np.load(outputs) as found:
@@ -74,15 +74,15 @@ def latency(path: Path, example: np.ndarray | Mapping[str, np.ndarray]) -> list[
         threads, median_ms, p95_ms, runs and warm_up, for each number of threads.
     """
     inputs = example if isinstance(example, Mapping) else {"": example}
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.folder() as folder:
         return _child(path, {"work": "latency", "inputs": _stored(inputs, folder), "threads": sorted({1, cores()})})
 
 
-def _stored(inputs: Mapping[str, np.ndarray], folder: str) -> dict[str, str]:
+def _stored(inputs: Mapping[str, np.ndarray], folder: Path) -> dict[str, str]:
     """Write arrays to files, and return the file of each; unlike in an .npz file, they can be mapped into memory."""
     found = {}
     for number, (name, array) in enumerate(inputs.items()):
-        found[name] = str(Path(folder) / f"x{number}.npy")
+        found[name] = str(folder / f"x{number}.npy")
         np.save(found[name], array)
     return found
 

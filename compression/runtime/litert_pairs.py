@@ -3,7 +3,6 @@
 In the child, this module imports neither Keras nor TensorFlow.
 """
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from compression.runtime import child, litert
 from zoo.console.errors import Failed
+from zoo.system import temporary
 from zoo.system.machine import cores
 
 OUTPUT = "embedding"
@@ -27,8 +27,8 @@ def run(path: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     Raises:
         Failed: The file cannot be run.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = Path(folder) / "outputs.npz"
+    with temporary.folder() as folder:
+        outputs = folder / "outputs.npz"
         _child(path, {"work": "run", "outputs": outputs}, inputs, folder)
         with np.load(outputs) as made:
             return dict(made)
@@ -45,12 +45,12 @@ def latency(path: Path, inputs: Mapping[str, np.ndarray]) -> list[dict[str, Any]
         Rows of signature, threads, median_ms, p95_ms, runs and warm_up.
     """
     first = {name: x[:1] for name, x in inputs.items()}
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.folder() as folder:
         return _child(path, {"work": "latency", "threads": sorted({1, cores()})}, first, folder)
 
 
-def _child(path: Path, job: dict[str, Any], inputs: Mapping[str, np.ndarray], folder: str) -> Any:
-    given = Path(folder) / "inputs.npz"
+def _child(path: Path, job: dict[str, Any], inputs: Mapping[str, np.ndarray], folder: Path) -> Any:
+    given = folder / "inputs.npz"
     np.savez(given, **inputs)
     limits = {"seconds": litert.SECONDS, "memory_bytes": litert.MEMORY_BYTES}
     try:

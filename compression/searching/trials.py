@@ -1,7 +1,6 @@
 """One trial of a search: estimate a recipe without training, then train it; both are measured on exported files."""
 
 import dataclasses
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from compression.tasks.classification import interface_of, stratified
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
 from zoo.data.images import scaled
+from zoo.system import temporary
 
 EXAMPLES = 2000  # number of training examples for estimates
 MEASURED = ("bytes", "gzip_bytes", "latency_ms", "accuracy", "sha256")
@@ -87,9 +87,9 @@ class SearchSubject:
 
 def estimate(subject: SearchSubject, recipe: Recipe) -> dict[str, Any]:
     """Return the measurements of a recipe's file without training."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.folder() as folder:
         model = subject.without_training(recipe)
-        return _compressed(subject, model, recipe.file, Path(folder))[0]
+        return _compressed(subject, model, recipe.file, folder)[0]
 
 
 def train_and_measure(subject: SearchSubject, recipe: Recipe) -> dict[str, Any]:
@@ -167,8 +167,8 @@ def _sizes(subject: SearchSubject, model: keras.Model, recipe: Recipe) -> dict[s
     interface = interface_of(subject.data.spec)
     kernel = tflite.check(model, recipe.file, interface, subject.kernel)
     calibration = subject.few[0][:2] if recipe.calibrated else None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sized.tflite"
+    with temporary.folder() as folder:
+        path = folder / "sized.tflite"
         options = {"calibration": calibration, "kernel": kernel, "bare": True}
         tflite.export(model, path, recipe.file, interface, **options)
         found = file_sizes(path, model)

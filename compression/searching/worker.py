@@ -4,6 +4,7 @@ It is started as `python -m compression.searching.worker JOB`, where JOB is the 
 """
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -19,10 +20,14 @@ from compression.recipes.language import Kernel
 from compression.searching.budget import Budget
 from compression.searching.plan import SearchPlan
 from compression.searching.space import Space
+from strategies import processes, streams
 from zoo.config import privacy
 from zoo.config.train_config import command_line
 from zoo.console import cli
+from zoo.console.errors import INTERRUPTED, Interrupted
 from zoo.runs.folder import RunFolder
+from zoo.system import temporary
+from zoo.system.signals import interrupting
 
 # The defaults with which `compress` trains a recipe.
 ON_ONE_DEVICE = {
@@ -110,7 +115,7 @@ def start(chosen: SearchInputs, plan: SearchPlan, number: int) -> subprocess.Pop
         "plan": {**dataclasses.asdict(plan), "space": plan.space.to_json()},
         "number": number,
     }
-    words = [sys.executable, "-m", "compression.searching.worker", json.dumps(job, default=str)]
+    words = processes.command("compression.searching.worker", json.dumps(job, default=str))
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(os.environ))
 
 
@@ -121,15 +126,19 @@ def main(argv: Sequence[str]) -> int:
     chosen = SearchInputs(**job["chosen"] | paths | {"teachers": tuple(job["chosen"]["teachers"])})
     parts = {"space": Space.from_json(job["plan"]["space"]), "budget": Budget(**job["plan"]["budget"])}
     plan = SearchPlan(**job["plan"] | parts)
-    found, teachers = open_runs(chosen)
-    opened = load_subject(chosen, found, teachers)
-    from compression.searching import search as explore
-    from compression.searching import studies
+    try:
+        with interrupting(), temporary.home():
+            found, teachers = open_runs(chosen)
+            opened = load_subject(chosen, found, teachers)
+            from compression.searching import search as explore
+            from compression.searching import studies
 
-    study = studies.open_or_create(plan, chosen.folder, explore.facts(opened), number=job["number"])
-    explore.run_trials(opened, plan, study, cli.say)
+            study = studies.open_or_create(plan, chosen.folder, explore.facts(opened), number=job["number"])
+            explore.run_trials(opened, plan, study, cli.say)
+    except (Interrupted, KeyboardInterrupt):
+        return INTERRUPTED  # the search says so itself
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(streams.outlasting("compression.search", functools.partial(main, sys.argv[1:])))

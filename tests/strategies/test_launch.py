@@ -72,11 +72,22 @@ def test_a_mistake_is_not_tried_again_and_anything_else_only_so_often(status, st
     assert (tmp_path / "starts").read_text() == "x" * starts
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_workers_share_a_token_that_is_new_in_every_cluster(tmp_path):
+    code = "import os; print(os.environ['RENDEZVOUS_TOKEN'])"
+    seen = []
+    for _ in range(2):
+        done = run("--workers", 2, code=code, cwd=tmp_path)
+        (first,) = done.stdout.split()
+        assert f"[worker 1] {first}" in done.stderr.splitlines() and len(first) == 64
+        seen.append(first)
+    assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_lets_every_worker_save_and_end(number, tmp_path):
     code = WORKER + (
         "import signal\ndef save(*_): open(f'saved-{index}', 'w'); sys.exit(130)\n"
-        "signal.signal(signal.SIGINT, save); signal.signal(signal.SIGTERM, save)\n"
+        "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(number, save)\n"
         "open(f'ready-{index}', 'w'); time.sleep(60)"
     )
     words = [sys.executable, "-m", "strategies.launch", "--restarts", "1", "--", sys.executable, "-c", code]

@@ -17,9 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from strategies import StrategyError
+from strategies.streams import lasting
 from zoo.console import values
-from zoo.console.errors import Diverged, Failed, Interrupted, UsageError, nearest
-from zoo.console.streams import lasting
+from zoo.console.errors import INTERRUPTED, Diverged, Failed, Interrupted, UsageError, nearest
+from zoo.system import temporary
+from zoo.system.signals import interrupting
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,7 +51,7 @@ def command(
         examples: Command lines shown at the end of --help.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    with lasting() as output:
+    with lasting() as output, interrupting():
         status, result = _carry_out(options, run, show, words, prog=prog, description=description, examples=examples)
         output.flush()
         if not status and output.unreadable:
@@ -74,7 +76,10 @@ def _carry_out(
         given = parse(options, words, prog=prog, description=description, examples=examples)
         as_json = given.pop("json")
         given.pop("debug")
-        result = run(given)
+        if swept := temporary.sweep_system():
+            say(swept)
+        with temporary.home():
+            result = run(given)
         if as_json:
             print(json.dumps(result, indent=2, default=str))
         else:
@@ -88,7 +93,7 @@ def _carry_out(
         where = f" while writing {error.filename}" if error.filename else ""
         return _report(prog, f"disk full{where}: free some space, then go on with --resume", 2, debug), None
     except (Interrupted, KeyboardInterrupt) as error:
-        return _report(prog, str(error) or "interrupted", 130, debug), None
+        return _report(prog, str(error) or "interrupted", INTERRUPTED, debug), None
     except (Diverged, Failed) as error:
         return _report(prog, str(error), 1, debug), None
     except Exception as error:  # boundary of the process: an unforeseen error becomes one line

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
+INTERRUPTED = 130  # exit status of work that a signal stopped
 # Maximum number of names that `few` lists.
 LISTED = 4
 

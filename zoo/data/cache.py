@@ -4,12 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from zoo.system import temporary
 
 # Part of every key. Raise it when decoding or resizing returns different arrays.
 FORMAT = 1
@@ -52,10 +52,9 @@ def cached(key: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, 
 
 def _write(place: Path, arrays: dict[str, np.ndarray]) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=place.parent))
-    try:
+    with temporary.folder(place.parent) as made:
+        written = made / place.name
+        written.mkdir()
         for name, array in arrays.items():
-            np.save(temporary / f"{name}.npy", array)
-        temporary.rename(place)  # atomic; fails if another process wrote the same arrays first
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            np.save(written / f"{name}.npy", array)
+        written.rename(place)  # atomic; fails if another process wrote the same arrays first

@@ -1,10 +1,10 @@
 """The .tflite files of a run that the page shows, compressed first if there are none. Standard library only."""
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from strategies import processes
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 from zoo.runs.folder import RunFolder
@@ -48,7 +48,7 @@ def _make(run_folder: Path, recipes: Sequence[str], data_dir: Path | None) -> No
         return
     cli.say(f"compressing {run_folder} to {' and '.join(recipes)} first")
     where = ["--data-dir", str(data_dir)] if data_dir else []
-    command = [sys.executable, "-m", "compression.compress", str(run_folder), *where, "--recipe"]
+    command = processes.command("compression.compress", str(run_folder), *where, "--recipe")
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     children = {recipe: subprocess.Popen([*command, recipe], **pipes) for recipe in recipes}
     refused = []

@@ -6,12 +6,13 @@ import json
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from strategies import processes
 from zoo.console.errors import Failed, UsageError
+from zoo.system import temporary
 
 PINNED_FILE = Path(__file__).parent / "page" / "litert.json"
 SECONDS = 300.0  # time limit of npm
@@ -40,8 +41,8 @@ def files(cache: Path, given: Path | None = None) -> dict[str, Path]:
     digest = hashlib.sha256(PINNED_FILE.read_bytes()).hexdigest()[:16]
     place = cache / f"litertjs-{digest}"
     if not place.is_dir():
-        with tempfile.TemporaryDirectory() as folder:
-            _unpack(packages, given or _fetched(packages, Path(folder)), place)
+        with temporary.folder() as folder:
+            _unpack(packages, given or _fetched(packages, folder), place)
     return {name: place / name for name in names}
 
 
@@ -54,7 +55,14 @@ def _fetched(packages: list[Mapping[str, Any]], folder: Path) -> Path:
         raise Failed(f"LiteRT.js is fetched once by npm, which is not installed; {otherwise}")
     command = [npm, "pack", "--silent", "--pack-destination", str(folder), *specs]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=folder)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            cwd=folder,
+            preexec_fn=processes.before_exec(),  # noqa: PLW1509  (this process has no other threads yet)
+        )
     except subprocess.TimeoutExpired:
         raise Failed(f"npm could not fetch LiteRT.js within {SECONDS:.0f} seconds; {otherwise}") from None
     if done.returncode:
@@ -66,8 +74,8 @@ def _fetched(packages: list[Mapping[str, Any]], folder: Path) -> Path:
 def _unpack(packages: list[Mapping[str, Any]], source: Path, place: Path) -> None:
     """Verify the packages, and write the files the page uses into a folder, atomically."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        unpacked = Path(folder) / place.name
+    with temporary.folder(place.parent) as folder:
+        unpacked = folder / place.name
         unpacked.mkdir()
         for package in packages:
             _take(package, source / package["file"], unpacked)

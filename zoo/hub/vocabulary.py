@@ -4,7 +4,6 @@ import base64
 import functools
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from zoo.config.task_facts import Tokens
 from zoo.console.errors import UsageError
 from zoo.data.text import padded
 from zoo.hub import presets
+from zoo.system import temporary
 from zoo.system.files import write_text
 
 
@@ -73,9 +73,9 @@ class PresetVocabulary:
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))["keras_hub"]
             tokenizer = keras.saving.deserialize_keras_object(stored["tokenizer"])
-            with tempfile.TemporaryDirectory() as folder:
+            with temporary.folder() as folder:
                 for name, content in stored["assets"].items():
-                    (Path(folder) / Path(name).name).write_bytes(base64.b64decode(content))
+                    (folder / Path(name).name).write_bytes(base64.b64decode(content))
                 tokenizer.load_assets(folder)
         except Exception as error:  # KerasHub raises many types
             raise UsageError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from None
@@ -86,9 +86,9 @@ class PresetVocabulary:
 
     @functools.cached_property
     def _text(self) -> str:
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary.folder() as folder:
             self._tokenizer.save_assets(folder)
-            files = {p.name: base64.b64encode(p.read_bytes()).decode() for p in sorted(Path(folder).iterdir())}
+            files = {p.name: base64.b64encode(p.read_bytes()).decode() for p in sorted(folder.iterdir())}
         stored = {"tokenizer": keras.saving.serialize_keras_object(self._tokenizer), "assets": files}
         return json.dumps({"keras_hub": stored}, indent=2)
 

@@ -12,7 +12,6 @@ checkpoint of another step than its name says, or of another origin than its run
 
 import io
 import json
-import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from strategies import collective
 from zoo.config.train_config import flag
 from zoo.console.errors import UsageError
 from zoo.system.files import publish, sha256
+from zoo.system.temporary import beside
 
 _NAME = re.compile(r"step-(\d{10})-([0-9a-f]{16})\.npz")
 _STATE, _ORIGIN = "state", "origin"
@@ -198,7 +198,7 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 3) -> Path:
         OSError: If the disk is full or the folder cannot be written. Earlier checkpoints are not changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".writing-{os.getpid()}.npz"
+    temporary = beside(folder / "checkpoint.npz")
     try:
         _write(temporary, snapshot)
         path = folder / f"step-{snapshot.step:010d}-{sha256(temporary)[:DIGITS]}.npz"

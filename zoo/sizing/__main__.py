@@ -11,6 +11,7 @@ from typing import Any
 import strategies
 from zoo.console.errors import UsageError
 from zoo.sizing.worker import work
+from zoo.system import temporary
 
 
 def main() -> None:
@@ -23,7 +24,8 @@ def main() -> None:
         answers.flush()
 
     try:
-        work(json.load(sys.stdin), say)
+        with temporary.home():
+            work(json.load(sys.stdin), say)
     except (UsageError, strategies.StrategyError) as error:
         say("refused", text=str(error))
 

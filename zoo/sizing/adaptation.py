@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import strategies
+from strategies import processes
 from zoo.config import defaults
 from zoo.config.options import option
 from zoo.config.train_config import TrainConfig, flag
@@ -34,7 +35,7 @@ NEARLY = 0.95
 FIRST = 16
 # Seconds allowed for each batch size, including compilation, before the child process is killed.
 PATIENCE = 600.0
-CHILD = ("-m", "zoo.sizing")
+CHILD = "zoo.sizing"  # module that the child process runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +260,7 @@ def _answers(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     with tempfile.TemporaryFile("w+", errors="replace") as chatter, _shown() as doing:
         child = subprocess.Popen(
-            [sys.executable, *CHILD],
+            processes.command(CHILD),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=chatter, text=True, env=environment,
         )  # fmt: skip
         trying, late = None, None

@@ -4,10 +4,8 @@ import contextlib
 import dataclasses
 import gc
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 
@@ -15,6 +13,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.sizing import adaptation
+from zoo.system import temporary
 from zoo.training.loop import train
 
 # Untimed executions for each batch size, because the first ones compile.
@@ -105,11 +104,11 @@ def measure(config: TrainConfig, data: Dataset, replicas: int, say: Callable[...
 def _timed(config: TrainConfig, data: Dataset) -> tuple[float, int]:
     """Return the median seconds of an execution and the number of examples it processes."""
     watch = _Watch()
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.folder() as folder:
         long = {"epochs": max(config.epochs, WARM_UP + STEPS), "early_stopping": 0}  # enough even with one-step epochs
         if config.strategy != "tpu":  # elsewhere every step is timed by itself
             long["steps_per_execution"] = 1
-        config = dataclasses.replace(config, output=Path(folder) / "run", resume=False, checkpoint_every=0, **long)
+        config = dataclasses.replace(config, output=folder / "run", resume=False, checkpoint_every=0, **long)
         with contextlib.suppress(_EnoughError):
             train(config, data=data, callbacks=[watch], verbose=False)
     strides = watch.model.steps_per_execution

@@ -13,13 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from strategies import processes
 from zoo.console import cli
+from zoo.console.errors import INTERRUPTED
 from zoo.runs.folder import RunFolder
 from zoo.sizing import adaptation
 from zoo.sweep import grid
+from zoo.system.signals import handled
 
 _EPOCH = re.compile(r"epoch (\d+)/(\d+)  (.*)")
-INTERRUPTED = 130  # exit status of an interrupted `zoo.train`
 
 
 @dataclass
@@ -71,13 +73,8 @@ def train_all(jobs: Sequence[Job], at_once: int, report: Callable[[Job], None]) 
             _train(job, at_once, running)
         report(job)
 
-    before = {number: signal.signal(number, stopping) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(train, jobs))
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handled(stopping), ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(train, jobs))
     return stop.is_set()
 
 
@@ -85,7 +82,7 @@ def _train(job: Job, at_once: int, running: dict[int, subprocess.Popen]) -> None
     threads = str(max((os.cpu_count() or 1) // at_once, 1))
     environment = os.environ | {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
     child = subprocess.Popen(
-        [sys.executable, "-m", "zoo.train", *words(job), "--json"],
+        processes.command("zoo.train", *words(job), "--json"),
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from zoo.system.temporary import beside
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder and `publish` it as `path` on success.
-
-    The temporary name keeps the suffix, because some writers choose the format by it.
-    """
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    """Yield a temporary path in the same folder and `publish` it as `path` on success."""
+    temporary = beside(path)
     try:
         yield temporary
         publish(temporary, path)

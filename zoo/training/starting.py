@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from zoo.console.errors import UsageError
 from zoo.data import Dataset, digests
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder, default_output
+from zoo.system import temporary
 from zoo.training.callbacks import Memory, write_history
 from zoo.training.capabilities import Training
 
@@ -42,8 +42,8 @@ def run_folder(config: TrainConfig, strategy: Any, private: Path | None) -> Iter
         yield RunFolder(private)
         return
     if collective.worker(strategy):
-        with tempfile.TemporaryDirectory() as folder:
-            yield RunFolder(Path(folder) / "run")
+        with temporary.folder() as folder:
+            yield RunFolder(folder / "run")
         return
     run = RunFolder(config.output or default_output(config))
     if not config.resume:

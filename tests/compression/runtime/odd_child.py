@@ -1,7 +1,8 @@
-"""Child jobs that request 8 GiB, exceed their time limit, exit early or kill their server."""
+"""Child jobs that request 8 GiB, exceed their time limit, exit early, kill their server or outlive their parent."""
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,9 @@ def work(job):
         return float(np.ones(1 << 30).sum())
     if job == "sleep":
         time.sleep(60)
+    if isinstance(job, dict):  # say who is here, and stay
+        Path(job["pids"]).write_text(f"{os.getpid()} {os.getppid()}")
+        time.sleep(90)
     if job == "end":
         os._exit(7)
     if job == "kill the server":

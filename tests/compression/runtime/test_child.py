@@ -1,8 +1,13 @@
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
 from compression.runtime import child
+from tests.conftest import ROOT, is_gone
 from zoo.console.errors import Failed
 
 ODD = "tests.compression.runtime.odd_child"
@@ -33,4 +38,34 @@ def test_failures_are_reported_and_the_next_job_runs(way):
 def test_a_killed_server_is_restarted():
     with pytest.raises(Failed, match="was killed"):
         child.run(ODD, "kill the server", seconds=60)
+    assert child.run(ODD, "work", seconds=60)
+
+
+PARENT = """
+import sys, threading
+from compression.runtime import child
+thread = threading.Thread(target=child.run, args=(sys.argv[1], "work"), kwargs={"seconds": 60})  # starts the server
+thread.start()
+thread.join()
+child.run(sys.argv[1], {"pids": sys.argv[2]}, seconds=60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_job_and_its_server_end_with_a_parent_that_is_killed(number, tmp_path):
+    said = tmp_path / "pids"
+    words = [sys.executable, "-c", PARENT, ODD, str(said)]
+    with subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path) as parent:
+        while not (said.is_file() and said.read_text()):
+            assert parent.poll() is None
+            time.sleep(0.02)
+        parent.send_signal(number)
+    assert all(is_gone(int(pid), 10) for pid in said.read_text().split())
+
+
+def test_a_signal_to_the_whole_group_leaves_the_server_to_its_parent(tmp_path):
+    server = child._server(ODD)
+    assert child.run(ODD, "work", seconds=60)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        server._process.send_signal(number)
     assert child.run(ODD, "work", seconds=60)

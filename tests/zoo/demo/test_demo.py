@@ -1,15 +1,19 @@
 """The command zoo.demo: serving, exporting, refused input, and fetching LiteRT.js."""
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import io
+import itertools
 import json
+import re
 import shutil
 import socket
 import sys
 import tarfile
 import threading
+import time
 
 import pytest
 
@@ -95,6 +99,47 @@ def test_nothing_else_is_served(served, path):
 def test_another_name_of_this_machine_reads_nothing(served):
     assert get(served, "/", Host=f"elsewhere.example:{served}")[0].status == 403
     assert get(served, "/", Host=f"localhost:{served}")[0].status == 200
+
+
+def test_every_answer_forbids_frames_and_other_hosts(served):
+    meta = re.search(r'Content-Security-Policy"\s+content="([^"]+)"', (demo.PAGE / "index.html").read_text())[1]
+    for path, status in (("/", 200), ("/models.json", 200), ("/absent", 404)):
+        response, _ = get(served, path)
+        assert response.status == status
+        assert response.headers.get_all("Content-Security-Policy") == [f"{meta}; frame-ancestors 'none'"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_a_deleted_file_is_not_found(served, model, capfd):
+    model.unlink()
+    assert get(served, "/models/model.tflite")[0].status == 404
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_uploads_are_refused_in_a_sentence(served):
+    for method, headers in (("POST", {}), ("PUT", {}), ("GET", {"Content-Length": "999999999"})):
+        connection = http.client.HTTPConnection("127.0.0.1", served, timeout=10)
+        connection.request(method, "/models/model.tflite", body=bytes(300_000), headers=headers)
+        response = connection.getresponse()
+        assert response.status == 413 and b"This server takes no uploads" in response.read()
+    assert get(served, "/", method="DELETE")[0].status == 405
+
+
+def test_a_slow_client_is_cut_off_and_holds_nobody(model, packages, monkeypatch, capfd):
+    monkeypatch.setattr(demo_server, "SECONDS", 1.0)
+    server = demo_server.bound(demo.page("title", [model], packages), 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port, began = server.server_address[1], time.monotonic()
+    with socket.create_connection(("127.0.0.1", port)) as slow, contextlib.suppress(ConnectionError):
+        for letter in itertools.cycle(b"GET / HTTP/1.1"):  # one byte at a time, each within the time of a read
+            assert time.monotonic() - began < 10
+            slow.sendall(bytes([letter]))
+            time.sleep(0.1)
+            assert get(port, "/")[0].status == 200
+    server.shutdown()
+    server.server_close()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_port_in_use_is_replaced_and_reported(model, packages, capsys):

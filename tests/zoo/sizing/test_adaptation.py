@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def answered(monkeypatch, *lines, end="pass", **changes):
     body = (
         f"import json, os, sys\njson.load(sys.stdin)\nfor line in {lines!r}: print(json.dumps(line), flush=True)\n{end}"
     )
-    monkeypatch.setattr(adaptation, "CHILD", ("-c", body))
+    monkeypatch.setattr(adaptation.processes, "command", lambda module: [sys.executable, "-c", body])
     plain, wanted = adaptation.separate({"model": "cnn", "auto_batch": True} | changes)
     return adaptation.adapted(adaptation.resolved(plain, wanted), wanted)
 

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import shutil
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -12,7 +14,8 @@ from scipy import integrate, optimize, stats
 from compression import compress
 from compression.recipes import language
 from tests.conftest import ROOT, blobs, run_module, stop_after
-from zoo import calibrate
+from zoo import calibrate, stock
+from zoo import train as train_command
 from zoo.config import privacy
 from zoo.config.privacy import DP
 from zoo.config.train_config import TrainConfig
@@ -25,7 +28,9 @@ from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.private import Private, unfit
 from zoo.online import __main__ as online
 from zoo.runs.folder import RunFolder
+from zoo.system import files
 from zoo.training import accounting
+from zoo.training.capabilities.private import PrivateTraining
 from zoo.training.loop import train
 
 # The model
@@ -327,3 +332,17 @@ def test_jax_gives_the_same_weights(image_npz, tmp_path):
         np.testing.assert_allclose(found[f"arr_{i}"], value, atol=1e-4)
     assert float(found["loss"]) == pytest.approx(second.history[0]["loss"], abs=1e-4)
     assert json.loads((tmp_path / "jax.json").read_text()) == pytest.approx(second.metrics["private"])
+
+
+def test_the_key_is_written_whole_and_removed_after_a_kill_at_the_very_end(tmp_path, monkeypatch):
+    capability = PrivateTraining(SimpleNamespace(run=RunFolder(tmp_path)))
+    capability.plan = SimpleNamespace(secret=True, key=b"k" * 32)
+    seen = []
+    monkeypatch.setattr(files, "publish", lambda temporary, path: seen.append((temporary.read_bytes(), path)))
+    capability.started()
+    assert seen == [(b"k" * 32, RunFolder(tmp_path).key_file)]
+
+    shutil.copytree(stock.checked("simplenet-mnist"), tmp_path / "run")
+    (tmp_path / "run" / "private.key").write_bytes(b"k" * 32)
+    assert train_command.main(["--resume", "--output", str(tmp_path / "run")]) == 0
+    assert not (tmp_path / "run" / "private.key").exists()

@@ -19,6 +19,7 @@ from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.private import Private, unfit
 from zoo.reports.page import text
 from zoo.runs.folder import RunFolder
+from zoo.system.files import replacing
 from zoo.training import accounting
 from zoo.training.capabilities.base import Capability
 
@@ -86,8 +87,9 @@ class PrivateTraining(Capability):
     def started(self) -> None:
         """Write the key into the folder, readable by its owner alone, as a resumed run needs it."""
         if self.plan.secret:
-            self.training.run.key_file.touch(mode=0o600)
-            self.training.run.key_file.write_bytes(self.plan.key)
+            with replacing(self.training.run.key_file) as temporary:
+                temporary.touch(mode=0o600)
+                temporary.write_bytes(self.plan.key)
 
     def batches(self, start: int, stop: int) -> Any:
         config, plan, model = self.training.config, self.plan, self.training.model

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
 
@@ -30,12 +30,29 @@ class Lasting:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, or drop it."""
+        """Write a text, or drop it. Characters that the stream's encoding lacks become escapes."""
         try:
             return self._stream.write(text)
+        except UnicodeEncodeError as error:
+            return self.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
         except OSError as error:
             self._give_up(error)
             return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts, or drop them."""
+        for line in lines:
+            self.write(line)
+
+    def write_bytes(self, content: bytes) -> None:
+        """Write bytes as they are, or drop them."""
+        self.flush()
+        try:
+            with open(self._descriptor, "wb", buffering=0, closefd=False) as raw:
+                while content:
+                    content = content[raw.write(content) :]
+        except OSError as error:
+            self._give_up(error)
 
     def flush(self) -> None:
         """Write what is buffered, or drop it."""
@@ -71,10 +88,7 @@ def lasting() -> Iterator[Lasting]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor is this one
     before = sys.stdout, sys.stderr
-    output, error = (
-        Lasting(stream or open(descriptor, "w", closefd=False), descriptor)  # noqa: SIM115  (lives as long as the process)
-        for descriptor, stream in ((1, before[0]), (2, before[1]))
-    )
+    output, error = (_lasting(stream, descriptor) for descriptor, stream in ((1, before[0]), (2, before[1])))
     sys.stdout, sys.stderr = output, error
     try:
         yield output
@@ -82,3 +96,36 @@ def lasting() -> Iterator[Lasting]:
         for stream in (output, error):
             stream.flush()
         sys.stdout, sys.stderr = before
+
+
+def _lasting(stream: IO[str] | None, descriptor: int) -> Lasting:
+    if isinstance(stream, Lasting):
+        return stream
+    return Lasting(stream or open(descriptor, "w", closefd=False), descriptor)  # noqa: SIM115  (lives as long as the process)
+
+
+def outlasting(prog: str, main: Callable[[], int]) -> int:
+    """Run a command while standard output and error last, and return its exit status.
+
+    Args:
+        prog: Command, for messages.
+        main: Function that returns an exit status or raises SystemExit with one.
+
+    Returns:
+        Status of the command. If it is 0 but output was lost for another reason than a reader that had seen enough, 1.
+    """
+    with lasting() as output:
+        try:
+            status = main()
+        except SystemExit as ended:  # argparse, after --help or a mistake
+            if isinstance(ended.code, str):
+                print(ended.code, file=sys.stderr)
+            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        except KeyboardInterrupt:
+            print(f"{prog}: interrupted", file=sys.stderr)
+            status = 130
+        output.flush()
+        if not status and output.unreadable:
+            print(f"{prog}: standard output: {output.lost.strerror}", file=sys.stderr)
+            return 1
+        return status
