@@ -254,7 +254,7 @@ def _other_files(path: Path, receipt: Mapping[str, Any], form: Form) -> list[str
 
 def _beside(form: Form, path: Path) -> dict[str, str]:
     """Return the SHA-256 of the files that the form writes beside a file, by suffix."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.folder() as folder:
         copy = Path(folder) / path.name
         form.write_beside(copy)
         return beside(copy, sorted(made.name.removeprefix(path.stem) for made in Path(folder).iterdir()))
