@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from compression.flatbuffers import flatbuffer
-from compression.runtime import child
 from zoo.console.errors import Failed, UsageError
+from zoo.isolation import child
 from zoo.system.machine import cores
 
 # Limit of the child's address space: a damaged file may request any amount.

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from compression.runtime import child, litert
+from compression.runtime import litert
 from zoo.console.errors import Failed
+from zoo.isolation import child
 from zoo.system.machine import cores
 
 OUTPUT = "embedding"

@@ -2,10 +2,10 @@ import os
 
 import pytest
 
-from compression.runtime import child
 from zoo.console.errors import Failed
+from zoo.isolation import child
 
-ODD = "tests.compression.runtime.odd_child"
+ODD = "tests.zoo.isolation.odd_child"
 
 
 @pytest.fixture(params=["forked", "started"])

@@ -79,7 +79,7 @@ def _environment() -> dict[str, str]:
 
 def _started(module: str, files: dict[str, str], seconds: float) -> int | None:
     """Run a job in a new process; return its exit status, or None if it exceeded its time limit."""
-    words = [sys.executable, "-m", "compression.runtime.child", "job", module, json.dumps(files)]
+    words = [sys.executable, "-m", "zoo.isolation.child", "job", module, json.dumps(files)]
     try:
         return subprocess.run(words, stdin=subprocess.DEVNULL, env=_environment(), timeout=seconds).returncode
     except subprocess.TimeoutExpired:
@@ -127,7 +127,7 @@ class _Server:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            words = [sys.executable, "-m", "compression.runtime.child", "serve", self.module, str(theirs.fileno())]
+            words = [sys.executable, "-m", "zoo.isolation.child", "serve", self.module, str(theirs.fileno())]
             streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
             self._process = subprocess.Popen(words, env=_environment(), pass_fds=[theirs.fileno()], **streams)
         connection = Connection(ours.detach())
