@@ -77,8 +77,7 @@ def open_run(path: Path, given: Mapping[str, Any], *, any_task: bool = False) ->
         raise UsageError(
             f"{run.path}: expected a run that gives classes, this one is for {run.task}; compression.compress takes it"
         )
-    if not run.model_file.is_file():
-        raise UsageError(f"{run.path}: expected a model.keras, found none")
+    run.check_model_file()
     changes = {k: given[k] for k in ("data_dir",) if k in given}
     config = dataclasses.replace(config, **changes)
     check_source(config)
@@ -93,6 +92,7 @@ def open_teacher(path: Path, student: OpenedRun) -> RunFolder:
     """
     run = RunFolder(path)
     run.read_metrics()
+    run.check_model_file()
     theirs, mine = (folder.read_config()["data"] for folder in (run, student.run))
     for what in ("kind", "input_shape", "class_names", "per_step", "vocabulary_size"):
         if theirs[what] != mine[what]:

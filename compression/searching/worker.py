@@ -19,9 +19,11 @@ from compression.recipes.language import Kernel
 from compression.searching.budget import Budget
 from compression.searching.plan import SearchPlan
 from compression.searching.space import Space
+from strategies import StrategyError
 from zoo.config import privacy
 from zoo.config.train_config import command_line
 from zoo.console import cli
+from zoo.console.errors import Failed, UsageError, of_machine
 from zoo.runs.folder import RunFolder
 
 # The defaults with which `compress` trains a recipe.
@@ -121,13 +123,17 @@ def main(argv: Sequence[str]) -> int:
     chosen = SearchInputs(**job["chosen"] | paths | {"teachers": tuple(job["chosen"]["teachers"])})
     parts = {"space": Space.from_json(job["plan"]["space"]), "budget": Budget(**job["plan"]["budget"])}
     plan = SearchPlan(**job["plan"] | parts)
-    found, teachers = open_runs(chosen)
-    opened = load_subject(chosen, found, teachers)
-    from compression.searching import search as explore
-    from compression.searching import studies
+    try:
+        found, teachers = open_runs(chosen)
+        opened = load_subject(chosen, found, teachers)
+        from compression.searching import search as explore
+        from compression.searching import studies
 
-    study = studies.open_or_create(plan, chosen.folder, explore.facts(opened), number=job["number"])
-    explore.run_trials(opened, plan, study, cli.say)
+        study = studies.open_or_create(plan, chosen.folder, explore.facts(opened), number=job["number"])
+        explore.run_trials(opened, plan, study, cli.say)
+    except (UsageError, StrategyError, Failed, OSError) as error:
+        cli.say(f"compression.search: process {job['number']}: {of_machine(error) or error}")
+        return 2 if isinstance(error, (UsageError, StrategyError)) else 1
     return 0
 
 

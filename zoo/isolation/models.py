@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.console.errors import Failed, UsageError
-from zoo.isolation import archive, child, passed
+from zoo.isolation import archive, passed
 from zoo.system.files import sha256
 
 # Memory that opening may take beyond Keras and its backend: the zip member, the arrays read from it, initial values
@@ -70,6 +70,8 @@ def check_weights(file: Path) -> None:
 
 def _try(file: Path, *, weights_only: bool) -> None:
     """Look at a file and open it in a child process; raise UsageError with the reason if it is refused."""
+    from zoo.isolation import child  # its imports would make every --help slower
+
     declared = archive.look(file)
     modules, missing = _registered_in(declared.classes)
     room = memory_bytes(declared)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from zoo.config import task_facts
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
-from zoo.runs import checkpoints
+from zoo.runs import checkpoints, space
 from zoo.runs.folder import RunFolder, default_output
 from zoo.training.callbacks import Memory
 from zoo.training.capabilities import Training
@@ -113,11 +112,4 @@ def write_config(training: Training) -> None:
 
 def check_disk(training: Training) -> None:
     """Raise UsageError if the files of the run will not fit on the disk."""
-    folder = training.run.path
-    need = COPIES_ON_DISK * sum(int(np.prod(v.shape)) * 4 for v in training.model.variables)
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < need:
-        raise UsageError(
-            f"--output {folder}: disk full: this run writes about {need / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
-        )
+    space.check(training.run.path, COPIES_ON_DISK * sum(int(np.prod(v.shape)) * 4 for v in training.model.variables))

@@ -70,7 +70,7 @@ def wide(layers):
 
 def nested(text):
     found = json.loads(text)
-    for _ in range(60):
+    for _ in range(80):
         found = found | {"config": {"name": "outer", "layers": [found]}}
     return json.dumps(found).encode()
 
@@ -163,10 +163,10 @@ def test_each_trial_ends_in_a_sentence(edited, monkeypatch):
     bombs = [
         ({"weights": with_kernel(lambda group: group.create_dataset("0", **zeros))}, "more than 100 times"),
         ({"weights": with_kernel(lambda g: g.update({"0": h5py.ExternalLink("/etc/passwd", "x")}))}, "is a link"),
-        ({"weights": lambda data: b"hello"}, "cannot be read"),
+        ({"weights": lambda data: b"hello" * 100}, "cannot be read"),
         (
-            {"config": lambda text: text.replace(b'"class_name": "Dense"', b'"class_name": "Absent"')},
-            "cannot be opened|names the class 'Absent'",
+            {"config": with_layers(lambda layers: [layers[0], layers[1] | {"module": "mine", "class_name": "Absent"}])},
+            "names the class 'Absent'",
         ),
     ]
     for change, sentence in bombs:
@@ -199,4 +199,4 @@ def test_a_run_from_elsewhere_is_refused_by_a_command(tmp_path):
     metrics = run.read_metrics() | {"model_sha256": models.sha256(run.model_file)}
     run.metrics_file.write_text(json.dumps(metrics))
     done = run_module("zoo.evaluate", run.path, cwd=tmp_path)
-    assert done.returncode == 2 and "describes 130,000,000" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "describes 130,000,0" in done.stderr and "Traceback" not in done.stderr
