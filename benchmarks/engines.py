@@ -40,8 +40,9 @@ def _rows(name: str, kernel: str, data_dir: Path, folder: Path) -> list[dict[str
     from compression.exporting import tflite
     from compression.receipts.subject import given
     from compression.recipes.language import parse
-    from compression.runtime import child, litert
+    from compression.runtime import litert
     from compression.tasks import classification
+    from zoo.isolation import child
 
     interface = classification.interface_of(data.spec)
     test = data.test.take(np.arange(EXAMPLES))

@@ -25,9 +25,12 @@ from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.errors import UsageError
+from zoo.runs import space
 from zoo.runs.folder import check_classifier
 
 OWN = "a model file"
+# Of the model: a SavedModel, the file and what the converter writes; for each stage its model and its checkpoints.
+COPIES_ON_DISK = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +146,8 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
     if kept:
         cli.say(kept)
     config = _training_config(chosen.config, options)
+    folder = options.output or chosen.artifacts
+    space.check(folder, COPIES_ON_DISK * (1 + len(recipe.stages)) * chosen.model_bytes)
     teachers = [source.open_teacher(Path(path), chosen) for path in (recipe.distill.teacher if recipe.distill else ())]
     chief = strategies.is_chief(options.strategy)
     if options.virtual_devices or options.strategy == "multi_worker":  # before anything else uses TensorFlow
@@ -167,7 +172,7 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
         model,
         data,
         recipe,
-        options.output or chosen.artifacts,
+        folder,
         export=options.export,
         calibration=calibration,
         training=training,

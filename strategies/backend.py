@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from strategies import jax_devices
+from strategies import jax_devices, limits
 
 # Optional imports of Keras and TensorFlow for functions not used here: scikit-learn wrappers, plots of predictions and
 # a converter of JAX functions. Importing them takes half as long as importing TensorFlow.
@@ -25,6 +25,9 @@ def start(engine: str | None = None, virtual_devices: int = 0) -> None:
     Args:
         engine: Keras backend, "tensorflow" or "jax". By default, that of `default_engine`.
         virtual_devices: Number of devices JAX divides the CPU into. TensorFlow divides it later, in `strategies.build`.
+
+    Raises:
+        StrategyError: A limit of this process is too low for TensorFlow.
     """
     if engine and "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = engine
@@ -32,11 +35,13 @@ def start(engine: str | None = None, virtual_devices: int = 0) -> None:
         jax_devices.split_cpu(virtual_devices)
     if "keras" in sys.modules:  # a process that imported it itself keeps its own settings
         return
+    engine, asked = engine or default_engine(), os.environ.get("KERAS_BACKEND")
+    if engine == "tensorflow":
+        limits.check()
     # TensorFlow reads both variables when it is first imported. oneDNN kernels train the zoo's convolutions twice as
     # fast on CPUs where TensorFlow disables them by default (benchmarks/results).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    engine, asked = engine or default_engine(), os.environ.get("KERAS_BACKEND")
     with quiet(), uncollected(), _hidden(*(name for name in _OPTIONAL if name != engine)):
         os.environ["KERAS_BACKEND"] = engine
         try:

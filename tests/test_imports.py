@@ -11,7 +11,7 @@ PACKAGES = ("strategies", "zoo", "compression")
 ORDER = (
     "strategies",
     *(f"zoo.{room}" for room in ("system", "console", "stock", "config", "introspection", "objectives", "models")),
-    *(f"zoo.{room}" for room in ("data", "hub", "runs", "scores", "reports", "tasks", "training")),
+    *(f"zoo.{room}" for room in ("isolation", "data", "hub", "runs", "scores", "reports", "tasks", "training")),
     *(f"zoo.{room}" for room in ("sizing", "sweep", "ensemble", "attack", "explain", "online", "demo")),
     *(f"compression.{room}" for room in ("on_device", "recipes", "flatbuffers", "runtime", "surgery", "passes")),
     *(f"compression.{room}" for room in ("exporting", "receipts", "tasks", "pipeline", "searching", "mcu")),
@@ -106,7 +106,7 @@ ENGINES = {"zoo.objectives.gradients": {"tensorflow", "jax"}, "zoo.objectives.op
 
 @pytest.mark.parametrize("folder", ["zoo/models", "zoo/objectives"])
 def test_models_and_objectives_import_keras_alone(folder):
-    allowed = {"collections", "importlib", "keras", "math", "numpy", "pkgutil", "typing", "zoo"}
+    allowed = {"collections", "importlib", "keras", "math", "numpy", "pkgutil", "typing", "warnings", "zoo"}
     for name, packages, ours in outside(folder):
         assert packages <= allowed | ENGINES.get(name, set()), name
         assert {room(other) for other in ours} <= {"zoo.models", "zoo.objectives", "zoo.introspection"}, name

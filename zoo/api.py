@@ -18,6 +18,7 @@ from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
+from zoo.isolation import models
 from zoo.runs.folder import PARENT, RunFolder, free_folder
 from zoo.runs.results import Predictions, Run, Scores
 from zoo.system import temporary
@@ -94,15 +95,13 @@ def load(source: "str | Path | Run") -> "keras.Model":
         The model. A model of the zoo takes images in [0, 1], token ids or feature vectors, and returns logits.
 
     Raises:
-        UsageError: No such name or path, or a file that is missing or altered.
+        UsageError: No such name or path, or a file that is missing, altered or cannot be opened safely.
     """
     path = source.path if isinstance(source, Run) else Path(source)
     if path.suffix == ".keras" and path.is_file():
-        import keras
+        import keras  # noqa: F401  plainly, before a command imports it with its own settings
 
-        import zoo.models  # noqa: F401  registers the classes that a model file names
-
-        return keras.saving.load_model(path, compile=False)
+        return models.load(path)
     if not path.exists():
         path = stock.checked(str(source))
     return RunFolder(path).load_model()

@@ -53,7 +53,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     folder = RunFolder(options.run)
     stored = folder.read_config()
     config = _configuration(stored["config"], folder.task, options, given)
-    folder.read_metrics()
+    folder.check_model_file()
     attributes = _attributes(options, stored["data"])
     check_source(config)
     backend.start()

@@ -17,7 +17,7 @@ def run(given: Mapping[str, Any]) -> list[dict[str, str]] | dict[str, Any]:
     options = GenerateOptions(**given)
     folder = RunFolder(options.run)
     task_facts.check_request("zoo.generate", folder, options)
-    folder.read_metrics()
+    folder.check_model_file()
     backend.start()
     from zoo import tasks
 

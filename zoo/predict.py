@@ -10,6 +10,7 @@ from zoo.config import task_facts
 from zoo.config.run_options import PredictOptions
 from zoo.console import cli
 from zoo.console.errors import UsageError
+from zoo.runs import inputs
 from zoo.runs.folder import RunFolder
 
 
@@ -20,7 +21,8 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise UsageError(f"--top: expected at least 1, received {options.top}")
     folder = RunFolder(options.run)
     task_facts.check_request("zoo.predict", folder, options)
-    folder.read_metrics()
+    folder.check_model_file()
+    inputs.check_files(options.inputs, folder.read_config()["data"])
     backend.start()
     from zoo import tasks
 

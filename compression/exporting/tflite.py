@@ -24,11 +24,11 @@ from compression.flatbuffers.unfold import unfold
 from compression.passes.qat import Points
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import ExportOptions
-from compression.runtime import child
 from compression.surgery import kernels
 from compression.surgery.layers import layer_paths, with_kernels
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
+from zoo.isolation import child
 from zoo.system import temporary
 from zoo.system.files import publish
 

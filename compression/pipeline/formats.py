@@ -14,10 +14,10 @@ from keras import ops
 from compression.exporting import tflite
 from compression.flatbuffers.interface import Interface
 from compression.receipts.subject import given, reference
-from compression.runtime import child
 from compression.tasks.classification import ClassSubject
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.layers import layers_of
+from zoo.isolation import child
 from zoo.system import temporary
 from zoo.system.files import sha256
 from zoo.system.machine import processor, versions

@@ -45,6 +45,11 @@ class OpenedModel:
     task = "own_model"
     artifacts = None
 
+    @property
+    def model_bytes(self) -> int:
+        """Size of the model file, or of the weights of a model in memory."""
+        return self.path.stat().st_size if self.path else 4 * self.model.count_params()
+
     def load(self) -> tuple[Any, Any]:
         """Load the model and its data; imports Keras and its backend.
 

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import math
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
+from zoo.runs import space
 from zoo.runs.folder import RunFolder
 from zoo.system import temporary
 from zoo.system.files import write_json
@@ -89,6 +92,7 @@ def compress(
     if not len(data.test):
         raise UsageError(f"{data.spec.name}: expected test examples to measure the file on, it has none here")
     original, form = _form(model, data, recipe, export, training, beam)
+    _check_temporary(data)
     kernel = tflite.check(original, recipe, form.interface, export.kernel)
     path = folder / f"{file_name(recipe, form.interface, kernel, export.bare)}.tflite"
     examples = form.calibration(calibration.examples, calibration.seed) if recipe.calibrated else None
@@ -129,6 +133,12 @@ def compress(
     receipt = sealed(receipt, sign)
     write_json(receipt_path(path), receipt)
     return Compressed(path, receipt)
+
+
+def _check_temporary(data: Dataset) -> None:
+    """Raise UsageError unless the temporary folder has room for the inputs that a child process measures."""
+    inputs = len(data.test) * math.prod(data.spec.input_shape) * 4  # float32
+    space.check(Path(tempfile.gettempdir()), inputs, "TMPDIR")
 
 
 def assist(

@@ -31,6 +31,11 @@ class OpenedRun:
         return self.run.task
 
     @property
+    def model_bytes(self) -> int:
+        """Size of the model file."""
+        return self.run.model_file.stat().st_size
+
+    @property
     def artifacts(self) -> Path:
         """Folder for files of the run."""
         return self.run.path / "artifacts"
@@ -107,8 +112,7 @@ def open_run(path: Path, given: Mapping[str, Any], *, any_task: bool = False) ->
         raise UsageError(
             f"{run.path}: expected a run that gives classes, this one is for {run.task}; compression.compress takes it"
         )
-    if not run.model_file.is_file():
-        raise UsageError(f"{run.path}: expected a model.keras, found none")
+    run.check_model_file()
     for name in ("input_range", "epochs", "batch_size", "learning_rate"):
         if given.get(name) is not None:
             raise UsageError(
@@ -130,6 +134,7 @@ def open_teacher(path: Path, student: OpenedRun) -> RunFolder:
     """
     run = RunFolder(path)
     run.read_metrics()
+    run.check_model_file()
     theirs, mine = (folder.read_config()["data"] for folder in (run, student.run))
     for what in ("kind", "input_shape", "class_names", "per_step", "vocabulary_size"):
         if theirs[what] != mine[what]:

@@ -32,6 +32,7 @@ from zoo.data import Dataset
 from zoo.data.batches.pipeline import steps_per_epoch
 from zoo.data.dataset import leaves, mapped
 from zoo.data.images import scaled
+from zoo.isolation import models
 from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256, write_json
 from zoo.tasks.base import Task
@@ -284,7 +285,9 @@ def _with_weights(stages: Stages, index: int) -> keras.Model:
                 model, channels.ChannelPlan.from_json(json.loads(stages.kept(i).read_text(encoding="utf-8")))
             )
     if index >= 0:
-        model.load_weights(RunFolder(stages.place(index)).model_file)
+        file = RunFolder(stages.place(index)).check_model_file()
+        models.check_weights(file)
+        model.load_weights(file)
     return model
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from compression.flatbuffers import flatbuffer
-from compression.runtime import child
 from zoo.console.errors import Failed, UsageError
+from zoo.isolation import child
 from zoo.system import temporary
 from zoo.system.machine import cores
 

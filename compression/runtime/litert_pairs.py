@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from compression.runtime import child, litert
+from compression.runtime import litert
 from zoo.console.errors import Failed
+from zoo.isolation import child
 from zoo.system import temporary
 from zoo.system.machine import cores
 

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compression.on_device import generate
-from compression.runtime import child, litert
+from compression.runtime import litert
 from compression.runtime.rollout import rolled_out
 from zoo.config.sampling import Beam
 from zoo.console.errors import Failed
+from zoo.isolation import child
 from zoo.system import temporary
 from zoo.system.machine import cores
 

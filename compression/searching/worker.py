@@ -20,11 +20,11 @@ from compression.recipes.language import Kernel
 from compression.searching.budget import Budget
 from compression.searching.plan import SearchPlan
 from compression.searching.space import Space
-from strategies import processes, streams
+from strategies import StrategyError, processes, streams
 from zoo.config import privacy
 from zoo.config.train_config import command_line
 from zoo.console import cli
-from zoo.console.errors import INTERRUPTED, Interrupted
+from zoo.console.errors import INTERRUPTED, Failed, Interrupted, UsageError, of_machine
 from zoo.runs.folder import RunFolder
 from zoo.system import temporary
 from zoo.system.signals import interrupting
@@ -137,6 +137,9 @@ def main(argv: Sequence[str]) -> int:
             explore.run_trials(opened, plan, study, cli.say)
     except (Interrupted, KeyboardInterrupt):
         return INTERRUPTED  # the search says so itself
+    except (UsageError, StrategyError, Failed, OSError) as error:
+        cli.say(f"compression.search: process {job['number']}: {of_machine(error) or error}")
+        return 2 if isinstance(error, (UsageError, StrategyError)) else 1
     return 0
 
 

@@ -70,7 +70,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     folder = RunFolder(options.run)
     stored = folder.read_config()
-    folder.read_metrics()
+    folder.check_model_file()
     data = stored["data"]
     attacks.check_inputs(str(options.run), folder.task, data["kind"], data["per_step"])
     attacks.check_range("--eps", max(options.eps), data["kind"])

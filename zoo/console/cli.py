@@ -6,7 +6,6 @@ are fields declared with `zoo.config.options.option`; those with a `group` are l
 
 import argparse
 import dataclasses
-import errno
 import json
 import shutil
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 from strategies import StrategyError
 from strategies.streams import lasting
 from zoo.console import values
-from zoo.console.errors import INTERRUPTED, Diverged, Failed, Interrupted, UsageError, nearest
+from zoo.console.errors import INTERRUPTED, Diverged, Failed, Interrupted, UsageError, nearest, of_machine
 from zoo.system import temporary
 from zoo.system.signals import interrupting
 
@@ -87,16 +86,15 @@ def _carry_out(
         return 0, result
     except (UsageError, StrategyError) as error:
         return _report(prog, str(error), 2, debug), None
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return _report(prog, f"{type(error).__name__}: {error}", 1, debug), None
-        where = f" while writing {error.filename}" if error.filename else ""
-        return _report(prog, f"disk full{where}: free some space, then go on with --resume", 2, debug), None
     except (Interrupted, KeyboardInterrupt) as error:
         return _report(prog, str(error) or "interrupted", INTERRUPTED, debug), None
     except (Diverged, Failed) as error:
         return _report(prog, str(error), 1, debug), None
     except Exception as error:  # boundary of the process: an unforeseen error becomes one line
+        if sentence := of_machine(error):
+            return _report(prog, sentence, 2, debug), None
+        if isinstance(error, OSError):
+            return _report(prog, f"{type(error).__name__}: {error}", 1, debug), None
         text = " ".join(str(error).split())[:500]
         return _report(prog, f"{type(error).__name__}: {text} (--debug shows where)", 1, debug), None
 

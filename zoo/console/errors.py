@@ -1,6 +1,7 @@
 """Exceptions of the commands, and the wording of messages about unknown names."""
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 
 INTERRUPTED = 130  # exit status of work that a signal stopped
@@ -41,3 +42,25 @@ def few(names: Sequence[str]) -> str:
     """Return the first names, followed by the number of those left out."""
     rest = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def of_machine(error: Exception) -> str | None:
+    """Return a sentence for an error that a limit of the machine caused, or None for any other error.
+
+    Args:
+        error: Error of the operating system, or of a library that wraps one.
+    """
+    number, file = getattr(error, "errno", None), getattr(error, "filename", None)
+    where = f" while writing {file}" if file else ""
+    said = str(error)
+    # NumPy's and TensorFlow's errors of a full disk have no number.
+    unnumbered = "No space left on device" in said or (" requested and " in said and said.endswith(" written"))
+    if number in (errno.ENOSPC, errno.EDQUOT) or unnumbered:
+        return f"disk full{where}: free some space there and in TMPDIR, then go on with --resume or by the same command"
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"no permission for {file or 'a file'} ({error.strerror}): choose another path"
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "too many open files: raise the limit, as by `ulimit -n 1024`"
+    if number == errno.EAGAIN or "can't start new thread" in said:
+        return "the limit of processes and threads is reached: raise it, as by `ulimit -u 4096`"
+    return None

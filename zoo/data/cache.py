@@ -3,22 +3,16 @@
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from zoo.system import temporary
+from zoo.system.cache import folder
 
 # Part of every key. Raise it when decoding or resizing returns different arrays.
 FORMAT = 1
-
-
-def folder() -> Path:
-    """Return the folder of the cache: $ZOO_CACHE, or keras-compression-zoo in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "keras-compression-zoo"
-    return Path(os.environ.get("ZOO_CACHE", default)).expanduser()
 
 
 def fingerprint(root: Path, files: list[Path]) -> list:

@@ -80,7 +80,7 @@ def page(title: str, paths: Sequence[Path], runtime: Path | None = None) -> Site
         Failed: If LiteRT.js cannot be fetched.
     """
     from compression.receipts.described import described
-    from zoo.data import cache
+    from zoo.system import cache
 
     site: dict[str, bytes | Path] = {path.name: path for path in PAGE.iterdir() if path.suffix != ".json"}
     listed = []

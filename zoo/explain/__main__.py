@@ -57,7 +57,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     folder = RunFolder(options.run)
     stored = folder.read_config()
-    folder.read_metrics()
+    folder.check_model_file()
     target = _check(options, stored["data"])
     config = stored["config"]
     if options.data_dir:

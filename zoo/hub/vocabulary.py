@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import keras_hub  # noqa: F401  registers the tokenizer classes with Keras
+import keras_hub  # also registers the tokenizer classes with Keras
 import numpy as np
 
 from zoo.config.task_facts import Tokens
@@ -72,6 +72,7 @@ class PresetVocabulary:
         """
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))["keras_hub"]
+            _check_class(stored["tokenizer"])  # any other class, such as a model, could take any memory
             tokenizer = keras.saving.deserialize_keras_object(stored["tokenizer"])
             with temporary.folder() as folder:
                 for name, content in stored["assets"].items():
@@ -135,3 +136,10 @@ class PresetVocabulary:
             if i not in (self.begin_id, *self._start):
                 kept.append(i)
         return self._tokenizer.detokenize(kept) if kept else ""
+
+
+def _check_class(config: dict[str, Any]) -> None:
+    """Raise ValueError unless a configuration is that of a KerasHub tokenizer."""
+    found = keras.saving.get_registered_object(config["registered_name"])
+    if not (isinstance(found, type) and issubclass(found, keras_hub.tokenizers.Tokenizer)):
+        raise ValueError(f"expected a tokenizer of KerasHub, received {config['registered_name']!r}")

@@ -14,6 +14,7 @@ from zoo import stock
 from zoo.config import registry, task_facts
 from zoo.config.train_config import PLACES, TrainConfig
 from zoo.console.errors import UsageError
+from zoo.isolation import archive, models, passed
 from zoo.runs import contents, sealed
 from zoo.system.files import sha256
 from zoo.system.machine import kernels, processor, versions
@@ -207,7 +208,7 @@ class RunFolder:
             snapshot: Number of the snapshot, from 1; 0 for model.keras.
 
         Raises:
-            UsageError: If the file is missing or was altered.
+            UsageError: If the file is missing, was altered or declares more than it stores.
         """
         metrics = self.read_metrics()
         expected = metrics["snapshots"][snapshot - 1] if snapshot else metrics["model_sha256"]
@@ -216,27 +217,26 @@ class RunFolder:
             raise UsageError(f"{self.path}: expected a {file.relative_to(self.path)}, found none")
         if sha256(file) != expected:
             raise UsageError(f"{file} was truncated or altered: its SHA-256 is not the one in metrics.json")
+        if not passed.knows(expected):
+            archive.look(file)
         return file
 
     def load_model(self, snapshot: int = 0) -> Any:  # a keras.Model; Keras is not imported yet
-        """Load model.keras or a snapshot, after checking its SHA-256.
+        """Load model.keras or a snapshot, after checking its SHA-256 and trying it, see `zoo.isolation.models`.
 
         Args:
             snapshot: Number of the snapshot, from 1; 0 for model.keras.
 
         Raises:
-            UsageError: If the file is missing or was altered.
+            UsageError: If the file is missing, was altered or cannot be opened safely.
         """
         file = self.check_model_file(snapshot)
-        import keras
-
-        import zoo.models  # noqa: F401  registers the classes that a model file refers to
+        config = self.read_config()["config"]
+        registry.model_class(config.model)  # registers a class that is not in zoo.models
         from zoo.introspection.freezing import freeze
 
         # Without the optimizer: a user's own class cannot load its state before `freeze`.
-        config = self.read_config()["config"]
-        registry.model_class(config.model)  # registers a class that is not in zoo.models
-        model = keras.saving.load_model(file, compile=False)
+        model = models.load(file)
         if config.freeze:
             freeze(model, config.freeze)
         return model

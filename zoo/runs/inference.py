@@ -18,6 +18,7 @@ from zoo.data.sources import arrays, tables
 from zoo.data.sources.language import ids_of
 from zoo.data.text import Vocabulary, longer
 from zoo.runs.folder import RunFolder
+from zoo.runs.inputs import check_file
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 
 # Larger than in training because no gradients are kept. Still larger batches are no faster.
@@ -99,10 +100,7 @@ def _read_one(
         if not text.strip():
             raise UsageError("INPUT: expected a text, received an empty one")
         return [text], _encoded(text[:40], [text], spec, vocabulary)
-    if not path.is_file():
-        raise UsageError(f"INPUT {text}: expected a file, found none")
-    if spec.kind != "image":
-        raise UsageError(f"INPUT {text}: this run takes {spec.kind} inputs, which come in an .npz file with an array x")
+    check_file(text, spec.kind)
     try:
         height, width, channels = spec.input_shape
         return [text], images.decode(path, (height, width), channels)[None]

@@ -9,6 +9,7 @@ import keras
 from zoo import tasks
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
+from zoo.isolation import passed
 from zoo.reports import page as report
 from zoo.runs.folder import RunFolder
 from zoo.system.files import replacing, sha256
@@ -39,6 +40,7 @@ def finish(
     """
     with replacing(run.model_file) as temporary:
         model.save(temporary)
+        passed.remember(sha256(temporary))
     scores, shown = task.measure(model, data, **task.measured_with(config))
     metrics = {
         "test": scores,

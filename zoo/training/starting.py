@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from zoo.config import task_facts
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, digests
-from zoo.runs import checkpoints
+from zoo.runs import checkpoints, space
 from zoo.runs.folder import RunFolder, default_output
 from zoo.system import temporary
 from zoo.training.callbacks import Memory, write_history
@@ -145,11 +144,4 @@ def write_config(training: Training) -> None:
 
 def check_disk(training: Training) -> None:
     """Raise UsageError if the files of the run will not fit on the disk."""
-    folder = training.run.path
-    need = COPIES_ON_DISK * sum(int(np.prod(v.shape)) * 4 for v in training.model.variables)
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < need:
-        raise UsageError(
-            f"--output {folder}: disk full: this run writes about {need / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
-        )
+    space.check(training.run.path, COPIES_ON_DISK * sum(int(np.prod(v.shape)) * 4 for v in training.model.variables))

@@ -3,9 +3,9 @@ import pytest
 
 from compression.exporting import converter, tflite
 from compression.flatbuffers import flatbuffer
-from compression.runtime import child
 from tests.compression.conftest import small
 from zoo.console.errors import Failed
+from zoo.isolation import child
 
 
 def scales(path):

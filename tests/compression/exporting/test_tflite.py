@@ -8,12 +8,13 @@ from compression.flatbuffers.interface import Interface
 from compression.mcu import micro
 from compression.receipts.receipt import measure
 from compression.recipes.language import parse
-from compression.runtime import child, litert
+from compression.runtime import litert
 from compression.surgery.kernels import recurrent_layers
 from compression.tasks.classification import ClassSubject
 from tests.compression.conftest import small
 from zoo.console.errors import Failed, UsageError
 from zoo.data import Split
+from zoo.isolation import child
 from zoo.runs.folder import pretrained
 
 

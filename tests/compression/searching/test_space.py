@@ -1,11 +1,12 @@
 """The search space: every choice is a valid recipe."""
 
+import json
 import random
 
 import pytest
 
 from compression.recipes import language
-from compression.searching import space
+from compression.searching import space, worker
 from compression.searching.budget import Budget
 from compression.searching.plan import SearchPlan
 from compression.searching.screening import LEAST_FINISHED, rank_correlation, stop_reason
@@ -126,3 +127,13 @@ def test_a_trial_stops_beyond_the_budget_or_behind_files_with_better_estimates()
     assert rank_correlation(bad) == pytest.approx(-1)
     assert not stop_reason(guess(2000, 0.1), plan, bad)
     assert rank_correlation(good[: LEAST_FINISHED - 1]) is None
+
+
+def test_a_further_process_reports_a_mistake_in_one_sentence(tmp_path, capsys):
+    chosen = {"run": str(tmp_path / "absent"), "teachers": [], "folder": str(tmp_path), "kernel": "auto"}
+    plan = {"space": default().to_json(), "budget": {}}
+    job = {"chosen": chosen | {"threads": 1, "data_dir": None}, "plan": plan, "number": 1}
+    assert worker.main([json.dumps(job)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("compression.search: process 1: ") and "absent: expected the folder of a run" in told
+    assert told.count("\n") == 1

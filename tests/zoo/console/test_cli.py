@@ -205,9 +205,21 @@ def raising(error):
     (RuntimeError("deep\n inside"), 1, "zoo.try: RuntimeError: deep inside (--debug shows where)\n"),
     (KeyboardInterrupt(), 130, "zoo.try: interrupted\n"),
     (OSError(errno.ENOSPC, "No space left on device", "runs/x/model.keras"), 2,
-     "zoo.try: disk full while writing runs/x/model.keras: free some space, then go on with --resume\n"),
-    (PermissionError(errno.EACCES, "Permission denied", "runs"), 1,
-     "zoo.try: PermissionError: [Errno 13] Permission denied: 'runs'\n"),
+     "zoo.try: disk full while writing runs/x/model.keras: free some space there and in TMPDIR, then go on"
+     " with --resume or by the same command\n"),
+    (OSError("282240 requested and 48096 written"), 2,
+     "zoo.try: disk full: free some space there and in TMPDIR, then go on with --resume or by the same command\n"),
+    (RuntimeError("variables; No space left on device [Op:SaveV2]"), 2,
+     "zoo.try: disk full: free some space there and in TMPDIR, then go on with --resume or by the same command\n"),
+    (PermissionError(errno.EACCES, "Permission denied", "runs"), 2,
+     "zoo.try: no permission for runs (Permission denied): choose another path\n"),
+    (OSError(errno.EROFS, "Read-only file system", "runs"), 2,
+     "zoo.try: no permission for runs (Read-only file system): choose another path\n"),
+    (OSError(errno.EMFILE, "Too many open files"), 2,
+     "zoo.try: too many open files: raise the limit, as by `ulimit -n 1024`\n"),
+    (RuntimeError("can't start new thread"), 2,
+     "zoo.try: the limit of processes and threads is reached: raise it, as by `ulimit -u 4096`\n"),
+    (ConnectionError("refused"), 1, "zoo.try: ConnectionError: refused\n"),
 ])  # fmt: skip
 def test_errors_become_one_line_and_a_status(error, status, text, capsys):
     assert run(raising(error)) == status

@@ -198,3 +198,15 @@ def test_presets_for_something_else_are_refused(model, preset, message, request)
     path = request.getfixturevalue(preset) if preset in ("t5", "bert") else preset
     with pytest.raises(UsageError, match=message):
         presets.classifier(path, 2, 0.1) if model == "hub_classifier" else presets.translator(path)
+
+
+def test_vocabulary_that_names_another_class_is_refused(tmp_path):
+    """A model could take any memory when it is made."""
+    from zoo.hub.vocabulary import PresetVocabulary
+
+    path = tmp_path / "vocabulary.json"
+    dense = keras.saving.serialize_keras_object(keras.layers.Dense(3))
+    for config in (dense, {"registered_name": "absent", "class_name": "Absent", "config": {}}):
+        path.write_text(json.dumps({"keras_hub": {"tokenizer": config, "assets": {}}}))
+        with pytest.raises(UsageError, match="damaged: .*expected a tokenizer of KerasHub"):
+            PresetVocabulary.load(path)

@@ -221,3 +221,11 @@ def test_models_give_the_same_outputs_on_jax(tmp_path):
     subprocess.run([sys.executable, "-c", _ON_JAX, *expected], cwd=tmp_path, env=env, check=True)
     for name, y in expected.items():
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.jax.npy"), y, atol=2e-5, err_msg=name)
+
+
+def test_a_configuration_that_cannot_be_built_is_no_half_model():
+    """Keras alone warns and returns the layers that were built before the one that failed."""
+    form = keras.saving.serialize_keras_object(registry.model_class("cnn")())
+    form["build_config"] = {"input_shape": [None, "size", 28, 1]}
+    with pytest.raises(UserWarning, match="cannot be built automatically"):
+        keras.saving.deserialize_keras_object(form)

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import errno
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import load_like
 from zoo.tasks import classification
-from zoo.training import executions, optimization, starting
+from zoo.training import executions, optimization
 from zoo.training.loop import train
 
 SMALL = {"units": (16,)}
@@ -284,8 +285,8 @@ def test_model_for_other_data_is_refused_with_the_models_that_fit(tmp_path):
 
 
 def test_too_little_disk_space_is_refused_before_training(image_npz, tmp_path, monkeypatch):
-    monkeypatch.setattr(starting.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
-    with pytest.raises(UsageError, match="disk full: this run writes about"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(UsageError, match="disk full: this writes about"):
         run(config(image_npz), tmp_path)
 
 

@@ -1,5 +1,7 @@
 """The base class of the zoo's models, whose saved file records which weights are frozen."""
 
+import warnings
+
 import keras
 
 from zoo.introspection.layers import with_itself
@@ -28,5 +30,8 @@ class ZooModel(keras.Model):
     def build_from_config(self, config):
         config = dict(config)
         held = config.pop(HELD, [])
-        super().build_from_config(config)
+        with warnings.catch_warnings():
+            # Keras would go on with the layers that were built before building failed.
+            warnings.filterwarnings("error", "Model .* had a build config, but")
+            super().build_from_config(config)
         hold(self, held)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from zoo.config.train_config import TrainConfig
+from zoo.isolation import passed
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.system.files import replacing, sha256
@@ -51,3 +52,4 @@ class SnapshotWriter(keras.callbacks.Callback):
         file.parent.mkdir(exist_ok=True)
         with replacing(file) as temporary:
             self.plain.save(temporary, include_optimizer=False)
+            passed.remember(sha256(temporary))

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from compression.runtime import child
 from tests.conftest import ROOT, is_gone
 from zoo.console.errors import Failed
+from zoo.isolation import child
 
-ODD = "tests.compression.runtime.odd_child"
+ODD = "tests.zoo.isolation.odd_child"
 
 
 @pytest.fixture(params=["forked", "started"])
@@ -43,7 +43,7 @@ def test_a_killed_server_is_restarted():
 
 PARENT = """
 import sys, threading
-from compression.runtime import child
+from zoo.isolation import child
 thread = threading.Thread(target=child.run, args=(sys.argv[1], "work"), kwargs={"seconds": 60})  # starts the server
 thread.start()
 thread.join()

@@ -36,26 +36,43 @@ MOST_CHARACTERS = 20_000
 SECONDS_TO_START = 300.0
 
 
-def run(module: str, job: Mapping[str, Any], *, seconds: float, memory_bytes: int | None = None) -> Any:
+class Ended(Failed):
+    """The child crashed, or exceeded its time limit."""
+
+
+def run(
+    module: str,
+    job: Mapping[str, Any],
+    *,
+    seconds: float,
+    memory_bytes: int | None = None,
+    once: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Any:
     """Run `work(job)` of a module in a child process, and return its result.
 
     Args:
         module: Name of the module.
         job: JSON-serialisable argument of `work`; pass large arrays as paths of files.
         seconds: Time limit, after which the child is killed.
-        memory_bytes: Limit of the child's address space, on operating systems that support one.
+        memory_bytes: Limit of the address space that the child may take beyond its imports, on operating systems that
+            support one.
+        once: Whether a new process runs the job and no server stays, because further jobs are unlikely.
+        environment: Variables of the child's environment, set when its process or server starts.
 
     Raises:
-        Failed: The child crashed, exceeded its time limit or raised an exception.
+        Ended: The child crashed or exceeded its time limit.
+        Failed: The child raised an exception.
     """
     with temporary.folder() as folder:
         files = {name: str(folder / name) for name in ("job", "result", "output")}
         Path(files["job"]).write_text(json.dumps({"job": job, "memory_bytes": memory_bytes}, default=_absolute))
-        status = _forked(module, files, seconds) if hasattr(os, "fork") else _started(module, files, seconds)
+        forked = hasattr(os, "fork") and not once
+        status = (_forked if forked else _started)(module, files, seconds, environment or {})
         if status is None:
-            raise Failed(f"stopped after its time limit of {seconds:g} s")
+            raise Ended(f"stopped after its time limit of {seconds:g} s")
         if not Path(files["result"]).is_file():
-            raise Failed(_ended(status, Path(files["output"])))
+            raise Ended(_ended(status, Path(files["output"])))
         result = json.loads(Path(files["result"]).read_text())
     if "error" in result:
         raise Failed(result["error"])
@@ -74,26 +91,28 @@ def _ended(status: int, output: Path) -> str:
     return f"the process ended with status {status}: {lines[-1] if lines else 'no message'}"
 
 
-def _environment() -> dict[str, str]:
+def _environment(further: Mapping[str, str]) -> dict[str, str]:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3", **further}
 
 
-def _started(module: str, files: dict[str, str], seconds: float) -> int | None:
+def _started(module: str, files: dict[str, str], seconds: float, environment: Mapping[str, str]) -> int | None:
     """Run a job in a new process; return its exit status, or None if it exceeded its time limit."""
-    words = processes.command("compression.runtime.child", "job", module, json.dumps(files))
+    words = processes.command("zoo.isolation.child", "job", module, json.dumps(files))
     try:
-        return subprocess.run(words, stdin=subprocess.DEVNULL, env=_environment(), timeout=seconds).returncode
+        return subprocess.run(
+            words, stdin=subprocess.DEVNULL, env=_environment(environment), timeout=seconds
+        ).returncode
     except subprocess.TimeoutExpired:
         return None
 
 
-def _forked(module: str, files: dict[str, str], seconds: float) -> int | None:
+def _forked(module: str, files: dict[str, str], seconds: float, environment: Mapping[str, str]) -> int | None:
     """Run a job in a fork of the module's server; return its exit status, or None if it exceeded its time limit."""
     server = _server(module)
     with server.lock:
         try:
-            return server.do(files, seconds)
+            return server.do(files, seconds, environment)
         except (EOFError, OSError):  # the server was killed; the next job starts another
             server.stop()
             raise Failed("the server process that runs jobs was killed") from None
@@ -113,9 +132,9 @@ class _Server:
         self._connection: Connection | None = None
         atexit.register(self.stop)
 
-    def do(self, files: dict[str, str], seconds: float) -> int | None:
+    def do(self, files: dict[str, str], seconds: float, environment: Mapping[str, str]) -> int | None:
         if self._connection is None:
-            self._start()
+            self._start(environment)
         self._connection.send(files)
         pid, done = self._connection.recv(), False
         try:
@@ -126,13 +145,15 @@ class _Server:
                 self._connection.recv()
         return self._connection.recv() if done else None
 
-    def _start(self) -> None:
+    def _start(self, environment: Mapping[str, str]) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             rest = json.dumps([theirs.fileno(), os.getpid()])
-            words = [sys.executable, "-m", "compression.runtime.child", "serve", self.module, rest]
+            words = [sys.executable, "-m", "zoo.isolation.child", "serve", self.module, rest]
             streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            self._process = subprocess.Popen(words, env=_environment(), pass_fds=[theirs.fileno()], **streams)
+            self._process = subprocess.Popen(
+                words, env=_environment(environment), pass_fds=[theirs.fileno()], **streams
+            )
         connection = Connection(ours.detach())
         if not connection.poll(SECONDS_TO_START):
             self._process.kill()
@@ -178,6 +199,7 @@ def _do(module: str, files: dict[str, str]) -> None:
     order = json.loads(Path(files["job"]).read_text())
     try:
         loaded = importlib.import_module(module)
+        getattr(loaded, "preload", lambda: None)()
         _limit_memory(order["memory_bytes"])
         result = {"value": loaded.work(order["job"])}
     except Exception as error:  # process boundary: the parent raises it again as Failed
@@ -196,7 +218,17 @@ def _limit_memory(limit: int | None) -> None:
         import resource
     except ImportError:  # not available on Windows
         return
+    before, most = _address_space(), resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = before + limit if most == resource.RLIM_INFINITY else min(before + limit, most)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _address_space() -> int:
+    """Return the bytes of address space that this process has, 0 where the operating system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 if __name__ == "__main__":

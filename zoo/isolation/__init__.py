@@ -1,0 +1,1 @@
+"""Work that may crash or take too much runs in child processes with limits."""

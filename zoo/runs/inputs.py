@@ -1,0 +1,45 @@
+"""Checks of the files that a command is given as inputs of a run, before Keras is imported."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.console.errors import UsageError
+
+# Kinds of data whose examples come in files; those of others are texts.
+_IN_FILES = ("image", "vector", "sequence")
+
+
+def check_files(inputs: Sequence[str], data: Mapping[str, Any]) -> None:
+    """Raise UsageError unless each input is a file that the run can take, as far as its first bytes tell.
+
+    Args:
+        inputs: Inputs on the command line.
+        data: Specification of the run's data, as in config.json.
+    """
+    if data["kind"] in _IN_FILES:
+        for text in inputs:
+            check_file(text, data["kind"])
+
+
+def check_file(text: str, kind: str) -> None:
+    """Raise UsageError unless an input is a file that a run can take, as far as its first bytes tell.
+
+    Args:
+        text: Input on the command line.
+        kind: Kind of the run's data.
+    """
+    path = Path(text)
+    if not path.is_file():
+        raise UsageError(f"INPUT {text}: expected a file, found {'a folder' if path.is_dir() else 'none'}")
+    if path.suffix.lower() == ".npz":
+        return
+    if kind != "image":
+        raise UsageError(f"INPUT {text}: this run takes {kind} inputs, which come in an .npz file with an array x")
+    from PIL import Image
+
+    try:
+        with Image.open(path):
+            pass
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UsageError(f"INPUT {text}: expected an image or an .npz file, and it cannot be read: {error}") from None
