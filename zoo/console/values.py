@@ -1,5 +1,6 @@
 """Parser from text to typed values, shared by command-line options and `--set name=value`."""
 
+import math
 import re
 import types
 from collections.abc import Mapping
@@ -62,6 +63,12 @@ class Seconds(float):
         return super().__new__(cls, _amount(text, _SECONDS))
 
 
+# Numbers beyond these limits have no room in an array; a seed or a size is never larger.
+INTEGERS = (-(2**63), 2**63 - 1)
+# Longest text of a value that a message repeats.
+SHOWN = 60
+
+
 def is_optional(annotation: Any) -> bool:
     """Return whether the annotation is `T | None`."""
     return get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation)
@@ -79,7 +86,7 @@ def describe(annotation: Any) -> str:
         return "one of " + ", ".join(map(str, get_args(annotation)))
     if get_origin(annotation) is tuple:
         return f"comma-separated values, each {describe(get_args(annotation)[0])}"
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+    names = {int: "an integer of at most 64 bits", float: "a finite number", bool: "true or false", str: "text", Path: "a path"}
     names |= {
         Count: "a number such as 50000, 50k, 1.2M or 3G",
         Bytes: "a number of bytes such as 20000, 20k, 20KiB or 1.5M",
@@ -114,11 +121,20 @@ def parse(name: str, text: str, annotation: Any) -> Any:
             return tuple(parse(name, part.strip(), item) for part in inside.split(",") if part.strip())
         if annotation is bool:
             return _WORDS[text.lower()]
-        return annotation(text)
-    except (ValueError, KeyError) as error:
+        return _within(annotation(text))
+    except (ValueError, KeyError, OverflowError) as error:
         if isinstance(error, UsageError):
             raise
         choices = get_args(annotation) if get_origin(annotation) is Literal else ()
-        raise UsageError(
-            f"{name}: expected {describe(annotation)}, received {text!r}{nearest(text, map(str, choices))}"
-        ) from None
+        shown = repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r}... of {len(text):,} characters"
+        hint = nearest(text, map(str, choices)) if len(text) <= SHOWN else ""
+        raise UsageError(f"{name}: expected {describe(annotation)}, received {shown}{hint}") from None
+
+
+def _within(value: Any) -> Any:
+    """Return a value, unless it is a number that a computer does not represent: NaN, infinite or beyond 64 bits."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise OverflowError(value)
+    if isinstance(value, int) and not INTEGERS[0] <= value <= INTEGERS[1]:
+        raise OverflowError(value)
+    return value

@@ -112,7 +112,7 @@ def _input(x: Any, spec: DataSpec, vocabulary: Vocabulary | None, folder: Path) 
     if spec.kind == "image" and isinstance(x, str):
         try:
             return images.decode(folder / x, spec.input_shape[:2], spec.input_shape[2])
-        except images.UNREADABLE as error:
+        except images.Unreadable as error:
             raise Malformed(f"x: {_short(x)} cannot be read as an image: {str(error)[:100]}") from None
     numbers = _numbers(x, spec)
     if spec.kind in ("image", "tokens"):
