@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 
 # Maximum number of names that `few` lists.
 LISTED = 4
+# Longest name or value that a message repeats in full.
+SHOWN = 60
 
 
 class UsageError(ValueError):
@@ -34,6 +36,12 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     known = list(known)
     listed = ", ".join(known) if len(known) <= 20 else f"{len(known)} names"
     return UsageError(f"unknown {what} {name!r}: expected one of {listed}{nearest(name, known)}")
+
+
+def short(value: object) -> str:
+    """Return a value as Python writes it, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... of {len(text):,} characters"
 
 
 def few(names: Sequence[str]) -> str:

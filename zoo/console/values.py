@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from zoo.console.errors import UsageError, nearest
+from zoo.console.errors import SHOWN, UsageError, nearest, short
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -65,8 +65,6 @@ class Seconds(float):
 
 # Numbers beyond these limits have no room in an array; a seed or a size is never larger.
 INTEGERS = (-(2**63), 2**63 - 1)
-# Longest text of a value that a message repeats.
-SHOWN = 60
 
 
 def is_optional(annotation: Any) -> bool:
@@ -86,7 +84,7 @@ def describe(annotation: Any) -> str:
         return "one of " + ", ".join(map(str, get_args(annotation)))
     if get_origin(annotation) is tuple:
         return f"comma-separated values, each {describe(get_args(annotation)[0])}"
-    names = {int: "an integer of at most 64 bits", float: "a finite number", bool: "true or false", str: "text", Path: "a path"}
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     names |= {
         Count: "a number such as 50000, 50k, 1.2M or 3G",
         Bytes: "a number of bytes such as 20000, 20k, 20KiB or 1.5M",
@@ -126,9 +124,9 @@ def parse(name: str, text: str, annotation: Any) -> Any:
         if isinstance(error, UsageError):
             raise
         choices = get_args(annotation) if get_origin(annotation) is Literal else ()
-        shown = repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r}... of {len(text):,} characters"
         hint = nearest(text, map(str, choices)) if len(text) <= SHOWN else ""
-        raise UsageError(f"{name}: expected {describe(annotation)}, received {shown}{hint}") from None
+        limit = " that is finite and has at most 64 bits" if isinstance(error, OverflowError) else ""
+        raise UsageError(f"{name}: expected {describe(annotation)}{limit}, received {short(text)}{hint}") from None
 
 
 def _within(value: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo.config import catalogue
 from zoo.config.train_config import EMBEDDED, TrainConfig
-from zoo.console.errors import UsageError
+from zoo.console.errors import UsageError, few
 from zoo.data import images
 from zoo.data.casts import MOST_CLASSES, check_labels, check_tokens, numbered_classes
 from zoo.data.dataset import Dataset, DataSpec, Split
@@ -20,6 +20,8 @@ from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary, longer, usual_length
 
 
+# Characters of the longest name of a class; a longer label is a text.
+LONGEST_NAME = 200
 # A label that is a number, and sorted as one.
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
@@ -210,6 +212,12 @@ def _read_folder(
 
 def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | None) -> _Source:
     text, label = tables.read_columns(path, config.text_column or "text", config.label_column or "label")
+    long = next((i for i, name in enumerate(label) if len(name) > LONGEST_NAME), None)
+    if long is not None:
+        raise UsageError(
+            f"{path}, record {long + 1:,}: expected the name of a class of at most {LONGEST_NAME} characters, received"
+            f" {len(label[long]):,}; --label-column names another column"
+        )
     names = class_names
     if names is None:
         found = set(label)
@@ -217,7 +225,7 @@ def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | 
         names = tuple(sorted(found, key=int if numeric else str))
     index = {name: i for i, name in enumerate(names)}
     if strange := sorted(set(label) - set(names)):
-        raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names[:20])}")
+        raise UsageError(f"{path}: class {strange[0]!r} is not one of {few(names)}")
     y = np.array([index[name] for name in label], np.int32)
     return _Source("text", {"all": Split(np.asarray(text, object), y)}, names)
 
