@@ -171,7 +171,9 @@ def _groups(folder: Path) -> Prepared:
 def _spaces(folder: Path) -> Prepared:
     from compression.searching import space
 
-    default = space.default({"conv": 32, "dense": 64}, epochs=3, learning_rate=1e-3, teachers=["runs/a"], gzipped=True, timed=True)
+    default = space.default(
+        {"conv": 32, "dense": 64}, epochs=3, learning_rate=1e-3, teachers=["runs/a"], gzipped=True, timed=True
+    )
     text = (
         b'[space]\nsparsity = [0.0, 0.5]\nqat = [true, false]\nprecision = ["int8", "int4"]\n"width.*" = "4:32"\n'
         b"epochs = 2\nrate = [0.5, 1]\nclusters = [0, 16]\n"
@@ -272,7 +274,7 @@ def _sets(folder: Path) -> Prepared:
             name=name,
             version="1.0.0",
             features=tfds.features.FeaturesDict({"x": feature, "label": tfds.features.ClassLabel(num_classes=2)}),
-            split_datasets={"train": examples, "test": examples},
+            split_datasets={"train": list(enumerate(examples)), "test": list(enumerate(examples))},
             data_dir=str(folder),
         )
     paths = [path for path in folder.rglob("*") if path.is_file()]
@@ -357,8 +359,17 @@ def fuzzed(name: str, folder: Path, cases: int) -> Outcome:
     most_bytes = 0
     while next_case < cases:
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            command = [sys.executable, "-m", "benchmarks.drilling.fuzzing", name, str(next_case), str(cases), place]
-            said = Path(place) / ".said"
+            said, files = Path(place) / "said", Path(place) / "files"
+            files.mkdir()
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.drilling.fuzzing",
+                name,
+                str(next_case),
+                str(cases),
+                str(files),
+            ]
             with (
                 said.open("wb") as errors,
                 subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as child,

@@ -16,10 +16,33 @@ BORDERS = (0, 1, 2**7, 2**8 - 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 
 PIECES = (
     *(b"\0", b"\r", b"\n", b"\r\n", b'"', b"'", b",", b"\t", b"\\", b"{", b"}", b"[", b"]", b":", b"=", b"#", b"\x1a"),
     *(b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xef\xbb\xbf", "\u2028\u0085\u202e".encode(), b"\x85"),
-    *(b"\\ud800", b'"\\udfff"', b"\\u0000", b"NaN", b"-Infinity", b"1e400", b"-1e-400", b"null", b"true", b"0x10", b"--5"),
+    *(
+        b"\\ud800",
+        b'"\\udfff"',
+        b"\\u0000",
+        b"NaN",
+        b"-Infinity",
+        b"1e400",
+        b"-1e-400",
+        b"null",
+        b"true",
+        b"0x10",
+        b"--5",
+    ),
     *(b"9" * 5000, b"-" + b"1" * 4301, b"0." + b"3" * 5000, b"1e" + b"9" * 30, b"9223372036854775808", b"4294967296"),
     *(b"[" * 2000, b"[" * 100_000, b'{"a":' * 50_000, b"a." * 2000, b"a" * 300_000, b'"' + b"," * 1000, b"\n" * 5000),
-    *(b"0x" + b"f" * 5000, b"1979-13-45", b"[[a]]\n", b"../" * 400, b"[1, [2, {}]]", b"{}", b"[]", b"false", b"-1", b"2.5"),
+    *(
+        b"0x" + b"f" * 5000,
+        b"1979-13-45",
+        b"[[a]]\n",
+        b"../" * 400,
+        b"[1, [2, {}]]",
+        b"{}",
+        b"[]",
+        b"false",
+        b"-1",
+        b"2.5",
+    ),
 )
 
 
@@ -115,12 +138,50 @@ def in_text(rng: Random, content: bytes, others: Sequence[bytes] = ()) -> bytes:
 # Headers of .npy that promise much, nest deeply, name other types or are no headers.
 DESCRS = (
     *("'<f4'", "'<f8'", "'|O'", "'<i8'", "'<u8'", "'|b1'", "'<c16'", "'<M8[ns]'", "'|V8'", "'<U3'", "'<U0'", "'>f2'"),
-    *("'<U99999999999'", "'|S5'", "'<g'", "'f4,i4'", "'(2,3)f4'", "[('a', '<f4'), ('b', '|O')]", "[('a', '<f4', (99,))]"),
-    *("5", "None", "'nonsense'", "''", "'<f4'*9", "{'a': 1}", "'<i4\\0'", "('<f4', (2, 3))", "'<f16'", "'|b7'", "'<i4'"),
+    *(
+        "'<U99999999999'",
+        "'|S5'",
+        "'<g'",
+        "'f4,i4'",
+        "'(2,3)f4'",
+        "[('a', '<f4'), ('b', '|O')]",
+        "[('a', '<f4', (99,))]",
+    ),
+    *(
+        "5",
+        "None",
+        "'nonsense'",
+        "''",
+        "'<f4'*9",
+        "{'a': 1}",
+        "'<i4\\0'",
+        "('<f4', (2, 3))",
+        "'<f16'",
+        "'|b7'",
+        "'<i4'",
+    ),
 )
 SHAPES = (
-    *("()", "(0,)", "(5,)", "(5, 4)", "(-1,)", "(2**40,)", "(1099511627776,)", "(4294967296, 4294967296)", "(3.0,)", "5"),
-    *("(True,)", "(5, 'a')", "(" + "1, " * 70 + ")", "(" * 200 + ")" * 200, "(" + "9" * 5000 + ",)", "(20000, 20000, 3)"),
+    *(
+        "()",
+        "(0,)",
+        "(5,)",
+        "(5, 4)",
+        "(-1,)",
+        "(2**40,)",
+        "(1099511627776,)",
+        "(4294967296, 4294967296)",
+        "(3.0,)",
+        "5",
+    ),
+    *(
+        "(True,)",
+        "(5, 'a')",
+        "(" + "1, " * 70 + ")",
+        "(" * 200 + ")" * 200,
+        "(" + "9" * 5000 + ",)",
+        "(20000, 20000, 3)",
+    ),
     *("(6, 8, 8)", "(6, 1)", "(0, 8, 8)", "(6, 0)", "(6, 2, 2, 2)", "(6, 1, 1, 1, 1)", "(64, 6)"),
 )
 
@@ -128,7 +189,9 @@ SHAPES = (
 def header(rng: Random) -> bytes:
     """Return a .npy header that may be anything."""
     text = f"{{'descr': {rng.choice(DESCRS)}, 'fortran_order': {rng.choice(('False', 'True', '1', 'None'))}, 'shape':"
-    text = rng.choice((f"{text} {rng.choice(SHAPES)}, }}", f"{text} {rng.choice(SHAPES)}", "[" * 3000, "{}", "", "\0 \x85"))
+    text = rng.choice(
+        (f"{text} {rng.choice(SHAPES)}, }}", f"{text} {rng.choice(SHAPES)}", "[" * 3000, "{}", "", "\0 \x85")
+    )
     version = rng.choice((1, 1, 1, 2, 3, 9))
     content = text.encode("latin-1")
     length = rng.choice((len(content), len(content), len(content), *BORDERS[:9]))
@@ -151,7 +214,9 @@ def in_npz(rng: Random, content: bytes, others: Sequence[bytes] = ()) -> bytes:
     elif choice == 2:  # a header's text alone
         members[name] = members[name][:10] + in_text(rng, members[name][10:128]) + members[name][128:]
     elif choice == 3:
-        other = rng.choice(("x.npy", "y.npy", "x_train.npy", "class_names.npy", "../x.npy", "x", "x.npy/", "\ud7ff.npy"))
+        other = rng.choice(
+            ("x.npy", "y.npy", "x_train.npy", "class_names.npy", "../x.npy", "x", "x.npy/", "\ud7ff.npy")
+        )
         members[other] = members.pop(name)
     made = io.BytesIO()
     forms = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)

@@ -194,7 +194,9 @@ def read(path: Path) -> dict[str, str]:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
         raise UsageError(f"--space-file {path}: expected a TOML file with a table [space]; {said}") from None
     if not isinstance(content.get("space"), dict):
-        raise UsageError(f"--space-file {path}: expected a table [space], received {few([short(name) for name in content]) or 'nothing'}")
+        raise UsageError(
+            f"--space-file {path}: expected a table [space], received {few([short(name) for name in content]) or 'nothing'}"
+        )
     return {
         name: ",".join(map(_text, value)) if isinstance(value, list) else _text(value)
         for name, value in content["space"].items()
@@ -235,7 +237,9 @@ def _range(name: str, text: str, widest: int | None = None) -> Range:
     except ValueError:
         raise UsageError(f"--space {name}: expected LOW:HIGH or a whole number, received {short(text)}") from None
     if not 1 <= found.low <= found.high <= (widest or found.high):
-        raise UsageError(f"--space {name}: expected 1 <= LOW <= HIGH <= {widest or 'its width'}, received {short(text)}")
+        raise UsageError(
+            f"--space {name}: expected 1 <= LOW <= HIGH <= {widest or 'its width'}, received {short(text)}"
+        )
     return found
 
 
@@ -264,7 +268,9 @@ def _value(name: str, text: str) -> Any:
         if name == "distill":
             return text
         value = int(text) if name in ("clusters", "epochs") else float(text)
-        if math.isfinite(value) and {"sparsity": 0 <= value < 1, "clusters": value == 0 or value > 1}.get(name, value > 0):
+        if math.isfinite(value) and {"sparsity": 0 <= value < 1, "clusters": value == 0 or value > 1}.get(
+            name, value > 0
+        ):
             return value
     except (ValueError, KeyError, OverflowError):
         pass

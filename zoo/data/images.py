@@ -42,6 +42,11 @@ DEEP = ("I", "I;16")
 DEEP_MAX = 2**16 - 1
 
 
+# No PNG file holds more pixels in a byte: deflate shrinks by up to 1032, and eight pixels of one bit are a byte. A small
+# file that promises a huge image would take seconds and gigabytes to decode.
+MOST_PIXELS_A_BYTE = 8 * 1032
+
+
 class Unreadable(ValueError):
     """A file that is not an image, or is damaged or too large; the message says why."""
 
@@ -50,7 +55,10 @@ class Unreadable(ValueError):
 def _opened(source: Path | bytes) -> Iterator[Image.Image]:
     """Yield an opened image. What fails while it is read becomes `Unreadable`."""
     try:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS_A_BYTE * size:
+                raise ValueError(f"it promises {image.width}x{image.height} pixels in {size:,} bytes")
             yield image
     except UnidentifiedImageError:
         raise Unreadable(f"it is not an image in the format {', '.join(FORMATS)}") from None

@@ -145,9 +145,9 @@ def _header(where: str, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...], bool
         described = ast.literal_eval(text.strip())
         descr, by_columns, shape = (described[key] for key in ("descr", "fortran_order", "shape"))
     except (SyntaxError, ValueError, TypeError, LookupError, MemoryError, RecursionError):
-        raise UsageError(f"{where}: expected a header with descr, fortran_order and shape, received {text[:60]!r}") from (
-            None
-        )
+        raise UsageError(
+            f"{where}: expected a header with descr, fortran_order and shape, received {text[:60]!r}"
+        ) from (None)
     try:
         # A list describes records, and text other than a code, such as "i4,O", several of them.
         kind = np.dtype(descr) if isinstance(descr, str) and descr[1:2].isalpha() else None

@@ -69,9 +69,7 @@ def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], t
         kinds.add(kind)
         splits[split] = Split(x, as_int32(f"{path}: {y_name}", y))
     if not splits or ("train" not in splits and "all" not in splits):
-        raise UsageError(
-            f"{path}: expected arrays x and y, or x_train and y_train; received {few(listed) or 'none'}"
-        )
+        raise UsageError(f"{path}: expected arrays x and y, or x_train and y_train; received {few(listed) or 'none'}")
     if len(kinds) > 1:
         raise UsageError(f"{path}: expected the same kind of input in all splits, received {', '.join(sorted(kinds))}")
     return kinds.pop(), splits, class_names
