@@ -200,7 +200,7 @@ def header(rng: Random) -> bytes:
 
 
 def in_npz(rng: Random, content: bytes, others: Sequence[bytes] = ()) -> bytes:
-    """Damage an .npz file: its bytes, the bytes or the header of a member, its directory, or the form of its members."""
+    """Damage an .npz file: its bytes, the bytes or the header of a member, its directory, or its compression."""
     if rng.random() < 0.3:
         return in_bytes(rng, content, others)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

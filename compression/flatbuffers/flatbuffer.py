@@ -88,8 +88,8 @@ def parse(content: bytes, name: str) -> schema.ModelT:
 def _check_extent(content: bytes) -> None:
     """Raise ValueError for a file whose unpacked content would be far larger than itself.
 
-    Tables and texts may be referred to many times, so that a small file can stand for any amount of memory. Here they are
-    counted without being unpacked.
+    Tables and texts may be referred to many times, so that a small file can stand for any amount of memory. Here they
+    are counted without being unpacked.
     """
     model = schema.Model.GetRootAs(content, 0)
     tables = model.BuffersLength() + model.OperatorCodesLength() + model.MetadataLength() + model.SignatureDefsLength()

@@ -195,7 +195,8 @@ def read(path: Path) -> dict[str, str]:
         raise UsageError(f"--space-file {path}: expected a TOML file with a table [space]; {said}") from None
     if not isinstance(content.get("space"), dict):
         raise UsageError(
-            f"--space-file {path}: expected a table [space], received {few([short(name) for name in content]) or 'nothing'}"
+            f"--space-file {path}: expected a table [space], received"
+            f" {few([short(name) for name in content]) or 'nothing'}"
         )
     return {
         name: ",".join(map(_text, value)) if isinstance(value, list) else _text(value)

@@ -1,9 +1,9 @@
 """A cache of decoded images on disk: decoding MNIST's 70,000 PNG files takes longer than training on them.
 
-Each entry is a folder of .npy files and contents.json, which has the size and the CRC-32 of each file. They are compared
-whenever an entry is read, at 2 GB a second on one core, four times as fast as BLAKE2b. CRC-32 finds a file that was cut, a
-page that was never written, flipped bits and mixed-up files: it misses one random change in four billion. It is no
-protection from somebody who may write to the cache, who could write contents.json as well.
+Each entry is a folder of .npy files and contents.json, which has the size and the CRC-32 of each file. They are
+compared whenever an entry is read, at 2 GB a second on one core, four times as fast as BLAKE2b. CRC-32 finds a file
+that was cut, a page that was never written, flipped bits and mixed-up files: it misses one random change in four
+billion. It is no protection from somebody who may write to the cache, who could write contents.json as well.
 """
 
 import contextlib

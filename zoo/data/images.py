@@ -42,8 +42,8 @@ DEEP = ("I", "I;16")
 DEEP_MAX = 2**16 - 1
 
 
-# No PNG file holds more pixels in a byte: deflate shrinks by up to 1032, and eight pixels of one bit are a byte. A small
-# file that promises a huge image would take seconds and gigabytes to decode.
+# No PNG file holds more pixels in a byte: deflate shrinks by up to 1032, and eight pixels of one bit are a byte. A
+# small file that promises a huge image would take seconds and gigabytes to decode.
 MOST_PIXELS_A_BYTE = 8 * 1032
 
 

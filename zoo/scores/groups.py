@@ -37,7 +37,8 @@ def read(path: Path) -> dict[str, list[str]]:
         raise UsageError(f"--groups {path}: expected a header and a row for each example, received {len(rows)} rows")
     if "" in names or len(set(names)) < len(names) or any(map(_is_number, names)):
         raise UsageError(
-            f"--groups {path}: expected a header that names each column once, received {few([repr(name[:40]) for name in names])}"
+            f"--groups {path}: expected a header that names each column once, received"
+            f" {few([repr(name[:40]) for name in names])}"
         )
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):

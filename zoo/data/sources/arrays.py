@@ -32,8 +32,8 @@ def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], t
         if the file has them.
 
     Raises:
-        UsageError: If the file is damaged, if x and y have different lengths, if a value is not finite, or if labels are
-            neither integers nor texts. The message names the file and the array.
+        UsageError: If the file is damaged, if x and y have different lengths, if a value is not finite, or if labels
+            are neither integers nor texts. The message names the file and the array.
     """
     wanted = {name for pair in PAIRS.values() for name in (pair if labels else pair[:1])}
     arrays, listed = npz.read(path, {*wanted, "class_names"})

@@ -19,7 +19,6 @@ from zoo.data.splits import hold_out
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary, longer, usual_length
 
-
 # Characters of the longest name of a class; a longer label is a text.
 LONGEST_NAME = 200
 # A label that is a number, and sorted as one.
