@@ -31,13 +31,15 @@ from benchmarks.drilling.outcome import Outcome
 from zoo import stock
 from zoo.console.errors import UsageError
 
-# Limits of one case, which a reader of these small files stays far below.
+# Limits of one case, which a reader of these small files stays far below: seconds of the processor, bytes, and seconds
+# after which a child that says nothing hangs.
 SECONDS = 5.0
 MEMORY_BYTES = 1 << 30
+SECONDS_OF_SILENCE = 60.0
 # Time for a child to import what its reader needs.
 SECONDS_TO_START = 120.0
 SEED = 20260801
-EXPECTED = "read, or refused with a sentence that names the file, within 5 s and 1 GiB"
+EXPECTED = "read, or refused with a sentence that names the file, within 5 s of the processor and 1 GiB"
 
 Prepared = tuple[dict[str, bytes], Callable[[Path], Any]]
 
@@ -390,7 +392,7 @@ def fuzzed(name: str, folder: Path, cases: int) -> Outcome:
             if not ready:
                 raise RuntimeError(f"{name}: the whole files are not read: {said.read_text(errors='replace')[-2000:]}")
         if next_case < cases:
-            ended = f"took more than {SECONDS:g} s" if status == -9 else f"the process ended with status {status}"
+            ended = f"hung for {SECONDS_OF_SILENCE:g} s" if status == -9 else f"the process ended with status {status}"
             outcome.faults.append(f"{name}, case {next_case}: {ended}")
             next_case += 1
     outcome.facts = counts | {"most_mib": round(most_bytes / 2**20)}
@@ -405,7 +407,7 @@ def _rows(child: subprocess.Popen) -> Iterator[dict[str, Any]]:
         if not line.endswith(b"\n"):
             return
         yield json.loads(line)
-        waiting = SECONDS
+        waiting = SECONDS_OF_SILENCE
 
 
 def case(name: str, number: int, contents: dict[str, bytes]) -> tuple[str, bytes]:
@@ -431,7 +433,7 @@ def attempt(read: Callable[[Path], Any], path: Path) -> dict[str, Any]:
     Returns:
         `end`, which is "read" or "refused", or `fault`, which says what else happened.
     """
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         read(path)
         row = {"end": "read"}
@@ -441,8 +443,8 @@ def attempt(read: Callable[[Path], Any], path: Path) -> dict[str, Any]:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         said = " ".join(str(error).split())[:120]
         row = {"fault": f"{type(error).__name__}: {said} ({Path(frame.filename).name}:{frame.lineno})"}
-    seconds = time.perf_counter() - began
-    return {"fault": f"took {seconds:.1f} s"} if seconds > SECONDS else row
+    seconds = time.process_time() - began
+    return {"fault": f"took {seconds:.1f} s of the processor"} if seconds > SECONDS else row
 
 
 def _child(name: str, first: int, last: int, folder: Path) -> None:

@@ -139,6 +139,8 @@ def _shown(values: Values) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, (list, dict)):  # may be nested too deeply for `str`
+        raise UsageError("--space-file: expected a string, a number or a list of them for each choice")
     if isinstance(value, int) and abs(value) >= 2**63:  # hexadecimal, and too long for `str`
         raise UsageError("--space-file: expected numbers of at most 64 bits, received a larger one")
     return str(value).lower() if isinstance(value, bool) else str(value)

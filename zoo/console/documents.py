@@ -21,7 +21,7 @@ def from_json(content: str | bytes, where: str) -> Any:
     try:
         return json.loads(content)
     except json.JSONDecodeError as error:
-        raise UsageError(f"{where}: expected JSON: {error.msg} at character {error.pos}") from None
+        raise UsageError(f"{where}: expected JSON: {error.msg.removesuffix(' at')} at character {error.pos}") from None
     except RecursionError:
         raise UsageError(f"{where}: expected JSON, received lists or objects that are nested too deeply") from None
     except UnicodeDecodeError as error:

@@ -7,10 +7,19 @@ from collections.abc import Iterable, Sequence
 LISTED = 4
 # Longest name or value that a message repeats in full.
 SHOWN = 60
+# Longest message that is shown in full.
+LONGEST = 2000
 
 
 class UsageError(ValueError):
-    """Invalid input from the user; the command shows only its message and exits with status 2."""
+    """Invalid input from the user; the command shows only its message and exits with status 2.
+
+    A message that repeats a name of thousands of letters is cut, so that it stays readable.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"
 
 
 class Interrupted(Exception):

@@ -103,6 +103,8 @@ def test_invalid_toml_files_are_usage_errors(tmp_path):
         (b"a = " + b"[" * 10_000, "it is nested too deeply"),
         (b"[space]\nepochs = " + b"9" * 5000, "Exceeds the limit"),
         (b"[space]\nepochs = 0x" + b"f" * 5000, "expected numbers of at most 64 bits"),
+        (b"[space]\nsparsity" + b".a" * 2000 + b" = 1", "expected a string, a number or a list of them"),
+        (b"[space]\nsparsity = [[0.5]]", "expected a string, a number or a list of them"),
         (b"[space]\n# " + b"a." * 10_000, "expected at most 16,384 bytes, received 20,010"),
         (b"\xff", "can't decode byte"),
     ):

@@ -42,3 +42,9 @@ def test_what_is_no_amount_is_refused_with_what_is_one(kind, text):
 def test_numbers_that_a_cast_would_change_are_refused(kind, text, expected):
     with pytest.raises(UsageError, match=f"--option: expected {expected}"):
         parse("--option", text, kind)
+
+
+def test_a_message_that_repeats_a_huge_name_is_cut():
+    text = str(UsageError("a.csv: expected a column, received " + "x" * 99_965))
+    assert text.startswith("a.csv: expected a column") and text.endswith("xxx... (100,000 characters)")
+    assert len(text) < 2100
