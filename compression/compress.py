@@ -20,7 +20,7 @@ from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration, ExportOptions, Reporting, StageTraining
 from strategies import backend
 from zoo.config import privacy
-from zoo.config.options import option
+from zoo.config.options import SEEDS, option
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig, command_line
 from zoo.console import cli
@@ -57,7 +57,7 @@ class Options:
     virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)
     bare: bool = option("leave out tensor names and metadata: smaller, but `inspect` cannot tell layers apart", False)
     allow_flex: bool = option("allow operators that need TensorFlow's own kernels on the device", False)
-    seed: int = option("random seed for the choice of calibration examples", Calibration.seed)
+    seed: int = option("random seed for the choice of calibration examples", Calibration.seed, within=SEEDS)
     time_limit: float = option("time limit of a conversion in seconds", ExportOptions.seconds)
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
     dataset: str | None = option("data set of a model file, or another one for a run", group=OWN)

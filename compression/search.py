@@ -17,7 +17,7 @@ from compression.searching import worker as search_worker
 from compression.searching.budget import Budget
 from compression.searching.plan import Sampler
 from compression.searching.wording import searched
-from zoo.config.options import option
+from zoo.config.options import SEEDS, option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 from zoo.console.values import Bytes, Seconds
@@ -48,7 +48,7 @@ class Options:
     )
     lstm_kernel: Kernel = option("form of recurrent layers, see compress", "auto")
     sampler: Sampler = option("tpe learns from the trials, random does not", "tpe")
-    seed: int = option("random seed of the sampler", 0)
+    seed: int = option("random seed of the sampler", 0, within=SEEDS)
     output: Path | None = option("folder of the search (default: RUN/search); an existing search is continued")
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 

@@ -10,7 +10,7 @@ from typing import Any
 from compression.pipeline import sensitivity, source
 from compression.recipes import language
 from compression.recipes.language import Kernel
-from zoo.config.options import option
+from zoo.config.options import SEEDS, option
 from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.console.errors import UsageError
@@ -24,7 +24,7 @@ class Options:
     run: Path = option("run folder", positional=True, stock_as="copy")
     recipe: str = option("precision: dynamic, int8 or int4", "int8")
     lstm_kernel: Kernel = option("form of recurrent layers", "auto")
-    seed: int = option("random seed for the choice of examples", 0)
+    seed: int = option("random seed for the choice of examples", 0, within=SEEDS)
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
 

@@ -3,6 +3,7 @@
 Schema: tensorflow/compiler/mlir/lite/schema/schema.fbs, as generated into ai-edge-litert.
 """
 
+import math
 import re
 import struct
 from collections import Counter
@@ -68,6 +69,7 @@ def parse(content: bytes, name: str) -> schema.ModelT:
             f"{name}: expected a TFLite flatbuffer, with the identifier {IDENTIFIER.decode()} at byte 4, found none"
         )
     try:
+        _check_extent(content)
         model = schema.ModelT.InitFromPackedBuf(content, 0)
         for buffer in model.buffers:
             _bring_in(buffer, content)
@@ -78,9 +80,43 @@ def parse(content: bytes, name: str) -> schema.ModelT:
         # These functions fail on unknown types and missing names.
         for look in (operators, tensors, nodes, signatures, signature, ends_in_order):
             look(model)
-    except (struct.error, ValueError, TypeError, LookupError, AttributeError, MemoryError) as error:
+    except (struct.error, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, MemoryError) as error:
         raise UsageError(f"{name}: a TFLite flatbuffer that is cut short or altered ({error})") from None
     return model
+
+
+def _check_extent(content: bytes) -> None:
+    """Raise ValueError for a file whose unpacked content would be far larger than itself.
+
+    Tables and texts may be referred to many times, so that a small file can stand for any amount of memory. Here they
+    are counted without being unpacked.
+    """
+    model = schema.Model.GetRootAs(content, 0)
+    tables = model.BuffersLength() + model.OperatorCodesLength() + model.MetadataLength() + model.SignatureDefsLength()
+    graphs = [model.Subgraphs(i) for i in range(_at_most(model.SubgraphsLength()))]
+    for graph in graphs:
+        tables += graph.TensorsLength() + graph.OperatorsLength()
+        _at_most(tables)
+    letters = 0
+    for graph in graphs:
+        for i in range(graph.TensorsLength()):
+            table = graph.Tensors(i)._tab
+            place = table.Offset(_NAME)
+            letters += table.VectorLen(place) if place else 0
+            if letters > MOST_TABLES + len(content):
+                raise ValueError("its tensors have names that are longer than the file")
+
+
+# Field of a tensor's name in its table, by the schema.
+_NAME = 10
+# Most tables that flatbuffers' own verifier follows.
+MOST_TABLES = 1_000_000
+
+
+def _at_most(count: int) -> int:
+    if count > MOST_TABLES:
+        raise ValueError(f"it refers to {count:,} tables, at most {MOST_TABLES:,} are read")
+    return count
 
 
 def _bring_in(buffer: schema.BufferT, content: bytes) -> None:
@@ -96,6 +132,8 @@ def _check_references(model: schema.ModelT, graph: schema.SubGraphT) -> None:
     """Raise IndexError if the graph refers to a tensor, buffer or operator that is not in the file."""
     for tensor in graph.tensors:
         _check_index(tensor.buffer, model.buffers)
+    for entry in model.metadata or ():
+        _check_index(entry.buffer, model.buffers)
     used = [*graph.inputs, *graph.outputs]
     for operator in graph.operators or ():
         _check_index(operator.opcodeIndex, model.operatorCodes)
@@ -185,7 +223,7 @@ def ends_in_order(model: schema.ModelT) -> dict[str, list[dict[str, Any]]]:
         names = {m.tensorIndex: _text(m.name) for m in maps or ()}
         tensors = [(i, graph.tensors[i]) for i in _indices(indices)]
         return [
-            {"name": names.get(i) or _text(t.name), **_form(t), "elements": int(np.prod(_indices(t.shape)))}
+            {"name": names.get(i) or _text(t.name), **_form(t), "elements": math.prod(_indices(t.shape))}
             for i, t in tensors
         ]
 
@@ -205,7 +243,7 @@ def tensors(model: schema.ModelT) -> list[list[dict[str, Any]]]:
             {
                 "name": _text(tensor.name),
                 "type": _TYPES[tensor.type].lower(),
-                "bytes": int(np.prod(_indices(tensor.shape))) * _item_bytes(tensor),
+                "bytes": math.prod(_indices(tensor.shape)) * _item_bytes(tensor),
                 "constant": model.buffers[tensor.buffer].data is not None,
                 "variable": bool(tensor.isVariable),
                 "sparse": tensor.sparsity is not None,
@@ -277,7 +315,7 @@ def _values(tensor: schema.TensorT, data: np.ndarray) -> np.ndarray | None:
         return None
     kind = _TYPES[tensor.type]
     if kind == "INT4":  # two values per byte, the first in the low half
-        halves = np.stack([data & 15, data >> 4], -1).reshape(-1)[: int(np.prod(_indices(tensor.shape)))]
+        halves = np.stack([data & 15, data >> 4], -1).reshape(-1)[: math.prod(_indices(tensor.shape))]
         return ((halves.astype(np.int8) ^ 8) - 8).astype(np.int8)
     return data.view(_DTYPES[kind]) if kind in _DTYPES and data.size % np.dtype(_DTYPES[kind]).itemsize == 0 else None
 
@@ -292,7 +330,8 @@ def metadata(model: schema.ModelT, name: str) -> bytes | None:
     """Return the content of a metadata entry, or None if the file has no entry of this name."""
     for found in model.metadata or ():
         if found.name == name.encode():
-            return bytes(np.asarray(model.buffers[found.buffer].data, np.uint8))
+            data = model.buffers[found.buffer].data
+            return b"" if data is None else bytes(np.asarray(data, np.uint8))
     return None
 
 

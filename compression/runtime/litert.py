@@ -173,7 +173,10 @@ def quantized(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     """Quantize values for a file's input: q = round(x / scale) + zero point."""
     kind, (scale, zero) = details["dtype"], details["quantization"]
     if not scale or not np.issubdtype(x.dtype, np.floating):
-        return x.astype(kind)
+        cast = x.astype(kind)
+        if np.issubdtype(kind, np.integer) and not np.array_equal(cast, x):
+            raise ValueError(f"expected whole numbers that {np.dtype(kind)} holds, received others")
+        return cast
     limits = np.iinfo(kind)
     return np.clip(np.round(x / scale) + zero, limits.min, limits.max).astype(kind)
 

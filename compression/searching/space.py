@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import Any
 from compression.recipes import language
 from compression.recipes.language import PRECISIONS, Recipe
 from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, Qat
-from zoo.console.errors import UsageError, nearest
+from zoo.console.errors import SHOWN, UsageError, few, nearest, short
 
 WIDTH = "width."
+# Largest file of a space. The parser's time grows with the square of the length of a dotted name.
+MOST_BYTES = 1 << 14
 NARROWEST = 16  # layers keep at least 1 / 16 of their width
 NO_TEACHER = "none"
 TEMPERATURE = 3.0
@@ -136,6 +139,10 @@ def _shown(values: Values) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, (list, dict)):  # may be nested too deeply for `str`
+        raise UsageError("--space-file: expected a string, a number or a list of them for each choice")
+    if isinstance(value, int) and abs(value) >= 2**63:  # hexadecimal, and too long for `str`
+        raise UsageError("--space-file: expected numbers of at most 64 bits, received a larger one")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -180,11 +187,19 @@ def read(path: Path) -> dict[str, str]:
         UsageError: The file is missing, is not TOML or has no such table.
     """
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise UsageError(f"--space-file {path}: expected at most {MOST_BYTES:,} bytes, received {size:,}")
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"--space-file {path}: expected a TOML file with a table [space]; {error}") from None
+    except UsageError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, or too many digits
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
+        raise UsageError(f"--space-file {path}: expected a TOML file with a table [space]; {said}") from None
     if not isinstance(content.get("space"), dict):
-        raise UsageError(f"--space-file {path}: expected a table [space], received {', '.join(content) or 'nothing'}")
+        raise UsageError(
+            f"--space-file {path}: expected a table [space], received"
+            f" {few([short(name) for name in content]) or 'nothing'}"
+        )
     return {
         name: ",".join(map(_text, value)) if isinstance(value, list) else _text(value)
         for name, value in content["space"].items()
@@ -207,8 +222,8 @@ def narrowed(space: Space, given: Mapping[str, str]) -> Space:
         names = [name for name in choices if fnmatch.fnmatchcase(name, pattern)]
         if not names:
             raise UsageError(
-                f"--space {pattern}: expected one of {', '.join(choices)}, received {pattern!r}"
-                f"{nearest(pattern, choices)}"
+                f"--space: expected one of {', '.join(choices)}, received {short(pattern)}"
+                f"{nearest(pattern[:SHOWN], choices)}"
             )
         for name in names:
             if name.startswith(WIDTH):
@@ -223,9 +238,11 @@ def _range(name: str, text: str, widest: int | None = None) -> Range:
     try:
         found = Range(int(low), int(high or low))
     except ValueError:
-        raise UsageError(f"--space {name}: expected LOW:HIGH or a whole number, received {text!r}") from None
+        raise UsageError(f"--space {name}: expected LOW:HIGH or a whole number, received {short(text)}") from None
     if not 1 <= found.low <= found.high <= (widest or found.high):
-        raise UsageError(f"--space {name}: expected 1 <= LOW <= HIGH <= {widest or 'its width'}, received {text!r}")
+        raise UsageError(
+            f"--space {name}: expected 1 <= LOW <= HIGH <= {widest or 'its width'}, received {short(text)}"
+        )
     return found
 
 
@@ -235,7 +252,7 @@ _BOOLEANS = {"true": True, "false": False}
 def _values(name: str, text: str) -> tuple[Any, ...]:
     found = tuple(_value(name, part.strip()) for part in text.split(",") if part.strip())
     if not found or len(set(found)) < len(found):
-        raise UsageError(f"--space {name}: expected different values separated by commas, received {text!r}")
+        raise UsageError(f"--space {name}: expected different values separated by commas, received {short(text)}")
     return found
 
 
@@ -254,10 +271,12 @@ def _value(name: str, text: str) -> Any:
         if name == "distill":
             return text
         value = int(text) if name in ("clusters", "epochs") else float(text)
-        if {"sparsity": 0 <= value < 1, "clusters": value == 0 or value > 1}.get(name, value > 0):
+        if math.isfinite(value) and {"sparsity": 0 <= value < 1, "clusters": value == 0 or value > 1}.get(
+            name, value > 0
+        ):
             return value
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         pass
     expected = {"sparsity": "a share from 0 to below 1", "clusters": "0, or at least 2"}
     what = f"one of {', '.join(known)}" if known else expected.get(name, "a number above 0")
-    raise UsageError(f"--space {name}: expected {what}, received {text!r}{nearest(text, known)}")
+    raise UsageError(f"--space {name}: expected {what}, received {short(text)}{nearest(text[:SHOWN], known)}")

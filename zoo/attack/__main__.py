@@ -11,7 +11,7 @@ from typing import Any, Literal
 from strategies import backend
 from zoo.config import attacks
 from zoo.config.catalogue import check_source
-from zoo.config.options import option
+from zoo.config.options import SEEDS, option
 from zoo.config.train_config import command_line
 from zoo.console import cli
 from zoo.console.errors import UsageError
@@ -39,7 +39,7 @@ class Options:
     steps: int | None = option(f"number of PGD steps (default: {STEPS})")
     restarts: int | None = option("number of random starts of PGD, of which the worst counts (default: 1)")
     examples: int = option("maximum number of test examples to attack, chosen at random", 1000)
-    seed: int = option("random seed for the choice of examples and the random starts", 0)
+    seed: int = option("random seed for the choice of examples and the random starts", 0, within=SEEDS)
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
     def __post_init__(self) -> None:

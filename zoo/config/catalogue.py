@@ -4,14 +4,15 @@ Standard library only, so that a misspelt name is answered at once.
 """
 
 import importlib.util
-import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from zoo.config import caption_templates, registry, task_facts
 from zoo.config.task_facts import CLASSES, TABLES, TASKS, TEXT, Task, TaskFacts, Tokens
 from zoo.config.train_config import EMBEDDED, TrainConfig, flag
+from zoo.console.documents import from_json
 from zoo.console.errors import UsageError, nearest
 
 _EMBEDDED_TASKS: dict[str, Task] = {
@@ -143,8 +144,27 @@ def _has_form(path: Path, facts: TaskFacts) -> bool:
 
 
 def _tfds_task(folder: Path) -> Task:
-    """Return the task that a prepared set is for, by its features."""
-    described = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+    """Return the task that a prepared set is for, by its features.
+
+    Raises:
+        UsageError: The set's description is damaged.
+    """
+    try:
+        return _described_task(*(_described(folder / name) for name in ("features.json", "dataset_info.json")))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UsageError(
+            f"{folder}: features.json or dataset_info.json is damaged ({error}): prepare the set again with TFDS"
+        ) from None
+
+
+def _described(path: Path) -> Any:
+    try:
+        return from_json(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _described_task(described: Any, info: Any) -> Task:
     if "translation" in described:
         return "translation"
     features = described.get("featuresDict", {}).get("features", {})
@@ -153,7 +173,6 @@ def _tfds_task(folder: Path) -> Task:
         return "link_prediction"
     if "ClassLabel" in kinds.values():
         return "classification"
-    info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
     items = info.get("supervisedKeys", {}).get("tuple", {}).get("items", [])
     if [kinds.get(item.get("featureKey")) for item in items] == ["Text", "Text"] and items[0] != items[1]:
         return "translation"

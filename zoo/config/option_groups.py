@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.config.options import option, under
+from zoo.config.options import SEEDS, option, under
 from zoo.config.task_facts import Task, Tokens
 
 
@@ -160,7 +160,7 @@ class Optimisation:
     deterministic: bool = option(
         "use deterministic operations: the same seed gives the same bits, also after --resume; slower", False
     )
-    seed: int = option("random seed for weights, shuffling and dropout", 0, within=(0, 2**32 - 1))
+    seed: int = option("random seed for weights, shuffling and dropout", 0, within=SEEDS)
 
 
 @dataclass(frozen=True, kw_only=True)

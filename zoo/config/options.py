@@ -13,6 +13,9 @@ from zoo.console.errors import UsageError, nearest
 
 T = TypeVar("T")
 
+# Smallest and largest random seed: what numpy, Keras and TensorFlow all take.
+SEEDS = (0, 2**32 - 1)
+
 
 def option(
     help: str,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.config.options import option
+from zoo.config.options import SEEDS, option
 
 # Images of one grid, and tokens of a continuation, unless the user says otherwise.
 IMAGES = 64
@@ -51,7 +51,7 @@ class GenerateOptions:
     top_k: int | None = option("sample from this many most probable tokens, 0: all")
     top_p: float | None = option("sample from the most probable tokens whose probabilities add up to this share")
     greedy: bool = option("take the most probable token at each step", False)
-    seed: int = option("random seed of the samples", 0)
+    seed: int = option("random seed of the samples", 0, within=SEEDS)
     count: int | None = option(
         f"number of texts for each input when tokens are sampled (default: 1), or of images (default: {IMAGES})"
     )

@@ -143,13 +143,14 @@ def parse(
     """
     parser = _parser(prog, description, examples)
     types = typing.get_type_hints(options)
-    flags, resolvers, groups = {}, {}, {}
+    flags, resolvers, groups, limits = {}, {}, {}, {}
     for field in dataclasses.fields(options):
         group = field.metadata.get("group")
         if group and group not in groups:
             groups[group] = parser.add_argument_group(group)
         flags[field.name] = _add(groups.get(group, parser), field, types[field.name])
         resolvers[field.name] = field.metadata.get("resolve", lambda value: value)
+        limits[field.name] = field.metadata.get("within")
     if groups:  # enough options that a list of all of them would hide the sections below it
         parser.usage = " ".join(["%(prog)s", *_positionals(parser), "[options]"])
     parser.add_argument("--json", action="store_true", default=False, help="print the result as one JSON object")
@@ -163,6 +164,7 @@ def parse(
     for name, text in given.items():
         if name in types and not isinstance(text, bool):
             given[name] = _typed(flags[name], text, types[name])
+            _check_within(flags[name], given[name], limits[name])
     # Last: resolving a name may copy a pretrained run, which should not happen before another option is refused.
     return {name: resolvers[name](value) if name in resolvers else value for name, value in given.items()}
 
@@ -232,6 +234,11 @@ def _typed(flag: str, text: Any, annotation: Any) -> Any:
     if isinstance(text, list):
         return tuple(values.parse(flag, part, typing.get_args(annotation)[0]) for part in text)
     return values.parse(flag, text, annotation)
+
+
+def _check_within(flag: str, value: Any, limits: tuple[float, float] | None) -> None:
+    if limits and isinstance(value, (int, float)) and not limits[0] <= value <= limits[1]:
+        raise UsageError(f"{flag}: expected a value from {limits[0]:g} to {limits[1]:g}, received {value}")
 
 
 def _report(prog: str, message: str, status: int, debug: bool) -> int:

@@ -7,10 +7,21 @@ from collections.abc import Iterable, Sequence
 INTERRUPTED = 130  # exit status of work that a signal stopped
 # Maximum number of names that `few` lists.
 LISTED = 4
+# Longest name or value that a message repeats in full.
+SHOWN = 60
+# Longest message that is shown in full.
+LONGEST = 2000
 
 
 class UsageError(ValueError):
-    """Invalid input from the user; the command shows only its message and exits with status 2."""
+    """Invalid input from the user; the command shows only its message and exits with status 2.
+
+    A message that repeats a name of thousands of letters is cut, so that it stays readable.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"
 
 
 class Interrupted(Exception):
@@ -36,6 +47,12 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     known = list(known)
     listed = ", ".join(known) if len(known) <= 20 else f"{len(known)} names"
     return UsageError(f"unknown {what} {name!r}: expected one of {listed}{nearest(name, known)}")
+
+
+def short(value: object) -> str:
+    """Return a value as Python writes it, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... of {len(text):,} characters"
 
 
 def few(names: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Parser from text to typed values, shared by command-line options and `--set name=value`."""
 
+import math
 import re
 import types
 from collections.abc import Mapping
@@ -7,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from zoo.console.errors import UsageError, nearest
+from zoo.console.errors import SHOWN, UsageError, nearest, short
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -62,6 +63,10 @@ class Seconds(float):
         return super().__new__(cls, _amount(text, _SECONDS))
 
 
+# Numbers beyond these limits have no room in an array; a seed or a size is never larger.
+INTEGERS = (-(2**63), 2**63 - 1)
+
+
 def is_optional(annotation: Any) -> bool:
     """Return whether the annotation is `T | None`."""
     return get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation)
@@ -114,11 +119,20 @@ def parse(name: str, text: str, annotation: Any) -> Any:
             return tuple(parse(name, part.strip(), item) for part in inside.split(",") if part.strip())
         if annotation is bool:
             return _WORDS[text.lower()]
-        return annotation(text)
-    except (ValueError, KeyError) as error:
+        return _within(annotation(text))
+    except (ValueError, KeyError, OverflowError) as error:
         if isinstance(error, UsageError):
             raise
         choices = get_args(annotation) if get_origin(annotation) is Literal else ()
-        raise UsageError(
-            f"{name}: expected {describe(annotation)}, received {text!r}{nearest(text, map(str, choices))}"
-        ) from None
+        hint = nearest(text, map(str, choices)) if len(text) <= SHOWN else ""
+        limit = " that is finite and has at most 64 bits" if isinstance(error, OverflowError) else ""
+        raise UsageError(f"{name}: expected {describe(annotation)}{limit}, received {short(text)}{hint}") from None
+
+
+def _within(value: Any) -> Any:
+    """Return a value, unless it is a number that a computer does not represent: NaN, infinite or beyond 64 bits."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise OverflowError(value)
+    if isinstance(value, int) and not INTEGERS[0] <= value <= INTEGERS[1]:
+        raise OverflowError(value)
+    return value

@@ -1,18 +1,35 @@
-"""A cache of decoded images on disk: decoding MNIST's 70,000 PNG files takes longer than training on them."""
+"""A cache of decoded images on disk: decoding MNIST's 70,000 PNG files takes longer than training on them.
+
+Each entry is a folder of .npy files and contents.json, which has the size and the CRC-32 of each file. They are
+compared whenever an entry is read, at 2 GB a second on one core, four times as fast as BLAKE2b. CRC-32 finds a file
+that was cut, a page that was never written, flipped bits and mixed-up files: it misses one random change in four
+billion. It is no protection from somebody who may write to the cache, who could write contents.json as well.
+"""
 
 import contextlib
 import hashlib
 import json
+import os
+import shutil
+import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from zoo.console.documents import from_json
 from zoo.system import temporary
 from zoo.system.cache import folder
+from zoo.system.files import write_json
 
-# Part of every key. Raise it when decoding or resizing returns different arrays.
-FORMAT = 1
+# Part of every key. Raise it when decoding or resizing returns different arrays, or an entry has another form.
+FORMAT = 2
+CONTENTS = "contents.json"
+# End of the name of a damaged entry.
+DAMAGED = ".damaged"
+CHUNK = 1 << 24
 
 
 def fingerprint(root: Path, files: list[Path]) -> list:
@@ -29,26 +46,85 @@ def fingerprint(root: Path, files: list[Path]) -> list:
 def cached(key: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Return the arrays of `make()`, memory-mapped from disk if they are in the cache.
 
+    A damaged entry is reported on standard error, set aside and made again.
+
     Args:
         key: JSON-serializable key that differs whenever `make` would return different arrays.
         make: Function that returns named arrays.
     """
     digest = hashlib.sha256(json.dumps([FORMAT, key], default=str).encode()).hexdigest()[:32]
     place = folder() / digest
-    if not place.is_dir():
-        arrays = make()
-        # A cache that cannot be written (read-only or full) only makes the next run slower.
-        with contextlib.suppress(OSError):
-            _write(place, arrays)
-        return arrays
-    return {file.stem: np.load(file, mmap_mode="r") for file in place.glob("*.npy")}
+    if place.is_dir():
+        try:
+            return _read(place)
+        except (OSError, ValueError) as error:
+            aside = _set_aside(place)
+            print(f"{place}: the cached images are damaged ({error}) and are made again{aside}", file=sys.stderr)
+    arrays = make()
+    # A cache that cannot be written (read-only or full) only makes the next run slower.
+    with contextlib.suppress(OSError):
+        _write(place, arrays)
+    return arrays
+
+
+def _read(place: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an entry.
+
+    Raises:
+        OSError: A file is missing or cannot be read.
+        ValueError: A file is not the one that was written.
+    """
+    contents = from_json((place / CONTENTS).read_bytes(), CONTENTS)
+    if not isinstance(contents, dict):
+        raise ValueError(f"{CONTENTS}: expected an object")
+    for name, expected in contents.items():
+        if _checked(place / name) != expected:
+            raise ValueError(f"{name} is not as it was written")
+    return {name.removesuffix(".npy"): np.load(place / name, mmap_mode="r") for name in contents}
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    """Return the size and the CRC-32 of a file."""
+    checksum = size = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            checksum, size = zlib.crc32(chunk, checksum), size + len(chunk)
+    return {"bytes": size, "crc32": f"{checksum:08x}"}
+
+
+def _set_aside(place: Path) -> str:
+    """Move a damaged entry away, in the place of an earlier one, and return where it is for the message."""
+    aside = place.with_name(place.name + DAMAGED)
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        place.rename(aside)
+    except OSError:  # the cache is read-only, or another process was faster
+        return ""
+    return f"; they are kept in {aside.name}"
 
 
 def _write(place: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an entry: files, contents and folders are on the disk before the entry has its name."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with temporary.folder(place.parent) as made:
         written = made / place.name
         written.mkdir()
+        contents = {}
         for name, array in arrays.items():
-            np.save(written / f"{name}.npy", array)
+            path = written / f"{name}.npy"
+            with path.open("wb") as file:
+                np.save(file, array)
+                file.flush()
+                os.fsync(file.fileno())
+            contents[path.name] = _checked(path)
+        write_json(written / CONTENTS, contents)
         written.rename(place)  # atomic; fails if another process wrote the same arrays first
+        _sync(place.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -10,6 +10,7 @@ import numpy as np
 
 from zoo.config.task_facts import CLASSES
 from zoo.console.errors import UsageError
+from zoo.data.casts import as_float32, as_int32, check_finite, check_labels, check_tokens, numbered_classes
 from zoo.data.text import Vocabulary
 
 Kind = Literal["image", "vector", "sequence", "tokens", "pairs", "triples", "arrays"]
@@ -213,12 +214,15 @@ def from_tf_data(
     """
     splits = [_collected(name, batches) for batches in (train, test)]
     splits.insert(1, _collected(name, validation) if validation else splits[0].take(np.arange(0)))
-    classes = class_names or [str(i) for i in range(1 + max(int(split.y.max(initial=0)) for split in splits))]
+    classes = class_names or numbered_classes(name, [split.y for split in splits])
     for split in splits:
         check_labels(name, split.y, classes)
         check_finite(name, split.x)
     x, y = splits[0].x, splits[0].y
     tokens = np.issubdtype(x.dtype, np.integer) and x.ndim == 2
+    if tokens:
+        for split in splits:
+            check_tokens(name, split.x)
     kinds: dict[int, Kind] = {2: "tokens" if tokens else "vector", 3: "sequence", 4: "image"}
     vocabulary_size = 1 + max(int(split.x.max(initial=0)) for split in splits) if tokens else 0
     spec = DataSpec(name, kinds[x.ndim], x.shape[1:], tuple(classes), y.ndim == 2, vocabulary_size, task)
@@ -235,42 +239,6 @@ def _collected(name: str, batches: Iterable) -> Split:
     return Split(x, as_int32(name, y))
 
 
-def as_int32(name: str, values: np.ndarray) -> np.ndarray:
-    """Return whole numbers as int32.
-
-    Args:
-        name: Name of the data, for the message.
-        values: Labels or token ids, of any type of numbers.
-
-    Raises:
-        UsageError: A number that int32 cannot hold, or that is not whole.
-    """
-    if values.size:
-        low, high = values.min(), values.max()
-        if not np.iinfo(np.int32).min <= low <= high <= np.iinfo(np.int32).max:
-            raise UsageError(f"{name}: expected whole numbers within int32, received {low} to {high}")
-    cast = values.astype(np.int32)
-    if values.dtype.kind == "f" and (values != cast).any():
-        raise UsageError(f"{name}: expected whole numbers, received {values[values != cast].flat[0]:g}")
-    return cast
-
-
-def as_float32(name: str, values: np.ndarray) -> np.ndarray:
-    """Return numbers as float32.
-
-    Args:
-        name: Name of the data, for the message.
-        values: Finite numbers.
-
-    Raises:
-        UsageError: A number that float32 cannot hold.
-    """
-    beyond = np.abs(values) > np.finfo(np.float32).max
-    if beyond.any():
-        raise UsageError(f"{name}: expected numbers within float32, received {values[beyond].flat[0]:g}")
-    return values.astype(np.float32)
-
-
 def steps_per_epoch(examples: int, batch_size: int) -> int:
     """Return the number of whole batches in an epoch. The remainder, a different one in each epoch, is dropped.
 
@@ -284,39 +252,3 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
     if examples < batch_size:
         raise UsageError(f"--batch-size {batch_size}: expected at most the {examples} training examples, received more")
     return examples // batch_size
-
-
-def check_labels(name: str, y: np.ndarray, class_names: Sequence[str]) -> None:
-    """Raise UsageError unless every label is an index into `class_names`.
-
-    Args:
-        name: Name of the data, for the message.
-        y: Labels.
-        class_names: Class names.
-    """
-    if not len(y):
-        return
-    low, high = int(y.min()), int(y.max())
-    if low < 0 or high >= len(class_names):
-        raise UsageError(
-            f"{name}: labels out of range: expected 0 to {len(class_names) - 1} for {len(class_names)} classes,"
-            f" received {low} to {high}"
-        )
-
-
-def check_finite(name: str, x: np.ndarray) -> None:
-    """Raise UsageError, naming the first bad example, if an array of floats contains NaN or infinity.
-
-    Args:
-        name: Name of the data, for the message.
-        x: Examples (examples, ...).
-    """
-    if not np.issubdtype(x.dtype, np.floating):
-        return
-    bad = ~np.isfinite(x)
-    if bad.any():
-        first = int(np.argwhere(bad)[0][0])
-        raise UsageError(
-            f"{name}: expected finite numbers, received {int(bad.sum())} NaN or infinite value(s),"
-            f" the first in example {first}"
-        )

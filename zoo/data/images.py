@@ -1,8 +1,9 @@
 """Images: decoding and resizing, the same for training, evaluation and prediction, and folders of images by class."""
 
 import collections
+import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from zoo.console.errors import UsageError
+from zoo.system.machine import available_memory
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
@@ -42,8 +44,36 @@ def as_bytes(x: np.ndarray) -> np.ndarray:
 # Mean file size below which two threads decode PNG files more slowly than one (28x28 grey: 207 against 104 us/image).
 SMALL_BYTES = 10_000
 
-# Exceptions that Pillow raises for a file that is not an image, or is truncated or too large.
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# Formats of Pillow that are tried, whatever a file is named. Others run programs (EPS) or need libraries.
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")
+# Modes of grey images, and those of them with more than eight bits.
+GREY = ("1", "L", "I", "I;16", "F", "LA")
+DEEP = ("I", "I;16")
+DEEP_MAX = 2**16 - 1
+
+
+# No PNG file holds more pixels in a byte: deflate shrinks by up to 1032, and eight pixels of one bit are a byte. A
+# small file that promises a huge image would take seconds and gigabytes to decode.
+MOST_PIXELS_A_BYTE = 8 * 1032
+
+
+class Unreadable(ValueError):
+    """A file that is not an image, or is damaged or too large; the message says why."""
+
+
+@contextlib.contextmanager
+def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+    """Yield an opened image. What fails while it is read becomes `Unreadable`."""
+    try:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS_A_BYTE * size:
+                raise ValueError(f"it promises {image.width}x{image.height} pixels in {size:,} bytes")
+            yield image
+    except UnidentifiedImageError:
+        raise Unreadable(f"it is not an image in the format {', '.join(FORMATS)}") from None
+    except Exception as error:  # damaged bytes raise about any exception in the decoders of Pillow
+        raise Unreadable(" ".join(str(error).split())[:200] or type(error).__name__) from None
 
 
 def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | None) -> np.ndarray:
@@ -55,17 +85,23 @@ def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | N
         channels: Number of channels, 1 or 3; None for 1 if the image is grey and 3 otherwise.
 
     Raises:
-        OSError: If the image cannot be read; may be any other exception of `UNREADABLE`.
+        Unreadable: If the image cannot be read, or has pixels that eight bits cannot hold.
     """
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        channels = channels or (1 if image.mode in ("1", "L", "I", "I;16", "F", "LA") else 3)
-        if image.mode in ("I", "I;16"):  # 16-bit grey, which Pillow would clip at 255
-            image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
+    with _opened(source) as image:
+        channels = channels or (1 if image.mode in GREY else 3)
+        if image.mode == "F":
+            raise ValueError("its pixels are floating-point numbers, whose range is not known")
+        if image.mode in DEEP:  # 16-bit grey, which Pillow would clip at 255
+            deep = np.asarray(image)
+            if deep.min() < 0 or deep.max() > DEEP_MAX:
+                raise ValueError(f"expected pixels from 0 to {DEEP_MAX}, received {deep.min()} to {deep.max()}")
+            image = Image.fromarray((deep >> 8).astype("uint8"))
         mode = "L" if channels == 1 else "RGB"
         if size is not None:
             image.draft(mode, (size[1], size[0]))  # JPEG only: decode at a reduced scale
         image = image.convert(mode)
-        return resize(np.asarray(image).reshape(image.height, image.width, channels), size)
+        pixels = np.asarray(image).reshape(image.height, image.width, channels)
+    return resize(pixels, size)
 
 
 def resize(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
@@ -102,19 +138,25 @@ def decode_all(
         Images (images, height, width, channels) uint8, and the indices of their sources.
 
     Raises:
-        UsageError: If images are unreadable and `skip_bad` is false.
+        UsageError: If images are unreadable and `skip_bad` is false, or if the results do not fit in memory.
     """
+    needed, free = len(sources) * size[0] * size[1] * channels, available_memory()
+    if free is not None and needed > free:
+        raise UsageError(
+            f"expected images that fit in the {free:,} bytes of free memory, received {len(sources):,} of"
+            f" {size[0]}x{size[1]} pixels, {needed:,} bytes; use a smaller --image-size"
+        )
     out = np.empty((len(sources), *size, channels), np.uint8)
-    bad: list[int] = []
+    bad: dict[int, str] = {}
 
     def fill(index: int) -> None:
         try:
             out[index] = decode(sources[index], size, channels)
-        except UNREADABLE:
-            bad.append(index)
+        except Unreadable as error:
+            bad[index] = str(error)
 
     # Pillow releases the interpreter lock while it decodes, but small images spend most of their time holding it.
-    sizes = [len(s) if isinstance(s, bytes) else s.stat().st_size for s in sources[:100]]
+    sizes = [len(s) if isinstance(s, bytes) else s.stat().st_size for s in sources[:100] if _is_there(s)]
     threads = cpu_count() if sizes and sum(sizes) / len(sizes) > SMALL_BYTES else 1
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(sources), 8192):
@@ -123,9 +165,14 @@ def decode_all(
         shown = ", ".join(names[i] for i in sorted(bad)[:5]) + (", ..." if len(bad) > 5 else "")
         raise UsageError(
             f"{len(bad)} of {len(sources)} images cannot be read: {shown}; repair them, or skip them with --skip-bad"
+            f" (the first: {bad[min(bad)]})"
         )
-    kept = np.setdiff1d(np.arange(len(sources)), bad)
+    kept = np.setdiff1d(np.arange(len(sources)), list(bad))
     return (out[kept] if bad else out), kept
+
+
+def _is_there(source: Path | bytes) -> bool:
+    return isinstance(source, bytes) or source.is_file()
 
 
 def common_shape(sources: Sequence[Path | bytes]) -> tuple[tuple[int, int], int]:
@@ -140,10 +187,10 @@ def common_shape(sources: Sequence[Path | bytes]) -> tuple[tuple[int, int], int]
     sizes, grey = collections.Counter(), True
     for source in sources:
         try:
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            with _opened(source) as image:
                 sizes[image.height, image.width] += 1
-                grey &= image.mode in ("1", "L", "I", "I;16", "F", "LA")
-        except UNREADABLE:
+                grey &= image.mode in GREY
+        except Unreadable:
             continue  # decode_all reports it
     if not sizes:
         raise UsageError(f"none of the {len(sources)} images can be read")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zoo.console.errors import UsageError
+from zoo.data import npz
 from zoo.data.dataset import Dataset
 from zoo.data.sources.arrays import PAIRS
 from zoo.system.files import replacing
@@ -39,8 +40,9 @@ def saved(data: Any, folder: Path, class_names: Sequence[str] | None = None) -> 
         arrays["class_names"] = np.array(list(class_names))
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
-        if array.dtype == object:
-            raise UsageError(f"data: expected arrays of numbers, received objects in {name}")
+        if array.dtype.kind not in npz.KINDS:
+            what = "objects" if array.dtype == object else str(array.dtype)
+            raise UsageError(f"data: expected arrays of numbers, received {what} in {name}")
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     path = folder / f"arrays-{digest.hexdigest()[:12]}.npz"
@@ -69,7 +71,7 @@ def _named(data: Any) -> dict[str, np.ndarray]:
         known = {name for pair in PAIRS.values() for name in pair}
         if strange := [name for name in data if name not in known]:
             raise UsageError(f"data: expected arrays named {', '.join(sorted(known))}, received {strange[0]!r}")
-        return {name: np.asarray(array) for name, array in data.items()}
+        return {name: _array(name, array) for name, array in data.items()}
     if isinstance(data, (tuple, list)) and len(data) == 2:
         if all(_is_split(part) for part in data):
             return _pair("train", data[0]) | _pair("test", data[1])
@@ -87,13 +89,20 @@ def _is_split(part: Any) -> bool:
 
 
 def _pair(split: str, part: Any) -> dict[str, np.ndarray]:
-    x, y = _collected(part) if hasattr(part, "element_spec") else map(np.asarray, part)
-    return dict(zip(PAIRS[split], (x, y), strict=True))
+    arrays = _collected(part) if hasattr(part, "element_spec") else part
+    return {name: _array(name, array) for name, array in zip(PAIRS[split], arrays, strict=True)}
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:  # lists of different lengths
+        raise UsageError(f"data: expected an array {name}, received values of different shapes: {error}") from None
 
 
 def _collected(batches: Iterable) -> tuple[np.ndarray, np.ndarray]:
     """Return the examples and labels of all batches, in their order."""
-    parts = [(np.asarray(x), np.asarray(y)) for x, y in batches]
+    parts = [(_array("x", x), _array("y", y)) for x, y in batches]
     if not parts:
         raise UsageError("data: expected batches of (x, y), received none")
     if any(not x.ndim or len(x) != len(np.atleast_1d(y)) for x, y in parts):

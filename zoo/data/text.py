@@ -90,8 +90,10 @@ class Vocabulary:
 
         try:
             return cls(Tokenizer.from_file(str(path)))
-        except Exception as error:  # the library raises no more specific class
-            raise UsageError(f"{path} is damaged: {error}") from None
+        except BaseException as error:  # the library raises no more specific class, and a panic is no Exception
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            raise UsageError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from None
 
     def save(self, path: Path) -> None:
         self._tokenizer.save(str(path))
@@ -169,6 +171,26 @@ class Vocabulary:
     def _special(self) -> dict[int, str]:
         """Return the special tokens by id."""
         return {i: added.content for i, added in self._tokenizer.get_added_tokens_decoder().items()}
+
+
+def check_text(where: str, text: str) -> str:
+    """Return a text.
+
+    Args:
+        where: File and line of the text, for the message.
+        text: Text to check.
+
+    Raises:
+        UsageError: The text has half of a surrogate pair, which no encoding of Unicode can write.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{where}: expected Unicode text, received half of a surrogate pair ({ascii(text[error.start])}) at"
+            f" character {error.start}"
+        ) from None
+    return text
 
 
 def padded(rows: Sequence[Sequence[int]], length: int) -> np.ndarray:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from zoo.console.cli import say
+from zoo.console.errors import UsageError
 from zoo.data import DataSpec, Split, images
-from zoo.data.text import Vocabulary
+from zoo.data.text import Vocabulary, check_text
 from zoo.online.streams import Line, Position
 
 # Function from the content of a line to an example and its class index.
@@ -108,11 +109,15 @@ def _input(x: Any, spec: DataSpec, vocabulary: Vocabulary | None, folder: Path) 
     if vocabulary is not None:
         if not isinstance(x, str) or not x.strip():
             raise Malformed(f"x: expected text, received {_short(x)}")
+        try:
+            check_text("x", x)
+        except UsageError as error:
+            raise Malformed(str(error)) from None
         return vocabulary.padded(vocabulary.rows([x]), spec.input_shape[0])[0]
     if spec.kind == "image" and isinstance(x, str):
         try:
             return images.decode(folder / x, spec.input_shape[:2], spec.input_shape[2])
-        except images.UNREADABLE as error:
+        except images.Unreadable as error:
             raise Malformed(f"x: {_short(x)} cannot be read as an image: {str(error)[:100]}") from None
     numbers = _numbers(x, spec)
     if spec.kind in ("image", "tokens"):
@@ -127,7 +132,7 @@ def _numbers(x: Any, spec: DataSpec) -> np.ndarray:
     """Return finite float64 numbers of the run's input shape. Greyscale images may omit the channel dimension."""
     try:
         found = np.asarray(x)
-    except ValueError:
+    except (ValueError, OverflowError, RecursionError):
         raise Malformed("x: expected lists of equal length, received lists of different lengths") from None
     if found.dtype.kind not in "iuf":
         raise Malformed(f"x: expected numbers in lists, received {_short(x)}")
@@ -141,5 +146,8 @@ def _numbers(x: Any, spec: DataSpec) -> np.ndarray:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        return "lists or objects that are nested too deeply"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -12,6 +12,8 @@ from pathlib import Path
 from zoo.console.errors import Failed, UsageError
 
 CHUNK = 1 << 20
+# Most bytes of a line: more than a decoded photograph as a list of numbers has.
+MOST_LINE = 1 << 28
 # Seconds between checks for new data and for signals.
 PAUSE = 0.2
 # Number of leading bytes whose hash identifies a file.
@@ -67,6 +69,7 @@ def lines(
 
     Raises:
         Failed: If the file has become shorter than what was read.
+        UsageError: If a line is longer than `MOST_LINE`.
     """
     if path is None:
         yield from _split(_chunks(sys.stdin.fileno(), False, idle, stopped), Position(), start.line, stopped)
@@ -78,14 +81,26 @@ def lines(
 
 def _split(chunks: Iterator[bytes], position: Position, left_out: int, stopped: Callable[[], bool]) -> Iterator[Line]:
     """Yield the lines of chunks after the first `left_out` lines; an unterminated rest comes last."""
-    rest = b""
+    begun: list[bytes] = []  # chunks of a line that has no end yet; joined once, so that a long line takes linear time
+    size = 0
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
+        first, *others = chunk.split(b"\n")
+        begun.append(first)
+        size += len(first)
+        if size > MOST_LINE:
+            raise UsageError(
+                f"--stream: line {position.line + 1:,}: expected at most {MOST_LINE:,} bytes, received more; is it a"
+                " file with one example per line?"
+            )
+        if not others:
+            continue
+        whole = [b"".join(begun), *others[:-1]]
+        begun, size = [others[-1]], len(others[-1])
         for content in whole:
             position = Position(position.line + 1, position.end + len(content) + 1)
             if position.line > left_out:
                 yield Line(content, position)
-    if rest and not stopped():
+    if (rest := b"".join(begun)) and not stopped():
         yield Line(rest, Position(position.line + 1, position.end + len(rest)), ended=False)
 
 

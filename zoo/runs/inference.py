@@ -14,9 +14,10 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split, images, load
 from zoo.data.batches.pipeline import evaluation_batches
+from zoo.data.casts import check_tokens
 from zoo.data.sources import arrays, tables
 from zoo.data.sources.language import ids_of
-from zoo.data.text import Vocabulary, longer
+from zoo.data.text import Vocabulary, check_text, longer
 from zoo.runs.folder import RunFolder
 from zoo.runs.inputs import check_file
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
@@ -83,8 +84,8 @@ def _read_one(
     text: str, spec: DataSpec, vocabulary: Vocabulary | None, text_column: str
 ) -> tuple[list[str], np.ndarray]:
     path = Path(text)
-    suffix = path.suffix.lower()
-    if suffix == ".npz" and path.is_file():
+    suffix, is_file = path.suffix.lower(), _is_file(path)
+    if suffix == ".npz" and is_file:
         kind, splits, _ = arrays.read_npz(path, labels=False)
         split = splits.get("all", splits.get("train"))
         if (kind, split.x.shape[1:]) != (spec.kind, spec.input_shape):
@@ -92,20 +93,29 @@ def _read_one(
                 f"{path}: expected {spec.kind} inputs of shape {spec.input_shape},"
                 f" received {kind} of {split.x.shape[1:]}"
             )
+        if kind == "tokens":
+            check_tokens(f"{path}: x", split.x, spec.vocabulary_size)
         return [f"{path}[{i}]" for i in range(len(split))], split.x
     if vocabulary is not None:
-        if suffix in TABLES and path.is_file():
+        if suffix in TABLES and is_file:
             (texts,) = tables.read_columns(path, text_column)
             return [f"{path}[{i}]" for i in range(len(texts))], _encoded(text, texts, spec, vocabulary)
         if not text.strip():
             raise UsageError("INPUT: expected a text, received an empty one")
-        return [text], _encoded(text[:40], [text], spec, vocabulary)
+        return [text], _encoded(text[:40], [check_text("INPUT", text)], spec, vocabulary)
     check_file(text, spec.kind)
     try:
         height, width, channels = spec.input_shape
         return [text], images.decode(path, (height, width), channels)[None]
-    except images.UNREADABLE as error:
+    except images.Unreadable as error:
         raise UsageError(f"INPUT {text}: expected an image or an .npz file, and it cannot be read: {error}") from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a text that is too long for a path
+        return False
 
 
 def _encoded(name: str, texts: Sequence[str], spec: DataSpec, vocabulary: Vocabulary) -> np.ndarray:

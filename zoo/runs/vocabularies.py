@@ -14,9 +14,13 @@ def read_spec(run: RunFolder) -> tuple[DataSpec, Vocabulary | None]:
     """Return the form of a run's data, and its vocabulary (of the sources, for pairs) if it has one.
 
     Raises:
-        UsageError: The vocabulary is not the one that the run was trained with.
+        UsageError: config.json does not describe the data, or the vocabulary is not the one that the run was trained
+            with.
     """
-    spec = DataSpec.from_json(run.read_config()["data"])
+    try:
+        spec = DataSpec.from_json(run.read_config()["data"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{run.config_file} is damaged: its description of the data: {error}") from None
     return spec, _read_vocabulary(run.vocabulary_file, spec.vocabulary_size, spec.vocabulary_sha256)
 
 
@@ -48,7 +52,9 @@ def _read_vocabulary(path: Path, size: int, recorded: str) -> Vocabulary | None:
 
 
 def _load(path: Path) -> Vocabulary:
-    if "keras_hub" not in path.read_text(encoding="utf-8")[:40]:
+    with path.open("rb") as file:
+        begin = file.read(40)
+    if b"keras_hub" not in begin:
         return Vocabulary.load(path)
     registry.check_hub(path)
     from zoo.hub.vocabulary import PresetVocabulary

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.console import cli
-from zoo.console.errors import UsageError
+from zoo.console.errors import UsageError, few
 from zoo.console.figures import ends
 from zoo.system.files import write_text
 
@@ -31,14 +31,15 @@ def read(path: Path) -> dict[str, list[str]]:
         raise UsageError(f"--groups {path}: expected a .csv file, found none")
     try:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"--groups {path}: expected a .csv file in UTF-8: {error}") from None
     names, *rows = [[cell.strip() for cell in row] for row in rows if row] or [[]]
     if not names or not rows:
         raise UsageError(f"--groups {path}: expected a header and a row for each example, received {len(rows)} rows")
     if "" in names or len(set(names)) < len(names) or any(map(_is_number, names)):
         raise UsageError(
-            f"--groups {path}: expected a header that names each column once, received {', '.join(map(repr, names))}"
+            f"--groups {path}: expected a header that names each column once, received"
+            f" {few([repr(name[:40]) for name in names])}"
         )
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):

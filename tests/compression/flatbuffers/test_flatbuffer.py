@@ -4,7 +4,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from compression.exporting import tflite
-from compression.flatbuffers import flatbuffer
+from compression.flatbuffers import flatbuffer, slim
 from compression.recipes.language import parse
 from compression.runtime import litert
 from tests.compression.conftest import small
@@ -80,6 +80,45 @@ def test_damaged_files_are_usage_errors(int4_file, tmp_path):
         flatbuffer.read(tmp_path / "absent.tflite")
     with pytest.raises(UsageError, match="found a folder"):
         flatbuffer.read(tmp_path)
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(int4_file, monkeypatch):
+    monkeypatch.setattr(flatbuffer, "MOST_TABLES", 1000)
+    _, path, _ = int4_file
+    for name, count, message in (
+        (b"a" * 10_000, 900, "names that are longer"),
+        (b"a", 1_001, "1,0.. tables"),
+    ):
+        model = flatbuffer.read(path)
+        tensor = model.subgraphs[0].tensors[0]
+        tensor.name = name
+        model.subgraphs[0].tensors = [tensor] * count
+        builder = slim._Builder(1 << 20)  # stores equal tables and texts once
+        builder.Finish(model.Pack(builder), flatbuffer.IDENTIFIER)
+        with pytest.raises(
+            UsageError, match=f"big.tflite: a TFLite flatbuffer that is cut short or altered .*{message}"
+        ):
+            flatbuffer.parse(bytes(builder.Output()), "big.tflite")
+
+
+def test_metadata_without_a_buffer(int4_file):
+    _, path, _ = int4_file
+    model = flatbuffer.read(path)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = b"note", 0
+    model.metadata = [entry]
+    assert flatbuffer.metadata(flatbuffer.parse(flatbuffer.pack(model), "a"), "note") == b""
+    entry.buffer = len(model.buffers)
+    with pytest.raises(UsageError, match="altered .index"):
+        flatbuffer.parse(flatbuffer.pack(model), "a")
+
+
+def test_whole_numbers_are_not_changed_by_the_type_of_an_input():
+    given = {"dtype": np.int8, "quantization": (0.0, 0)}
+    assert litert.quantized(np.array([1, 127]), given).dtype == np.int8
+    for bad in ([300], [-129], [2**32], [0.5]):
+        with pytest.raises(ValueError, match="expected whole numbers that int8 holds"):
+            litert.quantized(np.array(bad), given)
 
 
 def test_flipped_bytes_never_crash_this_process(int4_file, tmp_path):

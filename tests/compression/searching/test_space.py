@@ -100,6 +100,20 @@ def test_invalid_toml_files_are_usage_errors(tmp_path):
         (tmp_path / "space.toml").write_text(content)
         with pytest.raises(UsageError, match=r"--space-file .*: expected a (TOML file with a )?table \[space\]"):
             space.read(tmp_path / "space.toml")
+    for content, sentence in (
+        (b"a = " + b"[" * 10_000, "it is nested too deeply"),
+        (b"[space]\nepochs = " + b"9" * 5000, "Exceeds the limit"),
+        (b"[space]\nepochs = 0x" + b"f" * 5000, "expected numbers of at most 64 bits"),
+        (b"[space]\nsparsity" + b".a" * 2000 + b" = 1", "expected a string, a number or a list of them"),
+        (b"[space]\nsparsity = [[0.5]]", "expected a string, a number or a list of them"),
+        (b"[space]\n# " + b"a." * 10_000, "expected at most 16,384 bytes, received 20,010"),
+        (b"\xff", "can't decode byte"),
+    ):
+        (tmp_path / "space.toml").write_bytes(content)
+        with pytest.raises(UsageError, match=f"--space-file.*: .*{sentence}"):
+            space.read(tmp_path / "space.toml")
+    with pytest.raises(UsageError, match="--space rate: expected a number above 0, received 'inf'"):
+        space.narrowed(default(), {"rate": "inf"})
     with pytest.raises(UsageError, match="No such file"):
         space.read(tmp_path / "absent.toml")
 

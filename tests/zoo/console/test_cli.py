@@ -36,6 +36,11 @@ MISTAKES = {
         "--batch-size 33: expected a multiple of the 2 replicas, such as 32 or 34",
     "--set filtrs=3": "--set filtrs: model 'cnn' has no such argument: .* did you mean 'filters'",
     "--set filters=many": "--set filters: expected an integer, received 'many'",
+    "--set dropout=1e400": "--set dropout: expected a number that is finite and has at most 64 bits, received '1e400'",
+    "--set filters=nan": "--set filters: expected an integer, received 'nan'",
+    "--seed 1180591620717411303424": "--seed: expected an integer that is finite and has at most 64 bits, received",
+    "--seed 4294967296": "--seed: expected a value from 0 to 4.29497e.09, received 4294967296",
+    "--learning-rate nan": "--learning-rate: expected a number that is finite and has at most 64 bits, received 'nan'",
     "--set batch_norm=perhaps": "--set batch_norm: expected true or false, received 'perhaps'",
     "--model lstm --set cell=lsmt":
         "--set cell: expected one of lstm, gru, simple, received 'lsmt'; did you mean 'lstm'",

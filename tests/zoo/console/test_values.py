@@ -27,3 +27,24 @@ def test_what_is_no_amount_is_refused_with_what_is_one(kind, text):
     with pytest.raises(UsageError) as refused:
         parse("--option", text, kind)
     assert expected[kind] in str(refused.value) and f"received {text!r}" in str(refused.value)
+
+
+@pytest.mark.parametrize(("kind", "text", "expected"), [
+    (float, "1e400", "a number that is finite and has at most 64 bits, received '1e400'"),
+    (float, "nan", "a number that is finite"),
+    (float, "-inf", "a number that is finite"),
+    (int, str(2**70), "an integer that is finite and has at most 64 bits, received '1180591620717411303424'"),
+    (int, "9" * 5000, "an integer, received '9{59}... of 5,002 characters"),
+    (tuple[float, ...], "0,1e400", "a number that is finite"),
+    (Count, "9" * 40, "a number such as .* that is finite and has at most 64 bits"),
+    (Seconds, "9" * 400, "a time such as .* that is finite"),
+])  # fmt: skip
+def test_numbers_that_a_cast_would_change_are_refused(kind, text, expected):
+    with pytest.raises(UsageError, match=f"--option: expected {expected}"):
+        parse("--option", text, kind)
+
+
+def test_a_message_that_repeats_a_huge_name_is_cut():
+    text = str(UsageError("a.csv: expected a column, received " + "x" * 99_965))
+    assert text.startswith("a.csv: expected a column") and text.endswith("xxx... (100,000 characters)")
+    assert len(text) < 2100

@@ -174,7 +174,7 @@ X, Y = blobs(60, (6,))
     ({"x": X, "y": Y * 2}, "class '1' is empty: .* number the classes without gaps"),
     ({"x": X, "y": Y * 0}, "two or more classes, received 1"),
     ({"x": X[:, :, None, None, None], "y": Y}, r"expected \(examples, features\), .* received float64 of shape"),
-    ({"x": np.full((60, 4, 4), 300), "y": Y}, "expected pixels from 0 to 255, received 300 to 300"),
+    ({"x": np.full((60, 4, 4), 300), "y": Y}, "x: expected pixels from 0 to 255, received 300 in example 0"),
     ({"x": X, "y": np.r_[Y[:-1] % 2, 2]}, "class '2' has 1 example.*stratified test split needs at least 2"),
 ])  # fmt: skip
 def test_bad_npz_is_refused_with_the_reason(arrays, message, tmp_path):
@@ -194,7 +194,7 @@ def test_a_file_that_is_no_npz_or_holds_objects_is_refused(tmp_path):
     with pytest.raises(UsageError, match="expected an .npz file of plain arrays"):
         load(config(data=tmp_path / "text.npz"))
     np.savez(tmp_path / "object.npz", x=np.array([{}, {}], object), y=np.arange(2))
-    with pytest.raises(UsageError, match="expected an .npz file of plain arrays"):
+    with pytest.raises(UsageError, match="object.npz: x: expected numbers or texts, received the type '.O'"):
         load(config(data=tmp_path / "object.npz"))
 
 
@@ -246,7 +246,7 @@ def test_splits_of_different_shapes_are_refused(tmp_path):
     ("a.csv", "txt,label\nx,y\n", "expected a column 'text', received txt, label; did you mean 'txt'"),
     ("a.csv", "text,label\n", "expected at least one line after the column names"),
     ("a.csv", "text,label\nonly\n", "line 2: no value in column 'label'"),
-    ("a.jsonl", '{"text": "a", "label"\n', "expected one JSON object per line"),
+    ("a.jsonl", '{"text": "a", "label"\n', "a.jsonl, line 1: expected JSON"),
     ("a.jsonl", "[1]\n", "line 1: expected a JSON object"),
     ("a.csv", "text,label\na,b\n ,b\n", "line 3: expected a text in 'text', received an empty one"),
     ("a.csv", b"text,label\n\xff\xfe,1\n", "expected UTF-8 text, received byte 0xff at offset 11"),

@@ -105,3 +105,17 @@ def test_records_name_their_line_and_a_last_line_that_is_cut_is_left(tmp_path, c
 def test_a_split_is_read_in_order_from_where_it_stood():
     split = Split(np.arange(5), np.arange(5))
     assert [(r.x, r.y, r.position.line) for r in records.of_split(split, Position(3))] == [(3, 3, 4), (4, 4, 5)]
+
+
+def test_halves_of_surrogate_pairs_and_numbers_out_of_range_are_rejected_with_a_reason():
+    vocabulary = Vocabulary.train(["one two"], 10)
+    texts = DataSpec("said", "tokens", (4,), ("a", "b"), vocabulary_size=len(vocabulary))
+    with pytest.raises(Malformed, match="x: expected Unicode text, received half of a surrogate pair"):
+        parsed(rb'{"x": "one \ud800", "y": 0}', texts, vocabulary)
+    for number in ("1e400", "1e300", "NaN", "1" + "0" * 400):
+        with pytest.raises(Malformed, match="x: expected (finite )?numbers"):
+            parsed(f'{{"x": [{number}, 0], "y": "3"}}'.encode(), VECTORS)
+    with pytest.raises(
+        Malformed, match="y: expected the name of a class, or an index from 0 to 1, received 4294967296"
+    ):
+        parsed({"x": [0, 0], "y": 2**32}, VECTORS)

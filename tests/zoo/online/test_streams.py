@@ -109,3 +109,16 @@ def test_sets_are_named_with_their_split():
     for wrong in ("tfds:mnist", "tfds:mnist/all", "tfds:/train"):
         with pytest.raises(UsageError, match="expected tfds:NAME/train"):
             streams.set_of(wrong)
+
+
+def test_a_line_without_an_end_is_refused_and_a_long_one_is_joined_once(tmp_path, monkeypatch):
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(b"a" * 100 + b"\nbb\n\nc")
+    monkeypatch.setattr(streams, "CHUNK", 7)
+    found = list(streams.lines(path))
+    assert [line.content for line in found] == [b"a" * 100, b"bb", b"", b"c"]
+    assert [line.position.end for line in found] == [101, 104, 105, 106]
+    assert [line.ended for line in found] == [True, True, True, False]
+    monkeypatch.setattr(streams, "MOST_LINE", 50)
+    with pytest.raises(UsageError, match="line 1: expected at most 50 bytes, received more"):
+        list(streams.lines(path))

@@ -1,12 +1,14 @@
 """Arrays x and y in an .npz file."""
 
-import zipfile
+import collections
 from pathlib import Path
 
 import numpy as np
 
-from zoo.console.errors import UsageError
-from zoo.data.dataset import Kind, Split, as_float32, as_int32, check_finite
+from zoo.console.errors import UsageError, few
+from zoo.data import npz
+from zoo.data.casts import as_float32, as_int32, as_uint8, check_finite, check_tokens
+from zoo.data.dataset import Kind, Split
 
 # Array names of each split. Published files such as Keras' mnist.npz use x_train.
 PAIRS = {
@@ -30,33 +32,36 @@ def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], t
         if the file has them.
 
     Raises:
-        UsageError: If the file is not an .npz file, if x and y have different lengths, if a value is not finite, or if
-            labels are neither integers nor texts.
+        UsageError: If the file is damaged, if x and y have different lengths, if a value is not finite, or if labels
+            are neither integers nor texts. The message names the file and the array.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise UsageError(f"{path}: expected an .npz file of plain arrays: {error}") from None
+    wanted = {name for pair in PAIRS.values() for name in (pair if labels else pair[:1])}
+    arrays, listed = npz.read(path, {*wanted, "class_names"})
     splits, kinds = {}, set()
-    names = arrays.get("class_names")
-    class_names = tuple(str(name) for name in names) if names is not None else None
+    class_names = _class_names(path, arrays.get("class_names"))
     pairs = {s: pair for s, pair in PAIRS.items() if pair[0] in arrays}
     for split, (x_name, y_name) in pairs.items():
         x = arrays[x_name]
         if labels and y_name not in arrays:
-            raise UsageError(f"{path}: expected an array {y_name!r} beside {x_name!r}, received {', '.join(arrays)}")
+            raise UsageError(f"{path}: expected an array {y_name!r} beside {x_name!r}, received {few(listed)}")
+        if not x.ndim or 0 in x.shape[1:]:
+            raise UsageError(f"{path}: {x_name}: expected examples of one value or more, received the shape {x.shape}")
         y = arrays[y_name] if labels else np.zeros(len(x), np.int32)
+        if y.ndim not in (1, 2):
+            raise UsageError(
+                f"{path}: {y_name}: expected a label for each example or time step, received the shape {y.shape}"
+            )
         if len(x) != len(y):
             raise UsageError(
                 f"{path}: expected as many labels as examples, received {len(x)} {x_name}, {len(y)} {y_name}"
             )
         if y.dtype.kind == "U":
-            class_names = class_names or tuple(np.unique(y))
-            if strange := set(np.unique(y)) - set(class_names):
+            found, places = np.unique(y, return_inverse=True)
+            class_names = class_names or tuple(map(str, found))
+            if strange := set(map(str, found)) - set(class_names):
                 raise UsageError(f"{path}: class {min(strange)!r} of {y_name} is not in class_names or y_train")
             index = {name: i for i, name in enumerate(class_names)}
-            y = np.array([index[name] for name in y], np.int32)
+            y = np.array([index[str(name)] for name in found], np.int32)[places.reshape(y.shape)]
         elif y.dtype.kind not in "iu":
             raise UsageError(f"{path}: {y_name}: expected whole numbers or texts, received {y.dtype}")
         check_finite(f"{path}: {x_name}", x)
@@ -64,24 +69,31 @@ def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], t
         kinds.add(kind)
         splits[split] = Split(x, as_int32(f"{path}: {y_name}", y))
     if not splits or ("train" not in splits and "all" not in splits):
-        raise UsageError(
-            f"{path}: expected arrays x and y, or x_train and y_train; received {', '.join(arrays) or 'none'}"
-        )
+        raise UsageError(f"{path}: expected arrays x and y, or x_train and y_train; received {few(listed) or 'none'}")
     if len(kinds) > 1:
         raise UsageError(f"{path}: expected the same kind of input in all splits, received {', '.join(sorted(kinds))}")
     return kinds.pop(), splits, class_names
 
 
+def _class_names(path: Path, names: np.ndarray | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if names.ndim != 1 or not names.size:
+        raise UsageError(f"{path}: class_names: expected a list of names, received the shape {names.shape}")
+    listed = tuple(str(name) for name in names)
+    name, count = collections.Counter(listed).most_common(1)[0]
+    if count > 1:
+        raise UsageError(f"{path}: class_names: expected each class once, received {name!r} {count} times")
+    return listed
+
+
 def _kind(path: Path, name: str, x: np.ndarray) -> tuple[Kind, np.ndarray]:
     if x.dtype.kind in "iub" and x.ndim == 2:
-        return "tokens", as_int32(f"{path}: {name}", x)
+        ids = as_int32(f"{path}: {name}", x)
+        check_tokens(f"{path}: {name}", ids)
+        return "tokens", ids
     if x.dtype.kind in "iub" and x.ndim in (3, 4):
-        if x.size and (x.min() < 0 or x.max() > 255):
-            raise UsageError(
-                f"{path}: {name}: expected pixels from 0 to 255, received {x.min()} to {x.max()};"
-                " store features as floats"
-            )
-        x = x.astype(np.uint8)
+        x = as_uint8(f"{path}: {name}", x)
         return "image", x if x.ndim == 4 else x[..., None]
     kinds: dict[int, Kind] = {2: "vector", 3: "sequence", 4: "image"}
     if x.dtype.kind == "f" and x.ndim in kinds:

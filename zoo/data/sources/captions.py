@@ -126,12 +126,19 @@ def _read_table(config: TrainConfig, path: Path) -> dict[Path, list[str]]:
     found: dict[Path, list[str]] = {}
     for name, text in zip(names, texts, strict=True):
         found.setdefault(path.parent / name, []).append(text)
-    if missing := [str(file) for file in found if not file.is_file()]:
+    if missing := [str(file) for file in found if not _is_file(file)]:
         raise UsageError(
             f"{path}: expected paths of image files relative to the table's folder, but {len(missing):,} of"
             f" {len(found):,} files do not exist, the first is {missing[0]}"
         )
     return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or that no file can have
+        return False
 
 
 def _targets(rows: Sequence[Sequence[int]], count: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Classification: examples of classes from embedded sets, TFDS, folders of images, arrays and tables of texts."""
 
 import dataclasses
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,19 @@ import numpy as np
 
 from zoo.config import catalogue
 from zoo.config.train_config import EMBEDDED, TrainConfig
-from zoo.console.errors import UsageError
+from zoo.console.errors import UsageError, few
 from zoo.data import images
-from zoo.data.dataset import Dataset, DataSpec, Split, check_labels
+from zoo.data.casts import MOST_CLASSES, check_labels, check_tokens, numbered_classes
+from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.sources import arrays, embedded, tables, tfds
 from zoo.data.splits import hold_out
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary, longer, usual_length
+
+# Characters of the longest name of a class; a longer label is a text.
+LONGEST_NAME = 200
+# A label that is a number, and sorted as one.
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +70,10 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         )
     class_names = like.class_names if like else source.class_names
     if class_names is None:
-        highest = max(int(split.y.max(initial=0)) for split in splits.values())
-        class_names = tuple(str(i) for i in range(highest + 1))
+        class_names = numbered_classes(name, [split.y for split in splits.values()], num_classes)
     if num_classes is not None:
+        if not 1 <= num_classes <= MOST_CLASSES:
+            raise UsageError(f"--set num_classes: expected 1 to {MOST_CLASSES:,}, received {num_classes}")
         if num_classes < len(class_names) and source.class_names:
             raise UsageError(f"--set num_classes: {name} has {len(class_names)} classes, received {num_classes}")
         class_names = (*class_names, *(str(i) for i in range(len(class_names), num_classes)))[:num_classes]
@@ -118,6 +126,9 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     )
     if like is not None:
         _check_like(spec, like)
+        if kind == "tokens":
+            for split in splits.values():
+                check_tokens(name, split.x, like.vocabulary_size)
         spec = dataclasses.replace(like, name=name)
     return Dataset(spec, train, splits["validation"], splits["test"], vocabulary)
 
@@ -200,14 +211,20 @@ def _read_folder(
 
 def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | None) -> _Source:
     text, label = tables.read_columns(path, config.text_column or "text", config.label_column or "label")
+    long = next((i for i, name in enumerate(label) if len(name) > LONGEST_NAME), None)
+    if long is not None:
+        raise UsageError(
+            f"{path}, record {long + 1:,}: expected the name of a class of at most {LONGEST_NAME} characters, received"
+            f" {len(label[long]):,}; --label-column names another column"
+        )
     names = class_names
     if names is None:
         found = set(label)
-        numeric = all(name.lstrip("-").isdecimal() for name in found)
+        numeric = all(map(_WHOLE.fullmatch, found))
         names = tuple(sorted(found, key=int if numeric else str))
     index = {name: i for i, name in enumerate(names)}
     if strange := sorted(set(label) - set(names)):
-        raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names[:20])}")
+        raise UsageError(f"{path}: class {strange[0]!r} is not one of {few(names)}")
     y = np.array([index[name] for name in label], np.int32)
     return _Source("text", {"all": Split(np.asarray(text, object), y)}, names)
 

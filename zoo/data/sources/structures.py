@@ -1,7 +1,7 @@
 """Data for a model of one's own: any structure of arrays as inputs and labels, or inputs alone."""
 
 import dataclasses
-import zipfile
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from zoo.console.errors import UsageError
-from zoo.data.dataset import Dataset, DataSpec, Split, as_float32, as_int32, check_finite, leaves, mapped
+from zoo.data import npz
+from zoo.data.casts import as_float32, as_int32, check_finite
+from zoo.data.dataset import Dataset, DataSpec, Split, leaves, mapped
 from zoo.data.splits import hold_out_indices
 
 TASK = "own_model"
@@ -18,6 +20,7 @@ SPLITS = ("train", "validation", "test")
 AS_GIVEN = (0.0, 255.0)
 TEST_SHARE = 0.2
 BATCH = 256
+_KNOWN = re.compile(r"[xy](_train|_validation|_test)?(\..+)?")
 _FORMS = (
     '{"train": (x, y), "test": (x, y)} with arrays, dictionaries or tuples of arrays, or tf.data sets; (x, y);'
     " ((x_train, y_train), (x_test, y_test)); a tf.data.Dataset; or a Dataset"
@@ -82,11 +85,13 @@ def read(path: Path, **options: Any) -> Dataset:
     Raises:
         UsageError: Not such a file.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise UsageError(f"{path}: expected an .npz file of plain arrays: {error}") from None
+    _, listed = npz.read(path, ())
+    arrays, _ = npz.read(path, [name for name in listed if name == "class_names" or _KNOWN.fullmatch(name)])
+    if strange := [name for name in listed if name not in arrays]:
+        raise UsageError(
+            f"{path}: expected arrays x and y, or x_train, y_train, x_test and y_test, and x_train.NAME for several"
+            f" inputs; received {strange[0]!r}"
+        )
     names = arrays.pop("class_names", None)
     found: dict[str, tuple[Any, Any]] = {}
     for split in ("train", "validation", "test", "all"):
@@ -96,11 +101,8 @@ def read(path: Path, **options: Any) -> Dataset:
             found[split] = (x, y)
         elif y is not None:
             raise UsageError(f"{path}: expected x{ends} beside y{ends}, found none")
-    if arrays or not found:
-        received = ", ".join(arrays) or "none"
-        raise UsageError(
-            f"{path}: expected arrays x and y, or x_train, y_train, x_test and y_test; received {received}"
-        )
+    if not found:
+        raise UsageError(f"{path}: expected arrays x and y, or x_train, y_train, x_test and y_test; received none")
     class_names = None if names is None else [str(each) for each in names]
     return dataset(found.get("all", found), **{"name": path.stem, "class_names": class_names} | options)
 

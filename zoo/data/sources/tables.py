@@ -2,15 +2,21 @@
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.config.catalogue import TABLES, TRIPLES
-from zoo.console.errors import UsageError, nearest
+from zoo.console.documents import from_json, text_of
+from zoo.console.errors import UsageError, few, nearest
+from zoo.data.text import check_text
+from zoo.system.machine import available_memory
 
 csv.field_size_limit(2**31 - 1)  # a text may be a whole article
+# Bytes of memory for each byte of a file: itself, its text, and a buffer with four bytes for each character.
+TIMES_LARGER = 6
+# Number of columns among which a similar name is looked for.
+MOST_NAMES = 1000
 
 
 def read_columns(path: Path, *groups: str | None) -> list[list[str]]:
@@ -35,7 +41,7 @@ def read_columns(path: Path, *groups: str | None) -> list[list[str]]:
             for name in names:
                 if row.get(name) is None:
                     _refuse_column(path, number, name, row)
-            column.append(" ".join(str(row[name]) for name in names))
+            column.append(" ".join(_text(path, number, name, row[name]) for name in names))
             if not column[-1].strip():
                 raise UsageError(
                     f"{path}, line {number}: expected a text in {','.join(names)!r}, received an empty one"
@@ -102,7 +108,7 @@ def read_triples(path: Path, skip_bad: bool) -> list[tuple[str, str, str]]:
     """
     found, bad = [], 0
     for number, row in _triple_rows(path):
-        names = [str(text).strip() for text in row if text is not None]
+        names = [_text(path, number, "a triple", text).strip() for text in row if text is not None]
         if len(names) == 3 and all(names):
             found.append(tuple(names))
         elif skip_bad:
@@ -110,7 +116,7 @@ def read_triples(path: Path, skip_bad: bool) -> list[tuple[str, str, str]]:
         else:
             raise UsageError(
                 f"{path}, line {number}: expected a head, a relation and a tail, received"
-                f" {', '.join(repr(name[:40]) for name in names)}; use --skip-bad to skip such lines"
+                f" {few([repr(name[:40]) for name in names])}; use --skip-bad to skip such lines"
             )
     if bad:
         print(f"{path}: {bad:,} of {bad + len(found):,} lines are not triples and are left out", file=sys.stderr)
@@ -124,7 +130,7 @@ def _triple_rows(path: Path) -> Iterator[tuple[int, list]]:
     delimiter = TABLES[path.suffix.lower()]
     text = read_text(path)
     if delimiter:
-        first = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+        first = next(_csv_rows(path, text, delimiter), (0, []))[1]
     else:
         first = next((list(row) for _, row in _rows(path)), [])
     names = next((names for names in TRIPLES if set(names) <= set(first)), None)
@@ -138,8 +144,7 @@ def _triple_rows(path: Path) -> Iterator[tuple[int, list]]:
     if delimiter == "\t":  # without csv quoting, because a name may contain quotation marks
         lines = ((number, line.rstrip("\r").split("\t")) for number, line in enumerate(text.split("\n"), 1))
     else:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        lines = ((reader.line_num, row) for row in reader)
+        lines = _csv_rows(path, text, delimiter)
     yield from ((number, row) for number, row in lines if row not in ([], [""]))
 
 
@@ -150,9 +155,20 @@ def read_text(path: Path) -> str:
         path: Path of the file.
 
     Raises:
-        UsageError: If the file is not UTF-8.
+        UsageError: If the file cannot be read, is not UTF-8, or does not fit in memory.
     """
-    content = path.read_bytes()
+    try:
+        size, free = path.stat().st_size, available_memory()
+        if not path.is_file():
+            raise UsageError(f"{path}: expected a file, received something else")
+        if free is not None and size * TIMES_LARGER > free:
+            raise UsageError(
+                f"{path}: expected texts that fit in the {free:,} bytes of free memory, received {size:,} bytes, which"
+                f" take {TIMES_LARGER} times as many"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
         return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -165,27 +181,40 @@ def _refuse_column(path: Path, number: int, name: str, row: dict) -> None:
     if name in row:
         raise UsageError(f"{path}, line {number}: no value in column {name!r}")
     have = [str(key) for key in row if key is not None]
-    hint = "; --task translation reads pairs" if {"source", "target"} <= set(have) else nearest(name, have)
-    raise UsageError(f"{path}: expected a column {name!r}, received {', '.join(have)}{hint}")
+    hint = "; --task translation reads pairs" if {"source", "target"} <= set(have) else nearest(name, have[:MOST_NAMES])
+    raise UsageError(f"{path}: expected a column {name!r}, received {few([key[:40] for key in have])}{hint}")
+
+
+def _text(path: Path, number: int, name: str, value: object) -> str:
+    where = f"{path}, line {number}, {name}"
+    return check_text(where, text_of(value, where))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict]]:
+    """Yield the number and the values of each line, by the name of the column."""
+    text = read_text(path)
+    delimiter = TABLES[path.suffix.lower()]
+    if delimiter:
+        rows = _csv_rows(path, text, delimiter)
+        names = next((row for _, row in rows if row), [])
+        for number, row in rows:
+            if row:
+                yield number, dict.fromkeys(names) | dict(zip(names, row, strict=False))
+        return
+    for number, line in enumerate(io.StringIO(text, newline=""), 1):
+        if not line.strip():
+            continue
+        row = from_json(line, f"{path}, line {number}")
+        if not isinstance(row, dict):
+            raise UsageError(f"{path}, line {number}: expected a JSON object, received {line.strip()[:40]!r}")
+        yield number, row
+
+
+def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and the values of each line of a table."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        file = io.StringIO(read_text(path), newline="")
-        delimiter = TABLES[path.suffix.lower()]
-        if delimiter:
-            reader = csv.DictReader(file, delimiter=delimiter)
-            for row in reader:
-                yield reader.line_num, row
-            return
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise UsageError(f"{path}, line {number}: expected a JSON object, received {line.strip()[:40]!r}")
-            yield number, row
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path}: expected one JSON object per line: {error}") from None
+        for row in reader:
+            yield reader.line_num, row
     except csv.Error as error:
-        raise UsageError(f"{path}: expected a table: {error}") from None
+        raise UsageError(f"{path}, line {reader.line_num}: expected a table: {error}") from None

@@ -1,5 +1,7 @@
 """TFDS sets by name: prepared sets are read from disk, others are downloaded if there is a network."""
 
+import contextlib
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -13,10 +15,13 @@ import numpy as np
 from zoo.config.catalogue import TRIPLES, find_prepared
 from zoo.console.errors import UsageError, nearest
 from zoo.data import cache
+from zoo.data.casts import as_int32
 from zoo.data.images import common_shape, decode_all
 
 # Timeout of the check whether a source is reachable, in seconds; enough for the first response of a slow network.
 REACH_SECONDS = 10
+# Examples that are read at once.
+BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -185,11 +190,29 @@ def prepare(name: str, data_dir: Path) -> Path:
     return find_prepared(name, data_dir) or _download(name, data_dir)
 
 
+@contextlib.contextmanager
+def _reading(folder: Path, what: str) -> Iterator[None]:
+    """Turn what fails while a prepared set is read into a `UsageError` that names its folder."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:  # TFDS, protobuf and TensorFlow have no class in common
+        # TensorFlow begins with the node of the graph in doubled braces.
+        said = " ".join(re.sub(r"\{\{.*?\}\}", "", str(error)).split())[:200] or type(error).__name__
+        raise UsageError(
+            f"{folder}: {what} cannot be read: {said}; the set is damaged: prepare it again with TFDS"
+        ) from None
+
+
 def _builder(folder: Path) -> Any:
     """Return the `tensorflow_datasets.core.DatasetBuilder` of a prepared set."""
     import tensorflow_datasets as tfds
 
-    return tfds.builder_from_directory(str(folder))
+    with _reading(folder, "the description of the set"):
+        builder = tfds.builder_from_directory(str(folder))
+        builder.info.features, builder.info.splits  # noqa: B018  (both are read when they are first looked at)
+        return builder
 
 
 def _texts(name: str, builder: Any) -> list[str]:
@@ -230,8 +253,18 @@ def _read_texts(builder: Any, split: str, keys: Iterable[str]) -> list[list[str]
     columns: list[list[str]] = [[] for _ in keys]
     for batch in _batches(builder, split, {}):
         for column, key in zip(columns, keys, strict=True):
-            column += [text.decode() for text in batch[key]]
+            column += [_decoded(builder, split, len(column) + i, key, text) for i, text in enumerate(batch[key])]
     return columns
+
+
+def _decoded(builder: Any, split: str, example: int, key: str, text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{builder.data_path}: {split} example {example:,}: {key}: expected UTF-8 text, received byte"
+            f" {text[error.start]:#x} at offset {error.start}"
+        ) from None
 
 
 def _read_labelled(builder: Any, inputs: list[str], label: str) -> dict:
@@ -239,10 +272,12 @@ def _read_labelled(builder: Any, inputs: list[str], label: str) -> dict:
     for split in builder.info.splits:
         x, y = [], []
         for batch in _batches(builder, split, {}):
-            x += [b" ".join(row).decode() for row in zip(*(batch[key] for key in inputs), strict=True)]
+            rows = zip(*(batch[key] for key in inputs), strict=True)
+            start = len(x)
+            x += [_decoded(builder, split, start + i, ", ".join(inputs), b" ".join(row)) for i, row in enumerate(rows)]
             y.append(batch[label])
         if x and _labelled(y):
-            raw[split] = (x, np.concatenate(y).astype(np.int32))
+            raw[split] = (x, as_int32(f"{builder.data_path}: {split}: {label}", np.concatenate(y)))
     return raw
 
 
@@ -278,7 +313,8 @@ def _read_images(
                 wanted = (wanted[0] or size[0], wanted[1] or size[1], wanted[2] or channels)
             names = [f"{split} example {i}" for i in range(len(x))]
             x, kept = decode_all(x, wanted[:2], wanted[2], names, skip_bad)
-        arrays[f"{split}.x"], arrays[f"{split}.y"] = x, np.concatenate(y).astype(np.int32)[kept]
+        y = as_int32(f"{builder.data_path}: {split}: {label}", np.concatenate(y))
+        arrays[f"{split}.x"], arrays[f"{split}.y"] = x, y[kept]
     return arrays
 
 
@@ -287,13 +323,22 @@ def _batches(builder: Any, split: str, decoders: dict) -> Iterator[dict[str, np.
 
     # Reading one file after the other keeps the order of examples the same in every process.
     ordered = tfds.ReadConfig(interleave_cycle_length=1)
-    source = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False, read_config=ordered)
-    return source.batch(1024).as_numpy_iterator()
+    folder, found = Path(builder.data_path), 0
+    with _reading(folder, f"the split {split}"):
+        source = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False, read_config=ordered)
+        batches = source.batch(BATCH).as_numpy_iterator()
+    while True:
+        with _reading(folder, f"{split} examples {found:,} to {found + BATCH - 1:,}"):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        found += len(next(iter(batch.values())))
+        yield batch
 
 
 def _labelled(y: list[np.ndarray]) -> bool:
     """Return whether a split has labels; competitions publish test splits in which every label is -1."""
-    return all((part >= 0).all() for part in y)
+    return not all((part == -1).all() for part in y)
 
 
 def _features(name: str, builder: Any, text_column: str | None, label_column: str | None) -> tuple[list[str], str]:

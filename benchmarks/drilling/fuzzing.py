@@ -1,0 +1,491 @@
+"""Fuzzing: damaged files are given to every reader of users' files, which must refuse each in one sentence or read it.
+
+Cases are drawn from their number alone: `python -m benchmarks.drilling.fuzzing READER NUMBER` repeats one and shows its
+traceback. Readers run in a child process: a case that takes too long is killed with it, and the next child goes on.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import resource
+import select
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from benchmarks.drilling import mutations
+from benchmarks.drilling.outcome import Outcome
+from zoo import stock
+from zoo.console.errors import UsageError
+
+# Limits of one case, which a reader of these small files stays far below: seconds of the processor, bytes, and seconds
+# after which a child that says nothing hangs.
+SECONDS = 5.0
+MEMORY_BYTES = 1 << 30
+SECONDS_OF_SILENCE = 60.0
+# Time for a child to import what its reader needs.
+SECONDS_TO_START = 120.0
+SEED = 20260801
+EXPECTED = "read, or refused with a sentence that names the file, within 5 s of the processor and 1 GiB"
+
+Prepared = tuple[dict[str, bytes], Callable[[Path], Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """A reader of one kind of file.
+
+    Args:
+        prepare: Function of an empty folder that returns whole files by name and a function that reads one by its path.
+        mutate: Damage to a file, see `benchmarks.drilling.mutations`.
+        share: Cases of 100,000; the slower a reader, the fewer.
+    """
+
+    prepare: Callable[[Path], Prepared]
+    mutate: Callable[[Random, bytes, Sequence[bytes]], bytes]
+    share: int
+
+
+def _loaded(model: str, **options: Any) -> Callable[[Path], Any]:
+    """Return a function that reads own data as a training of a model would."""
+    from zoo.config.train_config import TrainConfig
+    from zoo.data import load
+
+    return lambda path: load(TrainConfig(model=model, data=path, **options))
+
+
+def _arrays(folder: Path) -> Prepared:
+    rng, files = np.random.default_rng(0), {}
+    y = np.arange(60) % 3
+    forms = {
+        "images.npz": {"x": rng.integers(0, 256, (60, 4, 4), np.uint8), "y": y},
+        "vectors.npz": {"x_train": rng.random((60, 4)), "y_train": y, "x_test": rng.random((6, 4)), "y_test": y[:6]},
+        "tokens.npz": {"x": rng.integers(0, 9, (60, 5)), "y": y, "class_names": np.array(["a", "b", "c"])},
+        "texts.npz": {"x": rng.random((60, 4, 2), np.float32), "y": np.array(["on", "off", "on"] * 20)},
+    }
+    for name, arrays in forms.items():
+        made = io.BytesIO()
+        np.savez_compressed(made, **arrays) if name == "texts.npz" else np.savez(made, **arrays)
+        files[name] = made.getvalue()
+    return files, _loaded("cnn")
+
+
+def _tables(folder: Path) -> Prepared:
+    words = [f"word{i % 5} and, word{i % 3}" for i in range(30)]
+    rows = [{"text": word, "label": ("on", "off")[i % 2]} for i, word in enumerate(words)]
+    return {
+        "a.csv": b"text,label\n" + "".join(f'"{r["text"]}",{r["label"]}\n' for r in rows).encode(),
+        "a.tsv": b"text\tlabel\n" + "".join(f"{r['text']}\t{i % 3}\n" for i, r in enumerate(rows)).encode(),
+        "a.jsonl": "".join(json.dumps(row | {"label": i % 2}) + "\n" for i, row in enumerate(rows)).encode(),
+    }, _loaded("lstm", vocabulary_size=100)
+
+
+def _pairs(folder: Path) -> Prepared:
+    rows = [(f"eins {i % 4} zwei", f"one {i % 4} two") for i in range(30)]
+    return {
+        "p.csv": b"source,target\n" + "".join(f"{a},{b}\n" for a, b in rows).encode(),
+        "p.tsv": "".join(f"{a}\t{b}\n" for a, b in rows).encode(),
+        "p.jsonl": "".join(json.dumps({"source": a, "target": b}) + "\n" for a, b in rows).encode(),
+    }, _loaded("transformer", vocabulary_size=100, tokens="word", task="translation")
+
+
+def _triples(folder: Path) -> Prepared:
+    rows = [(f"person{i % 7}", ("knows", "likes")[i % 2], f"person{i % 5}") for i in range(40)]
+    return {
+        "t.csv": b"head,relation,tail\n" + "".join(",".join(row) + "\n" for row in rows).encode(),
+        "t.tsv": "".join("\t".join(row) + "\n" for row in rows).encode(),
+        "t.jsonl": "".join(
+            json.dumps(dict(zip(("lhs", "relation", "rhs"), row, strict=True))) + "\n" for row in rows
+        ).encode(),
+    }, _loaded("kg_embedding")
+
+
+def _plain(folder: Path) -> Prepared:
+    text = "".join(f"Line {i} of a text – with a dash.\n" for i in range(20)).encode()
+    return {"plain.txt": text}, _loaded("transformer_lm", vocabulary_size=100)
+
+
+def _pictures(folder: Path) -> Prepared:
+    from PIL import Image
+
+    from zoo.data.images import common_shape, decode_all
+
+    rng, files = np.random.default_rng(0), {}
+    grey, colour = rng.integers(0, 256, (9, 7), np.uint8), rng.integers(0, 256, (9, 7, 3), np.uint8)
+    for form in ("png", "jpeg", "bmp", "gif", "webp", "tiff", "ppm"):
+        for name, pixels in (("grey", grey), ("colour", colour), ("deep", grey.astype(np.uint16) * 257)):
+            made = io.BytesIO()
+            with contextlib.suppress(OSError, KeyError):  # a format without this depth
+                Image.fromarray(pixels).save(made, form)
+                files[f"{name}.{form}"] = made.getvalue()
+
+    def read(path: Path) -> Any:
+        size, channels = common_shape([path])
+        return decode_all([path], tuple(min(n, 64) for n in size), channels, [str(path)], False)
+
+    return files, read
+
+
+def _captions(folder: Path) -> Prepared:
+    from PIL import Image
+
+    for i in range(12):
+        Image.fromarray(np.full((4, 4), i * 20, np.uint8)).save(folder / f"{i}.png")
+    rows = [(f"{i}.png", f"a picture of {i}") for i in range(12)]
+    return {
+        "c.csv": b"image,caption\n" + "".join(f"{a},{b}\n" for a, b in rows).encode(),
+        "c.jsonl": "".join(json.dumps({"image": a, "caption": b}) + "\n" for a, b in rows).encode(),
+    }, _loaded("cross_modal", vocabulary_size=100)
+
+
+def _vocabularies(folder: Path) -> Prepared:
+    from zoo.data.text import Vocabulary
+
+    texts = ["one two three, four", "two three", "three"]
+    for tokens in ("word", "character", "subword"):
+        Vocabulary.train(texts, 300, tokens, pairs=True).save(folder / f"{tokens}.json")
+
+    def read(path: Path) -> Any:
+        return Vocabulary.load(path).tokens
+
+    return {path.name: path.read_bytes() for path in folder.glob("*.json")}, read
+
+
+def _groups(folder: Path) -> Prepared:
+    from zoo.scores import groups
+
+    return {"g.csv": b"age,place\n" + b"".join(b"%d,p%d\n" % (i % 3, i % 2) for i in range(20))}, groups.read
+
+
+def _spaces(folder: Path) -> Prepared:
+    from compression.searching import space
+
+    default = space.default(
+        {"conv": 32, "dense": 64}, epochs=3, learning_rate=1e-3, teachers=["runs/a"], gzipped=True, timed=True
+    )
+    text = (
+        b'[space]\nsparsity = [0.0, 0.5]\nqat = [true, false]\nprecision = ["int8", "int4"]\n"width.*" = "4:32"\n'
+        b"epochs = 2\nrate = [0.5, 1]\nclusters = [0, 16]\n"
+    )
+    return {"space.toml": text}, lambda path: space.narrowed(default, space.read(path))
+
+
+def _streams(folder: Path) -> Prepared:
+    from zoo.data.dataset import DataSpec
+    from zoo.data.text import Vocabulary
+    from zoo.online import records, streams
+
+    vocabulary = Vocabulary.train(["one two three"], 20)
+    specs = {
+        "pixels.jsonl": (DataSpec("d", "image", (2, 2, 1), ("a", "b")), None),
+        "vectors.jsonl": (DataSpec("d", "vector", (4,), ("a", "b")), None),
+        "tokens.jsonl": (DataSpec("d", "tokens", (4,), ("a", "b"), vocabulary_size=9), None),
+        "texts.jsonl": (DataSpec("d", "tokens", (4,), ("a", "b"), vocabulary_size=len(vocabulary)), vocabulary),
+    }
+    inputs = {"pixels.jsonl": [[0, 255], [7, 9]], "vectors.jsonl": [0.5, -1e3, 2, 0], "tokens.jsonl": [1, 2, 3, 0],
+              "texts.jsonl": "one two"}  # fmt: skip
+
+    def read(path: Path) -> Any:
+        parse = records.parser(*specs[path.name], path.parent)
+        return list(records.of_lines(streams.lines(path), parse))
+
+    lines = {name: json.dumps({"x": x, "y": "a"}) + "\n" + json.dumps({"x": x, "y": 1}) for name, x in inputs.items()}
+    return {name: line.encode() for name, line in lines.items()}, read
+
+
+def _flatbuffers(folder: Path) -> Prepared:
+    from compression import inspect
+    from compression.mcu import c_array, snippets
+    from compression.mcu.facts import facts_of
+    from compression.receipts.described import described
+
+    files = sorted(stock.FOLDER.glob("*/artifacts/*.tflite"), key=lambda path: path.stat().st_size)
+    contents = {f"{path.parts[-3]}.tflite": path.read_bytes() for path in files[:4]}
+
+    def read(path: Path) -> None:
+        inspect.run({"file": path})
+        facts = facts_of(path)
+        c_array.header(facts)
+        described(path)
+        snippets.words_of(path, facts)
+
+    return contents, read
+
+
+def _receipts(folder: Path) -> Prepared:
+    from compression.receipts.artifacts import read_receipt, receipt_path
+    from compression.receipts.described import described
+
+    path = min(stock.FOLDER.glob("*/artifacts/*.tflite"), key=lambda path: path.stat().st_size)
+    shutil.copy(path, folder / path.name)
+
+    def read(_: Path) -> None:
+        read_receipt(folder / path.name)
+        described(folder / path.name)
+
+    return {receipt_path(path).name: receipt_path(path).read_bytes()}, read
+
+
+def _runs(folder: Path) -> Prepared:
+    from zoo.runs.folder import RunFolder
+    from zoo.runs.vocabularies import read_spec
+
+    source = stock.FOLDER / "transformer_seq2seq-addition"
+    files = {path.name: path.read_bytes() for path in source.glob("*.json")}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+    def read(path: Path) -> None:
+        run = RunFolder(path.parent)
+        try:
+            run.read_config()
+            read_spec(run)
+            run.read_metrics()
+        finally:
+            path.write_bytes(files[path.name])
+
+    return files, read
+
+
+def _sets(folder: Path) -> Prepared:
+    import tensorflow_datasets as tfds
+
+    from zoo.config.train_config import TrainConfig
+    from zoo.data import load
+
+    kinds = {"texts": tfds.features.Text(), "pictures": tfds.features.Image(shape=(4, 4, 1))}
+    for name, feature in kinds.items():
+        examples = [
+            {"x": np.full((4, 4, 1), i, np.uint8) if name == "pictures" else f"word{i % 5} word", "label": i % 2}
+            for i in range(20)
+        ]
+        tfds.dataset_builders.store_as_tfds_dataset(
+            name=name,
+            version="1.0.0",
+            features=tfds.features.FeaturesDict({"x": feature, "label": tfds.features.ClassLabel(num_classes=2)}),
+            split_datasets={"train": list(enumerate(examples)), "test": list(enumerate(examples))},
+            data_dir=str(folder),
+        )
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+    def read(path: Path) -> None:
+        name = path.relative_to(folder).parts[0]
+        model = "cnn" if name == "pictures" else "lstm"
+        try:
+            load(TrainConfig(model=model, dataset=name, data_dir=folder, vocabulary_size=100))
+        finally:
+            path.write_bytes(files[path.relative_to(folder).as_posix()])
+
+    return files, read
+
+
+def _in_record(rng: Random, content: bytes, others: Sequence[bytes] = ()) -> bytes:
+    """Damage a file of a TFDS set: JSON as text, a TFRecord file in its bytes or in a record with a right checksum."""
+    if content[:1] == b"{":
+        return mutations.in_text(rng, content)
+    if rng.random() < 0.5:
+        return mutations.in_bytes(rng, content)
+    import tensorflow as tf
+
+    records = []
+    while content:
+        size = struct.unpack("<Q", content[:8])[0]
+        records.append(content[12 : 12 + size])
+        content = content[16 + size :]
+    index = rng.randrange(len(records))
+    records[index] = mutations.in_bytes(rng, records[index])
+    if rng.random() < 0.3:
+        del records[rng.randrange(len(records))]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "records"
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for record in records:
+                writer.write(record)
+        return path.read_bytes()
+
+
+READERS = {
+    "arrays (.npz)": Reader(_arrays, mutations.in_npz, 15_000),
+    "tables of texts": Reader(_tables, mutations.in_text, 3_000),
+    "tables of pairs": Reader(_pairs, mutations.in_text, 1_500),
+    "tables of triples": Reader(_triples, mutations.in_text, 12_000),
+    "plain texts": Reader(_plain, mutations.in_text, 4_000),
+    "images": Reader(_pictures, mutations.in_png, 20_000),
+    "tables of captions": Reader(_captions, mutations.in_text, 1_000),
+    "vocabularies": Reader(_vocabularies, mutations.in_text, 15_000),
+    "tables of groups": Reader(_groups, mutations.in_text, 8_000),
+    "search spaces (.toml)": Reader(_spaces, mutations.in_text, 8_000),
+    "streams of examples": Reader(_streams, mutations.in_text, 8_000),
+    ".tflite files": Reader(_flatbuffers, mutations.in_bytes, 2_000),
+    "receipts": Reader(_receipts, mutations.in_text, 1_200),
+    "run folders": Reader(_runs, mutations.in_text, 1_200),
+    "TFDS sets": Reader(_sets, _in_record, 100),
+}
+
+
+def drill(folder: Path, quick: bool) -> Iterator[Outcome]:
+    """Give 100,000 damaged files to the readers, 2,000 of them if `quick`, and yield an outcome for each reader.
+
+    Args:
+        folder: Empty folder for the files.
+        quick: Whether to try few files.
+    """
+    for name, reader in READERS.items():
+        yield fuzzed(name, folder, reader.share // (50 if quick else 1))
+
+
+def fuzzed(name: str, folder: Path, cases: int) -> Outcome:
+    """Try damaged files on one reader, in child processes.
+
+    Args:
+        name: Name of the reader.
+        folder: Folder for the files.
+        cases: Number of files.
+    """
+    outcome, next_case = Outcome(f"damaged {name}", EXPECTED, attempts=cases), 0
+    counts = {"read": 0, "refused": 0}
+    most_bytes = 0
+    while next_case < cases:
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            said, files = Path(place) / "said", Path(place) / "files"
+            files.mkdir()
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.drilling.fuzzing",
+                name,
+                str(next_case),
+                str(cases),
+                str(files),
+            ]
+            with (
+                said.open("wb") as errors,
+                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as child,
+            ):
+                ready = False
+                for row in _rows(child):
+                    if "ready" in row:
+                        ready = True
+                        continue
+                    if "fault" in row:
+                        outcome.faults.append(f"{name}, case {row['case']}: {row['fault']}")
+                    else:
+                        counts[row["end"]] += 1
+                    most_bytes = max(most_bytes, row["bytes"])
+                    next_case = row["case"] + 1
+                child.kill()
+                status = child.wait()
+            if not ready:
+                raise RuntimeError(f"{name}: the whole files are not read: {said.read_text(errors='replace')[-2000:]}")
+        if next_case < cases:
+            ended = f"hung for {SECONDS_OF_SILENCE:g} s" if status == -9 else f"the process ended with status {status}"
+            outcome.faults.append(f"{name}, case {next_case}: {ended}")
+            next_case += 1
+    outcome.facts = counts | {"most_mib": round(most_bytes / 2**20)}
+    return outcome
+
+
+def _rows(child: subprocess.Popen) -> Iterator[dict[str, Any]]:
+    """Yield the rows that a child prints, until it ends or is silent for too long."""
+    waiting = SECONDS_TO_START
+    while select.select([child.stdout], [], [], waiting)[0]:
+        line = child.stdout.readline()
+        if not line.endswith(b"\n"):
+            return
+        yield json.loads(line)
+        waiting = SECONDS_OF_SILENCE
+
+
+def case(name: str, number: int, contents: dict[str, bytes]) -> tuple[str, bytes]:
+    """Return the name and the damaged content of the file of a case.
+
+    Args:
+        name: Name of the reader.
+        number: Number of the case.
+        contents: Whole files by name.
+    """
+    rng = Random(f"{SEED} {name} {number}")
+    file = rng.choice(sorted(contents))
+    return file, READERS[name].mutate(rng, contents[file], [contents[other] for other in sorted(contents)])
+
+
+def attempt(read: Callable[[Path], Any], path: Path) -> dict[str, Any]:
+    """Return how reading a file ended.
+
+    Args:
+        read: Function that reads it.
+        path: Path of the file.
+
+    Returns:
+        `end`, which is "read" or "refused", or `fault`, which says what else happened.
+    """
+    began = time.process_time()
+    try:
+        read(path)
+        row = {"end": "read"}
+    except UsageError as error:
+        row = {"end": "refused"} if 0 < len(str(error)) < 4000 else {"fault": f"a message of {len(str(error))} letters"}
+    except Exception as error:  # a fault is any of them
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        said = " ".join(str(error).split())[:120]
+        row = {"fault": f"{type(error).__name__}: {said} ({Path(frame.filename).name}:{frame.lineno})"}
+    seconds = time.process_time() - began
+    return {"fault": f"took {seconds:.1f} s of the processor"} if seconds > SECONDS else row
+
+
+def _child(name: str, first: int, last: int, folder: Path) -> None:
+    """Try the cases from `first` to before `last`, and print a row for each."""
+    warnings.simplefilter("ignore")  # Pillow warns of odd files that it reads
+    contents, read = READERS[name].prepare(folder)
+    (path := folder / next(iter(contents))).write_bytes(contents[path.relative_to(folder).as_posix()])
+    for file, content in contents.items():  # imports and caches are not the cost of a case
+        (folder / file).write_bytes(content)
+        read(folder / file)
+    output = functools.partial(print, file=sys.__stdout__, flush=True)
+    output(json.dumps({"ready": True}))
+    high = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(first, last):
+        file, content = case(name, number, contents)
+        (folder / file).unlink()  # some file systems wait for the disk when a file is overwritten
+        (folder / file).write_bytes(content)
+        row = attempt(read, folder / file)
+        now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if (taken := (now - high) * 1024) > MEMORY_BYTES:
+            row = {"fault": f"took {taken / 2**30:.1f} GiB"}
+            high = now
+        output(json.dumps(row | {"case": number, "bytes": max(taken, 0)}))
+
+
+def _repeat(name: str, number: int, folder: Path) -> None:
+    """Read the file of one case, and show what happens."""
+    contents, read = READERS[name].prepare(folder)
+    file, content = case(name, number, contents)
+    for other, whole in contents.items():
+        (folder / other).write_bytes(whole)
+    (folder / file).write_bytes(content)
+    print(f"{file}: {len(content):,} bytes, {content[:300]!r}")
+    read(folder / file)
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    if len(words) == 4:
+        with contextlib.redirect_stdout(io.StringIO()):
+            _child(words[0], int(words[1]), int(words[2]), Path(words[3]))
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            _repeat(words[0], int(words[1]), Path(temporary))

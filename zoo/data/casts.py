@@ -1,0 +1,150 @@
+"""Numbers of a user, checked before they are cast to the types that models take."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from zoo.console.errors import UsageError
+
+# Most token ids and most classes that are not named: a model has a row of weights for each.
+MOST_TOKENS = 10_000_000
+MOST_CLASSES = 1_000_000
+
+
+def as_int32(name: str, values: np.ndarray) -> np.ndarray:
+    """Return whole numbers as int32.
+
+    Args:
+        name: Name of the data, for the message.
+        values: Labels or token ids (examples, ...), of any type of numbers.
+
+    Raises:
+        UsageError: Something that is no number, a number that int32 cannot hold, or one that is not whole.
+    """
+    if values.dtype.kind not in "biuf":
+        raise UsageError(f"{name}: expected whole numbers, received {values.dtype}")
+    limits = np.iinfo(np.int32)
+    if values.dtype.kind in "biu":
+        bad = (values < limits.min) | (values > limits.max) if values.dtype.itemsize >= 4 else None
+    else:
+        bad = ~((values >= limits.min) & (values <= limits.max) & (values == np.rint(values)))  # also true for NaN
+    if bad is not None and bad.any():
+        raise UsageError(f"{name}: expected whole numbers within int32, received {_first(values, bad)}")
+    return values.astype(np.int32)
+
+
+def as_float32(name: str, values: np.ndarray) -> np.ndarray:
+    """Return numbers as float32.
+
+    Args:
+        name: Name of the data, for the message.
+        values: Numbers (examples, ...), of any type.
+
+    Raises:
+        UsageError: Something that is no number, NaN, infinity, or a number that float32 cannot hold.
+    """
+    if values.dtype.kind not in "biuf":
+        raise UsageError(f"{name}: expected numbers, received {values.dtype}")
+    check_finite(name, values)
+    if values.dtype.kind == "f" and values.dtype.itemsize > 4:
+        bad = np.abs(values) > np.finfo(np.float32).max
+        if bad.any():
+            raise UsageError(f"{name}: expected numbers within float32, received {_first(values, bad)}")
+    return values.astype(np.float32)
+
+
+def as_uint8(name: str, values: np.ndarray) -> np.ndarray:
+    """Return the pixels of images as uint8.
+
+    Args:
+        name: Name of the data, for the message.
+        values: Whole numbers (examples, ...).
+
+    Raises:
+        UsageError: A number that is not a pixel.
+    """
+    bad = (values < 0) | (values > 255) if values.dtype != np.uint8 else None
+    if bad is not None and bad.any():
+        raise UsageError(
+            f"{name}: expected pixels from 0 to 255, received {_first(values, bad)}; store features as floats"
+        )
+    return values.astype(np.uint8)
+
+
+def _first(values: np.ndarray, bad: np.ndarray) -> str:
+    """Return the first bad number and its example."""
+    place = int(np.argmax(bad))
+    example = f" in example {np.unravel_index(place, values.shape)[0]:,}" if values.ndim else ""
+    return f"{values.reshape(-1)[place]}{example}"
+
+
+def check_labels(name: str, y: np.ndarray, class_names: Sequence[str]) -> None:
+    """Raise UsageError unless every label is an index into `class_names`.
+
+    Args:
+        name: Name of the data, for the message.
+        y: Labels.
+        class_names: Class names.
+    """
+    if not y.size:
+        return
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= len(class_names):
+        bad = (y < 0) | (y >= len(class_names))
+        raise UsageError(
+            f"{name}: labels out of range: expected 0 to {len(class_names) - 1} for {len(class_names)} classes,"
+            f" received {low} to {high}, the first in example {int(np.argwhere(bad)[0][0]):,}"
+        )
+
+
+def numbered_classes(name: str, labels: Sequence[np.ndarray], asked: int | None = None) -> tuple[str, ...]:
+    """Return names for classes that have none: their numbers.
+
+    Args:
+        name: Name of the data, for the message.
+        labels: Labels of each split.
+        asked: Number of classes that the user asked for, None for that of the labels.
+
+    Raises:
+        UsageError: More classes than there are labels, so that some have no example.
+    """
+    count = 1 + max((int(y.max(initial=0)) for y in labels), default=0)
+    if asked is not None:
+        count = min(count, asked)
+    elif count > max(sum(y.size for y in labels), 2):
+        raise UsageError(
+            f"{name}: class {count - 1} is more than the {sum(y.size for y in labels):,} labels can fill: expected"
+            f" training examples of every class from 0 to {count - 1}; number the classes without gaps"
+        )
+    return tuple(map(str, range(count)))
+
+
+def check_tokens(name: str, x: np.ndarray, size: int = MOST_TOKENS) -> None:
+    """Raise UsageError unless every number is a token id.
+
+    Args:
+        name: Name of the data, for the message.
+        x: Ids (examples, time).
+        size: Number of token ids.
+    """
+    bad = (x < 0) | (x >= size)
+    if bad.any():
+        raise UsageError(f"{name}: expected token ids from 0 to {size - 1:,}, received {_first(x, bad)}")
+
+
+def check_finite(name: str, x: np.ndarray) -> None:
+    """Raise UsageError, naming the first bad example, if an array of floats contains NaN or infinity.
+
+    Args:
+        name: Name of the data, for the message.
+        x: Examples (examples, ...).
+    """
+    if not np.issubdtype(x.dtype, np.floating):
+        return
+    bad = ~np.isfinite(x)
+    if bad.any():
+        first = int(np.argwhere(np.atleast_1d(bad))[0][0])
+        raise UsageError(
+            f"{name}: expected finite numbers, received {int(bad.sum())} NaN or infinite value(s),"
+            f" the first in example {first}"
+        )
