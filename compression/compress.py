@@ -17,7 +17,14 @@ from compression.receipts import signing
 from compression.receipts.wording import called
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
-from compression.recipes.options import Calibration, ExportOptions, Reporting, StageTraining
+from compression.recipes.options import (
+    MODEL_FILE,
+    Calibration,
+    ExportOptions,
+    ModelData,
+    Reporting,
+    StageTraining,
+)
 from strategies import backend
 from zoo.config import privacy
 from zoo.config.options import SEEDS, option
@@ -28,13 +35,12 @@ from zoo.console.errors import UsageError
 from zoo.runs import space
 from zoo.runs.folder import check_classifier
 
-OWN = "a model file"
 # Of the model: a SavedModel, the file and what the converter writes; for each stage its model and its checkpoints.
 COPIES_ON_DISK = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(ModelData):
     """What to compress, and how."""
 
     run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
@@ -60,33 +66,23 @@ class Options:
     seed: int = option("random seed for the choice of calibration examples", Calibration.seed, within=SEEDS)
     time_limit: float = option("time limit of a conversion in seconds", ExportOptions.seconds)
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
-    dataset: str | None = option("data set of a model file, or another one for a run", group=OWN)
-    data: Path | None = option(
-        "own data of a model file, or other data for a run: what zoo.train takes, or an .npz file with x_train,"
-        " y_train, x_test and y_test; several inputs are x_train.NAME; labels may be left out",
-        group=OWN,
-    )
-    input_range: tuple[float, ...] | None = option(
-        "what a model file takes for the darkest and the brightest pixel, such as 0,255 (default: found by its"
-        " answers)",
-        metavar="LOW,HIGH",
-        group=OWN,
-    )
     epochs: int | None = option(
-        f"epochs of which words that train take a share, for a model file (default: {USUAL['epochs']})", group=OWN
+        f"epochs of which words that train take a share, for a model file (default: {USUAL['epochs']})",
+        group=MODEL_FILE,
     )
     batch_size: int | None = option(
-        f"examples in a training step, for a model file (default: {USUAL['batch_size']})", group=OWN
+        f"examples in a training step, for a model file (default: {USUAL['batch_size']})", group=MODEL_FILE
     )
     learning_rate: float | None = option(
         f"learning rate of which words that train take a share, for a model file (default: {USUAL['learning_rate']:g})",
-        group=OWN,
+        group=MODEL_FILE,
     )
     sign: Path | None = option(
         "Ed25519 private key in PEM, without a passphrase, that signs the receipt", metavar="KEY"
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, low in (("batch", 1), ("calibration", 1), ("time_limit", 1), ("skip_worst", 0), ("seed", 0)):
             if (value := getattr(self, name)) < low:
                 raise UsageError(f"--{name.replace('_', '-')}: expected at least {low}, received {value}")
@@ -94,10 +90,6 @@ class Options:
             raise UsageError(
                 f"--strategy {self.strategy}: recipes are trained and files exported on TensorFlow; expected none,"
                 " one_device, mirrored or multi_worker, received one of JAX"
-            )
-        if self.input_range is not None and (len(self.input_range) != 2 or self.input_range[0] >= self.input_range[1]):
-            raise UsageError(
-                f"--input-range: expected LOW,HIGH with LOW below HIGH, received {','.join(map(str, self.input_range))}"
             )
         size = self.input_size
         if size is not None and (len(size) != 2 or min(size) < 1):
@@ -181,7 +173,21 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
         sign=key,
         progress=Reporting(cli.say, verbose=True),
     )
-    return {"path": str(made.path), **made.receipt}
+    return {"path": str(made.path), "next": _verifying(made.path, options, chosen), **made.receipt}
+
+
+def _verifying(path: Path, options: Options, chosen: OpenedRun | OpenedModel) -> str | None:
+    """Return the command that verifies a file; None for a model in memory, which no command finds again."""
+    words: list[Any] = [path]
+    if chosen.artifacts is None:
+        if chosen.path is None or chosen.data is not None:
+            return None
+        words += [chosen.path]
+        data = chosen.load_options()
+        words += [word for name, value in data.items() for word in (f"--{name.replace('_', '-')}", value)]
+    elif options.output is not None and not path.resolve().is_relative_to(options.run.resolve()):
+        words += [options.run]
+    return command_line("compression.verify", *words)
 
 
 def _check_skip_worst(options: Options, recipe: Recipe) -> None:
@@ -234,7 +240,8 @@ def show(result: Mapping[str, Any]) -> None:
         print("this file keeps state: call reset_all_variables() before each example")
     if "signed" in result:
         print(f"signed with the private key of {result['signed']['public_key']}")
-    print(f"next:   {command_line('compression.verify', result['path'])}")
+    if result["next"]:
+        print(f"next:   {result['next']}")
     print(result["path"])
 
 

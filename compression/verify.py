@@ -13,18 +13,22 @@ from compression.receipts import signing
 from compression.receipts.artifacts import canonical, check_beside, read_receipt, receipt_path
 from compression.receipts.coverage import groups, in_words
 from compression.receipts.wording import called
+from compression.recipes.options import ModelData
 from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(ModelData):
     """What to verify."""
 
     file: Path = option(".tflite file with its receipt beside it", positional=True, stock_as="file")
     run: Path | None = option(
-        "run that it was made from (default: the one it lies in)", positional=True, optional=True, stock_as="run"
+        "run, or model file with its data, that it was made from (default: the run it lies in)",
+        positional=True,
+        optional=True,
+        stock_as="run",
     )
     signed_by: Path | None = option(
         "public key that must have signed the receipt; outside of a run, it and the hashes are all that is checked",
@@ -54,7 +58,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if place is None:
         found = groups(receipt, dict.fromkeys(("file", "sha256", "beside")), run=False)
         return result | {"verified": False, "run": None, "groups": found}
-    chosen = source.open_run(place, given, any_task=True)
+    chosen = source.opened(place, given, any_task=True)
     origin.check_run(options.file, receipt, chosen)
     model, data = chosen.load()
     from compression.pipeline.pipeline import verify
@@ -122,6 +126,7 @@ main = functools.partial(
     show,
     examples=(
         "python -m compression.verify runs/digits/artifacts/int8.tflite",
+        "python -m compression.verify small/int8.tflite mine.keras --data photographs",
         "python -m compression.verify int8.tflite --signed-by public.pem",
     ),
     prog="python -m compression.verify",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from compression.flatbuffers import interface
+from compression.pipeline.own import OpenedModel
 from compression.pipeline.source import OpenedRun
 from compression.receipts.artifacts import file_name, receipt_path
 from compression.recipes import language
@@ -56,24 +57,22 @@ def check_recipe(path: Path, receipt: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def check_run(path: Path, receipt: Mapping[str, Any], chosen: OpenedRun) -> None:
+def check_run(path: Path, receipt: Mapping[str, Any], chosen: OpenedRun | OpenedModel) -> None:
     """Check that a run is the one that a receipt names.
 
     Raises:
         UsageError: The run has another model, or the receipt says otherwise of its data, seed, task or privacy.
     """
-    made, file, run = receipt["made"], receipt_path(path), chosen.run
-    if "model_sha256" in made and (found := sha256(run.model_file)) != made["model_sha256"]:
+    made, file, model = receipt["made"], receipt_path(path), chosen.model_file
+    if "model_sha256" in made and (found := sha256(model)) != made["model_sha256"]:
         raise UsageError(
-            f"{run.path}: expected the run that {path.name} was made from: {file.name} names the model with the SHA-256"
-            f" {made['model_sha256']} (made.model_sha256), {run.model_file} has {found}"
+            f"{chosen.place}: expected the model that {path.name} was made from: {file.name} names the model with the"
+            f" SHA-256 {made['model_sha256']} (made.model_sha256), {model} has {found}"
         )
     facts = {"task": chosen.task} | {k: v for k, v in chosen.provenance().items() if k not in ("run", "model_sha256")}
     for name, expected in facts.items():
         if name in made and made[name] != expected:
-            raise UsageError(f"{file}: made.{name}: the receipt says {made[name]!r}, the run {run.path} {expected!r}")
+            raise UsageError(f"{file}: made.{name}: the receipt says {made[name]!r}, {chosen.place} {expected!r}")
     promises = [privacy.of_file(chosen.config.private, calibrated) for calibrated in (False, True)]
     if "privacy" in made and made["privacy"] not in promises:
-        raise UsageError(
-            f"{file}: made.privacy: the receipt says {made['privacy']!r}, the run {run.path} {promises[0]!r}"
-        )
+        raise UsageError(f"{file}: made.privacy: the receipt says {made['privacy']!r}, {chosen.place} {promises[0]!r}")

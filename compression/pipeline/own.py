@@ -46,6 +46,16 @@ class OpenedModel:
     artifacts = None
 
     @property
+    def place(self) -> Path | None:
+        """Model file."""
+        return self.path
+
+    @property
+    def model_file(self) -> Path | None:
+        """Model file."""
+        return self.path
+
+    @property
     def model_bytes(self) -> int:
         """Size of the model file, or of the weights of a model in memory."""
         return self.path.stat().st_size if self.path else 4 * self.model.count_params()
@@ -67,10 +77,17 @@ class OpenedModel:
             raise UsageError(f"model {model.name}: expected a built model, received one without weights; call it once")
         return model, self._dataset(model)
 
+    def load_options(self) -> dict[str, Any]:
+        """Return the options of a command that loads the same data."""
+        known = {"data": self.config.data, "dataset": self.config.dataset, "data_dir": self.config.data_dir}
+        found = {name: value for name, value in known.items() if value is not None}
+        return found | ({"input_range": ",".join(f"{v:g}" for v in self.input_range)} if self.input_range else {})
+
     def provenance(self) -> dict[str, Any]:
         """Return the origin of a file, for its receipt."""
         if self.path is not None:
-            found = {"model": self.path.name, "model_sha256": sha256(self.path)}
+            names = {"model_file": self.path.name, "model": self.path.stem}
+            found = names | {"model_sha256": sha256(self.path)}
         else:
             from compression.surgery.copying import weights_sha256
 
@@ -107,22 +124,32 @@ def check_data(opened: OpenedModel) -> None:
 
 
 def loaded(path: Path) -> Any:
-    """Load a model file, with its compiled loss if it has one that can be loaded.
+    """Load a model file, after checking it, with its compiled loss if it has one that can be loaded.
 
     Raises:
-        UsageError: Keras cannot load the file.
+        UsageError: The file cannot be opened safely, or Keras cannot load it.
     """
+    from zoo.isolation import models
+
+    if path.suffix == ".keras":
+        models.check(path)
     import keras
 
     import zoo.models  # noqa: F401  registers the classes that a model file may name
     from zoo.introspection.naming import fresh_names
 
+    options = {"safe_mode": True}
+    if path.suffix == ".h5":
+        from compression.pipeline import hdf5
+
+        hdf5.look(path)
+        options["custom_objects"] = hdf5.of_keras_2()
     with fresh_names():
         try:
-            return keras.saving.load_model(path)
+            return keras.saving.load_model(path, **options)
         except Exception:
             try:  # the loss or the metrics may be of a class that is not there
-                return keras.saving.load_model(path, compile=False)
+                return keras.saving.load_model(path, compile=False, **options)
             except Exception as error:
                 raise UsageError(
                     f"{path}: expected a model that Keras {keras.__version__} loads:"

@@ -31,9 +31,19 @@ class OpenedRun:
         return self.run.task
 
     @property
+    def place(self) -> Path:
+        """Run folder."""
+        return self.run.path
+
+    @property
+    def model_file(self) -> Path:
+        """File of the trained model."""
+        return self.run.model_file
+
+    @property
     def model_bytes(self) -> int:
         """Size of the model file."""
-        return self.run.model_file.stat().st_size
+        return self.model_file.stat().st_size
 
     @property
     def artifacts(self) -> Path:
@@ -81,6 +91,11 @@ def opened(path: Path, given: Mapping[str, Any], *, any_task: bool = False) -> "
     Raises:
         UsageError: The run or the file cannot be compressed, or its data are not available.
     """
+    if (path / "saved_model.pb").is_file():
+        raise UsageError(
+            f"{path}: expected a run folder or a model file, received a SavedModel, which Keras 3 cannot take apart;"
+            " load it where it was made, and save the model as .keras"
+        )
     if path.suffix not in SUFFIXES or path.is_dir():
         return open_run(path, given, any_task=any_task)
     if not path.is_file():

@@ -78,6 +78,8 @@ _OF_A_RUN = {
     "made.model_sha256": _HASH,
     "made.training_seed": _COUNT,
 }
+# Fields that name the model file of a file that was made from one.
+_OF_A_MODEL_FILE = {"made.model_file": _TEXT, "made.model": _TEXT, "made.data": _TEXT, "made.model_sha256": _HASH}
 # Fields that receipts have since 0.2.
 _SINCE_0_2 = {
     "made.task": _TEXT,
@@ -138,7 +140,9 @@ def check(receipt: Any) -> None:
         raise ValueError(f"expected a JSON object, received {_shown(receipt)}")
     required = _REQUIRED | ({} if "not_run" in receipt else _OF_A_RUN_FILE)
     made = {f"made.{name}" for name in receipt["made"]} if isinstance(receipt.get("made"), dict) else set()
-    if "made.model_sha256" in made or (made & _OF_A_RUN.keys() and "made.weights_sha256" not in made):
+    if "made.model_file" in made:
+        required |= _OF_A_MODEL_FILE
+    elif "made.model_sha256" in made or (made & _OF_A_RUN.keys() and "made.weights_sha256" not in made):
         required |= _OF_A_RUN
     if {"digest", "beside"} & receipt.keys():
         required |= _SINCE_0_2 | ({} if "not_run" in receipt else {"tolerances": _OBJECT})

@@ -143,7 +143,11 @@ class OwnForm(Form):
 
     @classmethod
     def parity(cls, parity: Mapping[str, Any]) -> list[str]:
-        rows = parity.get("outputs") or {"": parity}
+        rows: dict[str, dict[str, Any]] = {}
+        for name, value in parity.items():
+            output, _, plain = name.rpartition(".")
+            rows.setdefault(output, {})[plain] = value
+        rows = rows if len(rows) == 1 else {output: row for output, row in rows.items() if output}
         return [_parity_line(name, row) for name, row in rows.items()]
 
     @classmethod
@@ -222,6 +226,7 @@ class OwnSubject(Subject):
         }
         one = next(iter(rows.values()))
         worst = max(row["largest_difference"] for row in rows.values())
+        named = {f"{output}.{name}": value for output, row in rows.items() for name, value in row.items()}
         labelled = bool(leaves(self.examples.y))
         scores = self._scores(found) if labelled else {}
         return {
@@ -232,7 +237,7 @@ class OwnSubject(Subject):
                 "intervals": self.task.intervals(scores, found, self.examples.y) if labelled else {},
                 "keras": self._scores(keras_outputs) if labelled else {},
             },
-            "parity": one if len(rows) == 1 else {"largest_difference": worst, "outputs": rows},
+            "parity": one if len(rows) == 1 else {"largest_difference": worst, **named},
             "latency": litert.latency(path, {name: x[: self.interface.batch] for name, x in inputs.items()}),
         }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zoo.data.dataset import Dataset, Split
+from zoo.data.dataset import Dataset, Split, leaves
 
 # Bytes that are made contiguous and hashed at a time, so that a memory-mapped split is never read whole.
 BLOCK = 1 << 24
@@ -41,8 +41,8 @@ def of_data(data: Dataset, splits: Sequence[str] = SPLITS) -> dict[str, str]:
 def of_split(split: Split) -> str:
     """Return the SHA-256 of the inputs and labels of a split, in hexadecimal."""
     digest = hashlib.sha256()
-    _update(digest, split.x)
-    _update(digest, split.y)
+    for array in (*leaves(split.x), *leaves(split.y)):
+        _update(digest, array)
     return digest.hexdigest()
 
 

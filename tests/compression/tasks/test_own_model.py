@@ -85,7 +85,7 @@ def test_several_inputs_and_outputs(tmp_path):
     for recipe in ("float32", "prune(0.5) + int8"):
         made = api.compress(model, recipe, data=both(x, y), output=tmp_path, epochs=1, batch_size=32)
         assert set(made.receipt["test"]["litert"]) >= {"kind.accuracy", "size.rmse", "size.r2"}
-        assert set(made.receipt["parity"]["outputs"]) == {"kind", "size"}
+        assert {"kind.largest_difference", "size.largest_difference"} <= set(made.receipt["parity"])
         found = litert.run_named(made.path, x)
         assert found["kind"].shape == (96, 3) and found["size"].shape == (96, 1)
     floats = litert.run_named(tmp_path / "float32.tflite", x)
@@ -169,3 +169,52 @@ def test_a_model_file_on_the_command_line(tmp_path, capsys):
     assert "--output: expected the folder" in capsys.readouterr().err
     assert compress.main([words[0], "--output", str(tmp_path / "out")]) == 2
     assert "expected data beside a model file" in capsys.readouterr().err
+
+
+def test_a_file_of_a_model_file_is_verified_with_its_command(tmp_path, capsys):
+    import shlex
+
+    from compression import compress, verify
+
+    model = dense()
+    model.save(tmp_path / "mine.keras")
+    np.savez(tmp_path / "data.npz", x_train=X, y_train=Y, x_test=X[:40], y_test=Y[:40])
+    words = [str(tmp_path / "mine.keras"), "--data", str(tmp_path / "data.npz"), "--output", str(tmp_path / "out")]
+    assert compress.main([*words, "--recipe", "int8"]) == 0
+    printed = capsys.readouterr().out
+    command = next(line for line in printed.splitlines() if line.startswith("next:"))
+    again = shlex.split(command.removeprefix("next:"))
+    assert again[:3] == ["python", "-m", "compression.verify"]
+    assert verify.main(again[3:]) == 0
+    assert "reproduced: test accuracy" in capsys.readouterr().out
+    dense().save(tmp_path / "other.keras")
+    assert verify.main([again[3], str(tmp_path / "other.keras"), *again[5:]]) == 2
+    assert "expected the model that int8.tflite was made from" in capsys.readouterr().err
+
+
+def test_h5_files_of_keras_2_are_read(tmp_path):
+    """Keras 2 wrote an argument `groups` for depthwise convolutions, which Keras 3 refuses."""
+    import h5py
+
+    from compression.pipeline.own import loaded
+
+    inputs = keras.Input((8, 8, 2))
+    x = layers.DepthwiseConv2D(3)(inputs)
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    model.save(tmp_path / "k2.h5")
+    with h5py.File(tmp_path / "k2.h5", "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        next(row for row in config["config"]["layers"] if row["class_name"] == "DepthwiseConv2D")["config"][
+            "groups"
+        ] = 1
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(TypeError, match="groups"):
+        keras.saving.load_model(tmp_path / "k2.h5")
+    x = RNG.random((4, 8, 8, 2), np.float32)
+    found = loaded(tmp_path / "k2.h5")
+    np.testing.assert_allclose(found.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
+    config["config"]["layers"].append({"class_name": "Lambda", "config": {}})
+    with h5py.File(tmp_path / "k2.h5", "r+") as file:
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(UsageError, match="found a Lambda layer"):
+        loaded(tmp_path / "k2.h5")

@@ -1,0 +1,80 @@
+"""Whole models in .h5 files, the format of Keras 2: looked at before Keras opens them, and read where Keras 3 refuses.
+
+Only the layers of Keras itself are built from such a file; Python code inside it is refused.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from zoo.console.errors import UsageError
+
+# Arrays that unpack to more than this many times the bytes of the file are refused.
+MOST_EXPANSION = 100
+
+
+def look(path: Path) -> None:
+    """Check that an .h5 file holds a whole model, no Python code, and no arrays far larger than the file.
+
+    Raises:
+        UsageError: It does not.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            config = file.attrs.get("model_config")
+            declared = sum(_sizes(file))
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise UsageError(f"{path}: expected an HDF5 file: {error}") from None
+    if config is None:
+        raise UsageError(f"{path}: expected a whole model, found weights alone; save the model itself, as .keras")
+    if declared > MOST_EXPANSION * path.stat().st_size:
+        raise UsageError(f"{path}: expected weights of about the file's size, its arrays unpack to {declared:,} bytes")
+    try:
+        found = json.loads(config)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: expected a configuration in JSON: {error}") from None
+    if "Lambda" in set(_class_names(found)):
+        raise UsageError(f"{path}: expected layers without Python code, found a Lambda layer")
+
+
+def _sizes(group: Any) -> Iterator[int]:
+    """Yield the sizes of all arrays in bytes; links to other files are not followed."""
+    import h5py
+
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is a link")
+        member = group[name]
+        if isinstance(member, h5py.Dataset):
+            yield member.size * member.dtype.itemsize
+        else:
+            yield from _sizes(member)
+
+
+def _class_names(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        if isinstance(config.get("class_name"), str):
+            yield config["class_name"]
+        for value in config.values():
+            yield from _class_names(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _class_names(value)
+
+
+def of_keras_2() -> dict[str, Any]:
+    """Return replacements for layers whose configuration of Keras 2 has arguments that Keras 3 does not know."""
+    return {"DepthwiseConv2D": _Depthwise}
+
+
+class _Depthwise(keras.layers.DepthwiseConv2D):
+    """Makes a DepthwiseConv2D without the argument `groups`, which Keras 2 wrote and never used."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> keras.layers.DepthwiseConv2D:
+        return keras.layers.DepthwiseConv2D.from_config({k: v for k, v in config.items() if k != "groups"})
