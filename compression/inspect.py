@@ -4,7 +4,7 @@ import functools
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     model = flatbuffer.read(options.file)
     constants, size = flatbuffer.constants(model), options.file.stat().st_size
     layers: dict[str, int] = defaultdict(int)
-    for row in constants:
-        row["layer"] = layer_of(row["name"])
+    for row, layer in zip(constants, layers_of([row["name"] for row in constants]), strict=True):
+        row["layer"] = layer
         layers[row["layer"]] += row["bytes"]
     held = sum(layers.values())
     noted = flatbuffer.metadata_sizes(model)
@@ -53,14 +53,18 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def layer_of(name: str) -> str:
-    """Return the layer in a tensor's name: conv_1 in `cnn_1/conv_1_1/convolution`.
+def layers_of(names: Sequence[str]) -> list[str]:
+    """Return the layer in each tensor's name: conv_1 in `cnn_1/conv_1_1/convolution`.
 
     A fused operator has several names, and the last one belongs to the layer with the weights. The first part of a name
-    is the model, the last one the operation. Tracing appends a number to every part.
+    is the model, the last one the operation. Tracing appends a number to every part, the same to all: where it is not,
+    the number belongs to the layer's own name.
     """
-    parts = name.rpartition(";")[2].split("/")[1:-1]
-    return "/".join(re.sub(r"_\d+$", "", part) for part in parts if part != "while") or "(other)"
+    found = [[part for part in name.rpartition(";")[2].split("/")[:-1] if part != "while"] for name in names]
+    parts = [part for each in found for part in each]
+    traced = bool(parts) and all(re.search(r"_\d+$", part) for part in parts)
+    plain = [[re.sub(r"_\d+$", "", part) if traced else part for part in each[1:]] for each in found]
+    return ["/".join(each) or "(other)" for each in plain]
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers, ops
 
 from compression.passes import tfmot
-from compression.passes.parametrize import Parametrized
+from compression.passes.parametrize import Parametrized, Shared
 from compression.recipes.passes import Cluster
 from compression.surgery.layers import channel_axes, chosen, with_kernels
 from zoo.console.errors import UsageError
@@ -57,7 +57,9 @@ def _centroids(config: Cluster, value: np.ndarray, keep_zeros: bool) -> np.ndarr
 
 
 def clustered(model: keras.Model, config: Cluster, pruned: set[str]) -> Parametrized:
-    """Return a model whose kernels have `config.number` distinct values each.
+    """Return a model whose kernels have at most `config.number` distinct values each.
+
+    A kernel that pruning left with fewer distinct values keeps these, and they are trained.
 
     Args:
         model: Built Keras model.
@@ -65,17 +67,18 @@ def clustered(model: keras.Model, config: Cluster, pruned: set[str]) -> Parametr
         pruned: Paths of kernels whose zeros are kept.
 
     Raises:
-        UsageError: The model cannot be clustered in this way; see `check`.
+        UsageError: A pattern matches no layer.
     """
-    axes = check(model, config)
-    return Parametrized(
-        model,
-        {
-            v.path: [Clustered(ops.convert_to_numpy(v), config, axes[v.path], v.path in pruned)]
-            for v in model.variables
-            if v.path in axes
-        },
-    )
+    axes = targets(model, config)
+
+    def function(variable: keras.Variable) -> layers.Layer:
+        axis, value = axes[variable.path], ops.convert_to_numpy(variable)
+        if _fewest(value, axis) < config.number:
+            variable.trainable = False  # its shared values are trained instead
+            return Shared(value, axis)
+        return Clustered(value, config, axis, variable.path in pruned)
+
+    return Parametrized(model, {v.path: [function(v)] for v in model.variables if v.path in axes})
 
 
 def check(model: keras.Model, config: Cluster) -> dict[str, int | None]:
@@ -87,7 +90,7 @@ def check(model: keras.Model, config: Cluster) -> dict[str, int | None]:
     axes = targets(model, config)
     for variable in (v for v in model.variables if v.path in axes):
         axis, value = axes[variable.path], ops.convert_to_numpy(variable)
-        fewest = min(len(np.unique(part)) for part in ([value] if axis is None else np.moveaxis(value, axis, 0)))
+        fewest = _fewest(value, axis)
         if fewest < config.number:
             what = "a channel of" if config.per_channel else "the kernel"
             raise UsageError(
@@ -95,6 +98,11 @@ def check(model: keras.Model, config: Cluster) -> dict[str, int | None]:
                 f" {variable.path}, received {config.number}"
             )
     return axes
+
+
+def _fewest(value: np.ndarray, axis: int | None) -> int:
+    """Return the number of distinct values of a kernel, or the smallest of its slices."""
+    return min(len(np.unique(part)) for part in ([value] if axis is None else np.moveaxis(value, axis, 0)))
 
 
 def targets(model: keras.Model, config: Cluster) -> dict[str, int | None]:

@@ -297,13 +297,14 @@ def _planned(
     """Return what the stages are trained with, after checking that it is possible."""
     if training is None:
         raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
+    config = training.config if training.config.epochs and training.config.learning_rate else training.config.resolved()
     examples = form.examples(calibration.examples, calibration.seed)
     plan = Stages(
         base=copies(original, examples),
         data=form.data,
         recipe=recipe,
         folder=folder / f"{recipe.training_name}.stages",
-        config=training.config,
+        config=config,
         examples=examples,
         teachers=training.teachers,
         identity=weights_sha256(original),

@@ -199,3 +199,10 @@ def test_a_teacher_of_other_classes_is_refused(image_run, tmp_path, capsys):
     status, _, err = said(capsys, compress, image_run, "--recipe", f"distill({teacher})")
     assert status == 2
     assert "expected a run with the student's class names low, middle, high, received low, high" in err
+
+
+def test_layers_that_keras_numbered_are_told_apart():
+    traced = ["net_1/conv2d_1/convolution", "net_1/conv2d_7_1/convolution", "net_1/dense_1/MatMul"]
+    assert inspect.layers_of(traced) == ["conv2d", "conv2d_7", "dense"]
+    plain = ["net/conv2d/convolution", "net/conv2d_1/convolution", "a;net/conv2d_13/convolution", "net/while/x"]
+    assert inspect.layers_of(plain) == ["conv2d", "conv2d_1", "conv2d_13", "(other)"]

@@ -210,7 +210,8 @@ def from_tf_data(
         task: Task that the data is for.
 
     Raises:
-        UsageError: If a split has no examples, if a value is not finite, or if a label is out of range.
+        UsageError: If a split has no examples, if a value is not finite, if a label is out of range or no class index,
+            or if the inputs are not one array of two to four axes.
     """
     splits = [_collected(name, batches) for batches in (train, test)]
     splits.insert(1, _collected(name, validation) if validation else splits[0].take(np.arange(0)))
@@ -219,6 +220,11 @@ def from_tf_data(
         check_labels(name, split.y, classes)
         check_finite(name, split.x)
     x, y = splits[0].x, splits[0].y
+    if x.ndim not in (2, 3, 4):
+        raise UsageError(
+            f"{name}: expected (examples, features), (examples, time, features) or (examples, height, width, channels),"
+            f" received inputs of shape {x.shape}"
+        )
     tokens = np.issubdtype(x.dtype, np.integer) and x.ndim == 2
     if tokens:
         for split in splits:
@@ -230,13 +236,39 @@ def from_tf_data(
 
 
 def _collected(name: str, batches: Iterable) -> Split:
-    parts = [(np.asarray(x), np.asarray(y)) for x, y in batches]
+    parts = [_pair(name, batch) for batch in batches]
     if not parts:
         raise UsageError(f"{name}: expected batches of examples, received none")
     x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    steps = x.ndim in (2, 3) and y.shape[1:] == x.shape[1:2]  # one label a step
+    if y.ndim != 1 and not (y.ndim == 2 and steps and not (x.ndim == 2 and x.dtype.kind == "f")):
+        one_hot = y.ndim == 2 and np.isin(y, (0, 1)).all() and (y.sum(-1) == 1).all()
+        cure = "these are one-hot, give y.argmax(-1)" if one_hot else "compression.api.compress takes any labels"
+        raise UsageError(f"{name}: expected class indices (examples,), received labels of shape {y.shape}; {cure}")
     if x.dtype != np.uint8:
         x = as_int32(name, x) if np.issubdtype(x.dtype, np.integer) else as_float32(name, x)
     return Split(x, as_int32(name, y))
+
+
+def _pair(name: str, batch: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the inputs and labels of a batch, which has one array of each."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        received = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
+        more = "; sample weights are not taken" if isinstance(batch, tuple | list) and len(batch) == 3 else ""
+        raise UsageError(f"{name}: expected batches (x, y), received {received}{more}")
+    if any(isinstance(part, Mapping | tuple | list) for part in batch):
+        raise UsageError(
+            f"{name}: expected one array of inputs and one of labels in a batch, received several; compression.api"
+            ".compress takes such data"
+        )
+    x, y = map(np.asarray, batch)
+    if not x.ndim or not y.ndim or len(x) != len(y):
+        sizes = f"shapes {x.shape} and {y.shape}"
+        single = "" if y.ndim else "; call .batch(N) on a set of single examples"
+        raise UsageError(f"{name}: expected batches (x, y) of as many labels as inputs, received {sizes}{single}")
+    return x, y
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:

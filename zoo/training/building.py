@@ -77,7 +77,9 @@ def _own(make: Callable[[], keras.Model], spec: DataSpec, task: Task) -> keras.M
 
 
 def check_logits(model: keras.Model, spec: DataSpec) -> None:
-    """Raise UsageError if a classifier gives probabilities: the loss and the exported file would apply another softmax.
+    """Raise UsageError unless a model gives a logit for each class.
+
+    Probabilities are refused, because the loss and the exported file would apply another softmax.
 
     Args:
         model: Built model.
@@ -85,7 +87,19 @@ def check_logits(model: keras.Model, spec: DataSpec) -> None:
     """
     rng, shape = np.random.default_rng(0), (8, *spec.input_shape)
     x = rng.integers(0, spec.vocabulary_size or 2, shape) if spec.input_dtype == "int32" else rng.random(shape)
-    y = keras.ops.convert_to_numpy(model(x.astype(spec.input_dtype), training=False))
+    try:
+        y = keras.ops.convert_to_numpy(model(x.astype(spec.input_dtype), training=False))
+    except Exception as error:  # the user's own code may raise anything
+        raise UsageError(
+            f"model {model.name}: expected a model that takes {spec.name}, inputs of shape {spec.input_shape};"
+            f" {' '.join(str(error).split())[:300]}"
+        ) from None
+    expected = (8, *spec.input_shape[: int(spec.per_step)])
+    if y.ndim != len(expected) + 1 or y.shape[:-1] != expected or y.shape[-1] < spec.num_classes:
+        raise UsageError(
+            f"model {model.name}: expected outputs of shape {(*expected[1:], spec.num_classes)} for each example, a"
+            f" logit for each class of {spec.name}, received {y.shape[1:]}"
+        )
     if y.shape[-1] > 1 and (y >= 0).all() and np.allclose(y.sum(-1), 1, atol=1e-3):
         raise UsageError(
             f"model {model.name}: expected logits, received outputs that are probabilities (each row sums to 1); leave"

@@ -9,7 +9,7 @@ from PIL import Image
 from tests.conftest import blobs
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import images, load
+from zoo.data import from_tf_data, images, load
 from zoo.data.cache import cached
 from zoo.data.text import Vocabulary
 
@@ -332,3 +332,33 @@ def test_texts_of_tfds(data_dir):
 def test_tfds_sets_that_are_no_classification_are_refused(changes, message, data_dir):
     with pytest.raises(UsageError, match=message):
         load(config(model="lstm", data_dir=data_dir, **changes))
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ((np.zeros((6, 4)), np.eye(3)[[0, 1, 2, 0, 1, 2]]), "these are one-hot, give y.argmax"),
+        ((np.zeros((6, 4)), np.ones((6, 3), int)), "received labels of shape .6, 3.; compression.api.compress"),
+        ((np.zeros((6, 4)), np.full(6, 0.43)), "expected whole numbers within int32, received 0.43"),
+        ((np.zeros((6, 4)), np.zeros(6), np.ones(6)), "received 3 parts; sample weights are not taken"),
+        (((np.zeros((6, 4)), np.zeros((6, 4))), np.zeros(6)), "expected one array of inputs"),
+        (({"a": np.zeros((6, 4))}, np.zeros(6)), "expected one array of inputs"),
+        ((np.zeros((6, 4)), np.zeros(5)), "as many labels as inputs"),
+        ((np.zeros(4), np.int32(1)), r"call .batch\(N\)"),
+        ((np.zeros((6, 8, 8, 3), "uint8"), np.zeros((6, 8, 8), int)), "expected class indices"),
+        ((np.zeros((6, 4, 4, 4, 1)), np.zeros(6, int)), "received inputs of shape"),
+    ],
+)
+def test_batches_that_are_no_classes_are_refused(batch, message):
+    with pytest.raises(UsageError, match=message):
+        from_tf_data("parts", [batch], [batch])
+
+
+def test_labels_of_one_column_are_class_indices():
+    x, y = np.zeros((6, 4)), np.arange(6)[:, None] % 3
+    found = from_tf_data("parts", [(x, y)], [(x, y)])
+    assert found.train.y.shape == (6,) and not found.spec.per_step
+    steps = from_tf_data(
+        "steps", [(np.zeros((6, 5, 2)), np.ones((6, 5), int))], [(np.zeros((6, 5, 2)), np.ones((6, 5)))]
+    )
+    assert steps.spec.per_step
