@@ -129,9 +129,27 @@ def test_a_model_that_gives_probabilities_is_refused(images, here):
             api.train(model, data=images, epochs=1, verbose=False)
 
 
+def test_a_compiled_loss_is_not_replaced_silently(images, here):
+    model = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(3)], name="hinge")
+    model.compile("sgd", "categorical_hinge")
+    with pytest.raises(UsageError, match="model hinge: expected a model that is not compiled.*categorical_hinge"):
+        api.train(model, data=images, epochs=1, verbose=False)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert api.train(model, data=images, epochs=1, verbose=False).test["accuracy"] >= 0
+
+
+def test_a_model_that_does_not_fit_the_data_is_refused(images, here):
+    few = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(2)], name="few")
+    with pytest.raises(UsageError, match="model few: expected outputs of shape .3,. for each example"):
+        api.train(few, data=images, epochs=1, verbose=False)
+    other = keras.Sequential([keras.Input((9, 9, 1)), keras.layers.Flatten(), keras.layers.Dense(3)], name="other")
+    with pytest.raises(UsageError, match="model other: expected a model that takes"):
+        api.train(other, data=images, epochs=1, verbose=False)
+
+
 def test_numbers_that_a_cast_would_change_are_refused(images, here):
     x, y = images
-    with pytest.raises(UsageError, match="y: expected whole numbers within int32, received 4294967296 to 4294967298"):
+    with pytest.raises(UsageError, match="y: expected whole numbers within int32, received 4294967296 in example 0"):
         api.train("simplenet", data=(x, y.astype("int64") + 2**32), **SMALL)
     wide = np.where(np.arange(120)[:, None] == 7, 1e300, np.ones((120, 4)))
     with pytest.raises(UsageError, match="x: expected numbers within float32, received 1e\\+300"):

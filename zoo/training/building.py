@@ -14,6 +14,7 @@ from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.batches.pipeline import on_tensorflow
 from zoo.objectives.adversarial import Attacked
+from zoo.objectives.losses import CrossEntropy
 from zoo.tasks.base import Task
 
 
@@ -73,7 +74,21 @@ def _own(make: Callable[[], keras.Model], spec: DataSpec, task: Task) -> keras.M
         model.build(task.build_shape(spec))
     if task.facts.classifies:
         check_logits(model, spec)
+        _check_loss(model)
     return model
+
+
+def _check_loss(model: keras.Model) -> None:
+    """Raise UsageError if a model was compiled with another loss than the one that it would be trained with."""
+    loss = getattr(model, "loss", None) if getattr(model, "compiled", False) else None
+    from_logits = isinstance(loss, keras.losses.SparseCategoricalCrossentropy) and loss.from_logits
+    if loss is None or from_logits or isinstance(loss, CrossEntropy):
+        return
+    name = loss if isinstance(loss, str) else getattr(loss, "name", None) or type(loss).__name__
+    raise UsageError(
+        f"model {model.name}: expected a model that is not compiled, or with SparseCategoricalCrossentropy(from_logits="
+        f"True), which a classifier is trained with here; received the loss {name}"
+    )
 
 
 def check_logits(model: keras.Model, spec: DataSpec) -> None:
