@@ -155,7 +155,7 @@ def test_numbers_that_a_cast_would_change_are_refused(images, here):
     with pytest.raises(UsageError, match="x: expected numbers within float32, received 1e\\+300"):
         api.train("simplenet", data=(wide, y), **SMALL)
     batches = [(np.ones((4, 3), "float32"), np.array([0, 1, 0.5, 1]))]
-    with pytest.raises(UsageError, match="parts: expected whole numbers, received 0.5"):
+    with pytest.raises(UsageError, match="parts: expected whole numbers within int32, received 0.5"):
         from_tf_data("parts", batches, batches)
 
 
