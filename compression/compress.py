@@ -98,7 +98,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if chosen.config.classifier is not None:
         check_classifier(chosen.config.classifier)
     privacy.check_trained_on(chosen.config.private, recipe)
-    kept = privacy.of_file(chosen.config.private, recipe.calibrated or options.skip_worst > 0)
+    kept = privacy.of_file(chosen.config.private, recipe.takes_examples or options.skip_worst > 0)
     if kept:
         cli.say(kept)
     config = _training_config(chosen.config, options)

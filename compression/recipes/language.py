@@ -11,10 +11,12 @@ from typing import Any, Literal
 from compression.recipes.passes import PASSES, Cluster, Distill, Pass, Qat
 from zoo.console import words
 from zoo.console.errors import UsageError
+from zoo.console.values import Bytes
 
 Ends = Literal["integer", "float32"]
 # Form of exported recurrent layers; auto is loop, or unrolled if the recipe calibrates.
 Kernel = Literal["auto", "loop", "unrolled", "fused"]
+Rounding = Literal["learnt", "nearest"]
 
 
 def float32() -> None:
@@ -37,8 +39,14 @@ def int16x8(io: Ends = "integer") -> None:
     """Activations in int16, weights in int8, with ranges from calibration: more precise than int8, and slower."""
 
 
-def int4(skip: tuple[str, ...] = (), per_tensor: bool = False) -> None:
-    """Weights in int4, one scale per channel; activations are quantized at run time. No calibration."""
+def int4(
+    skip: tuple[str, ...] = (), per_tensor: bool = False, rounding: Rounding = "learnt", mixed: Bytes | None = None
+) -> None:
+    """Weights in int4, one scale per channel, rounded so that training examples change the outputs least.
+
+    Activations are quantized at run time. rounding=nearest needs no examples. The layers that lose most stay in int8:
+    5 % of the weights, or with mixed=52KiB as many as a file of that size can hold.
+    """
 
 
 # Types of the weights and of the arithmetic of a file. A recipe without one has float32, or int8 after qat.
@@ -71,6 +79,8 @@ class Recipe:
             weights.
         unfold: Whether int8 files have a first convolution of grey images in a faster layout with the same outputs, if
             that adds few bytes; see `compression.flatbuffers.unfold`.
+        rounding: How int4 weights are rounded: learnt from examples, or each to the nearest value.
+        mixed: Largest number of bytes of an int4 file whose most sensitive layers are in int8.
         stages: Training words, in order.
         distill: Teachers that all of them learn from, if any.
     """
@@ -80,12 +90,24 @@ class Recipe:
     io: Ends = "integer"
     per_tensor: bool = False
     unfold: bool = True
+    rounding: Rounding = "learnt"
+    mixed: int | None = None
     stages: tuple[Pass, ...] = ()
     distill: Distill | None = None
 
     @property
     def calibrated(self) -> bool:
         return self.precision in CALIBRATED
+
+    @property
+    def learns(self) -> bool:
+        """Whether the rounding of weights is learnt from examples."""
+        return self.precision == "int4" and self.rounding == "learnt"
+
+    @property
+    def takes_examples(self) -> bool:
+        """Whether the file depends on training examples besides the model."""
+        return self.calibrated or self.learns
 
     @property
     def skippable(self) -> bool:
@@ -112,6 +134,9 @@ class Recipe:
         given += [f"io={self.io}"] if self.io != "integer" else []
         given += ["per_tensor=true"] if self.per_tensor else []
         given += [] if self.unfold else ["unfold=false"]
+        if self.precision == "int4" and self.rounding != _usual_rounding(self.stages):
+            given.append(f"rounding={self.rounding}")
+        given += [f"mixed={self.mixed}"] if self.mixed else []
         precision = f"{self.precision}({', '.join(given)})" if given else self.precision
         teacher = [self.distill] if self.distill and self.distill not in self.stages else []
         return " + ".join(map(str, [*self.stages, *teacher, precision]))
@@ -125,7 +150,7 @@ class Recipe:
     def training_name(self) -> str:
         """Name for the trained stages; precisions share it unless training depends on the precision."""
         trained_for = any(isinstance(stage, Qat) for stage in self.stages)
-        trained = dataclasses.replace(self, unfold=True)
+        trained = dataclasses.replace(self, unfold=True, rounding=_usual_rounding(self.stages), mixed=None)
         alone = dataclasses.replace(trained, precision="float32", skip=(), io="integer", per_tensor=False)
         return _safe(str(trained if trained_for else alone).removesuffix(" + float32"))
 
@@ -157,6 +182,8 @@ def parse(text: str) -> Recipe:
     precision, arguments = next(
         ((n, a) for n, a in found if n in PRECISIONS), ("int8", {"skip": qat.skip}) if qat else ("float32", {})
     )
+    if precision == "int4":
+        _check_int4(text, stages, arguments)
     recipe = Recipe(precision, **arguments, stages=stages, distill=distill)
     if qat and precision in ("float32", "float16"):
         raise UsageError(
@@ -172,6 +199,30 @@ def parse(text: str) -> Recipe:
             f"--recipe {text!r}: distill is the loss of the other words here; give them epochs and learning_rate"
         )
     return recipe
+
+
+def _usual_rounding(stages: tuple[Pass, ...]) -> Rounding:
+    """Return how int4 weights are rounded unless the recipe says so."""
+    return "nearest" if any(isinstance(stage, (Qat, Cluster)) for stage in stages) else "learnt"
+
+
+def _check_int4(text: str, stages: tuple[Pass, ...], arguments: dict[str, Any]) -> None:
+    """Complete the arguments of int4, and refuse those that cannot be combined."""
+    usual = _usual_rounding(stages)
+    rounding, mixed = arguments.setdefault("rounding", usual), arguments.get("mixed")
+    if rounding == "learnt" and usual == "nearest":
+        word = next(stage.word for stage in stages if isinstance(stage, (Qat, Cluster)))
+        raise UsageError(
+            f"--recipe {text!r}: int4: rounding=learnt would move the weights off the values that {word} trained;"
+            " expected rounding=nearest"
+        )
+    if mixed is not None and mixed < 1:
+        raise UsageError(f"--recipe {text!r}: int4: mixed: expected at least 1 byte, received {mixed}")
+    if mixed is not None and rounding == "nearest":
+        raise UsageError(
+            f"--recipe {text!r}: int4: mixed measures on examples which layers need int8; expected rounding=learnt,"
+            " without cluster and qat, received rounding=nearest"
+        )
 
 
 def _listed(patterns: tuple[str, ...]) -> str:
