@@ -9,21 +9,46 @@ all their weights in float.
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import threadpoolctl
 
-from compression.exporting import learnt
+from compression.exporting import corrections, learnt
 from compression.exporting.tapping import Call
-from compression.flatbuffers import flatbuffer, weights
+from compression.flatbuffers import equalization, flatbuffer, weights
 from compression.flatbuffers.slim import slim
 from compression.runtime import rollout
 from strategies import backend
 from zoo.console.errors import Failed
 
 QUANTIZER = "litert-quantizer"
+
+
+@dataclass
+class Adjusted:
+    """What is changed in an int8 file besides rounding.
+
+    Args:
+        calls: Function that returns an iterator of the calibration examples.
+        equalize: Whether channels are equalized between layers.
+        best_ranges: Whether activations get the range with the least squared error.
+        correct_bias: Whether biases are corrected.
+        calibrated: The float file that was calibrated, once it was.
+    """
+
+    calls: Callable[[], Iterator[Call]]
+    equalize: bool
+    best_ranges: bool
+    correct_bias: bool
+    calibrated: Any = None
+
+    @classmethod
+    def of(cls, job: dict[str, Any]) -> "Adjusted | None":
+        wanted = {"equalize": job["equalize"], "best_ranges": job["best_ranges"], "correct_bias": job["correct_bias"]}
+        return cls(lambda: _calibration(job), **wanted) if any(wanted.values()) else None
 
 
 def engine(precision: str, skip: bool) -> str:
@@ -55,8 +80,9 @@ def work(job: dict[str, Any]) -> list[dict[str, Any]]:
             allow_flex, ranges (trained activation ranges by the name of the traced operation) and files. The .npz file
             has an array for each input; for text, tokens and source; for other functions, FUNCTION.INPUT. Each file
             has output (path), precision, integer_io, integer_input, per_tensor (one scale per weight tensor), skip
-            (name scopes of the layers that stay float), rounding, mixed (largest number of bytes, or None), bare and
-            reserved (bytes that are added to the file afterwards).
+            (name scopes of the layers that stay float), equalize, best_ranges and correct_bias (see `Adjusted`),
+            rounding, mixed (largest number of bytes, or None), bare and reserved (bytes that are added to the file
+            afterwards).
 
     Returns:
         For each file its engine, and the number of bits of weights by name where the engine is litert-quantizer; or
@@ -74,8 +100,13 @@ def work(job: dict[str, Any]) -> list[dict[str, Any]]:
 def _convert(job: dict[str, Any]) -> dict[str, Any]:
     output, by = Path(job["output"]), engine(job["precision"], bool(job["skip"]))
     if by != QUANTIZER:
-        with _given_ranges(job["ranges"], lookups=bool(job["functions"])):
+        adjusted = Adjusted.of(job)
+        with _given_ranges(job["ranges"], bool(job["functions"]), adjusted):
             output.write_bytes(_by_converter(job))
+        if adjusted and adjusted.correct_bias:
+            model = flatbuffer.read(output)
+            corrections.correct_biases(adjusted.calibrated, model, adjusted.calls)
+            flatbuffer.write(model, output)
         if job["precision"] != "dynamic" or flatbuffer.has_integer_weights(flatbuffer.read(output)):
             return {"engine": by, "bits": {}}
         # The converter leaves tensors of fewer than 1,024 values in float; in a small model these are all.
@@ -87,8 +118,10 @@ def _convert(job: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _given_ranges(ranges: dict[str, tuple[float, float]], lookups: bool) -> Iterator[None]:
-    """Replace calibrated ranges by trained ranges where there are any.
+def _given_ranges(
+    ranges: dict[str, tuple[float, float]], lookups: bool, adjusted: Adjusted | None = None
+) -> Iterator[None]:
+    """Replace calibrated ranges by trained or chosen ones, and equalize the float file before it is calibrated.
 
     In files that generate text, the output of a table lookup gets the range of the whole table. The calibrator records
     the inputs of an operator after running it, when an in-place product may have overwritten them: a table multiplied
@@ -100,7 +133,7 @@ def _given_ranges(ranges: dict[str, tuple[float, float]], lookups: bool) -> Iter
     Raises:
         Failed: This version of TensorFlow has no such method.
     """
-    if not ranges and not lookups:
+    if not ranges and not lookups and adjusted is None:
         yield
         return
     # TensorFlow 2.21: `TFLiteConverter.convert` calls this method of a class that its docstring calls internal, and
@@ -117,11 +150,19 @@ def _given_ranges(ranges: dict[str, tuple[float, float]], lookups: bool) -> Iter
             "which trained ranges reach a file: expected TensorFlow 2.21"
         ) from None
 
-    def calibrate(*args: Any) -> bytes:
-        model = flatbuffer.parse(bytes(before(*args)), "the calibrated file")
+    def calibrate(self: Any, *args: Any) -> bytes:
+        if adjusted and adjusted.equalize:
+            floats = flatbuffer.parse(bytes(self._model_content), "the float file")
+            equalization.equalize(floats)
+            self = Calibrator(flatbuffer.pack(floats))
+        model = flatbuffer.parse(bytes(before(self, *args)), "the calibrated file")
+        if adjusted and adjusted.best_ranges:
+            corrections.set_best_ranges(model, adjusted.calls)
         flatbuffer.set_ranges(model, ranges)
         if lookups:
             flatbuffer.set_lookup_ranges(model)
+        if adjusted:
+            adjusted.calibrated = model
         return flatbuffer.pack(model)
 
     Calibrator.calibrate = calibrate

@@ -17,6 +17,7 @@ Ends = Literal["integer", "float32"]
 # Form of exported recurrent layers; auto is loop, or unrolled if the recipe calibrates.
 Kernel = Literal["auto", "loop", "unrolled", "fused"]
 Rounding = Literal["learnt", "nearest"]
+Ranges = Literal["minmax", "mse"]
 
 
 def float32() -> None:
@@ -31,8 +32,20 @@ def dynamic(skip: tuple[str, ...] = (), per_tensor: bool = False) -> None:
     """Weights in int8, one scale per channel; activations are quantized at run time. No calibration."""
 
 
-def int8(skip: tuple[str, ...] = (), io: Ends = "integer", per_tensor: bool = False, unfold: bool = True) -> None:
-    """Weights, activations and arithmetic in int8, with ranges from calibration; integer inputs and outputs."""
+def int8(
+    skip: tuple[str, ...] = (),
+    io: Ends = "integer",
+    per_tensor: bool = False,
+    unfold: bool = True,
+    ranges: Ranges = "minmax",
+    equalize: bool = False,
+    correct_bias: bool = False,
+) -> None:
+    """Weights, activations and arithmetic in int8, with ranges from calibration; integer inputs and outputs.
+    ranges=mse cuts off rare large activations where that lowers the squared error; equalize=true gives all channels
+    between two layers the same range, and changes no output but for rounding; correct_bias=true removes what rounding
+    shifts the mean of each layer's outputs by (Nagel et al., 2019).
+    """
 
 
 def int16x8(io: Ends = "integer") -> None:
@@ -42,10 +55,9 @@ def int16x8(io: Ends = "integer") -> None:
 def int4(
     skip: tuple[str, ...] = (), per_tensor: bool = False, rounding: Rounding = "learnt", mixed: Bytes | None = None
 ) -> None:
-    """Weights in int4, one scale per channel, rounded so that training examples change the outputs least.
-
-    Activations are quantized at run time. rounding=nearest needs no examples. The layers that lose most stay in int8:
-    5 % of the weights, or with mixed=52KiB as many as a file of that size can hold.
+    """Weights in int4, one scale per channel, rounded so that training examples change each layer's outputs least
+    (rounding=nearest needs no examples); activations are quantized at run time. Layers that lose most stay in int8: 5 %
+    of the weights, or as many as fit into a file of mixed=BYTES, such as 52KiB or 3MB.
     """
 
 
@@ -79,6 +91,10 @@ class Recipe:
             weights.
         unfold: Whether int8 files have a first convolution of grey images in a faster layout with the same outputs, if
             that adds few bytes; see `compression.flatbuffers.unfold`.
+        ranges: Ranges of activations in int8: from the smallest to the largest value that was seen, or with the least
+            squared error.
+        equalize: Whether int8 files have the ranges of channels equalized between layers.
+        correct_bias: Whether biases in int8 files are corrected, so that rounding shifts no mean.
         rounding: How int4 weights are rounded: learnt from examples, or each to the nearest value.
         mixed: Largest number of bytes of an int4 file whose most sensitive layers are in int8.
         stages: Training words, in order.
@@ -90,6 +106,9 @@ class Recipe:
     io: Ends = "integer"
     per_tensor: bool = False
     unfold: bool = True
+    ranges: Ranges = "minmax"
+    equalize: bool = False
+    correct_bias: bool = False
     rounding: Rounding = "learnt"
     mixed: int | None = None
     stages: tuple[Pass, ...] = ()
@@ -134,6 +153,8 @@ class Recipe:
         given += [f"io={self.io}"] if self.io != "integer" else []
         given += ["per_tensor=true"] if self.per_tensor else []
         given += [] if self.unfold else ["unfold=false"]
+        given += [f"ranges={self.ranges}"] if self.ranges != "minmax" else []
+        given += [f"{name}=true" for name in ("equalize", "correct_bias") if getattr(self, name)]
         if self.precision == "int4" and self.rounding != _usual_rounding(self.stages):
             given.append(f"rounding={self.rounding}")
         given += [f"mixed={self.mixed}"] if self.mixed else []
@@ -150,8 +171,10 @@ class Recipe:
     def training_name(self) -> str:
         """Name for the trained stages; precisions share it unless training depends on the precision."""
         trained_for = any(isinstance(stage, Qat) for stage in self.stages)
-        trained = dataclasses.replace(self, unfold=True, rounding=_usual_rounding(self.stages), mixed=None)
-        alone = dataclasses.replace(trained, precision="float32", skip=(), io="integer", per_tensor=False)
+        usual = {"unfold": True, "correct_bias": False, "rounding": _usual_rounding(self.stages), "mixed": None}
+        trained = dataclasses.replace(self, **usual)
+        others = {"skip": (), "io": "integer", "per_tensor": False, "ranges": "minmax", "equalize": False}
+        alone = dataclasses.replace(trained, precision="float32", **others)
         return _safe(str(trained if trained_for else alone).removesuffix(" + float32"))
 
 
@@ -194,6 +217,9 @@ def parse(text: str) -> Recipe:
             f"--recipe {text!r}: qat and {precision} must skip the same layers; received {_listed(qat.skip)} and"
             f" {_listed(recipe.skip)}"
         )
+    if qat and (recipe.ranges != "minmax" or recipe.equalize):
+        given = "ranges" if recipe.ranges != "minmax" else "equalize"
+        raise UsageError(f"--recipe {text!r}: int8: {given} would replace the ranges that qat trains; leave it out")
     if distill and stages != (distill,) and (distill.epochs or distill.learning_rate):
         raise UsageError(
             f"--recipe {text!r}: distill is the loss of the other words here; give them epochs and learning_rate"
