@@ -1,13 +1,13 @@
 """Ranges of activations and biases of int8 files, from calibration examples. Runs in the conversion's child process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from compression.exporting import tapping
-from compression.exporting.learnt import PATCHES, RUNS
+from compression.exporting.learnt import PATCHES, RUNS, Rounded
 from compression.exporting.tapping import Calls
 from compression.flatbuffers import flatbuffer, weights
 from compression.flatbuffers.ranges import BINS, best_range
@@ -70,7 +70,7 @@ def correct_biases(model: schema.ModelT, integer: schema.ModelT, calls: Calls, s
     Returns:
         Number of layers that were corrected.
     """
-    layers = list(_both(model, integer))
+    layers = [(found, reader) for found, reader in _both(model, integer) if found.bias is not None]
     size = -(-len(layers) // RUNS) if layers else 1
     for begin in range(0, len(layers), size):
         part = layers[begin : begin + size]
@@ -82,12 +82,49 @@ def correct_biases(model: schema.ModelT, integer: schema.ModelT, calls: Calls, s
             kernel, added = (graph.tensors[graph.operators[reader].inputs[i]] for i in (place, bias))
             shift = (_kernel(model, found) * exact).sum(-1) - (_dequantized(integer, found, kernel) * rounded).sum(-1)
             corrected = weights.constant(model, found.graph, found.bias) + shift
-            steps = np.rint(corrected / np.asarray(added.quantization.scale, np.float64))
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(steps.clip(-(2**31), 2**31 - 1).astype(np.int32).tobytes(), np.uint8)
-            added.buffer = len(integer.buffers)
-            integer.buffers.append(buffer)
+            _set_bias(integer, added, corrected)
     return len(layers)
+
+
+def _set_bias(integer: schema.ModelT, bias: schema.TensorT, values: np.ndarray) -> None:
+    steps = np.rint(values / np.asarray(bias.quantization.scale, np.float64)).clip(-(2**31), 2**31 - 1)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(steps.astype(np.int32).tobytes(), np.uint8)
+    bias.buffer = len(integer.buffers)
+    integer.buffers.append(buffer)
+
+
+def store_rounded(model: schema.ModelT, integer: schema.ModelT, made: Sequence[Rounded]) -> int:
+    """Write learnt integers and scales into an int8 file that was made from a float file with these weights.
+
+    Args:
+        model: Float file with the rounded weights and corrected biases.
+        integer: File in int8, changed in place.
+        made: Rounded weights.
+
+    Returns:
+        Number of layers that were written. The others, which the converter has fused or given one scale, keep the
+        converter's nearest rounding of the rounded weights.
+    """
+    rounded, count = {each.weights.place: each for each in made}, 0
+    for found, reader in _both(model, integer):
+        each = rounded.get(found.place)
+        graph = integer.subgraphs[found.graph]
+        inputs, (place, kernel, bias) = graph.operators[reader].inputs, weights.PLACES[found.code]
+        scales = graph.tensors[inputs[kernel]].quantization.scale
+        if each is None or len(scales) != len(each.scales) or len(found.readers) > 1:
+            continue
+        weights.store_integers(integer, found.graph, int(inputs[kernel]), each.integers, each.scales, 8)
+        if len(inputs) > bias and inputs[bias] != -1:
+            added, given = graph.tensors[inputs[bias]], graph.tensors[inputs[place]].quantization.scale[0]
+            before = np.frombuffer(bytes(np.asarray(integer.buffers[added.buffer].data, np.uint8)), np.int32)
+            values = before * np.asarray(added.quantization.scale, np.float64)
+            if found.bias is not None:
+                values = weights.constant(model, found.graph, found.bias)
+            added.quantization.scale = np.asarray(each.scales * given, np.float32)
+            _set_bias(integer, added, values)
+        count += 1
+    return count
 
 
 def _kernel(model: schema.ModelT, found: Weights) -> np.ndarray:
@@ -100,15 +137,13 @@ def _dequantized(integer: schema.ModelT, found: Weights, kernel: schema.TensorT)
 
 
 def _both(model: schema.ModelT, integer: schema.ModelT) -> Iterator[tuple[Weights, int]]:
-    """Yield layers of the float file with a bias, and the operator of the integer file that computes the same."""
+    """Yield layers of the float file, and the operator of the integer file that computes the same."""
     places: dict[tuple[int, int, bytes], list[int]] = {}
     for number, graph in enumerate(integer.subgraphs):
         for index, operator in enumerate(graph.operators or ()):
             key = number, flatbuffer.code(integer, operator), graph.tensors[operator.outputs[0]].name
             places.setdefault(key, []).append(index)
     for found in weights.find(model):
-        if found.bias is None:
-            continue
         graph = model.subgraphs[found.graph]
         name = graph.tensors[graph.operators[found.readers[0]].outputs[0]].name
         same = places.get((found.graph, found.code, name), [])
@@ -118,11 +153,12 @@ def _both(model: schema.ModelT, integer: schema.ModelT) -> Iterator[tuple[Weight
 
 def _in_int8(integer: schema.ModelT, found: Weights, index: int) -> bool:
     graph = integer.subgraphs[found.graph]
-    given, kernel, bias = (graph.tensors[graph.operators[index].inputs[i]] for i in weights.PLACES[found.code])
-    kinds = schema.TensorType
-    return (given.type, kernel.type, bias.type) == (kinds.INT8, kinds.INT8, kinds.INT32) and [*kernel.shape] == [
-        *found.shape
-    ]
+    inputs, (given, kernel, bias), kinds = graph.operators[index].inputs, weights.PLACES[found.code], schema.TensorType
+    if graph.tensors[inputs[given]].type != kinds.INT8 or graph.tensors[inputs[kernel]].type != kinds.INT8:
+        return False
+    if found.bias is not None and (len(inputs) <= bias or graph.tensors[inputs[bias]].type != kinds.INT32):
+        return False
+    return [*graph.tensors[inputs[kernel]].shape] == [*found.shape]
 
 
 def _means(

@@ -5,7 +5,7 @@ target of a layer are its outputs in the float file, and its inputs are those in
 labels are used, and the same examples and seed give the same file.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from compression.exporting import tapping
 from compression.exporting.tapping import Calls
 from compression.flatbuffers import flatbuffer, weights
-from compression.flatbuffers.rounding import rounded
+from compression.flatbuffers.rounding import nearest, rounded
 from compression.flatbuffers.weights import Operators, Weights
 
 # Operators that LiteRT runs with int4 weights; the others have few weights, or no such kernel, and get int8.
@@ -23,7 +23,9 @@ FOUR_BITS = (Operators.FULLY_CONNECTED, Operators.CONV_2D)
 # a small network are among them, and lose most.
 SPARE = 0.05
 # Largest number of patches of one example, of runs over all examples, and of examples that measure sensitivity.
-PATCHES, RUNS, FEW = 64, 16, 64
+PATCHES, RUNS, FEW = 64, 16, 32
+# Number of weights above which half as many runs have to do.
+_LARGE = 1_000_000
 _AT_A_TIME = 2048  # patches
 _DAMPING = 0.01  # share of the mean second moment that is added to the diagonal, as in GPTQ
 
@@ -101,7 +103,8 @@ def learnt(
     """
     layers = [found for found in weights.find(model) if found.place in bits]
     current, made = flatbuffer.parse(flatbuffer.pack(model), "the float file"), []
-    size = -(-len(layers) // RUNS) if layers else 1
+    runs = RUNS if sum(found.size for found in layers) <= _LARGE else RUNS // 2
+    size = max(-(-len(layers) // runs), 1)
     for number, begin in enumerate(range(0, len(layers), size)):
         part = layers[begin : begin + size]
         moments = _moments(model, current, part, calls, seed + number)
@@ -157,7 +160,7 @@ def _harm(
         before = {
             t: current.subgraphs[found.graph].tensors[t].buffer for t in (found.tensor, found.bias) if t is not None
         }
-        _round(model, current, found, moments[found.place], 4, per_tensor)
+        _round(model, current, found, moments[found.place], 4, per_tensor, nearest)
         error = variance = 0.0
         for (_, made), (_, right) in zip(tapping.run(current, calls, ends), expected, strict=True):
             for tensor, values in right.items():
@@ -206,6 +209,7 @@ def _round(
     sums: Moments,
     bits: int,
     per_tensor: bool,
+    method: Callable[..., tuple[np.ndarray, np.ndarray]] = rounded,
 ) -> Rounded:
     """Round a layer, and write its weights and its bias into the current file."""
     exact = layer.matrix(weights.constant(model, layer.graph, layer.tensor)).astype(np.float64)
@@ -221,7 +225,7 @@ def _round(
         target = np.linalg.solve(xx, xy @ exact.T).T if xx.ndim == 2 else _solved(xx, xy, exact)
     else:  # the body of a loop, whose inputs no call shows
         xx, x, y, target, bias = np.eye(columns), 0.0, 0.0, exact, None
-    integers, scales = rounded(target, xx, most, shared=per_tensor, zeros=exact == 0)
+    integers, scales = method(target, xx, most, shared=per_tensor, zeros=exact == 0)
     values = integers * scales[:, None]
     weights.replace(current, layer.graph, layer.tensor, layer.arranged(values))
     if bias is not None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 BINS = 2048
-_SHARES = np.linspace(1.0, 0.2, 81)  # of the largest and of the smallest value that was seen
+_SHARES = np.linspace(1.0, 0.05, 96)  # of the largest and of the smallest value that was seen
 
 
 def best_range(counts: np.ndarray, edges: np.ndarray, levels: int = 256) -> tuple[float, float]:

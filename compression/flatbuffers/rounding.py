@@ -9,8 +9,8 @@ while that helps, and fits the scales by least squares.
 import numpy as np
 
 # Shares of the largest weight that are tried as the end of the range, and repetitions of descent and least squares.
-RATIOS = np.linspace(0.35, 1.0, 40)
-ROUNDS, SWEEPS, BLOCK = 3, 8, 64
+RATIOS = np.linspace(0.35, 1.0, 27)
+ROUNDS, SWEEPS, BLOCK = 1, 4, 64
 _TINY = 1e-30
 
 
@@ -65,7 +65,9 @@ def rounded(
         (rows, columns) integers as float64, and (rows,) scales.
     """
     zeros = np.zeros(weights.shape, bool) if zeros is None else zeros
-    scales = best_scales(np.where(zeros, 0, weights), moments, most, shared)
+    # With many levels nothing is gained by cutting off the largest weights.
+    ratios = RATIOS if most < 32 else RATIOS[-1:]
+    scales = best_scales(np.where(zeros, 0, weights), moments, most, shared, ratios)
     if moments.ndim == 2:
         integers = _second_order(weights, moments, scales, most, zeros)
     else:
@@ -119,6 +121,15 @@ def descended(
 
 def _times(rows: np.ndarray, moments: np.ndarray) -> np.ndarray:
     return rows @ moments if moments.ndim == 2 else np.einsum("rd,rde->re", rows, moments)
+
+
+def nearest(
+    weights: np.ndarray, moments: np.ndarray, most: int, *, shared: bool = False, zeros: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest integers, and the scales with which their error is least; arguments are those of `rounded`."""
+    scales = best_scales(weights, moments, most, shared)
+    integers = _nearest(weights, scales, most)
+    return (integers if zeros is None else np.where(zeros, 0, integers)), scales
 
 
 def _nearest(weights: np.ndarray, scales: np.ndarray, most: int) -> np.ndarray:
