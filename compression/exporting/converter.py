@@ -10,7 +10,7 @@ all their weights in float.
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +36,51 @@ class Adjusted:
         equalize: Whether channels are equalized between layers.
         best_ranges: Whether activations get the range with the least squared error.
         correct_bias: Whether biases are corrected.
+        learns: Whether the rounding of the weights is learnt.
+        skip: Name scopes of the layers that stay float.
+        per_tensor: Whether a weight tensor has one scale.
         calibrated: The float file that was calibrated, once it was.
+        rounded: Weights that were rounded before that.
     """
 
     calls: Callable[[], Iterator[Call]]
     equalize: bool
     best_ranges: bool
     correct_bias: bool
+    learns: bool
+    skip: list[str]
+    per_tensor: bool
     calibrated: Any = None
+    rounded: list[learnt.Rounded] = field(default_factory=list)
 
     @classmethod
     def of(cls, job: dict[str, Any]) -> "Adjusted | None":
-        wanted = {"equalize": job["equalize"], "best_ranges": job["best_ranges"], "correct_bias": job["correct_bias"]}
-        return cls(lambda: _calibration(job), **wanted) if any(wanted.values()) else None
+        wanted = {name: job[name] for name in ("equalize", "best_ranges", "correct_bias")}
+        wanted["learns"] = job["precision"] == "int8" and job["rounding"] == "learnt"
+        if not any(wanted.values()):
+            return None
+        return cls(lambda: _calibration(job), **wanted, skip=job["skip"], per_tensor=job["per_tensor"])
+
+    def before(self, content: bytes) -> bytes:
+        """Return the float file that is calibrated instead of another."""
+        model = flatbuffer.parse(content, "the float file")
+        if self.equalize:
+            equalization.equalize(model)
+        if self.learns:
+            bits = {each.place: 8 for each in weights.find(model) if not _skipped(model, each, self.skip)}
+            with threadpoolctl.threadpool_limits(1, "blas"):
+                model, self.rounded = learnt.learnt(model, self.calls, bits, per_tensor=self.per_tensor)
+        return flatbuffer.pack(model)
+
+    def after(self, path: Path) -> None:
+        """Write learnt weights and corrected biases into the file that the converter has made."""
+        if not (self.rounded or self.correct_bias):
+            return
+        model = flatbuffer.read(path)
+        corrections.store_rounded(self.calibrated, model, self.rounded)
+        if self.correct_bias:
+            corrections.correct_biases(self.calibrated, model, self.calls)
+        flatbuffer.write(model, path)
 
 
 def engine(precision: str, skip: bool) -> str:
@@ -103,10 +135,8 @@ def _convert(job: dict[str, Any]) -> dict[str, Any]:
         adjusted = Adjusted.of(job)
         with _given_ranges(job["ranges"], bool(job["functions"]), adjusted):
             output.write_bytes(_by_converter(job))
-        if adjusted and adjusted.correct_bias:
-            model = flatbuffer.read(output)
-            corrections.correct_biases(adjusted.calibrated, model, adjusted.calls)
-            flatbuffer.write(model, output)
+        if adjusted:
+            adjusted.after(output)
         if job["precision"] != "dynamic" or flatbuffer.has_integer_weights(flatbuffer.read(output)):
             return {"engine": by, "bits": {}}
         # The converter leaves tensors of fewer than 1,024 values in float; in a small model these are all.
@@ -151,10 +181,8 @@ def _given_ranges(
         ) from None
 
     def calibrate(self: Any, *args: Any) -> bytes:
-        if adjusted and adjusted.equalize:
-            floats = flatbuffer.parse(bytes(self._model_content), "the float file")
-            equalization.equalize(floats)
-            self = Calibrator(flatbuffer.pack(floats))
+        if adjusted and (adjusted.equalize or adjusted.learns):
+            self = Calibrator(adjusted.before(bytes(self._model_content)))
         model = flatbuffer.parse(bytes(before(self, *args)), "the calibrated file")
         if adjusted and adjusted.best_ranges:
             corrections.set_best_ranges(model, adjusted.calls)

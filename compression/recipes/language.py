@@ -40,11 +40,12 @@ def int8(
     ranges: Ranges = "minmax",
     equalize: bool = False,
     correct_bias: bool = False,
+    rounding: Rounding = "nearest",
 ) -> None:
     """Weights, activations and arithmetic in int8, with ranges from calibration; integer inputs and outputs.
     ranges=mse cuts off rare large activations where that lowers the squared error; equalize=true gives all channels
     between two layers the same range, and changes no output but for rounding; correct_bias=true removes what rounding
-    shifts the mean of each layer's outputs by (Nagel et al., 2019).
+    shifts the mean of each layer's outputs by (Nagel et al., 2019); rounding=learnt rounds weights as int4 does.
     """
 
 
@@ -95,7 +96,7 @@ class Recipe:
             squared error.
         equalize: Whether int8 files have the ranges of channels equalized between layers.
         correct_bias: Whether biases in int8 files are corrected, so that rounding shifts no mean.
-        rounding: How int4 weights are rounded: learnt from examples, or each to the nearest value.
+        rounding: How weights are rounded: learnt from examples in int4 and int8, or each to the nearest value.
         mixed: Largest number of bytes of an int4 file whose most sensitive layers are in int8.
         stages: Training words, in order.
         distill: Teachers that all of them learn from, if any.
@@ -109,7 +110,7 @@ class Recipe:
     ranges: Ranges = "minmax"
     equalize: bool = False
     correct_bias: bool = False
-    rounding: Rounding = "learnt"
+    rounding: Rounding = "nearest"
     mixed: int | None = None
     stages: tuple[Pass, ...] = ()
     distill: Distill | None = None
@@ -121,7 +122,7 @@ class Recipe:
     @property
     def learns(self) -> bool:
         """Whether the rounding of weights is learnt from examples."""
-        return self.precision == "int4" and self.rounding == "learnt"
+        return self.precision in ("int4", "int8") and self.rounding == "learnt"
 
     @property
     def takes_examples(self) -> bool:
@@ -155,7 +156,7 @@ class Recipe:
         given += [] if self.unfold else ["unfold=false"]
         given += [f"ranges={self.ranges}"] if self.ranges != "minmax" else []
         given += [f"{name}=true" for name in ("equalize", "correct_bias") if getattr(self, name)]
-        if self.precision == "int4" and self.rounding != _usual_rounding(self.stages):
+        if self.rounding != _usual_rounding(self.precision, self.stages):
             given.append(f"rounding={self.rounding}")
         given += [f"mixed={self.mixed}"] if self.mixed else []
         precision = f"{self.precision}({', '.join(given)})" if given else self.precision
@@ -171,9 +172,10 @@ class Recipe:
     def training_name(self) -> str:
         """Name for the trained stages; precisions share it unless training depends on the precision."""
         trained_for = any(isinstance(stage, Qat) for stage in self.stages)
-        usual = {"unfold": True, "correct_bias": False, "rounding": _usual_rounding(self.stages), "mixed": None}
-        trained = dataclasses.replace(self, **usual)
+        usual = {"unfold": True, "correct_bias": False, "mixed": None}
+        trained = dataclasses.replace(self, **usual, rounding=_usual_rounding(self.precision, self.stages))
         others = {"skip": (), "io": "integer", "per_tensor": False, "ranges": "minmax", "equalize": False}
+        others |= {"rounding": "nearest"}
         alone = dataclasses.replace(trained, precision="float32", **others)
         return _safe(str(trained if trained_for else alone).removesuffix(" + float32"))
 
@@ -205,8 +207,7 @@ def parse(text: str) -> Recipe:
     precision, arguments = next(
         ((n, a) for n, a in found if n in PRECISIONS), ("int8", {"skip": qat.skip}) if qat else ("float32", {})
     )
-    if precision == "int4":
-        _check_int4(text, stages, arguments)
+    _check_rounding(text, precision, stages, arguments)
     recipe = Recipe(precision, **arguments, stages=stages, distill=distill)
     if qat and precision in ("float32", "float16"):
         raise UsageError(
@@ -227,20 +228,24 @@ def parse(text: str) -> Recipe:
     return recipe
 
 
-def _usual_rounding(stages: tuple[Pass, ...]) -> Rounding:
-    """Return how int4 weights are rounded unless the recipe says so."""
-    return "nearest" if any(isinstance(stage, (Qat, Cluster)) for stage in stages) else "learnt"
+def _usual_rounding(precision: str, stages: tuple[Pass, ...]) -> Rounding:
+    """Return how weights are rounded unless the recipe says so."""
+    return "learnt" if precision == "int4" and _trained_for_values(stages) is None else "nearest"
 
 
-def _check_int4(text: str, stages: tuple[Pass, ...], arguments: dict[str, Any]) -> None:
-    """Complete the arguments of int4, and refuse those that cannot be combined."""
-    usual = _usual_rounding(stages)
-    rounding, mixed = arguments.setdefault("rounding", usual), arguments.get("mixed")
-    if rounding == "learnt" and usual == "nearest":
-        word = next(stage.word for stage in stages if isinstance(stage, (Qat, Cluster)))
+def _trained_for_values(stages: tuple[Pass, ...]) -> str | None:
+    """Return the word that trained weights for the values that nearest rounding gives, if any did."""
+    return next((stage.word for stage in stages if isinstance(stage, (Qat, Cluster))), None)
+
+
+def _check_rounding(text: str, precision: str, stages: tuple[Pass, ...], arguments: dict[str, Any]) -> None:
+    """Complete the arguments of a precision, and refuse those that cannot be combined."""
+    rounding = arguments.setdefault("rounding", _usual_rounding(precision, stages))
+    mixed, word = arguments.get("mixed"), _trained_for_values(stages)
+    if rounding == "learnt" and word:
         raise UsageError(
-            f"--recipe {text!r}: int4: rounding=learnt would move the weights off the values that {word} trained;"
-            " expected rounding=nearest"
+            f"--recipe {text!r}: {precision}: rounding=learnt would move the weights off the values that {word} trained"
+            "; expected rounding=nearest"
         )
     if mixed is not None and mixed < 1:
         raise UsageError(f"--recipe {text!r}: int4: mixed: expected at least 1 byte, received {mixed}")

@@ -145,7 +145,13 @@ def test_dynamic_quantizes_models_whose_weights_are_all_few(tmp_path):
 def test_operators_in_float_between_integers_are_named(tmp_path):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
-        [keras.Input((6, 6, 4)), layers.Conv2D(8, 3), layers.GroupNormalization(4), layers.Flatten(), layers.Dense(3, name="head")]
+        [
+            keras.Input((6, 6, 4)),
+            layers.Conv2D(8, 3),
+            layers.GroupNormalization(4),
+            layers.Flatten(),
+            layers.Dense(3, name="head"),
+        ]
     )
     x = np.random.default_rng(0).normal(size=(16, 6, 6, 4)).astype("float32")
     path = tmp_path / "model.tflite"
