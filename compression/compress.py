@@ -43,7 +43,8 @@ class Options:
     )
     skip_worst: int = option("number of layers left in float32, those that quantization harms most", 0)
     calibration: int = option(
-        "number of training examples (tokens, for texts) that calibrate int8 and int16x8", Calibration.examples
+        "number of training examples (tokens, for texts) for int8, int16x8 and the rounding of int4",
+        Calibration.examples,
     )
     strategy: str = option("strategy that recipes are trained with: see `python -m strategies`", "none")
     virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)

@@ -180,6 +180,13 @@ class Made:
     engine: str
     bits: Mapping[str, int]
 
+    def __str__(self) -> str:
+        """Return which weights have int8 where others have int4, in a sentence; empty if all have the same."""
+        if len(set(self.bits.values())) < 2:
+            return ""
+        eight = [name.split(";")[0] for name, bits in self.bits.items() if bits == 8]
+        return f"{len(self.bits) - len(eight)} layers have weights in int4, {len(eight)} in int8: {', '.join(eight)}"
+
 
 def export(model: keras.Model, path: Path, recipe: Recipe, interface: AnyInterface, **options: Any) -> Made:
     """Write a model as a .tflite file, atomically, and return how it was made.

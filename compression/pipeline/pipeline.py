@@ -100,6 +100,8 @@ def compress(
 
     progress.say(f"exporting {path.name}")
     written = write(trained, path)
+    if str(written):
+        progress.say(str(written))
     form.write_beside(path)
     progress.say(f"measuring {path.name} on {len(form.data.test):,} test examples")
     made = {
