@@ -297,7 +297,8 @@ def export_each(
                 unfold(made)
             for name, content in metadata.items():
                 flatbuffer.add_metadata(made, name, content)
-            size, most = slim(made, names=not bare)["after"], files[path].mixed
+            slim(made, names=not bare)
+            size, most = made.stat().st_size, files[path].mixed
             if most and size > most:
                 raise Failed(f"--recipe {recipe}: expected at most {most:,} bytes, the file has {size:,}")
             publish(made, path)
