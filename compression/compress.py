@@ -57,7 +57,8 @@ class Options(ModelData):
     )
     skip_worst: int = option("number of layers left in float32, those that quantization harms most", 0)
     calibration: int = option(
-        "number of training examples (tokens, for texts) that calibrate int8 and int16x8", Calibration.examples
+        "number of training examples (tokens, for texts) for int8, int16x8 and the rounding of int4",
+        Calibration.examples,
     )
     strategy: str = option("strategy that recipes are trained with: see `python -m strategies`", "none")
     virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)
@@ -134,7 +135,7 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
     if chosen.config.classifier is not None:
         check_classifier(chosen.config.classifier)
     privacy.check_trained_on(chosen.config.private, recipe)
-    kept = privacy.of_file(chosen.config.private, recipe.calibrated or options.skip_worst > 0)
+    kept = privacy.of_file(chosen.config.private, recipe.takes_examples or options.skip_worst > 0)
     if kept:
         cli.say(kept)
     config = _training_config(chosen.config, options)
@@ -225,6 +226,9 @@ def show(result: Mapping[str, Any]) -> None:
         f"{result['bytes']:,} bytes, {result['times_smaller']:.1f} times smaller than the weights in float32"
         f" (gzip: {result['gzip_bytes']:,}, {result['times_smaller_gzip']:.1f} times)"
     )
+    if floats := result.get("float_operators"):
+        listed = ", ".join(f"{count} {name}" for name, count in floats.items())
+        print(f"computed in float inside this integer file: {listed}")
     if "not_run" in result:
         print(f"not measured: {result['not_run']}")
     else:

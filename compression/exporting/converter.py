@@ -3,19 +3,84 @@
 The engine of each recipe was chosen by measurement (`python -m benchmarks engines`). The TFLite converter is used for
 every precision it supports: litert-quantizer fails on recurrent layers in integers ("Tensor data is null") and is
 further from Keras on attention, although its files are 1 to 3 % smaller. litert-quantizer is used for int4, which the
-converter lacks, and for `skip` in recipes without calibration.
+converter lacks, for `skip` in recipes without calibration, and for dynamic models so small that the converter leaves
+all their weights in float.
 """
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compression.flatbuffers import flatbuffer
+import threadpoolctl
+
+from compression.exporting import corrections, learnt
+from compression.exporting.tapping import Call
+from compression.flatbuffers import equalization, flatbuffer, weights
+from compression.flatbuffers.slim import slim
 from compression.runtime import rollout
 from strategies import backend
 from zoo.console.errors import Failed
+
+QUANTIZER = "litert-quantizer"
+
+
+@dataclass
+class Adjusted:
+    """What is changed in an int8 file besides rounding.
+
+    Args:
+        calls: Function that returns an iterator of the calibration examples.
+        equalize: Whether channels are equalized between layers.
+        best_ranges: Whether activations get the range with the least squared error.
+        correct_bias: Whether biases are corrected.
+        learns: Whether the rounding of the weights is learnt.
+        skip: Name scopes of the layers that stay float.
+        per_tensor: Whether a weight tensor has one scale.
+        calibrated: The float file that was calibrated, once it was.
+        rounded: Weights that were rounded before that.
+    """
+
+    calls: Callable[[], Iterator[Call]]
+    equalize: bool
+    best_ranges: bool
+    correct_bias: bool
+    learns: bool
+    skip: list[str]
+    per_tensor: bool
+    calibrated: Any = None
+    rounded: list[learnt.Rounded] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, job: dict[str, Any]) -> "Adjusted | None":
+        wanted = {name: job[name] for name in ("equalize", "best_ranges", "correct_bias")}
+        wanted["learns"] = job["precision"] == "int8" and job["rounding"] == "learnt"
+        if not any(wanted.values()):
+            return None
+        return cls(lambda: _calibration(job), **wanted, skip=job["skip"], per_tensor=job["per_tensor"])
+
+    def before(self, content: bytes) -> bytes:
+        """Return the float file that is calibrated instead of another."""
+        model = flatbuffer.parse(content, "the float file")
+        if self.equalize:
+            equalization.equalize(model)
+        if self.learns:
+            bits = {each.place: 8 for each in weights.find(model) if not _skipped(model, each, self.skip)}
+            with threadpoolctl.threadpool_limits(1, "blas"):
+                model, self.rounded = learnt.learnt(model, self.calls, bits, per_tensor=self.per_tensor)
+        return flatbuffer.pack(model)
+
+    def after(self, path: Path) -> None:
+        """Write learnt weights and corrected biases into the file that the converter has made."""
+        if not (self.rounded or self.correct_bias):
+            return
+        model = flatbuffer.read(path)
+        corrections.store_rounded(self.calibrated, model, self.rounded)
+        if self.correct_bias:
+            corrections.correct_biases(self.calibrated, model, self.calls)
+        flatbuffer.write(model, path)
 
 
 def engine(precision: str, skip: bool) -> str:
@@ -25,7 +90,7 @@ def engine(precision: str, skip: bool) -> str:
         precision: Precision of the recipe.
         skip: Whether the recipe keeps layers in float.
     """
-    return "litert-quantizer" if precision == "int4" or (precision == "dynamic" and skip) else "TFLite converter"
+    return QUANTIZER if precision == "int4" or (precision == "dynamic" and skip) else "TFLite converter"
 
 
 def preload() -> None:
@@ -34,7 +99,11 @@ def preload() -> None:
         import tensorflow  # noqa: F401
 
 
-def work(job: dict[str, Any]) -> None:
+class Refused(Exception):
+    """The recipe cannot be applied to this model; the message tells the user why."""
+
+
+def work(job: dict[str, Any]) -> list[dict[str, Any]]:
     """Convert one SavedModel by one or more recipes.
 
     Args:
@@ -42,31 +111,47 @@ def work(job: dict[str, Any]) -> None:
             rolled_out (whether the functions generate text), calibration (path of an .npz file, or None), batch,
             allow_flex, ranges (trained activation ranges by the name of the traced operation) and files. The .npz file
             has an array for each input; for text, tokens and source; for other functions, FUNCTION.INPUT. Each file
-            has output (path), precision, integer_io, integer_input, per_tensor (one scale per weight tensor) and skip
-            (name scopes of the layers that stay float).
+            has output (path), precision, integer_io, integer_input, per_tensor (one scale per weight tensor), skip
+            (name scopes of the layers that stay float), equalize, best_ranges and correct_bias (see `Adjusted`),
+            rounding, mixed (largest number of bytes, or None), bare and reserved (bytes that are added to the file
+            afterwards).
+
+    Returns:
+        For each file its engine, and the number of bits of weights by name where the engine is litert-quantizer; or
+        `refused`, the reason why the recipe cannot be applied.
     """
     import warnings
 
     warnings.filterwarnings("ignore")  # this process runs only these conversions
-    for file in job["files"]:
-        _convert({**job, **file})
+    try:
+        return [_convert({**job, **file}) for file in job["files"]]
+    except Refused as error:
+        return [{"refused": str(error)}]
 
 
-def _convert(job: dict[str, Any]) -> None:
-    output = Path(job["output"])
-    if engine(job["precision"], bool(job["skip"])) == "litert-quantizer":
-        floats = output.with_suffix(".float.tflite")
-        floats.write_bytes(_float_converter(job).convert())
-        _quantize(floats, output, job)
-        floats.unlink()
-    else:
-        with _given_ranges(job["ranges"], lookups=bool(job["functions"])):
+def _convert(job: dict[str, Any]) -> dict[str, Any]:
+    output, by = Path(job["output"]), engine(job["precision"], bool(job["skip"]))
+    if by != QUANTIZER:
+        adjusted = Adjusted.of(job)
+        with _given_ranges(job["ranges"], bool(job["functions"]), adjusted):
             output.write_bytes(_by_converter(job))
+        if adjusted:
+            adjusted.after(output)
+        if job["precision"] != "dynamic" or flatbuffer.has_integer_weights(flatbuffer.read(output)):
+            return {"engine": by, "bits": {}}
+        # The converter leaves tensors of fewer than 1,024 values in float; in a small model these are all.
+    floats = output.with_suffix(".float.tflite")
+    floats.write_bytes(_float_converter(job).convert())
+    bits = _quantize(floats, output, job)
+    floats.unlink()
+    return {"engine": QUANTIZER, "bits": bits}
 
 
 @contextlib.contextmanager
-def _given_ranges(ranges: dict[str, tuple[float, float]], lookups: bool) -> Iterator[None]:
-    """Replace calibrated ranges by trained ranges where there are any.
+def _given_ranges(
+    ranges: dict[str, tuple[float, float]], lookups: bool, adjusted: Adjusted | None = None
+) -> Iterator[None]:
+    """Replace calibrated ranges by trained or chosen ones, and equalize the float file before it is calibrated.
 
     In files that generate text, the output of a table lookup gets the range of the whole table. The calibrator records
     the inputs of an operator after running it, when an in-place product may have overwritten them: a table multiplied
@@ -78,7 +163,7 @@ def _given_ranges(ranges: dict[str, tuple[float, float]], lookups: bool) -> Iter
     Raises:
         Failed: This version of TensorFlow has no such method.
     """
-    if not ranges and not lookups:
+    if not ranges and not lookups and adjusted is None:
         yield
         return
     # TensorFlow 2.21: `TFLiteConverter.convert` calls this method of a class that its docstring calls internal, and
@@ -95,11 +180,17 @@ def _given_ranges(ranges: dict[str, tuple[float, float]], lookups: bool) -> Iter
             "which trained ranges reach a file: expected TensorFlow 2.21"
         ) from None
 
-    def calibrate(*args: Any) -> bytes:
-        model = flatbuffer.parse(bytes(before(*args)), "the calibrated file")
+    def calibrate(self: Any, *args: Any) -> bytes:
+        if adjusted and (adjusted.equalize or adjusted.learns):
+            self = Calibrator(adjusted.before(bytes(self._model_content)))
+        model = flatbuffer.parse(bytes(before(self, *args)), "the calibrated file")
+        if adjusted and adjusted.best_ranges:
+            corrections.set_best_ranges(model, adjusted.calls)
         flatbuffer.set_ranges(model, ranges)
         if lookups:
             flatbuffer.set_lookup_ranges(model)
+        if adjusted:
+            adjusted.calibrated = model
         return flatbuffer.pack(model)
 
     Calibrator.calibrate = calibrate
@@ -139,8 +230,7 @@ def _by_converter(job: dict[str, Any]) -> bytes:
     # Comparisons and casts of token ids have no int8 form, so builtin operators in other types are allowed.
     flex = [sets.SELECT_TF_OPS] if job["allow_flex"] else []
     converter.target_spec.supported_ops = [integer, sets.TFLITE_BUILTINS, *flex]
-    calls = _steps if job["rolled_out"] else _calls if job["functions"] else _examples
-    converter.representative_dataset = lambda: calls(job)
+    converter.representative_dataset = lambda: _calibration(job)
     if job["integer_io"]:
         kind = {"int8": tf.int8, "int16x8": tf.int16}[precision]
         if job["integer_input"]:
@@ -211,12 +301,67 @@ def _nodes(content: bytes, scopes: list[str]) -> list[str]:
     return found
 
 
-def _quantize(source: Path, output: Path, job: dict[str, Any]) -> None:
+def _quantize(source: Path, output: Path, job: dict[str, Any]) -> dict[str, int]:
+    """Quantize a float file by litert-quantizer, and return the number of bits of the weights it has, by name."""
+    model = flatbuffer.read(source)
+    found = [each for each in weights.find(model) if not _skipped(model, each, job["skip"])]
+    bits = {each.place: 4 if job["precision"] == "int4" and each.code in learnt.FOUR_BITS else 8 for each in found}
+    if job["precision"] != "int4" or job["rounding"] != "learnt":
+        _by_quantizer(source, output, bits, job)
+    else:
+        if flex := flatbuffer.flex(model):
+            raise Refused(
+                f"int4 learns its rounding by running the file, and LiteRT for Python cannot run {', '.join(flex)};"
+                " expected int4(rounding=nearest)"
+            )
+        options = {"per_tensor": job["per_tensor"], "seed": 0}
+        four = [each for each in found if bits[each.place] == 4]
+        if job["mixed"] is None:
+            spare = sum(each.size for each in four) // 2 * learnt.SPARE
+        else:
+            spare = _spare(source, output, bits, job)
+        with threadpoolctl.threadpool_limits(1, "blas"):  # its threads wait for each other longer than they compute
+            bits |= learnt.chosen_bits(model, lambda: _calibration(job), four, spare, **options)
+            rounded, made = learnt.learnt(model, lambda: _calibration(job), bits, **options)
+        flatbuffer.write(rounded, source)
+        _by_quantizer(source, output, bits, job)
+        _store(output, model, made)
+    return {model.subgraphs[each.graph].tensors[each.tensor].name.decode(): bits[each.place] for each in found}
+
+
+def _skipped(model: Any, found: weights.Weights, scopes: list[str]) -> bool:
+    graph = model.subgraphs[found.graph]
+    names = [graph.tensors[graph.operators[reader].outputs[0]].name.decode() for reader in found.readers]
+    return any(f"{scope}/" in name for scope in scopes for name in names)
+
+
+def _calibration(job: dict[str, Any]) -> Iterator[Call]:
+    calls = _steps if job["rolled_out"] else _calls if job["functions"] else _examples
+    return calls(job)
+
+
+def _spare(source: Path, output: Path, bits: Mapping[tuple[int, int], int], job: dict[str, Any]) -> int:
+    """Return by how many bytes a file with 4 bits in every layer is smaller than the recipe allows."""
+    _by_quantizer(source, output, bits, job)
+    least = slim(output, names=not job["bare"])["after"] + job["reserved"]
+    if least > job["mixed"]:
+        raise Refused(f"int4: mixed: expected at least {least:,} bytes, which int4 takes, received {job['mixed']:,}")
+    return job["mixed"] - least
+
+
+def _by_quantizer(source: Path, output: Path, bits: Mapping[tuple[int, int], int], job: dict[str, Any]) -> None:
     from litert_quantizer import algorithm_manager, qtyping, quantizer
 
     scales = qtyping.QuantGranularity.TENSORWISE if job["per_tensor"] else qtyping.QuantGranularity.CHANNELWISE
     made = quantizer.Quantizer(str(source))
     made.add_dynamic_config(".*", "*", {"int4": 4, "dynamic": 8}[job["precision"]], scales)
+    model = flatbuffer.read(source)
+    for found in weights.find(model):
+        if bits.get(found.place) == 8:
+            graph = model.subgraphs[found.graph]
+            for reader in found.readers:
+                name = graph.tensors[graph.operators[reader].outputs[0]].name.decode()
+                made.add_dynamic_config(f"^{re.escape(name)}(;|$)", "*", 8, scales)
     for scope in job["skip"]:
         made.update_quantization_recipe(
             regex=f".*{re.escape(scope)}/.*",
@@ -224,3 +369,19 @@ def _quantize(source: Path, output: Path, job: dict[str, Any]) -> None:
             algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE,
         )
     made.quantize().export_model(str(output), overwrite=True)
+
+
+def _store(path: Path, source: Any, made: list[learnt.Rounded]) -> None:
+    """Write learnt integers and scales into a file that litert-quantizer has made from a float file.
+
+    It writes the same operators in the same order, and has rounded every weight to the nearest value.
+    """
+    model = flatbuffer.read(path)
+    for each in made:
+        found, operators = each.weights, model.subgraphs[each.weights.graph].operators
+        if len(operators) != len(source.subgraphs[found.graph].operators):
+            raise ValueError("litert-quantizer has changed the operators of the file")
+        places = {int(operators[reader].inputs[weights.PLACES[found.code][1]]) for reader in found.readers}
+        for place in places:
+            weights.store_integers(model, found.graph, place, each.integers, each.scales, each.bits)
+    flatbuffer.write(model, path)

@@ -14,7 +14,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression.exporting.converter import engine
 from compression.exporting.endpoints import check_model, endpoints
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import AnyInterface
@@ -32,6 +31,7 @@ from zoo.isolation import child
 from zoo.system import temporary
 from zoo.system.files import publish
 
+_ENTRY = 80  # bytes that an entry of metadata takes besides its content, at most
 # The converter's error for an operator that TFLite lacks.
 _NEEDS_FLEX = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
@@ -168,8 +168,28 @@ def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
         yield scopes
 
 
-def export(model: keras.Model, path: Path, recipe: Recipe, interface: AnyInterface, **options: Any) -> str:
-    """Write a model as a .tflite file, atomically, and return the engine that was used.
+@dataclass(frozen=True)
+class Made:
+    """How a file was made.
+
+    Args:
+        engine: Engine that was used.
+        bits: Number of bits of every quantized weight, by the name of its tensor, if the engine is litert-quantizer.
+    """
+
+    engine: str
+    bits: Mapping[str, int]
+
+    def __str__(self) -> str:
+        """Return which weights have int8 where others have int4, in a sentence; empty if all have the same."""
+        if len(set(self.bits.values())) < 2:
+            return ""
+        eight = [name.split(";")[0] for name, bits in self.bits.items() if bits == 8]
+        return f"{len(self.bits) - len(eight)} layers have weights in int4, {len(eight)} in int8: {', '.join(eight)}"
+
+
+def export(model: keras.Model, path: Path, recipe: Recipe, interface: AnyInterface, **options: Any) -> Made:
+    """Write a model as a .tflite file, atomically, and return how it was made.
 
     Args:
         model: Built Keras 3 model with one input and one output, or a model of a task with several functions.
@@ -178,8 +198,7 @@ def export(model: keras.Model, path: Path, recipe: Recipe, interface: AnyInterfa
         interface: Names, shapes and types of inputs and outputs.
         options: Keyword arguments of `export_each`.
     """
-    export_each(model, {path: recipe}, interface, **options)
-    return engine(recipe.precision, bool(recipe.skip))
+    return export_each(model, {path: recipe}, interface, **options)[path]
 
 
 def export_each(
@@ -195,16 +214,17 @@ def export_each(
     bare: bool = False,
     allow_flex: bool = False,
     seconds: float = ExportOptions.seconds,
-) -> None:
+) -> dict[Path, Made]:
     """Write a model as several .tflite files in one folder: traced once, converted in one child process.
 
     Args:
         model: Built Keras 3 model with one input and one output, or a model of a task with several functions.
-        files: Recipe of each file, by path; all recipes calibrate, or none.
+        files: Recipe of each file, by path; all recipes with calibration, or none.
         interface: Names, shapes and types of inputs and outputs.
-        calibration: Examples for recipes with calibration, before quantization: (examples, *interface.given_shape).
-            For text, a dictionary with `tokens` and, for models with a source, `source`, each as `rollout.rolled_out`
-            takes it. For other files with several signatures, (examples, ...) by `SIGNATURE.INPUT`.
+        calibration: Examples for recipes with calibration or learnt rounding, before quantization:
+            (examples, *interface.given_shape). For text, a dictionary with `tokens` and, for models with a source,
+            `source`, each as `rollout.rolled_out` takes it. For other files with several signatures, (examples, ...)
+            by `SIGNATURE.INPUT`.
         kernel: Export form of recurrent layers; see `check`.
         probabilities: Whether to append a softmax to a classifier.
         metadata: Content of metadata entries to write, by name.
@@ -213,25 +233,29 @@ def export_each(
         allow_flex: Whether to allow operators that need TensorFlow's kernels on the device.
         seconds: Time limit of all conversions.
 
+    Returns:
+        How each file was made, by path.
+
     Raises:
         UsageError: The recipe cannot be applied to this model, or needs Flex operators that are not allowed.
         Failed: The converter crashed, failed or exceeded its time limit.
     """
     (kernel,) = {check(model, recipe, interface, kernel) for recipe in files.values()}
     recipe, parent = next(iter(files.values())), next(iter(files)).parent
-    if recipe.calibrated and (calibration is None or not len(calibration)):
-        raise UsageError(f"--recipe {recipe}: expected examples to calibrate with, received none")
+    needing = [each for each in files.values() if each.takes_examples]
+    if needing and (calibration is None or not len(calibration)):
+        raise UsageError(f"--recipe {needing[0]}: expected examples to calibrate with, received none")
     parent.mkdir(parents=True, exist_ok=True)
     metadata = {} if bare else metadata or {}
     with temporary.folder(parent) as folder:
         saved, examples = folder / "saved_model", folder / "examples.npz"
         traced = save(model, saved, interface, kernel, probabilities, ranges)
-        if recipe.calibrated:
+        if needing:
             one = not isinstance(calibration, Mapping)
             np.savez(examples, **({interface.name: calibration.astype(interface.given_dtype)} if one else calibration))
         job = {
             "saved_model": saved,
-            "calibration": examples if recipe.calibrated else None,
+            "calibration": examples if needing else None,
             "batch": interface.batch,
             "allow_flex": allow_flex,
             "ranges": dict(traced.ranges),
@@ -244,15 +268,24 @@ def export_each(
                     "integer_io": each.integer_io and interface.functions is None,
                     "integer_input": interface.dtype == "float32" and not interface.uint8,
                     "per_tensor": each.one_scale,
+                    "equalize": each.equalize,
+                    "best_ranges": each.ranges == "mse",
+                    "correct_bias": each.correct_bias,
+                    "rounding": each.rounding,
+                    "mixed": each.mixed,
+                    "bare": bare,
+                    "reserved": sum(len(content) + _ENTRY for content in metadata.values()),
                     "skip": [traced.scopes[layer] for layer in layer_paths(model, each.skip)],
                 }
                 for path, each in files.items()
             ],
         }
         try:
-            child.run("compression.exporting.converter", job, seconds=seconds)
+            results = child.run("compression.exporting.converter", job, seconds=seconds)
         except Failed as error:
             raise _explained(error, recipe, allow_flex) from None
+        if refused := results[0].get("refused"):
+            raise UsageError(f"--recipe {recipe}: {refused}")
         for path in files:
             made = folder / path.name
             needed = flatbuffer.flex(flatbuffer.read(made))
@@ -265,7 +298,11 @@ def export_each(
             for name, content in metadata.items():
                 flatbuffer.add_metadata(made, name, content)
             slim(made, names=not bare)
+            size, most = made.stat().st_size, files[path].mixed
+            if most and size > most:
+                raise Failed(f"--recipe {recipe}: expected at most {most:,} bytes, the file has {size:,}")
             publish(made, path)
+    return {path: Made(**result) for path, result in zip(files, results, strict=True)}
 
 
 def _explained(error: Failed, recipe: Recipe, allow_flex: bool) -> Exception:

@@ -177,6 +177,36 @@ def flex(model: schema.ModelT) -> list[str]:
     return [name for name in operators(model) if name.startswith("Flex")]
 
 
+def has_integer_weights(model: schema.ModelT) -> bool:
+    """Return whether a constant of the file is quantized."""
+    return any(
+        t.type in (schema.TensorType.INT8, schema.TensorType.INT4, schema.TensorType.UINT8)
+        and t.quantization is not None
+        and model.buffers[t.buffer].data is not None
+        for graph in model.subgraphs
+        for t in graph.tensors
+    )
+
+
+def float_operators(model: schema.ModelT) -> dict[str, int]:
+    """Return the number of uses of each operator that computes in float between QUANTIZE and DEQUANTIZE, by name.
+
+    Empty for files without integer activations. A file in int8 has such operators where the integer form is missing,
+    as in a group normalization, or a layer is skipped. Conversions at the inputs and outputs alone do not count.
+    """
+    activations = (schema.TensorType.INT8, schema.TensorType.INT16, schema.TensorType.UINT8)
+    counts: Counter[str] = Counter()
+    integer = False
+    for graph, found in zip(model.subgraphs, nodes(model), strict=True):
+        for name, _, outputs in found:
+            kinds = {graph.tensors[i].type for i in outputs if i != -1}
+            quantized = any(graph.tensors[i].quantization is not None for i in outputs if i != -1)
+            integer = integer or (name != "QUANTIZE" and quantized and bool(kinds & {*activations}))
+            if schema.TensorType.FLOAT32 in kinds and name != "DEQUANTIZE":
+                counts[name] += 1
+    return dict(sorted(counts.items())) if integer else {}
+
+
 def keeps_state(model: schema.ModelT) -> bool:
     """Return whether the file has variable tensors, whose values an interpreter keeps between calls until reset.
 

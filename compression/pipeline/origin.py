@@ -46,7 +46,8 @@ def check_recipe(path: Path, receipt: Mapping[str, Any]) -> Recipe:
             f" {path.name}"
         )
     expect("made.stages_folder", f"{recipe.training_name}.stages" if recipe.stages else None, made.get("stages_folder"))
-    if (made["calibration_examples"] > 0) != recipe.calibrated:
+    used = made["calibration_examples"] > 0
+    if (recipe.calibrated and not used) or (used and not recipe.takes_examples):
         expected = "at least 1 example" if recipe.calibrated else "0, as nothing is calibrated"
         raise UsageError(
             f"{file}: made.calibration_examples: expected {expected}, received {made['calibration_examples']}"

@@ -95,7 +95,7 @@ def compress(
     _check_temporary(data)
     kernel = tflite.check(original, recipe, form.interface, export.kernel)
     path = folder / f"{file_name(recipe, form.interface, kernel, export.bare)}.tflite"
-    examples = form.calibration(calibration.examples, calibration.seed) if recipe.calibrated else None
+    examples = form.calibration(calibration.examples, calibration.seed) if recipe.takes_examples else None
     write = functools.partial(_write, form=form, recipe=recipe.file, export=export, kernel=kernel, calibration=examples)
 
     trained, rows, plan = Trained(original, original), [], None
@@ -107,13 +107,16 @@ def compress(
             *_, trained = stages.run(plan, progress.say, progress.verbose)
 
     progress.say(f"exporting {path.name}")
-    engine = write(trained, path)
+    written = write(trained, path)
+    if str(written):
+        progress.say(str(written))
     form.write_beside(path)
     progress.say(f"measuring {path.name} on {len(form.data.test):,} test examples")
     made = {
         "recipe": str(recipe),
         "task": data.spec.task,
-        "engine": engine,
+        "engine": written.engine,
+        **({"weight_bits": dict(written.bits)} if written.bits else {}),
         "lstm_kernel": kernel,
         "calibration_examples": 0 if examples is None else form.calibration_count(examples),
         "seed": calibration.seed,
@@ -319,7 +322,7 @@ def _train_and_measure(
     plan: Stages,
     begun: Trained,
     form: Form,
-    write: Callable[[Trained, Path], str],
+    write: Callable[[Trained, Path], tflite.Made],
     progress: Reporting,
 ) -> tuple[Trained, list[dict[str, Any]]]:
     """Train all stages; return the last model, and sizes and scores of the file before each stage."""
@@ -344,8 +347,8 @@ def _write(
     export: ExportOptions,
     kernel: Kernel,
     calibration: Any,
-) -> str:
-    """Write the file of a model, and return the engine that made it."""
+) -> tflite.Made:
+    """Write the file of a model, and return how it was made."""
     described = json.dumps(form.described(trained.model), separators=(",", ":"))
     return tflite.export(
         trained.model,

@@ -63,11 +63,13 @@ def read_off(path: Path, subject: Subject) -> dict[str, Any]:
     """
     model = flatbuffer.read(path)
     subject.check_takes(path, model)
+    floats = flatbuffer.float_operators(model)
     return {
         "file": path.name,
         "sha256": sha256(path),
         **file_sizes(path, subject.original or subject.model),
         "operators": flatbuffer.operators(model),
+        **({"float_operators": floats} if floats else {}),
         "flex": flatbuffer.flex(model),
         "keeps_state": flatbuffer.keeps_state(model),
         **_signatures(model),
@@ -161,7 +163,8 @@ def differences(stored: Mapping[str, Any], measured: Mapping[str, Any]) -> list[
 
 def _lacks(stored: Mapping[str, Any], name: str) -> bool:
     """Whether a receipt was written before a measurement was added."""
-    return name == "tolerances" and name not in stored and "digest" not in stored
+    older = name == "float_operators" or (name == "tolerances" and "digest" not in stored)
+    return older and name not in stored
 
 
 def _last_stage(stored: Mapping[str, Any], measured: Mapping[str, Any]) -> list[str]:

@@ -11,10 +11,13 @@ from typing import Any, Literal
 from compression.recipes.passes import PASSES, Cluster, Distill, Pass, Qat
 from zoo.console import words
 from zoo.console.errors import UsageError
+from zoo.console.values import Bytes
 
 Ends = Literal["integer", "float32"]
 # Form of exported recurrent layers; auto is loop, or unrolled if the recipe calibrates.
 Kernel = Literal["auto", "loop", "unrolled", "fused"]
+Rounding = Literal["learnt", "nearest"]
+Ranges = Literal["minmax", "mse"]
 
 
 def float32() -> None:
@@ -29,16 +32,34 @@ def dynamic(skip: tuple[str, ...] = (), per_tensor: bool = False) -> None:
     """Weights in int8, one scale per channel; activations are quantized at run time. No calibration."""
 
 
-def int8(skip: tuple[str, ...] = (), io: Ends = "integer", per_tensor: bool = False, unfold: bool = True) -> None:
-    """Weights, activations and arithmetic in int8, with ranges from calibration; integer inputs and outputs."""
+def int8(
+    skip: tuple[str, ...] = (),
+    io: Ends = "integer",
+    per_tensor: bool = False,
+    unfold: bool = True,
+    ranges: Ranges = "minmax",
+    equalize: bool = False,
+    correct_bias: bool = False,
+    rounding: Rounding = "nearest",
+) -> None:
+    """Weights, activations and arithmetic in int8, with ranges from calibration; integer inputs and outputs.
+    ranges=mse cuts off rare large activations where that lowers the squared error; equalize=true gives all channels
+    between two layers the same range, and changes no output but for rounding; correct_bias=true removes what rounding
+    shifts the mean of each layer's outputs by (Nagel et al., 2019); rounding=learnt rounds weights as int4 does.
+    """
 
 
 def int16x8(io: Ends = "integer") -> None:
     """Activations in int16, weights in int8, with ranges from calibration: more precise than int8, and slower."""
 
 
-def int4(skip: tuple[str, ...] = (), per_tensor: bool = False) -> None:
-    """Weights in int4, one scale per channel; activations are quantized at run time. No calibration."""
+def int4(
+    skip: tuple[str, ...] = (), per_tensor: bool = False, rounding: Rounding = "learnt", mixed: Bytes | None = None
+) -> None:
+    """Weights in int4, one scale per channel, rounded so that training examples change each layer's outputs least
+    (rounding=nearest needs no examples); activations are quantized at run time. Layers that lose most stay in int8: 5 %
+    of the weights, or as many as fit into a file of mixed=BYTES, such as 52KiB or 3MB.
+    """
 
 
 # Types of the weights and of the arithmetic of a file. A recipe without one has float32, or int8 after qat.
@@ -71,6 +92,12 @@ class Recipe:
             weights.
         unfold: Whether int8 files have a first convolution of grey images in a faster layout with the same outputs, if
             that adds few bytes; see `compression.flatbuffers.unfold`.
+        ranges: Ranges of activations in int8: from the smallest to the largest value that was seen, or with the least
+            squared error.
+        equalize: Whether int8 files have the ranges of channels equalized between layers.
+        correct_bias: Whether biases in int8 files are corrected, so that rounding shifts no mean.
+        rounding: How weights are rounded: learnt from examples in int4 and int8, or each to the nearest value.
+        mixed: Largest number of bytes of an int4 file whose most sensitive layers are in int8.
         stages: Training words, in order.
         distill: Teachers that all of them learn from, if any.
     """
@@ -80,12 +107,27 @@ class Recipe:
     io: Ends = "integer"
     per_tensor: bool = False
     unfold: bool = True
+    ranges: Ranges = "minmax"
+    equalize: bool = False
+    correct_bias: bool = False
+    rounding: Rounding = "nearest"
+    mixed: int | None = None
     stages: tuple[Pass, ...] = ()
     distill: Distill | None = None
 
     @property
     def calibrated(self) -> bool:
         return self.precision in CALIBRATED
+
+    @property
+    def learns(self) -> bool:
+        """Whether the rounding of weights is learnt from examples."""
+        return self.precision in ("int4", "int8") and self.rounding == "learnt"
+
+    @property
+    def takes_examples(self) -> bool:
+        """Whether the file depends on training examples besides the model."""
+        return self.calibrated or self.learns
 
     @property
     def skippable(self) -> bool:
@@ -112,6 +154,11 @@ class Recipe:
         given += [f"io={self.io}"] if self.io != "integer" else []
         given += ["per_tensor=true"] if self.per_tensor else []
         given += [] if self.unfold else ["unfold=false"]
+        given += [f"ranges={self.ranges}"] if self.ranges != "minmax" else []
+        given += [f"{name}=true" for name in ("equalize", "correct_bias") if getattr(self, name)]
+        if self.rounding != _usual_rounding(self.precision, self.stages):
+            given.append(f"rounding={self.rounding}")
+        given += [f"mixed={self.mixed}"] if self.mixed else []
         precision = f"{self.precision}({', '.join(given)})" if given else self.precision
         teacher = [self.distill] if self.distill and self.distill not in self.stages else []
         return " + ".join(map(str, [*self.stages, *teacher, precision]))
@@ -125,8 +172,11 @@ class Recipe:
     def training_name(self) -> str:
         """Name for the trained stages; precisions share it unless training depends on the precision."""
         trained_for = any(isinstance(stage, Qat) for stage in self.stages)
-        trained = dataclasses.replace(self, unfold=True)
-        alone = dataclasses.replace(trained, precision="float32", skip=(), io="integer", per_tensor=False)
+        usual = {"unfold": True, "correct_bias": False, "mixed": None}
+        trained = dataclasses.replace(self, **usual, rounding=_usual_rounding(self.precision, self.stages))
+        others = {"skip": (), "io": "integer", "per_tensor": False, "ranges": "minmax", "equalize": False}
+        others |= {"rounding": "nearest"}
+        alone = dataclasses.replace(trained, precision="float32", **others)
         return _safe(str(trained if trained_for else alone).removesuffix(" + float32"))
 
 
@@ -157,6 +207,7 @@ def parse(text: str) -> Recipe:
     precision, arguments = next(
         ((n, a) for n, a in found if n in PRECISIONS), ("int8", {"skip": qat.skip}) if qat else ("float32", {})
     )
+    _check_rounding(text, precision, stages, arguments)
     recipe = Recipe(precision, **arguments, stages=stages, distill=distill)
     if qat and precision in ("float32", "float16"):
         raise UsageError(
@@ -167,11 +218,42 @@ def parse(text: str) -> Recipe:
             f"--recipe {text!r}: qat and {precision} must skip the same layers; received {_listed(qat.skip)} and"
             f" {_listed(recipe.skip)}"
         )
+    if qat and (recipe.ranges != "minmax" or recipe.equalize):
+        given = "ranges" if recipe.ranges != "minmax" else "equalize"
+        raise UsageError(f"--recipe {text!r}: int8: {given} would replace the ranges that qat trains; leave it out")
     if distill and stages != (distill,) and (distill.epochs or distill.learning_rate):
         raise UsageError(
             f"--recipe {text!r}: distill is the loss of the other words here; give them epochs and learning_rate"
         )
     return recipe
+
+
+def _usual_rounding(precision: str, stages: tuple[Pass, ...]) -> Rounding:
+    """Return how weights are rounded unless the recipe says so."""
+    return "learnt" if precision == "int4" and _trained_for_values(stages) is None else "nearest"
+
+
+def _trained_for_values(stages: tuple[Pass, ...]) -> str | None:
+    """Return the word that trained weights for the values that nearest rounding gives, if any did."""
+    return next((stage.word for stage in stages if isinstance(stage, (Qat, Cluster))), None)
+
+
+def _check_rounding(text: str, precision: str, stages: tuple[Pass, ...], arguments: dict[str, Any]) -> None:
+    """Complete the arguments of a precision, and refuse those that cannot be combined."""
+    rounding = arguments.setdefault("rounding", _usual_rounding(precision, stages))
+    mixed, word = arguments.get("mixed"), _trained_for_values(stages)
+    if rounding == "learnt" and word:
+        raise UsageError(
+            f"--recipe {text!r}: {precision}: rounding=learnt would move the weights off the values that {word} trained"
+            "; expected rounding=nearest"
+        )
+    if mixed is not None and mixed < 1:
+        raise UsageError(f"--recipe {text!r}: int4: mixed: expected at least 1 byte, received {mixed}")
+    if mixed is not None and rounding == "nearest":
+        raise UsageError(
+            f"--recipe {text!r}: int4: mixed measures on examples which layers need int8; expected rounding=learnt,"
+            " without cluster and qat, received rounding=nearest"
+        )
 
 
 def _listed(patterns: tuple[str, ...]) -> str:

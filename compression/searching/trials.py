@@ -166,7 +166,7 @@ def _sizes(subject: SearchSubject, model: keras.Model, recipe: Recipe) -> dict[s
     """Return bytes and gzip_bytes of a model's file in the precision of a recipe, without running it."""
     interface = interface_of(subject.data.spec)
     kernel = tflite.check(model, recipe.file, interface, subject.kernel)
-    calibration = subject.few[0][:2] if recipe.calibrated else None
+    calibration = subject.few[0][:2] if recipe.takes_examples else None
     with temporary.folder() as folder:
         path = folder / "sized.tflite"
         options = {"calibration": calibration, "kernel": kernel, "bare": True}

@@ -141,8 +141,9 @@ def of_file(promise: str | None, calibrated: bool) -> str | None:
         return None
     if calibrated:
         return (
-            f"--private {promise} covers the weights only: the ranges of activations in this file, or the layers that"
-            " were skipped, depend on examples without noise; dynamic, float16 and int4 use no examples"
+            f"--private {promise} covers the weights only: the ranges of activations and the rounding in this file, or"
+            " the layers that were skipped, depend on examples without noise; dynamic, float16 and"
+            " int4(rounding=nearest) use none"
         )
     return f"--private {promise} also covers this file: it was made from the weights alone"
 

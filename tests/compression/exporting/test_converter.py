@@ -7,6 +7,8 @@ from tests.compression.conftest import small
 from zoo.console.errors import Failed
 from zoo.isolation import child
 
+AS_THEY_ARE = {"equalize": False, "best_ranges": False, "correct_bias": False, "rounding": "nearest"}
+
 
 def scales(path):
     """Return the scale of every activation by its tensor's name."""
@@ -34,7 +36,7 @@ def test_given_ranges_replace_the_calibrated_ones_and_no_other(tmp_path):
             "batch": 1,
             "allow_flex": False,
             "ranges": ranges,
-            "files": [{**file, "skip": [], "per_tensor": False}],
+            "files": [{**file, "skip": [], "per_tensor": False, **AS_THEY_ARE}],
         }
         child.run("compression.exporting.converter", job, seconds=200)
         return scales(path)

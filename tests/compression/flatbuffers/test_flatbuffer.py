@@ -15,7 +15,7 @@ from zoo.console.errors import Failed, UsageError
 def int4_file(tmp_path_factory):
     model, interface, x = small("cnn")
     path = tmp_path_factory.mktemp("int4") / "model.tflite"
-    tflite.export(model, path, parse("int4"), interface)
+    tflite.export(model, path, parse("int4(rounding=nearest)"), interface)
     return model, path, x
 
 

@@ -10,6 +10,7 @@ from zoo.console.errors import UsageError
         ("float16", "float16", (), "integer"),
         (" int8 ", "int8", (), "integer"),
         ("int8(skip=head)", "int8", ("head",), "integer"),
+        ("int8(ranges=mse, equalize=true, correct_bias=true)", "int8", (), "integer"),
         ("int8(skip=conv_*|head, io=float32)", "int8", ("conv_*", "head"), "float32"),
         ("dynamic(head)", "dynamic", ("head",), "integer"),
         ("int16x8(io=float32)", "int16x8", (), "float32"),
@@ -36,7 +37,17 @@ def test_recipes_are_parsed_and_written_back(text, precision, skip, io):
         ("int8(", ["expected words such as int8", "int8("]),
         ("int8(skp=head)", ["no argument 'skp'", "did you mean 'skip'"]),
         ("int8(io=int)", ["int8(io)", "integer, float32", "'int'"]),
-        ("int8(a, integer, true, true, b)", ["at most 4 arguments", "'b'"]),
+        ("int8(a, integer, true, true, mse, true, true, learnt, b)", ["at most 8 arguments", "'b'"]),
+        ("int8(ranges=max)", ["int8(ranges)", "minmax, mse", "'max'"]),
+        ("qat + int8(ranges=mse)", ["ranges would replace the ranges that qat trains"]),
+        ("qat + int8(equalize=true)", ["equalize would replace"]),
+        ("int4(rounding=nearst)", ["int4(rounding)", "learnt, nearest", "did you mean 'nearest'"]),
+        ("qat + int8(rounding=learnt)", ["int8: rounding=learnt would move the weights", "qat trained"]),
+        ("qat + int4(rounding=learnt)", ["rounding=learnt would move the weights", "qat trained", "rounding=nearest"]),
+        ("cluster(4) + int4(rounding=learnt)", ["cluster trained"]),
+        ("int4(mixed=0)", ["int4: mixed: expected at least 1 byte, received 0"]),
+        ("int4(mixed=some)", ["int4(mixed)", "'some'"]),
+        ("int4(rounding=nearest, mixed=50k)", ["int4: mixed measures on examples", "received rounding=nearest"]),
         ("int8(skip=a, skip=b)", ["skip is given twice"]),
         ("float16(skip=head)", ["float16", "takes no arguments"]),
         ("int8 + float16", ["expected one precision", "int8, float16"]),
@@ -93,6 +104,25 @@ def test_shared_values_keep_one_scale_a_tensor():
     assert language.parse("cluster(4) + int8").one_scale
     assert not language.parse("cluster(4, per_channel=true) + int8").one_scale
     assert language.parse("int8(per_tensor=true)").one_scale
+
+
+def test_rounding_is_learnt_from_examples_unless_weights_were_trained_for_it():
+    for text, learns in {
+        "int4": True,
+        "prune(0.5) + int4": True,
+        "int4(rounding=nearest)": False,
+        "qat + int4": False,
+        "cluster(4) + int4": False,
+        "dynamic": False,
+        "int8(rounding=learnt)": True,
+    }.items():
+        recipe = language.parse(text)
+        assert recipe.learns == recipe.takes_examples == learns, text
+        assert language.parse(str(recipe)) == recipe
+    assert language.parse("int8").takes_examples and not language.parse("int8").learns
+    assert language.parse("int4(mixed=52KiB)").mixed == 53_248
+    assert str(language.parse("int4(mixed=52KiB)")) == "int4(mixed=53248)"
+    assert str(language.parse("qat + int4")) == "qat + int4"
 
 
 def test_long_recipes_have_short_and_different_file_names():

@@ -35,8 +35,10 @@ def files(loaded, tmp_path_factory):
     model, data = loaded
     folder, form = tmp_path_factory.mktemp("files"), Contrastive(data)
     paths = {name: folder / f"{name}.tflite" for name in PRECISIONS}
-    tflite.export_each(model, {paths[n]: parse(n) for n in PRECISIONS if n != "int8"}, form.interface)
-    tflite.export(model, paths["int8"], parse("int8"), form.interface, calibration=form.calibration(64, 0))
+    calibration = form.calibration(64, 0)
+    others = {paths[n]: parse(n) for n in PRECISIONS if n != "int8"}
+    tflite.export_each(model, others, form.interface, calibration=calibration)
+    tflite.export(model, paths["int8"], parse("int8"), form.interface, calibration=calibration)
     return paths
 
 

@@ -58,7 +58,7 @@ def files(loaded, tmp_path_factory):
     folder, form = tmp_path_factory.mktemp("files"), Translation(data)
     paths = {name: folder / f"{name}.tflite" for name in PRECISIONS}
     floats = {paths[name]: parse(name) for name in PRECISIONS if name != "int8"}
-    tflite.export_each(model, floats, form.interface)
+    tflite.export_each(model, floats, form.interface, calibration=form.calibration(64, 0))
     tflite.export(model, paths["int8"], parse("int8"), form.interface, calibration=form.calibration(64, 0))
     return paths
 

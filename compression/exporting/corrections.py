@@ -1,0 +1,214 @@
+"""Ranges of activations and biases of int8 files, from calibration examples. Runs in the conversion's child process."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from compression.exporting import tapping
+from compression.exporting.learnt import PATCHES, RUNS, Rounded
+from compression.exporting.tapping import Calls
+from compression.flatbuffers import flatbuffer, weights
+from compression.flatbuffers.ranges import BINS, best_range
+from compression.flatbuffers.weights import Weights
+
+
+def set_best_ranges(model: schema.ModelT, calls: Calls) -> int:
+    """Replace the smallest and largest value of every activation by the range with the least squared error.
+
+    Args:
+        model: Calibrated float file, changed in place.
+        calls: Function that returns an iterator of the calibration examples.
+
+    Returns:
+        Number of ranges that became smaller.
+    """
+    served = {int(found.subgraphIndex) for found in model.signatureDefs}
+    ends = {
+        number: {
+            t: (float(tensor.quantization.min[0]), float(tensor.quantization.max[0]))
+            for t, tensor in enumerate(model.subgraphs[number].tensors)
+            if _calibrated(model, tensor)
+        }
+        for number in served
+    }
+    counts = {(number, t): np.zeros(BINS) for number, found in ends.items() for t in found}
+    for number, values in tapping.run(model, calls, {number: set(found) for number, found in ends.items()}):
+        for tensor, value in values.items():
+            counts[number, tensor] += np.histogram(value, BINS, ends[number][tensor])[0]
+    changed = 0
+    for (number, tensor), found in counts.items():
+        low, high = ends[number][tensor]
+        if not found.any():
+            continue
+        best = best_range(found, np.linspace(low, high, BINS + 1))
+        quantization = model.subgraphs[number].tensors[tensor].quantization
+        quantization.min, quantization.max = np.float32([best[0]]), np.float32([best[1]])
+        changed += best != (min(low, 0.0), max(high, 0.0))
+    return changed
+
+
+def _calibrated(model: schema.ModelT, tensor: schema.TensorT) -> bool:
+    found = tensor.quantization
+    known = tensor.type == schema.TensorType.FLOAT32 and found is not None and found.min is not None
+    return known and model.buffers[tensor.buffer].data is None and len(found.min) == 1 and found.min[0] < found.max[0]
+
+
+def correct_biases(model: schema.ModelT, integer: schema.ModelT, calls: Calls, seed: int = 0) -> int:
+    """Correct the biases of an int8 file, so that no output of a layer is shifted on average (Nagel et al., 2019).
+
+    Rounded weights W' and inputs x' shift the outputs by E[W' x'] - E[W x]. Layers are corrected in the order in which
+    they run, so that each corrects what the ones before it have left.
+
+    Args:
+        model: Float file that the integer file was made from.
+        integer: File in int8, changed in place.
+        calls: Function that returns an iterator of the calibration examples, in float.
+        seed: Random seed of the choice of patches.
+
+    Returns:
+        Number of layers that were corrected.
+    """
+    layers = [(found, reader) for found, reader in _both(model, integer) if found.bias is not None]
+    size = -(-len(layers) // RUNS) if layers else 1
+    for begin in range(0, len(layers), size):
+        part = layers[begin : begin + size]
+        for (found, reader), (exact, rounded) in zip(
+            part, _means(model, integer, part, calls, seed + begin), strict=True
+        ):
+            graph = integer.subgraphs[found.graph]
+            _, place, bias = weights.PLACES[found.code]
+            kernel, added = (graph.tensors[graph.operators[reader].inputs[i]] for i in (place, bias))
+            shift = (_kernel(model, found) * exact).sum(-1) - (_dequantized(integer, found, kernel) * rounded).sum(-1)
+            corrected = weights.constant(model, found.graph, found.bias) + shift
+            _set_bias(integer, added, corrected)
+    return len(layers)
+
+
+def _set_bias(integer: schema.ModelT, bias: schema.TensorT, values: np.ndarray) -> None:
+    steps = np.rint(values / np.asarray(bias.quantization.scale, np.float64)).clip(-(2**31), 2**31 - 1)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(steps.astype(np.int32).tobytes(), np.uint8)
+    bias.buffer = len(integer.buffers)
+    integer.buffers.append(buffer)
+
+
+def store_rounded(model: schema.ModelT, integer: schema.ModelT, made: Sequence[Rounded]) -> int:
+    """Write learnt integers and scales into an int8 file that was made from a float file with these weights.
+
+    Args:
+        model: Float file with the rounded weights and corrected biases.
+        integer: File in int8, changed in place.
+        made: Rounded weights.
+
+    Returns:
+        Number of layers that were written. The others, which the converter has fused or given one scale, keep the
+        converter's nearest rounding of the rounded weights.
+    """
+    rounded, count = {each.weights.place: each for each in made}, 0
+    for found, reader in _both(model, integer):
+        each = rounded.get(found.place)
+        graph = integer.subgraphs[found.graph]
+        inputs, (place, kernel, bias) = graph.operators[reader].inputs, weights.PLACES[found.code]
+        scales = graph.tensors[inputs[kernel]].quantization.scale
+        if each is None or len(scales) != len(each.scales) or len(found.readers) > 1:
+            continue
+        weights.store_integers(integer, found.graph, int(inputs[kernel]), each.integers, each.scales, 8)
+        if len(inputs) > bias and inputs[bias] != -1:
+            added, given = graph.tensors[inputs[bias]], graph.tensors[inputs[place]].quantization.scale[0]
+            before = np.frombuffer(bytes(np.asarray(integer.buffers[added.buffer].data, np.uint8)), np.int32)
+            values = before * np.asarray(added.quantization.scale, np.float64)
+            if found.bias is not None:
+                values = weights.constant(model, found.graph, found.bias)
+            added.quantization.scale = np.asarray(each.scales * given, np.float32)
+            _set_bias(integer, added, values)
+        count += 1
+    return count
+
+
+def _kernel(model: schema.ModelT, found: Weights) -> np.ndarray:
+    return found.matrix(weights.constant(model, found.graph, found.tensor)).astype(np.float64)
+
+
+def _dequantized(integer: schema.ModelT, found: Weights, kernel: schema.TensorT) -> np.ndarray:
+    values = np.asarray(integer.buffers[kernel.buffer].data, np.uint8).view(np.int8).reshape(kernel.shape)
+    return found.matrix(values) * np.asarray(kernel.quantization.scale, np.float64)[:, None]
+
+
+def _both(model: schema.ModelT, integer: schema.ModelT) -> Iterator[tuple[Weights, int]]:
+    """Yield layers of the float file, and the operator of the integer file that computes the same."""
+    places: dict[tuple[int, int, bytes], list[int]] = {}
+    for number, graph in enumerate(integer.subgraphs):
+        for index, operator in enumerate(graph.operators or ()):
+            key = number, flatbuffer.code(integer, operator), graph.tensors[operator.outputs[0]].name
+            places.setdefault(key, []).append(index)
+    for found in weights.find(model):
+        graph = model.subgraphs[found.graph]
+        name = graph.tensors[graph.operators[found.readers[0]].outputs[0]].name
+        same = places.get((found.graph, found.code, name), [])
+        if len(same) == 1 and _in_int8(integer, found, same[0]):
+            yield found, same[0]
+
+
+def _in_int8(integer: schema.ModelT, found: Weights, index: int) -> bool:
+    graph = integer.subgraphs[found.graph]
+    inputs, (given, kernel, bias), kinds = graph.operators[index].inputs, weights.PLACES[found.code], schema.TensorType
+    if graph.tensors[inputs[given]].type != kinds.INT8 or graph.tensors[inputs[kernel]].type != kinds.INT8:
+        return False
+    if found.bias is not None and (len(inputs) <= bias or graph.tensors[inputs[bias]].type != kinds.INT32):
+        return False
+    return [*graph.tensors[inputs[kernel]].shape] == [*found.shape]
+
+
+def _means(
+    model: schema.ModelT, integer: schema.ModelT, layers: list[tuple[Weights, int]], calls: Calls, seed: int
+) -> list[tuple[Any, Any]]:
+    """Return the mean patch of every layer, (columns,) or (rows, columns), in the float and in the integer file."""
+    exact: dict[int, set[int]] = {}
+    rounded: dict[int, set[int]] = {}
+    inputs = []
+    for found, reader in layers:
+        mine = found.inputs(model)[0]
+        theirs = int(integer.subgraphs[found.graph].operators[reader].inputs[weights.PLACES[found.code][0]])
+        exact.setdefault(found.graph, set()).add(mine)
+        rounded.setdefault(found.graph, set()).add(theirs)
+        inputs.append((mine, theirs))
+    sums, counts = [[0.0, 0.0] for _ in layers], [0] * len(layers)
+    generator = np.random.default_rng(seed)
+    quantized = tapping.run(integer, lambda: _as_taken(integer, calls), rounded)
+    for (graph, right), (_, made) in zip(tapping.run(model, calls, exact), quantized, strict=True):
+        for number, ((found, reader), (mine, theirs)) in enumerate(zip(layers, inputs, strict=True)):
+            if found.graph != graph:
+                continue
+            choice = int(generator.integers(1 << 31))
+            given = _real(integer.subgraphs[graph].tensors[theirs], made[theirs])
+            sides = ((model, found.readers[0], right[mine]), (integer, reader, given))
+            for side, (where, place, values) in enumerate(sides):
+                found_patches = found.patches(where, place, values, PATCHES, np.random.default_rng(choice))
+                sums[number][side] = sums[number][side] + found_patches.sum(-2, np.float64)
+            counts[number] += found_patches.shape[-2]
+    return [(mine / max(n, 1), theirs / max(n, 1)) for (mine, theirs), n in zip(sums, counts, strict=True)]
+
+
+def _real(tensor: schema.TensorT, values: np.ndarray) -> np.ndarray:
+    scale, zero = tensor.quantization.scale[0], tensor.quantization.zeroPoint[0]
+    return ((values.astype(np.float32) - zero) * scale).astype(np.float32)
+
+
+def _as_taken(integer: schema.ModelT, calls: Calls) -> Iterator[tapping.Call]:
+    """Yield calls with the integers that a file takes."""
+    graphs = {found.signatureKey.decode(): found for found in integer.signatureDefs}
+    (only, *_) = graphs
+    for call in calls():
+        key, inputs = call if isinstance(call, tuple) else (only, call)
+        tensors = integer.subgraphs[graphs[key].subgraphIndex].tensors
+        kinds = {each.name.decode(): tensors[each.tensorIndex] for each in graphs[key].inputs}
+        yield key, {name: _integers(kinds[name], value) for name, value in inputs.items()}
+
+
+def _integers(tensor: schema.TensorT, values: np.ndarray) -> np.ndarray:
+    if tensor.type != schema.TensorType.INT8 or not np.issubdtype(values.dtype, np.floating):
+        return values
+    scale, zero = tensor.quantization.scale[0], tensor.quantization.zeroPoint[0]
+    return np.clip(np.rint(values / scale) + zero, -128, 127).astype(np.int8)
