@@ -142,7 +142,20 @@ def test_a_weight_becomes_its_nearest_centroid():
 def test_more_clusters_than_values_are_refused():
     model, _, _ = small("simplenet")
     with pytest.raises(UsageError, match=r"cluster: number: expected at most \d+, .* received 900"):
-        clustering.clustered(model, stage("cluster(900)"), set())
+        clustering.check(model, stage("cluster(900)"))
+
+
+def test_a_kernel_that_pruning_left_with_few_values_keeps_them():
+    """A depthwise kernel may have fewer distinct values than clusters once it is pruned."""
+    model, _, x = small("simplenet")
+    variable = kernels_of(next(iter(with_kernels(model).values())))[0]
+    few = np.random.default_rng(0).choice([0.0, 0.0, 0.5, -0.25], variable.shape).astype("float32")
+    variable.assign(few)
+    made = fitted(clustering.clustered(model, stage("cluster(8)"), {variable.path}), x)
+    made.strip()
+    after = ops.convert_to_numpy(variable)
+    assert len(np.unique(after)) == 3 and not np.array_equal(after, few)  # trained, and still shared
+    np.testing.assert_array_equal(after == 0, few == 0)
 
 
 def test_pruned_and_shared_weights_are_preserved():
