@@ -340,8 +340,8 @@ def set_ranges(model: schema.ModelT, ranges: Mapping[str, tuple[float, float]]) 
 
     Args:
         model: Calibrated model, with a range for every activation.
-        ranges: (lowest, highest) of each tensor, by its name at tracing, or by OUTPUT and its name in the signature. The
-            converter joins the names of fused operators with `;` and appends a number to repeated names.
+        ranges: (lowest, highest) of each tensor, by its name at tracing, or by OUTPUT and its name in the signature.
+            The converter joins the names of fused operators with `;` and appends a number to repeated names.
     """
     found = 0
     ends = {

@@ -20,6 +20,7 @@ from keras import layers
 
 from compression.passes.rounding import FIXED, FLOAT, Place, Rounding, RoundingPoint, changed, is_apart, kind_of
 from compression.surgery import operators
+from compression.surgery.folding import is_identity
 from compression.surgery.layers import RECURRENT, kernels_of, matching, with_kernels
 from compression.surgery.survey import LayerCall, Survey, consumers, leaves, survey
 from zoo.models.parts.attention import PositionEncoding
@@ -114,6 +115,7 @@ class Points:
         points: What is rounded, by layer.
         passive: Names of points whose values lie within the range of another point with the same grid.
         kept: Names of points whose values are on the grid of another point already.
+        averaged: Names of points that are rounded as TFLite's average pooling does.
         inputs: Name of each input of the model, flattened; None for an input of whole numbers.
     """
 
@@ -124,9 +126,10 @@ class Points:
         names = {id(layer): f"{type(layer).__name__.lower()}_{i}" for i, layer in enumerate(leaves(model))}
         names |= {id(layer): path for path, layer in named.items()}
         traced = survey(model, x)
-        tensors, points = _Tensors(), {}
+        tensors, points, given = _Tensors(), {}, {}
         self.passive: set[str] = set()
         self.kept: set[str] = set()
+        self.averaged: set[str] = set()
         self.inputs = [f"{INPUT}:{i}" if i else INPUT for i in range(len(traced.inputs))]
         for i, tensor in enumerate(traced.inputs):
             if tensor.dtype.is_floating:
@@ -136,6 +139,7 @@ class Points:
         for call in traced.calls:
             layer = call.layer
             point = points.setdefault(id(layer), RoundingPoint(layer, _kind(call, traced, tensors)))
+            given.setdefault(id(layer), []).append(call)
             name = f"{names[id(layer)]}:{len(point.places)}" if point.places else names[id(layer)]
             point.places.append(self._place(point, call, name, traced, tensors, id(layer) in left_out))
         last = RoundingPoint(model, "model")
@@ -148,6 +152,17 @@ class Points:
                 points[id(call.layer)].kind, points[id(call.layer)].other = "embedding", into
                 points[id(into)].other = call.layer
         self._grids = tensors.named
+        # Which tensors share a grid is known only now.
+        alone = {key: found[0].inputs[0] for key, found in given.items() if len(found) == 1 and found[0].inputs}
+        self._given = {
+            key: tensors.grid(tensor).root.name
+            for key, tensor in alone.items()
+            if tensors.knows(tensor) and tensors.grid(tensor) is not None
+        }
+
+    def given(self, layer: layers.Layer) -> str | None:
+        """Return the name of the grid of a layer's input, or None if it is fixed, unknown, or not always the same."""
+        return self._given.get(id(layer))
 
     def grid(self, name: str) -> str:
         """Return the name of the point that stands for all points with the grid of this one."""
@@ -198,6 +213,8 @@ class Points:
             if len(made) == 1 and (grid := tensors.grid(made[0])) and grid.root.name:
                 tensors.named[name] = grid
                 (self.passive if found.blended else self.kept).add(name)
+                if _source(made[0]).type == "AvgPool":
+                    self.averaged.add(name)
                 return Place(name, name, inputs)
             return Place(name if any(inputs) else None, None, inputs)
         if _is_fused(call, traced, tensors):
@@ -347,7 +364,9 @@ def _kind(call: LayerCall, traced: Survey, tensors: _Tensors) -> str:
         folded = call.source is not None and _is_fused(call.source, traced, tensors)
         if not folded:
             return "affine"
-        return "folded" if isinstance(layer, layers.BatchNormalization) else "output"
+        if not isinstance(layer, layers.BatchNormalization):
+            return "output"
+        return "absorbed" if is_identity(layer) else "folded"
     if isinstance(layer, layers.Activation):
         return "function"
     kind = kind_of(layer)
@@ -401,11 +420,16 @@ def _is_fused(call: LayerCall, traced: Survey, tensors: _Tensors) -> bool:
         others = [t for t in user.inputs if t.dtype.is_floating and _key(t) != _key(made)]
         if user.type in FOLDED and len(user.inputs) == 2 and all(map(tensors.is_constant, others)) and others:
             return True
-    source = made.op
-    while source.type in RESHAPING and source.inputs:
-        source = source.inputs[0].op
-    fusing = source.type in FUSING and linear and not (kernel and is_apart(call.layer))
+    fusing = _source(made).type in FUSING and linear and not (kernel and is_apart(call.layer))
     return fusing and user.type in CLIPPING
+
+
+def _source(tensor: Any) -> Any:
+    """Return the operator that computed a tensor, in whatever shape."""
+    op = tensor.op
+    while op.type in RESHAPING and op.inputs:
+        op = op.inputs[0].op
+    return op
 
 
 def _only_user(tensor: Any) -> Any:
@@ -420,10 +444,7 @@ def _limits(point: RoundingPoint, made: Any) -> tuple[float, float] | None:
     """Return the range that TFLite fixes for the output of a call, or None."""
     if point.kind not in ("output", "activation", "function"):
         return None
-    op = made.op
-    while op.type in RESHAPING and op.inputs:
-        op = op.inputs[0].op
-    return FIXED_BY_OPERATOR.get(op.type)
+    return FIXED_BY_OPERATOR.get(_source(made).type)
 
 
 def _following_positions(call: LayerCall, found: list[LayerCall]) -> PositionEncoding | None:

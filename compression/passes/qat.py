@@ -22,6 +22,19 @@ from compression.surgery import kernels
 from compression.surgery.layers import channel_axes, kernels_of, matching, with_kernels
 
 
+# Layers with one kernel and a bias that the file has in one operator with it.
+BIASED = (
+    layers.Dense,
+    layers.EinsumDense,
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+)
+
+
 class Rounded(layers.Layer):
     """Fake-quantize a weight symmetrically to `bits` bits, with a straight-through gradient.
 
@@ -36,10 +49,37 @@ class Rounded(layers.Layer):
         self.built = True
 
     def call(self, value: Any) -> Any:
+        return _on_grid(value, self.scale(value))
+
+    def scale(self, value: Any) -> Any:
+        """Return the scale of each slice, with the rank of the weight."""
         others = [i for i in range(len(value.shape)) if i not in {a % len(value.shape) for a in self.axes}]
         high, low = ops.max(value, axis=others, keepdims=True), ops.min(value, axis=others, keepdims=True)
         scale = ops.maximum(high, -low) / self.largest
-        return _on_grid(value, ops.stop_gradient(ops.where(scale > 0, scale, 1.0)))  # scale 0: all-zero slice
+        return ops.stop_gradient(ops.where(scale > 0, scale, 1.0))  # scale 0: all-zero slice
+
+
+class RoundedBias(layers.Layer):
+    """Round a bias to the product of the scales of a layer's input and kernel, with a straight-through gradient.
+
+    This is where the file rounds it: to 32 bits, but with a step that can be a tenth of the output's.
+
+    Args:
+        scale: Function that returns the scale of the kernel: one for each channel, or one.
+        ends: Function that returns the (lowest, highest) value of the input.
+    """
+
+    def __init__(self, scale: Callable[[], Any], ends: Callable[[], Any]):
+        super().__init__()
+        self._scale, self._ends = scale, ends
+        self.built = True
+
+    def call(self, value: Any) -> Any:
+        low, high = ops.unstack(self._ends())
+        scale = self._scale()
+        each = int(np.prod(scale.shape)) == int(np.prod(value.shape))
+        step = ops.reshape(scale, value.shape if each else ()) * (high - low) / (2**ACTIVATION_BITS - 1)
+        return _on_grid(value, ops.stop_gradient(step))
 
 
 def _on_grid(value: Any, scale: Any) -> Any:
@@ -63,6 +103,13 @@ def _constant(x: Any) -> Any:
 
     low, high = (ops.stop_gradient(end) for end in (ops.minimum(ops.min(x), 0), ops.maximum(ops.max(x), 0)))
     return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=ACTIVATION_BITS)
+
+
+def _without_ties(x: Any, low: Any, high: Any) -> Any:
+    """Lower means slightly if their 8-bit integer is negative: TFLite rounds ties away from zero there, so down."""
+    step = (high - low) / (2**ACTIVATION_BITS - 1)
+    zero = low + step * 2 ** (ACTIVATION_BITS - 1)
+    return ops.where(x < zero, x - step / 2048, x)
 
 
 def _factor(x: Any) -> Any:
@@ -114,6 +161,18 @@ class Quantized(Parametrized):
         self.ranges = self.add_weight(shape=(len(rows), 2), trainable=False, name="ranges")
         if ranges:
             self.ranges.assign(np.array([ranges[name] for name in rows], np.float32))
+            for path, layer in named.items():
+                if path not in left_out and isinstance(layer, BIASED) and layer.bias is not None:
+                    self._round_bias(layer, rows)
+
+    def _round_bias(self, layer: layers.Layer, rows: list[str]) -> None:
+        (kernel,), grid = kernels_of(layer), self.points.given(layer)
+        rounded = self.functions[kernel.path][-1]
+        scales = int(np.prod([kernel.shape[axis] for axis in rounded.axes]))
+        if grid in rows and scales in (1, int(np.prod(layer.bias.shape))):
+            row = rows.index(grid)
+            scale = lambda: rounded.scale(ops.convert_to_tensor(kernel))  # noqa: E731
+            self.functions[layer.bias.path] = [RoundedBias(scale, lambda: self.ranges[row])]
 
     def final_ranges(self) -> dict[str, tuple[float, float]]:
         """Return the present (lowest, highest) of every point."""
@@ -126,8 +185,7 @@ class Quantized(Parametrized):
         with self._present(bool(training)) as at:
             names = iter(self.points.inputs)
             x = keras.tree.map_structure(lambda value: at(next(names), value), x)
-            outputs = super().call(x, training=training)
-        return outputs
+            return super().call(x, training=training)
 
     @contextlib.contextmanager
     def _present(self, training: bool) -> Iterator[Callable[[str | None, Any], Any]]:
@@ -143,7 +201,10 @@ class Quantized(Parametrized):
                 return x
             if training and name in self.followed and name not in self.points.passive:
                 seen.setdefault(row, []).append((tf.reduce_min(x), tf.reduce_max(x)))
-            return tf.quantization.fake_quant_with_min_max_vars(x, *tf.unstack(ends[row]), num_bits=ACTIVATION_BITS)
+            low, high = tf.unstack(ends[row])
+            if name in self.points.averaged:
+                x = _without_ties(x, low, high)
+            return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=ACTIVATION_BITS)
 
         def floor(name: str) -> Any:
             row = self._row.get(name)
@@ -196,7 +257,13 @@ def _followed(points: Points | None, grids: Mapping[str, str]) -> frozenset[str]
 
 def scale_axes(layer: layers.Layer, kernel: keras.Variable) -> tuple[int, ...]:
     """Return the axes of a kernel whose slices get their own scale from the converter."""
-    return () if isinstance(layer, layers.Embedding | layers.EinsumDense) else channel_axes(layer, kernel)
+    if isinstance(layer, layers.Embedding):
+        return ()
+    if isinstance(layer, layers.EinsumDense):
+        given, made = layer.equation.split("->")
+        inputs, weights = given.split(",")
+        return tuple(i for i, letter in enumerate(weights) if letter in made and letter not in inputs)
+    return channel_axes(layer, kernel)
 
 
 def calibrated(model: keras.Model, points: Points, x: Any, batch: int = 32) -> dict[str, tuple[float, float]]:
@@ -224,12 +291,15 @@ def calibrated(model: keras.Model, points: Points, x: Any, batch: int = 32) -> d
 
     for name, value in zip(points.inputs, keras.tree.flatten(x), strict=True):
         at(name, value)
+    flat = keras.tree.flatten(x)
     with kernels.using(model, "unrolled"), points.rounding(at, floor=floor):
-        for start in range(0, len(keras.tree.flatten(x)[0]), batch):
-            part = keras.tree.map_structure(lambda a: ops.convert_to_tensor(a[start : start + batch]), x)
-            model(part, training=False)
+        for start in range(0, len(flat[0]), batch):
+            part = [ops.convert_to_tensor(array[start : start + batch]) for array in flat]
+            model(keras.tree.pack_sequence_as(x, part), training=False)
     shared: dict[str, tuple[float, float]] = {}
     for name, (low, high) in found.items():
         least, most = shared.get(points.grid(name), (low, high))
         shared[points.grid(name)] = (min(low, least), max(high, most))
+    # XNNPACK refuses the scale of a tensor whose values are all zero.
+    shared = {name: (low, high) if high > low else (0.0, 1.0) for name, (low, high) in shared.items()}
     return {name: shared[points.grid(name)] for name in found}

@@ -298,8 +298,23 @@ def _of_folded(point: RoundingPoint, at: Parts, rounding: Rounding) -> Callable:
     return operators.affine(point.layer)
 
 
+def _of_absorbed(point: RoundingPoint, at: Parts, rounding: Rounding) -> Callable:
+    """A batch normalisation that changes nothing: the file keeps no trace of it."""
+    return lambda x, training=None, mask=None: x
+
+
 def _of_prelu(point: RoundingPoint, at: Parts, rounding: Rounding) -> Callable:
     return operators.prelu(point.layer, rounding.factor)
+
+
+@contextlib.contextmanager
+def _float_convolution(point: RoundingPoint, rounding: Rounding) -> Iterator[None]:
+    inner = point.each_part(rounding.at)
+    with (
+        _activation(point, rounding),
+        calling(point.layer, lambda x: operators.convolution(point.layer, inner(), rounding.constant)(x)),
+    ):
+        yield
 
 
 @contextlib.contextmanager
@@ -366,7 +381,9 @@ _CHANGES: dict[str, Callable[[RoundingPoint, Rounding], contextlib.AbstractConte
     "normalization": _decomposed(_of_normalization),
     "affine": _decomposed(_of_affine),
     "folded": _decomposed(_of_folded),
+    "absorbed": _decomposed(_of_absorbed),
     "prelu": _decomposed(_of_prelu),
+    "float": _float_convolution,
     "separable": _separable,
     "merged": _merged,
     "attention": _attention,
@@ -385,6 +402,7 @@ def kind_of(layer: Any) -> str:
 
 _TYPES = {
     "attention": ATTENTION,
+    "float": layers.Conv3D,
     "prelu": layers.PReLU,
     "separable": (layers.SeparableConv1D, layers.SeparableConv2D),
     "merged": (layers.Add, layers.Multiply, layers.Average),
@@ -392,9 +410,12 @@ _TYPES = {
 
 
 def is_apart(layer: layers.Layer) -> bool:
-    """Return whether the file has a ReLU after a convolution as an operator of its own."""
-    transposed = isinstance(layer, layers.Conv1DTranspose | layers.Conv2DTranspose)
-    return isinstance(layer, FLOAT) or (transposed and not layer.use_bias)
+    """Return whether the file has a ReLU after a convolution as an operator of its own.
+
+    Without a bias there is no sum to fuse it into.
+    """
+    separate = isinstance(layer, layers.Conv1DTranspose | layers.Conv2DTranspose | layers.Conv3D)
+    return isinstance(layer, layers.Conv3DTranspose) or (separate and not layer.use_bias)
 
 
 def to_fixed(x: Any, limits: tuple[float, float]) -> Any:

@@ -18,10 +18,12 @@ At = Callable[[str, Any], Any]
 
 
 def as_is(name: str, x: Any) -> Any:
+    """Return a value without rounding it."""
     return x
 
 
 def unchanged(x: Any) -> Any:
+    """Return a constant without rounding it."""
     return x
 
 
@@ -106,8 +108,10 @@ def attention(layer: layers.MultiHeadAttention, at: At = as_is) -> Callable:
             causal = layer._compute_causal_mask(query, value)
             attention_mask = causal if attention_mask is None else ops.logical_and(attention_mask, causal)
         query = at("scaled", query * layer._inverse_sqrt_key_dim)
-        scores = at("scores", ops.einsum(layer._dot_product_equation, key, query))
-        if attention_mask is not None:
+        scores = ops.einsum(layer._dot_product_equation, key, query)
+        if attention_mask is None:
+            scores = at("scores", scores)
+        else:
             missing = len(scores.shape) - len(attention_mask.shape)
             for _ in range(missing):
                 attention_mask = ops.expand_dims(attention_mask, -len(layer._attention_axes) * 2 - 1)
@@ -132,7 +136,21 @@ def separable(layer: layers.SeparableConv1D | layers.SeparableConv2D, at: At = a
         y = ops.conv(y, layer.pointwise_kernel, padding="valid", data_format=layer.data_format)
         last = layer.data_format == "channels_last"
         ones = (1,) * layer.rank
-        y = y + ops.reshape(layer.bias, (1, *ones, -1) if last else (1, -1, *ones)) if layer.use_bias else y
+        if layer.use_bias:  # not by `+`: on TensorFlow, `ops.add` makes a BiasAdd, which the converter fuses
+            y = ops.add(y, ops.reshape(layer.bias, (1, *ones, -1) if last else (1, -1, *ones)))
+        return layer.activation(y) if layer.activation is not None else y
+
+    return call
+
+
+def convolution(layer: layers.Conv3D, at: At = as_is, constant: Callable[[Any], Any] = unchanged) -> Callable:
+    """Return a convolution in float32, whose bias is added to its quantized result."""
+
+    def call(x: Any) -> Any:
+        y = at("product", layer.convolution_op(x, layer.kernel))
+        if layer.use_bias:
+            last = layer.data_format == "channels_last"
+            y = y + constant(ops.reshape(layer.bias, (1, 1, 1, 1, -1) if last else (1, -1, 1, 1, 1)))
         return layer.activation(y) if layer.activation is not None else y
 
     return call
@@ -205,7 +223,7 @@ def _silu(x: Any, at: At) -> Any:
 
 def _softplus(x: Any, at: At) -> Any:
     """Return max(x, 0) - log(sigmoid(|x|)): exp(x), as the converter has it, needs a far wider range."""
-    return ops.relu(x) - at("log", ops.log(at("sigmoid", ops.sigmoid(at("absolute", ops.abs(x))))))
+    return at("positive", ops.relu(x)) - at("log", ops.log(at("sigmoid", ops.sigmoid(at("absolute", ops.abs(x))))))
 
 
 def _mish(x: Any, at: At) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from compression.surgery import operators
 from compression.surgery.layers import RECURRENT
 from zoo.introspection.hooks import calling, replacing
 from zoo.introspection.layers import layers_of
@@ -18,7 +19,7 @@ ATTENTION = layers.MultiHeadAttention
 
 @dataclass(frozen=True, eq=False)
 class LayerCall:
-    """One call of a leaf layer, a recurrent layer, the inner part of an attention, or an operation of a functional model.
+    """One call of what `leaves` returns.
 
     Args:
         layer: Layer or operation that was called.
@@ -81,7 +82,7 @@ def survey(model: keras.Model, x: Any) -> Survey:
     with contextlib.ExitStack() as undo:
         for layer in leaves(model):
             if isinstance(layer, ATTENTION):
-                inner = watched(layer, layer._compute_attention)
+                inner = watched(layer, operators.attention(layer))  # as the file has it
                 undo.enter_context(replacing(layer, "_compute_attention", inner))
             else:
                 undo.enter_context(calling(layer, watched(layer, layer.call)))
