@@ -135,6 +135,8 @@ def save(
     def record(point: str, tensor: Any) -> Any:
         for op in _same_values(tensor):
             named[op.name] = ranges.values[point]
+            if op.type == "BiasAdd":  # the converter removes a bias of zeros
+                named.setdefault(op.inputs[0].op.name, ranges.values[point])
         return tensor
 
     def computed(each: Endpoint) -> Callable:

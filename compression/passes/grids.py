@@ -23,6 +23,7 @@ from compression.surgery import operators
 from compression.surgery.folding import is_identity
 from compression.surgery.layers import RECURRENT, kernels_of, matching, with_kernels
 from compression.surgery.survey import LayerCall, Survey, consumers, leaves, survey
+from zoo.console.errors import UsageError
 from zoo.models.parts.attention import PositionEncoding
 
 # Operators of TensorFlow whose output is a selection of the values of their inputs.
@@ -111,6 +112,9 @@ class Points:
         x: A few examples, (examples, ...), or a structure of arrays for several inputs.
         skip: Patterns of layers that stay in float32.
 
+    Raises:
+        UsageError: A pattern matches no layer, or a layer is computed inside a loop that is not a recurrent layer's.
+
     Attributes:
         points: What is rounded, by layer.
         passive: Names of points whose values lie within the range of another point with the same grid.
@@ -126,10 +130,10 @@ class Points:
         names = {id(layer): f"{type(layer).__name__.lower()}_{i}" for i, layer in enumerate(leaves(model))}
         names |= {id(layer): path for path, layer in named.items()}
         traced = survey(model, x)
-        tensors, points, given = _Tensors(), {}, {}
         self.passive: set[str] = set()
         self.kept: set[str] = set()
         self.averaged: set[str] = set()
+        tensors, points, given = _Tensors(self.passive, self.kept), {}, {}
         self.inputs = [f"{INPUT}:{i}" if i else INPUT for i in range(len(traced.inputs))]
         for i, tensor in enumerate(traced.inputs):
             if tensor.dtype.is_floating:
@@ -138,6 +142,7 @@ class Points:
                 self.inputs[i] = None
         for call in traced.calls:
             layer = call.layer
+            _check_outside_loops(call, names[id(layer)], traced, id(layer) in left_out)
             point = points.setdefault(id(layer), RoundingPoint(layer, _kind(call, traced, tensors)))
             given.setdefault(id(layer), []).append(call)
             name = f"{names[id(layer)]}:{len(point.places)}" if point.places else names[id(layer)]
@@ -230,6 +235,16 @@ class Points:
         return Place(name, name, inputs)
 
 
+def _check_outside_loops(call: LayerCall, name: str, traced: Survey, left_out: bool) -> None:
+    """Raise UsageError if a call is inside a loop, whose tensors no range can follow."""
+    inside = call.outputs and call.outputs[0].graph is not traced.graph
+    if inside and not left_out:
+        raise UsageError(
+            f"--recipe qat: expected layers outside loops, received {name} inside one, where activations cannot be"
+            f" rounded; leave it out with skip={name}, or unroll the loop"
+        )
+
+
 class _Passed:
     """The grids of the inputs that an output is a selection or a mean of.
 
@@ -245,7 +260,8 @@ class _Passed:
 class _Tensors:
     """Grids of the symbolic tensors of a traced model."""
 
-    def __init__(self) -> None:
+    def __init__(self, passive: set[str], kept: set[str]) -> None:
+        self.passive, self.kept = passive, kept
         self.named: dict[str, Grid] = {}  # by name of the point
         self._grids: dict[Any, Grid | None] = {}
         self._constants: dict[Any, bool] = {}
@@ -288,9 +304,16 @@ class _Tensors:
         """
         if not tensor.dtype.is_floating or self.is_constant(tensor):
             return None
-        grids, unknown, _ = self._origins(tensor)
+        grids, unknown, blended = self._origins(tensor)
         if not unknown:
-            return None
+            roots = {grid.root.name for grid in grids if grid is not None and grid.root.name}
+            if not roots or (len(roots) == 1 and not blended):
+                return None
+            # Unknown operators join or average tensors of known grids.
+            self.same([tensor], _Passed(grids, blended))
+            self.named[name] = self.grid(tensor)
+            (self.passive if blended else self.kept).add(name)
+            return name
         for other in unknown:
             self.new(other, name)
         if grids:
@@ -418,10 +441,16 @@ def _is_fused(call: LayerCall, traced: Survey, tensors: _Tensors) -> bool:
         return False
     if kernel and linear and not isinstance(call.layer, (*FLOAT, layers.Embedding)):
         others = [t for t in user.inputs if t.dtype.is_floating and _key(t) != _key(made)]
-        if user.type in FOLDED and len(user.inputs) == 2 and all(map(tensors.is_constant, others)) and others:
+        if user.type in FOLDED and len(others) == 1 and tensors.is_constant(others[0]) and _by_channel(others[0], made):
             return True
     fusing = _source(made).type in FUSING and linear and not (kernel and is_apart(call.layer))
     return fusing and user.type in CLIPPING
+
+
+def _by_channel(constant: Any, made: Any) -> bool:
+    """Return whether a constant has one value, or one for each channel, so that a kernel can take it in."""
+    size = constant.shape.num_elements()
+    return size == 1 or (size is not None and size == made.shape[-1])
 
 
 def _source(tensor: Any) -> Any:

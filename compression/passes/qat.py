@@ -21,7 +21,6 @@ from compression.passes.rounding import ACTIVATION_BITS, FLOAT
 from compression.surgery import kernels
 from compression.surgery.layers import channel_axes, kernels_of, matching, with_kernels
 
-
 # Layers with one kernel and a bias that the file has in one operator with it.
 BIASED = (
     layers.Dense,

@@ -194,6 +194,8 @@ def check(stages: Stages) -> None:
             clustering.check(model, stage)
         elif isinstance(stage, Qat):
             matching(with_kernels(model), stage.skip, "skip")
+            if stages.recipe.precision == "int8":
+                qat.Points(model, stages.few, stage.skip)
     if stages.recipe.distill:
         Distillation(stages.recipe.distill, teachers, model, stages.few)
     stages.folder.mkdir(parents=True, exist_ok=True)

@@ -44,11 +44,13 @@ class Survey:
         calls: Calls in order.
         inputs: Symbolic inputs of the model, flattened.
         outputs: Symbolic outputs of the model, flattened.
+        graph: Graph that the model was traced in; the bodies of loops have graphs of their own.
     """
 
     calls: list[LayerCall]
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
+    graph: Any
 
 
 def survey(model: keras.Model, x: Any) -> Survey:
@@ -87,9 +89,8 @@ def survey(model: keras.Model, x: Any) -> Survey:
             else:
                 undo.enter_context(calling(layer, watched(layer, layer.call)))
         specs = keras.tree.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), x)
-        # The graph is kept by its tensors.
-        tf.function(run, autograph=False).get_concrete_function(specs)
-    return Survey(found, *ends)
+        graph = tf.function(run, autograph=False).get_concrete_function(specs).graph
+    return Survey(found, *ends, graph)
 
 
 def calls(model: keras.Model, x: Any) -> list[LayerCall]:

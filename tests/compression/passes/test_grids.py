@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from compression.exporting.endpoints import Endpoint, endpoints
 from compression.passes import grids, qat
 from compression.runtime import child
 from compression.surgery.folding import fold_batch_norms
+from zoo.console.errors import UsageError
 
 SHAPE = (8, 8, 4)
 
@@ -66,7 +67,9 @@ def compared(model, x, folder: Path, loops: bool = False) -> list[Output]:
     job = {"saved_model": folder / "saved", "calibration": folder / "examples.npz", "batch": 1, "allow_flex": False}
     job |= {"ranges": dict(traced.ranges), "functions": None, "rolled_out": False}
     file = {"output": folder / "made.tflite", "precision": "int8", "integer_io": True, "integer_input": True}
-    child.run("compression.exporting.converter", {**job, "files": [{**file, "per_tensor": False, "skip": []}]}, seconds=300)
+    child.run(
+        "compression.exporting.converter", {**job, "files": [{**file, "per_tensor": False, "skip": []}]}, seconds=300
+    )
     return [Output(t / step, f) for t, (f, step) in zip(trained, run(file["output"], flat), strict=True)]
 
 
@@ -137,20 +140,20 @@ def two(layer):
 
 # Each kind as a function of the model's input; all are branches of one model.
 KINDS = {
-    "residual": residual,
     "pooled residual": lambda x: layers.AveragePooling2D(2)(residual(x)),
     "inverted residual": inverted,
     "squeeze and excite": squeezed,
-    "nested model": nested,
     "shared layer": shared,
-    "concatenated": lambda x: layers.Concatenate()([conv(activation="relu")(x), layers.MaxPooling2D(1)(conv()(x))]),
-    "concatenated twice": lambda x: layers.Concatenate()([two(layers.Concatenate())(x), conv()(x)]),
     "dense block": lambda x: layers.ReLU()(layers.BatchNormalization()(two(layers.Concatenate())(x))),
     "operators of a functional model": lambda x: ops.relu(ops.concatenate([conv()(x) + conv()(x), x], axis=-1)),
-    "two kernels": lambda x: layers.SeparableConv2D(4, 3, depth_multiplier=2, activation="relu")(x),
-    "attention": attended,
 }
 MORE = {
+    "residual": residual,
+    "nested model": nested,
+    "two kernels": lambda x: layers.SeparableConv2D(4, 3, depth_multiplier=2, activation="relu")(x),
+    "attention": attended,
+    "concatenated": lambda x: layers.Concatenate()([conv(activation="relu")(x), layers.MaxPooling2D(1)(conv()(x))]),
+    "concatenated twice": lambda x: layers.Concatenate()([two(layers.Concatenate())(x), conv()(x)]),
     "sum of three": lambda x: layers.ReLU()(layers.Add()([conv()(x), conv()(x), conv(4, 1)(x)])),
     "difference": lambda x: layers.ReLU(6.0)(two(layers.Subtract())(x)),
     "product": lambda x: layers.ReLU()(two(layers.Multiply())(x)),
@@ -206,10 +209,8 @@ MORE = {
         for name in ("hard_silu", "hard_sigmoid", "elu", "gelu", "silu", "mish", "softmax", "exponential")
     },
 }
-# Ties of a mean are rounded up in training, and away from zero or to even in the file, by kernel.
-TIES = {"pooled residual", "average pooling", "average pooling and ReLU", "bilinear upsampling"}
-# Several roundings follow each other, so that a tie may end two steps away.
-CHAINS = {"attention", "masked attention", "squeeze and excite"}
+# Share of values that may differ: elsewhere, only those that lie between two integers but for the precision of float32.
+LOOSE = {"squeeze and excite": 0.04, "attention": 0.06, "masked attention": 0.06, "leaky_relu alone": 0.06}
 
 
 def branches(kinds, seed=0):
@@ -244,8 +245,9 @@ def slow(tmp_path_factory):
 
 
 def check(kind, output):
-    assert output.largest <= (2.05 if kind in CHAINS else 1.05), output.largest
-    assert output.different <= (0.6 if kind in TIES else 0.1), output.different
+    # A value between two integers at a kernel may be several steps away after a steep activation, and is rare.
+    assert output.different <= LOOSE.get(kind, 0.012), (output.different, output.largest)
+    assert output.largest <= 4.05
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -257,3 +259,135 @@ def test_training_rounds_as_the_file_does(kind, quick):
 @pytest.mark.parametrize("kind", MORE)
 def test_training_rounds_further_kinds_as_the_file_does(kind, slow):
     check(kind, slow[kind])
+
+
+class Raw(keras.Model):
+    """A subclassed model whose sum, ReLU and concatenation are no layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = conv(name="a"), conv(name="b"), conv(size=1, name="c")
+        self.head = layers.Dense(3, name="head")
+
+    def call(self, x):
+        y = ops.relu(self.a(x))
+        y = ops.relu(y + self.b(y))
+        y = ops.concatenate([y, self.c(y)], axis=-1)
+        return self.head(ops.reshape(y, (-1, 8 * 8 * 8)))
+
+
+def test_operators_of_a_subclassed_model_are_rounded_where_layers_use_them(tmp_path):
+    keras.utils.set_random_seed(0)
+    model, x = Raw(), examples()
+    model(x)
+    for bias in (layer.bias for layer in (model.a, model.b, model.c, model.head)):
+        bias.assign(np.linspace(-0.3, 0.4, bias.shape[0]))
+    points = grids.Points(model, x)
+    places = {place.prefix: place for point in points.points for place in point.places}
+    assert places["b"].inputs == ("b/given",) and places["c"].inputs == ("c/given",)
+    assert places["a"].name is None  # fused with the ReLU
+    assert points.grid("c") == points.grid("c/given") and points.grid("b") != points.grid("b/given")
+    (output,) = compared(model, x, tmp_path)
+    assert output.different <= 0.1 and output.largest <= 1.05
+
+
+def test_one_grid_follows_all_its_tensors():
+    x = keras.Input(SHAPE)
+    wide, narrow = conv(name="wide"), conv(activation="relu", name="narrow")
+    y = layers.Concatenate(name="both")([layers.MaxPooling2D(2)(wide(x)), layers.MaxPooling2D(2)(narrow(x))])
+    model, inputs = keras.Model(x, layers.Dense(2)(layers.Flatten()(y))), examples()
+    points = grids.Points(model, inputs)
+    assert points.grid("wide") == points.grid("narrow")
+    ranges = qat.calibrated(model, points, inputs)
+    assert ranges["wide"] == ranges["narrow"]
+    made = qat.Quantized(model, points=points, functions={}, ranges=ranges, momentum=0.0)
+    made(inputs * 0.5, training=True)
+    low, high = made.final_ranges()["narrow"]
+    seen = np.concatenate([np.asarray(layer(inputs * 0.5)) for layer in (wide, narrow)])
+    np.testing.assert_allclose((low, high), (seen.min(), seen.max()), rtol=0.03)
+
+
+def uneven():
+    spread = np.geomspace(0.02, 2, 8)[:, None, None]
+    return (examples() * spread).astype("float32")
+
+
+NORMALIZED = {
+    "layer": lambda x: layers.LayerNormalization()(x),
+    "group": lambda x: layers.GroupNormalization(2)(x),
+    "attention": lambda x: attended(layers.LayerNormalization()(x)),
+}
+
+
+def test_a_variance_that_rounds_to_zero_is_what_the_file_takes_it_for(tmp_path):
+    outputs = dict(zip(NORMALIZED, compared(branches(NORMALIZED), uneven(), tmp_path), strict=True))
+    for name, output in outputs.items():
+        assert np.isfinite(output.trained).all()
+        check(name, output)
+
+
+def test_normalisations_of_uneven_rows_are_trained_without_nan():
+    model, x = branches(NORMALIZED), uneven()
+    points = grids.Points(model, x[:4])
+    made = qat.Quantized(model, points=points, functions={}, ranges=qat.calibrated(model, points, x), momentum=0.9)
+    made.compile(keras.optimizers.Adam(1e-2), "mse")
+    made.fit(x, [np.zeros_like(y) for y in model.predict(x, verbose=0)], batch_size=8, epochs=2, verbose=0)
+    assert all(np.isfinite(ops.convert_to_numpy(v)).all() for v in made.variables)
+
+
+def test_several_inputs_have_a_range_each(tmp_path):
+    inputs = [keras.Input((6,)), keras.Input((4,))]
+    y = layers.Concatenate()([layers.Dense(5)(inputs[0]), layers.Dense(5)(inputs[1] * 0.5)])
+    model = keras.Model(inputs, [layers.Dense(3)(y), layers.Dense(2, activation="sigmoid")(y)])
+    x = [examples(shape=(6,)), 10 * examples(seed=1, shape=(4,))]
+    points = grids.Points(model, x)
+    ranges = qat.calibrated(model, points, x)
+    assert points.inputs == ["input", "input:1"]
+    assert ranges["input:1"] == pytest.approx((x[1].min(), x[1].max()))
+    for output in compared(model, x, tmp_path):
+        assert output.different <= 0.1 and output.largest <= 1.05
+
+
+@keras.saving.register_keras_serializable("tests")
+class Cell(layers.Layer):
+    """A recurrent cell with a layer inside."""
+
+    state_size = output_size = 3
+
+    def __init__(self):
+        super().__init__()
+        self.inside = layers.Dense(3, name="inside")
+
+    def build(self, shape):
+        self.inside.build(shape)
+
+    def call(self, x, states):
+        y = ops.tanh(self.inside(x) + states[0])
+        return y, [y]
+
+
+def test_a_layer_inside_a_loop_is_refused_by_name():
+    model = keras.Sequential([keras.Input((4, 5)), layers.RNN(Cell()), layers.Dense(2)])
+    with pytest.raises(UsageError, match="inside.*inside one.*skip=.*inside"):
+        grids.Points(model, examples(shape=(4, 5)))
+
+
+def recurrent(layer):
+    x = keras.Input((6, 5))
+    return keras.Model(x, layers.Dense(3)(layer(x)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.Bidirectional(layers.LSTM(4)),
+        lambda: layers.Bidirectional(layers.GRU(4, return_sequences=True), merge_mode="sum"),
+        lambda: layers.SimpleRNN(4, return_sequences=True),
+    ],
+)
+def test_recurrent_layers_are_within_a_few_steps_of_their_file(layer, tmp_path):
+    """The file rounds the products of inputs and states apart at each step, training only their sum."""
+    keras.utils.set_random_seed(0)
+    (output,) = compared(recurrent(layer()), examples(shape=(6, 5)), tmp_path, loops=True)
+    assert output.largest <= 8 and np.abs(output.trained - output.file).mean() <= 1.5
