@@ -133,6 +133,8 @@ def save(
     named: dict[str, tuple[float, float]] = {}
 
     def record(point: str, tensor: Any) -> Any:
+        if point not in ranges.values:  # ranges that an earlier version trained
+            return tensor
         for op in _same_values(tensor):
             named[op.name] = ranges.values[point]
             if op.type == "BiasAdd":  # the converter removes a bias of zeros

@@ -231,8 +231,9 @@ class Points:
             return Place(name, None, inputs)
         if len(made) > 1 and point.kind == "output":  # several new values: each is rounded where it is used
             return Place(name if any(inputs) else None, None, inputs)
-        tensors.new(made[0], f"{name}/heads" if point.kind == "attention" else name)
-        return Place(name, name, inputs)
+        last = {"attention": f"{name}/heads", "normalization": f"{name}/output"}.get(point.kind, name)
+        tensors.new(made[0], last)
+        return Place(name, last, inputs)
 
 
 def _check_outside_loops(call: LayerCall, name: str, traced: Survey, left_out: bool) -> None:

@@ -128,6 +128,7 @@ class Quantized(Parametrized):
         skip: Patterns of layers whose weights stay in float32.
         momentum: Momentum of the ranges' moving averages.
         ranges: Initial (lowest, highest) of each point; see `calibrated`.
+        biases: Whether biases are rounded too. After `strip`, they are; before 0.2.0, they were not.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class Quantized(Parametrized):
         skip: Sequence[str] = (),
         momentum: float = 0.99,
         ranges: dict[str, tuple[float, float]] | None = None,
+        biases: bool = True,
     ):
         named, functions = with_kernels(model), dict(functions)
         left_out = matching(named, skip, "skip")
@@ -154,23 +156,30 @@ class Quantized(Parametrized):
         self._local = threading.local()  # a strategy runs each replica in its own thread
         self.names = tuple(ranges or ())
         grids = {name: points.grid(name) for name in self.names}
+        first = {grid: ranges[name] for name, grid in reversed(grids.items())}
         rows = list(dict.fromkeys(grids.values()))
         self._row = {name: rows.index(grid) for name, grid in grids.items()}
-        self.followed = _followed(points, grids)
+        self.followed = _followed(points, grids) if points else frozenset()
         self.ranges = self.add_weight(shape=(len(rows), 2), trainable=False, name="ranges")
         if ranges:
-            self.ranges.assign(np.array([ranges[name] for name in rows], np.float32))
-            for path, layer in named.items():
+            self.ranges.assign(np.array([first[grid] for grid in rows], np.float32))
+            for path, layer in named.items() if biases else ():
                 if path not in left_out and isinstance(layer, BIASED) and layer.bias is not None:
                     self._round_bias(layer, rows)
 
     def _round_bias(self, layer: layers.Layer, rows: list[str]) -> None:
         (kernel,), grid = kernels_of(layer), self.points.given(layer)
-        rounded = self.functions[kernel.path][-1]
+        *before, rounded = self.functions[kernel.path]
         scales = int(np.prod([kernel.shape[axis] for axis in rounded.axes]))
         if grid in rows and scales in (1, int(np.prod(layer.bias.shape))):
             row = rows.index(grid)
-            scale = lambda: rounded.scale(ops.convert_to_tensor(kernel))  # noqa: E731
+
+            def scale() -> Any:
+                value = ops.convert_to_tensor(kernel)
+                for function in before:
+                    value = function(value)
+                return rounded.scale(value)
+
             self.functions[layer.bias.path] = [RoundedBias(scale, lambda: self.ranges[row])]
 
     def final_ranges(self) -> dict[str, tuple[float, float]]:
@@ -238,7 +247,7 @@ class Quantized(Parametrized):
         self.ranges.assign(tf.stack(ends) * self._momentum + batch * (1 - self._momentum))
 
 
-def _followed(points: Points | None, grids: Mapping[str, str]) -> frozenset[str]:
+def _followed(points: Points, grids: Mapping[str, str]) -> frozenset[str]:
     """Return the points whose ranges follow the batches.
 
     Tensors inside a loop are not accessible from outside, so these points keep their calibrated ranges, and so does

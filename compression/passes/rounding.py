@@ -201,7 +201,11 @@ def _with_activation(layer: layers.Layer, function: Callable) -> Iterator[None]:
 
 
 def rounded_activation(
-    activation: Any, inner: Callable[[], Parts], behind: Callable[[Any], Any], fused: tuple[Any, ...] = CLIPPING
+    activation: Any,
+    inner: Callable[[], Parts],
+    behind: Callable[[Any], Any],
+    fused: tuple[Any, ...] = CLIPPING,
+    ahead: str = "linear",
 ) -> Callable:
     """Return an activation that rounds its result, its input where the file has it, and values inside.
 
@@ -210,6 +214,7 @@ def rounded_activation(
         inner: Function that returns what rounds the values inside, for one call.
         behind: Function applied to the result.
         fused: Activations whose input the file does not have.
+        ahead: Name of the input.
     """
 
     def function(z: Any) -> Any:
@@ -219,7 +224,7 @@ def rounded_activation(
         # Its sum with 3 is folded into the bias, and the clipping at 6 is fused.
         if activation in (*fused, keras.activations.hard_sigmoid):
             return behind(activation(z))
-        z = at("input", z)
+        z = at(ahead, z)
         if activation in FIXED:
             return to_fixed(activation(z), FIXED[activation])
         return behind(ACTIVATIONS[activation](z, _inside(at)) if activation in ACTIVATIONS else activation(z))
@@ -256,7 +261,7 @@ def _states(point: RoundingPoint, rounding: Rounding) -> Iterator[None]:
             return Parts(f"{name}/{kind}", at)
 
         behind = functools.partial(at, f"{name}/{kind}/output")
-        setattr(cell, kind, rounded_activation(activation, inner, behind))
+        setattr(cell, kind, rounded_activation(activation, inner, behind, ahead="input"))
     try:
         with calling(cell, stepped):
             yield

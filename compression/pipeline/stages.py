@@ -234,7 +234,7 @@ def restored(stages: Stages, index: int) -> Trained:
     points = qat.Points(model, stages.few, stage.skip)
     per_tensor = stages.recipe.one_scale
     as_trained = qat.Quantized(
-        model, points=points, functions={}, per_tensor=per_tensor, skip=stage.skip, ranges=ranges
+        model, points=points, functions={}, per_tensor=per_tensor, skip=stage.skip, ranges=ranges, biases=False
     )
     return Trained(model, as_trained, points, ranges)
 
