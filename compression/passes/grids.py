@@ -266,6 +266,7 @@ class _Tensors:
         self.named: dict[str, Grid] = {}  # by name of the point
         self._grids: dict[Any, Grid | None] = {}
         self._constants: dict[Any, bool] = {}
+        self._entered: set[Any] = set()  # rounded at each use, not where they are computed
 
     def new(self, tensor: Any, name: str) -> None:
         """Note that a tensor is rounded under a name."""
@@ -310,13 +311,14 @@ class _Tensors:
             roots = {grid.root.name for grid in grids if grid is not None and grid.root.name}
             if not roots or (len(roots) == 1 and not blended):
                 return None
-            # Unknown operators join or average tensors of known grids.
+            # Unknown operators join or average known grids, or another layer has rounded the tensor for itself alone.
             self.same([tensor], _Passed(grids, blended))
             self.named[name] = self.grid(tensor)
             (self.passive if blended else self.kept).add(name)
             return name
         for other in unknown:
             self.new(other, name)
+            self._entered.add(_key(other))
         if grids:
             self.same(unknown, _Passed([self.named[name], *grids], False))
         return name
@@ -358,7 +360,7 @@ class _Tensors:
         """
         key = _key(tensor)
         if stops is None and key in self._grids:
-            return [self._grids[key]], [], False
+            return [self._grids[key]], [], key in self._entered
         if stops is not None and key in stops:
             return self._origins(tensor)[0] or [None], [], False
         if tensor.op.type not in types:
