@@ -14,13 +14,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from compression.exporting.endpoints import check_model, endpoints
+from compression.exporting.endpoints import Endpoint, check_model, endpoints
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import AnyInterface
 from compression.flatbuffers.slim import slim
 from compression.flatbuffers.tying import tie
 from compression.flatbuffers.unfold import unfold
-from compression.passes.qat import Points
+from compression.passes.grids import ARRANGING, Points
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import ExportOptions
 from compression.surgery import kernels
@@ -133,19 +133,44 @@ def save(
     named: dict[str, tuple[float, float]] = {}
 
     def record(point: str, tensor: Any) -> Any:
-        named[tensor.op.name] = ranges.values[point]
-        if tensor.op.type == "Reshape":  # the converter may remove it, leaving its input
-            named[tensor.op.inputs[0].op.name] = ranges.values[point]
+        if point not in ranges.values:  # ranges that an earlier version trained
+            return tensor
+        for op in _same_values(tensor):
+            named[op.name] = ranges.values[point]
+            if op.type == "BiasAdd":  # the converter removes a bias of zeros
+                named.setdefault(op.inputs[0].op.name, ranges.values[point])
         return tensor
+
+    def computed(each: Endpoint) -> Callable:
+        """The converter gives other names to the tensors that a file returns."""
+
+        def compute(*inputs: Any) -> dict[str, Any]:
+            made = each.compute(*inputs)
+            for name, tensor in made.items():
+                found = next((op.name for op in _same_values(tensor) if op.name in named), None)
+                if found is not None:
+                    named[flatbuffer.OUTPUT + name] = named[found]
+            return made
+
+        return compute
 
     rounding = ranges.points.rounding(record) if ranges else contextlib.nullcontext()
     with kernels.using(model, kernel) as held, _recorded(model) as scopes, rounding:
         archive._tf_trackable.held = held
         for each in endpoints(interface, model, probabilities):
             signature = [tf.TensorSpec(shape, dtype, name) for name, shape, dtype in each.inputs]
-            archive.add_endpoint(each.name, each.compute, input_signature=signature)
+            archive.add_endpoint(each.name, computed(each), input_signature=signature)
         archive.write_out(str(folder), verbose=False)
     return Traced(scopes, named)
+
+
+def _same_values(tensor: Any) -> Iterator[Any]:
+    """Yield the operation that computes a tensor, and if it only arranges values in another way, those before it."""
+    op = tensor.op
+    yield op
+    while op.type in ARRANGING:  # the converter may remove or move them
+        op = op.inputs[0].op
+        yield op
 
 
 @contextlib.contextmanager

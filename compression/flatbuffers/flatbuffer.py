@@ -20,6 +20,8 @@ from zoo.console.errors import UsageError
 from zoo.system.files import replacing
 
 IDENTIFIER = b"TFL3"
+# Begins the name of an output in a mapping of ranges.
+OUTPUT = "output:"
 # Required by the schema (force_align) so that kernels can load constants in blocks; the generated Python ignores it.
 ALIGNMENT = 16
 
@@ -407,15 +409,20 @@ def set_ranges(model: schema.ModelT, ranges: Mapping[str, tuple[float, float]]) 
 
     Args:
         model: Calibrated model, with a range for every activation.
-        ranges: (lowest, highest) of each tensor, by its name at tracing. The converter joins the names of fused
-            operators with `;` and appends a number to repeated names.
+        ranges: (lowest, highest) of each tensor, by its name at tracing, or by OUTPUT and its name in the signature.
+            The converter joins the names of fused operators with `;` and appends a number to repeated names.
     """
     found = 0
+    ends = {
+        id(model.subgraphs[signature.subgraphIndex].tensors[end.tensorIndex]): OUTPUT + _text(end.name)
+        for signature in model.signatureDefs or ()
+        for end in signature.outputs
+    }
     for tensor in (t for graph in model.subgraphs for t in graph.tensors):
         if tensor.quantization is None or tensor.quantization.min is None:
             continue
         parts = [re.sub(r"(?<=\D)\d*$", "", part) for part in _text(tensor.name).split(";")]
-        names = [n for n in (*_text(tensor.name).split(";"), *parts) if n in ranges]
+        names = [n for n in (ends.get(id(tensor)), *_text(tensor.name).split(";"), *parts) if n in ranges]
         if names:
             low, high = ranges[names[0]]
             tensor.quantization.min, tensor.quantization.max = np.float32([low]), np.float32([high])

@@ -200,6 +200,8 @@ def check(stages: Stages) -> None:
             clustering.check(model, stage)
         elif isinstance(stage, Qat):
             matching(with_kernels(model), stage.skip, "skip")
+            if stages.recipe.precision == "int8":
+                qat.Points(model, stages.few, stage.skip)
     if stages.recipe.distill:
         Distillation(stages.recipe.distill, teachers, model, stages.few)
     stages.folder.mkdir(parents=True, exist_ok=True)
@@ -238,7 +240,7 @@ def restored(stages: Stages, index: int) -> Trained:
     points = qat.Points(model, stages.few, stage.skip)
     per_tensor = stages.recipe.one_scale
     as_trained = qat.Quantized(
-        model, points=points, functions={}, per_tensor=per_tensor, skip=stage.skip, ranges=ranges
+        model, points=points, functions={}, per_tensor=per_tensor, skip=stage.skip, ranges=ranges, biases=False
     )
     return Trained(model, as_trained, points, ranges)
 

@@ -1,7 +1,8 @@
 """Choose the operators that layers are exported as; the values stay the same.
 
 Recurrent layers are exported as a loop, unrolled, or as the fused LSTM operator that microcontroller runtimes need.
-Layer normalisation is rewritten in operators that have integer kernels. All changes last only while a model is traced.
+Layer and group normalisation are rewritten in operators that have integer kernels, and attention with masks that leave
+integers for its scores. All changes last only while a model is traced.
 """
 
 import contextlib
@@ -12,11 +13,11 @@ import keras
 from keras import ops
 
 from compression.recipes.language import Kernel
+from compression.surgery import operators
 from compression.surgery.layers import RECURRENT
 from zoo.console.errors import UsageError
-from zoo.introspection.hooks import calling
+from zoo.introspection.hooks import calling, replacing
 from zoo.introspection.layers import layers_of
-from zoo.models.parts.normalization import LayerNormalization
 
 
 def recurrent_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -62,42 +63,11 @@ def using(model: keras.Model, kernel: Kernel) -> Iterator[list[Any]]:
             elif isinstance(layer, RECURRENT) and kernel == "fused":
                 held.append(_twin(layer))
                 undo.enter_context(calling(layer, _fused(held[-1])))
-            elif is_rewritten(layer):
-                undo.enter_context(calling(layer, normalization(layer)))
+            elif operators.is_normalization(layer):
+                undo.enter_context(calling(layer, operators.normalization(layer)))
+            elif type(layer) is keras.layers.MultiHeadAttention:
+                undo.enter_context(replacing(layer, "_compute_attention", operators.attention(layer)))
         yield held
-
-
-def is_rewritten(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer is exported as `normalization`."""
-    return type(layer) in (keras.layers.LayerNormalization, LayerNormalization) and not layer.rms_scaling
-
-
-def normalization(
-    layer: keras.layers.LayerNormalization,
-    at: Callable[[str, Any], Any] = lambda part, x: x,
-    constant: Callable[[Any], Any] = lambda x: x,
-) -> Callable:
-    """Return layer normalisation as a function of subtractions and products.
-
-    Keras exports SQUARED_DIFFERENCE and NEG, which have no 16-bit kernels.
-
-    Args:
-        layer: Built layer.
-        at: Function applied to every intermediate result, from its name and value to the value to continue with.
-        constant: Function applied to gamma and beta.
-    """
-
-    def call(x: Any) -> Any:
-        centred = at("centred", x - at("mean", ops.mean(x, axis=layer.axis, keepdims=True)))
-        squares = at("squares", centred * centred)
-        variance = at("variance", ops.mean(squares, axis=layer.axis, keepdims=True))
-        variance = at("positive", variance + layer.epsilon)
-        y = at("normalized", centred * at("rsqrt", ops.rsqrt(variance)))
-        shape = [x.shape[i] if i in {a % len(x.shape) for a in layer.axis} else 1 for i in range(len(x.shape))]
-        y = at("scaled", y * constant(ops.reshape(layer.gamma, shape))) if layer.scale else y
-        return at("output", y + constant(ops.reshape(layer.beta, shape))) if layer.center else y
-
-    return call
 
 
 def _twin(layer: keras.layers.LSTM) -> Any:

@@ -22,21 +22,27 @@ class Call(NamedTuple):
 
 
 @contextlib.contextmanager
-def calling(layer: keras.layers.Layer, call: Callable) -> Iterator[None]:
-    """Replace the `call` method of a layer within a `with` block.
+def replacing(layer: keras.layers.Layer, method: str, function: Callable) -> Iterator[None]:
+    """Replace a method of a layer within a `with` block.
 
     Args:
-        layer: Layer to change.
-        call: Replacement for its `call`.
+        layer: Layer, or operation of a functional model, to change.
+        method: Name of the method.
+        function: Replacement, without `self`.
     """
-    before = layer.__dict__.get("call")
-    layer.__dict__["call"] = call
+    before = layer.__dict__.get(method)
+    layer.__dict__[method] = function
     try:
         yield
     finally:
-        layer.__dict__.pop("call")
+        layer.__dict__.pop(method)
         if before is not None:
-            layer.__dict__["call"] = before
+            layer.__dict__[method] = before
+
+
+def calling(layer: keras.layers.Layer, call: Callable) -> contextlib.AbstractContextManager[None]:
+    """Replace the `call` method of a layer within a `with` block; see `replacing`."""
+    return replacing(layer, "call", call)
 
 
 def calls_of(model: keras.Model, inputs: Any, layers: Iterable[keras.layers.Layer]) -> list[Call]:

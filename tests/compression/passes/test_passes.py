@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from compression.passes import clustering, parametrize, pruning, qat
+from compression.passes import clustering, grids, parametrize, pruning, qat
 from compression.passes.distillation import Distillation, SoftTargets, initialise
 from compression.recipes import language
 from compression.surgery import folding
@@ -216,7 +216,7 @@ def test_ranges_follow_a_moving_average_of_each_batch():
         model(x[:8] * 0.5)
     wrapped(x[:8] * 0.5, training=True)
     for name, (low, high) in wrapped.final_ranges().items():
-        expected = ranges[name] if name == qat.INPUT else None
+        expected = ranges[name] if name == grids.INPUT else None
         if name == "hidden_1":  # the first point: only weights and input are rounded before it
             expected = [0.9 * a + 0.1 * b for a, b in zip(ranges[name], seen[name], strict=True)]
         if expected is not None:
@@ -226,7 +226,7 @@ def test_ranges_follow_a_moving_average_of_each_batch():
 def test_inputs_of_relu_and_normalisation_are_rounded_only_after_them():
     # Convolution, normalisation, pooling, activation; the second block has no pooling.
     model, _, x = small("cnn")
-    names = [name for point in qat.Points(model, x).points for name in point.names if name]
+    names = [place.name for point in qat.Points(model, x).points for place in point.places if place.name]
     assert "conv_1" not in names and "conv_2" not in names
     assert sum(name.startswith("batchnormalization") for name in names) == 1
     assert {"hidden", "head"} <= set(names)

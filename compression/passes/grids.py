@@ -1,0 +1,492 @@
+"""Find where the TFLite converter rounds activations, and which tensors it stores on one grid.
+
+The rules are those of TensorFlow 2.21; tests/compression/passes/test_grids.py compares them with converted files. A
+grid is the scale and zero point of a tensor. They follow from the operators of the traced model:
+
+- An operator that selects values, averages or interpolates keeps the grid of its input.
+- Concatenation, minimum and maximum have one grid for all inputs and the output, which reaches back to the operators
+  that computed the inputs.
+- A ReLU is fused into most operators before it; their result is rounded only after the ReLU.
+- Sigmoid, softmax and tanh have fixed grids.
+- Batch normalisation and rescaling are folded into the kernel before them, and are a product and a sum elsewhere.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from compression.passes.rounding import FIXED, FLOAT, Place, Rounding, RoundingPoint, changed, is_apart, kind_of
+from compression.surgery import operators
+from compression.surgery.folding import is_identity
+from compression.surgery.layers import RECURRENT, kernels_of, matching, with_kernels
+from compression.surgery.survey import LayerCall, Survey, consumers, leaves, survey
+from zoo.console.errors import UsageError
+from zoo.models.parts.attention import PositionEncoding
+
+# Operators of TensorFlow whose output is a selection of the values of their inputs.
+SELECTING = {
+    "BatchToSpaceND",
+    "BroadcastTo",
+    "ConcatV2",
+    "DepthToSpace",
+    "ExpandDims",
+    "GatherV2",
+    "Identity",
+    "Max",
+    "MaxPool",
+    "MaxPoolV2",
+    "Maximum",
+    "Min",
+    "Minimum",
+    "MirrorPad",
+    "Pack",
+    "Pad",
+    "PadV2",
+    "Reshape",
+    "ResizeNearestNeighbor",
+    "ReverseV2",
+    "Slice",
+    "SpaceToBatchND",
+    "SpaceToDepth",
+    "Split",
+    "SplitV",
+    "Squeeze",
+    "StopGradient",
+    "StridedSlice",
+    "Tile",
+    "Transpose",
+    "Unpack",
+}
+# Operators with new values on the grid of their input.
+BLENDING = {"AvgPool", "ResizeBilinear"}
+POOLING = {"AvgPool", "MaxPool", "MaxPoolV2"}
+CLIPPING = {"Relu", "Relu6"}
+# Operators that a ReLU after them is fused into.
+FUSING = {
+    *("Add", "AddV2", "BiasAdd", "Sub", "Mul", "RealDiv"),
+    *("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2"),
+}
+# A kernel takes in these operators after it, if their other operand is a constant.
+FOLDED = {"Add", "AddV2", "Sub", "Mul", "RealDiv"}
+# The same values in another shape, or in another order.
+RESHAPING = {"Identity", "StopGradient", "Reshape", "Squeeze", "ExpandDims"}
+ARRANGING = {*RESHAPING, "Transpose"}
+FIXED_BY_OPERATOR = {
+    "Sigmoid": FIXED[keras.activations.sigmoid],
+    "Softmax": FIXED[keras.activations.softmax],
+    "Tanh": FIXED[keras.activations.tanh],
+}
+INPUT, OUTPUT = "input", "output"
+
+
+class Grid:
+    """Scale and zero point of one or more tensors.
+
+    Args:
+        name: Name of the point whose range gives the grid; None for a grid that TFLite fixes.
+    """
+
+    def __init__(self, name: str | None = None):
+        self.name = name
+        self._same: Grid | None = None
+
+    @property
+    def root(self) -> "Grid":
+        return self if self._same is None else self._same.root
+
+    def join(self, other: "Grid") -> None:
+        """Make two grids one, with the name of the first; a fixed grid stays apart."""
+        mine, theirs = self.root, other.root
+        if mine is not theirs and mine.name and theirs.name:
+            theirs._same = mine
+
+
+class Points:
+    """The rounding points of a model's activations.
+
+    Args:
+        model: Built Keras model.
+        x: A few examples, (examples, ...), or a structure of arrays for several inputs.
+        skip: Patterns of layers that stay in float32.
+
+    Raises:
+        UsageError: A pattern matches no layer, or a layer is computed inside a loop that is not a recurrent layer's.
+
+    Attributes:
+        points: What is rounded, by layer.
+        passive: Names of points whose values lie within the range of another point with the same grid.
+        kept: Names of points whose values are on the grid of another point already.
+        averaged: Names of points that are rounded as TFLite's average pooling does.
+        inputs: Name of each input of the model, flattened; None for an input of whole numbers.
+    """
+
+    def __init__(self, model: keras.Model, x: Any, skip: Sequence[str] = ()):
+        named = with_kernels(model)
+        left_out = {id(named[path]) for path in matching(named, skip, "skip")}
+        # Keras numbers automatic layer names per process; indices in the model are reproducible.
+        names = {id(layer): f"{type(layer).__name__.lower()}_{i}" for i, layer in enumerate(leaves(model))}
+        names |= {id(layer): path for path, layer in named.items()}
+        traced = survey(model, x)
+        self.passive: set[str] = set()
+        self.kept: set[str] = set()
+        self.averaged: set[str] = set()
+        tensors, points, given = _Tensors(self.passive, self.kept), {}, {}
+        self.inputs = [f"{INPUT}:{i}" if i else INPUT for i in range(len(traced.inputs))]
+        for i, tensor in enumerate(traced.inputs):
+            if tensor.dtype.is_floating:
+                tensors.new(tensor, self.inputs[i])
+            else:
+                self.inputs[i] = None
+        for call in traced.calls:
+            layer = call.layer
+            _check_outside_loops(call, names[id(layer)], traced, id(layer) in left_out)
+            point = points.setdefault(id(layer), RoundingPoint(layer, _kind(call, traced, tensors)))
+            given.setdefault(id(layer), []).append(call)
+            name = f"{names[id(layer)]}:{len(point.places)}" if point.places else names[id(layer)]
+            point.places.append(self._place(point, call, name, traced, tensors, id(layer) in left_out))
+        last = RoundingPoint(model, "model")
+        for i, tensor in enumerate(traced.outputs):
+            name = tensors.enter(tensor, f"{OUTPUT}:{i}" if i else OUTPUT)
+            last.places.append(Place(name, name))
+        self.points = [point for point in (*points.values(), last) if point.rounds]
+        for call in traced.calls:
+            if (into := _following_positions(call, traced.calls)) and points[id(call.layer)].places[0].name:
+                points[id(call.layer)].kind, points[id(call.layer)].other = "embedding", into
+                points[id(into)].other = call.layer
+        self._grids = tensors.named
+        # Which tensors share a grid is known only now.
+        alone = {key: found[0].inputs[0] for key, found in given.items() if len(found) == 1 and found[0].inputs}
+        self._given = {
+            key: tensors.grid(tensor).root.name
+            for key, tensor in alone.items()
+            if tensors.knows(tensor) and tensors.grid(tensor) is not None
+        }
+
+    def given(self, layer: layers.Layer) -> str | None:
+        """Return the name of the grid of a layer's input, or None if it is fixed, unknown, or not always the same."""
+        return self._given.get(id(layer))
+
+    def grid(self, name: str) -> str:
+        """Return the name of the point that stands for all points with the grid of this one."""
+        found = self._grids.get(name)
+        return name if found is None else found.root.name
+
+    def in_loop(self, name: str) -> bool:
+        """Return whether a point is inside a recurrent layer."""
+        return any(name.startswith(f"{point.prefix}/") for point in self.points if point.kind == "states")
+
+    @contextlib.contextmanager
+    def rounding(self, at: Callable[[str, Any], Any], **more: Callable) -> Iterator[None]:
+        """Round in every call of the model inside this context.
+
+        Args:
+            at: Function applied to every activation that the file rounds.
+            **more: Further arguments of `Rounding`.
+        """
+        with contextlib.ExitStack() as undo:
+            for point in self.points:
+                undo.enter_context(changed(point, Rounding(at, **more)))
+            yield
+
+    def _place(
+        self, point: RoundingPoint, call: LayerCall, name: str, traced: Survey, tensors: "_Tensors", left_out: bool
+    ) -> Place:
+        """Return where a call is rounded, and note the grids of its outputs."""
+        made = [tensor for tensor in call.outputs if tensor.dtype.is_floating]
+        if left_out or not made:
+            tensors.unrounded(made)
+            return Place(None, None)
+        if point.kind == "states":
+            for tensor, part in zip(made, _states(call), strict=False):
+                tensors.new(tensor, f"{name}/{part}")
+            return Place(name, name, _entered(call, name, tensors))
+        if isinstance(point.layer, layers.Embedding):
+            tensors.fixed(made)  # values of the table, which is rounded
+            return Place(None, None)
+        unchanged = any(made[0] is tensor for tensor in call.inputs)
+        if unchanged and not tensors.knows(made[0]):  # something unknown computed it
+            tensors.new(made[0], name)
+            return Place(name, name)
+        clips = _clips(call)
+        inputs = () if clips and _fuses(call.inputs[0], tensors) else _entered(call, name, tensors)
+        found = tensors.passing(call, through_clipping=clips and _is_pooled(call))
+        if found is not None:
+            tensors.same(made, found)
+            if len(made) == 1 and (grid := tensors.grid(made[0])) and grid.root.name:
+                tensors.named[name] = grid
+                (self.passive if found.blended else self.kept).add(name)
+                if _source(made[0]).type == "AvgPool":
+                    self.averaged.add(name)
+                return Place(name, name, inputs)
+            return Place(name if any(inputs) else None, None, inputs)
+        if _is_fused(call, traced, tensors):
+            tensors.unrounded(made)
+            return Place(name, None, inputs)
+        if limits := _limits(point, made[0]):
+            tensors.fixed(made)
+            point.limits = limits if point.kind == "output" else None
+            return Place(name, None, inputs)
+        if len(made) > 1 and point.kind == "output":  # several new values: each is rounded where it is used
+            return Place(name if any(inputs) else None, None, inputs)
+        last = {"attention": f"{name}/heads", "normalization": f"{name}/output"}.get(point.kind, name)
+        tensors.new(made[0], last)
+        return Place(name, last, inputs)
+
+
+def _check_outside_loops(call: LayerCall, name: str, traced: Survey, left_out: bool) -> None:
+    """Raise UsageError if a call is inside a loop, whose tensors no range can follow."""
+    inside = call.outputs and call.outputs[0].graph is not traced.graph
+    if inside and not left_out:
+        raise UsageError(
+            f"--recipe qat: expected layers outside loops, received {name} inside one, where activations cannot be"
+            f" rounded; leave it out with skip={name}, or unroll the loop"
+        )
+
+
+class _Passed:
+    """The grids of the inputs that an output is a selection or a mean of.
+
+    Args:
+        grids: Grids; None for an input that is not rounded.
+        blended: Whether some values are new.
+    """
+
+    def __init__(self, grids: list[Grid | None], blended: bool):
+        self.grids, self.blended = grids, blended
+
+
+class _Tensors:
+    """Grids of the symbolic tensors of a traced model."""
+
+    def __init__(self, passive: set[str], kept: set[str]) -> None:
+        self.passive, self.kept = passive, kept
+        self.named: dict[str, Grid] = {}  # by name of the point
+        self._grids: dict[Any, Grid | None] = {}
+        self._constants: dict[Any, bool] = {}
+        self._entered: set[Any] = set()  # rounded at each use, not where they are computed
+
+    def new(self, tensor: Any, name: str) -> None:
+        """Note that a tensor is rounded under a name."""
+        self._grids[_key(tensor)] = self.named.setdefault(name, Grid(name))
+
+    def fixed(self, made: Sequence[Any]) -> None:
+        """Note that tensors are on a grid that needs no range."""
+        self._grids |= {_key(tensor): Grid() for tensor in made}
+
+    def unrounded(self, made: Sequence[Any]) -> None:
+        """Note that tensors are not rounded."""
+        self._grids |= {_key(tensor): None for tensor in made}
+
+    def same(self, made: Sequence[Any], found: _Passed) -> None:
+        """Note that tensors share the grids of the inputs that they consist of, which become one."""
+        known = [grid for grid in found.grids if grid is not None]
+        named = sorted((grid for grid in known if grid.root.name), key=lambda grid: self._order(grid))
+        for other in named[1:]:
+            named[0].join(other)
+        grid = next(iter(named or known), None)
+        self._grids |= {_key(tensor): grid for tensor in made}
+
+    def knows(self, tensor: Any) -> bool:
+        """Return whether a tensor is the input of the model, or the output of a known call."""
+        return _key(tensor) in self._grids
+
+    def grid(self, tensor: Any) -> Grid | None:
+        """Return the grid of a known tensor."""
+        return self._grids[_key(tensor)]
+
+    def enter(self, tensor: Any, name: str) -> str | None:
+        """Return the name under which a tensor must be rounded where it is used, or None if its grid is known.
+
+        Args:
+            tensor: Input of a call.
+            name: Name to give to it.
+        """
+        if not tensor.dtype.is_floating or self.is_constant(tensor):
+            return None
+        grids, unknown, blended = self._origins(tensor)
+        if not unknown:
+            roots = {grid.root.name for grid in grids if grid is not None and grid.root.name}
+            if not roots or (len(roots) == 1 and not blended):
+                return None
+            # Unknown operators join or average known grids, or another layer has rounded the tensor for itself alone.
+            self.same([tensor], _Passed(grids, blended))
+            self.named[name] = self.grid(tensor)
+            (self.passive if blended else self.kept).add(name)
+            return name
+        for other in unknown:
+            self.new(other, name)
+            self._entered.add(_key(other))
+        if grids:
+            self.same(unknown, _Passed([self.named[name], *grids], False))
+        return name
+
+    def passing(self, call: LayerCall, through_clipping: bool) -> _Passed | None:
+        """Return the grids of the inputs whose values the output has, or None if it has others.
+
+        Args:
+            call: Call of a layer.
+            through_clipping: Whether a ReLU counts as a selection of values.
+        """
+        stops = {_key(t): t for t in call.inputs if t.dtype.is_floating}
+        types = SELECTING | BLENDING | (CLIPPING if through_clipping else set())
+        grids: list[Grid | None] = []
+        blended = False
+        for made in call.outputs:
+            found, unknown, averaged = self._origins(made, stops, types)
+            if unknown:
+                return None
+            grids, blended = [*grids, *found], blended or averaged
+        return _Passed(grids, blended) if grids else None
+
+    def is_constant(self, tensor: Any) -> bool:
+        """Return whether a tensor depends on no known tensor."""
+        key = _key(tensor)
+        if key not in self._constants:
+            self._constants[key] = not self.knows(tensor) and all(map(self.is_constant, tensor.op.inputs))
+        return self._constants[key]
+
+    def _origins(
+        self, tensor: Any, stops: dict[Any, Any] | None = None, types: set[str] = SELECTING | BLENDING
+    ) -> tuple[list[Grid | None], list[Any], bool]:
+        """Return the grids of known tensors that a tensor consists of, unknown such tensors, and whether it has means.
+
+        Args:
+            tensor: Tensor to begin with.
+            stops: Tensors to go back to; by default, all known tensors.
+            types: Operators to go through.
+        """
+        key = _key(tensor)
+        if stops is None and key in self._grids:
+            return [self._grids[key]], [], key in self._entered
+        if stops is not None and key in stops:
+            return self._origins(tensor)[0] or [None], [], False
+        if tensor.op.type not in types:
+            return [], [tensor], False
+        grids, unknown, blended = [], [], tensor.op.type in BLENDING
+        for given in tensor.op.inputs:
+            if given.dtype.is_floating and not self.is_constant(given):
+                found, more, averaged = self._origins(given, stops, types)
+                grids, unknown, blended = [*grids, *found], [*unknown, *more], blended or averaged
+        return grids, unknown, blended
+
+    def _order(self, grid: Grid) -> int:
+        return list(self.named).index(grid.root.name)
+
+
+def _key(tensor: Any) -> tuple[int, str]:
+    return id(tensor.graph), tensor.name
+
+
+def _kind(call: LayerCall, traced: Survey, tensors: _Tensors) -> str:
+    layer = call.layer
+    if isinstance(layer, RECURRENT):
+        return "states"
+    if isinstance(layer, PositionEncoding):
+        return "positions"
+    if isinstance(layer, layers.Layer) and operators.is_affine(layer):
+        folded = call.source is not None and _is_fused(call.source, traced, tensors)
+        if not folded:
+            return "affine"
+        if not isinstance(layer, layers.BatchNormalization):
+            return "output"
+        return "absorbed" if is_identity(layer) else "folded"
+    if isinstance(layer, layers.Activation):
+        return "function"
+    kind = kind_of(layer)
+    kernels = kind == "output" and isinstance(layer, layers.Layer) and kernels_of(layer)
+    return "activation" if kernels and hasattr(layer, "activation") else kind
+
+
+def _states(call: LayerCall) -> list[str]:
+    """Return the part that each output of a recurrent layer is: its sequence or last state, then its states."""
+    return ["hidden", "hidden", "cell"][: len(call.outputs)]
+
+
+def _entered(call: LayerCall, name: str, tensors: _Tensors) -> tuple[str | None, ...]:
+    if call.layer.__class__ is layers.MultiHeadAttention:
+        return ()
+    names = [f"{name}/given:{i}" if i else f"{name}/given" for i in range(len(call.inputs))]
+    found = tuple(tensors.enter(tensor, each) for tensor, each in zip(call.inputs, names, strict=True))
+    return found if any(found) else ()
+
+
+def _clips(call: LayerCall) -> bool:
+    """Return whether a call is a ReLU and nothing else."""
+    made = call.outputs[0]
+    return len(call.inputs) == 1 and made.op.type in CLIPPING and _key(made.op.inputs[0]) == _key(call.inputs[0])
+
+
+def _is_pooled(call: LayerCall) -> bool:
+    """Return whether the file fuses a ReLU into the pooling before it, and keeps the grid of the pooling's input."""
+    given = call.inputs[0]
+    return given.op.type in POOLING and len(given.consumers()) == 1
+
+
+def _fuses(tensor: Any, tensors: _Tensors) -> bool:
+    """Return whether the file fuses a ReLU into the unknown operator before it."""
+    return not tensors.knows(tensor) and tensor.op.type in FUSING and len(tensor.consumers()) == 1
+
+
+def _is_fused(call: LayerCall, traced: Survey, tensors: _Tensors) -> bool:
+    """Return whether the file fuses a call with the operators that follow, and rounds only after them."""
+    if len(call.outputs) != 1 or isinstance(call.layer, RECURRENT):
+        return False
+    made = call.outputs[0]
+    user = _only_user(made)
+    if user is None or any(made is end for end in traced.outputs):
+        return False
+    kernel = isinstance(call.layer, layers.Layer) and bool(kernels_of(call.layer))
+    linear = getattr(call.layer, "activation", None) in (None, keras.activations.linear)
+    if not linear and isinstance(call.layer, layers.Activation):
+        return False
+    if kernel and linear and not isinstance(call.layer, (*FLOAT, layers.Embedding)):
+        others = [t for t in user.inputs if t.dtype.is_floating and _key(t) != _key(made)]
+        if user.type in FOLDED and len(others) == 1 and tensors.is_constant(others[0]) and _by_channel(others[0], made):
+            return True
+    fusing = _source(made).type in FUSING and linear and not (kernel and is_apart(call.layer))
+    return fusing and user.type in CLIPPING
+
+
+def _by_channel(constant: Any, made: Any) -> bool:
+    """Return whether a constant has one value, or one for each channel, so that a kernel can take it in."""
+    size = constant.shape.num_elements()
+    return size == 1 or (size is not None and size == made.shape[-1])
+
+
+def _source(tensor: Any) -> Any:
+    """Return the operator that computed a tensor, in whatever shape."""
+    op = tensor.op
+    while op.type in RESHAPING and op.inputs:
+        op = op.inputs[0].op
+    return op
+
+
+def _only_user(tensor: Any) -> Any:
+    """Return the only operator that uses a tensor, in whatever shape, or None."""
+    users = tensor.consumers()
+    if len(users) != 1:
+        return None
+    return _only_user(users[0].outputs[0]) if users[0].type in RESHAPING else users[0]
+
+
+def _limits(point: RoundingPoint, made: Any) -> tuple[float, float] | None:
+    """Return the range that TFLite fixes for the output of a call, or None."""
+    if point.kind not in ("output", "activation", "function"):
+        return None
+    return FIXED_BY_OPERATOR.get(_source(made).type)
+
+
+def _following_positions(call: LayerCall, found: list[LayerCall]) -> PositionEncoding | None:
+    """Return the position encoding that is the only consumer of a Dense output, or None.
+
+    The file has one constant for the bias and the positions together.
+    """
+    layer, after = call.layer, consumers(found, call)
+    if not (isinstance(layer, layers.Dense) and layer.use_bias and len(after) == 1):
+        return None
+    alone = sum(other.layer in (layer, after[0].layer) for other in found) == 2
+    linear = layer.activation in (None, keras.activations.linear)
+    return after[0].layer if alone and linear and isinstance(after[0].layer, PositionEncoding) else None
