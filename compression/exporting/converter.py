@@ -153,6 +153,8 @@ def _given_ranges(
 ) -> Iterator[None]:
     """Replace calibrated ranges by trained or chosen ones, and equalize the float file before it is calibrated.
 
+    A tensor that is zero in all examples gets a range as well: with the scale 0, LiteRT cannot prepare the file.
+
     In files that generate text, the output of a table lookup gets the range of the whole table. The calibrator records
     the inputs of an operator after running it, when an in-place product may have overwritten them: a table multiplied
     by 8 got a scale 8 times too large. Besides, tokens that occur in no calibration text would be clipped.
@@ -163,9 +165,7 @@ def _given_ranges(
     Raises:
         Failed: This version of TensorFlow has no such method.
     """
-    if not ranges and not lookups and adjusted is None:
-        yield
-        return
+    asked = bool(ranges or lookups or adjusted)
     # TensorFlow 2.21: `TFLiteConverter.convert` calls this method of a class that its docstring calls internal, and
     # quantizes the calibrated file that it returns. No public interface gives or takes calibrated ranges.
     try:
@@ -173,6 +173,9 @@ def _given_ranges(
 
         before = Calibrator.calibrate
     except (ImportError, AttributeError):
+        if not asked:
+            yield
+            return
         import tensorflow as tf
 
         raise Failed(
@@ -183,7 +186,10 @@ def _given_ranges(
     def calibrate(self: Any, *args: Any) -> bytes:
         if adjusted and (adjusted.equalize or adjusted.learns):
             self = Calibrator(adjusted.before(bytes(self._model_content)))
-        model = flatbuffer.parse(bytes(before(self, *args)), "the calibrated file")
+        content = bytes(before(self, *args))
+        model = flatbuffer.parse(content, "the calibrated file")
+        if not flatbuffer.widen_empty_ranges(model) and not asked:
+            return content
         if adjusted and adjusted.best_ranges:
             corrections.set_best_ranges(model, adjusted.calls)
         flatbuffer.set_ranges(model, ranges)

@@ -430,6 +430,19 @@ def set_ranges(model: schema.ModelT, ranges: Mapping[str, tuple[float, float]]) 
     return found
 
 
+def widen_empty_ranges(model: schema.ModelT) -> int:
+    """Give calibrated tensors that were always zero the range from 0 to 1, and return their number."""
+    found = 0
+    for tensor in (t for graph in model.subgraphs for t in graph.tensors):
+        quantization = tensor.quantization
+        if quantization is None or quantization.min is None or quantization.max is None or not len(quantization.min):
+            continue
+        if not np.any(quantization.min) and not np.any(quantization.max):
+            quantization.max = np.ones_like(quantization.max, np.float32)
+            found += 1
+    return found
+
+
 def set_lookup_ranges(model: schema.ModelT) -> None:
     """Set the range of every lookup in a constant table to the range of the whole table."""
     lookup = schema.BuiltinOperator.GATHER

@@ -46,6 +46,7 @@ class TaskFacts:
         compares_pairs: Whether the loss compares all pairs of a batch, so that a batch needs two or more, and labels
             cannot be smoothed.
         classifies: Whether a run gives the logits of classes for each example, or for each step of one.
+        one_answer: Whether every example has one answer; a model of one's own may give one for each pixel.
         judged_by_classifier: Whether samples are compared with real images in the features of `--classifier`.
         averages_itself: Whether models keep a running average of their weights.
         unordered: Why the layers of a model do not follow one another up to a head. Empty if they do.
@@ -77,6 +78,7 @@ class TaskFacts:
     has_captions: bool = False
     compares_pairs: bool = False
     classifies: bool = False
+    one_answer: bool = True
     judged_by_classifier: bool = False
     averages_itself: bool = False
     unordered: str = ""
@@ -203,6 +205,7 @@ TASKS = {
     ),
     "own_model": TaskFacts(
         gives="the outputs of a model of one's own",
+        one_answer=False,
         used_by=("compression.compress",),
         from_data=False,
         swept=False,

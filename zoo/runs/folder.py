@@ -157,7 +157,9 @@ class RunFolder:
             raise UsageError(f"{self.path}: this run has not finished; continue it with --resume --output {self.path}")
         metrics, seal = sealed.read(self.metrics_file)
         try:
-            contents.check_metrics(metrics, stored["data"].get("per_step", False))
+            data = stored["data"]
+            several = not task_facts.of(data.get("task", task_facts.CLASSES)).one_answer
+            contents.check_metrics(metrics, per_step=several or data.get("per_step", False))
         except ValueError as error:
             raise UsageError(f"{self.metrics_file} is damaged: {error}") from None
         sealed.check(self.metrics_file, seal, metrics)
