@@ -13,9 +13,9 @@ from keras import layers, ops
 from compression.exporting import tflite
 from compression.exporting.endpoints import Endpoint, endpoints
 from compression.passes import grids, qat
-from compression.runtime import child
 from compression.surgery.folding import fold_batch_norms
 from zoo.console.errors import UsageError
+from zoo.isolation import child
 
 SHAPE = (8, 8, 4)
 
