@@ -13,6 +13,7 @@ from zoo import stock
 from zoo.config.options import typed
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
+from zoo.guests import model as guest
 from zoo.runs.results import Run
 
 if TYPE_CHECKING:
@@ -59,10 +60,7 @@ def compress(
         >>> file = compress("runs/cnn-digits", "channels(0.5) + int8")
         >>> file.bytes, file.test["accuracy"]
     """
-    from compression.pipeline.own import SUFFIXES
-
-    is_file = isinstance(source, (str, Path)) and Path(source).suffix in SUFFIXES
-    if is_file or not isinstance(source, (str, Path, Run)):
+    if guest.is_guest(source):
         return _compress_model(source, recipe, data, class_names, output, sign, options)
     if data is not None or class_names is not None:
         raise UsageError("compress: expected data with a Keras model, received them with a run, which has its own")
@@ -182,32 +180,22 @@ def _compress_model(
     options: dict[str, Any],
 ) -> CompressedFile:
     """Compress a Keras model, in memory or in a file."""
-    import keras
+    import keras  # noqa: F401  plainly, before a command imports it with its own settings
 
     from compression import compress as command
-    from compression.pipeline import own
     from compression.recipes import language
 
-    path = Path(model) if isinstance(model, (str, Path)) else None
-    if path is None and not isinstance(model, keras.Model):
-        raise UsageError(f"compress: expected a run, its path or a Keras model, received {type(model).__name__}")
-    if output is None:
-        raise UsageError("compress: expected output beside a Keras model, received none")
     names = {field.name for field in dataclasses.fields(command.Options)}
     mine = typed({k: v for k, v in options.items() if k in names}, command.Options, "compress")
     training = typed({k: v for k, v in options.items() if k not in names or k in _BOTH}, TrainConfig, "compress")
-    if data is None and mine.get("dataset") is None:
-        raise UsageError("compress: expected data beside a Keras model, received none")
-    if isinstance(data, (str, Path)):
-        training["data"], data = Path(data), None
-    config = own.training_config(training)
-    opened = own.OpenedModel(
-        path, config, None if path else model, data, class_names, input_range=mine.get("input_range")
+    opened = guest.given(
+        model, data, training | {"input_range": mine.get("input_range")}, "compress", class_names=class_names
     )
-    own.check_data(opened)
-    mine |= {"run": path or Path("model"), "recipe": recipe, "output": Path(output)}
-    given = command.Options(**mine, sign=None if sign is None else Path(sign))
-    found = command.carried_out(given, language.parse(recipe), opened)
+    if output is None:
+        raise UsageError("compress: expected output beside a Keras model, received none")
+    mine |= {"run": opened.path or Path("model"), "recipe": recipe, "output": Path(output)}
+    options = command.Options(**mine, sign=None if sign is None else Path(sign))
+    found = command.carried_out(options, language.parse(recipe), opened)
     return CompressedFile(found.pop("path"), found)
 
 

@@ -11,27 +11,21 @@ from typing import Any
 import strategies
 from compression import tasks
 from compression.pipeline import source
-from compression.pipeline.own import USUAL, OpenedModel
 from compression.pipeline.source import OpenedRun
 from compression.receipts import signing
 from compression.receipts.wording import called
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
-from compression.recipes.options import (
-    MODEL_FILE,
-    Calibration,
-    ExportOptions,
-    ModelData,
-    Reporting,
-    StageTraining,
-)
+from compression.recipes.options import Calibration, ExportOptions, Reporting, StageTraining
 from strategies import backend
 from zoo.config import privacy
 from zoo.config.options import SEEDS, option
+from zoo.config.run_options import MODEL_FILE, ModelData
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.errors import UsageError
+from zoo.guests.model import USUAL, OpenedModel
 from zoo.runs import space
 from zoo.runs.folder import check_classifier
 
@@ -144,7 +138,11 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
     chief = strategies.is_chief(options.strategy)
     if options.virtual_devices or options.strategy == "multi_worker":  # before anything else uses TensorFlow
         backend.start("tensorflow")
-        facts = {"--recipe": str(recipe), "run": chosen.provenance()["model_sha256"], "--seed": options.seed}
+        facts = {
+            "--recipe": str(recipe),
+            "run": chosen.provenance().get("model_sha256", "in memory"),
+            "--seed": options.seed,
+        }
         strategies.build(options.strategy, options.virtual_devices, facts=facts, seconds=config.worker_timeout)
 
     model, data = chosen.load()

@@ -13,8 +13,8 @@ from compression.receipts import signing
 from compression.receipts.artifacts import canonical, check_beside, read_receipt, receipt_path
 from compression.receipts.coverage import groups, in_words
 from compression.receipts.wording import called
-from compression.recipes.options import ModelData
 from zoo.config.options import option
+from zoo.config.run_options import ModelData
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from compression.flatbuffers import interface
-from compression.pipeline.own import OpenedModel
 from compression.pipeline.source import OpenedRun
 from compression.receipts.artifacts import file_name, receipt_path
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
 from zoo.config import privacy
 from zoo.console.errors import UsageError
+from zoo.guests.model import OpenedModel
 from zoo.system.files import sha256
 
 KERNELS = get_args(Kernel)

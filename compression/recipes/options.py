@@ -2,13 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from compression.recipes.language import Kernel
-from zoo.config.options import option, under
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -32,32 +29,6 @@ class ExportOptions:
     bare: bool = False
     allow_flex: bool = False
     seconds: float = 900.0  # the slowest conversion of the zoo, an unrolled LSTM in int8, takes 20 s on two cores
-
-
-MODEL_FILE = "a model file"
-
-
-@dataclass(frozen=True, kw_only=True)
-@under(MODEL_FILE)
-class ModelData:
-    """The data of a model file, or other data for a run."""
-
-    dataset: str | None = option("data set of a model file, or another one for a run")
-    data: Path | None = option(
-        "own data of a model file, or other data for a run: what zoo.train takes, or an .npz file with x_train,"
-        " y_train, x_test and y_test; several inputs are x_train.NAME; labels may be left out"
-    )
-    input_range: tuple[float, ...] | None = option(
-        "what a model file takes for the darkest and the brightest pixel, such as 0,255 (default: found by its"
-        " answers)",
-        metavar="LOW,HIGH",
-    )
-
-    def __post_init__(self) -> None:
-        pair = self.input_range
-        if pair is not None and (len(pair) != 2 or pair[0] >= pair[1]):
-            received = ",".join(f"{value:g}" for value in pair)
-            raise UsageError(f"--input-range: expected LOW,HIGH with LOW below HIGH, received {received}")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """A model of one's own as a file, which computes what the model's `predict` computes."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,7 @@ from zoo.data import Dataset, DataSpec, Split
 from zoo.data.dataset import leaves, mapped
 from zoo.data.images import scaled
 from zoo.system.files import write_text
-from zoo.tasks.outputs import meanings
-from zoo.tasks.own_model import OwnModel, outputs_of, told
-
-FEW = 8  # examples on which the model is called to see what it gives
+from zoo.tasks.own_model import OwnModel, compiled_with, first_of, identifier, of_model, outputs_of, told
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class OwnForm(Form):
     @classmethod
     def exported(cls, model: keras.Model, data: Dataset) -> keras.Model:
         """Return the model in float32, as a copy if it can be copied: all copies have the same names of layers."""
-        few = mapped(lambda array: scaled(array, data.spec.pixel_range), data.test.take(np.arange(1)).x)
+        few = mapped(lambda array: scaled(array, data.spec.pixel_range), first_of(data).take(np.arange(1)).x)
         try:
             return in_float32(copies(model, few)())
         except UsageError:  # it cannot be rebuilt; a recipe that trains will be refused
@@ -56,18 +52,13 @@ class OwnForm(Form):
 
     @classmethod
     def build(cls, made: Export) -> Self:
-        data, few = made.data, made.data.test.take(np.arange(min(FEW, len(made.data.test))))
-        found = _called(made.exported, few.x, data.spec)
-        names = output_names(made.exported, found)
-        compiled = compiled_with(made.model)
-        losses = keras.tree.flatten(compiled.get("loss")) if compiled else []
-        losses = losses if len(losses) == len(names) else [None] * len(names)
-        values = dict(zip(names, outputs_of(made.exported, few.x, data.spec), strict=True))
-        means = meanings(names, list(values.values()), _labels(data), data.spec.class_names, losses)
+        data, few = made.data, first_of(made.data)
+        task = of_model(made.exported, data, compiled_with(made.model))
+        values = outputs_of(made.exported, few.x, data.spec)
         options = made.options
         interface = ModelInterface(
             _inputs(made.exported, few.x),
-            tuple(Port(name, value.shape[1:]) for name, value in values.items()),
+            tuple(Port(output.name, value.shape[1:]) for output, value in zip(task.outputs, values, strict=True)),
             structure=_structure(few.x),
             keys=tuple(sorted(few.x)) if isinstance(few.x, Mapping) else (),
             batch=options.batch,
@@ -77,7 +68,7 @@ class OwnForm(Form):
         )
         if options.uint8 and not (interface.structure == "one" and few.x.dtype == np.uint8):
             raise UsageError(f"--uint8-input: expected one input of images of bytes, {data.spec.name} has none")
-        return cls(data, interface, OwnModel(means, compiled))
+        return cls(data, interface, task)
 
     @classmethod
     def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
@@ -275,36 +266,15 @@ def given(x: Any, interface: ModelInterface) -> dict[str, np.ndarray]:
     return found
 
 
-def compiled_with(model: keras.Model) -> dict[str, Any]:
-    """Return loss and weights of losses that a model was compiled with; nothing if it was not compiled with a loss."""
-    loss = getattr(model, "loss", None)
-    if not getattr(model, "compiled", False) or loss is None:
-        return {}
-    config = getattr(model, "_compile_config", None)
-    weights = config.config.get("loss_weights") if config is not None else None
-    return {"loss": loss} | ({"loss_weights": weights} if weights is not None else {})
-
-
-def output_names(model: keras.Model, outputs: Any) -> list[str]:
-    """Return a name for each output: its key, the name of the layer that computes it, or its number."""
-    if isinstance(outputs, Mapping):
-        return [_identifier(str(name)) for name in sorted(outputs)]
-    count = len(leaves(outputs))
-    if count == 1:
-        return ["output"]
-    names = [_identifier(name) for name in getattr(model, "output_names", None) or ()]
-    return names if len(set(names)) == count else [f"output_{number}" for number in range(count)]
-
-
 def _inputs(model: keras.Model, x: Any) -> tuple[Port, ...]:
     arrays = leaves(x)
     symbols = list(getattr(model, "inputs", None) or [None] * len(arrays))  # a subclassed model has none
     if len(symbols) != len(arrays):
         raise UsageError(f"data: the model takes {len(symbols)} inputs, received {len(arrays)}")
     if isinstance(x, Mapping):
-        names = [_identifier(str(name)) for name in sorted(x)]
+        names = [identifier(str(name)) for name in sorted(x)]
     else:
-        names = [_identifier(s.name) if s is not None else f"input_{i}" for i, s in enumerate(symbols)]
+        names = [identifier(s.name) if s is not None else f"input_{i}" for i, s in enumerate(symbols)]
         names = names if len(set(names)) == len(names) else [f"input_{i}" for i in range(len(names))]
     kinds = {"f": "float32", "u": "float32"}
     return tuple(
@@ -313,36 +283,7 @@ def _inputs(model: keras.Model, x: Any) -> tuple[Port, ...]:
     )
 
 
-def _identifier(name: str) -> str:
-    text = re.sub(r"\W+", "_", name).strip("_") or "tensor"
-    return text if text[0].isalpha() else f"tensor_{text}"
-
-
 def _structure(x: Any) -> Any:
     if isinstance(x, Mapping):
         return "dict"
     return "tuple" if isinstance(x, tuple) else "one"
-
-
-def _labels(data: Dataset) -> Any:
-    """Return the labels of all splits, which together show what they mean; None if any split has none."""
-    parts = [split.y for split in (data.train, data.test) if len(split)]
-    if any(part is None for part in parts):
-        return None
-    return [np.concatenate(column) for column in zip(*map(leaves, parts), strict=True)]
-
-
-def _called(model: keras.Model, x: Any, spec: DataSpec) -> Any:
-    """Return the outputs of a model for a few examples, in its structure.
-
-    Raises:
-        UsageError: The model does not take such inputs.
-    """
-    try:
-        return model.predict_on_batch(mapped(lambda array: scaled(array, spec.pixel_range), x))
-    except Exception as error:  # the user's own code may raise anything
-        shapes = ", ".join(f"{array.dtype} {array.shape[1:]}" for array in leaves(x))
-        raise UsageError(
-            f"model {model.name}: expected data that it takes, received {shapes} for each example;"
-            f" {' '.join(str(error).split())[:300]}"
-        ) from None

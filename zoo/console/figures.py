@@ -56,6 +56,20 @@ def label(name: str, scores: Mapping[str, Any]) -> str:
     return form_of(name)[0].removeprefix("macro " if "frechet_distance" in scores else "")
 
 
+def by_output(scores: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the names of scores that are figures of a task, output by output if a model has several.
+
+    Args:
+        scores: Values by name, `OUTPUT.FIGURE` if there are several outputs; others than figures are left out.
+        names: Figures in the order of their importance.
+    """
+    outputs = list(dict.fromkeys(name.rpartition(".")[0] for name in scores))
+    found = [name for name in scores if name.rpartition(".")[2] in names]
+    return sorted(
+        found, key=lambda name: (outputs.index(name.rpartition(".")[0]), names.index(name.rpartition(".")[2]))
+    )
+
+
 def written(scores: Mapping[str, Any], name: str, intervals: Intervals) -> str:
     """Return a formatted metric, followed by its interval if it has one: 99.10% (98.90 to 99.30).
 

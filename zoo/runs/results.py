@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import keras
 
 
+# Numbers of an answer that a table shows.
+MOST_NUMBERS = 8
+
+
 class Run(Readable):
     """A trained run.
 
@@ -107,7 +111,11 @@ class Scores(Readable, Mapping[str, Any]):
 
 
 class Predictions(Readable, Sequence[dict[str, Any]]):
-    """The answers to inputs, in their order: each a dict with input, label, probability and, on request, top."""
+    """The answers to inputs, in their order.
+
+    Each is a dict with input, label, probability and, on request, top. A model of one's own may give numbers: then it
+    has values. If it has several outputs, each answer names its output.
+    """
 
     def __init__(self, rows: Sequence[dict[str, Any]]):
         self._rows = list(rows)
@@ -125,8 +133,37 @@ class Predictions(Readable, Sequence[dict[str, Any]]):
 
     def table(self) -> Table:
         """Return a row for each input and answer."""
-        rows = [(row["input"], one["label"], one["probability"]) for row in self._rows for one in row.get("top", [row])]
-        return Table(("input", "label", "probability"), tuple(rows))
+        columns, rows = answers(self._rows)
+        return Table(columns, tuple(rows))
+
+
+def answers(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Return the columns and the rows of a table of answers, see `Predictions`.
+
+    Args:
+        rows: Answers.
+    """
+    several, numbers = (any(name in row for row in rows) for name in ("output", "values"))
+    columns = ("input", *(("output",) if several else ()), "answer" if numbers else "label", "probability")
+    shown = [
+        (row["input"], *((row["output"],) if several else ()), *answer)
+        for row in rows
+        for answer in ([(_numbers(row["values"]), "")] if "values" in row else _ranked(row))
+    ]
+    return columns, shown
+
+
+def _ranked(row: Mapping[str, Any]) -> list[tuple[str, float]]:
+    return [(one["label"], one["probability"]) for one in row.get("top", [row])]
+
+
+def _numbers(values: Any) -> str:
+    """Return numbers in a line, the first ones of many."""
+    import numpy as np  # not needed for --help
+
+    flat = np.ravel(values)
+    more = f" ... ({flat.size:,} numbers)" if flat.size > MOST_NUMBERS else ""
+    return " ".join(f"{value:.6g}" for value in flat[:MOST_NUMBERS]) + more
 
 
 def _with_interval(value: str, interval: str | None) -> str:
