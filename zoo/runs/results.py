@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config.train_config import TrainConfig
-from zoo.console.figures import FIGURES, ends, label
+from zoo.console.figures import by_output, ends, form_of, label
 from zoo.console.tables import Readable, Table
 from zoo.runs.folder import RunFolder
 
@@ -104,8 +104,9 @@ class Scores(Readable, Mapping[str, Any]):
         intervals = self._values.get("intervals", {})
         rows = [
             (label(name, self), format(self[name], form), ends(intervals[name], form) if name in intervals else None)
-            for name, (_, form) in FIGURES.items()
-            if isinstance(self.get(name), (int, float))
+            for name in by_output(self)
+            if isinstance(self[name], (int, float))
+            for form in [form_of(name.rpartition(".")[2])[1]]
         ]
         return Table(("figure", "value", "95 % interval"), tuple(rows))
 
