@@ -120,8 +120,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedModel) -> dict[str, Any]:
     """Compress what was opened, and return what `run` returns."""
-    if chosen.artifacts is None and options.output is None:
-        raise UsageError("--output: expected the folder for the file, because a model file has none of its own")
+    folder = source.output_of(chosen, options.output)
     key = signing.private_key(options.sign) if options.sign else None
     limits = tasks.entry(chosen.task).limits
     limits.check(recipe, options.export, beam=options.beam, skip_worst=options.skip_worst)
@@ -132,7 +131,6 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
     if kept:
         cli.say(kept)
     config = _training_config(chosen.config, options)
-    folder = options.output or chosen.artifacts
     space.check(folder, COPIES_ON_DISK * (1 + len(recipe.stages)) * chosen.model_bytes)
     teachers = [source.open_teacher(Path(path), chosen) for path in (recipe.distill.teacher if recipe.distill else ())]
     chief = strategies.is_chief(options.strategy)
@@ -180,9 +178,7 @@ def _verifying(path: Path, options: Options, chosen: OpenedRun | OpenedModel) ->
     if chosen.artifacts is None:
         if chosen.path is None or chosen.data is not None:
             return None
-        words += [chosen.path]
-        data = chosen.load_options()
-        words += [word for name, value in data.items() for word in (f"--{name.replace('_', '-')}", value)]
+        words += [chosen.path, *source.load_words(chosen, {})]
     elif options.output is not None and not path.resolve().is_relative_to(options.run.resolve()):
         words += [options.run]
     return command_line("compression.verify", *words)

@@ -8,7 +8,7 @@ from typing import Any
 
 from compression import tasks
 from zoo.config.catalogue import check_source
-from zoo.config.train_config import TrainConfig
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError
 from zoo.guests import model as guest
 from zoo.guests.model import OpenedModel
@@ -98,6 +98,31 @@ def opened(path: Path, given: Mapping[str, Any], *, any_task: bool = False) -> "
     return open_run(path, given, any_task=any_task)
 
 
+def output_of(chosen: OpenedRun | OpenedModel, output: Path | None) -> Path:
+    """Return the folder that a command writes into: the one that was asked for, or that of the run.
+
+    Raises:
+        UsageError: None was asked for, and a model file has none of its own.
+    """
+    if output is None and chosen.artifacts is None:
+        raise UsageError("--output: expected a folder for what is written, because a model file has none of its own")
+    return output or chosen.artifacts
+
+
+def load_words(chosen: OpenedRun | OpenedModel, given: Mapping[str, Any]) -> list[Any]:
+    """Return the words of a command that loads the same data.
+
+    Args:
+        chosen: What was opened.
+        given: Options that it was opened with.
+    """
+    names = ("dataset", "data", "data_dir")
+    found = {name: given[name] for name in names if given.get(name) is not None}
+    if isinstance(chosen, OpenedModel):
+        found = chosen.load_options()
+    return [word for name, value in found.items() for word in (flag(name), value)]
+
+
 def open_run(path: Path, given: Mapping[str, Any], *, any_task: bool = False) -> OpenedRun:
     """Check that a run can be compressed, without importing Keras.
 
@@ -112,7 +137,7 @@ def open_run(path: Path, given: Mapping[str, Any], *, any_task: bool = False) ->
     run = RunFolder(path)
     config = run.read_config()["config"]
     run.read_metrics()
-    if not (any_task or tasks.entry(run.task).limits.gives_classes):
+    if not (any_task or tasks.entry(run.task).limits.by_output):
         raise UsageError(
             f"{run.path}: expected a run that gives classes, this one is for {run.task}; compression.compress takes it"
         )

@@ -11,10 +11,10 @@ import numpy as np
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import ModelInterface, Port
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import Subject, enlarged
+from compression.receipts.subject import OutputSubject, enlarged
 from compression.runtime import litert
 from compression.surgery.copying import copies, in_float32
-from compression.tasks.base import Export, Form
+from compression.tasks.base import Export, OutputForm
 from compression.tasks.classification import stratified
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, form_of
@@ -26,7 +26,7 @@ from zoo.tasks.own_model import OwnModel, compiled_with, first_of, identifier, o
 
 
 @dataclass(frozen=True)
-class OwnForm(Form):
+class OwnForm(OutputForm):
     """How a model of one's own becomes a file.
 
     Args:
@@ -79,24 +79,27 @@ class OwnForm(Form):
         return OwnSubject(model, self.interface, self.data.split("test"), self.data.spec, self.task, original)
 
     def calibration(self, count: int, seed: int) -> dict[str, np.ndarray]:
-        return given(self._chosen(count, seed).x, self.interface)
+        return given(self.chosen(self.data.train, count, seed).x, self.interface)
 
     def calibration_count(self, calibration: Mapping[str, np.ndarray]) -> int:
         return len(next(iter(calibration.values())))
 
     def examples(self, count: int, seed: int) -> Any:
-        return mapped(lambda array: scaled(array, self.data.spec.pixel_range), self._chosen(count, seed).x)
+        return mapped(
+            lambda array: scaled(array, self.data.spec.pixel_range), self.chosen(self.data.train, count, seed).x
+        )
 
-    def _chosen(self, count: int, seed: int) -> Split:
-        """Return random training examples, each class as often as in the whole split if there are classes."""
-        train = self.data.train
-        if not len(train):
+    def chosen(self, split: Split, count: int, seed: int) -> Split:
+        if not len(split):
             raise UsageError("expected training examples to calibrate with, received none")
-        labels = leaves(train.y)
+        labels = leaves(split.y)
         truth = [o.truth(y) for o, y in zip(self.task.outputs, labels, strict=False) if o.kind in ("classes", "binary")]
-        y = truth[0].reshape(len(train), -1) if truth else np.zeros((len(train), 2))
-        stand_in = Split(np.arange(len(train)), y[:, 0].astype(np.int32) if y.shape[1] == 1 else y)
-        return train.take(stratified(stand_in, count, seed).x)
+        y = truth[0].reshape(len(split), -1) if truth else np.zeros((len(split), 2))
+        stand_in = Split(np.arange(len(split)), y[:, 0].astype(np.int32) if y.shape[1] == 1 else y)
+        return split.take(stratified(stand_in, count, seed).x)
+
+    def subject_on(self, model: keras.Model, examples: Split) -> "OwnSubject":
+        return OwnSubject(model, self.interface, examples, self.data.spec, self.task)
 
     def about(self) -> dict[str, Any]:
         low, high = self.interface.pixel_range
@@ -173,7 +176,7 @@ def _parity_line(name: str, row: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class OwnSubject(Subject):
+class OwnSubject(OutputSubject):
     """What the file of a model of one's own is measured against: the model's `predict`.
 
     Args:
@@ -192,6 +195,20 @@ class OwnSubject(Subject):
     task: OwnModel
     original: keras.Model | None = None
 
+    probabilities = False
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        return given(self.examples.x, self.interface)
+
+    def outputs(self, path: Path) -> list[np.ndarray]:
+        return self._run(self.inputs(), path)
+
+    def reference(self) -> list[np.ndarray]:
+        return outputs_of(self.model, self.examples.x, self.spec)
+
+    def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
+        return self.task.scores(outputs, self.examples.y)
+
     def check_takes(self, path: Path, content: Any) -> None:
         expected = {port.name: [self.interface.batch, *port.shape] for port in self.interface.given}
         received = {row["name"]: list(row["shape"]) for row in flatbuffer.signature(content)["inputs"]}
@@ -201,12 +218,12 @@ class OwnSubject(Subject):
             )
 
     def scored(self, path: Path) -> dict[str, Any]:
-        return self._scores(self._run(given(self.examples.x, self.interface), path)) if leaves(self.examples.y) else {}
+        return self.graded(self.outputs(path)) if leaves(self.examples.y) else {}
 
     def measured(self, path: Path) -> dict[str, Any]:
-        inputs = given(self.examples.x, self.interface)
+        inputs = self.inputs()
         found = self._run(inputs, path)
-        keras_outputs = expected = outputs_of(self.model, self.examples.x, self.spec)
+        keras_outputs = expected = self.reference()
         if self.interface.resize_from:  # what the file loses by resizing is not counted as a difference from Keras
             expected = outputs_of(self.model, self._resized(inputs), self.spec)
         rows = {
@@ -219,14 +236,14 @@ class OwnSubject(Subject):
         worst = max(row["largest_difference"] for row in rows.values())
         named = {f"{output}.{name}": value for output, row in rows.items() for name, value in row.items()}
         labelled = bool(leaves(self.examples.y))
-        scores = self._scores(found) if labelled else {}
+        scores = self.graded(found) if labelled else {}
         return {
             "test": {
                 "examples": len(self.examples),
                 "sha256": examples_sha256(self.examples),
                 "litert": scores,
                 "intervals": self.task.intervals(scores, found, self.examples.y) if labelled else {},
-                "keras": self._scores(keras_outputs) if labelled else {},
+                "keras": self.graded(keras_outputs) if labelled else {},
             },
             "parity": one if len(rows) == 1 else {"largest_difference": worst, **named},
             "latency": litert.latency(path, {name: x[: self.interface.batch] for name, x in inputs.items()}),
@@ -241,9 +258,6 @@ class OwnSubject(Subject):
         pixels = scaled(x, self.spec.pixel_range)
         size = self.interface.inputs[0].shape[:2]
         return keras.ops.convert_to_numpy(keras.ops.image.resize(pixels, size, interpolation="bilinear"))
-
-    def _scores(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
-        return self.task.scores(outputs, self.examples.y)
 
     def _parity(self, output: Any, mine: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
         difference = np.abs(mine.astype(np.float64) - theirs)

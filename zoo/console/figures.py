@@ -41,6 +41,9 @@ FIGURES = {
     "perplexity": ("perplexity", ".2f"),
 }
 
+# Figures of which less is better.
+ERRORS = frozenset({"rmse", "mae", "loss", "perplexity", "frechet_distance"})
+
 Intervals = Mapping[str, Sequence[float]]
 
 

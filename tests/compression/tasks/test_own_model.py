@@ -166,7 +166,7 @@ def test_a_model_file_on_the_command_line(tmp_path, capsys):
     assert receipt["test"]["examples"] == 40
     assert flatbuffer.signature(flatbuffer.read(tmp_path / "out" / "int8.tflite"))["inputs"][0]["type"] == "int8"
     assert compress.main(words) == 2
-    assert "--output: expected the folder" in capsys.readouterr().err
+    assert "--output: expected a folder" in capsys.readouterr().err
     assert compress.main([words[0], "--output", str(tmp_path / "out")]) == 2
     assert "expected data beside a model file" in capsys.readouterr().err
 
