@@ -16,16 +16,16 @@ from compression.receipts import signing
 from compression.receipts.wording import called
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
-from compression.recipes.options import Calibration, ExportOptions, Reporting, StageTraining
+from compression.recipes.options import Calibration, ExportOptions, ModelTraining, Reporting, StageTraining
 from strategies import backend
 from zoo.config import privacy
 from zoo.config.options import SEEDS, option
-from zoo.config.run_options import MODEL_FILE, ModelData
+from zoo.config.run_options import ModelData
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.errors import UsageError
-from zoo.guests.model import USUAL, OpenedModel
+from zoo.guests.model import OpenedModel
 from zoo.runs import space
 from zoo.runs.folder import check_classifier
 
@@ -34,7 +34,7 @@ COPIES_ON_DISK = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(ModelData):
+class Options(ModelTraining, ModelData):
     """What to compress, and how."""
 
     run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
@@ -60,17 +60,6 @@ class Options(ModelData):
     seed: int = option("random seed for the choice of calibration examples", Calibration.seed, within=SEEDS)
     time_limit: float = option("time limit of a conversion in seconds", ExportOptions.seconds)
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
-    epochs: int | None = option(
-        f"epochs of which words that train take a share, for a model file (default: {USUAL['epochs']})",
-        group=MODEL_FILE,
-    )
-    batch_size: int | None = option(
-        f"examples in a training step, for a model file (default: {USUAL['batch_size']})", group=MODEL_FILE
-    )
-    learning_rate: float | None = option(
-        f"learning rate of which words that train take a share, for a model file (default: {USUAL['learning_rate']:g})",
-        group=MODEL_FILE,
-    )
     sign: Path | None = option(
         "Ed25519 private key in PEM, without a passphrase, that signs the receipt", metavar="KEY"
     )

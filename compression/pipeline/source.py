@@ -14,6 +14,8 @@ from zoo.guests import model as guest
 from zoo.guests.model import OpenedModel
 from zoo.runs.folder import RunFolder
 
+NO_FOLDER = "--output: expected a folder for what is written, because a model file has none of its own"
+
 
 @dataclass(frozen=True)
 class OpenedRun:
@@ -105,7 +107,7 @@ def output_of(chosen: OpenedRun | OpenedModel, output: Path | None) -> Path:
         UsageError: None was asked for, and a model file has none of its own.
     """
     if output is None and chosen.artifacts is None:
-        raise UsageError("--output: expected a folder for what is written, because a model file has none of its own")
+        raise UsageError(NO_FOLDER)
     return output or chosen.artifacts
 
 

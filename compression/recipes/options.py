@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from compression.recipes.language import Kernel
+from zoo.config.options import option, under
+from zoo.config.run_options import MODEL_FILE
 from zoo.config.train_config import TrainConfig
+from zoo.guests.model import USUAL
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,20 @@ class ExportOptions:
     bare: bool = False
     allow_flex: bool = False
     seconds: float = 900.0  # the slowest conversion of the zoo, an unrolled LSTM in int8, takes 20 s on two cores
+
+
+@dataclass(frozen=True, kw_only=True)
+@under(MODEL_FILE)
+class ModelTraining:
+    """How words that train go on with a model file, whose training nobody told us."""
+
+    epochs: int | None = option(
+        f"epochs of which words that train take a share, for a model file (default: {USUAL['epochs']})"
+    )
+    batch_size: int | None = option(f"examples in a training step, for a model file (default: {USUAL['batch_size']})")
+    learning_rate: float | None = option(
+        f"learning rate of which words that train take a share, for a model file (default: {USUAL['learning_rate']:g})"
+    )
 
 
 @dataclass(frozen=True)

@@ -131,8 +131,11 @@ def make_plan(
     """
     if not len(subject.data.validation):
         raise UsageError(
-            "RUN: expected a validation split, on which recipes are selected; this run has none (--validation-split 0)"
+            f"{subject.data.spec.name}: expected a validation split, on which recipes are selected, found none; a run"
+            " has one with --validation-split above 0, and an .npz file with x_validation and y_validation"
         )
+    if not subject.few[1].size:
+        raise UsageError(f"{subject.data.spec.name}: expected training examples, found none")
     if budget.threads not in (1, cores()):
         raise UsageError(f"--threads {budget.threads}: expected 1 or {cores()}, the cores of this process")
     if not budget.limits:

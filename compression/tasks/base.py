@@ -163,5 +163,13 @@ class OutputForm(Form):
         """
 
     @abstractmethod
+    def class_indices(self, split: Split) -> np.ndarray:
+        """Return the class of each example, or of each step, which a search needs.
+
+        Raises:
+            UsageError: The model does not give classes, or there are no labels.
+        """
+
+    @abstractmethod
     def subject_on(self, model: keras.Model, examples: Split) -> OutputSubject:
         """Return what a file of a model is measured against on some examples."""

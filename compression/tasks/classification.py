@@ -62,6 +62,9 @@ class Classification(OutputForm):
     def chosen(self, split: Split, count: int, seed: int) -> Split:
         return stratified(split, count, seed)
 
+    def class_indices(self, split: Split) -> np.ndarray:
+        return split.y
+
     def subject_on(self, model: keras.Model, examples: Split) -> "ClassSubject":
         return ClassSubject(model, self.interface, examples)
 

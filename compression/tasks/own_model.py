@@ -98,6 +98,16 @@ class OwnForm(OutputForm):
         stand_in = Split(np.arange(len(split)), y[:, 0].astype(np.int32) if y.shape[1] == 1 else y)
         return split.take(stratified(stand_in, count, seed).x)
 
+    def class_indices(self, split: Split) -> np.ndarray:
+        outputs = self.task.outputs
+        if len(outputs) != 1 or outputs[0].kind != "classes":
+            found = ", ".join(f"{output.name}: {_GIVEN[output.kind]}" for output in outputs)
+            raise UsageError(
+                "search: expected a model with one output of classes and their labels, because recipes are selected by"
+                f" accuracy; received {found}"
+            )
+        return outputs[0].truth(leaves(split.y)[0])
+
     def subject_on(self, model: keras.Model, examples: Split) -> "OwnSubject":
         return OwnSubject(model, self.interface, examples, self.data.spec, self.task)
 
@@ -161,6 +171,15 @@ _VALUES = {
     ("labels", False): "logit of each label",
     ("numbers", False): "numbers",
     ("none", False): "as the model gives them",
+}
+
+
+_GIVEN = {
+    "classes": "classes",
+    "binary": "yes or no",
+    "labels": "several labels",
+    "numbers": "numbers",
+    "none": "no labels",
 }
 
 
