@@ -129,13 +129,12 @@ def make_plan(
         UsageError: There are no validation examples, the number of threads is not supported, or a choice does not
             exist.
     """
+    subject.form.class_indices(subject.data.train)
     if not len(subject.data.validation):
         raise UsageError(
             f"{subject.data.spec.name}: expected a validation split, on which recipes are selected, found none; a run"
             " has one with --validation-split above 0, and an .npz file with x_validation and y_validation"
         )
-    if not subject.few[1].size:
-        raise UsageError(f"{subject.data.spec.name}: expected training examples, found none")
     if budget.threads not in (1, cores()):
         raise UsageError(f"--threads {budget.threads}: expected 1 or {cores()}, the cores of this process")
     if not budget.limits:

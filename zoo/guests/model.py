@@ -21,6 +21,7 @@ USUAL = {"epochs": 10, "batch_size": 64, "learning_rate": 1e-3}
 RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 AHEAD, TRIED = 0.05, 512
 
+IN_MEMORY = "data in memory"
 NO_RANGE = (
     "--input-range: expected LOW,HIGH, what the model takes for the darkest and the brightest pixel, or --data or"
     " --dataset with images of bytes to find it by"
@@ -107,7 +108,7 @@ class OpenedModel:
             found = {"model": self.model.name}
         else:
             found = {"model_file": self.path.name, "model": self.path.stem, "model_sha256": sha256(self.path)}
-        return found | {"data": self.config.data_name if self.data is None else "data in memory"}
+        return found | {"data": self.config.data_name if self.data is None else IN_MEMORY}
 
     def _dataset(self, model: Any) -> Any:
         from zoo.data import load
