@@ -13,6 +13,7 @@ from zoo import stock
 from zoo.config.options import typed
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
+from zoo.guests import model as guest
 from zoo.runs.results import Run
 
 if TYPE_CHECKING:
@@ -59,10 +60,7 @@ def compress(
         >>> file = compress("runs/cnn-digits", "channels(0.5) + int8")
         >>> file.bytes, file.test["accuracy"]
     """
-    from compression.pipeline.own import SUFFIXES
-
-    is_file = isinstance(source, (str, Path)) and Path(source).suffix in SUFFIXES
-    if is_file or not isinstance(source, (str, Path, Run)):
+    if guest.is_guest(source):
         return _compress_model(source, recipe, data, class_names, output, sign, options)
     if data is not None or class_names is not None:
         raise UsageError("compress: expected data with a Keras model, received them with a run, which has its own")
@@ -78,8 +76,9 @@ def compress(
 
 def verify(
     file: str | Path | CompressedFile,
-    run: str | Path | Run | None = None,
+    run: "str | Path | Run | keras.Model | None" = None,
     *,
+    data: Any = None,
     signed_by: str | Path | None = None,
     **options: Any,
 ) -> Verification:
@@ -87,10 +86,11 @@ def verify(
 
     Args:
         file: File that `compress` returned, its path, or the name of a pretrained run, whose small file is meant.
-        run: Run it was made from. Default: the one it lies in.
+        run: Run it was made from, or the Keras model or model file, with `data`. Default: the run it lies in.
+        data: Data of a Keras model, in a form that `compress` takes.
         signed_by: File of the Ed25519 public key that must have signed the receipt; needs the extra `sign`. With it and
             without a run, only the signature and the hashes are checked.
-        options: Further options of the command: `data_dir`.
+        options: Further options of the command, such as `data_dir`.
 
     Raises:
         UsageError: The file or its receipt is not whole, another key signed it, or it was made from another run.
@@ -101,18 +101,28 @@ def verify(
     from compression import verify as command
 
     given = typed(options, command.Options, "verify") | {"file": _file(file)}
-    if run is None and isinstance(file, CompressedFile):
-        run = file.run
-    if run is not None:
-        given["run"] = _folder(run, "run")
     if signed_by is not None:
         given["signed_by"] = Path(signed_by)
+    if run is None and isinstance(file, CompressedFile):
+        run = file.run
+    if run is not None and guest.is_guest(run):
+        names = ("dataset", "data", "data_dir", "input_range")
+        known = {name: given.get(name) for name in names}
+        opened = guest.given(run, data, known, "verify")
+        options = command.Options(**given, run=opened.path or Path("model"))
+        return Verification(command.checked(options, lambda: opened))
+    if data is not None:
+        raise UsageError("verify: expected data with a Keras model, received them without one")
+    if run is not None:
+        given["run"] = _folder(run, "run")
     return Verification(command.run(given))
 
 
 def search(
-    source: str | Path | Run,
+    source: "str | Path | Run | keras.Model",
     *,
+    data: Any = None,
+    class_names: Sequence[str] | None = None,
     max_bytes: int | None = None,
     max_latency_ms: float | None = None,
     min_accuracy: float | None = None,
@@ -122,15 +132,18 @@ def search(
 ) -> SearchResult:
     """Search the recipe whose file fits a budget, as `python -m compression.search` does.
 
-    `compression.searching.search.search` takes a Keras model and data of one's own.
-
     Args:
-        source: Run, run folder or name of a pretrained run of a classifier.
+        source: Run, run folder or name of a pretrained run of a classifier; or a built Keras model that gives classes,
+            or a model file (.keras, .h5), with `data`.
+        data: Data of a Keras model, in a form that `compress` takes, with a validation split on which recipes are
+            selected.
+        class_names: Names of the classes of arrays, in the order of the class indices.
         max_bytes: Largest size of the file.
         max_latency_ms: Largest median latency of one call on this machine, in milliseconds.
         min_accuracy: Smallest accuracy on validation examples, in [0, 1].
         trials: Number of recipes to try, including those that stop early.
-        output: Folder of the search. Default: search in the run folder. An existing search continues.
+        output: Folder of the search. Default: search in the run folder; required for a Keras model. An existing search
+            continues.
         options: Further options of the command, such as `time_limit`, `space` or `jobs`.
 
     Raises:
@@ -142,22 +155,28 @@ def search(
     from compression import search as command
 
     limits = {"max_bytes": max_bytes, "max_latency_ms": max_latency_ms, "min_accuracy": min_accuracy}
-    given = typed(options, command.Options, "search") | {"run": _folder(source, "copy"), "trials": trials}
+    given = typed(options, command.Options, "search") | {"trials": trials}
     given |= {name: value for name, value in limits.items() if value is not None}
     if output is not None:
         given["output"] = Path(output)
+    if guest.is_guest(source):
+        return _search_model(source, data, class_names, given)
+    if data is not None or class_names is not None:
+        raise UsageError("search: expected data with a Keras model, received them with a run, which has its own")
+    given["run"] = _folder(source, "copy")
     return SearchResult(command.run(given))
 
 
 def inspect(file: str | Path | CompressedFile, *, top: int = 0) -> Inspection:
-    """Return where the bytes of a .tflite file are, without running it.
+    """Return where the bytes of a .tflite file are, without running it, or those of a model file.
 
     Args:
-        file: File that `compress` returned, its path, or the name of a pretrained run, whose small file is meant.
+        file: File that `compress` returned, its path, or the name of a pretrained run, whose small file is meant; or a
+            model file (.keras, .h5).
         top: Number of the largest tensors to list, 0 for all.
 
     Raises:
-        UsageError: Not a TFLite file.
+        UsageError: Not a TFLite file, and not a model file that opens safely.
     """
     from compression import inspect as command
 
@@ -172,6 +191,28 @@ def _folder(run: str | Path | Run, use: stock.Use) -> Path:
     return run.path if isinstance(run, Run) else stock.path(Path(run), use)
 
 
+def _search_model(
+    model: "str | Path | keras.Model", data: Any, class_names: Sequence[str] | None, given: dict[str, Any]
+) -> SearchResult:
+    """Search with a Keras model, in memory or in a file."""
+    from compression import search as command
+
+    if "output" not in given:
+        raise UsageError("search: expected output beside a Keras model, received none")
+    if isinstance(data, (str, Path)):
+        given["data"], data = Path(data), None
+    path = Path(model) if isinstance(model, (str, Path)) else None
+    options = command.Options(**given, run=path or Path("model"))
+    if path is None or data is not None:
+        if options.jobs > 1:
+            raise UsageError(f"search: jobs={options.jobs}: expected a model file and a path or a data set's name")
+        if options.teacher:
+            raise UsageError("search: teacher: expected with a run; a Keras model is trained on labels alone")
+    inputs = command.inputs_of(options, options.output)
+    opened = guest.given(model, inputs.options.get("data", data), inputs.options, "search", class_names=class_names)
+    return SearchResult(command.carried_out(options, inputs, opened, {}))
+
+
 def _compress_model(
     model: "str | Path | keras.Model",
     recipe: str,
@@ -182,32 +223,22 @@ def _compress_model(
     options: dict[str, Any],
 ) -> CompressedFile:
     """Compress a Keras model, in memory or in a file."""
-    import keras
+    import keras  # noqa: F401  plainly, before a command imports it with its own settings
 
     from compression import compress as command
-    from compression.pipeline import own
     from compression.recipes import language
 
-    path = Path(model) if isinstance(model, (str, Path)) else None
-    if path is None and not isinstance(model, keras.Model):
-        raise UsageError(f"compress: expected a run, its path or a Keras model, received {type(model).__name__}")
-    if output is None:
-        raise UsageError("compress: expected output beside a Keras model, received none")
     names = {field.name for field in dataclasses.fields(command.Options)}
     mine = typed({k: v for k, v in options.items() if k in names}, command.Options, "compress")
     training = typed({k: v for k, v in options.items() if k not in names or k in _BOTH}, TrainConfig, "compress")
-    if data is None and mine.get("dataset") is None:
-        raise UsageError("compress: expected data beside a Keras model, received none")
-    if isinstance(data, (str, Path)):
-        training["data"], data = Path(data), None
-    config = own.training_config(training)
-    opened = own.OpenedModel(
-        path, config, None if path else model, data, class_names, input_range=mine.get("input_range")
+    opened = guest.given(
+        model, data, training | {"input_range": mine.get("input_range")}, "compress", class_names=class_names
     )
-    own.check_data(opened)
-    mine |= {"run": path or Path("model"), "recipe": recipe, "output": Path(output)}
-    given = command.Options(**mine, sign=None if sign is None else Path(sign))
-    found = command.carried_out(given, language.parse(recipe), opened)
+    if output is None:
+        raise UsageError("compress: expected output beside a Keras model, received none")
+    mine |= {"run": opened.path or Path("model"), "recipe": recipe, "output": Path(output)}
+    options = command.Options(**mine, sign=None if sign is None else Path(sign))
+    found = command.carried_out(options, language.parse(recipe), opened)
     return CompressedFile(found.pop("path"), found)
 
 

@@ -11,27 +11,21 @@ from typing import Any
 import strategies
 from compression import tasks
 from compression.pipeline import source
-from compression.pipeline.own import USUAL, OpenedModel
 from compression.pipeline.source import OpenedRun
 from compression.receipts import signing
 from compression.receipts.wording import called
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
-from compression.recipes.options import (
-    MODEL_FILE,
-    Calibration,
-    ExportOptions,
-    ModelData,
-    Reporting,
-    StageTraining,
-)
+from compression.recipes.options import Calibration, ExportOptions, ModelTraining, Reporting, StageTraining
 from strategies import backend
 from zoo.config import privacy
 from zoo.config.options import SEEDS, option
+from zoo.config.run_options import ModelData
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.errors import UsageError
+from zoo.guests.model import OpenedModel
 from zoo.runs import space
 from zoo.runs.folder import check_classifier
 
@@ -40,7 +34,7 @@ COPIES_ON_DISK = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(ModelData):
+class Options(ModelTraining, ModelData):
     """What to compress, and how."""
 
     run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
@@ -67,17 +61,6 @@ class Options(ModelData):
     seed: int = option("random seed for the choice of calibration examples", Calibration.seed, within=SEEDS)
     time_limit: float = option("time limit of a conversion in seconds", ExportOptions.seconds)
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
-    epochs: int | None = option(
-        f"epochs of which words that train take a share, for a model file (default: {USUAL['epochs']})",
-        group=MODEL_FILE,
-    )
-    batch_size: int | None = option(
-        f"examples in a training step, for a model file (default: {USUAL['batch_size']})", group=MODEL_FILE
-    )
-    learning_rate: float | None = option(
-        f"learning rate of which words that train take a share, for a model file (default: {USUAL['learning_rate']:g})",
-        group=MODEL_FILE,
-    )
     sign: Path | None = option(
         "Ed25519 private key in PEM, without a passphrase, that signs the receipt", metavar="KEY"
     )
@@ -127,8 +110,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedModel) -> dict[str, Any]:
     """Compress what was opened, and return what `run` returns."""
-    if chosen.artifacts is None and options.output is None:
-        raise UsageError("--output: expected the folder for the file, because a model file has none of its own")
+    folder = source.output_of(chosen, options.output)
     key = signing.private_key(options.sign) if options.sign else None
     limits = tasks.entry(chosen.task).limits
     limits.check(recipe, options.export, beam=options.beam, skip_worst=options.skip_worst)
@@ -139,13 +121,16 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
     if kept:
         cli.say(kept)
     config = _training_config(chosen.config, options)
-    folder = options.output or chosen.artifacts
     space.check(folder, COPIES_ON_DISK * (1 + len(recipe.stages)) * chosen.model_bytes)
     teachers = [source.open_teacher(Path(path), chosen) for path in (recipe.distill.teacher if recipe.distill else ())]
     chief = strategies.is_chief(options.strategy)
     if options.virtual_devices or options.strategy == "multi_worker":  # before anything else uses TensorFlow
         backend.start("tensorflow")
-        facts = {"--recipe": str(recipe), "run": chosen.provenance()["model_sha256"], "--seed": options.seed}
+        facts = {
+            "--recipe": str(recipe),
+            "run": chosen.provenance().get("model_sha256", "in memory"),
+            "--seed": options.seed,
+        }
         strategies.build(options.strategy, options.virtual_devices, facts=facts, seconds=config.worker_timeout)
 
     model, data = chosen.load()
@@ -183,9 +168,7 @@ def _verifying(path: Path, options: Options, chosen: OpenedRun | OpenedModel) ->
     if chosen.artifacts is None:
         if chosen.path is None or chosen.data is not None:
             return None
-        words += [chosen.path]
-        data = chosen.load_options()
-        words += [word for name, value in data.items() for word in (f"--{name.replace('_', '-')}", value)]
+        words += [chosen.path, *source.load_words(chosen, {})]
     elif options.output is not None and not path.resolve().is_relative_to(options.run.resolve()):
         words += [options.run]
     return command_line("compression.verify", *words)

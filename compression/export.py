@@ -1,4 +1,4 @@
-"""`python -m compression.export`: export a run as a SavedModel or an ONNX file, checked against Keras."""
+"""`python -m compression.export`: write a run or a model file as SavedModel or ONNX, checked against Keras."""
 
 import functools
 import sys
@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from compression import tasks
 from compression.pipeline import source
 from compression.receipts.artifacts import receipt_path
+from compression.recipes.options import ExportOptions
 from zoo.config.options import option
+from zoo.config.run_options import ModelData
 from zoo.console import cli
+from zoo.console.errors import UsageError
 from zoo.system.files import write_json
 
 _NAMES = {"savedmodel": "saved_model", "onnx": "model.onnx"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(ModelData):
     """What to export, and in which format; `compression.compress` makes .tflite files."""
 
-    run: Path = option("run folder", positional=True, stock_as="copy")
+    run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
     to: Literal["savedmodel", "onnx"] = option("format", "savedmodel")
     output: Path | None = option("folder for the export (default: RUN/artifacts)")
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
@@ -29,28 +33,33 @@ class Options:
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Export, and return what was measured."""
     options = Options(**given)
-    chosen = source.open_run(options.run, given)
+    chosen = source.opened(options.run, given)
+    path = source.output_of(chosen, options.output) / _NAMES[options.to]
     model, data = chosen.load()
     from compression.pipeline import formats
-    from compression.surgery import copying
-    from compression.tasks.classification import ClassSubject, interface_of
+    from compression.tasks.base import Export
 
-    interface = interface_of(data.spec, batch=None)
-    path = (options.output or chosen.run.path / "artifacts") / _NAMES[options.to]
+    formats.check_installed(options.to)
+    if not len(data.test):
+        raise UsageError(f"{data.spec.name}: expected test examples to check the export on, it has none")
+    kind = tasks.of(data.spec.task)
+    exported = kind.exported(model, data)
+    form = kind.build(Export(model, exported, data, ExportOptions(batch=None)))
     cli.say(f"exporting {path.name}")
-    subject = ClassSubject(copying.in_float32(model), interface, data.split("test"))
-    receipt = {"made": chosen.provenance()} | formats.export(path, options.to, subject)
+    made = {"task": data.spec.task, **chosen.provenance()}
+    receipt = {"made": made} | formats.export(path, options.to, form.subject_on(exported, data.test))
     write_json(receipt_path(path), receipt)
     return {"path": str(path), **receipt}
 
 
 def show(result: Mapping[str, Any]) -> None:
     """Print the numbers that matter, and last the path."""
-    print(
-        f"{result['bytes']:,} bytes; test accuracy {result['test'][result['format']]['accuracy']:.2%}, largest"
-        f" difference in probability from Keras {result['parity']['largest_difference']:.1e}"
-        f" ({result['test']['examples']:,} examples)"
-    )
+    form = tasks.of(result["made"]["task"])
+    scores = result["test"][result["format"]]
+    said = f"test {form.headline(scores)}" if scores else "no labels"
+    print(f"{result['bytes']:,} bytes; {said} ({result['test']['examples']:,} examples)")
+    for line in form.parity(result["parity"]):
+        print(line)
     print(result["path"])
 
 
@@ -60,7 +69,11 @@ main = functools.partial(
     run,
     show,
     prog="python -m compression.export",
-    description="Write a run as a SavedModel or an ONNX file, checked against Keras.",
+    examples=(
+        "python -m compression.export runs/digits --to onnx",
+        "python -m compression.export mine.keras --data photographs --to onnx --output small",
+    ),
+    description="Write a run or a model file as a SavedModel or an ONNX file, checked against Keras.",
 )
 
 

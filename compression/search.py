@@ -11,23 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compression.pipeline import source
+from compression.pipeline.source import OpenedRun
 from compression.recipes.language import Kernel
+from compression.recipes.options import ModelTraining
 from compression.searching import space, studies
 from compression.searching import worker as search_worker
 from compression.searching.budget import Budget
 from compression.searching.plan import Sampler
 from compression.searching.wording import searched
 from zoo.config.options import SEEDS, option
+from zoo.config.run_options import ModelData
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
 from zoo.console.values import Bytes, Seconds
+from zoo.guests import model as guest
+from zoo.guests.model import OpenedModel
+from zoo.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(ModelTraining, ModelData):
     """What to search, and the budget."""
 
-    run: Path = option("run folder", positional=True, stock_as="copy")
+    run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
     max_bytes: Bytes | None = option("largest file: 20000, 20k, 20KiB", metavar="SIZE")
     max_gzip_bytes: Bytes | None = option("largest gzipped file", metavar="SIZE")
     max_latency_ms: float | None = option("largest median latency of one call, in milliseconds on this machine")
@@ -53,6 +60,7 @@ class Options:
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, low in (("trials", 1), ("jobs", 1), ("threads", 1), ("seed", 0)):
             if (value := getattr(self, name)) < low:
                 raise UsageError(f"--{name}: expected at least {low}, received {value}")
@@ -74,19 +82,36 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         Failed: No file is within the budget. The message names the closest one, and the report is written anyway.
     """
     options = Options(**given)
-    budget = options.budget
-    narrowing = {**(space.read(options.space_file) if options.space_file else {}), **(options.space or {})}
-    chosen = search_worker.SearchInputs(
+    if options.output is None and guest.is_file(options.run):
+        raise UsageError(source.NO_FOLDER)
+    chosen = inputs_of(options, options.output or options.run / "search")
+    return carried_out(options, chosen, *search_worker.open_runs(chosen))
+
+
+def inputs_of(options: Options, folder: Path) -> search_worker.SearchInputs:
+    """Return what every process of a search opens."""
+    names = ("dataset", "data", "data_dir", "input_range", *search_worker.TRAINING)
+    return search_worker.SearchInputs(
         run=options.run,
         teachers=options.teacher or (),
-        folder=options.output or options.run / "search",
+        folder=folder,
         kernel=options.lstm_kernel,
-        threads=budget.threads,
-        data_dir=options.data_dir,
+        threads=options.threads,
+        options={name: value for name in names if (value := getattr(options, name)) is not None},
     )
-    source, teachers = search_worker.open_runs(chosen)
+
+
+def carried_out(
+    options: Options,
+    chosen: search_worker.SearchInputs,
+    opened: OpenedRun | OpenedModel,
+    teachers: Mapping[str, RunFolder],
+) -> dict[str, Any]:
+    """Search with what was opened, and return what `run` returns."""
+    budget = options.budget
+    narrowing = {**(space.read(options.space_file) if options.space_file else {}), **(options.space or {})}
     studies.check_file(chosen.folder)
-    subject = search_worker.load_subject(chosen, source, teachers)
+    subject = search_worker.load_subject(chosen, opened, teachers)
     from compression.searching import search as searching
 
     plan = searching.make_plan(
@@ -177,6 +202,7 @@ main = functools.partial(
     examples=(
         "python -m compression.search runs/digits --max-bytes 20k --min-accuracy 0.985",
         "python -m compression.search runs/digits --max-latency-ms 0.5 --trials 40",
+        "python -m compression.search mine.keras --data photographs --max-bytes 20k --output found",
     ),
     prog="python -m compression.search",
     description="Search for the recipe with the best .tflite file within a budget. Every file is measured.",

@@ -2,21 +2,23 @@
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compression import tasks
 from compression.pipeline import origin, source
+from compression.pipeline.source import OpenedRun
 from compression.receipts import signing
 from compression.receipts.artifacts import canonical, check_beside, read_receipt, receipt_path
 from compression.receipts.coverage import groups, in_words
 from compression.receipts.wording import called
-from compression.recipes.options import ModelData
 from zoo.config.options import option
+from zoo.config.run_options import ModelData
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
+from zoo.guests.model import OpenedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,21 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         Failed: A number of the receipt is not reproduced.
     """
     options = Options(**given)
+
+    def opened() -> OpenedRun | OpenedModel | None:
+        place = options.run or source.run_of(options.file, required=options.signed_by is None)
+        return None if place is None else source.opened(place, given, any_task=True)
+
+    return checked(options, opened)
+
+
+def checked(options: Options, open_source: Callable[[], OpenedRun | OpenedModel | None]) -> dict[str, Any]:
+    """Check and measure a file, and return what `run` returns.
+
+    Args:
+        options: Options of the command.
+        open_source: Function that opens what the file was made from, and returns None if that is not there.
+    """
     trusted = signing.public_key(options.signed_by) if options.signed_by else None
     from compression.flatbuffers import flatbuffer
 
@@ -54,11 +71,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     origin.check_recipe(options.file, receipt)
     check_beside(options.file, receipt)
     result = {"path": str(options.file), "signed": signature, "digest": receipt.get("digest")}
-    place = options.run or source.run_of(options.file, required=trusted is None)
-    if place is None:
+    chosen = open_source()
+    if chosen is None:
         found = groups(receipt, dict.fromkeys(("file", "sha256", "beside")), run=False)
         return result | {"verified": False, "run": None, "groups": found}
-    chosen = source.opened(place, given, any_task=True)
     origin.check_run(options.file, receipt, chosen)
     model, data = chosen.load()
     from compression.pipeline.pipeline import verify
@@ -67,7 +83,12 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if differences:
         more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
         raise Failed(f"{options.file}: not reproduced: {'; '.join(differences[:5])}{more}")
-    result |= {"task": chosen.task, "verified": True, "run": str(place), "groups": groups(receipt, measured, run=True)}
+    result |= {
+        "task": chosen.task,
+        "verified": True,
+        "run": str(chosen.place),
+        "groups": groups(receipt, measured, run=True),
+    }
     return result | {"receipt_latency": receipt.get("latency"), **measured}
 
 

@@ -18,6 +18,7 @@ from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
+from zoo.guests import model as guest
 from zoo.isolation import models
 from zoo.runs.folder import PARENT, RunFolder, free_folder
 from zoo.runs.results import Predictions, Run, Scores
@@ -108,7 +109,7 @@ def load(source: "str | Path | Run") -> "keras.Model":
 
 
 def evaluate(
-    run: str | Path | Run,
+    run: "str | Path | Run | keras.Model",
     *,
     data: Any = None,
     dataset: str | None = None,
@@ -118,7 +119,8 @@ def evaluate(
     """Measure a trained run on a split of its own data, or on other data.
 
     Args:
-        run: Run, run folder or name of a pretrained run.
+        run: Run, run folder or name of a pretrained run; or a built Keras model or a model file (.keras, .h5), with
+            data in a form that `compression.api.compress` takes.
         data: Other data, in a form that `train` takes. All of it is measured unless it names splits.
         dataset: Name of another set, in place of data.
         split: Split to measure.
@@ -134,19 +136,28 @@ def evaluate(
 
     from zoo import evaluate as command
 
+    if guest.is_guest(run):
+        words = typed(options, command.Options, "evaluate") | {"dataset": dataset}
+        chosen = command.Options(run=Path("model"), split=split, **{k: v for k, v in words.items() if v is not None})
+        guest.check_options(chosen, command.OF_MODEL_FILES)
+        named = {name: getattr(chosen, name) for name in ("dataset", "data_dir", "input_range", "skip_bad")}
+        return Scores(command.measured(guest.given(run, data, named, "evaluate"), chosen))
     given = _data(data) | ({"dataset": dataset} if dataset else {}) | typed(options, command.Options, "evaluate")
     if split != "test" or not given:
         given["split"] = split
     return Scores(command.run({"run": _folder(run, "copy"), **given}))
 
 
-def predict(run: str | Path | Run, inputs: Any, *, top: int = 1, **options: Any) -> Predictions:
+def predict(
+    run: "str | Path | Run | keras.Model", inputs: Any, *, data: Any = None, top: int = 1, **options: Any
+) -> Predictions:
     """Predict with a trained run, as `python -m zoo.predict` does.
 
     Args:
-        run: Run, run folder or name of a pretrained run.
+        run: Run, run folder or name of a pretrained run; or a built Keras model or a model file (.keras, .h5).
         inputs: Array of examples, (examples, ...), images as uint8 or as floats in [0, 1]; or a path, a text or a
-            sequence of them.
+            sequence of them. A Keras model takes arrays as its own `predict` does, and dictionaries or tuples of them.
+        data: For a Keras model, data that tell what its answers mean, in a form that `compression.api.compress` takes.
         top: Number of answers for each input.
         options: Further options of `python -m zoo.predict`, such as `labels` or `text_column`.
 
@@ -160,6 +171,10 @@ def predict(run: str | Path | Run, inputs: Any, *, top: int = 1, **options: Any)
 
     from zoo import predict as command
 
+    if guest.is_guest(run):
+        return _predict_model(run, inputs, data, top, options)
+    if data is not None:
+        raise UsageError("predict: expected data with a Keras model, received them with a run, which has its own")
     given = {"run": _folder(run, "run"), **typed(options, PredictOptions, "predict")}
     given |= {"top": top} if top != 1 else {}
     if isinstance(inputs, (str, Path)):
@@ -172,6 +187,25 @@ def predict(run: str | Path | Run, inputs: Any, *, top: int = 1, **options: Any)
         np.savez(path, x=x)
         rows = command.run({**given, "inputs": (str(path),)})
     return Predictions([row | {"input": i} for i, row in enumerate(rows)])
+
+
+def _predict_model(
+    model: "str | Path | keras.Model", inputs: Any, data: Any, top: int, options: dict[str, Any]
+) -> Predictions:
+    """Return the answers of a Keras model, in memory or in a file."""
+    from zoo import predict as command
+    from zoo.guests import prediction
+
+    files = [inputs] if isinstance(inputs, (str, Path)) else inputs
+    named = isinstance(files, list | tuple) and all(isinstance(one, (str, Path)) for one in files)
+    words = typed(options, PredictOptions, "predict")
+    asked = PredictOptions(run=Path("model"), inputs=tuple(map(str, files)) if named else (), top=top, **words)
+    command.check_of_model_file(asked)
+    known = {name: getattr(asked, name) for name in ("dataset", "data_dir", "input_range")}
+    opened = guest.given(model, data, known, "predict", data_needed=False)
+    ways = {"top": top, "labels": command.names_of_classes(asked.labels)}
+    rows = prediction.of_files(opened, asked.inputs, **ways) if named else prediction.of_arrays(opened, inputs, **ways)
+    return Predictions(rows)
 
 
 def _examples(x: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`python -m zoo.evaluate`: measure a trained run on a split of its own data, or on other data."""
+"""`python -m zoo.evaluate`: measure a trained run or a model file on a split of its own data, or on other data."""
 
 import dataclasses
 import functools
@@ -12,23 +12,31 @@ from strategies import backend
 from zoo.config import task_facts
 from zoo.config.catalogue import check_source
 from zoo.config.options import option
+from zoo.config.run_options import ModelData
 from zoo.config.train_config import TrainConfig
 from zoo.console import cli
 from zoo.console.errors import UsageError
-from zoo.console.figures import ends
+from zoo.console.figures import by_output, ends
+from zoo.guests import model as guest
 from zoo.runs.folder import RunFolder
 from zoo.scores import groups
 from zoo.system.files import write_json
 
+# Options for a model file; the others are of runs.
+OF_MODEL_FILES = ("run", "split", "dataset", "data", "data_dir", "input_range", "skip_bad", "output")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(ModelData):
     """Options of `python -m zoo.evaluate`."""
 
-    run: Path = option("run folder", positional=True, stock_as="copy")
+    run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
     split: Literal["train", "validation", "test"] = option("split to measure", "test")
-    dataset: str | None = option("name of another set: an embedded set or any TFDS set")
-    data: Path | None = option("own data instead: a folder of images by class, or an .npz, .csv, .tsv or .jsonl file")
+    dataset: str | None = option("name of another set, or of the set of a model file: an embedded set or any TFDS set")
+    data: Path | None = option(
+        "own data instead: a folder of images by class, or an .npz, .csv, .tsv or .jsonl file; of a model file also an"
+        " .npz file with x_test.NAME and y_test.NAME"
+    )
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
     text_column: str | None = option("column of the text (default: the run's)")
     label_column: str | None = option("column of the label (default: the run's)")
@@ -45,11 +53,17 @@ class Options:
         metavar="FILE",
     )
     skip_bad: bool = option("skip unreadable images instead of stopping", False)
+    output: Path | None = option("folder for the scores (default: RUN/evaluations; none for a model file)")
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Measure the split, write the scores into the run folder, and return them."""
     options = Options(**given)
+    if guest.is_file(options.run):
+        guest.check_options(options, OF_MODEL_FILES)
+        return measured(guest.opened(options.run, given), options)
+    if options.input_range is not None:
+        raise UsageError(guest.range_of_run())
     folder = RunFolder(options.run)
     stored = folder.read_config()
     config = _configuration(stored["config"], folder.task, options, given)
@@ -73,10 +87,36 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         rows = groups.measured(attributes, shown["logits"].argmax(-1) == data.split(split).y)
         result |= {"groups": rows, "gaps": groups.gaps(rows)}
         groups.write(folder.groups_file, data.spec.name, options.split, rows)
-    path = folder.path / "evaluations" / f"{data.spec.name}-{options.split}.json"
-    path.parent.mkdir(exist_ok=True)
-    write_json(path, result)
-    return {"data": data.spec.name, "task": task.name, "split": options.split, **result, "path": str(path)}
+    place = options.output or folder.path / "evaluations"
+    return _told(data.spec.name, task.name, options.split, result, place)
+
+
+def measured(opened: guest.OpenedModel, options: Options) -> dict[str, Any]:
+    """Measure a model of one's own, and return what `run` returns.
+
+    Raises:
+        UsageError: The split has no examples or no labels.
+    """
+    model, data = opened.load()
+    from zoo import tasks
+    from zoo.tasks.own_model import of_model
+
+    split = data.split(options.split)
+    if split.y is None:
+        raise UsageError(f"{data.spec.name}: expected labels to measure against, the {options.split} split has none")
+    result, shown = of_model(model, data).measure(model, data, options.split)
+    result |= tasks.kept(shown)
+    return _told(data.spec.name, data.spec.task, options.split, result, options.output)
+
+
+def _told(data: str, task: str, split: str, result: dict[str, Any], place: Path | None) -> dict[str, Any]:
+    """Write the scores into a folder, if there is one, and return them with what they are of."""
+    path = None
+    if place is not None:
+        path = place / f"{data}-{split}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, result)
+    return {"data": data, "task": task, "split": split, **result, "path": path and str(path)}
 
 
 def _attributes(options: Options, data: Mapping[str, Any]) -> dict[str, list[str]] | None:
@@ -118,19 +158,21 @@ def show(result: Mapping[str, Any]) -> None:
     """Print a line for each score, and the file that holds all of them."""
     print(f"{result['data']}, {result['split']} split, {result['examples']:,} examples")
     intervals = result["intervals"]
-    for name in task_facts.of(result["task"]).figures:
-        if name in result:
-            macro = " (macro)" if "accuracy" in result and name in ("precision", "recall", "f1") else ""
-            value = result[name] if isinstance(result[name], str) else f"{result[name]:.4f}"
-            within = f" ({ends(intervals[name], '.4f')})" if name in intervals else ""
-            print(f"{name + macro:<18} {value}{within}")
+    for name in by_output(result, task_facts.of(result["task"]).figures):
+        before, plain = name[: name.rfind(".") + 1], name.rpartition(".")[2]
+        classes = f"{before}accuracy" in result and f"{before}precision" in result
+        macro = " (macro)" if classes and plain in ("precision", "recall", "f1") else ""
+        value = result[name] if isinstance(result[name], str) else f"{result[name]:.4f}"
+        within = f" ({ends(intervals[name], '.4f')})" if name in intervals else ""
+        print(f"{name + macro:<18} {value}{within}")
     if intervals:
         print("in brackets: 95 % intervals from a bootstrap over examples")
     if "no_intervals" in result:
         print(f"without an interval: {result['no_intervals']}")
     if "groups" in result:
         groups.show(result["groups"], result["gaps"])
-    print(result["path"])
+    if result["path"]:
+        print(result["path"])
 
 
 main = functools.partial(
@@ -141,9 +183,10 @@ main = functools.partial(
     examples=(
         "python -m zoo.evaluate runs/digits",
         "python -m zoo.evaluate runs/digits --split validation --json",
+        "python -m zoo.evaluate mine.keras --data photographs",
     ),
     prog="python -m zoo.evaluate",
-    description="Measure a trained run on a split.",
+    description="Measure a trained run or a model file on a split.",
 )
 
 

@@ -3,22 +3,33 @@
 import functools
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from strategies import backend
 from zoo.config import task_facts
 from zoo.config.run_options import PredictOptions
+from zoo.config.train_config import flag
 from zoo.console import cli
 from zoo.console.errors import UsageError
+from zoo.guests import model as guest
 from zoo.runs import inputs
 from zoo.runs.folder import RunFolder
+from zoo.runs.results import answers
+
+# Options for a model file; the others are of runs.
+OF_MODEL_FILES = ("run", "inputs", "top", "labels", "dataset", "data", "data_dir", "input_range")
 
 
 def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return for each example its name and its most probable classes, texts or entities."""
     options = PredictOptions(**given)
-    if options.top is not None and options.top < 1:
-        raise UsageError(f"--top: expected at least 1, received {options.top}")
+    _check_top(options)
+    if guest.is_file(options.run):
+        return _of_model_file(options, given)
+    for name in ("dataset", "data", "data_dir", "input_range"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"{flag(name)}: expected with a model file, received with a run, which has its own")
     folder = RunFolder(options.run)
     task_facts.check_request("zoo.predict", folder, options)
     folder.check_model_file()
@@ -29,14 +40,47 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     return tasks.of(folder.task).predict(folder, options)
 
 
+def _of_model_file(options: PredictOptions, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the answers of a model of one's own."""
+    check_of_model_file(options)
+    chosen = guest.opened(options.run, given, data_needed=False)
+    pictures = [text for text in options.inputs if not text.lower().endswith(".npz")]
+    if pictures and chosen.input_range is None and not chosen.has_data:
+        raise UsageError(f"INPUT {pictures[0]}: {guest.NO_RANGE}")
+    labels = names_of_classes(options.labels)
+    backend.start("tensorflow")
+    from zoo.guests import prediction
+
+    return prediction.of_files(chosen, options.inputs, top=options.top or 1, labels=labels)
+
+
+def _check_top(options: PredictOptions) -> None:
+    if options.top is not None and options.top < 1:
+        raise UsageError(f"--top: expected at least 1, received {options.top}")
+
+
+def check_of_model_file(options: PredictOptions) -> None:
+    """Raise UsageError unless a model file can be asked with these options."""
+    _check_top(options)
+    guest.check_options(options, OF_MODEL_FILES)
+    for text in options.inputs:
+        inputs.check_file(text, "image")
+
+
+def names_of_classes(labels: tuple[str, ...] | None) -> Sequence[str] | None:
+    """Return names of classes, which may stand in the lines of a file."""
+    if labels is None or len(labels) > 1 or not Path(labels[0]).is_file():
+        return labels
+    try:
+        return Path(labels[0]).read_text(encoding="utf-8").splitlines()
+    except ValueError:
+        raise UsageError(f"--labels {labels[0]}: expected a text file in UTF-8 with a name in each line") from None
+
+
 def show(result: Sequence[Mapping[str, Any]]) -> None:
-    """Print a row for each input and class: a table on a terminal, tab-separated in a pipe."""
-    rows = [
-        (row["input"], entry["label"], f"{entry['probability']:.4f}")
-        for row in result
-        for entry in row.get("top", [row])
-    ]
-    cli.table(("input", "label", "probability"), rows)
+    """Print a row for each input and answer: a table on a terminal, tab-separated in a pipe."""
+    columns, rows = answers(result)
+    cli.table(columns, [[f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows])
 
 
 main = functools.partial(
@@ -45,7 +89,11 @@ main = functools.partial(
     run,
     show,
     prog="python -m zoo.predict",
-    description="Classify inputs, match images with texts, or complete triples with a trained run.",
+    examples=(
+        "python -m zoo.predict runs/digits seven.png",
+        "python -m zoo.predict mine.keras photo.jpg --input-range 0,255 --labels names.txt --top 3",
+    ),
+    description="Classify inputs, match images with texts, or complete triples with a trained run or a model file.",
 )
 
 

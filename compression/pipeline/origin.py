@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from compression.flatbuffers import interface
-from compression.pipeline.own import OpenedModel
 from compression.pipeline.source import OpenedRun
 from compression.receipts.artifacts import file_name, receipt_path
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
 from zoo.config import privacy
 from zoo.console.errors import UsageError
+from zoo.guests.model import IN_MEMORY, OpenedModel
 from zoo.system.files import sha256
 
 KERNELS = get_args(Kernel)
@@ -65,14 +65,17 @@ def check_run(path: Path, receipt: Mapping[str, Any], chosen: OpenedRun | Opened
         UsageError: The run has another model, or the receipt says otherwise of its data, seed, task or privacy.
     """
     made, file, model = receipt["made"], receipt_path(path), chosen.model_file
-    if "model_sha256" in made and (found := sha256(model)) != made["model_sha256"]:
+    if model is not None and "model_sha256" in made and (found := sha256(model)) != made["model_sha256"]:
         raise UsageError(
             f"{chosen.place}: expected the model that {path.name} was made from: {file.name} names the model with the"
             f" SHA-256 {made['model_sha256']} (made.model_sha256), {model} has {found}"
         )
-    facts = {"task": chosen.task} | {k: v for k, v in chosen.provenance().items() if k not in ("run", "model_sha256")}
-    for name, expected in facts.items():
-        if name in made and made[name] != expected:
+    given = chosen.provenance()
+    # Names that say nothing: the weights and the examples are compared themselves.
+    told = {"run", "model_sha256"} | ({"data"} if IN_MEMORY in (given["data"], made.get("data")) else set())
+    told |= set() if model is not None and ("model_file" in made or "run" in made) else {"model"}
+    for name, expected in {"task": chosen.task, **given}.items():
+        if name not in told and name in made and made[name] != expected:
             raise UsageError(f"{file}: made.{name}: the receipt says {made[name]!r}, {chosen.place} {expected!r}")
     promises = [privacy.of_file(chosen.config.private, calibrated) for calibrated in (False, True)]
     if "privacy" in made and made["privacy"] not in promises:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from compression import tasks
-from compression.pipeline.own import SUFFIXES, OpenedModel, check_data, training_config
 from zoo.config.catalogue import check_source
-from zoo.config.train_config import TrainConfig
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError
+from zoo.guests import model as guest
+from zoo.guests.model import OpenedModel
 from zoo.runs.folder import RunFolder
+
+NO_FOLDER = "--output: expected a folder for what is written, because a model file has none of its own"
 
 
 @dataclass(frozen=True)
@@ -85,28 +88,41 @@ def opened(path: Path, given: Mapping[str, Any], *, any_task: bool = False) -> "
 
     Args:
         path: Run folder, or a model file that ends in .keras or .h5.
-        given: Options of a command; those of `compression.recipes.options.Data` are taken from them.
+        given: Options of a command; those that name the data, and say how a model file is trained, are
+            taken from them.
         any_task: Whether runs of every task are accepted, and not only those that give classes.
 
     Raises:
         UsageError: The run or the file cannot be compressed, or its data are not available.
     """
-    if (path / "saved_model.pb").is_file():
-        raise UsageError(
-            f"{path}: expected a run folder or a model file, received a SavedModel, which Keras 3 cannot take apart;"
-            " load it where it was made, and save the model as .keras"
-        )
-    if path.suffix not in SUFFIXES or path.is_dir():
-        return open_run(path, given, any_task=any_task)
-    if not path.is_file():
-        raise UsageError(f"{path}: expected a model file, found none")
-    names = ("dataset", "data", "data_dir", "image_size", "epochs", "batch_size", "learning_rate", "seed")
-    config = training_config({name: given.get(name) for name in names if given.get(name) is not None})
-    if given.get("dataset") is None and given.get("data") is None:
-        config = dataclasses.replace(config, dataset=None)
-    found = OpenedModel(path, config, input_range=given.get("input_range"))
-    check_data(found)
-    return found
+    if guest.is_file(path):
+        return guest.opened(path, given)
+    return open_run(path, given, any_task=any_task)
+
+
+def output_of(chosen: OpenedRun | OpenedModel, output: Path | None) -> Path:
+    """Return the folder that a command writes into: the one that was asked for, or that of the run.
+
+    Raises:
+        UsageError: None was asked for, and a model file has none of its own.
+    """
+    if output is None and chosen.artifacts is None:
+        raise UsageError(NO_FOLDER)
+    return output or chosen.artifacts
+
+
+def load_words(chosen: OpenedRun | OpenedModel, given: Mapping[str, Any]) -> list[Any]:
+    """Return the words of a command that loads the same data.
+
+    Args:
+        chosen: What was opened.
+        given: Options that it was opened with.
+    """
+    names = ("dataset", "data", "data_dir")
+    found = {name: given[name] for name in names if given.get(name) is not None}
+    if isinstance(chosen, OpenedModel):
+        found = chosen.load_options()
+    return [word for name, value in found.items() for word in (flag(name), value)]
 
 
 def open_run(path: Path, given: Mapping[str, Any], *, any_task: bool = False) -> OpenedRun:
@@ -123,7 +139,7 @@ def open_run(path: Path, given: Mapping[str, Any], *, any_task: bool = False) ->
     run = RunFolder(path)
     config = run.read_config()["config"]
     run.read_metrics()
-    if not (any_task or tasks.entry(run.task).limits.gives_classes):
+    if not (any_task or tasks.entry(run.task).limits.by_output):
         raise UsageError(
             f"{run.path}: expected a run that gives classes, this one is for {run.task}; compression.compress takes it"
         )

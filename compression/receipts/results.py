@@ -6,7 +6,7 @@ from typing import Any
 
 from compression.receipts.coverage import in_words
 from compression.receipts.wording import called
-from zoo.console.figures import FIGURES, label, written
+from zoo.console.figures import FIGURES, by_output, form_of, label, written
 from zoo.console.tables import Readable, Table
 
 
@@ -48,12 +48,11 @@ class CompressedFile(Readable):
         test = receipt["test"]
         known = {name: order for order, name in enumerate(FIGURES)}
         for name in sorted(self.test, key=lambda name: known.get(name.rpartition(".")[2], len(known))):
-            before, _, plain = name.rpartition(".")  # the output's name, if there are several outputs
+            plain = name.rpartition(".")[2]  # without the output's name, if there are several outputs
             if isinstance(self.test[name], (int, float)) and name in test["keras"] and plain in known:
                 within = {plain: test["intervals"][name]} if name in test.get("intervals", {}) else {}
                 file, keras = written({plain: self.test[name]}, plain, within), {plain: test["keras"][name]}
-                said = f"test {f'{before} ' if before else ''}{label(plain, self.test)}"
-                rows.append((said, f"{file}; Keras {written(keras, plain, {})}"))
+                rows.append((f"test {label(name, self.test)}", f"{file}; Keras {written(keras, plain, {})}"))
         if not self.test:
             rows.append(("test scores", "no labels: compared with the model's own predict alone"))
         rows += [(f"{name.replace('_', ' ')} from Keras", f"{value:.1e}") for name, value in _differences(receipt)]
@@ -88,9 +87,9 @@ class Verification(Readable):
             rows.append(("reproduced", f"{found['bytes']:,} bytes, SHA-256 {found['sha256'][:16]}..."))
         test = found.get("test", {})
         rows += [
-            (f"test {label(name, test['litert'])}", written(test["litert"], name, {}))
-            for name in FIGURES
-            if isinstance(test.get("litert", {}).get(name), (int, float))
+            (f"test {label(name, test['litert'])}", format(test["litert"][name], form_of(name.rpartition(".")[2])[1]))
+            for name in by_output(test.get("litert", {}))
+            if isinstance(test["litert"][name], (int, float))
         ]
         rows += [("signature", found["signed"])] if found["signed"] else []
         rows += [(title, ", ".join(names)) for title, names in in_words(found)]

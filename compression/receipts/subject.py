@@ -1,6 +1,7 @@
 """What a file is measured against: a Keras model, and examples."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from compression.exporting.endpoints import servable
 from compression.flatbuffers import flatbuffer
-from compression.flatbuffers.interface import Interface
+from compression.flatbuffers.interface import Interface, ModelInterface
 from zoo.console.errors import UsageError
 from zoo.data import Split
 from zoo.data.images import scaled
@@ -47,6 +48,36 @@ class Subject(ABC):
     @abstractmethod
     def measured(self, path: Path) -> dict[str, Any]:
         """Return the receipt's `test`, `parity` and `latency`: scores of the file and of Keras, and differences."""
+
+
+class OutputSubject(Subject):
+    """Subject of a file that computes what its model computes, so that their outputs are compared one by one.
+
+    Attributes:
+        interface: Inputs and outputs of the file.
+        examples: Examples and, if there are any, their labels.
+        probabilities: Whether the file ends in a softmax that the model has not.
+    """
+
+    interface: Interface | ModelInterface
+    examples: Split
+    probabilities: bool
+
+    @abstractmethod
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Return the examples as the file takes them before quantization, by the name of the input."""
+
+    @abstractmethod
+    def outputs(self, path: Path) -> list[np.ndarray]:
+        """Return the outputs of a .tflite file for the examples, each (examples, ...) float32."""
+
+    @abstractmethod
+    def reference(self) -> list[np.ndarray]:
+        """Return the outputs of Keras for the examples, each (examples, ...) float32."""
+
+    @abstractmethod
+    def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
+        """Return the scores of outputs, the most important first; none without labels."""
 
 
 @dataclass(frozen=True)

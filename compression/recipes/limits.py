@@ -16,9 +16,9 @@ class Limits:
     Args:
         run: Name of a run of the task in messages, such as "a run on triples".
         does: What such a run does, such as "completes triples".
-        gives_classes: Whether a file gives the probability of each class. --uint8-input, --skip-worst and the commands
-            sensitivity, search and export require it.
-        camera: Whether a file may take camera bytes, for tasks that do not give classes.
+        by_output: Whether the outputs of a file are compared with those of its model one by one, see
+            `compression.tasks.base.OutputForm`. --uint8-input, --skip-worst and the commands sensitivity, search and
+            export require it.
         beam_search: Whether outputs are found by beam search.
         batch: Reason why a file takes one example at a time; empty if it takes batches.
         skip: Reason why no layer can stay in float32; empty if layers can.
@@ -27,8 +27,7 @@ class Limits:
 
     run: str
     does: str
-    gives_classes: bool = False
-    camera: bool = False
+    by_output: bool = False
     beam_search: bool = False
     batch: str = ""
     skip: str = ""
@@ -46,13 +45,13 @@ class Limits:
         Raises:
             UsageError: An option or a word of the recipe is not possible. The message gives the reason.
         """
-        if (export.uint8 or export.input_size) and not (self.gives_classes or self.camera):
+        if (export.uint8 or export.input_size) and not self.by_output:
             raise UsageError(f"--uint8-input: expected a run that classifies images, this one {self.does}")
         if export.batch != 1 and self.batch:
             raise UsageError(f"--batch {export.batch}: {self.batch}; expected 1")
         if beam is not None and not self.beam_search:
             raise UsageError(f"--beams: expected a run that translates, this one {self.does}")
-        if skip_worst and not self.gives_classes:
+        if skip_worst and not self.by_output:
             raise UsageError(f"--skip-worst: expected a run that gives classes, this one {self.does}")
         if recipe.skip and self.skip:
             raise UsageError(f"--recipe {recipe}: skip: {self.skip}; leave skip out")

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from compression.recipes.language import Kernel
 from zoo.config.options import option, under
+from zoo.config.run_options import MODEL_FILE
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError
+from zoo.guests.model import USUAL
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ExportOptions:
         kernel: Form of recurrent layers: loop, unrolled, fused, or auto.
         uint8: Whether the file takes camera bytes, which it scales itself.
         input_size: (height, width) of those bytes, which the file resizes; default, the model's own size.
-        batch: Static batch size of the file.
+        batch: Static batch size of the file; None leaves it free, in a SavedModel only.
         bare: Whether tensor names and metadata are left out of the file, which runs without them.
         allow_flex: Whether operators are allowed that need TensorFlow's kernels on the device.
         seconds: Time limit of the conversion.
@@ -28,36 +28,24 @@ class ExportOptions:
     kernel: Kernel = "auto"
     uint8: bool = False
     input_size: tuple[int, int] | None = None
-    batch: int = 1
+    batch: int | None = 1
     bare: bool = False
     allow_flex: bool = False
     seconds: float = 900.0  # the slowest conversion of the zoo, an unrolled LSTM in int8, takes 20 s on two cores
 
 
-MODEL_FILE = "a model file"
-
-
 @dataclass(frozen=True, kw_only=True)
 @under(MODEL_FILE)
-class ModelData:
-    """The data of a model file, or other data for a run."""
+class ModelTraining:
+    """How words that train go on with a model file, whose training nobody told us."""
 
-    dataset: str | None = option("data set of a model file, or another one for a run")
-    data: Path | None = option(
-        "own data of a model file, or other data for a run: what zoo.train takes, or an .npz file with x_train,"
-        " y_train, x_test and y_test; several inputs are x_train.NAME; labels may be left out"
+    epochs: int | None = option(
+        f"epochs of which words that train take a share, for a model file (default: {USUAL['epochs']})"
     )
-    input_range: tuple[float, ...] | None = option(
-        "what a model file takes for the darkest and the brightest pixel, such as 0,255 (default: found by its"
-        " answers)",
-        metavar="LOW,HIGH",
+    batch_size: int | None = option(f"examples in a training step, for a model file (default: {USUAL['batch_size']})")
+    learning_rate: float | None = option(
+        f"learning rate of which words that train take a share, for a model file (default: {USUAL['learning_rate']:g})"
     )
-
-    def __post_init__(self) -> None:
-        pair = self.input_range
-        if pair is not None and (len(pair) != 2 or pair[0] >= pair[1]):
-            received = ",".join(f"{value:g}" for value in pair)
-            raise UsageError(f"--input-range: expected LOW,HIGH with LOW below HIGH, received {received}")
 
 
 @dataclass(frozen=True)

@@ -129,9 +129,11 @@ def make_plan(
         UsageError: There are no validation examples, the number of threads is not supported, or a choice does not
             exist.
     """
+    subject.form.class_indices(subject.data.train)
     if not len(subject.data.validation):
         raise UsageError(
-            "RUN: expected a validation split, on which recipes are selected; this run has none (--validation-split 0)"
+            f"{subject.data.spec.name}: expected a validation split, on which recipes are selected, found none; a run"
+            " has one with --validation-split above 0, and an .npz file with x_validation and y_validation"
         )
     if budget.threads not in (1, cores()):
         raise UsageError(f"--threads {budget.threads}: expected 1 or {cores()}, the cores of this process")

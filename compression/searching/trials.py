@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from filelock import FileLock
 
+from compression import tasks
 from compression.exporting import tflite
 from compression.passes import channels
 from compression.pipeline import pipeline
@@ -21,10 +22,11 @@ from compression.recipes.options import Calibration, ExportOptions, StageTrainin
 from compression.searching.budget import Budget
 from compression.searching.space import NO_TEACHER, Space
 from compression.searching.untrained import apply_untrained
-from compression.surgery.copying import copies, in_float32
-from compression.tasks.classification import interface_of, stratified
+from compression.surgery.copying import copies
+from compression.tasks.base import Export, OutputForm
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
+from zoo.data.dataset import mapped
 from zoo.data.images import scaled
 from zoo.system import temporary
 
@@ -40,7 +42,7 @@ class SearchSubject:
     """Model, data and settings of all trials of a search.
 
     Args:
-        model: Built Keras model with logits as output; it is not changed.
+        model: Built Keras model, which is not changed. A classifier of the zoo gives logits.
         data: Dataset, whose training split trains and calibrates and whose validation split selects.
         training: Configuration with which the model was trained.
         teachers: Functions that return teacher models, by their name in `distill` of a recipe.
@@ -64,15 +66,27 @@ class SearchSubject:
     command: Callable[[str], str] | None = None
 
     @cached_property
-    def removable(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """Result of `channels.removable` for the model."""
-        return channels.removable(in_float32(self.model), self.few[0][:2])
+    def exported(self) -> keras.Model:
+        """Model that files are made from, in float32."""
+        return tasks.of(self.data.spec.task).exported(self.model, self.data)
 
     @cached_property
-    def few(self) -> tuple[np.ndarray, np.ndarray]:
-        """Model inputs of some training examples, and their labels."""
-        split = stratified(self.data.train, EXAMPLES, self.seed)
-        return scaled(split.x), split.y
+    def form(self) -> OutputForm:
+        """Form of the files."""
+        export = Export(self.model, self.exported, self.data, ExportOptions(kernel=self.kernel, bare=True))
+        return tasks.of(self.data.spec.task).build(export)
+
+    @cached_property
+    def removable(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Result of `channels.removable` for the model."""
+        return channels.removable(self.exported, mapped(lambda array: array[:2], self.few[0]))
+
+    @cached_property
+    def few(self) -> tuple[Any, np.ndarray]:
+        """Model inputs of some training examples, and their classes."""
+        split = self.form.chosen(self.data.train, EXAMPLES, self.seed)
+        pixel_range = self.data.spec.pixel_range
+        return mapped(lambda array: scaled(array, pixel_range), split.x), self.form.class_indices(split)
 
     @property
     def widths(self) -> dict[str, int]:
@@ -81,7 +95,7 @@ class SearchSubject:
 
     def without_training(self, recipe: Recipe) -> keras.Model:
         """Return a copy of the model with the stages of a recipe applied without training."""
-        model = copies(in_float32(self.model))()
+        model = copies(self.exported, self.few[0])()
         return apply_untrained(model, recipe.stages, *self.few, found=self.removable) if recipe.stages else model
 
 
@@ -164,13 +178,13 @@ def smallest(subject: SearchSubject, space: Space, precision: str | None = None)
 
 def _sizes(subject: SearchSubject, model: keras.Model, recipe: Recipe) -> dict[str, int]:
     """Return bytes and gzip_bytes of a model's file in the precision of a recipe, without running it."""
-    interface = interface_of(subject.data.spec)
-    kernel = tflite.check(model, recipe.file, interface, subject.kernel)
-    calibration = subject.few[0][:2] if recipe.takes_examples else None
+    form = subject.form
+    kernel = tflite.check(model, recipe.file, form.interface, subject.kernel)
+    calibration = form.calibration(2, subject.seed) if recipe.takes_examples else None
     with temporary.folder() as folder:
         path = folder / "sized.tflite"
-        options = {"calibration": calibration, "kernel": kernel, "bare": True}
-        tflite.export(model, path, recipe.file, interface, **options)
+        options = {"calibration": calibration, "kernel": kernel, "probabilities": form.softmax, "bare": True}
+        tflite.export(model, path, recipe.file, form.interface, **options)
         found = file_sizes(path, model)
     return {name: found[name] for name in ("bytes", "gzip_bytes")}
 

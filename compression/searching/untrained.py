@@ -15,6 +15,7 @@ from compression.passes import channels, clustering, pruning
 from compression.recipes.passes import Channels, Cluster, Pass, Prune
 from compression.surgery.folding import fold_batch_norms
 from compression.surgery.survey import calls
+from zoo.data.dataset import mapped
 from zoo.introspection.hooks import calls_of
 from zoo.runs.inference import BATCH
 
@@ -30,7 +31,7 @@ def apply_untrained(
     """Apply the stages of a recipe to a model, in place, as far as they need no training.
 
     Args:
-        model: Built Keras model with logits as output.
+        model: Built Keras model that gives logits or probabilities of classes.
         stages: Stages of the recipe; stages that only train have no effect. With `init=scratch` the model keeps its
             weights, because the estimate is about the shape of the network.
         x: Model inputs, (examples, ...).
@@ -66,19 +67,22 @@ def fit_last(model: keras.Model, x: np.ndarray, y: np.ndarray) -> bool:
     Returns:
         Whether the last layer was fitted.
     """
-    seen = calls(model, x[:1])
+    seen = calls(model, mapped(lambda array: array[:1], x))
     last, rank = seen[-1].layer, seen[-1].rank
     if not isinstance(last, keras.layers.Dense) or rank != 2 or sum(call.layer is last for call in seen) > 1:
         return False
-    if last.activation is not keras.activations.linear or not last.use_bias or y.ndim > 1:
+    if last.activation not in (keras.activations.linear, keras.activations.softmax) or not last.use_bias or y.ndim > 1:
         return False
-    batches = [ops.convert_to_tensor(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
+    batches = [
+        mapped(lambda array, start=start: ops.convert_to_tensor(array[start : start + BATCH]), x)
+        for start in range(0, len(y), BATCH)
+    ]
     given = [calls_of(model, batch, [last])[0].inputs[0] for batch in batches]
     features = np.concatenate([ops.convert_to_numpy(part) for part in given]).astype(np.float64)
     targets = CERTAIN * (np.eye(last.units)[y] - 1 / last.units)
     mean, centre = features.mean(0), targets.mean(0)
     spread = features - mean
-    squares = spread.T @ spread + RIDGE * len(x) * np.eye(spread.shape[1])
+    squares = spread.T @ spread + RIDGE * len(y) * np.eye(spread.shape[1])
     kernel = np.linalg.solve(squares, spread.T @ (targets - centre))
     last.set_weights([kernel, centre - mean @ kernel])
     return True

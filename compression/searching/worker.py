@@ -22,9 +22,10 @@ from compression.searching.plan import SearchPlan
 from compression.searching.space import Space
 from strategies import StrategyError, processes, streams
 from zoo.config import privacy
-from zoo.config.train_config import command_line
+from zoo.config.train_config import command_line, flag
 from zoo.console import cli
 from zoo.console.errors import INTERRUPTED, Failed, Interrupted, UsageError, of_machine
+from zoo.guests.model import OpenedModel
 from zoo.runs.folder import RunFolder
 from zoo.system import temporary
 from zoo.system.signals import interrupting
@@ -38,18 +39,23 @@ ON_ONE_DEVICE = {
     "shard": "data",
 }
 
+# Options that say how a model file is trained.
+TRAINING = ("epochs", "batch_size", "learning_rate")
+# Folder in that of the search for the file of a model file that is made again.
+AGAIN = "again"
+
 
 @dataclass(frozen=True)
 class SearchInputs:
     """Inputs of a search that every process opens.
 
     Args:
-        run: Run folder to compress.
+        run: Run folder or model file to compress.
         teachers: Run folders of further teachers.
         folder: Folder of the search.
         kernel: Export form of recurrent layers.
         threads: Number of threads for latency measurements.
-        data_dir: Folder of prepared TFDS datasets, or None for the run's own.
+        options: Options that name the data, and say how a model file is trained, for `source.opened`.
     """
 
     run: Path
@@ -57,33 +63,44 @@ class SearchInputs:
     folder: Path
     kernel: Kernel
     threads: int
-    data_dir: Path | None
+    options: Mapping[str, Any]
 
 
-def open_runs(chosen: SearchInputs) -> tuple[OpenedRun, dict[str, RunFolder]]:
-    """Open the run and its teachers, by name, without importing Keras.
+def open_runs(chosen: SearchInputs) -> tuple[OpenedRun | OpenedModel, dict[str, RunFolder]]:
+    """Open the run or the model file, and its teachers by name, without importing Keras.
 
     Raises:
         UsageError: The run cannot be compressed, or another run cannot be its teacher.
     """
-    found = source.open_run(chosen.run, {"data_dir": chosen.data_dir} if chosen.data_dir else {})
+    found = source.opened(chosen.run, chosen.options)
     privacy.check_searched(found.config.private)
+    if isinstance(found, OpenedModel):
+        if chosen.teachers:
+            raise UsageError("--teacher: expected with a run of the zoo; a model file is trained on labels alone")
+        return found, {}
     names = dict.fromkeys([str(chosen.run), *chosen.teachers])
     return found, {name: source.open_teacher(Path(name), found) for name in names}
 
 
-def load_subject(chosen: SearchInputs, found: OpenedRun, teachers: Mapping[str, RunFolder]) -> Any:
+def load_subject(chosen: SearchInputs, found: OpenedRun | OpenedModel, teachers: Mapping[str, RunFolder]) -> Any:
     """Load the model and its data, and return the `trials.SearchSubject`.
 
     Args:
         chosen: Inputs of the search.
-        found: Run, as returned by `open_runs`.
+        found: Run or model, as returned by `open_runs`.
         teachers: Teachers, as returned by `open_runs`.
     """
     model, data = found.load()
     from compression.searching import search as explore
     from compression.searching import trials
 
+    words = [] if chosen.kernel == "auto" else ["--lstm-kernel", chosen.kernel]
+    words += source.load_words(found, chosen.options)
+    if of_file := isinstance(found, OpenedModel):
+        given = {name: chosen.options.get(name) for name in TRAINING}
+        words += [word for name, value in given.items() if value is not None for word in (flag(name), value)]
+        words += ["--output", chosen.folder / AGAIN]
+    unnamed = of_file and (found.path is None or found.data is not None)
     return trials.SearchSubject(
         model,
         data,
@@ -93,12 +110,9 @@ def load_subject(chosen: SearchInputs, found: OpenedRun, teachers: Mapping[str, 
         threads=chosen.threads,
         kernel=chosen.kernel,
         provenance=found.provenance(),
-        command=lambda recipe: command_line(
-            "compression.compress",
-            *(chosen.run, "--recipe", recipe, "--bare"),
-            *(() if chosen.kernel == "auto" else ("--lstm-kernel", chosen.kernel)),
-            *(("--data-dir", chosen.data_dir) if chosen.data_dir else ()),
-        ),
+        command=None
+        if unnamed
+        else lambda recipe: command_line("compression.compress", chosen.run, "--recipe", recipe, "--bare", *words),
     )
 
 
@@ -119,11 +133,19 @@ def start(chosen: SearchInputs, plan: SearchPlan, number: int) -> subprocess.Pop
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(os.environ))
 
 
+def _read(values: Mapping[str, Any]) -> SearchInputs:
+    """Return the inputs that were written as JSON."""
+    options = {name: Path(v) if name in ("data", "data_dir") else v for name, v in values["options"].items()}
+    if "input_range" in options:
+        options["input_range"] = tuple(options["input_range"])
+    paths = {name: Path(values[name]) for name in ("run", "folder")}
+    return SearchInputs(**{**values, **paths, "teachers": tuple(values["teachers"]), "options": options})
+
+
 def main(argv: Sequence[str]) -> int:
     """Run trials of the search that a job describes."""
     job = json.loads(argv[0])
-    paths = {name: path and Path(path) for name, path in job["chosen"].items() if name in ("run", "folder", "data_dir")}
-    chosen = SearchInputs(**job["chosen"] | paths | {"teachers": tuple(job["chosen"]["teachers"])})
+    chosen = _read(job["chosen"])
     parts = {"space": Space.from_json(job["plan"]["space"]), "budget": Budget(**job["plan"]["budget"])}
     plan = SearchPlan(**job["plan"] | parts)
     try:

@@ -39,7 +39,7 @@ _TOKEN_WORDS = {
 TASKS = {
     "classification": Entry(
         "compression.tasks.classification:Classification",
-        Limits(run="a run that gives classes", does="gives classes", gives_classes=True),
+        Limits(run="a run that gives classes", does="gives classes", by_output=True),
     ),
     "contrastive": Entry(
         "compression.tasks.contrastive:Contrastive",
@@ -100,7 +100,7 @@ TASKS = {
         Limits(
             run="a model of one's own",
             does="computes what its predict computes",
-            camera=True,
+            by_output=True,
             words={"distill": "a teacher is a run of the zoo; train the student with zoo.api.train first"},
         ),
     ),

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Self
 import keras
 import numpy as np
 
-from compression.flatbuffers.interface import AnyInterface
-from compression.receipts.subject import Subject
+from compression.flatbuffers.interface import AnyInterface, Interface, ModelInterface
+from compression.receipts.subject import OutputSubject, Subject
 from compression.recipes.options import ExportOptions
 from compression.surgery.copying import in_float32
 from zoo.config.sampling import Beam
 from zoo.console.figures import Intervals
-from zoo.data import Dataset
+from zoo.data import Dataset, Split
 from zoo.tasks.base import Task
 
 
@@ -144,3 +144,32 @@ class Form(ABC):
     @abstractmethod
     def plotted(cls, scores: Mapping[str, Any]) -> tuple[float, str]:
         """Return the score that the plot of a recipe's stages shows, and the label of its axis."""
+
+
+class OutputForm(Form):
+    """Form of a file whose outputs are compared with those of its model one by one.
+
+    `compression.sensitivity`, `compression.search` and `compression.export` take such models.
+    """
+
+    interface: Interface | ModelInterface
+
+    @abstractmethod
+    def chosen(self, split: Split, count: int, seed: int) -> Split:
+        """Return random examples of a split, each class as often as in the whole split if there are classes.
+
+        Raises:
+            UsageError: The split is empty.
+        """
+
+    @abstractmethod
+    def class_indices(self, split: Split) -> np.ndarray:
+        """Return the class of each example, or of each step, which a search needs.
+
+        Raises:
+            UsageError: The model does not give classes, or there are no labels.
+        """
+
+    @abstractmethod
+    def subject_on(self, model: keras.Model, examples: Split) -> OutputSubject:
+        """Return what a file of a model is measured against on some examples."""

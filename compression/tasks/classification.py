@@ -1,7 +1,7 @@
 """Classifiers as files: one signature, from an input to the probabilities of the classes."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,9 +11,9 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import ArraySubject, given, reference
+from compression.receipts.subject import ArraySubject, OutputSubject, given, reference
 from compression.runtime import litert
-from compression.tasks.base import Export, Form
+from compression.tasks.base import Export, OutputForm
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
@@ -26,7 +26,7 @@ _INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "seq
 
 
 @dataclass(frozen=True)
-class Classification(Form):
+class Classification(OutputForm):
     """How a classifier becomes a file.
 
     Args:
@@ -58,6 +58,15 @@ class Classification(Form):
 
     def subject(self, model: keras.Model, original: keras.Model) -> "ClassSubject":
         return ClassSubject(model, self.interface, self.data.split("test"), original=original)
+
+    def chosen(self, split: Split, count: int, seed: int) -> Split:
+        return stratified(split, count, seed)
+
+    def class_indices(self, split: Split) -> np.ndarray:
+        return split.y
+
+    def subject_on(self, model: keras.Model, examples: Split) -> "ClassSubject":
+        return ClassSubject(model, self.interface, examples)
 
     def calibration(self, count: int, seed: int) -> np.ndarray:
         return given(stratified(self.data.train, count, seed), self.interface)
@@ -100,11 +109,24 @@ class Classification(Form):
 
 
 @dataclass(frozen=True)
-class ClassSubject(ArraySubject):
+class ClassSubject(ArraySubject, OutputSubject):
     """Subject of a file that gives the probability of each class; see `ArraySubject`."""
 
+    def inputs(self) -> dict[str, np.ndarray]:
+        return {self.interface.name: given(self.examples, self.interface)}
+
+    def outputs(self, path: Path) -> list[np.ndarray]:
+        return [litert.run(path, given(self.examples, self.interface))]
+
+    def reference(self) -> list[np.ndarray]:
+        return [reference(self, given(self.examples, self.interface))]
+
+    def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
+        found = self.scores(outputs[0])
+        return {"accuracy": found.pop("accuracy"), **found}
+
     def scored(self, path: Path) -> dict[str, float]:
-        return self.scores(litert.run(path, given(self.examples, self.interface)))
+        return self.scores(*self.outputs(path))
 
     def measured(self, path: Path) -> dict[str, Any]:
         x = given(self.examples, self.interface)

@@ -1,6 +1,5 @@
 """A model of one's own as a file, which computes what the model's `predict` computes."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,10 @@ import numpy as np
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import ModelInterface, Port
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import Subject, enlarged
+from compression.receipts.subject import OutputSubject, enlarged
 from compression.runtime import litert
 from compression.surgery.copying import copies, in_float32
-from compression.tasks.base import Export, Form
+from compression.tasks.base import Export, OutputForm
 from compression.tasks.classification import stratified
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, form_of
@@ -23,14 +22,11 @@ from zoo.data import Dataset, DataSpec, Split
 from zoo.data.dataset import leaves, mapped
 from zoo.data.images import scaled
 from zoo.system.files import write_text
-from zoo.tasks.outputs import meanings
-from zoo.tasks.own_model import OwnModel, outputs_of, told
-
-FEW = 8  # examples on which the model is called to see what it gives
+from zoo.tasks.own_model import OwnModel, compiled_with, first_of, identifier, of_model, outputs_of, told
 
 
 @dataclass(frozen=True)
-class OwnForm(Form):
+class OwnForm(OutputForm):
     """How a model of one's own becomes a file.
 
     Args:
@@ -48,7 +44,7 @@ class OwnForm(Form):
     @classmethod
     def exported(cls, model: keras.Model, data: Dataset) -> keras.Model:
         """Return the model in float32, as a copy if it can be copied: all copies have the same names of layers."""
-        few = mapped(lambda array: scaled(array, data.spec.pixel_range), data.test.take(np.arange(1)).x)
+        few = mapped(lambda array: scaled(array, data.spec.pixel_range), first_of(data).take(np.arange(1)).x)
         try:
             return in_float32(copies(model, few)())
         except UsageError:  # it cannot be rebuilt; a recipe that trains will be refused
@@ -56,18 +52,13 @@ class OwnForm(Form):
 
     @classmethod
     def build(cls, made: Export) -> Self:
-        data, few = made.data, made.data.test.take(np.arange(min(FEW, len(made.data.test))))
-        found = _called(made.exported, few.x, data.spec)
-        names = output_names(made.exported, found)
-        compiled = compiled_with(made.model)
-        losses = keras.tree.flatten(compiled.get("loss")) if compiled else []
-        losses = losses if len(losses) == len(names) else [None] * len(names)
-        values = dict(zip(names, outputs_of(made.exported, few.x, data.spec), strict=True))
-        means = meanings(names, list(values.values()), _labels(data), data.spec.class_names, losses)
+        data, few = made.data, first_of(made.data)
+        task = of_model(made.exported, data, compiled_with(made.model))
+        values = outputs_of(made.exported, few.x, data.spec)
         options = made.options
         interface = ModelInterface(
             _inputs(made.exported, few.x),
-            tuple(Port(name, value.shape[1:]) for name, value in values.items()),
+            tuple(Port(output.name, value.shape[1:]) for output, value in zip(task.outputs, values, strict=True)),
             structure=_structure(few.x),
             keys=tuple(sorted(few.x)) if isinstance(few.x, Mapping) else (),
             batch=options.batch,
@@ -77,7 +68,7 @@ class OwnForm(Form):
         )
         if options.uint8 and not (interface.structure == "one" and few.x.dtype == np.uint8):
             raise UsageError(f"--uint8-input: expected one input of images of bytes, {data.spec.name} has none")
-        return cls(data, interface, OwnModel(means, compiled))
+        return cls(data, interface, task)
 
     @classmethod
     def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
@@ -88,24 +79,37 @@ class OwnForm(Form):
         return OwnSubject(model, self.interface, self.data.split("test"), self.data.spec, self.task, original)
 
     def calibration(self, count: int, seed: int) -> dict[str, np.ndarray]:
-        return given(self._chosen(count, seed).x, self.interface)
+        return given(self.chosen(self.data.train, count, seed).x, self.interface)
 
     def calibration_count(self, calibration: Mapping[str, np.ndarray]) -> int:
         return len(next(iter(calibration.values())))
 
     def examples(self, count: int, seed: int) -> Any:
-        return mapped(lambda array: scaled(array, self.data.spec.pixel_range), self._chosen(count, seed).x)
+        return mapped(
+            lambda array: scaled(array, self.data.spec.pixel_range), self.chosen(self.data.train, count, seed).x
+        )
 
-    def _chosen(self, count: int, seed: int) -> Split:
-        """Return random training examples, each class as often as in the whole split if there are classes."""
-        train = self.data.train
-        if not len(train):
+    def chosen(self, split: Split, count: int, seed: int) -> Split:
+        if not len(split):
             raise UsageError("expected training examples to calibrate with, received none")
-        labels = leaves(train.y)
+        labels = leaves(split.y)
         truth = [o.truth(y) for o, y in zip(self.task.outputs, labels, strict=False) if o.kind in ("classes", "binary")]
-        y = truth[0].reshape(len(train), -1) if truth else np.zeros((len(train), 2))
-        stand_in = Split(np.arange(len(train)), y[:, 0].astype(np.int32) if y.shape[1] == 1 else y)
-        return train.take(stratified(stand_in, count, seed).x)
+        y = truth[0].reshape(len(split), -1) if truth else np.zeros((len(split), 2))
+        stand_in = Split(np.arange(len(split)), y[:, 0].astype(np.int32) if y.shape[1] == 1 else y)
+        return split.take(stratified(stand_in, count, seed).x)
+
+    def class_indices(self, split: Split) -> np.ndarray:
+        outputs = self.task.outputs
+        if len(outputs) != 1 or outputs[0].kind != "classes":
+            found = ", ".join(f"{output.name}: {_GIVEN[output.kind]}" for output in outputs)
+            raise UsageError(
+                "search: expected a model with one output of classes and their labels, because recipes are selected by"
+                f" accuracy; received {found}"
+            )
+        return outputs[0].truth(leaves(split.y)[0])
+
+    def subject_on(self, model: keras.Model, examples: Split) -> "OwnSubject":
+        return OwnSubject(model, self.interface, examples, self.data.spec, self.task)
 
     def about(self) -> dict[str, Any]:
         low, high = self.interface.pixel_range
@@ -170,6 +174,15 @@ _VALUES = {
 }
 
 
+_GIVEN = {
+    "classes": "classes",
+    "binary": "yes or no",
+    "labels": "several labels",
+    "numbers": "numbers",
+    "none": "no labels",
+}
+
+
 def _scored(scores: Mapping[str, Any]) -> list[str]:
     """Return the names that are scores; rows of stages have a name and sizes besides."""
     return [name for name, value in scores.items() if isinstance(value, float)]
@@ -182,7 +195,7 @@ def _parity_line(name: str, row: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class OwnSubject(Subject):
+class OwnSubject(OutputSubject):
     """What the file of a model of one's own is measured against: the model's `predict`.
 
     Args:
@@ -201,6 +214,20 @@ class OwnSubject(Subject):
     task: OwnModel
     original: keras.Model | None = None
 
+    probabilities = False
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        return given(self.examples.x, self.interface)
+
+    def outputs(self, path: Path) -> list[np.ndarray]:
+        return self._run(self.inputs(), path)
+
+    def reference(self) -> list[np.ndarray]:
+        return outputs_of(self.model, self.examples.x, self.spec)
+
+    def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
+        return self.task.scores(outputs, self.examples.y)
+
     def check_takes(self, path: Path, content: Any) -> None:
         expected = {port.name: [self.interface.batch, *port.shape] for port in self.interface.given}
         received = {row["name"]: list(row["shape"]) for row in flatbuffer.signature(content)["inputs"]}
@@ -210,12 +237,12 @@ class OwnSubject(Subject):
             )
 
     def scored(self, path: Path) -> dict[str, Any]:
-        return self._scores(self._run(given(self.examples.x, self.interface), path)) if leaves(self.examples.y) else {}
+        return self.graded(self.outputs(path)) if leaves(self.examples.y) else {}
 
     def measured(self, path: Path) -> dict[str, Any]:
-        inputs = given(self.examples.x, self.interface)
+        inputs = self.inputs()
         found = self._run(inputs, path)
-        keras_outputs = expected = outputs_of(self.model, self.examples.x, self.spec)
+        keras_outputs = expected = self.reference()
         if self.interface.resize_from:  # what the file loses by resizing is not counted as a difference from Keras
             expected = outputs_of(self.model, self._resized(inputs), self.spec)
         rows = {
@@ -228,14 +255,14 @@ class OwnSubject(Subject):
         worst = max(row["largest_difference"] for row in rows.values())
         named = {f"{output}.{name}": value for output, row in rows.items() for name, value in row.items()}
         labelled = bool(leaves(self.examples.y))
-        scores = self._scores(found) if labelled else {}
+        scores = self.graded(found) if labelled else {}
         return {
             "test": {
                 "examples": len(self.examples),
                 "sha256": examples_sha256(self.examples),
                 "litert": scores,
                 "intervals": self.task.intervals(scores, found, self.examples.y) if labelled else {},
-                "keras": self._scores(keras_outputs) if labelled else {},
+                "keras": self.graded(keras_outputs) if labelled else {},
             },
             "parity": one if len(rows) == 1 else {"largest_difference": worst, **named},
             "latency": litert.latency(path, {name: x[: self.interface.batch] for name, x in inputs.items()}),
@@ -250,9 +277,6 @@ class OwnSubject(Subject):
         pixels = scaled(x, self.spec.pixel_range)
         size = self.interface.inputs[0].shape[:2]
         return keras.ops.convert_to_numpy(keras.ops.image.resize(pixels, size, interpolation="bilinear"))
-
-    def _scores(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
-        return self.task.scores(outputs, self.examples.y)
 
     def _parity(self, output: Any, mine: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
         difference = np.abs(mine.astype(np.float64) - theirs)
@@ -275,36 +299,15 @@ def given(x: Any, interface: ModelInterface) -> dict[str, np.ndarray]:
     return found
 
 
-def compiled_with(model: keras.Model) -> dict[str, Any]:
-    """Return loss and weights of losses that a model was compiled with; nothing if it was not compiled with a loss."""
-    loss = getattr(model, "loss", None)
-    if not getattr(model, "compiled", False) or loss is None:
-        return {}
-    config = getattr(model, "_compile_config", None)
-    weights = config.config.get("loss_weights") if config is not None else None
-    return {"loss": loss} | ({"loss_weights": weights} if weights is not None else {})
-
-
-def output_names(model: keras.Model, outputs: Any) -> list[str]:
-    """Return a name for each output: its key, the name of the layer that computes it, or its number."""
-    if isinstance(outputs, Mapping):
-        return [_identifier(str(name)) for name in sorted(outputs)]
-    count = len(leaves(outputs))
-    if count == 1:
-        return ["output"]
-    names = [_identifier(name) for name in getattr(model, "output_names", None) or ()]
-    return names if len(set(names)) == count else [f"output_{number}" for number in range(count)]
-
-
 def _inputs(model: keras.Model, x: Any) -> tuple[Port, ...]:
     arrays = leaves(x)
     symbols = list(getattr(model, "inputs", None) or [None] * len(arrays))  # a subclassed model has none
     if len(symbols) != len(arrays):
         raise UsageError(f"data: the model takes {len(symbols)} inputs, received {len(arrays)}")
     if isinstance(x, Mapping):
-        names = [_identifier(str(name)) for name in sorted(x)]
+        names = [identifier(str(name)) for name in sorted(x)]
     else:
-        names = [_identifier(s.name) if s is not None else f"input_{i}" for i, s in enumerate(symbols)]
+        names = [identifier(s.name) if s is not None else f"input_{i}" for i, s in enumerate(symbols)]
         names = names if len(set(names)) == len(names) else [f"input_{i}" for i in range(len(names))]
     kinds = {"f": "float32", "u": "float32"}
     return tuple(
@@ -313,36 +316,7 @@ def _inputs(model: keras.Model, x: Any) -> tuple[Port, ...]:
     )
 
 
-def _identifier(name: str) -> str:
-    text = re.sub(r"\W+", "_", name).strip("_") or "tensor"
-    return text if text[0].isalpha() else f"tensor_{text}"
-
-
 def _structure(x: Any) -> Any:
     if isinstance(x, Mapping):
         return "dict"
     return "tuple" if isinstance(x, tuple) else "one"
-
-
-def _labels(data: Dataset) -> Any:
-    """Return the labels of all splits, which together show what they mean; None if any split has none."""
-    parts = [split.y for split in (data.train, data.test) if len(split)]
-    if any(part is None for part in parts):
-        return None
-    return [np.concatenate(column) for column in zip(*map(leaves, parts), strict=True)]
-
-
-def _called(model: keras.Model, x: Any, spec: DataSpec) -> Any:
-    """Return the outputs of a model for a few examples, in its structure.
-
-    Raises:
-        UsageError: The model does not take such inputs.
-    """
-    try:
-        return model.predict_on_batch(mapped(lambda array: scaled(array, spec.pixel_range), x))
-    except Exception as error:  # the user's own code may raise anything
-        shapes = ", ".join(f"{array.dtype} {array.shape[1:]}" for array in leaves(x))
-        raise UsageError(
-            f"model {model.name}: expected data that it takes, received {shapes} for each example;"
-            f" {' '.join(str(error).split())[:300]}"
-        ) from None

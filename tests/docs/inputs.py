@@ -23,6 +23,7 @@ def make(folder: Path) -> None:
     """Write every input into a folder."""
     _pictures(folder / "photos", ("circle", "square", "triangle"), each=40)
     _pictures(folder / "pets", ("cat", "dog"), each=60)
+    _own_model(folder)
     _numbers(folder)
     _texts(folder)
     _captions(folder)
@@ -39,6 +40,23 @@ def _pictures(folder: Path, names: tuple[str, ...], each: int) -> None:
         path = folder / names[label] / f"{number:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((255 * image).astype("uint8")).save(path)
+
+
+def _own_model(folder: Path) -> None:
+    """Write a model of one's own that takes pixels from 0 to 255, and photographs that it was trained on."""
+    import keras
+
+    names = ("crow", "owl", "swan")
+    _pictures(folder / "photographs", names, each=60)
+    (folder / "names.txt").write_text("\n".join(names) + "\n")
+    x, y = blobs(180, (SIDE, SIDE, 1), classes=3)
+    layers = [keras.layers.Flatten(), keras.layers.Dense(16, "relu"), keras.layers.Dense(3, "softmax")]
+    first = [keras.Input((SIDE, SIDE, 1)), keras.layers.BatchNormalization(momentum=0.5)]
+    model = keras.Sequential([*first, *layers])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(255 * x, y, epochs=15, verbose=0)
+    model.save(folder / "mine.keras")
+    Image.fromarray((255 * x[0, ..., 0]).astype("uint8")).save(folder / "photo.jpg")
 
 
 def _numbers(folder: Path) -> None:

@@ -1,20 +1,47 @@
-"""Options of the commands that use a trained run: `zoo.predict` and `zoo.generate`. Standard library only."""
+"""Options of the commands that use a trained run or a model file. Standard library only."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.config.options import SEEDS, option
+from zoo.config.options import SEEDS, option, under
+from zoo.console.errors import UsageError
 
 # Images of one grid, and tokens of a continuation, unless the user says otherwise.
 IMAGES = 64
 LENGTH = 256
 
 
+MODEL_FILE = "a model file"
+
+
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions:
+@under(MODEL_FILE)
+class ModelData:
+    """The data of a model file, or other data for a run."""
+
+    dataset: str | None = option("data set of a model file, or another one for a run")
+    data: Path | None = option(
+        "own data of a model file, or other data for a run: what zoo.train takes, or an .npz file with x_train,"
+        " y_train, x_test and y_test; several inputs are x_train.NAME; labels may be left out"
+    )
+    input_range: tuple[float, ...] | None = option(
+        "what a model file takes for the darkest and the brightest pixel, such as 0,255 (default: found by its"
+        " answers)",
+        metavar="LOW,HIGH",
+    )
+
+    def __post_init__(self) -> None:
+        pair = self.input_range
+        if pair is not None and (len(pair) != 2 or pair[0] >= pair[1]):
+            received = ",".join(f"{value:g}" for value in pair)
+            raise UsageError(f"--input-range: expected LOW,HIGH with LOW below HIGH, received {received}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(ModelData):
     """Options of `python -m zoo.predict`."""
 
-    run: Path = option("run folder", positional=True, stock_as="run")
+    run: Path = option("run folder, or a model file (.keras, .h5)", positional=True, stock_as="run")
     inputs: tuple[str, ...] = option(
         "image, .npz file with an array x, table with a text column, or text; for a knowledge graph a question:"
         " 'HEAD RELATION ?' or '? RELATION TAIL'",
@@ -25,9 +52,17 @@ class PredictOptions:
         "number of classes or answers to show for each input (default: 1; for images and captions all texts)"
     )
     labels: tuple[str, ...] | None = option(
-        "for a run on images and captions: texts to choose from (default: its classes)", metavar="TEXT,TEXT"
+        "for a run on images and captions: texts to choose from (default: its classes); for a model file: names of its"
+        " classes in their order, or a text file with a name in each line (default: those of its data, or numbers)",
+        metavar="TEXT,TEXT",
     )
     text_column: str | None = option("column of the text in a table (default: the run's, or text)")
+    dataset: str | None = option("data set that tells what the answers of a model file mean", group=MODEL_FILE)
+    data: Path | None = option(
+        "own data that tell what the answers of a model file mean, such as the folder it was trained on",
+        group=MODEL_FILE,
+    )
+    data_dir: Path | None = option("folder of prepared TFDS sets, for --dataset", group=MODEL_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)

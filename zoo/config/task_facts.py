@@ -209,7 +209,10 @@ TASKS = {
         used_by=("compression.compress",),
         from_data=False,
         swept=False,
-        figures=("accuracy", "f1", "auc", "micro_f1", "macro_f1", "rmse", "mae", "r2", "loss"),
+        figures=(
+            *("accuracy", "f1", "precision", "recall", "top_5_accuracy", "auc", "micro_f1", "macro_f1", "exact_match"),
+            *("rmse", "mae", "r2", "loss"),
+        ),
         headline=("accuracy", "micro_f1", "rmse", "r2"),
     ),
 }

@@ -1,6 +1,6 @@
 """Labels and formats of metrics and their 95 % confidence intervals. Standard library only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 # Label and format of each metric of every task, in order of importance.
@@ -41,6 +41,9 @@ FIGURES = {
     "perplexity": ("perplexity", ".2f"),
 }
 
+# Figures of which less is better.
+ERRORS = frozenset({"rmse", "mae", "loss", "perplexity", "frechet_distance"})
+
 Intervals = Mapping[str, Sequence[float]]
 
 
@@ -49,11 +52,31 @@ def form_of(name: str) -> tuple[str, str]:
     return FIGURES.get(name, (name.replace("_", " "), ".4f"))
 
 
-def label(name: str, scores: Mapping[str, Any]) -> str:
-    """Return the label of a metric, which differs for scores of tokens and of generated images."""
+def label(name: str, scores: Container[str]) -> str:
+    """Return the label of a metric, which differs for scores of tokens, of generated images and of yes or no.
+
+    Args:
+        name: Name of the metric, `OUTPUT.METRIC` if a model has several outputs.
+        scores: Names of all metrics beside it.
+    """
+    before, dot, plain = name.rpartition(".")
     if "tokens" in scores:
         return {"accuracy": "next-token accuracy", "loss": "loss, nats a token"}.get(name, form_of(name)[0])
-    return form_of(name)[0].removeprefix("macro " if "frechet_distance" in scores else "")
+    one = "frechet_distance" in scores or (plain == "f1" and f"{before}{dot}precision" not in scores)
+    return f"{f'{before} ' if dot else ''}{form_of(plain)[0].removeprefix('macro ' if one else '')}"
+
+
+def by_output(scores: Iterable[str], names: Iterable[str] = FIGURES) -> list[str]:
+    """Return the names of scores that are figures of a task, output by output if a model has several.
+
+    Args:
+        scores: Names of values, `OUTPUT.FIGURE` if there are several outputs; others than figures are left out.
+        names: Figures in the order of their importance.
+    """
+    parts = {name: (name.rpartition(".")[0], name.rpartition(".")[2]) for name in scores}
+    outputs, figures = list(dict.fromkeys(output for output, _ in parts.values())), list(names)
+    found = [name for name, (_, figure) in parts.items() if figure in figures]
+    return sorted(found, key=lambda name: (outputs.index(parts[name][0]), figures.index(parts[name][1])))
 
 
 def written(scores: Mapping[str, Any], name: str, intervals: Intervals) -> str:

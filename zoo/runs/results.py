@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config.train_config import TrainConfig
-from zoo.console.figures import FIGURES, ends, label
+from zoo.console.figures import by_output, ends, form_of, label
 from zoo.console.tables import Readable, Table
 from zoo.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     import keras
+
+
+# Numbers of an answer that a table shows.
+MOST_NUMBERS = 8
 
 
 class Run(Readable):
@@ -100,14 +104,19 @@ class Scores(Readable, Mapping[str, Any]):
         intervals = self._values.get("intervals", {})
         rows = [
             (label(name, self), format(self[name], form), ends(intervals[name], form) if name in intervals else None)
-            for name, (_, form) in FIGURES.items()
-            if isinstance(self.get(name), (int, float))
+            for name in by_output(self)
+            if isinstance(self[name], (int, float))
+            for form in [form_of(name.rpartition(".")[2])[1]]
         ]
         return Table(("figure", "value", "95 % interval"), tuple(rows))
 
 
 class Predictions(Readable, Sequence[dict[str, Any]]):
-    """The answers to inputs, in their order: each a dict with input, label, probability and, on request, top."""
+    """The answers to inputs, in their order.
+
+    Each is a dict with input, label, probability and, on request, top. A model of one's own may give numbers: then it
+    has values. If it has several outputs, each answer names its output.
+    """
 
     def __init__(self, rows: Sequence[dict[str, Any]]):
         self._rows = list(rows)
@@ -125,8 +134,37 @@ class Predictions(Readable, Sequence[dict[str, Any]]):
 
     def table(self) -> Table:
         """Return a row for each input and answer."""
-        rows = [(row["input"], one["label"], one["probability"]) for row in self._rows for one in row.get("top", [row])]
-        return Table(("input", "label", "probability"), tuple(rows))
+        columns, rows = answers(self._rows)
+        return Table(columns, tuple(rows))
+
+
+def answers(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Return the columns and the rows of a table of answers, see `Predictions`.
+
+    Args:
+        rows: Answers.
+    """
+    several, numbers = (any(name in row for row in rows) for name in ("output", "values"))
+    columns = ("input", *(("output",) if several else ()), "answer" if numbers else "label", "probability")
+    shown = [
+        (row["input"], *((row["output"],) if several else ()), *answer)
+        for row in rows
+        for answer in ([(_numbers(row["values"]), "")] if "values" in row else _ranked(row))
+    ]
+    return columns, shown
+
+
+def _ranked(row: Mapping[str, Any]) -> list[tuple[str, float]]:
+    return [(one["label"], one["probability"]) for one in row.get("top", [row])]
+
+
+def _numbers(values: Any) -> str:
+    """Return numbers in a line, the first ones of many."""
+    import numpy as np  # not needed for --help
+
+    flat = np.ravel(values)
+    more = f" ... ({flat.size:,} numbers)" if flat.size > MOST_NUMBERS else ""
+    return " ".join(f"{value:.6g}" for value in flat[:MOST_NUMBERS]) + more
 
 
 def _with_interval(value: str, interval: str | None) -> str:

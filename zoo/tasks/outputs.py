@@ -139,12 +139,39 @@ def meanings(
     ]
 
 
+def guess(name: str, value: np.ndarray, loss: Any = None, classes: int = 0) -> Output:
+    """Return what an output means as far as it can be told without labels; otherwise it is numbers.
+
+    Args:
+        name: Name of the output.
+        value: Output for a few examples.
+        loss: Compiled loss of the output, if there is one.
+        classes: Number of classes, if names of classes are known.
+    """
+    several = value.ndim > 1 and value.shape[-1] > 1
+    if several and (_sums_to_one(value) or _chooses(loss) or classes == value.shape[-1]):
+        return Output(name, "classes", _sums_to_one(value))
+    within = bool((value >= 0).all() and (value <= 1).all())
+    if not several and (_decides(loss) or (classes == 2 and within)):
+        return Output(name, "binary", within)
+    return Output(name, "numbers")
+
+
+def _sums_to_one(value: np.ndarray) -> bool:
+    return bool((value >= 0).all()) and bool(np.allclose(value.sum(-1), 1, atol=1e-3))
+
+
+def _chooses(loss: Any) -> bool:
+    known = (keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy)
+    return isinstance(loss, known) or loss in ("sparse_categorical_crossentropy", "categorical_crossentropy")
+
+
 def _meaning(name: str, value: np.ndarray, y: np.ndarray, loss: Any, classes: int) -> Output:
     if y.dtype.kind not in "iubf":
         raise UsageError(f"data: output {name}: expected numbers as labels, received {y.dtype}")
     one, shape = value.shape[1:], y.shape[1:]
     several = bool(one) and one[-1] > 1
-    sums = several and bool((value >= 0).all()) and np.allclose(value.sum(-1), 1, atol=1e-3)
+    sums = several and _sums_to_one(value)
     if several and shape in (one[:-1], (*one[:-1], 1)):
         return _chosen(name, y, one[-1], classes, sums)
     if not (shape == one or (one == (1,) and shape == ()) or (one == () and shape == (1,))):

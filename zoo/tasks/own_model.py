@@ -1,14 +1,16 @@
 """A model of one's own, with any inputs and outputs, which a recipe trains further."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, form_of, tiles, written
-from zoo.data import Dataset, DataSpec
+from zoo.data import Dataset, DataSpec, Split
 from zoo.data.batches import pipeline as batches
 from zoo.data.dataset import leaves, mapped
 from zoo.data.images import scaled
@@ -16,10 +18,11 @@ from zoo.reports.page import Page
 from zoo.runs.inference import BATCH
 from zoo.tasks import base
 from zoo.tasks.base import Task
-from zoo.tasks.outputs import Output
+from zoo.tasks.outputs import Output, guess, meanings
 
 # Input values of a batch of `predict`: 55 images of 224x224, whose activations may take 50 times as much.
 MOST_NUMBERS = 2**23
+FEW = 8  # examples on which the model is called to see what it gives
 
 
 class OwnModel(Task):
@@ -63,7 +66,8 @@ class OwnModel(Task):
     def measure(self, model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
         examples = data.split(split)
         found = outputs_of(model, examples.x, data.spec)
-        return {**self.scores(found, examples.y), "examples": len(examples)}, {}
+        scores = self.scores(found, examples.y)
+        return {**scores, "examples": len(examples)}, {"intervals": self.intervals(scores, found, examples.y)}
 
     def scores(self, outputs: Sequence[np.ndarray], y: Any) -> dict[str, float]:
         """Return the scores of all outputs by name, with the output's name before it if there are several."""
@@ -122,6 +126,104 @@ def outputs_of(model: keras.Model, x: Any, spec: DataSpec) -> list[np.ndarray]:
         given = mapped(lambda array, a=start: scaled(array[a : a + size], spec.pixel_range), x)
         parts.append([np.asarray(y, np.float32) for y in leaves(model.predict_on_batch(given))])
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def of_model(model: keras.Model, data: Dataset, compiled: dict[str, Any] | None = None) -> OwnModel:
+    """Return what a model is for, from what it gives for a few examples, the labels and its loss.
+
+    Args:
+        model: Built model.
+        data: Its data.
+        compiled: What it was compiled with, if another model tells; see `compiled_with`.
+
+    Raises:
+        UsageError: The model does not take such inputs, or the labels do not fit its outputs.
+    """
+    few, compiled = first_of(data), compiled_with(model) if compiled is None else compiled
+    names = output_names(model, _called(model, few.x, data.spec))
+    values, losses = outputs_of(model, few.x, data.spec), _losses(compiled, len(names))
+    return OwnModel(meanings(names, values, _labels(data), data.spec.class_names, losses), compiled)
+
+
+def guessed(model: keras.Model, x: Any, spec: DataSpec, class_names: Sequence[str] = ()) -> list[Output]:
+    """Return what the outputs of a model mean, as far as its values and its compiled loss tell.
+
+    Args:
+        model: Built model.
+        x: Examples.
+        spec: Form of the examples.
+        class_names: Names of the classes, if they are known.
+
+    Raises:
+        UsageError: The model does not take such inputs.
+    """
+    few = mapped(lambda array: array[:FEW], x)
+    names = output_names(model, _called(model, few, spec))
+    values, losses = outputs_of(model, few, spec), _losses(compiled_with(model), len(names))
+    return [guess(*row, len(class_names)) for row in zip(names, values, losses, strict=True)]
+
+
+def _losses(compiled: Mapping[str, Any], outputs: int) -> list[Any]:
+    """Return the compiled loss of each output, None where there is none."""
+    found = keras.tree.flatten(compiled.get("loss")) if compiled else []
+    return found if len(found) == outputs else [None] * outputs
+
+
+def first_of(data: Dataset) -> Split:
+    """Return a few examples, of the first split that has any."""
+    split = next(split for split in (data.test, data.train, data.validation) if len(split))
+    return split.take(np.arange(min(FEW, len(split))))
+
+
+def compiled_with(model: keras.Model) -> dict[str, Any]:
+    """Return loss and weights of losses that a model was compiled with; nothing if it was not compiled with a loss."""
+    loss = getattr(model, "loss", None)
+    if not getattr(model, "compiled", False) or loss is None:
+        return {}
+    config = getattr(model, "_compile_config", None)
+    weights = config.config.get("loss_weights") if config is not None else None
+    return {"loss": loss} | ({"loss_weights": weights} if weights is not None else {})
+
+
+def output_names(model: keras.Model, outputs: Any) -> list[str]:
+    """Return a name for each output: its key, the name of the layer that computes it, or its number."""
+    if isinstance(outputs, Mapping):
+        return [identifier(str(name)) for name in sorted(outputs)]
+    count = len(leaves(outputs))
+    if count == 1:
+        return ["output"]
+    names = [identifier(name) for name in getattr(model, "output_names", None) or ()]
+    return names if len(set(names)) == count else [f"output_{number}" for number in range(count)]
+
+
+def identifier(name: str) -> str:
+    """Return a name of letters, digits and underscores that begins with a letter."""
+    text = re.sub(r"\W+", "_", name).strip("_") or "tensor"
+    return text if text[0].isalpha() else f"tensor_{text}"
+
+
+def _called(model: keras.Model, x: Any, spec: DataSpec) -> Any:
+    """Return the outputs of a model for a few examples, in its structure.
+
+    Raises:
+        UsageError: The model does not take such inputs.
+    """
+    try:
+        return model.predict_on_batch(mapped(lambda array: scaled(array, spec.pixel_range), x))
+    except Exception as error:  # the user's own code may raise anything
+        shapes = ", ".join(f"{array.dtype} {array.shape[1:]}" for array in leaves(x))
+        raise UsageError(
+            f"model {model.name}: expected data that it takes, received {shapes} for each example;"
+            f" {' '.join(str(error).split())[:300]}"
+        ) from None
+
+
+def _labels(data: Dataset) -> Any:
+    """Return the labels of all splits, which together show what they mean; None if any split has none."""
+    parts = [split.y for split in (data.train, data.test) if len(split)]
+    if any(part is None for part in parts):
+        return None
+    return [np.concatenate(column) for column in zip(*map(leaves, parts), strict=True)]
 
 
 TASK = OwnModel()

@@ -236,14 +236,16 @@ def test_gelu_survives_the_way_to_onnx(tmp_path):
         model, path, classification.interface_of(DataSpec("x", "image", (9, 10, 1), ("a", "b", "c")), batch=None)
     )
     expected = keras.ops.convert_to_numpy(keras.ops.softmax(model(x)))
-    found = formats._run_onnx(path, interface)(x)
+    (found,) = formats._run_onnx(path, interface)({interface.name: x})
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert model.blocks[0].expand.activation is keras.activations.gelu
 
 
 def test_a_format_that_differs_from_keras_fails(loaded, tmp_path, monkeypatch):
     model, data = loaded
-    monkeypatch.setitem(formats._RUNNERS, "savedmodel", lambda path, interface: lambda x: np.zeros((len(x), CLASSES)))
+    monkeypatch.setitem(
+        formats._RUNNERS, "savedmodel", lambda path, interface: lambda x: [np.zeros((len(x["image"]), CLASSES))]
+    )
     subject = classification.ClassSubject(model, classification.interface_of(data.spec, batch=None), data.test)
     with pytest.raises(formats.Failed, match="outputs differ from Keras"):
         formats.export(tmp_path / "made", "savedmodel", subject)

@@ -146,7 +146,7 @@ def test_a_trial_stops_beyond_the_budget_or_behind_files_with_better_estimates()
 def test_a_further_process_reports_a_mistake_in_one_sentence(tmp_path, capsys):
     chosen = {"run": str(tmp_path / "absent"), "teachers": [], "folder": str(tmp_path), "kernel": "auto"}
     plan = {"space": default().to_json(), "budget": {}}
-    job = {"chosen": chosen | {"threads": 1, "data_dir": None}, "plan": plan, "number": 1}
+    job = {"chosen": chosen | {"threads": 1, "options": {}}, "plan": plan, "number": 1}
     assert worker.main([json.dumps(job)]) == 2
     told = capsys.readouterr().err
     assert told.startswith("compression.search: process 1: ") and "absent: expected the folder of a run" in told

@@ -144,7 +144,7 @@ def refusals(task):
         precision = "" if names[-1] in precisions else " + dynamic"
         recipe = " + ".join(f"{name}{arguments.get(name, '')}" for name in names) + precision
         found.append((["--recipe", recipe], f"{names[0]} of {limits.run}: {reason}"))
-    if not limits.gives_classes:
+    if not limits.by_output:
         found.append((["--recipe", "dynamic", "--uint8-input"], "--uint8-input: expected a run that classifies images"))
         found.append((["--recipe", "dynamic", "--skip-worst", "1"], "--skip-worst: expected a run that gives classes"))
     if not limits.beam_search:

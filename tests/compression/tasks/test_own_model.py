@@ -11,6 +11,8 @@ from compression import api
 from compression.flatbuffers import flatbuffer
 from compression.runtime import litert
 from zoo.console.errors import UsageError
+from zoo.isolation import passed
+from zoo.system.files import sha256
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((96, 12)).astype("float32")
@@ -166,7 +168,7 @@ def test_a_model_file_on_the_command_line(tmp_path, capsys):
     assert receipt["test"]["examples"] == 40
     assert flatbuffer.signature(flatbuffer.read(tmp_path / "out" / "int8.tflite"))["inputs"][0]["type"] == "int8"
     assert compress.main(words) == 2
-    assert "--output: expected the folder" in capsys.readouterr().err
+    assert "--output: expected a folder" in capsys.readouterr().err
     assert compress.main([words[0], "--output", str(tmp_path / "out")]) == 2
     assert "expected data beside a model file" in capsys.readouterr().err
 
@@ -196,7 +198,7 @@ def test_h5_files_of_keras_2_are_read(tmp_path):
     """Keras 2 wrote an argument `groups` for depthwise convolutions, which Keras 3 refuses."""
     import h5py
 
-    from compression.pipeline.own import loaded
+    from zoo.guests.model import loaded
 
     inputs = keras.Input((8, 8, 2))
     x = layers.DepthwiseConv2D(3)(inputs)
@@ -218,3 +220,120 @@ def test_h5_files_of_keras_2_are_read(tmp_path):
         file.attrs["model_config"] = json.dumps(config)
     with pytest.raises(UsageError, match="found a Lambda layer"):
         loaded(tmp_path / "k2.h5")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Return a folder with a model of two outputs, one of one output, and their data."""
+    folder = tmp_path_factory.mktemp("files")
+    dense().save(folder / "mine.keras")
+    arrays = {"x": X, "y": Y}
+    splits = ("train", "validation", "test")
+    np.savez(folder / "data.npz", **{f"{side}_{split}": array for side, array in arrays.items() for split in splits})
+    np.savez(folder / "bare.npz", x_train=X, x_test=X)
+    left, right = keras.Input((12,), name="left"), keras.Input((2,), name="right")
+    both = layers.Concatenate()([layers.Dense(8, activation="relu")(left), right])
+    outputs = {"size": layers.Dense(1, name="size")(both), "kind": layers.Dense(3, activation="softmax")(both)}
+    keras.Model({"left": left, "right": right}, outputs).save(folder / "two.keras")
+    arrays = {"x_{}.left": X, "x_{}.right": X[:, :2], "y_{}.kind": Y, "y_{}.size": X[:, 0]}
+    np.savez(folder / "two.npz", **{n.format(split): a for n, a in arrays.items() for split in ("train", "test")})
+    for file in folder.glob("*.keras"):
+        passed.remember(sha256(file))  # as of a training of this user; tests/zoo/isolation has the trial of others
+    return folder
+
+
+def said(capsys, command, *words):
+    status = command.main([*map(str, words)])
+    return status, capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_sensitivity_names_the_layer_that_compress_skips(files, tmp_path, capsys):
+    import shlex
+
+    from compression import compress, sensitivity
+
+    words = ("--data", files / "two.npz", "--recipe", "dynamic", "--output", tmp_path)
+    status, out = said(capsys, sensitivity, files / "two.keras", *words)
+    assert status == 0
+    rows = json.loads((tmp_path / "dynamic.sensitivity.json").read_text())["layers"]
+    assert len(rows) == 4 and rows[0]["layer"] == "every layer"
+    assert all({"kind.accuracy", "kind.accuracy_loss", "largest_difference"} <= set(row) for row in rows)
+    assert rows[1]["mean_difference"] >= rows[2]["mean_difference"] >= rows[3]["mean_difference"]
+    again = shlex.split(next(line for line in out.splitlines() if line.startswith("next:")).removeprefix("next:"))
+    status, out = said(capsys, compress, *again[3:], "--json")
+    assert status == 0 and json.loads(out)["made"]["recipe"] == f"dynamic(skip={rows[1]['layer']})"
+
+
+def test_sensitivity_without_labels_and_of_numbers():
+    from compression.pipeline import sensitivity
+    from compression.recipes.language import parse
+    from zoo.data.sources import structures
+
+    rows = sensitivity.measure(dense(), structures.dataset({"train": X, "test": X}), parse("int8"))
+    assert sensitivity.score_of(rows[0]) is None and rows[0]["mean_difference"] > 0
+    worse = sensitivity._worsened({"rmse": 2.0}, {"rmse": 1.5})
+    assert worse == {"rmse": 2.0, "rmse_loss": 0.5}  # more of an error is worse
+
+
+@pytest.mark.parametrize("form", ["savedmodel", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_other_formats_compute_what_predict_computes(form, files, tmp_path, capsys):
+    from compression import export
+
+    words = ("--data", files / "two.npz", "--to", form, "--output", tmp_path)
+    status, out = said(capsys, export, files / "two.keras", *words, "--json")
+    found = json.loads(out)
+    assert status == 0 and found["parity"]["largest_difference"] < 1e-5
+    assert found["test"][form]["kind.accuracy"] == found["test"]["keras"]["kind.accuracy"]
+    model = keras.saving.load_model(files / "two.keras")
+    expected = model.predict({"left": X[:3], "right": X[:3, :2]}, verbose=0)
+    if form == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(found["path"])
+        kind = session.run(["kind"], {"left": X[:3], "right": X[:3, :2]})[0]
+        np.testing.assert_allclose(kind, expected["kind"], atol=1e-5)
+
+
+def test_inspect_lists_the_layers_of_a_model_file(files):
+    found = api.inspect(files / "mine.keras")
+    assert sum(row["bytes"] for row in found.tensors) == 4 * (12 * 16 + 16 + 16 * 3 + 3)
+    assert sum(row["bytes"] for row in found.table()) == 2 * (files / "mine.keras").stat().st_size
+
+
+def test_verify_takes_a_model_in_memory(tmp_path):
+    model = dense()
+    made = api.compress(model, "int8", data=both(X, Y), output=tmp_path)
+    assert "reproduced" in repr(api.verify(made, model, data=both(X, Y)))
+    with pytest.raises(UsageError, match="expected the model that it was made from"):
+        api.verify(made, dense(), data=both(X, Y))
+
+
+@pytest.mark.slow
+def test_search_of_a_model_file_ends_with_a_command_that_makes_the_same_file(files, tmp_path, capsys):
+    import shlex
+
+    from compression import compress, search
+
+    words = ("--max-bytes", "2500", "--trials", 1, "--epochs", 1, "--output", tmp_path)
+    status, out = said(capsys, search, files / "mine.keras", "--data", files / "data.npz", *words)
+    assert status == 0
+    again = shlex.split(next(line for line in out.splitlines() if line.startswith("again:")).removeprefix("again:"))
+    status, made = said(capsys, compress, *again[3:], "--json")
+    assert status == 0
+    found = json.loads(made)
+    receipt = json.loads((tmp_path / "files" / f"{found['file'].removesuffix('.tflite')}.receipt.json").read_text())
+    assert receipt["sha256"] == found["sha256"]
+
+
+def test_search_needs_an_accuracy_and_validation_examples(files, tmp_path):
+    options = {"max_bytes": 2500, "trials": 1, "output": tmp_path / "found"}
+    with pytest.raises(UsageError, match="one output of classes .* received kind: classes, size: numbers"):
+        api.search(files / "two.keras", data=files / "two.npz", **options)
+    with pytest.raises(UsageError, match="received output: no labels"):
+        api.search(files / "mine.keras", data=files / "bare.npz", **options)
+    with pytest.raises(UsageError, match="expected a validation split"):
+        api.search(dense(), data=both(X, Y), **options)
+    with pytest.raises(UsageError, match="expected output beside a Keras model"):
+        api.search(dense(), data=both(X, Y), max_bytes=2500)
+    assert not (tmp_path / "found").exists()

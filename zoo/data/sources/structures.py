@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.console.errors import UsageError
+from zoo.console.errors import UsageError, few
 from zoo.data import npz
 from zoo.data.casts import as_float32, as_int32, check_finite
 from zoo.data.dataset import Dataset, DataSpec, Split, leaves, mapped
@@ -105,6 +105,33 @@ def read(path: Path, **options: Any) -> Dataset:
         raise UsageError(f"{path}: expected arrays x and y, or x_train, y_train, x_test and y_test; received none")
     class_names = None if names is None else [str(each) for each in names]
     return dataset(found.get("all", found), **{"name": path.stem, "class_names": class_names} | options)
+
+
+def read_inputs(path: Path) -> Any:
+    """Return the examples of an .npz file: the array x, or the arrays x.NAME by name. Others are not read.
+
+    Raises:
+        UsageError: There are none, or they are not numbers of one length.
+    """
+    _, listed = npz.read(path, ())
+    arrays, _ = npz.read(path, [name for name in listed if name == "x" or name.startswith("x.")])
+    x = _structured(arrays, "x")
+    if x is None:
+        raise UsageError(f"{path}: expected an array x, or x.NAME for each input, received {few(listed)}")
+    return inputs(str(path), x)
+
+
+def inputs(name: str, x: Any) -> Any:
+    """Return examples without labels as a split has them: bytes, float32 or int32, in their structure.
+
+    Args:
+        name: Name for messages.
+        x: Array, or a dictionary, tuple or list of arrays.
+
+    Raises:
+        UsageError: They are not finite numbers, or not of one length.
+    """
+    return _split(name, (x, None)).x
 
 
 def _structured(arrays: dict[str, np.ndarray], name: str) -> Any:

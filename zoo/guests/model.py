@@ -1,18 +1,17 @@
-"""A model of one's own that is compressed: a model file or a built `keras.Model`, with its data."""
+"""A model of one's own, a model file or a built `keras.Model`, opened with its data in place of a run."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zoo.config import task_facts
 from zoo.config.catalogue import check_source
-from zoo.config.train_config import TrainConfig
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console import cli
 from zoo.console.errors import UsageError
+from zoo.runs.results import Run
 from zoo.system.files import sha256
 
 SUFFIXES = (".keras", ".h5")
@@ -22,10 +21,16 @@ USUAL = {"epochs": 10, "batch_size": 64, "learning_rate": 1e-3}
 RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 AHEAD, TRIED = 0.05, 512
 
+IN_MEMORY = "data in memory"
+NO_RANGE = (
+    "--input-range: expected LOW,HIGH, what the model takes for the darkest and the brightest pixel, or --data or"
+    " --dataset with images of bytes to find it by"
+)
+
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model of one's own that can be compressed; has what `compression.pipeline.source.OpenedRun` has.
+    """A model of one's own with its data; has what `compression.pipeline.source.OpenedRun` has.
 
     Args:
         path: Model file, None for a model in memory.
@@ -69,13 +74,27 @@ class OpenedModel:
         Raises:
             UsageError: The model cannot be loaded, or the data do not fit it.
         """
+        model = self.load_model()
+        return model, self._dataset(model)
+
+    def load_model(self) -> Any:
+        """Load the model alone; imports Keras and its backend.
+
+        Raises:
+            UsageError: The model cannot be loaded, or was never built.
+        """
         from strategies import backend
 
         backend.start("tensorflow")
         model = loaded(self.path) if self.model is None else self.model
         if not model.built:
             raise UsageError(f"model {model.name}: expected a built model, received one without weights; call it once")
-        return model, self._dataset(model)
+        return model
+
+    @property
+    def has_data(self) -> bool:
+        """Whether data were named or given."""
+        return any(given is not None for given in (self.data, self.config.data, self.config.dataset))
 
     def load_options(self) -> dict[str, Any]:
         """Return the options of a command that loads the same data."""
@@ -85,14 +104,11 @@ class OpenedModel:
 
     def provenance(self) -> dict[str, Any]:
         """Return the origin of a file, for its receipt."""
-        if self.path is not None:
-            names = {"model_file": self.path.name, "model": self.path.stem}
-            found = names | {"model_sha256": sha256(self.path)}
+        if self.path is None:
+            found = {"model": self.model.name}
         else:
-            from compression.surgery.copying import weights_sha256
-
-            found = {"model": self.model.name, "weights_sha256": weights_sha256(self.model)}
-        return found | {"data": self.config.data_name if self.data is None else "data in memory"}
+            found = {"model_file": self.path.name, "model": self.path.stem, "model_sha256": sha256(self.path)}
+        return found | {"data": self.config.data_name if self.data is None else IN_MEMORY}
 
     def _dataset(self, model: Any) -> Any:
         from zoo.data import load
@@ -107,14 +123,122 @@ class OpenedModel:
         size = _image_size(model)
         config = dataclasses.replace(self.config, image_size=self.config.image_size or size)
         data = structures.dataset(load(config), pixel_range=self.input_range)
-        if data.spec.kind == "image" and data.train.x.dtype == np.uint8 and self.input_range is None:
+        if data.spec.kind == "image" and data.train.x.dtype == "uint8" and self.input_range is None:
             data = structures.dataset(data, pixel_range=_range_of(model, data))
         return data
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a path in place of a run names a model file.
+
+    Raises:
+        UsageError: It is a SavedModel, or there is no such file.
+    """
+    if (path / "saved_model.pb").is_file():
+        raise UsageError(
+            f"{path}: expected a run folder or a model file, received a SavedModel, which Keras 3 cannot take apart;"
+            " load it where it was made, and save the model as .keras"
+        )
+    if path.suffix not in SUFFIXES or path.is_dir():
+        return False
+    if not path.is_file():
+        raise UsageError(f"{path}: expected a model file, found none")
+    return True
+
+
+def opened(path: Path, given: Mapping[str, Any], *, data_needed: bool = True) -> OpenedModel:
+    """Open a model file with its data, without importing Keras.
+
+    Args:
+        path: Model file that ends in .keras or .h5.
+        given: Options of a command; those that name the data and say how recipes train are taken from them.
+        data_needed: Whether data must be named.
+
+    Raises:
+        UsageError: The data are not named, or not available.
+    """
+    names = ("dataset", "data", "data_dir", "image_size", "epochs", "batch_size", "learning_rate", "seed", "skip_bad")
+    config = training_config({name: given.get(name) for name in names if given.get(name) is not None})
+    if given.get("dataset") is None and given.get("data") is None:
+        config = dataclasses.replace(config, dataset=None)
+    found = OpenedModel(path, config, input_range=given.get("input_range"))
+    if data_needed or found.has_data:
+        check_data(found)
+    return found
+
+
+def is_guest(source: Any) -> bool:
+    """Return whether a Python function was given a model in memory or a model file in place of a run.
+
+    Raises:
+        UsageError: It is a SavedModel, or there is no such file.
+    """
+    return is_file(Path(source)) if isinstance(source, (str, Path)) else not isinstance(source, Run)
+
+
+def given(
+    source: Any,
+    data: Any,
+    options: Mapping[str, Any],
+    function: str,
+    *,
+    class_names: Sequence[str] | None = None,
+    data_needed: bool = True,
+) -> OpenedModel:
+    """Open a model that a Python function was given, with its data; imports Keras.
+
+    Args:
+        source: Built keras.Model, or path of a model file.
+        data: Data in a form of `OpenedModel`, their path, or None.
+        options: Options of `TrainConfig` and input_range; None where nothing was given.
+        function: Name of the function, for messages.
+        class_names: Names of the classes of data in memory.
+        data_needed: Whether data must be given.
+
+    Raises:
+        UsageError: Not a model, or data that are not given or not available.
+    """
+    import keras
+
+    path = Path(source) if isinstance(source, (str, Path)) else None
+    if path is None and not isinstance(source, keras.Model):
+        raise UsageError(f"{function}: expected a run, its path or a Keras model, received {type(source).__name__}")
+    options = {name: value for name, value in options.items() if value is not None}
+    if data_needed and data is None and options.get("dataset") is None:
+        raise UsageError(f"{function}: expected data beside a Keras model, received none")
+    pair = options.pop("input_range", None)
+    if isinstance(data, (str, Path)):
+        options["data"], data = Path(data), None
+    config = training_config(options)
+    if "data" not in options and "dataset" not in options:
+        config = dataclasses.replace(config, dataset=None)
+    found = OpenedModel(path, config, None if path else source, data, class_names, input_range=pair)
+    if found.has_data:
+        check_data(found)
+    return found
+
+
+def check_options(options: Any, taken: Collection[str]) -> None:
+    """Raise UsageError if an option was given that a command takes for runs alone.
+
+    Args:
+        options: Options of the command, a dataclass.
+        taken: Names of those that it takes for a model file.
+    """
+    for field in dataclasses.fields(options):
+        if field.name not in taken and getattr(options, field.name) != field.default:
+            names = ", ".join(flag(name) for name in taken if name not in ("run", "inputs"))
+            raise UsageError(f"{flag(field.name)}: expected with a run; a model file takes {names}")
+
+
+def range_of_run() -> str:
+    """Return the sentence that refuses the range of pixels of a run."""
+    return "--input-range: expected with a model file, received with a run, which has its own"
+
+
 def check_data(opened: OpenedModel) -> None:
     """Raise UsageError unless the data are named and there; before Keras is imported."""
-    if opened.data is None and opened.config.data is None and opened.config.dataset is None:
+    if not opened.has_data:
         raise UsageError(
             f"{opened.path}: expected data beside a model file, to calibrate and to measure: --dataset NAME or"
             " --data PATH"
@@ -140,7 +264,7 @@ def loaded(path: Path) -> Any:
 
     options = {"safe_mode": True}
     if path.suffix == ".h5":
-        from compression.pipeline import hdf5
+        from zoo.guests import hdf5
 
         hdf5.look(path)
         options["custom_objects"] = hdf5.of_keras_2()
@@ -181,6 +305,8 @@ def _range_of(model: Any, data: Any) -> tuple[float, float]:
     Raises:
         UsageError: No range is clearly ahead.
     """
+    import numpy as np
+
     from zoo.tasks.own_model import outputs_of
 
     few = data.train.take(np.random.default_rng(0).permutation(len(data.train))[:TRIED])
