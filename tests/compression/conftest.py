@@ -23,6 +23,9 @@ SETTINGS = {
     "transformer": {"model_dim": 8, "num_heads": 2, "ff_dim": 12, "num_layers": 1},
 }
 
+# How the converter is asked to treat a file when a recipe says nothing else.
+AS_THEY_ARE = {"equalize": False, "best_ranges": False, "correct_bias": False, "rounding": "nearest"}
+
 
 @pytest.fixture(scope="session")
 def image_run(tmp_path_factory):

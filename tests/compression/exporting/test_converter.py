@@ -3,11 +3,9 @@ import pytest
 
 from compression.exporting import converter, tflite
 from compression.flatbuffers import flatbuffer
-from tests.compression.conftest import small
+from tests.compression.conftest import AS_THEY_ARE, small
 from zoo.console.errors import Failed
 from zoo.isolation import child
-
-AS_THEY_ARE = {"equalize": False, "best_ranges": False, "correct_bias": False, "rounding": "nearest"}
 
 
 def scales(path):

@@ -11,7 +11,7 @@ from compression.recipes.language import parse
 from compression.runtime import litert
 from compression.surgery.kernels import recurrent_layers
 from compression.tasks.classification import ClassSubject
-from tests.compression.conftest import small
+from tests.compression.conftest import AS_THEY_ARE, small
 from zoo.console.errors import Failed, UsageError
 from zoo.data import Split
 from zoo.isolation import child
@@ -188,7 +188,7 @@ def test_a_crash_of_the_converter_is_an_error_message(tmp_path):
         "batch": 1,
         "allow_flex": False,
         "ranges": {},
-        "files": [{**file, "skip": [], "per_tensor": False}],
+        "files": [{**file, "skip": [], "per_tensor": False, **AS_THEY_ARE}],
     }
     with pytest.raises(Failed, match="SIGSEGV"):  # if a converter no longer crashes here, `tflite.check` can allow it
         child.run("compression.exporting.converter", job, seconds=200)

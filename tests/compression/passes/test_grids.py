@@ -14,6 +14,7 @@ from compression.exporting import tflite
 from compression.exporting.endpoints import Endpoint, endpoints
 from compression.passes import grids, qat
 from compression.surgery.folding import fold_batch_norms
+from tests.compression.conftest import AS_THEY_ARE
 from zoo.console.errors import UsageError
 from zoo.isolation import child
 
@@ -68,7 +69,9 @@ def compared(model, x, folder: Path, loops: bool = False) -> list[Output]:
     job |= {"ranges": dict(traced.ranges), "functions": None, "rolled_out": False}
     file = {"output": folder / "made.tflite", "precision": "int8", "integer_io": True, "integer_input": True}
     child.run(
-        "compression.exporting.converter", {**job, "files": [{**file, "per_tensor": False, "skip": []}]}, seconds=300
+        "compression.exporting.converter",
+        {**job, "files": [{**file, "per_tensor": False, "skip": [], **AS_THEY_ARE}]},
+        seconds=300,
     )
     return [Output(t / step, f) for t, (f, step) in zip(trained, run(file["output"], flat), strict=True)]
 
