@@ -22,7 +22,7 @@ PAGES |= {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTIN
 GUIDES = sorted(name for name in PAGES if name == "README.md" or name.startswith("docs/guides/"))
 # What the test of a page leaves to the parsers, and why.
 PARSED_ONLY = {
-    r"TFDS_DIR|/mnist\b|tiny_shakespeare": "reads a set of TFDS, which may have to be downloaded",
+    r"TFDS_DIR|/mnist\b|tiny_shakespeare|cifar10": "reads a set of TFDS, which may have to be downloaded",
     r"hub_": "reads a preset of KerasHub, which may have to be downloaded",
     r"tpu_check": "needs the TPU's compiler, the extra `tpu-check`",
     r"zoo\.demo": "serves until Ctrl-C, and npm fetches LiteRT.js; tests/docs/test_tutorial.py starts it",
@@ -130,6 +130,8 @@ def test_commands_without_tensorflow_run(command, tmp_path):
 @pytest.mark.parametrize("page", [name for name in GUIDES if name != WITH_A_TEST_OF_ITS_OWN])
 def test_commands_of_a_page_run_in_its_order(page, tmp_path):
     inputs.make(tmp_path)
+    if "mine.keras" in PAGES[page]:
+        inputs.own_model(tmp_path)
     for command in commands(PAGES[page]):
         if not left_out(command):
             run(command, tmp_path)

@@ -28,6 +28,12 @@ def test_the_guide_runs_up_to_its_own_models(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_guide_to_own_models_runs(tmp_path):
+    done = run_module("-c", code_of("docs/guides/own_models.md"), cwd=tmp_path, check=0)
+    assert "test accuracy" in done.stdout and "largest difference from Keras" in done.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_each_guide_of_tfmot_has_its_recipe_here(tmp_path):
     done = run_module("-c", code_of("docs/guides/from_tfmot.md"), cwd=tmp_path, check=0, timeout=800)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 from compression import api
 from compression.flatbuffers import flatbuffer
@@ -218,3 +219,15 @@ def test_h5_files_of_keras_2_are_read(tmp_path):
         file.attrs["model_config"] = json.dumps(config)
     with pytest.raises(UsageError, match="found a Lambda layer"):
         loaded(tmp_path / "k2.h5")
+
+
+def test_images_that_a_model_does_not_take_are_refused_before_ranges_are_tried(tmp_path):
+    images = RNG.integers(0, 256, (40, 8, 8, 1)).astype("uint8")
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2, activation="softmax")])
+    model.save(tmp_path / "mine.keras")
+    for name in "ab":
+        (tmp_path / "grey" / name).mkdir(parents=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / "grey" / "ab"[number % 2] / f"{number}.png")
+    with pytest.raises(UsageError, match=r"expected images that it takes, \(8, 8, 3\), received \(8, 8, 1\)"):
+        api.compress(tmp_path / "mine.keras", "int8", data=tmp_path / "grey", output=tmp_path)
