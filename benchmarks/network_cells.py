@@ -95,7 +95,12 @@ class Guest:
         return min(each.scores(outputs, y)[guests.score_of(each)] for each, outputs, y in parts)
 
     def cell(self, recipe: str) -> dict[str, Any]:
-        """Carry out a recipe, and return what came of it."""
+        """Carry out a recipe, and return what came of it, beside the stock file if there is a file."""
+        found = self.carried_out(recipe)
+        return found | ({"stock": self.stock(language.parse(recipe).precision)} if "bytes" in found else {})
+
+    def carried_out(self, recipe: str) -> dict[str, Any]:
+        """Carry out a recipe, and return what is measured on the file, or why there is none."""
         began = time.perf_counter()
         try:
             made = api.compress(
@@ -112,13 +117,12 @@ class Guest:
         except Exception as error:
             traceback.print_exc()
             return {"fault": f"{type(error).__name__}: {' '.join(str(error).split())[:LETTERS]}"}
-        seconds, precision = time.perf_counter() - began, language.parse(recipe).precision
+        seconds = time.perf_counter() - began
         return {
             **_agreement(made.receipt["parity"]),
             "scores": {name: value for name, value in made.test.items() if isinstance(value, float)},
-            **_sizes(made.path, precision),
+            **_sizes(made.path, language.parse(recipe).precision),
             "seconds": round(seconds, 1),
-            "stock": self.stock(precision),
         }
 
     def stock(self, precision: str) -> dict[str, Any]:

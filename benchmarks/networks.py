@@ -2,9 +2,9 @@
 
 A network of keras.applications, KerasHub or one of the kinds in benchmarks/guests.py is trained for a short time on
 examples of separable classes, because the answers of random weights are so close that rounding alone changes them. Each
-recipe then makes a file, which is compared on fresh examples with `predict` of the model it was made from: the share of
-same answers, or for numbers the largest difference as a share of the largest value. A network of which `predict` itself
-is often wrong has close answers, so its accuracy stands beside its name.
+recipe then makes a file, which is compared on fresh examples with `predict` of the model that it holds, as the recipe
+trained it: the share of same answers, or for numbers the largest difference as a share of the largest value. A network
+that is often wrong itself has close answers, so its accuracy stands beside its name.
 
 Stock is the file that the TFLite converter makes of the plain model with the same calibration examples, or LiteRT
 Quantizer's dynamic int4; of recipes that train, which it does not have, the int8 file of the plain model.
