@@ -231,3 +231,13 @@ def test_images_that_a_model_does_not_take_are_refused_before_ranges_are_tried(t
         Image.fromarray(image[..., 0]).save(tmp_path / "grey" / "ab"[number % 2] / f"{number}.png")
     with pytest.raises(UsageError, match=r"expected images that it takes, \(8, 8, 3\), received \(8, 8, 1\)"):
         api.compress(tmp_path / "mine.keras", "int8", data=tmp_path / "grey", output=tmp_path)
+
+
+def test_a_model_that_gives_a_class_for_each_pixel_is_trained_by_a_recipe(tmp_path):
+    """Its accuracy is a share of pixels, so it is no multiple of one example."""
+    x = RNG.random((30, 8, 8, 3), np.float32)
+    y = x.argmax(-1).astype("int32")
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(3, 1, activation="softmax")])
+    options = {"data": both(x, y), "epochs": 1, "batch_size": 16}
+    made = api.compress(model, "prune(0.5) + int8", output=tmp_path, **options)
+    assert made.receipt["stages"] and (made.test["accuracy"] * 30) % 1 != 0
