@@ -50,6 +50,7 @@ NAMES = (
     "throughput",
     "evaluation",
     "exports",
+    "networks",
     "cost",
     "ceiling",
     "drills",

@@ -1,6 +1,10 @@
-"""Networks as people bring them, small enough for two cores: each with random weights and inputs, and labels.
+"""Networks as people bring them, small enough for two cores, and examples that each of them can learn.
 
 Networks of keras.applications and KerasHub are built from their configurations, without a download.
+
+A network with random weights gives nearly the same answer for every example, so that the smallest rounding changes it.
+`examples` therefore draws examples of separable classes, and `fit` trains a network on them for a short time. Its
+answers are then far enough apart that the share of equal answers tells whether a file is right.
 """
 
 from collections.abc import Callable
@@ -11,6 +15,10 @@ import numpy as np
 from keras import layers, ops
 
 SIZE, CLASSES, EXAMPLES = 32, 10, 96
+# Side of the coarse patterns that tell the classes of images apart, and the share of noise in an example.
+COARSE, NOISE = 4, 0.25
+# `fit` ends at this training accuracy, or share of explained variance, or after this many steps.
+LEARNT, STEPS, BATCH = 0.99, 400, 32
 
 _APPLICATIONS = {
     "MobileNet": {"alpha": 0.25},
@@ -234,7 +242,7 @@ def hub_backbone(kind: str) -> keras.Model:
         "resnet": lambda: keras_hub.models.ResNetBackbone(
             input_conv_filters=[8],
             input_conv_kernel_sizes=[3],
-            stackwise_num_filters=[8, 16],
+            stackwise_num_filters=[64, 16],
             stackwise_num_blocks=[1, 1],
             stackwise_num_strides=[1, 2],
             block_type="basic_block",
@@ -248,6 +256,40 @@ def hub_backbone(kind: str) -> keras.Model:
             intermediate_dim=64,
             max_sequence_length=16,
         ),
+        "mobilenet": lambda: keras_hub.models.MobileNetBackbone(
+            stackwise_expansion=[[16, 24], [24, 48]],
+            stackwise_num_blocks=[2, 2],
+            stackwise_num_filters=[[8, 8], [16, 16]],
+            stackwise_kernel_size=[[3, 3], [5, 5]],
+            stackwise_num_strides=[[2, 1], [2, 1]],
+            stackwise_se_ratio=[[None, None], [0.25, 0.25]],
+            stackwise_activation=[["relu", "relu"], ["hard_swish", "hard_swish"]],
+            stackwise_padding=[[1, 1], [2, 2]],
+            output_num_filters=48,
+            depthwise_filters=8,
+            depthwise_stride=1,
+            depthwise_residual=False,
+            last_layer_filter=64,
+            squeeze_and_excite=0.5,
+            input_activation="hard_swish",
+            output_activation="hard_swish",
+            input_num_filters=8,
+            image_shape=(SIZE, SIZE, 3),
+        ),
+        "efficientnet": lambda: keras_hub.models.EfficientNetBackbone(
+            stackwise_kernel_sizes=[3, 5],
+            stackwise_num_repeats=[1, 2],
+            stackwise_input_filters=[16, 8],
+            stackwise_output_filters=[8, 16],
+            stackwise_expansion_ratios=[1, 4],
+            stackwise_strides=[1, 2],
+            stackwise_squeeze_and_excite_ratios=[0.25, 0.25],
+            stackwise_block_types=["v1", "v1"],
+            width_coefficient=1.0,
+            depth_coefficient=1.0,
+            num_features=64,
+            input_shape=(SIZE, SIZE, 3),
+        ),
     }
     back = small[kind]()
     outputs = back.output
@@ -260,9 +302,10 @@ def hub_backbone(kind: str) -> keras.Model:
     return keras.Model(back.input, layers.Dense(CLASSES, activation="softmax")(outputs))
 
 
+_HUB = ("vit", "resnet", "bert", "mobilenet", "efficientnet")
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     **{name: (lambda name=name: application(name)) for name in _APPLICATIONS},
-    **{f"keras_hub {name}": (lambda name=name: hub_backbone(name)) for name in ("vit", "resnet", "bert")},
+    **{f"keras_hub {name}": (lambda name=name: hub_backbone(name)) for name in _HUB},
     **{
         made.__name__: made
         for made in (
@@ -274,34 +317,105 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
 
 
 def examples(model: keras.Model, count: int = EXAMPLES, seed: int = 0) -> tuple[Any, Any]:
-    """Return random inputs that a network takes, and labels of the kind that its outputs have.
+    """Return inputs that a network takes, of classes that it can tell apart, and labels for its outputs.
+
+    Each class has a pattern, which is the same for every seed; an example is the pattern of its class with noise.
+    Labels of a network without classes are numbers that follow from the class, or the inputs (autoencoder).
 
     Args:
         model: Network of NETWORKS.
         count: Number of examples.
-        seed: Random seed.
+        seed: Seed of the noise.
     """
-    rng = np.random.default_rng(seed)
-
-    def given(spec: Any) -> np.ndarray:
-        shape = (count, *(16 if side is None else side for side in spec.shape[1:]))
-        if "int" in keras.backend.standardize_dtype(spec.dtype):
-            ones = any(word in spec.name for word in ("segment", "mask"))
-            return rng.integers(0 if not ones else 1, 2 if ones else 200, shape).astype("int32")
-        return rng.random(shape, np.float32)
-
     # A functional model with a dictionary of inputs is called with one; a subclassed model has no list of inputs.
     struct = getattr(model, "_inputs_struct", None)
     inputs = struct if isinstance(struct, dict) else getattr(model, "inputs", None) or [keras.KerasTensor((None, 16))]
-    x = keras.tree.map_structure(given, inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs)
-    y = keras.tree.map_structure(lambda out: _labels(np.asarray(out), rng), model.predict(x, verbose=0))
-    return x, x if model.name.startswith("autoencoder") else y
+    inputs = inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs
+    outputs = getattr(model, "outputs", None) or [keras.KerasTensor((None, CLASSES))]
+    rng = np.random.default_rng([seed, 1])
+    chosen = np.arange(count) % CLASSES
+    if len(outputs[0].shape) == 4:  # a class for each pixel
+        blocks = rng.integers(0, outputs[0].shape[-1], (count, COARSE, COARSE))
+        chosen = np.kron(blocks, np.ones((1, SIZE // COARSE, SIZE // COARSE), int))
+    x = keras.tree.map_structure(lambda given: _of_classes(given, chosen, rng), inputs)
+    if model.name.startswith("autoencoder"):
+        return x, x
+    labels = [_labels(chosen, output.shape, _decides(model)) for output in outputs]
+    return x, labels[0] if len(labels) == 1 else tuple(labels)
 
 
-def _labels(outputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return labels that random outputs could be learnt with."""
-    if outputs.shape[-1] > 1 and outputs.shape[-1] < 100:
-        return outputs.argmax(-1).astype("int32")
-    if outputs.min() >= 0 and outputs.max() <= 1:
-        return rng.integers(0, 2, outputs.shape).astype("int32")
-    return rng.standard_normal(outputs.shape).astype("float32")
+def _of_classes(given: Any, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return an input of each example, with the pattern of its class and noise."""
+    shape = tuple(16 if side is None else side for side in given.shape[1:])
+    fixed = np.random.default_rng(len(shape))
+    if "int" in keras.backend.standardize_dtype(given.dtype):
+        if any(word in given.name for word in ("segment", "mask")):
+            return np.ones((len(chosen), *shape), np.int32)
+        own = fixed.integers(1, 200, (CLASSES, 8))  # tokens that are frequent in texts of a class
+        frequent = own[chosen[:, None], rng.integers(0, 8, (len(chosen), *shape))]
+        return np.where(rng.random(frequent.shape) < NOISE, rng.integers(1, 200, frequent.shape), frequent).astype(
+            "int32"
+        )
+    if chosen.ndim > 1:
+        pattern = fixed.random((CLASSES, shape[-1]))[chosen]
+    elif len(shape) > 2:
+        coarse = fixed.random((CLASSES, *(min(side, COARSE) for side in shape[:-1]), shape[-1]))
+        coarse = (coarse + fixed.random((CLASSES, *[1] * (len(shape) - 1), shape[-1]))) / 2  # and a colour of its own
+        for axis, side in enumerate(shape[:-1], 1):
+            coarse = coarse.take(np.arange(side) * coarse.shape[axis] // side, axis)
+        pattern = coarse[chosen]
+    else:
+        pattern = fixed.random((CLASSES, *shape))[chosen]
+    return ((1 - NOISE) * pattern + NOISE * rng.random((len(chosen), *shape))).astype("float32")
+
+
+def _decides(model: keras.Model) -> bool:
+    last = model.layers[-1]
+    return getattr(last, "activation", None) is keras.activations.sigmoid
+
+
+def _labels(chosen: np.ndarray, shape: tuple[int | None, ...], decides: bool) -> np.ndarray:
+    """Return labels of an output of a shape, from the class of each example."""
+    if shape[-1] > 1:
+        return (chosen % shape[-1]).astype("int32")
+    if decides:
+        return (chosen % 2)[:, None].astype("int32")
+    return ((chosen - (CLASSES - 1) / 2) / CLASSES)[:, None].astype("float32")
+
+
+def fit(model: keras.Model, x: Any, y: Any) -> None:
+    """Train a network until its answers are right on its training examples, or for a limited number of steps.
+
+    The averages of batch normalization get a short memory, so that they follow the short training.
+
+    Args:
+        model: Network of NETWORKS, which is changed and stays compiled.
+        x: Training examples, as `examples` returns them.
+        y: Their labels.
+    """
+    from zoo.tasks.outputs import meanings
+
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.8
+        if isinstance(layer, layers.Normalization):
+            layer.adapt(np.asarray(x))
+    few = keras.tree.map_structure(lambda array: array[:8], x)
+    found = keras.tree.flatten(model.predict_on_batch(few))
+    means = meanings([str(number) for number in range(len(found))], found, y)
+    losses = [each.loss() for each in means]
+    loss = losses if len(losses) > 1 else losses[0]
+    model.compile(keras.optimizers.Adam(4e-3 if model.count_params() < 10_000 else 1e-3), loss)
+    steps = -(-len(keras.tree.flatten(x)[0]) // BATCH)
+    for _ in range(max(1, STEPS // (4 * steps))):
+        model.fit(x, y, batch_size=BATCH, epochs=4, verbose=0)
+        outputs = keras.tree.flatten(model.predict(x, verbose=0))
+        parts = zip(means, outputs, keras.tree.flatten(y), strict=True)
+        if min(each.scores(found, truth)[score_of(each)] for each, found, truth in parts) >= LEARNT:
+            break
+    model.compile("sgd", loss)  # a saved model then has no moments
+
+
+def score_of(output: Any) -> str:
+    """Return the name of the score that tells how good a `zoo.tasks.outputs.Output` is, at most 1."""
+    return "r2" if output.kind == "numbers" else "accuracy"

@@ -130,6 +130,8 @@ def test_commands_without_tensorflow_run(command, tmp_path):
 @pytest.mark.parametrize("page", [name for name in GUIDES if name != WITH_A_TEST_OF_ITS_OWN])
 def test_commands_of_a_page_run_in_its_order(page, tmp_path):
     inputs.make(tmp_path)
+    if "mine.keras" in PAGES[page]:
+        inputs.own_model(tmp_path)
     for command in commands(PAGES[page]):
         if not left_out(command):
             run(command, tmp_path)

@@ -1,4 +1,4 @@
-"""The code of the guide to Python and of the quickstart notebook runs as it stands there, and gives what it says."""
+"""The code of guides in Python and of the quickstart notebook runs as it stands there, and gives what it says."""
 
 import re
 
@@ -25,6 +25,57 @@ def test_the_guide_runs_up_to_its_own_models(tmp_path):
     done = run_module("-c", code, cwd=tmp_path, check=0)
     assert "test accuracy" in done.stdout and "val_accuracy" in done.stdout
     assert len(list((tmp_path / "runs" / "data").glob("arrays-*.npz"))) == 1
+
+
+@pytest.mark.slow
+def test_the_guide_to_own_models_runs(tmp_path):
+    done = run_module("-c", code_of("docs/guides/own_models.md"), cwd=tmp_path, check=0)
+    assert "test accuracy" in done.stdout and "largest difference from Keras" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_each_guide_of_tfmot_has_its_recipe_here(tmp_path):
+    done = run_module("-c", code_of("docs/guides/from_tfmot.md"), cwd=tmp_path, check=0, timeout=800)
+    row = r"^(\S+) +([\d.]+)%, [\d,]+ bytes, gzip ([\d,]+), zeros (\d+)%, at most (\d+) values a tensor$"
+    rows = {name: [float(text.replace(",", "")) for text in rest] for name, *rest in re.findall(row, done.stdout, re.M)}
+    assert set(rows) == {"int8", "prune", "2:4", "cluster", "qat", "PQAT", "CQAT", "PCQAT"}
+    assert all(accuracy > 85 for accuracy, *_ in rows.values())
+    assert all(rows[name][2] >= 50 for name in ("prune", "PQAT", "PCQAT")) and rows["2:4"][2] >= 45
+    assert rows["cluster"][3] <= 16 and rows["CQAT"][3] <= 8 and rows["PCQAT"][3] <= 8
+    assert all(rows[name][1] < rows["int8"][1] for name in ("prune", "2:4", "cluster", "PQAT", "CQAT", "PCQAT"))
+    assert re.search(r"^int4 [\d.]+%, trained for it [\d.]+%$", done.stdout, re.M)
+
+
+OTHERS = """
+import keras
+from keras import layers
+model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)])
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+from tensorflow_model_optimization.python.core.sparsity.keras import prune_registry
+assert not prune_registry.PruneRegistry._LAYERS_WEIGHTS_MAP[prune_registry.layers.DepthwiseConv2D]
+for refuses in (tfmot.sparsity.keras.prune_low_magnitude, tfmot.quantization.keras.quantize_model):
+    try:
+        refuses(model)
+    except ValueError:
+        print("refused")
+assert tfmot.clustering.keras.cluster_weights(model, 8) is None
+model.quantize("int8")
+print([layer.dtype_policy.name for layer in model.layers])
+try:
+    tf.lite.TFLiteConverter.from_keras_model(model).convert()
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.slow
+def test_what_the_guide_says_of_other_packages_is_true(tmp_path):
+    done = run_module("-c", OTHERS, cwd=tmp_path, check=0)
+    assert done.stdout.count("refused") == 2
+    assert "['float32', 'float32', 'int8_from_float32']" in done.stdout  # the convolution stays
+    assert "ConverterError" in done.stdout
 
 
 QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"

@@ -46,7 +46,8 @@ class TaskFacts:
         compares_pairs: Whether the loss compares all pairs of a batch, so that a batch needs two or more, and labels
             cannot be smoothed.
         classifies: Whether a run gives the logits of classes for each example, or for each step of one.
-        one_answer: Whether every example has one answer; a model of one's own may give one for each pixel.
+        several_answers: Whether an example may have several answers, such as a class for each pixel, so that a share of
+            right ones need not be one of examples.
         judged_by_classifier: Whether samples are compared with real images in the features of `--classifier`.
         averages_itself: Whether models keep a running average of their weights.
         unordered: Why the layers of a model do not follow one another up to a head. Empty if they do.
@@ -78,7 +79,7 @@ class TaskFacts:
     has_captions: bool = False
     compares_pairs: bool = False
     classifies: bool = False
-    one_answer: bool = True
+    several_answers: bool = False
     judged_by_classifier: bool = False
     averages_itself: bool = False
     unordered: str = ""
@@ -205,8 +206,8 @@ TASKS = {
     ),
     "own_model": TaskFacts(
         gives="the outputs of a model of one's own",
-        one_answer=False,
         used_by=("compression.compress",),
+        several_answers=True,
         from_data=False,
         swept=False,
         figures=(

@@ -312,7 +312,14 @@ def _range_of(model: Any, data: Any) -> tuple[float, float]:
     few = data.train.take(np.random.default_rng(0).permutation(len(data.train))[:TRIED])
     right = {}
     for pair in RANGES:
-        (outputs, *_) = outputs_of(model, few.x, dataclasses.replace(data.spec, pixel_range=pair))
+        try:
+            (outputs, *_) = outputs_of(model, few.x, dataclasses.replace(data.spec, pixel_range=pair))
+        except Exception:  # the user's own code may raise anything
+            takes = [tuple(each.shape[1:]) for each in getattr(model, "inputs", None) or ()]
+            raise UsageError(
+                f"model {model.name}: expected images that it takes"
+                f"{''.join(f', {shape}' for shape in takes)}, received {few.x.shape[1:]} for each example"
+            ) from None
         fits = few.y is not None and outputs.ndim == few.y.ndim + 1
         right[pair] = float((outputs.argmax(-1) == few.y).mean()) if fits else 0.0
     best, second = sorted(RANGES, key=lambda pair: -right[pair])[:2]

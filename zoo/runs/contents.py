@@ -125,7 +125,7 @@ def check_metrics(metrics: Mapping[str, Any], per_step: bool = False) -> None:
 
     Args:
         metrics: Content of the file.
-        per_step: Whether there is one answer per time step instead of one per example.
+        per_step: Whether there may be several answers per example, such as one per time step.
     """
     test = _typed(metrics, "test", dict)
     for name in ("parameters", "epoch", "epochs"):
@@ -167,7 +167,7 @@ def check_scores(test: Mapping[str, Any], intervals: Mapping[str, Any], per_step
     Args:
         test: Scores by name; further entries may be texts and objects.
         intervals: Lowest and highest value of scores, by name.
-        per_step: Whether there is one answer per time step instead of one per example.
+        per_step: Whether there may be several answers per example, such as one per time step.
     """
     examples = _typed(test, "examples", int)
     if examples < 1:

@@ -157,9 +157,8 @@ class RunFolder:
             raise UsageError(f"{self.path}: this run has not finished; continue it with --resume --output {self.path}")
         metrics, seal = sealed.read(self.metrics_file)
         try:
-            data = stored["data"]
-            several = not task_facts.of(data.get("task", task_facts.CLASSES)).one_answer
-            contents.check_metrics(metrics, per_step=several or data.get("per_step", False))
+            facts = task_facts.of(stored["data"].get("task", task_facts.CLASSES))
+            contents.check_metrics(metrics, stored["data"].get("per_step", False) or facts.several_answers)
         except ValueError as error:
             raise UsageError(f"{self.metrics_file} is damaged: {error}") from None
         sealed.check(self.metrics_file, seal, metrics)

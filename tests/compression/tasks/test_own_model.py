@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 from compression import api
 from compression.flatbuffers import flatbuffer
@@ -337,3 +338,25 @@ def test_search_needs_an_accuracy_and_validation_examples(files, tmp_path):
     with pytest.raises(UsageError, match="expected output beside a Keras model"):
         api.search(dense(), data=both(X, Y), max_bytes=2500)
     assert not (tmp_path / "found").exists()
+
+
+def test_images_that_a_model_does_not_take_are_refused_before_ranges_are_tried(tmp_path):
+    images = RNG.integers(0, 256, (40, 8, 8, 1)).astype("uint8")
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2, activation="softmax")])
+    model.save(tmp_path / "mine.keras")
+    for name in "ab":
+        (tmp_path / "grey" / name).mkdir(parents=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / "grey" / "ab"[number % 2] / f"{number}.png")
+    with pytest.raises(UsageError, match=r"expected images that it takes, \(8, 8, 3\), received \(8, 8, 1\)"):
+        api.compress(tmp_path / "mine.keras", "int8", data=tmp_path / "grey", output=tmp_path)
+
+
+def test_a_model_that_gives_a_class_for_each_pixel_is_trained_by_a_recipe(tmp_path):
+    """Its accuracy is a share of pixels, so it is no multiple of one example."""
+    x = RNG.random((30, 8, 8, 3), np.float32)
+    y = x.argmax(-1).astype("int32")
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(3, 1, activation="softmax")])
+    options = {"data": both(x, y), "epochs": 1, "batch_size": 16}
+    made = api.compress(model, "prune(0.5) + int8", output=tmp_path, **options)
+    assert made.receipt["stages"] and (made.test["accuracy"] * 30) % 1 != 0
