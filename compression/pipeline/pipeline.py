@@ -300,7 +300,7 @@ def _planned(
     """Return what the stages are trained with, after checking that it is possible."""
     if training is None:
         raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
-    config = training.config if training.config.epochs and training.config.learning_rate else training.config.resolved()
+    config = training.config if training.config.batch_size else training.config.resolved()
     examples = form.examples(calibration.examples, calibration.seed)
     plan = Stages(
         base=copies(original, examples),

@@ -110,12 +110,18 @@ class Stages:
 
 
 def configured(config: TrainConfig, stage: Pass) -> TrainConfig:
-    """Return the configuration that a stage is trained with."""
+    """Return the configuration that a stage is trained with.
+
+    A stage has shares of the epochs and of the learning rate of the configuration; where they are None, its usual ones.
+    """
     share_of_epochs, share_of_rate = stage.SHARES
+    epochs, rate = stage.USUAL
+    epochs = epochs if config.epochs is None else max(1, round(config.epochs * share_of_epochs))
+    rate = rate if config.learning_rate is None else config.learning_rate * share_of_rate
     return dataclasses.replace(
         config,
-        epochs=stage.epochs or max(1, round(config.epochs * share_of_epochs)),
-        learning_rate=stage.learning_rate or config.learning_rate * share_of_rate,
+        epochs=stage.epochs or epochs,
+        learning_rate=stage.learning_rate or rate,
         schedule="cosine",
         weight_decay=0.0,  # it would pull shared and rounded weights towards zero
         early_stopping=0,

@@ -25,6 +25,8 @@ class Pass:
     learning_rate: float | None = None
     # Shares of the run's epochs and learning rate, if the arguments have none.
     SHARES: ClassVar[tuple[float, float]] = (1.0, 0.5)
+    # Epochs and learning rate for a finished model whose training is not known.
+    USUAL: ClassVar[tuple[int, float]] = (4, 5e-4)
 
     def __post_init__(self) -> None:
         self.expect("epochs", self.epochs is None or self.epochs >= 1, "at least 1")
@@ -149,6 +151,7 @@ class Cluster(Pass):
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     SHARES = (0.5, 0.1)
+    USUAL = (2, 1e-4)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -162,6 +165,7 @@ class Qat(Pass):
     skip: tuple[str, ...] = ()
     momentum: float = 0.99
     SHARES = (0.5, 0.1)
+    USUAL = (1, 1e-5)
 
     def __post_init__(self) -> None:
         super().__post_init__()

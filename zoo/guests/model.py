@@ -1,7 +1,7 @@
 """A model of one's own, a model file or a built `keras.Model`, opened with its data in place of a run."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from zoo.runs.results import Run
 from zoo.system.files import sha256
 
 SUFFIXES = (".keras", ".h5")
-# How a recipe trains a model whose training nobody told us; a stage takes a share of the epochs and of the rate.
-USUAL = {"epochs": 10, "batch_size": 64, "learning_rate": 1e-3}
+# Examples in a training step of a recipe, for a model whose own training is not known.
+BATCH_SIZE = 64
 # Ranges of pixels that networks are commonly trained on, and by how much accuracy one must be ahead to be taken.
 RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 AHEAD, TRIED = 0.05, 512
@@ -281,15 +281,16 @@ def loaded(path: Path) -> Any:
                 ) from None
 
 
-def training_config(given: dict[str, Any], say: Callable[[str], None] = cli.say) -> TrainConfig:
+def training_config(given: dict[str, Any]) -> TrainConfig:
     """Return how recipes train a model of one's own.
 
     Args:
-        given: Options of `TrainConfig` that were given.
-        say: Function that is called with a sentence on what is assumed.
+        given: Options of `TrainConfig` that were given. Epochs and learning rate stay None if they were not: each word
+            of a recipe then has its usual ones.
     """
-    assumed = {name: value for name, value in USUAL.items() if given.get(name) is None}
-    return TrainConfig(**{**given, **assumed}).resolved()
+    found = TrainConfig(**{"batch_size": BATCH_SIZE} | {k: v for k, v in given.items() if v is not None}).resolved()
+    unknown = {name: None for name in ("epochs", "learning_rate") if given.get(name) is None}
+    return dataclasses.replace(found, **unknown)
 
 
 def _image_size(model: Any) -> int | None:
