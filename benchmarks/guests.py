@@ -292,14 +292,18 @@ def hub_backbone(kind: str) -> keras.Model:
         ),
     }
     back = small[kind]()
-    outputs = back.output
+    # Called as one layer, as KerasHub's own tasks do: the layers of its ViT cannot be rebuilt one by one (0.32).
+    inputs = keras.tree.map_structure(
+        lambda given: keras.Input(given.shape[1:], dtype=given.dtype, name=given.name), back.input
+    )
+    outputs = back(inputs)
     if isinstance(outputs, dict):
         outputs = outputs["pooled_output"]
     elif len(outputs.shape) == 3:
         outputs = outputs[:, 0]
     elif len(outputs.shape) == 4:
         outputs = layers.GlobalAveragePooling2D()(outputs)
-    return keras.Model(back.input, layers.Dense(CLASSES, activation="softmax")(outputs))
+    return keras.Model(inputs, layers.Dense(CLASSES, activation="softmax")(outputs))
 
 
 _HUB = ("vit", "resnet", "bert", "mobilenet", "efficientnet")
