@@ -26,7 +26,6 @@ PROG = "python -m strategies.launch"
 # Seconds that workers get to end by themselves: after another worker failed, and after SIGTERM.
 GRACE, LAST = 30.0, 5.0
 USAGE = 2  # exit status of invalid input, which a restart would only repeat
-INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for relay in relays:  # pass on the last output of the workers
                 relay.join(LAST)
             if received:
-                return INTERRUPTED if status else 0
+                return processes.INTERRUPTED if status else 0
             if status in (0, USAGE):
                 break
     return status

@@ -17,6 +17,7 @@ from typing import Any
 # Seconds between two looks at the parent, where the operating system does not report its end.
 PAUSE = 0.2
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+INTERRUPTED = 130
 
 
 def command(module: str, *words: str) -> list[str]:
@@ -82,7 +83,10 @@ def main(words: list[str]) -> None:
     parent, module, *rest = words
     end_with(int(parent))
     sys.argv = [module, *rest]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except KeyboardInterrupt:  # during an import; the parent says why it ended
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

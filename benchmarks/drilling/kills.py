@@ -30,7 +30,7 @@ class Kind:
     Args:
         name: Name in the report.
         words: Module and words, which write into the folder `out`.
-        again: Words that are added to go on.
+        again: Words that are added to go on, once the command has written what it goes on from.
         run: Whether it needs the folder `run` of a trained model.
         package: Package that it needs.
     """
@@ -55,7 +55,7 @@ KINDS = (
     ),
     Kind(
         "search",
-        "compression.search run --max-bytes 12k --min-accuracy 0.1 --trials 2 --jobs 2 --space epochs=1 --space rate=2"
+        "compression.search run --max-bytes 12k --min-accuracy 0.1 --trials 2 --jobs 1 --space epochs=1 --space rate=2"
         " --space precision=int8 --output out",
         run=True,
     ),
@@ -136,7 +136,8 @@ def _attempt(kind: Kind, words: list[str], moment: float, number: int, place: Pa
     faults += [f"a process was left: {words}" for words in child.orphans()]
     if status == 0 and not kind.again:
         shutil.rmtree(place / "out")  # it was faster than the signal
-    again = Command([*kind.words.split(), *kind.again.split()], place, place / "again")
+    begun = any((place / "out" / name).is_file() for name in ("config.json", "sweep.json"))
+    again = Command([*kind.words.split(), *(kind.again.split() if begun else ())], place, place / "again")
     if fault := again.end():
         faults.append(f"given again, {fault}")
     if again.has_traceback():

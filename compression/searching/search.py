@@ -30,6 +30,7 @@ from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import Failed, UsageError
 from zoo.data.dataset import from_tf_data
 from zoo.runs import sealed
+from zoo.system import temporary
 from zoo.system.files import write_json
 from zoo.system.machine import cores
 
@@ -163,6 +164,8 @@ def open_study(subject: SearchSubject, plan: SearchPlan, folder: Path, say: Call
         UsageError: The budget is below the smallest file, or the folder has the search of another model.
     """
     study = studies.open_or_create(plan, folder, facts(subject))
+    for place in [p for p in (folder / FILES).rglob("*") if p.is_dir()]:  # of trials that were killed
+        temporary.sweep(place)
     least = smallest(subject, plan.space)
     for name, key in (("max_bytes", "bytes"), ("max_gzip_bytes", "gzip_bytes")):
         limit = plan.budget.limits.get(name)

@@ -16,6 +16,7 @@ from zoo.config.train_config import PLACES, TrainConfig
 from zoo.console.errors import UsageError
 from zoo.isolation import archive, models, passed
 from zoo.runs import contents, sealed
+from zoo.system import temporary
 from zoo.system.files import sha256
 from zoo.system.machine import kernels, processor, versions
 
@@ -74,7 +75,9 @@ class RunFolder:
         return self.metrics_file.is_file() and self.model_file.is_file()
 
     def check_free(self) -> None:
-        """Raise UsageError unless the folder is new or empty."""
+        """Raise UsageError unless the folder is new or empty; what killed processes left in it is removed."""
+        if self.path.is_dir():
+            temporary.sweep(self.path)
         if self.path.is_dir() and any(self.path.iterdir()):
             what = "holds a run" if self.started else "is not empty"
             raise UsageError(

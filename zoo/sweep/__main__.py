@@ -16,6 +16,7 @@ from zoo.runs import sealed
 from zoo.runs.folder import PARENT
 from zoo.sizing import adaptation
 from zoo.sweep import comparison, grid, trainings
+from zoo.system import temporary
 from zoo.system.files import write_json
 
 _OWN = [
@@ -80,6 +81,8 @@ def _default_output(given: Mapping[str, Any], *, resume: bool) -> Path:
 def _claim(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
     """Write the plan of a new sweep into its folder, or check that a sweep to resume has the same plan."""
     file = folder / "sweep.json"
+    if folder.is_dir():
+        temporary.sweep(folder)  # what a killed process left
     if not resume:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             hint = "; continue it with --resume" if file.is_file() else ""
