@@ -112,14 +112,14 @@ def layers_of(names: Sequence[str]) -> list[str]:
     """Return the layer in each tensor's name: conv_1 in `cnn_1/conv_1_1/convolution`.
 
     A fused operator has several names, and the last one belongs to the layer with the weights. The first part of a name
-    is the model, the last one the operation. Tracing appends a number to every part, the same to all: where it is not,
-    the number belongs to the layer's own name.
+    is the model, the last one the operation. Tracing appends a number to every part, which is left out unless layers
+    would have the same name without it.
     """
-    found = [[part for part in name.rpartition(";")[2].split("/")[:-1] if part != "while"] for name in names]
-    parts = [part for each in found for part in each]
-    traced = bool(parts) and all(re.search(r"_\d+$", part) for part in parts)
-    plain = [[re.sub(r"_\d+$", "", part) if traced else part for part in each[1:]] for each in found]
-    return ["/".join(each) or "(other)" for each in plain]
+    found = [tuple(p for p in name.rpartition(";")[2].split("/")[1:-1] if p != "while") for name in names]
+    plain = {each: tuple(re.sub(r"_\d+$", "", part) for part in each) for each in found}
+    if len(set(plain.values())) < len(plain):  # the numbers tell layers apart
+        plain = {each: each for each in found}
+    return ["/".join(plain[each]) or "(other)" for each in found]
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -293,7 +293,9 @@ def _with_weights(stages: Stages, index: int) -> keras.Model:
                 model, channels.ChannelPlan.from_json(json.loads(stages.kept(i).read_text(encoding="utf-8")))
             )
     if index >= 0:
-        file = RunFolder(stages.place(index)).check_model_file()
+        place = RunFolder(stages.place(index))
+        # The stages of pretrained runs come without config.json; the receipt has their hash.
+        file = place.check_model_file() if place.started else place.model_file
         models.check_weights(file)
         model.load_weights(file)
     return model

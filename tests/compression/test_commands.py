@@ -206,3 +206,8 @@ def test_layers_that_keras_numbered_are_told_apart():
     assert inspect.layers_of(traced) == ["conv2d", "conv2d_7", "dense"]
     plain = ["net/conv2d/convolution", "net/conv2d_1/convolution", "a;net/conv2d_13/convolution", "net/while/x"]
     assert inspect.layers_of(plain) == ["conv2d", "conv2d_1", "conv2d_13", "(other)"]
+    assert inspect.layers_of(["net_1/conv_1_1/convolution", "net_1/head_1/MatMul", "add"]) == [
+        "conv_1",
+        "head",
+        "(other)",
+    ]
