@@ -67,8 +67,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     folder = RunFolder(options.run)
     stored = folder.read_config()
     config = _configuration(stored["config"], folder.task, options, given)
-    folder.check_model_file()
     attributes = _attributes(options, stored["data"])
+    folder.check_model_file()
     check_source(config)
     backend.start()
     from zoo import tasks

@@ -70,10 +70,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     folder = RunFolder(options.run)
     stored = folder.read_config()
-    folder.check_model_file()
     data = stored["data"]
     attacks.check_inputs(str(options.run), folder.task, data["kind"], data["per_step"])
     attacks.check_range("--eps", max(options.eps), data["kind"])
+    folder.check_model_file()
     config = dataclasses.replace(stored["config"], **{k: given[k] for k in ("data_dir",) if k in given})
     check_source(config)
     backend.start()

@@ -24,7 +24,7 @@ PRIVATE = {
     "sampling": "poisson", "clipped": 0.5, "key": "secret",
 }  # fmt: skip
 METRICS = {
-    "test": {"accuracy": 0.8125, "f1": 0.75, "loss": 0.5, "examples": 16},
+    "test": {"accuracy": 0.8125, "f1": 0.75, "precision": 0.7, "recall": 0.8, "loss": 0.5, "examples": 16},
     "intervals": {"accuracy": [0.625, 1.0]},
     "per_class": [
         {"class": "zero", "precision": 0.9, "recall": 0.8, "f1": 0.847, "examples": 10},
@@ -104,14 +104,16 @@ def test_what_was_measured_later_is_in_the_next_card(run, capsys):
 
 def receipt(file, **changes):
     whole = json.loads((ROOT / "zoo/stock/cnn-digits/artifacts/float32.receipt.json").read_text())
-    found = {name: value for name, value in whole.items() if name not in ("digest", "signed", "not_run")} | {
+    without = ("digest", "signed", "not_run", "beside", "tolerances")
+    test = {"examples": 16, "litert": {"accuracy": 0.75, "f1": 0.7, "precision": 0.7}}
+    found = {name: value for name, value in whole.items() if name not in without} | {
         "sha256": sha256(file),
-        "made": whole["made"] | {"recipe": "prune(0.5) + int8", "model_sha256": METRICS["model_sha256"]},
+        "made": whole["made"] | {"recipe": "prune(0.5) + int8", "model_sha256": changes.pop("of", "ab" * 32)},
         "bytes": 4096,
         "gzip_bytes": 2048,
         "times_smaller": 3.75,
-        "test": {"examples": 16, "litert": {"accuracy": 0.75, "f1": 0.7}, "intervals": {"accuracy": [0.5, 0.9375]}},
-        "latency": [{"threads": 1, "median_ms": 0.125}],
+        "test": whole["test"] | test | {"intervals": {"accuracy": [0.5, 0.9375]}},
+        "latency": [whole["latency"][0] | {"threads": 1, "median_ms": 0.125}],
         "processor": {"name": "a chip"},
     }
     write_json(file.with_name(f"{file.stem}.receipt.json"), found | changes)
@@ -124,7 +126,7 @@ def test_files_are_those_of_the_run_and_as_they_were_measured(run):
         (folder / f"{name}.tflite").write_bytes(name.encode())
         receipt(folder / f"{name}.tflite")
     (folder / "altered.tflite").write_bytes(b"changed")
-    receipt(folder / "other.tflite", made={"recipe": "int8", "model_sha256": "another"})
+    receipt(folder / "other.tflite", of="cd" * 32)
     (folder / "damaged.receipt.json").write_text("{")
     receipt(folder / "flex.tflite", not_run="no kernels")
     text = made(run)
