@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,9 @@ def pytest_configure(config):
     from strategies import backend
     from zoo.system import temporary
 
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # nohup ignores it, and children would inherit that; a handler of ours is not inherited.
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
     backend.start()
     temporary.sweep_system()
     import tensorflow as tf
