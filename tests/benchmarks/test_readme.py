@@ -18,6 +18,7 @@ from benchmarks import (
     kg_embedding,
     lenets,
     matrix,
+    networks,
     online,
     readme,
     robustness,
@@ -144,6 +145,15 @@ def test_the_matrix_has_a_working_or_a_refused_cell_everywhere():
     for row, kernel in (("cnn", "auto"), ("simplenet", "auto"), ("lstm", "unrolled"), ("lstm", "fused")):
         assert cells[row, kernel, "int8"]["points"] >= -0.3
     assert cells["cnn", "auto", "int8"]["bytes"] <= 0.28 * cells["cnn", "auto", "float32"]["bytes"]
+
+
+def test_networks_that_people_bring_work_or_are_refused():
+    _, found = readme.newest("networks")
+    assert [row["name"] for row in found["rows"]] == [*networks.SMALL, *networks.LARGE]
+    assert found["recipes"] == list(networks.RECIPES)
+    for row in found["rows"]:
+        for recipe, cell in row["cells"].items():
+            assert {"bytes", "refused"} & set(cell), (row["name"], recipe, cell)
 
 
 def test_recipes_that_train_reach_their_targets():
