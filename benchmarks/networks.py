@@ -127,6 +127,8 @@ def table(result: Mapping[str, Any]) -> list[str]:
         texts = [_text(found["cells"][recipe], notes) for recipe in recipes]
         lines.append(f"| {_named(found)} | {' | '.join(texts)} |")
     works, refused, rest = _counted(result)
+    absent = [name for name in (*SMALL, *LARGE) if name not in {found["name"] for found in result["rows"]}]
+    lines += ["", f"Not measured yet: {', '.join(absent)}."] if absent else []
     lines += [
         "",
         f"{works} files are right, {refused} recipes are refused before work starts, {rest} neither. In a cell: size in"

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.drilling import alterations_of_receipts
 from benchmarks.drilling.outcome import Outcome
 from compression import compress, search
 from zoo import api, calibrate, card, evaluate, predict, train
@@ -91,6 +92,8 @@ def drill(folder: Path, quick: bool) -> Iterator[Outcome]:
     count = QUICK if quick else ATTEMPTS
     yield _resumed(place, count)
     yield _read(place, count)
+    (folder / "receipts").mkdir()
+    yield from alterations_of_receipts.drill(folder / "receipts", quick)
 
 
 def _made(folder: Path) -> Place:

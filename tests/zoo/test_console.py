@@ -34,12 +34,12 @@ def test_help_lists_every_command_by_purpose(words, capsys):
     assert [line.split()[0] for line in lines if line.startswith("  ")] == list(VERBS)
 
 
-def test_the_list_imports_nothing_but_this_package_and_the_standard_library():
+def test_the_list_imports_nothing_but_these_packages_and_the_standard_library():
     code = "import sys, zoo.__main__ as m; m.main([]); print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.splitlines()[-1].split()) - set(sys.stdlib_module_names) - {"__main__"}
-    assert loaded == {"zoo"}
+    assert loaded == {"zoo", "strategies"}
 
 
 def test_every_verb_answers_help_without_an_engine():
