@@ -21,6 +21,8 @@ from zoo.system.files import sha256
 from zoo.system.machine import kernels, processor, versions
 
 PARENT = Path("runs")
+# A process that is killed before it writes anything leaves the file of its lock.
+LOCK = ".lock"
 # Options whose paths may be edited in config.json, because data and runs may move.
 MOVING = (*PLACES, "data_dir", "output")
 
@@ -78,7 +80,7 @@ class RunFolder:
         """Raise UsageError unless the folder is new or empty; what killed processes left in it is removed."""
         if self.path.is_dir():
             temporary.sweep(self.path)
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(entry.name != LOCK for entry in self.path.iterdir()):
             what = "holds a run" if self.started else "is not empty"
             raise UsageError(
                 f"--output {self.path}: expected a new or empty folder, this one {what}"
@@ -256,7 +258,7 @@ class RunFolder:
 
         existed = self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
+        lock = FileLock(self.path / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:
