@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Sequence
 
 INTERRUPTED = 130  # exit status of work that a signal stopped
@@ -11,16 +12,18 @@ LISTED = 4
 SHOWN = 60
 # Longest message that is shown in full.
 LONGEST = 2000
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal, ECMA-48
 
 
 class UsageError(ValueError):
     """Invalid input from the user; the command shows only its message and exits with status 2.
 
-    A message that repeats a name of thousands of letters is cut, so that it stays readable.
+    A message that repeats a name of thousands of letters is cut, so that it stays readable. Colours of a quoted error,
+    such as those of Keras, are left out.
     """
 
     def __str__(self) -> str:
-        text = super().__str__()
+        text = _COLOURS.sub("", super().__str__())
         return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"
 
 

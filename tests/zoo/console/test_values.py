@@ -48,3 +48,9 @@ def test_a_message_that_repeats_a_huge_name_is_cut():
     text = str(UsageError("a.csv: expected a column, received " + "x" * 99_965))
     assert text.startswith("a.csv: expected a column") and text.endswith("xxx... (100,000 characters)")
     assert len(text) < 2100
+
+
+def test_colours_of_a_quoted_error_are_left_out():
+    from zoo.console.errors import UsageError
+
+    assert str(UsageError("the model says \x1b[1mInvalid input\x1b[0m")) == "the model says Invalid input"
