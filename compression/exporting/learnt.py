@@ -21,7 +21,7 @@ from compression.flatbuffers.weights import Operators, Weights
 FOUR_BITS = (Operators.FULLY_CONNECTED, Operators.CONV_2D)
 # Share of the weights of int4 layers that may stay in int8 in a file without a budget: the first and the last layer of
 # a small network are among them, and lose most.
-SPARE = 0.05
+SPARE = 0.035
 # Largest number of patches of one example, of runs over all examples, and of examples that measure sensitivity.
 PATCHES, RUNS, FEW = 64, 16, 32
 # Number of weights above which half as many runs have to do.

@@ -57,8 +57,8 @@ def int4(
     skip: tuple[str, ...] = (), per_tensor: bool = False, rounding: Rounding = "learnt", mixed: Bytes | None = None
 ) -> None:
     """Weights in int4, one scale per channel, rounded so that training examples change each layer's outputs least
-    (rounding=nearest needs no examples); activations are quantized at run time. Layers that lose most stay in int8: 5 %
-    of the weights, or as many as fit into a file of mixed=BYTES, such as 52KiB or 3MB.
+    (rounding=nearest needs no examples); activations are quantized at run time. Layers that lose most stay in int8:
+    3.5 % of the weights, or as many as fit into a file of mixed=BYTES, such as 52KiB or 3MB.
     """
 
 
