@@ -300,6 +300,11 @@ def _planned(
     """Return what the stages are trained with, after checking that it is possible."""
     if training is None:
         raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
+    if form.data.train.y is None:
+        raise UsageError(
+            f"--recipe {recipe}: expected labels to train with, {form.data.spec.name} has none; give labels, or a"
+            " precision alone"
+        )
     config = training.config if training.config.batch_size else training.config.resolved()
     examples = form.examples(calibration.examples, calibration.seed)
     plan = Stages(

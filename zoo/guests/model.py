@@ -22,6 +22,8 @@ RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 AHEAD, TRIED = 0.05, 512
 
 IN_MEMORY = "data in memory"
+# Splits in words.
+_SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 NO_RANGE = (
     "--input-range: expected LOW,HIGH, what the model takes for the darkest and the brightest pixel, or --data or"
     " --dataset with images of bytes to find it by"
@@ -75,7 +77,9 @@ class OpenedModel:
             UsageError: The model cannot be loaded, or the data do not fit it.
         """
         model = self.load_model()
-        return model, self._dataset(model)
+        data = self._dataset(model)
+        cli.say(_read_as(data))
+        return model, data
 
     def load_model(self) -> Any:
         """Load the model alone; imports Keras and its backend.
@@ -114,16 +118,16 @@ class OpenedModel:
         from zoo.data import load
         from zoo.data.sources import structures
 
-        if self.data is not None and not isinstance(self.data, str | Path):
+        if self.data is not None:
             options = {"class_names": self.class_names, "pixel_range": self.input_range}
             return structures.dataset(self.data, **options)
         path = self.config.data
         if path is not None and path.suffix == task_facts.ARRAYS:
-            return structures.read(path, pixel_range=self.input_range)
-        size = _image_size(model)
-        config = dataclasses.replace(self.config, image_size=self.config.image_size or size)
-        data = structures.dataset(load(config), pixel_range=self.input_range)
-        if data.spec.kind == "image" and data.train.x.dtype == "uint8" and self.input_range is None:
+            data = structures.read(path, pixel_range=self.input_range)
+        else:
+            config = dataclasses.replace(self.config, image_size=self.config.image_size or _image_size(model))
+            data = _labelled(model, structures.dataset(load(config), pixel_range=self.input_range))
+        if data.spec.kind == "image" and data.test.x.dtype == "uint8" and self.input_range is None:
             data = structures.dataset(data, pixel_range=_range_of(model, data))
         return data
 
@@ -298,6 +302,35 @@ def _image_size(model: Any) -> int | None:
     shape = tuple(getattr(model, "input_shape", None) or ())
     square = len(shape) == 4 and isinstance(shape[1], int) and shape[1] == shape[2]
     return shape[1] if square else None
+
+
+def _read_as(data: Any) -> str:
+    """Return what was read in one line: examples, shapes, types and, for bytes, the range that the model gets."""
+    from zoo.data.dataset import leaves
+
+    counts = [f"{len(getattr(data, name)):,} {word}" for name, word in _SPLITS.items() if len(getattr(data, name))]
+    low, high = data.spec.pixel_range
+
+    def told(array: Any) -> str:
+        values = f", bytes as {low:g} to {high:g}" if array.dtype == "uint8" else ""
+        return f"{array.dtype} {array.shape[1:]}{values}"
+
+    labels = ", ".join(f"{array.dtype} {array.shape[1:]}" for array in leaves(data.test.y)) or "none"
+    inputs = ", ".join(map(told, leaves(data.test.x)))
+    return f"{data.spec.name}: {', '.join(counts)} examples; inputs {inputs}; labels {labels}"
+
+
+def _labelled(model: Any, data: Any) -> Any:
+    """Return data without their labels, and say so, if the model tells more classes apart than they name."""
+    last, named = (getattr(model, "output_shape", None) or (None,))[-1], len(data.spec.class_names)
+    if not isinstance(last, int) or not named or last <= max(named, 2):
+        return data
+    cli.say(
+        f"{data.spec.name}: names {named} classes, and the model tells {last:,} apart, so its labels are not used: the"
+        " file is compared with predict alone"
+    )
+    splits = {name: dataclasses.replace(getattr(data, name), y=None) for name in ("train", "validation", "test")}
+    return dataclasses.replace(data, spec=dataclasses.replace(data.spec, class_names=()), **splits)
 
 
 def _range_of(model: Any, data: Any) -> tuple[float, float]:

@@ -51,7 +51,9 @@ class Output:
         """Return labels as the scores take them: class indices without a last axis of 1, or numbers."""
         if self.one_hot:
             return y.argmax(-1)
-        return y[..., 0] if self.kind == "classes" and y.ndim > 1 and y.shape[-1] == 1 else y
+        if self.kind != "classes":
+            return y
+        return (y[..., 0] if y.ndim > 1 and y.shape[-1] == 1 else y).astype(np.int32)
 
     def logits(self, outputs: np.ndarray) -> np.ndarray:
         """Return logits of outputs that are probabilities or logits of classes."""

@@ -140,7 +140,8 @@ def of_model(model: keras.Model, data: Dataset, compiled: dict[str, Any] | None 
         UsageError: The model does not take such inputs, or the labels do not fit its outputs.
     """
     few, compiled = first_of(data), compiled_with(model) if compiled is None else compiled
-    names = output_names(model, _called(model, few.x, data.spec))
+    outputs = _called(model, few.x, data.spec)
+    names, compiled = output_names(model, outputs), _in_order(compiled, model, outputs)
     values, losses = outputs_of(model, few.x, data.spec), _losses(compiled, len(names))
     return OwnModel(meanings(names, values, _labels(data), data.spec.class_names, losses), compiled)
 
@@ -163,9 +164,23 @@ def guessed(model: keras.Model, x: Any, spec: DataSpec, class_names: Sequence[st
     return [guess(*row, len(class_names)) for row in zip(names, values, losses, strict=True)]
 
 
+def _in_order(compiled: Mapping[str, Any], model: keras.Model, outputs: Any) -> dict[str, Any]:
+    """Return what a model was compiled with in the order of its outputs, where it is named and the outputs are not.
+
+    The model that a recipe trains wraps the user's, and its outputs have no names of their own.
+    """
+    if isinstance(outputs, Mapping):
+        return dict(compiled)
+    names = getattr(model, "output_names", None) or ()
+    return {
+        what: [each.get(name) for name in names] if isinstance(each, Mapping) else each
+        for what, each in compiled.items()
+    }
+
+
 def _losses(compiled: Mapping[str, Any], outputs: int) -> list[Any]:
     """Return the compiled loss of each output, None where there is none."""
-    found = keras.tree.flatten(compiled.get("loss")) if compiled else []
+    found = leaves(compiled.get("loss")) if compiled else []
     return found if len(found) == outputs else [None] * outputs
 
 

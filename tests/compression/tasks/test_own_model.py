@@ -124,6 +124,56 @@ def test_inputs_alone_are_enough(tmp_path):
     assert "no labels" in repr(made)
 
 
+def test_labels_of_whole_floats_are_class_indices(tmp_path):
+    made = api.compress(dense(), "float32", data=both(X, Y.astype("float32")), output=tmp_path)
+    whole = api.compress(dense(), "float32", data=both(X, Y), output=tmp_path / "b")
+    assert made.test.keys() == whole.test.keys() and "accuracy" in made.test
+
+
+def test_a_recipe_that_trains_needs_labels(tmp_path):
+    with pytest.raises(UsageError, match="expected labels to train with"):
+        api.compress(dense(), "prune(0.5) + int8", data={"train": X, "test": X}, output=tmp_path)
+    assert not list(tmp_path.rglob("*.keras"))
+
+
+def test_losses_by_name_are_those_of_their_outputs(tmp_path):
+    """The loss of `zeta` is zero, so that only the layer of `alpha` learns."""
+    inputs = keras.Input((12,))
+    zeta = layers.Dense(1, activation="sigmoid", name="zeta")(inputs)
+    model = keras.Model(inputs, [zeta, layers.Dense(3, activation="softmax", name="alpha")(inputs)])
+    losses = {"alpha": "sparse_categorical_crossentropy", "zeta": lambda y, p: 0.0 * keras.ops.sum(p, axis=-1)}
+    model.compile("sgd", losses)
+    before = dict(zip(("zeta", "alpha"), model.predict(X, verbose=0), strict=True))
+    data = both(X, ((Y == 1).astype("int32"), Y))
+    made = api.compress(model, "prune(0) + float32", data=data, output=tmp_path, epochs=1, batch_size=32)
+    (port,) = made.receipt["interface"]["inputs"]
+    after = litert.run_named(made.path, {port["name"]: X})
+    np.testing.assert_allclose(after["zeta"], before["zeta"], atol=1e-6)
+    assert np.abs(after["alpha"] - before["alpha"]).max() > 1e-4
+
+
+def test_what_was_read_is_said(tmp_path, capsys):
+    images = RNG.integers(0, 256, (40, 8, 8, 3)).astype("uint8")
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2, activation="softmax")])
+    api.compress(model, "float32", data=both(images, np.arange(40) % 2), output=tmp_path)
+    said = "40 training, 40 test examples; inputs uint8 (8, 8, 3), bytes as 0 to 255; labels int32 ()"
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_of_fewer_classes_than_the_model_tells_apart_has_no_labels(tmp_path, capsys):
+    """Names of five flowers would be taken for the first five of a thousand classes."""
+    for name in "ab":
+        (tmp_path / "images" / name).mkdir(parents=True)
+    for number in range(40):
+        image = RNG.integers(0, 256, (8, 8, 3)).astype("uint8")
+        Image.fromarray(image).save(tmp_path / "images" / "ab"[number % 2] / f"{number}.png")
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(7, activation="softmax")])
+    options = {"data": tmp_path / "images", "output": tmp_path / "out", "input_range": (0.0, 1.0)}
+    made = api.compress(model, "int8", **options)
+    assert made.test == {} and "labels" not in made.receipt["about"]
+    assert "names 2 classes, and the model tells 7 apart" in capsys.readouterr().err
+
+
 def test_tf_data_batched_or_not(tmp_path):
     import tensorflow as tf
 
