@@ -205,7 +205,7 @@ class Made:
     engine: str
     bits: Mapping[str, int]
 
-    def __str__(self) -> str:
+    def told(self) -> str:
         """Return which weights have int8 where others have int4, in a sentence; empty if all have the same."""
         if len(set(self.bits.values())) < 2:
             return ""

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
+from zoo.data.dataset import leaves
 from zoo.runs import space
 from zoo.runs.folder import RunFolder
 from zoo.system import temporary
@@ -68,7 +68,8 @@ def compress(
     """Carry out a recipe on a trained model, and measure the file on the test split.
 
     Args:
-        model: Built Keras 3 model, which is not changed. A classifier gives logits. Models for other tasks need the
+        model: Built Keras 3 model, which is not changed. For data of classes it gives logits, and the file
+            probabilities; for data of `zoo.data.sources.structures` the file gives what it gives. Other tasks need the
             methods of the zoo's own models: of `zoo.models.Transformer` to generate text, of `CrossModal` to match
             images and captions, of `GAN` to draw images.
         data: Data of the model. The training split trains and calibrates, the test split measures.
@@ -108,8 +109,8 @@ def compress(
 
     progress.say(f"exporting {path.name}")
     written = write(trained, path)
-    if str(written):
-        progress.say(str(written))
+    if mixed := written.told():
+        progress.say(mixed)
     form.write_beside(path)
     progress.say(f"measuring {path.name} on {len(form.data.test):,} test examples")
     made = {
@@ -140,7 +141,7 @@ def compress(
 
 def _check_temporary(data: Dataset) -> None:
     """Raise UsageError unless the temporary folder has room for the inputs that a child process measures."""
-    inputs = len(data.test) * math.prod(data.spec.input_shape) * 4  # float32
+    inputs = 4 * sum(array.size for array in leaves(data.test.x))  # float32
     space.check(Path(tempfile.gettempdir()), inputs, "TMPDIR")
 
 
@@ -268,9 +269,9 @@ def _other_files(path: Path, receipt: Mapping[str, Any], form: Form) -> list[str
 def _beside(form: Form, path: Path) -> dict[str, str]:
     """Return the SHA-256 of the files that the form writes beside a file, by suffix."""
     with temporary.folder() as folder:
-        copy = Path(folder) / path.name
+        copy = folder / path.name
         form.write_beside(copy)
-        return beside(copy, sorted(made.name.removeprefix(path.stem) for made in Path(folder).iterdir()))
+        return beside(copy, sorted(made.name.removeprefix(path.stem) for made in folder.iterdir()))
 
 
 def _form(
