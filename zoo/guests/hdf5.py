@@ -3,17 +3,15 @@
 Only the layers of Keras itself are built from such a file; Python code inside it is refused.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from zoo.console.documents import from_json
 from zoo.console.errors import UsageError
-
-# Arrays that unpack to more than this many times the bytes of the file are refused.
-MOST_EXPANSION = 100
+from zoo.isolation import hdf5
 
 
 def look(path: Path) -> None:
@@ -27,33 +25,15 @@ def look(path: Path) -> None:
     try:
         with h5py.File(path, "r") as file:
             config = file.attrs.get("model_config")
-            declared = sum(_sizes(file))
+            reason = hdf5.refusal(file)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise UsageError(f"{path}: expected an HDF5 file: {error}") from None
     if config is None:
         raise UsageError(f"{path}: expected a whole model, found weights alone; save the model itself, as .keras")
-    if declared > MOST_EXPANSION * path.stat().st_size:
-        raise UsageError(f"{path}: expected weights of about the file's size, its arrays unpack to {declared:,} bytes")
-    try:
-        found = json.loads(config)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: expected a configuration in JSON: {error}") from None
-    if "Lambda" in set(_class_names(found)):
+    if reason:
+        raise UsageError(f"{path}: expected the weights of a model: {reason}")
+    if "Lambda" in set(_class_names(from_json(config, f"{path}: its configuration"))):
         raise UsageError(f"{path}: expected layers without Python code, found a Lambda layer")
-
-
-def _sizes(group: Any) -> Iterator[int]:
-    """Yield the sizes of all arrays in bytes; links to other files are not followed."""
-    import h5py
-
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name} is a link")
-        member = group[name]
-        if isinstance(member, h5py.Dataset):
-            yield member.size * member.dtype.itemsize
-        else:
-            yield from _sizes(member)
 
 
 def _class_names(config: Any) -> Iterator[str]:

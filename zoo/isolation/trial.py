@@ -6,11 +6,11 @@ import math
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 from strategies import backend
-from zoo.isolation.archive import CONFIG, MOST_EXPANSION, SMALL, WEIGHTS
+from zoo.isolation import hdf5
+from zoo.isolation.archive import CONFIG, WEIGHTS
 
 # Groups of stored weights that a model without its optimizer does not take.
 _NOT_OF_THE_MODEL = ("optimizer", "metric", "loss", "compile")
@@ -59,43 +59,12 @@ def _stored(archive: zipfile.ZipFile, name: str) -> int | str:
     import h5py
 
     with archive.open(name) as member, h5py.File(member, "r") as file:
-        count = 0
-        for path, dataset in _datasets(file):
-            if isinstance(dataset, str):
-                return f"{path} in its {name} is {dataset}, which Keras does not write"
-            packed, unpacked = dataset.id.get_storage_size(), math.prod(dataset.shape) * dataset.dtype.itemsize
-            if unpacked > max(SMALL, MOST_EXPANSION * packed):
-                return (
-                    f"{path} in its {name} has {packed:,} bytes and unpacks to {unpacked:,}, more than"
-                    f" {MOST_EXPANSION} times as much"
-                )
-            if not any(word in part for part in path.split("/") for word in _NOT_OF_THE_MODEL):
-                count += math.prod(dataset.shape)
-    return count
-
-
-def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the path of each dataset with the dataset, or with a word for what is none."""
-    import h5py
-
-    groups, seen = [("", file)], set()
-    while groups:
-        path, group = groups.pop()
-        for name in group:
-            inner = f"{path}/{name}".lstrip("/")
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                yield inner, "a link"
-                continue
-            member = group[name]
-            if isinstance(member, h5py.Group):
-                address = h5py.h5o.get_info(member.id).addr
-                if address not in seen:  # a group may contain itself
-                    seen.add(address)
-                    groups.append((inner, member))
-            elif not isinstance(member, h5py.Dataset) or member.external or member.is_virtual:
-                yield inner, "stored outside the file"
-            else:
-                yield inner, member
+        if reason := hdf5.refusal(file):
+            return f"in its {name}, {reason}"
+        own = (
+            d for path, d in hdf5.datasets(file) if not any(w in p for p in path.split("/") for w in _NOT_OF_THE_MODEL)
+        )
+        return sum(math.prod(dataset.shape) for dataset in own)
 
 
 def _described(config: str) -> int:

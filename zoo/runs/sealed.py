@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zoo.console.documents import from_json
 from zoo.console.errors import UsageError
 from zoo.system.files import write_json
 
@@ -39,15 +40,9 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         UsageError: The file cannot be read, or is not JSON or not an object.
     """
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"))
+        content = from_json(path.read_bytes(), f"{path} is damaged")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is damaged: byte {error.start} is not UTF-8") from None
-    except RecursionError:
-        raise UsageError(f"{path} is damaged: it is nested too deeply") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is damaged: it is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} is damaged: expected a JSON object, found {type(content).__name__}")
     seal = content.pop(SEAL, {})

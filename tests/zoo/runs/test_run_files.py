@@ -39,9 +39,9 @@ def run(tmp_path):
 
 
 NOT_JSON = {
-    b"": "is not JSON",
-    b"{": "is not JSON",
-    b"\xff\xfe": "byte 0 is not UTF-8",
+    b"": "is damaged: expected JSON: Expecting value",
+    b"{": "is damaged: expected JSON: Expecting property name",
+    b"\xff\xfe": "is damaged: expected JSON",
     b"[]": "expected a JSON object, found list",
     b"null": "expected a JSON object, found NoneType",
     b"[" * 100_000: "nested too deeply",
