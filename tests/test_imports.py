@@ -16,7 +16,10 @@ ORDER = (
         for room in ("isolation", "data", "hub", "runs", "scores", "reports", "tasks", "training", "guests")
     ),
     *(f"zoo.{room}" for room in ("sizing", "sweep", "ensemble", "attack", "explain", "online", "demo")),
-    *(f"compression.{room}" for room in ("on_device", "recipes", "flatbuffers", "runtime", "surgery", "passes")),
+    *(
+        f"compression.{room}"
+        for room in ("on_device", "recipes", "flatbuffers", "runtime", "devices", "surgery", "passes")
+    ),
     *(f"compression.{room}" for room in ("exporting", "receipts", "tasks", "pipeline", "searching", "mcu")),
 )
 MOST_MODULES = 16
