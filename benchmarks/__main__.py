@@ -51,6 +51,7 @@ NAMES = (
     "evaluation",
     "exports",
     "networks",
+    "devices",
     "cost",
     "ceiling",
     "drills",
