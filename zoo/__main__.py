@@ -50,6 +50,7 @@ PURPOSES: dict[str, dict[str, tuple[str, str]]] = {
     "Look": {
         "list": ("zoo.list", "list models, data sets, strategies, recipes and pretrained runs"),
         "explain": ("zoo.explain", "draw attention, saliency and attributions of a run"),
+        "compare": ("zoo.compare", "draw a page that compares .tflite files"),
         "profile": ("compression.profile", "show flash, arena and cycles of a .tflite file on a device"),
         "inspect": ("compression.inspect", "show what takes the bytes of a .tflite file"),
     },

@@ -105,6 +105,22 @@ def write(
     )
 
 
+def link(run: RunFolder, page: str, title: str) -> None:
+    """Add a link to another page of a run below the title of its report, once; a run without a report gets none.
+
+    Args:
+        run: Run folder.
+        page: Path of the page, relative to the run folder.
+        title: Text of the link.
+    """
+    if not run.report_file.is_file():
+        return
+    content, mark = run.report_file.read_text(encoding="utf-8"), "<div class=tiles>"
+    added = f"<p class=sub><a href={page}>{text(title)}</a></p>"
+    if mark in content and added not in content:
+        write_text(run.report_file, content.replace(mark, added + mark, 1))
+
+
 def text(value: object) -> str:
     """Return a value as escaped HTML text."""
     return html.escape(str(value))
