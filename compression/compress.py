@@ -13,7 +13,7 @@ from compression import tasks
 from compression.pipeline import source
 from compression.pipeline.source import OpenedRun
 from compression.receipts import signing
-from compression.receipts.wording import called, on_device
+from compression.receipts.wording import called, on_device, slower
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration, ExportOptions, ModelTraining, Reporting, StageTraining
@@ -241,7 +241,7 @@ def show(result: Mapping[str, Any]) -> None:
         for row in result["latency"]:
             times = f"{row['median_ms']:.3f} ms, p95 {row['p95_ms']:.3f} ms"
             print(f"latency {times} ({called(row)}, {row['runs']} runs)")
-    for line in on_device(result):
+    for line in (*slower(result.get("latency", ())), *on_device(result)):
         print(line)
     for row in result.get("stages", ()):
         print(f"after {row['stage']}: {form.headline(row)}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})")

@@ -68,6 +68,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if config.resume and folder.finished:
         folder.key_file.unlink(missing_ok=True)  # a private training that was killed at its very end has left it
         print(f"{folder.path}: this run has finished; there is nothing left to do", file=sys.stderr)
+        backend.start()  # the scores below are written by a task, which imports Keras
         return {"run": str(folder.path), **folder.read_metrics()}
     check_source(config)
     from zoo.training.data import load_data

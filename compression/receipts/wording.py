@@ -1,7 +1,17 @@
 """Measurements of a receipt in words. Standard library only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+
+def slower(latency: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line if several threads are slower than one in a signature; none otherwise."""
+    one = {row.get("signature"): row["median_ms"] for row in latency if row["threads"] == 1}
+    several = [row for row in latency if row["threads"] > 1 and row["median_ms"] > one.get(row.get("signature"), 1e9)]
+    if not several:
+        return []
+    count = several[0]["threads"]
+    return [f"{count} threads are slower than one: dividing so little work takes longer than doing it; use one thread"]
 
 
 def on_device(receipt: Mapping[str, Any]) -> list[str]:
