@@ -228,8 +228,11 @@ def run_trials(
         say: Function that receives a message about each trial.
         progress: Function that receives the number of ended trials.
     """
+    from compression.searching.claims import Claims
+
     subject.folder.mkdir(parents=True, exist_ok=True)
-    studies.run(study, plan, lambda r: estimate(subject, r), lambda r: train_and_measure(subject, r), say, progress)
+    measures = (lambda r: estimate(subject, r), lambda r: train_and_measure(subject, r))
+    studies.run(study, Claims(study, subject.folder), plan, *measures, say, progress)
 
 
 def finish_search(

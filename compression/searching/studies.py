@@ -1,6 +1,7 @@
 """Run a search as an Optuna study of recipes, stored in an SQLite file next to the exported files.
 
-All processes that open the same folder share the study. Trials of a killed process are repeated.
+All processes that open the same folder share the study. A trial of a killed process is taken up again. One process
+alone tries the same recipes whether it is killed or not.
 """
 
 import logging
@@ -15,12 +16,9 @@ from compression.recipes import language
 from compression.searching.plan import SearchPlan
 from compression.searching.screening import stop_reason
 from compression.searching.space import Range, Space
-from zoo.console.errors import Diverged, Failed, Interrupted, UsageError
+from zoo.console.errors import Diverged, Failed, UsageError
 
 DATABASE, SQLITE = "search.db", b"SQLite format 3\0"
-HEARTBEAT, GRACE = 10, 30  # seconds between heartbeats of a trial, and without a heartbeat until it is repeated
-RETRIES = 3
-STARTUP = 6  # number of trials, including the initial ones, before TPE uses its model
 MOST_REPEATED = 30  # number of consecutive repeated trials after which the space counts as exhausted
 FAILURES = (UsageError, Failed, Diverged)  # errors that end a trial but not the search
 
@@ -37,19 +35,20 @@ def check_file(folder: Path) -> None:
             raise UsageError(f"{file}: expected the SQLite storage of a search, found another kind of file")
 
 
-def open_or_create(plan: SearchPlan, folder: Path, facts: Mapping[str, str], number: int = 0) -> Any:
+def open_or_create(plan: SearchPlan, folder: Path, facts: Mapping[str, str]) -> Any:
     """Open the optuna.Study of a plan, or create it.
 
     Args:
         plan: Plan of the search.
         folder: Folder with the database.
         facts: Identifiers of the model and the data, which must match those of every study in the file.
-        number: Number of this process in the search, from which its sampler is seeded.
 
     Raises:
         UsageError: The file belongs to the search of another run, or cannot be read.
     """
     import optuna
+
+    from compression.searching.sampling import NumberedSampler
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -57,13 +56,7 @@ def open_or_create(plan: SearchPlan, folder: Path, facts: Mapping[str, str], num
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / DATABASE
     try:
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{file}",
-            engine_kwargs={"connect_args": {"timeout": 100}},
-            heartbeat_interval=HEARTBEAT,
-            grace_period=GRACE,
-            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
-        )
+        storage = optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 100}})
         known = optuna.study.get_all_study_summaries(storage)
     except Exception as error:  # SQLAlchemy errors for a file that is not an Optuna database
         raise UsageError(f"{file}: expected the storage of a search, it cannot be read: {_first_line(error)}") from None
@@ -79,7 +72,7 @@ def open_or_create(plan: SearchPlan, folder: Path, facts: Mapping[str, str], num
         directions=[*("minimize" for _ in plan.costs), "maximize"],
         load_if_exists=True,
     )
-    study.sampler = _sampler(plan, 1000 * number + len(study.trials))
+    study.sampler = NumberedSampler(plan.sampler, plan.seed)
     for name, value in facts.items():
         study.set_user_attr(name, value)
     return study
@@ -89,30 +82,20 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:200]
 
 
-def _sampler(plan: SearchPlan, done: int) -> Any:
-    """Return the sampler, seeded so that a resumed search does not repeat its draws."""
-    from optuna.samplers import RandomSampler, TPESampler
-
-    seed = plan.seed * 100_003 + done
-    if plan.sampler == "random":
-        return RandomSampler(seed=seed)
-    return TPESampler(
-        n_startup_trials=STARTUP,
-        multivariate=True,
-        constant_liar=True,  # unfinished trials of other processes count as bad ones
-        seed=seed,
-    )
-
-
 def enqueue_first(study: Any, plan: SearchPlan, first: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
-    """Enqueue the first trials of a new study: finished trials of other studies in the file, then initial choices.
+    """Enqueue the first trials of a study: finished trials of other studies in the file, then initial choices.
+
+    A process that was killed here may have enqueued some of them.
 
     Args:
         study: Study of the plan.
         plan: Plan of the search.
-        first: Function that returns the initial choices; called only for a new study with the TPE sampler.
+        first: Function that returns the initial choices; called only if no trial has begun, and with the TPE sampler.
     """
-    if study.trials or plan.sampler == "random":
+    from optuna.trial import TrialState
+
+    begun = any(t.state != TrialState.WAITING for t in study.trials)
+    if begun or plan.sampler == "random":
         return
     names = set(plan.space.choices)
     remembered = [t.params for t in finished_trials(_all_trials(study)) if set(t.params) == names]
@@ -136,8 +119,10 @@ def _all_trials(study: Any) -> list[Any]:
 
 
 def finished_trials(trials: Sequence[Any]) -> list[Any]:
-    """Return the trials with a trained and measured file."""
-    return [t for t in trials if "file" in t.user_attrs]
+    """Return the complete trials with a trained and measured file."""
+    from optuna.trial import TrialState
+
+    return [t for t in trials if t.state == TrialState.COMPLETE and "file" in t.user_attrs]
 
 
 def rows(study: Any) -> list[dict[str, Any]]:
@@ -148,7 +133,7 @@ def rows(study: Any) -> list[dict[str, Any]]:
     return [
         {"number": t.number, "choices": t.params, **{k: t.user_attrs[k] for k in kept if k in t.user_attrs}}
         for t in study.get_trials(deepcopy=False)
-        if t.state == TrialState.COMPLETE or "failed" in t.user_attrs
+        if t.state == TrialState.COMPLETE or (t.state == TrialState.FAIL and "failed" in t.user_attrs)
     ]
 
 
@@ -179,6 +164,7 @@ def file_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def run(
     study: Any,
+    claims: Any,
     plan: SearchPlan,
     estimate: Callable[[language.Recipe], dict[str, Any]],
     finished: Callable[[language.Recipe], dict[str, Any]],
@@ -189,6 +175,7 @@ def run(
 
     Args:
         study: Study of the plan.
+        claims: The `claims.Claims` of the study.
         plan: Plan of the search.
         estimate: Function that measures the file of a recipe without training.
         finished: Function that trains a recipe and measures its file.
@@ -196,40 +183,40 @@ def run(
         progress: Function that receives the number of ended trials.
 
     Raises:
-        Interrupted: A signal interrupted a trial; the trial is enqueued again.
+        Interrupted: A signal interrupted a trial; the next search takes it up again.
     """
+    from optuna.trial import TrialState
+
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing warnings: every trial has another function
     began = time.monotonic()
+    while not _enough(study, plan):
+        with claims.next() as trial:
+            try:
+                study.tell(trial, _objectives(study, plan, trial, estimate, finished))
+            except FAILURES as error:
+                trial.set_user_attr("failed", str(error))
+                study.tell(trial, state=TrialState.FAIL)
+        ended = len(new_rows(rows(study)))
+        progress(ended)
+        say(_sentence(study.trials[trial.number], ended, plan))
+        if plan.seconds is not None and not _in_time(study, plan.seconds - (time.monotonic() - began)):
+            break
 
-    def objective(trial: Any) -> list[float]:
-        chosen = {name: _suggested(trial, name, values) for name, values in plan.space.choices.items()}
-        recipe = plan.space.recipe(chosen)
-        trial.set_user_attr("recipe", str(recipe))
-        try:
-            row = _measured(study, plan, trial, recipe, estimate, finished)
-        except (Interrupted, KeyboardInterrupt):
-            study.enqueue_trial(trial.params)
-            raise
-        except FAILURES as error:
-            trial.set_user_attr("failed", str(error))
-            raise
-        for limit, excess in plan.budget.excesses(row).items():
-            trial.set_constraint(limit, excess)
-        return [*(row[cost] for cost in plan.costs), row["accuracy"]]
 
-    def after(study: Any, trial: Any) -> None:
-        ended = rows(study)
-        progress(len(new_rows(ended)))
-        say(_sentence(trial, len(new_rows(ended)), plan))
-        if _enough(study, plan):
-            study.stop()
-        left = None if plan.seconds is None else plan.seconds - (time.monotonic() - began)
-        lasted = [row["file"]["seconds"] for row in ended if "file" in row and "repeated" not in row]
-        if left is not None and left < (statistics.median(lasted) if lasted else 0):
-            study.stop()
+def _in_time(study: Any, left: float) -> bool:
+    """Return whether the seconds that are left are enough for a trial of the usual length."""
+    lasted = [row["file"]["seconds"] for row in new_rows(rows(study)) if "file" in row]
+    return left > (statistics.median(lasted) if lasted else 0)
 
-    if not _enough(study, plan):
-        study.optimize(objective, timeout=plan.seconds, callbacks=[after], catch=FAILURES)
+
+def _objectives(study: Any, plan: SearchPlan, trial: Any, estimate: Any, finished: Any) -> list[float]:
+    """Run a trial, and return its costs and its accuracy."""
+    recipe = plan.space.recipe({name: _suggested(trial, name, values) for name, values in plan.space.choices.items()})
+    trial.set_user_attr("recipe", str(recipe))
+    row = _measured(study, plan, trial, recipe, estimate, finished)
+    for limit, excess in plan.budget.excesses(row).items():
+        trial.set_constraint(limit, excess)
+    return [*(row[cost] for cost in plan.costs), row["accuracy"]]
 
 
 def _suggested(trial: Any, name: str, values: Any) -> Any:
@@ -283,8 +270,6 @@ def importances(study: Any, plan: SearchPlan) -> dict[str, dict[str, float]]:
 
 def _sentence(trial: Any, done: int, plan: SearchPlan) -> str:
     attributes = trial.user_attrs
-    if not attributes.keys() & {"file", "estimate", "failed"}:
-        return f"trial {trial.number} was not finished"
     row = attributes.get("file") or attributes.get("estimate", {})
     numbers = ", ".join(_number(cost, row[cost]) for cost in plan.costs) if row else "no file"
     if "failed" in attributes:

@@ -125,7 +125,7 @@ def start(chosen: SearchInputs, plan: SearchPlan, number: int) -> subprocess.Pop
     Args:
         chosen: Inputs of the search.
         plan: Plan of the search.
-        number: Number of the worker, from which its sampler is seeded.
+        number: Number of the worker, by which messages name it.
     """
     job = {
         "chosen": dataclasses.asdict(chosen),
@@ -158,7 +158,7 @@ def main(argv: Sequence[str]) -> int:
             from compression.searching import search as explore
             from compression.searching import studies
 
-            study = studies.open_or_create(plan, chosen.folder, explore.facts(opened), number=job["number"])
+            study = studies.open_or_create(plan, chosen.folder, explore.facts(opened))
             explore.run_trials(opened, plan, study, cli.say)
     except (Interrupted, KeyboardInterrupt):
         return INTERRUPTED  # the search says so itself
