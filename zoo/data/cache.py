@@ -25,7 +25,7 @@ from zoo.system.cache import folder
 from zoo.system.files import write_json
 
 # Part of every key. Raise it when decoding or resizing returns different arrays, or an entry has another form.
-FORMAT = 2
+FORMAT = 3
 CONTENTS = "contents.json"
 # End of the name of a damaged entry.
 DAMAGED = ".damaged"

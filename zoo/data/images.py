@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from zoo.console.errors import UsageError
+from zoo.data import pixels
 from zoo.system.machine import available_memory
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -46,11 +47,6 @@ SMALL_BYTES = 10_000
 
 # Formats of Pillow that are tried, whatever a file is named. Others run programs (EPS) or need libraries.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")
-# Modes of grey images, and those of them with more than eight bits.
-GREY = ("1", "L", "I", "I;16", "F", "LA")
-DEEP = ("I", "I;16")
-DEEP_MAX = 2**16 - 1
-
 
 # No PNG file holds more pixels in a byte: deflate shrinks by up to 1032, and eight pixels of one bit are a byte. A
 # small file that promises a huge image would take seconds and gigabytes to decode.
@@ -77,7 +73,7 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
 
 
 def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | None) -> np.ndarray:
-    """Return one image as (height, width, channels) uint8.
+    """Return one image as (height, width, channels) uint8, upright and without transparency; see `zoo.data.pixels`.
 
     Args:
         source: Image file, or the bytes of one.
@@ -88,20 +84,12 @@ def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | N
         Unreadable: If the image cannot be read, or has pixels that eight bits cannot hold.
     """
     with _opened(source) as image:
-        channels = channels or (1 if image.mode in GREY else 3)
-        if image.mode == "F":
-            raise ValueError("its pixels are floating-point numbers, whose range is not known")
-        if image.mode in DEEP:  # 16-bit grey, which Pillow would clip at 255
-            deep = np.asarray(image)
-            if deep.min() < 0 or deep.max() > DEEP_MAX:
-                raise ValueError(f"expected pixels from 0 to {DEEP_MAX}, received {deep.min()} to {deep.max()}")
-            image = Image.fromarray((deep >> 8).astype("uint8"))
-        mode = "L" if channels == 1 else "RGB"
-        if size is not None:
-            image.draft(mode, (size[1], size[0]))  # JPEG only: decode at a reduced scale
-        image = image.convert(mode)
-        pixels = np.asarray(image).reshape(image.height, image.width, channels)
-    return resize(pixels, size)
+        channels = channels or pixels.channels_of(image)
+        if size is not None:  # JPEG only: decode at a reduced scale
+            shown = size if pixels.lies_on_its_side(image) else size[::-1]
+            image.draft("L" if channels == 1 else "RGB", shown)
+        found = pixels.as_bytes(image, channels)
+    return resize(found, size)
 
 
 def resize(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
@@ -188,8 +176,8 @@ def common_shape(sources: Sequence[Path | bytes]) -> tuple[tuple[int, int], int]
     for source in sources:
         try:
             with _opened(source) as image:
-                sizes[image.height, image.width] += 1
-                grey &= image.mode in GREY
+                sizes[pixels.upright_size(image)] += 1
+                grey &= pixels.channels_of(image) == 1
         except Unreadable:
             continue  # decode_all reports it
     if not sizes:

@@ -200,8 +200,10 @@ def saved(pixels, form):
     (png(4, 4), "image file is truncated|unexpected end"),
     (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is not an image in the format PNG, JPEG"),
     (b"", "it is not an image in the format"),
-    (saved(np.full((4, 4), 0.5, np.float32), "tiff"), "its pixels are floating-point numbers"),
-    (saved(np.full((4, 4), 70_000, np.int32), "tiff"), "expected pixels from 0 to 65535, received 70000 to 70000"),
+    (saved(np.full((4, 4), 9.5, np.float32), "tiff"), "its pixels are floating-point numbers from 9.5 to 9.5, whose"),
+    (saved(np.full((4, 4), np.nan, np.float32), "tiff"), "floating-point numbers from nan to nan"),
+    (saved(np.full((4, 4), 70_000, np.int32), "tiff"), "its pixels are 32-bit integers from 70,000 to 70,000, whose"),
+    (saved(np.full((4, 4), 200, np.uint16), "png"), "have 16 bits and reach only 200 of 65,535"),
 ])  # fmt: skip
 def test_unreadable_images_say_why(content, message):
     with pytest.raises(images.Unreadable, match=message):
