@@ -4,6 +4,7 @@ import dataclasses
 
 from zoo.config import catalogue, task_facts
 from zoo.config.train_config import TrainConfig
+from zoo.data import recording
 from zoo.data.dataset import Dataset, DataSpec
 from zoo.data.sources import tfds
 from zoo.data.taken import Taken
@@ -47,4 +48,5 @@ def load(
         share=share,
         lengths=lengths,
     )
-    return task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)
+    data = task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)
+    return dataclasses.replace(data, reading=recording.of(data, taken.tally))
