@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,14 @@ DAMAGED = ".damaged"
 CHUNK = 1 << 24
 
 
-def fingerprint(root: Path, files: list[Path]) -> list:
+def fingerprint(root: Path, names: Iterable[str]) -> list:
     """Return the names, sizes and times of files, which change when a file is added, removed or written.
 
     Args:
         root: Folder that the names are relative to.
-        files: Files below the folder.
+        names: Names of the files below the folder.
     """
-    stats = [(file.relative_to(root).as_posix(), file.stat()) for file in files]
+    stats = ((name, os.stat(f"{root}/{name}")) for name in names)  # noqa: PTH116  (four times as fast)
     return [str(root.resolve()), [(name, s.st_size, s.st_mtime_ns) for name, s in stats]]
 
 

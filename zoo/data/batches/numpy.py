@@ -25,6 +25,7 @@ class TrainingBatches(keras.utils.PyDataset):
         stop: Global step after the last one.
         class_weights: Weight of each class, (classes,) float32; adds weights to the batches. None for no weights.
         shift: Largest random shift of an image along both axes, in pixels.
+        change: Change of a batch, see `zoo.data.batches.pipeline.Change`; its method `on_arrays` takes arrays.
     """
 
     def __init__(
@@ -38,8 +39,10 @@ class TrainingBatches(keras.utils.PyDataset):
         stop: int,
         class_weights: np.ndarray | None,
         shift: int,
+        change: Any = None,
     ):
         super().__init__()
+        self.change = change
         self.split, self.order, self.steps, self.seed = split, order, steps, seed
         self.start, self.stop, self.class_weights, self.shift = start, stop, class_weights, shift
         self._epoch: tuple[int, np.ndarray] | None = None  # the last epoch read, and its order
@@ -52,11 +55,14 @@ class TrainingBatches(keras.utils.PyDataset):
         epoch = step // self.steps
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, self.order(epoch))
-        batch = self.split.take(self._epoch[1][step % self.steps])
-        x = scaled(batch.x)
+        index = self._epoch[1][step % self.steps]
+        batch = self.split.take(index)
+        x, y = scaled(batch.x), batch.y
         if self.shift:
             x = shifted(x, self.shift, self.seed, step)
-        return (x, batch.y) if self.class_weights is None else (x, batch.y, self.class_weights[batch.y])
+        if self.change is not None:
+            x, y = self.change.on_arrays(x, y, index, epoch)
+        return (x, y) if self.class_weights is None else (x, y, self.class_weights[batch.y])
 
 
 class EvaluationBatches(keras.utils.PyDataset):
