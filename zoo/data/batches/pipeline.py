@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from zoo.data.augmentation.augmenter import Augmenter
+from zoo.data.batches.balance import balanced
 from zoo.data.dataset import Split, mapped, steps_per_epoch
 from zoo.data.images import pixel_scale
 
@@ -26,12 +28,22 @@ def on_tensorflow() -> bool:
     return keras.backend.backend() == "tensorflow"
 
 
-def epoch_order(examples: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the permutation of the training examples in an epoch."""
-    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(examples)
+def epoch_order(examples: int, seed: int, epoch: int, labels: np.ndarray | None = None) -> np.ndarray:
+    """Return the order of the training examples in an epoch, (examples,).
+
+    Args:
+        examples: Number of training examples.
+        seed: Random seed of the order.
+        epoch: Epoch.
+        labels: Class of each example, to have equally many of each class; by default every example is there once.
+    """
+    rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    return rng.permutation(examples) if labels is None else balanced(labels, rng)
 
 
-def epoch_orders(examples: int, batch_size: int, seed: int, start: int, stop: int) -> Iterator[np.ndarray]:
+def epoch_orders(
+    examples: int, batch_size: int, seed: int, start: int, stop: int, labels: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """Yield the example indices of global steps `start` to `stop - 1`, one array (steps, batch_size) int64 per epoch.
 
     The first and the last epoch may be partial.
@@ -42,10 +54,11 @@ def epoch_orders(examples: int, batch_size: int, seed: int, start: int, stop: in
         seed: Random seed of the order.
         start: First global step.
         stop: Global step after the last one.
+        labels: Class of each example, to have equally many of each class in an epoch.
     """
     steps = steps_per_epoch(examples, batch_size)
     for epoch in range(start // steps, -(-stop // steps)):
-        order = epoch_order(examples, seed, epoch)[: steps * batch_size].reshape(steps, batch_size)
+        order = epoch_order(examples, seed, epoch, labels)[: steps * batch_size].reshape(steps, batch_size)
         yield order[max(start - epoch * steps, 0) : stop - epoch * steps]
 
 
@@ -57,7 +70,8 @@ def training_batches(
     start: int,
     stop: int,
     class_weights: np.ndarray | None = None,
-    shift: int = 0,
+    augment: Augmenter | None = None,
+    balance: bool = False,
     pixel_range: tuple[float, float] = (0.0, 1.0),
 ) -> tf.data.Dataset:
     """Return the training batches of global steps `start` to `stop - 1`.
@@ -69,36 +83,31 @@ def training_batches(
         start: First global step.
         stop: Global step after the last one.
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
-        shift: Largest random shift of an image along both axes, in pixels, padded with black. The shifts are a pure
-            function of the seed and the global step.
+        augment: Random changes of images, a pure function of the seed, the epoch and the example.
+        balance: Whether an epoch has equally many examples of each class.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
 
     Returns:
         Dataset of batches (x, y) with known cardinality `stop - start`; on JAX, a `keras.utils.PyDataset`.
     """
     if not on_tensorflow():
-        options = {"class_weights": class_weights, "shift": shift}
+        options = {"class_weights": class_weights, "augment": augment, "balance": balance}
         if pixel_range != (0.0, 1.0):
             raise NotImplementedError("pixels in another range than [0, 1] are made on TensorFlow only")
         return training_arrays(split, batch_size=batch_size, seed=seed, start=start, stop=stop, **options)
     import tensorflow as tf
 
     # Python runs once per epoch. Called in every step, it took a fifth of a small model's step time.
+    labels = split.y if balance else None
     orders = tf.data.Dataset.from_generator(
-        lambda: epoch_orders(len(split), batch_size, seed, start, stop),
+        lambda: epoch_orders(len(split), batch_size, seed, start, stop, labels),
         output_signature=tf.TensorSpec((None, batch_size), tf.int64),
     )
     indices = orders.flat_map(tf.data.Dataset.from_tensor_slices)
     indices = indices.apply(tf.data.experimental.assert_cardinality(stop - start))
-    batches = _gather(indices, split, class_weights, pixel_range)
-    if not shift:
-        return batches
-    steps = tf.data.Dataset.range(start, stop)
-    moved = tf.data.Dataset.zip(steps, batches).map(
-        lambda step, batch: (_shifted(batch[0], shift, tf.stack([tf.cast(seed, tf.int64), step])), *batch[1:]),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    return moved.prefetch(tf.data.AUTOTUNE)
+    steps = steps_per_epoch(len(split), batch_size)
+    epochs = tf.data.Dataset.range(start, stop).map(lambda step: step // steps)
+    return _gather(tf.data.Dataset.zip(indices, epochs), split, class_weights, pixel_range, augment)
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,7 @@ def gathered(
     batch_size: int,
     seed: int,
     class_weights: np.ndarray | None = None,
+    balance: bool = False,
     pixel_range: tuple[float, float] = (0.0, 1.0),
 ) -> Gathered | None:
     """Return the batches of `training_batches` for gathering within the step, equal bit for bit; TensorFlow only.
@@ -131,6 +141,7 @@ def gathered(
         batch_size: Number of examples in a step.
         seed: Random seed of the order.
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
+        balance: Whether an epoch has equally many examples of each class.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
 
     Returns:
@@ -144,7 +155,8 @@ def gathered(
 
     @functools.lru_cache(maxsize=1)
     def of_epoch(epoch: int) -> np.ndarray:
-        return next(epoch_orders(len(split), batch_size, seed, epoch * steps, (epoch + 1) * steps))
+        labels = split.y if balance else None
+        return next(epoch_orders(len(split), batch_size, seed, epoch * steps, (epoch + 1) * steps, labels))
 
     def indices(start: int, count: int) -> np.ndarray:
         found = [of_epoch(epoch) for epoch in range(start // steps, -(-(start + count) // steps))]
@@ -154,44 +166,38 @@ def gathered(
 
 
 def training_arrays(
-    split: Split, *, batch_size: int, seed: int, start: int, stop: int, class_weights: np.ndarray | None, shift: int
+    split: Split,
+    *,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    class_weights: np.ndarray | None,
+    augment: Augmenter | None,
+    balance: bool,
 ) -> keras.utils.PyDataset:
-    """Return the batches of `training_batches` in numpy, with any backend. The random shifts of images differ.
+    """Return the batches of `training_batches` in numpy, with any backend.
 
     Args:
         split: Training examples.
         batch_size: Number of examples in a step, over all replicas.
-        seed: Random seed of the order and of the shifts.
+        seed: Random seed of the order.
         start: First global step.
         stop: Global step after the last one.
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
-        shift: Largest random shift of an image along both axes, in pixels.
+        augment: Random changes of images.
+        balance: Whether an epoch has equally many examples of each class.
     """
     from zoo.data.batches.numpy import TrainingBatches
 
-    steps = steps_per_epoch(len(split), batch_size)
+    steps, labels = steps_per_epoch(len(split), batch_size), split.y if balance else None
+
+    def order(epoch: int) -> np.ndarray:
+        return epoch_order(len(split), seed, epoch, labels)[: steps * batch_size].reshape(steps, batch_size)
+
     return TrainingBatches(
-        split,
-        order=lambda epoch: epoch_order(len(split), seed, epoch)[: steps * batch_size].reshape(steps, batch_size),
-        steps=steps,
-        seed=seed,
-        start=start,
-        stop=stop,
-        class_weights=class_weights,
-        shift=shift,
+        split, order=order, steps=steps, start=start, stop=stop, class_weights=class_weights, augment=augment
     )
-
-
-def _shifted(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
-    """Return images (batch, height, width, channels), each shifted by up to `most` pixels along both axes."""
-    import tensorflow as tf
-
-    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-    padded = tf.pad(images, [[0, 0], [most, most], [most, most], [0, 0]])
-    rows, columns = tf.unstack(tf.random.stateless_uniform([2, count, 1], seed, 0, 2 * most + 1, tf.int32))
-    found = tf.gather(padded, rows + tf.range(height), axis=1, batch_dims=1)
-    found = tf.gather(found, columns + tf.range(width), axis=2, batch_dims=1)
-    return tf.ensure_shape(found, images.shape)
 
 
 def evaluation_batches(
@@ -219,18 +225,24 @@ def evaluation_batches(
 
 
 def _gather(
-    indices: tf.data.Dataset, split: Split, class_weights: np.ndarray | None, pixel_range: tuple[float, float]
+    indices: tf.data.Dataset,
+    split: Split,
+    class_weights: np.ndarray | None,
+    pixel_range: tuple[float, float],
+    augment: Augmenter | None = None,
 ) -> tf.data.Dataset:
     import tensorflow as tf
 
     options = tf.data.Options()  # every worker reads all data and takes its share of each batch
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    batches = indices.map(_taker(split, class_weights, pixel_range), num_parallel_calls=tf.data.AUTOTUNE)
+    batches = indices.map(_taker(split, class_weights, pixel_range, augment), num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def _taker(split: Split, class_weights: np.ndarray | None, pixel_range: tuple[float, float]) -> Callable[[Any], tuple]:
-    """Return the function from example indices to a batch."""
+def _taker(
+    split: Split, class_weights: np.ndarray | None, pixel_range: tuple[float, float], augment: Augmenter | None = None
+) -> Callable[..., tuple]:
+    """Return the function from example indices, and the epoch, to a batch."""
     import tensorflow as tf
 
     with tf.device("CPU:0"):  # the split stays in host memory; only batches go to the devices
@@ -246,8 +258,13 @@ def _taker(split: Split, class_weights: np.ndarray | None, pixel_range: tuple[fl
         pixels = tf.cast(values, tf.float32) * factor
         return pixels + low if low else pixels
 
-    def batch(index: tf.Tensor) -> tuple:
+    def batch(index: tf.Tensor, epoch: tf.Tensor | None = None) -> tuple:
         inputs, labels = mapped(lambda array: taken(array, index), x), mapped(lambda array: tf.gather(array, index), y)
-        return (inputs, labels) if weights is None else (inputs, labels, tf.gather(weights, labels))
+        if augment is not None:
+            inputs, labels = augment(inputs, labels, index, epoch)
+        if weights is None:
+            return inputs, labels
+        mixed = augment is not None and augment.mixes
+        return inputs, labels, tf.linalg.matvec(labels, weights) if mixed else tf.gather(weights, labels)
 
     return batch
