@@ -98,8 +98,16 @@ class DataOptions:
         "TFDS split used for testing (default: test, or the first split whose name starts with test)"
     )
     skip_bad: bool = option("skip unreadable images and triples with an empty field instead of stopping", False)
+    augment: str | None = option(
+        "random changes of training images, new in every epoch: none, light, standard, strong, or words joined by +,"
+        " such as 'flip + crop(4) + colour(0.2)'; see `python -m zoo.list augmentation` (default: none)",
+        metavar="RECIPE",
+    )
     shift: int = option(
-        "largest random shift of training images in pixels, along both axes, new in every epoch", 0, within=(0, 256)
+        "largest random shift of training images in pixels, along both axes, new in every epoch; the word shift of"
+        " --augment",
+        0,
+        within=(0, 256),
     )
     classifier: Path | None = option(
         "run of a classifier whose features compare generated images with real ones (default: principal components of"
@@ -146,6 +154,17 @@ class Optimisation:
     )
     class_weights: Literal["none", "balanced"] = option(
         "weights of the classes in the loss; balanced: inverse to their frequency", "none"
+    )
+    sampling: Literal["all", "balanced"] = option(
+        "examples of an epoch: all of them once, or equally many of every class (balanced), those of rare classes"
+        " several times",
+        "all",
+    )
+    focal_gamma: float = option(
+        "exponent of the focal loss, which gives less weight to examples that are right already (Lin et al., 2017;"
+        " 0: cross-entropy)",
+        0.0,
+        within=(0, 10),
     )
     early_stopping: int = option(
         "number of epochs without a better validation result after which training stops; 0: never",

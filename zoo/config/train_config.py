@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import strategies
-from zoo.config import attacks, defaults, privacy, registry
+from zoo.config import attacks, augmentation, defaults, privacy, registry
 from zoo.config.option_groups import (
     Capabilities,
     DataOptions,
@@ -100,6 +100,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             self._check_adversarial()
         if self.private is not None:
             self._check_private()
+        self._check_augmentation()
+        self._check_classes()
         self._check_average()
         self._check_layers()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
@@ -116,6 +118,28 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         entry = registry.entry(self.model)
         kinds = [kind for kind in entry.inputs if kind in privacy.KINDS] or entry.inputs
         privacy.check_inputs(f"--private with --model {self.model}", entry.task, kinds[0], per_step=False)
+
+    def _check_augmentation(self) -> None:
+        """Raise UsageError for words that no data of this model could follow, or that another option excludes."""
+        found, entry = self.augmentation, registry.entry(self.model)
+        kind = "image" if "image" in entry.inputs else entry.inputs[0]
+        augmentation.check_inputs(f"{self.augmented_by} with --model {self.model}", found, entry.task, kind)
+        if self.adversarial is not None:
+            augmentation.check_unmixed("--adversarial", found, "an attack needs one class for each example")
+        if self.private is not None:
+            augmentation.check_unmixed("--private", found, "each gradient may depend on one example alone")
+
+    def _check_classes(self) -> None:
+        """Raise UsageError for options of classes that the model does not learn, or that contradict each other."""
+        if self.focal_gamma and not (entry := registry.entry(self.model)).facts.classifies:
+            raise UsageError(
+                f"--focal-gamma {self.focal_gamma:g}: expected a classifier, {self.model} learns {entry.task}"
+            )
+        if self.sampling == "balanced" and self.class_weights == "balanced":
+            raise UsageError(
+                "--sampling balanced and --class-weights balanced: expected one of them, together they would count the"
+                " rarity of a class twice"
+            )
 
     def _check_private_training(self) -> None:
         """Raise UsageError for resolved options that differential privacy excludes."""
@@ -181,8 +205,9 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         if self.data is None or not self.data.is_dir():
             received = f"--data {self.data}" if self.data else f"--dataset {self.dataset or 'digits'}"
             raise UsageError(f"--shard files: expected --data with a folder of images, received {received}")
-        if self.class_weights != "none":
-            raise UsageError("--shard files: expected --class-weights none: no worker has all labels")
+        for name, value in (("class_weights", "none"), ("sampling", "all")):
+            if getattr(self, name) != value:
+                raise UsageError(f"--shard files: expected {flag(name)} {value}: no worker has all labels")
 
     @property
     def share(self) -> tuple[int, int]:
@@ -194,6 +219,17 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         """Kind of average, "ema" or "swa", and its argument."""
         found = self.average and _AVERAGE.fullmatch(self.average)
         return (found[1], float(found[2])) if found else None
+
+    @property
+    def augmentation(self) -> tuple[augmentation.Word, ...]:
+        """The random changes of training images: those of `--shift`, then those of `--augment`."""
+        return augmentation.parse(" + ".join(filter(None, (self.shift and f"shift({self.shift})", self.augment))))
+
+    @property
+    def augmented_by(self) -> str:
+        """The options that `augmentation` comes from, for messages."""
+        given = (self.shift and f"--shift {self.shift}", self.augment and f"--augment {self.augment}")
+        return " ".join(filter(None, given))
 
     @property
     def data_name(self) -> str:
@@ -308,6 +344,7 @@ _CYCLIC = {"schedule": "cosine", "warmup": 0.0}
 _PRIVATE = (
     ("strategy", "none", "noise is added once to the sum of all gradients, and a replica has only a part of it"),
     ("class_weights", "none", "class frequencies depend on every example"),
+    ("sampling", "all", "the privacy accountant assumes that every example is as likely as any other"),
     ("adversarial", None, "attacks are computed for whole batches"),
 )
 

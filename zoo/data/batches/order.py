@@ -13,22 +13,27 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from zoo.data.batches.balance import balanced
 from zoo.data.dataset import steps_per_epoch
 
 # Number of blocks whose examples are mixed.
 WINDOW = 128
 
 
-def epoch_order(examples: int, seed: int, epoch: int, block: int = 1) -> np.ndarray:
-    """Return the permutation of the training examples in an epoch.
+def epoch_order(examples: int, seed: int, epoch: int, labels: np.ndarray | None = None, block: int = 1) -> np.ndarray:
+    """Return the order of the training examples in an epoch, (examples,).
 
     Args:
-        examples: Number of examples.
-        seed: Random seed.
+        examples: Number of training examples.
+        seed: Random seed of the order.
         epoch: Epoch, counted from 0.
-        block: Number of neighbours that stay together; with 1 all permutations are equally likely.
+        labels: Class of each example, to have equally many of each class; by default every example is there once.
+        block: Number of neighbours that stay together; with 1 all permutations are equally likely. Not used with
+            labels.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    if labels is not None:
+        return balanced(labels, rng)
     if block == 1:
         return rng.permutation(examples)
     order = np.arange(examples)
@@ -40,9 +45,15 @@ def epoch_order(examples: int, seed: int, epoch: int, block: int = 1) -> np.ndar
 
 
 def epoch_orders(
-    examples: int, batch_size: int, seed: int, start: int, stop: int, block: int = 1
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the epochs of global steps `start` to `stop - 1`, each with its example indices, (steps, batch_size) int64.
+    examples: int,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    labels: np.ndarray | None = None,
+    block: int = 1,
+) -> Iterator[np.ndarray]:
+    """Yield the example indices of global steps `start` to `stop - 1`, one array (steps, batch_size) int64 per epoch.
 
     The first and the last epoch may be partial.
 
@@ -52,9 +63,10 @@ def epoch_orders(
         seed: Random seed of the order.
         start: First global step.
         stop: Global step after the last one.
+        labels: Class of each example, to have equally many of each class in an epoch.
         block: Number of neighbours that stay together in the order.
     """
     steps = steps_per_epoch(examples, batch_size)
     for epoch in range(start // steps, -(-stop // steps)):
-        order = epoch_order(examples, seed, epoch, block)[: steps * batch_size].reshape(steps, batch_size)
-        yield epoch, order[max(start - epoch * steps, 0) : stop - epoch * steps]
+        order = epoch_order(examples, seed, epoch, labels, block)[: steps * batch_size].reshape(steps, batch_size)
+        yield order[max(start - epoch * steps, 0) : stop - epoch * steps]

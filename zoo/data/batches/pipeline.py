@@ -8,13 +8,14 @@ Both give the same batches, bit for bit.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
+from zoo.data.augmentation.augmenter import Augmenter
 from zoo.data.batches import streamed
 from zoo.data.batches.order import epoch_order, epoch_orders
 from zoo.data.dataset import ALIGNMENT, Split, leaves, mapped, steps_per_epoch
@@ -26,26 +27,6 @@ if TYPE_CHECKING:
 
 # Largest size in bytes of the float32 inputs of an evaluation batch.
 EVALUATED_BYTES = 1 << 26
-
-
-class Change(Protocol):
-    """A change of the images and labels of a training batch, a pure function of its arguments.
-
-    Attributes:
-        mixes: Whether an example depends on others of its batch.
-    """
-
-    mixes: bool
-
-    def __call__(self, images: Any, labels: Any, index: Any, epoch: Any) -> tuple[Any, Any]:
-        """Return the changed images and labels, tensors of the backend.
-
-        Args:
-            images: Images (batch, height, width, channels), pixels in [0, 1] unless the data have another range.
-            labels: Labels (batch, ...).
-            index: Index of each example among the training examples, (batch,) int64.
-            epoch: Epoch, int64.
-        """
 
 
 def on_tensorflow() -> bool:
@@ -61,10 +42,10 @@ def training_batches(
     start: int,
     stop: int,
     class_weights: np.ndarray | None = None,
-    shift: int = 0,
+    augment: Augmenter | None = None,
+    balance: bool = False,
     pixel_range: tuple[float, float] = (0.0, 1.0),
     part: tuple[int, int] = (0, 1),
-    change: Change | None = None,
 ) -> tf.data.Dataset:
     """Return the training batches of global steps `start` to `stop - 1`.
 
@@ -75,54 +56,43 @@ def training_batches(
         start: First global step.
         stop: Global step after the last one.
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
-        shift: Largest random shift of an image along both axes, in pixels, padded with black. The shifts are a pure
-            function of the seed and the global step.
+        augment: Random changes of images, a pure function of the seed, the epoch and the example.
+        balance: Whether an epoch has equally many examples of each class.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
         part: Worker and number of workers: each reads its part of every batch, and all parts together are the batch of
             a single process. The batch size is a multiple of the number of workers.
-        change: Change of the images and labels of a batch.
 
     Returns:
         Dataset of batches (x, y) with known cardinality `stop - start`; on JAX, a `keras.utils.PyDataset`.
     """
     if not on_tensorflow():
-        options = {"class_weights": class_weights, "shift": shift}
+        options = {"class_weights": class_weights, "augment": augment, "balance": balance}
         if pixel_range != (0.0, 1.0):
             raise NotImplementedError("pixels in another range than [0, 1] are made on TensorFlow only")
-        return training_arrays(
-            split, batch_size=batch_size, seed=seed, start=start, stop=stop, change=change, **options
-        )
+        return training_arrays(split, batch_size=batch_size, seed=seed, start=start, stop=stop, **options)
     import tensorflow as tf
 
-    def orders() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for epoch, order in epoch_orders(len(split), batch_size, seed, start, stop, split.block):
-            yield np.full(len(order), epoch), order
-
     # Python runs once per epoch. Called in every step, it took a fifth of a small model's step time.
-    signature = tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None, batch_size), tf.int64)
-    indices = tf.data.Dataset.from_generator(orders, output_signature=signature)
-    indices = indices.flat_map(lambda *rows: tf.data.Dataset.from_tensor_slices(rows))
-    indices = tf.data.Dataset.zip(tf.data.Dataset.range(start, stop), indices)
+    labels = split.y if balance else None
+    orders = tf.data.Dataset.from_generator(
+        lambda: epoch_orders(len(split), batch_size, seed, start, stop, labels, split.block),
+        output_signature=tf.TensorSpec((None, batch_size), tf.int64),
+    )
+    indices = orders.flat_map(tf.data.Dataset.from_tensor_slices)
     indices = indices.apply(tf.data.experimental.assert_cardinality(stop - start))
-
-    take = _taker(split, class_weights, pixel_range)
+    steps = steps_per_epoch(len(split), batch_size)
+    epochs = tf.data.Dataset.range(start, stop).map(lambda step: step // steps)
+    take = _taker(split, class_weights, pixel_range, augment)
     worker, workers = part
     own = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
-    whole = workers > 1 and change is not None and change.mixes  # then the examples of other parts are needed
+    mixed = augment is not None and augment.mixes  # with examples of other parts
 
-    def batch(step: tf.Tensor, places: tuple[tf.Tensor, tf.Tensor]) -> tuple:
-        epoch, index = places
-        moves = _moves(shift, batch_size, seed, step) if shift else None
-        if not whole:
-            index, moves = index[own], moves and tuple(move[own] for move in moves)
-        x, y, *weight = take(index)
-        x = x if moves is None else _moved(x, shift, *moves)
-        if change is not None:
-            x, y = change(x, y, index, epoch)
-        found = (x, y, *weight)
-        return mapped(lambda values: values[own], found) if whole else found
+    def batch(index: tf.Tensor, epoch: tf.Tensor) -> tuple:
+        if workers == 1:
+            return take(index, epoch)
+        return mapped(lambda values: values[own], take(index, epoch)) if mixed else take(index[own], epoch)
 
-    return _read(indices, batch, split, batch_size // workers)
+    return _read(tf.data.Dataset.zip(indices, epochs), batch, split, batch_size // workers)
 
 
 @dataclass(frozen=True)
@@ -146,6 +116,7 @@ def gathered(
     batch_size: int,
     seed: int,
     class_weights: np.ndarray | None = None,
+    balance: bool = False,
     pixel_range: tuple[float, float] = (0.0, 1.0),
 ) -> Gathered | None:
     """Return the batches of `training_batches` for gathering within the step, equal bit for bit; TensorFlow only.
@@ -155,6 +126,7 @@ def gathered(
         batch_size: Number of examples in a step.
         seed: Random seed of the order.
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
+        balance: Whether an epoch has equally many examples of each class.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
 
     Returns:
@@ -168,7 +140,8 @@ def gathered(
 
     @functools.lru_cache(maxsize=1)
     def of_epoch(epoch: int) -> np.ndarray:
-        return next(epoch_orders(len(split), batch_size, seed, epoch * steps, (epoch + 1) * steps, split.block))[1]
+        labels, steps_of_it = split.y if balance else None, (epoch * steps, (epoch + 1) * steps)
+        return next(epoch_orders(len(split), batch_size, seed, *steps_of_it, labels, split.block))
 
     def indices(start: int, count: int) -> np.ndarray:
         found = [of_epoch(epoch) for epoch in range(start // steps, -(-(start + count) // steps))]
@@ -185,59 +158,32 @@ def training_arrays(
     start: int,
     stop: int,
     class_weights: np.ndarray | None,
-    shift: int,
-    change: Any = None,
+    augment: Augmenter | None,
+    balance: bool,
 ) -> keras.utils.PyDataset:
-    """Return the batches of `training_batches` in numpy, with any backend. The random shifts of images differ.
+    """Return the batches of `training_batches` in numpy, with any backend.
 
     Args:
         split: Training examples.
         batch_size: Number of examples in a step, over all replicas.
-        seed: Random seed of the order and of the shifts.
+        seed: Random seed of the order.
         start: First global step.
         stop: Global step after the last one.
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
-        shift: Largest random shift of an image along both axes, in pixels.
-        change: Change of a batch, whose method `on_arrays` takes and returns arrays.
+        augment: Random changes of images.
+        balance: Whether an epoch has equally many examples of each class.
     """
     from zoo.data.batches.numpy import TrainingBatches
 
-    steps = steps_per_epoch(len(split), batch_size)
+    steps, labels = steps_per_epoch(len(split), batch_size), split.y if balance else None
 
     def order(epoch: int) -> np.ndarray:
-        found = epoch_order(len(split), seed, epoch, split.block)
+        found = epoch_order(len(split), seed, epoch, labels, split.block)
         return found[: steps * batch_size].reshape(steps, batch_size)
 
     return TrainingBatches(
-        split,
-        order=order,
-        steps=steps,
-        seed=seed,
-        start=start,
-        stop=stop,
-        class_weights=class_weights,
-        shift=shift,
-        change=change,
+        split, order=order, steps=steps, start=start, stop=stop, class_weights=class_weights, augment=augment
     )
-
-
-def _moves(most: int, count: int, seed: int, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return how many rows and columns each image of a batch is shifted by, each (batch, 1), from 0 to 2 * most."""
-    import tensorflow as tf
-
-    key = tf.stack([tf.cast(seed, tf.int64), step])
-    return tuple(tf.unstack(tf.random.stateless_uniform([2, count, 1], key, 0, 2 * most + 1, tf.int32)))
-
-
-def _moved(images: tf.Tensor, most: int, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Return images (batch, height, width, channels), each shifted by up to `most` pixels along both axes."""
-    import tensorflow as tf
-
-    height, width = images.shape[1], images.shape[2]
-    padded = tf.pad(images, [[0, 0], [most, most], [most, most], [0, 0]])
-    found = tf.gather(padded, rows + tf.range(height), axis=1, batch_dims=1)
-    found = tf.gather(found, columns + tf.range(width), axis=2, batch_dims=1)
-    return tf.ensure_shape(found, images.shape)
 
 
 def evaluation_batches(
@@ -278,8 +224,10 @@ def _read(indices: tf.data.Dataset, batch: Callable[..., tuple], split: Split, b
     return batches.prefetch(ahead).with_options(options)
 
 
-def _taker(split: Split, class_weights: np.ndarray | None, pixel_range: tuple[float, float]) -> Callable[[Any], tuple]:
-    """Return the function from example indices to a batch."""
+def _taker(
+    split: Split, class_weights: np.ndarray | None, pixel_range: tuple[float, float], augment: Augmenter | None = None
+) -> Callable[..., tuple]:
+    """Return the function from example indices, and the epoch, to a batch."""
     import tensorflow as tf
 
     x, y = (mapped(lambda a: a if isinstance(a, Column) else _shared(a), part) for part in (split.x, split.y))
@@ -295,9 +243,14 @@ def _taker(split: Split, class_weights: np.ndarray | None, pixel_range: tuple[fl
         pixels = tf.cast(values, tf.float32) * factor
         return pixels + low if low else pixels
 
-    def batch(index: tf.Tensor) -> tuple:
+    def batch(index: tf.Tensor, epoch: tf.Tensor | None = None) -> tuple:
         inputs, labels = mapped(lambda array: taken(array, index), x), mapped(lambda array: tf.gather(array, index), y)
-        return (inputs, labels) if weights is None else (inputs, labels, tf.gather(weights, labels))
+        if augment is not None:
+            inputs, labels = augment(inputs, labels, index, epoch)
+        if weights is None:
+            return inputs, labels
+        mixed = augment is not None and augment.mixes
+        return inputs, labels, tf.linalg.matvec(labels, weights) if mixed else tf.gather(weights, labels)
 
     return batch
 
