@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zoo.config.task_facts import CLASSES
+from zoo.config.task_facts import CLASSES, FIRST_FIT, Fit
 from zoo.console.errors import UsageError
 from zoo.data.casts import as_float32, as_int32, check_finite, check_labels, check_tokens, numbered_classes
-from zoo.data.fitting import FIRST, Fit
 from zoo.data.stored.column import Column
 from zoo.data.text import Vocabulary
 
@@ -142,7 +141,7 @@ class DataSpec:
     target_vocabulary_sha256: str = ""
     relations: tuple[str, ...] = ()
     pixel_range: tuple[float, float] = (0.0, 1.0)
-    fit: Fit = FIRST
+    fit: Fit = FIRST_FIT
 
     @property
     def num_classes(self) -> int:

@@ -3,15 +3,10 @@
 The page of the demo follows the same rules, in zoo/demo/page/image.js.
 """
 
-from typing import Literal
-
 import numpy as np
 from PIL import Image
 
-Fit = Literal["crop", "pad", "stretch"]
-# What runs of version 0.1 did, whose data do not say.
-FIRST: Fit = "stretch"
-DEFAULT: Fit = "crop"
+from zoo.config.task_facts import Fit
 
 
 def inner_size(shown: tuple[int, int], size: tuple[int, int], fit: Fit) -> tuple[int, int]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from zoo.config.task_facts import Fit
 from zoo.console.errors import UsageError
 from zoo.data import pixels
-from zoo.data.fitting import Fit, inner_size, resize
+from zoo.data.fitting import inner_size, resize
 from zoo.system.machine import available_memory
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from zoo.config.task_facts import Fit
 from zoo.data import images
-from zoo.data.fitting import Fit
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Examples that are whole files, such as the pictures of a folder."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ class Files:
 
     Args:
         root: Folder.
-        files: Files below it.
+        files: Files below it, or elsewhere.
     """
 
     def __init__(self, root: Path, files: Sequence[Path]):
@@ -35,10 +36,10 @@ class Files:
 
     def path(self, row: int) -> Path:
         """Return the path of a file."""
-        return self.root / self.name(row)
+        return self.root / self.name(row)  # also for a name that is a whole path
 
     def read(self, rows: np.ndarray) -> Sequence[bytes | OSError]:
-        return [_content(f"{self.root}/{self.name(int(row))}") for row in rows]
+        return [_content(os.path.join(self.root, self.name(int(row)))) for row in rows]  # noqa: PTH118  (faster)
 
     def identity(self) -> Any:
         return cache.fingerprint(self.root, [self.name(row) for row in range(len(self))])
