@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.config.options import SEEDS, option, under
-from zoo.config.task_facts import Task, Tokens
+from zoo.config.task_facts import Fit, Task, Tokens
+from zoo.console.values import Bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,15 @@ class DataOptions:
     image_size: int | None = option(
         "height and width in pixels to which images are resized (default: the set's own)", within=(1, 4096)
     )
+    fit: Fit | None = option(
+        "what is done to pictures whose aspect ratio is not that of the input: crop (cut off both ends of the longer"
+        " side), pad (with black) or stretch (default: crop)"
+    )
+    memory: Bytes | None = option(
+        "memory for decoded examples, such as 500M or 4g; a set that needs more is decoded batch by batch (default: a"
+        " quarter of what is free)",
+        metavar="SIZE",
+    )
     text_column: str | None = option(
         "column with the text; several columns, separated by commas, are joined by a space (default: text; beside"
         " images: caption)"
@@ -98,8 +108,16 @@ class DataOptions:
         "TFDS split used for testing (default: test, or the first split whose name starts with test)"
     )
     skip_bad: bool = option("skip unreadable images and triples with an empty field instead of stopping", False)
+    augment: str | None = option(
+        "random changes of training images, new in every epoch: none, light, standard, strong, or words joined by +,"
+        " such as 'flip + crop(4) + colour(0.2)'; see `python -m zoo.list augmentation` (default: none)",
+        metavar="RECIPE",
+    )
     shift: int = option(
-        "largest random shift of training images in pixels, along both axes, new in every epoch", 0, within=(0, 256)
+        "largest random shift of training images in pixels, along both axes, new in every epoch; the word shift of"
+        " --augment",
+        0,
+        within=(0, 256),
     )
     classifier: Path | None = option(
         "run of a classifier whose features compare generated images with real ones (default: principal components of"
@@ -146,6 +164,17 @@ class Optimisation:
     )
     class_weights: Literal["none", "balanced"] = option(
         "weights of the classes in the loss; balanced: inverse to their frequency", "none"
+    )
+    sampling: Literal["all", "balanced"] = option(
+        "examples of an epoch: all of them once, or equally many of every class (balanced), those of rare classes"
+        " several times",
+        "all",
+    )
+    focal_gamma: float = option(
+        "exponent of the focal loss, which gives less weight to examples that are right already (Lin et al., 2017;"
+        " 0: cross-entropy)",
+        0.0,
+        within=(0, 10),
     )
     early_stopping: int = option(
         "number of epochs without a better validation result after which training stops; 0: never",
@@ -210,8 +239,8 @@ class StrategyOptions:
         "number of devices that share one copy of the model under model_parallel; 0: all", 0, within=(0, 100_000)
     )
     shard: Literal["data", "files"] = option(
-        "what a multi_worker process reads: all examples, to train on its part of each batch (data), or only its own"
-        " part of the image files (files)",
+        "what a multi_worker process reads in an epoch: its part of each batch, from decoded examples in its memory if"
+        " they fit (data), or always from the files (files)",
         "data",
     )
     worker_timeout: float = option(

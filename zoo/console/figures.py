@@ -106,6 +106,17 @@ def tiles(scores: Mapping[str, Any], names: Sequence[str], intervals: Intervals)
     ]
 
 
+def size(count: float) -> str:
+    """Return a number of bytes in words: 27.6 GB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            break
+        count /= 1000
+    else:
+        unit = "TB"
+    return f"{count:,.0f} {unit}" if count >= 100 or unit == "bytes" else f"{count:.1f} {unit}"
+
+
 def below(name: str, intervals: Intervals) -> str:
     """Return the line below a metric in a report: its interval as HTML, or an empty string."""
     return f"<br>95 %: {ends(intervals[name], form_of(name)[1])}" if name in intervals else ""

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
+from zoo.config.task_facts import Fit
 from zoo.console.errors import UsageError
 from zoo.data import pixels
+from zoo.data.fitting import inner_size, resize
 from zoo.data.reading import Tally
 from zoo.system.machine import available_memory
 
@@ -20,7 +22,11 @@ PIXEL_MAX = 255
 
 
 def scaled(x: np.ndarray, pixel_range: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
-    """Return uint8 images as float32 pixels in a range, as in training batches, and other arrays unchanged."""
+    """Return uint8 images as float32 pixels in a range, as in training batches, and other arrays unchanged.
+
+    Examples that are stored elsewhere (`zoo.data.stored.column.Column`) are read.
+    """
+    x = np.asarray(x)
     if x.dtype != np.uint8:
         return x
     factor, low = pixel_scale(pixel_range)
@@ -72,38 +78,28 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
         raise Unreadable(" ".join(str(error).split())[:200] or type(error).__name__) from None
 
 
-def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | None) -> np.ndarray:
+def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | None, fit: Fit) -> np.ndarray:
     """Return one image as (height, width, channels) uint8, upright and without transparency; see `zoo.data.pixels`.
+
+    A JPEG that is at least twice as large as asked for is decoded at a half, a quarter or an eighth of its scale.
 
     Args:
         source: Image file, or the bytes of one.
         size: (height, width) of the result, bilinear with antialiasing; None for the image's own size.
         channels: Number of channels, 1 or 3; None for 1 if the image is grey and 3 otherwise.
+        fit: How an image of another aspect ratio is brought to `size`, see `zoo.data.fitting.resize`.
 
     Raises:
         Unreadable: If the image cannot be read, or has pixels that eight bits cannot hold.
     """
     with _opened(source) as image:
         channels = channels or pixels.channels_of(image)
-        if size is not None:  # JPEG only: decode at a reduced scale
-            shown = size if pixels.lies_on_its_side(image) else size[::-1]
+        if size is not None:
+            inner = inner_size(pixels.upright_size(image), size, fit)
+            shown = inner if pixels.lies_on_its_side(image) else inner[::-1]
             image.draft("L" if channels == 1 else "RGB", shown)
         found = pixels.as_bytes(image, channels)
-    return resize(found, size)
-
-
-def resize(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Resize one image (height, width, channels) uint8, bilinear with antialiasing.
-
-    Args:
-        image: Image to resize.
-        size: (height, width) of the result; None returns the image unchanged.
-    """
-    if size is None or image.shape[:2] == tuple(size):
-        return image
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(picture).reshape(*size, image.shape[-1])
+    return resize(found, size, fit)
 
 
 def decode_all(
@@ -112,6 +108,7 @@ def decode_all(
     channels: int,
     names: Sequence[str],
     skip_bad: bool,
+    fit: Fit,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode many images on all cores.
 
@@ -121,6 +118,7 @@ def decode_all(
         channels: Number of channels, 1 or 3.
         names: Names of the sources, for the message.
         skip_bad: Whether to skip unreadable images.
+        fit: How images of another aspect ratio are brought to `size`.
 
     Returns:
         Images (images, height, width, channels) uint8, and the indices of their sources.
@@ -139,7 +137,7 @@ def decode_all(
 
     def fill(index: int) -> None:
         try:
-            out[index] = decode(sources[index], size, channels)
+            out[index] = decode(sources[index], size, channels, fit)
         except Unreadable as error:
             bad[index] = str(error)
 

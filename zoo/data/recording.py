@@ -22,7 +22,7 @@ def of(data: Dataset, tally: Tally | None = None) -> Reading:
         classes = {name: int(count) for name, count in zip(data.spec.class_names, counts, strict=False)}
     return Reading(
         name=data.spec.name,
-        unit=tally.unit,
+        unit="pictures" if data.spec.kind == "image" and tally.unit == "examples" else tally.unit,
         examples={split: tally.examples.get(split, len(getattr(data, split))) for split in SPLITS},
         classes=classes,
         left_out={reason: count for reason, count in sorted(tally.left_out.items()) if count},
@@ -30,4 +30,5 @@ def of(data: Dataset, tally: Tally | None = None) -> Reading:
         sizes=dict(tally.sizes.most_common()),
         made=dict(tally.made),
         notes=tuple(tally.notes),
+        kept=tally.kept,
     )

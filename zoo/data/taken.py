@@ -18,7 +18,6 @@ class Taken:
             training texts.
         target_vocabulary: Vocabulary of the targets of that run, if it was trained on pairs.
         num_classes: Number of classes, if there are more than the labels show.
-        share: Worker and number of workers of `--shard files`: only this worker's part of the training files is read.
         lengths: Longest text and longest target in tokens, unless `like` or the configuration says otherwise.
         tally: Takes what the source counts while it reads.
     """
@@ -27,7 +26,6 @@ class Taken:
     vocabulary: Vocabulary | None = None
     target_vocabulary: Vocabulary | None = None
     num_classes: int | None = None
-    share: tuple[int, int] = (0, 1)
     lengths: tuple[int, int] | None = None
     tally: Tally = field(default_factory=Tally)
 

@@ -11,10 +11,12 @@ from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
+from zoo.data.augmentation import augmenter
 from zoo.data.batches import attacked as attacked_batches
 from zoo.data.batches import pipeline as batches
 from zoo.data.batches.pipeline import on_tensorflow
-from zoo.objectives.losses import CrossEntropy
+from zoo.objectives.losses import CrossEntropy, FocalLoss
+from zoo.objectives.metrics import MixedAccuracy
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, as_floats, logits_of, probabilities, read_inputs
@@ -44,25 +46,36 @@ class Classification(Task):
         return found
 
     def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-        metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        mixed = any(word.mixes for word in config.augmentation)
+        metrics: list[keras.metrics.Metric] = [
+            MixedAccuracy() if mixed else keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        ]
         if spec.num_classes > TOP_ABOVE_CLASSES:
-            metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP, name="top_5_accuracy"))
+            top = MixedAccuracy if mixed else keras.metrics.SparseTopKCategoricalAccuracy
+            metrics.append(top(TOP, name="top_5_accuracy"))
+        smoothing, gamma = config.label_smoothing, config.focal_gamma
+        loss = FocalLoss(gamma, smoothing) if gamma else CrossEntropy(smoothing)
         # Weights of classes apply to the loss alone. Weights of zero, of examples that fill up batches on JAX and in
         # private training, apply to metrics as well.
         weighted = config.private or not on_tensorflow()
-        return {"loss": CrossEntropy(config.label_smoothing), "weighted_metrics" if weighted else "metrics": metrics}
+        return {"loss": loss, "weighted_metrics" if weighted else "metrics": metrics}
 
     def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
         options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
-        options |= {"class_weights": _weights(config, data), "shift": config.shift}
+        options |= {"class_weights": _weights(config, data), "balance": config.sampling == "balanced"}
+        options["augment"] = augmenter.of(config, data.spec.num_classes)
         if config.adversarial:
             return attacked_batches.training_batches(data.train, attacks.parse(config.adversarial), **options)
-        return batches.training_batches(data.train, **options)
+        return batches.training_batches(data.train, part=config.part, **options)
+
+    def reads_parts(self, config: TrainConfig) -> bool:
+        return not config.adversarial
 
     def gathered(self, config: TrainConfig, data: Dataset, batch_size: int) -> batches.Gathered | None:
-        if config.adversarial or config.shift:
+        if config.adversarial or config.augmentation:
             return None
         options = {"batch_size": batch_size, "seed": config.seed, "class_weights": _weights(config, data)}
+        options["balance"] = config.sampling == "balanced"
         return batches.gathered(data.train, **options)
 
     def validation_batches(self, data: Dataset, stride: int) -> Any:

@@ -38,7 +38,7 @@ def load_data(config: TrainConfig) -> Dataset:
                 f"--tokens {config.tokens}: expected {vocabulary.tokens}, the tokens of"
                 f" {config.init_from or 'the preset'}, whose vocabulary is used for these texts"
             )
-    return load(config, num_classes=config.settings.get("num_classes"), share=config.share, **found)
+    return load(config, num_classes=config.settings.get("num_classes"), **found)
 
 
 def _of_run(run: RunFolder) -> dict[str, Any]:

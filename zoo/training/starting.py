@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from strategies import collective
-from zoo.config import task_facts
-from zoo.config.train_config import TrainConfig
+from zoo.config import augmentation, task_facts
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, digests
 from zoo.runs import checkpoints, space
@@ -62,23 +62,17 @@ def check_data(config: TrainConfig, data: Dataset) -> None:
         raise UsageError(f"--test-split {config.test_split:g}: expected test examples of {spec.name}, received none")
     if config.early_stopping and not len(data.validation):
         raise UsageError(f"--early-stopping {config.early_stopping}: expected validation examples, received none")
-    if config.shift and spec.kind != "image":
-        raise UsageError(f"--shift {config.shift}: expected images, {spec.name} gives {spec.kind}")
-    if config.class_weights == "balanced" and not task_facts.of(spec.task).classifies:
-        raise UsageError(f"--class-weights balanced: expected data with classes, {spec.name} is for {spec.task}")
+    augmentation.check_inputs(f"{config.augmented_by} with {spec.name}", config.augmentation, spec.task, spec.kind)
+    for name in ("class_weights", "sampling"):
+        if getattr(config, name) == "balanced" and not task_facts.of(spec.task).classifies:
+            raise UsageError(f"{flag(name)} balanced: expected data with classes, {spec.name} is for {spec.task}")
+    if config.sampling == "balanced" and spec.per_step:
+        raise UsageError(f"--sampling balanced: expected one label for each example, {spec.name} has one for each step")
 
 
 def origin(training: Training) -> dict[str, dict[str, Any]]:
-    """Return what the checkpoints of a training belong to: the options and the data that decide its weights.
-
-    With `--shard files` each worker has its part of the training files; the chief's is compared only between trainings
-    of as many workers.
-    """
-    config, data = training.config, training.data
-    found = digests.of_data(data)
-    if config.shard == "files":
-        found[f"train of 1 of {collective.workers(training.strategy)}"] = found.pop("train")
-    return {"config": config.deciding(), "data": found}
+    """Return what the checkpoints of a training belong to: the options and the data that decide its weights."""
+    return {"config": training.config.deciding(), "data": digests.of_data(training.data)}
 
 
 def newest_snapshot(training: Training) -> checkpoints.Snapshot | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.config import caption_templates, catalogue
+from zoo.config.task_facts import USUAL_FIT
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import images
@@ -15,6 +16,10 @@ from zoo.data.dataset import Captions, Dataset, DataSpec, Split
 from zoo.data.reading import Tally, drawn
 from zoo.data.sources import classes, tables
 from zoo.data.splits import hold_out_indices
+from zoo.data.stored import keeping
+from zoo.data.stored.column import Column
+from zoo.data.stored.decoders import Pictures
+from zoo.data.stored.files import Files
 from zoo.data.taken import Taken
 from zoo.data.text import UNKNOWN_ID, Vocabulary, longer
 
@@ -66,7 +71,7 @@ def of_classes(config: TrainConfig, data: Dataset, taken: Taken) -> Dataset:
     table = _padded(groups)
 
     def captioned(split: Split) -> Split:
-        return Split(split.x, np.concatenate([split.y[:, None], table[split.y]], axis=1))
+        return dataclasses.replace(split, y=np.concatenate([split.y[:, None], table[split.y]], axis=1))
 
     splits = {name: captioned(getattr(data, name)) for name in ("train", "validation", "test")}
     known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32), groups)
@@ -105,15 +110,20 @@ def of_table(config: TrainConfig, taken: Taken) -> Dataset:
     every = [file for group in files.values() for file in group]
     taken.tally.unit = "pictures"
     size, channels = images.common_shape(every, taken.tally)
+    fit = like.fit if like else config.fit or USUAL_FIT
     shape = like.input_shape if like else (*((config.image_size,) * 2 if config.image_size else size), channels)
     splits = {}
     for name, group in rows.items():
-        x, kept = images.decode_all(files[name], shape[:2], shape[2], list(map(str, files[name])), config.skip_bad)
-        taken.tally.left_out["that cannot be read"] += len(group) - len(kept)
         y = np.array([targets[row[0]] for row in group], np.int32)
-        splits[name] = Split(x, np.concatenate([y[:, None], _padded(group, width)], axis=1)[kept])
+        splits[name] = Split(
+            Column(Files(config.data.parent, files[name]), Pictures(tuple(shape), fit)),
+            np.concatenate([y[:, None], _padded(group, width)], axis=1),
+        )
+    kept = keeping.kept(config.data_name, splits, memory=config.memory_for_data, skip_bad=config.skip_bad)
+    splits = kept.splits
+    taken.tally.keep(kept.unreadable, kept.sentence)
     splits = _held_out(config, splits, taken.tally)
-    spec = DataSpec(config.data_name, "image", tuple(int(n) for n in shape), ())
+    spec = DataSpec(config.data_name, "image", tuple(int(n) for n in shape), (), fit=fit)
     known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32))
     taught = [texts[i] for i in np.unique(splits["train"].y[:, 1:]) if i != NONE]
     return _finished(config, spec, splits, known, taken, taught)

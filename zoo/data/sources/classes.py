@@ -4,20 +4,25 @@ import dataclasses
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from zoo.config import catalogue
+from zoo.config.task_facts import FIRST_FIT, USUAL_FIT, Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig
 from zoo.console.errors import UsageError, few
 from zoo.data import images
 from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
 from zoo.data.dataset import Dataset, DataSpec, Split
+from zoo.data.fitting import resize
 from zoo.data.reading import Tally, drawn
 from zoo.data.sources import arrays, embedded, folders, tables, tfds
 from zoo.data.splits import hold_out
+from zoo.data.stored import keeping
+from zoo.data.stored.column import Column
+from zoo.data.stored.decoders import Pictures
+from zoo.data.stored.files import Files
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary, longer, usual_length
 from zoo.system.machine import available_memory
@@ -33,21 +38,17 @@ _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """Splits that were read, with arrays, texts or image files as examples.
+    """Splits that were read, with arrays, columns of pictures or texts as examples.
 
     Args:
         kind: Kind of the examples: image, vector, sequence, tokens or text.
         splits: Splits by name. A source that names none has one, "all".
         class_names: Names of the classes, None if labels are numbers.
-        decode: Function that turns a split of image files into one of arrays.
-        image_shape: Shape that files are decoded to.
     """
 
     kind: str
     splits: dict[str, Split]
     class_names: tuple[str, ...] | None
-    decode: Callable[[Split], Split] | None = None
-    image_shape: tuple[int, ...] | None = None
 
 
 def load(config: TrainConfig, taken: Taken) -> Dataset:
@@ -63,13 +64,11 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     like, vocabulary, num_classes = taken.like, taken.vocabulary, taken.num_classes
     name, tally = config.data_name, taken.tally
     image_shape = like.input_shape if like and like.kind == "image" else None
-    source = _read(config, config.data, image_shape, like.class_names if like else None, tally)
+    fit = like.fit if like else config.fit or USUAL_FIT
+    source = _read(config, config.data, image_shape, like.class_names if like else None, fit, tally)
     if like is None and source.kind != "text":
         vocabulary = None  # the training begins with a run on texts, these are no texts
-    worker, workers = taken.share
     splits = dict(source.splits)
-    if source.decode and workers == 1:  # all at once, so that one message names every unreadable file
-        splits = {split: source.decode(files) for split, files in splits.items()}
     if like is not None and (source.kind == "text") != (like.kind == "tokens" and vocabulary is not None):
         raise UsageError(
             f"{name}: expected {'texts' if vocabulary else like.kind + ' inputs'}, received {source.kind}s"
@@ -90,14 +89,18 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         class_names = (*class_names, *(str(i) for i in range(len(class_names), num_classes)))[:num_classes]
     if config.validation_data is not None:
         if source.kind == "image":
-            image_shape = source.image_shape or next(iter(splits.values())).x.shape[1:]
-        given = _read(config, config.validation_data, image_shape, class_names, tally)
+            image_shape = next(iter(splits.values())).x.shape[1:]
+        given = _read(config, config.validation_data, image_shape, class_names, fit, tally)
         if given.kind != source.kind:
             raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
-        validation = next(iter(given.splits.values()))
-        splits["validation"] = given.decode(validation) if given.decode else validation
+        splits["validation"] = next(iter(given.splits.values()))
         tally.made["validation"] = "--validation-data"
-    _check_shapes(name, {split: examples for split, examples in splits.items() if examples.x.dtype != object})
+    columns = {split: examples for split, examples in splits.items() if not examples.in_memory}
+    if columns:  # all at once, so that one message names every unreadable file
+        kept = keeping.kept(name, columns, memory=config.memory_for_data, skip_bad=config.skip_bad)
+        splits |= kept.splits
+        tally.keep(kept.unreadable, kept.sentence)
+    _check_shapes(name, splits)
     for split, examples in splits.items():
         check_labels(f"{name}, {split} split" if split != "all" else name, examples.y, class_names)
     _check_classes(name, splits, class_names, num_classes)
@@ -115,10 +118,6 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         )
         tally.made["validation"] = drawn(config.validation_split, by_class=True)
 
-    if workers > 1:
-        splits["train"] = splits["train"].take(np.arange(worker, len(splits["train"]), workers))
-        files = {split: found for split, found in splits.items() if found.x.dtype == object}
-        splits |= {split: source.decode(found) for split, found in files.items()}
     kind = source.kind
     if kind == "text":
         kind = "tokens"
@@ -138,6 +137,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         vocabulary_size=len(vocabulary) if vocabulary else tokens,
         task=catalogue.task_of(config),
         vocabulary_sha256=vocabulary.sha256 if vocabulary else "",
+        fit=fit if kind == "image" else FIRST_FIT,
     )
     if like is not None:
         _check_like(spec, like)
@@ -167,7 +167,12 @@ def _encoded(
 
 
 def _read(
-    config: TrainConfig, path: Path | None, image_shape: tuple | None, class_names: tuple[str, ...] | None, tally: Tally
+    config: TrainConfig,
+    path: Path | None,
+    image_shape: tuple | None,
+    class_names: tuple[str, ...] | None,
+    fit: Fit,
+    tally: Tally,
 ) -> _Source:
     """Read one source. If given, `image_shape` is the shape of images and `class_names` are the labels allowed."""
     if path is None and config.dataset in EMBEDDED:
@@ -191,18 +196,23 @@ def _read(
         }
         return _Source(raw.kind, splits, raw.class_names)
     if path.is_dir():
-        return _read_folder(config, path, image_shape, class_names, tally)
+        return _read_folder(config, path, image_shape, class_names, fit, tally)
     if path.suffix.lower() == ".npz":
         kind, splits, names = arrays.read_npz(path, tally=tally)
         if config.image_size and kind == "image":
             size = (config.image_size, config.image_size)
-            splits = {k: Split(np.stack([images.resize(i, size) for i in s.x]), s.y) for k, s in splits.items()}
+            splits = {k: Split(np.stack([resize(i, size, fit) for i in s.x]), s.y) for k, s in splits.items()}
         return _Source(kind, splits, names)
     return _read_table(config, path, class_names, tally)
 
 
 def _read_folder(
-    config: TrainConfig, path: Path, image_shape: tuple | None, class_names: tuple[str, ...] | None, tally: Tally
+    config: TrainConfig,
+    path: Path,
+    image_shape: tuple | None,
+    class_names: tuple[str, ...] | None,
+    fit: Fit,
+    tally: Tally,
 ) -> _Source:
     found = folders.listed(path)
     names = tuple(class_names or found.classes)
@@ -215,18 +225,12 @@ def _read_folder(
         check_size(config, image_shape)
     splits = {
         split: Split(
-            np.array([file for file, _ in files], object), np.array([names.index(name) for _, name in files], np.int32)
+            Column(Files(path, [file for file, _ in files]), Pictures(tuple(image_shape), fit)),
+            np.array([names.index(name) for _, name in files], np.int32),
         )
         for split, files in found.files.items()
     }
-
-    def decode(split: Split) -> Split:
-        shown = [file.relative_to(path).as_posix() for file in split.x]
-        x, kept = images.decode_all(list(split.x), image_shape[:2], image_shape[2], shown, config.skip_bad)
-        tally.left_out["that cannot be read"] += len(split) - len(kept)
-        return Split(x, split.y[kept])
-
-    return _Source("image", splits, names, decode, tuple(image_shape))
+    return _Source("image", splits, names)
 
 
 def check_size(config: TrainConfig, image_shape: tuple[int, ...]) -> None:
@@ -298,10 +302,11 @@ def _with_examples(
     splits: dict[str, Split], class_names: tuple[str, ...], tally: Tally
 ) -> tuple[dict[str, Split], tuple[str, ...]]:
     """Return the splits and the classes that have an example in one of them; the others are told of."""
-    counts = sum(
-        np.bincount(split.y[split.y >= 0].reshape(-1), minlength=len(class_names)) for split in splits.values()
-    )
-    if len(counts) > len(class_names) or counts.all():  # labels out of range are refused later
+    labels = np.concatenate([split.y.reshape(-1) for split in splits.values()])
+    if labels.max(initial=0) >= len(class_names):  # refused later
+        return splits, class_names
+    counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
+    if counts.all():
         return splits, class_names
     kept = np.flatnonzero(counts)
     empty = [class_names[i] for i in np.flatnonzero(counts == 0)]

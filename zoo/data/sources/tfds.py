@@ -80,7 +80,7 @@ def read(
         tally.unit = "texts"
         return RawSplits("text", _usual_names(_read_labelled(builder, inputs, label), test_split_name), class_names)
     key = [
-        cache.fingerprint(folder, sorted(folder.iterdir())),
+        cache.fingerprint(folder, sorted(file.name for file in folder.iterdir())),
         inputs,
         label,
         image_shape,
