@@ -12,7 +12,7 @@ from zoo.config import catalogue
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT, Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig
 from zoo.console.errors import UsageError, few
-from zoo.data import images
+from zoo.data import images, marks
 from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
@@ -162,7 +162,7 @@ def _encoded(
                 file=sys.stderr,
             )
         length = usual_length(rows) if length is None else length
-        encoded[split] = Split(vocabulary.padded(rows, length), splits[split].y)
+        encoded[split] = Split(vocabulary.padded(rows, length), splits[split].y, marks.of_texts(splits[split].x))
     return encoded
 
 
