@@ -11,6 +11,7 @@ import numpy as np
 from zoo.config.task_facts import CLASSES, FIRST_FIT, Fit
 from zoo.console.errors import UsageError
 from zoo.data.casts import as_float32, as_int32, check_finite, check_labels, check_tokens, numbered_classes
+from zoo.data.reading import Reading
 from zoo.data.stored.column import Column
 from zoo.data.text import Vocabulary
 
@@ -189,6 +190,7 @@ class Dataset:
         references: Original target texts of pairs, by split and in order.
         captions: Captions of images, for contrastive training.
         left_out: Number of triples of each split that cannot be ranked.
+        reading: Record of what was read; None for a set that was not loaded from a source.
     """
 
     spec: DataSpec
@@ -200,6 +202,7 @@ class Dataset:
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     captions: Captions | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    reading: Reading | None = None
 
     def save_vocabularies(self, path: Path, target_path: Path) -> None:
         """Write the vocabularies, if there are any; a shared one is written to `path` only.

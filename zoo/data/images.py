@@ -1,4 +1,4 @@
-"""Images: decoding and resizing, the same for training, evaluation and prediction, and folders of images by class."""
+"""Images: decoding and resizing, the same for training, evaluation and prediction."""
 
 import collections
 import contextlib
@@ -9,17 +9,14 @@ from os import cpu_count
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
-from zoo.config.task_facts import Fit
+from zoo.config.task_facts import USUAL_FIT, Fit
 from zoo.console.errors import UsageError
 from zoo.data import pixels
 from zoo.data.fitting import inner_size, resize
+from zoo.data.reading import Tally
 from zoo.system.machine import available_memory
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
-          "val": "validation", "dev": "validation", "test": "test", "testing": "test"}  # fmt: skip
 
 PIXEL_MAX = 255
 
@@ -51,8 +48,11 @@ def as_bytes(x: np.ndarray) -> np.ndarray:
 # Mean file size below which two threads decode PNG files more slowly than one (28x28 grey: 207 against 104 us/image).
 SMALL_BYTES = 10_000
 
+# Largest number of images whose headers are looked at before a set is decoded.
+LOOKED_AT = 2000
+
 # Formats of Pillow that are tried, whatever a file is named. Others run programs (EPS) or need libraries.
-FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", *(("AVIF",) if features.check("avif") else ()))
 
 # No PNG file holds more pixels in a byte: deflate shrinks by up to 1032, and eight pixels of one bit are a byte. A
 # small file that promises a huge image would take seconds and gigabytes to decode.
@@ -78,7 +78,9 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
         raise Unreadable(" ".join(str(error).split())[:200] or type(error).__name__) from None
 
 
-def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | None, fit: Fit) -> np.ndarray:
+def decode(
+    source: Path | bytes, size: tuple[int, int] | None, channels: int | None, fit: Fit = USUAL_FIT
+) -> np.ndarray:
     """Return one image as (height, width, channels) uint8, upright and without transparency; see `zoo.data.pixels`.
 
     A JPEG that is at least twice as large as asked for is decoded at a half, a quarter or an eighth of its scale.
@@ -161,65 +163,40 @@ def _is_there(source: Path | bytes) -> bool:
     return isinstance(source, bytes) or source.is_file()
 
 
-def common_shape(sources: Sequence[Path | bytes]) -> tuple[tuple[int, int], int]:
+def is_picture(source: Path | bytes) -> bool:
+    """Return whether the header of a file is one of an image, whatever the file is named."""
+    try:
+        with _opened(source):
+            return True
+    except Unreadable:
+        return False
+
+
+def common_shape(sources: Sequence[Path | bytes], tally: Tally) -> tuple[tuple[int, int], int]:
     """Return the most frequent (height, width) of images, and the number of channels: 1 if all are grey, else 3.
+
+    Up to `LOOKED_AT` images are looked at, evenly spread over all.
 
     Args:
         sources: Image files, or the bytes of image files.
+        tally: Takes the own sizes of the images, and what decoding does to them; see `pixels.remarks`.
 
     Raises:
         UsageError: If none of the images can be read.
     """
     sizes, grey = collections.Counter(), True
-    for source in sources:
+    step = -(-len(sources) // LOOKED_AT) or 1
+    sample = sources[::step]
+    which = "" if step == 1 else f" of {len(sample):,} looked at"
+    for source in sample:
         try:
             with _opened(source) as image:
                 sizes[pixels.upright_size(image)] += 1
                 grey &= pixels.channels_of(image) == 1
+                tally.changed.update(f"{remark}{which}" for remark in pixels.remarks(image))
         except Unreadable:
             continue  # decode_all reports it
     if not sizes:
         raise UsageError(f"none of the {len(sources)} images can be read")
+    tally.sizes.update({f"{width}x{height}": count for (height, width), count in sizes.items()})
     return sizes.most_common(1)[0][0], 1 if grey else 3
-
-
-def list_folder(root: Path) -> tuple[dict[str, list[tuple[Path, str]]], list[str]]:
-    """List the images of a folder by split and class.
-
-    Args:
-        root: Folder with one subfolder per class, or with folders train, validation and test that have them.
-
-    Returns:
-        {split: [(file, class name)]}, with a single split "all" if the folder has no splits, and the class names.
-
-    Raises:
-        UsageError: If there are fewer than two classes, if a class has no images, or if a class is missing from the
-            training split.
-    """
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    by_split = {SPLITS[p.name.lower()]: p for p in folders if p.name.lower() in SPLITS}
-    if "train" not in by_split:
-        by_split = {"all": root}
-    listed, classes = {}, []
-    for split, folder in by_split.items():
-        names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-        listed[split] = []
-        for name in names:
-            files = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
-            if not files:
-                raise UsageError(
-                    f"class {name!r} has no images: expected {', '.join(SUFFIXES[:4])}, ... files in {folder / name}"
-                )
-            listed[split] += [(file, name) for file in files]
-        if split in ("all", "train"):
-            classes = names
-    if len(classes) < 2:
-        raise UsageError(
-            f"{root}: expected a folder for each of two or more classes, received {len(classes)}"
-            + (f" ({classes[0]})" if classes else "")
-        )
-    for split, files in listed.items():
-        strange = sorted({name for _, name in files} - set(classes))
-        if strange:
-            raise UsageError(f"{root}: class {strange[0]!r} of the {split} split is not in the training split")
-    return listed, classes

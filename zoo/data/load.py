@@ -5,6 +5,7 @@ import dataclasses
 from zoo.config import catalogue, task_facts
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
+from zoo.data import recording
 from zoo.data.dataset import Dataset, DataSpec
 from zoo.data.sources import tfds
 from zoo.data.taken import Taken
@@ -48,4 +49,4 @@ def load(
     data = task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)
     if config.shard == "files" and data.train.in_memory:
         raise UsageError(f"--shard files: expected pictures or records in files, {data.spec.name} is read into memory")
-    return data
+    return dataclasses.replace(data, reading=recording.of(data, taken.tally))

@@ -13,6 +13,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import images
 from zoo.data.dataset import Captions, Dataset, DataSpec, Split
+from zoo.data.reading import Tally, drawn
 from zoo.data.sources import classes, tables
 from zoo.data.splits import hold_out_indices
 from zoo.data.stored import keeping
@@ -90,9 +91,9 @@ def of_table(config: TrainConfig, taken: Taken) -> Dataset:
         UsageError: No such table, images that are missing or unreadable, or an empty caption.
     """
     like = taken.like
-    tables_of = {"all": _read_table(config, config.data)}
+    tables_of = {"all": _read_table(config, config.data, taken.tally)}
     if config.validation_data is not None:
-        tables_of["validation"] = _read_table(config, config.validation_data)
+        tables_of["validation"] = _read_table(config, config.validation_data, taken.tally)
     # Captions that differ only in case or white space are the same; the first spelling is kept.
     places: dict[str, int] = {}
     texts: list[str] = []
@@ -107,7 +108,8 @@ def of_table(config: TrainConfig, taken: Taken) -> Dataset:
     targets = _targets([row for group in rows.values() for row in group], len(texts))
     width = max(len(row) for group in rows.values() for row in group)
     every = [file for group in files.values() for file in group]
-    size, channels = images.common_shape(every[:2000])
+    taken.tally.unit = "pictures"
+    size, channels = images.common_shape(every, taken.tally)
     fit = like.fit if like else config.fit or USUAL_FIT
     shape = like.input_shape if like else (*((config.image_size,) * 2 if config.image_size else size), channels)
     splits = {}
@@ -117,10 +119,8 @@ def of_table(config: TrainConfig, taken: Taken) -> Dataset:
             Column(Files(config.data.parent, files[name]), Pictures(tuple(shape), fit)),
             np.concatenate([y[:, None], _padded(group, width)], axis=1),
         )
-    kept = keeping.kept(config.data_name, splits, memory=config.memory_for_data, skip_bad=config.skip_bad)
-    splits = kept.splits
-    print(f"{config.data_name}: {kept.sentence}", file=sys.stderr)
-    splits = _held_out(config, splits)
+    splits = keeping.kept(config, splits, taken.tally)
+    splits = _held_out(config, splits, taken.tally)
     spec = DataSpec(config.data_name, "image", tuple(int(n) for n in shape), (), fit=fit)
     known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32))
     taught = [texts[i] for i in np.unique(splits["train"].y[:, 1:]) if i != NONE]
@@ -131,9 +131,11 @@ def _key(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _read_table(config: TrainConfig, path: Path) -> dict[Path, list[str]]:
+def _read_table(config: TrainConfig, path: Path, tally: Tally) -> dict[Path, list[str]]:
     """Return the captions of each image file of a table."""
-    names, texts = tables.read_columns(path, "image", config.text_column or "caption")
+    names, texts = tables.read_columns(
+        path, "image", config.text_column or "caption", skip_bad=config.skip_bad, tally=tally
+    )
     found: dict[Path, list[str]] = {}
     for name, text in zip(names, texts, strict=True):
         found.setdefault(path.parent / name, []).append(text)
@@ -181,7 +183,7 @@ def _padded(rows: Sequence[Sequence[int]], width: int | None = None) -> np.ndarr
     return found
 
 
-def _held_out(config: TrainConfig, splits: dict[str, Split]) -> dict[str, Split]:
+def _held_out(config: TrainConfig, splits: dict[str, Split], tally: Tally) -> dict[str, Split]:
     """Return train, validation and test. Splits that are not given are held out, by images."""
 
     def parted(split: Split, share: float, what: str) -> tuple[Split, Split]:
@@ -189,8 +191,10 @@ def _held_out(config: TrainConfig, splits: dict[str, Split]) -> dict[str, Split]
         return split.take(rest), split.take(held)
 
     splits["train"], splits["test"] = parted(splits.pop("all"), config.test_split, "test")
+    tally.made["test"] = drawn(config.test_split)
     if "validation" not in splits:
         splits["train"], splits["validation"] = parted(splits["train"], config.validation_split, "validation")
+        tally.made["validation"] = drawn(config.validation_split)
     return splits
 
 
