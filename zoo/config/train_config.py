@@ -208,11 +208,6 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         return strategies.place(self.strategy) if self.strategy == "multi_worker" else (0, 1)
 
     @property
-    def memory_for_data(self) -> int | None:
-        """Bytes that decoded examples may take, None for the default; 0 if each worker decodes its part of a batch."""
-        return 0 if self.shard == "files" else self.memory
-
-    @property
     def averaging(self) -> tuple[str, float] | None:
         """Kind of average, "ema" or "swa", and its argument."""
         found = self.average and _AVERAGE.fullmatch(self.average)

@@ -108,13 +108,10 @@ def tiles(scores: Mapping[str, Any], names: Sequence[str], intervals: Intervals)
 
 def size(count: float) -> str:
     """Return a number of bytes in words: 27.6 GB."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            break
-        count /= 1000
-    else:
-        unit = "TB"
-    return f"{count:,.0f} {unit}" if count >= 100 or unit == "bytes" else f"{count:.1f} {unit}"
+    units = ("bytes", "kB", "MB", "GB", "TB")
+    power = max(0, min(len(units) - 1, (len(f"{count:.0f}") - 1) // 3))
+    number = count / 1000**power
+    return f"{number:,.0f} {units[power]}" if power == 0 or number >= 100 else f"{number:.1f} {units[power]}"
 
 
 def below(name: str, intervals: Intervals) -> str:

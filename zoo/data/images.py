@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
-from zoo.config.task_facts import Fit
+from zoo.config.task_facts import USUAL_FIT, Fit
 from zoo.console.errors import UsageError
 from zoo.data import pixels
 from zoo.data.fitting import inner_size, resize
@@ -78,7 +78,9 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
         raise Unreadable(" ".join(str(error).split())[:200] or type(error).__name__) from None
 
 
-def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | None, fit: Fit) -> np.ndarray:
+def decode(
+    source: Path | bytes, size: tuple[int, int] | None, channels: int | None, fit: Fit = USUAL_FIT
+) -> np.ndarray:
     """Return one image as (height, width, channels) uint8, upright and without transparency; see `zoo.data.pixels`.
 
     A JPEG that is at least twice as large as asked for is decoded at a half, a quarter or an eighth of its scale.

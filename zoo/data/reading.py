@@ -27,7 +27,7 @@ class Tally:
         made: How each split was made, where the data do not name it train, validation or test.
         notes: Sentences about what was assumed.
         examples: Number of examples of each split, where the arrays have another number of rows.
-        kept: How the examples are kept: decoded in memory, or decoded for each batch.
+        kept: How examples from files are kept: decoded in memory, or decoded for each batch.
     """
 
     unit: str = "examples"
@@ -38,11 +38,6 @@ class Tally:
     notes: list[str] = field(default_factory=list)
     examples: dict[str, int] = field(default_factory=dict)
     kept: str = ""
-
-    def keep(self, unreadable: int, kept: str) -> None:
-        """Note how examples are kept, and how many of them cannot be read and are left out."""
-        self.left_out["that cannot be read"] += unreadable
-        self.kept = kept
 
 
 def drawn(share: float, by_class: bool = False) -> str:
@@ -66,7 +61,7 @@ class Reading:
         duplicates: Number of examples of the first split that the second has as well, by "validation in train" and so
             on; None if they were not compared.
         notes: Sentences about what was assumed.
-        kept: How the examples are kept; empty for arrays.
+        kept: How examples from files are kept; empty for arrays.
     """
 
     name: str

@@ -118,6 +118,10 @@ def _check_data(spec: Mapping[str, Any]) -> None:
             _typed(spec, name, str)
     if "per_step" in spec:
         _typed(spec, "per_step", bool)
+    if (fit := spec.get("fit", task_facts.FIRST_FIT)) not in typing.get_args(task_facts.Fit):
+        raise ValueError(
+            f"expected {', '.join(typing.get_args(task_facts.Fit))} as 'fit' of 'data', found {_short(fit)}"
+        )
 
 
 def check_metrics(metrics: Mapping[str, Any], per_step: bool = False) -> None:

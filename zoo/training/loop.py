@@ -20,7 +20,8 @@ from strategies.keras_fit import prepared
 from zoo import tasks
 from zoo.config.train_config import TrainConfig, check_divisible
 from zoo.data import Dataset, reading
-from zoo.data.batches.pipeline import steps_per_epoch
+from zoo.data.batches import streamed
+from zoo.data.dataset import steps_per_epoch
 from zoo.runs.folder import RunFolder, check_beginning
 from zoo.system.signals import stopped_by_signals
 from zoo.tasks.base import Task
@@ -113,6 +114,7 @@ def train(
         with arranged, numerics(config), run.lock(), contextlib.ExitStack() as around:
             for capability in training.capabilities:
                 around.enter_context(capability.around())
+            around.enter_context(streamed.told())
             seconds = _fit(training, make, callbacks)
             return _finish(training, finished, seconds)
 

@@ -214,7 +214,7 @@ def test_unreadable_images_say_why(content, message):
 
 def test_a_link_to_nothing_is_an_image_that_cannot_be_read(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "nothing.png")
-    with pytest.raises(UsageError, match="1 of 1 images cannot be read: a; .*No such file"):
+    with pytest.raises(UsageError, match="1 of 1 pictures cannot be read: a; .*No such file"):
         images.decode_all([tmp_path / "a.png"], (4, 4), 1, ["a"], False)
 
 

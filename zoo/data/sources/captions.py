@@ -119,9 +119,7 @@ def of_table(config: TrainConfig, taken: Taken) -> Dataset:
             Column(Files(config.data.parent, files[name]), Pictures(tuple(shape), fit)),
             np.concatenate([y[:, None], _padded(group, width)], axis=1),
         )
-    kept = keeping.kept(config.data_name, splits, memory=config.memory_for_data, skip_bad=config.skip_bad)
-    splits = kept.splits
-    taken.tally.keep(kept.unreadable, kept.sentence)
+    splits = keeping.kept(config, splits, taken.tally)
     splits = _held_out(config, splits, taken.tally)
     spec = DataSpec(config.data_name, "image", tuple(int(n) for n in shape), (), fit=fit)
     known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32))

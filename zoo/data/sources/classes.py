@@ -95,11 +95,8 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
             raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
         splits["validation"] = next(iter(given.splits.values()))
         tally.made["validation"] = "--validation-data"
-    columns = {split: examples for split, examples in splits.items() if not examples.in_memory}
-    if columns:  # all at once, so that one message names every unreadable file
-        kept = keeping.kept(name, columns, memory=config.memory_for_data, skip_bad=config.skip_bad)
-        splits |= kept.splits
-        tally.keep(kept.unreadable, kept.sentence)
+    if columns := {split: examples for split, examples in splits.items() if not examples.in_memory}:
+        splits |= keeping.kept(config, columns, tally)  # all at once, so that one message names every unreadable file
     _check_shapes(name, splits)
     for split, examples in splits.items():
         check_labels(f"{name}, {split} split" if split != "all" else name, examples.y, class_names)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo.config.catalogue import TRIPLES, find_prepared
+from zoo.config.task_facts import USUAL_FIT
 from zoo.console.errors import UsageError, nearest
 from zoo.data import cache
 from zoo.data.casts import as_int32
@@ -321,7 +322,7 @@ def _read_images(
                 size, channels = common_shape(x, Tally())
                 wanted = (wanted[0] or size[0], wanted[1] or size[1], wanted[2] or channels)
             names = [f"{split} example {i}" for i in range(len(x))]
-            x, kept = decode_all(x, wanted[:2], wanted[2], names, skip_bad)
+            x, kept = decode_all(x, wanted[:2], wanted[2], names, skip_bad, USUAL_FIT)
         y = as_int32(f"{builder.data_path}: {split}: {label}", np.concatenate(y))
         arrays[f"{split}.x"], arrays[f"{split}.y"] = x, y[kept]
     return arrays

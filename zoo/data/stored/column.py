@@ -1,7 +1,7 @@
 """`Column`: the inputs of a split that are read and decoded when they are looked at, with the interface of an array.
 
-As with a dataset of h5py, indexing reads: `column[3]`, `column[10:20]` and `column[indices]` are arrays. `take` does not
-read: it returns a column of fewer examples.
+As with a dataset of h5py, indexing reads: `column[3]`, `column[10:20]` and `column[indices]` are arrays. `take` does
+not read: it returns a column of fewer examples.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ class Column:
         source: Where their bytes are.
         decoder: How bytes become an array.
         rows: Rows of the source in the order of the examples; default, all.
-        then: Function of arrays (examples, ...) that follows decoding, and its dtype.
+        then: Function of arrays (examples, ...) that follows decoding, and dtype and shape of what it makes of one.
     """
 
     def __init__(
@@ -76,22 +76,22 @@ class Column:
         source: Source,
         decoder: Decoder,
         rows: np.ndarray | None = None,
-        then: tuple[Callable[[np.ndarray], np.ndarray], Any] | None = None,
+        then: tuple[Callable[[np.ndarray], np.ndarray], Any, tuple[int, ...]] | None = None,
     ):
         self.source, self.decoder, self._then = source, decoder, then
         self.rows = np.arange(len(source)) if rows is None else rows
-        self.dtype = np.dtype(then[1]) if then else np.dtype(decoder.dtype)
+        self.dtype = np.dtype(then[1] if then else decoder.dtype)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self), *self.decoder.shape)
+        return (len(self), *(self._then[2] if self._then else self.decoder.shape))
 
     @property
     def ndim(self) -> int:
-        return 1 + len(self.decoder.shape)
+        return len(self.shape)
 
     @property
     def size(self) -> int:
@@ -106,9 +106,15 @@ class Column:
         """Return a column of the examples at these indices; nothing is read."""
         return Column(self.source, self.decoder, self.rows[indices], self._then)
 
-    def mapped(self, function: Callable[[np.ndarray], np.ndarray], dtype: Any) -> "Column":
-        """Return a column whose arrays (examples, ...) are passed through a function when they are read."""
-        return Column(self.source, self.decoder, self.rows, (function, dtype))
+    def mapped(self, function: Callable[[np.ndarray], np.ndarray], dtype: Any, shape: tuple[int, ...]) -> "Column":
+        """Return a column whose arrays (examples, ...) are passed through a function when they are read.
+
+        Args:
+            function: Function of an array of examples.
+            dtype: Type of its numbers.
+            shape: Shape of one example that it returns.
+        """
+        return Column(self.source, self.decoder, self.rows, (function, dtype, shape))
 
     def name(self, index: int) -> str:
         """Return the name of an example for messages."""

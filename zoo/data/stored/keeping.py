@@ -8,14 +8,15 @@ the cache on disk; sets that fit in the memory are there decoded.
 import hashlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.console.figures import size
 from zoo.data import cache
 from zoo.data.dataset import Split
+from zoo.data.reading import Tally
 from zoo.data.stored.column import PART, Column
 from zoo.system.machine import available_memory
 
@@ -27,65 +28,59 @@ BLOCK = 1 << 17
 LISTED = 5
 
 
-@dataclass(frozen=True)
-class Kept:
-    """How the examples of a set are kept.
-
-    Args:
-        splits: Splits with arrays, or with columns that are decoded for each batch.
-        unreadable: Number of examples that cannot be read and were left out.
-        sentence: How they are kept, for the line on what was read.
-    """
-
-    splits: dict[str, Split]
-    unreadable: int
-    sentence: str
-
-
-def budget(asked: int | None) -> int:
+def budget(config: TrainConfig) -> int:
     """Return how many bytes decoded examples may take: those of `--memory`, or a quarter of what is free."""
-    if asked is not None:
-        return int(asked)
+    if config.shard == "files":
+        return 0
+    if config.memory is not None:
+        return int(config.memory)
     free = available_memory()
     return UNKNOWN if free is None else free // SHARE
 
 
-def kept(name: str, splits: Mapping[str, Split], *, memory: int | None, skip_bad: bool, unit: str = "images") -> Kept:
+def kept(config: TrainConfig, splits: Mapping[str, Split], tally: Tally) -> dict[str, Split]:
     """Decode the examples of columns if they fit in the memory, and otherwise check that all of them can be decoded.
 
     Args:
-        name: Name of the data, for messages.
+        config: Has the memory that decoded examples may take, and whether those that cannot be read are left out.
         splits: Splits by name, whose inputs are columns.
-        memory: Bytes that decoded examples may take; None for a quarter of what is free.
-        skip_bad: Whether to leave out examples that cannot be read.
-        unit: What the examples are, for messages.
+        tally: Takes the number of examples that are left out, and how the others are kept.
+
+    Returns:
+        Splits with arrays, or with columns that are decoded for each batch.
 
     Raises:
-        UsageError: Examples that cannot be read, unless `skip_bad`.
+        UsageError: Examples that cannot be read, unless they are left out.
     """
-    most, total = budget(memory), sum(split.x.nbytes for split in splits.values())
-    decoded = total <= most
-    if not decoded:
-        print(
-            f"{name}: {sum(map(len, splits.values())):,} {unit} are read once to check them, unless the cache has the"
-            " result",
-            file=sys.stderr,
-        )
-    key = [
-        [(split, part.x.source.identity(), part.x.decoder.identity) for split, part in splits.items()],
-        skip_bad,
-        decoded,
-    ]
-    found = cache.cached(key, lambda: _looked_at(splits, decoded, skip_bad, unit))
+    most, total = budget(config), sum(split.x.nbytes for split in splits.values())
+    decoded, skip_bad = total <= most, config.skip_bad
+    sources = [(split, part.x.source.identity(), part.x.decoder.identity) for split, part in splits.items()]
+
+    def look() -> dict[str, np.ndarray]:
+        if not decoded:
+            count = sum(map(len, splits.values()))
+            print(f"{config.data_name}: {count:,} {tally.unit} are read once to check them", file=sys.stderr)
+        return _looked_at(splits, decoded, skip_bad, tally.unit)
+
+    found = cache.cached([sources, skip_bad, decoded], look)
     result = {}
     for split, part in splits.items():
         places, marks = found[f"{split}.places"], found[f"{split}.marks"]
         y = part.y[places] if len(places) < len(part) else part.y
         x = found[f"{split}.x"] if decoded else part.x.take(places)
         result[split] = Split(x, y, marks, part.block)
-    room = f"{size(total)} decoded"
-    sentence = f"{room}, in memory" if decoded else f"{room}, more than --memory {size(most)}: decoded for each batch"
-    return Kept(result, sum(len(part) - len(result[split]) for split, part in splits.items()), sentence)
+        tally.left_out["that cannot be read"] += len(part) - len(places)
+    tally.kept = (
+        f"{size(total)} decoded in memory" if decoded else f"decoded for each batch ({_why(config, total, most)})"
+    )
+    return result
+
+
+def _why(config: TrainConfig, total: int, most: int) -> str:
+    if config.shard == "files":
+        return "--shard files"
+    asked = "--memory" if config.memory is not None else "a quarter of the free memory,"
+    return f"{size(total)} decoded are more than {asked} {size(most)}"
 
 
 def _looked_at(splits: Mapping[str, Split], decoded: bool, skip_bad: bool, unit: str) -> dict[str, np.ndarray]:

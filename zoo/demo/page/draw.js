@@ -31,7 +31,10 @@ export async function show(place, pair, facts) {
 
   /** Return the model's input for the current picture, as bytes. */
   function made() {
-    if (upload) return invert.checked ? inverted(pixels(upload, shape)) : pixels(upload, shape);
+    if (upload) {
+      const bytes = pixels(upload, shape, about.input.fit);
+      return invert.checked ? inverted(bytes) : bytes;
+    }
     const drawn = sheet.picture();
     if (!fit.checked) return pixels(drawn, shape);
     return fitted(pixels(drawn, [drawn.height, drawn.width, 1]), drawn.width, shape, data);

@@ -1,7 +1,7 @@
 """Several processes that train together (`--strategy multi_worker`).
 
-A batch is a slice of the epoch's order, the same for any number of workers, and each worker reads its part of the slice.
-So every example is trained on once an epoch, also when a run is resumed with another number of workers.
+A batch is a slice of the epoch's order, the same for any number of workers, and each worker reads its part of it. So
+every example is trained on once an epoch, also when a run is resumed with another number of workers.
 """
 
 import contextlib
