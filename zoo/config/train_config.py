@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import strategies
-from zoo.config import attacks, augmentation, defaults, privacy, registry
+from zoo.config import attacks, augmentation, defaults, prepared, privacy, registry
 from zoo.config.option_groups import (
     Capabilities,
     DataOptions,
@@ -24,7 +24,7 @@ from zoo.config.option_groups import (
     OutputOptions,
     StrategyOptions,
 )
-from zoo.config.task_facts import FIRST_FIT, USUAL_FIT
+from zoo.config.task_facts import FIRST_FIT, TABLES, USUAL_FIT
 from zoo.console.errors import UsageError
 
 # Data sets that need neither a network nor a path.
@@ -257,7 +257,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             "fit": USUAL_FIT,
             "beta_1": 0.9,
         }
-        values |= defaults.defaults_for(self.model, dataset)()
+        texts = prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
+        values |= defaults.defaults_for(self.model, dataset, texts)()
         values |= _CYCLIC if self.snapshots else {}
         settings = values.pop("settings", {})
         if self.private:
