@@ -82,6 +82,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         strategies.check_name(self.strategy)
         if self.dataset is not None and self.data is not None:
             raise UsageError("--dataset and --data: expected one of them, received both")
+        if self.accept_changed_data and not self.resume:
+            raise UsageError("--accept-changed-data: expected together with --resume, received without it")
         if self.validation_data is not None and self.data is None:
             raise UsageError("--validation-data: expected together with --data, received without it")
         if self.source is not None and self.source == self.target:
@@ -315,7 +317,16 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
 # Paths of what is read; different paths may lead to the same content.
 PLACES = ("data", "validation_data", "init_from", "classifier")
 # Options that may differ between the workers of one training.
-NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", "memory", "worker_timeout")
+NOT_COMPARED = (
+    "resume",
+    "accept_changed_data",
+    "output",
+    "checkpoint_every",
+    "data_dir",
+    "skip_bad",
+    "memory",
+    "worker_timeout",
+)
 # Options that may differ between a run and its continuation; its numbers depend on them by rounding alone.
 CHANGEABLE = (*NOT_COMPARED, "strategy", "virtual_devices", "model_devices", "steps_per_execution")
 
@@ -331,6 +342,7 @@ ON_ONE_DEVICE = {
     "shard": "data",
     "steps_per_execution": 1,
     "resume": False,
+    "accept_changed_data": False,
 }
 
 _AVERAGE = re.compile(r"(ema|swa)\(([0-9]*\.?[0-9]+)\)")

@@ -18,6 +18,7 @@ from zoo.data.fitting import resize
 from zoo.data.reading import Tally, drawn
 from zoo.data.sources import arrays, embedded, folders, tables, tfds
 from zoo.data.splits import hold_out
+from zoo.data.splits import kept as kept_splits
 from zoo.data.stored import keeping
 from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
@@ -101,18 +102,11 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         check_labels(f"{name}, {split} split" if split != "all" else name, examples.y, class_names)
     _check_classes(name, splits, class_names, num_classes)
 
-    everything = splits.pop("all", None)
-    if everything is not None:
-        splits["train"], splits["test"] = hold_out(everything, config.test_split, "test", class_names)
-        tally.made["test"] = drawn(config.test_split, by_class=True)
-    elif "test" not in splits:
-        splits["train"], splits["test"] = hold_out(splits["train"], config.test_split, "test", class_names)
-        tally.made["test"] = drawn(config.test_split, by_class=True)
-    if "validation" not in splits:
-        splits["train"], splits["validation"] = hold_out(
-            splits["train"], config.validation_split, "validation", class_names
-        )
-        tally.made["validation"] = drawn(config.validation_split, by_class=True)
+    if taken.splits is None:
+        splits = _held_out(config, splits, class_names, tally)
+    else:
+        splits = kept_splits(splits, taken.splits, config.validation_split, config.test_split)
+        tally.made = dict.fromkeys(splits, "as before the data changed")
 
     kind, texts = source.kind, {}
     if kind == "text":
@@ -143,6 +137,25 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
                 check_tokens(name, split.x, like.vocabulary_size)
         spec = dataclasses.replace(like, name=name)
     return Dataset(spec, train, splits["validation"], splits["test"], vocabulary, texts=texts)
+
+
+def _held_out(
+    config: TrainConfig, splits: dict[str, Split], class_names: tuple[str, ...], tally: Tally
+) -> dict[str, Split]:
+    """Return train, validation and test. Splits that are not given are held out, by class."""
+    everything = splits.pop("all", None)
+    if everything is not None:
+        splits["train"], splits["test"] = hold_out(everything, config.test_split, "test", class_names)
+        tally.made["test"] = drawn(config.test_split, by_class=True)
+    elif "test" not in splits:
+        splits["train"], splits["test"] = hold_out(splits["train"], config.test_split, "test", class_names)
+        tally.made["test"] = drawn(config.test_split, by_class=True)
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = hold_out(
+            splits["train"], config.validation_split, "validation", class_names
+        )
+        tally.made["validation"] = drawn(config.validation_split, by_class=True)
+    return splits
 
 
 def _encoded(splits: dict[str, Split], vocabulary: Vocabulary, length: int | None, tally: Tally) -> dict[str, Split]:
