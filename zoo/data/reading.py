@@ -42,7 +42,7 @@ class Tally:
 
 def drawn(share: float, by_class: bool = False) -> str:
     """Return how a split was made that was drawn from the others, for `Tally.made`."""
-    return f"{share:.3g} of the rest, drawn{' by class' if by_class else ''}"
+    return f"{100 * share:.3g} %, drawn{' by class' if by_class else ''}"
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,9 @@ def test_unreadable_images_are_counted_named_and_skipped_only_on_request(folder)
     (folder / "dark" / "broken.png").write_bytes(b"not an image")
     whole = (folder / "dark" / "00.png").read_bytes()
     (folder / "dark" / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UsageError, match=r"2 of 62 pictures cannot be read: dark/broken.png, dark/cut.png; .*--skip-bad"):
+    with pytest.raises(
+        UsageError, match=r"2 of 62 pictures cannot be read: dark/broken.png, dark/cut.png; .*--skip-bad"
+    ):
         load(config(data=folder))
     data = load(config(data=folder, skip_bad=True))
     assert len(data.train) + len(data.validation) + len(data.test) == 60

@@ -65,14 +65,14 @@ CUT = np.where(GREY == 30, 255, GREY)
 ])  # fmt: skip
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_bytes_do_not_depend_on_how_a_picture_is_stored(content, expected, tolerance, channels):
-    found = images.decode(content, None, channels)
+    found = images.decode(content, None, channels, "stretch")
     assert found.dtype == np.uint8 and found.shape == (4, 6, channels)
     assert np.abs(found.astype(int) - expected[..., None]).max() <= tolerance
 
 
 def test_a_transparent_colour_of_a_palette_is_white():
     index = int(np.asarray(INDEXED)[1, 2])
-    found = images.decode(stored(INDEXED, "png", transparency=index), None, 3)
+    found = images.decode(stored(INDEXED, "png", transparency=index), None, 3, "stretch")
     own = np.asarray(INDEXED.convert("RGB")).copy()
     own[np.asarray(INDEXED) == index] = 255
     assert found.tolist() == own.tolist()
@@ -89,8 +89,8 @@ def test_a_picture_is_turned_upright(orientation, form):
     )
     with Image.open(io.BytesIO(content)) as image:
         assert pixels.upright_size(image) == shown.shape
-    assert np.abs(images.decode(content, None, 1)[..., 0].astype(int) - shown).max() <= 3
-    small = images.decode(content, GREY.shape, 1)[..., 0].astype(int)
+    assert np.abs(images.decode(content, None, 1, "stretch")[..., 0].astype(int) - shown).max() <= 3
+    small = images.decode(content, GREY.shape, 1, "stretch")[..., 0].astype(int)
     assert np.abs(small - GREY).max() <= 10  # neighbours are mixed at the edges of a block
 
 
@@ -103,7 +103,7 @@ def _stored(shown, first_row, first_column):
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_leaves_a_picture_as_it_lies():
     content = stored(PLAIN.resize((48, 32)), "jpeg", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
-    assert images.decode(content, None, 1).shape == (32, 48, 1)
+    assert images.decode(content, None, 1, "stretch").shape == (32, 48, 1)
 
 
 def test_the_header_tells_what_is_done_to_a_picture():

@@ -12,7 +12,7 @@ from zoo.config import catalogue
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT, Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig
 from zoo.console.errors import UsageError, few
-from zoo.data import images
+from zoo.data import images, marks
 from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
@@ -159,7 +159,7 @@ def _encoded(
                 file=sys.stderr,
             )
         length = usual_length(rows) if length is None else length
-        encoded[split] = Split(vocabulary.padded(rows, length), splits[split].y)
+        encoded[split] = Split(vocabulary.padded(rows, length), splits[split].y, marks.of_texts(splits[split].x))
     return encoded
 
 
@@ -299,10 +299,11 @@ def _with_examples(
     splits: dict[str, Split], class_names: tuple[str, ...], tally: Tally
 ) -> tuple[dict[str, Split], tuple[str, ...]]:
     """Return the splits and the classes that have an example in one of them; the others are told of."""
-    counts = sum(
-        np.bincount(split.y[split.y >= 0].reshape(-1), minlength=len(class_names)) for split in splits.values()
-    )
-    if len(counts) > len(class_names) or counts.all():  # labels out of range are refused later
+    labels = np.concatenate([split.y.reshape(-1) for split in splits.values()])
+    if labels.max(initial=0) >= len(class_names):  # refused later
+        return splits, class_names
+    counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
+    if counts.all():
         return splits, class_names
     kept = np.flatnonzero(counts)
     empty = [class_names[i] for i in np.flatnonzero(counts == 0)]
