@@ -26,7 +26,7 @@ def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
     """Return the accuracies of both sides for every set and seed.
 
     Args:
-        data_dir: Folder of prepared TFDS sets. Photographs of flowers, a folder by class, are in ../raw/flowers beside it.
+        data_dir: Folder of prepared TFDS sets; photographs of flowers, a folder by class, are in ../raw/flowers.
         quick: Whether to use one seed.
     """
     sets = {"cifar10": {"dataset": "cifar10", "data_dir": data_dir}}

@@ -2,7 +2,8 @@
 
     python -m benchmarks.plain_fit MODEL FILE EPOCHS SEED
 
-FILE has x_train and x_test, images of bytes, with y_train and y_test. It prints the accuracy on the test examples as JSON.
+FILE has x_train and x_test, images of bytes, with y_train and y_test. It prints the accuracy on the test examples as
+JSON.
 """
 
 import json
