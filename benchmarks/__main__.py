@@ -29,6 +29,7 @@ NAMES = (
     "input_pipeline",
     "time_to_accuracy",
     "accuracy",
+    "defaults",
     "matrix",
     "engines",
     "runtimes",

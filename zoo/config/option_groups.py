@@ -110,7 +110,7 @@ class DataOptions:
     skip_bad: bool = option("skip unreadable images and triples with an empty field instead of stopping", False)
     augment: str | None = option(
         "random changes of training images, new in every epoch: none, light, standard, strong, or words joined by +,"
-        " such as 'flip + crop(4) + colour(0.2)'; see `python -m zoo.list augmentation` (default: none)",
+        " such as 'flip + crop(4) + colour(0.2)'; see `python -m zoo.augment` (default: none)",
         metavar="RECIPE",
     )
     shift: int = option(
