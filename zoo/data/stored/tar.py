@@ -61,6 +61,8 @@ def _groups(stream) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:  # noqa
                 now = key
                 members[ending] = member
     except tarfile.TarError as error:
+        if "unexpected end" in str(error):
+            raise ValueError("the archive is cut") from None
         raise ValueError(f"expected a tar archive that is not compressed: {error}") from None
     stream.seek(end)
     if stream.read(BLOCK) != bytes(BLOCK):
@@ -71,7 +73,9 @@ def _groups(stream) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:  # noqa
 
 def _member(key: str, members: dict[str, tarfile.TarInfo], ending: str) -> tarfile.TarInfo:
     if ending not in members:
-        raise ValueError(f"{key}: expected a member .{ending}, received {few(sorted(members))}{nearest(ending, members)}")
+        raise ValueError(
+            f"{key}: expected a member .{ending}, received {few(sorted(members))}{nearest(ending, members)}"
+        )
     return members[ending]
 
 
