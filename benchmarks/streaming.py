@@ -1,16 +1,17 @@
 """Sets that do not fit in memory: speed, memory, and exactness after kills.
 
-A set of TFRecord files is generated for each kind of example, used and removed: JPEG pictures of 192x192, decoded at half
-their scale to 96x96, with a step of MobileNetV2 0.35; and records of 128x9 float32 with a step of the lstm. `--size` says
-how large each set is (default: 20 GB).
+A set of TFRecord files is generated for each kind of example, used and removed: JPEG pictures of 192x192, decoded at
+half their scale to 96x96, with a step of MobileNetV2 0.35; and records of 128x9 float32 with a step of the lstm.
+`--size` says how large each set is (default: 20 GB).
 
-- Speed: 2,000 steps on examples that are read and decoded for each batch, in turns of ten steps with steps on as many
-  examples as memory holds, decoded, in one process. The turns alternate, so that drifts of the machine's speed affect both.
-- Memory: peak of the resident memory of `zoo.train` with 2,000 steps and `--memory 100M`, less that of a training of two
-  steps on the first 640 examples.
-- Exactness: two workers of `multi_worker` train on the pictures with `--memory 1k --augment standard --deterministic`, are
-  killed (SIGKILL) at ten random moments and resumed; their final weights are compared bit for bit with an undisturbed
-  training's.
+- Speed: 2,000 steps on examples that are read and decoded for each batch, in turns of ten steps with as many steps on
+  examples that memory holds decoded, in one process. The turns alternate, so that drifts of the machine's speed affect
+  both.
+- Memory: peak of the resident memory of `zoo.train` with 2,000 steps and `--memory 100M`, less that of a training of
+  two steps on 500 examples.
+- Exactness: two workers of `multi_worker` train on 3 MB of the pictures with `--memory 1k --augment standard
+  --deterministic`, are killed (SIGKILL) at ten random moments and resumed; the arrays of their last checkpoint are
+  compared bit for bit with those of an undisturbed training.
 """
 
 import contextlib
