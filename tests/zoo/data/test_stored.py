@@ -115,6 +115,22 @@ def test_a_window_has_whole_blocks():
     assert (np.diff(found[:block]) != 1).any()  # mixed
 
 
+def test_every_example_is_read_once_an_epoch_by_one_of_any_number_of_workers():
+    """The epoch is begun by two workers and, after a restart, ended by three."""
+    split = Split(np.arange(50, dtype="float32")[:, None], np.arange(50, dtype="int32"), block=4)
+    read = []
+    for workers, (start, stop) in ((2, (0, 3)), (3, (3, 8))):
+        for worker in range(workers):
+            options = {"batch_size": 6, "seed": 2, "start": start, "stop": stop, "part": (worker, workers)}
+            for x, y in training_batches(split, **options).as_numpy_iterator():
+                assert len(y) == 6 // workers
+                np.testing.assert_array_equal(x[:, 0], y)
+                read += y.tolist()
+    assert len(read) == len(set(read)) == 48  # two of 50 do not fill a batch
+    whole = order.epoch_order(50, 2, 0, block=4)[:48]
+    assert set(read) == set(whole.tolist())
+
+
 def example(fields):
     from tensorflow.train import BytesList, Example, Feature, Features, FloatList, Int64List
 
