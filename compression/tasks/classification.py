@@ -11,7 +11,7 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import ArraySubject, OutputSubject, given, reference
+from compression.receipts.subject import ArraySubject, OutputSubject, fitted, given, reference
 from compression.runtime import litert
 from compression.tasks.base import Export, OutputForm
 from zoo.console.errors import UsageError
@@ -83,7 +83,7 @@ class Classification(OutputForm):
         shape = list(interface.given_shape)
         return {
             "labels": list(spec.class_names),
-            "input": {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values},
+            "input": {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values} | fitted(spec),
             "output": {"name": interface.output, "values": "probability of each label"},
         }
 

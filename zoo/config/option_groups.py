@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.config.options import SEEDS, option, under
-from zoo.config.task_facts import Task, Tokens
+from zoo.config.task_facts import Fit, Task, Tokens
+from zoo.console.values import Bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,15 @@ class DataOptions:
     data_dir: Path | None = option("folder of prepared TFDS sets (default: TFDS' own folder)")
     image_size: int | None = option(
         "height and width in pixels to which images are resized (default: the set's own)", within=(1, 4096)
+    )
+    fit: Fit | None = option(
+        "what is done to pictures whose aspect ratio is not that of the input: crop (cut off both ends of the longer"
+        " side), pad (with black) or stretch (default: crop)"
+    )
+    memory: Bytes | None = option(
+        "memory for decoded examples, such as 500M or 4g; a set that needs more is decoded batch by batch (default: a"
+        " quarter of what is free)",
+        metavar="SIZE",
     )
     text_column: str | None = option(
         "column with the text; several columns, separated by commas, are joined by a space (default: text; beside"
@@ -229,8 +239,8 @@ class StrategyOptions:
         "number of devices that share one copy of the model under model_parallel; 0: all", 0, within=(0, 100_000)
     )
     shard: Literal["data", "files"] = option(
-        "what a multi_worker process reads: all examples, to train on its part of each batch (data), or only its own"
-        " part of the image files (files)",
+        "what a multi_worker process reads in an epoch: its part of each batch, from decoded examples in its memory if"
+        " they fit (data), or always from the files (files)",
         "data",
     )
     worker_timeout: float = option(

@@ -18,6 +18,11 @@ TEXT = ".txt"
 _TABLES = ", ".join(TABLES)
 
 Tokens = Literal["word", "character", "subword"]
+# How pictures of another aspect ratio are brought to the size of a model's input; see `zoo.data.fitting`.
+Fit = Literal["crop", "pad", "stretch"]
+# What runs of version 0.1 did, whose configurations do not say it, and what is done by default.
+FIRST_FIT: Fit = "stretch"
+USUAL_FIT: Fit = "crop"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from zoo.config.option_groups import (
     OutputOptions,
     StrategyOptions,
 )
+from zoo.config.task_facts import FIRST_FIT, USUAL_FIT
 from zoo.console.errors import UsageError
 
 # Data sets that need neither a network nor a path.
@@ -165,8 +166,6 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             )
         if found[1] == "swa" and self.early_stopping:
             raise UsageError(f"--average {self.average}: expected --early-stopping 0, received {self.early_stopping}")
-        if found[1] == "swa" and self.shard == "files":
-            raise UsageError(f"--average {self.average}: expected --shard data, received files: no worker has all data")
 
     def _check_layers(self) -> None:
         """Raise UsageError for an option that needs a sequence of layers, and a model without one."""
@@ -202,17 +201,11 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
     def _check_shard(self) -> None:
         if self.strategy != "multi_worker":
             raise UsageError(f"--shard files: expected --strategy multi_worker, received {self.strategy}")
-        if self.data is None or not self.data.is_dir():
-            received = f"--data {self.data}" if self.data else f"--dataset {self.dataset or 'digits'}"
-            raise UsageError(f"--shard files: expected --data with a folder of images, received {received}")
-        for name, value in (("class_weights", "none"), ("sampling", "all")):
-            if getattr(self, name) != value:
-                raise UsageError(f"--shard files: expected {flag(name)} {value}: no worker has all labels")
 
     @property
-    def share(self) -> tuple[int, int]:
-        """Index of the part of the training files that this process reads, and the number of parts."""
-        return strategies.place(self.strategy) if self.shard == "files" else (0, 1)
+    def part(self) -> tuple[int, int]:
+        """Index of the part of each training batch that this process reads, and the number of parts."""
+        return strategies.place(self.strategy) if self.strategy == "multi_worker" else (0, 1)
 
     @property
     def averaging(self) -> tuple[str, float] | None:
@@ -261,6 +254,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             "precision": "bfloat16" if on_tpu else "float32",
             "steps_per_execution": self._default_steps_per_execution(),
             "vocabulary_size": 10_000,
+            "fit": USUAL_FIT,
             "beta_1": 0.9,
         }
         values |= defaults.defaults_for(self.model, dataset)()
@@ -313,13 +307,14 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         paths = {f.name for f in dataclasses.fields(cls) if "Path" in str(f.type)}
         typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
         typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
+        typed.setdefault("fit", FIRST_FIT)
         return cls(**typed | {"freeze": typed.get("freeze") and tuple(typed["freeze"])})
 
 
 # Paths of what is read; different paths may lead to the same content.
 PLACES = ("data", "validation_data", "init_from", "classifier")
 # Options that may differ between the workers of one training.
-NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", "worker_timeout")
+NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", "memory", "worker_timeout")
 # Options that may differ between a run and its continuation; its numbers depend on them by rounding alone.
 CHANGEABLE = (*NOT_COMPARED, "strategy", "virtual_devices", "model_devices", "steps_per_execution")
 

@@ -4,6 +4,8 @@ import dataclasses
 
 from zoo.config import catalogue, task_facts
 from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError
+from zoo.data import recording
 from zoo.data.dataset import Dataset, DataSpec
 from zoo.data.sources import tfds
 from zoo.data.taken import Taken
@@ -16,7 +18,6 @@ def load(
     vocabulary: Vocabulary | None = None,
     num_classes: int | None = None,
     target_vocabulary: Vocabulary | None = None,
-    share: tuple[int, int] = (0, 1),
     lengths: tuple[int, int] | None = None,
 ) -> Dataset:
     """Load the data of a configuration, for its task or the task that the data are for.
@@ -28,7 +29,6 @@ def load(
             training texts.
         num_classes: Number of classes, if there are more than the labels show.
         target_vocabulary: Vocabulary of the targets of that run, if it was trained on pairs.
-        share: Worker and number of workers of `--shard files`: only this worker's part of the training files is read.
         lengths: Longest text and longest target in tokens, unless `like` or the configuration says otherwise.
 
     Raises:
@@ -44,7 +44,9 @@ def load(
         vocabulary=vocabulary,
         target_vocabulary=target_vocabulary,
         num_classes=num_classes,
-        share=share,
         lengths=lengths,
     )
-    return task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)
+    data = task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)
+    if config.shard == "files" and data.train.in_memory:
+        raise UsageError(f"--shard files: expected pictures or records in files, {data.spec.name} is read into memory")
+    return dataclasses.replace(data, reading=recording.of(data, taken.tally))

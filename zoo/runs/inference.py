@@ -13,6 +13,7 @@ from zoo.config.task_facts import TABLES
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split, images, load
+from zoo.data.batches import streamed
 from zoo.data.batches.pipeline import evaluation_batches
 from zoo.data.casts import check_tokens
 from zoo.data.sources import arrays, tables
@@ -28,7 +29,8 @@ BATCH = 512
 
 def logits_of(model: keras.Model, split: Split) -> np.ndarray:
     """Return the outputs of a model for the examples of a split, in order, as float32."""
-    outputs = model.predict(evaluation_batches(split, batch_size=BATCH), verbose=0)
+    with streamed.told():
+        outputs = model.predict(evaluation_batches(split, batch_size=BATCH), verbose=0)
     return np.asarray(outputs, np.float32)[: len(split)]  # on JAX the last batch is padded
 
 
@@ -106,7 +108,7 @@ def _read_one(
     check_file(text, spec.kind)
     try:
         height, width, channels = spec.input_shape
-        return [text], images.decode(path, (height, width), channels)[None]
+        return [text], images.decode(path, (height, width), channels, spec.fit)[None]
     except images.Unreadable as error:
         raise UsageError(f"INPUT {text}: expected an image or an .npz file, and it cannot be read: {error}") from None
 

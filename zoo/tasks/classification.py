@@ -66,7 +66,10 @@ class Classification(Task):
         options["augment"] = augmenter.of(config, data.spec.num_classes)
         if config.adversarial:
             return attacked_batches.training_batches(data.train, attacks.parse(config.adversarial), **options)
-        return batches.training_batches(data.train, **options)
+        return batches.training_batches(data.train, part=config.part, **options)
+
+    def reads_parts(self, config: TrainConfig) -> bool:
+        return not config.adversarial
 
     def gathered(self, config: TrainConfig, data: Dataset, batch_size: int) -> batches.Gathered | None:
         if config.adversarial or config.augmentation:

@@ -3,12 +3,13 @@
 Keras is imported for presets only.
 """
 
+import dataclasses
 from typing import Any
 
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import Dataset, DataSpec, load
+from zoo.data import Dataset, DataSpec, load, recording
 from zoo.data.text import Vocabulary
 from zoo.runs.folder import RunFolder, continued
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
@@ -38,7 +39,13 @@ def load_data(config: TrainConfig) -> Dataset:
                 f"--tokens {config.tokens}: expected {vocabulary.tokens}, the tokens of"
                 f" {config.init_from or 'the preset'}, whose vocabulary is used for these texts"
             )
-    return load(config, num_classes=config.settings.get("num_classes"), share=config.share, **found)
+    return load(config, num_classes=config.settings.get("num_classes"), **found)
+
+
+def recorded(data: Dataset) -> Dataset:
+    """Return data with the record of what was read, completed by the examples that several splits have."""
+    found = data.reading or recording.of(data)
+    return dataclasses.replace(data, reading=dataclasses.replace(found, duplicates=recording.duplicates(data)))
 
 
 def _of_run(run: RunFolder) -> dict[str, Any]:

@@ -71,16 +71,8 @@ def check_data(config: TrainConfig, data: Dataset) -> None:
 
 
 def origin(training: Training) -> dict[str, dict[str, Any]]:
-    """Return what the checkpoints of a training belong to: the options and the data that decide its weights.
-
-    With `--shard files` each worker has its part of the training files; the chief's is compared only between trainings
-    of as many workers.
-    """
-    config, data = training.config, training.data
-    found = digests.of_data(data)
-    if config.shard == "files":
-        found[f"train of 1 of {collective.workers(training.strategy)}"] = found.pop("train")
-    return {"config": config.deciding(), "data": found}
+    """Return what the checkpoints of a training belong to: the options and the data that decide its weights."""
+    return {"config": training.config.deciding(), "data": digests.of_data(training.data)}
 
 
 def newest_snapshot(training: Training) -> checkpoints.Snapshot | None:

@@ -119,7 +119,7 @@ def test_what_no_pairs_can_be_made_of_is_refused(table, tmp_path, image_npz):
     with pytest.raises(UsageError, match="line 3: expected a text in 'caption', received an empty one"):
         load(config(data=tmp_path / "empty.csv"))
     (tmp_path / "11.png").write_bytes(b"no image")
-    with pytest.raises(UsageError, match=r"1 of 12 images cannot be read: .*11.png"):
+    with pytest.raises(UsageError, match=r"1 of 12 pictures cannot be read: .*11.png"):
         load(config(data=table))
     assert sum(map(len, (lambda d: (d.train, d.validation, d.test))(load(config(data=table, skip_bad=True))))) == 11
     with pytest.raises(UsageError, match="class 'bird' has 1 example: a stratified test split needs at least 2"):

@@ -1,13 +1,14 @@
-"""The order of training examples and the tf.data pipelines, which gather and scale a whole batch at a time.
+"""The tf.data pipelines, which read, scale and augment a whole batch at a time.
 
-The order of an epoch is a pure function of (seed, epoch), computed in numpy. So it is the same with every backend, and
-a run that resumes at a step sees the same examples as an uninterrupted one.
+Examples in memory are gathered from a tensor that shares the memory of their array. Those of a
+`zoo.data.stored.column.Column` are read and decoded for each batch, several batches at a time while a step is computed.
+Both give the same batches, bit for bit.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,51 +16,22 @@ import keras
 import numpy as np
 
 from zoo.data.augmentation.augmenter import Augmenter
-from zoo.data.batches.balance import balanced
-from zoo.data.dataset import Split, mapped, steps_per_epoch
+from zoo.data.batches import streamed
+from zoo.data.batches.order import epoch_order, epoch_orders
+from zoo.data.dataset import ALIGNMENT, Split, leaves, mapped, steps_per_epoch
 from zoo.data.images import pixel_scale
+from zoo.data.stored.column import Column
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+# Largest size in bytes of the float32 inputs of an evaluation batch.
+EVALUATED_BYTES = 1 << 26
 
 
 def on_tensorflow() -> bool:
     """Return whether the Keras backend is TensorFlow, so that batches come from tf.data."""
     return keras.backend.backend() == "tensorflow"
-
-
-def epoch_order(examples: int, seed: int, epoch: int, labels: np.ndarray | None = None) -> np.ndarray:
-    """Return the order of the training examples in an epoch, (examples,).
-
-    Args:
-        examples: Number of training examples.
-        seed: Random seed of the order.
-        epoch: Epoch.
-        labels: Class of each example, to have equally many of each class; by default every example is there once.
-    """
-    rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-    return rng.permutation(examples) if labels is None else balanced(labels, rng)
-
-
-def epoch_orders(
-    examples: int, batch_size: int, seed: int, start: int, stop: int, labels: np.ndarray | None = None
-) -> Iterator[np.ndarray]:
-    """Yield the example indices of global steps `start` to `stop - 1`, one array (steps, batch_size) int64 per epoch.
-
-    The first and the last epoch may be partial.
-
-    Args:
-        examples: Number of training examples.
-        batch_size: Number of examples in a step.
-        seed: Random seed of the order.
-        start: First global step.
-        stop: Global step after the last one.
-        labels: Class of each example, to have equally many of each class in an epoch.
-    """
-    steps = steps_per_epoch(examples, batch_size)
-    for epoch in range(start // steps, -(-stop // steps)):
-        order = epoch_order(examples, seed, epoch, labels)[: steps * batch_size].reshape(steps, batch_size)
-        yield order[max(start - epoch * steps, 0) : stop - epoch * steps]
 
 
 def training_batches(
@@ -73,12 +45,13 @@ def training_batches(
     augment: Augmenter | None = None,
     balance: bool = False,
     pixel_range: tuple[float, float] = (0.0, 1.0),
+    part: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Return the training batches of global steps `start` to `stop - 1`.
 
     Args:
         split: Training examples.
-        batch_size: Number of examples in a step, over all replicas.
+        batch_size: Number of examples in a step, over all replicas and workers.
         seed: Random seed of the order.
         start: First global step.
         stop: Global step after the last one.
@@ -86,6 +59,8 @@ def training_batches(
         augment: Random changes of images, a pure function of the seed, the epoch and the example.
         balance: Whether an epoch has equally many examples of each class.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
+        part: Worker and number of workers: each reads its part of every batch, and all parts together are the batch of
+            a single process. The batch size is a multiple of the number of workers.
 
     Returns:
         Dataset of batches (x, y) with known cardinality `stop - start`; on JAX, a `keras.utils.PyDataset`.
@@ -100,14 +75,24 @@ def training_batches(
     # Python runs once per epoch. Called in every step, it took a fifth of a small model's step time.
     labels = split.y if balance else None
     orders = tf.data.Dataset.from_generator(
-        lambda: epoch_orders(len(split), batch_size, seed, start, stop, labels),
+        lambda: epoch_orders(len(split), batch_size, seed, start, stop, labels, split.block),
         output_signature=tf.TensorSpec((None, batch_size), tf.int64),
     )
     indices = orders.flat_map(tf.data.Dataset.from_tensor_slices)
     indices = indices.apply(tf.data.experimental.assert_cardinality(stop - start))
     steps = steps_per_epoch(len(split), batch_size)
     epochs = tf.data.Dataset.range(start, stop).map(lambda step: step // steps)
-    return _gather(tf.data.Dataset.zip(indices, epochs), split, class_weights, pixel_range, augment)
+    take = _taker(split, class_weights, pixel_range, augment)
+    worker, workers = part
+    own = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
+    mixed = augment is not None and augment.mixes  # with examples of other parts
+
+    def batch(index: tf.Tensor, epoch: tf.Tensor) -> tuple:
+        if workers == 1:
+            return take(index, epoch)
+        return mapped(lambda values: values[own], take(index, epoch)) if mixed else take(index[own], epoch)
+
+    return _read(tf.data.Dataset.zip(indices, epochs), batch, split, batch_size // workers)
 
 
 @dataclass(frozen=True)
@@ -145,18 +130,18 @@ def gathered(
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
 
     Returns:
-        Batches, or None if there is a GPU, which would wait while the host gathers.
+        Batches, or None if there is a GPU, which would wait while the host gathers, or if examples are not in memory.
     """
     import tensorflow as tf
 
-    if tf.config.list_logical_devices("GPU"):
+    if tf.config.list_logical_devices("GPU") or not split.in_memory:
         return None
     steps = steps_per_epoch(len(split), batch_size)
 
     @functools.lru_cache(maxsize=1)
     def of_epoch(epoch: int) -> np.ndarray:
-        labels = split.y if balance else None
-        return next(epoch_orders(len(split), batch_size, seed, epoch * steps, (epoch + 1) * steps, labels))
+        labels, steps_of_it = split.y if balance else None, (epoch * steps, (epoch + 1) * steps)
+        return next(epoch_orders(len(split), batch_size, seed, *steps_of_it, labels, split.block))
 
     def indices(start: int, count: int) -> np.ndarray:
         found = [of_epoch(epoch) for epoch in range(start // steps, -(-(start + count) // steps))]
@@ -193,7 +178,8 @@ def training_arrays(
     steps, labels = steps_per_epoch(len(split), batch_size), split.y if balance else None
 
     def order(epoch: int) -> np.ndarray:
-        return epoch_order(len(split), seed, epoch, labels)[: steps * batch_size].reshape(steps, batch_size)
+        found = epoch_order(len(split), seed, epoch, labels, split.block)
+        return found[: steps * batch_size].reshape(steps, batch_size)
 
     return TrainingBatches(
         split, order=order, steps=steps, start=start, stop=stop, class_weights=class_weights, augment=augment
@@ -213,6 +199,8 @@ def evaluation_batches(
         stride: Divisor of the number of batches on JAX: the steps of one execution.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
     """
+    widest = max(4 * int(np.prod(leaf.shape[1:])) for leaf in leaves(split.x))
+    batch_size = max(1, min(batch_size, EVALUATED_BYTES // max(1, widest)))
     if not on_tensorflow():
         from zoo.data.batches.numpy import EvaluationBatches
 
@@ -221,22 +209,19 @@ def evaluation_batches(
         return EvaluationBatches(split, batch_size=batch_size, multiple=sharing, stride=stride)
     import tensorflow as tf
 
-    return _gather(tf.data.Dataset.range(len(split)).batch(batch_size), split, None, pixel_range)
+    take = _taker(split, None, pixel_range)
+    return _read(tf.data.Dataset.range(len(split)).batch(batch_size), take, split, batch_size)
 
 
-def _gather(
-    indices: tf.data.Dataset,
-    split: Split,
-    class_weights: np.ndarray | None,
-    pixel_range: tuple[float, float],
-    augment: Augmenter | None = None,
-) -> tf.data.Dataset:
+def _read(indices: tf.data.Dataset, batch: Callable[..., tuple], split: Split, batch_size: int) -> tf.data.Dataset:
+    """Return the batches that a function makes of indices, in order, made ahead of their use."""
     import tensorflow as tf
 
     options = tf.data.Options()  # every worker reads all data and takes its share of each batch
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    batches = indices.map(_taker(split, class_weights, pixel_range, augment), num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    ahead = tf.data.AUTOTUNE if split.in_memory else streamed.batches_ahead(split, batch_size)
+    batches = indices.map(batch, num_parallel_calls=ahead, deterministic=True)
+    return batches.prefetch(ahead).with_options(options)
 
 
 def _taker(
@@ -245,14 +230,14 @@ def _taker(
     """Return the function from example indices, and the epoch, to a batch."""
     import tensorflow as tf
 
-    with tf.device("CPU:0"):  # the split stays in host memory; only batches go to the devices
-        x, y = (mapped(tf.constant, part) for part in (split.x, split.y))
+    x, y = (mapped(lambda a: a if isinstance(a, Column) else _shared(a), part) for part in (split.x, split.y))
+    with tf.device("CPU:0"):
         weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
 
     factor, low = pixel_scale(pixel_range)
 
-    def taken(array: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        values = tf.gather(array, index)
+    def taken(array: Column | tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        values = streamed.read(array, index) if isinstance(array, Column) else tf.gather(array, index)
         if values.dtype != tf.uint8:
             return values
         pixels = tf.cast(values, tf.float32) * factor
@@ -268,3 +253,14 @@ def _taker(
         return inputs, labels, tf.linalg.matvec(labels, weights) if mixed else tf.gather(weights, labels)
 
     return batch
+
+
+def _shared(array: np.ndarray) -> tf.Tensor:
+    """Return an array as a tensor in host memory, which is the array's own if it is aligned as tensors must be."""
+    import tensorflow as tf
+
+    aligned = array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous and array.flags.writeable
+    if aligned and array.size and array.dtype.isnative and array.dtype.kind in "uif":
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    with tf.device("CPU:0"):  # only batches go to the devices
+        return tf.constant(array)

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -13,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from zoo.config.catalogue import TRIPLES, find_prepared
+from zoo.config.task_facts import USUAL_FIT
 from zoo.console.errors import UsageError, nearest
 from zoo.data import cache
 from zoo.data.casts import as_int32
 from zoo.data.images import common_shape, decode_all
+from zoo.data.reading import Tally
 
 # Timeout of the check whether a source is reachable, in seconds; enough for the first response of a slow network.
 REACH_SECONDS = 10
@@ -49,6 +50,7 @@ def read(
     label_column: str | None,
     test_split_name: str | None,
     skip_bad: bool,
+    tally: Tally,
 ) -> RawSplits:
     """Read every labelled split of a TFDS image or text classification set.
 
@@ -62,6 +64,7 @@ def read(
         label_column: Label feature; None for the supervised or the first one.
         test_split_name: Split to test on; None for test, or the first split whose name begins with test.
         skip_bad: Whether to skip images that cannot be read.
+        tally: Takes what is counted.
 
     Raises:
         UsageError: If the name is unknown, if the set is not prepared and cannot be downloaded, or if there are no such
@@ -75,9 +78,10 @@ def read(
     inputs, label = _features(name, builder, text_column, label_column)
     class_names = tuple(features[label].names)
     if isinstance(features[inputs[0]], tfds.features.Text):
+        tally.unit = "texts"
         return RawSplits("text", _usual_names(_read_labelled(builder, inputs, label), test_split_name), class_names)
     key = [
-        cache.fingerprint(folder, sorted(folder.iterdir())),
+        cache.fingerprint(folder, sorted(file.name for file in folder.iterdir())),
         inputs,
         label,
         image_shape,
@@ -92,7 +96,13 @@ def read(
 
 
 def read_pairs(
-    name: str, data_dir: Path, *, source: str | None, target: str | None, test_split_name: str | None
+    name: str,
+    data_dir: Path,
+    *,
+    source: str | None,
+    target: str | None,
+    test_split_name: str | None,
+    tally: Tally,
 ) -> dict[str, list[list[str]]]:
     """Read the training, validation and test pairs of a TFDS set.
 
@@ -103,6 +113,7 @@ def read_pairs(
             not `target`.
         target: Feature of the target texts; None for the one that is not `source`.
         test_split_name: Split to test on; see `read`.
+        tally: Takes the number of pairs that are left out.
 
     Returns:
         {split: [source texts, target texts]}, without pairs that have an empty text.
@@ -117,14 +128,13 @@ def read_pairs(
     for usual, split in _usual_names({split: split for split in builder.info.splits}, test_split_name).items():
         columns = _read_texts(builder, split, keys)
         whole = [pair for pair in zip(*columns, strict=True) if pair[0].strip() and pair[1].strip()]
-        if left_out := len(columns[0]) - len(whole):
-            print(f"{name}: {left_out:,} pairs of {split} with an empty text are left out", file=sys.stderr)
+        tally.left_out["with an empty text"] += len(columns[0]) - len(whole)
         pairs[usual] = [list(column) for column in zip(*whole, strict=True)] or [[], []]
     return pairs
 
 
 def read_triples(
-    name: str, data_dir: Path, *, test_split_name: str | None, skip_bad: bool
+    name: str, data_dir: Path, *, test_split_name: str | None, skip_bad: bool, tally: Tally
 ) -> dict[str, list[tuple[str, str, str]]]:
     """Read the triples of each split of a TFDS set with features head, relation and tail, or lhs, relation and rhs.
 
@@ -132,7 +142,8 @@ def read_triples(
         name: Name of the set; see `read`.
         data_dir: Folder of the set; see `read`.
         test_split_name: Split to test on; see `read`.
-        skip_bad: Whether to skip triples with an empty text, and print how many.
+        skip_bad: Whether to skip triples with an empty text.
+        tally: Takes the number of triples that are left out.
 
     Raises:
         UsageError: If the name is unknown, if the set is not prepared and cannot be downloaded, if there are no such
@@ -149,8 +160,7 @@ def read_triples(
         whole = [triple for triple in triples if all(text.strip() for text in triple)]
         if (bad := len(triples) - len(whole)) and not skip_bad:
             raise UsageError(f"{name}: {bad:,} triples of {split} have an empty text; use --skip-bad to skip them")
-        if bad:
-            print(f"{name}: {bad:,} triples of {split} with an empty text are left out", file=sys.stderr)
+        tally.left_out["with an empty text"] += bad
         splits[usual] = whole
     return splits
 
@@ -309,10 +319,10 @@ def _read_images(
             x = np.concatenate(x)
         else:
             if None in wanted:  # the first split determines the shape of all splits
-                size, channels = common_shape(x[:2000])
+                size, channels = common_shape(x, Tally())
                 wanted = (wanted[0] or size[0], wanted[1] or size[1], wanted[2] or channels)
             names = [f"{split} example {i}" for i in range(len(x))]
-            x, kept = decode_all(x, wanted[:2], wanted[2], names, skip_bad)
+            x, kept = decode_all(x, wanted[:2], wanted[2], names, skip_bad, USUAL_FIT)
         y = as_int32(f"{builder.data_path}: {split}: {label}", np.concatenate(y))
         arrays[f"{split}.x"], arrays[f"{split}.y"] = x, y[kept]
     return arrays
