@@ -30,6 +30,7 @@ NAMES = (
     "time_to_accuracy",
     "accuracy",
     "defaults",
+    "few_pictures",
     "matrix",
     "engines",
     "runtimes",

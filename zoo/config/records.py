@@ -65,7 +65,9 @@ def parse(text: str | None) -> Schema:
     x = found.get("x")
     kind = x["type"] or "" if x else ""
     if kind not in ("", PICTURE, *DTYPES):
-        raise UsageError(f"--schema: expected one of {PICTURE}, {', '.join(DTYPES)} as the type of x, received {kind!r}")
+        raise UsageError(
+            f"--schema: expected one of {PICTURE}, {', '.join(DTYPES)} as the type of x, received {kind!r}"
+        )
     shape = tuple(int(n) for n in re.findall(r"\d+", x["shape"] or "")) if x else ()
     if 0 in shape or len(shape) > 3:
         raise UsageError(f"--schema: expected a shape of one to three sizes from 1, received {list(shape)}")

@@ -156,7 +156,9 @@ def _label(record: bytes, field: Field, name: str) -> int | str:
         raise ValueError(f"expected one label as {name!r}, received {len(values)}")
     if field.kind == BYTES and field.count == 1:
         return record[field.begin : field.end].decode()
-    raise ValueError(f"expected one whole number or text as the label {name!r}, received {WORDS.get(field.kind, 'none')}")
+    raise ValueError(
+        f"expected one whole number or text as the label {name!r}, received {WORDS.get(field.kind, 'none')}"
+    )
 
 
 def _completed(record: bytes, found: dict[str, Field], schema: Schema) -> Schema:

@@ -87,7 +87,9 @@ def found(path: Path | str) -> Shards:
             by_format.setdefault(name, []).append(file)
     if len(by_format) != 1:
         have = " and ".join(sorted(by_format)) or "none"
-        raise UsageError(f"--data {where}: expected files that end in {records.ENDINGS}, all in one format, found {have}")
+        raise UsageError(
+            f"--data {where}: expected files that end in {records.ENDINGS}, all in one format, found {have}"
+        )
     (name, own), *_ = by_format.items()
     by_split: dict[str, list[str]] = {}
     for file in own:

@@ -71,7 +71,9 @@ def _groups(stream) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:  # noqa
 
 def _member(key: str, members: dict[str, tarfile.TarInfo], ending: str) -> tarfile.TarInfo:
     if ending not in members:
-        raise ValueError(f"{key}: expected a member .{ending}, received {few(sorted(members))}{nearest(ending, members)}")
+        raise ValueError(
+            f"{key}: expected a member .{ending}, received {few(sorted(members))}{nearest(ending, members)}"
+        )
     return members[ending]
 
 
