@@ -32,6 +32,7 @@ NAMES = (
     "time_to_accuracy",
     "accuracy",
     "defaults",
+    "few_pictures",
     "matrix",
     "engines",
     "runtimes",

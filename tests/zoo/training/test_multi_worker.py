@@ -93,6 +93,7 @@ def words(tmp_path):
         w for s in ("filters=4,4", "pools=1", "units=8", "dropout=0.3", "batch_norm=true") for w in ("--set", s)
     ]
     return ["zoo.train", "--model", "cnn", "--data", tmp_path / "blobs.npz", "--epochs", "6", "--batch-size", "16",
+            "--augment", "standard + mixup",
             "--deterministic", "--checkpoint-every", "2", "--strategy", "multi_worker", *settings]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from zoo.console.errors import UsageError
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 
-# Shuffling, dropout and BatchNorm: everything that a careless resume forgets.
+# Shuffling, augmentation, dropout and BatchNorm: everything that a careless resume forgets.
 SETTINGS = (
     "--set",
     "filters=4,4",
@@ -41,6 +41,7 @@ def words(tmp_path):
     x, y = blobs(204, (12, 12))
     np.savez(tmp_path / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
     return ["zoo.train", "--model", "cnn", "--data", tmp_path / "blobs.npz", "--epochs", EPOCHS, "--batch-size", 16,
+            "--augment", "standard + mixup",
             "--deterministic", "--checkpoint-every", 2, "--seed", 5, *SETTINGS]  # fmt: skip
 
 
