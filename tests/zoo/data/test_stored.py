@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import tarfile
 from pathlib import Path
 
@@ -162,6 +163,13 @@ def write_array_record(path, contents):
     writer.close()
 
 
+def write_parquet(path, columns, group=None):
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table(columns), path, row_group_size=group)
+
+
 def write_tar(path, members):
     with tarfile.open(path, "w") as archive:
         for name, content in members:
@@ -179,17 +187,20 @@ def examples_of(pictures):
 
 @pytest.fixture(scope="module")
 def sharded(pictures, tmp_path_factory):
-    """The pictures of `folder` in three formats."""
+    """The pictures of `folder` in each format."""
     root = tmp_path_factory.mktemp("sharded")
     contents = examples_of(pictures)
     members = [[(f"{i:04}.cls", str(i % 2).encode()), (f"{i:04}.jpg", encoded(p))] for i, p in enumerate(pictures)]
-    for name in ("tfrecord", "array_record", "tar"):
+    for name in ("tfrecord", "array_record", "tar", "parquet"):
         (root / name).mkdir()
     for shard in range(2):
         half = slice(30 * shard, 30 * shard + 30)
         write_tfrecord(root / "tfrecord" / f"set.tfrecord-0000{shard}-of-00002", contents[half])
         write_array_record(root / "array_record" / f"set-0000{shard}.array_record", contents[half])
         write_tar(root / "tar" / f"set-{shard}.tar", sum(members[half], []))
+        rows = [{"bytes": encoded(p), "path": None} for p in pictures[half]]
+        labels = [i % 2 for i in range(60)][half]
+        write_parquet(root / "parquet" / f"set-{shard}.parquet", {"image": rows, "label": labels}, group=7)
     return root
 
 
@@ -197,7 +208,7 @@ def loaded(path, **options):
     return load(config(path, validation_split=0.0, test_split=0.5, **options))
 
 
-@pytest.mark.parametrize("form", ["tfrecord", "array_record", "tar"])
+@pytest.mark.parametrize("form", ["tfrecord", "array_record", "tar", "parquet"])
 @pytest.mark.parametrize("small", [True, False])
 def test_records_are_the_pictures_that_were_written(form, small, sharded, folder, monkeypatch):
     if not small:  # read in blocks, with chunks that records lie across
@@ -226,6 +237,18 @@ def test_numbers_are_read_in_the_shape_of_the_schema(tmp_path):
         assert data.spec.input_shape == shape and data.spec.class_names == ("high", "low")
         np.testing.assert_array_equal(np.asarray(data.test.x).reshape(10, 12), x[30:])
         np.testing.assert_array_equal(data.test.y, (x[30:, 0] <= 0).astype(int))
+
+
+def test_columns_of_numbers(tmp_path):
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    kinds = ["low" if row[0] < 0 else "high" for row in x]
+    write_parquet(tmp_path / "t.parquet", {"a": x[:, 0], "label": kinds, "b": x[:, 1], "c": x[:, 2]}, group=8)
+    for schema, columns in ((None, [0, 1, 2]), ("x=c|a, y=label", [2, 0])):
+        data = load(TrainConfig(model="simplenet", data=tmp_path / "t.parquet", schema=schema, memory=10))
+        assert data.spec.class_names == ("high", "low") and data.spec.kind == "vector"
+        found = np.concatenate([np.asarray(s.x) for s in (data.train, data.validation, data.test)])
+        assert sorted(map(tuple, found)) == sorted(map(tuple, x[:, columns]))
+        assert (np.asarray(data.train.x)[:, columns.index(0)] < 0).astype(int).tolist() == data.train.y.tolist()
 
 
 def test_the_same_files_elsewhere(sharded):
@@ -306,6 +329,21 @@ def faults(root, pictures):
         {"schema": "x=jpg,y=json/label"},
         "expected 'label' in the object of .json",
     )
+    table = {"x": [1.0, 2.0], "label": [0, 1], "z": ["a", "b"]}
+    yield "text.parquet", lambda p: write_parquet(p, table), {}, r"expected x=COLUMN, as z hold no numbers"
+    yield (
+        "column.parquet",
+        lambda p: write_parquet(p, table),
+        {"schema": "x=w"},
+        "expected a column 'w', received x, label",
+    )
+    yield (
+        "none.parquet",
+        lambda p: write_parquet(p, {"x": [1.0, None], "label": [0, 1]}),
+        {},
+        ("record 0: expected a value in every row of 'x', received none in some"),
+    )
+    yield "cut.parquet", lambda p: (write_parquet(p, table), cut(p, p.read_bytes(), -9)), {}, "record 0: damaged or cut"
     yield "damaged.array_record", lambda p: p.write_bytes(b"x" * 4000), {}, "damaged.array_record: record 0: damaged"
 
 
@@ -325,6 +363,12 @@ def test_files_that_are_wrong_say_so_in_one_sentence(pictures, tmp_path):
         make(tmp_path / name)
         with pytest.raises(UsageError, match=message):
             loaded(tmp_path / name, **options)
+
+
+def test_parquet_without_pyarrow(sharded, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match="Parquet files: expected the package pyarrow: pip install pyarrow"):
+        loaded(sharded / "parquet")
 
 
 def test_names_of_files_tell_the_splits(tmp_path):
