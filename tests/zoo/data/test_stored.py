@@ -12,9 +12,9 @@ from PIL import Image
 
 from zoo.config import records
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError
+from zoo.console.errors import Failed, UsageError
 from zoo.data import digests, load
-from zoo.data.batches import order
+from zoo.data.batches import order, streamed
 from zoo.data.batches.pipeline import evaluation_batches, gathered, training_batches
 from zoo.data.dataset import Split
 from zoo.data.stored import shards, spans
@@ -60,31 +60,31 @@ def config(data, **options):
 
 
 def test_streamed_and_kept_examples_are_the_same_bits(folder):
-    kept, streamed = load(config(folder)), load(config(folder, memory=1000))
-    assert kept.train.in_memory and not streamed.train.in_memory
-    assert "decoded in memory" in kept.reading.line() and "more than --memory 1.0 kB" in streamed.reading.line()
-    assert digests.of_data(kept) == digests.of_data(streamed)
+    kept, read = load(config(folder)), load(config(folder, memory=1000))
+    assert kept.train.in_memory and not read.train.in_memory
+    assert "decoded in memory" in kept.reading.line() and "more than --memory 1.0 kB" in read.reading.line()
+    assert digests.of_data(kept) == digests.of_data(read)
     x = kept.train.x
-    column = streamed.train.x
+    column = read.train.x
     assert column.shape == x.shape and column.dtype == x.dtype and len(column) == len(x)
     for index in (3, slice(2, 5), np.array([7, 1, 7]), (slice(1, 3), slice(0, 4)), (4, 0)):
         np.testing.assert_array_equal(column[index], x[index])
     np.testing.assert_array_equal(np.asarray(column), x)
     few = np.array([5, 2])
-    np.testing.assert_array_equal(streamed.train.take(few).marks, kept.train.take(few).marks)
+    np.testing.assert_array_equal(read.train.take(few).marks, kept.train.take(few).marks)
     options = {"batch_size": 8, "seed": 1, "start": 2, "stop": 11, "class_weights": np.array([1, 3], "float32")}
-    batches = [list(training_batches(data.train, **options).as_numpy_iterator()) for data in (kept, streamed)]
+    batches = [list(training_batches(data.train, **options).as_numpy_iterator()) for data in (kept, read)]
     assert len(batches[0]) == len(batches[1]) == 9
     for theirs, ours in zip(*batches, strict=True):
         for one, other in zip(theirs, ours, strict=True):
             np.testing.assert_array_equal(one, other)
     for part in range(2):  # each of two workers reads its half of every batch
-        found = training_batches(streamed.train, part=(part, 2), **options).as_numpy_iterator()
+        found = training_batches(read.train, part=(part, 2), **options).as_numpy_iterator()
         for theirs, ours in zip(batches[0], found, strict=True):
             np.testing.assert_array_equal(theirs[0][4 * part : 4 * part + 4], ours[0])
-    x, y = zip(*evaluation_batches(streamed.test, batch_size=5).as_numpy_iterator(), strict=True)
+    x, y = zip(*evaluation_batches(read.test, batch_size=5).as_numpy_iterator(), strict=True)
     np.testing.assert_array_equal(np.concatenate(y), kept.test.y)
-    assert gathered(streamed.train, batch_size=8, seed=1) is None
+    assert gathered(read.train, batch_size=8, seed=1) is None
 
 
 def test_an_example_that_disappears_is_named(folder, pictures):
@@ -96,6 +96,9 @@ def test_an_example_that_disappears_is_named(folder, pictures):
             UsageError, match="a/00.jpg: cannot be read: No such file.*; the data changed since the start"
         ):
             np.asarray(data.train.x), np.asarray(data.validation.x), np.asarray(data.test.x)
+        with pytest.raises(Failed, match="a/00.jpg: cannot be read: No such file"), streamed.told():
+            for split in (data.train, data.validation, data.test):
+                list(evaluation_batches(split, batch_size=8))
     finally:
         (folder / "gone").rename(gone)
 
@@ -215,15 +218,15 @@ def test_records_are_the_pictures_that_were_written(form, small, sharded, folder
         monkeypatch.setattr(shards, "SMALL", 0)
         monkeypatch.setattr(shards, "BLOCK", 16_000)
         monkeypatch.setattr(spans, "CHUNK", 16_000)
-    data, streamed = loaded(sharded / form), loaded(sharded / form, memory=1000)
+    data, read = loaded(sharded / form), loaded(sharded / form, memory=1000)
     assert data.spec.class_names == ("0", "1") and data.spec.input_shape == (24, 24, 3)
     assert (data.train.block > 1) == (not small)
     whole = {mark.tobytes() for split in (data.train, data.test) for mark in split.marks}
     of_folder = load(config(folder))
     assert whole == {m.tobytes() for s in (of_folder.train, of_folder.validation, of_folder.test) for m in s.marks}
-    np.testing.assert_array_equal(np.asarray(streamed.train.x), data.train.x)
-    assert digests.of_data(data) == digests.of_data(streamed)
-    np.testing.assert_array_equal(streamed.test.x[::-3], data.test.x[::-3])
+    np.testing.assert_array_equal(np.asarray(read.train.x), data.train.x)
+    assert digests.of_data(data) == digests.of_data(read)
+    np.testing.assert_array_equal(read.test.x[::-3], data.test.x[::-3])
 
 
 def test_numbers_are_read_in_the_shape_of_the_schema(tmp_path):
