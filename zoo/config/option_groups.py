@@ -269,3 +269,8 @@ class OutputOptions:
         "number of steps between checkpoints inside an epoch; 0: only at its end", 0, within=(0, 1_000_000_000)
     )
     resume: bool = option("continue the run in --output from its last complete checkpoint", False)
+    accept_changed_data: bool = option(
+        "with --resume: go on although the data changed; every example stays in the split that it had, and new ones are"
+        " drawn into a split by what they are",
+        False,
+    )
