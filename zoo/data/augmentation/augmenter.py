@@ -41,7 +41,7 @@ class Augmenter:
             epoch: Epoch of each example (batch,), or of all.
         """
         if self.mixes:
-            labels = ops.one_hot(ops.cast(labels, "int32"), self.num_classes)
+            labels = ops.one_hot(ops.cast(labels, "int32"), self.num_classes, dtype="float32")
         waiting: Affine | None = None  # affine maps are composed until another word needs the pixels
         for stream, word in enumerate(self.words):
             draws = Draws(self.seed, epoch, index, stream)
@@ -81,7 +81,7 @@ def of(config: Any, num_classes: int) -> Augmenter | None:
 
 def _flip(word: augmentation.Flip, images: Any, draws: Draws) -> Affine:
     def sign(flipped: bool) -> Any:
-        return ops.where(draws.uniform() < 0.5, -1.0, 1.0) if flipped else 1.0
+        return draws.sign() if flipped else 1.0
 
     return geometry.scale(sign(word.axis != "vertical"), sign(word.axis != "horizontal"), fill=None)
 

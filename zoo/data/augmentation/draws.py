@@ -32,6 +32,10 @@ class Draws:
         number = ops.cast(ops.right_shift(self._left.pop(0), _word(8)), "float32") * 2.0**-24
         return low + (high - low) * number
 
+    def sign(self) -> Any:
+        """Return -1 or 1 for every example, (batch,) float32."""
+        return 2 * self.integer(0, 1) - 1
+
     def integer(self, low: int, high: int) -> Any:
         """Return the next whole number of every example, from low to high, (batch,) float32."""
         return ops.minimum(ops.floor(self.uniform(low, high + 1)), high)

@@ -27,7 +27,7 @@ def changed(images: Any, level: float, draws: Draws) -> Any:
         draws: Random numbers.
     """
     choice = draws.integer(0, len(CHANGES) - 1)
-    sign = ops.where(draws.uniform() < 0.5, -1.0, 1.0) * level
+    sign = draws.sign() * level
 
     def chose(name: str) -> Any:
         return choice == CHANGES.index(name)

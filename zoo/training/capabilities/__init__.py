@@ -9,6 +9,7 @@ from zoo.training.capabilities.base import Capability, Start, Training
 from zoo.training.capabilities.baseline import Baseline
 from zoo.training.capabilities.executions import KerasStepsPerExecution, StepsPerExecution
 from zoo.training.capabilities.layer_decay import LayerDecay
+from zoo.training.capabilities.moments import Moments
 from zoo.training.capabilities.private import PrivateTraining
 from zoo.training.capabilities.snapshots import Snapshots
 from zoo.training.capabilities.transfer import Transfer
@@ -24,6 +25,7 @@ REGISTRY: tuple[type[Capability], ...] = (
     Transfer,
     Unfreezing,  # after Transfer, which says what is random, and before the graph of an execution is traced
     LayerDecay,
+    Moments,
     AdversarialTraining,
     PrivateTraining,
     Averaging,
