@@ -13,7 +13,18 @@ ORDER = (
     *(f"zoo.{room}" for room in ("system", "console", "stock", "config", "introspection", "objectives", "models")),
     *(
         f"zoo.{room}"
-        for room in ("isolation", "data", "hub", "runs", "scores", "reports", "tasks", "training", "guests")
+        for room in (
+            "isolation",
+            "pretrained",
+            "data",
+            "hub",
+            "runs",
+            "scores",
+            "reports",
+            "tasks",
+            "training",
+            "guests",
+        )
     ),
     *(f"zoo.{room}" for room in ("sizing", "sweep", "ensemble", "attack", "explain", "online", "demo")),
     *(

@@ -85,6 +85,41 @@ MODELS = {
         ("image", "vector", "sequence"),
         {"units": (300, 100)},
     ),
+    "resnet": ModelEntry(
+        "zoo.models.resnet:ResNet",
+        "residual network; depth = 8, 20, 32, 56 (6n + 2) for small pictures, 18, 34, 50 for ImageNet",
+        ("image",),
+    ),
+    "mobilenet": ModelEntry(
+        "zoo.models.mobilenet:MobileNet",
+        "MobileNet: 13 depthwise separable convolutions; width multiplier alpha",
+        ("image",),
+    ),
+    "mobilenet_v2": ModelEntry(
+        "zoo.models.mobilenet_v2:MobileNetV2",
+        "MobileNetV2: 17 inverted residuals; width multiplier alpha",
+        ("image",),
+    ),
+    "mobilenet_v3": ModelEntry(
+        "zoo.models.mobilenet_v3:MobileNetV3",
+        "MobileNetV3: inverted residuals with squeeze and excitation; size = small or large, alpha",
+        ("image",),
+    ),
+    "efficientnet_lite": ModelEntry(
+        "zoo.models.efficientnet_lite:EfficientNetLite",
+        "EfficientNet-Lite: inverted residuals with relu6 alone; size = 0 to 4",
+        ("image",),
+    ),
+    "proxyless": ModelEntry(
+        "zoo.models.proxyless:Proxyless",
+        "ProxylessNAS-Mobile: inverted residuals found by search; alpha = 0.3 for microcontrollers",
+        ("image",),
+    ),
+    "ds_cnn": ModelEntry(
+        "zoo.models.ds_cnn:DSCNN",
+        "DS-CNN: depthwise separable convolutions on pictures of sound, for keyword spotting",
+        ("image",),
+    ),
     "lstm": ModelEntry(
         "zoo.models.lstm:LSTM",
         "two recurrent layers of 128 (cell = lstm, gru or simple) over rows, features or tokens",
@@ -244,7 +279,7 @@ _REQUIRED = ast.Constant(None)
 
 
 @functools.cache
-def widths(name: str) -> dict[str, int | str]:
+def widths(name: str) -> dict[str, float | str]:
     """Return the constructor arguments that are widths, each with the number that it must be a multiple of.
 
     The class attribute `WIDTHS` of a `zoo.models.parts.base.ZooModel` is read from its source without importing it.

@@ -7,7 +7,9 @@ from typing import Any
 from zoo.config import registry
 from zoo.console.errors import UsageError
 
-Widths = dict[str, int | tuple[int, ...]]
+Widths = dict[str, float | tuple[int, ...]]
+# Decimals of a width multiplier, which is a float.
+DECIMALS = 6
 
 
 def scalable(model: str, settings: Mapping[str, Any], fixed: Mapping[str, Any], option: str) -> Widths:
@@ -35,14 +37,14 @@ def scalable(model: str, settings: Mapping[str, Any], fixed: Mapping[str, Any], 
     return found
 
 
-def multiples(model: str, settings: Mapping[str, Any]) -> dict[str, int]:
+def multiples(model: str, settings: Mapping[str, Any]) -> dict[str, float]:
     """Return the number that each width of a model must be a multiple of."""
     defaults = {name: argument.default for name, argument in registry.arguments(model).items()}
     values = defaults | dict(settings)
     return {name: values[of] if isinstance(of, str) else of for name, of in registry.widths(model).items()}
 
 
-def at(base: Widths, steps: Mapping[str, int], factor: float) -> Widths:
+def at(base: Widths, steps: Mapping[str, float], factor: float) -> Widths:
     """Return the widths times a factor, each rounded to the nearest positive multiple of its step.
 
     Args:
@@ -51,8 +53,8 @@ def at(base: Widths, steps: Mapping[str, int], factor: float) -> Widths:
         factor: Common factor.
     """
 
-    def scaled(width: int, step: int) -> int:
-        return step * max(1, math.floor(width * factor / step + 0.5))
+    def scaled(width: float, step: float) -> float:
+        return round(step * max(1, math.floor(width * factor / step + 0.5)), DECIMALS)
 
     return {
         name: tuple(scaled(width, steps[name]) for width in value)

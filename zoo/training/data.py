@@ -3,13 +3,15 @@
 Keras is imported for presets only.
 """
 
+import dataclasses
 from typing import Any
 
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import Dataset, DataSpec, load
+from zoo.data import Dataset, DataSpec, load, recording
 from zoo.data.text import Vocabulary
+from zoo.runs import examples
 from zoo.runs.folder import RunFolder, continued
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 
@@ -38,7 +40,27 @@ def load_data(config: TrainConfig) -> Dataset:
                 f"--tokens {config.tokens}: expected {vocabulary.tokens}, the tokens of"
                 f" {config.init_from or 'the preset'}, whose vocabulary is used for these texts"
             )
-    return load(config, num_classes=config.settings.get("num_classes"), share=config.share, **found)
+    run = continued(config)
+    if run and (config.accept_changed_data or examples.accepted_splits(run)):
+        found = _as_begun(run)
+    return load(config, num_classes=config.settings.get("num_classes"), **found)
+
+
+def _as_begun(run: RunFolder) -> dict[str, Any]:
+    """Return the form, the vocabulary and the splits of a run whose data changed."""
+    spec, vocabulary = read_spec(run)
+    splits = examples.splits(run)
+    if splits is None:
+        raise UsageError(
+            f"--accept-changed-data: {run.path} does not tell which examples it has in which split; start anew"
+        )
+    return {"like": spec, "vocabulary": vocabulary, "splits": splits}
+
+
+def recorded(data: Dataset) -> Dataset:
+    """Return data with the record of what was read, completed by the examples that several splits have."""
+    found = data.reading or recording.of(data)
+    return dataclasses.replace(data, reading=dataclasses.replace(found, duplicates=recording.duplicates(data)))
 
 
 def _of_run(run: RunFolder) -> dict[str, Any]:

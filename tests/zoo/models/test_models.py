@@ -18,6 +18,17 @@ from zoo.objectives.schedules import InverseSquareRoot
 IMAGE, TOKENS = (28, 28, 1), (12,)
 VOCABULARY = 50
 
+# The networks of tests/zoo/models/test_vision.py, where their counts are compared with published ones: differences to
+# 1,000 classes and three channels.
+CONVOLUTIONAL = {
+    "resnet": 274_442 - 3 * 3 * 2 * 16 - 688,  # of Keras' example; without the biases before normalisations
+    "mobilenet": 4_253_864 - 3 * 3 * 2 * 32 - 990 * (1024 + 1),
+    "mobilenet_v2": 3_538_984 - 3 * 3 * 2 * 32 - 990 * (1280 + 1),
+    "mobilenet_v3": 2_554_968 - 3 * 3 * 2 * 16 - 990 * (1024 + 1),
+    "efficientnet_lite": 4_694_024 - 3 * 3 * 2 * 32 - 990 * (1280 + 1),
+    "proxyless": 4_115_008 - 3 * 3 * 2 * 32 - 990 * (1280 + 1),
+    "ds_cnn": 24_908 - 2 * (64 + 1) - 9 * 64,  # two classes fewer; without the biases before normalisations
+}
 # Exact parameter counts, computed by hand from the weights and biases of each layer.
 PARAMETERS = {
     "simplenet": 784 * 128 + 128 + 128 * 10 + 10,
@@ -26,17 +37,26 @@ PARAMETERS = {
     "cnn_12": (9 * 12 + 12) + (13 * 13 * 12 * 10 + 10),
     "lenet5": (25 * 20 + 20) + (25 * 20 * 50 + 50) + (4 * 4 * 50 * 500 + 500) + (500 * 10 + 10),
     "lenet300": 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10,
+    **CONVOLUTIONAL,
     "lstm": 4 * 128 * (28 + 128 + 1) + 4 * 128 * (128 + 128 + 1) + 128 * 10 + 10,
     "self_attention": (28 * 64 + 64) + 28 * 64 + 2 * 33_472 + 2 * 64 + 64 * 10 + 10,
     "transformer": (28 * 64 + 64) + 2 * 33_472 + 2 * 64 + 64 * 10 + 10,
     "large": 784 * 512 + 512 + 512 * 10 + 10,
     "small": 784 * 128 + 128 + 128 * 10 + 10,
 }
+PIXELS = {"num_classes": 4, "dropout": 0.1, "mean": (0.4,), "std": (0.3,), "first_stride": 3}
 OTHER_ARGUMENTS = {
     "simplenet": {"num_classes": 4, "units": (20, 30), "activation": "tanh", "initializer": "he_normal",
                   "dropout": 0.2},
     "cnn": {"num_classes": 4, "filters": (3, 5), "kernel_size": 2, "strides": 2, "pools": 1, "units": 7,
             "activation": "tanh", "padding": "same", "batch_norm": True, "dropout": 0.1},
+    "resnet": {"depth": 18, "alpha": 0.0625, "use_bias": True, **PIXELS},
+    "mobilenet": {"alpha": 0.125, "activation": "relu", "use_bias": True, **PIXELS},
+    "mobilenet_v2": {"alpha": 0.1, **PIXELS},
+    "mobilenet_v3": {"size": "large", "alpha": 0.1, **PIXELS},
+    "efficientnet_lite": {"size": 1, "alpha": 0.1, **PIXELS},
+    "proxyless": {"alpha": 0.1, **PIXELS},
+    "ds_cnn": {"filters": 8, "num_blocks": 2, "use_bias": True, **PIXELS},
     "lstm": {"num_classes": 4, "units": (6,), "cell": "gru", "return_sequences": True, "dropout": 0.1, "unroll": True,
              "embedding_dim": 9},
     "self_attention": {"num_classes": 4, "model_dim": 12, "num_heads": 3, "ff_dim": 8, "num_blocks": 1, "dropout": 0.2,
@@ -45,15 +65,38 @@ OTHER_ARGUMENTS = {
                     "norm": "post", "activation": "gelu", "position": "learned", "pooling": "first",
                     "word_dropout": 0.1, "key_dim": 5},
 }  # fmt: skip
+# Arguments that make the convolutional networks small, where a test does not depend on their size.
+SMALL = {
+    "resnet": {"depth": 8, "alpha": 0.5},
+    "mobilenet": {"alpha": 0.125},
+    "mobilenet_v2": {"alpha": 0.1},
+    "mobilenet_v3": {"alpha": 0.1},
+    "efficientnet_lite": {"alpha": 0.1},
+    "proxyless": {"alpha": 0.1},
+    "ds_cnn": {"filters": 8, "num_blocks": 2, "dropout": 0.0},
+}
 names = pytest.mark.parametrize("name", registry.names("classification"))
 # The first name of each class, for tests that do not depend on the preset.
 CLASSES = list({registry.entry(name).path: name for name in reversed(registry.names("classification"))}.values())
-classes = pytest.mark.parametrize("name", CLASSES)
 
 
-def make(name, shape=IMAGE, **arguments):
+def some(*left_out):
+    """Parametrize by classes; those that are left out, and deep networks but the first, are tested in the slow run.
+
+    The deep networks share their blocks, and each takes seconds to be traced.
+    """
+    slow = {*left_out, *(name for name in SMALL if name not in ("resnet", "ds_cnn"))}
+    values = [pytest.param(name, marks=[pytest.mark.slow] * (name in slow)) for name in CLASSES]
+    return pytest.mark.parametrize("name", values)
+
+
+classes = some()
+
+
+def make(name, shape=IMAGE, small=True, **arguments):
     keras.utils.set_random_seed(0)
-    model = registry.model_class(name)(**{**registry.entry(name).preset, **arguments})
+    tiny = SMALL.get(name, {}) if small else {}
+    model = registry.model_class(name)(**{**registry.entry(name).preset, **tiny, **arguments})
     model.build((None, *shape))
     return model
 
@@ -68,10 +111,11 @@ def test_parameter_table_is_complete():
 
 @names
 def test_parameter_count_is_exact(name):
-    assert make(name).count_params() == PARAMETERS[name]
+    count = {"num_classes": 10} if name == "ds_cnn" else {}
+    assert make(name, small=False, **count).count_params() == PARAMETERS[name]
 
 
-@names
+@classes
 def test_logits_have_one_column_a_class_in_float32(name):
     y = make(name, num_classes=7)(images())
     assert y.shape == (4, 7)
@@ -117,9 +161,7 @@ def test_every_variable_gets_a_gradient(name):
 
 
 # self_attention and transformer share their blocks, so the default run tests one of the two and the slow run both.
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "self_attention")) for name in CLASSES]
-)
+@some("self_attention", "ds_cnn")
 def test_overfits_one_small_batch(name):
     model = make(name)
     x, y = images(12), np.arange(12) % 10
@@ -131,7 +173,7 @@ def test_overfits_one_small_batch(name):
     assert loss < 0.1
 
 
-@pytest.mark.parametrize("name", OTHER_ARGUMENTS)
+@classes
 def test_saves_and_loads_with_other_arguments(name, tmp_path):
     arguments = OTHER_ARGUMENTS[name]
     model = make(name, **arguments)
@@ -145,15 +187,14 @@ def test_saves_and_loads_with_other_arguments(name, tmp_path):
 
 
 def test_other_arguments_differ_from_the_defaults():
+    assert set(OTHER_ARGUMENTS) == set(CLASSES)
     for name, arguments in OTHER_ARGUMENTS.items():
         known = registry.arguments(name)
-        assert set(known) - set(arguments) <= {"vocabulary_size"}
+        assert set(known) - set(arguments) <= {"vocabulary_size", "widths"}
         assert all(known[k].default != value for k, value in arguments.items())
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "transformer")) for name in CLASSES]
-)
+@some("transformer", "ds_cnn")
 def test_train_step_compiles_under_xla_with_static_shapes(name):
     model = make(name)
 

@@ -1,0 +1,141 @@
+"""What convolutional networks for pictures share: standardisation, widths, and the way from pixels to logits."""
+
+import keras
+from keras import layers
+
+from zoo.introspection.layers import in_order
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.layers import check_positive, logits_dtype
+
+# Pictures with a side below this keep their size in the first convolution unless `first_stride` is given.
+SMALL = 64
+
+
+class VisionModel(ZooModel):
+    """A network of a first convolution, blocks, global average pooling, and Dense classes.
+
+    A subclass sets `stem` (a `ConvNorm`) and `blocks` (layers, in order) in its constructor, takes the number of
+    channels of every convolution from `width`, and calls `finish` at its end.
+
+    Args:
+        num_classes: Number of classes.
+        mean: What is subtracted from the pixels: one number, or one for each channel.
+        std: What the difference is divided by, likewise.
+        dropout: Dropout rate before the classes, in [0, 1).
+        first_stride: Stride of the first convolution; None: 2, or 1 for pictures with a side below 64 pixels.
+        widths: Channels of every convolution, and units of every Dense layer before the classes, in the order of their
+            use; empty: those of the paper. Channel pruning makes them smaller.
+
+    Input shape: (batch, height, width, channels) or (batch, height, width), pixels in [0, 1].
+    Output shape: (batch, num_classes), logits.
+
+    Raises:
+        ValueError: A size that is not positive, widths of another network, or, when the model is built, means for
+            another number of channels.
+    """
+
+    # Stride of the first convolution of large and of small pictures.
+    FIRST_STRIDES = (2, 1)
+
+    def __init__(
+        self,
+        num_classes: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        dropout: float,
+        first_stride: int | None,
+        widths: tuple[int, ...],
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.family = type(self).__name__
+        check_positive(self.family, num_classes=num_classes, first_stride=first_stride or 1, widths=tuple(widths))
+        if not all(std):
+            raise ValueError(f"{self.family}: std: expected numbers other than 0, received {std}")
+        self.num_classes = num_classes
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self.dropout = dropout
+        self.first_stride = first_stride
+        self.widths = tuple(widths)
+        self.usual_widths = ()
+        self.neck = []
+
+    def width(self, usual: int) -> int:
+        """Return the channels of the next convolution: those of the paper, or those in `widths`."""
+        self.usual_widths = (*self.usual_widths, usual)
+        place = len(self.usual_widths) - 1
+        return self.widths[place] if place < len(self.widths) else usual
+
+    def finish(self) -> None:
+        """Make what every network has: standardisation, pooling, dropout and the classes."""
+        expected = len(self.usual_widths)
+        if self.widths and len(self.widths) != expected:
+            raise ValueError(f"{self.family}: widths: expected {expected} numbers, received {len(self.widths)}")
+        policy = self.dtype_policy
+        scale, offset = _per_channel(self.mean, self.std)
+        plain = scale == 1 and offset == 0
+        self.standardize = None if plain else layers.Rescaling(scale, offset, dtype=policy, name="standardize")
+        self.pool = layers.GlobalAveragePooling2D(dtype=policy, name="pool")
+        self.drop = layers.Dropout(self.dropout, dtype=policy, name="drop")
+        self.head = layers.Dense(self.num_classes, dtype=logits_dtype(policy), name="head")
+
+    def build(self, input_shape):
+        if len(input_shape) not in (3, 4):
+            raise ValueError(
+                f"{self.family}: expected images (height, width, channels), received shape {input_shape[1:]}"
+            )
+        _, height, width, *channels = input_shape
+        shape = (None, height, width, channels[0] if channels else 1)
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) not in (1, shape[-1]):
+                raise ValueError(
+                    f"{self.family}: {name}: expected one number, or one for each of {shape[-1]} channels, received"
+                    f" {len(numbers)}"
+                )
+        self.stem.conv.strides = (self.stride(input_shape),) * 2
+        for part in (self.stem, *self.blocks):
+            part.build(shape)
+            shape = part.compute_output_shape(shape)
+        shape = (None, shape[-1])
+        for part in (*self.neck, self.head):
+            part.build(shape)
+            shape = part.compute_output_shape(shape)
+        self.built = True
+
+    def stride(self, input_shape: tuple) -> int:
+        """Return the stride of the first convolution for pictures of a shape."""
+        large, small = self.FIRST_STRIDES
+        return self.first_stride or (small if min(input_shape[1:3]) < SMALL else large)
+
+    def call(self, x, training=None):
+        if len(x.shape) == 3:
+            x = keras.ops.expand_dims(x, -1)
+        x = x if self.standardize is None else self.standardize(x)
+        for part in (self.stem, *self.blocks):
+            x = part(x, training=training)
+        x = self.pool(x)
+        for part in self.neck:
+            x = part(x)
+        return self.head(self.drop(x, training=training))
+
+    def get_config(self):
+        chosen = [layer for layer in in_order(self) if isinstance(layer, layers.Conv2D | layers.Dense)]
+        present = tuple(getattr(layer, "filters", None) or layer.units for layer in chosen if layer is not self.head)
+        return super().get_config() | {
+            "num_classes": self.num_classes,
+            "mean": self.mean,
+            "std": self.std,
+            "dropout": self.dropout,
+            "first_stride": self.first_stride,
+            "widths": () if present == self.usual_widths else present,
+        }
+
+
+def _per_channel(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float | list, float | list]:
+    """Return the factor and the offset of (x - mean) / std: a number each, or lists with a number for each channel."""
+    count = max(len(mean), len(std))
+    means, deviations = (values * count if len(values) == 1 else values for values in (mean, std))
+    scale = [1 / one for one in deviations]
+    offset = [-m / s for m, s in zip(means, deviations, strict=True)]
+    return (scale[0], offset[0]) if count == 1 else (scale, offset)

@@ -1,0 +1,1 @@
+"""Trained weights from elsewhere: where they are found, and how they are copied into models of the zoo."""

