@@ -51,7 +51,13 @@ class DataOptions:
     dataset: str | None = option("data set: an embedded one or any TFDS name (default: digits)")
     data: Path | None = option(
         "own data: a folder of images by class; an .npz, .csv, .tsv or .jsonl file; a .txt file or a folder of them; a"
-        " folder with train, valid and test tables of triples"
+        " folder with train, valid and test tables of triples; files of records (.tfrecord, .array_record, .tar) or a"
+        " folder of them, also at an address such as gs://bucket/folder"
+    )
+    schema: str | None = option(
+        "fields of records: x=FIELD of the input, y=FIELD of the label, such as 'x=image/encoded, y=label' or"
+        " 'x=signal:float32[128,9], y=label' (default: the fields that could be meant, if there are no others)",
+        metavar="x=FIELD,y=FIELD",
     )
     task: Task | None = option(
         "what to learn from the data (default: the task of the data set or, where several fit, of the model; own tables"

@@ -7,6 +7,7 @@ Standard library only.
     x=pixels:uint8[96,96,3], y=label              bytes that are numbers, not an encoded picture
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ _FORMATS = {
     "Parquet": re.compile(r"\.parquet$"),
 }
 ENDINGS = ".tfrecord, .array_record, .tar or .parquet"
+LOOKED_AT = 50
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/+(?=[^/])")
 # Types of inputs: an encoded picture, or numbers.
 PICTURE, DTYPES = "picture", ("float32", "uint8")
@@ -87,13 +89,17 @@ def is_address(path: Path | str) -> bool:
 
 
 def holds_records(path: Path) -> bool:
-    """Return whether own data are records: a file of them, an address, or a folder with such files or with splits of
-    them."""
+    """Return whether own data are records: a file of them, an address, or a folder of such files or of such folders.
+
+    The first `LOOKED_AT` names of each folder tell, as a folder of pictures may have millions.
+    """
     if is_address(path):
         return True
     if not path.is_dir():
         return bool(format_of(path.name))
-    inside = sorted(path.iterdir())
-    return any(format_of(p.name) for p in inside) or any(
-        any(format_of(file.name) for file in folder.iterdir()) for folder in inside if folder.is_dir()
-    )
+    inside = _first(path)
+    return any(format_of(file.name) for place in (inside, *map(_first, inside)) for file in place)
+
+
+def _first(folder: Path) -> list[Path]:
+    return list(itertools.islice(folder.iterdir(), LOOKED_AT)) if folder.is_dir() else []

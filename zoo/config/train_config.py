@@ -24,6 +24,7 @@ from zoo.config.option_groups import (
     OutputOptions,
     StrategyOptions,
 )
+from zoo.config.records import format_of, is_address, parse
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT
 from zoo.console.errors import UsageError
 
@@ -103,6 +104,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             self._check_private()
         self._check_augmentation()
         self._check_classes()
+        parse(self.schema)
         self._check_average()
         self._check_layers()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
@@ -228,7 +230,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
     def data_name(self) -> str:
         """Short name of the data, for folders and titles."""
         if self.data is not None:
-            return self.data.resolve().stem
+            path = self.data if is_address(self.data) else self.data.resolve()
+            return path.name.partition(".")[0] if format_of(path.name) else path.stem
         return (self.dataset or "digits").replace("/", "-").replace(":", "-")
 
     @property
@@ -371,7 +374,8 @@ def differences(stored: TrainConfig, given: Mapping[str, Any]) -> list[str]:
             value = {key: typed[key] for key in value}
             have = {key: have.get(key, registry.arguments(stored.model)[key].default) for key in value}
         if name in PLACES:
-            value, have = value and Path(value).resolve(), have and have.resolve()
+            value, have = (path and Path(path) for path in (value, have))
+            value, have = (path if path is None or is_address(path) else path.resolve() for path in (value, have))
         if value != have:
             texts.append(f"{flag(name)} was {json.dumps(have, default=str)}, now {json.dumps(value, default=str)}")
     return texts

@@ -4,8 +4,6 @@ import collections
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ from zoo.console.errors import UsageError
 from zoo.data import pixels
 from zoo.data.fitting import inner_size, resize
 from zoo.data.reading import Tally
-from zoo.system.machine import available_memory
 
 PIXEL_MAX = 255
 
@@ -44,9 +41,6 @@ def as_bytes(x: np.ndarray) -> np.ndarray:
     """Return pixels in [0, 1] as uint8, and uint8 images unchanged."""
     return x if x.dtype == np.uint8 else np.rint(np.clip(x, 0, 1) * PIXEL_MAX).astype(np.uint8)
 
-
-# Mean file size below which two threads decode PNG files more slowly than one (28x28 grey: 207 against 104 us/image).
-SMALL_BYTES = 10_000
 
 # Largest number of images whose headers are looked at before a set is decoded.
 LOOKED_AT = 2000
@@ -104,65 +98,6 @@ def decode(
     return resize(found, size, fit)
 
 
-def decode_all(
-    sources: Sequence[Path | bytes],
-    size: tuple[int, int],
-    channels: int,
-    names: Sequence[str],
-    skip_bad: bool,
-    fit: Fit,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Decode many images on all cores.
-
-    Args:
-        sources: Image files, or the bytes of image files.
-        size: (height, width) of the results.
-        channels: Number of channels, 1 or 3.
-        names: Names of the sources, for the message.
-        skip_bad: Whether to skip unreadable images.
-        fit: How images of another aspect ratio are brought to `size`.
-
-    Returns:
-        Images (images, height, width, channels) uint8, and the indices of their sources.
-
-    Raises:
-        UsageError: If images are unreadable and `skip_bad` is false, or if the results do not fit in memory.
-    """
-    needed, free = len(sources) * size[0] * size[1] * channels, available_memory()
-    if free is not None and needed > free:
-        raise UsageError(
-            f"expected images that fit in the {free:,} bytes of free memory, received {len(sources):,} of"
-            f" {size[0]}x{size[1]} pixels, {needed:,} bytes; use a smaller --image-size"
-        )
-    out = np.empty((len(sources), *size, channels), np.uint8)
-    bad: dict[int, str] = {}
-
-    def fill(index: int) -> None:
-        try:
-            out[index] = decode(sources[index], size, channels, fit)
-        except Unreadable as error:
-            bad[index] = str(error)
-
-    # Pillow releases the interpreter lock while it decodes, but small images spend most of their time holding it.
-    sizes = [len(s) if isinstance(s, bytes) else s.stat().st_size for s in sources[:100] if _is_there(s)]
-    threads = cpu_count() if sizes and sum(sizes) / len(sizes) > SMALL_BYTES else 1
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(sources), 8192):
-            list(pool.map(fill, range(start, min(start + 8192, len(sources))), chunksize=64))
-    if bad and not skip_bad:
-        shown = ", ".join(names[i] for i in sorted(bad)[:5]) + (", ..." if len(bad) > 5 else "")
-        raise UsageError(
-            f"{len(bad)} of {len(sources)} images cannot be read: {shown}; repair them, or skip them with --skip-bad"
-            f" (the first: {bad[min(bad)]})"
-        )
-    kept = np.setdiff1d(np.arange(len(sources)), list(bad))
-    return (out[kept] if bad else out), kept
-
-
-def _is_there(source: Path | bytes) -> bool:
-    return isinstance(source, bytes) or source.is_file()
-
-
 def is_picture(source: Path | bytes) -> bool:
     """Return whether the header of a file is one of an image, whatever the file is named."""
     try:
@@ -195,7 +130,7 @@ def common_shape(sources: Sequence[Path | bytes], tally: Tally) -> tuple[tuple[i
                 grey &= pixels.channels_of(image) == 1
                 tally.changed.update(f"{remark}{which}" for remark in pixels.remarks(image))
         except Unreadable:
-            continue  # decode_all reports it
+            continue  # reported when it is decoded
     if not sizes:
         raise UsageError(f"none of the {len(sources)} images can be read")
     tally.sizes.update({f"{width}x{height}": count for (height, width), count in sizes.items()})

@@ -13,10 +13,15 @@ from PIL import Image
 
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import cache, casts, from_tf_data, images, load, npz
+from zoo.data import Split, cache, casts, from_tf_data, images, load, npz
 from zoo.data.reading import Tally
 from zoo.data.sources import tables
 from zoo.data.sources.arrays import read_npz
+from zoo.data.stored import column as stored
+from zoo.data.stored import keeping
+from zoo.data.stored.column import Column
+from zoo.data.stored.decoders import Pictures
+from zoo.data.stored.files import Files
 from zoo.data.text import Vocabulary
 
 
@@ -109,14 +114,18 @@ def test_members_are_checked(tmp_path):
 def test_what_does_not_fit_in_memory_is_refused(tmp_path, monkeypatch):
     np.savez(tmp_path / "a.npz", x=np.zeros((100, 4)), y=np.zeros(100, int))
     (tmp_path / "a.csv").write_text("text,label\n" + "a,b\n" * 1000)
-    for module in (npz, tables, images):
+    (tmp_path / "a.png").write_bytes(saved(np.zeros((64, 64), np.uint8), "png"))
+    column = Column(Files(tmp_path, [tmp_path / "a.png"]), Pictures((64, 64, 1), "crop"))
+    for module in (npz, tables, stored):
         monkeypatch.setattr(module, "available_memory", lambda: 2000)
     with pytest.raises(UsageError, match="a.npz: expected arrays that fit in the 2,000 bytes of free memory"):
         read_npz(tmp_path / "a.npz")
     with pytest.raises(UsageError, match="a.csv: expected texts that fit in the 2,000 bytes of free memory"):
         tables.read_text(tmp_path / "a.csv")
-    with pytest.raises(UsageError, match="expected images that fit .* use a smaller --image-size"):
-        images.decode_all([b""], (64, 64), 1, ["a"], False)
+    with pytest.raises(
+        UsageError, match="expected examples that fit in the 2,000 bytes of free memory, received 1 of 4"
+    ):
+        np.asarray(column)
 
 
 @pytest.mark.parametrize(("x", "y", "message"), [
@@ -214,8 +223,9 @@ def test_unreadable_images_say_why(content, message):
 
 def test_a_link_to_nothing_is_an_image_that_cannot_be_read(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "nothing.png")
-    with pytest.raises(UsageError, match="1 of 1 pictures cannot be read: a; .*No such file"):
-        images.decode_all([tmp_path / "a.png"], (4, 4), 1, ["a"], False)
+    column = Column(Files(tmp_path, [tmp_path / "a.png"]), Pictures((4, 4, 1), "crop"))
+    with pytest.raises(UsageError, match="1 of 1 pictures cannot be read: a.png; .*No such file"):
+        keeping.kept(TrainConfig(), {"all": Split(column, np.zeros(1, np.int32))}, Tally(unit="pictures"))
 
 
 def test_a_vocabulary_that_is_not_utf8_is_refused(tmp_path):

@@ -50,12 +50,8 @@ def test_options_of_other_groups_activate_capabilities_too(changes, expected):
     assert set(wanted(TrainConfig(**changes))) == expected | OFF
 
 
-def test_shares_of_files_and_single_steps_depend_on_the_strategy():
-    assert wanted(TrainConfig(strategy="multi_worker", shard="files")) == [
-        "Workers",
-        "Moments",
-        "KerasStepsPerExecution",
-    ]
+def test_single_steps_depend_on_the_strategy():
+    assert wanted(TrainConfig(strategy="multi_worker", shard="files")) == ["Moments", "KerasStepsPerExecution"]
 
 
 def test_the_loop_names_no_capability():

@@ -1,14 +1,17 @@
 """A run that was killed and resumed equals an uninterrupted one bit for bit; a child process is really killed."""
 
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT, blobs, run_module, unsealed, wait_for_step
 from zoo import train
@@ -42,6 +45,18 @@ def words(tmp_path):
             "--deterministic", "--checkpoint-every", 2, "--seed", 5, *SETTINGS]  # fmt: skip
 
 
+def write_archive(path, x, y):
+    """Write pictures and labels as WebDataset does."""
+    with tarfile.open(path, "w") as archive:
+        for i, (image, label) in enumerate(zip(x, y, strict=True)):
+            buffer = io.BytesIO()
+            Image.fromarray(image).save(buffer, "png")
+            for ending, content in (("png", buffer.getvalue()), ("cls", str(label).encode())):
+                info = tarfile.TarInfo(f"{i:04}.{ending}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+
+
 def start(words, cwd):
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", *map(str, words)]
@@ -59,10 +74,15 @@ def state(folder):
     [
         pytest.param((), id="none", marks=pytest.mark.slow),  # a worker is killed in test_multi_worker.py
         pytest.param(("--strategy", "mirrored", "--virtual-devices", "2"), id="mirrored", marks=pytest.mark.slow),
+        pytest.param(("--memory", "1k", "--augment", "standard"), id="streamed", marks=pytest.mark.slow),
     ],
 )
 def test_killed_run_continues_bit_for_bit(strategy, words, tmp_path):
     words += strategy
+    if "--memory" in strategy:  # pictures that are decoded for each batch
+        x, y = blobs(204, (12, 12))
+        write_archive(tmp_path / "blobs.tar", (x * 255).astype("uint8"), y)
+        words[words.index(tmp_path / "blobs.npz")] = tmp_path / "blobs.tar"
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run_module(*words, "--output", whole, cwd=tmp_path, check=0)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.config import catalogue
+from zoo.config.records import holds_records
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT, Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig
 from zoo.console.errors import UsageError, few
@@ -17,7 +18,7 @@ from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
 from zoo.data.reading import Tally, drawn
-from zoo.data.sources import arrays, embedded, folders, tables, tfds
+from zoo.data.sources import arrays, embedded, folders, records, tables, tfds
 from zoo.data.splits import hold_out
 from zoo.data.stored import keeping
 from zoo.data.stored.column import Column
@@ -180,18 +181,17 @@ def _read(
         raw = tfds.read(
             config.dataset,
             catalogue.data_dir(config),
-            image_shape=image_shape,
-            image_size=config.image_size,
             text_column=config.text_column,
             label_column=config.label_column,
             test_split_name=config.test_split_name,
-            skip_bad=config.skip_bad,
             tally=tally,
         )
-        splits = {
-            name: Split(np.asarray(x, object if raw.kind == "text" else None), y) for name, (x, y) in raw.splits.items()
-        }
+        if raw.kind == "image":
+            return _Source(*records.made(config, raw.splits, image_shape, raw.class_names, fit, tally))
+        splits = {name: Split(np.asarray(x, object), y) for name, (x, y) in raw.splits.items()}
         return _Source(raw.kind, splits, raw.class_names)
+    if holds_records(path):
+        return _Source(*records.read(config, path, image_shape, class_names, fit, tally))
     if path.is_dir():
         return _read_folder(config, path, image_shape, class_names, fit, tally)
     if path.suffix.lower() == ".npz":
@@ -213,6 +213,7 @@ def _read_folder(
 ) -> _Source:
     found = folders.listed(path)
     names = tuple(class_names or found.classes)
+    index = {name: i for i, name in enumerate(names)}
     if strange := sorted({n for files in found.files.values() for _, n in files} - set(names)):
         raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names)}")
     found.count_into(tally)
@@ -223,7 +224,7 @@ def _read_folder(
     splits = {
         split: Split(
             Column(Files(path, [file for file, _ in files]), Pictures(tuple(image_shape), fit)),
-            np.array([names.index(name) for _, name in files], np.int32),
+            np.array([index[name] for _, name in files], np.int32),
         )
         for split, files in found.files.items()
     }

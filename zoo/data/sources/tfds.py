@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 
 from zoo.config.catalogue import TRIPLES, find_prepared
-from zoo.config.task_facts import USUAL_FIT
 from zoo.console.errors import UsageError, nearest
-from zoo.data import cache
 from zoo.data.casts import as_int32
-from zoo.data.images import common_shape, decode_all
 from zoo.data.reading import Tally
+from zoo.data.sources import records
+from zoo.data.stored import shards
+from zoo.data.stored.shards import Indexed
 
 # Timeout of the check whether a source is reachable, in seconds; enough for the first response of a slow network.
 REACH_SECONDS = 10
+# Formats of files whose examples can be read one by one, by the name that TFDS gives them.
+_FORMATS = {"tfrecord": "TFRecord", "array_record": "ArrayRecord"}
 # Examples that are read at once.
 BATCH = 1024
 
@@ -31,12 +33,12 @@ class RawSplits:
 
     Args:
         kind: "image" or "text".
-        splits: Images (uint8) or texts, and class indices, by split.
+        splits: By split, texts and class indices, or for images where they lie in the set's files.
         class_names: Class names in the order of the class indices.
     """
 
     kind: str
-    splits: dict[str, tuple[np.ndarray | list[str], np.ndarray]]
+    splits: dict[str, tuple[list[str], np.ndarray]] | dict[str, Indexed]
     class_names: tuple[str, ...]
 
 
@@ -44,12 +46,9 @@ def read(
     name: str,
     data_dir: Path,
     *,
-    image_shape: tuple[int, ...] | None,
-    image_size: int | None,
     text_column: str | None,
     label_column: str | None,
     test_split_name: str | None,
-    skip_bad: bool,
     tally: Tally,
 ) -> RawSplits:
     """Read every labelled split of a TFDS image or text classification set.
@@ -57,13 +56,10 @@ def read(
     Args:
         name: `name` or `name/config`, optionally followed by `:version`.
         data_dir: Folder in which the set is prepared, or will be.
-        image_shape: (height, width, channels) of the images; None for the set's own shape.
-        image_size: Height and width of the images, with the set's own channels; used if `image_shape` is None.
         text_column: Text feature, or several separated by commas, whose texts are joined by a space; None for the
             supervised or the first one.
         label_column: Label feature; None for the supervised or the first one.
         test_split_name: Split to test on; None for test, or the first split whose name begins with test.
-        skip_bad: Whether to skip images that cannot be read.
         tally: Takes what is counted.
 
     Raises:
@@ -80,19 +76,35 @@ def read(
     if isinstance(features[inputs[0]], tfds.features.Text):
         tally.unit = "texts"
         return RawSplits("text", _usual_names(_read_labelled(builder, inputs, label), test_split_name), class_names)
-    key = [
-        cache.fingerprint(folder, sorted(file.name for file in folder.iterdir())),
-        inputs,
-        label,
-        image_shape,
-        image_size,
-        skip_bad,
-    ]
-    arrays = cache.cached(key, lambda: _read_images(builder, inputs[0], label, image_shape, image_size, skip_bad))
-    raw = {
-        split: (arrays[f"{split}.x"], arrays[f"{split}.y"]) for split in builder.info.splits if f"{split}.x" in arrays
-    }
-    return RawSplits("image", _usual_names(raw, test_split_name), class_names)
+    return RawSplits("image", _usual_names(_indexed(builder, inputs[0], label), test_split_name), class_names)
+
+
+def _indexed(builder: Any, key: str, label: str) -> dict[str, Indexed]:
+    """Return where the images of each labelled split lie.
+
+    Raises:
+        UsageError: Files in another format, that are damaged, or that have another number of examples than the set's
+            description says.
+    """
+    folder, name = Path(builder.data_path), _FORMATS.get(builder.info.file_format.value)
+    if name is None:
+        raise UsageError(
+            f"{folder}: expected files in the format {' or '.join(_FORMATS)}, received"
+            f" {builder.info.file_format.value}: prepare the set again with TFDS"
+        )
+    found = {}
+    for split, info in builder.info.splits.items():
+        if not info.num_examples:
+            continue
+        part = shards.indexed(name, [str(file) for file in info.filepaths], records.schema_of(key, label))
+        if len(part.labels) != info.num_examples:
+            raise UsageError(
+                f"{folder}: {split}: expected {info.num_examples:,} examples, as its description says, received"
+                f" {len(part.labels):,}; the set is damaged: prepare it again with TFDS"
+            )
+        if records.labelled(part):
+            found[split] = part
+    return found
 
 
 def read_pairs(
@@ -289,43 +301,6 @@ def _read_labelled(builder: Any, inputs: list[str], label: str) -> dict:
         if x and _labelled(y):
             raw[split] = (x, as_int32(f"{builder.data_path}: {split}: {label}", np.concatenate(y)))
     return raw
-
-
-def _read_images(
-    builder: Any,
-    key: str,
-    label: str,
-    image_shape: tuple[int, ...] | None,
-    image_size: int | None,
-    skip_bad: bool,
-) -> dict[str, np.ndarray]:
-    """Return {split.x: (examples, height, width, channels) uint8, split.y: (examples,) int32}."""
-    import tensorflow_datasets as tfds
-
-    own_shape = builder.info.features[key].shape
-    wanted = image_shape or ((image_size, image_size, own_shape[2]) if image_size else own_shape)
-    as_they_are = wanted == own_shape and None not in own_shape
-    decoders = {} if as_they_are else {key: tfds.decode.SkipDecoding()}
-    arrays = {}
-    for split in builder.info.splits:
-        x, y = [], []
-        for batch in _batches(builder, split, decoders):
-            x += [batch[key]] if as_they_are else list(batch[key])
-            y.append(batch[label])
-        if not x or not _labelled(y):
-            continue
-        kept = slice(None)
-        if as_they_are:
-            x = np.concatenate(x)
-        else:
-            if None in wanted:  # the first split determines the shape of all splits
-                size, channels = common_shape(x, Tally())
-                wanted = (wanted[0] or size[0], wanted[1] or size[1], wanted[2] or channels)
-            names = [f"{split} example {i}" for i in range(len(x))]
-            x, kept = decode_all(x, wanted[:2], wanted[2], names, skip_bad, USUAL_FIT)
-        y = as_int32(f"{builder.data_path}: {split}: {label}", np.concatenate(y))
-        arrays[f"{split}.x"], arrays[f"{split}.y"] = x, y[kept]
-    return arrays
 
 
 def _batches(builder: Any, split: str, decoders: dict) -> Iterator[dict[str, np.ndarray]]:

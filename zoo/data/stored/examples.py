@@ -173,8 +173,10 @@ def _completed(record: bytes, found: dict[str, Field], schema: Schema) -> Schema
         floats = [name for name, field in found.items() if field.kind == FLOATS and field.end - field.begin > 4]
         x = _only("x", pictures or floats, found)
     if not y:
-        labels = [n for n, f in found.items() if f.kind == INTEGERS and len(integers(record, f)) == 1 and n != x]
-        y = _only("y", [name for name in labels if name.rpartition("/")[2] == "label"] or labels, found)
+        named = [
+            name for name, f in found.items() if name.rpartition("/")[2] == "label" and f.kind in (BYTES, INTEGERS)
+        ]
+        y = _only("y", named or [n for n, f in found.items() if f.kind == INTEGERS and n != x], found)
     field = _named(found, x)
     kind = schema.type or ("float32" if field.kind == FLOATS else "")
     if not kind:

@@ -23,8 +23,6 @@ from zoo.system.machine import available_memory
 # Share of the free memory that decoded examples may take by default, and bytes where the free memory is not known.
 SHARE, UNKNOWN = 4, 1 << 30
 MARK = 16  # bytes of a hash
-# Bytes of encoded neighbours that are read together, see `zoo.data.batches.order`.
-BLOCK = 1 << 17
 LISTED = 5
 
 

@@ -54,7 +54,7 @@ def system(path: str) -> Any:
 def kind_of(path: str) -> str:
     """Return "folder", "file" or "" for nothing."""
     if not is_remote(path):
-        return "folder" if os.path.isdir(path) else "file" if os.path.isfile(path) else ""
+        return "folder" if Path(path).is_dir() else "file" if Path(path).is_file() else ""
     try:
         return "folder" if system(path).isdir(path) else "file" if system(path).isfile(path) else ""
     except (OSError, RuntimeError) as error:
@@ -67,7 +67,7 @@ def files_below(path: str) -> list[str]:
         scheme = path.partition("://")[0]
         names = [f"{scheme}://{name.lstrip('/')}" for name in system(path).find(path)]
     else:
-        names = [os.path.join(place, name) for place, _, inside in os.walk(path, followlinks=True) for name in inside]
+        names = [f"{place}/{name}" for place, _, inside in os.walk(path, followlinks=True) for name in inside]
     return sorted(name for name in names if not any(part.startswith(".") for part in name[len(path) :].split("/")))
 
 
@@ -83,7 +83,7 @@ def identity(paths: Sequence[str]) -> list:
         if is_remote(path):
             found.append([path, system(path).size(path), str(system(path).checksum(path))])
         else:
-            stat = os.stat(path)
+            stat = Path(path).stat()
             found.append([os.path.realpath(path), stat.st_size, stat.st_mtime_ns])
     return found
 

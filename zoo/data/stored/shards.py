@@ -5,7 +5,7 @@ From then on an example is read by itself.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -18,15 +18,16 @@ from zoo.console.errors import UsageError, few
 from zoo.data import cache
 from zoo.data.dataset import Split
 from zoo.data.sources.folders import SPLITS
-from zoo.data.stored import array_record, parquet, places, tar, tfrecord
+from zoo.data.stored import array_record, places, tar, tfrecord
 from zoo.data.stored.column import Column, Source
 from zoo.data.stored.decoders import Numbers, Pictures
-from zoo.data.stored.keeping import BLOCK
 from zoo.data.stored.row import Row
 
+# Bytes of neighbours that are read together, and bytes of a set up to which they are not: memory holds its files.
+BLOCK, SMALL = 1 << 17, 1 << 30
 # Part of every key of the cache: raise it when an index has another form.
 FORMAT = 1
-_READERS: dict[str, Any] = {"TFRecord": tfrecord, "ArrayRecord": array_record, "tar": tar, "Parquet": parquet}
+_READERS: dict[str, Any] = {"TFRecord": tfrecord, "ArrayRecord": array_record, "tar": tar}
 _WORD = re.compile(r"[a-z]+")
 _DTYPES = {"float32": np.dtype("<f4"), "uint8": np.dtype("u1")}
 
@@ -51,16 +52,16 @@ class Indexed:
     Args:
         source: Where the bytes of the inputs are.
         labels: Label of each record: class indices, or class names as texts.
-        type: Type of the inputs, as in a schema.
+        schema: Fields and type of the inputs.
         shape: Shape of inputs that are numbers.
-        mean: Mean number of bytes of an input.
+        block: Number of neighbours that are read together, see `zoo.data.batches.order`.
     """
 
     source: Source
     labels: np.ndarray
-    type: str
+    schema: Schema
     shape: tuple[int, ...]
-    mean: float
+    block: int
 
 
 def found(path: Path | str) -> Shards:
@@ -129,13 +130,13 @@ def indexed(name: str, files: Sequence[str], schema: Schema) -> Indexed:
     length, labels = arrays["length"], arrays["label"]
     if "names" in arrays:
         labels = arrays["names"][labels]
-    mean = float(length.mean())
+    block = _block(length)
     place = arrays["file"], arrays["offset"], length
-    source = reader.source(files, schema, *place, together=_block(mean) > 1)
+    source = reader.source(files, schema, *place, together=block > 1)
     shape = schema.shape
     if schema.type != PICTURE and not shape:
         shape = (int(length[0]) // _DTYPES[schema.type].itemsize,)
-    return Indexed(source, labels, schema.type, shape, mean)
+    return Indexed(source, labels, schema, shape, block)
 
 
 def split_of(found: Indexed, y: np.ndarray, decoder: Pictures | Numbers) -> Split:
@@ -146,16 +147,22 @@ def split_of(found: Indexed, y: np.ndarray, decoder: Pictures | Numbers) -> Spli
         y: Class indices.
         decoder: How bytes become arrays.
     """
-    return Split(Column(found.source, decoder), y, block=_block(found.mean))
+    return Split(Column(found.source, decoder), y, block=found.block)
 
 
 def decoder_of(found: Indexed) -> Numbers:
     """Return the decoder of inputs that are numbers."""
-    return Numbers(found.shape, _DTYPES[found.type])
+    return Numbers(found.shape, _DTYPES[found.schema.type])
 
 
-def _block(mean: float) -> int:
-    return max(1, int(BLOCK // max(mean, 1)))
+def _block(length: np.ndarray) -> int:
+    """Return the number of neighbours that are read together, which depends on the records alone.
+
+    Args:
+        length: Number of bytes of each.
+    """
+    total = int(length.sum())
+    return max(1, BLOCK * len(length) // total) if total > SMALL else 1
 
 
 def _completed(reader: Any, files: Sequence[str], schema: Schema) -> Schema:

@@ -61,6 +61,8 @@ def _groups(stream) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:  # noqa
                 now = key
                 members[ending] = member
     except tarfile.TarError as error:
+        if "unexpected end" in str(error):
+            raise ValueError("the archive is cut") from None
         raise ValueError(f"expected a tar archive that is not compressed: {error}") from None
     stream.seek(end)
     if stream.read(BLOCK) != bytes(BLOCK):
