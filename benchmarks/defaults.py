@@ -49,7 +49,8 @@ def _row(name: str, given: dict[str, Any], seeds: tuple[int, ...]) -> dict[str, 
         run = RunFolder(RUNS / f"{name}-{seed}")
         if not run.finished:
             words = [word for key, value in given.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-            run_command("zoo.train", "--model", MODEL, *words, "--seed", str(seed), "--output", str(run.path))
+            words = ["--resume"] if run.started else ["--model", MODEL, *words, "--seed", str(seed)]
+            run_command("zoo.train", *words, "--output", str(run.path))
         metrics = run.read_metrics()
         row |= {"epochs": metrics["epochs"], "parameters": metrics["parameters"]}
         row["ours"].append(metrics["test"]["accuracy"])
