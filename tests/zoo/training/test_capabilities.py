@@ -167,6 +167,7 @@ def test_batch_normalisation_is_right_after_few_steps(tmp_path, capsys):
                               learning_rate=1e-4, output=tmp_path / "run"), verbose=True)  # fmt: skip
     assert "momentum of batch normalisation: 0.7743, for 9 steps an epoch" in capsys.readouterr().err
     (norm,) = found.model.norms
+    assert norm.momentum == 0.99  # given back
     given = found.model.convolutions[0](x[..., None].astype("float32"))
     mean = np.asarray(given).mean((0, 1, 2))
     np.testing.assert_allclose(np.asarray(norm.moving_mean), mean, atol=0.1 * np.abs(mean).max())

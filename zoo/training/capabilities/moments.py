@@ -8,7 +8,9 @@ digits after two epochs, three seeds: 96.9 % either way, 31.1 % with 0.99), but 
 each layer, and leaves the validation of all epochs but the last wrong, by which the best one is chosen.
 """
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -31,16 +33,22 @@ class Moments(Capability):
         return True  # whether there is a batch normalisation is known with the model
 
     def begin(self) -> None:
-        training, lowered = self.training, set()
+        training, self.usual = self.training, {}
         for layer in with_itself(training.plain):
             if not isinstance(layer, keras.layers.BatchNormalization) or not layer.trainable:
                 continue
             if (fitting := momentum(layer.momentum, training.steps, training.total)) < layer.momentum:
-                layer.momentum = fitting
-                lowered.add(round(fitting, 4))
-        if lowered and training.verbose:
-            listed = ", ".join(map(str, sorted(lowered)))
+                self.usual[layer], layer.momentum = layer.momentum, fitting
+        if self.usual and training.verbose:
+            listed = ", ".join(f"{value:.4g}" for value in sorted({layer.momentum for layer in self.usual}))
             print(f"momentum of batch normalisation: {listed}, for {training.steps} steps an epoch", file=sys.stderr)
+
+    @contextlib.contextmanager
+    def around_fit(self) -> Iterator[None]:
+        """Give the layers their own momentum back when the training ends; they may belong to a user's model."""
+        yield
+        for layer, usual in self.usual.items():
+            layer.momentum = usual
 
 
 def momentum(usual: float, steps: int, total: int) -> float:
