@@ -46,9 +46,11 @@ class Moments(Capability):
     @contextlib.contextmanager
     def around_fit(self) -> Iterator[None]:
         """Give the layers their own momentum back when the training ends; they may belong to a user's model."""
-        yield
-        for layer, usual in self.usual.items():
-            layer.momentum = usual
+        try:
+            yield
+        finally:
+            for layer, usual in self.usual.items():
+                layer.momentum = usual
 
 
 def momentum(usual: float, steps: int, total: int) -> float:
