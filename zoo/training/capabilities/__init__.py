@@ -9,6 +9,7 @@ from zoo.training.capabilities.base import Capability, Start, Training
 from zoo.training.capabilities.executions import KerasStepsPerExecution, StepsPerExecution
 from zoo.training.capabilities.layer_decay import LayerDecay
 from zoo.training.capabilities.private import PrivateTraining
+from zoo.training.capabilities.probe import Probe
 from zoo.training.capabilities.snapshots import Snapshots
 from zoo.training.capabilities.transfer import Transfer
 from zoo.training.capabilities.unfreezing import Unfreezing
@@ -20,6 +21,7 @@ __all__ = ["REGISTRY", "Capability", "Start", "Training", "active"]
 # averaged weights are measured, which is before all layers are unfrozen.
 REGISTRY: tuple[type[Capability], ...] = (
     Workers,
+    Probe,  # before Transfer, which writes the first checkpoint
     Transfer,
     Unfreezing,  # after Transfer, which says what is random, and before the graph of an execution is traced
     LayerDecay,
