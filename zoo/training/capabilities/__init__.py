@@ -8,6 +8,7 @@ from zoo.training.capabilities.averaging import Averaging
 from zoo.training.capabilities.base import Capability, Start, Training
 from zoo.training.capabilities.executions import KerasStepsPerExecution, StepsPerExecution
 from zoo.training.capabilities.layer_decay import LayerDecay
+from zoo.training.capabilities.norms import SynchronizedNorms
 from zoo.training.capabilities.private import PrivateTraining
 from zoo.training.capabilities.probe import Probe
 from zoo.training.capabilities.snapshots import Snapshots
@@ -25,6 +26,7 @@ REGISTRY: tuple[type[Capability], ...] = (
     Transfer,
     Unfreezing,  # after Transfer, which says what is random, and before the graph of an execution is traced
     LayerDecay,
+    SynchronizedNorms,
     AdversarialTraining,
     PrivateTraining,
     Averaging,
