@@ -13,6 +13,7 @@ from zoo.console.errors import nearest
 PURPOSES: dict[str, dict[str, tuple[str, str]]] = {
     "Train and use": {
         "train": ("zoo.train", "train a model and write its run folder"),
+        "fetch": ("zoo.fetch", "get trained weights that training can begin with"),
         "evaluate": ("zoo.evaluate", "measure a run on a split of its own data or of other data"),
         "predict": ("zoo.predict", "classify inputs, rank texts for images, or complete triples"),
         "generate": ("zoo.generate", "translate or continue texts, or draw images"),

@@ -180,6 +180,31 @@ def gan_dense_mnist() -> Settings:
     return gan_mnist()
 
 
+_TRANSFER: Settings = _COMMON | {
+    "epochs": 4,
+    "batch_size": 32,
+    "learning_rate": 3e-4,
+    "label_smoothing": 0.1,
+    "probe": True,
+    "freeze": ("norm",),
+}
+
+
+def transfer() -> Settings:
+    """Any data with weights from elsewhere: the output layer alone, then all but the normalisations; no result."""
+    return _TRANSFER
+
+
+def transfer_efficientnet_lite() -> Settings:
+    """TODO"""
+    return _TRANSFER | {"image_size": 224}
+
+
+# Settings of models that begin with trained weights from elsewhere (--pretrained).
+TRANSFERS: dict[str, Callable[[], Settings]] = {
+    "efficientnet_lite": transfer_efficientnet_lite,
+}
+
 DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("cnn", "digits"): cnn_digits,
     ("cnn", "mnist"): cnn_mnist,
@@ -204,14 +229,19 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
 }
 
 
-def defaults_for(model: str, dataset: str | None, texts: bool = False) -> Callable[[], Settings]:
+def defaults_for(
+    model: str, dataset: str | None, *, texts: bool = False, transfers: bool = False
+) -> Callable[[], Settings]:
     """Return the settings measured for this model and data set, else for the model, else those for any model.
 
     Args:
         model: Name of the model.
         dataset: Name of the data set, None for own data.
         texts: Whether the data are texts.
+        transfers: Whether the model begins with trained weights from elsewhere.
     """
+    if transfers:
+        return TRANSFERS.get(model, transfer)
     usual = DEFAULTS.get((model, TEXTS if texts else ""), DEFAULTS.get((model, ""), default))
     return DEFAULTS.get((model, dataset or ""), usual)
 
@@ -219,7 +249,8 @@ def defaults_for(model: str, dataset: str | None, texts: bool = False) -> Callab
 def named() -> dict[str, Callable[[], Settings]]:
     """Return all default settings by the model and data set that they are for."""
     own = {f"{model} on {dataset}" if dataset else model: settings for (model, dataset), settings in DEFAULTS.items()}
-    return own | {"any other": default}
+    begun = {f"{model} with --pretrained": settings for model, settings in TRANSFERS.items()}
+    return own | begun | {"any other with --pretrained": transfer, "any other": default}
 
 
 def summary(settings: Callable[[], Settings]) -> str:

@@ -35,6 +35,20 @@ class ModelOptions:
         " and sequence length",
         stock_as="run",
     )
+    pretrained: str | None = option(
+        "trained weights to begin with: imagenet, or a .keras or .h5 file of a network of the same structure, also one"
+        " of keras.applications. Another number of classes gets a new output layer; see docs/guides/vision.md",
+        metavar="NAME|FILE",
+    )
+    input_range: tuple[float, ...] | None = option(
+        "what the network of --pretrained takes for the darkest and the brightest value, such as 0,255 (default: what"
+        " the model's mean and std make of 0 and 1)",
+        metavar="LOW,HIGH",
+    )
+    probe: bool | None = option(
+        "fit the output layer before training, by logistic regression on the features of the frozen network, which are"
+        " computed once (default: with --pretrained if the recipe says so)"
+    )
     freeze: tuple[str, ...] | None = option(
         "layers or variables that are not trained: patterns of a path or its end, such as embedding,block_*. Frozen"
         " layers, including batch-norm statistics, do not change",
@@ -138,7 +152,11 @@ class DataOptions:
 class Optimisation:
     """How the weights are fitted: length, optimizer, learning rate, loss and numerics."""
 
-    epochs: int | None = option("number of epochs, passes over the training examples", within=(1, 1_000_000))
+    epochs: int | None = option(
+        "number of epochs, passes over the training examples; 0, with --pretrained or --init-from, takes the weights as"
+        " they are",
+        within=(0, 1_000_000),
+    )
     steps_per_epoch: int = option(
         "number of steps after which an epoch ends, with validation and a checkpoint; the next epoch continues with the"
         " examples that follow (0: one pass over all examples)",

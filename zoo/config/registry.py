@@ -225,6 +225,20 @@ def check_hub(what: object) -> None:
         )
 
 
+# Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit.
+_VISION = ("mean", "std")
+
+
+def takes_pretrained(name: str) -> bool:
+    """Return whether a model takes weights of networks that other tools trained."""
+    return set(_VISION) <= set(arguments(name))
+
+
+def pretrained_models() -> list[str]:
+    """Return the names of the models that take weights of networks that other tools trained."""
+    return [name for name in MODELS if takes_pretrained(name)]
+
+
 def names(task: str) -> list[str]:
     """Return the names of the models that learn a task."""
     return [name for name, entry in MODELS.items() if entry.facts is task_facts.of(task)]

@@ -100,6 +100,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             )
         if self.classifier is not None and not (entry := registry.entry(self.model)).facts.judged_by_classifier:
             raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {entry.task}")
+        self._check_pretrained()
         if self.adversarial is not None:
             self._check_adversarial()
         if self.private is not None:
@@ -110,6 +111,24 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         self._check_average()
         self._check_layers()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
+
+    def _check_pretrained(self) -> None:
+        given = [name for name in ("init_from", "pretrained") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UsageError("--init-from and --pretrained: expected one of them, received both")
+        if self.pretrained is not None and not registry.takes_pretrained(self.model):
+            raise UsageError(
+                f"--pretrained {self.pretrained}: expected one of {', '.join(registry.pretrained_models())},"
+                f" {self.model} begins with the weights of a run: --init-from"
+            )
+        if self.input_range is not None:
+            if self.pretrained is None:
+                raise UsageError("--input-range: expected together with --pretrained, received without it")
+            if len(self.input_range) != 2 or self.input_range[0] >= self.input_range[1]:
+                numbers = ",".join(f"{number:g}" for number in self.input_range)
+                raise UsageError(f"--input-range {numbers}: expected LOW,HIGH, the lower number first")
+        if self.epochs == 0 and not given:
+            raise UsageError("--epochs 0: expected together with --pretrained or --init-from, received without them")
 
     def _check_adversarial(self) -> None:
         attack, entry = attacks.parse(self.adversarial), registry.entry(self.model)
@@ -187,7 +206,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
                 f"--new-head: expected --set tied=false: with tied weights {self.model} scores tokens by its embedding"
                 " and has no output layer"
             )
-        if self.unfreeze_every >= self.epochs:
+        if self.unfreeze_every and self.unfreeze_every >= self.epochs:
             raise UsageError(
                 f"--unfreeze-every {self.unfreeze_every}: expected less than the number of epochs, {self.epochs}"
             )
@@ -263,9 +282,12 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             "beta_1": 0.9,
         }
         texts = prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
-        values |= defaults.defaults_for(self.model, dataset, texts)()
+        transfers = self.pretrained is not None
+        values |= defaults.defaults_for(self.model, dataset, texts=texts, transfers=transfers)()
         values |= _CYCLIC if self.snapshots else {}
         settings = values.pop("settings", {})
+        if self.epochs == 0:
+            values.pop("freeze", None)
         if self.private:
             values["clip_norm"] = 0.0  # each example's gradient is clipped already
             known = registry.arguments(self.model)
@@ -315,7 +337,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
         typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
         typed.setdefault("fit", FIRST_FIT)
-        return cls(**typed | {"freeze": typed.get("freeze") and tuple(typed["freeze"])})
+        lists = ("freeze", "input_range")
+        return cls(**typed | {name: tuple(typed[name]) for name in lists if typed.get(name) is not None})
 
 
 # Paths of what is read; different paths may lead to the same content.

@@ -90,7 +90,9 @@ class OpenedModel:
         from strategies import backend
 
         backend.start("tensorflow")
-        model = loaded(self.path) if self.model is None else self.model
+        from zoo.isolation import models
+
+        model = models.loaded(self.path) if self.model is None else self.model
         if not model.built:
             raise UsageError(f"model {model.name}: expected a built model, received one without weights; call it once")
         return model
@@ -249,40 +251,6 @@ def check_data(opened: OpenedModel) -> None:
         )
     if opened.data is None and not (opened.config.data and opened.config.data.suffix == task_facts.ARRAYS):
         check_source(opened.config)
-
-
-def loaded(path: Path) -> Any:
-    """Load a model file, after checking it, with its compiled loss if it has one that can be loaded.
-
-    Raises:
-        UsageError: The file cannot be opened safely, or Keras cannot load it.
-    """
-    from zoo.isolation import models
-
-    if path.suffix == ".keras":
-        models.check(path)
-    import keras
-
-    import zoo.models  # noqa: F401  registers the classes that a model file may name
-    from zoo.introspection.naming import fresh_names
-
-    options = {"safe_mode": True}
-    if path.suffix == ".h5":
-        from zoo.guests import hdf5
-
-        hdf5.look(path)
-        options["custom_objects"] = hdf5.of_keras_2()
-    with fresh_names():
-        try:
-            return keras.saving.load_model(path, **options)
-        except Exception:
-            try:  # the loss or the metrics may be of a class that is not there
-                return keras.saving.load_model(path, compile=False, **options)
-            except Exception as error:
-                raise UsageError(
-                    f"{path}: expected a model that Keras {keras.__version__} loads:"
-                    f" {' '.join(str(error).split())[:300]}"
-                ) from None
 
 
 def training_config(given: dict[str, Any]) -> TrainConfig:

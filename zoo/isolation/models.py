@@ -110,6 +110,41 @@ def load(file: Path) -> Any:  # a keras.Model; Keras is not imported yet
     return keras.saving.load_model(file, compile=False, safe_mode=True)
 
 
+def loaded(path: Path) -> Any:  # a keras.Model; Keras is not imported yet
+    """Load a .keras or .h5 file, after checking it, with its compiled loss if it has one that can be loaded.
+
+    Args:
+        path: Path of the file.
+
+    Raises:
+        UsageError: The file cannot be opened safely, or Keras cannot load it.
+    """
+    if path.suffix == ".keras":
+        check(path)
+    import keras
+
+    import zoo.models  # noqa: F401  registers the classes that a model file may name
+    from zoo.introspection.naming import fresh_names
+
+    options = {"safe_mode": True}
+    if path.suffix == ".h5":
+        from zoo.isolation import keras_2
+
+        keras_2.look(path)
+        options["custom_objects"] = keras_2.of_keras_2()
+    with fresh_names():
+        try:
+            return keras.saving.load_model(path, **options)
+        except Exception:
+            try:  # the loss or the metrics may be of a class that is not there
+                return keras.saving.load_model(path, compile=False, **options)
+            except Exception as error:
+                raise UsageError(
+                    f"{path}: expected a model that Keras {keras.__version__} loads:"
+                    f" {' '.join(str(error).split())[:300]}"
+                ) from None
+
+
 def _registered_in(names: frozenset[str]) -> tuple[list[str], bool]:
     """Return the modules of this process that register classes of a file, and whether one cannot be imported again."""
     if "keras" not in sys.modules:

@@ -1,5 +1,6 @@
 """Copy the weights of a Keras network into one of ours of the same structure, whatever their layers are called."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from zoo.console.errors import UsageError
-from zoo.introspection.hooks import calling, calls_of
+from zoo.introspection.hooks import Call, calling, calls_of
 from zoo.introspection.layers import with_itself
 from zoo.introspection.variables import named
 
@@ -51,7 +52,7 @@ def units(model: keras.Model, shape: Sequence[int]) -> list[Unit]:
         UsageError: The model has weights that belong to no such layer, or uses a layer twice.
     """
     parts = [layer for layer in with_itself(model) if isinstance(layer, (*KERNELS, *NORMS))]
-    calls = calls_of(model, keras.ops.zeros((1, *shape)), parts)
+    calls = _calls(model, keras.ops.zeros((1, *shape)), parts)
     norms = {id(call.inputs[0]): call.layer for call in calls if isinstance(call.layer, NORMS)}
     kernels = [call for call in calls if isinstance(call.layer, KERNELS)]
     found = [Unit(call.layer, norms.get(id(call.output))) for call in kernels]
@@ -66,8 +67,21 @@ def units(model: keras.Model, shape: Sequence[int]) -> list[Unit]:
     return found
 
 
+def _calls(model: keras.Model, x: Any, parts: list[layers.Layer]) -> list[Call]:
+    """Return the calls of some layers; Keras warns if a network lists its only input."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The structure of `inputs` doesn't match")
+        return calls_of(model, x, parts)
+
+
 def copied(
-    theirs: keras.Model, mine: keras.Model, shape: Sequence[int], *, source: object
+    theirs: keras.Model,
+    mine: keras.Model,
+    shape: Sequence[int],
+    *,
+    source: object,
+    factor: float = 1.0,
+    flipped: bool = False,
 ) -> tuple[dict[str, np.ndarray], str]:
     """Return the weights of another network under the names of ours, and what was done in a sentence.
 
@@ -79,6 +93,9 @@ def copied(
         mine: Built model that the weights fit. Its variables are changed.
         shape: Shape of the pictures, (height, width, channels).
         source: Name of the weights, for messages.
+        factor: What the standardised pixels of our model are multiplied by to be those that the network takes. It
+            becomes a part of the first kernel.
+        flipped: Whether the network takes the channels in the reverse order, likewise.
 
     Returns:
         Arrays by the names of `zoo.introspection.variables.named`, without those of the output layer if it is for
@@ -96,14 +113,20 @@ def copied(
         for variable, value in _values(there, here):
             variable.assign(value)
             arrays[by_id[id(variable)]] = value
-    difference = _difference(theirs, mine, given, wanted, shape)
+    kernel = wanted[0].layer.kernel
+    value = keras.ops.convert_to_numpy(kernel)
+    kernel.assign(np.flip(value, -2) * factor if flipped else value * factor)
+    arrays[by_id[id(kernel)]] = keras.ops.convert_to_numpy(kernel)
+    difference = _difference(theirs, mine, given, wanted, shape, factor, flipped)
     if difference > TOLERANCE:
         raise UsageError(
             f"{said}: expected a network that computes the same as {mine.name}, found kernels of the same shapes whose"
             f" features differ by {difference:.2g} of the largest (another activation, padding or order?)"
         )
-    kept = len(pairs) == len(wanted)
-    head = "with its classes" if kept else f"without its {given[-1].shape[-1]:,} classes"
+    head = "with its classes"
+    if len(pairs) < len(wanted):
+        has_classes = len(given) == len(wanted)
+        head = f"without its {given[-1].shape[-1]:,} classes" if has_classes else "which has no output layer"
     return (
         arrays,
         f"{len(arrays)} arrays of {source}, matched by structure, {head}; features differ by {difference:.1g}",
@@ -113,7 +136,9 @@ def copied(
 def _matched(given: list[Unit], wanted: list[Unit], said: str, name: str) -> list[tuple[Unit, Unit]]:
     """Return pairs of units with the same shapes; without the output layers if they are for different classes."""
     compared = wanted
-    if given and given[-1].shape != wanted[-1].shape and given[-1].shape[:-1] == wanted[-1].shape[:-1]:
+    if len(given) == len(wanted) - 1:  # a network without an output layer
+        compared = wanted[:-1]
+    elif given and given[-1].shape != wanted[-1].shape and given[-1].shape[:-1] == wanted[-1].shape[:-1]:
         given, compared = given[:-1], wanted[:-1]
     theirs, ours = _by_shape(given), _by_shape(compared)
     if {shape: len(each) for shape, each in theirs.items()} != {shape: len(each) for shape, each in ours.items()}:
@@ -173,16 +198,28 @@ def _statistics(unit: Unit) -> tuple[np.ndarray, ...]:
 
 
 def _difference(
-    theirs: keras.Model, mine: keras.Model, given: list[Unit], wanted: list[Unit], shape: Sequence[int]
+    theirs: keras.Model,
+    mine: keras.Model,
+    given: list[Unit],
+    wanted: list[Unit],
+    shape: Sequence[int],
+    factor: float,
+    flipped: bool,
 ) -> float:
     """Return the largest difference of what both output layers receive, relative to the largest value.
+
+    A network without an output layer gives what ours receives.
 
     Their first layer with a kernel receives what ours does, so that the standardisation of pixels does not count.
     """
     pixels = np.random.default_rng(0).random((2, *shape), dtype="float32")
     first, last = (calls_of(mine, pixels, [unit.layer])[0] for unit in (wanted[0], wanted[-1]))
-    compute = given[0].layer.call
-    with calling(given[0].layer, lambda inputs: compute(first.inputs[0])):
-        other = calls_of(theirs, pixels, [given[-1].layer])[0]
-    ours, others = (keras.ops.convert_to_numpy(call.inputs[0]).reshape(2, -1) for call in (last, other))
+    compute, fed = given[0].layer.call, first.inputs[0] * factor
+    fed = keras.ops.flip(fed, -1) if flipped else fed
+    with calling(given[0].layer, lambda inputs, **options: compute(fed)):
+        if len(given) == len(wanted):
+            received = _calls(theirs, pixels, [given[-1].layer])[0].inputs[0]
+        else:
+            received = theirs(pixels, training=False)
+    ours, others = (keras.ops.convert_to_numpy(x).reshape(2, -1) for x in (last.inputs[0], received))
     return float(np.abs(ours - others).max() / max(np.abs(ours).max(), 1e-6))

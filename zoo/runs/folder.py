@@ -299,6 +299,13 @@ def continued(config: TrainConfig) -> RunFolder | None:
     return run if run and run.started else None
 
 
+def _check_pretrained(name: str) -> None:
+    """Raise UsageError unless a text names trained weights from elsewhere."""
+    if name == "imagenet" or Path(name).is_file():
+        return
+    raise UsageError(f"--pretrained {name}: expected imagenet, or a .keras or .h5 file; there is no such file")
+
+
 def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
     """Raise UsageError unless the initial weights of a training are as its configuration says.
 
@@ -318,6 +325,9 @@ def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
         pretrained = True
     if config.classifier is not None:
         check_classifier(config.classifier)
+    if config.pretrained is not None:
+        _check_pretrained(config.pretrained)
+        pretrained = True
     if config.freeze and not (config.init_from or pretrained):
         raise UsageError(
             f"--freeze {','.join(config.freeze)}: expected together with --init-from RUN, because the frozen weights"

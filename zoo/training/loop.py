@@ -229,18 +229,18 @@ def _epochs(training: Training, callbacks: list[keras.callbacks.Callback]) -> No
 def _finish(training: Training, finished: Callable[[keras.Model], keras.Model] | None, seconds: float) -> TrainResult:
     """Take the weights of the best epoch, measure the model, and write its files."""
     config, model, memory = training.config, training.plain, training.memory
-    kept = len(memory.history) - 1
+    kept = max(len(memory.history) - 1, 0)
     if config.keep == "best" and memory.best_weights:
         kept = memory.best_epoch
         for variable, value in zip(model.variables, memory.best_weights, strict=True):
             variable.assign(value)
     model = finished(model) if finished else model
-    row = memory.history[kept]
+    row = memory.history[kept] if memory.history else {}
     found = {
         "validation": {k.removeprefix("val_"): v for k, v in row.items() if k.startswith("val_")},
         "train": {k: v for k, v in row.items() if not k.startswith(("val_", "epoch", "learning_rate"))},
-        **training.task.remarks(memory.history),
-        "epoch": kept + 1,
+        **(training.task.remarks(memory.history) if row else {}),
+        "epoch": kept + 1 if row else 0,
         "epochs": len(memory.history),
         "seconds": round(seconds, 2),
         "examples_per_second": round(memory.timed_examples / memory.train_seconds) if memory.train_seconds else None,

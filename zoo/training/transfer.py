@@ -8,9 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
 from zoo.data import Dataset, DataSpec
 from zoo.introspection.variables import named
+from zoo.pretrained import sources
 from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec
 from zoo.training import transfer_rows
@@ -105,6 +107,28 @@ def take(model: keras.Model, source: SourceRun, spec: DataSpec, anew: Sequence[s
     for name in same:
         mine[name].assign(theirs[name])
     return [name for name in mine if name not in same]
+
+
+def take_pretrained(
+    config: TrainConfig, model: keras.Model, spec: DataSpec, anew: Sequence[str] = ()
+) -> tuple[sources.Weights, list[str]]:
+    """Copy trained weights from elsewhere into a model; return them, and the names of the model's other weights.
+
+    Args:
+        config: Configuration with `pretrained`.
+        model: Built model for pictures.
+        spec: Form of its data.
+        anew: Names of weights that are not copied in any case.
+
+    Raises:
+        UsageError: There are no such weights, or they are of a network of another structure.
+    """
+    found = sources.weights(config, model, spec.input_shape)
+    mine = named(model)
+    taken = {name: array for name, array in found.arrays.items() if name not in anew}
+    for name, array in taken.items():
+        mine[name].assign(array)
+    return found, [name for name in mine if name not in taken]
 
 
 def _check_tokens(source: SourceRun, spec: DataSpec) -> None:

@@ -10,7 +10,9 @@ from zoo.training.capabilities.baseline import Baseline
 from zoo.training.capabilities.executions import KerasStepsPerExecution, StepsPerExecution
 from zoo.training.capabilities.layer_decay import LayerDecay
 from zoo.training.capabilities.moments import Moments
+from zoo.training.capabilities.norms import SynchronizedNorms
 from zoo.training.capabilities.private import PrivateTraining
+from zoo.training.capabilities.probe import Probe
 from zoo.training.capabilities.snapshots import Snapshots
 from zoo.training.capabilities.transfer import Transfer
 from zoo.training.capabilities.unfreezing import Unfreezing
@@ -22,10 +24,12 @@ __all__ = ["REGISTRY", "Capability", "Start", "Training", "active"]
 # averaged weights are measured, which is before all layers are unfrozen.
 REGISTRY: tuple[type[Capability], ...] = (
     Workers,
+    Probe,  # before Transfer, which writes the first checkpoint
     Transfer,
     Unfreezing,  # after Transfer, which says what is random, and before the graph of an execution is traced
     LayerDecay,
     Moments,
+    SynchronizedNorms,
     AdversarialTraining,
     PrivateTraining,
     Averaging,

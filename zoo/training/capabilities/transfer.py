@@ -1,4 +1,4 @@
-"""Transfer learning (`--init-from`, `--freeze`, `--new-head`): weights copied from a run, and some of them frozen."""
+"""Transfer learning (`--init-from`, `--pretrained`, `--freeze`, `--new-head`): weights that were trained before."""
 
 import sys
 from typing import Any
@@ -18,7 +18,7 @@ class Transfer(Capability):
 
     @classmethod
     def wanted(cls, config: TrainConfig, strategy: Any) -> bool:
-        return bool(config.init_from or config.freeze)
+        return bool(config.init_from or config.pretrained or config.freeze)
 
     def prepare(self) -> None:
         """Read the run, unless the training resumes and has its own weights."""
@@ -33,6 +33,8 @@ class Transfer(Capability):
                 weights; a new head for a model without one.
         """
         training, config, source = self.training, self.training.config, self.source
+        if config.pretrained and training.start.snapshot is None:
+            self._take_pretrained()
         if source:
             source, told = transfer.renamed(source, training.plain, training.data)
             anew = layerwise.head(training.order) if config.new_head else []
@@ -47,9 +49,24 @@ class Transfer(Capability):
             count, total = sum(int(np.prod(mine[name].shape)) for name in frozen), training.plain.count_params()
             print(f"frozen: {len(frozen)} of {len(mine)} variables, {count:,} of {total:,} parameters", file=sys.stderr)
 
+    def _take_pretrained(self) -> None:
+        """Copy weights from elsewhere, and say on standard error what was found."""
+        training = self.training
+        anew = layerwise.head(training.order) if training.config.new_head else []
+        found, training.random = transfer.take_pretrained(training.config, training.plain, training.data.spec, anew)
+        training.begun_with = {
+            "pretrained": training.config.pretrained,
+            "sha256": found.sha256,
+            "taken": len(found.arrays),
+            "new": training.random,
+            "said": found.said,
+        }
+        if training.verbose:
+            print(found.said, file=sys.stderr)
+
     def started(self) -> None:
-        """Write a checkpoint of the copied weights, so that the training can resume without the other run."""
-        if self.source:
+        """Write a checkpoint of the copied weights, so that the training can resume without what they come from."""
+        if self.source or (self.training.config.pretrained and self.training.start.snapshot is None):
             training = self.training
             arrays = checkpoints.capture(training.model)
             snapshot = training.memory.to_snapshot(training.step, arrays, training.origin)
