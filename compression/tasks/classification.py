@@ -69,7 +69,7 @@ class Classification(OutputForm):
         return ClassSubject(model, self.interface, examples)
 
     def calibration(self, count: int, seed: int) -> np.ndarray:
-        return given(stratified(self.data.train, count, seed), self.interface)
+        return np.asarray(given(stratified(self.data.train, count, seed), self.interface))
 
     def examples(self, count: int, seed: int) -> np.ndarray:
         return scaled(stratified(self.data.train, count, seed).x)

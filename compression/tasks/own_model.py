@@ -80,7 +80,8 @@ class OwnForm(OutputForm):
         return OwnSubject(model, self.interface, self.data.split("test"), self.data.spec, self.task, original)
 
     def calibration(self, count: int, seed: int) -> dict[str, np.ndarray]:
-        return given(self.chosen(self.data.train, count, seed).x, self.interface)
+        found = given(self.chosen(self.data.train, count, seed).x, self.interface)
+        return {name: np.asarray(array) for name, array in found.items()}
 
     def calibration_count(self, calibration: Mapping[str, np.ndarray]) -> int:
         return len(next(iter(calibration.values())))

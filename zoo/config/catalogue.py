@@ -4,12 +4,12 @@ Standard library only, so that a misspelt name is answered at once.
 """
 
 import importlib.util
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from zoo.config import caption_templates, registry, task_facts
+from zoo.config.prepared import default_data_dir, find_prepared, prepared_names
 from zoo.config.records import ENDINGS, holds_records, is_address
 from zoo.config.task_facts import CLASSES, TABLES, TASKS, TEXT, Task, TaskFacts, Tokens
 from zoo.config.train_config import EMBEDDED, TrainConfig, flag
@@ -186,17 +186,6 @@ def _described_task(described: Any, info: Any) -> Task:
     return "language_model" if list(kinds.values()) == ["Text"] else "classification"
 
 
-def default_data_dir() -> Path:
-    """Return the folder in which TFDS prepares sets by default."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-
-
-def prepared_names(data_dir: Path) -> list[str]:
-    """Return the names of the prepared sets in a folder, with their configurations."""
-    found = sorted(data_dir.glob("*/*/features.json")) + sorted(data_dir.glob("*/*/*/features.json"))
-    return sorted({file.parent.parent.relative_to(data_dir).as_posix() for file in found})
-
-
 def tfds_names() -> list[str]:
     """Return the names of all TFDS sets, read from its source files because its import takes a second."""
     spec = importlib.util.find_spec("tensorflow_datasets")
@@ -217,14 +206,6 @@ def _is_builder(name: str, bases: dict[str, str]) -> bool:
     base = bases[name].rpartition(".")[2]
     # A class may be named like its own base: class BuilderConfig(tfds.core.BuilderConfig).
     return base.endswith("Builder") or (base in bases and base != name and _is_builder(base, bases))
-
-
-def find_prepared(name: str, data_dir: Path) -> Path | None:
-    """Return the folder of a prepared set, or None. Without a version in the name it is the newest."""
-    base, _, version = name.partition(":")
-    folder = data_dir / base
-    versions = [p.parent for p in folder.glob(f"{version or '*'}/features.json")]
-    return max(versions, key=lambda p: [int(n) for n in re.findall(r"\d+", p.name)], default=None)
 
 
 def _check_tfds(name: str, data_dir: Path) -> None:

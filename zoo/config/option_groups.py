@@ -51,8 +51,8 @@ class DataOptions:
     dataset: str | None = option("data set: an embedded one or any TFDS name (default: digits)")
     data: Path | None = option(
         "own data: a folder of images by class; an .npz, .csv, .tsv or .jsonl file; a .txt file or a folder of them; a"
-        " folder with train, valid and test tables of triples; files of records (.tfrecord, .array_record, .tar) or a"
-        " folder of them, also at an address such as gs://bucket/folder"
+        " folder with train, valid and test tables of triples; files of records (.tfrecord, .array_record, .tar,"
+        " .parquet) or a folder of them, also at an address such as gs://bucket/folder"
     )
     schema: str | None = option(
         "fields of records: x=FIELD of the input, y=FIELD of the label, such as 'x=image/encoded, y=label' or"
@@ -269,3 +269,8 @@ class OutputOptions:
         "number of steps between checkpoints inside an epoch; 0: only at its end", 0, within=(0, 1_000_000_000)
     )
     resume: bool = option("continue the run in --output from its last complete checkpoint", False)
+    accept_changed_data: bool = option(
+        "with --resume: go on although the data changed; every example stays in the split that it had, and new ones are"
+        " drawn into a split by what they are",
+        False,
+    )

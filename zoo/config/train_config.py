@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import strategies
-from zoo.config import attacks, augmentation, defaults, privacy, registry
+from zoo.config import attacks, augmentation, defaults, prepared, privacy, registry
 from zoo.config.option_groups import (
     Capabilities,
     DataOptions,
@@ -25,7 +25,7 @@ from zoo.config.option_groups import (
     StrategyOptions,
 )
 from zoo.config.records import format_of, is_address, parse
-from zoo.config.task_facts import FIRST_FIT, USUAL_FIT
+from zoo.config.task_facts import FIRST_FIT, TABLES, USUAL_FIT
 from zoo.console.errors import UsageError
 
 # Data sets that need neither a network nor a path.
@@ -83,6 +83,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         strategies.check_name(self.strategy)
         if self.dataset is not None and self.data is not None:
             raise UsageError("--dataset and --data: expected one of them, received both")
+        if self.accept_changed_data and not self.resume:
+            raise UsageError("--accept-changed-data: expected together with --resume, received without it")
         if self.validation_data is not None and self.data is None:
             raise UsageError("--validation-data: expected together with --data, received without it")
         if self.source is not None and self.source == self.target:
@@ -260,7 +262,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             "fit": USUAL_FIT,
             "beta_1": 0.9,
         }
-        values |= defaults.defaults_for(self.model, dataset)()
+        texts = prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
+        values |= defaults.defaults_for(self.model, dataset, texts)()
         values |= _CYCLIC if self.snapshots else {}
         settings = values.pop("settings", {})
         if self.private:
@@ -318,7 +321,16 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
 # Paths of what is read; different paths may lead to the same content.
 PLACES = ("data", "validation_data", "init_from", "classifier")
 # Options that may differ between the workers of one training.
-NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", "memory", "worker_timeout")
+NOT_COMPARED = (
+    "resume",
+    "accept_changed_data",
+    "output",
+    "checkpoint_every",
+    "data_dir",
+    "skip_bad",
+    "memory",
+    "worker_timeout",
+)
 # Options that may differ between a run and its continuation; its numbers depend on them by rounding alone.
 CHANGEABLE = (*NOT_COMPARED, "strategy", "virtual_devices", "model_devices", "steps_per_execution")
 
@@ -334,6 +346,7 @@ ON_ONE_DEVICE = {
     "shard": "data",
     "steps_per_execution": 1,
     "resume": False,
+    "accept_changed_data": False,
 }
 
 _AVERAGE = re.compile(r"(ema|swa)\(([0-9]*\.?[0-9]+)\)")

@@ -190,6 +190,8 @@ class Dataset:
         references: Original target texts of pairs, by split and in order.
         captions: Captions of images, for contrastive training.
         left_out: Number of triples of each split that cannot be ranked.
+        texts: Whole texts of the splits, for a simple method beside the network; empty for other data, and for data
+            in the form of a run.
         reading: Record of what was read; None for a set that was not loaded from a source.
     """
 
@@ -202,6 +204,7 @@ class Dataset:
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     captions: Captions | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     reading: Reading | None = None
 
     def save_vocabularies(self, path: Path, target_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Load the data of a configuration: one function for all sources."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 from zoo.config import catalogue, task_facts
 from zoo.config.train_config import TrainConfig
@@ -19,6 +20,7 @@ def load(
     num_classes: int | None = None,
     target_vocabulary: Vocabulary | None = None,
     lengths: tuple[int, int] | None = None,
+    splits: Mapping[bytes, Sequence[str]] | None = None,
 ) -> Dataset:
     """Load the data of a configuration, for its task or the task that the data are for.
 
@@ -30,6 +32,7 @@ def load(
         num_classes: Number of classes, if there are more than the labels show.
         target_vocabulary: Vocabulary of the targets of that run, if it was trained on pairs.
         lengths: Longest text and longest target in tokens, unless `like` or the configuration says otherwise.
+        splits: Splits that the examples of a resumed run had, in order, by the key of each.
 
     Raises:
         UsageError: Data that cannot be read, or that cannot be trained on.
@@ -45,7 +48,14 @@ def load(
         target_vocabulary=target_vocabulary,
         num_classes=num_classes,
         lengths=lengths,
+        splits=splits,
     )
+    task = catalogue.task_of(config)
+    if splits is not None and not task_facts.of(task).classifies:
+        raise UsageError(
+            f"--accept-changed-data: expected examples with a class each, received data for {task}; undo the change of"
+            " the data, or start anew"
+        )
     data = task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)
     if config.shard == "files" and data.train.in_memory:
         raise UsageError(f"--shard files: expected pictures or records in files, {data.spec.name} is read into memory")

@@ -19,10 +19,14 @@ def of_split(split: Split, answers: bool = False) -> np.ndarray:
     """
     if split.marks is not None and not answers:
         return split.marks
-    if not len(split):
+    return of_rows([*leaves(split.x), *(leaves(split.y) if answers else [])])
+
+
+def of_rows(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the hash of each row of arrays (examples, ...) together, (examples, 16) uint8."""
+    if not len(arrays[0]):
         return np.zeros((0, BYTES), np.uint8)
-    columns = [np.ascontiguousarray(a).reshape(len(split), -1) for a in leaves(split.x)]
-    columns += [np.ascontiguousarray(a).reshape(len(split), -1) for a in leaves(split.y)] if answers else []
+    columns = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
     return _hashed([b"".join(row.tobytes() for row in rows) for rows in zip(*columns, strict=True)])
 
 
@@ -39,3 +43,8 @@ def _hashed(contents: Sequence[bytes]) -> np.ndarray:
 def as_keys(marks: np.ndarray) -> np.ndarray:
     """Return marks as one value each, which can be compared and sorted, (examples,)."""
     return np.ascontiguousarray(marks).view(f"S{BYTES}").reshape(-1) if len(marks) else np.zeros(0, f"S{BYTES}")
+
+
+def as_bytes(keys: np.ndarray) -> np.ndarray:
+    """Return the marks of keys, (examples, 16) uint8."""
+    return np.ascontiguousarray(keys).view(np.uint8).reshape(-1, BYTES)

@@ -1,5 +1,6 @@
 """What a data set takes over from a run, and what is known of it before it is read."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zoo.config.train_config import TrainConfig
@@ -19,6 +20,7 @@ class Taken:
         target_vocabulary: Vocabulary of the targets of that run, if it was trained on pairs.
         num_classes: Number of classes, if there are more than the labels show.
         lengths: Longest text and longest target in tokens, unless `like` or the configuration says otherwise.
+        splits: Splits that the examples of a run had, in order, by the key of each; see `zoo.data.splits.kept`.
         tally: Takes what the source counts while it reads.
     """
 
@@ -27,6 +29,7 @@ class Taken:
     target_vocabulary: Vocabulary | None = None
     num_classes: int | None = None
     lengths: tuple[int, int] | None = None
+    splits: Mapping[bytes, Sequence[str]] | None = None
     tally: Tally = field(default_factory=Tally)
 
     def length(self, config: TrainConfig) -> int | None:

@@ -19,6 +19,7 @@ from zoo.data.casts import check_tokens
 from zoo.data.sources import arrays, tables
 from zoo.data.sources.language import ids_of
 from zoo.data.text import Vocabulary, check_text, longer
+from zoo.runs import examples
 from zoo.runs.folder import RunFolder
 from zoo.runs.inputs import check_file
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
@@ -54,7 +55,10 @@ def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
             " was given as an object; give --data where the command takes it, or train with zoo.api.train, which keeps"
             " arrays"
         )
-    return load(config, like=spec, vocabulary=vocabulary, target_vocabulary=read_target_vocabulary(run, spec))
+    own = (config.data, config.dataset) == (stored.data, stored.dataset)
+    splits = examples.accepted_splits(run) if own else None
+    targets = read_target_vocabulary(run, spec)
+    return load(config, like=spec, vocabulary=vocabulary, target_vocabulary=targets, splits=splits)
 
 
 def read_inputs(

@@ -13,6 +13,7 @@ from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.augmentation import augmenter
 from zoo.data.batches import attacked as attacked_batches
+from zoo.data.batches import buckets
 from zoo.data.batches import pipeline as batches
 from zoo.data.batches.pipeline import on_tensorflow
 from zoo.objectives.losses import CrossEntropy, FocalLoss
@@ -29,6 +30,8 @@ from zoo.tasks.pages import classes as class_page
 # Top-5 accuracy is informative only if there are clearly more than five classes.
 TOP = 5
 TOP_ABOVE_CLASSES = 10
+# Number of tokens from which texts of about one length share a batch. Padding of shorter ones costs little.
+LONG = 128
 
 
 class Classification(Task):
@@ -66,6 +69,7 @@ class Classification(Task):
         options["augment"] = augmenter.of(config, data.spec.num_classes)
         if config.adversarial:
             return attacked_batches.training_batches(data.train, attacks.parse(config.adversarial), **options)
+        options["lengths"] = _lengths(config, data)
         return batches.training_batches(data.train, part=config.part, **options)
 
     def reads_parts(self, config: TrainConfig) -> bool:
@@ -75,7 +79,7 @@ class Classification(Task):
         if config.adversarial or config.augmentation:
             return None
         options = {"batch_size": batch_size, "seed": config.seed, "class_weights": _weights(config, data)}
-        options["balance"] = config.sampling == "balanced"
+        options |= {"balance": config.sampling == "balanced", "lengths": _lengths(config, data)}
         return batches.gathered(data.train, **options)
 
     def validation_batches(self, data: Dataset, stride: int) -> Any:
@@ -141,6 +145,15 @@ class Classification(Task):
         shape = input_shape or base.IMAGE
         kind = {1: "vector", 2: "sequence"}.get(len(shape), "image")
         return DataSpec("example", kind, shape, tuple(map(str, range(size or base.CLASSES))))
+
+
+def _lengths(config: TrainConfig, data: Dataset) -> np.ndarray | None:
+    """Return the length of each long text for models of the zoo, which mask padding; None where batches have one."""
+    known = registry.arguments(config.model)
+    fixed = config.settings.get("unroll") or data.spec.per_step or not on_tensorflow()
+    if data.spec.kind != "tokens" or data.spec.input_shape[0] < LONG or "vocabulary_size" not in known or fixed:
+        return None
+    return buckets.lengths(data.train.x)
 
 
 def _weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:

@@ -13,6 +13,7 @@ from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, load, recording
 from zoo.data.text import Vocabulary
+from zoo.runs import examples
 from zoo.runs.folder import RunFolder, continued
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 
@@ -41,6 +42,9 @@ def load_data(config: TrainConfig) -> Dataset:
                 f"--tokens {config.tokens}: expected {vocabulary.tokens}, the tokens of"
                 f" {config.init_from or 'the preset'}, whose vocabulary is used for these texts"
             )
+    run = continued(config)
+    if run and (config.accept_changed_data or examples.accepted_splits(run)):
+        found = _as_begun(run)
     data = load(config, num_classes=config.settings.get("num_classes"), **found)
     check_data(config, data)
     return data
@@ -70,7 +74,7 @@ def check_data(config: TrainConfig, data: Dataset) -> None:
 def _check_range(config: TrainConfig, data: Dataset) -> None:
     """Raise UsageError for images that words would cut off: floats that are no pixels in [0, 1]."""
     words = [word.name for word in config.augmentation if word.needs_pixels]
-    if not words or data.train.x.dtype == np.uint8:
+    if not words or not data.train.in_memory or data.train.x.dtype == np.uint8:
         return
     low, high = float(data.train.x.min()), float(data.train.x.max())
     if low < 0 or high > 1:
@@ -78,6 +82,17 @@ def _check_range(config: TrainConfig, data: Dataset) -> None:
             f"{config.augmented_by}: {words[0]} expects images of bytes, or pixels from 0 to 1; {data.spec.name} has"
             f" values from {low:g} to {high:g}"
         )
+
+
+def _as_begun(run: RunFolder) -> dict[str, Any]:
+    """Return the form, the vocabulary and the splits of a run whose data changed."""
+    spec, vocabulary = read_spec(run)
+    splits = examples.splits(run)
+    if splits is None:
+        raise UsageError(
+            f"--accept-changed-data: {run.path} does not tell which examples it has in which split; start anew"
+        )
+    return {"like": spec, "vocabulary": vocabulary, "splits": splits}
 
 
 def recorded(data: Dataset) -> Dataset:

@@ -109,6 +109,7 @@ def train(
         for capability in training.capabilities:
             capability.prepare()
         training.steps = config.steps_per_epoch or steps_per_epoch(len(training.data.train), training.batch_size)
+        starting.accept(training)
         # Outermost, before the seed is set: on JAX the model is built once to find the split of its kernels.
         arranged = strategies.arranged(strategy, lambda: built(make, data.spec, task))
         with arranged, numerics(config), run.lock(), contextlib.ExitStack() as around:

@@ -13,7 +13,8 @@ from strategies import collective
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import digests
-from zoo.runs import checkpoints, space
+from zoo.data.dataset import steps_per_epoch
+from zoo.runs import checkpoints, examples, space
 from zoo.runs.folder import RunFolder, default_output
 from zoo.system import temporary
 from zoo.training.callbacks import Memory, write_history
@@ -64,7 +65,8 @@ def newest_snapshot(training: Training) -> checkpoints.Snapshot | None:
     together, snapshot, refusal = collective.workers(training.strategy) > 1, None, ""
     if resume and not collective.worker(training.strategy):
         try:
-            snapshot, told = checkpoints.newest(run.checkpoints, training.origin)
+            _check_examples(training)
+            snapshot, told = checkpoints.newest(run.checkpoints, _compared(training))
             print("".join(f"{sentence}\n" for sentence in told), file=sys.stderr, end="")
         except UsageError as error:
             refusal = str(error)
@@ -76,6 +78,52 @@ def newest_snapshot(training: Training) -> checkpoints.Snapshot | None:
     if snapshot is None and training.verbose and resume:
         print(f"no complete checkpoint in {run.checkpoints}: starting from the first step", file=sys.stderr)
     return snapshot
+
+
+def _check_examples(training: Training) -> None:
+    """Raise UsageError if the examples of a resumed run are not those that it was started with, unless accepted."""
+    then = examples.read(training.run)
+    if then is None or training.config.shard == "files":
+        return
+    changed = examples.differences(then, examples.of_data(training.data))
+    if changed and not training.config.accept_changed_data:
+        raise UsageError(
+            f"{training.run.path}: the data changed since the run was started: {'; '.join(changed)}; undo the change,"
+            " or go on with --accept-changed-data, which keeps every example in the split that it had"
+        )
+    if changed and training.verbose:
+        print(f"{training.run.path}: the data changed, which is accepted: {'; '.join(changed)}", file=sys.stderr)
+
+
+def _compared(training: Training) -> dict[str, dict[str, Any]]:
+    """Return the origin that checkpoints must have: without the examples if their change is accepted."""
+    if not training.config.accept_changed_data:
+        return training.origin
+    form = {name: value for name, value in training.origin["data"].items() if name == "form"}
+    return training.origin | {"data": form}
+
+
+def accept(training: Training) -> None:
+    """Bring the checkpoint of a run whose data changed to the new number of steps, and note the new examples.
+
+    The step is at the same place of the same epoch. Earlier checkpoints, which belong to the data before, are removed.
+    """
+    snapshot, then = training.start.snapshot, examples.read(training.run)
+    if snapshot is None or then is None or not training.config.accept_changed_data:
+        return
+    config = training.config
+    steps = config.steps_per_epoch or steps_per_epoch(len(then["train"][0]), config.batch_size)
+    epoch, place = divmod(snapshot.step, steps)
+    snapshot = dataclasses.replace(
+        snapshot, step=epoch * training.steps + place * training.steps // steps, origin=training.origin
+    )
+    before = checkpoints.listed(training.run.checkpoints)
+    kept = checkpoints.save(training.run.checkpoints, snapshot, keep=len(before) + 1)
+    for path in before:
+        if path != kept:
+            path.unlink()
+    examples.write(training.run, examples.of_data(training.data), accepted=True)
+    training.start = dataclasses.replace(training.start, snapshot=snapshot)
 
 
 def restore(training: Training) -> dict[str, np.ndarray] | None:
@@ -111,7 +159,9 @@ def write_config(training: Training) -> None:
         command, adapted = stored["command"], stored.get("adapted")
         begun_with = begun_with or stored.get("begun_with")
     data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
-    config = dataclasses.replace(training.config, resume=False)
+    if not run.examples_file.is_file():
+        examples.write(run, examples.of_data(data))
+    config = dataclasses.replace(training.config, resume=False, accept_changed_data=False)
     run.write_config(config, data.spec.to_json(), command, begun_with, adapted)
 
 

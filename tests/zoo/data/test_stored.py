@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import tarfile
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from PIL import Image
 
 from zoo.config import records
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError
+from zoo.console.errors import Failed, UsageError
 from zoo.data import digests, load
-from zoo.data.batches import order
+from zoo.data.batches import order, streamed
 from zoo.data.batches.pipeline import evaluation_batches, gathered, training_batches
 from zoo.data.dataset import Split
 from zoo.data.stored import shards, spans
@@ -59,31 +60,31 @@ def config(data, **options):
 
 
 def test_streamed_and_kept_examples_are_the_same_bits(folder):
-    kept, streamed = load(config(folder)), load(config(folder, memory=1000))
-    assert kept.train.in_memory and not streamed.train.in_memory
-    assert "decoded in memory" in kept.reading.line() and "more than --memory 1.0 kB" in streamed.reading.line()
-    assert digests.of_data(kept) == digests.of_data(streamed)
+    kept, read = load(config(folder)), load(config(folder, memory=1000))
+    assert kept.train.in_memory and not read.train.in_memory
+    assert "decoded in memory" in kept.reading.line() and "more than --memory 1.0 kB" in read.reading.line()
+    assert digests.of_data(kept) == digests.of_data(read)
     x = kept.train.x
-    column = streamed.train.x
+    column = read.train.x
     assert column.shape == x.shape and column.dtype == x.dtype and len(column) == len(x)
     for index in (3, slice(2, 5), np.array([7, 1, 7]), (slice(1, 3), slice(0, 4)), (4, 0)):
         np.testing.assert_array_equal(column[index], x[index])
     np.testing.assert_array_equal(np.asarray(column), x)
     few = np.array([5, 2])
-    np.testing.assert_array_equal(streamed.train.take(few).marks, kept.train.take(few).marks)
+    np.testing.assert_array_equal(read.train.take(few).marks, kept.train.take(few).marks)
     options = {"batch_size": 8, "seed": 1, "start": 2, "stop": 11, "class_weights": np.array([1, 3], "float32")}
-    batches = [list(training_batches(data.train, **options).as_numpy_iterator()) for data in (kept, streamed)]
+    batches = [list(training_batches(data.train, **options).as_numpy_iterator()) for data in (kept, read)]
     assert len(batches[0]) == len(batches[1]) == 9
     for theirs, ours in zip(*batches, strict=True):
         for one, other in zip(theirs, ours, strict=True):
             np.testing.assert_array_equal(one, other)
     for part in range(2):  # each of two workers reads its half of every batch
-        found = training_batches(streamed.train, part=(part, 2), **options).as_numpy_iterator()
+        found = training_batches(read.train, part=(part, 2), **options).as_numpy_iterator()
         for theirs, ours in zip(batches[0], found, strict=True):
             np.testing.assert_array_equal(theirs[0][4 * part : 4 * part + 4], ours[0])
-    x, y = zip(*evaluation_batches(streamed.test, batch_size=5).as_numpy_iterator(), strict=True)
+    x, y = zip(*evaluation_batches(read.test, batch_size=5).as_numpy_iterator(), strict=True)
     np.testing.assert_array_equal(np.concatenate(y), kept.test.y)
-    assert gathered(streamed.train, batch_size=8, seed=1) is None
+    assert gathered(read.train, batch_size=8, seed=1) is None
 
 
 def test_an_example_that_disappears_is_named(folder, pictures):
@@ -95,6 +96,9 @@ def test_an_example_that_disappears_is_named(folder, pictures):
             UsageError, match="a/00.jpg: cannot be read: No such file.*; the data changed since the start"
         ):
             np.asarray(data.train.x), np.asarray(data.validation.x), np.asarray(data.test.x)
+        with pytest.raises(Failed, match="a/00.jpg: cannot be read: No such file"), streamed.told():
+            for split in (data.train, data.validation, data.test):
+                list(evaluation_batches(split, batch_size=8))
     finally:
         (folder / "gone").rename(gone)
 
@@ -162,6 +166,13 @@ def write_array_record(path, contents):
     writer.close()
 
 
+def write_parquet(path, columns, group=None):
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table(columns), path, row_group_size=group)
+
+
 def write_tar(path, members):
     with tarfile.open(path, "w") as archive:
         for name, content in members:
@@ -179,17 +190,20 @@ def examples_of(pictures):
 
 @pytest.fixture(scope="module")
 def sharded(pictures, tmp_path_factory):
-    """The pictures of `folder` in three formats."""
+    """The pictures of `folder` in each format."""
     root = tmp_path_factory.mktemp("sharded")
     contents = examples_of(pictures)
     members = [[(f"{i:04}.cls", str(i % 2).encode()), (f"{i:04}.jpg", encoded(p))] for i, p in enumerate(pictures)]
-    for name in ("tfrecord", "array_record", "tar"):
+    for name in ("tfrecord", "array_record", "tar", "parquet"):
         (root / name).mkdir()
     for shard in range(2):
         half = slice(30 * shard, 30 * shard + 30)
         write_tfrecord(root / "tfrecord" / f"set.tfrecord-0000{shard}-of-00002", contents[half])
         write_array_record(root / "array_record" / f"set-0000{shard}.array_record", contents[half])
         write_tar(root / "tar" / f"set-{shard}.tar", sum(members[half], []))
+        rows = [{"bytes": encoded(p), "path": None} for p in pictures[half]]
+        labels = [i % 2 for i in range(60)][half]
+        write_parquet(root / "parquet" / f"set-{shard}.parquet", {"image": rows, "label": labels}, group=7)
     return root
 
 
@@ -197,22 +211,22 @@ def loaded(path, **options):
     return load(config(path, validation_split=0.0, test_split=0.5, **options))
 
 
-@pytest.mark.parametrize("form", ["tfrecord", "array_record", "tar"])
+@pytest.mark.parametrize("form", ["tfrecord", "array_record", "tar", "parquet"])
 @pytest.mark.parametrize("small", [True, False])
 def test_records_are_the_pictures_that_were_written(form, small, sharded, folder, monkeypatch):
     if not small:  # read in blocks, with chunks that records lie across
         monkeypatch.setattr(shards, "SMALL", 0)
         monkeypatch.setattr(shards, "BLOCK", 16_000)
         monkeypatch.setattr(spans, "CHUNK", 16_000)
-    data, streamed = loaded(sharded / form), loaded(sharded / form, memory=1000)
+    data, read = loaded(sharded / form), loaded(sharded / form, memory=1000)
     assert data.spec.class_names == ("0", "1") and data.spec.input_shape == (24, 24, 3)
     assert (data.train.block > 1) == (not small)
     whole = {mark.tobytes() for split in (data.train, data.test) for mark in split.marks}
     of_folder = load(config(folder))
     assert whole == {m.tobytes() for s in (of_folder.train, of_folder.validation, of_folder.test) for m in s.marks}
-    np.testing.assert_array_equal(np.asarray(streamed.train.x), data.train.x)
-    assert digests.of_data(data) == digests.of_data(streamed)
-    np.testing.assert_array_equal(streamed.test.x[::-3], data.test.x[::-3])
+    np.testing.assert_array_equal(np.asarray(read.train.x), data.train.x)
+    assert digests.of_data(data) == digests.of_data(read)
+    np.testing.assert_array_equal(read.test.x[::-3], data.test.x[::-3])
 
 
 def test_numbers_are_read_in_the_shape_of_the_schema(tmp_path):
@@ -226,6 +240,18 @@ def test_numbers_are_read_in_the_shape_of_the_schema(tmp_path):
         assert data.spec.input_shape == shape and data.spec.class_names == ("high", "low")
         np.testing.assert_array_equal(np.asarray(data.test.x).reshape(10, 12), x[30:])
         np.testing.assert_array_equal(data.test.y, (x[30:, 0] <= 0).astype(int))
+
+
+def test_columns_of_numbers(tmp_path):
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    kinds = ["low" if row[0] < 0 else "high" for row in x]
+    write_parquet(tmp_path / "t.parquet", {"a": x[:, 0], "label": kinds, "b": x[:, 1], "c": x[:, 2]}, group=8)
+    for schema, columns in ((None, [0, 1, 2]), ("x=c|a, y=label", [2, 0])):
+        data = load(TrainConfig(model="simplenet", data=tmp_path / "t.parquet", schema=schema, memory=10))
+        assert data.spec.class_names == ("high", "low") and data.spec.kind == "vector"
+        found = np.concatenate([np.asarray(s.x) for s in (data.train, data.validation, data.test)])
+        assert sorted(map(tuple, found)) == sorted(map(tuple, x[:, columns]))
+        assert (np.asarray(data.train.x)[:, columns.index(0)] < 0).astype(int).tolist() == data.train.y.tolist()
 
 
 def test_the_same_files_elsewhere(sharded):
@@ -306,6 +332,21 @@ def faults(root, pictures):
         {"schema": "x=jpg,y=json/label"},
         "expected 'label' in the object of .json",
     )
+    table = {"x": [1.0, 2.0], "label": [0, 1], "z": ["a", "b"]}
+    yield "text.parquet", lambda p: write_parquet(p, table), {}, r"expected x=COLUMN, as z hold no numbers"
+    yield (
+        "column.parquet",
+        lambda p: write_parquet(p, table),
+        {"schema": "x=w"},
+        "expected a column 'w', received x, label",
+    )
+    yield (
+        "none.parquet",
+        lambda p: write_parquet(p, {"x": [1.0, None], "label": [0, 1]}),
+        {},
+        ("record 0: expected a value in every row of 'x', received none in some"),
+    )
+    yield "cut.parquet", lambda p: (write_parquet(p, table), cut(p, p.read_bytes(), -9)), {}, "record 0: damaged or cut"
     yield "damaged.array_record", lambda p: p.write_bytes(b"x" * 4000), {}, "damaged.array_record: record 0: damaged"
 
 
@@ -325,6 +366,12 @@ def test_files_that_are_wrong_say_so_in_one_sentence(pictures, tmp_path):
         make(tmp_path / name)
         with pytest.raises(UsageError, match=message):
             loaded(tmp_path / name, **options)
+
+
+def test_parquet_without_pyarrow(sharded, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match="Parquet files: expected the package pyarrow: pip install pyarrow"):
+        loaded(sharded / "parquet")
 
 
 def test_names_of_files_tell_the_splits(tmp_path):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from zoo.data.batches import buckets
 from zoo.data.batches.balance import balanced
 from zoo.data.dataset import steps_per_epoch
 
@@ -52,6 +53,7 @@ def epoch_orders(
     stop: int,
     labels: np.ndarray | None = None,
     block: int = 1,
+    lengths: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the example indices of global steps `start` to `stop - 1`, one array (steps, batch_size) int64 per epoch.
 
@@ -65,8 +67,13 @@ def epoch_orders(
         stop: Global step after the last one.
         labels: Class of each example, to have equally many of each class in an epoch.
         block: Number of neighbours that stay together in the order.
+        lengths: Number of ids of each text, so that those of about one length share a batch; not used with labels.
     """
     steps = steps_per_epoch(examples, batch_size)
     for epoch in range(start // steps, -(-stop // steps)):
-        order = epoch_order(examples, seed, epoch, labels, block)[: steps * batch_size].reshape(steps, batch_size)
+        if lengths is None or labels is not None:
+            order = epoch_order(examples, seed, epoch, labels, block)[: steps * batch_size]
+        else:
+            order = buckets.order(lengths, batch_size, seed, epoch)
+        order = order.reshape(steps, batch_size)
         yield order[max(start - epoch * steps, 0) : stop - epoch * steps]

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from zoo.data.augmentation.augmenter import Augmenter
-from zoo.data.batches import streamed
+from zoo.data.batches import buckets, streamed
 from zoo.data.batches.order import epoch_order, epoch_orders
 from zoo.data.dataset import ALIGNMENT, Split, leaves, mapped, steps_per_epoch
 from zoo.data.images import pixel_scale
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Largest size in bytes of the float32 inputs of an evaluation batch.
 EVALUATED_BYTES = 1 << 26
+# Largest size of a head's attention scores over token ids in an evaluation batch: 512 texts of 128 tokens, 32 of 512.
+EVALUATED_CELLS = 1 << 23
 
 
 def on_tensorflow() -> bool:
@@ -46,6 +48,7 @@ def training_batches(
     balance: bool = False,
     pixel_range: tuple[float, float] = (0.0, 1.0),
     part: tuple[int, int] = (0, 1),
+    lengths: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Return the training batches of global steps `start` to `stop - 1`.
 
@@ -61,6 +64,8 @@ def training_batches(
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
         part: Worker and number of workers: each reads its part of every batch, and all parts together are the batch of
             a single process. The batch size is a multiple of the number of workers.
+        lengths: Number of ids of each text, (examples,): those of about one length share a batch, and a batch is as
+            long as its bucket; on TensorFlow only, as JAX compiles each shape anew. None for batches of one length.
 
     Returns:
         Dataset of batches (x, y) with known cardinality `stop - start`; on JAX, a `keras.utils.PyDataset`.
@@ -75,14 +80,14 @@ def training_batches(
     # Python runs once per epoch. Called in every step, it took a fifth of a small model's step time.
     labels = split.y if balance else None
     orders = tf.data.Dataset.from_generator(
-        lambda: epoch_orders(len(split), batch_size, seed, start, stop, labels, split.block),
+        lambda: epoch_orders(len(split), batch_size, seed, start, stop, labels, split.block, lengths),
         output_signature=tf.TensorSpec((None, batch_size), tf.int64),
     )
     indices = orders.flat_map(tf.data.Dataset.from_tensor_slices)
     indices = indices.apply(tf.data.experimental.assert_cardinality(stop - start))
     steps = steps_per_epoch(len(split), batch_size)
     epochs = tf.data.Dataset.range(start, stop).map(lambda step: step // steps)
-    take = _taker(split, class_weights, pixel_range, augment)
+    take = _taker(split, class_weights, pixel_range, augment, lengths)
     worker, workers = part
     own = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
     mixed = augment is not None and augment.mixes  # with examples of other parts
@@ -118,6 +123,7 @@ def gathered(
     class_weights: np.ndarray | None = None,
     balance: bool = False,
     pixel_range: tuple[float, float] = (0.0, 1.0),
+    lengths: np.ndarray | None = None,
 ) -> Gathered | None:
     """Return the batches of `training_batches` for gathering within the step, equal bit for bit; TensorFlow only.
 
@@ -128,6 +134,7 @@ def gathered(
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
         balance: Whether an epoch has equally many examples of each class.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
+        lengths: Number of ids of each text; see `training_batches`.
 
     Returns:
         Batches, or None if there is a GPU, which would wait while the host gathers, or if examples are not in memory.
@@ -141,13 +148,13 @@ def gathered(
     @functools.lru_cache(maxsize=1)
     def of_epoch(epoch: int) -> np.ndarray:
         labels, steps_of_it = split.y if balance else None, (epoch * steps, (epoch + 1) * steps)
-        return next(epoch_orders(len(split), batch_size, seed, *steps_of_it, labels, split.block))
+        return next(epoch_orders(len(split), batch_size, seed, *steps_of_it, labels, split.block, lengths))
 
     def indices(start: int, count: int) -> np.ndarray:
         found = [of_epoch(epoch) for epoch in range(start // steps, -(-(start + count) // steps))]
         return np.concatenate(found)[start % steps :][:count]
 
-    return Gathered(batch_size, indices, _taker(split, class_weights, pixel_range))
+    return Gathered(batch_size, indices, _taker(split, class_weights, pixel_range, lengths=lengths))
 
 
 def training_arrays(
@@ -201,6 +208,8 @@ def evaluation_batches(
     """
     widest = max(4 * int(np.prod(leaf.shape[1:])) for leaf in leaves(split.x))
     batch_size = max(1, min(batch_size, EVALUATED_BYTES // max(1, widest)))
+    if split.in_memory and any(leaf.ndim == 2 and leaf.dtype == np.int32 for leaf in leaves(split.x)):
+        batch_size = max(1, min(batch_size, EVALUATED_CELLS // (widest // 4) ** 2))
     if not on_tensorflow():
         from zoo.data.batches.numpy import EvaluationBatches
 
@@ -224,8 +233,17 @@ def _read(indices: tf.data.Dataset, batch: Callable[..., tuple], split: Split, b
     return batches.prefetch(ahead).with_options(options)
 
 
+def _widths(lengths: np.ndarray) -> np.ndarray:
+    """Return the lengths of the batches of texts, increasing."""
+    return np.array([bucket.source_length for bucket in buckets.choose(lengths, lengths)])
+
+
 def _taker(
-    split: Split, class_weights: np.ndarray | None, pixel_range: tuple[float, float], augment: Augmenter | None = None
+    split: Split,
+    class_weights: np.ndarray | None,
+    pixel_range: tuple[float, float],
+    augment: Augmenter | None = None,
+    lengths: np.ndarray | None = None,
 ) -> Callable[..., tuple]:
     """Return the function from example indices, and the epoch, to a batch."""
     import tensorflow as tf
@@ -233,6 +251,7 @@ def _taker(
     x, y = (mapped(lambda a: a if isinstance(a, Column) else _shared(a), part) for part in (split.x, split.y))
     with tf.device("CPU:0"):
         weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
+        own, widths = (None, None) if lengths is None else (tf.constant(lengths), tf.constant(_widths(lengths)))
 
     factor, low = pixel_scale(pixel_range)
 
@@ -245,6 +264,9 @@ def _taker(
 
     def batch(index: tf.Tensor, epoch: tf.Tensor | None = None) -> tuple:
         inputs, labels = mapped(lambda array: taken(array, index), x), mapped(lambda array: tf.gather(array, index), y)
+        if own is not None:  # as long as the first bucket that holds the longest text
+            longest = tf.reduce_max(tf.gather(own, index))
+            inputs = inputs[:, : widths[tf.searchsorted(widths, longest[None])[0]]]
         if augment is not None:
             inputs, labels = augment(inputs, labels, index, epoch)
         if weights is None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -20,12 +19,13 @@ from zoo.data.fitting import resize
 from zoo.data.reading import Tally, drawn
 from zoo.data.sources import arrays, embedded, folders, records, tables, tfds
 from zoo.data.splits import hold_out
+from zoo.data.splits import kept as kept_splits
 from zoo.data.stored import keeping
 from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
 from zoo.data.stored.files import Files
 from zoo.data.taken import Taken
-from zoo.data.text import Vocabulary, longer, usual_length
+from zoo.data.text import Vocabulary, encoded, usual_length
 from zoo.system.machine import available_memory
 
 # Characters of the longest name of a class; a longer label is a text.
@@ -103,27 +103,21 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         check_labels(f"{name}, {split} split" if split != "all" else name, examples.y, class_names)
     _check_classes(name, splits, class_names, num_classes)
 
-    everything = splits.pop("all", None)
-    if everything is not None:
-        splits["train"], splits["test"] = hold_out(everything, config.test_split, "test", class_names)
-        tally.made["test"] = drawn(config.test_split, by_class=True)
-    elif "test" not in splits:
-        splits["train"], splits["test"] = hold_out(splits["train"], config.test_split, "test", class_names)
-        tally.made["test"] = drawn(config.test_split, by_class=True)
-    if "validation" not in splits:
-        splits["train"], splits["validation"] = hold_out(
-            splits["train"], config.validation_split, "validation", class_names
-        )
-        tally.made["validation"] = drawn(config.validation_split, by_class=True)
+    if taken.splits is None:
+        splits = _held_out(config, splits, class_names, tally)
+    else:
+        splits = kept_splits(splits, taken.splits, config.validation_split, config.test_split)
+        tally.made = dict.fromkeys(splits, "as before the data changed")
 
-    kind = source.kind
+    kind, texts = source.kind, {}
     if kind == "text":
         kind = "tokens"
         vocabulary = vocabulary or Vocabulary.train(
             splits["train"].x.tolist(), config.vocabulary_size, catalogue.tokens_of(config)
         )
         length = like.input_shape[0] if like else taken.length(config)
-        splits |= _encoded(name, splits, vocabulary, length, warn=like is None)
+        texts = {} if like else {split: splits[split].x for split in ("train", "test")}
+        splits |= _encoded(splits, vocabulary, length, tally)
     train = splits["train"]
     tokens = max(int(split.x.max(initial=0)) for split in splits.values()) + 1 if kind == "tokens" else 0
     spec = DataSpec(
@@ -143,25 +137,42 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
             for split in splits.values():
                 check_tokens(name, split.x, like.vocabulary_size)
         spec = dataclasses.replace(like, name=name)
-    return Dataset(spec, train, splits["validation"], splits["test"], vocabulary)
+    return Dataset(spec, train, splits["validation"], splits["test"], vocabulary, texts=texts)
 
 
-def _encoded(
-    name: str, splits: dict[str, Split], vocabulary: Vocabulary, length: int | None, *, warn: bool
+def _held_out(
+    config: TrainConfig, splits: dict[str, Split], class_names: tuple[str, ...], tally: Tally
 ) -> dict[str, Split]:
-    """Return the splits with token ids for texts. With `warn`, say how many training texts are cut to `length`."""
-    encoded = {}
+    """Return train, validation and test. Splits that are not given are held out, by class."""
+    everything = splits.pop("all", None)
+    if everything is not None:
+        splits["train"], splits["test"] = hold_out(everything, config.test_split, "test", class_names)
+        tally.made["test"] = drawn(config.test_split, by_class=True)
+    elif "test" not in splits:
+        splits["train"], splits["test"] = hold_out(splits["train"], config.test_split, "test", class_names)
+        tally.made["test"] = drawn(config.test_split, by_class=True)
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = hold_out(
+            splits["train"], config.validation_split, "validation", class_names
+        )
+        tally.made["validation"] = drawn(config.validation_split, by_class=True)
+    return splits
+
+
+def _encoded(splits: dict[str, Split], vocabulary: Vocabulary, length: int | None, tally: Tally) -> dict[str, Split]:
+    """Return the splits with token ids for texts, and tell how much of the training texts is cut."""
+    length = usual_length(vocabulary, splits["train"].x) if length is None else length
+    found = {}
     for split in ("train", "validation", "test"):
-        rows = vocabulary.rows(splits[split].x.tolist())
-        if split == "train" and warn and length is not None and (cut := longer(rows, length)):
-            print(
-                f"{name}: {cut:,} of {len(rows):,} training texts are longer than {length} tokens and are cut;"
-                " --sequence-length keeps more",
-                file=sys.stderr,
+        ids, lengths = encoded(vocabulary, splits[split].x, length)
+        if split == "train" and (cut := int((lengths > length).sum())):
+            lost = np.maximum(lengths - length, 0).sum() / lengths.sum()
+            what = (
+                f"training texts cut to {length} tokens ({lost:.1%} of all tokens lost; --sequence-length keeps more)"
             )
-        length = usual_length(rows) if length is None else length
-        encoded[split] = Split(vocabulary.padded(rows, length), splits[split].y, marks.of_texts(splits[split].x))
-    return encoded
+            tally.changed[what] += cut
+        found[split] = Split(ids, splits[split].y, marks.of_texts(splits[split].x))
+    return found
 
 
 def _read(

@@ -91,28 +91,22 @@ def made(
                 f"--image-size {config.image_size}: expected encoded pictures, received {first.schema.type}"
             )
     names = class_names
-    if first.labels.dtype.kind == "U":
-        names = names or tuple(sorted({str(name) for name in np.unique(_of(indexed, "train").labels)}))
+    names = class_names or indexed.get("train", first).names
     splits = {
-        split: shards.split_of(part, _classes(config.data_name, split, part.labels, names), decoder)
+        split: shards.split_of(part, _classes(config.data_name, split, part, names), decoder)
         for split, part in indexed.items()
     }
     return kind, splits, names
 
 
-def _of(indexed: Mapping[str, Indexed], split: str) -> Indexed:
-    return indexed.get(split) or next(iter(indexed.values()))
-
-
-def _classes(name: str, split: str, labels: np.ndarray, names: Sequence[str] | None) -> np.ndarray:
-    """Return the class index of each label."""
-    if labels.dtype.kind != "U":
-        return as_int32(f"{name}: {split}", labels)
+def _classes(name: str, split: str, part: Indexed, names: Sequence[str] | None) -> np.ndarray:
+    """Return the class index of each record of a split."""
+    if part.names is None:
+        return as_int32(f"{name}: {split}", part.labels)
     index = {known: i for i, known in enumerate(names or ())}
-    if strange := sorted({str(label) for label in np.unique(labels)} - set(index)):
+    if strange := [known for known in part.names if known not in index]:
         raise UsageError(f"{name}: class {strange[0]!r} of the {split} split is not one of {few(list(index))}")
-    present, places = np.unique(labels, return_inverse=True)
-    return np.array([index[str(label)] for label in present], np.int32)[places]
+    return np.array([index[known] for known in part.names], np.int32)[part.labels]
 
 
 def schema_of(x: str, y: str) -> Schema:
@@ -122,4 +116,4 @@ def schema_of(x: str, y: str) -> Schema:
 
 def labelled(part: Indexed) -> bool:
     """Return whether a split has labels; competitions publish test splits in which every label is -1."""
-    return bool(part.labels.dtype.kind == "U" or (np.asarray(part.labels) != -1).any())
+    return part.names is not None or bool((part.labels != -1).any())

@@ -5,7 +5,9 @@ From then on an example is read by itself.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -18,17 +20,21 @@ from zoo.console.errors import UsageError, few
 from zoo.data import cache
 from zoo.data.dataset import Split
 from zoo.data.sources.folders import SPLITS
-from zoo.data.stored import array_record, places, tar, tfrecord
+from zoo.data.stored import array_record, parquet, places, tar, tfrecord
 from zoo.data.stored.column import Column, Source
 from zoo.data.stored.decoders import Numbers, Pictures
 from zoo.data.stored.row import Row
+from zoo.system import temporary
+from zoo.system.cache import folder
 
 # Bytes of neighbours that are read together, and bytes of a set up to which they are not: memory holds its files.
 BLOCK, SMALL = 1 << 17, 1 << 30
 # Part of every key of the cache: raise it when an index has another form.
 FORMAT = 1
-_READERS: dict[str, Any] = {"TFRecord": tfrecord, "ArrayRecord": array_record, "tar": tar}
+_READERS: dict[str, Any] = {"TFRecord": tfrecord, "ArrayRecord": array_record, "tar": tar, "Parquet": parquet}
 _WORD = re.compile(r"[a-z]+")
+# A function that yields the records of a file; see `tfrecord.rows`.
+Rows = Callable[[str, Schema, bool], Iterator[Row]]
 _DTYPES = {"float32": np.dtype("<f4"), "uint8": np.dtype("u1")}
 
 
@@ -51,7 +57,8 @@ class Indexed:
 
     Args:
         source: Where the bytes of the inputs are.
-        labels: Label of each record: class indices, or class names as texts.
+        labels: Label of each record, a class index or the index of a name.
+        names: Names that labels are indices of, sorted; None if they are class indices.
         schema: Fields and type of the inputs.
         shape: Shape of inputs that are numbers.
         block: Number of neighbours that are read together, see `zoo.data.batches.order`.
@@ -59,6 +66,7 @@ class Indexed:
 
     source: Source
     labels: np.ndarray
+    names: tuple[str, ...] | None
     schema: Schema
     shape: tuple[int, ...]
     block: int
@@ -126,17 +134,21 @@ def indexed(name: str, files: Sequence[str], schema: Schema) -> Indexed:
     reader = _READERS[name]
     schema = _completed(reader, files, schema)
     key = ["index", FORMAT, name, places.identity(files), vars(schema)]
-    arrays = cache.cached(key, lambda: _scanned(reader, files, schema))
-    length, labels = arrays["length"], arrays["label"]
-    if "names" in arrays:
-        labels = arrays["names"][labels]
+    if hasattr(reader, "contents"):  # the inputs are written once, as they are
+        arrays = cache.cached(key, lambda: _written(reader, files, schema))
+        inputs = arrays["inputs"]
+        files, arrays["offset"] = [str(inputs.filename)], arrays["offset"] + inputs.offset
+        arrays["file"] = np.zeros_like(arrays["file"])
+    else:
+        arrays = cache.cached(key, lambda: _scanned(reader.rows, files, schema))
+    length = arrays["length"]
     block = _block(length)
-    place = arrays["file"], arrays["offset"], length
-    source = reader.source(files, schema, *place, together=block > 1)
+    source = reader.source(files, schema, arrays["file"], arrays["offset"], length, together=block > 1)
     shape = schema.shape
     if schema.type != PICTURE and not shape:
         shape = (int(length[0]) // _DTYPES[schema.type].itemsize,)
-    return Indexed(source, labels, schema, shape, block)
+    names = tuple(map(str, arrays["names"])) if "names" in arrays else None
+    return Indexed(source, arrays["label"], names, schema, shape, block)
 
 
 def split_of(found: Indexed, y: np.ndarray, decoder: Pictures | Numbers) -> Split:
@@ -167,17 +179,18 @@ def _block(length: np.ndarray) -> int:
 
 def _completed(reader: Any, files: Sequence[str], schema: Schema) -> Schema:
     """Return the schema with what it leaves open, by the first record."""
-    first = next(iter(_rows(reader, files[0], schema, look=True)), None)
+    rows = reader.rows if hasattr(reader, "rows") else lambda *given: (row for row, _ in reader.contents(*given))
+    first = next(iter(_named(rows, files[0], schema, look=True)), None)
     if first is None:
         raise UsageError(f"{files[0]}: expected records, received none")
     return first.schema
 
 
-def _rows(reader: Any, file: str, schema: Schema, look: bool = False) -> Iterator[Row]:
-    """Yield the records of a file. Errors name the file."""
+def _named(rows: Rows, file: str, schema: Schema, look: bool = False) -> Iterator[Row]:
+    """Yield the records of a file. Errors name the file and the record."""
     number = 0
     try:
-        for row in reader.rows(file, schema, look):
+        for row in rows(file, schema, look):
             yield row
             number += 1
     except UsageError:
@@ -187,12 +200,32 @@ def _rows(reader: Any, file: str, schema: Schema, look: bool = False) -> Iterato
         raise UsageError(f"{file}: record {number:,}: {said}") from None
 
 
-def _scanned(reader: Any, files: Sequence[str], schema: Schema) -> dict[str, np.ndarray]:
-    """Return place, length and label of each record, and the names of labels that are texts."""
-    numbers, offsets, lengths, labels = [], [], [], []
+def _written(reader: Any, files: Sequence[str], schema: Schema) -> dict[str, np.ndarray]:
+    """Return what `_scanned` does, and the bytes of all inputs one after the other."""
+    place = folder()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place, prefix=temporary.WRITING + temporary.mark(), delete=False) as out:
+
+            def rows(file: str, schema: Schema, look: bool) -> Iterator[Row]:
+                for row, content in reader.contents(file, schema, look):
+                    yield row._replace(offset=out.tell())
+                    out.write(content)
+
+            found = _scanned(rows, files, schema)
+        return found | {"inputs": np.memmap(out.name, np.uint8, "c")}
+    except OSError as error:
+        raise UsageError(f"{place}: the inputs of {few(list(files))} cannot be written there: {error}") from None
+
+
+def _scanned(rows: Rows, files: Sequence[str], schema: Schema) -> dict[str, np.ndarray]:
+    """Return file, offset, length and label of each record, and the names of labels that are texts."""
+    offsets, lengths, labels, counts = array("q"), array("q"), array("q"), []
+    codes: dict[int | str, int] = {}
     width = int(np.prod(schema.shape)) * _DTYPES[schema.type].itemsize if schema.shape else None
-    for number, file in enumerate(files):
-        for row in _rows(reader, file, schema):
+    for file in files:
+        before = len(labels)
+        for row in _named(rows, file, schema):
             if schema.type != PICTURE:
                 width = row.length if width is None else width
                 if row.length != width:
@@ -202,21 +235,23 @@ def _scanned(reader: Any, files: Sequence[str], schema: Schema) -> dict[str, np.
                         f" {'--schema says' if schema.shape else 'the first record has'}, received"
                         f" {row.length // each:,}"
                     )
-            numbers.append(number)
             offsets.append(row.offset)
             lengths.append(row.length)
-            labels.append(row.label)
+            labels.append(codes.setdefault(row.label, len(codes)))
+        counts.append(len(labels) - before)
     if not labels:
         raise UsageError(f"{few(list(files))}: expected records, received none")
-    place = {
-        "file": np.array(numbers, np.int32),
-        "offset": np.array(offsets, np.int64),
-        "length": np.array(lengths, np.int64),
-    }
-    kinds = {type(label) for label in labels}
-    if len(kinds) > 1:
+    if len({type(label) for label in codes}) > 1:
         raise UsageError(f"{files[0]}: expected labels of one type, received texts and whole numbers")
-    if kinds == {int}:
-        return place | {"label": np.array(labels, np.int64)}
-    names, codes = np.unique(np.array(labels), return_inverse=True)
-    return place | {"names": names, "label": codes.astype(np.int32)}
+    found = {
+        "file": np.repeat(np.arange(len(files), dtype=np.int32), counts),
+        "offset": np.frombuffer(offsets, np.int64),
+        "length": np.frombuffer(lengths, np.int64),
+    }
+    known = list(codes)
+    if isinstance(known[0], int):
+        return found | {"label": np.array(known, np.int64)[np.frombuffer(labels, np.int64)]}
+    names = sorted(known)
+    place = {name: i for i, name in enumerate(names)}
+    table = np.array([place[name] for name in known], np.int32)
+    return found | {"names": np.array(names), "label": table[np.frombuffer(labels, np.int64)]}

@@ -6,6 +6,7 @@
 from zoo.training.capabilities.adversarial import AdversarialTraining
 from zoo.training.capabilities.averaging import Averaging
 from zoo.training.capabilities.base import Capability, Start, Training
+from zoo.training.capabilities.baseline import Baseline
 from zoo.training.capabilities.executions import KerasStepsPerExecution, StepsPerExecution
 from zoo.training.capabilities.layer_decay import LayerDecay
 from zoo.training.capabilities.moments import Moments
@@ -31,6 +32,7 @@ REGISTRY: tuple[type[Capability], ...] = (
     Snapshots,
     StepsPerExecution,
     KerasStepsPerExecution,
+    Baseline,
 )
 
 
