@@ -12,6 +12,7 @@ from zoo.console.errors import nearest
 # By purpose: the module that `python -m` runs, a file or a package with __main__.py, and what it does.
 PURPOSES: dict[str, dict[str, tuple[str, str]]] = {
     "Train and use": {
+        "make": ("zoo.make", "from data to a verified .tflite file with one command"),
         "train": ("zoo.train", "train a model and write its run folder"),
         "fetch": ("zoo.fetch", "get trained weights that training can begin with"),
         "evaluate": ("zoo.evaluate", "measure a run on a split of its own data or of other data"),

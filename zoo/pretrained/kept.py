@@ -1,11 +1,13 @@
 """Networks that `zoo.fetch` keeps in the cache: where they lie, and how they are opened."""
 
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING
 
 from zoo.console.errors import UsageError
 from zoo.system import cache
+
+if TYPE_CHECKING:
+    import keras
 
 # File of each model in the folder of the cache.
 FILES = {"efficientnet_lite": "efficientnet_lite0-imagenet.keras"}
@@ -21,7 +23,7 @@ def path(model: str) -> Path:
     return cache.folder() / "pretrained" / FILES[model]
 
 
-def file(name: str, model: keras.Model) -> Path:
+def file(name: str, model: "keras.Model") -> Path:
     """Return the file with the weights of a model.
 
     Args:

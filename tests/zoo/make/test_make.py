@@ -1,0 +1,125 @@
+"""From data to a verified file: the rules of the choice, and the whole road."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.compression.test_commands import said
+from tests.conftest import ROOT, blobs, run_module
+from zoo.console.errors import UsageError
+from zoo.make import __main__ as make
+from zoo.make import choice
+from zoo.pretrained import kept
+
+
+def pictures(folder, side, channels, count=16):
+    """Write pictures of two classes, and return their folder."""
+    rng = np.random.default_rng(side)
+    for name in ("left", "right"):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            values = rng.integers(0, 256, (side, side, 3), np.uint8)
+            image = Image.fromarray(values).convert("L" if channels == 1 else "RGB")
+            image.save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_fetched(monkeypatch, tmp_path):
+    monkeypatch.setattr(kept.cache, "folder", lambda: tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("side", "channels", "model", "reading"),
+    [
+        (28, 1, "cnn", ()),
+        (16, 1, "cnn", ("--image-size", "28")),
+        (32, 3, "resnet", ()),
+        (64, 3, "mobilenet_v2", ("--image-size", "96")),
+        (64, 1, "mobilenet_v2", ("--image-size", "96")),
+    ],
+)
+def test_pictures_get_a_model_of_their_size(tmp_path, side, channels, model, reading):
+    made, data = choice.choose(pictures(tmp_path / "data", side, channels), {})
+    assert (made.model, made.reading) == (model, reading) and data.spec.input_shape == (side, side, channels)
+    assert f"{side}x{side}" in choice.described(made) and made.why in choice.described(made)
+
+
+def test_trained_weights_are_used_where_they_were_fetched(tmp_path):
+    folder = pictures(tmp_path / "data", 64, 3)
+    kept.path("efficientnet_lite").parent.mkdir(parents=True)
+    kept.path("efficientnet_lite").touch()
+    made, _ = choice.choose(folder, {})
+    assert (made.model, made.words) == ("efficientnet_lite", ("--pretrained", "imagenet"))
+    assert choice.choose(folder, {"image_size": 128})[0].reading == ()
+
+
+def test_tables_and_arrays_get_models_of_their_kind(tmp_path):
+    table = tmp_path / "texts.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *((f"word{i % 7} and {i % 3}", "ab"[i % 2]) for i in range(60))])
+    assert choice.choose(table, {})[0].model == "transformer"
+    for shape, model in (((5,), "simplenet"), ((6, 3), "lstm")):
+        x = np.random.default_rng(0).random((40, *shape), np.float32)
+        np.savez(tmp_path / f"{model}.npz", x=x, y=np.arange(40) % 2)
+        assert choice.choose(tmp_path / f"{model}.npz", {})[0].model == model
+
+
+def test_sound_is_refused_by_name(tmp_path):
+    (tmp_path / "yes").mkdir()
+    (tmp_path / "yes" / "one.wav").touch()
+    with pytest.raises(
+        UsageError, match=r"expected pictures by class, a table or arrays, found sound such as one\.wav"
+    ):
+        choice.choose(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("absent",), "absent: expected a folder or a file of data, found none"),
+        ((".", "--recipe", "int8", "--max-bytes", "5k"), "--recipe int8: expected without --max-bytes"),
+        ((".", "--minutes", "0"), "--minutes: expected a value from 0.5"),
+        ((".", "--output", "file"), "--output file: expected a folder, found a file"),
+    ],
+)
+def test_mistakes(words, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    status, _, error = said(capsys, make, *words)
+    assert status == 2 and sentence in error
+
+
+def test_help_imports_no_backend():
+    code = "import sys; from zoo.make import __main__ as m\ntry: m.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_whole_road_within_a_budget_and_again(tmp_path):
+    x, y = blobs(240, (12, 12), 3)
+    np.savez(tmp_path / "blobs.npz", x=(x * 255).astype("uint8"), y=y, class_names=["low", "middle", "high"])
+    words = (tmp_path / "blobs.npz", "--max-bytes", "12k", "--min-accuracy", "0.5", "--trials", "2", "--epochs", "4")
+    words += ("--model", "cnn", "--set", "pools=1", "--set", "filters=8,8", "--json")
+    done = run_module("zoo.make", *words, cwd=tmp_path, check=0)
+    result = json.loads(done.stdout)
+    file = tmp_path / result["path"]
+    assert file.stat().st_size == result["bytes"] <= 12_000 and result["test"]["accuracy"] >= 0.5
+    beside = {path.name for path in file.parent.iterdir()}
+    assert {file.name, f"{file.stem}.receipt.json", f"{file.stem}.labels.txt", "MODEL_CARD.md", "android.kt"} <= beside
+    notes = json.loads((tmp_path / result["folder"] / "make.json").read_text())
+    assert [step["command"].split()[2] for step in notes["steps"]][:3] == [
+        "zoo.train",
+        "compression.search",
+        "compression.verify",
+    ]
+    run_module("compression.verify", file, tmp_path / result["folder"], cwd=tmp_path, check=0)
+    again = run_module("zoo.make", *words, cwd=tmp_path, check=0)
+    assert "is trained already" in again.stderr and json.loads(again.stdout)["bytes"] == result["bytes"]
