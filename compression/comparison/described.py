@@ -1,6 +1,5 @@
 """What the page shows of a file, read from the file and its receipt."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.layers import layers_of
 from compression.receipts.artifacts import read_receipt, receipt_path
+from compression.receipts.wording import short
 from zoo.config import task_facts
 from zoo.console.figures import ERRORS, by_output, form_of, label
 
@@ -58,16 +58,6 @@ def file(path: Path, reference: Mapping[str, np.ndarray] | None = None) -> dict[
         "graph": graph(model),
         "weights": histograms(weights(model), reference or {}),
     }
-
-
-def short(recipe: str) -> str:
-    """Return the words of a recipe without their arguments, except a share or a number that stands first."""
-    words = []
-    for word in re.split(r"\s*\+\s*(?![^(]*\))", recipe):
-        name, _, inside = word.partition("(")
-        first = inside.rstrip(")").partition(",")[0].strip()
-        words.append(f"{name}({first})" if re.fullmatch(r"[\d.]+", first) else name)
-    return " + ".join(words)
 
 
 def _scores(receipt: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 from compression.flatbuffers import flatbuffer
 from compression.on_device.generate import METADATA
 from compression.receipts.artifacts import read_receipt, receipt_path
+from compression.receipts.wording import short
 from zoo.console.errors import UsageError
 from zoo.system.files import sha256
 
@@ -21,9 +22,9 @@ def described(path: Path) -> dict[str, Any]:
         path: Path of the file.
 
     Returns:
-        name, file, bytes, sha256 and keeps_state; signatures, as `flatbuffer.signatures` returns them; data, the name
-        of the training set; about, the meaning of inputs and outputs; measured, the accuracy, psnr and latency_ms of
-        the receipt; device, the figures ON_DEVICE of its section `device`. Unknown entries are empty.
+        name, a short label; recipe; file, bytes, sha256 and keeps_state; signatures, as `flatbuffer.signatures` returns
+        them; data, the name of the training set; about, the meaning of inputs and outputs; measured, the accuracy, psnr
+        and latency_ms of the receipt; device, the figures ON_DEVICE of its section `device`. Unknown entries are empty.
 
     Raises:
         UsageError: The file is missing or damaged, or its receipt describes another file.
@@ -32,7 +33,8 @@ def described(path: Path) -> dict[str, Any]:
     receipt = read_receipt(path) if receipt_path(path).is_file() else {}
     section = receipt.get("device", {})
     return {
-        "name": path.stem,
+        "name": short(receipt["made"]["recipe"]) if receipt else path.stem,
+        "recipe": receipt.get("made", {}).get("recipe", ""),
         "file": path.name,
         "bytes": path.stat().st_size,
         "sha256": sha256(path),

@@ -1,5 +1,6 @@
 """Measurements of a receipt in words. Standard library only."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,3 +37,13 @@ def called(row: Mapping[str, Any]) -> str:
     """Return what a latency was measured on: the signature, if the file has several, and the number of threads."""
     threads = "1 thread" if row["threads"] == 1 else f"{row['threads']} threads"
     return f"{row['signature']}, {threads}" if "signature" in row else threads
+
+
+def short(recipe: str) -> str:
+    """Return the words of a recipe without their arguments, except a share or a number that stands first."""
+    words = []
+    for word in re.split(r"\s*\+\s*(?![^(]*\))", recipe):
+        name, _, inside = word.partition("(")
+        first = inside.rstrip(")").partition(",")[0].strip()
+        words.append(f"{name}({first})" if re.fullmatch(r"[\d.]+", first) else name)
+    return " + ".join(words)

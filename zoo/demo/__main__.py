@@ -100,6 +100,10 @@ def page(title: str, paths: Sequence[Path], runtime: Path | None = None, clock: 
             facts["vocabulary_url"] = f"models/{vocabulary.name}"
             site[facts["vocabulary_url"]] = vocabulary
         listed.append(facts)
+    names = [facts["name"] for facts in listed]
+    for facts in listed:
+        if names.count(facts["name"]) > 1:  # recipes that differ in their arguments alone
+            facts["name"] = Path(facts["file"]).stem
     litert = demo_runtime.files(cache.folder(), runtime)
     site |= {f"litert/{name}": path for name, path in litert.items()}
     return site | {"models.json": json.dumps({"title": title, "files": listed}).encode()}

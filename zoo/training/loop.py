@@ -138,6 +138,7 @@ def _fit(training: Training, make: Callable[[], keras.Model], callbacks: Sequenc
         starting.check_disk(training)
         arrays = starting.restore(training)
         starting.write_config(training)
+        starting.tell_size(training)
         for capability in training.capabilities:
             capability.started()
         began = time.perf_counter()

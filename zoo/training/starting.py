@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,3 +169,19 @@ def write_config(training: Training) -> None:
 def check_disk(training: Training) -> None:
     """Raise UsageError if the files of the run will not fit on the disk."""
     space.check(training.run.path, COPIES_ON_DISK * sum(int(np.prod(v.shape)) * 4 for v in training.model.variables))
+
+
+def tell_size(training: Training) -> None:
+    """Print the parameters of the model and the steps to train, before the first of them is traced."""
+    if not training.verbose:
+        return
+    config, count = training.config, training.plain.count_params()
+    trained = sum(math.prod(variable.shape) for variable in training.plain.trainable_variables)
+    frozen = f", {trained:,} of them trained" if trained < count else ""
+    replicas = training.strategy.num_replicas_in_sync
+    shared = f" on {replicas} replicas" if replicas > 1 else ""
+    epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
+    print(
+        f"{count:,} parameters{frozen}; {epochs} of {training.steps:,} steps, batches of {config.batch_size}{shared}",
+        file=sys.stderr,
+    )

@@ -10,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from compression.comparison import described, page
 from compression.flatbuffers import flatbuffer
+from compression.receipts.wording import short
 from tests.compression.test_commands import said
 from tests.conftest import ROOT
 from zoo import compare
@@ -98,7 +99,7 @@ def test_weights_before_a_recipe_come_from_the_file_in_float32(tmp_path):
     ],
 )
 def test_labels_are_the_words_of_a_recipe(recipe, expected):
-    assert described.short(recipe) == expected
+    assert short(recipe) == expected
 
 
 def test_the_command_compares_folders_and_files_and_names_what_is_left_out(tmp_path, capsys):

@@ -44,7 +44,7 @@ export function later(call, milliseconds) {
 /** Return two fields that choose the files to compare. */
 export function chooser(files, pair, facts) {
   const field = (place, label) => {
-    const options = files.map((file) => element("option", { value: file.name }, file.name));
+    const options = files.map((file) => element("option", { value: file.name, title: file.recipe || file.name }, file.name));
     const changed = () => {
       pair.files[place] = files.find((file) => file.name === select.value);
       facts.draw();
@@ -96,7 +96,7 @@ export function factsTable(section, pair) {
 
   function draw() {
     const { files } = pair;
-    const head = element("tr", {}, element("td"), ...files.map(({ name }) => element("th", { scope: "col" }, name)));
+    const head = element("tr", {}, element("td"), ...files.map(({ name, recipe }) => element("th", { scope: "col", title: recipe || name }, name)));
     const body = Object.entries(rows).flatMap(([name, cell]) => {
       const cells = files.map((file) => cell(file, files[0]));
       if (cells.every((text) => !text)) return [];
