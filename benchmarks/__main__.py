@@ -51,6 +51,7 @@ NAMES = (
     "evaluation",
     "exports",
     "networks",
+    "mlperf_tiny",
     "cost",
     "ceiling",
     "drills",
