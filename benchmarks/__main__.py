@@ -18,6 +18,7 @@ from benchmarks import comparison
 from strategies import streams
 from zoo.config.catalogue import default_data_dir
 from zoo.console.errors import UsageError, unknown
+from zoo.console.values import Bytes
 from zoo.system.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -27,8 +28,11 @@ NAMES = (
     "overhead",
     "scaling",
     "input_pipeline",
+    "streaming",
     "time_to_accuracy",
     "accuracy",
+    "defaults",
+    "few_pictures",
     "matrix",
     "engines",
     "runtimes",
@@ -71,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="run fewer cases and rounds, without writing a report")
     parser.add_argument("--peers", action="store_true", help="include PyTorch and other peers (extra: peers)")
+    parser.add_argument("--size", type=Bytes, metavar="SIZE", help="size of generated sets, such as 4G (default: 20G)")
     parser.add_argument("--against", type=Path, metavar="JSON", help="earlier report to compare the speed with")
     options = parser.parse_args(argv)
     try:
@@ -100,8 +105,8 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _given(name: str, module: ModuleType, options: argparse.Namespace) -> dict[str, bool]:
-    """Return those of --quick and --peers that a benchmark accepts, and warn if PyTorch is missing.
+def _given(name: str, module: ModuleType, options: argparse.Namespace) -> dict[str, Any]:
+    """Return those of --quick, --peers and --size that a benchmark accepts, and warn if PyTorch is missing.
 
     Raises:
         UsageError: If the benchmark has no quick form, or no rounds to compare.
@@ -114,7 +119,9 @@ def _given(name: str, module: ModuleType, options: argparse.Namespace) -> dict[s
     if options.peers and "peers" in known and importlib.util.find_spec("torch") is None:
         print(f"{name}: runs without PyTorch, which is not installed: pip install -e '.[peers]'", file=sys.stderr)
         options.peers = False
-    given = {"quick": options.quick, "peers": options.peers}
+    if options.size and "size" not in known:
+        raise UsageError(f"--size: {name} generates no sets")
+    given = {"quick": options.quick, "peers": options.peers, "size": options.size}
     return {option: value for option, value in given.items() if option in known}
 
 
@@ -129,6 +136,7 @@ def _written(folder: Path, name: str, text: str, result: dict[str, Any]) -> Path
 def _circumstances(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return date, commit, command, machine and versions of a measurement."""
     asked = [word for word in ("quick", "peers") if getattr(options, word)]
+    asked += [f"size {options.size}"] if options.size else []
     return {
         "date": str(datetime.date.today()),
         "commit": _commit(),

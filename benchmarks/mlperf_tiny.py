@@ -160,7 +160,7 @@ def _row(task: Task, networks: Path, data_dir: Path) -> dict[str, Any]:
         made = run_command("compression.compress", str(work / "run"), "--recipe", RECIPE)
         files = {"ours": Path(made["path"]), "reference": networks / task.reference}
         keras_file, labels, pixels = networks / task.keras, *_test(task, work, data_dir)
-        answers = {name: _answers(file, pixels, task) for name, file in files.items()}
+        answers = {name: _answers(file, pixels, task, name == "ours") for name, file in files.items()}
         theirs = _keras_answers(keras_file, pixels, task)
         times = _turn_by_turn(files, pixels[:1], task)
         return {
@@ -214,10 +214,9 @@ def _opened(file: Path) -> Any:
     return interpreter
 
 
-def _fed(interpreter: Any, pixels: np.ndarray, task: Task) -> np.ndarray:
+def _fed(interpreter: Any, pixels: np.ndarray, task: Task, ours: bool) -> np.ndarray:
     """Return bytes as the input of a file: ours takes pixels from 0 to 1, the reference what its network takes."""
     (details,) = interpreter.get_input_details()
-    ours = details["dtype"] == np.float32 or abs(details["quantization"][0] - 1 / 255) < 1e-6
     values = pixels.astype("float32") / 255 if ours else _of_reference(pixels, task)
     if details["dtype"] == np.float32:
         return values
@@ -225,11 +224,11 @@ def _fed(interpreter: Any, pixels: np.ndarray, task: Task) -> np.ndarray:
     return np.clip(np.round(values / scale) + zero, -128, 127).astype(np.int8)
 
 
-def _answers(file: Path, pixels: np.ndarray, task: Task) -> np.ndarray:
+def _answers(file: Path, pixels: np.ndarray, task: Task, ours: bool) -> np.ndarray:
     interpreter = _opened(file)
     (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
     found = []
-    for row in _fed(interpreter, pixels, task):
+    for row in _fed(interpreter, pixels, task, ours):
         interpreter.set_tensor(inputs["index"], row[None])
         interpreter.invoke()
         found.append(int(interpreter.get_tensor(outputs["index"])[0].argmax()))
@@ -239,9 +238,9 @@ def _answers(file: Path, pixels: np.ndarray, task: Task) -> np.ndarray:
 def _turn_by_turn(files: dict[str, Path], pixels: np.ndarray, task: Task) -> dict[str, list[float]]:
     """Return the milliseconds of an inference, the median of each round; the files take turns."""
     opened = {name: _opened(file) for name, file in files.items()}
-    for interpreter in opened.values():
+    for name, interpreter in opened.items():
         (inputs,) = interpreter.get_input_details()
-        interpreter.set_tensor(inputs["index"], _fed(interpreter, pixels, task))
+        interpreter.set_tensor(inputs["index"], _fed(interpreter, pixels, task, name == "ours"))
     found: dict[str, list[float]] = {name: [] for name in files}
     for number in range(1 + ROUNDS):
         for name, interpreter in opened.items():

@@ -50,6 +50,7 @@ PURPOSES: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Look": {
         "list": ("zoo.list", "list models, data sets, strategies, recipes and pretrained runs"),
+        "augment": ("zoo.augment", "list the random changes of training images, or draw what they do"),
         "explain": ("zoo.explain", "draw attention, saliency and attributions of a run"),
         "inspect": ("compression.inspect", "show what takes the bytes of a .tflite file"),
     },

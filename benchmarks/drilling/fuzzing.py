@@ -122,6 +122,7 @@ def _pictures(folder: Path) -> Prepared:
     from PIL import Image
 
     from zoo.data.images import common_shape, decode_all
+    from zoo.data.reading import Tally
 
     rng, files = np.random.default_rng(0), {}
     grey, colour = rng.integers(0, 256, (9, 7), np.uint8), rng.integers(0, 256, (9, 7, 3), np.uint8)
@@ -133,7 +134,7 @@ def _pictures(folder: Path) -> Prepared:
                 files[f"{name}.{form}"] = made.getvalue()
 
     def read(path: Path) -> Any:
-        size, channels = common_shape([path])
+        size, channels = common_shape([path], Tally())
         return decode_all([path], tuple(min(n, 64) for n in size), channels, [str(path)], False)
 
     return files, read

@@ -13,8 +13,9 @@ from compression.exporting.endpoints import servable
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface, ModelInterface
 from zoo.console.errors import UsageError
-from zoo.data import Split
+from zoo.data import DataSpec, Split
 from zoo.data.images import scaled
+from zoo.data.stored.column import Column
 from zoo.runs.inference import BATCH
 
 
@@ -113,10 +114,24 @@ class ArraySubject(Subject):
             )
 
 
-def given(split: Split, interface: Interface) -> np.ndarray:
-    """Return examples as the file takes them before quantization: bytes, pixels in [0, 1], features or token ids."""
-    x = enlarged(split.x, interface.resize_from) if interface.resize_from else split.x
-    return x if interface.uint8 else scaled(x)
+def given(split: Split, interface: Interface) -> np.ndarray | Column:
+    """Return examples as the file takes them before quantization: bytes, pixels in [0, 1], features or token ids.
+
+    Of examples that are decoded when they are looked at, the result is too.
+    """
+
+    def taken(x: np.ndarray) -> np.ndarray:
+        x = enlarged(x, interface.resize_from) if interface.resize_from else x
+        return x if interface.uint8 else scaled(x)
+
+    if isinstance(split.x, Column):
+        return split.x.mapped(taken, np.uint8 if interface.uint8 else np.float32, interface.given_shape)
+    return taken(split.x)
+
+
+def fitted(spec: DataSpec) -> dict[str, str]:
+    """Return how pictures are brought to the shape of the input, for the description of a file; nothing for others."""
+    return {"fit": spec.fit} if spec.kind == "image" else {}
 
 
 def enlarged(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -83,7 +83,9 @@ def _stored(inputs: Mapping[str, np.ndarray], folder: Path) -> dict[str, str]:
     found = {}
     for number, (name, array) in enumerate(inputs.items()):
         found[name] = str(folder / f"x{number}.npy")
-        np.save(found[name], array)
+        stored = np.lib.format.open_memmap(found[name], "w+", array.dtype, array.shape)
+        for start in range(0, len(array), PART):  # a part at a time, as examples may be decoded when they are looked at
+            stored[start : start + PART] = array[start : start + PART]
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import ArraySubject, OutputSubject, given, reference
+from compression.receipts.subject import ArraySubject, OutputSubject, fitted, given, reference
 from compression.runtime import litert
 from compression.tasks.base import Export, OutputForm
 from zoo.console.errors import UsageError
@@ -69,7 +69,7 @@ class Classification(OutputForm):
         return ClassSubject(model, self.interface, examples)
 
     def calibration(self, count: int, seed: int) -> np.ndarray:
-        return given(stratified(self.data.train, count, seed), self.interface)
+        return np.asarray(given(stratified(self.data.train, count, seed), self.interface))
 
     def examples(self, count: int, seed: int) -> np.ndarray:
         return scaled(stratified(self.data.train, count, seed).x)
@@ -83,7 +83,7 @@ class Classification(OutputForm):
         shape = list(interface.given_shape)
         return {
             "labels": list(spec.class_names),
-            "input": {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values},
+            "input": {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values} | fitted(spec),
             "output": {"name": interface.output, "values": "probability of each label"},
         }
 

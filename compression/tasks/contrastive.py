@@ -13,7 +13,7 @@ import numpy as np
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import PairInterface
 from compression.on_device.generate import METADATA
-from compression.receipts.subject import Subject
+from compression.receipts.subject import Subject, fitted
 from compression.runtime import litert_pairs
 from compression.tasks.base import Form
 from compression.tasks.classification import stratified
@@ -65,7 +65,7 @@ class Contrastive(Form):
         spec = self.data.spec
         return {
             "task": spec.task,
-            IMAGE: {"image": "pixels from 0 to 1"},
+            IMAGE: {"image": "pixels from 0 to 1"} | fitted(spec),
             TEXT: {"tokens": "ids of the vocabulary, padded at the end with 0"},
             "labels": list(spec.class_names),
             "captions": [[self.data.captions.texts[i] for i in group] for group in self.data.captions.of_class],

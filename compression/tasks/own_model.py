@@ -11,7 +11,7 @@ import numpy as np
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import ModelInterface, Port
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import OutputSubject, enlarged
+from compression.receipts.subject import OutputSubject, enlarged, fitted
 from compression.runtime import litert
 from compression.surgery.copying import copies, in_float32
 from compression.tasks.base import Export, OutputForm
@@ -21,6 +21,7 @@ from zoo.console.figures import Intervals, form_of
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.dataset import leaves, mapped
 from zoo.data.images import scaled
+from zoo.data.stored.column import Column
 from zoo.system.files import write_text
 from zoo.tasks.own_model import OwnModel, compiled_with, first_of, identifier, of_model, outputs_of, told
 
@@ -79,7 +80,8 @@ class OwnForm(OutputForm):
         return OwnSubject(model, self.interface, self.data.split("test"), self.data.spec, self.task, original)
 
     def calibration(self, count: int, seed: int) -> dict[str, np.ndarray]:
-        return given(self.chosen(self.data.train, count, seed).x, self.interface)
+        found = given(self.chosen(self.data.train, count, seed).x, self.interface)
+        return {name: np.asarray(array) for name, array in found.items()}
 
     def calibration_count(self, calibration: Mapping[str, np.ndarray]) -> int:
         return len(next(iter(calibration.values())))
@@ -118,7 +120,7 @@ class OwnForm(OutputForm):
         values = "bytes from 0 to 255" if self.interface.uint8 else values
         kind = self.data.spec.kind
         inputs = [
-            {"name": port.name, "kind": kind, "shape": list(port.shape), "values": values}
+            {"name": port.name, "kind": kind, "shape": list(port.shape), "values": values} | fitted(self.data.spec)
             for port in self.interface.given
         ]
         outputs = [
@@ -291,11 +293,16 @@ def given(x: Any, interface: ModelInterface) -> dict[str, np.ndarray]:
     """Return examples as the file takes them before quantization, by the name of the input."""
     found = {}
     for port, array in zip(interface.given, leaves(x), strict=True):
-        if interface.resize_from:
-            array = enlarged(array, interface.resize_from)
-        elif not interface.uint8:
-            array = scaled(array, interface.pixel_range)
-        found[port.name] = array.astype(port.dtype, copy=False)
+
+        def taken(array: np.ndarray, dtype: str = port.dtype) -> np.ndarray:
+            if interface.resize_from:
+                array = enlarged(array, interface.resize_from)
+            elif not interface.uint8:
+                array = scaled(array, interface.pixel_range)
+            return array.astype(dtype, copy=False)
+
+        lazily = isinstance(array, Column)  # decoded when it is looked at
+        found[port.name] = array.mapped(taken, port.dtype, tuple(port.shape)) if lazily else taken(array)
     return found
 
 

@@ -4,12 +4,13 @@ Standard library only, so that a misspelt name is answered at once.
 """
 
 import importlib.util
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from zoo.config import caption_templates, registry, task_facts
+from zoo.config.prepared import default_data_dir, find_prepared, prepared_names
+from zoo.config.records import ENDINGS, holds_records, is_address
 from zoo.config.task_facts import CLASSES, TABLES, TASKS, TEXT, Task, TaskFacts, Tokens
 from zoo.config.train_config import EMBEDDED, TrainConfig, flag
 from zoo.console.documents import from_json
@@ -38,7 +39,7 @@ def check_source(config: TrainConfig) -> None:
     """
     paths = {name: path for name in ("data", "validation_data") if (path := getattr(config, name)) is not None}
     for name, path in paths.items():
-        if not path.exists():
+        if not is_address(path) and not path.exists():  # one elsewhere is looked for when it is read
             raise UsageError(f"{flag(name)} {path}: expected a file or a folder, found none")
     task = task_of(config)
     facts = task_facts.of(task)
@@ -55,6 +56,8 @@ def check_source(config: TrainConfig) -> None:
 def _check_options(config: TrainConfig, task: str, facts: TaskFacts) -> None:
     """Raise UsageError for options that do not apply to these data."""
     caption_templates.templates(config.caption_templates)
+    if config.schema is not None and not (config.data and holds_records(config.data)):
+        raise UsageError(f"--schema: expected with files that end in {ENDINGS}, received {config.data_name}")
     if config.caption_templates is not None and (not facts.has_captions or is_table(config.data)):
         what = "classes, from whose names captions are made" if facts.has_captions else "--task contrastive"
         raise UsageError(f"--caption-templates: expected {what}, received {config.data_name} for {task}")
@@ -126,6 +129,8 @@ def is_table(path: Path | None) -> bool:
 
 def _is_plain_text(path: Path) -> bool:
     """Whether a path names a text file, or a folder of text files without subfolders."""
+    if is_address(path):
+        return False
     if path.is_dir():
         inside = [p for p in path.iterdir() if not p.name.startswith(".")]
         return any(p.suffix.lower() == TEXT for p in inside) and not any(p.is_dir() for p in inside)
@@ -134,6 +139,8 @@ def _is_plain_text(path: Path) -> bool:
 
 def _has_form(path: Path, facts: TaskFacts) -> bool:
     """Whether own data look like data for a task, by their name alone."""
+    if holds_records(path):
+        return facts.classifies or facts.from_classes
     if not path.is_dir():
         return path.suffix.lower() in facts.own_files
     if facts.own_folder == "tables":
@@ -179,17 +186,6 @@ def _described_task(described: Any, info: Any) -> Task:
     return "language_model" if list(kinds.values()) == ["Text"] else "classification"
 
 
-def default_data_dir() -> Path:
-    """Return the folder in which TFDS prepares sets by default."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-
-
-def prepared_names(data_dir: Path) -> list[str]:
-    """Return the names of the prepared sets in a folder, with their configurations."""
-    found = sorted(data_dir.glob("*/*/features.json")) + sorted(data_dir.glob("*/*/*/features.json"))
-    return sorted({file.parent.parent.relative_to(data_dir).as_posix() for file in found})
-
-
 def tfds_names() -> list[str]:
     """Return the names of all TFDS sets, read from its source files because its import takes a second."""
     spec = importlib.util.find_spec("tensorflow_datasets")
@@ -210,14 +206,6 @@ def _is_builder(name: str, bases: dict[str, str]) -> bool:
     base = bases[name].rpartition(".")[2]
     # A class may be named like its own base: class BuilderConfig(tfds.core.BuilderConfig).
     return base.endswith("Builder") or (base in bases and base != name and _is_builder(base, bases))
-
-
-def find_prepared(name: str, data_dir: Path) -> Path | None:
-    """Return the folder of a prepared set, or None. Without a version in the name it is the newest."""
-    base, _, version = name.partition(":")
-    folder = data_dir / base
-    versions = [p.parent for p in folder.glob(f"{version or '*'}/features.json")]
-    return max(versions, key=lambda p: [int(n) for n in re.findall(r"\d+", p.name)], default=None)
 
 
 def _check_tfds(name: str, data_dir: Path) -> None:

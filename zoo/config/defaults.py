@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 Settings = dict[str, Any]
+# Stands for any set of texts with a class each.
+TEXTS = "texts"
 
 _COMMON: Settings = {
     "optimizer": "adamw",
@@ -61,6 +63,11 @@ def lstm_sst2() -> Settings:
     }
 
 
+def lstm_texts() -> Settings:
+    """Any texts with a class each, with the values for SST-2's sentences; long texts: see the guide of texts."""
+    return lstm_sst2() | {"batch_size": 32}
+
+
 def self_attention_mnist() -> Settings:
     """98.4 % of the 10,000 test images, read row by row, in 4 epochs (three seeds: 98.48, 98.50, 98.34)."""
     return _COMMON | {"epochs": 4, "batch_size": 128, "learning_rate": 3e-3, "settings": {"dropout": 0.0}}
@@ -75,6 +82,11 @@ def transformer_sst2() -> Settings:
         "label_smoothing": 0.1,
         "settings": {"num_layers": 1, "dropout": 0.2, "word_dropout": 0.5},
     }
+
+
+def transformer_texts() -> Settings:
+    """Any texts with a class each, with the values for SST-2's sentences; long texts: see the guide of texts."""
+    return transformer_sst2() | {"epochs": 4, "batch_size": 32}
 
 
 def seq2seq_addition() -> Settings:
@@ -199,8 +211,10 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("simplenet", "mnist"): simplenet_mnist,
     ("lstm", "mnist"): lstm_mnist,
     ("lstm", "sst2_sentences"): lstm_sst2,
+    ("lstm", TEXTS): lstm_texts,
     ("self_attention", "mnist"): self_attention_mnist,
     ("transformer", "sst2_sentences"): transformer_sst2,
+    ("transformer", TEXTS): transformer_texts,
     ("transformer_lm", "tiny_shakespeare"): lm_shakespeare,
     ("transformer_seq2seq", "addition"): seq2seq_addition,
     ("transformer_seq2seq", "multi30k"): seq2seq_multi30k,
@@ -215,17 +229,21 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
 }
 
 
-def defaults_for(model: str, dataset: str | None, transfers: bool = False) -> Callable[[], Settings]:
+def defaults_for(
+    model: str, dataset: str | None, texts: bool = False, transfers: bool = False
+) -> Callable[[], Settings]:
     """Return the settings measured for this model and data set, else for the model, else those for any model.
 
     Args:
         model: Name of the model.
-        dataset: Name of the data set, if it has one.
+        dataset: Name of the data set, None for own data.
+        texts: Whether the data are texts.
         transfers: Whether the model begins with trained weights from elsewhere.
     """
     if transfers:
         return TRANSFERS.get(model, transfer)
-    return DEFAULTS.get((model, dataset or ""), DEFAULTS.get((model, ""), default))
+    usual = DEFAULTS.get((model, TEXTS if texts else ""), DEFAULTS.get((model, ""), default))
+    return DEFAULTS.get((model, dataset or ""), usual)
 
 
 def named() -> dict[str, Callable[[], Settings]]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.config.options import SEEDS, option, under
-from zoo.config.task_facts import Task, Tokens
+from zoo.config.task_facts import Fit, Task, Tokens
+from zoo.console.values import Bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,13 @@ class DataOptions:
     dataset: str | None = option("data set: an embedded one or any TFDS name (default: digits)")
     data: Path | None = option(
         "own data: a folder of images by class; an .npz, .csv, .tsv or .jsonl file; a .txt file or a folder of them; a"
-        " folder with train, valid and test tables of triples"
+        " folder with train, valid and test tables of triples; files of records (.tfrecord, .array_record, .tar,"
+        " .parquet) or a folder of them, also at an address such as gs://bucket/folder"
+    )
+    schema: str | None = option(
+        "fields of records: x=FIELD of the input, y=FIELD of the label, such as 'x=image/encoded, y=label' or"
+        " 'x=signal:float32[128,9], y=label' (default: the fields that could be meant, if there are no others)",
+        metavar="x=FIELD,y=FIELD",
     )
     task: Task | None = option(
         "what to learn from the data (default: the task of the data set or, where several fit, of the model; own tables"
@@ -74,6 +81,15 @@ class DataOptions:
     data_dir: Path | None = option("folder of prepared TFDS sets (default: TFDS' own folder)")
     image_size: int | None = option(
         "height and width in pixels to which images are resized (default: the set's own)", within=(1, 4096)
+    )
+    fit: Fit | None = option(
+        "what is done to pictures whose aspect ratio is not that of the input: crop (cut off both ends of the longer"
+        " side), pad (with black) or stretch (default: crop)"
+    )
+    memory: Bytes | None = option(
+        "memory for decoded examples, such as 500M or 4g; a set that needs more is decoded batch by batch (default: a"
+        " quarter of what is free)",
+        metavar="SIZE",
     )
     text_column: str | None = option(
         "column with the text; several columns, separated by commas, are joined by a space (default: text; beside"
@@ -112,8 +128,16 @@ class DataOptions:
         "TFDS split used for testing (default: test, or the first split whose name starts with test)"
     )
     skip_bad: bool = option("skip unreadable images and triples with an empty field instead of stopping", False)
+    augment: str | None = option(
+        "random changes of training images, new in every epoch: none, light, standard, strong, or words joined by +,"
+        " such as 'flip + crop(4) + colour(0.2)'; see `python -m zoo.augment` (default: none)",
+        metavar="RECIPE",
+    )
     shift: int = option(
-        "largest random shift of training images in pixels, along both axes, new in every epoch", 0, within=(0, 256)
+        "largest random shift of training images in pixels, along both axes, new in every epoch; the word shift of"
+        " --augment",
+        0,
+        within=(0, 256),
     )
     classifier: Path | None = option(
         "run of a classifier whose features compare generated images with real ones (default: principal components of"
@@ -164,6 +188,17 @@ class Optimisation:
     )
     class_weights: Literal["none", "balanced"] = option(
         "weights of the classes in the loss; balanced: inverse to their frequency", "none"
+    )
+    sampling: Literal["all", "balanced"] = option(
+        "examples of an epoch: all of them once, or equally many of every class (balanced), those of rare classes"
+        " several times",
+        "all",
+    )
+    focal_gamma: float = option(
+        "exponent of the focal loss, which gives less weight to examples that are right already (Lin et al., 2017;"
+        " 0: cross-entropy)",
+        0.0,
+        within=(0, 10),
     )
     early_stopping: int = option(
         "number of epochs without a better validation result after which training stops; 0: never",
@@ -228,8 +263,8 @@ class StrategyOptions:
         "number of devices that share one copy of the model under model_parallel; 0: all", 0, within=(0, 100_000)
     )
     shard: Literal["data", "files"] = option(
-        "what a multi_worker process reads: all examples, to train on its part of each batch (data), or only its own"
-        " part of the image files (files)",
+        "what a multi_worker process reads in an epoch: its part of each batch, from decoded examples in its memory if"
+        " they fit (data), or always from the files (files)",
         "data",
     )
     worker_timeout: float = option(
@@ -252,3 +287,8 @@ class OutputOptions:
         "number of steps between checkpoints inside an epoch; 0: only at its end", 0, within=(0, 1_000_000_000)
     )
     resume: bool = option("continue the run in --output from its last complete checkpoint", False)
+    accept_changed_data: bool = option(
+        "with --resume: go on although the data changed; every example stays in the split that it had, and new ones are"
+        " drawn into a split by what they are",
+        False,
+    )

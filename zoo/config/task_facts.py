@@ -18,6 +18,11 @@ TEXT = ".txt"
 _TABLES = ", ".join(TABLES)
 
 Tokens = Literal["word", "character", "subword"]
+# How pictures of another aspect ratio are brought to the size of a model's input; see `zoo.data.fitting`.
+Fit = Literal["crop", "pad", "stretch"]
+# What runs of version 0.1 did, whose configurations do not say it, and what is done by default.
+FIRST_FIT: Fit = "stretch"
+USUAL_FIT: Fit = "crop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,7 @@ class TaskFacts:
         several_answers: Whether an example may have several answers, such as a class for each pixel, so that a share of
             right ones need not be one of examples.
         judged_by_classifier: Whether samples are compared with real images in the features of `--classifier`.
+        not_augmented: Why training images are not changed at random. Empty if they may be.
         averages_itself: Whether models keep a running average of their weights.
         unordered: Why the layers of a model do not follow one another up to a head. Empty if they do.
         test_stands_alone: Whether the scores of the test split depend on no other split.
@@ -81,6 +87,7 @@ class TaskFacts:
     classifies: bool = False
     several_answers: bool = False
     judged_by_classifier: bool = False
+    not_augmented: str = ""
     averages_itself: bool = False
     unordered: str = ""
     test_stands_alone: bool = True
@@ -164,6 +171,7 @@ TASKS = {
         own_folder="classes",
         from_classes=True,
         judged_by_classifier=True,
+        not_augmented="the generator would learn to draw changed images",
         averages_itself=True,
         unordered="has two networks that train against each other",
         test_stands_alone=False,  # without a classifier, samples are judged in components of the training images

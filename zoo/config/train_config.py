@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import strategies
-from zoo.config import attacks, defaults, privacy, registry
+from zoo.config import attacks, augmentation, defaults, prepared, privacy, registry
 from zoo.config.option_groups import (
     Capabilities,
     DataOptions,
@@ -24,6 +24,8 @@ from zoo.config.option_groups import (
     OutputOptions,
     StrategyOptions,
 )
+from zoo.config.records import format_of, is_address, parse
+from zoo.config.task_facts import FIRST_FIT, TABLES, USUAL_FIT
 from zoo.console.errors import UsageError
 
 # Data sets that need neither a network nor a path.
@@ -81,6 +83,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         strategies.check_name(self.strategy)
         if self.dataset is not None and self.data is not None:
             raise UsageError("--dataset and --data: expected one of them, received both")
+        if self.accept_changed_data and not self.resume:
+            raise UsageError("--accept-changed-data: expected together with --resume, received without it")
         if self.validation_data is not None and self.data is None:
             raise UsageError("--validation-data: expected together with --data, received without it")
         if self.source is not None and self.source == self.target:
@@ -101,6 +105,9 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             self._check_adversarial()
         if self.private is not None:
             self._check_private()
+        self._check_augmentation()
+        self._check_classes()
+        parse(self.schema)
         self._check_average()
         self._check_layers()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
@@ -136,6 +143,28 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         kinds = [kind for kind in entry.inputs if kind in privacy.KINDS] or entry.inputs
         privacy.check_inputs(f"--private with --model {self.model}", entry.task, kinds[0], per_step=False)
 
+    def _check_augmentation(self) -> None:
+        """Raise UsageError for words that no data of this model could follow, or that another option excludes."""
+        found, entry = self.augmentation, registry.entry(self.model)
+        kind = "image" if "image" in entry.inputs else entry.inputs[0]
+        augmentation.check_inputs(f"{self.augmented_by} with --model {self.model}", found, entry.task, kind)
+        if self.adversarial is not None:
+            augmentation.check_unmixed("--adversarial", found, "an attack needs one class for each example")
+        if self.private is not None:
+            augmentation.check_unmixed("--private", found, "each gradient may depend on one example alone")
+
+    def _check_classes(self) -> None:
+        """Raise UsageError for options of classes that the model does not learn, or that contradict each other."""
+        if self.focal_gamma and not (entry := registry.entry(self.model)).facts.classifies:
+            raise UsageError(
+                f"--focal-gamma {self.focal_gamma:g}: expected a classifier, {self.model} learns {entry.task}"
+            )
+        if self.sampling == "balanced" and self.class_weights == "balanced":
+            raise UsageError(
+                "--sampling balanced and --class-weights balanced: expected one of them, together they would count the"
+                " rarity of a class twice"
+            )
+
     def _check_private_training(self) -> None:
         """Raise UsageError for resolved options that differential privacy excludes."""
         privacy.check_accountant()
@@ -160,8 +189,6 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             )
         if found[1] == "swa" and self.early_stopping:
             raise UsageError(f"--average {self.average}: expected --early-stopping 0, received {self.early_stopping}")
-        if found[1] == "swa" and self.shard == "files":
-            raise UsageError(f"--average {self.average}: expected --shard data, received files: no worker has all data")
 
     def _check_layers(self) -> None:
         """Raise UsageError for an option that needs a sequence of layers, and a model without one."""
@@ -197,16 +224,11 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
     def _check_shard(self) -> None:
         if self.strategy != "multi_worker":
             raise UsageError(f"--shard files: expected --strategy multi_worker, received {self.strategy}")
-        if self.data is None or not self.data.is_dir():
-            received = f"--data {self.data}" if self.data else f"--dataset {self.dataset or 'digits'}"
-            raise UsageError(f"--shard files: expected --data with a folder of images, received {received}")
-        if self.class_weights != "none":
-            raise UsageError("--shard files: expected --class-weights none: no worker has all labels")
 
     @property
-    def share(self) -> tuple[int, int]:
-        """Index of the part of the training files that this process reads, and the number of parts."""
-        return strategies.place(self.strategy) if self.shard == "files" else (0, 1)
+    def part(self) -> tuple[int, int]:
+        """Index of the part of each training batch that this process reads, and the number of parts."""
+        return strategies.place(self.strategy) if self.strategy == "multi_worker" else (0, 1)
 
     @property
     def averaging(self) -> tuple[str, float] | None:
@@ -215,10 +237,22 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         return (found[1], float(found[2])) if found else None
 
     @property
+    def augmentation(self) -> tuple[augmentation.Word, ...]:
+        """The random changes of training images: those of `--shift`, then those of `--augment`."""
+        return augmentation.parse(" + ".join(filter(None, (self.shift and f"shift({self.shift})", self.augment))))
+
+    @property
+    def augmented_by(self) -> str:
+        """The options that `augmentation` comes from, for messages."""
+        given = (self.shift and f"--shift {self.shift}", self.augment and f"--augment {self.augment}")
+        return " ".join(filter(None, given))
+
+    @property
     def data_name(self) -> str:
         """Short name of the data, for folders and titles."""
         if self.data is not None:
-            return self.data.resolve().stem
+            path = self.data if is_address(self.data) else self.data.resolve()
+            return path.name.partition(".")[0] if format_of(path.name) else path.stem
         return (self.dataset or "digits").replace("/", "-").replace(":", "-")
 
     @property
@@ -244,9 +278,11 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             "precision": "bfloat16" if on_tpu else "float32",
             "steps_per_execution": self._default_steps_per_execution(),
             "vocabulary_size": 10_000,
+            "fit": USUAL_FIT,
             "beta_1": 0.9,
         }
-        values |= defaults.defaults_for(self.model, dataset, transfers=self.pretrained is not None)()
+        texts = prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
+        values |= defaults.defaults_for(self.model, dataset, texts, self.pretrained is not None)()
         values |= _CYCLIC if self.snapshots else {}
         settings = values.pop("settings", {})
         if self.epochs == 0:
@@ -257,6 +293,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             settings = settings | {name: type(known[name].default)() for name in privacy.UNFIT if name in known}
         settings = {**settings, **self.settings}
         missing = {name: value for name, value in values.items() if getattr(self, name) is None}
+        missing["augment"] = augmentation.spelled_out(self.augment)
         found = dataclasses.replace(self, dataset=dataset, settings=settings, **missing)
         check_divisible(found.batch_size, replicas)
         if self.snapshots:
@@ -298,6 +335,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         paths = {f.name for f in dataclasses.fields(cls) if "Path" in str(f.type)}
         typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
         typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
+        typed.setdefault("fit", FIRST_FIT)
         lists = ("freeze", "input_range")
         return cls(**typed | {name: tuple(typed[name]) for name in lists if typed.get(name) is not None})
 
@@ -305,7 +343,16 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
 # Paths of what is read; different paths may lead to the same content.
 PLACES = ("data", "validation_data", "init_from", "classifier")
 # Options that may differ between the workers of one training.
-NOT_COMPARED = ("resume", "output", "checkpoint_every", "data_dir", "skip_bad", "worker_timeout")
+NOT_COMPARED = (
+    "resume",
+    "accept_changed_data",
+    "output",
+    "checkpoint_every",
+    "data_dir",
+    "skip_bad",
+    "memory",
+    "worker_timeout",
+)
 # Options that may differ between a run and its continuation; its numbers depend on them by rounding alone.
 CHANGEABLE = (*NOT_COMPARED, "strategy", "virtual_devices", "model_devices", "steps_per_execution")
 
@@ -321,6 +368,7 @@ ON_ONE_DEVICE = {
     "shard": "data",
     "steps_per_execution": 1,
     "resume": False,
+    "accept_changed_data": False,
 }
 
 _AVERAGE = re.compile(r"(ema|swa)\(([0-9]*\.?[0-9]+)\)")
@@ -330,6 +378,7 @@ _CYCLIC = {"schedule": "cosine", "warmup": 0.0}
 _PRIVATE = (
     ("strategy", "none", "noise is added once to the sum of all gradients, and a replica has only a part of it"),
     ("class_weights", "none", "class frequencies depend on every example"),
+    ("sampling", "all", "the privacy accountant assumes that every example is as likely as any other"),
     ("adversarial", None, "attacks are computed for whole batches"),
 )
 
@@ -360,8 +409,11 @@ def differences(stored: TrainConfig, given: Mapping[str, Any]) -> list[str]:
             typed = registry.parse_settings(stored.model, value)
             value = {key: typed[key] for key in value}
             have = {key: have.get(key, registry.arguments(stored.model)[key].default) for key in value}
+        if name == "augment":
+            value = augmentation.spelled_out(value)
         if name in PLACES:
-            value, have = value and Path(value).resolve(), have and have.resolve()
+            value, have = (path and Path(path) for path in (value, have))
+            value, have = (path if path is None or is_address(path) else path.resolve() for path in (value, have))
         if value != have:
             texts.append(f"{flag(name)} was {json.dumps(have, default=str)}, now {json.dumps(value, default=str)}")
     return texts

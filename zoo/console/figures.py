@@ -106,6 +106,21 @@ def tiles(scores: Mapping[str, Any], names: Sequence[str], intervals: Intervals)
     ]
 
 
+def size(count: float) -> str:
+    """Return a number of bytes in words: 27.6 GB."""
+    units = ("bytes", "kB", "MB", "GB", "TB")
+    power = max(0, min(len(units) - 1, (len(f"{count:.0f}") - 1) // 3))
+    number = count / 1000**power
+    return f"{number:,.0f} {units[power]}" if power == 0 or number >= 100 else f"{number:.1f} {units[power]}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: 40 s, 12 min, 1.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def below(name: str, intervals: Intervals) -> str:
     """Return the line below a metric in a report: its interval as HTML, or an empty string."""
     return f"<br>95 %: {ends(intervals[name], form_of(name)[1])}" if name in intervals else ""

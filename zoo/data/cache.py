@@ -1,4 +1,4 @@
-"""A cache of decoded images on disk: decoding MNIST's 70,000 PNG files takes longer than training on them.
+"""A cache of decoded examples on disk: decoding MNIST's 70,000 PNG files takes longer than training on them.
 
 Each entry is a folder of .npy files and contents.json, which has the size and the CRC-32 of each file. They are
 compared whenever an entry is read, at 2 GB a second on one core, four times as fast as BLAKE2b. CRC-32 finds a file
@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +25,29 @@ from zoo.system.cache import folder
 from zoo.system.files import write_json
 
 # Part of every key. Raise it when decoding or resizing returns different arrays, or an entry has another form.
-FORMAT = 2
+FORMAT = 4
 CONTENTS = "contents.json"
 # End of the name of a damaged entry.
 DAMAGED = ".damaged"
 CHUNK = 1 << 24
 
 
-def fingerprint(root: Path, files: list[Path]) -> list:
+def fingerprint(root: Path, names: Iterable[str]) -> list:
     """Return the names, sizes and times of files, which change when a file is added, removed or written.
 
     Args:
         root: Folder that the names are relative to.
-        files: Files below the folder.
+        names: Names of the files below the folder.
     """
-    stats = [(file.relative_to(root).as_posix(), file.stat()) for file in files]
-    return [str(root.resolve()), [(name, s.st_size, s.st_mtime_ns) for name, s in stats]]
+    return [str(root.resolve()), [(name, *_stat(os.path.join(root, name))) for name in names]]  # noqa: PTH118
+
+
+def _stat(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116  (four times as fast)
+    except OSError:  # such as a link to nothing
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
 
 
 def cached(key: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -64,6 +71,7 @@ def cached(key: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, 
     # A cache that cannot be written (read-only or full) only makes the next run slower.
     with contextlib.suppress(OSError):
         _write(place, arrays)
+        return _mapped(place, [f"{name}.npy" for name in arrays])  # the memory of `arrays` becomes free
     return arrays
 
 
@@ -80,7 +88,12 @@ def _read(place: Path) -> dict[str, np.ndarray]:
     for name, expected in contents.items():
         if _checked(place / name) != expected:
             raise ValueError(f"{name} is not as it was written")
-    return {name.removesuffix(".npy"): np.load(place / name, mmap_mode="r") for name in contents}
+    return _mapped(place, contents)
+
+
+def _mapped(place: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return arrays mapped into memory; writing to them would not change the files."""
+    return {name.removesuffix(".npy"): np.load(place / name, mmap_mode="c") for name in names}
 
 
 def _checked(path: Path) -> dict[str, Any]:
@@ -104,8 +117,14 @@ def _set_aside(place: Path) -> str:
 
 
 def _write(place: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an entry: files, contents and folders are on the disk before the entry has its name."""
+    """Write an entry: files, contents and folders are on the disk before the entry has its name.
+
+    Raises:
+        OSError: It cannot be written, or would fill the disk by more than a half of what is free.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
+    if 2 * sum(array.nbytes for array in arrays.values()) > shutil.disk_usage(place.parent).free:
+        raise OSError(f"{place.parent}: too little space")
     with temporary.folder(place.parent) as made:
         written = made / place.name
         written.mkdir()

@@ -1,10 +1,12 @@
 """Numbers of a user, checked before they are cast to the types that models take."""
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
 from zoo.console.errors import UsageError
+from zoo.data.reading import Tally
 
 # Most token ids and most classes that are not named: a model has a row of weights for each.
 MOST_TOKENS = 10_000_000
@@ -148,3 +150,30 @@ def check_finite(name: str, x: np.ndarray) -> None:
             f"{name}: expected finite numbers, received {int(bad.sum())} NaN or infinite value(s),"
             f" the first in example {first}"
         )
+
+
+def plain_names(names: Sequence[str], what: str, tally: Tally) -> list[str]:
+    """Return names of classes without spaces around them and in Unicode's composed form (NFC).
+
+    Args:
+        names: Name of the class of each example.
+        what: What the names are, for the line on what was read.
+        tally: Takes the number of names that were changed.
+    """
+    stripped = [name.strip() for name in names]
+    tally.changed[f"{what} without the spaces around them"] += sum(a != b for a, b in zip(names, stripped, strict=True))
+    composed = [unicodedata.normalize("NFC", name) for name in stripped]
+    tally.changed[f"{what} in Unicode's composed form"] += sum(a != b for a, b in zip(stripped, composed, strict=True))
+    return composed
+
+
+def check_class_names(name: str, class_names: Sequence[str]) -> None:
+    """Raise UsageError for a name that the files of a run, one class in a line, could not hold.
+
+    Args:
+        name: Name of the data, for the message.
+        class_names: Names of the classes.
+    """
+    for known in class_names:
+        if not known.strip() or len(known.splitlines()) > 1 or known != known.strip("\r\n"):
+            raise UsageError(f"{name}: expected names of classes that are one line each, received {known!r}; rename it")

@@ -8,10 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zoo.config.task_facts import CLASSES
+from zoo.config.task_facts import CLASSES, FIRST_FIT, Fit
 from zoo.console.errors import UsageError
 from zoo.data.casts import as_float32, as_int32, check_finite, check_labels, check_tokens, numbered_classes
+from zoo.data.reading import Reading
+from zoo.data.stored.column import Column
 from zoo.data.text import Vocabulary
+
+# Alignment in bytes of a tensor's memory (EIGEN_MAX_ALIGN_BYTES), and size from which arrays are made with it.
+ALIGNMENT, ALIGNED_FROM = 64, 1 << 20
 
 Kind = Literal["image", "vector", "sequence", "tokens", "pairs", "triples", "arrays"]
 
@@ -30,19 +35,51 @@ class Split:
             captions, padded with -1, (examples, 1 + captions). Imitation: images (examples, height, width, channels),
             float32.
 
-    A model of one's own may take a tuple, a list or a dictionary of arrays as x, and learn such a structure as y; y is
-    None without labels. Everything else has one array of each.
+        marks: BLAKE2b hash of each example's inputs, (examples, 16) uint8, of examples that are read from files; equal
+            whether they are kept decoded or decoded for each batch. None for arrays.
+        block: Number of neighbours that stay together in the order of an epoch, because they are read together; see
+            `zoo.data.batches.order`.
+
+    x may be a `Column`, whose examples are decoded when they are looked at; it has the interface of an array. A model
+    of one's own may take a tuple, a list or a dictionary of arrays as x, and learn such a structure as y; y is None
+    without labels. Everything else has one array of each.
     """
 
     x: Any
     y: Any
+    marks: np.ndarray | None = None
+    block: int = 1
 
     def __len__(self) -> int:
         return len(leaves(self.x)[0])
 
     def take(self, indices: np.ndarray) -> "Split":
-        """Return the examples at these indices."""
-        return Split(*(mapped(lambda array: array[indices], part) for part in (self.x, self.y)))
+        """Return the examples at these indices; those of a `Column` are not read."""
+        x, y, marks = (mapped(lambda array: taken(array, indices), part) for part in (self.x, self.y, self.marks))
+        return Split(x, y, marks, self.block)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all inputs are arrays."""
+        return not any(isinstance(leaf, Column) for leaf in leaves(self.x))
+
+
+def taken(array: np.ndarray | Column, indices: np.ndarray) -> np.ndarray | Column:
+    """Return the rows of an array at some indices, aligned so that TensorFlow need not copy them; a column stays one.
+
+    Args:
+        array: Array or column (examples, ...).
+        indices: Indices (rows,).
+    """
+    if isinstance(array, Column):
+        return array.take(indices)
+    if array.dtype.hasobject or array.nbytes < ALIGNED_FROM or not isinstance(indices, np.ndarray):
+        return array[indices]
+    bytes_needed = len(indices) * array[:1].nbytes
+    buffer = np.empty(bytes_needed + ALIGNMENT, np.uint8)
+    begin = -buffer.ctypes.data % ALIGNMENT
+    out = buffer[begin : begin + bytes_needed].view(array.dtype).reshape(len(indices), *array.shape[1:])
+    return np.take(array, indices, axis=0, out=out, mode="clip")  # the default mode makes a copy of its own
 
 
 def mapped(function: Callable[[np.ndarray], Any], arrays: Any) -> Any:
@@ -88,6 +125,8 @@ class DataSpec:
             one vocabulary.
         relations: Relations of triples. The id of an inverse relation is larger by their number.
         pixel_range: What a model takes for the darkest and the brightest pixel of images of bytes.
+        fit: How pictures of another aspect ratio are brought to the input shape. Specifications of version 0.1 do not
+            have it; their pictures were stretched.
     """
 
     name: str
@@ -103,6 +142,7 @@ class DataSpec:
     target_vocabulary_sha256: str = ""
     relations: tuple[str, ...] = ()
     pixel_range: tuple[float, float] = (0.0, 1.0)
+    fit: Fit = FIRST_FIT
 
     @property
     def num_classes(self) -> int:
@@ -150,6 +190,9 @@ class Dataset:
         references: Original target texts of pairs, by split and in order.
         captions: Captions of images, for contrastive training.
         left_out: Number of triples of each split that cannot be ranked.
+        texts: Whole texts of the splits, for a simple method beside the network; empty for other data, and for data
+            in the form of a run.
+        reading: Record of what was read; None for a set that was not loaded from a source.
     """
 
     spec: DataSpec
@@ -161,6 +204,8 @@ class Dataset:
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     captions: Captions | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    reading: Reading | None = None
 
     def save_vocabularies(self, path: Path, target_path: Path) -> None:
         """Write the vocabularies, if there are any; a shared one is written to `path` only.

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zoo.config.task_facts import FIRST_FIT
 from zoo.data.dataset import Dataset, Split, leaves
 
 # Bytes that are made contiguous and hashed at a time, so that a memory-mapped split is never read whole.
 BLOCK = 1 << 24
 SPLITS = ("train", "validation", "test")
+# End of the name of a digest that is made of the hash of each example, which version 0.1 did not do.
+BY_EXAMPLE = " by example"
 
 
 def of_data(data: Dataset, splits: Sequence[str] = SPLITS) -> dict[str, str]:
@@ -29,7 +32,12 @@ def of_data(data: Dataset, splits: Sequence[str] = SPLITS) -> dict[str, str]:
         Digests by name: the splits, "form" for the specification and, if there are any, "captions".
     """
     form = {name: value for name, value in data.spec.to_json().items() if name != "name"}
-    found = {name: of_split(getattr(data, name)) for name in splits}
+    if form["fit"] == FIRST_FIT:  # version 0.1 had no other
+        del form["fit"]
+    found = {}
+    for name in splits:
+        split = getattr(data, name)
+        found[name if split.marks is None else f"{name}{BY_EXAMPLE}"] = of_split(split)
     found["form"] = hashlib.sha256(json.dumps(form, sort_keys=True).encode()).hexdigest()
     if data.captions is not None:
         digest = hashlib.sha256(json.dumps([data.captions.texts, data.captions.of_class], default=int).encode())
@@ -39,9 +47,15 @@ def of_data(data: Dataset, splits: Sequence[str] = SPLITS) -> dict[str, str]:
 
 
 def of_split(split: Split) -> str:
-    """Return the SHA-256 of the inputs and labels of a split, in hexadecimal."""
+    """Return the SHA-256 of the inputs and labels of a split, in hexadecimal.
+
+    Of examples that are read from files it is the hash of their marks, which is the same whether they are kept decoded
+    or not.
+    """
     digest = hashlib.sha256()
-    for array in (*leaves(split.x), *leaves(split.y)):
+    if split.marks is not None:
+        digest.update(f"{split.x.dtype.str}{split.x.shape}".encode())
+    for array in (*leaves(split.x if split.marks is None else split.marks), *leaves(split.y)):
         _update(digest, array)
     return digest.hexdigest()
 

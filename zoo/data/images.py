@@ -1,28 +1,29 @@
-"""Images: decoding and resizing, the same for training, evaluation and prediction, and folders of images by class."""
+"""Images: decoding and resizing, the same for training, evaluation and prediction."""
 
 import collections
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
+from zoo.config.task_facts import USUAL_FIT, Fit
 from zoo.console.errors import UsageError
-from zoo.system.machine import available_memory
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
-          "val": "validation", "dev": "validation", "test": "test", "testing": "test"}  # fmt: skip
+from zoo.data import pixels
+from zoo.data.fitting import inner_size, resize
+from zoo.data.reading import Tally
 
 PIXEL_MAX = 255
 
 
 def scaled(x: np.ndarray, pixel_range: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
-    """Return uint8 images as float32 pixels in a range, as in training batches, and other arrays unchanged."""
+    """Return uint8 images as float32 pixels in a range, as in training batches, and other arrays unchanged.
+
+    Examples that are stored elsewhere (`zoo.data.stored.column.Column`) are read.
+    """
+    x = np.asarray(x)
     if x.dtype != np.uint8:
         return x
     factor, low = pixel_scale(pixel_range)
@@ -41,16 +42,11 @@ def as_bytes(x: np.ndarray) -> np.ndarray:
     return x if x.dtype == np.uint8 else np.rint(np.clip(x, 0, 1) * PIXEL_MAX).astype(np.uint8)
 
 
-# Mean file size below which two threads decode PNG files more slowly than one (28x28 grey: 207 against 104 us/image).
-SMALL_BYTES = 10_000
+# Largest number of images whose headers are looked at before a set is decoded.
+LOOKED_AT = 2000
 
 # Formats of Pillow that are tried, whatever a file is named. Others run programs (EPS) or need libraries.
-FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")
-# Modes of grey images, and those of them with more than eight bits.
-GREY = ("1", "L", "I", "I;16", "F", "LA")
-DEEP = ("I", "I;16")
-DEEP_MAX = 2**16 - 1
-
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", *(("AVIF",) if features.check("avif") else ()))
 
 # No PNG file holds more pixels in a byte: deflate shrinks by up to 1032, and eight pixels of one bit are a byte. A
 # small file that promises a huge image would take seconds and gigabytes to decode.
@@ -76,164 +72,66 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
         raise Unreadable(" ".join(str(error).split())[:200] or type(error).__name__) from None
 
 
-def decode(source: Path | bytes, size: tuple[int, int] | None, channels: int | None) -> np.ndarray:
-    """Return one image as (height, width, channels) uint8.
+def decode(
+    source: Path | bytes, size: tuple[int, int] | None, channels: int | None, fit: Fit = USUAL_FIT
+) -> np.ndarray:
+    """Return one image as (height, width, channels) uint8, upright and without transparency; see `zoo.data.pixels`.
+
+    A JPEG that is at least twice as large as asked for is decoded at a half, a quarter or an eighth of its scale.
 
     Args:
         source: Image file, or the bytes of one.
         size: (height, width) of the result, bilinear with antialiasing; None for the image's own size.
         channels: Number of channels, 1 or 3; None for 1 if the image is grey and 3 otherwise.
+        fit: How an image of another aspect ratio is brought to `size`, see `zoo.data.fitting.resize`.
 
     Raises:
         Unreadable: If the image cannot be read, or has pixels that eight bits cannot hold.
     """
     with _opened(source) as image:
-        channels = channels or (1 if image.mode in GREY else 3)
-        if image.mode == "F":
-            raise ValueError("its pixels are floating-point numbers, whose range is not known")
-        if image.mode in DEEP:  # 16-bit grey, which Pillow would clip at 255
-            deep = np.asarray(image)
-            if deep.min() < 0 or deep.max() > DEEP_MAX:
-                raise ValueError(f"expected pixels from 0 to {DEEP_MAX}, received {deep.min()} to {deep.max()}")
-            image = Image.fromarray((deep >> 8).astype("uint8"))
-        mode = "L" if channels == 1 else "RGB"
+        channels = channels or pixels.channels_of(image)
         if size is not None:
-            image.draft(mode, (size[1], size[0]))  # JPEG only: decode at a reduced scale
-        image = image.convert(mode)
-        pixels = np.asarray(image).reshape(image.height, image.width, channels)
-    return resize(pixels, size)
+            inner = inner_size(pixels.upright_size(image), size, fit)
+            shown = inner if pixels.lies_on_its_side(image) else inner[::-1]
+            image.draft("L" if channels == 1 else "RGB", shown)
+        found = pixels.as_bytes(image, channels)
+    return resize(found, size, fit)
 
 
-def resize(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Resize one image (height, width, channels) uint8, bilinear with antialiasing.
-
-    Args:
-        image: Image to resize.
-        size: (height, width) of the result; None returns the image unchanged.
-    """
-    if size is None or image.shape[:2] == tuple(size):
-        return image
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(picture).reshape(*size, image.shape[-1])
+def is_picture(source: Path | bytes) -> bool:
+    """Return whether the header of a file is one of an image, whatever the file is named."""
+    try:
+        with _opened(source):
+            return True
+    except Unreadable:
+        return False
 
 
-def decode_all(
-    sources: Sequence[Path | bytes],
-    size: tuple[int, int],
-    channels: int,
-    names: Sequence[str],
-    skip_bad: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Decode many images on all cores.
-
-    Args:
-        sources: Image files, or the bytes of image files.
-        size: (height, width) of the results.
-        channels: Number of channels, 1 or 3.
-        names: Names of the sources, for the message.
-        skip_bad: Whether to skip unreadable images.
-
-    Returns:
-        Images (images, height, width, channels) uint8, and the indices of their sources.
-
-    Raises:
-        UsageError: If images are unreadable and `skip_bad` is false, or if the results do not fit in memory.
-    """
-    needed, free = len(sources) * size[0] * size[1] * channels, available_memory()
-    if free is not None and needed > free:
-        raise UsageError(
-            f"expected images that fit in the {free:,} bytes of free memory, received {len(sources):,} of"
-            f" {size[0]}x{size[1]} pixels, {needed:,} bytes; use a smaller --image-size"
-        )
-    out = np.empty((len(sources), *size, channels), np.uint8)
-    bad: dict[int, str] = {}
-
-    def fill(index: int) -> None:
-        try:
-            out[index] = decode(sources[index], size, channels)
-        except Unreadable as error:
-            bad[index] = str(error)
-
-    # Pillow releases the interpreter lock while it decodes, but small images spend most of their time holding it.
-    sizes = [len(s) if isinstance(s, bytes) else s.stat().st_size for s in sources[:100] if _is_there(s)]
-    threads = cpu_count() if sizes and sum(sizes) / len(sizes) > SMALL_BYTES else 1
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(sources), 8192):
-            list(pool.map(fill, range(start, min(start + 8192, len(sources))), chunksize=64))
-    if bad and not skip_bad:
-        shown = ", ".join(names[i] for i in sorted(bad)[:5]) + (", ..." if len(bad) > 5 else "")
-        raise UsageError(
-            f"{len(bad)} of {len(sources)} images cannot be read: {shown}; repair them, or skip them with --skip-bad"
-            f" (the first: {bad[min(bad)]})"
-        )
-    kept = np.setdiff1d(np.arange(len(sources)), list(bad))
-    return (out[kept] if bad else out), kept
-
-
-def _is_there(source: Path | bytes) -> bool:
-    return isinstance(source, bytes) or source.is_file()
-
-
-def common_shape(sources: Sequence[Path | bytes]) -> tuple[tuple[int, int], int]:
+def common_shape(sources: Sequence[Path | bytes], tally: Tally) -> tuple[tuple[int, int], int]:
     """Return the most frequent (height, width) of images, and the number of channels: 1 if all are grey, else 3.
 
+    Up to `LOOKED_AT` images are looked at, evenly spread over all.
+
     Args:
         sources: Image files, or the bytes of image files.
+        tally: Takes the own sizes of the images, and what decoding does to them; see `pixels.remarks`.
 
     Raises:
         UsageError: If none of the images can be read.
     """
     sizes, grey = collections.Counter(), True
-    for source in sources:
+    step = -(-len(sources) // LOOKED_AT) or 1
+    sample = sources[::step]
+    which = "" if step == 1 else f" of {len(sample):,} looked at"
+    for source in sample:
         try:
             with _opened(source) as image:
-                sizes[image.height, image.width] += 1
-                grey &= image.mode in GREY
+                sizes[pixels.upright_size(image)] += 1
+                grey &= pixels.channels_of(image) == 1
+                tally.changed.update(f"{remark}{which}" for remark in pixels.remarks(image))
         except Unreadable:
-            continue  # decode_all reports it
+            continue  # reported when it is decoded
     if not sizes:
         raise UsageError(f"none of the {len(sources)} images can be read")
+    tally.sizes.update({f"{width}x{height}": count for (height, width), count in sizes.items()})
     return sizes.most_common(1)[0][0], 1 if grey else 3
-
-
-def list_folder(root: Path) -> tuple[dict[str, list[tuple[Path, str]]], list[str]]:
-    """List the images of a folder by split and class.
-
-    Args:
-        root: Folder with one subfolder per class, or with folders train, validation and test that have them.
-
-    Returns:
-        {split: [(file, class name)]}, with a single split "all" if the folder has no splits, and the class names.
-
-    Raises:
-        UsageError: If there are fewer than two classes, if a class has no images, or if a class is missing from the
-            training split.
-    """
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    by_split = {SPLITS[p.name.lower()]: p for p in folders if p.name.lower() in SPLITS}
-    if "train" not in by_split:
-        by_split = {"all": root}
-    listed, classes = {}, []
-    for split, folder in by_split.items():
-        names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-        listed[split] = []
-        for name in names:
-            files = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
-            if not files:
-                raise UsageError(
-                    f"class {name!r} has no images: expected {', '.join(SUFFIXES[:4])}, ... files in {folder / name}"
-                )
-            listed[split] += [(file, name) for file in files]
-        if split in ("all", "train"):
-            classes = names
-    if len(classes) < 2:
-        raise UsageError(
-            f"{root}: expected a folder for each of two or more classes, received {len(classes)}"
-            + (f" ({classes[0]})" if classes else "")
-        )
-    for split, files in listed.items():
-        strange = sorted({name for _, name in files} - set(classes))
-        if strange:
-            raise UsageError(f"{root}: class {strange[0]!r} of the {split} split is not in the training split")
-    return listed, classes

@@ -1,9 +1,12 @@
 """Load the data of a configuration: one function for all sources."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 from zoo.config import catalogue, task_facts
 from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError
+from zoo.data import recording
 from zoo.data.dataset import Dataset, DataSpec
 from zoo.data.sources import tfds
 from zoo.data.taken import Taken
@@ -16,8 +19,8 @@ def load(
     vocabulary: Vocabulary | None = None,
     num_classes: int | None = None,
     target_vocabulary: Vocabulary | None = None,
-    share: tuple[int, int] = (0, 1),
     lengths: tuple[int, int] | None = None,
+    splits: Mapping[bytes, Sequence[str]] | None = None,
 ) -> Dataset:
     """Load the data of a configuration, for its task or the task that the data are for.
 
@@ -28,8 +31,8 @@ def load(
             training texts.
         num_classes: Number of classes, if there are more than the labels show.
         target_vocabulary: Vocabulary of the targets of that run, if it was trained on pairs.
-        share: Worker and number of workers of `--shard files`: only this worker's part of the training files is read.
         lengths: Longest text and longest target in tokens, unless `like` or the configuration says otherwise.
+        splits: Splits that the examples of a resumed run had, in order, by the key of each.
 
     Raises:
         UsageError: Data that cannot be read, or that cannot be trained on.
@@ -44,7 +47,16 @@ def load(
         vocabulary=vocabulary,
         target_vocabulary=target_vocabulary,
         num_classes=num_classes,
-        share=share,
         lengths=lengths,
+        splits=splits,
     )
-    return task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)
+    task = catalogue.task_of(config)
+    if splits is not None and not task_facts.of(task).classifies:
+        raise UsageError(
+            f"--accept-changed-data: expected examples with a class each, received data for {task}; undo the change of"
+            " the data, or start anew"
+        )
+    data = task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)
+    if config.shard == "files" and data.train.in_memory:
+        raise UsageError(f"--shard files: expected pictures or records in files, {data.spec.name} is read into memory")
+    return dataclasses.replace(data, reading=recording.of(data, taken.tally))

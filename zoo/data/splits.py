@@ -1,9 +1,12 @@
 """Stratified splits that depend only on the labels, so that every run on the same data holds out the same examples."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from zoo.console.errors import UsageError
 from zoo.data.dataset import Split
+from zoo.data.marks import as_keys, of_split, of_texts
 
 # Fixed, because with the training seed a run with another seed would train on this run's test examples.
 SPLIT_SEED = 0
@@ -57,3 +60,65 @@ def hold_out(split: Split, share: float, what: str, class_names: tuple[str, ...]
             f" split, received {len(split)} examples in total"
         ) from None
     return split.take(np.sort(rest)), split.take(np.sort(held))
+
+
+def kept(
+    pools: Mapping[str, Split], splits: Mapping[bytes, Sequence[str]], validation: float, test: float
+) -> dict[str, Split]:
+    """Return train, validation and test such that every known example is in the split that it had.
+
+    A new example of a pool that is divided goes where its key says, whatever the other examples are: the first eight
+    bytes of the key are a number that is evenly spread.
+
+    Args:
+        pools: Examples as the source has them: "all", or "train" with "validation" and "test" where there are any.
+        splits: Splits that the examples had, in order, by key; an example that occurs twice has two.
+        validation: Share of new training examples that are held out, if there is no such pool.
+        test: Share of all new examples that are held out, if there is no such pool.
+
+    Raises:
+        UsageError: Examples that are decoded for each batch and were moved from one folder of a split to another.
+    """
+    left = {key: list(names) for key, names in splits.items()}
+    parts: dict[str, list[Split]] = {"train": [], "validation": [], "test": []}
+    for pool, examples in pools.items():
+        found = of_texts(examples.x) if examples.x.dtype == object else of_split(examples)
+        where = [_place(key, pool, pools, left, validation, test) for key in as_keys(found).tolist()]
+        for name, part in parts.items():
+            if len(chosen := np.flatnonzero(np.array(where) == name)):
+                part.append(examples.take(chosen))
+    nothing = next(iter(pools.values())).take(np.arange(0))
+    return {name: joined(part) if part else nothing for name, part in parts.items()}
+
+
+def _place(
+    key: bytes, pool: str, pools: Mapping[str, Split], left: dict[bytes, list[str]], validation: float, test: float
+) -> str:
+    if left.get(key):
+        return left[key].pop(0)
+    if pool in ("validation", "test"):
+        return pool
+    number = int.from_bytes(key[:8].ljust(8, b"\0"), "little") / 2**64
+    if "test" not in pools:
+        if number < test:
+            return "test"
+        number = (number - test) / (1 - test)
+    return "validation" if "validation" not in pools and number < validation else "train"
+
+
+def joined(parts: Sequence[Split]) -> Split:
+    """Return the examples of several splits as one.
+
+    Raises:
+        UsageError: Examples that are decoded for each batch.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if not all(part.in_memory for part in parts):
+        raise UsageError(
+            "--accept-changed-data: examples were moved from the folder of one split to another, which is accepted only"
+            " for data that fit in memory; move them back, or give a larger --memory"
+        )
+    x, y = (np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "y"))
+    marks = None if parts[0].marks is None else np.concatenate([part.marks for part in parts])
+    return Split(x, y, marks, parts[0].block)

@@ -1,9 +1,11 @@
 """What a data set takes over from a run, and what is known of it before it is read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from zoo.config.train_config import TrainConfig
 from zoo.data.dataset import DataSpec
+from zoo.data.reading import Tally
 from zoo.data.text import Vocabulary
 
 
@@ -17,16 +19,18 @@ class Taken:
             training texts.
         target_vocabulary: Vocabulary of the targets of that run, if it was trained on pairs.
         num_classes: Number of classes, if there are more than the labels show.
-        share: Worker and number of workers of `--shard files`: only this worker's part of the training files is read.
         lengths: Longest text and longest target in tokens, unless `like` or the configuration says otherwise.
+        splits: Splits that the examples of a run had, in order, by the key of each; see `zoo.data.splits.kept`.
+        tally: Takes what the source counts while it reads.
     """
 
     like: DataSpec | None = None
     vocabulary: Vocabulary | None = None
     target_vocabulary: Vocabulary | None = None
     num_classes: int | None = None
-    share: tuple[int, int] = (0, 1)
     lengths: tuple[int, int] | None = None
+    splits: Mapping[bytes, Sequence[str]] | None = None
+    tally: Tally = field(default_factory=Tally)
 
     def length(self, config: TrainConfig) -> int | None:
         """Return the number of tokens that texts are cut to, None if neither the user nor a run says it."""

@@ -23,6 +23,11 @@ UNKNOWN_ID, BEGIN_ID, END_ID = 1, 2, 3
 # Token of id 1 in a character vocabulary, which decodes to this character.
 UNKNOWN_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
+# Largest default length: the cost of attention grows with the square of the length, and that of a step with it.
+LONGEST = 512
+# Number of texts from which the default length is taken, and that are encoded at a time.
+LOOKED_AT, PART = 5000, 1000
+
 # Number of initial subwords, one for each byte, so that no text has unknown tokens.
 BYTES = 256
 
@@ -137,13 +142,12 @@ class Vocabulary:
 
         Args:
             texts: Texts to encode.
-            length: Number of tokens to keep; None for the length that 95 % of these texts do not exceed.
+            length: Number of tokens to keep; None for `usual_length`.
 
         Returns:
             Token ids (texts, length) int32.
         """
-        rows = self.rows(texts)
-        return padded(rows, usual_length(rows) if length is None else length)
+        return encoded(self, texts, usual_length(self, texts) if length is None else length)[0]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of one row of ids up to its end token, without padding.
@@ -207,9 +211,26 @@ def padded(rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
     return ids
 
 
-def usual_length(rows: Sequence[Sequence[int]]) -> int:
-    """Return the length that 95 % of the rows do not exceed."""
-    return max(1, int(np.ceil(np.percentile([len(row) for row in rows], 95))))
+def usual_length(vocabulary: Vocabulary, texts: Sequence[str]) -> int:
+    """Return the length that 95 % of the texts do not exceed, at most `LONGEST`; of many texts, some are looked at."""
+    rows = vocabulary.rows(list(texts[:: -(-len(texts) // LOOKED_AT) or 1]))
+    return min(LONGEST, max(1, int(np.ceil(np.percentile([len(row) for row in rows] or [1], 95)))))
+
+
+def encoded(vocabulary: Vocabulary, texts: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the token ids of texts, (texts, length) int32, cut or padded with 0, and their own lengths, (texts,).
+
+    Args:
+        vocabulary: Vocabulary of the texts.
+        texts: Texts to encode. They are encoded in parts, because ids in lists take 36 bytes each.
+        length: Number of ids to keep of each text.
+    """
+    ids, lengths = np.zeros((len(texts), length), np.int32), np.zeros(len(texts), np.int64)
+    for start in range(0, len(texts), PART):
+        rows = vocabulary.rows(list(texts[start : start + PART]))
+        ids[start : start + PART] = vocabulary.padded(rows, length)
+        lengths[start : start + PART] = [len(row) for row in rows]
+    return ids, lengths
 
 
 def longer(rows: Sequence[Sequence[int]], length: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from zoo.config.task_facts import USUAL_FIT, Fit
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, images
 from zoo.data.dataset import leaves
@@ -44,7 +45,7 @@ def of_files(
             x = structures.read_inputs(path)
             names: list[Any] = [f"{text}[{i}]" for i in range(len(leaves(x)[0]))]
         else:
-            x, names = _image(model, path), [text]
+            x, names = _image(model, path, data.spec.fit if data else USUAL_FIT), [text]
         rows += _answers(model, data, names, x, _range(opened, data, x), top, labels)
     return rows
 
@@ -74,7 +75,7 @@ def _loaded(opened: OpenedModel) -> tuple[keras.Model, Dataset | None]:
     return opened.load() if opened.has_data else (opened.load_model(), None)
 
 
-def _image(model: keras.Model, path: Path) -> np.ndarray:
+def _image(model: keras.Model, path: Path, fit: Fit) -> np.ndarray:
     """Return an image as a batch of one, in the size that the model takes."""
     shape = tuple(getattr(model, "input_shape", None) or ())
     if len(shape) != 4 or shape[3] not in (1, 3):
@@ -82,7 +83,7 @@ def _image(model: keras.Model, path: Path) -> np.ndarray:
         raise UsageError(f"INPUT {path}: this model takes {what}, which come in an .npz file with an array x")
     size = None if None in shape[1:3] else shape[1:3]
     try:
-        return images.decode(path, size, shape[3])[None]
+        return images.decode(path, size, shape[3], fit)[None]
     except images.Unreadable as error:
         raise UsageError(f"INPUT {path}: expected an image or an .npz file, and it cannot be read: {error}") from None
 

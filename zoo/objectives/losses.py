@@ -6,11 +6,24 @@ import keras
 from keras import ops
 
 
+def is_soft(y_true: Any, y_pred: Any) -> bool:
+    """Return whether labels are probabilities of the classes, as logits are, instead of class indices."""
+    return len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == y_pred.shape[-1]
+
+
+def as_probabilities(y_true: Any, y_pred: Any) -> Any:
+    """Return labels as probabilities of the classes, (..., classes), in the dtype of the logits."""
+    if is_soft(y_true, y_pred):
+        return ops.cast(y_true, y_pred.dtype)
+    return ops.one_hot(ops.cast(y_true, "int32"), y_pred.shape[-1], dtype=y_pred.dtype)
+
+
 @keras.saving.register_keras_serializable("zoo")
 class CrossEntropy(keras.losses.Loss):
-    """Cross-entropy of logits and class indices, with label smoothing (Szegedy et al., 2016).
+    """Cross-entropy of logits and labels, with label smoothing (Szegedy et al., 2016).
 
-    It is a `keras.losses.Loss` so that Keras scales it correctly under several replicas.
+    Labels are class indices, or probabilities of the classes (batch, classes) where images were mixed. It is a
+    `keras.losses.Loss` so that Keras scales it correctly under several replicas.
 
     Args:
         label_smoothing: Share of the target distribution that is spread evenly over all classes, in [0, 1).
@@ -22,7 +35,9 @@ class CrossEntropy(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         classes, kept = y_pred.shape[-1], 1 - self.label_smoothing
-        labels = ops.cast(y_true, "int32")  # Keras casts the labels to the dtype of the loss
+        soft = is_soft(y_true, y_pred)
+        # Keras casts the labels to the dtype of the loss.
+        labels = y_true if soft else ops.cast(y_true, "int32")
         even = self.label_smoothing / classes
 
         # Sharing one softmax between value and gradient takes half the time of TensorFlow's fused operator, which
@@ -31,10 +46,13 @@ class CrossEntropy(keras.losses.Loss):
         def loss(logits: Any) -> Any:
             p = ops.softmax(logits)
             log_sum = ops.max(logits, axis=-1) - ops.log(ops.max(p, axis=-1))
-            right = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(labels, -1), axis=-1), -1)
+            if soft:
+                right = ops.sum(ops.cast(labels, logits.dtype) * logits, axis=-1)
+            else:
+                right = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(labels, -1), axis=-1), -1)
 
             def gradient(*args: Any, upstream: Any = None) -> Any:
-                target = kept * ops.one_hot(labels, classes, dtype=logits.dtype) + even
+                target = kept * as_probabilities(labels, logits) + even
                 return (p - target) * ops.expand_dims(args[0] if upstream is None else upstream, -1)
 
             return log_sum - kept * right - even * ops.sum(logits, axis=-1), gradient
@@ -43,6 +61,32 @@ class CrossEntropy(keras.losses.Loss):
 
     def get_config(self) -> dict:
         return super().get_config() | {"label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class FocalLoss(keras.losses.Loss):
+    """Focal loss of logits and labels (Lin et al., 2017): -sum of y (1 - p)^gamma log(p) over the classes.
+
+    Args:
+        gamma: Exponent; with 0 it is the cross-entropy.
+        label_smoothing: Share of the target distribution that is spread evenly over all classes, in [0, 1).
+    """
+
+    def __init__(self, gamma: float = 2.0, label_smoothing: float = 0.0, name: str = "focal_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.gamma = gamma
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        target = as_probabilities(y_true, y_pred)
+        target = (1 - self.label_smoothing) * target + self.label_smoothing / y_pred.shape[-1]
+        log_p = ops.log_softmax(y_pred)
+        # Away from 0, where the gradient of a power below 1 is infinite.
+        missing = ops.maximum(1 - ops.exp(log_p), keras.config.epsilon())
+        return -ops.sum(target * ops.power(missing, self.gamma) * log_p, axis=-1)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"gamma": self.gamma, "label_smoothing": self.label_smoothing}
 
 
 @keras.saving.register_keras_serializable("zoo")

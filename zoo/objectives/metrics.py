@@ -5,6 +5,32 @@ from typing import Any
 import keras
 from keras import ops
 
+from zoo.objectives.losses import as_probabilities
+
+
+@keras.saving.register_keras_serializable("zoo")
+class MixedAccuracy(keras.metrics.Mean):
+    """Accuracy for labels that may be probabilities of the classes, as mixed images have them.
+
+    An example counts by the probability that its label gives to the k classes with the largest logits. For class
+    indices that is top-k accuracy.
+
+    Args:
+        k: Number of classes that may be right.
+    """
+
+    def __init__(self, k: int = 1, name: str = "accuracy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.k = k
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        _, best = ops.top_k(y_pred, self.k)
+        share = ops.sum(ops.take_along_axis(as_probabilities(y_true, y_pred), best, axis=-1), axis=-1)
+        super().update_state(share, sample_weight)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"k": self.k}
+
 
 @keras.saving.register_keras_serializable("zoo")
 def reciprocal_rank(y_true: Any, y_pred: Any) -> Any:

@@ -116,7 +116,7 @@ def _input(x: Any, spec: DataSpec, vocabulary: Vocabulary | None, folder: Path) 
         return vocabulary.padded(vocabulary.rows([x]), spec.input_shape[0])[0]
     if spec.kind == "image" and isinstance(x, str):
         try:
-            return images.decode(folder / x, spec.input_shape[:2], spec.input_shape[2])
+            return images.decode(folder / x, spec.input_shape[:2], spec.input_shape[2], spec.fit)
         except images.Unreadable as error:
             raise Malformed(f"x: {_short(x)} cannot be read as an image: {str(error)[:100]}") from None
     numbers = _numbers(x, spec)

@@ -25,6 +25,7 @@ import numpy as np
 from strategies import collective
 from zoo.config.train_config import flag
 from zoo.console.errors import UsageError
+from zoo.data import digests
 from zoo.system.files import publish, sha256
 from zoo.system.temporary import beside
 
@@ -340,7 +341,8 @@ def check_origin(path: Path, theirs: Origin, ours: Origin) -> None:
                 then, now = ({key: of[key] for key in differ} for of in (then, now))
             if then != now:
                 had = f"{flag(name)} was {json.dumps(then)}, now {json.dumps(now)}"
-                texts.append(f"the {_HASHED[name]} differ" if name in _HASHED else had)
+                hashed = name.removesuffix(digests.BY_EXAMPLE)
+                texts.append(f"the {_HASHED[hashed]} differ" if hashed in _HASHED else had)
     if texts:
         raise UsageError(
             f"{path} belongs to another run, or the run was changed since: {'; '.join(texts)}; undo the change, or move"

@@ -118,6 +118,10 @@ def _check_data(spec: Mapping[str, Any]) -> None:
             _typed(spec, name, str)
     if "per_step" in spec:
         _typed(spec, "per_step", bool)
+    if (fit := spec.get("fit", task_facts.FIRST_FIT)) not in typing.get_args(task_facts.Fit):
+        raise ValueError(
+            f"expected {', '.join(typing.get_args(task_facts.Fit))} as 'fit' of 'data', found {_short(fit)}"
+        )
 
 
 def check_metrics(metrics: Mapping[str, Any], per_step: bool = False) -> None:
@@ -139,6 +143,7 @@ def check_metrics(metrics: Mapping[str, Any], per_step: bool = False) -> None:
     for name, count in _object(metrics, "split_examples").items():
         if not _whole(count):
             raise ValueError(f"expected a number of examples as {name!r} of 'split_examples', found {_short(count)}")
+    _check_reading(_object(metrics, "data"))
     for name in ("validation", "train"):
         for key, value in _object(metrics, name).items():
             if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -159,6 +164,17 @@ def check_metrics(metrics: Mapping[str, Any], per_step: bool = False) -> None:
     if metrics.get("private"):
         for name in ("epsilon", "delta", "noise", "clip", "sampling_rate"):
             _typed(metrics["private"], name, float)
+
+
+def _check_reading(reading: Mapping[str, Any]) -> None:
+    """Check the record of what was read; runs of earlier versions have none."""
+    for group in ("examples", "classes", "left_out", "changed", "sizes"):
+        for name, count in _object(reading, group).items():
+            if not _whole(count):
+                raise ValueError(f"expected a number as {name!r} of {group!r} of 'data', found {_short(count)}")
+    used = sum(_object(reading, "examples").values())
+    if reading and reading.get("used") != used:
+        raise ValueError(f"expected {used} as 'used' of 'data', the sum of its examples, found {reading.get('used')}")
 
 
 def check_scores(test: Mapping[str, Any], intervals: Mapping[str, Any], per_step: bool = False) -> None:

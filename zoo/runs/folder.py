@@ -39,6 +39,7 @@ class RunFolder:
         self.config_file = self.path / "config.json"
         self.model_file = self.path / "model.keras"
         self.metrics_file = self.path / "metrics.json"
+        self.examples_file = self.path / "examples.npz"
         self.history_file = self.path / "history.csv"
         self.vocabulary_file = self.path / "vocabulary.json"
         self.target_vocabulary_file = self.path / "target_vocabulary.json"

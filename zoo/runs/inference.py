@@ -13,11 +13,13 @@ from zoo.config.task_facts import TABLES
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, Split, images, load
+from zoo.data.batches import streamed
 from zoo.data.batches.pipeline import evaluation_batches
 from zoo.data.casts import check_tokens
 from zoo.data.sources import arrays, tables
 from zoo.data.sources.language import ids_of
 from zoo.data.text import Vocabulary, check_text, longer
+from zoo.runs import examples
 from zoo.runs.folder import RunFolder
 from zoo.runs.inputs import check_file
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
@@ -28,7 +30,8 @@ BATCH = 512
 
 def logits_of(model: keras.Model, split: Split) -> np.ndarray:
     """Return the outputs of a model for the examples of a split, in order, as float32."""
-    outputs = model.predict(evaluation_batches(split, batch_size=BATCH), verbose=0)
+    with streamed.told():
+        outputs = model.predict(evaluation_batches(split, batch_size=BATCH), verbose=0)
     return np.asarray(outputs, np.float32)[: len(split)]  # on JAX the last batch is padded
 
 
@@ -52,7 +55,10 @@ def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
             " was given as an object; give --data where the command takes it, or train with zoo.api.train, which keeps"
             " arrays"
         )
-    return load(config, like=spec, vocabulary=vocabulary, target_vocabulary=read_target_vocabulary(run, spec))
+    own = (config.data, config.dataset) == (stored.data, stored.dataset)
+    splits = examples.accepted_splits(run) if own else None
+    targets = read_target_vocabulary(run, spec)
+    return load(config, like=spec, vocabulary=vocabulary, target_vocabulary=targets, splits=splits)
 
 
 def read_inputs(
@@ -106,7 +112,7 @@ def _read_one(
     check_file(text, spec.kind)
     try:
         height, width, channels = spec.input_shape
-        return [text], images.decode(path, (height, width), channels)[None]
+        return [text], images.decode(path, (height, width), channels, spec.fit)[None]
     except images.Unreadable as error:
         raise UsageError(f"INPUT {text}: expected an image or an .npz file, and it cannot be read: {error}") from None
 

@@ -18,6 +18,7 @@ from zoo.runs.inference import probabilities
 
 COMPONENTS = 32  # number of principal components
 FITTED = 10_000  # number of images that the components are fitted to
+PART = 8192  # images whose components are computed at a time
 BATCH = 500  # images per batch
 
 
@@ -56,7 +57,9 @@ def of_pixels(train: Split) -> Judge:
     found = PCA(count, svd_solver="randomized", random_state=0).fit(few)
 
     def look(images: np.ndarray) -> tuple[np.ndarray, None]:
-        return found.transform(scaled(images).reshape(len(images), -1)), None
+        starts = range(0, len(images), PART)  # images may be decoded when they are looked at
+        parts = [scaled(images[start : start + PART]) for start in starts]
+        return np.concatenate([found.transform(part.reshape(len(part), -1)) for part in parts]), None
 
     return Judge(f"{count} principal components of pixels", look, recognises=False)
 

@@ -129,6 +129,10 @@ class Task(abc.ABC):
             stop: Global step after the last.
         """
 
+    def reads_parts(self, config: TrainConfig) -> bool:
+        """Return whether the training batches of a worker are its part of each batch, see `TrainConfig.part`."""
+        return False
+
     def validation_batches(self, data: Dataset, stride: int) -> Any:
         """Return batches of every validation example, or None if `fit` does not evaluate.
 

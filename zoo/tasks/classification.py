@@ -11,10 +11,13 @@ from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
+from zoo.data.augmentation import augmenter
 from zoo.data.batches import attacked as attacked_batches
+from zoo.data.batches import buckets
 from zoo.data.batches import pipeline as batches
 from zoo.data.batches.pipeline import on_tensorflow
-from zoo.objectives.losses import CrossEntropy
+from zoo.objectives.losses import CrossEntropy, FocalLoss
+from zoo.objectives.metrics import MixedAccuracy
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, as_floats, logits_of, probabilities, read_inputs
@@ -27,6 +30,8 @@ from zoo.tasks.pages import classes as class_page
 # Top-5 accuracy is informative only if there are clearly more than five classes.
 TOP = 5
 TOP_ABOVE_CLASSES = 10
+# Number of tokens from which texts of about one length share a batch. Padding of shorter ones costs little.
+LONG = 128
 
 
 class Classification(Task):
@@ -44,25 +49,37 @@ class Classification(Task):
         return found
 
     def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-        metrics: list[keras.metrics.Metric] = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        mixed = any(word.mixes for word in config.augmentation)
+        metrics: list[keras.metrics.Metric] = [
+            MixedAccuracy() if mixed else keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        ]
         if spec.num_classes > TOP_ABOVE_CLASSES:
-            metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP, name="top_5_accuracy"))
+            top = MixedAccuracy if mixed else keras.metrics.SparseTopKCategoricalAccuracy
+            metrics.append(top(TOP, name="top_5_accuracy"))
+        smoothing, gamma = config.label_smoothing, config.focal_gamma
+        loss = FocalLoss(gamma, smoothing) if gamma else CrossEntropy(smoothing)
         # Weights of classes apply to the loss alone. Weights of zero, of examples that fill up batches on JAX and in
         # private training, apply to metrics as well.
         weighted = config.private or not on_tensorflow()
-        return {"loss": CrossEntropy(config.label_smoothing), "weighted_metrics" if weighted else "metrics": metrics}
+        return {"loss": loss, "weighted_metrics" if weighted else "metrics": metrics}
 
     def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
         options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
-        options |= {"class_weights": _weights(config, data), "shift": config.shift}
+        options |= {"class_weights": _weights(config, data), "balance": config.sampling == "balanced"}
+        options["augment"] = augmenter.of(config, data.spec.num_classes)
         if config.adversarial:
             return attacked_batches.training_batches(data.train, attacks.parse(config.adversarial), **options)
-        return batches.training_batches(data.train, **options)
+        options["lengths"] = _lengths(config, data)
+        return batches.training_batches(data.train, part=config.part, **options)
+
+    def reads_parts(self, config: TrainConfig) -> bool:
+        return not config.adversarial
 
     def gathered(self, config: TrainConfig, data: Dataset, batch_size: int) -> batches.Gathered | None:
-        if config.adversarial or config.shift:
+        if config.adversarial or config.augmentation:
             return None
         options = {"batch_size": batch_size, "seed": config.seed, "class_weights": _weights(config, data)}
+        options |= {"balance": config.sampling == "balanced", "lengths": _lengths(config, data)}
         return batches.gathered(data.train, **options)
 
     def validation_batches(self, data: Dataset, stride: int) -> Any:
@@ -128,6 +145,15 @@ class Classification(Task):
         shape = input_shape or base.IMAGE
         kind = {1: "vector", 2: "sequence"}.get(len(shape), "image")
         return DataSpec("example", kind, shape, tuple(map(str, range(size or base.CLASSES))))
+
+
+def _lengths(config: TrainConfig, data: Dataset) -> np.ndarray | None:
+    """Return the length of each long text for models of the zoo, which mask padding; None where batches have one."""
+    known = registry.arguments(config.model)
+    fixed = config.settings.get("unroll") or data.spec.per_step or not on_tensorflow()
+    if data.spec.kind != "tokens" or data.spec.input_shape[0] < LONG or "vocabulary_size" not in known or fixed:
+        return None
+    return buckets.lengths(data.train.x)
 
 
 def _weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:

@@ -14,6 +14,7 @@ from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
+from zoo.data.augmentation import augmenter
 from zoo.data.batches import captions as batches
 from zoo.data.sources.captions import NONE
 from zoo.data.text import UNKNOWN_ID, longer
@@ -49,7 +50,8 @@ class Contrastive(Task):
         return {"loss": PairLoss(head), "weighted_metrics": [PairAccuracy(head)]}
 
     def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
-        options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop, "shift": config.shift}
+        options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
+        options["augment"] = augmenter.of(config, data.spec.num_classes)
         return batches.training_batches(data.train, data.captions.ids, **options)
 
     def validation_batches(self, data: Dataset, stride: int) -> Any:

@@ -44,8 +44,6 @@ class Generation(Task):
     name = "generation"
 
     def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-        if config.shift:
-            raise UsageError(f"--shift {config.shift}: expected 0: the generator would learn to draw shifted images")
         if config.label_smoothing:
             raise UsageError(f"--label-smoothing {config.label_smoothing:g}: expected 0: no labels are learnt here")
         judges.check(config, spec)

@@ -14,7 +14,7 @@ from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.batches.pipeline import on_tensorflow
 from zoo.objectives.adversarial import Attacked
-from zoo.objectives.losses import CrossEntropy
+from zoo.objectives.losses import CrossEntropy, FocalLoss
 from zoo.tasks.base import Task
 
 
@@ -82,7 +82,7 @@ def _check_loss(model: keras.Model) -> None:
     """Raise UsageError if a model was compiled with another loss than the one that it would be trained with."""
     loss = getattr(model, "loss", None) if getattr(model, "compiled", False) else None
     from_logits = isinstance(loss, keras.losses.SparseCategoricalCrossentropy) and loss.from_logits
-    if loss is None or from_logits or isinstance(loss, CrossEntropy):
+    if loss is None or from_logits or isinstance(loss, CrossEntropy | FocalLoss):
         return
     name = loss if isinstance(loss, str) else getattr(loss, "name", None) or type(loss).__name__
     raise UsageError(

@@ -17,10 +17,14 @@ import numpy as np
 
 from strategies import backend, collective
 from zoo.console.errors import Diverged, Interrupted
+from zoo.console.figures import duration
 from zoo.data.batches.pipeline import on_tensorflow
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_text
+
+# Seconds of steps after which the length of an epoch is estimated.
+ESTIMATED_AFTER = 5.0
 
 
 @dataclass
@@ -246,7 +250,7 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, epochs: int, steps: int, done: int = 0, stride: int = 1):
         super().__init__()
         self.epochs, self.steps, self.done, self.stride = epochs, steps, done, stride
-        self._bar = None
+        self._bar, self._since, self._counted = None, None, 0
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._began = time.perf_counter()
@@ -270,12 +274,34 @@ class Progress(keras.callbacks.Callback):
         self._bar.start()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._estimate()
         if self._bar is not None:
             self._bar.update(self._task, advance=self.stride, loss=f"loss {logs['loss']:.4f}")
 
+    def _estimate(self) -> None:
+        """Say once how long an epoch will take, after some seconds of steps without the first, which is traced."""
+        if self._counted is None:
+            return
+        if self._since is None:
+            self._since = time.perf_counter()
+            return
+        self._counted += self.stride
+        passed = time.perf_counter() - self._since
+        if passed < ESTIMATED_AFTER:
+            return
+        epoch = passed / self._counted * self.steps
+        if epoch > 2 * ESTIMATED_AFTER:
+            whole = f", {self.epochs} epochs about {duration(epoch * self.epochs)}" if self.epochs > 1 else ""
+            said = f"an epoch of {self.steps:,} steps will take about {duration(epoch)}{whole}"
+            if self._bar is None:
+                print(said, file=sys.stderr, flush=True)
+            else:
+                self._bar.console.print(said, highlight=False)
+        self._counted = None
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.close()
-        self.done = 0
+        self.done, self._counted = 0, None
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
         seconds = time.perf_counter() - self._began
         print(f"epoch {epoch + 1}/{self.epochs}  {numbers}  {seconds:.1f} s", file=sys.stderr, flush=True)

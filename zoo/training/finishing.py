@@ -8,7 +8,7 @@ import keras
 
 from zoo import tasks
 from zoo.config.train_config import TrainConfig
-from zoo.data import Dataset
+from zoo.data import Dataset, recording
 from zoo.isolation import passed
 from zoo.reports import page as report
 from zoo.runs.folder import RunFolder
@@ -47,6 +47,7 @@ def finish(
         **tasks.kept(shown),
         **found,
         "split_examples": {name: len(getattr(data, name)) for name in ("train", "validation", "test")},
+        "data": (data.reading or recording.of(data)).to_json(),
         "parameters": model.count_params(),
         "model_sha256": sha256(run.model_file),
     }

@@ -19,8 +19,9 @@ from strategies import collective
 from strategies.keras_fit import prepared
 from zoo import tasks
 from zoo.config.train_config import TrainConfig, check_divisible
-from zoo.data import Dataset
-from zoo.data.batches.pipeline import steps_per_epoch
+from zoo.data import Dataset, reading
+from zoo.data.batches import streamed
+from zoo.data.dataset import steps_per_epoch
 from zoo.runs.folder import RunFolder, check_beginning
 from zoo.system.signals import stopped_by_signals
 from zoo.tasks.base import Task
@@ -28,7 +29,7 @@ from zoo.training import capabilities, layerwise, optimization, starting
 from zoo.training.building import built, maker, over_replicas
 from zoo.training.callbacks import Checkpointer, Clock, Progress, Recorder, tensorboard
 from zoo.training.capabilities import Start, Training
-from zoo.training.data import facts, load_data
+from zoo.training.data import check_data, facts, load_data, recorded
 from zoo.training.finishing import finish
 from zoo.training.numerics import numerics
 
@@ -97,27 +98,31 @@ def train(
     )
     check_divisible(config.batch_size, strategy.num_replicas_in_sync)
     with starting.run_folder(config, strategy, private) as run:
-        data = data or load_data(config)
+        data = recorded(data or load_data(config))
         task = task or tasks.of(data.spec.task)
         training = Training(config, strategy, run, data, task, verbose and not collective.worker(strategy))
         make = _checked(training, model)
         training.origin = starting.origin(training)
         training.start = Start(starting.newest_snapshot(training), command or [], adapted)
+        if training.verbose:
+            reading.tell(data.reading)
         for capability in training.capabilities:
             capability.prepare()
         training.steps = config.steps_per_epoch or steps_per_epoch(len(training.data.train), training.batch_size)
+        starting.accept(training)
         # Outermost, before the seed is set: on JAX the model is built once to find the split of its kernels.
         arranged = strategies.arranged(strategy, lambda: built(make, data.spec, task))
         with arranged, numerics(config), run.lock(), contextlib.ExitStack() as around:
             for capability in training.capabilities:
                 around.enter_context(capability.around())
+            around.enter_context(streamed.told())
             seconds = _fit(training, make, callbacks)
             return _finish(training, finished, seconds)
 
 
 def _checked(training: Training, model: keras.Model | Callable[[], keras.Model] | None) -> Callable[[], keras.Model]:
     """Refuse options, data and a model that do not fit together; return the function that makes the model."""
-    starting.check_data(training.config, training.data)
+    check_data(training.config, training.data)
     training.capabilities = capabilities.active(training)
     for capability in training.capabilities:
         capability.check()

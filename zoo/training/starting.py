@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from strategies import collective
-from zoo.config import task_facts
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import Dataset, digests
-from zoo.runs import checkpoints, space
+from zoo.data import digests
+from zoo.data.dataset import steps_per_epoch
+from zoo.runs import checkpoints, examples, space
 from zoo.runs.folder import RunFolder, default_output
 from zoo.system import temporary
 from zoo.training.callbacks import Memory, write_history
@@ -50,35 +50,9 @@ def run_folder(config: TrainConfig, strategy: Any, private: Path | None) -> Iter
     yield run
 
 
-def check_data(config: TrainConfig, data: Dataset) -> None:
-    """Raise UsageError for options that these data do not allow.
-
-    Args:
-        config: Resolved configuration.
-        data: Data of the training.
-    """
-    spec = data.spec
-    if not len(data.test):
-        raise UsageError(f"--test-split {config.test_split:g}: expected test examples of {spec.name}, received none")
-    if config.early_stopping and not len(data.validation):
-        raise UsageError(f"--early-stopping {config.early_stopping}: expected validation examples, received none")
-    if config.shift and spec.kind != "image":
-        raise UsageError(f"--shift {config.shift}: expected images, {spec.name} gives {spec.kind}")
-    if config.class_weights == "balanced" and not task_facts.of(spec.task).classifies:
-        raise UsageError(f"--class-weights balanced: expected data with classes, {spec.name} is for {spec.task}")
-
-
 def origin(training: Training) -> dict[str, dict[str, Any]]:
-    """Return what the checkpoints of a training belong to: the options and the data that decide its weights.
-
-    With `--shard files` each worker has its part of the training files; the chief's is compared only between trainings
-    of as many workers.
-    """
-    config, data = training.config, training.data
-    found = digests.of_data(data)
-    if config.shard == "files":
-        found[f"train of 1 of {collective.workers(training.strategy)}"] = found.pop("train")
-    return {"config": config.deciding(), "data": found}
+    """Return what the checkpoints of a training belong to: the options and the data that decide its weights."""
+    return {"config": training.config.deciding(), "data": digests.of_data(training.data)}
 
 
 def newest_snapshot(training: Training) -> checkpoints.Snapshot | None:
@@ -91,7 +65,8 @@ def newest_snapshot(training: Training) -> checkpoints.Snapshot | None:
     together, snapshot, refusal = collective.workers(training.strategy) > 1, None, ""
     if resume and not collective.worker(training.strategy):
         try:
-            snapshot, told = checkpoints.newest(run.checkpoints, training.origin)
+            _check_examples(training)
+            snapshot, told = checkpoints.newest(run.checkpoints, _compared(training))
             print("".join(f"{sentence}\n" for sentence in told), file=sys.stderr, end="")
         except UsageError as error:
             refusal = str(error)
@@ -103,6 +78,52 @@ def newest_snapshot(training: Training) -> checkpoints.Snapshot | None:
     if snapshot is None and training.verbose and resume:
         print(f"no complete checkpoint in {run.checkpoints}: starting from the first step", file=sys.stderr)
     return snapshot
+
+
+def _check_examples(training: Training) -> None:
+    """Raise UsageError if the examples of a resumed run are not those that it was started with, unless accepted."""
+    then = examples.read(training.run)
+    if then is None or training.config.shard == "files":
+        return
+    changed = examples.differences(then, examples.of_data(training.data))
+    if changed and not training.config.accept_changed_data:
+        raise UsageError(
+            f"{training.run.path}: the data changed since the run was started: {'; '.join(changed)}; undo the change,"
+            " or go on with --accept-changed-data, which keeps every example in the split that it had"
+        )
+    if changed and training.verbose:
+        print(f"{training.run.path}: the data changed, which is accepted: {'; '.join(changed)}", file=sys.stderr)
+
+
+def _compared(training: Training) -> dict[str, dict[str, Any]]:
+    """Return the origin that checkpoints must have: without the examples if their change is accepted."""
+    if not training.config.accept_changed_data:
+        return training.origin
+    form = {name: value for name, value in training.origin["data"].items() if name == "form"}
+    return training.origin | {"data": form}
+
+
+def accept(training: Training) -> None:
+    """Bring the checkpoint of a run whose data changed to the new number of steps, and note the new examples.
+
+    The step is at the same place of the same epoch. Earlier checkpoints, which belong to the data before, are removed.
+    """
+    snapshot, then = training.start.snapshot, examples.read(training.run)
+    if snapshot is None or then is None or not training.config.accept_changed_data:
+        return
+    config = training.config
+    steps = config.steps_per_epoch or steps_per_epoch(len(then["train"][0]), config.batch_size)
+    epoch, place = divmod(snapshot.step, steps)
+    snapshot = dataclasses.replace(
+        snapshot, step=epoch * training.steps + place * training.steps // steps, origin=training.origin
+    )
+    before = checkpoints.listed(training.run.checkpoints)
+    kept = checkpoints.save(training.run.checkpoints, snapshot, keep=len(before) + 1)
+    for path in before:
+        if path != kept:
+            path.unlink()
+    examples.write(training.run, examples.of_data(training.data), accepted=True)
+    training.start = dataclasses.replace(training.start, snapshot=snapshot)
 
 
 def restore(training: Training) -> dict[str, np.ndarray] | None:
@@ -138,7 +159,9 @@ def write_config(training: Training) -> None:
         command, adapted = stored["command"], stored.get("adapted")
         begun_with = begun_with or stored.get("begun_with")
     data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
-    config = dataclasses.replace(training.config, resume=False)
+    if not run.examples_file.is_file():
+        examples.write(run, examples.of_data(data))
+    config = dataclasses.replace(training.config, resume=False, accept_changed_data=False)
     run.write_config(config, data.spec.to_json(), command, begun_with, adapted)
 
 

@@ -61,7 +61,13 @@ def test_labels_and_preprocessing_are_beside_the_file_and_in_it(int8):
     about = json.loads(flatbuffer.metadata(flatbuffer.read(int8.path), pipeline.METADATA))
     assert about == int8.receipt["about"]
     assert about["labels"] == ["low", "middle", "high"]
-    assert about["input"] == {"name": "image", "kind": "image", "shape": [12, 12, 1], "values": "pixels from 0 to 1"}
+    assert about["input"] == {
+        "name": "image",
+        "kind": "image",
+        "shape": [12, 12, 1],
+        "values": "pixels from 0 to 1",
+        "fit": "stretch",
+    }
 
 
 def test_the_same_seed_gives_the_same_file(int8, loaded, tmp_path):

@@ -209,7 +209,8 @@ def test_a_step_learns_from_what_the_attack_made_of_its_batch(image_npz, tmp_pat
         return same
 
     result = train(mine, model=begin, data=data, verbose=False)
-    options = {"batch_size": 80, "seed": mine.seed, "start": 0, "stop": 1, "class_weights": None, "shift": 0}
+    options = {"batch_size": 80, "seed": mine.seed, "start": 0, "stop": 1, "class_weights": None}
+    options |= {"augment": None, "balance": False}
     (((x, y, start), y_again),) = training_batches(data.train, PGD(0.1, steps=3), **options).as_numpy_iterator()
     np.testing.assert_array_equal(y, y_again)
     assert np.abs(start).max() <= 1 and abs(start.mean()) < 0.02 and start.std() == pytest.approx(3**-0.5, abs=0.02)

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import blobs, offset_of
+from zoo.config.augmentation import parse
 from zoo.console.errors import UsageError
 from zoo.data import Split
+from zoo.data.augmentation.augmenter import Augmenter
 from zoo.data.batches.pipeline import (
     epoch_order,
     epoch_orders,
@@ -110,13 +112,14 @@ def test_a_batch_larger_than_the_set_is_refused():
 def test_shifted_images_are_the_images_moved_the_same_whenever_a_run_resumes():
     rng = np.random.default_rng(0)
     split = Split(rng.integers(1, 255, (12, 6, 5, 2)).astype("uint8"), np.arange(12, dtype="int32"))
-    whole = list(training_batches(split, batch_size=4, seed=1, start=0, stop=6, shift=2).as_numpy_iterator())
+    shift = Augmenter(parse("shift(2)"), 1, 12)
+    whole = list(training_batches(split, batch_size=4, seed=1, start=0, stop=6, augment=shift).as_numpy_iterator())
     plain = list(training_batches(split, batch_size=4, seed=1, start=0, stop=6).as_numpy_iterator())
     offsets = set()
     for (moved, y), (still, same) in zip(whole, plain, strict=True):
         np.testing.assert_array_equal(y, same)
         offsets |= {offset_of(b, a, 2) for a, b in zip(moved, still, strict=True)}
     assert len(offsets) > 10
-    rest = training_batches(split, batch_size=4, seed=1, start=2, stop=6, shift=2).as_numpy_iterator()
+    rest = training_batches(split, batch_size=4, seed=1, start=2, stop=6, augment=shift).as_numpy_iterator()
     for (a, _), (b, _) in zip(whole[2:], rest, strict=True):
         np.testing.assert_array_equal(a, b)

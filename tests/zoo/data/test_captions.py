@@ -8,9 +8,11 @@ from PIL import Image
 
 from tests.conftest import blobs
 from zoo.config import caption_templates, catalogue
+from zoo.config.augmentation import parse
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec, load
+from zoo.data.augmentation.augmenter import Augmenter
 from zoo.data.batches.captions import evaluation_batches, training_batches
 
 
@@ -117,7 +119,7 @@ def test_what_no_pairs_can_be_made_of_is_refused(table, tmp_path, image_npz):
     with pytest.raises(UsageError, match="line 3: expected a text in 'caption', received an empty one"):
         load(config(data=tmp_path / "empty.csv"))
     (tmp_path / "11.png").write_bytes(b"no image")
-    with pytest.raises(UsageError, match=r"1 of 12 images cannot be read: .*11.png"):
+    with pytest.raises(UsageError, match=r"1 of 12 pictures cannot be read: .*11.png"):
         load(config(data=table))
     assert sum(map(len, (lambda d: (d.train, d.validation, d.test))(load(config(data=table, skip_bad=True))))) == 11
     with pytest.raises(UsageError, match="class 'bird' has 1 example: a stratified test split needs at least 2"):
@@ -139,7 +141,7 @@ def test_a_step_draws_captions_of_each_image_by_seed_and_step_alone(tmp_path):
     x, y = blobs(40, (8, 8))
     np.savez(tmp_path / "blobs.npz", x=(x * 255).astype("uint8"), y=y, class_names=["low", "middle", "high"])
     data = load(config(data=tmp_path / "blobs.npz", caption_templates="a {}|the {}|{}"))
-    options = {"batch_size": 6, "seed": 1, "shift": 1}
+    options = {"batch_size": 6, "seed": 1, "augment": Augmenter(parse("shift(1)"), 1, 3)}
     train = data.train
     whole = list(training_batches(train, data.captions.ids, start=0, stop=12, **options).as_numpy_iterator())
     rest = list(training_batches(train, data.captions.ids, start=5, stop=12, **options).as_numpy_iterator())

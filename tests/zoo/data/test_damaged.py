@@ -13,9 +13,15 @@ from PIL import Image
 
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import cache, casts, from_tf_data, images, load, npz
+from zoo.data import Split, cache, casts, from_tf_data, images, load, npz
+from zoo.data.reading import Tally
 from zoo.data.sources import tables
 from zoo.data.sources.arrays import read_npz
+from zoo.data.stored import column as stored
+from zoo.data.stored import keeping
+from zoo.data.stored.column import Column
+from zoo.data.stored.decoders import Pictures
+from zoo.data.stored.files import Files
 from zoo.data.text import Vocabulary
 
 
@@ -108,14 +114,18 @@ def test_members_are_checked(tmp_path):
 def test_what_does_not_fit_in_memory_is_refused(tmp_path, monkeypatch):
     np.savez(tmp_path / "a.npz", x=np.zeros((100, 4)), y=np.zeros(100, int))
     (tmp_path / "a.csv").write_text("text,label\n" + "a,b\n" * 1000)
-    for module in (npz, tables, images):
+    (tmp_path / "a.png").write_bytes(saved(np.zeros((64, 64), np.uint8), "png"))
+    column = Column(Files(tmp_path, [tmp_path / "a.png"]), Pictures((64, 64, 1), "crop"))
+    for module in (npz, tables, stored):
         monkeypatch.setattr(module, "available_memory", lambda: 2000)
     with pytest.raises(UsageError, match="a.npz: expected arrays that fit in the 2,000 bytes of free memory"):
         read_npz(tmp_path / "a.npz")
     with pytest.raises(UsageError, match="a.csv: expected texts that fit in the 2,000 bytes of free memory"):
         tables.read_text(tmp_path / "a.csv")
-    with pytest.raises(UsageError, match="expected images that fit .* use a smaller --image-size"):
-        images.decode_all([b""], (64, 64), 1, ["a"], False)
+    with pytest.raises(
+        UsageError, match="expected examples that fit in the 2,000 bytes of free memory, received 1 of 4"
+    ):
+        np.asarray(column)
 
 
 @pytest.mark.parametrize(("x", "y", "message"), [
@@ -155,7 +165,8 @@ def test_casts_of_other_types():
     ('{"text": "a", "label": ' + "9" * 5000 + "}", "line 2: expected JSON, received a number with too many digits"),
     ('{"text": "a", "label": NaN}', "line 2, label: expected a text or a finite number, received nan"),
     ('{"text": "a", "label": 1e400}', "line 2, label: expected a text or a finite number, received inf"),
-    ('{"text": ["a"], "label": 1}', "line 2, text: expected a text or a number, received a list"),
+    ('{"text": ["a", 1], "label": 1}', "line 2, text: expected a text or a number, received a list"),
+    ('{"text": "a", "label": ["b"]}', "line 2, label: expected a text or a number, received a list"),
     ('{"text": {"a": 1}, "label": 1}', "line 2, text: expected a text or a number, received an object"),
     (r'{"text": "a\ud800", "label": 1}', r"line 2, text: expected Unicode text, received half of a surrogate pair"),
     ('{"text": "a", "label": "' + "b" * 5000 + '"}', "record 2: expected the name of a class of at most 200"),
@@ -171,7 +182,7 @@ def test_a_bad_line_of_json_is_named(line, message, tmp_path):
 def test_triples_in_csv_name_the_line_of_a_csv_error(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"a,r,b\na,r\rb,c\n")
     with pytest.raises(UsageError, match="t.csv, line 2: "):
-        tables.read_triples(tmp_path / "t.csv", False)
+        tables.read_triples(tmp_path / "t.csv", False, Tally())
 
 
 def test_labels_that_only_look_like_numbers(tmp_path):
@@ -200,8 +211,10 @@ def saved(pixels, form):
     (png(4, 4), "image file is truncated|unexpected end"),
     (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is not an image in the format PNG, JPEG"),
     (b"", "it is not an image in the format"),
-    (saved(np.full((4, 4), 0.5, np.float32), "tiff"), "its pixels are floating-point numbers"),
-    (saved(np.full((4, 4), 70_000, np.int32), "tiff"), "expected pixels from 0 to 65535, received 70000 to 70000"),
+    (saved(np.full((4, 4), 9.5, np.float32), "tiff"), "its pixels are floating-point numbers from 9.5 to 9.5, whose"),
+    (saved(np.full((4, 4), np.nan, np.float32), "tiff"), "floating-point numbers from nan to nan"),
+    (saved(np.full((4, 4), 70_000, np.int32), "tiff"), "its pixels are 32-bit integers from 70,000 to 70,000, whose"),
+    (saved(np.full((4, 4), 200, np.uint16), "png"), "have 16 bits and reach only 200 of 65,535"),
 ])  # fmt: skip
 def test_unreadable_images_say_why(content, message):
     with pytest.raises(images.Unreadable, match=message):
@@ -210,8 +223,9 @@ def test_unreadable_images_say_why(content, message):
 
 def test_a_link_to_nothing_is_an_image_that_cannot_be_read(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "nothing.png")
-    with pytest.raises(UsageError, match="1 of 1 images cannot be read: a; .*No such file"):
-        images.decode_all([tmp_path / "a.png"], (4, 4), 1, ["a"], False)
+    column = Column(Files(tmp_path, [tmp_path / "a.png"]), Pictures((4, 4, 1), "crop"))
+    with pytest.raises(UsageError, match="1 of 1 pictures cannot be read: a.png; .*No such file"):
+        keeping.kept(TrainConfig(), {"all": Split(column, np.zeros(1, np.int32))}, Tally(unit="pictures"))
 
 
 def test_a_vocabulary_that_is_not_utf8_is_refused(tmp_path):

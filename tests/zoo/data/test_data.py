@@ -36,8 +36,10 @@ def write_table(path, rows, columns=("text", "label")):
         import csv
 
         with path.open("w", newline="") as file:
-            writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-            writer.writerows([columns, *rows])
+            if path.suffix == ".tsv":  # without quotation marks
+                file.writelines("\t".join(map(str, row)) + "\n" for row in [columns, *rows])
+            else:
+                csv.writer(file).writerows([columns, *rows])
     return path
 
 
@@ -98,7 +100,9 @@ def test_unreadable_images_are_counted_named_and_skipped_only_on_request(folder)
     (folder / "dark" / "broken.png").write_bytes(b"not an image")
     whole = (folder / "dark" / "00.png").read_bytes()
     (folder / "dark" / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UsageError, match=r"2 of 62 images cannot be read: dark/broken.png, dark/cut.png; .*--skip-bad"):
+    with pytest.raises(
+        UsageError, match=r"2 of 62 pictures cannot be read: dark/broken.png, dark/cut.png; .*--skip-bad"
+    ):
         load(config(data=folder))
     data = load(config(data=folder, skip_bad=True))
     assert len(data.train) + len(data.validation) + len(data.test) == 60
@@ -200,7 +204,8 @@ def test_a_file_that_is_no_npz_or_holds_objects_is_refused(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
 def test_tables_of_text(suffix, tmp_path):
-    data = load(config(data=write_table(tmp_path / f"films{suffix}", TEXTS)))
+    rows = [(" ".join(text.split()) if suffix == ".tsv" else text, label) for text, label in TEXTS]
+    data = load(config(data=write_table(tmp_path / f"films{suffix}", rows)))
     assert data.spec.kind == "tokens"
     assert data.spec.class_names == ("no", "yes")
     assert data.spec.vocabulary_size == len(data.vocabulary)

@@ -12,6 +12,7 @@ from zoo.console.errors import UsageError
 from zoo.data import load
 from zoo.data.batches import buckets
 from zoo.data.dataset import DataSpec
+from zoo.data.reading import Tally
 from zoo.data.sources import embedded, tfds
 from zoo.data.text import BEGIN_ID, END_ID
 from zoo.runs import inference
@@ -206,7 +207,8 @@ def test_multi30k_is_read_whole_and_little_of_its_batches_is_padding(data_dir):
 
 
 def test_the_direction_and_the_test_split_are_chosen(data_dir):
-    splits = tfds.read_pairs("multi30k", data_dir, source=None, target="de", test_split_name="test_2018_flickr")
+    chosen = {"source": None, "target": "de", "test_split_name": "test_2018_flickr"}
+    splits = tfds.read_pairs("multi30k", data_dir, **chosen, tally=Tally())
     assert {split: len(columns[0]) for split, columns in splits.items()} == {
         "train": 29_000,
         "validation": 1_014,

@@ -120,10 +120,11 @@ def test_a_folder_of_splits_and_what_cannot_be_asked(tmp_path, capsys):
     assert "1 of 4 train triples have an entity or a relation that the run does not know" in capsys.readouterr().err
 
 
-def test_repetitions_are_left_out(tmp_path, capsys):
+def test_repetitions_are_left_out(tmp_path):
     data = load(config(data=write(tmp_path / "p.tsv", TRIPLES + TRIPLES[:7], None)))
     assert sum(len(split) for split in (data.train, data.validation, data.test)) == 2 * len(TRIPLES)
-    assert "7 of 67 triples are duplicates" in capsys.readouterr().err
+    assert data.reading.left_out == {"duplicates in a split": 7}
+    assert (data.reading.unit, data.reading.found, data.reading.used) == ("triples", 67, 60)
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [
@@ -143,10 +144,10 @@ def test_what_is_no_triple_is_refused_with_the_reason(name, content, message, tm
         load(config(data=tmp_path / name, task="link_prediction", test_split=0.0, validation_split=0.0))
 
 
-def test_bad_lines_are_skipped_and_counted(tmp_path, capsys):
+def test_bad_lines_are_skipped_and_counted(tmp_path):
     path = write(tmp_path / "p.tsv", [*TRIPLES, ("a", "", "b"), ("c", "r")], None)
-    assert len(asked(load(config(data=path, skip_bad=True)))["train"]) == 43
-    assert "2 of 62 lines are not triples and are left out" in capsys.readouterr().err
+    data = load(config(data=path, skip_bad=True))
+    assert len(asked(data)["train"]) == 43 and data.reading.left_out == {"that are no triples": 2}
 
 
 def test_a_folder_without_a_training_table_is_refused(tmp_path):

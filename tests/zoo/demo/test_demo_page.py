@@ -7,7 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from zoo.data.images import resize, scaled
+from zoo.data.fitting import resize
+from zoo.data.images import scaled
 from zoo.data.text import Vocabulary
 from zoo.demo import __main__ as demo
 
@@ -36,28 +37,28 @@ def javascript(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_pictures_are_resized_as_pillow_does(javascript, channels):
+@pytest.mark.parametrize(("channels", "fit"), [(1, "stretch"), (3, "stretch"), (1, "crop"), (3, "pad")])
+def test_pictures_are_brought_to_the_input_as_training_does(javascript, channels, fit):
     from PIL import Image
 
     rng = np.random.default_rng(3)
     pictures, expected, shapes = [], [], []
     for (height, width), (rows, columns) in (
         *(((280, 280), (28, 28)), ((37, 51), (28, 28)), ((8, 8), (28, 28))),
-        *(((20, 33), (20, 12)), ((5, 40), (32, 40)), ((17, 9), (17, 9))),
+        *(((20, 33), (20, 12)), ((5, 40), (32, 40)), ((17, 9), (17, 9)), ((101, 67), (32, 32)), ((64, 99), (24, 17))),
     ):
         rgb = rng.integers(0, 256, (height, width, 3), np.uint8)
         grey = np.asarray(Image.fromarray(rgb).convert("L"))[..., None]
-        expected.append(resize(grey if channels == 1 else rgb, (rows, columns)).reshape(-1).tolist())
+        expected.append(resize(grey if channels == 1 else rgb, (rows, columns), fit).reshape(-1).tolist())
         opaque = np.concatenate([rgb, np.full((height, width, 1), 255, np.uint8)], -1)
         pictures.append({"data": opaque.reshape(-1).tolist(), "height": height, "width": width})
         shapes.append([rows, columns, channels])
     found = javascript(
         'import { pixels } from "./image.js";\n'
         "const made = value.pictures.map(({ data, ...size }, i) =>"
-        " Array.from(pixels({ data: Uint8ClampedArray.from(data), ...size }, value.shapes[i])));\n"
+        " Array.from(pixels({ data: Uint8ClampedArray.from(data), ...size }, value.shapes[i], value.fit)));\n"
         "console.log(JSON.stringify(made));",
-        {"pictures": pictures, "shapes": shapes},
+        {"pictures": pictures, "shapes": shapes, "fit": fit},
     )
     assert found == expected
 

@@ -6,8 +6,10 @@ import pytest
 
 import zoo.models  # noqa: F401
 from strategies import StrategyError, jax_devices
-from tests.conftest import ROOT, offset_of, run_module
-from zoo.data.batches.numpy import EvaluationBatches, TrainingBatches, shifted
+from tests.conftest import ROOT, blobs, run_module
+from zoo.config.augmentation import parse
+from zoo.data.augmentation.augmenter import Augmenter
+from zoo.data.batches.numpy import EvaluationBatches, TrainingBatches
 from zoo.data.batches.pipeline import epoch_order, training_batches
 from zoo.data.dataset import Split
 from zoo.runs.folder import RunFolder
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)
 MODELS, MORE = ("cnn",), ("simplenet", "lstm", "self_attention", "transformer")
 # Eight devices of two cores compile a model for half a minute.
 models = pytest.mark.parametrize("name", [*MODELS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
-BESIDES = ("devices", "share", "resumed", "same_history", "kept")
+BESIDES = ("devices", "share", "resumed", "same_history", "kept", "augmented", "mixed")
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +72,6 @@ def test_frozen_weights_of_another_run_do_not_change(trained):
 
 @models
 def test_a_model_trained_on_jax_loads_on_tensorflow(name, folder):
-    from tests.conftest import blobs
-
     x = blobs(103, (9, 10, 1))[0][83:]
     x = (x * 255).astype("uint8").astype("float32") / 255
     model = RunFolder(folder / f"{name}-model_parallel").load_model()
@@ -79,15 +79,22 @@ def test_a_model_trained_on_jax_loads_on_tensorflow(name, folder):
     np.testing.assert_allclose(model(x), expected, atol=2e-5)
 
 
+def test_images_are_augmented_as_on_tensorflow(trained):
+    found, (x, y) = np.load(trained / "cnn-none.npz"), blobs(103, (9, 10, 1))
+    augment = Augmenter(parse("shift(1) + rotate + colour + mixup + erase + randaugment + cutmix"), 3, 3)
+    images = (x[:16] * 255).astype("uint8").astype("float32") / 255
+    images, labels = augment.on_arrays(images, y[:16], np.arange(16), 5)
+    np.testing.assert_allclose(found["augmented"], images, atol=1e-5)
+    np.testing.assert_allclose(found["mixed"], labels, atol=1e-6)
+
+
 def test_batches_are_those_of_tensorflow():
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 255, (22, 3, 2, 1)).astype("uint8"), np.arange(22, dtype="int32") % 3)
     weights = np.array([0.5, 1, 2], "float32")
-    options = {"seed": 1, "start": 3, "stop": 11, "class_weights": weights}
-    expected = training_batches(split, batch_size=5, **options).as_numpy_iterator()
-    found = TrainingBatches(
-        split, order=lambda epoch: epoch_order(22, 1, epoch)[:20].reshape(4, 5), steps=4, shift=0, **options
-    )
+    options = {"start": 3, "stop": 11, "class_weights": weights, "augment": None}
+    expected = training_batches(split, batch_size=5, seed=1, **options).as_numpy_iterator()
+    found = TrainingBatches(split, order=lambda epoch: epoch_order(22, 1, epoch)[:20].reshape(4, 5), steps=4, **options)
     assert len(found) == 8
     for ours, theirs in zip((found[i] for i in range(8)), expected, strict=True):
         for a, b in zip(ours, theirs, strict=True):
@@ -104,14 +111,6 @@ def test_padding_of_a_batch_has_no_weight_and_does_not_change_means(examples, ba
     assert y[weight > 0].tolist() == list(range(examples))
     # Keras takes the mean of every batch over all its rows, then the mean over batches weighted by their rows.
     assert np.mean(x[:, 0] * weight) == pytest.approx(np.arange(examples).mean(), rel=1e-6)
-
-
-def test_shifted_images_are_the_images_moved():
-    images = np.random.default_rng(0).random((6, 5, 4, 2)).astype("float32") + 1
-    moved = shifted(images, 2, seed=1, step=7)
-    np.testing.assert_array_equal(moved, shifted(images, 2, seed=1, step=7))
-    offsets = {offset_of(before, after, 2) for before, after in zip(images, moved, strict=True)}
-    assert len(offsets) > 3
 
 
 def test_kernels_are_split_by_their_last_axis():

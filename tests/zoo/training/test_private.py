@@ -140,7 +140,7 @@ def test_models_without_per_example_gradients_are_refused():
 
 
 def batches(split, total, start=0, stop=None, **changes):
-    options = {"key": b"key", "batch_size": 20, "total": total, "parameters": 3, "multiple": 4, "seed": 0, "shift": 0}
+    options = {"key": b"key", "batch_size": 20, "total": total, "parameters": 3, "multiple": 4, "augment": None}
     return PrivateBatches(split, start=start, stop=stop or total, **options | changes)
 
 

@@ -1,22 +1,26 @@
 """A run that was killed and resumed equals an uninterrupted one bit for bit; a child process is really killed."""
 
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT, blobs, run_module, unsealed, wait_for_step
 from zoo import train
 from zoo.console.errors import UsageError
-from zoo.runs import checkpoints
+from zoo.runs import checkpoints, examples
 from zoo.runs.folder import RunFolder
+from zoo.runs.inference import load_like
 
-# Shuffling, dropout and BatchNorm: everything that a careless resume forgets.
+# Shuffling, augmentation, dropout and BatchNorm: everything that a careless resume forgets.
 SETTINGS = (
     "--set",
     "filters=4,4",
@@ -38,7 +42,20 @@ def words(tmp_path):
     x, y = blobs(204, (12, 12))
     np.savez(tmp_path / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
     return ["zoo.train", "--model", "cnn", "--data", tmp_path / "blobs.npz", "--epochs", EPOCHS, "--batch-size", 16,
+            "--augment", "standard + mixup",
             "--deterministic", "--checkpoint-every", 2, "--seed", 5, *SETTINGS]  # fmt: skip
+
+
+def write_archive(path, x, y):
+    """Write pictures and labels as WebDataset does."""
+    with tarfile.open(path, "w") as archive:
+        for i, (image, label) in enumerate(zip(x, y, strict=True)):
+            buffer = io.BytesIO()
+            Image.fromarray(image).save(buffer, "png")
+            for ending, content in (("png", buffer.getvalue()), ("cls", str(label).encode())):
+                info = tarfile.TarInfo(f"{i:04}.{ending}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
 
 
 def start(words, cwd):
@@ -58,10 +75,15 @@ def state(folder):
     [
         pytest.param((), id="none", marks=pytest.mark.slow),  # a worker is killed in test_multi_worker.py
         pytest.param(("--strategy", "mirrored", "--virtual-devices", "2"), id="mirrored", marks=pytest.mark.slow),
+        pytest.param(("--memory", "1k", "--augment", "standard"), id="streamed", marks=pytest.mark.slow),
     ],
 )
 def test_killed_run_continues_bit_for_bit(strategy, words, tmp_path):
     words += strategy
+    if "--memory" in strategy:  # pictures that are decoded for each batch
+        x, y = blobs(204, (12, 12))
+        write_archive(tmp_path / "blobs.tar", (x * 255).astype("uint8"), y)
+        words[words.index(tmp_path / "blobs.npz")] = tmp_path / "blobs.tar"
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run_module(*words, "--output", whole, cwd=tmp_path, check=0)
 
@@ -231,7 +253,7 @@ def ended(tmp_path_factory):
 def resumed(ended, tmp_path, capsys):
     """A function that changes the unfinished run in a copy of the folder and resumes it: status, errors and run."""
 
-    def resume(change):
+    def resume(change, *words):
         place = tmp_path / "copy"
         shutil.copytree(ended, place)
         stored = unsealed(place / "broken", "config.json")
@@ -239,7 +261,7 @@ def resumed(ended, tmp_path, capsys):
         (place / "broken" / "config.json").write_text(json.dumps(stored))
         change(place)
         capsys.readouterr()
-        status = train.main(["--resume", "--output", str(place / "broken")])
+        status = train.main(["--resume", "--output", str(place / "broken"), *words])
         return status, capsys.readouterr().err, place / "broken"
 
     return resume
@@ -250,6 +272,14 @@ def relabel(place):
         x, y = found["x"], found["y"].copy()
     y[::2] = (y[::2] + 1) % 3
     np.savez(place / "blobs.npz", x=x, y=y)
+
+
+def extend(place):
+    """Add examples and take some away, so that the drawn splits would be others."""
+    with np.load(place / "blobs.npz") as found:
+        x, y = found["x"], found["y"]
+    more, labels = blobs(60, (12, 12), seed=1)
+    np.savez(place / "blobs.npz", x=np.concatenate([x[7:], (more * 255).astype("uint8")]), y=np.append(y[7:], labels))
 
 
 def exchange_config(place):
@@ -267,7 +297,8 @@ def copy_in(place):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (relabel, "the training examples differ"),
+        (relabel, "the data changed since the run was started: the training examples differ ("),
+        (extend, "the training examples differ ("),
         (exchange_config, "--seed was 0, now 1"),
         (copy_in, "--seed was 1, now 0"),
     ],
@@ -275,8 +306,35 @@ def copy_in(place):
 def test_what_changed_between_a_kill_and_resume_is_refused(change, message, resumed):
     status, err, run = resumed(change)
     assert status == 2 and len(err.splitlines()) == 1
-    assert "belongs to another run, or the run was changed since" in err and message in err
+    assert "belongs to another run, or the run was changed since" in err or "--accept-changed-data" in err
+    assert message in err
     assert not (run / "metrics.json").exists()
+
+
+def test_accepted_data_keep_their_splits(resumed, ended):
+    status, err, run = resumed(extend, "--accept-changed-data")
+    assert status == 0 and "the data changed, which is accepted: the training examples differ (" in err
+    then, now = (examples.read(RunFolder(folder)) for folder in (ended / "broken", run))
+    before = {key: split for split, (keys, _) in then.items() for key in keys.tolist()}
+    after = {key: split for split, (keys, _) in now.items() for key in keys.tolist()}
+    assert len(before) == 120 and len(after) == 120 - 7 + 60
+    assert sum(key in before for key in after) == 113
+    assert all(after[key] == split for key, split in before.items() if key in after)
+    new = [split for key, split in after.items() if key not in before]
+    assert {"train", "test"} <= set(new) and new.count("train") > 30
+    assert RunFolder(run).read_metrics()["data"]["examples"] == {s: len(keys) for s, (keys, _) in now.items()}
+    # Another interruption is resumed without the option.
+    before = (run / "examples.npz").read_bytes()
+    (run / "metrics.json").unlink()
+    assert train.main(["--resume", "--output", str(run)]) == 0
+    assert (run / "examples.npz").read_bytes() == before
+    found = load_like(RunFolder(run), RunFolder(run).read_config()["config"])  # as zoo.evaluate reads them
+    assert examples.of_data(found)["test"][0].tolist() == now["test"][0].tolist()
+
+
+def test_accepting_changes_needs_a_run_to_resume(tmp_path, capsys):
+    assert train.main(["--accept-changed-data", "--output", str(tmp_path / "run")]) == 2
+    assert "--accept-changed-data: expected together with --resume" in capsys.readouterr().err
 
 
 def test_a_damaged_history_is_written_again_from_the_checkpoint(resumed, ended):

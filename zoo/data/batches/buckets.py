@@ -118,6 +118,19 @@ def batches(
     return [found[i] for i in rng.permutation(len(found))]
 
 
+def order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the order of an epoch in which texts of about one length share a batch, (steps * batch_size,).
+
+    Args:
+        lengths: Number of ids of each text, (examples,).
+        batch_size: Number of examples in each batch.
+        seed: Random seed of the order.
+        epoch: Epoch, counted from 0.
+    """
+    found = batches(lengths, lengths, choose(lengths, lengths), batch_size=batch_size, seed=seed, epoch=epoch)
+    return np.concatenate([batch.indices for batch in found])
+
+
 def padding(source: np.ndarray, target: np.ndarray, found: Sequence[Batch]) -> float:
     """Return the share of padding among the ids of batches.
 

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.data.batches.numpy import EvaluationBatches, shifted
+from zoo.data.augmentation.augmenter import Augmenter
+from zoo.data.batches.numpy import EvaluationBatches
 from zoo.data.batches.pipeline import on_tensorflow
 from zoo.data.batches.steps import StepBatches, for_engine
 from zoo.data.dataset import Split
@@ -15,7 +16,14 @@ from zoo.data.sources.captions import NONE
 
 
 def training_batches(
-    split: Split, ids: np.ndarray, *, batch_size: int, seed: int, start: int, stop: int, shift: int = 0
+    split: Split,
+    ids: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    augment: Augmenter | None = None,
 ) -> Any:
     """Return the batches of global steps `start` to `stop - 1`, each image with a randomly chosen caption.
 
@@ -26,23 +34,25 @@ def training_batches(
         seed: Random seed of the order and of the choice of captions.
         start: First global step.
         stop: Global step after the last one.
-        shift: Largest random shift of an image along both axes, in pixels.
+        augment: Random changes of images.
 
     Returns:
         Batches ((images, ids), targets).
     """
-    make = functools.partial(_drawn, split, ids, shift)
+    make = functools.partial(_drawn, split, ids, augment)
     batches = StepBatches(make, len(split), batch_size=batch_size, seed=seed, start=start, stop=stop)
     return for_engine(batches)
 
 
-def _drawn(split: Split, ids: np.ndarray, shift: int, indices: np.ndarray, rng: np.random.Generator) -> tuple:
+def _drawn(
+    split: Split, ids: np.ndarray, augment: Augmenter | None, indices: np.ndarray, rng: np.random.Generator
+) -> tuple:
     found = split.take(indices)
     of_each = found.y[:, 1:]
     chosen = rng.integers((of_each != NONE).sum(axis=1))
     x = scaled(found.x)
-    if shift:
-        x = shifted(x, shift, seed=int(rng.integers(2**32)), step=0)
+    if augment:  # a number drawn for the step stands for the epoch
+        x, _ = augment.on_arrays(x, found.y[:, 0], indices, int(rng.integers(2**31)))
     return (x, ids[of_each[np.arange(len(x)), chosen]]), found.y[:, 0]
 
 

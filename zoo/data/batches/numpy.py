@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from zoo.data.augmentation.augmenter import Augmenter
 from zoo.data.dataset import Split
 from zoo.data.images import scaled
 
@@ -20,11 +21,10 @@ class TrainingBatches(keras.utils.PyDataset):
         split: Training examples.
         order: Function from an epoch to the indices of the examples of its steps, (steps, batch_size).
         steps: Number of steps in an epoch.
-        seed: Random seed of the image shifts.
         start: First global step.
         stop: Global step after the last one.
         class_weights: Weight of each class, (classes,) float32; adds weights to the batches. None for no weights.
-        shift: Largest random shift of an image along both axes, in pixels.
+        augment: Random changes of images.
     """
 
     def __init__(
@@ -33,15 +33,14 @@ class TrainingBatches(keras.utils.PyDataset):
         *,
         order: Any,
         steps: int,
-        seed: int,
         start: int,
         stop: int,
         class_weights: np.ndarray | None,
-        shift: int,
+        augment: Augmenter | None,
     ):
         super().__init__()
-        self.split, self.order, self.steps, self.seed = split, order, steps, seed
-        self.start, self.stop, self.class_weights, self.shift = start, stop, class_weights, shift
+        self.split, self.order, self.steps = split, order, steps
+        self.start, self.stop, self.class_weights, self.augment = start, stop, class_weights, augment
         self._epoch: tuple[int, np.ndarray] | None = None  # the last epoch read, and its order
 
     def __len__(self) -> int:
@@ -52,11 +51,15 @@ class TrainingBatches(keras.utils.PyDataset):
         epoch = step // self.steps
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, self.order(epoch))
-        batch = self.split.take(self._epoch[1][step % self.steps])
-        x = scaled(batch.x)
-        if self.shift:
-            x = shifted(x, self.shift, self.seed, step)
-        return (x, batch.y) if self.class_weights is None else (x, batch.y, self.class_weights[batch.y])
+        chosen = self._epoch[1][step % self.steps]
+        batch = self.split.take(chosen)
+        x, y = scaled(batch.x), batch.y
+        if self.augment:
+            x, y = self.augment.on_arrays(x, y, chosen, epoch)
+        if self.class_weights is None:
+            return x, y
+        mixed = self.augment is not None and self.augment.mixes
+        return x, y, y @ self.class_weights if mixed else self.class_weights[y]
 
 
 class EvaluationBatches(keras.utils.PyDataset):
@@ -85,20 +88,3 @@ class EvaluationBatches(keras.utils.PyDataset):
         found = self.split.take(np.minimum(places, len(self.split) - 1))
         weight = (places < len(self.split)) * (len(self) * self.batch / len(self.split))
         return scaled(found.x), found.y, weight.astype(np.float32)
-
-
-def shifted(images: np.ndarray, most: int, seed: int, step: int) -> np.ndarray:
-    """Return images, each shifted by a random number of pixels along both axes and padded with 0.
-
-    Args:
-        images: Images (batch, height, width, channels).
-        most: Largest shift in pixels.
-        seed: Random seed.
-        step: Global step. The shifts are a pure function of the seed and the step.
-    """
-    count, height, width = images.shape[:3]
-    padded = np.pad(images, [(0, 0), (most, most), (most, most), (0, 0)])
-    rng = np.random.Generator(np.random.Philox(key=[seed, step]))
-    rows, columns = rng.integers(0, 2 * most + 1, (2, count))
-    each = np.arange(count)[:, None, None]
-    return padded[each, rows[:, None, None] + np.arange(height)[:, None], columns[:, None, None] + np.arange(width)]

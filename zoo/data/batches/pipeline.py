@@ -1,52 +1,39 @@
-"""The order of training examples and the tf.data pipelines, which gather and scale a whole batch at a time.
+"""The tf.data pipelines, which read, scale and augment a whole batch at a time.
 
-The order of an epoch is a pure function of (seed, epoch), computed in numpy. So it is the same with every backend, and
-a run that resumes at a step sees the same examples as an uninterrupted one.
+Examples in memory are gathered from a tensor that shares the memory of their array. Those of a
+`zoo.data.stored.column.Column` are read and decoded for each batch, several batches at a time while a step is computed.
+Both give the same batches, bit for bit.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from zoo.data.dataset import Split, mapped, steps_per_epoch
+from zoo.data.augmentation.augmenter import Augmenter
+from zoo.data.batches import buckets, streamed
+from zoo.data.batches.order import epoch_order, epoch_orders
+from zoo.data.dataset import ALIGNMENT, Split, leaves, mapped, steps_per_epoch
 from zoo.data.images import pixel_scale
+from zoo.data.stored.column import Column
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+# Largest size in bytes of the float32 inputs of an evaluation batch.
+EVALUATED_BYTES = 1 << 26
+# Largest size of a head's attention scores over token ids in an evaluation batch: 512 texts of 128 tokens, 32 of 512.
+EVALUATED_CELLS = 1 << 23
 
 
 def on_tensorflow() -> bool:
     """Return whether the Keras backend is TensorFlow, so that batches come from tf.data."""
     return keras.backend.backend() == "tensorflow"
-
-
-def epoch_order(examples: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the permutation of the training examples in an epoch."""
-    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(examples)
-
-
-def epoch_orders(examples: int, batch_size: int, seed: int, start: int, stop: int) -> Iterator[np.ndarray]:
-    """Yield the example indices of global steps `start` to `stop - 1`, one array (steps, batch_size) int64 per epoch.
-
-    The first and the last epoch may be partial.
-
-    Args:
-        examples: Number of training examples.
-        batch_size: Number of examples in a step.
-        seed: Random seed of the order.
-        start: First global step.
-        stop: Global step after the last one.
-    """
-    steps = steps_per_epoch(examples, batch_size)
-    for epoch in range(start // steps, -(-stop // steps)):
-        order = epoch_order(examples, seed, epoch)[: steps * batch_size].reshape(steps, batch_size)
-        yield order[max(start - epoch * steps, 0) : stop - epoch * steps]
 
 
 def training_batches(
@@ -57,48 +44,60 @@ def training_batches(
     start: int,
     stop: int,
     class_weights: np.ndarray | None = None,
-    shift: int = 0,
+    augment: Augmenter | None = None,
+    balance: bool = False,
     pixel_range: tuple[float, float] = (0.0, 1.0),
+    part: tuple[int, int] = (0, 1),
+    lengths: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Return the training batches of global steps `start` to `stop - 1`.
 
     Args:
         split: Training examples.
-        batch_size: Number of examples in a step, over all replicas.
+        batch_size: Number of examples in a step, over all replicas and workers.
         seed: Random seed of the order.
         start: First global step.
         stop: Global step after the last one.
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
-        shift: Largest random shift of an image along both axes, in pixels, padded with black. The shifts are a pure
-            function of the seed and the global step.
+        augment: Random changes of images, a pure function of the seed, the epoch and the example.
+        balance: Whether an epoch has equally many examples of each class.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
+        part: Worker and number of workers: each reads its part of every batch, and all parts together are the batch of
+            a single process. The batch size is a multiple of the number of workers.
+        lengths: Number of ids of each text, (examples,): those of about one length share a batch, and a batch is as
+            long as its bucket; on TensorFlow only, as JAX compiles each shape anew. None for batches of one length.
 
     Returns:
         Dataset of batches (x, y) with known cardinality `stop - start`; on JAX, a `keras.utils.PyDataset`.
     """
     if not on_tensorflow():
-        options = {"class_weights": class_weights, "shift": shift}
+        options = {"class_weights": class_weights, "augment": augment, "balance": balance}
         if pixel_range != (0.0, 1.0):
             raise NotImplementedError("pixels in another range than [0, 1] are made on TensorFlow only")
         return training_arrays(split, batch_size=batch_size, seed=seed, start=start, stop=stop, **options)
     import tensorflow as tf
 
     # Python runs once per epoch. Called in every step, it took a fifth of a small model's step time.
+    labels = split.y if balance else None
     orders = tf.data.Dataset.from_generator(
-        lambda: epoch_orders(len(split), batch_size, seed, start, stop),
+        lambda: epoch_orders(len(split), batch_size, seed, start, stop, labels, split.block, lengths),
         output_signature=tf.TensorSpec((None, batch_size), tf.int64),
     )
     indices = orders.flat_map(tf.data.Dataset.from_tensor_slices)
     indices = indices.apply(tf.data.experimental.assert_cardinality(stop - start))
-    batches = _gather(indices, split, class_weights, pixel_range)
-    if not shift:
-        return batches
-    steps = tf.data.Dataset.range(start, stop)
-    moved = tf.data.Dataset.zip(steps, batches).map(
-        lambda step, batch: (_shifted(batch[0], shift, tf.stack([tf.cast(seed, tf.int64), step])), *batch[1:]),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    return moved.prefetch(tf.data.AUTOTUNE)
+    steps = steps_per_epoch(len(split), batch_size)
+    epochs = tf.data.Dataset.range(start, stop).map(lambda step: step // steps)
+    take = _taker(split, class_weights, pixel_range, augment, lengths)
+    worker, workers = part
+    own = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
+    mixed = augment is not None and augment.mixes  # with examples of other parts
+
+    def batch(index: tf.Tensor, epoch: tf.Tensor) -> tuple:
+        if workers == 1:
+            return take(index, epoch)
+        return mapped(lambda values: values[own], take(index, epoch)) if mixed else take(index[own], epoch)
+
+    return _read(tf.data.Dataset.zip(indices, epochs), batch, split, batch_size // workers)
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,9 @@ def gathered(
     batch_size: int,
     seed: int,
     class_weights: np.ndarray | None = None,
+    balance: bool = False,
     pixel_range: tuple[float, float] = (0.0, 1.0),
+    lengths: np.ndarray | None = None,
 ) -> Gathered | None:
     """Return the batches of `training_batches` for gathering within the step, equal bit for bit; TensorFlow only.
 
@@ -131,67 +132,65 @@ def gathered(
         batch_size: Number of examples in a step.
         seed: Random seed of the order.
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
+        balance: Whether an epoch has equally many examples of each class.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
+        lengths: Number of ids of each text; see `training_batches`.
 
     Returns:
-        Batches, or None if there is a GPU, which would wait while the host gathers.
+        Batches, or None if there is a GPU, which would wait while the host gathers, or if examples are not in memory.
     """
     import tensorflow as tf
 
-    if tf.config.list_logical_devices("GPU"):
+    if tf.config.list_logical_devices("GPU") or not split.in_memory:
         return None
     steps = steps_per_epoch(len(split), batch_size)
 
     @functools.lru_cache(maxsize=1)
     def of_epoch(epoch: int) -> np.ndarray:
-        return next(epoch_orders(len(split), batch_size, seed, epoch * steps, (epoch + 1) * steps))
+        labels, steps_of_it = split.y if balance else None, (epoch * steps, (epoch + 1) * steps)
+        return next(epoch_orders(len(split), batch_size, seed, *steps_of_it, labels, split.block, lengths))
 
     def indices(start: int, count: int) -> np.ndarray:
         found = [of_epoch(epoch) for epoch in range(start // steps, -(-(start + count) // steps))]
         return np.concatenate(found)[start % steps :][:count]
 
-    return Gathered(batch_size, indices, _taker(split, class_weights, pixel_range))
+    return Gathered(batch_size, indices, _taker(split, class_weights, pixel_range, lengths=lengths))
 
 
 def training_arrays(
-    split: Split, *, batch_size: int, seed: int, start: int, stop: int, class_weights: np.ndarray | None, shift: int
+    split: Split,
+    *,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    class_weights: np.ndarray | None,
+    augment: Augmenter | None,
+    balance: bool,
 ) -> keras.utils.PyDataset:
-    """Return the batches of `training_batches` in numpy, with any backend. The random shifts of images differ.
+    """Return the batches of `training_batches` in numpy, with any backend.
 
     Args:
         split: Training examples.
         batch_size: Number of examples in a step, over all replicas.
-        seed: Random seed of the order and of the shifts.
+        seed: Random seed of the order.
         start: First global step.
         stop: Global step after the last one.
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
-        shift: Largest random shift of an image along both axes, in pixels.
+        augment: Random changes of images.
+        balance: Whether an epoch has equally many examples of each class.
     """
     from zoo.data.batches.numpy import TrainingBatches
 
-    steps = steps_per_epoch(len(split), batch_size)
+    steps, labels = steps_per_epoch(len(split), batch_size), split.y if balance else None
+
+    def order(epoch: int) -> np.ndarray:
+        found = epoch_order(len(split), seed, epoch, labels, split.block)
+        return found[: steps * batch_size].reshape(steps, batch_size)
+
     return TrainingBatches(
-        split,
-        order=lambda epoch: epoch_order(len(split), seed, epoch)[: steps * batch_size].reshape(steps, batch_size),
-        steps=steps,
-        seed=seed,
-        start=start,
-        stop=stop,
-        class_weights=class_weights,
-        shift=shift,
+        split, order=order, steps=steps, start=start, stop=stop, class_weights=class_weights, augment=augment
     )
-
-
-def _shifted(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
-    """Return images (batch, height, width, channels), each shifted by up to `most` pixels along both axes."""
-    import tensorflow as tf
-
-    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-    padded = tf.pad(images, [[0, 0], [most, most], [most, most], [0, 0]])
-    rows, columns = tf.unstack(tf.random.stateless_uniform([2, count, 1], seed, 0, 2 * most + 1, tf.int32))
-    found = tf.gather(padded, rows + tf.range(height), axis=1, batch_dims=1)
-    found = tf.gather(found, columns + tf.range(width), axis=2, batch_dims=1)
-    return tf.ensure_shape(found, images.shape)
 
 
 def evaluation_batches(
@@ -207,6 +206,10 @@ def evaluation_batches(
         stride: Divisor of the number of batches on JAX: the steps of one execution.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
     """
+    widest = max(4 * int(np.prod(leaf.shape[1:])) for leaf in leaves(split.x))
+    batch_size = max(1, min(batch_size, EVALUATED_BYTES // max(1, widest)))
+    if split.in_memory and any(leaf.ndim == 2 and leaf.dtype == np.int32 for leaf in leaves(split.x)):
+        batch_size = max(1, min(batch_size, EVALUATED_CELLS // (widest // 4) ** 2))
     if not on_tensorflow():
         from zoo.data.batches.numpy import EvaluationBatches
 
@@ -215,39 +218,71 @@ def evaluation_batches(
         return EvaluationBatches(split, batch_size=batch_size, multiple=sharing, stride=stride)
     import tensorflow as tf
 
-    return _gather(tf.data.Dataset.range(len(split)).batch(batch_size), split, None, pixel_range)
+    take = _taker(split, None, pixel_range)
+    return _read(tf.data.Dataset.range(len(split)).batch(batch_size), take, split, batch_size)
 
 
-def _gather(
-    indices: tf.data.Dataset, split: Split, class_weights: np.ndarray | None, pixel_range: tuple[float, float]
-) -> tf.data.Dataset:
+def _read(indices: tf.data.Dataset, batch: Callable[..., tuple], split: Split, batch_size: int) -> tf.data.Dataset:
+    """Return the batches that a function makes of indices, in order, made ahead of their use."""
     import tensorflow as tf
 
     options = tf.data.Options()  # every worker reads all data and takes its share of each batch
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    batches = indices.map(_taker(split, class_weights, pixel_range), num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    ahead = tf.data.AUTOTUNE if split.in_memory else streamed.batches_ahead(split, batch_size)
+    batches = indices.map(batch, num_parallel_calls=ahead, deterministic=True)
+    return batches.prefetch(ahead).with_options(options)
 
 
-def _taker(split: Split, class_weights: np.ndarray | None, pixel_range: tuple[float, float]) -> Callable[[Any], tuple]:
-    """Return the function from example indices to a batch."""
+def _widths(lengths: np.ndarray) -> np.ndarray:
+    """Return the lengths of the batches of texts, increasing."""
+    return np.array([bucket.source_length for bucket in buckets.choose(lengths, lengths)])
+
+
+def _taker(
+    split: Split,
+    class_weights: np.ndarray | None,
+    pixel_range: tuple[float, float],
+    augment: Augmenter | None = None,
+    lengths: np.ndarray | None = None,
+) -> Callable[..., tuple]:
+    """Return the function from example indices, and the epoch, to a batch."""
     import tensorflow as tf
 
-    with tf.device("CPU:0"):  # the split stays in host memory; only batches go to the devices
-        x, y = (mapped(tf.constant, part) for part in (split.x, split.y))
+    x, y = (mapped(lambda a: a if isinstance(a, Column) else _shared(a), part) for part in (split.x, split.y))
+    with tf.device("CPU:0"):
         weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
+        own, widths = (None, None) if lengths is None else (tf.constant(lengths), tf.constant(_widths(lengths)))
 
     factor, low = pixel_scale(pixel_range)
 
-    def taken(array: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        values = tf.gather(array, index)
+    def taken(array: Column | tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        values = streamed.read(array, index) if isinstance(array, Column) else tf.gather(array, index)
         if values.dtype != tf.uint8:
             return values
         pixels = tf.cast(values, tf.float32) * factor
         return pixels + low if low else pixels
 
-    def batch(index: tf.Tensor) -> tuple:
+    def batch(index: tf.Tensor, epoch: tf.Tensor | None = None) -> tuple:
         inputs, labels = mapped(lambda array: taken(array, index), x), mapped(lambda array: tf.gather(array, index), y)
-        return (inputs, labels) if weights is None else (inputs, labels, tf.gather(weights, labels))
+        if own is not None:  # as long as the first bucket that holds the longest text
+            longest = tf.reduce_max(tf.gather(own, index))
+            inputs = inputs[:, : widths[tf.searchsorted(widths, longest[None])[0]]]
+        if augment is not None:
+            inputs, labels = augment(inputs, labels, index, epoch)
+        if weights is None:
+            return inputs, labels
+        mixed = augment is not None and augment.mixes
+        return inputs, labels, tf.linalg.matvec(labels, weights) if mixed else tf.gather(weights, labels)
 
     return batch
+
+
+def _shared(array: np.ndarray) -> tf.Tensor:
+    """Return an array as a tensor in host memory, which is the array's own if it is aligned as tensors must be."""
+    import tensorflow as tf
+
+    aligned = array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous and array.flags.writeable
+    if aligned and array.size and array.dtype.isnative and array.dtype.kind in "uif":
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    with tf.device("CPU:0"):  # only batches go to the devices
+        return tf.constant(array)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from zoo.data.batches.numpy import shifted
+from zoo.data.augmentation.augmenter import Augmenter
 from zoo.data.batches.steps import for_engine
 from zoo.data.dataset import Split
 from zoo.data.images import scaled
@@ -37,8 +37,8 @@ class PrivateBatches(keras.utils.PyDataset):
         multiple: Divisor of the number of places in a batch.
         start: First global step.
         stop: Global step after the last one.
-        seed: Random seed of the image shifts.
-        shift: Largest random shift of an image along both axes, in pixels.
+        augment: Random changes of images; the step stands for the epoch, in which Poisson sampling may draw an example
+            twice.
     """
 
     def __init__(
@@ -52,12 +52,11 @@ class PrivateBatches(keras.utils.PyDataset):
         multiple: int,
         start: int,
         stop: int,
-        seed: int,
-        shift: int,
+        augment: Augmenter | None,
     ):
         super().__init__()
         self.split, self.key, self.parameters = split, key, parameters
-        self.start, self.stop, self.seed, self.shift = start, stop, seed, shift
+        self.start, self.stop, self.augment = start, stop, augment
         self.counts = generator(key, "counts", 0).binomial(len(split), batch_size / len(split), total)
         self.places = -(-max(int(self.counts.max()), 1) // multiple) * multiple
 
@@ -69,10 +68,11 @@ class PrivateBatches(keras.utils.PyDataset):
         count = int(self.counts[step])
         # A binomial count and a uniform choice of that many examples are equivalent to Poisson sampling.
         chosen = generator(self.key, "examples", step).choice(len(self.split), count, replace=False)
-        found = self.split.take(np.concatenate([chosen, np.zeros(self.places - count, chosen.dtype)]))
+        places = np.concatenate([chosen, np.zeros(self.places - count, chosen.dtype)])
+        found = self.split.take(places)
         x = scaled(found.x)
-        if self.shift:
-            x = shifted(x, self.shift, self.seed, step)
+        if self.augment:
+            x, _ = self.augment.on_arrays(x, found.y, places, step)
         present = (np.arange(self.places) < count).astype(np.float32)
         drawn = generator(self.key, "noise", step).standard_normal(self.parameters, np.float32)
         return (x, found.y, present, drawn), found.y, present * np.float32(self.places / max(count, 1))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from zoo.data.batches.pipeline import epoch_order, on_tensorflow
+from zoo.data.batches.order import epoch_order
+from zoo.data.batches.pipeline import on_tensorflow
 from zoo.data.dataset import steps_per_epoch
 
 if TYPE_CHECKING:

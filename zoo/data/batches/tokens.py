@@ -13,7 +13,8 @@ import keras
 import numpy as np
 
 from zoo.data.batches import buckets
-from zoo.data.batches.pipeline import epoch_order, on_tensorflow
+from zoo.data.batches.order import epoch_order
+from zoo.data.batches.pipeline import on_tensorflow
 from zoo.data.batches.steps import for_engine
 from zoo.data.dataset import DataSpec, Split, steps_per_epoch
 from zoo.data.sources.language import moved

@@ -7,8 +7,9 @@ import numpy as np
 
 from zoo.console.errors import UsageError, few
 from zoo.data import npz
-from zoo.data.casts import as_float32, as_int32, as_uint8, check_finite, check_tokens
+from zoo.data.casts import as_float32, as_int32, as_uint8, check_finite, check_tokens, plain_names
 from zoo.data.dataset import Kind, Split
+from zoo.data.reading import Tally
 
 # Array names of each split. Published files such as Keras' mnist.npz use x_train.
 PAIRS = {
@@ -19,13 +20,16 @@ PAIRS = {
 }
 
 
-def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], tuple[str, ...] | None]:
+def read_npz(
+    path: Path, labels: bool = True, tally: Tally | None = None
+) -> tuple[Kind, dict[str, Split], tuple[str, ...] | None]:
     """Read an .npz file.
 
     Args:
         path: File with x and y, or with x_train, y_train and optionally x_test, y_test, x_validation and y_validation.
             It may also hold class_names. y holds class indices or class names.
         labels: Whether y is required. Without it, the labels are zeros.
+        tally: Takes the number of labels that were in another form.
 
     Returns:
         Kind of the inputs; {split: Split}, with a single split "all" if the file has no splits; and the class names,
@@ -38,6 +42,7 @@ def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], t
     wanted = {name for pair in PAIRS.values() for name in (pair if labels else pair[:1])}
     arrays, listed = npz.read(path, {*wanted, "class_names"})
     splits, kinds = {}, set()
+    tally = tally or Tally()
     class_names = _class_names(path, arrays.get("class_names"))
     pairs = {s: pair for s, pair in PAIRS.items() if pair[0] in arrays}
     for split, (x_name, y_name) in pairs.items():
@@ -47,6 +52,8 @@ def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], t
         if not x.ndim or 0 in x.shape[1:]:
             raise UsageError(f"{path}: {x_name}: expected examples of one value or more, received the shape {x.shape}")
         y = arrays[y_name] if labels else np.zeros(len(x), np.int32)
+        if len(y) == len(x):
+            y = _classes_of(f"{path}: {y_name}", x, y, tally)
         if y.ndim not in (1, 2):
             raise UsageError(
                 f"{path}: {y_name}: expected a label for each example or time step, received the shape {y.shape}"
@@ -56,6 +63,7 @@ def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], t
                 f"{path}: expected as many labels as examples, received {len(x)} {x_name}, {len(y)} {y_name}"
             )
         if y.dtype.kind == "U":
+            y = np.array(plain_names(y.reshape(-1).tolist(), "labels", tally)).reshape(y.shape)
             found, places = np.unique(y, return_inverse=True)
             class_names = class_names or tuple(map(str, found))
             if strange := set(map(str, found)) - set(class_names):
@@ -73,6 +81,31 @@ def read_npz(path: Path, labels: bool = True) -> tuple[Kind, dict[str, Split], t
     if len(kinds) > 1:
         raise UsageError(f"{path}: expected the same kind of input in all splits, received {', '.join(sorted(kinds))}")
     return kinds.pop(), splits, class_names
+
+
+def _classes_of(where: str, x: np.ndarray, y: np.ndarray, tally: Tally) -> np.ndarray:
+    """Return labels (examples,) or (examples, time) for labels in a column or one-hot, which are told of.
+
+    Raises:
+        UsageError: Labels of two axes that are neither, nor one for each time step.
+    """
+    if y.ndim != 2:
+        return y
+    if y.shape[1] == 1:
+        tally.changed["labels from a column (examples, 1)"] += len(y)
+        return y[:, 0]
+    steps = x.ndim in (2, 3) and y.shape[1] == x.shape[1] and not (x.ndim == 3 and x.dtype.kind in "iub")
+    numbers = y.dtype.kind in "biuf" and np.isin(y, (0, 1)).all()
+    if not steps and numbers and (y.sum(1) == 1).all():
+        tally.changed["one-hot labels read as classes"] += len(y)
+        return y.argmax(1)
+    if not steps or (x.ndim == 2 and x.dtype.kind == "f"):
+        several = "; an example has one class, these mark several" if numbers else ""
+        raise UsageError(
+            f"{where}: expected a label for each example (examples,), or for each time step, received the shape"
+            f" {y.shape} for inputs {x.shape}{several}"
+        )
+    return y
 
 
 def _class_names(path: Path, names: np.ndarray | None) -> tuple[str, ...] | None:

@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from zoo.config import caption_templates, catalogue
+from zoo.config.task_facts import USUAL_FIT
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import images
 from zoo.data.dataset import Captions, Dataset, DataSpec, Split
+from zoo.data.reading import Tally, drawn
 from zoo.data.sources import classes, tables
 from zoo.data.splits import hold_out_indices
+from zoo.data.stored import keeping
+from zoo.data.stored.column import Column
+from zoo.data.stored.decoders import Pictures
+from zoo.data.stored.files import Files
 from zoo.data.taken import Taken
 from zoo.data.text import UNKNOWN_ID, Vocabulary, longer
 
@@ -65,7 +71,7 @@ def of_classes(config: TrainConfig, data: Dataset, taken: Taken) -> Dataset:
     table = _padded(groups)
 
     def captioned(split: Split) -> Split:
-        return Split(split.x, np.concatenate([split.y[:, None], table[split.y]], axis=1))
+        return dataclasses.replace(split, y=np.concatenate([split.y[:, None], table[split.y]], axis=1))
 
     splits = {name: captioned(getattr(data, name)) for name in ("train", "validation", "test")}
     known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32), groups)
@@ -85,9 +91,9 @@ def of_table(config: TrainConfig, taken: Taken) -> Dataset:
         UsageError: No such table, images that are missing or unreadable, or an empty caption.
     """
     like = taken.like
-    tables_of = {"all": _read_table(config, config.data)}
+    tables_of = {"all": _read_table(config, config.data, taken.tally)}
     if config.validation_data is not None:
-        tables_of["validation"] = _read_table(config, config.validation_data)
+        tables_of["validation"] = _read_table(config, config.validation_data, taken.tally)
     # Captions that differ only in case or white space are the same; the first spelling is kept.
     places: dict[str, int] = {}
     texts: list[str] = []
@@ -102,15 +108,20 @@ def of_table(config: TrainConfig, taken: Taken) -> Dataset:
     targets = _targets([row for group in rows.values() for row in group], len(texts))
     width = max(len(row) for group in rows.values() for row in group)
     every = [file for group in files.values() for file in group]
-    size, channels = images.common_shape(every[:2000])
+    taken.tally.unit = "pictures"
+    size, channels = images.common_shape(every, taken.tally)
+    fit = like.fit if like else config.fit or USUAL_FIT
     shape = like.input_shape if like else (*((config.image_size,) * 2 if config.image_size else size), channels)
     splits = {}
     for name, group in rows.items():
-        x, kept = images.decode_all(files[name], shape[:2], shape[2], list(map(str, files[name])), config.skip_bad)
         y = np.array([targets[row[0]] for row in group], np.int32)
-        splits[name] = Split(x, np.concatenate([y[:, None], _padded(group, width)], axis=1)[kept])
-    splits = _held_out(config, splits)
-    spec = DataSpec(config.data_name, "image", tuple(int(n) for n in shape), ())
+        splits[name] = Split(
+            Column(Files(config.data.parent, files[name]), Pictures(tuple(shape), fit)),
+            np.concatenate([y[:, None], _padded(group, width)], axis=1),
+        )
+    splits = keeping.kept(config, splits, taken.tally)
+    splits = _held_out(config, splits, taken.tally)
+    spec = DataSpec(config.data_name, "image", tuple(int(n) for n in shape), (), fit=fit)
     known = Captions(tuple(texts), np.zeros((len(texts), 0), np.int32))
     taught = [texts[i] for i in np.unique(splits["train"].y[:, 1:]) if i != NONE]
     return _finished(config, spec, splits, known, taken, taught)
@@ -120,9 +131,11 @@ def _key(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _read_table(config: TrainConfig, path: Path) -> dict[Path, list[str]]:
+def _read_table(config: TrainConfig, path: Path, tally: Tally) -> dict[Path, list[str]]:
     """Return the captions of each image file of a table."""
-    names, texts = tables.read_columns(path, "image", config.text_column or "caption")
+    names, texts = tables.read_columns(
+        path, "image", config.text_column or "caption", skip_bad=config.skip_bad, tally=tally
+    )
     found: dict[Path, list[str]] = {}
     for name, text in zip(names, texts, strict=True):
         found.setdefault(path.parent / name, []).append(text)
@@ -170,7 +183,7 @@ def _padded(rows: Sequence[Sequence[int]], width: int | None = None) -> np.ndarr
     return found
 
 
-def _held_out(config: TrainConfig, splits: dict[str, Split]) -> dict[str, Split]:
+def _held_out(config: TrainConfig, splits: dict[str, Split], tally: Tally) -> dict[str, Split]:
     """Return train, validation and test. Splits that are not given are held out, by images."""
 
     def parted(split: Split, share: float, what: str) -> tuple[Split, Split]:
@@ -178,8 +191,10 @@ def _held_out(config: TrainConfig, splits: dict[str, Split]) -> dict[str, Split]
         return split.take(rest), split.take(held)
 
     splits["train"], splits["test"] = parted(splits.pop("all"), config.test_split, "test")
+    tally.made["test"] = drawn(config.test_split)
     if "validation" not in splits:
         splits["train"], splits["validation"] = parted(splits["train"], config.validation_split, "validation")
+        tally.made["validation"] = drawn(config.validation_split)
     return splits
 
 

@@ -2,46 +2,54 @@
 
 import dataclasses
 import re
-import sys
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from zoo.config import catalogue
+from zoo.config.records import holds_records
+from zoo.config.task_facts import FIRST_FIT, USUAL_FIT, Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig
 from zoo.console.errors import UsageError, few
-from zoo.data import images
-from zoo.data.casts import MOST_CLASSES, check_labels, check_tokens, numbered_classes
+from zoo.data import images, marks
+from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
 from zoo.data.dataset import Dataset, DataSpec, Split
-from zoo.data.sources import arrays, embedded, tables, tfds
+from zoo.data.fitting import resize
+from zoo.data.reading import Tally, drawn
+from zoo.data.sources import arrays, embedded, folders, records, tables, tfds
 from zoo.data.splits import hold_out
+from zoo.data.splits import kept as kept_splits
+from zoo.data.stored import keeping
+from zoo.data.stored.column import Column
+from zoo.data.stored.decoders import Pictures
+from zoo.data.stored.files import Files
 from zoo.data.taken import Taken
-from zoo.data.text import Vocabulary, longer, usual_length
+from zoo.data.text import Vocabulary, encoded, usual_length
+from zoo.system.machine import available_memory
 
 # Characters of the longest name of a class; a longer label is a text.
 LONGEST_NAME = 200
+# Memory of a training step for each pixel: a first layer of 32 channels in float32, with its gradient.
+BYTES_A_PIXEL = 32 * 4 * 2
+PROPOSED_SIZE = 224
 # A label that is a number, and sorted as one.
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """Splits that were read, with arrays, texts or image files as examples.
+    """Splits that were read, with arrays, columns of pictures or texts as examples.
 
     Args:
         kind: Kind of the examples: image, vector, sequence, tokens or text.
         splits: Splits by name. A source that names none has one, "all".
         class_names: Names of the classes, None if labels are numbers.
-        decode: Function that turns a split of image files into one of arrays.
-        image_shape: Shape that files are decoded to.
     """
 
     kind: str
     splits: dict[str, Split]
     class_names: tuple[str, ...] | None
-    decode: Callable[[Split], Split] | None = None
-    image_shape: tuple[int, ...] | None = None
 
 
 def load(config: TrainConfig, taken: Taken) -> Dataset:
@@ -55,22 +63,25 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         UsageError: Data that cannot be read, or that do not have the form of the run.
     """
     like, vocabulary, num_classes = taken.like, taken.vocabulary, taken.num_classes
-    name = config.data_name
+    name, tally = config.data_name, taken.tally
     image_shape = like.input_shape if like and like.kind == "image" else None
-    source = _read(config, config.data, image_shape, like.class_names if like else None)
+    fit = like.fit if like else config.fit or USUAL_FIT
+    source = _read(config, config.data, image_shape, like.class_names if like else None, fit, tally)
     if like is None and source.kind != "text":
         vocabulary = None  # the training begins with a run on texts, these are no texts
-    worker, workers = taken.share
     splits = dict(source.splits)
-    if source.decode and workers == 1:  # all at once, so that one message names every unreadable file
-        splits = {split: source.decode(files) for split, files in splits.items()}
     if like is not None and (source.kind == "text") != (like.kind == "tokens" and vocabulary is not None):
         raise UsageError(
             f"{name}: expected {'texts' if vocabulary else like.kind + ' inputs'}, received {source.kind}s"
         )
     class_names = like.class_names if like else source.class_names
+    if like is not None and source.class_names is not None:
+        splits = _by_name(name, splits, source.class_names, like.class_names, tally)
     if class_names is None:
         class_names = numbered_classes(name, [split.y for split in splits.values()], num_classes)
+    elif like is None and num_classes is None:
+        splits, class_names = _with_examples(splits, class_names, tally)
+    check_class_names(name, class_names)
     if num_classes is not None:
         if not 1 <= num_classes <= MOST_CLASSES:
             raise UsageError(f"--set num_classes: expected 1 to {MOST_CLASSES:,}, received {num_classes}")
@@ -79,39 +90,34 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         class_names = (*class_names, *(str(i) for i in range(len(class_names), num_classes)))[:num_classes]
     if config.validation_data is not None:
         if source.kind == "image":
-            image_shape = source.image_shape or next(iter(splits.values())).x.shape[1:]
-        given = _read(config, config.validation_data, image_shape, class_names)
+            image_shape = next(iter(splits.values())).x.shape[1:]
+        given = _read(config, config.validation_data, image_shape, class_names, fit, tally)
         if given.kind != source.kind:
             raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
-        validation = next(iter(given.splits.values()))
-        splits["validation"] = given.decode(validation) if given.decode else validation
-    _check_shapes(name, {split: examples for split, examples in splits.items() if examples.x.dtype != object})
+        splits["validation"] = next(iter(given.splits.values()))
+        tally.made["validation"] = "--validation-data"
+    if columns := {split: examples for split, examples in splits.items() if not examples.in_memory}:
+        splits |= keeping.kept(config, columns, tally)  # all at once, so that one message names every unreadable file
+    _check_shapes(name, splits)
     for split, examples in splits.items():
         check_labels(f"{name}, {split} split" if split != "all" else name, examples.y, class_names)
     _check_classes(name, splits, class_names, num_classes)
 
-    everything = splits.pop("all", None)
-    if everything is not None:
-        splits["train"], splits["test"] = hold_out(everything, config.test_split, "test", class_names)
-    elif "test" not in splits:
-        splits["train"], splits["test"] = hold_out(splits["train"], config.test_split, "test", class_names)
-    if "validation" not in splits:
-        splits["train"], splits["validation"] = hold_out(
-            splits["train"], config.validation_split, "validation", class_names
-        )
+    if taken.splits is None:
+        splits = _held_out(config, splits, class_names, tally)
+    else:
+        splits = kept_splits(splits, taken.splits, config.validation_split, config.test_split)
+        tally.made = dict.fromkeys(splits, "as before the data changed")
 
-    if workers > 1:
-        splits["train"] = splits["train"].take(np.arange(worker, len(splits["train"]), workers))
-        files = {split: found for split, found in splits.items() if found.x.dtype == object}
-        splits |= {split: source.decode(found) for split, found in files.items()}
-    kind = source.kind
+    kind, texts = source.kind, {}
     if kind == "text":
         kind = "tokens"
         vocabulary = vocabulary or Vocabulary.train(
             splits["train"].x.tolist(), config.vocabulary_size, catalogue.tokens_of(config)
         )
         length = like.input_shape[0] if like else taken.length(config)
-        splits |= _encoded(name, splits, vocabulary, length, warn=like is None)
+        texts = {} if like else {split: splits[split].x for split in ("train", "test")}
+        splits |= _encoded(splits, vocabulary, length, tally)
     train = splits["train"]
     tokens = max(int(split.x.max(initial=0)) for split in splits.values()) + 1 if kind == "tokens" else 0
     spec = DataSpec(
@@ -123,6 +129,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         vocabulary_size=len(vocabulary) if vocabulary else tokens,
         task=catalogue.task_of(config),
         vocabulary_sha256=vocabulary.sha256 if vocabulary else "",
+        fit=fit if kind == "image" else FIRST_FIT,
     )
     if like is not None:
         _check_like(spec, like)
@@ -130,87 +137,135 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
             for split in splits.values():
                 check_tokens(name, split.x, like.vocabulary_size)
         spec = dataclasses.replace(like, name=name)
-    return Dataset(spec, train, splits["validation"], splits["test"], vocabulary)
+    return Dataset(spec, train, splits["validation"], splits["test"], vocabulary, texts=texts)
 
 
-def _encoded(
-    name: str, splits: dict[str, Split], vocabulary: Vocabulary, length: int | None, *, warn: bool
+def _held_out(
+    config: TrainConfig, splits: dict[str, Split], class_names: tuple[str, ...], tally: Tally
 ) -> dict[str, Split]:
-    """Return the splits with token ids for texts. With `warn`, say how many training texts are cut to `length`."""
-    encoded = {}
+    """Return train, validation and test. Splits that are not given are held out, by class."""
+    everything = splits.pop("all", None)
+    if everything is not None:
+        splits["train"], splits["test"] = hold_out(everything, config.test_split, "test", class_names)
+        tally.made["test"] = drawn(config.test_split, by_class=True)
+    elif "test" not in splits:
+        splits["train"], splits["test"] = hold_out(splits["train"], config.test_split, "test", class_names)
+        tally.made["test"] = drawn(config.test_split, by_class=True)
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = hold_out(
+            splits["train"], config.validation_split, "validation", class_names
+        )
+        tally.made["validation"] = drawn(config.validation_split, by_class=True)
+    return splits
+
+
+def _encoded(splits: dict[str, Split], vocabulary: Vocabulary, length: int | None, tally: Tally) -> dict[str, Split]:
+    """Return the splits with token ids for texts, and tell how much of the training texts is cut."""
+    length = usual_length(vocabulary, splits["train"].x) if length is None else length
+    found = {}
     for split in ("train", "validation", "test"):
-        rows = vocabulary.rows(splits[split].x.tolist())
-        if split == "train" and warn and length is not None and (cut := longer(rows, length)):
-            print(
-                f"{name}: {cut:,} of {len(rows):,} training texts are longer than {length} tokens and are cut;"
-                " --sequence-length keeps more",
-                file=sys.stderr,
+        ids, lengths = encoded(vocabulary, splits[split].x, length)
+        if split == "train" and (cut := int((lengths > length).sum())):
+            lost = np.maximum(lengths - length, 0).sum() / lengths.sum()
+            what = (
+                f"training texts cut to {length} tokens ({lost:.1%} of all tokens lost; --sequence-length keeps more)"
             )
-        length = usual_length(rows) if length is None else length
-        encoded[split] = Split(vocabulary.padded(rows, length), splits[split].y)
-    return encoded
+            tally.changed[what] += cut
+        found[split] = Split(ids, splits[split].y, marks.of_texts(splits[split].x))
+    return found
 
 
 def _read(
-    config: TrainConfig, path: Path | None, image_shape: tuple | None, class_names: tuple[str, ...] | None
+    config: TrainConfig,
+    path: Path | None,
+    image_shape: tuple | None,
+    class_names: tuple[str, ...] | None,
+    fit: Fit,
+    tally: Tally,
 ) -> _Source:
     """Read one source. If given, `image_shape` is the shape of images and `class_names` are the labels allowed."""
     if path is None and config.dataset in EMBEDDED:
+        tally.unit = "pictures"
         x, y, names = embedded.digits(image_shape[0] if image_shape else config.image_size)
         return _Source("image", {"all": Split(x, y)}, names)
     if path is None:
         raw = tfds.read(
             config.dataset,
             catalogue.data_dir(config),
-            image_shape=image_shape,
-            image_size=config.image_size,
             text_column=config.text_column,
             label_column=config.label_column,
             test_split_name=config.test_split_name,
-            skip_bad=config.skip_bad,
+            tally=tally,
         )
-        splits = {
-            name: Split(np.asarray(x, object if raw.kind == "text" else None), y) for name, (x, y) in raw.splits.items()
-        }
+        if raw.kind == "image":
+            return _Source(*records.made(config, raw.splits, image_shape, raw.class_names, fit, tally))
+        splits = {name: Split(np.asarray(x, object), y) for name, (x, y) in raw.splits.items()}
         return _Source(raw.kind, splits, raw.class_names)
+    if holds_records(path):
+        return _Source(*records.read(config, path, image_shape, class_names, fit, tally))
     if path.is_dir():
-        return _read_folder(config, path, image_shape, class_names)
+        return _read_folder(config, path, image_shape, class_names, fit, tally)
     if path.suffix.lower() == ".npz":
-        kind, splits, names = arrays.read_npz(path)
+        kind, splits, names = arrays.read_npz(path, tally=tally)
         if config.image_size and kind == "image":
             size = (config.image_size, config.image_size)
-            splits = {k: Split(np.stack([images.resize(i, size) for i in s.x]), s.y) for k, s in splits.items()}
+            splits = {k: Split(np.stack([resize(i, size, fit) for i in s.x]), s.y) for k, s in splits.items()}
         return _Source(kind, splits, names)
-    return _read_table(config, path, class_names)
+    return _read_table(config, path, class_names, tally)
 
 
 def _read_folder(
-    config: TrainConfig, path: Path, image_shape: tuple | None, class_names: tuple[str, ...] | None
+    config: TrainConfig,
+    path: Path,
+    image_shape: tuple | None,
+    class_names: tuple[str, ...] | None,
+    fit: Fit,
+    tally: Tally,
 ) -> _Source:
-    listed, names = images.list_folder(path)
-    names = tuple(class_names or names)
-    if strange := sorted({n for files in listed.values() for _, n in files} - set(names)):
+    found = folders.listed(path)
+    names = tuple(class_names or found.classes)
+    index = {name: i for i, name in enumerate(names)}
+    if strange := sorted({n for files in found.files.values() for _, n in files} - set(names)):
         raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names)}")
+    found.count_into(tally)
     if image_shape is None:
-        size, channels = images.common_shape([file for files in listed.values() for file, _ in files][:2000])
+        size, channels = images.common_shape([file for files in found.files.values() for file, _ in files], tally)
         image_shape = (*((config.image_size,) * 2 if config.image_size else size), channels)
+        check_size(config, image_shape)
     splits = {
         split: Split(
-            np.array([file for file, _ in files], object), np.array([names.index(name) for _, name in files], np.int32)
+            Column(Files(path, [file for file, _ in files]), Pictures(tuple(image_shape), fit)),
+            np.array([index[name] for _, name in files], np.int32),
         )
-        for split, files in listed.items()
+        for split, files in found.files.items()
     }
-
-    def decode(split: Split) -> Split:
-        shown = [file.relative_to(path).as_posix() for file in split.x]
-        x, kept = images.decode_all(list(split.x), image_shape[:2], image_shape[2], shown, config.skip_bad)
-        return Split(x, split.y[kept])
-
-    return _Source("image", splits, names, decode, tuple(image_shape))
+    return _Source("image", splits, names)
 
 
-def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | None) -> _Source:
-    text, label = tables.read_columns(path, config.text_column or "text", config.label_column or "label")
+def check_size(config: TrainConfig, image_shape: tuple[int, ...]) -> None:
+    """Raise UsageError for pictures of their own size of which no batch fits in memory.
+
+    Args:
+        config: Has the size that was asked for, and the batch size.
+        image_shape: (height, width, channels).
+    """
+    if config.image_size or config.batch_size is None:
+        return
+    height, width, _ = image_shape
+    needed, free = config.batch_size * height * width * BYTES_A_PIXEL, available_memory()
+    if free is not None and needed > free and height * width > PROPOSED_SIZE**2:
+        raise UsageError(
+            f"--image-size: expected with pictures of {width}x{height} pixels, received none: a step of"
+            f" {config.batch_size} of them takes about {needed / 1e9:,.0f} GB of memory and {free / 1e9:,.0f} GB are"
+            f" free; --image-size {PROPOSED_SIZE} is usual for photographs"
+        )
+
+
+def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | None, tally: Tally) -> _Source:
+    tally.unit = "texts"
+    columns = (config.text_column or "text", config.label_column or "label")
+    text, label = tables.read_columns(path, *columns, lists=columns[:1], skip_bad=config.skip_bad, tally=tally)
+    label = plain_names(label, "labels", tally)
     long = next((i for i, name in enumerate(label) if len(name) > LONGEST_NAME), None)
     if long is not None:
         raise UsageError(
@@ -222,11 +277,59 @@ def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | 
         found = set(label)
         numeric = all(map(_WHOLE.fullmatch, found))
         names = tuple(sorted(found, key=int if numeric else str))
+        if alike := [name for name, count in Counter(map(str.casefold, names)).items() if count > 1]:
+            same = [repr(name) for name in names if name.casefold() == alike[0]]
+            tally.notes.append(f"the classes {few(same)} differ in upper and lower case alone")
     index = {name: i for i, name in enumerate(names)}
     if strange := sorted(set(label) - set(names)):
         raise UsageError(f"{path}: class {strange[0]!r} is not one of {few(names)}")
     y = np.array([index[name] for name in label], np.int32)
     return _Source("text", {"all": Split(np.asarray(text, object), y)}, names)
+
+
+def _by_name(
+    name: str, splits: dict[str, Split], theirs: tuple[str, ...], ours: tuple[str, ...], tally: Tally
+) -> dict[str, Split]:
+    """Return splits with the class indices of a run in place of those of the data, by the names of the classes."""
+    if theirs == ours:
+        return splits
+    used = np.unique(np.concatenate([split.y.reshape(-1) for split in splits.values()]))
+    places = {known: i for i, known in enumerate(ours)}
+    named = [theirs[i] for i in used if 0 <= i < len(theirs)]
+    if set(named) <= set(places):
+        moved = np.full(len(theirs), -1, np.int32)
+        moved[[theirs.index(known) for known in named]] = [places[known] for known in named]
+        return {split: dataclasses.replace(found, y=moved[found.y]) for split, found in splits.items()}
+    if len(theirs) != len(ours):
+        strange = next(known for known in named if known not in places)
+        raise UsageError(f"{name}: class {strange!r} is not one of {few(ours)}, which the run was trained on")
+    tally.notes.append(f"its classes {few(theirs)} are taken for {few(ours)} of the run, in this order")
+    return splits
+
+
+def _with_examples(
+    splits: dict[str, Split], class_names: tuple[str, ...], tally: Tally
+) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """Return the splits and the classes that have an example in one of them; the others are told of."""
+    labels = np.concatenate([split.y.reshape(-1) for split in splits.values()])
+    if labels.max(initial=0) >= len(class_names):  # refused later
+        return splits, class_names
+    counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
+    if counts.all():
+        return splits, class_names
+    kept = np.flatnonzero(counts)
+    empty = [class_names[i] for i in np.flatnonzero(counts == 0)]
+    tally.notes.append(
+        f"{len(empty)} of {len(class_names)} classes have no example and are left out ({few(empty)}), {len(kept)} are"
+        " trained on"
+    )
+    places = np.full(len(class_names), -1, np.int32)
+    places[kept] = np.arange(len(kept))
+    splits = {
+        split: dataclasses.replace(found, y=np.where(found.y < 0, found.y, places[found.y]).astype(np.int32))
+        for split, found in splits.items()
+    }
+    return splits, tuple(class_names[i] for i in kept)
 
 
 def _check_shapes(name: str, splits: dict[str, Split]) -> None:

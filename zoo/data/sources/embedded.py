@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from zoo.data.images import resize
+from zoo.config.task_facts import USUAL_FIT
+from zoo.data.fitting import resize
 
 # scikit-learn's digits have 8x8 pixels from 0 to 16. They are resized to 28x28 as in MNIST, which suits every model.
 DIGITS_MAX = 16
@@ -43,7 +44,7 @@ def digits(image_size: int | None) -> tuple[np.ndarray, np.ndarray, tuple[str, .
     data = load_digits()
     size = image_size or DIGITS_SIZE
     images = np.rint(data.images * (255 / DIGITS_MAX)).astype(np.uint8)[..., None]
-    x = np.stack([resize(image, (size, size)) for image in images])
+    x = np.stack([resize(image, (size, size), USUAL_FIT) for image in images])
     return x, data.target.astype(np.int32), tuple(str(name) for name in data.target_names)
 
 

@@ -10,8 +10,9 @@ from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data.dataset import Dataset, DataSpec, Split
-from zoo.data.images import SPLITS
+from zoo.data.reading import Tally
 from zoo.data.sources import tables, tfds
+from zoo.data.sources.folders import split_files, visible_files
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary
 
@@ -33,7 +34,8 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         UsageError: Data that are no texts, or a training text of fewer than two tokens.
     """
     like, vocabulary = taken.like, taken.vocabulary
-    texts = _held_out(config, _read(config))
+    taken.tally.unit = "windows"
+    texts = _held_out(config, _read(config, taken.tally), taken.tally)
     if vocabulary is None:
         tokens = catalogue.tokens_of(config)
         vocabulary = Vocabulary.train(texts["train"].splitlines(keepends=True), config.vocabulary_size, tokens)
@@ -99,7 +101,7 @@ def moved(split: Split, by: int) -> Split:
     return Split(ids[:-1].reshape(split.x.shape), ids[1:].reshape(split.x.shape))
 
 
-def _read(config: TrainConfig) -> dict[str, str]:
+def _read(config: TrainConfig, tally: Tally) -> dict[str, str]:
     """Return the text of each split, with a single split "all" if the data has no splits."""
     if config.data is None:
         return tfds.read_plain(
@@ -108,21 +110,20 @@ def _read(config: TrainConfig) -> dict[str, str]:
             text_column=config.text_column,
             test_split_name=config.test_split_name,
         )
-    splits = _read_files(config.data)
+    splits = _read_files(config.data, tally)
     if config.validation_data is not None:
-        splits["validation"] = "\n".join(_read_files(config.validation_data).values())
+        splits["validation"] = "\n".join(_read_files(config.validation_data, tally).values())
     return splits
 
 
-def _read_files(path: Path) -> dict[str, str]:
+def _read_files(path: Path, tally: Tally) -> dict[str, str]:
     """Read a text file, a folder with train.txt, validation.txt and test.txt, or a folder's files as one text."""
     if path.is_file():
         return {"all": _text(path)}
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() == catalogue.TEXT)
-    named = {SPLITS[p.stem.lower()]: p for p in files if p.stem.lower() in SPLITS}
+    named = split_files(path, (catalogue.TEXT,), tally)
     if "train" in named:
         return {split: _text(file) for split, file in named.items()}
-    return {"all": "\n".join(_text(file) for file in files)}
+    return {"all": "\n".join(_text(file) for file in visible_files(path, (catalogue.TEXT,)))}
 
 
 def _text(path: Path) -> str:
@@ -132,13 +133,15 @@ def _text(path: Path) -> str:
     return text
 
 
-def _held_out(config: TrainConfig, splits: dict[str, str]) -> dict[str, str]:
+def _held_out(config: TrainConfig, splits: dict[str, str], tally: Tally) -> dict[str, str]:
     """Return train, validation and test. Splits that are not given are cut off the end of the text."""
     if "test" not in splits:
         whole = splits.pop("all", None) or splits["train"]
         splits["train"], splits["test"] = _cut(whole, config.test_split)
+        tally.made["test"] = f"the last {config.test_split:.0%} of the text"
     if "validation" not in splits:
         splits["train"], splits["validation"] = _cut(splits["train"], config.validation_split)
+        tally.made["validation"] = f"the last {config.validation_split:.0%} of the training text"
     return {split: splits[split] for split in ("train", "validation", "test")}
 
 

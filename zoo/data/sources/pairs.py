@@ -10,6 +10,7 @@ from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data.dataset import Dataset, DataSpec, Split
+from zoo.data.reading import Tally, drawn
 from zoo.data.sources import embedded, tables, tfds
 from zoo.data.splits import hold_out_indices
 from zoo.data.taken import Taken
@@ -38,7 +39,9 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     """
     like, vocabulary, target_vocabulary = taken.like, taken.vocabulary, taken.target_vocabulary
     name = config.data_name
-    splits = _held_out(config, _read(config))
+    tally = taken.tally
+    tally.unit = "pairs"
+    splits = _held_out(config, _read(config, tally), tally)
     if vocabulary is None:
         vocabulary, target_vocabulary = _vocabularies(config, splits["train"])
     elif target_vocabulary is None:
@@ -55,6 +58,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     else:
         lengths = _lengths(config, rows["train"], taken.lengths)
         kept = _short(name, rows["train"], lengths)
+        tally.left_out[f"longer than {max(lengths)} tokens"] += len(rows["train"][0]) - len(kept)
         rows["train"] = tuple([column[i] for i in kept] for column in rows["train"])
         splits["train"] = [[column[i] for i in kept] for column in splits["train"]]
     spec = DataSpec(
@@ -81,12 +85,13 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     )
 
 
-def _read(config: TrainConfig) -> dict[str, Columns]:
+def _read(config: TrainConfig, tally: Tally) -> dict[str, Columns]:
     """Return the texts of each split, with a single split "all" if the data has no splits."""
     if config.data is not None:
-        splits = {"all": tables.read_pairs(config.data, config.source, config.target)}
+        sides, options = (config.source, config.target), {"skip_bad": config.skip_bad, "tally": tally}
+        splits = {"all": tables.read_pairs(config.data, *sides, **options)}
         if config.validation_data is not None:
-            splits["validation"] = tables.read_pairs(config.validation_data, config.source, config.target)
+            splits["validation"] = tables.read_pairs(config.validation_data, *sides, **options)
         return splits
     if not config.dataset_is_tfds:
         return embedded.addition()
@@ -96,16 +101,19 @@ def _read(config: TrainConfig) -> dict[str, Columns]:
         source=config.source,
         target=config.target,
         test_split_name=config.test_split_name,
+        tally=tally,
     )
 
 
-def _held_out(config: TrainConfig, splits: dict[str, Columns]) -> dict[str, Columns]:
+def _held_out(config: TrainConfig, splits: dict[str, Columns], tally: Tally) -> dict[str, Columns]:
     """Return train, validation and test. Splits that are not given are held out."""
     if "test" not in splits:
         whole = splits.pop("all", None) or splits["train"]
         splits["train"], splits["test"] = _parted(whole, config.test_split, "test")
+        tally.made["test"] = drawn(config.test_split)
     if "validation" not in splits:
         splits["train"], splits["validation"] = _parted(splits["train"], config.validation_split, "validation")
+        tally.made["validation"] = drawn(config.validation_split)
     return {split: splits[split] for split in ("train", "validation", "test")}
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -14,12 +13,16 @@ import numpy as np
 
 from zoo.config.catalogue import TRIPLES, find_prepared
 from zoo.console.errors import UsageError, nearest
-from zoo.data import cache
 from zoo.data.casts import as_int32
-from zoo.data.images import common_shape, decode_all
+from zoo.data.reading import Tally
+from zoo.data.sources import records
+from zoo.data.stored import shards
+from zoo.data.stored.shards import Indexed
 
 # Timeout of the check whether a source is reachable, in seconds; enough for the first response of a slow network.
 REACH_SECONDS = 10
+# Formats of files whose examples can be read one by one, by the name that TFDS gives them.
+_FORMATS = {"tfrecord": "TFRecord", "array_record": "ArrayRecord"}
 # Examples that are read at once.
 BATCH = 1024
 
@@ -30,12 +33,12 @@ class RawSplits:
 
     Args:
         kind: "image" or "text".
-        splits: Images (uint8) or texts, and class indices, by split.
+        splits: By split, texts and class indices, or for images where they lie in the set's files.
         class_names: Class names in the order of the class indices.
     """
 
     kind: str
-    splits: dict[str, tuple[np.ndarray | list[str], np.ndarray]]
+    splits: dict[str, tuple[list[str], np.ndarray]] | dict[str, Indexed]
     class_names: tuple[str, ...]
 
 
@@ -43,25 +46,21 @@ def read(
     name: str,
     data_dir: Path,
     *,
-    image_shape: tuple[int, ...] | None,
-    image_size: int | None,
     text_column: str | None,
     label_column: str | None,
     test_split_name: str | None,
-    skip_bad: bool,
+    tally: Tally,
 ) -> RawSplits:
     """Read every labelled split of a TFDS image or text classification set.
 
     Args:
         name: `name` or `name/config`, optionally followed by `:version`.
         data_dir: Folder in which the set is prepared, or will be.
-        image_shape: (height, width, channels) of the images; None for the set's own shape.
-        image_size: Height and width of the images, with the set's own channels; used if `image_shape` is None.
         text_column: Text feature, or several separated by commas, whose texts are joined by a space; None for the
             supervised or the first one.
         label_column: Label feature; None for the supervised or the first one.
         test_split_name: Split to test on; None for test, or the first split whose name begins with test.
-        skip_bad: Whether to skip images that cannot be read.
+        tally: Takes what is counted.
 
     Raises:
         UsageError: If the name is unknown, if the set is not prepared and cannot be downloaded, or if there are no such
@@ -75,24 +74,47 @@ def read(
     inputs, label = _features(name, builder, text_column, label_column)
     class_names = tuple(features[label].names)
     if isinstance(features[inputs[0]], tfds.features.Text):
+        tally.unit = "texts"
         return RawSplits("text", _usual_names(_read_labelled(builder, inputs, label), test_split_name), class_names)
-    key = [
-        cache.fingerprint(folder, sorted(folder.iterdir())),
-        inputs,
-        label,
-        image_shape,
-        image_size,
-        skip_bad,
-    ]
-    arrays = cache.cached(key, lambda: _read_images(builder, inputs[0], label, image_shape, image_size, skip_bad))
-    raw = {
-        split: (arrays[f"{split}.x"], arrays[f"{split}.y"]) for split in builder.info.splits if f"{split}.x" in arrays
-    }
-    return RawSplits("image", _usual_names(raw, test_split_name), class_names)
+    return RawSplits("image", _usual_names(_indexed(builder, inputs[0], label), test_split_name), class_names)
+
+
+def _indexed(builder: Any, key: str, label: str) -> dict[str, Indexed]:
+    """Return where the images of each labelled split lie.
+
+    Raises:
+        UsageError: Files in another format, that are damaged, or that have another number of examples than the set's
+            description says.
+    """
+    folder, name = Path(builder.data_path), _FORMATS.get(builder.info.file_format.value)
+    if name is None:
+        raise UsageError(
+            f"{folder}: expected files in the format {' or '.join(_FORMATS)}, received"
+            f" {builder.info.file_format.value}: prepare the set again with TFDS"
+        )
+    found = {}
+    for split, info in builder.info.splits.items():
+        if not info.num_examples:
+            continue
+        part = shards.indexed(name, [str(file) for file in info.filepaths], records.schema_of(key, label))
+        if len(part.labels) != info.num_examples:
+            raise UsageError(
+                f"{folder}: {split}: expected {info.num_examples:,} examples, as its description says, received"
+                f" {len(part.labels):,}; the set is damaged: prepare it again with TFDS"
+            )
+        if records.labelled(part):
+            found[split] = part
+    return found
 
 
 def read_pairs(
-    name: str, data_dir: Path, *, source: str | None, target: str | None, test_split_name: str | None
+    name: str,
+    data_dir: Path,
+    *,
+    source: str | None,
+    target: str | None,
+    test_split_name: str | None,
+    tally: Tally,
 ) -> dict[str, list[list[str]]]:
     """Read the training, validation and test pairs of a TFDS set.
 
@@ -103,6 +125,7 @@ def read_pairs(
             not `target`.
         target: Feature of the target texts; None for the one that is not `source`.
         test_split_name: Split to test on; see `read`.
+        tally: Takes the number of pairs that are left out.
 
     Returns:
         {split: [source texts, target texts]}, without pairs that have an empty text.
@@ -117,14 +140,13 @@ def read_pairs(
     for usual, split in _usual_names({split: split for split in builder.info.splits}, test_split_name).items():
         columns = _read_texts(builder, split, keys)
         whole = [pair for pair in zip(*columns, strict=True) if pair[0].strip() and pair[1].strip()]
-        if left_out := len(columns[0]) - len(whole):
-            print(f"{name}: {left_out:,} pairs of {split} with an empty text are left out", file=sys.stderr)
+        tally.left_out["with an empty text"] += len(columns[0]) - len(whole)
         pairs[usual] = [list(column) for column in zip(*whole, strict=True)] or [[], []]
     return pairs
 
 
 def read_triples(
-    name: str, data_dir: Path, *, test_split_name: str | None, skip_bad: bool
+    name: str, data_dir: Path, *, test_split_name: str | None, skip_bad: bool, tally: Tally
 ) -> dict[str, list[tuple[str, str, str]]]:
     """Read the triples of each split of a TFDS set with features head, relation and tail, or lhs, relation and rhs.
 
@@ -132,7 +154,8 @@ def read_triples(
         name: Name of the set; see `read`.
         data_dir: Folder of the set; see `read`.
         test_split_name: Split to test on; see `read`.
-        skip_bad: Whether to skip triples with an empty text, and print how many.
+        skip_bad: Whether to skip triples with an empty text.
+        tally: Takes the number of triples that are left out.
 
     Raises:
         UsageError: If the name is unknown, if the set is not prepared and cannot be downloaded, if there are no such
@@ -149,8 +172,7 @@ def read_triples(
         whole = [triple for triple in triples if all(text.strip() for text in triple)]
         if (bad := len(triples) - len(whole)) and not skip_bad:
             raise UsageError(f"{name}: {bad:,} triples of {split} have an empty text; use --skip-bad to skip them")
-        if bad:
-            print(f"{name}: {bad:,} triples of {split} with an empty text are left out", file=sys.stderr)
+        tally.left_out["with an empty text"] += bad
         splits[usual] = whole
     return splits
 
@@ -279,43 +301,6 @@ def _read_labelled(builder: Any, inputs: list[str], label: str) -> dict:
         if x and _labelled(y):
             raw[split] = (x, as_int32(f"{builder.data_path}: {split}: {label}", np.concatenate(y)))
     return raw
-
-
-def _read_images(
-    builder: Any,
-    key: str,
-    label: str,
-    image_shape: tuple[int, ...] | None,
-    image_size: int | None,
-    skip_bad: bool,
-) -> dict[str, np.ndarray]:
-    """Return {split.x: (examples, height, width, channels) uint8, split.y: (examples,) int32}."""
-    import tensorflow_datasets as tfds
-
-    own_shape = builder.info.features[key].shape
-    wanted = image_shape or ((image_size, image_size, own_shape[2]) if image_size else own_shape)
-    as_they_are = wanted == own_shape and None not in own_shape
-    decoders = {} if as_they_are else {key: tfds.decode.SkipDecoding()}
-    arrays = {}
-    for split in builder.info.splits:
-        x, y = [], []
-        for batch in _batches(builder, split, decoders):
-            x += [batch[key]] if as_they_are else list(batch[key])
-            y.append(batch[label])
-        if not x or not _labelled(y):
-            continue
-        kept = slice(None)
-        if as_they_are:
-            x = np.concatenate(x)
-        else:
-            if None in wanted:  # the first split determines the shape of all splits
-                size, channels = common_shape(x[:2000])
-                wanted = (wanted[0] or size[0], wanted[1] or size[1], wanted[2] or channels)
-            names = [f"{split} example {i}" for i in range(len(x))]
-            x, kept = decode_all(x, wanted[:2], wanted[2], names, skip_bad)
-        y = as_int32(f"{builder.data_path}: {split}: {label}", np.concatenate(y))
-        arrays[f"{split}.x"], arrays[f"{split}.y"] = x, y[kept]
-    return arrays
 
 
 def _batches(builder: Any, split: str, decoders: dict) -> Iterator[dict[str, np.ndarray]]:

@@ -15,8 +15,9 @@ from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data.dataset import Dataset, DataSpec, Split
-from zoo.data.images import SPLITS
+from zoo.data.reading import Tally, drawn
 from zoo.data.sources import embedded, tables, tfds
+from zoo.data.sources.folders import split_files, visible_files
 from zoo.data.splits import SPLIT_SEED
 from zoo.data.taken import Taken
 
@@ -47,7 +48,9 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     """
     like = taken.like
     name = config.data_name
-    splits = _held_out(config, _read(config))
+    tally = taken.tally
+    tally.unit = "triples"
+    splits = _held_out(config, _read(config, tally), tally)
     if like is None:
         entities = sorted({entity for found in splits.values() for head, _, tail in found for entity in (head, tail)})
         relations = sorted({relation for _, relation, _ in splits["train"]})
@@ -73,6 +76,8 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
             )
             print(f"{name}: {left_out[split]:,} of {len(found):,} {split} triples have {what}; they are not ranked",
                   file=sys.stderr)  # fmt: skip
+        tally.examples[split] = len(known)
+        tally.left_out["that cannot be ranked"] += left_out[split]
         arrays[split] = questions(np.array(known, np.int32).reshape(-1, 3), len(relations))
     spec = DataSpec(name, "triples", (2,), tuple(entities), task="link_prediction", relations=tuple(relations))
     return Dataset(spec, **arrays, left_out=left_out)
@@ -90,49 +95,51 @@ def questions(triples: np.ndarray, relations: int) -> Split:
     return Split(both, np.concatenate([tail, head]))
 
 
-def _read(config: TrainConfig) -> dict[str, list[Triple]]:
+def _read(config: TrainConfig, tally: Tally) -> dict[str, list[Triple]]:
     """Return the triples of each split, with a single split "all" if the data has no splits."""
     if config.data is not None:
-        splits = _read_files(config.data, config.skip_bad)
+        splits = _read_files(config.data, config.skip_bad, tally)
         if config.validation_data is not None:
-            given = _read_files(config.validation_data, config.skip_bad)
+            given = _read_files(config.validation_data, config.skip_bad, tally)
             splits["validation"] = [triple for found in given.values() for triple in found]
         return splits
     if not config.dataset_is_tfds:
         rest, test = hold_out(embedded.family(), FAMILY_HELD, "test")
         train, validation = hold_out(rest, FAMILY_HELD, "validation")
+        tally.made.update(validation=drawn(FAMILY_HELD), test=drawn(FAMILY_HELD))
         return {"train": train, "validation": validation, "test": test}
     return tfds.read_triples(
         config.dataset,
         catalogue.data_dir(config),
         test_split_name=config.test_split_name,
         skip_bad=config.skip_bad,
+        tally=tally,
     )
 
 
-def _read_files(path: Path, skip_bad: bool) -> dict[str, list[Triple]]:
+def _read_files(path: Path, skip_bad: bool, tally: Tally) -> dict[str, list[Triple]]:
     """Read a table, or a folder with tables named train, valid and test."""
     if path.is_file():
-        return {"all": tables.read_triples(path, skip_bad)}
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in catalogue.TABLES)
-    named = {SPLITS[p.stem.lower()]: p for p in files if p.stem.lower() in SPLITS}
+        return {"all": tables.read_triples(path, skip_bad, tally)}
+    named = split_files(path, catalogue.TABLES, tally)
     if "train" not in named:
-        raise UsageError(f"{path}: expected a table named train, received {', '.join(p.name for p in files)}")
-    return {split: tables.read_triples(file, skip_bad) for split, file in named.items()}
+        files = [p.name for p in visible_files(path, catalogue.TABLES)]
+        raise UsageError(f"{path}: expected a table named train, received {', '.join(files)}")
+    return {split: tables.read_triples(file, skip_bad, tally) for split, file in named.items()}
 
 
-def _held_out(config: TrainConfig, splits: dict[str, list[Triple]]) -> dict[str, list[Triple]]:
+def _held_out(config: TrainConfig, splits: dict[str, list[Triple]], tally: Tally) -> dict[str, list[Triple]]:
     """Return train, validation and test without duplicates. Splits that are not given are held out."""
     for split, found in splits.items():
         splits[split] = list(dict.fromkeys(found))
-        if repeated := len(found) - len(splits[split]):
-            print(f"{config.data_name}: {repeated:,} of {len(found):,} triples are duplicates and are left out",
-                  file=sys.stderr)  # fmt: skip
+        tally.left_out["duplicates in a split"] += len(found) - len(splits[split])
     whole = splits.pop("all", None) or splits["train"]
     if "test" not in splits:
         whole, splits["test"] = hold_out(whole, config.test_split, "test")
+        tally.made["test"] = drawn(config.test_split)
     if "validation" not in splits:
         whole, splits["validation"] = hold_out(whole, config.validation_split, "validation")
+        tally.made["validation"] = drawn(config.validation_split)
     splits["train"] = whole
     return {split: splits[split] for split in NAMES}
 

@@ -31,7 +31,10 @@ export async function show(place, pair, facts) {
 
   /** Return the model's input for the current picture, as bytes. */
   function made() {
-    if (upload) return invert.checked ? inverted(pixels(upload, shape)) : pixels(upload, shape);
+    if (upload) {
+      const bytes = pixels(upload, shape, about.input.fit);
+      return invert.checked ? inverted(bytes) : bytes;
+    }
     const drawn = sheet.picture();
     if (!fit.checked) return pixels(drawn, shape);
     return fitted(pixels(drawn, [drawn.height, drawn.width, 1]), drawn.width, shape, data);
@@ -85,11 +88,13 @@ export async function show(place, pair, facts) {
   await answer();
 }
 
-/** Return the pixels of a picture file as stored, ignoring its EXIF orientation like the training pipeline. */
+/** Return the pixels of a picture file as training reads them: upright by its EXIF orientation, composed on white. */
 async function decoded(file) {
-  const bitmap = await createImageBitmap(file, { imageOrientation: "none", colorSpaceConversion: "none" });
+  const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const context = canvas.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, bitmap.width, bitmap.height);
   context.drawImage(bitmap, 0, 0);
   return context.getImageData(0, 0, bitmap.width, bitmap.height);
 }

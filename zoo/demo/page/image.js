@@ -8,30 +8,64 @@ const WHITE = 255;
  *
  * @param {ImageData} picture Picture to convert.
  * @param {number[]} shape Input shape (height, width, channels).
+ * @param {string} fit What is done about another aspect ratio: "crop", "pad" or "stretch"; see zoo/data/fitting.py.
  * @returns {Uint8Array} Height * width * channels bytes.
  */
-export function pixels({ data, width, height }, [rows, columns, channels]) {
+export function pixels({ data, width, height }, [rows, columns, channels], fit = "stretch") {
   const bytes = new Uint8Array(width * height * channels);
   for (let i = 0; i < width * height; i++) {
     const at = 4 * i; // red, green, blue, opacity
     if (channels === 1) bytes[i] = (19595 * data[at] + 38470 * data[at + 1] + 7471 * data[at + 2] + 0x8000) >> 16; // ITU-R 601
     else for (let c = 0; c < 3; c++) bytes[3 * i + c] = data[at + c];
   }
-  return resized(bytes, [height, width, channels], [rows, columns]);
+  const size = [height, width, channels];
+  if (fit === "stretch" || height * columns === width * rows) return resized(bytes, size, [rows, columns]);
+  if (fit === "crop") {
+    const tall = Math.min(height, (width * rows) / columns);
+    const wide = Math.min(width, (height * columns) / rows);
+    return resized(bytes, size, [rows, columns], [middle(height, tall), middle(width, wide)]);
+  }
+  const scale = Math.min(rows / height, columns / width);
+  const [high, broad] = [height, width].map((side) => Math.max(1, even(side * scale)));
+  const small = resized(bytes, size, [high, broad]);
+  const made = new Uint8Array(rows * columns * channels);
+  const [top, left] = [Math.floor((rows - high) / 2), Math.floor((columns - broad) / 2)];
+  for (let y = 0; y < high; y++) {
+    const line = small.subarray(y * broad * channels, (y + 1) * broad * channels);
+    made.set(line, ((top + y) * columns + left) * channels);
+  }
+  return made;
 }
 
-/** Return an image resized bilinearly with antialiasing, horizontally first, like Pillow. */
-export function resized(bytes, [height, width, channels], [rows, columns]) {
-  const wide = width === columns ? bytes : along(bytes, height, width, channels, columns);
-  if (height === rows) return wide;
+/** Return the ends of an interval in the middle of a side, as Pillow takes them: in single precision. */
+function middle(side, length) {
+  return [Math.fround((side - length) / 2), Math.fround((side + length) / 2)];
+}
+
+/** Round a number as Python does: halves to the even neighbour. */
+function even(number) {
+  const down = Math.floor(number);
+  return number - down === 0.5 ? down + (down % 2) : Math.round(number);
+}
+
+/**
+ * Return an image resized bilinearly with antialiasing, horizontally first, like Pillow.
+ *
+ * @param {number[][]} box First and last row, and first and last column, of the part that is resized; the whole by default.
+ */
+export function resized(bytes, [height, width, channels], [rows, columns], [tall, wide] = [[0, height], [0, width]]) {
+  const whole = (side, [begin, end]) => begin === 0 && end === side;
+  const flat =
+    width === columns && whole(width, wide) ? bytes : along(bytes, height, width, channels, columns, wide);
+  if (height === rows && whole(height, tall)) return flat;
   // A column of pixels is a row of the transposed image.
-  const turned = transposed(wide, height, columns, channels);
-  return transposed(along(turned, columns, height, channels, rows), columns, rows, channels);
+  const turned = transposed(flat, height, columns, channels);
+  return transposed(along(turned, columns, height, channels, rows, tall), columns, rows, channels);
 }
 
-function along(bytes, lines, size, channels, wanted) {
+function along(bytes, lines, size, channels, wanted, part) {
   const made = new Uint8Array(lines * wanted * channels);
-  const weights = Array.from({ length: wanted }, (_, i) => weightsOf(i, size, wanted));
+  const weights = Array.from({ length: wanted }, (_, i) => weightsOf(i, size, wanted, part));
   for (let line = 0; line < lines; line++) {
     for (let i = 0; i < wanted; i++) {
       const { first, shares } = weights[i];
@@ -46,10 +80,10 @@ function along(bytes, lines, size, channels, wanted) {
 }
 
 /** Return the first source pixel of an output pixel, and the weights of the source pixels. */
-function weightsOf(i, size, wanted) {
-  const scale = size / wanted;
+function weightsOf(i, size, wanted, [begin, last]) {
+  const scale = Math.fround(last - begin) / wanted; // Pillow subtracts in single precision
   const reach = Math.max(scale, 1); // half-width of the triangle filter
-  const centre = (i + 0.5) * scale;
+  const centre = begin + (i + 0.5) * scale;
   const first = Math.max(0, Math.trunc(centre - reach + 0.5));
   const end = Math.min(size, Math.trunc(centre + reach + 0.5));
   const far = (k) => Math.abs((first + k - centre + 0.5) * (1 / reach));

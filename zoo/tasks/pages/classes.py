@@ -1,4 +1,4 @@
-"""Report of classes: confusion matrix, scores of each class, mistakes with the highest loss."""
+"""Report of classes: confusion matrix, scores of each class, the pairs most often confused, the surest mistakes."""
 
 import csv
 import io
@@ -18,6 +18,7 @@ from zoo.runs.inference import probabilities
 from zoo.system.files import write_text
 
 MISTAKES = 24
+PAIRS = 10  # most often confused
 # Larger matrices are drawn without numbers and names, which would be unreadable.
 NAMED_CLASSES = 20
 
@@ -52,6 +53,7 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
     sections = [
         f"<div class=two><section><h2>Confusion matrix, test split</h2>{_matrix(confusion, names)}</section>"
         f"<section><h2>Each class, test split</h2>{_class_table(shown['per_class'])}</section></div>",
+        _pairs(confusion, names),
         _mistakes(data, shown["logits"], scores["accuracy"]),
     ]
     return report.Page(f"{data.spec.num_classes} classes", top, sections)
@@ -105,6 +107,42 @@ def _class_table(per_class: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def _pairs(confusion: np.ndarray, class_names: Sequence[str]) -> str:
+    found = confused_pairs(confusion, PAIRS)
+    if not found:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escaped(class_names[p['true']])}</td><td>{escaped(class_names[p['predicted']])}</td>"
+        f"<td class=n>{p['examples']:,}</td><td class=n>{p['share']:.2%}</td></tr>"
+        for p in found
+    )
+    return (
+        "<section><h2>Most confused classes <small>test split</small></h2><table><tr><th>true<th>predicted"
+        f"<th class=n>examples<th class=n>of the true class</tr>{rows}</table></section>"
+    )
+
+
+def confused_pairs(confusion: np.ndarray, count: int) -> list[dict[str, Any]]:
+    """Return the pairs of a true class and a wrong answer that are most frequent, the most frequent first.
+
+    Args:
+        confusion: Counts, (classes, classes), with a row for each true class.
+        count: Maximum number of pairs.
+
+    Returns:
+        True class, predicted class, number of examples and their share of the true class for each pair.
+    """
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
+    pairs = [divmod(int(place), len(wrong)) for place in order]
+    return [
+        {"true": i, "predicted": j, "examples": int(wrong[i, j]), "share": float(wrong[i, j] / confusion[i].sum())}
+        for i, j in pairs
+        if wrong[i, j]
+    ]
+
+
 def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
     spec = data.spec
     if spec.per_step:
@@ -113,7 +151,7 @@ def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
     if not found:
         return "<section><h2>Mistakes</h2>None: every test example is classified correctly.</section>"
     wrong = round((1 - accuracy) * len(data.test))
-    heading = f"<section><h2>Worst mistakes <small>highest loss first, of {wrong:,}, test split</small></h2>"
+    heading = f"<section><h2>Worst mistakes <small>surest first, of {wrong:,}, test split</small></h2>"
     names = spec.class_names
     if spec.kind == "image":
         figures = "".join(
@@ -137,7 +175,7 @@ def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
 
 
 def worst_mistakes(logits: np.ndarray, y: np.ndarray, count: int) -> list[dict[str, Any]]:
-    """Return the wrong predictions with the lowest probability of the true class.
+    """Return the wrong predictions with the highest probabilities, the surest first.
 
     Args:
         logits: Logits, (examples, classes).
@@ -149,7 +187,7 @@ def worst_mistakes(logits: np.ndarray, y: np.ndarray, count: int) -> list[dict[s
     """
     p = probabilities(logits)
     wrong = np.flatnonzero(p.argmax(-1) != y)
-    order = wrong[np.argsort(p[wrong, y[wrong]])][:count]
+    order = wrong[np.argsort(-p[wrong].max(-1), kind="stable")][:count]
     return [
         {
             "index": int(i),

@@ -86,7 +86,7 @@ def _mistakes(data: Dataset, logits: np.ndarray, wrong: int) -> str:
         )
         for m in found
     )
-    heading = f"<h2>Worst mistakes <small>highest loss first, of {wrong:,}, zero-shot, test split</small></h2>"
+    heading = f"<h2>Worst mistakes <small>surest first, of {wrong:,}, zero-shot, test split</small></h2>"
     return f"<section>{heading}<div class=mistakes>{figures}</div></section>"
 
 

@@ -6,8 +6,10 @@
 from zoo.training.capabilities.adversarial import AdversarialTraining
 from zoo.training.capabilities.averaging import Averaging
 from zoo.training.capabilities.base import Capability, Start, Training
+from zoo.training.capabilities.baseline import Baseline
 from zoo.training.capabilities.executions import KerasStepsPerExecution, StepsPerExecution
 from zoo.training.capabilities.layer_decay import LayerDecay
+from zoo.training.capabilities.moments import Moments
 from zoo.training.capabilities.norms import SynchronizedNorms
 from zoo.training.capabilities.private import PrivateTraining
 from zoo.training.capabilities.probe import Probe
@@ -27,12 +29,14 @@ REGISTRY: tuple[type[Capability], ...] = (
     Unfreezing,  # after Transfer, which says what is random, and before the graph of an execution is traced
     LayerDecay,
     SynchronizedNorms,
+    Moments,
     AdversarialTraining,
     PrivateTraining,
     Averaging,
     Snapshots,
     StepsPerExecution,
     KerasStepsPerExecution,
+    Baseline,
 )
 
 

@@ -13,9 +13,9 @@ import keras
 from zoo.config import privacy
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
+from zoo.data.augmentation import augmenter
 from zoo.data.batches import private as private_batches
 from zoo.data.batches.pipeline import on_tensorflow
-from zoo.objectives.losses import CrossEntropy
 from zoo.objectives.private import Private, unfit
 from zoo.reports.page import text
 from zoo.runs.folder import RunFolder
@@ -80,7 +80,8 @@ class PrivateTraining(Capability):
         """
         if reason := unfit(model):
             raise UsageError(f"--private: expected a model that treats each example by itself, received {reason}")
-        plan, loss = self.plan, CrossEntropy(self.training.config.label_smoothing).call
+        training, plan = self.training, self.plan
+        loss = training.task.compiled_with(training.config, training.data.spec)["loss"].call
         at_once = 1 if on_tensorflow() else min(AT_ONCE, plan.batch)
         return Private(model, loss, clip=plan.promise.clip, noise=plan.noise, batch=plan.batch, at_once=at_once)
 
@@ -102,8 +103,7 @@ class PrivateTraining(Capability):
             multiple=model.at_once,
             start=start,
             stop=stop,
-            seed=config.seed,
-            shift=config.shift,
+            augment=augmenter.of(config, self.training.data.spec.num_classes),
         )
 
     def record(self) -> dict[str, Any]:

@@ -1,7 +1,10 @@
-"""Several processes that train together (`--strategy multi_worker`), on the same data or on shares of files."""
+"""Several processes that train together (`--strategy multi_worker`).
+
+A batch is a slice of the epoch's order, the same for any number of workers, and each worker reads its part of it. So
+every example is trained on once an epoch, also when a run is resumed with another number of workers.
+"""
 
 import contextlib
-import dataclasses
 import hashlib
 from collections.abc import Iterator
 from typing import Any
@@ -11,38 +14,20 @@ import numpy as np
 from strategies import collective
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Failed, UsageError
-from zoo.data import digests
 from zoo.training.capabilities.base import Capability
 
 
 class Workers(Capability):
-    """Compare the data of all workers, give each its share of the files, and name a lost worker."""
+    """Compare the data of all workers, give each its part of every batch, and name a lost worker."""
 
     @classmethod
     def wanted(cls, config: TrainConfig, strategy: Any) -> bool:
-        return config.shard == "files" or collective.workers(strategy) > 1
-
-    @property
-    def by_files(self) -> bool:
-        """Whether each worker reads its own part of the files."""
-        return self.training.config.shard == "files"
+        return collective.workers(strategy) > 1
 
     def prepare(self) -> None:
-        training = self.training
-        self._check_same_data()
-        if self.by_files:  # all workers take the same number of steps
-            count = np.array([len(training.data.train)], np.int64)
-            fewest = int(collective.gather(training.strategy, count).min())
-            training.data = dataclasses.replace(training.data, train=training.data.train.take(np.arange(fewest)))
-            training.batch_size //= collective.workers(training.strategy)
-
-    def _check_same_data(self) -> None:
-        """Raise UsageError unless all workers have the same examples, apart from their shares of the training files."""
+        """Raise UsageError unless all workers have the same examples."""
         strategy, data = self.training.strategy, self.training.data
-        if collective.workers(strategy) == 1:
-            return
-        shared = [name for name in digests.SPLITS if not (self.by_files and name == "train")]
-        mine = "".join(self.training.origin["data"][name] for name in shared)
+        mine = "".join(digest for _, digest in sorted(self.training.origin["data"].items()))
         found = collective.gather(strategy, np.frombuffer(hashlib.sha256(mine.encode()).digest()[:8], np.int64))
         if others := [str(worker) for worker, theirs in enumerate(found) if theirs != found[0]]:
             raise UsageError(
@@ -53,9 +38,6 @@ class Workers(Capability):
     @contextlib.contextmanager
     def around(self) -> Iterator[None]:
         """Turn the errors of TensorFlow after the loss of another worker into one sentence."""
-        if collective.workers(self.training.strategy) == 1:
-            yield
-            return
         import tensorflow as tf
 
         errors = tf.errors
@@ -67,8 +49,15 @@ class Workers(Capability):
             raise Failed(f"another worker was lost ({text}); start all of them again with --resume") from error
 
     def feed(self, start: int, stop: int) -> Any | None:
-        """Return batches that `fit` does not divide among the workers again, if each worker makes its own."""
-        if not self.by_files:
+        """Return batches that `fit` does not divide among the workers again, if each worker reads its part of them."""
+        training, strategy = self.training, self.training.strategy
+        if not training.task.reads_parts(training.config):
             return None
-        batches = self.training.batches(start, stop)
-        return self.training.strategy.distribute_datasets_from_function(lambda _: batches)
+        batches, replicas = training.batches(start, stop), strategy.num_replicas_in_sync
+        local = replicas // collective.workers(strategy)
+        if local > 1:  # each replica of this worker takes a batch of its own
+            import tensorflow as tf
+
+            batches = batches.rebatch(training.batch_size // replicas)
+            batches = batches.apply(tf.data.experimental.assert_cardinality((stop - start) * local))
+        return strategy.distribute_datasets_from_function(lambda _: batches)

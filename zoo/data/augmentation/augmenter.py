@@ -1,0 +1,145 @@
+"""Apply the words of `--augment` to a batch."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.config import augmentation
+from zoo.config.augmentation import Word
+from zoo.config.train_config import TrainConfig
+from zoo.data.augmentation import colours, geometry, mixing, randaugment
+from zoo.data.augmentation.draws import Draws
+from zoo.data.augmentation.geometry import Affine
+
+# Largest ratio of the sides of an erased rectangle (Zhong et al., 2020).
+MOST_ASPECT = 3.3
+LEAST_AREA = 0.02
+
+
+class Augmenter:
+    """Changes the images of batches at random, the same for the same seed, epoch and example.
+
+    Args:
+        words: Words of the recipe, in order.
+        seed: Random seed.
+        num_classes: Number of classes; if images are mixed, labels become probabilities of the classes.
+    """
+
+    def __init__(self, words: Sequence[Word], seed: int, num_classes: int):
+        self.words, self.seed, self.num_classes = tuple(words), seed, num_classes
+        self.mixes = any(word.mixes for word in words)
+
+    def __call__(self, images: Any, labels: Any, index: Any, epoch: Any) -> tuple[Any, Any]:
+        """Return the changed images and their labels; tensors of the backend.
+
+        Args:
+            images: Images (batch, height, width, channels), pixels in [0, 1].
+            labels: Class indices (batch,), unchanged unless images are mixed.
+            index: Index of each example among the training examples, (batch,).
+            epoch: Epoch of each example (batch,), or of all.
+        """
+        if self.mixes:
+            labels = ops.one_hot(ops.cast(labels, "int32"), self.num_classes, dtype="float32")
+        waiting: Affine | None = None  # affine maps are composed until another word needs the pixels
+        for stream, word in enumerate(self.words):
+            draws = Draws(self.seed, epoch, index, stream)
+            if make := _MAPS.get(type(word)):
+                found = make(word, images, draws)
+                if waiting and waiting.fill and found.fill and waiting.fill != found.fill:
+                    images, waiting = waiting(images), None
+                waiting = found.after(waiting) if waiting else found
+                continue
+            if waiting:
+                images, waiting = waiting(images), None
+            if change := _CHANGES.get(type(word)):
+                images = change(word, images, draws)
+            else:
+                images, labels = _MIXTURES[type(word)](word, images, labels, draws)
+        return (waiting(images) if waiting else images), labels
+
+    def on_arrays(
+        self, images: np.ndarray, labels: np.ndarray, index: np.ndarray, epoch: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return `__call__` of arrays as arrays, computed on the host."""
+        with keras.device("cpu:0"):
+            found = self(*map(ops.convert_to_tensor, (images, labels, index.astype(np.int32))), epoch)
+        return tuple(map(np.asarray, map(ops.convert_to_numpy, found)))
+
+
+def of(config: TrainConfig, num_classes: int) -> Augmenter | None:
+    """Return the augmenter of a configuration, None if images stay as they are.
+
+    Args:
+        config: Resolved configuration.
+        num_classes: Number of classes of the data.
+    """
+    words = config.augmentation
+    return Augmenter(words, config.seed, num_classes) if words else None
+
+
+def _flip(word: augmentation.Flip, images: Any, draws: Draws) -> Affine:
+    def sign(flipped: bool) -> Any:
+        return draws.sign() if flipped else 1.0
+
+    return geometry.scale(sign(word.axis != "vertical"), sign(word.axis != "horizontal"), fill=None)
+
+
+def _shift(word: augmentation.Shift | augmentation.Crop, images: Any, draws: Draws) -> Affine:
+    down, right = (word.most(side) for side in images.shape[1:3])
+    return geometry.shift(draws.integer(-right, right), draws.integer(-down, down), word.fill)
+
+
+def _rotate(word: augmentation.Rotate, images: Any, draws: Draws) -> Affine:
+    return geometry.rotation(draws.uniform(-word.degrees, word.degrees))
+
+
+def _zoom(word: augmentation.Zoom, images: Any, draws: Draws) -> Affine:
+    factor = draws.uniform(1 - word.share, 1 + word.share)
+    return geometry.scale(factor, factor)
+
+
+def _colour(word: augmentation.Colour, images: Any, draws: Draws) -> Any:
+    return colours.jittered(images, *(draws.uniform(1 - word.strength, 1 + word.strength) for _ in range(3)))
+
+
+def _erase(word: augmentation.Erase, images: Any, draws: Draws) -> Any:
+    area, aspect = draws.uniform(LEAST_AREA, word.area), draws.uniform(-1.0, 1.0)
+    sides = ops.sqrt(area) * ops.power(MOST_ASPECT, aspect / 2), ops.sqrt(area) * ops.power(MOST_ASPECT, -aspect / 2)
+    box = ops.logical_and(mixing.boxes(images, *sides, draws), colours.each(draws.uniform() < word.probability))
+    return ops.where(box, ops.mean(images, axis=(1, 2), keepdims=True), images)
+
+
+def _randaugment(word: augmentation.RandAugment, images: Any, draws: Draws) -> Any:
+    for _ in range(word.count):
+        images = randaugment.changed(images, word.magnitude / augmentation.MOST_MAGNITUDE, draws)
+    return images
+
+
+def _mixup(word: augmentation.Mixup, images: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
+    return mixing.mixup(images, labels, mixing.beta(word.alpha, draws))
+
+
+def _cutmix(word: augmentation.CutMix, images: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
+    side = ops.sqrt(1 - mixing.beta(word.alpha, draws))
+    return mixing.cutmix(images, labels, mixing.boxes(images, side, side, draws))
+
+
+_MAPS: dict[type[Word], Callable[..., Affine]] = {
+    augmentation.Flip: _flip,
+    augmentation.Shift: _shift,
+    augmentation.Crop: _shift,
+    augmentation.Rotate: _rotate,
+    augmentation.Zoom: _zoom,
+}
+_CHANGES: dict[type[Word], Callable[..., Any]] = {
+    augmentation.Colour: _colour,
+    augmentation.Erase: _erase,
+    augmentation.RandAugment: _randaugment,
+}
+_MIXTURES: dict[type[Word], Callable[..., tuple[Any, Any]]] = {
+    augmentation.Mixup: _mixup,
+    augmentation.CutMix: _cutmix,
+}

@@ -1,0 +1,261 @@
+"""Folders of pictures by class: what is found in them, and what is left out and why."""
+
+import collections
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zoo.console.errors import UsageError, few
+from zoo.data.images import is_picture
+from zoo.data.reading import Tally
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
+          "val": "validation", "dev": "validation", "eval": "validation", "test": "test",
+          "testing": "test"}  # fmt: skip
+# What a name is cut into when it is searched for the name of a split: training_set, my-test.
+_WORD = re.compile(r"[a-z]+")
+
+
+@dataclass
+class Listing:
+    """The pictures of a folder.
+
+    Args:
+        files: (file, class name) of each picture by split, with a single split "all" if the folder has no splits.
+        classes: Names of the classes.
+        named: Name of the folder of each split.
+        left_out: Number of files that are not used, by reason.
+        notes: Sentences about what was assumed.
+    """
+
+    files: dict[str, list[tuple[Path, str]]] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+    named: dict[str, str] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def count_into(self, tally: Tally) -> None:
+        """Add what was counted to the tally of the data set."""
+        tally.unit = "pictures"
+        tally.left_out.update(self.left_out)
+        tally.notes += self.notes
+        tally.made |= {split: f"folder {name}" for split, name in self.named.items() if name != split}
+
+
+def listed(root: Path) -> Listing:
+    """List the pictures of a folder by split and class.
+
+    Left out are what begins with a dot, files that are no pictures by their content, whatever they are named, and
+    pictures outside the folders of classes. Linked folders are followed, but not in circles.
+
+    Args:
+        root: Folder with one subfolder per class, or with folders train, validation and test that have them.
+
+    Raises:
+        UsageError: Two folders for one split, a folder beside train that is no split, fewer than two classes, a class
+            without pictures, a class that is missing from the training split, or a name that is no UTF-8.
+    """
+    found = Listing()
+    by_split = _splits(root, found)
+    if by_split != {"all": root}:
+        _count_loose(root, found)
+    for split, folder in by_split.items():
+        _count_loose(folder, found)
+        folders = _folders(folder)
+        if not folders and split not in ("all", "train"):
+            raise UsageError(f"{folder}: expected a folder for each class, received none")
+        found.files[split] = []
+        for path in folders:
+            name = class_name(path)
+            files = sorted(_pictures(path, found))
+            if not files:
+                raise UsageError(
+                    f"class {name!r} has no images: expected {', '.join(SUFFIXES[:4])}, ... files in {path}"
+                )
+            found.files[split] += [(file, name) for file in files]
+        if len({class_name(path) for path in folders}) < len(folders):
+            found.notes.append(f"{folder} has folders whose names differ in Unicode's form alone: each is one class")
+        if split in ("all", "train"):
+            found.classes = sorted({class_name(path) for path in folders})
+    _check(root, found)
+    return found
+
+
+def class_name(path: Path) -> str:
+    """Return the name of a class by its folder, in Unicode's composed form (NFC).
+
+    Raises:
+        UsageError: A name that is no UTF-8.
+    """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"class folder {os.fsencode(path.name)!r}: expected a name in UTF-8, received other bytes; rename it"
+        ) from None
+    return unicodedata.normalize("NFC", path.name)
+
+
+def _splits(root: Path, found: Listing) -> dict[str, Path]:
+    """Return the folder of each split, {"all": root} if the folder has none."""
+    folders = _folders(root)
+    named: dict[str, Path] = {}
+    twice: tuple[Path, Path] | None = None
+    others = []
+    for path in folders:
+        split = SPLITS.get(path.name.lower())
+        if split is None:
+            others.append(path)
+        elif split in named:
+            twice = named[split], path
+        else:
+            named[split] = path
+    _check_renamed(root, folders)
+    if not named or (_holds_pictures(named.get("train", next(iter(named.values())))) and _are_classes(folders)):
+        return {"all": root}
+    if twice:
+        raise UsageError(
+            f"{root}: expected one folder for a split, received {twice[0].name!r} and {twice[1].name!r} for"
+            f" {SPLITS[twice[0].name.lower()]}; merge them, or move one away"
+        )
+    if "train" not in named:
+        raise UsageError(
+            f"{root}: expected a folder 'train' beside {few(sorted(repr(p.name) for p in named.values()))}, received"
+            f" {few([repr(p.name) for p in others]) if others else 'none'}"
+        )
+    if others:
+        raise UsageError(
+            f"{root}: expected train, validation and test beside {named['train'].name!r}, received"
+            f" {few([repr(p.name) for p in others])}, which are no splits; rename them, or move them away"
+        )
+    found.named = {split: path.name for split, path in named.items()}
+    return named
+
+
+def _check_renamed(root: Path, folders: list[Path]) -> None:
+    """Raise UsageError for folders of splits under other names: training_set and test_set with the same classes."""
+    alike = collections.defaultdict(list)
+    for path in folders:
+        inside = tuple(p.name for p in _folders(path))
+        if path.name.lower() not in SPLITS and len(inside) > 1 and not _holds_pictures(path):
+            alike[inside].append(path.name)
+    for inside, names in alike.items():
+        if len(names) > 1 and any(SPLITS.keys() & set(_WORD.findall(name.lower())) for name in names):
+            raise UsageError(
+                f"{root}: expected the folders train, validation and test, received {few(names)} with"
+                f" {few(list(inside))} in each; rename them"
+            )
+
+
+def _are_classes(folders: list[Path]) -> bool:
+    """Return whether all folders hold pictures themselves, or below folders that are no splits of classes."""
+    return all(map(_holds_pictures, folders)) or any(
+        _holds_pictures(path) and path.name.lower() not in SPLITS for path in folders
+    )
+
+
+def _folders(path: Path) -> list[Path]:
+    """Return the folders in a folder, linked ones too, without hidden ones."""
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _holds_pictures(path: Path) -> bool:
+    """Return whether a picture lies directly in a folder."""
+    return any(_is_picture(p) for p in path.iterdir() if not p.name.startswith(".") and not p.is_dir())
+
+
+def _is_picture(path: Path) -> bool:
+    """Return whether a file is taken for a picture: by its suffix, otherwise by its content.
+
+    A picture with a known suffix that cannot be read is reported when it is decoded.
+    """
+    if path.exists() and not path.is_file():
+        return False  # a pipe or a device
+    return path.suffix.lower() in SUFFIXES or is_picture(path)
+
+
+def _pictures(folder: Path, found: Listing) -> Iterator[Path]:
+    """Yield the pictures below a folder, and count the files that are left out."""
+    seen = {folder.stat()[1:3]}  # inode and device of each folder
+    for place, names, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        kept = []
+        for name in names:
+            if name.startswith("."):
+                found.left_out["hidden"] += sum(len(inside) for _, _, inside in os.walk(Path(place, name)))
+            elif (key := Path(place, name).stat()[1:3]) in seen:
+                found.notes.append(f"{Path(place, name)} links to a folder that was read already, and is left out")
+            else:
+                seen.add(key)
+                kept.append(name)
+        names[:] = kept
+        for name in files:
+            path = Path(place, name)
+            if name.startswith("."):
+                found.left_out["hidden"] += 1
+            elif _is_picture(path):
+                yield path
+            else:
+                found.left_out[f"no picture ({path.suffix.lower() or 'no suffix'})"] += 1
+
+
+def _refuse(error: OSError) -> None:
+    raise UsageError(f"{error.filename}: cannot be read: {error.strerror or error}")
+
+
+def _count_loose(folder: Path, found: Listing) -> None:
+    """Count the files that lie beside the folders of classes or splits."""
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        if _is_picture(path):
+            found.left_out["outside the folders of classes"] += 1
+
+
+def _check(root: Path, found: Listing) -> None:
+    if len(found.classes) < 2:
+        raise UsageError(
+            f"{root}: expected a folder for each of two or more classes, received {len(found.classes)}"
+            + (f" ({found.classes[0]})" if found.classes else "")
+        )
+    for split, files in found.files.items():
+        strange = sorted({name for _, name in files} - set(found.classes))
+        if strange:
+            raise UsageError(f"{root}: class {strange[0]!r} of the {split} split is not in the training split")
+
+
+def split_files(path: Path, suffixes: Collection[str], tally: Tally) -> dict[str, Path]:
+    """Return the file of each split in a folder of files named train, valid and test; others are told of.
+
+    Args:
+        path: Folder.
+        suffixes: Suffixes of the files.
+        tally: Takes a note about other files.
+
+    Raises:
+        UsageError: Two files for one split.
+    """
+    files = visible_files(path, suffixes)
+    named: dict[str, Path] = {}
+    for file in files:
+        split = SPLITS.get(file.stem.lower())
+        if split in named:
+            raise UsageError(
+                f"{path}: expected one file for a split, received {named[split].name!r} and {file.name!r} for {split};"
+                " merge them, or move one away"
+            )
+        if split:
+            named[split] = file
+    others = [file.name for file in files if file not in named.values()]
+    if "train" in named and others:
+        tally.notes.append(f"{few(others)} beside {named['train'].name} {'is' if len(others) == 1 else 'are'} not read")
+    return named
+
+
+def visible_files(path: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files of a folder with one of some suffixes, sorted, without hidden ones."""
+    return sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
