@@ -254,8 +254,8 @@ def _turn_by_turn(files: dict[str, Path], pixels: np.ndarray, task: Task) -> dic
     return found
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown."""
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
     lines = [
         "| task | target | Keras | file | bytes | accuracy | answers of Keras | ms |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -269,4 +269,9 @@ def render(result: dict[str, Any]) -> str:
                 f"| {row['task']} | {row['target']:.0%} | {keras} | {name} | {file['bytes']:,} | {accuracy} |"
                 f" {file['same_as_keras']:.2%} of {row['examples']:,} | {file['ms']:.4f} |"
             )
-    return "\n".join(lines)
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    return "\n".join(table(result))
