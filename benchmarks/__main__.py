@@ -57,6 +57,7 @@ NAMES = (
     "exports",
     "networks",
     "devices",
+    "mlperf_tiny",
     "cost",
     "ceiling",
     "drills",

@@ -25,6 +25,7 @@ PAGES = (
     "docs/results/scaling.md",
     "docs/results/tasks.md",
     "docs/results/training.md",
+    "docs/results/vision.md",
 )
 # Benchmarks whose results are drawn as well: the caption of the picture.
 DRAWN = {

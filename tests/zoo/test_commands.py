@@ -186,7 +186,7 @@ def test_list_names_everything(capsys):
     assert list(result) == ["models", "datasets", "strategies", "recipes", "pretrained"]
     assert list(result["models"]) == [*registry.MODELS, *registry.HUB_MODELS]
     assert "digits" in result["datasets"]
-    assert len(result["recipes"]) == len(defaults.DEFAULTS) + 1
+    assert len(result["recipes"]) == len(defaults.DEFAULTS) + len(defaults.TRANSFERS) + 2
     assert listing.main(["models"]) == 0
     assert "cnn" in capsys.readouterr().out
 

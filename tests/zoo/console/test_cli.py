@@ -25,7 +25,7 @@ from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
 
 MISTAKES = {
-    "--model cn": "unknown model 'cn': expected one of simplenet, cnn, .* did you mean 'cnn'",
+    "--model cn": "unknown model 'cn': expected one of 26 names; did you mean 'cnn'",
     "--dataset minst": "unknown dataset 'minst': .* did you mean 'mnist'",
     "--dataset mnist --data x.npz": "--dataset and --data: expected one of them, received both",
     "--strategy mirored": "unknown strategy 'mirored': .* did you mean 'mirrored'",
@@ -47,7 +47,7 @@ MISTAKES = {
     "--model lstm --set vocabulary_size=9": "--set vocabulary_size: this is taken from the data",
     "--set filters": "--set: expected NAME=VALUE, received 'filters'",
     "--epochs many": "--epochs: expected an integer, received 'many'",
-    "--epochs 0": "--epochs: expected a value from 1 to 1e.06, received 0",
+    "--epochs 0": "--epochs 0: expected together with --pretrained or --init-from, received without them",
     "--learning-rate fast": "--learning-rate: expected a number, received 'fast'",
     "--optimizer adam": "--optimizer: expected one of adamw, sgd, adagrad, received 'adam'; did you mean 'adamw'",
     "--epoch 3": "unexpected argument '--epoch'; did you mean '--epochs'",

@@ -28,8 +28,8 @@ REGISTRY: tuple[type[Capability], ...] = (
     Transfer,
     Unfreezing,  # after Transfer, which says what is random, and before the graph of an execution is traced
     LayerDecay,
-    Moments,
     SynchronizedNorms,
+    Moments,
     AdversarialTraining,
     PrivateTraining,
     Averaging,

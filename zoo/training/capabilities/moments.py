@@ -38,7 +38,7 @@ class Moments(Capability):
         for layer in with_itself(training.plain):
             if not isinstance(layer, keras.layers.BatchNormalization) or not layer.trainable:
                 continue
-            if (fitting := momentum(layer.momentum, training.steps, training.total)) < layer.momentum:
+            if (fitting := momentum(layer.momentum, training.steps, max(training.total, 1))) < layer.momentum:
                 self.usual[layer], layer.momentum = layer.momentum, fitting
         if self.usual and training.verbose:
             listed = ", ".join(f"{value:.4g}" for value in sorted({layer.momentum for layer in self.usual}))
