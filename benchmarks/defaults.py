@@ -8,7 +8,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,12 @@ import numpy as np
 
 from benchmarks.commands import run_command, told
 from zoo.config.train_config import TrainConfig
-from zoo.data import load
+from zoo.data import Split, load
+from zoo.runs.folder import RunFolder
 
 MODEL = "cnn"
 SEEDS = (0, 1, 2)
+RUNS = Path("runs") / "defaults"  # where a measurement that was stopped goes on
 
 
 def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
@@ -32,29 +33,45 @@ def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
     sets = {"cifar10": {"dataset": "cifar10", "data_dir": data_dir}}
     flowers = data_dir.parent / "raw" / "flowers"
     if flowers.is_dir():
-        sets["flowers, 96x96"] = {"data": flowers, "image_size": 96}
+        sets["flowers"] = {"data": flowers, "image_size": 96}
     return {"rows": [_row(name, given, SEEDS[: 1 if quick else None]) for name, given in sets.items()]}
 
 
 def _row(name: str, given: dict[str, Any], seeds: tuple[int, ...]) -> dict[str, Any]:
     """Train both sides for every seed."""
     data = load(TrainConfig(model=MODEL, **given))
-    words = [word for key, value in given.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "data.npz"
-        x, y = (np.concatenate(pair) for pair in ((data.train.x, data.validation.x), (data.train.y, data.validation.y)))
-        np.savez(file, x_train=x, y_train=y, x_test=data.test.x, y_test=data.test.y)
-        ours, plain, epochs = [], [], 0
-        for seed in seeds:
-            output = ["--seed", str(seed), "--output", f"{folder}/{seed}"]
-            run = run_command("zoo.train", "--model", MODEL, *words, *output)
-            epochs = run["epochs"]
-            command = [sys.executable, "-m", "benchmarks.plain_fit", MODEL, str(file), str(epochs), str(seed)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            ours.append(run["test"]["accuracy"])
-            plain.append(json.loads(done.stdout.splitlines()[-1])["accuracy"])
-            told({"data": name, "seed": seed, "ours": ours[-1], "plain": plain[-1]})
-    return {"data": name, "epochs": epochs, "test_examples": len(data.test), "ours": ours, "plain": plain}
+    RUNS.mkdir(parents=True, exist_ok=True)
+    file = RUNS / f"{name}.npz"
+    x, y = (np.concatenate(pair) for pair in zip(_arrays(data.train), _arrays(data.validation), strict=True))
+    np.savez(file, x_train=x, y_train=y, **dict(zip(("x_test", "y_test"), _arrays(data.test), strict=True)))
+    row: dict[str, Any] = {"data": name, "test_examples": len(data.test), "ours": [], "plain": []}
+    for seed in seeds:
+        run = RunFolder(RUNS / f"{name}-{seed}")
+        if not run.finished:
+            words = [word for key, value in given.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+            words = ["--resume"] if run.started else ["--model", MODEL, *words, "--seed", str(seed)]
+            run_command("zoo.train", *words, "--output", str(run.path))
+        metrics = run.read_metrics()
+        row |= {"epochs": metrics["epochs"], "parameters": metrics["parameters"]}
+        row["ours"].append(metrics["test"]["accuracy"])
+        row["plain"].append(_plain(file, metrics["epochs"], seed))
+        told({"data": name, "seed": seed, "ours": row["ours"][-1], "plain": row["plain"][-1]})
+    return row
+
+
+def _arrays(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Return all images and labels; images may be decoded when they are looked at."""
+    return split.x[np.arange(len(split))], split.y
+
+
+def _plain(file: Path, epochs: int, seed: int) -> float:
+    """Return the accuracy of the plain script."""
+    kept = file.with_name(f"{file.stem}-{seed}-plain.json")
+    if not kept.is_file():
+        command = [sys.executable, "-m", "benchmarks.plain_fit", MODEL, str(file), str(epochs), str(seed)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        kept.write_text(done.stdout.splitlines()[-1])
+    return json.loads(kept.read_text())["accuracy"]
 
 
 def render(result: dict[str, Any]) -> str:
@@ -66,7 +83,6 @@ def render(result: dict[str, Any]) -> str:
     for r in result["rows"]:
         means = (f"**{statistics.mean(r[side]):.2%}**" for side in ("ours", "plain"))
         each = (", ".join(f"{a:.2%}" for a in r[side]) for side in ("ours", "plain"))
-        lines.append(
-            f"| {r['data']} ({r['test_examples']:,} test) | {r['epochs']} | {' | '.join(means)} | {' | '.join(each)} |"
-        )
+        about = f"{r['data']} ({r['parameters']:,} parameters, {r['test_examples']:,} test)"
+        lines.append(f"| {about} | {r['epochs']} | {' | '.join(means)} | {' | '.join(each)} |")
     return "\n".join(lines)

@@ -50,7 +50,7 @@ def _row(name: str, words: tuple[str, ...], recipe: str, data_dir: Path, seeds: 
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     lines = [
-        "| data | `--augment` | test accuracy, mean | each seed | training accuracy | parameters | epochs | seconds a run |",
+        "| data | `--augment` | test accuracy, mean | each seed | training accuracy | parameters | epochs | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["rows"]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo import evaluate, predict, train
+from zoo import augment, evaluate, predict, train
 from zoo import list as listing
 
 
@@ -219,3 +219,22 @@ def test_benchmarks_names_are_checked(capsys):
         benchmarks.main(["acuracy"])
     assert ended.value.code == 2
     assert "did you mean 'accuracy'" in capsys.readouterr().err
+
+
+def test_augment_draws_a_sheet_of_images_as_they_are_and_as_epochs_see_them(npz, place, capsys):
+    words = f"--preview --data {npz} --augment flip+mixup --images 3 --epochs 2 --output {place}/sheets/sheet.png"
+    assert augment.main(words.split()) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{place}/sheets/sheet.png"
+    with Image.open(place / "sheets" / "sheet.png") as sheet:
+        pixels = np.asarray(sheet.convert("L"))
+    assert pixels.shape[1] == 450 and len(np.unique(pixels)) > 50  # three columns of 150 pixels
+    plain = f"--preview --data {npz} --augment none --images 3 --epochs 2 --output {place}/sheets/plain.png"
+    assert augment.main(plain.split()) == 0
+    with Image.open(place / "sheets" / "plain.png") as sheet:
+        row = np.asarray(sheet.convert("L"))[60:170]
+    assert (row[:, 20:130] == row[:, 170:280]).mean() > 0.99  # unchanged in the first epoch
+
+
+def test_augment_shows_images_of_all_classes_in_turn():
+    labels = np.array([0, 0, 0, 2, 1, 1, 0])
+    assert augment._of_all_classes(labels, 5).tolist() == [0, 4, 3, 1, 5]

@@ -26,9 +26,11 @@ class Word:
 
     Attributes:
         mixes: Whether an image is mixed with another one, and so are their labels.
+        needs_pixels: Whether values are pixels from 0 to 1, beyond which they are cut off.
     """
 
     mixes: ClassVar[bool] = False
+    needs_pixels: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -108,6 +110,7 @@ class Zoom(Word):
 class Colour(Word):
     """Multiply brightness, contrast and, of colour images, saturation by factors that differ from 1 by up to this."""
 
+    needs_pixels: ClassVar[bool] = True
     strength: float = 0.2
 
     def __post_init__(self) -> None:
@@ -131,6 +134,7 @@ class Erase(Word):
 class RandAugment(Word):
     """Apply so many of 14 changes, chosen for each image, at a magnitude from 0 to 10 (Cubuk et al., 2020)."""
 
+    needs_pixels: ClassVar[bool] = True
     count: int = 2
     magnitude: float = 9.0
 
@@ -173,6 +177,15 @@ RECIPES = {
 }
 
 _BETWEEN = re.compile(r"\+(?![^(]*\))")  # a + outside of parentheses
+
+
+def spelled_out(text: str | None) -> str | None:
+    """Return a recipe with the names of recipes replaced by their words, as a run keeps it.
+
+    So a run means the same after a recipe of that name has changed.
+    """
+    parts = [part.strip() for part in _BETWEEN.split(text or "")]
+    return " + ".join(filter(None, (RECIPES.get(part, part) for part in parts))) or None
 
 
 def parse(text: str | None, option: str = "--augment") -> tuple[Word, ...]:

@@ -272,6 +272,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             settings = settings | {name: type(known[name].default)() for name in privacy.UNFIT if name in known}
         settings = {**settings, **self.settings}
         missing = {name: value for name, value in values.items() if getattr(self, name) is None}
+        missing["augment"] = augmentation.spelled_out(self.augment)
         found = dataclasses.replace(self, dataset=dataset, settings=settings, **missing)
         check_divisible(found.batch_size, replicas)
         if self.snapshots:
@@ -386,6 +387,8 @@ def differences(stored: TrainConfig, given: Mapping[str, Any]) -> list[str]:
             typed = registry.parse_settings(stored.model, value)
             value = {key: typed[key] for key in value}
             have = {key: have.get(key, registry.arguments(stored.model)[key].default) for key in value}
+        if name == "augment":
+            value = augmentation.spelled_out(value)
         if name in PLACES:
             value, have = (path and Path(path) for path in (value, have))
             value, have = (path if path is None or is_address(path) else path.resolve() for path in (value, have))

@@ -6,10 +6,13 @@ Keras is imported for presets only.
 import dataclasses
 from typing import Any
 
-from zoo.config import registry
-from zoo.config.train_config import TrainConfig
+import numpy as np
+
+from zoo.config import augmentation, registry, task_facts
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, load, recording
+from zoo.data.stored.column import PART
 from zoo.data.text import Vocabulary
 from zoo.runs import examples
 from zoo.runs.folder import RunFolder, continued
@@ -27,7 +30,7 @@ def load_data(config: TrainConfig) -> Dataset:
         config: Resolved configuration.
 
     Raises:
-        UsageError: Data that cannot be read, or tokens of another kind than the run's.
+        UsageError: Data that cannot be read, or that the options do not fit; tokens of another kind than the run's.
     """
     found: dict[str, Any] = {}
     preset = config.model in registry.HUB_MODELS
@@ -43,7 +46,44 @@ def load_data(config: TrainConfig) -> Dataset:
     run = continued(config)
     if run and (config.accept_changed_data or examples.accepted_splits(run)):
         found = _as_begun(run)
-    return load(config, num_classes=config.settings.get("num_classes"), **found)
+    data = load(config, num_classes=config.settings.get("num_classes"), **found)
+    check_data(config, data)
+    return data
+
+
+def check_data(config: TrainConfig, data: Dataset) -> None:
+    """Raise UsageError for options that these data do not allow.
+
+    Args:
+        config: Resolved configuration.
+        data: Data of the training.
+    """
+    spec = data.spec
+    if not len(data.test):
+        raise UsageError(f"--test-split {config.test_split:g}: expected test examples of {spec.name}, received none")
+    if config.early_stopping and not len(data.validation):
+        raise UsageError(f"--early-stopping {config.early_stopping}: expected validation examples, received none")
+    augmentation.check_inputs(f"{config.augmented_by} with {spec.name}", config.augmentation, spec.task, spec.kind)
+    _check_range(config, data)
+    for name in ("class_weights", "sampling"):
+        if getattr(config, name) == "balanced" and not task_facts.of(spec.task).classifies:
+            raise UsageError(f"{flag(name)} balanced: expected data with classes, {spec.name} is for {spec.task}")
+    if config.sampling == "balanced" and spec.per_step:
+        raise UsageError(f"--sampling balanced: expected one label for each example, {spec.name} has one for each step")
+
+
+def _check_range(config: TrainConfig, data: Dataset) -> None:
+    """Raise UsageError for images that words would cut off: floats that are no pixels in [0, 1]."""
+    words = [word.name for word in config.augmentation if word.needs_pixels]
+    if not words or data.train.x.dtype == np.uint8:
+        return
+    few = data.train.x if data.train.in_memory else data.train.x[:PART]
+    low, high = float(few.min()), float(few.max())
+    if low < 0 or high > 1:
+        raise UsageError(
+            f"{config.augmented_by}: {words[0]} expects images of bytes, or pixels from 0 to 1; {data.spec.name} has"
+            f" values from {low:g} to {high:g}"
+        )
 
 
 def _as_begun(run: RunFolder) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from zoo.training import capabilities, layerwise, optimization, starting
 from zoo.training.building import built, maker, over_replicas
 from zoo.training.callbacks import Checkpointer, Clock, Progress, Recorder, tensorboard
 from zoo.training.capabilities import Start, Training
-from zoo.training.data import facts, load_data, recorded
+from zoo.training.data import check_data, facts, load_data, recorded
 from zoo.training.finishing import finish
 from zoo.training.numerics import numerics
 
@@ -122,7 +122,7 @@ def train(
 
 def _checked(training: Training, model: keras.Model | Callable[[], keras.Model] | None) -> Callable[[], keras.Model]:
     """Refuse options, data and a model that do not fit together; return the function that makes the model."""
-    starting.check_data(training.config, training.data)
+    check_data(training.config, training.data)
     training.capabilities = capabilities.active(training)
     for capability in training.capabilities:
         capability.check()

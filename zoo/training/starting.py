@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from strategies import collective
-from zoo.config import augmentation, task_facts
-from zoo.config.train_config import TrainConfig, flag
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import Dataset, digests
+from zoo.data import digests
 from zoo.data.dataset import steps_per_epoch
 from zoo.runs import checkpoints, examples, space
 from zoo.runs.folder import RunFolder, default_output
@@ -49,26 +48,6 @@ def run_folder(config: TrainConfig, strategy: Any, private: Path | None) -> Iter
     if not config.resume:
         run.check_free()
     yield run
-
-
-def check_data(config: TrainConfig, data: Dataset) -> None:
-    """Raise UsageError for options that these data do not allow.
-
-    Args:
-        config: Resolved configuration.
-        data: Data of the training.
-    """
-    spec = data.spec
-    if not len(data.test):
-        raise UsageError(f"--test-split {config.test_split:g}: expected test examples of {spec.name}, received none")
-    if config.early_stopping and not len(data.validation):
-        raise UsageError(f"--early-stopping {config.early_stopping}: expected validation examples, received none")
-    augmentation.check_inputs(f"{config.augmented_by} with {spec.name}", config.augmentation, spec.task, spec.kind)
-    for name in ("class_weights", "sampling"):
-        if getattr(config, name) == "balanced" and not task_facts.of(spec.task).classifies:
-            raise UsageError(f"{flag(name)} balanced: expected data with classes, {spec.name} is for {spec.task}")
-    if config.sampling == "balanced" and spec.per_step:
-        raise UsageError(f"--sampling balanced: expected one label for each example, {spec.name} has one for each step")
 
 
 def origin(training: Training) -> dict[str, dict[str, Any]]:

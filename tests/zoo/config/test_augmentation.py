@@ -4,12 +4,16 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from zoo import augment, train
 from zoo.config import augmentation
 from zoo.config.augmentation import Colour, Crop, CutMix, Erase, Flip, Mixup, RandAugment, Rotate, Shift, Zoom, parse
-from zoo.config.train_config import TrainConfig
+from zoo.config.train_config import TrainConfig, differences
+from zoo.console.errors import UsageError
+from zoo.data import from_tf_data
+from zoo.training.data import check_data
 
 
 def test_words_are_parsed_in_order_with_their_arguments():
@@ -62,3 +66,34 @@ def test_the_list_of_words_needs_no_keras():
     code = "import sys; from zoo import augment; augment.run({}); assert 'keras' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert set(augment.run({})["words"]) == set(augmentation.WORDS)
+
+
+def test_a_run_keeps_the_words_of_a_recipe():
+    assert TrainConfig(augment="light + mixup").resolved().augment == "flip + crop(0.125) + mixup"
+    assert TrainConfig(augment="none").resolved().augment is TrainConfig().resolved().augment is None
+    stored = TrainConfig(augment="light").resolved()
+    assert not differences(stored, {"augment": "light"}) and not differences(stored, {"augment": "flip+crop(0.125)"})
+    assert differences(stored, {"augment": "strong"})
+
+
+def test_data_that_are_not_images_are_refused_before_keras_is_imported(tmp_path):
+    rows = "".join(f"good {i},a\nbad {i},b\n" for i in range(20))
+    (tmp_path / "films.csv").write_text(f"text,label\n{rows}")
+    code = (
+        "import sys; from zoo import train; status = train.main(sys.argv[1:]); assert 'keras' not in sys.modules; "
+        "sys.exit(status)"
+    )
+    words = ["--model", "lstm", "--data", tmp_path / "films.csv", "--augment", "flip", "--output", tmp_path / "run"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 2 and "--augment flip with films: expected images, received tokens" in done.stderr
+
+
+def test_floats_beyond_pixels_are_refused_where_they_would_be_cut_off():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0, 50, (9, 6, 6, 3)).astype("float32"), np.arange(9) % 3
+    data = from_tf_data("mine", [(x, y)], [(x, y)])
+    check_data(TrainConfig(augment="flip + mixup"), data)
+    with pytest.raises(UsageError, match=r"--augment flip \+ colour: colour expects .* mine has values from -"):
+        check_data(TrainConfig(augment="flip + colour"), data)
+    pixels = from_tf_data("mine", [(abs(x) / 300, y)], [(x, y)])
+    check_data(TrainConfig(augment="standard"), pixels)

@@ -11,9 +11,11 @@ backend.start("jax", virtual_devices=8)
 import keras  # noqa: E402
 
 from tests.conftest import blobs, stop_after  # noqa: E402
+from zoo.config.augmentation import parse  # noqa: E402
 from zoo.config.train_config import TrainConfig  # noqa: E402
 from zoo.console.errors import Interrupted  # noqa: E402
 from zoo.data import from_tf_data  # noqa: E402
+from zoo.data.augmentation.augmenter import Augmenter  # noqa: E402
 from zoo.introspection.variables import named  # noqa: E402
 from zoo.runs.folder import RunFolder  # noqa: E402
 from zoo.runs.inference import logits_of  # noqa: E402
@@ -26,6 +28,7 @@ MODELS = {
     "self_attention": {"model_dim": 8, "num_heads": 2, "ff_dim": 16, "num_blocks": 1},
     "transformer": {"model_dim": 8, "num_heads": 2, "ff_dim": 16, "num_layers": 1, "norm": "post"},
 }
+AUGMENTED = "shift(1) + rotate + colour + mixup"
 WAYS = {"none": {}, "data_parallel": {}, "model_parallel": {"model_devices": 4}}
 
 
@@ -53,7 +56,7 @@ def main(folder: str, *names: str) -> None:
             common = {
                 "model": name, "settings": {**settings, "dropout": 0.25}, "strategy": way, "epochs": 2, "seed": 3,
                 "batch_size": 16, "learning_rate": 0.05, "optimizer": "sgd", "clip_norm": 1.0, "keep": "last",
-                "checkpoint_every": 1, **options,
+                "checkpoint_every": 1, "augment": AUGMENTED if name == "cnn" else None, **options,
             }  # fmt: skip
             config = TrainConfig(**common, output=f"{folder}/{name}-{way}")
             kept = {}
@@ -74,6 +77,10 @@ def main(folder: str, *names: str) -> None:
                 tuned = train(TrainConfig(**begun | {"output": f"{folder}/begun"}), data=data, verbose=False)
                 first = {name: np.asarray(v) for name, v in named(RunFolder(f"{folder}/cnn-none").load_model()).items()}
                 kept["kept"] = [n for n, v in named(tuned.model).items() if np.array_equal(v, first[n])]
+            if name == "cnn" and way == "none":
+                augment = Augmenter(parse(AUGMENTED + " + erase + randaugment + cutmix"), 3, 3)
+                images = x[:16].reshape(16, 9, 10, 1).astype("float32") / 255
+                kept["augmented"], kept["mixed"] = augment.on_arrays(images, y[:16], np.arange(16), 5)
             weights = {f"weight {v.path.partition('/')[2]}": np.asarray(v) for v in result.model.variables}
             history = {f"{i} {k}": v for i, row in enumerate(result.history) for k, v in row.items()}
             every = {"logits": logits_of(result.model, data.test), "test": result.metrics["test"]["loss"], **kept}

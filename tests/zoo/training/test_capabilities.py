@@ -13,9 +13,10 @@ from zoo.config.option_groups import Capabilities
 from zoo.config.train_config import TrainConfig
 from zoo.training import capabilities, loop
 from zoo.training.capabilities import Capability
+from zoo.training.capabilities.moments import momentum
 from zoo.training.loop import train
 
-OFF = {"StepsPerExecution"}  # active in every training on TensorFlow
+OFF = {"StepsPerExecution", "Moments"}  # active in every training on TensorFlow
 OPTIONS = {
     "unfreeze_every": (2, "Unfreezing"),
     "adversarial": ("fgsm(0.1)", "AdversarialTraining"),
@@ -30,7 +31,7 @@ def wanted(config):
     return [kind.__name__ for kind in capabilities.REGISTRY if kind.wanted(config, strategy)]
 
 
-def test_a_plain_training_has_only_executions():
+def test_a_plain_training_has_only_executions_and_moments():
     assert set(wanted(TrainConfig())) == OFF
 
 
@@ -50,7 +51,7 @@ def test_options_of_other_groups_activate_capabilities_too(changes, expected):
 
 
 def test_single_steps_depend_on_the_strategy():
-    assert wanted(TrainConfig(strategy="multi_worker", shard="files")) == ["KerasStepsPerExecution"]
+    assert wanted(TrainConfig(strategy="multi_worker", shard="files")) == ["Moments", "KerasStepsPerExecution"]
 
 
 def test_the_loop_names_no_capability():
@@ -147,3 +148,26 @@ def test_a_new_capability_is_a_class_and_a_row(tmp_path, monkeypatch):
     assert found.metrics["toy"] == 17
     assert "<h2>Toy</h2><p>17</p>" in found.run.report_file.read_text()
     assert set(found.model.optimizer.rates) == {0.5}
+
+
+def test_the_momentum_of_moments_fits_the_steps():
+    assert momentum(0.99, 10_000, 50_000) == 0.99  # enough steps
+    assert momentum(0.99, 100, 1000) == pytest.approx(0.01 ** (1 / 100))
+    assert momentum(0.99, 5, 500) == 0.9
+    assert momentum(0.99, 5, 10) ** 10 == pytest.approx(0.01)  # forgotten at the end of ten steps
+    assert momentum(0.5, 100, 1000) == 0.5
+
+
+def test_batch_normalisation_is_right_after_few_steps(tmp_path, capsys):
+    """Moving moments are close to those of the training examples; with the usual momentum they would not be."""
+    x, y = blobs(204, (12, 12))
+    np.savez(tmp_path / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
+    settings = {"filters": (4,), "pools": 1, "units": 0, "batch_norm": True}
+    found = train(TrainConfig(model="cnn", data=tmp_path / "blobs.npz", settings=settings, epochs=2, batch_size=16,
+                              learning_rate=1e-4, output=tmp_path / "run"), verbose=True)  # fmt: skip
+    assert "momentum of batch normalisation: 0.7743, for 9 steps an epoch" in capsys.readouterr().err
+    (norm,) = found.model.norms
+    assert norm.momentum == 0.99  # given back
+    given = found.model.convolutions[0](x[..., None].astype("float32"))
+    mean = np.asarray(given).mean((0, 1, 2))
+    np.testing.assert_allclose(np.asarray(norm.moving_mean), mean, atol=0.1 * np.abs(mean).max())

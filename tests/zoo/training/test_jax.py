@@ -6,7 +6,9 @@ import pytest
 
 import zoo.models  # noqa: F401
 from strategies import StrategyError, jax_devices
-from tests.conftest import ROOT, run_module
+from tests.conftest import ROOT, blobs, run_module
+from zoo.config.augmentation import parse
+from zoo.data.augmentation.augmenter import Augmenter
 from zoo.data.batches.numpy import EvaluationBatches, TrainingBatches
 from zoo.data.batches.pipeline import epoch_order, training_batches
 from zoo.data.dataset import Split
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)
 MODELS, MORE = ("cnn",), ("simplenet", "lstm", "self_attention", "transformer")
 # Eight devices of two cores compile a model for half a minute.
 models = pytest.mark.parametrize("name", [*MODELS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
-BESIDES = ("devices", "share", "resumed", "same_history", "kept")
+BESIDES = ("devices", "share", "resumed", "same_history", "kept", "augmented", "mixed")
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +72,20 @@ def test_frozen_weights_of_another_run_do_not_change(trained):
 
 @models
 def test_a_model_trained_on_jax_loads_on_tensorflow(name, folder):
-    from tests.conftest import blobs
-
     x = blobs(103, (9, 10, 1))[0][83:]
     x = (x * 255).astype("uint8").astype("float32") / 255
     model = RunFolder(folder / f"{name}-model_parallel").load_model()
     expected = np.load(folder / f"{name}-model_parallel.npz")["logits"]
     np.testing.assert_allclose(model(x), expected, atol=2e-5)
+
+
+def test_images_are_augmented_as_on_tensorflow(trained):
+    found, (x, y) = np.load(trained / "cnn-none.npz"), blobs(103, (9, 10, 1))
+    augment = Augmenter(parse("shift(1) + rotate + colour + mixup + erase + randaugment + cutmix"), 3, 3)
+    images = (x[:16] * 255).astype("uint8").astype("float32") / 255
+    images, labels = augment.on_arrays(images, y[:16], np.arange(16), 5)
+    np.testing.assert_allclose(found["augmented"], images, atol=1e-5)
+    np.testing.assert_allclose(found["mixed"], labels, atol=1e-6)
 
 
 def test_batches_are_those_of_tensorflow():
