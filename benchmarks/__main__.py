@@ -41,6 +41,7 @@ NAMES = (
     "distillation",
     "training_cost",
     "sequences",
+    "long_texts",
     "decoding",
     "transformer_step",
     "cross_modal",

@@ -6,7 +6,7 @@ half their scale to 96x96, with a step of MobileNetV2 0.35; and records of 128x9
 
 - Speed: 2,000 steps on examples that are read and decoded for each batch, in turns of ten steps with as many steps on
   examples that memory holds decoded, in one process. The turns alternate, so that drifts of the machine's speed affect
-  both.
+  both; the share of the speed is the median over the pairs of turns.
 - Memory: peak of the resident memory of `zoo.train` with 2,000 steps and `--memory 100M`, less that of a training of
   two steps on 500 examples.
 - Exactness: two workers of `multi_worker` train on 3 MB of the pictures with `--memory 1k --augment standard
@@ -153,7 +153,7 @@ def _speed(folder: Path, kind: str, steps: int) -> dict[str, Any]:
         **facts,
         "streamed_ms": statistics.median(streamed),
         "in_memory_ms": statistics.median(kept),
-        "share": sum(kept) / sum(streamed),
+        "share": rounds.ratio(kept, streamed)[0],
         "examples_per_second_read": BATCH / statistics.median(reading) * 1e3,
     }
 

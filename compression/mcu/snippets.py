@@ -42,6 +42,8 @@ _SWIFT_WRITES = {
     "int32": ("Int32", "Int32", "values"),
 }
 _SWIFT_READS = {"float32": ("Float", "$0"), "int8": ("Int8", "(Float($0) - @{output_zero}) * @{output_scale}")}
+# What training did to pictures of another aspect ratio; see `zoo.data.fitting`.
+_FITS = {"crop": "crop the middle", "pad": "pad with black", "stretch": "stretch"}
 _UNION = {"float32": "f", "int8": "int8", "uint8": "uint8", "int32": "i32"}
 
 
@@ -72,6 +74,7 @@ def words_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """
     from compression.flatbuffers import flatbuffer
     from compression.mcu import c_array
+    from compression.receipts.described import described
 
     model = flatbuffer.read(path)
     keys = list(flatbuffer.signatures(model))
@@ -113,9 +116,11 @@ def words_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         "c_in": _UNION[given["type"]],
         "c_out": _UNION[made["type"]],
     }
-    for side, end in (("input", given), ("output", made)):
+    about = described(path)["about"].get("input", {})
+    fit = f"; pictures of another aspect ratio: {_FITS[about['fit']]}" if about.get("fit") in _FITS else ""
+    for side, end, more in (("input", given, fit), ("output", made, "")):
         words |= {
-            side: c_array.about(end),
+            side: c_array.about(end) + more,
             f"{side}_name": _text(end["name"]),
             f"{side}_elements": end["elements"],
             f"{side}_shape": end["shape"],

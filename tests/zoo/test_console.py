@@ -72,3 +72,18 @@ def test_a_verb_is_the_command_that_python_m_runs(tmp_path):
     short = run_module("zoo", "train", "--model", "nothing", cwd=tmp_path, check=2)
     long = run_module("zoo.train", "--model", "nothing", cwd=tmp_path, check=2)
     assert short.stderr == long.stderr and "nothing" in short.stderr
+
+
+def test_a_missing_picture_is_found_without_an_engine(tmp_path):
+    """Importing TensorFlow takes seconds, which a mistyped name need not cost."""
+    code = (
+        "import sys; from zoo.predict import main; from zoo.explain.__main__ import main as explain;"
+        " print(*(command(['cnn-digits', f'{name}.png']) for command, name in"
+        " ((main, 'none'), (explain, 'none'), (explain, 'a'))),"
+        " {'tensorflow', 'keras', 'jax'} & set(sys.modules) or 'none')"
+    )
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    done = run_module("-c", code, cwd=tmp_path, check=0)
+    assert done.stdout == "2 2 2 none\n"
+    assert "INPUT none.png: expected a file, found none" in done.stderr
+    assert "INPUT a.png: expected an image or an .npz file, and it cannot be read" in done.stderr

@@ -8,6 +8,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import recording
 from zoo.data.dataset import Dataset, DataSpec
+from zoo.data.reading import Tally
 from zoo.data.sources import tfds
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary
@@ -40,8 +41,12 @@ def load(
     if like is not None:
         config = dataclasses.replace(config, task=like.task)
     catalogue.check_source(config)
+    notes = []
     if config.dataset_is_tfds:  # the task of a set is told by files that it is prepared with
-        tfds.prepare(config.dataset, catalogue.data_dir(config))
+        folder = tfds.prepare(config.dataset, catalogue.data_dir(config))
+        own = config.dataset.partition(":")[0].rpartition("/")[2]
+        if own != folder.parent.name:
+            notes.append(f"{config.dataset} means its default configuration {own}/{folder.parent.name}")
     taken = Taken(
         like=like,
         vocabulary=vocabulary,
@@ -49,6 +54,7 @@ def load(
         num_classes=num_classes,
         lengths=lengths,
         splits=splits,
+        tally=Tally(notes=notes),
     )
     task = catalogue.task_of(config)
     if splits is not None and not task_facts.of(task).classifies:

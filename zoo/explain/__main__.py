@@ -13,6 +13,7 @@ from zoo.config import task_facts
 from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import UsageError, nearest
+from zoo.runs import inputs
 from zoo.runs.folder import RunFolder
 
 Method = Literal["attention", "saliency", "gradient_x_input", "grad_cam", "integrated_gradients"]
@@ -59,6 +60,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     stored = folder.read_config()
     folder.check_model_file()
     target = _check(options, stored["data"])
+    inputs.check_files([text for text in options.inputs if not inputs.OWN.fullmatch(text)], stored["data"])
     config = stored["config"]
     if options.data_dir:
         config = dataclasses.replace(config, data_dir=options.data_dir)

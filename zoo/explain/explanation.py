@@ -1,6 +1,5 @@
 """Explanations of a trained run's outputs: the answer to an input, and the numbers of each method."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,11 +16,9 @@ from zoo.explain.attribution import Integrated
 from zoo.introspection.layers import with_itself
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import load_like, read_inputs
+from zoo.runs.inputs import OWN
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 from zoo.tasks.base import Reading, Task, Texts
-
-# An example of the run's own data, as an input: "test:17".
-OWN = re.compile(r"(train|validation|test):(\d+)")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import keras
 from keras import layers, ops
 
 from zoo.models.parts.base import ZooModel
-from zoo.models.parts.layers import as_rows, check_positive, logits_dtype, rows_shape
+from zoo.models.parts.layers import as_rows, check_positive, logits_dtype, mean_of_steps, rows_shape
 
 CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 
@@ -27,6 +27,8 @@ class LSTM(ZooModel):
         embedding_dim: Width of the token embedding.
         dropout: Dropout rate after each recurrent layer, in [0, 1).
         unroll: Whether to unroll the loop over time steps, which needs a fixed length.
+        pooling: What the classes are read from, the "last" time step or the "mean" of all, which long texts need.
+        word_dropout: Rate of words whose embedding is zero in training (Iyyer et al., 2015), in [0, 1).
 
     Input shape: (batch, time, features); (batch, height, width, channels), read row by row; or, with a vocabulary,
         token ids (batch, time), padded at the end with 0.
@@ -48,12 +50,17 @@ class LSTM(ZooModel):
         embedding_dim: int = 128,
         dropout: float = 0.0,
         unroll: bool = False,
+        pooling: Literal["last", "mean"] = "last",
+        word_dropout: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         check_positive("lstm", num_classes=num_classes, units=tuple(units), embedding_dim=embedding_dim)
         if cell not in CELLS:
             raise ValueError(f"lstm: cell: expected one of {', '.join(CELLS)}, received {cell!r}")
+        if pooling not in ("last", "mean"):
+            raise ValueError(f"lstm: pooling: expected 'last' or 'mean', received {pooling!r}")
+        whole = return_sequences or pooling == "mean"
         self.num_classes = num_classes
         self.units = tuple(units)
         self.cell = cell
@@ -62,18 +69,22 @@ class LSTM(ZooModel):
         self.embedding_dim = embedding_dim
         self.dropout = dropout
         self.unroll = unroll
+        self.pooling = pooling
+        self.word_dropout = word_dropout
         policy = self.dtype_policy  # passed to every layer; see SimpleNet
         self.embedding = None
         if vocabulary_size:
             self.embedding = layers.Embedding(vocabulary_size, embedding_dim, dtype=policy, name="embedding")
         last = len(self.units) - 1
         self.recurrent = [
-            CELLS[cell](
-                n, return_sequences=return_sequences or i < last, unroll=unroll, dtype=policy, name=f"recurrent_{i + 1}"
-            )
+            CELLS[cell](n, return_sequences=whole or i < last, unroll=unroll, dtype=policy, name=f"recurrent_{i + 1}")
             for i, n in enumerate(self.units)
         ]
         self.drop = [layers.Dropout(dropout, dtype=policy, name=f"drop_{i + 1}") for i in range(len(self.units))]
+        each_word = (None, None, 1)
+        self.drop_words = layers.Dropout(word_dropout, each_word, dtype=policy, name="drop_words")
+        # An identity layer that quantization-aware training observes; see zoo.models.parts.attention.
+        self.pooled = layers.Activation("linear", dtype=policy, name="pooled")
         self.head = layers.Dense(num_classes, dtype=logits_dtype(policy), name="head")
 
     def build(self, input_shape):
@@ -98,9 +109,11 @@ class LSTM(ZooModel):
             x = as_rows(x)
         else:
             mask = ops.not_equal(x, 0)  # a masked step repeats the previous state
-            x = self.embedding(x)
+            x = self.drop_words(self.embedding(x), training=training)
         for recurrent, drop in zip(self.recurrent, self.drop, strict=True):
             x = drop(recurrent(x, mask=mask, training=training), training=training)
+        if self.pooling == "mean" and not self.return_sequences:
+            x = self.pooled(mean_of_steps(x, mask))
         return self.head(x)
 
     def get_config(self):
@@ -113,4 +126,6 @@ class LSTM(ZooModel):
             "embedding_dim": self.embedding_dim,
             "dropout": self.dropout,
             "unroll": self.unroll,
+            "pooling": self.pooling,
+            "word_dropout": self.word_dropout,
         }

@@ -1,11 +1,14 @@
 """Checks of the files that a command is given as inputs of a run, before Keras is imported."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo.console.errors import UsageError
 
+# An example of the run's own data as an input of zoo.explain: test:17.
+OWN = re.compile(r"(train|validation|test):(\d+)")
 # Kinds of data whose examples come in files; those of others are texts.
 _IN_FILES = ("image", "vector", "sequence")
 

@@ -12,6 +12,7 @@ from zoo.config import augmentation, registry, task_facts
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, load, recording
+from zoo.data.stored.column import PART
 from zoo.data.text import Vocabulary
 from zoo.runs import examples
 from zoo.runs.folder import RunFolder, continued
@@ -76,7 +77,8 @@ def _check_range(config: TrainConfig, data: Dataset) -> None:
     words = [word.name for word in config.augmentation if word.needs_pixels]
     if not words or not data.train.in_memory or data.train.x.dtype == np.uint8:
         return
-    low, high = float(data.train.x.min()), float(data.train.x.max())
+    few = data.train.x if data.train.in_memory else data.train.x[:PART]
+    low, high = float(few.min()), float(few.max())
     if low < 0 or high > 1:
         raise UsageError(
             f"{config.augmented_by}: {words[0]} expects images of bytes, or pixels from 0 to 1; {data.spec.name} has"

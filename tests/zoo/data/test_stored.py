@@ -260,10 +260,11 @@ def test_the_same_files_elsewhere(sharded):
     system = fsspec.filesystem("memory")
     for file in (sharded / "tar").iterdir():
         system.pipe(f"/bucket/set/{file.name}", file.read_bytes())
-    there = loaded(Path("memory://bucket/set"), memory=1000)
     here = loaded(sharded / "tar")
-    np.testing.assert_array_equal(np.asarray(there.train.x), here.train.x)
-    assert there.spec.name == "set"
+    for address, name in (("memory://bucket/set", "set"), (f"file://{sharded}/tar", "tar")):
+        there = loaded(Path(address), memory=1000)
+        np.testing.assert_array_equal(np.asarray(there.train.x), here.train.x)
+        assert there.spec.name == name
     with pytest.raises(UsageError, match="--data memory://bucket/sett: expected a file or a folder, found none"):
         loaded(Path("memory://bucket/sett"))
     with pytest.raises(UsageError, match="nowhere://: expected a file system that fsspec knows"):

@@ -127,13 +127,11 @@ def test_classification_of_other_tokens(tokens, tmp_path):
     assert "film number" in data.vocabulary.decode(data.train.x[0])
 
 
-def test_cut_texts_are_counted_once(tmp_path, capsys):
-    load(config(model="lstm", data=write_films(tmp_path / "films.csv"), sequence_length=3))
-    assert capsys.readouterr().err == (
-        "films: 28 of 28 training texts are longer than 3 tokens and are cut; --sequence-length keeps more\n"
-    )
-    load(config(model="lstm", data=write_films(tmp_path / "films.csv")))
-    assert capsys.readouterr().err == ""
+def test_cut_texts_are_counted_once(tmp_path):
+    cut = load(config(model="lstm", data=write_films(tmp_path / "films.csv"), sequence_length=3)).reading
+    ((what, count),) = cut.changed.items()
+    assert count == 28 and what.startswith("training texts cut to 3 tokens (") and "--sequence-length" in what
+    assert load(config(model="lstm", data=write_films(tmp_path / "films.csv"))).reading.changed == {}
 
 
 def written_run(folder, data):

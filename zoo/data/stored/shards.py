@@ -137,6 +137,11 @@ def indexed(name: str, files: Sequence[str], schema: Schema) -> Indexed:
     if hasattr(reader, "contents"):  # the inputs are written once, as they are
         arrays = cache.cached(key, lambda: _written(reader, files, schema))
         inputs = arrays["inputs"]
+        if not Path(inputs.filename).is_file():
+            raise UsageError(
+                f"{folder()}: expected room for the inputs of {few(list(files))}, {inputs.nbytes:,} bytes, and"
+                " permission to write; ZOO_CACHE names another folder"
+            )
         files, arrays["offset"] = [str(inputs.filename)], arrays["offset"] + inputs.offset
         arrays["file"] = np.zeros_like(arrays["file"])
     else:
@@ -213,7 +218,9 @@ def _written(reader: Any, files: Sequence[str], schema: Schema) -> dict[str, np.
                     out.write(content)
 
             found = _scanned(rows, files, schema)
-        return found | {"inputs": np.memmap(out.name, np.uint8, "c")}
+        inputs = np.memmap(out.name, np.uint8, "c")
+        Path(out.name).unlink()  # it lasts as long as it is mapped
+        return found | {"inputs": inputs}
     except OSError as error:
         raise UsageError(f"{place}: the inputs of {few(list(files))} cannot be written there: {error}") from None
 
