@@ -51,7 +51,11 @@ def test_options_of_other_groups_activate_capabilities_too(changes, expected):
 
 
 def test_single_steps_depend_on_the_strategy():
-    assert wanted(TrainConfig(strategy="multi_worker", shard="files")) == ["Moments", "KerasStepsPerExecution", "Baseline"]
+    assert wanted(TrainConfig(strategy="multi_worker", shard="files")) == [
+        "Moments",
+        "KerasStepsPerExecution",
+        "Baseline",
+    ]
 
 
 def test_the_loop_names_no_capability():
