@@ -19,7 +19,7 @@ CIFAR10 = (
     *("--clip-norm", "0"),
 )
 FLOWERS = (
-    *("--model", "resnet", "--set", "depth=8", "--image-size", "96", "--epochs", "60", "--batch-size", "32"),
+    *("--model", "resnet", "--set", "depth=8", "--image-size", "96", "--epochs", "40", "--batch-size", "32"),
     *("--learning-rate", "3e-3"),
 )
 

@@ -75,7 +75,7 @@ def check_data(config: TrainConfig, data: Dataset) -> None:
 def _check_range(config: TrainConfig, data: Dataset) -> None:
     """Raise UsageError for images that words would cut off: floats that are no pixels in [0, 1]."""
     words = [word.name for word in config.augmentation if word.needs_pixels]
-    if not words or data.train.x.dtype == np.uint8:
+    if not words or not data.train.in_memory or data.train.x.dtype == np.uint8:
         return
     few = data.train.x if data.train.in_memory else data.train.x[:PART]
     low, high = float(few.min()), float(few.max())

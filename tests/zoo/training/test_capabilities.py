@@ -16,7 +16,7 @@ from zoo.training.capabilities import Capability
 from zoo.training.capabilities.moments import momentum
 from zoo.training.loop import train
 
-OFF = {"StepsPerExecution", "Moments"}  # active in every training on TensorFlow
+OFF = {"StepsPerExecution", "Moments", "Baseline"}  # active in every training on TensorFlow
 OPTIONS = {
     "unfreeze_every": (2, "Unfreezing"),
     "adversarial": ("fgsm(0.1)", "AdversarialTraining"),
@@ -31,7 +31,7 @@ def wanted(config):
     return [kind.__name__ for kind in capabilities.REGISTRY if kind.wanted(config, strategy)]
 
 
-def test_a_plain_training_has_only_executions_and_moments():
+def test_a_plain_training_has_only_what_every_training_has():
     assert set(wanted(TrainConfig())) == OFF
 
 
@@ -51,7 +51,11 @@ def test_options_of_other_groups_activate_capabilities_too(changes, expected):
 
 
 def test_single_steps_depend_on_the_strategy():
-    assert wanted(TrainConfig(strategy="multi_worker", shard="files")) == ["Moments", "KerasStepsPerExecution"]
+    assert wanted(TrainConfig(strategy="multi_worker", shard="files")) == [
+        "Moments",
+        "KerasStepsPerExecution",
+        "Baseline",
+    ]
 
 
 def test_the_loop_names_no_capability():

@@ -9,6 +9,7 @@ from keras import ops
 
 from zoo.config import augmentation
 from zoo.config.augmentation import Word
+from zoo.config.train_config import TrainConfig
 from zoo.data.augmentation import colours, geometry, mixing, randaugment
 from zoo.data.augmentation.draws import Draws
 from zoo.data.augmentation.geometry import Affine
@@ -68,7 +69,7 @@ class Augmenter:
         return tuple(map(np.asarray, map(ops.convert_to_numpy, found)))
 
 
-def of(config: Any, num_classes: int) -> Augmenter | None:
+def of(config: TrainConfig, num_classes: int) -> Augmenter | None:
     """Return the augmenter of a configuration, None if images stay as they are.
 
     Args:

@@ -3,9 +3,10 @@
 Keras starts them at 0 and 1 and keeps 99 % of them in every step: with 40 steps an epoch, a third of the start is still
 there after three epochs. A momentum of `LEFT ** (1 / steps)` leaves 1 % after one epoch.
 
-Making the moments again from training examples before measuring was tried too. It gives the same accuracy (a CNN on
-digits after two epochs, three seeds: 96.9 % either way, 31.1 % with 0.99), but takes another pass over the examples for
-each layer, and leaves the validation of all epochs but the last wrong, by which the best one is chosen.
+Making the moments again from training examples before measuring was tried too. It gives the same accuracy (after two
+epochs: a CNN on digits 96.9 % either way, 31.1 % with 0.99; a ResNet-8 on 3,000 images of MNIST 92.9 % by momentum and
+93.1 % made again, 11.7 % with 0.99), but takes another pass over the examples for each layer, and leaves the validation
+of all epochs but the last wrong, by which the best one is chosen.
 """
 
 import contextlib
