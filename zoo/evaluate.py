@@ -72,9 +72,11 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     check_source(config)
     backend.start()
     from zoo import tasks
+    from zoo.data import reading
     from zoo.runs.inference import load_like
 
     data = load_like(folder, config)
+    reading.tell(data.reading)
     # Own data without named splits are measured as a whole.
     whole = options.data is not None and "split" not in given and not len(data.test)
     task = tasks.of(data.spec.task)

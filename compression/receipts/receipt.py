@@ -16,7 +16,7 @@ from compression.receipts.subject import Subject
 from compression.runtime import litert
 from zoo.data import Split
 from zoo.data.dataset import leaves
-from zoo.data.stored.column import PART
+from zoo.data.stored.column import parts
 from zoo.system.files import sha256
 from zoo.system.machine import processor, versions
 
@@ -143,8 +143,8 @@ def examples_sha256(split: Split) -> str:
     digest = hashlib.sha256()
     for array in (*leaves(split.x), *leaves(split.y)):
         digest.update(f"{array.dtype} {array.shape}".encode())
-        for start in range(0, len(array), PART):
-            digest.update(np.ascontiguousarray(array[start : start + PART]).data)
+        for part in parts(array):
+            digest.update(np.ascontiguousarray(array[part]).data)
     return digest.hexdigest()
 
 

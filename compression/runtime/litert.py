@@ -14,6 +14,7 @@ import numpy as np
 
 from compression.flatbuffers import flatbuffer
 from zoo.console.errors import Failed, UsageError
+from zoo.data.stored.column import parts
 from zoo.isolation import child
 from zoo.system import temporary
 from zoo.system.machine import cores
@@ -84,8 +85,8 @@ def _stored(inputs: Mapping[str, np.ndarray], folder: Path) -> dict[str, str]:
     for number, (name, array) in enumerate(inputs.items()):
         found[name] = str(folder / f"x{number}.npy")
         stored = np.lib.format.open_memmap(found[name], "w+", array.dtype, array.shape)
-        for start in range(0, len(array), PART):  # a part at a time, as examples may be decoded when they are looked at
-            stored[start : start + PART] = array[start : start + PART]
+        for part in parts(array):  # examples may be decoded when they are looked at
+            stored[part] = array[part]
     return found
 
 

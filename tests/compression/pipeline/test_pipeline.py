@@ -66,7 +66,7 @@ def test_labels_and_preprocessing_are_beside_the_file_and_in_it(int8):
         "kind": "image",
         "shape": [12, 12, 1],
         "values": "pixels from 0 to 1",
-        "fit": "stretch",
+        "fit": "crop",
     }
 
 

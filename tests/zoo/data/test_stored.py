@@ -17,7 +17,7 @@ from zoo.data import digests, load
 from zoo.data.batches import order, streamed
 from zoo.data.batches.pipeline import evaluation_batches, gathered, training_batches
 from zoo.data.dataset import Split
-from zoo.data.stored import shards, spans
+from zoo.data.stored import keeping, shards, spans
 
 
 def encoded(image, form="jpeg"):
@@ -85,6 +85,25 @@ def test_streamed_and_kept_examples_are_the_same_bits(folder):
     x, y = zip(*evaluation_batches(read.test, batch_size=5).as_numpy_iterator(), strict=True)
     np.testing.assert_array_equal(np.concatenate(y), kept.test.y)
     assert gathered(read.train, batch_size=8, seed=1) is None
+
+
+def test_a_first_look_that_is_interrupted_goes_on(folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(keeping, "PORTION", 25)
+    whole, seen = keeping._portion, []
+
+    def interrupted(column):
+        seen.append(column.name(0))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return whole(column)
+
+    monkeypatch.setattr(keeping, "_portion", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load(config(folder, memory=1000))
+    data = load(config(folder, memory=1000))
+    assert seen == ["a/00.jpg", "a/50.jpg", "a/50.jpg", "b/41.jpg"]  # the first 25 once
+    assert digests.of_data(data) == digests.of_data(load(config(folder)))
 
 
 def test_an_example_that_disappears_is_named(folder, pictures):
@@ -260,10 +279,11 @@ def test_the_same_files_elsewhere(sharded):
     system = fsspec.filesystem("memory")
     for file in (sharded / "tar").iterdir():
         system.pipe(f"/bucket/set/{file.name}", file.read_bytes())
-    there = loaded(Path("memory://bucket/set"), memory=1000)
     here = loaded(sharded / "tar")
-    np.testing.assert_array_equal(np.asarray(there.train.x), here.train.x)
-    assert there.spec.name == "set"
+    for address, name in (("memory://bucket/set", "set"), (f"file://{sharded}/tar", "tar")):
+        there = loaded(Path(address), memory=1000)
+        np.testing.assert_array_equal(np.asarray(there.train.x), here.train.x)
+        assert there.spec.name == name
     with pytest.raises(UsageError, match="--data memory://bucket/sett: expected a file or a folder, found none"):
         loaded(Path("memory://bucket/sett"))
     with pytest.raises(UsageError, match="nowhere://: expected a file system that fsspec knows"):

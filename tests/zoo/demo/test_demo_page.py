@@ -37,6 +37,40 @@ def javascript(tmp_path):
     return run
 
 
+def test_an_upload_is_turned_upright_and_composed_on_white(javascript):
+    """The browser decodes the file; a canvas that keeps numbers stands for its own."""
+    from PIL import Image
+
+    from zoo.data import pixels
+
+    rng = np.random.default_rng(0)
+    stored = rng.integers(0, 256, (5, 4, 4), np.uint8)
+    stored[0, :, 3] = 0, 255, 1, 254
+    found = javascript(
+        'import { decoded } from "./image.js";\n'
+        "let asked;\n"
+        "globalThis.createImageBitmap = async (file, options) => ((asked = options), file);\n"
+        "globalThis.OffscreenCanvas = class {\n"
+        "  constructor(width, height) { this.data = new Float64Array(4 * width * height); }\n"
+        "  getContext() { return this; }\n"
+        "  fillRect() { this.data.fill(this.fillStyle === 'white' ? 255 : 0); }\n"
+        "  drawImage({ data }) {\n"
+        "    data.forEach((value, i) => {\n"
+        "      const opacity = data[i - (i % 4) + 3] / 255;\n"
+        "      this.data[i] = i % 4 === 3 ? 255 : value * opacity + this.data[i] * (1 - opacity);\n"
+        "    });\n"
+        "  }\n"
+        "  getImageData() { return Array.from(this.data, Math.round); }\n"
+        "};\n"
+        "const made = await decoded({ data: value.flat(2), width: 4, height: 5 });\n"
+        "console.log(JSON.stringify([asked, made]));",
+        stored.tolist(),
+    )
+    assert found[0] == {"imageOrientation": "from-image", "colorSpaceConversion": "none"}
+    expected = pixels.as_bytes(Image.fromarray(stored), 3).astype(int)
+    assert np.abs(np.array(found[1]).reshape(5, 4, 4)[..., :3] - expected).max() <= 1
+
+
 @pytest.mark.parametrize(("channels", "fit"), [(1, "stretch"), (3, "stretch"), (1, "crop"), (3, "pad")])
 def test_pictures_are_brought_to_the_input_as_training_does(javascript, channels, fit):
     from PIL import Image

@@ -51,3 +51,27 @@ def test_unrolled_equals_the_loop():
 def test_unknown_cell_is_refused():
     with pytest.raises(ValueError, match="cell: expected one of lstm, gru, simple, received 'lsmt'"):
         LSTM(cell="lsmt")
+
+
+def test_the_mean_of_all_steps_leaves_padding_out():
+    x = np.array([[5, 6, 7, 0, 0], [8, 9, 5, 6, 7]])
+    arguments = {"num_classes": 3, "units": (4,), "vocabulary_size": 10, "embedding_dim": 4}
+    mean, steps = LSTM(pooling="mean", **arguments), LSTM(return_sequences=True, **arguments)
+    for model in (mean, steps):
+        model.build((None, 5))
+    steps.set_weights(mean.get_weights())
+    each = np.asarray(steps(x))  # the classes are linear in the steps, so the mean of logits is the logit of the mean
+    expected = [each[0, :3].mean(0), each[1].mean(0)]
+    np.testing.assert_allclose(mean(x), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="pooling: expected 'last' or 'mean', received 'max'"):
+        LSTM(pooling="max")
+
+
+def test_word_dropout_drops_whole_words_in_training_alone():
+    model = LSTM(num_classes=2, units=(3,), vocabulary_size=10, embedding_dim=50, word_dropout=0.5)
+    x = np.full((1, 200), 3)
+    model.build(x.shape)
+    dropped = np.asarray(model.drop_words(model.embedding(x), training=True))[0]
+    gone = (dropped == 0).all(-1)
+    assert 60 < gone.sum() < 140 and (dropped[~gone] != 0).all()
+    np.testing.assert_array_equal(model(x), model(x))

@@ -58,6 +58,7 @@ OTHER_ARGUMENTS = {
     "proxyless": {"alpha": 0.1, **PIXELS},
     "ds_cnn": {"filters": 8, "num_blocks": 2, "use_bias": True, **PIXELS},
     "lstm": {"num_classes": 4, "units": (6,), "cell": "gru", "return_sequences": True, "dropout": 0.1, "unroll": True,
+             "pooling": "mean", "word_dropout": 0.1,
              "embedding_dim": 9},
     "self_attention": {"num_classes": 4, "model_dim": 12, "num_heads": 3, "ff_dim": 8, "num_blocks": 1, "dropout": 0.2,
                        "position": "sinusoidal", "causal": True, "key_dim": 5},

@@ -93,7 +93,7 @@ def test_run_folder_holds_what_it_promises(image_npz, tmp_path, monkeypatch):
     folder = result.run
     assert {p.name for p in folder.path.iterdir()} - {".lock"} == {
         "config.json", "model.keras", "checkpoints", "metrics.json", "history.csv", "tensorboard", "report.html",
-        "confusion_matrix.csv",
+        "confusion_matrix.csv", "examples.npz",
     }  # fmt: skip
     assert len(result.history) == 2
     assert json.loads(folder.config_file.read_text())["kernels"]["OMP_NUM_THREADS"] == "3"

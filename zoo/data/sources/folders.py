@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from zoo.console.errors import UsageError, few
 from zoo.data.images import is_picture
@@ -72,7 +72,9 @@ def listed(root: Path) -> Listing:
         found.files[split] = []
         for path in folders:
             name = class_name(path)
-            files = sorted(_pictures(path, found))
+            status = path.stat()
+            paths = _pictures(str(path), {(status.st_dev, status.st_ino)}, found)
+            files = [Path(text) for text in sorted(paths, key=lambda text: text.split("/"))]
             if not files:
                 raise UsageError(
                     f"class {name!r} has no images: expected {', '.join(SUFFIXES[:4])}, ... files in {path}"
@@ -161,58 +163,65 @@ def _are_classes(folders: list[Path]) -> bool:
 
 def _folders(path: Path) -> list[Path]:
     """Return the folders in a folder, linked ones too, without hidden ones."""
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [Path(entry) for entry in _entries(path) if entry.is_dir() and not entry.name.startswith(".")]
 
 
 def _holds_pictures(path: Path) -> bool:
     """Return whether a picture lies directly in a folder."""
-    return any(_is_picture(p) for p in path.iterdir() if not p.name.startswith(".") and not p.is_dir())
+    return any(_is_picture(p) for p in _entries(path) if not p.name.startswith(".") and not p.is_dir())
 
 
-def _is_picture(path: Path) -> bool:
+def _is_picture(entry: os.DirEntry) -> bool:
     """Return whether a file is taken for a picture: by its suffix, otherwise by its content.
 
-    A picture with a known suffix that cannot be read is reported when it is decoded.
+    A picture with a known suffix that cannot be read, or a link to nothing, is reported when it is decoded.
     """
-    if path.exists() and not path.is_file():
+    if not entry.is_file() and not (entry.is_symlink() and not Path(entry).exists()):
         return False  # a pipe or a device
-    return path.suffix.lower() in SUFFIXES or is_picture(path)
+    return PurePath(entry.name).suffix.lower() in SUFFIXES or is_picture(Path(entry))
 
 
-def _pictures(folder: Path, found: Listing) -> Iterator[Path]:
-    """Yield the pictures below a folder, and count the files that are left out."""
-    seen = {folder.stat()[1:3]}  # inode and device of each folder
-    for place, names, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        kept = []
-        for name in names:
-            if name.startswith("."):
-                found.left_out["hidden"] += sum(len(inside) for _, _, inside in os.walk(Path(place, name)))
-            elif (key := Path(place, name).stat()[1:3]) in seen:
-                found.notes.append(f"{Path(place, name)} links to a folder that was read already, and is left out")
+def _pictures(folder: str, seen: set[tuple[int, int]], found: Listing) -> Iterator[str]:
+    """Yield the pictures below a folder, and count the files that are left out.
+
+    Args:
+        folder: Folder.
+        seen: Device and inode of each folder that was read.
+        found: Takes the counts.
+    """
+    for entry in _entries(folder):
+        if entry.is_dir():
+            status = entry.stat()
+            if entry.name.startswith("."):
+                found.left_out["hidden"] += sum(len(inside) for _, _, inside in os.walk(entry))
+            elif (key := (status.st_dev, status.st_ino)) in seen:
+                found.notes.append(f"{entry.path} links to a folder that was read already, and is left out")
             else:
                 seen.add(key)
-                kept.append(name)
-        names[:] = kept
-        for name in files:
-            path = Path(place, name)
-            if name.startswith("."):
-                found.left_out["hidden"] += 1
-            elif _is_picture(path):
-                yield path
-            else:
-                found.left_out[f"no picture ({path.suffix.lower() or 'no suffix'})"] += 1
+                yield from _pictures(entry.path, seen, found)
+        elif entry.name.startswith("."):
+            found.left_out["hidden"] += 1
+        elif _is_picture(entry):
+            yield entry.path
+        else:
+            found.left_out[f"no picture ({PurePath(entry.name).suffix.lower() or 'no suffix'})"] += 1
 
 
-def _refuse(error: OSError) -> None:
-    raise UsageError(f"{error.filename}: cannot be read: {error.strerror or error}")
+def _entries(folder: Path | str) -> list[os.DirEntry]:
+    """Return what lies in a folder, by name."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be read: {error.strerror or error}") from None
 
 
 def _count_loose(folder: Path, found: Listing) -> None:
     """Count the files that lie beside the folders of classes or splits."""
-    for path in folder.iterdir():
-        if path.name.startswith(".") or path.is_dir():
+    for entry in _entries(folder):
+        if entry.name.startswith(".") or entry.is_dir():
             continue
-        if _is_picture(path):
+        if _is_picture(entry):
             found.left_out["outside the folders of classes"] += 1
 
 

@@ -5,7 +5,9 @@ training starts, and each is known by a hash of its numbers, which is the same h
 the cache on disk; sets that fit in the memory are there decoded.
 """
 
+import functools
 import hashlib
+import json
 import sys
 from collections.abc import Mapping
 
@@ -17,13 +19,15 @@ from zoo.console.figures import size
 from zoo.data import cache
 from zoo.data.dataset import Split
 from zoo.data.reading import Tally
-from zoo.data.stored.column import PART, Column
+from zoo.data.stored.column import Column, parts
 from zoo.system.machine import available_memory
 
 # Share of the free memory that decoded examples may take by default, and bytes where the free memory is not known.
 SHARE, UNKNOWN = 4, 1 << 30
 MARK = 16  # bytes of a hash
 LISTED = 5
+# Examples of a larger set whose check is kept by itself.
+PORTION = 1 << 16
 
 
 def budget(config: TrainConfig) -> int:
@@ -54,13 +58,15 @@ def kept(config: TrainConfig, splits: Mapping[str, Split], tally: Tally) -> dict
     decoded, skip_bad = total <= most, config.skip_bad
     sources = [(split, part.x.source.identity(), part.x.decoder.identity) for split, part in splits.items()]
 
+    key = [sources, skip_bad, decoded]
+
     def look() -> dict[str, np.ndarray]:
         if not decoded:
             count = sum(map(len, splits.values()))
             print(f"{config.data_name}: {count:,} {tally.unit} are read once to check them", file=sys.stderr)
-        return _looked_at(splits, decoded, skip_bad, tally.unit)
+        return _looked_at(splits, decoded, skip_bad, tally.unit, key)
 
-    found = cache.cached([sources, skip_bad, decoded], look)
+    found = cache.cached(key, look)
     result = {}
     for split, part in splits.items():
         places, marks = found[f"{split}.places"], found[f"{split}.marks"]
@@ -81,30 +87,31 @@ def _why(config: TrainConfig, total: int, most: int) -> str:
     return f"{size(total)} decoded are more than {asked} {size(most)}"
 
 
-def _looked_at(splits: Mapping[str, Split], decoded: bool, skip_bad: bool, unit: str) -> dict[str, np.ndarray]:
+def _looked_at(
+    splits: Mapping[str, Split], decoded: bool, skip_bad: bool, unit: str, key: object
+) -> dict[str, np.ndarray]:
     """Return the places of the examples that can be read, their marks and, if asked for, the examples."""
     arrays, bad, total = {}, {}, 0
+    digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()
     for split, part in splits.items():
         column: Column = part.x
         out = np.empty(column.shape, column.dtype) if decoded else None
-        marks = np.zeros((len(column), MARK), np.uint8)
-        readable = np.ones(len(column), bool)
-        for start in range(0, len(column), PART):
-            wrong: dict[int, str] = {}
-            found = column.decoded(column.rows[start : start + PART], wrong)
-            for place, example in enumerate(found):
-                digest = hashlib.blake2b(np.ascontiguousarray(example).data, digest_size=MARK).digest()
-                marks[start + place] = np.frombuffer(digest, np.uint8)
-            if out is not None:
-                out[start : start + PART] = found
-            readable[[start + place for place in wrong]] = False
-            bad |= {column.name(start + place): reason for place, reason in wrong.items()}
+        marks, wrong = np.zeros((len(column), MARK), np.uint8), {}
+        if decoded or len(column) <= PORTION:
+            _check(column, marks, wrong, out)
+        else:  # a look that is interrupted goes on where it was
+            for start in range(0, len(column), PORTION):
+                few = column.take(np.arange(start, min(start + PORTION, len(column))))
+                found = cache.cached([digest, split, start], functools.partial(_portion, few))
+                marks[start : start + PORTION] = found["marks"]
+                reasons = zip(found["places"].tolist(), found["reasons"].tolist(), strict=True)
+                wrong |= {start + place: str(reason) for place, reason in reasons}
         total += len(column)
-        places = np.flatnonzero(readable)
-        whole = len(places) == len(column)
-        arrays |= {f"{split}.places": places, f"{split}.marks": marks if whole else marks[places]}
+        places = np.setdiff1d(np.arange(len(column)), list(wrong))
+        bad |= {column.name(place): reason for place, reason in wrong.items()}
+        arrays |= {f"{split}.places": places, f"{split}.marks": marks[places] if wrong else marks}
         if out is not None:
-            arrays[f"{split}.x"] = out if whole else out[places]
+            arrays[f"{split}.x"] = out[places] if wrong else out
     if bad and not skip_bad:
         shown = ", ".join(list(bad)[:LISTED]) + (", ..." if len(bad) > LISTED else "")
         raise UsageError(
@@ -112,3 +119,31 @@ def _looked_at(splits: Mapping[str, Split], decoded: bool, skip_bad: bool, unit:
             f" (the first: {next(iter(bad.values()))})"
         )
     return arrays
+
+
+def _portion(column: Column) -> dict[str, np.ndarray]:
+    """Return the marks of examples, and the places of those that cannot be read, with the reasons."""
+    marks, wrong = np.zeros((len(column), MARK), np.uint8), {}
+    _check(column, marks, wrong, None)
+    reasons = np.array(list(wrong.values()), f"U{max(map(len, wrong.values()), default=1)}")
+    return {"marks": marks, "places": np.array(list(wrong), np.int64), "reasons": reasons}
+
+
+def _check(column: Column, marks: np.ndarray, wrong: dict[int, str], out: np.ndarray | None) -> None:
+    """Decode examples.
+
+    Args:
+        column: Examples.
+        marks: Takes their hashes, (examples, 16).
+        wrong: Takes the reason by the place of each that cannot be read.
+        out: Takes the examples, if there is one.
+    """
+    for part in parts(column):
+        bad: dict[int, str] = {}
+        found = column.decoded(column.rows[part], bad)
+        for place, example in enumerate(found, part.start):
+            digest = hashlib.blake2b(np.ascontiguousarray(example).data, digest_size=MARK).digest()
+            marks[place] = np.frombuffer(digest, np.uint8)
+        if out is not None:
+            out[part] = found
+        wrong |= {part.start + place: reason for place, reason in bad.items()}

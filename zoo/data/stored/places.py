@@ -16,8 +16,8 @@ _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "hf": "huggingface_hub
 
 
 def address(path: Path | str) -> str:
-    """Return a path as text, with the two slashes of an address that `Path` makes one."""
-    return _SCHEME.sub(r"\1://", str(path), count=1)
+    """Return a path as text, with the slashes of an address that `Path` makes one: two, and three of a file's."""
+    return _SCHEME.sub(lambda found: f"{found[1]}://{'/' * (found[1] == 'file')}", str(path), count=1)
 
 
 @lru_cache(maxsize=4096)
@@ -64,8 +64,8 @@ def kind_of(path: str) -> str:
 def files_below(path: str) -> list[str]:
     """Return the files below a folder, sorted; those whose name begins with a dot are left out."""
     if is_remote(path):
-        scheme = path.partition("://")[0]
-        names = [f"{scheme}://{name.lstrip('/')}" for name in system(path).find(path)]
+        root = system(path)._strip_protocol(path)
+        names = [f"{path.rstrip('/')}/{name.removeprefix(root).lstrip('/')}" for name in system(path).find(path)]
     else:
         names = [f"{place}/{name}" for place, _, inside in os.walk(path, followlinks=True) for name in inside]
     return sorted(name for name in names if not any(part.startswith(".") for part in name[len(path) :].split("/")))

@@ -139,8 +139,8 @@ def indexed(name: str, files: Sequence[str], schema: Schema) -> Indexed:
         inputs = arrays["inputs"]
         if not Path(inputs.filename).is_file():
             raise UsageError(
-                f"{folder()}: expected room for the inputs of {few(list(files))}, {inputs.nbytes:,} bytes, and permission"
-                " to write; ZOO_CACHE names another folder"
+                f"{folder()}: expected room for the inputs of {few(list(files))}, {inputs.nbytes:,} bytes, and"
+                " permission to write; ZOO_CACHE names another folder"
             )
         files, arrays["offset"] = [str(inputs.filename)], arrays["offset"] + inputs.offset
         arrays["file"] = np.zeros_like(arrays["file"])

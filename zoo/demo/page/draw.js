@@ -2,7 +2,7 @@
 
 import { answers } from "./answer.js";
 import { fitted, known } from "./fit.js";
-import { inverted, pixels, scaled, show as paint } from "./image.js";
+import { decoded, inverted, pixels, scaled, show as paint } from "./image.js";
 import { element, problem } from "./parts.js";
 
 const SIDE = 280; // larger side of the drawing, in canvas pixels
@@ -86,17 +86,6 @@ export async function show(place, pair, facts) {
   place.append(element("section", { "aria-labelledby": "draw-title" }, title, sheet.frame, buttons, sees, help), panel);
   pair.changed = answer;
   await answer();
-}
-
-/** Return the pixels of a picture file as training reads them: upright by its EXIF orientation, composed on white. */
-async function decoded(file) {
-  const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
-  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-  const context = canvas.getContext("2d");
-  context.fillStyle = "white";
-  context.fillRect(0, 0, bitmap.width, bitmap.height);
-  context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, bitmap.width, bitmap.height);
 }
 
 /**

@@ -3,6 +3,17 @@
 const BITS = 22; // fractional bits of Pillow's fixed-point weights: 32 - 8 - 2
 const WHITE = 255;
 
+/** Return the pixels of a picture file as training reads them: upright by its EXIF orientation, composed on white. */
+export async function decoded(file) {
+  const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, bitmap.width, bitmap.height);
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(0, 0, bitmap.width, bitmap.height);
+}
+
 /**
  * Return the pixels of a picture in the shape of a model's input.
  *
