@@ -56,6 +56,7 @@ NAMES = (
     "exports",
     "networks",
     "mlperf_tiny",
+    "devices",
     "cost",
     "ceiling",
     "drills",

@@ -18,6 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 PAGES = (
     "README.md",
     "docs/results/compression.md",
+    "docs/results/devices.md",
     "docs/results/networks.md",
     "docs/results/performance.md",
     "docs/results/pretrained.md",

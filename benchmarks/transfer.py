@@ -91,7 +91,7 @@ def _trained(name: str, words: tuple[str, ...], *place: str) -> dict[str, Any]:
         further = ["--resume"] if run.path.is_dir() else []
         options = [*words, *place, *further, "--output", str(run.path)]
         given = cli.parse(adaptation.Options, options, prog="", description="")
-        train.run({key: value for key, value in given.items() if key not in ("json", "debug")})
+        train.run({key: value for key, value in given.items() if key not in cli.FRAME})
     test = run.read_metrics()["test"]
     return {"command": f"python -m zoo.train {shlex.join(words)}", **{k: test[k] for k in ("accuracy", "examples")}}
 

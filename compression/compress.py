@@ -13,7 +13,7 @@ from compression import tasks
 from compression.pipeline import source
 from compression.pipeline.source import OpenedRun
 from compression.receipts import signing
-from compression.receipts.wording import called
+from compression.receipts.wording import called, on_device, slower
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration, ExportOptions, ModelTraining, Reporting, StageTraining
@@ -27,7 +27,7 @@ from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.guests.model import OpenedModel
 from zoo.runs import space
-from zoo.runs.folder import check_classifier
+from zoo.runs.folder import RunFolder, check_classifier
 
 # Of the model: a SavedModel, the file and what the converter writes; for each stage its model and its checkpoints.
 COPIES_ON_DISK = 4
@@ -159,7 +159,27 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
         sign=key,
         progress=Reporting(cli.say, verbose=True),
     )
-    return {"path": str(made.path), "next": _verifying(made.path, options, chosen), **made.receipt}
+    return {
+        "path": str(made.path),
+        "page": str(_compared(made.path, options, chosen)),
+        "next": _verifying(made.path, options, chosen),
+        **made.receipt,
+    }
+
+
+def _compared(path: Path, options: Options, chosen: OpenedRun | OpenedModel) -> Path:
+    """Draw the page of all files beside a new one, and return its path; the report of a run links to it."""
+    from compression.comparison import described, page
+    from zoo.reports import page as report
+
+    of_run = isinstance(chosen, OpenedRun) and options.output is None
+    place = chosen.place / page.NAME if of_run else path.parent / page.NAME
+    made = chosen.provenance()
+    title = f"Compressed files of {made.get('run') or made.get('model_file') or path.parent.name}"
+    page.write(described.found_in(path.parent), place, title)
+    if of_run:
+        report.link(RunFolder(chosen.place), place.name, "compressed files")
+    return place
 
 
 def _verifying(path: Path, options: Options, chosen: OpenedRun | OpenedModel) -> str | None:
@@ -221,12 +241,15 @@ def show(result: Mapping[str, Any]) -> None:
         for row in result["latency"]:
             times = f"{row['median_ms']:.3f} ms, p95 {row['p95_ms']:.3f} ms"
             print(f"latency {times} ({called(row)}, {row['runs']} runs)")
+    for line in (*slower(result.get("latency", ())), *on_device(result)):
+        print(line)
     for row in result.get("stages", ()):
         print(f"after {row['stage']}: {form.headline(row)}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})")
     if result["keeps_state"]:
         print("this file keeps state: call reset_all_variables() before each example")
     if "signed" in result:
         print(f"signed with the private key of {result['signed']['public_key']}")
+    print(f"page:   {result['page']}")
     if result["next"]:
         print(f"next:   {result['next']}")
     print(result["path"])

@@ -1,10 +1,9 @@
 """`python -m compression.inspect`: list where the bytes of a .tflite file or of a model file are."""
 
 import functools
-import re
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if guest.is_file(options.file):
         return _of_model_file(options)
     from compression.flatbuffers import flatbuffer
+    from compression.flatbuffers.layers import layers_of
 
     model = flatbuffer.read(options.file)
     constants, size = flatbuffer.constants(model), options.file.stat().st_size
@@ -106,20 +106,6 @@ def _of_model_file(options: Options) -> dict[str, Any]:
         "constants": rows[: options.top or None],
         "more_constants": max(len(rows) - options.top, 0) if options.top else 0,
     }
-
-
-def layers_of(names: Sequence[str]) -> list[str]:
-    """Return the layer in each tensor's name: conv_1 in `cnn_1/conv_1_1/convolution`.
-
-    A fused operator has several names, and the last one belongs to the layer with the weights. The first part of a name
-    is the model, the last one the operation. Tracing appends a number to every part, which is left out unless layers
-    would have the same name without it.
-    """
-    found = [tuple(p for p in name.rpartition(";")[2].split("/")[1:-1] if p != "while") for name in names]
-    plain = {each: tuple(re.sub(r"_\d+$", "", part) for part in each) for each in found}
-    if len(set(plain.values())) < len(plain):  # the numbers tell layers apart
-        plain = {each: each for each in found}
-    return ["/".join(plain[each]) or "(other)" for each in found]
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -6,25 +6,28 @@ import functools
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compression.devices import targets
+from compression.devices.targets import Target
 from compression.pipeline import source
 from compression.pipeline.source import OpenedRun
 from compression.recipes.language import Kernel
 from compression.recipes.options import ModelTraining
 from compression.searching import space, studies
 from compression.searching import worker as search_worker
-from compression.searching.budget import Budget
+from compression.searching.budget import ON_A_DEVICE, Budget
 from compression.searching.plan import Sampler
-from compression.searching.wording import searched
+from compression.searching.wording import ON_DEVICE, searched
 from zoo.config.options import SEEDS, option
 from zoo.config.run_options import ModelData
+from zoo.config.train_config import flag
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
-from zoo.console.values import Bytes, Seconds
+from zoo.console.values import Bytes, Count, Seconds
 from zoo.guests import model as guest
 from zoo.guests.model import OpenedModel
 from zoo.runs.folder import RunFolder
@@ -38,6 +41,12 @@ class Options(ModelTraining, ModelData):
     max_bytes: Bytes | None = option("largest file: 20000, 20k, 20KiB", metavar="SIZE")
     max_gzip_bytes: Bytes | None = option("largest gzipped file", metavar="SIZE")
     max_latency_ms: float | None = option("largest median latency of one call, in milliseconds on this machine")
+    max_arena: Bytes | None = option("largest memory of TFLite Micro: 32k", metavar="SIZE")
+    max_flash: Bytes | None = option("largest flash besides code: 100k", metavar="SIZE")
+    max_cycles: Count | None = option("most cycles of one call on an Ethos-U accelerator: 200k", metavar="CYCLES")
+    target: Target | None = option(
+        "device of the three limits above (default: tflm, or ethos-u55-128 with --max-cycles), see compression.profile"
+    )
     threads: int = option("number of threads for latencies: 1, or the cores of this process", 1)
     min_accuracy: float | None = option(
         "lowest accuracy of the file, from 0 to 1, on validation examples (default without any limit: half a percentage"
@@ -68,6 +77,8 @@ class Options(ModelTraining, ModelData):
             raise UsageError(f"--jobs {self.jobs}: expected at most the {self.trials} trials")
         if self.threads > 1 and self.max_latency_ms is None:
             raise UsageError(f"--threads {self.threads}: expected together with --max-latency-ms, received without it")
+        if self.budget.device:
+            targets.check_installed([flag(name) for name in ON_A_DEVICE if getattr(self, name) is not None])
 
     @property
     def budget(self) -> Budget:
@@ -97,6 +108,7 @@ def inputs_of(options: Options, folder: Path) -> search_worker.SearchInputs:
         folder=folder,
         kernel=options.lstm_kernel,
         threads=options.threads,
+        target=options.budget.device,
         options={name: value for name in names if (value := getattr(options, name)) is not None},
     )
 
@@ -172,8 +184,9 @@ def _shown(trials: int, *, alone: bool) -> Iterator[tuple[Callable[[str], None],
 
 def show(result: Mapping[str, Any]) -> None:
     """Print the Pareto front, the winner and its command, and last the file."""
-    columns = ("bytes", "gzip", "ms", "validation", "test", "recipe")
-    cli.table(columns, [_row(row) for row in result["front"]])
+    measured = [name for name in ON_DEVICE if any(name in row for row in result["front"])]
+    columns = ("bytes", "gzip", "ms", *(ON_DEVICE[name] for name in measured), "validation", "test", "recipe")
+    cli.table(columns, [_row(row, measured) for row in result["front"]])
     rho = result["rank_correlation"]
     print(
         f"{result['trials']} trials, {result['stopped_early']} stopped after an estimate without training"
@@ -188,9 +201,10 @@ def show(result: Mapping[str, Any]) -> None:
     print(f"{result['folder']}/{winner['path']}")
 
 
-def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(row: Mapping[str, Any], measured: Sequence[str]) -> tuple[str, ...]:
     test = "" if row["test_accuracy"] is None else f"{row['test_accuracy']:.2%}"
     sizes = (f"{row['bytes']:,}", f"{row['gzip_bytes']:,}", f"{row['latency_ms']:.3f}")
+    sizes += tuple(f"{row[name]:,}" for name in measured)
     return (*sizes, f"{row['accuracy']:.2%}", test, row["recipe"])
 
 
@@ -201,7 +215,7 @@ main = functools.partial(
     show,
     examples=(
         "python -m compression.search runs/digits --max-bytes 20k --min-accuracy 0.985",
-        "python -m compression.search runs/digits --max-latency-ms 0.5 --trials 40",
+        "python -m compression.search runs/digits --max-arena 32k --max-cycles 200k --min-accuracy 0.95",
         "python -m compression.search mine.keras --data photographs --max-bytes 20k --output found",
     ),
     prog="python -m compression.search",

@@ -61,7 +61,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     command = command_line(
         "compression.compress", options.run, *words, *source.load_words(chosen, given), *ways, *place
     )
-    return {**result, "next": command if len(rows) > 2 else None}
+    return {**result, "next": command if len(rows) > 2 and sensitivity.loses(rows) else None}
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -81,6 +81,8 @@ def show(result: Mapping[str, Any]) -> None:
     scores = (score, "loss (points)" if scale > 1 else words) if score else ()
     cli.table(("quantized", *scores, "mean difference", "largest difference", "bytes"), rows)
     print(f"picture: {result['picture']}")
+    if len(rows) > 2 and not result["next"]:
+        print("no layer needs to be skipped: quantizing all of them loses nothing")
     if result["next"]:
         print(f"next:   {result['next']}")
     print(result["path"])

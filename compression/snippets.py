@@ -1,7 +1,7 @@
 """`python -m compression.snippets`: write code that runs a .tflite file on Android, iOS and a microcontroller.
 
 The templates use the APIs of litert/kotlin and tflite/swift of github.com/google-ai-edge/LiteRT at commit f674577 of
-2026-08-21, and those of github.com/tensorflow/tflite-micro that `compression.mcu.micro` names.
+2026-08-21, and those of github.com/tensorflow/tflite-micro that `compression.devices.micro` names.
 """
 
 import functools
@@ -33,7 +33,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     folder = checked_folder(options.file, options.output, options.name)
     facts = facts_of(options.file, options.name)
     words = snippets.words_of(options.file, facts)
-    paths = [folder / path.name for path in sorted(snippets.TEMPLATES.iterdir())]
+    paths = [folder / name for name in snippets.SNIPPETS]
     if facts["hindrances"]:
         cli.say(f"no microcontroller.cc: TFLite Micro cannot run {options.file}: {'; '.join(facts['hindrances'])}")
         paths = [path for path in paths if path.suffix != ".cc"]

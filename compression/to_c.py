@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compression.devices import targets
+from compression.devices.targets import Target
 from compression.mcu.facts import checked_folder, facts_of
 from zoo.config.options import option
 from zoo.console import cli
-from zoo.console.errors import UsageError
+from zoo.console.errors import Failed, UsageError
+from zoo.system import temporary
 from zoo.system.files import write_text
 
 
@@ -21,29 +24,65 @@ class Options:
     file: Path = option(".tflite file", positional=True)
     output: Path | None = option("folder for NAME.h and NAME.c (default: the file's)", metavar="DIR")
     name: str | None = option("name of the array and its files (default: derived from the file's)")
+    target: Target = option(
+        "with an Arm accelerator such as ethos-u55-128, the array holds the file that Vela compiles for it", "tflm"
+    )
+    project: bool = option("also write main.cc and CMakeLists.txt, which build with the sources of TFLite Micro", False)
     force: bool = option("write it even if TFLite Micro cannot run it", False)
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the header and the source file, and return their contents as values."""
+    """Write the header, the source file and, if wanted, a project around them; return their contents as values."""
     options = Options(**given)
     folder = checked_folder(options.file, options.output, options.name)
-    from compression.mcu import c_array
+    if options.target not in ("tflm", *targets.NPUS):
+        raise UsageError(
+            f"--target {options.target}: expected tflm, or an accelerator such as {targets.DEFAULT}; other processors"
+            " take the file as it is"
+        )
+    if options.target == "tflm":
+        return _written(options, options.file, folder)
+    targets.check_installed([f"--target {options.target}"])
+    from compression.devices import vela
+    from compression.flatbuffers import flatbuffer
 
-    facts = facts_of(options.file, options.name)
+    flatbuffer.read(options.file)
+    with temporary.folder() as place:
+        compiled = place / f"{options.file.stem}_{options.target}.tflite"
+        if reason := vela.measure(options.file, options.target, compiled).get("refused"):
+            raise Failed(f"{options.file}: {reason}")
+        return _written(options, compiled, folder)
+
+
+def _written(options: Options, file: Path, folder: Path) -> dict[str, Any]:
+    """Write the code of a file, which may be a compiled one, and return what `run` returns."""
+    from compression.mcu import c_array, snippets
+
+    facts = facts_of(file, options.name)
     if facts["hindrances"] and not options.force:
         raise UsageError(
             f"{options.file}: TFLite Micro cannot run it: {'; '.join(facts['hindrances'])};"
             " --force writes it for another runtime"
         )
-    paths = {suffix: folder / f"{facts['name']}.{suffix}" for suffix in ("h", "c")}
-    for path in paths.values():
+    texts = {
+        f"{facts['name']}.h": c_array.header(facts),
+        f"{facts['name']}.c": c_array.source(facts, file.read_bytes()),
+    }
+    if options.project:
+        words = snippets.words_of(file, facts)
+        texts |= {
+            "main.cc": f"// {c_array.MARK}\n{snippets.filled('microcontroller.cc', words)}",
+            "CMakeLists.txt": f"# {c_array.MARK}\n{snippets.filled('CMakeLists.txt', words)}",
+        }
+    for name in texts:
+        path = folder / name
         if path.exists() and c_array.MARK not in path.read_text(errors="replace").partition("\n")[0]:
             raise UsageError(f"{path}: exists, and was not made by to_c; choose another --output or --name")
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(paths["h"], c_array.header(facts))
-    write_text(paths["c"], c_array.source(facts, options.file.read_bytes()))
-    return {"path": str(paths["c"]), "header": str(paths["h"]), **facts}
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    header, source, *project = (str(folder / name) for name in texts)
+    return {"path": source, "header": header, "project": project, **facts}
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -54,10 +93,15 @@ def show(result: Mapping[str, Any]) -> None:
             print(f"{side}({i}) {end['name']}: {end['type']} {end['shape']}{scale}")
     methods = result["methods"]
     print(f"tflite::MicroMutableOpResolver<{len(methods)}>: {', '.join(methods)}")
-    print(f"{result['bytes']:,} bytes of flash, and an arena of more than {result['arena_at_least']:,} bytes")
+    measured = result["arena_bytes"]
+    arena = (
+        f"of more than {result['arena_at_least']:,} bytes" if measured is None else f"of {measured:,} bytes (measured)"
+    )
+    print(f"{result['bytes']:,} bytes of flash, and an arena {arena}")
     for text in result["hindrances"]:
         print(f"TFLite Micro cannot run it: {text}")
-    print(result["header"])
+    for path in (*result["project"], result["header"]):
+        print(path)
     print(result["path"])
 
 

@@ -13,7 +13,7 @@ from compression.pipeline.source import OpenedRun
 from compression.receipts import signing
 from compression.receipts.artifacts import canonical, check_beside, read_receipt, receipt_path
 from compression.receipts.coverage import groups, in_words
-from compression.receipts.wording import called
+from compression.receipts.wording import called, on_device
 from zoo.config.options import option
 from zoo.config.run_options import ModelData
 from zoo.console import cli
@@ -129,6 +129,8 @@ def show(result: Mapping[str, Any]) -> None:
         else:
             score = tasks.of(result["task"]).headline(result["test"]["litert"])
             print(f"reproduced: test {score} ({result['test']['examples']:,} examples)")
+    for line in on_device(result):
+        print(f"reproduced: {line}")
     before = {called(row): row["median_ms"] for row in result.get("receipt_latency") or ()}
     for row in result.get("latency", ()):
         then = f", receipt {before[called(row)]:.3f} ms" if called(row) in before else ""

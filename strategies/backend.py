@@ -5,6 +5,7 @@ import contextlib
 import gc
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -50,6 +51,8 @@ def start(engine: str | None = None, virtual_devices: int = 0) -> None:
             if asked is None:  # child processes must not inherit this choice
                 del os.environ["KERAS_BACKEND"]
         if engine == "tensorflow":
+            # A function that is traced for several sets is no mistake of the user's.
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
             # Listing the devices for the first time writes log messages, too.
             importlib.import_module("tensorflow").config.list_physical_devices()
 

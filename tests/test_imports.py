@@ -27,8 +27,14 @@ ORDER = (
         )
     ),
     *(f"zoo.{room}" for room in ("sizing", "sweep", "ensemble", "attack", "explain", "online", "demo")),
-    *(f"compression.{room}" for room in ("on_device", "recipes", "flatbuffers", "runtime", "surgery", "passes")),
-    *(f"compression.{room}" for room in ("exporting", "receipts", "tasks", "pipeline", "searching", "mcu")),
+    *(
+        f"compression.{room}"
+        for room in ("on_device", "recipes", "flatbuffers", "runtime", "devices", "surgery", "passes")
+    ),
+    *(
+        f"compression.{room}"
+        for room in ("exporting", "receipts", "tasks", "pipeline", "searching", "mcu", "comparison")
+    ),
 )
 MOST_MODULES = 16
 MOST_AT_THE_TOP = {"zoo": 16, "compression": 14}

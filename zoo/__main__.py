@@ -52,6 +52,8 @@ PURPOSES: dict[str, dict[str, tuple[str, str]]] = {
         "list": ("zoo.list", "list models, data sets, strategies, recipes and pretrained runs"),
         "augment": ("zoo.augment", "list the random changes of training images, or draw what they do"),
         "explain": ("zoo.explain", "draw attention, saliency and attributions of a run"),
+        "compare": ("zoo.compare", "draw a page that compares .tflite files"),
+        "profile": ("compression.profile", "show flash, arena and cycles of a .tflite file on a device"),
         "inspect": ("compression.inspect", "show what takes the bytes of a .tflite file"),
     },
 }

@@ -28,8 +28,8 @@ class Options:
     data_dir: Path | None = option("folder of prepared TFDS sets (default: TFDS' own folder)")
 
 
-def run(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return descriptions by name, for each list."""
+def run(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return descriptions by name, for each list; for a pretrained run, cells by column."""
     options = Options(**given)
     lists = {
         "models": _models,
@@ -63,14 +63,19 @@ def _recipes(options: Options) -> dict[str, str]:
     return {name: defaults.summary(settings) for name, settings in defaults.named().items()}
 
 
-def _pretrained(options: Options) -> dict[str, str]:
-    return {name: stock_table.summary(name) for name in stock.index()}
+def _pretrained(options: Options) -> dict[str, dict[str, str]]:
+    return {name: stock_table.cells(name) for name in stock.index()}
 
 
-def show(result: Mapping[str, Mapping[str, str]]) -> None:
+def show(result: Mapping[str, Mapping[str, Any]]) -> None:
     """Print each list as a table on a terminal, tab-separated in a pipe."""
     for what, entries in result.items():
-        cli.table((what, "description"), list(entries.items()))
+        rows = list(entries.values())
+        if rows and isinstance(rows[0], Mapping):  # the command, which --json has, would make the table too wide
+            columns = [title for title in rows[0] if title != "command"]
+            cli.table(columns, [[row[title] for title in columns] for row in rows])
+        else:
+            cli.table((what, "description"), list(entries.items()))
 
 
 main = functools.partial(

@@ -68,6 +68,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if config.resume and folder.finished:
         folder.key_file.unlink(missing_ok=True)  # a private training that was killed at its very end has left it
         print(f"{folder.path}: this run has finished; there is nothing left to do", file=sys.stderr)
+        backend.start()  # the scores below are written by a task, which imports Keras
         return {"run": str(folder.path), **folder.read_metrics()}
     check_source(config)
     from zoo.training.data import load_data
@@ -108,11 +109,20 @@ def show(result: Mapping[str, Any]) -> None:
     print(result["run"])
 
 
+def _resolved(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return given options with the default settings of the model and the data set filled in."""
+    config, wanted = adaptation.separate(given)
+    found = adaptation.resolved(config, wanted)
+    values = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    return given | {name: value for name, value in values.items() if value is not None}
+
+
 main = functools.partial(
     cli.command,
     adaptation.Options,
     run,
     show,
+    resolved=_resolved,
     prog="python -m zoo.train",
     description="Train a model and write its run folder. Options that are not given have the default settings of the"
     " model and the data set, see `python -m zoo.list recipes`.",

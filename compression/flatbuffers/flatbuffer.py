@@ -352,6 +352,30 @@ def _values(tensor: schema.TensorT, data: np.ndarray) -> np.ndarray | None:
     return data.view(_DTYPES[kind]) if kind in _DTYPES and data.size % np.dtype(_DTYPES[kind]).itemsize == 0 else None
 
 
+def real_constants(model: schema.ModelT) -> list[tuple[str, np.ndarray]]:
+    """Return name and real values (shape) of the constants whose values can be read: zero point and scale applied."""
+    found, seen = [], set()
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            data = model.buffers[tensor.buffer].data
+            if data is None or not len(data) or tensor.buffer in seen:
+                continue
+            seen.add(tensor.buffer)
+            values = _values(tensor, np.asarray(data, np.uint8))
+            if values is None or values.size != math.prod(_indices(tensor.shape)):
+                continue
+            values = values.reshape(_indices(tensor.shape)).astype(np.float32)
+            quantization = tensor.quantization
+            if quantization is not None and quantization.scale is not None and len(quantization.scale):
+                shape = [1] * values.ndim
+                if len(quantization.scale) > 1:
+                    shape[quantization.quantizedDimension] = len(quantization.scale)
+                zero = np.asarray(quantization.zeroPoint, np.float32).reshape(shape)
+                values = (values - zero) * np.asarray(quantization.scale, np.float32).reshape(shape)
+            found.append((_text(tensor.name), values))
+    return found
+
+
 def output_names(model: schema.ModelT) -> list[str]:
     """Return the names of the tensors that operators of the main graph write; they contain the layers' name scopes."""
     graph = model.subgraphs[0]

@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from compression.mcu import micro
+from compression.devices import micro
 
 # Marks generated files, so that no other file is overwritten.
 MARK = "made by python -m compression.to_c"
 _IN_A_LINE = 16
+# Bytes for TFLite Micro's own data where they are not measured.
+ROOM = 16 * 1024
 _C_TYPES = {
     "float32": "Float32",
     "int8": "Int8",
@@ -54,9 +56,7 @@ def header(facts: Mapping[str, Any]) -> str:
         f"#ifndef {macro}_H_\n#define {macro}_H_\n\n#include <stddef.h>",
         *(_end(macro, side, i, end) for side in ("input", "output") for i, end in enumerate(facts[f"{side}s"])),
         _registration(macro, facts),
-        f"// Lower bound for the arena: tensors that are live at the same time. TFLite Micro needs more for its own\n"
-        f"// data; MicroInterpreter::arena_used_bytes() returns the total on the device.\n"
-        f"#define {macro}_ARENA_AT_LEAST {facts['arena_at_least']}",
+        _arena(macro, facts),
         '#ifdef __cplusplus\nextern "C" {\n#endif',
         f"// Bytes of the file, aligned to 16.\n"
         f"extern const unsigned char {symbol}[{facts['bytes']}];\nextern const size_t {symbol}_len;",
@@ -80,6 +80,25 @@ def source(facts: Mapping[str, Any], content: bytes) -> str:
         f'{_opening(facts)}\n\n#include "{facts["name"]}.h"\n\n#include <stdalign.h>\n\n'
         f"alignas(16) const unsigned char {symbol}[{len(content)}] = {{\n{values}\n}};\n\n"
         f"const size_t {symbol}_len = {len(content)};\n"
+    )
+
+
+def _arena(macro: str, facts: Mapping[str, Any]) -> str:
+    """Return the size of the arena: measured if that was possible, otherwise with room for TFLite Micro's own data."""
+    least, measured = facts["arena_at_least"], facts["arena_bytes"]
+    if measured is None:
+        size = least + ROOM
+        told = f"Tensors that are live at the same time, and {ROOM} bytes for TFLite Micro's own data. Not measured"
+    else:
+        size = measured
+        told = "Measured in TFLite Micro's interpreter on a 64-bit machine, whose own data take more than on 32 bits"
+    return (
+        f"// Bytes of the arena. {told};\n"
+        f"// MicroInterpreter::arena_used_bytes() returns the total on the device. Kernels of chip vendors, such as\n"
+        f"// CMSIS-NN, may ask for more scratch memory.\n"
+        f"#define {macro}_ARENA_BYTES {size}\n"
+        f"// Lower bound: tensors that are live at the same time.\n"
+        f"#define {macro}_ARENA_AT_LEAST {least}"
     )
 
 

@@ -36,14 +36,16 @@ def facts_of(path: Path, name: str | None = None) -> dict[str, Any]:
 
     Returns:
         name, file, bytes and sha256; inputs and outputs in the interpreter's order; operators with their number of
-        uses; methods that register them; arena_at_least in bytes; hindrances, the reasons why TFLite Micro cannot run
-        the file.
+        uses; methods that register them; arena_at_least, a lower bound in bytes; arena_bytes, what the interpreter of
+        TFLite Micro takes, None without the extra `device` or if it cannot run the file; hindrances, the reasons why it
+        cannot.
 
     Raises:
         UsageError: The file is missing, is not a TFLite flatbuffer, or is cut short or altered.
     """
+    from compression.devices import arena, micro, targets
     from compression.flatbuffers import flatbuffer
-    from compression.mcu import c_array, micro
+    from compression.mcu import c_array
 
     model = flatbuffer.read(path)
     operators = flatbuffer.operators(model)
@@ -56,5 +58,6 @@ def facts_of(path: Path, name: str | None = None) -> dict[str, Any]:
         "operators": operators,
         "methods": [method for method in map(micro.method, operators) if method],
         "arena_at_least": micro.arena_at_least(model),
+        "arena_bytes": arena.measure(path).get("arena_bytes") if targets.versions() else None,
         "hindrances": micro.hindrances(model),
     }

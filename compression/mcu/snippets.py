@@ -1,7 +1,7 @@
 """Fill templates of code that runs a .tflite file on Android, iOS and a microcontroller.
 
 The templates use the interfaces of litert/kotlin and tflite/swift in github.com/google-ai-edge/LiteRT at commit f674577
-of 2026-08-21, and of github.com/tensorflow/tflite-micro at the commit that `compression.mcu.micro` names.
+of 2026-08-21, and of github.com/tensorflow/tflite-micro at the commit that `compression.devices.micro` names.
 """
 
 import json
@@ -13,6 +13,8 @@ from typing import Any
 from zoo.console.errors import UsageError
 
 TEMPLATES = Path(__file__).with_name("snippet_templates")
+# Templates of `python -m compression.snippets`; the others belong to `compression.to_c`.
+SNIPPETS = ("android.kt", "ios.swift", "microcontroller.cc")
 # Types and conversions of a file's values in Kotlin, in Swift and in TfLiteTensor's union; uint8 pixels stay bytes.
 _KOTLIN_WRITES = {
     "float32": ("FloatArray", "input.writeFloat(values)"),

@@ -18,7 +18,7 @@ from compression.pipeline import origin, stages
 from compression.pipeline.stage_plot import draw
 from compression.pipeline.stages import EXAMPLES, Stages, Trained
 from compression.receipts.artifacts import beside, check_beside, file_name, read_receipt, receipt_path, sealed
-from compression.receipts.receipt import differences, file_sizes, measure, measure_outputs, read_off
+from compression.receipts.receipt import comparable, differences, file_sizes, measure, measure_outputs, read_off
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration, ExportOptions, Reporting, StageTraining
@@ -212,7 +212,7 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
     if texts:  # before the file is run
         return described, texts
     subject = form.subject(trained.as_trained, original)
-    found = read_off(path, subject)
+    found = comparable(receipt, read_off(path, subject))
     if texts := differences(receipt, found):
         return found, texts
     measured = found | measure_outputs(path, subject, found)

@@ -104,6 +104,17 @@ def _worsened(found: Mapping[str, float], expected: Mapping[str, float]) -> dict
     return {name: found[name], f"{name}_loss": worse}
 
 
+def loses(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether quantizing all layers together, and the first row's layer alone, worsens the score.
+
+    Without a score, it is assumed.
+    """
+    score = score_of(rows[0])
+    together = next((row for row in rows if row["layer"] == EVERY_LAYER), rows[0])
+    worst = next((row for row in rows if row["layer"] != EVERY_LAYER), rows[0])
+    return not score or (together[f"{score}_loss"] > 0 and worst[f"{score}_loss"] > 0)
+
+
 def without_worst(
     model: Any,
     data: Any,

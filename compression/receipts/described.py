@@ -10,6 +10,9 @@ from compression.receipts.artifacts import read_receipt, receipt_path
 from zoo.console.errors import UsageError
 from zoo.system.files import sha256
 
+# Figures of a receipt's section `device` that a page shows.
+ON_DEVICE = ("target", "flash_bytes", "arena_bytes", "cycles", "clock_hz")
+
 
 def described(path: Path) -> dict[str, Any]:
     """Return the description of a .tflite file; it may lack a receipt and metadata.
@@ -20,13 +23,14 @@ def described(path: Path) -> dict[str, Any]:
     Returns:
         name, file, bytes, sha256 and keeps_state; signatures, as `flatbuffer.signatures` returns them; data, the name
         of the training set; about, the meaning of inputs and outputs; measured, the accuracy, psnr and latency_ms of
-        the receipt. Unknown entries are empty.
+        the receipt; device, the figures ON_DEVICE of its section `device`. Unknown entries are empty.
 
     Raises:
         UsageError: The file is missing or damaged, or its receipt describes another file.
     """
     model = flatbuffer.read(path)
     receipt = read_receipt(path) if receipt_path(path).is_file() else {}
+    section = receipt.get("device", {})
     return {
         "name": path.stem,
         "file": path.name,
@@ -37,6 +41,7 @@ def described(path: Path) -> dict[str, Any]:
         "data": receipt.get("made", {}).get("data", ""),
         "about": receipt.get("about") or _noted(path, model),
         "measured": _measured(receipt),
+        "device": {name: section[name] for name in ON_DEVICE if section.get(name) is not None},
     }
 
 

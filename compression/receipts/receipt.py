@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from compression.devices import profile
 from compression.flatbuffers import flatbuffer
 from compression.receipts.subject import Subject
 from compression.runtime import litert
@@ -64,7 +65,7 @@ def read_off(path: Path, subject: Subject) -> dict[str, Any]:
     """
     model = flatbuffer.read(path)
     subject.check_takes(path, model)
-    floats = flatbuffer.float_operators(model)
+    floats, on_device = flatbuffer.float_operators(model), profile.section(path)
     return {
         "file": path.name,
         "sha256": sha256(path),
@@ -75,7 +76,14 @@ def read_off(path: Path, subject: Subject) -> dict[str, Any]:
         "keeps_state": flatbuffer.keeps_state(model),
         **_signatures(model),
         "constants": flatbuffer.constants(model),
+        **({"device": on_device} if on_device else {}),
     }
+
+
+def comparable(stored: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the measurements without the section `device` if other versions of its packages measured the receipt's."""
+    before, now = stored.get("device", {}).get("versions"), measured.get("device", {}).get("versions")
+    return {name: value for name, value in measured.items() if name != "device" or before == now}
 
 
 def measure_outputs(path: Path, subject: Subject, found: Mapping[str, Any]) -> dict[str, Any]:

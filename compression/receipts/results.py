@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from compression.receipts.coverage import in_words
-from compression.receipts.wording import called
+from compression.receipts.wording import called, on_device
 from zoo.console.figures import FIGURES, by_output, form_of, label, written
 from zoo.console.tables import Readable, Table
 
@@ -60,6 +60,7 @@ class CompressedFile(Readable):
             (f"latency, {called(row)}", f"median {row['median_ms']:.3f} ms, p95 {row['p95_ms']:.3f} ms")
             for row in receipt.get("latency", ())
         ]
+        rows += [("on a device", line) for line in on_device(receipt)]
         return Table(("", "value"), tuple(rows))
 
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from compression.searching.budget import LIMITS
-from compression.searching.wording import searched
+from compression.searching.wording import ON_DEVICE, searched
+
+# Costs of a file, and how a page names them.
+AXES = {"bytes": "file size", "gzip_bytes": "gzipped file size", "latency_ms": "latency", **ON_DEVICE}
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2530; --soft: #64707d; --line: #e3e7ec; --paper: #fff; --page: #f5f6f8;
@@ -48,7 +51,8 @@ _SCRIPT = """
 const data = JSON.parse(document.getElementById("data").textContent);
 const files = data.files, limits = data.limits, NS = "http://www.w3.org/2000/svg";
 const W = 1000, H = 430, L = 66, R = 16, T = 14, B = 44;
-const names = {bytes: "file size (bytes)", gzip_bytes: "gzipped file size (bytes)", latency_ms: "latency (ms)"};
+const names = {bytes: "file size (bytes)", gzip_bytes: "gzipped file size (bytes)", latency_ms: "latency (ms)",
+  arena_bytes: "arena in TFLite Micro (bytes)", flash_bytes: "flash (bytes)", cycles: "cycles"};
 const plot = document.getElementById("plot"), detail = document.getElementById("detail");
 const axis = document.getElementById("axis"), scale = document.getElementById("split");
 let chosen = data.first;
@@ -166,7 +170,8 @@ def page(result: Mapping[str, Any]) -> str:
     )
     axes = "".join(
         f"<option value={name}{' selected' * (name == result['costs'][0])}>{text}</option>"
-        for name, text in (("bytes", "file size"), ("gzip_bytes", "gzipped file size"), ("latency_ms", "latency"))
+        for name, text in AXES.items()
+        if name not in ON_DEVICE or name in result["costs"]
     )
     body = f"""
 <h1>{_text(title)}</h1><p class=sub>{_text(searched(result))}</p>
@@ -213,12 +218,7 @@ def _front(result: Mapping[str, Any]) -> str:
 
 
 def _bars(result: Mapping[str, Any]) -> str:
-    titles = {
-        "bytes": "file size",
-        "gzip_bytes": "gzipped file size",
-        "latency_ms": "latency",
-        "accuracy": "validation accuracy",
-    }
+    titles = AXES | {"accuracy": "validation accuracy"}
     parts = []
     for name, shares in result["importances"].items():
         bars = "".join(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compression.searching.page import page
+from compression.searching.wording import ON_DEVICE
 from zoo.system.files import write_text
 
 PAGE, FRONT, FILES = "search.html", "front.csv", "files.csv"
@@ -39,6 +40,7 @@ def write(result: Mapping[str, Any], folder: Path) -> None:
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([["" if row.get(name) is None else row[name] for name in COLUMNS] for row in rows])
+    columns = [*COLUMNS[:3], *(name for name in ON_DEVICE if any(name in row for row in rows)), *COLUMNS[3:]]
+    writer.writerow(columns)
+    writer.writerows([["" if row.get(name) is None else row[name] for name in columns] for row in rows])
     return text.getvalue()

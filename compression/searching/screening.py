@@ -6,8 +6,15 @@ from typing import Any
 from compression.searching.plan import SearchPlan
 
 # A trial is stopped if its untrained file exceeds a limit by more than this share. Training changes how well a file
-# compresses with gzip, and latencies are noisy.
-SLACK = {"max_bytes": 0.0, "max_gzip_bytes": 0.15, "max_latency_ms": 0.25}
+# compresses, with gzip and in a compiled file, and latencies are noisy.
+SLACK = {
+    "max_bytes": 0.0,
+    "max_gzip_bytes": 0.15,
+    "max_latency_ms": 0.25,
+    "max_arena": 0.0,
+    "max_flash": 0.05,
+    "max_cycles": 0.05,
+}
 # A trial is also stopped if at least BETTER finished files that are no larger had an estimate better by MARGIN. This
 # requires LEAST_FINISHED files whose estimates correlate with their final accuracies by at least LEAST_CORRELATION.
 MARGIN, BETTER, LEAST_CORRELATION, LEAST_FINISHED = 0.1, 3, 0.4, 8

@@ -15,12 +15,13 @@ from compression.recipes import language
 from compression.recipes.language import Kernel
 from compression.searching import pareto, screening, space, studies
 from compression.searching import report as search_report
-from compression.searching.budget import Budget
+from compression.searching.budget import LIMITS, ON_A_DEVICE, Budget
 from compression.searching.plan import Sampler, SearchPlan
 from compression.searching.trials import (
     SearchSubject,
     estimate,
     initial_choices,
+    least_on_device,
     receipt_on_test,
     smallest,
     train_and_measure,
@@ -108,7 +109,9 @@ def search(
     if not unseen:
         data = dataclasses.replace(data, test=data.test.take(slice(0)))
     known = {OWN: lambda: model, **(teachers or {})}
-    subject = SearchSubject(model, data, training, known, folder / FILES, threads=budget.threads, kernel=kernel)
+    subject = SearchSubject(
+        model, data, training, known, folder / FILES, threads=budget.threads, target=budget.device, kernel=kernel
+    )
     plan = make_plan(subject, budget, narrowing, trials=trials, seconds=seconds, sampler=sampler, seed=seed)
     study = open_study(subject, plan, folder, say)
     run_trials(subject, plan, study, say)
@@ -154,6 +157,8 @@ def make_plan(
         raise UsageError(
             f"--space distill: expected none or one of {', '.join(subject.teachers)}, received {unknown[0]}"
         )
+    if budget.device:
+        found = _for_device(subject, found, budget)
     return SearchPlan(found, budget, **options)
 
 
@@ -179,6 +184,27 @@ def open_study(subject: SearchSubject, plan: SearchPlan, folder: Path, say: Call
         say(f"  {line}")
     studies.enqueue_first(study, plan, lambda: initial_choices(subject, plan.space, plan.budget))
     return study
+
+
+def _for_device(subject: SearchSubject, found: space.Space, budget: Budget) -> space.Space:
+    """Return a space with the precisions that the device of a budget can run.
+
+    Raises:
+        UsageError: It can run none, or not even the narrowest network keeps a limit.
+    """
+    rows, refused = least_on_device(subject, found)
+    if not rows:
+        why = "; ".join(f"{precision}: {reason}" for precision, reason in refused.items())
+        raise UsageError(f"--target {budget.device}: expected a device that can run the network: {why}")
+    for name in ON_A_DEVICE:
+        limit, cost = budget.limits.get(name), LIMITS[name][0]
+        least = min(row[cost] for row in rows.values() if cost in row) if limit is not None else 0
+        if limit is not None and limit < least:
+            raise UsageError(
+                f"{flag(name)} {limit:,}: expected at least {least:,}, which the narrowest network of the search space"
+                f" takes on {budget.device}"
+            )
+    return dataclasses.replace(found, choices={**found.choices, "precision": tuple(rows)})
 
 
 def facts(subject: SearchSubject) -> dict[str, str]:

@@ -300,4 +300,5 @@ def _sentence(trial: Any, done: int, plan: SearchPlan) -> str:
 
 
 def _number(name: str, value: float) -> str:
-    return f"{value:.3f} ms" if name == "latency_ms" else f"{value:,} bytes{' gzipped' if 'gzip' in name else ''}"
+    ends = {"bytes": "bytes", "gzip_bytes": "bytes gzipped", "arena_bytes": "bytes of arena", "flash_bytes": "of flash"}
+    return f"{value:.3f} ms" if name == "latency_ms" else f"{value:,} {ends.get(name, name)}"

@@ -13,18 +13,21 @@ import numpy as np
 from filelock import FileLock
 
 from compression import tasks
+from compression.devices import profile
+from compression.devices.targets import NPUS
 from compression.exporting import tflite
 from compression.passes import channels
 from compression.pipeline import pipeline
 from compression.receipts.receipt import file_sizes
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration, ExportOptions, StageTraining
-from compression.searching.budget import Budget
+from compression.searching.budget import LIMITS, ON_A_DEVICE, Budget
 from compression.searching.space import NO_TEACHER, Space
 from compression.searching.untrained import apply_untrained
 from compression.surgery.copying import copies
 from compression.tasks.base import Export, OutputForm
 from zoo.config.train_config import TrainConfig
+from zoo.console.errors import Failed
 from zoo.data import Dataset
 from zoo.data.dataset import mapped
 from zoo.data.images import scaled
@@ -32,6 +35,7 @@ from zoo.system import temporary
 
 EXAMPLES = 2000  # number of training examples for estimates
 MEASURED = ("bytes", "gzip_bytes", "latency_ms", "accuracy", "sha256")
+STEPS_ON_DEVICE = 5  # of the bisection for the first trials
 PARTS = (1 / 2, 1 / 4)  # shares of the budget for further initial trials
 # Bits per weight in a file.
 BITS = {"int4": 4, "int8": 8, "dynamic": 8, "int16x8": 8, "float16": 16, "float32": 32}
@@ -48,6 +52,7 @@ class SearchSubject:
         teachers: Functions that return teacher models, by their name in `distill` of a recipe.
         folder: Folder for the files and their training stages.
         threads: Number of threads for latency measurements.
+        target: Device that files are measured for; None for none.
         seed: Random seed for the selection of calibration examples.
         kernel: Export form of recurrent layers.
         provenance: Entries written into every receipt.
@@ -60,6 +65,7 @@ class SearchSubject:
     teachers: Mapping[str, Callable[[], keras.Model]]
     folder: Path
     threads: int = 1
+    target: str | None = None
     seed: int = 0
     kernel: Kernel = "auto"
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -130,7 +136,7 @@ def _compressed(
     """Export a file and return its measurements on the validation examples, and its path."""
     data = dataclasses.replace(subject.data, test=subject.data.validation)
     made = _pipeline(subject, model, data, recipe, folder)
-    return measured(made.receipt, subject.threads), made.path
+    return measured(made.receipt, subject.threads) | _on_device(subject, made.path), made.path
 
 
 def _pipeline(
@@ -163,6 +169,22 @@ def measured(receipt: Mapping[str, Any], threads: int) -> dict[str, Any]:
     return {name: found[name] for name in MEASURED}
 
 
+def _on_device(subject: SearchSubject, path: Path) -> dict[str, int]:
+    """Return what a file takes on the device of a search; empty without one.
+
+    Raises:
+        Failed: TFLite Micro cannot run the file, or nothing of it runs on the accelerator.
+    """
+    if subject.target is None:
+        return {}
+    found = profile.measure(path, subject.target)
+    if reason := found.get("refused") or found.get("npu_refused"):
+        raise Failed(reason)
+    if subject.target in NPUS and found["cycles"] is None:
+        raise Failed(f"none of its operators run on {subject.target}")
+    return {name: found[name] for name in profile.LIMITED if name in found}
+
+
 def smallest(subject: SearchSubject, space: Space, precision: str | None = None) -> dict[str, Any]:
     """Return bytes, gzip_bytes and recipe of the smallest file of a space, optionally in a given precision.
 
@@ -176,8 +198,29 @@ def smallest(subject: SearchSubject, space: Space, precision: str | None = None)
     return {**_sizes(subject, model, recipe), "recipe": str(recipe)}
 
 
+def least_on_device(subject: SearchSubject, space: Space) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+    """Return what a device takes of the narrowest network in each precision, and why it cannot run the others."""
+    found, refused = {}, {}
+    for precision in space.choices["precision"]:
+        recipe = space.recipe(space.scaled(0, precision=precision, per_tensor=True, qat=False))
+        model = subject.without_training(dataclasses.replace(recipe, stages=recipe.stages[:1]))
+        try:
+            found[precision] = _exported(subject, model, recipe, lambda path, model: _on_device(subject, path))
+        except Failed as error:
+            refused[precision] = str(error)
+    return found, refused
+
+
 def _sizes(subject: SearchSubject, model: keras.Model, recipe: Recipe) -> dict[str, int]:
     """Return bytes and gzip_bytes of a model's file in the precision of a recipe, without running it."""
+    found = _exported(subject, model, recipe, file_sizes)
+    return {name: found[name] for name in ("bytes", "gzip_bytes")}
+
+
+def _exported(
+    subject: SearchSubject, model: keras.Model, recipe: Recipe, measure: Callable[[Path, keras.Model], dict[str, int]]
+) -> dict[str, int]:
+    """Return what a function measures on a model's file in the precision of a recipe."""
     form = subject.form
     kernel = tflite.check(model, recipe.file, form.interface, subject.kernel)
     calibration = form.calibration(2, subject.seed) if recipe.takes_examples else None
@@ -185,8 +228,7 @@ def _sizes(subject: SearchSubject, model: keras.Model, recipe: Recipe) -> dict[s
         path = folder / "sized.tflite"
         options = {"calibration": calibration, "kernel": kernel, "probabilities": form.softmax, "bare": True}
         tflite.export(model, path, recipe.file, form.interface, **options)
-        found = file_sizes(path, model)
-    return {name: found[name] for name in ("bytes", "gzip_bytes")}
+        return measure(path, model)
 
 
 def initial_choices(subject: SearchSubject, space: Space, budget: Budget) -> list[dict[str, Any]]:
@@ -204,6 +246,8 @@ def initial_choices(subject: SearchSubject, space: Space, budget: Budget) -> lis
 
     def narrowed(precision: str, part: float) -> dict[str, Any]:
         share = _share(subject, space, precision, limit * part, gzipped) if limit else part / 2
+        if budget.device:
+            share = min(share if limit else 1.0, _share_on_device(subject, space, precision, budget, part))
         return space.scaled(share, precision=precision, **taught)
 
     found = [narrowed(precision, 1.0) for precision in wanted]
@@ -225,6 +269,26 @@ def _share(subject: SearchSubject, space: Space, precision: str, limit: float, g
             break
         share *= 1 - 0.04 * number  # biases and scales, which the parameter count neglects, also take space
     return share
+
+
+def _share_on_device(subject: SearchSubject, space: Space, precision: str, budget: Budget, part: float) -> float:
+    """Return approximately the largest share of all widths that a part of a device's limits admits, by bisection."""
+
+    def within(share: float) -> bool:
+        recipe = space.recipe(space.scaled(share, precision=precision, per_tensor=True))
+        try:
+            model = subject.without_training(recipe)
+            found = _exported(subject, model, recipe, lambda path, model: _on_device(subject, path))
+        except Failed:  # the device cannot run this precision
+            return False
+        limits = {name: value * part for name, value in budget.limits.items() if name in ON_A_DEVICE}
+        return all(found[LIMITS[name][0]] <= value for name, value in limits.items())
+
+    low, high = 0.0, 1.0
+    for _ in range(STEPS_ON_DEVICE):
+        share = (low + high) / 2
+        low, high = (share, high) if within(share) else (low, share)
+    return low
 
 
 def _share_of_parameters(subject: SearchSubject, space: Space, precision: str, more: float, steps: int = 7) -> float:

@@ -3,10 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+# Titles of what a device takes.
+ON_DEVICE = {"arena_bytes": "arena", "flash_bytes": "flash", "cycles": "cycles"}
+
 
 def searched(result: Mapping[str, Any]) -> str:
     """Return the result of a search in a sentence."""
-    limits = {name: value for name, value in result["budget"].items() if value is not None and name != "threads"}
+    limits = {
+        name: value
+        for name, value in result["budget"].items()
+        if name not in ("threads", "target") and value is not None
+    }
     budget = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in limits.items())
     row = result["winner"] or result["closest"]
     if row is None:
@@ -16,6 +23,7 @@ def searched(result: Mapping[str, Any]) -> str:
         )
     test = "" if row["test_accuracy"] is None else f", test accuracy {row['test_accuracy']:.2%}"
     numbers = f"{row['bytes']:,} bytes (gzip {row['gzip_bytes']:,}), {row['latency_ms']:.3f} ms"
+    numbers += "".join(f", {title} {row[name]:,}" for name, title in ON_DEVICE.items() if name in row)
     numbers += f", validation accuracy {row['accuracy']:.2%}{test}"
     if result["winner"]:
         return f"within {budget}: {numbers}"

@@ -55,6 +55,7 @@ class SearchInputs:
         folder: Folder of the search.
         kernel: Export form of recurrent layers.
         threads: Number of threads for latency measurements.
+        target: Device that files are measured for; None for none.
         options: Options that name the data, and say how a model file is trained, for `source.opened`.
     """
 
@@ -64,6 +65,7 @@ class SearchInputs:
     kernel: Kernel
     threads: int
     options: Mapping[str, Any]
+    target: str | None = None
 
 
 def open_runs(chosen: SearchInputs) -> tuple[OpenedRun | OpenedModel, dict[str, RunFolder]]:
@@ -108,6 +110,7 @@ def load_subject(chosen: SearchInputs, found: OpenedRun | OpenedModel, teachers:
         {name: run.load_model for name, run in teachers.items()},
         chosen.folder / explore.FILES,
         threads=chosen.threads,
+        target=chosen.target,
         kernel=chosen.kernel,
         provenance=found.provenance(),
         command=None

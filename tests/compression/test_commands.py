@@ -9,14 +9,15 @@ import sys
 import pytest
 
 from compression import compress, export, inspect, sensitivity, verify
+from compression.flatbuffers.layers import layers_of
 from tests.compression.conftest import altered
 from tests.conftest import ROOT, run_module, unsealed
 
 _NO_BACKEND = """
 import sys
 from compression import __main__ as words
-from compression import attack, compress, export, inspect, search, sensitivity, snippets, to_c, verify
-for command in (attack, compress, export, inspect, search, sensitivity, snippets, to_c, verify, words):
+from compression import attack, compress, export, inspect, profile, search, sensitivity, snippets, to_c, verify
+for command in (attack, compress, export, inspect, profile, search, sensitivity, snippets, to_c, verify, words):
     try:
         command.main(["--help"])
     except SystemExit as ended:
@@ -25,6 +26,7 @@ words.main(["--json"])
 assert compress.main(["absent"]) == compress.main(["absent", "--recipe", "int9"]) == 2
 assert search.main(["absent"]) == search.main(["absent", "--max-bytes", "20q"]) == 2
 assert attack.main(["absent"]) == 2
+assert profile.main(["absent.tflite"]) == profile.main(["absent.tflite", "--target", "tfml"]) == 2
 assert export.main(["absent"]) == sensitivity.main(["absent"]) == 2
 assert verify.main(["absent.tflite"]) == inspect.main(["absent.tflite"]) == to_c.main(["absent.tflite"]) == 2
 assert snippets.main(["absent.tflite"]) == 2
@@ -203,10 +205,10 @@ def test_a_teacher_of_other_classes_is_refused(image_run, tmp_path, capsys):
 
 def test_layers_that_keras_numbered_are_told_apart():
     traced = ["net_1/conv2d_1/convolution", "net_1/conv2d_7_1/convolution", "net_1/dense_1/MatMul"]
-    assert inspect.layers_of(traced) == ["conv2d", "conv2d_7", "dense"]
+    assert layers_of(traced) == ["conv2d", "conv2d_7", "dense"]
     plain = ["net/conv2d/convolution", "net/conv2d_1/convolution", "a;net/conv2d_13/convolution", "net/while/x"]
-    assert inspect.layers_of(plain) == ["conv2d", "conv2d_1", "conv2d_13", "(other)"]
-    assert inspect.layers_of(["net_1/conv_1_1/convolution", "net_1/head_1/MatMul", "add"]) == [
+    assert layers_of(plain) == ["conv2d", "conv2d_1", "conv2d_13", "(other)"]
+    assert layers_of(["net_1/conv_1_1/convolution", "net_1/head_1/MatMul", "add"]) == [
         "conv_1",
         "head",
         "(other)",

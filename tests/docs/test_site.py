@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from compression.mcu import micro
+from compression.devices import micro
 from tests.conftest import ROOT
 
 
@@ -38,8 +38,8 @@ def test_every_page_of_docs_and_every_module_is_there(site):
     assert {
         f"reference/{name}.html" for name in ("zoo.api", "zoo.train", "compression.compress", "strategies")
     } <= names
-    text = (site / "reference" / "compression.mcu.micro.html").read_text()
-    assert 'id="compression.mcu.micro.arena_at_least"' in text
+    text = (site / "reference" / "compression.devices.micro.html").read_text()
+    assert 'id="compression.devices.micro.arena_at_least"' in text
     assert micro.arena_at_least.__doc__.partition("\n")[0] in text
 
 

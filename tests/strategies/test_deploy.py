@@ -28,7 +28,7 @@ def configured(words, monkeypatch, environment, folder):
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(folder)
     given = cli.parse(TrainConfig, words[3:], prog="zoo.train", description="")
-    return train.configure({name: value for name, value in given.items() if name not in ("json", "debug")})
+    return train.configure({name: value for name, value in given.items() if name not in cli.FRAME})
 
 
 def test_the_tfjob_is_one_and_its_command_trains(monkeypatch, tmp_path):

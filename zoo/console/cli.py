@@ -17,10 +17,13 @@ from typing import Any
 
 from strategies import StrategyError
 from strategies.streams import lasting
-from zoo.console import values
+from zoo.console import option_files, values
 from zoo.console.errors import INTERRUPTED, Diverged, Failed, Interrupted, UsageError, nearest, of_machine
 from zoo.system import temporary
 from zoo.system.signals import interrupting
+
+# Options of the frame, which every command has.
+FRAME = ("json", "debug", "print_config")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,6 +40,7 @@ def command(
     prog: str,
     description: str,
     examples: Sequence[str] = (),
+    resolved: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
 ) -> int:
     """Parse, run and show one command, and return its exit status.
 
@@ -48,10 +52,13 @@ def command(
         prog: Command as typed.
         description: First sentence of --help.
         examples: Command lines shown at the end of --help.
+        resolved: Function that fills in the defaults of given options for --print-config; by default those of the
+            fields.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    told = {"prog": prog, "description": description, "examples": examples, "resolved": resolved}
     with lasting() as output, interrupting():
-        status, result = _carry_out(options, run, show, words, prog=prog, description=description, examples=examples)
+        status, result = _carry_out(options, run, show, words, **told)
         output.flush()
         if not status and output.unreadable:
             print(f"{_short(prog)}: finished, but standard output: {output.lost.strerror}", file=sys.stderr)
@@ -68,6 +75,7 @@ def _carry_out(
     prog: str,
     description: str,
     examples: Sequence[str],
+    resolved: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None,
 ) -> tuple[int, Any]:
     """Return the exit status and the result; the arguments are those of `command`."""
     debug = "--debug" in words
@@ -75,6 +83,12 @@ def _carry_out(
         given = parse(options, words, prog=prog, description=description, examples=examples)
         as_json = given.pop("json")
         given.pop("debug")
+        if given.pop("print_config"):
+            chosen, fields = resolved(given) if resolved else given, _named(options)
+            defaults = {name: field.default for name, field in fields.items()}
+            chosen = {name: chosen.get(field.name, field.default) for name, field in fields.items()}
+            print(option_files.written(chosen, defaults), end="")
+            return 0, None
         if swept := temporary.sweep_system():
             say(swept)
         with temporary.home():
@@ -97,6 +111,12 @@ def _carry_out(
             return _report(prog, f"{type(error).__name__}: {error}", 1, debug), None
         text = " ".join(str(error).split())[:500]
         return _report(prog, f"{type(error).__name__}: {text} (--debug shows where)", 1, debug), None
+
+
+def _named(options: type) -> dict[str, dataclasses.Field]:
+    """Return the field of each option by its name in a file; positional arguments are not among them."""
+    fields = [field for field in dataclasses.fields(options) if not field.metadata.get("positional")]
+    return {field.metadata.get("name", field.name): field for field in fields}
 
 
 def _is_on_disk(result: Any) -> bool:
@@ -128,7 +148,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def parse(
     options: type, words: Sequence[str], *, prog: str, description: str, examples: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the given options, typed, by field name; json and debug are always among them.
+    """Return the given options, typed, by field name; those of FRAME are always among them.
 
     Args:
         options: Dataclass whose fields are the options.
@@ -153,9 +173,17 @@ def parse(
         limits[field.name] = field.metadata.get("within")
     if groups:  # enough options that a list of all of them would hide the sections below it
         parser.usage = " ".join(["%(prog)s", *_positionals(parser), "[options]"])
+    parser.add_argument(
+        option_files.FLAG, metavar="FILE", help="TOML or YAML file with options by name; what is typed wins"
+    )
+    parser.add_argument(
+        option_files.PRINT, action="store_true", default=False, help="print the options as TOML, and do nothing else"
+    )
     parser.add_argument("--json", action="store_true", default=False, help="print the result as one JSON object")
     parser.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")
-    known, rest = parser.parse_known_args(list(words))
+    known, rest = parser.parse_known_args(
+        option_files.expanded(words, {name: "--" + name.replace("_", "-") for name in _named(options)})
+    )
     if rest:
         all_flags = [text for action in parser._actions for text in action.option_strings]
         hint = nearest(rest[0].partition("=")[0], all_flags) if rest[0].startswith("-") else ""

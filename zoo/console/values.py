@@ -15,6 +15,7 @@ _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([a-z]*)", re.IGNORECASE)
 _THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _BYTES = _THOUSANDS | {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_HERTZ = {"": 1, "hz": 1, "khz": 10**3, "mhz": 10**6, "ghz": 10**9}
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 
@@ -63,6 +64,19 @@ class Seconds(float):
         return super().__new__(cls, _amount(text, _SECONDS))
 
 
+class Hertz(float):
+    """Frequency that accepts the units Hz, kHz, MHz and GHz: 80MHz, 1.2GHz.
+
+    Raises:
+        ValueError: If the text is not a number above 0, or its unit is unknown.
+    """
+
+    def __new__(cls, text: str | float) -> "Hertz":
+        if not (value := _amount(text, _HERTZ)):
+            raise ValueError(text)
+        return super().__new__(cls, value)
+
+
 # Numbers beyond these limits have no room in an array; a seed or a size is never larger.
 INTEGERS = (-(2**63), 2**63 - 1)
 
@@ -89,6 +103,7 @@ def describe(annotation: Any) -> str:
         Count: "a number such as 50000, 50k, 1.2M or 3G",
         Bytes: "a number of bytes such as 20000, 20k, 20KiB or 1.5M",
         Seconds: "a time such as 90s, 30m or 2h",
+        Hertz: "a frequency above 0 such as 80MHz or 1.2GHz",
     }
     return names[annotation]
 
@@ -99,8 +114,8 @@ def parse(name: str, text: str, annotation: Any) -> Any:
     Args:
         name: Argument as the user typed it, for the error message.
         text: Value as the user typed it.
-        annotation: One of int, float, bool, str, Path, Count, Bytes, Seconds, Literal[...], tuple[T, ...], or any of
-            these `| None`.
+        annotation: One of int, float, bool, str, Path, Count, Bytes, Seconds, Hertz, Literal[...], tuple[T, ...],
+            or any of these `| None`.
 
     Raises:
         UsageError: If the text is not a value of the annotation.

@@ -15,6 +15,7 @@ from typing import Any
 from zoo.config.options import option
 from zoo.console import cli
 from zoo.console.errors import UsageError
+from zoo.console.values import Hertz
 from zoo.demo import artifacts
 from zoo.demo import runtime as demo_runtime
 from zoo.demo import server as demo_server
@@ -31,6 +32,10 @@ class Options:
     port: int = option("port of the local server; another one is used if it is taken", 8000)
     export: Path | None = option("folder to write the page to as a static site, instead of serving it")
     runtime: Path | None = option("folder with the npm packages of LiteRT.js (default: fetched once by npm)")
+    clock: Hertz | None = option(
+        "clock of a device, for the time of the cycles in the receipts: 80MHz (default: the one of their compiler)",
+        metavar="HZ",
+    )
     no_browser: bool = option("do not open a browser", False)
     data_dir: Path | None = option(
         "folder of prepared TFDS sets, for files that have to be made first (default: the run's)"
@@ -52,7 +57,7 @@ def run(servers: list[ThreadingHTTPServer], given: Mapping[str, Any]) -> dict[st
     """
     options = Options(**given)
     paths = artifacts.files(options.source, options.data_dir)
-    site = page(options.source.resolve().name, paths, options.runtime)
+    site = page(options.source.resolve().name, paths, options.runtime, options.clock)
     if options.export:
         demo_server.write(site, options.export)
         return {"files": [path.name for path in paths], "path": str(options.export)}
@@ -67,13 +72,14 @@ def run(servers: list[ThreadingHTTPServer], given: Mapping[str, Any]) -> dict[st
     return {"files": [path.name for path in paths], "url": url}
 
 
-def page(title: str, paths: Sequence[Path], runtime: Path | None = None) -> Site:
+def page(title: str, paths: Sequence[Path], runtime: Path | None = None, clock: float | None = None) -> Site:
     """Return the site that shows .tflite files, including LiteRT.js.
 
     Args:
         title: Title of the page.
         paths: Files to show, each with the receipt and vocabulary next to it. The first is the reference.
         runtime: Folder with the npm packages of LiteRT.js, or None to fetch them.
+        clock: Clock of a device in Hz; None for the one that the receipts were made for.
 
     Raises:
         UsageError: If a file is damaged or does not match its receipt.
@@ -86,6 +92,8 @@ def page(title: str, paths: Sequence[Path], runtime: Path | None = None) -> Site
     listed = []
     for path in paths:
         facts = described(path) | {"url": f"models/{path.name}", "vocabulary_url": None}
+        if clock is not None:
+            facts["device"] |= {"clock_hz": clock}
         site[facts["url"]] = path
         vocabulary = path.with_suffix(".vocabulary.json")
         if vocabulary.is_file():

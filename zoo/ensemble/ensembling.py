@@ -122,7 +122,9 @@ def make(
     drawn = calibration.diagram(parts, data.test.y)
     with replacing(run.reliability_file) as temporary:
         drawn.savefig(temporary, dpi=120)
-    return finish(run, config, data, tasks.of(data.spec.task), model, found, sections=_sections(rows, drawn))
+    title = f"calibrated {members[0].config.model} on {data.spec.name}" if calibrate and len(members) == 1 else ""
+    task = tasks.of(data.spec.task)
+    return finish(run, config, data, task, model, found, sections=_sections(rows, drawn), title=title)
 
 
 def opened(member: Member, number: int) -> keras.Model:

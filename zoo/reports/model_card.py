@@ -261,9 +261,11 @@ def _files(
         "times smaller",
         "test, measured on the file",
         "ms per call",
+        "on a device",
         "processor",
     ]
-    found = [_table(columns, rows)] if rows else []
+    filled = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    found = [_table([columns[i] for i in filled], [[row[i] for i in filled] for row in rows])] if rows else []
     if left_out:
         found.append("\n".join(left_out))
     return "\n\n".join(found)
@@ -273,7 +275,7 @@ def _file(name: str, receipt: Mapping[str, Any], facts: TaskFacts) -> list[str]:
     numbers = [f"{receipt['bytes']:,}", f"{receipt['gzip_bytes']:,}", f"{receipt['times_smaller']:.1f}"]
     first = [f"`{name}`", f"`{receipt['made']['recipe']}`", *numbers]
     if "not_run" in receipt:
-        return [*first, f"not run: {receipt['not_run']}", "", receipt["processor"]["name"]]
+        return [*first, f"not run: {receipt['not_run']}", "", _on_device(receipt), receipt["processor"]["name"]]
     test = receipt["test"]
     scores = test["litert"] | test["litert"].get("against_real", {})
     intervals, names = test.get("intervals", {}), [name for name in facts.headline if name in scores]
@@ -284,7 +286,16 @@ def _file(name: str, receipt: Mapping[str, Any], facts: TaskFacts) -> list[str]:
     ]
     calls = zip(receipt["latency"], how, strict=True)
     latency = ", ".join(f"{row['median_ms']:.3f} ({said})" for row, said in calls)
-    return [*first, f"{', '.join(figures)}; {test['examples']:,} examples", latency, receipt["processor"]["name"]]
+    tested = f"{', '.join(figures)}; {test['examples']:,} examples"
+    return [*first, tested, latency, _on_device(receipt), receipt["processor"]["name"]]
+
+
+def _on_device(receipt: Mapping[str, Any]) -> str:
+    """Return arena and cycles in a cell; empty without the section `device`."""
+    found = receipt.get("device", {})
+    arena = f"arena {found['arena_bytes']:,} bytes (TFLite Micro)" if "arena_bytes" in found else ""
+    cycles = f"{found['cycles']:,} cycles ({found['target']})" if found.get("cycles") else ""
+    return ", ".join(filter(None, (arena, cycles)))
 
 
 def _many(count: int, what: str) -> str:

@@ -68,6 +68,7 @@ def write(
     metrics: dict[str, Any],
     history: list[dict[str, Any]],
     page: Page,
+    title: str = "",
 ) -> None:
     """Write report.html.
 
@@ -78,8 +79,9 @@ def write(
         metrics: Content of metrics.json.
         history: One row per epoch; empty if the page has no curves.
         page: Task's part of the page.
+        title: Title of the page. Default: the model and the data.
     """
-    title = f"{config.model} on {data.spec.name}"
+    title = title or f"{config.model} on {data.spec.name}"
     trained = f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test examples"
     # Smoothed targets have a lower bound above 0, while the test loss in the tile is computed without smoothing.
     smoothed = f" <small>with labels smoothed by {config.label_smoothing}</small>" if config.label_smoothing else ""
@@ -103,6 +105,22 @@ def write(
         '<meta name=viewport content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style></head><body><main>{''.join(body)}</main></body></html>\n",
     )
+
+
+def link(run: RunFolder, page: str, title: str) -> None:
+    """Add a link to another page of a run below the title of its report, once; a run without a report gets none.
+
+    Args:
+        run: Run folder.
+        page: Path of the page, relative to the run folder.
+        title: Text of the link.
+    """
+    if not run.report_file.is_file():
+        return
+    content, mark = run.report_file.read_text(encoding="utf-8"), "<div class=tiles>"
+    added = f"<p class=sub><a href={page}>{text(title)}</a></p>"
+    if mark in content and added not in content:
+        write_text(run.report_file, content.replace(mark, added + mark, 1))
 
 
 def text(value: object) -> str:
@@ -170,13 +188,27 @@ def _curve(history: list[dict[str, Any]], name: str, kept_epoch: int) -> str:
     return svg(drawn)
 
 
+def _as_typed(name: str, value: Any) -> list[tuple[str, Any]]:
+    """Return an option as it is typed, with its value; arguments of the model are options of their own."""
+    if name == "settings":
+        return [(f"--set {key}", _joined(setting)) for key, setting in value.items()]
+    return [(flag(name), _joined(value))]
+
+
+def _joined(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 def _configuration(run: RunFolder, config: TrainConfig) -> str:
     stored = run.read_config()
     command = " ".join(stored["command"]) or "zoo.training.loop.train(config)"
     values = "".join(
-        f"<tr><td><code>{flag(name)}</code></td><td>{text(value)}</td></tr>"
+        f"<tr><td><code>{typed}</code></td><td>{text(value)}</td></tr>"
         for name, value in config.to_json().items()
-        if value is not None
+        if value is not None and value != {}
+        for typed, value in _as_typed(name, value)
     )
     found = "".join(f"<tr><td>{text(name)}</td><td>{text(value)}</td></tr>" for name, value in versions().items())
     return (

@@ -67,8 +67,3 @@ def cells(name: str) -> dict[str, str]:
         "recipe": entry["recipe"],
         "command": entry["train"],
     }
-
-
-def summary(name: str) -> str:
-    """Return the table row of a pretrained run as one line of text."""
-    return "; ".join(f"{title} {cell}" for title, cell in cells(name).items() if title != "run")

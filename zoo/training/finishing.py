@@ -25,6 +25,7 @@ def finish(
     found: dict[str, Any],
     history: Sequence[dict[str, Any]] = (),
     sections: Sequence[str] = (),
+    title: str = "",
 ) -> dict[str, Any]:
     """Write model.keras, measure it on the test split, write the report and metrics.json, and return the metrics.
 
@@ -37,6 +38,7 @@ def finish(
         found: Further entries of metrics.json: epoch, epochs, seconds, examples_per_second and more.
         history: Rows of history.csv, for the curves; none if the model was not trained.
         sections: HTML sections of the report, shown before those of the task.
+        title: Title of the report. Default: the model and the data.
     """
     with replacing(run.model_file) as temporary:
         model.save(temporary)
@@ -55,7 +57,7 @@ def finish(
     page = task.page(data, scores, shown)
     curves = page.curves if history else ()
     page = dataclasses.replace(page, sections=[*sections, *page.sections], curves=curves)
-    report.write(run, config, data, metrics, list(history), page)
+    report.write(run, config, data, metrics, list(history), page, title)
     # Last, as this file marks the run as finished.
     run.write_metrics(metrics)
     return metrics

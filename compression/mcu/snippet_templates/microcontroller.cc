@@ -16,8 +16,8 @@
 #include "tensorflow/lite/schema/schema_generated.h"
 
 namespace {
-// A generous size to start with; reduce it to the size that is printed below.
-constexpr size_t kArenaBytes = @{macro}_ARENA_AT_LEAST + 16 * 1024;
+// The header says how this size was found; what is used on the device is printed below.
+constexpr size_t kArenaBytes = @{macro}_ARENA_BYTES;
 alignas(16) uint8_t arena[kArenaBytes];
 }  // namespace
 

@@ -2,10 +2,10 @@ import keras
 import numpy as np
 import pytest
 
+from compression.devices import micro
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface
-from compression.mcu import micro
 from compression.receipts.receipt import measure
 from compression.recipes.language import parse
 from compression.runtime import litert

@@ -14,7 +14,7 @@ from tests.compression.test_commands import said
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
-# The declarations that microcontroller.cc uses, from TFLite Micro at the commit that compression.mcu.micro names.
+# The declarations that microcontroller.cc uses, from TFLite Micro at the commit that compression.devices.micro names.
 MICRO = {
     "micro_interpreter.h": """
         #include <cstddef>

@@ -10,8 +10,9 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from compression import to_c
+from compression.devices import micro
 from compression.flatbuffers import flatbuffer
-from compression.mcu import c_array, micro
+from compression.mcu import c_array
 from tests.compression.test_commands import said
 from tests.conftest import ROOT
 

@@ -18,6 +18,9 @@ from zoo.console.errors import UsageError
         ({"min_accuracy": 98.5}, "up to 1, received 98.5; 98.5 % is 0.985"),
         ({"min_accuracy": 0.0}, "--min-accuracy: expected a share above 0"),
         ({"max_bytes": 1000, "max_gzip_bytes": 1000}, "contradict each other"),
+        ({"max_arena": 0}, "--max-arena: expected more than 0, received 0"),
+        ({"max_bytes": 1000, "target": "tflm"}, "--target tflm: expected together with --max-arena"),
+        ({"max_cycles": 1000, "target": "edgetpu"}, "--target edgetpu: expected an accelerator with --max-cycles"),
     ],
 )
 def test_invalid_budgets_are_refused(limits, sentence):
@@ -34,6 +37,15 @@ def test_an_excess_is_a_share_of_the_limit_or_of_the_allowed_error():
     found = budget.excesses(row(1500, 0.97))
     assert found == {"max_bytes": pytest.approx(0.5), "min_accuracy": pytest.approx(0.5)}
     assert all(excess <= 0 for excess in budget.excesses(row(1000, 0.98)).values())
+
+
+def test_the_device_of_a_budget_follows_its_limits():
+    assert Budget(max_bytes=1000).device is None
+    assert Budget(max_arena=1000).device == "tflm"
+    assert Budget(max_arena=1000, max_cycles=1000).device == "ethos-u55-128"
+    budget = Budget(max_cycles=1000, target="ethos-u85-256")
+    assert str(budget) == "--max-cycles 1,000 on ethos-u85-256"
+    assert budget.excesses(row(1, 0.5, cycles=1200)) == {"max_cycles": pytest.approx(0.2)}
 
 
 def dominated(one, rows, costs):

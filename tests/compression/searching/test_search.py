@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 from compression import compress, search, verify
+from compression.devices import profile as devices
+from compression.devices.targets import versions
 from compression.searching import search as explore
 from compression.searching.budget import Budget
 from tests.compression.test_commands import said
@@ -269,3 +271,24 @@ def test_two_processes_share_a_search(image_run, tmp_path):
     result = json.loads(done.stdout)
     assert result["trials"] >= 8
     assert len({row["recipe"] for row in result["files"]}) == len(result["files"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not versions(), reason="needs the extra `device`: tflite-micro and ethos-u-vela")
+@pytest.mark.timeout(600)
+def test_files_within_a_devices_limits_keep_them_when_measured_again(image_run, tmp_path, capsys):
+    words = (image_run, "--trials", "2", *QUICK[:4], "--seed", "3", "--output", tmp_path / "found", "--json")
+    status, _, error = said(capsys, search, *words, "--max-arena", "100")
+    assert status == 2 and "--max-arena 100: expected at least" in error and "on tflm" in error
+    status, out, error = said(
+        capsys, search, *words, "--max-arena", "12k", "--max-cycles", "20k", "--min-accuracy", "0.5"
+    )
+    assert status == 0, error
+    result = json.loads(out)
+    assert result["space"]["choices"]["precision"] == ["int8"]  # TFLite Micro has no int4 with float activations
+    for row in result["files"]:
+        found = devices.measure(tmp_path / "found" / "files" / row["path"], "ethos-u55-128")
+        assert (row["arena_bytes"], row["cycles"]) == (found["arena_bytes"], found["cycles"])
+    winner = result["winner"]
+    assert winner["arena_bytes"] <= 12_000 and winner["cycles"] <= 20_000
+    assert "arena_bytes" in (tmp_path / "found" / "front.csv").read_text().splitlines()[0]

@@ -85,6 +85,12 @@ export function factsTable(section, pair) {
     "One call in this browser": (file) => duration(file.ms),
     "One call in LiteRT for Python": ({ measured }) => measured.latency_ms && duration(measured.latency_ms),
     "Test accuracy of the file": ({ measured }) => measured.accuracy && percent(measured.accuracy),
+    "Flash of a device, besides code": ({ device }) => device.flash_bytes && size(device.flash_bytes),
+    "Arena in TFLite Micro": ({ device }) => device.arena_bytes && size(device.arena_bytes),
+    "Accelerator": ({ device }) =>
+      device.cycles &&
+      `${device.target}: ${device.cycles.toLocaleString("en")} cycles, ` +
+        `${duration((1000 * device.cycles) / device.clock_hz)} at ${device.clock_hz / 1e6}${NO_BREAK}MHz`,
     "PSNR to the Keras model's images": ({ measured }) => measured.psnr && `${measured.psnr.toFixed(1)}${NO_BREAK}dB`,
   };
 

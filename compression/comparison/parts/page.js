@@ -1,0 +1,266 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const NS = "http://www.w3.org/2000/svg", by = (id) => document.getElementById(id);
+const files = data.files;
+let chosen = 0;
+
+const COSTS = {
+  bytes: ["file size, bytes", (f) => f.bytes],
+  gzip_bytes: ["gzipped file size, bytes", (f) => f.gzip_bytes],
+  latency: ["median latency on one thread, ms", (f) => (f.latency.find((row) => row.threads === 1) || {}).median_ms],
+  arena: ["arena in TFLite Micro, bytes", (f) => f.device.arena_bytes],
+  cycles: ["cycles on the accelerator", (f) => f.device.cycles],
+};
+
+function node(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children.filter((child) => child != null));
+  return made;
+}
+function draw(svg, name, attributes, text) {
+  const made = document.createElementNS(NS, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text != null) made.textContent = text;
+  svg.append(made);
+  return made;
+}
+function canvas(width, height, label) {
+  const svg = document.createElementNS(NS, "svg");
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("role", "group");
+  svg.setAttribute("aria-label", label);
+  return svg;
+}
+const count = (value) => (value == null ? "" : Math.round(value).toLocaleString("en"));
+const ms = (value) => (value == null ? "" : value < 10 ? value.toPrecision(2) : value.toFixed(0));
+function score(row, value = row.value) {
+  if (value == null) return "";
+  return row.percent ? `${(100 * value).toFixed(2)} %` : Number(value.toPrecision(4)).toLocaleString("en");
+}
+const scoreOf = (file, name) => file.scores.find((row) => row.name === name);
+
+function setUp() {
+  const first = files.find((f) => f.scores.length) || files[0];
+  const names = first.scores.map((row) => row.name);
+  by("score").replaceChildren(...first.scores.map((row) => node("option", { value: row.name }, row.label)));
+  by("score").parentElement.hidden = !names.length;
+  for (const [key, [title, cost]] of Object.entries(COSTS))
+    if (files.some((f) => cost(f) != null)) by("cost").append(node("option", { value: key }, title));
+  by("file").replaceChildren(...files.map((f, i) => node("option", { value: i }, f.name)));
+  const tested = first.examples ? `, measured on ${count(first.examples)} test examples` : "";
+  const sets = [...new Set(files.map((f) => f.data).filter(Boolean))];
+  by("sub").textContent =
+    `${files.length} file${files.length > 1 ? "s" : ""} on ${sets.join(", ") || "the data of the model"}${tested}. ` +
+    `Every number is measured on the file. Latency: ${[...new Set(files.map((f) => f.processor))].join(", ")}.`;
+  by("left").textContent = data.left_out.length ? `Left out: ${data.left_out.join("; ")}.` : "";
+  by("score").addEventListener("change", drawAll);
+  by("cost").addEventListener("change", drawFront);
+  by("file").addEventListener("change", () => choose(+by("file").value));
+  const best = files.reduce((at, f, i) => (f.bytes < files[at].bytes ? i : at), 0);
+  choose(best);
+}
+
+function drawAll() {
+  drawFront();
+  drawTable();
+  drawFile();
+}
+
+function ticks(low, high, steps = 5) {
+  const raw = (high - low) / steps || 1, power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw), found = [];
+  for (let v = Math.ceil(low / step) * step; v <= high + 1e-12; v += step) found.push(v);
+  return found;
+}
+function powers(low, high) {
+  const found = [];
+  for (let p = Math.floor(Math.log10(low)); p <= Math.log10(high); p++)
+    for (const m of [1, 2, 5]) if (m * 10 ** p >= low && m * 10 ** p <= high) found.push(m * 10 ** p);
+  return found;
+}
+
+function drawFront() {
+  const name = by("score").value, [title, cost] = COSTS[by("cost").value];
+  const shown = files.filter((f) => scoreOf(f, name) && cost(f) > 0);
+  if (!shown.length) return by("front").replaceChildren(node("p", { class: "soft" }, "No file has both measurements."));
+  const wide = by("front").clientWidth > 640, W = wide ? 1000 : 460, H = wide ? 380 : 360, L = 74, R = 20, T = 16, B = 46;
+  const row = scoreOf(shown[0], name), less = row.less_is_better;
+  const ends = shown.flatMap((f) => [...(scoreOf(f, name).interval || []), scoreOf(f, name).value, scoreOf(f, name).keras]);
+  let low = Math.min(...ends.filter((v) => v != null)), high = Math.max(...ends.filter((v) => v != null));
+  const pad = (high - low) * 0.08 || Math.abs(high) * 0.02 || 1;
+  [low, high] = [low - pad, high + pad];
+  const xs = shown.map(cost), x0 = Math.min(...xs) / 1.25, x1 = Math.max(...xs) * 1.4;
+  const x = (v) => L + ((W - L - R) * Math.log(v / x0)) / Math.log(x1 / x0);
+  const y = (v) => H - B - ((H - T - B) * (v - low)) / (high - low);
+  const svg = canvas(W, H, `${row.label} against ${title}, one mark for each file`);
+  for (const v of powers(x0, x1)) {
+    draw(svg, "line", { class: "grid", x1: x(v), x2: x(v), y1: T, y2: H - B });
+    draw(svg, "text", { x: x(v), y: H - B + 17, "text-anchor": "middle" }, v >= 1e6 ? `${v / 1e6}M` : v >= 1000 ? `${v / 1000}k` : +v.toPrecision(2));
+  }
+  for (const v of ticks(low, high)) {
+    draw(svg, "line", { class: "grid", x1: L, x2: W - R, y1: y(v), y2: y(v) });
+    draw(svg, "text", { x: L - 8, y: y(v) + 4, "text-anchor": "end" }, score(row, v));
+  }
+  draw(svg, "text", { x: (L + W - R) / 2, y: H - 6, "text-anchor": "middle" }, `${title} (logarithmic)`);
+  // The model before any training of a recipe; files of several models have no common line.
+  const keras = [...new Set(shown.filter((f) => !f.stages.length).map((f) => scoreOf(f, name).keras).filter((v) => v != null))];
+  if (keras.length === 1) {
+    draw(svg, "line", { class: "keras", x1: L, x2: W - R, y1: y(keras[0]), y2: y(keras[0]) });
+    draw(svg, "text", { x: W - R, y: y(keras[0]) - 5, "text-anchor": "end" }, `Keras ${score(row, keras[0])}`);
+  }
+  const better = (a, b) => (less ? a <= b : a >= b), value = (f) => scoreOf(f, name).value;
+  const front = shown.filter((f) => !shown.some((o) => o !== f && cost(o) <= cost(f) && better(value(o), value(f)) &&
+    (cost(o) < cost(f) || value(o) !== value(f))));
+  const line = [...front].sort((a, b) => cost(a) - cost(b));
+  draw(svg, "path", { class: "step", d: line.map((f, i) => (i ? `H${x(cost(f))}V${y(value(f))}` : `M${x(cost(f))} ${y(value(f))}`)).join("") });
+  const taken = [];
+  for (const f of [...shown].sort((a, b) => cost(a) - cost(b))) {
+    const found = scoreOf(f, name), at = files.indexOf(f), cx = x(cost(f));
+    if (found.interval) draw(svg, "line", { class: "bar", x1: cx, x2: cx, y1: y(found.interval[0]), y2: y(found.interval[1]) });
+    const text = `${f.name}: ${found.label} ${score(found)}${found.interval ? `, 95 % interval ${score(found, found.interval[0])} to ${score(found, found.interval[1])}` : ""}, ${title} ${cost(f) < 100 ? ms(cost(f)) : count(cost(f))}`;
+    const square = data.references.includes(f.recipe);
+    const shape = square
+      ? { x: cx - 6, y: y(found.value) - 6, width: 12, height: 12 }
+      : { cx, cy: y(found.value), r: 6.5 };
+    const mark = draw(svg, square ? "rect" : "circle", {
+      class: `mark${front.includes(f) ? " front" : ""}${at === chosen ? " chosen" : ""}`, tabindex: 0, role: "button",
+      "aria-label": text, "aria-pressed": at === chosen, ...shape,
+    });
+    draw(mark, "title", {}, text);
+    const right = cx < W - 150, shownName = f.name.length > 26 ? `${f.name.slice(0, 25)}…` : f.name;
+    let up = y(found.value) - 9; // names that would lie on each other are moved apart
+    while (taken.some(([a, b]) => Math.abs(a - cx) < 110 && Math.abs(b - up) < 14)) up -= 14;
+    taken.push([cx, up]);
+    draw(svg, "text", { class: "name", x: right ? cx + 10 : cx - 10, y: up, "text-anchor": right ? "start" : "end" }, shownName);
+    mark.addEventListener("click", () => choose(at));
+    mark.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(at, true); }
+    });
+  }
+  by("front").replaceChildren(svg);
+}
+
+function drawTable() {
+  const name = by("score").value, any = (test) => files.some(test);
+  const columns = [
+    ["file", "", (f, i) => { const b = node("button", { type: "button", title: f.recipe }, f.name); b.addEventListener("click", () => choose(i, true)); return b; }],
+    ["bytes", "n", (f) => count(f.bytes)],
+    ["gzip", "n", (f) => count(f.gzip_bytes)],
+    ["times smaller", "n", (f) => (f.weights_in_float32 / f.bytes).toFixed(1)],
+    ...(any((f) => scoreOf(f, name)) ? [
+      [scoreOf(files.find((f) => scoreOf(f, name)), name).label, "n", (f) => { const s = scoreOf(f, name); return s ? score(s) : f.not_run ? "not run" : ""; }],
+      ["95 % interval", "n", (f) => { const s = scoreOf(f, name); return s && s.interval ? `${score(s, s.interval[0])} to ${score(s, s.interval[1])}` : ""; }],
+      ["Keras", "n", (f) => { const s = scoreOf(f, name); return s ? score(s, s.keras) : ""; }]] : []),
+    ...(any((f) => f.parity.same_answer != null) ? [["same answers", "n", (f) => (f.parity.same_answer == null ? "" : `${(100 * f.parity.same_answer).toFixed(1)} %`)]] : []),
+    ["largest difference", "n", (f) => (f.parity.largest_difference == null ? "" : f.parity.largest_difference.toExponential(1))],
+    ["ms", "n", (f) => ms(COSTS.latency[1](f))],
+    ...(any((f) => f.device.arena_bytes) ? [["arena", "n", (f) => count(f.device.arena_bytes)]] : []),
+    ...(any((f) => f.device.cycles) ? [["cycles", "n", (f) => count(f.device.cycles)]] : []),
+    ["recipe", "recipe", (f) => node("code", {}, f.recipe)],
+  ];
+  const head = node("tr", {}, ...columns.map(([title, kind]) => node("th", { scope: "col", class: kind }, title)));
+  const rows = files.map((f, i) => node("tr", i === chosen ? { class: "chosen" } : {}, ...columns.map(([, kind, cell]) => node("td", { class: kind }, cell(f, i)))));
+  by("files").replaceChildren(node("thead", {}, head), node("tbody", {}, ...rows));
+}
+
+function bars(rows, label) {
+  const most = Math.max(...rows.map(([, value]) => value), 1e-12), box = node("div", { class: "rows", role: "list", "aria-label": label });
+  for (const [who, value, text, title] of rows) {
+    const share = `${(100 * value) / most}%`, bar = node("b", { style: `width:${share}`, role: "presentation" });
+    box.append(node("span", { class: "who", role: "listitem", title: title || who, "aria-label": `${who}: ${text}` }, who), node("span", {}, bar), node("span", { class: "val", "aria-hidden": "true" }, text));
+  }
+  return box;
+}
+function more(rows, most) {
+  return rows.length > most ? [node("p", { class: "soft" }, `${rows.length - most} smaller ones are not shown.`)] : [];
+}
+
+function drawFile() {
+  const f = files[chosen], whole = f.bytes;
+  by("file").value = chosen;
+  const floats = Object.entries(f.float_operators).map(([name, n]) => `${n} ${name}`).join(", ");
+  by("about").textContent = [
+    `${f.file}, recipe ${f.recipe}`, `operators: ${Object.entries(f.operators).map(([name, n]) => `${n} ${name}`).join(", ")}`,
+    floats && `computed in float: ${floats}`, f.not_run && `not run: ${f.not_run}`, f.device.refused].filter(Boolean).join(". ") + ".";
+  const held = f.layers.reduce((sum, row) => sum + row.bytes, 0);
+  const layers = [...f.layers.map((r) => [r.layer, r.bytes, `${count(r.bytes)} · ${(100 * r.bytes / whole).toFixed(1)} %`, `${r.types.join(", ")}${r.elements ? `, ${(100 * r.zeros / r.elements).toFixed(1)} % zeros` : ""}`]), ["graph and names", whole - held, `${count(whole - held)} · ${(100 * (whole - held) / whole).toFixed(1)} %`]].sort((a, b) => b[1] - a[1]);
+  by("bytes").replaceChildren(bars(layers.slice(0, 14), "bytes by layer"), ...more(layers, 14));
+  const calls = f.latency.map((r) => [`${r.signature ? `${r.signature}, ` : ""}${r.threads} thread${r.threads > 1 ? "s" : ""}`, r.median_ms, `${r.median_ms.toFixed(3)} ms, p95 ${r.p95_ms.toFixed(3)}`]);
+  const slower = f.latency.length === 2 && f.latency[1].median_ms > f.latency[0].median_ms;
+  by("latency").replaceChildren(calls.length ? bars(calls, "latency by threads") : node("p", { class: "soft" }, "Not measured."),
+    ...(slower ? [node("p", { class: "soft" }, "More threads are slower here: sharing so little work costs more than it saves.")] : []));
+  by("cycles-box").hidden = !f.cycles.length;
+  by("cycles-title").textContent = `Cycles by layer on ${f.device.target}`;
+  const cycles = f.cycles.map((r) => [r.layer, r.cycles, count(r.cycles), r.operators.join(", ")]).sort((a, b) => b[1] - a[1]);
+  if (cycles.length) by("cycles").replaceChildren(bars(cycles.slice(0, 14), "cycles by layer"), ...more(cycles, 14));
+  by("stages-box").hidden = f.stages.length < 2;
+  if (f.stages.length > 1) drawStages(f);
+  by("weights-box").hidden = !f.weights.length;
+  by("weights").replaceChildren(...f.weights.map(histogram));
+  by("graph-box").hidden = !f.graph.length;
+  if (f.graph.length) drawGraph(f);
+}
+
+function drawStages(f) {
+  const row = f.scores[0], box = node("div", { class: "scroll" });
+  const lines = f.stages.map((s) => node("tr", {}, node("td", {}, node("code", {}, s.stage)), node("td", { class: "n" }, count(s.bytes)), node("td", { class: "n" }, count(s.gzip_bytes)), node("td", { class: "n" }, row ? score(row, s.score) : "")));
+  const heads = ["after", "bytes", "gzip", row ? row.label : ""].map((title, i) => node("th", { scope: "col", class: i ? "n" : "" }, title));
+  box.append(node("table", {}, node("thead", {}, node("tr", {}, ...heads)), node("tbody", {}, ...lines)));
+  by("stages").replaceChildren(box);
+}
+
+function histogram(row) {
+  const W = 210, H = 84, n = row.after.length, middle = (n - 1) / 2, cut = row.zeros > 0.3;
+  const others = [...row.after.filter((_, i) => i !== middle), ...(row.before || [])];
+  const most = cut ? 1.15 * Math.max(...others, 1e-9) : Math.max(...row.after, ...(row.before || [0]));
+  const about = `${row.layer}: ${count(row.distinct)} distinct values, ${(100 * row.zeros).toFixed(1)} % zeros${cut ? " (their bar is cut)" : ""}`;
+  const svg = canvas(W, H, `histogram of the weights of ${about}`), y = (v) => H - 14 - ((H - 18) * Math.min(v, most)) / most;
+  svg.setAttribute("role", "img");
+  row.after.forEach((v, i) => draw(svg, "rect", { class: "after", x: (W * i) / n, width: W / n - 0.5, y: y(v), height: H - 14 - y(v) }));
+  if (row.before) draw(svg, "path", { class: "before", d: row.before.map((v, i) => `${i ? "L" : "M"}${(W * (i + 0.5)) / n} ${y(v)}`).join("") });
+  for (const [at, value, anchor] of [[0, -row.most, "start"], [W / 2, 0, "middle"], [W, row.most, "end"]])
+    draw(svg, "text", { x: at, y: H - 1, "text-anchor": anchor }, +value.toPrecision(2));
+  return node("figure", {}, svg, node("figcaption", {}, `${about}${row.before ? "; line: in float32" : ""}`));
+}
+
+let scale = 1;
+function drawGraph(f) {
+  const depth = [], columns = [], places = [], WIDE = 210, HIGH = 74;
+  f.graph.forEach((op, i) => {
+    depth[i] = op.takes.length ? 1 + Math.max(...op.takes.map((t) => depth[t])) : 0;
+    columns[depth[i]] = (columns[depth[i]] || 0) + 1;
+    places[i] = columns[depth[i]] - 1;
+  });
+  const W = 20 + WIDE * Math.max(...columns), H = 20 + HIGH * columns.length;
+  const svg = canvas(W, H, "operators from the input at the top to the output"), at = (i) => [10 + WIDE * places[i], 10 + HIGH * depth[i]];
+  svg.setAttribute("width", W * scale);
+  f.graph.forEach((op, i) => {
+    const [x, y] = at(i);
+    for (const t of op.takes) {
+      const [a, b] = at(t);
+      draw(svg, "path", { class: "edge", d: `M${a + 95} ${b + 50}C${a + 95} ${b + 66} ${x + 95} ${y - 14} ${x + 95} ${y}` });
+    }
+  });
+  f.graph.forEach((op, i) => {
+    const [x, y] = at(i), shape = op.shape.join("×") || "scalar", kind = op.type.startsWith("float") ? "f" : "i";
+    const box = draw(svg, "rect", { class: `op ${kind}`, x, y, width: 190, height: 50, rx: 6 });
+    draw(box, "title", {}, `${op.operator}, layer ${op.layer}: ${op.type} ${shape}`);
+    draw(svg, "text", { class: "name", x: x + 8, y: y + 17 }, op.operator.length > 25 ? `${op.operator.slice(0, 24)}…` : op.operator);
+    draw(svg, "text", { x: x + 8, y: y + 31 }, op.layer.length > 28 ? `…${op.layer.slice(-27)}` : op.layer);
+    draw(svg, "text", { x: x + 8, y: y + 44 }, `${op.type} ${shape}`);
+  });
+  by("graph").replaceChildren(svg);
+  const zoom = (factor) => { scale = Math.min(3, Math.max(0.2, scale * factor)); svg.setAttribute("width", W * scale); };
+  by("closer").onclick = () => zoom(1.25);
+  by("farther").onclick = () => zoom(0.8);
+}
+
+function choose(index, show = false) {
+  chosen = index;
+  drawAll();
+  if (show) by("h-one").scrollIntoView({ behavior: "smooth", block: "start" });
+}
+let width = 0;
+addEventListener("resize", () => { if (by("front").clientWidth !== width) { width = by("front").clientWidth; drawFront(); } });
+setUp();

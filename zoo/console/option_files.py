@@ -1,0 +1,129 @@
+"""Options of a command in a TOML or YAML file: `--config FILE`, and `--print-config`, which writes one."""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.console.errors import UsageError, nearest
+
+FLAG, PRINT = "--config", "--print-config"
+
+
+def expanded(words: Sequence[str], flags: Mapping[str, str]) -> list[str]:
+    """Return the words of a command line with `--config FILE` replaced by the options in the file.
+
+    They come first, so that what is typed wins.
+
+    Args:
+        words: Words after the command.
+        flags: Option as typed, by the name that stands in a file.
+
+    Raises:
+        UsageError: The file is missing, is not a table of options, or has an unknown option.
+    """
+    kept: list[str] = []
+    found: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name != FLAG:
+            kept.append(word)
+            continue
+        path = value if equals else next(rest, "")
+        if not path:
+            raise UsageError(f"{FLAG}: expected a TOML or YAML file, received none")
+        found += _words(Path(path), flags)
+    return [*found, *kept]
+
+
+def _words(path: Path, flags: Mapping[str, str]) -> list[str]:
+    words: list[str] = []
+    for name, value in _read(path).items():
+        flag = flags.get(name.replace("-", "_"))
+        if flag is None:
+            raise UsageError(
+                f"{FLAG} {path}: {name!r} is no option of this command{nearest(name.replace('-', '_'), flags)}"
+            )
+        words += _as_words(path, name, flag, value)
+    return words
+
+
+def _as_words(path: Path, name: str, flag: str, value: Any) -> list[str]:
+    """Return an option with a value of a file as words of a command line."""
+    if isinstance(value, bool):
+        return [flag] if value else []
+    if isinstance(value, Mapping):
+        return [word for key, inner in value.items() for word in (flag, f"{key}={_text(path, name, inner)}")]
+    return [f"{flag}={_text(path, name, value)}"]
+
+
+def _text(path: Path, name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(_text(path, name, each) for each in value)
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise UsageError(
+        f"{FLAG} {path}: {name}: expected text, a number, true or false, a list or a table, received"
+        f" {type(value).__name__}"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UsageError(
+            f"{FLAG} {path}: expected a TOML or YAML file, found {'a folder' if path.is_dir() else 'none'}"
+        )
+    try:
+        content = path.read_text(encoding="utf-8")
+        if path.suffix.lower() in (".yaml", ".yml"):
+            import yaml
+
+            try:
+                found = yaml.safe_load(content)
+            except yaml.YAMLError as error:
+                raise ValueError(" ".join(str(error).split())) from None
+            found = {} if found is None else found
+        else:
+            found = tomllib.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{FLAG} {path}: expected {_kind(path)}, it cannot be read: {str(error)[:200]}") from None
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise UsageError(f"{FLAG} {path}: expected a table of options by name, received {type(found).__name__}")
+    return found
+
+
+def _kind(path: Path) -> str:
+    return "YAML" if path.suffix.lower() in (".yaml", ".yml") else "TOML"
+
+
+def written(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Return options as TOML; those that have their default are comments.
+
+    Args:
+        values: Values by the name of the option; tables come last, as TOML wants it.
+        defaults: Default of each option.
+    """
+    lines, tables = [], []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            if value:
+                tables += ["", f"[{name}]", *(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items())]
+        elif value is None:
+            lines.append(f"# {name} =")
+        else:
+            lines.append(f"{'# ' * (value == defaults[name])}{name} = {_toml(value)}")
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    if isinstance(value, int | float):
+        return repr(float(value) if isinstance(value, float) else int(value))
+    return json.dumps(str(value), ensure_ascii=False)
