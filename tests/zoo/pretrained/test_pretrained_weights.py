@@ -84,6 +84,17 @@ def test_weights_alone_are_those_of_keras_applications(tmp_path):
     assert not any(name.startswith("head") for name in found.arrays)
 
 
+def test_a_file_of_one_of_our_networks_is_taken_as_well(tmp_path):
+    theirs = DSCNN(7, filters=4, num_blocks=1)
+    theirs.build((None, *SHAPE))
+    with_varied_values(theirs).save(tmp_path / "ours.keras")
+    model = DSCNN(3, filters=4, num_blocks=1)
+    model.build((None, 20, 20, 1))
+    config = TrainConfig(model="ds_cnn", pretrained=str(tmp_path / "ours.keras"))
+    found = sources.weights(config, model, (20, 20, 1))
+    np.testing.assert_array_equal(found.arrays["block_1/pointwise/conv/kernel"], theirs.blocks[1].pointwise.conv.kernel)
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (("--model", "lstm", "--pretrained", "imagenet"), "expected one of resnet, mobilenet, .*, lstm begins with"),
     (("--model", "mobilenet", "--pretrained", "imagnet"), "imagnet: expected imagenet, or a .keras or .h5 file"),
