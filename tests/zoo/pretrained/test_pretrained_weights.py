@@ -1,20 +1,22 @@
 """`--pretrained`: files of networks, weights alone, what zoo.fetch keeps, and what is refused before work starts."""
 
+import dataclasses
 import re
 
 import keras
 import numpy as np
 import pytest
 
-from tests.conftest import DATA_DIR, blobs
+from tests.conftest import DATA_DIR, blobs, stop_after
 from tests.zoo.models.test_vision import with_varied_values
 from tests.zoo.pretrained.test_structure import SHAPE, dscnn
 from zoo import fetch, train
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError
+from zoo.console.errors import Interrupted, UsageError
 from zoo.models import DSCNN, EfficientNetLite, MobileNet
 from zoo.pretrained import kept, sources
 from zoo.runs.folder import RunFolder
+from zoo.training import loop
 
 NETWORKS = DATA_DIR.parent / "models"
 TINY = ("--model", "ds_cnn", "--set", "filters=4", "--set", "num_blocks=1", "--batch-size", "16")
@@ -54,6 +56,24 @@ def test_one_command_fits_the_output_layer_and_thaws(network, tmp_path, capsys):
     # The statistics of the normalisations are those of the file, less the bias of the convolution.
     theirs, model = network[1].layers, run.load_model()
     np.testing.assert_allclose(model.stem.norm.moving_mean, theirs[2].moving_mean - theirs[1].bias, atol=1e-6)
+
+
+def test_an_interrupted_training_goes_on_without_the_file(tmp_path):
+    dscnn(classes=7).save(tmp_path / "theirs.keras")
+    common = {
+        "model": "ds_cnn", "settings": {"filters": 4, "num_blocks": 1}, "data": images(tmp_path / "photos.npz", 3),
+        "pretrained": str(tmp_path / "theirs.keras"), "epochs": 1, "batch_size": 16, "checkpoint_every": 1,
+        "steps_per_execution": 1,
+    }  # fmt: skip
+    whole = loop.train(TrainConfig(**common, output=tmp_path / "whole"), verbose=False)
+    broken = TrainConfig(**common, output=tmp_path / "broken")
+    with pytest.raises(Interrupted):
+        loop.train(broken, callbacks=[stop_after(2)], verbose=False)
+    (tmp_path / "theirs.keras").unlink()
+    resumed = loop.train(dataclasses.replace(broken, resume=True), verbose=False)
+    assert resumed.history == whole.history
+    for mine, theirs in zip(resumed.model.weights, whole.model.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs, err_msg=mine.path)
 
 
 def test_weights_are_taken_as_they_are_in_no_epochs(network, tmp_path, capsys):
