@@ -113,10 +113,11 @@ def configured(config: TrainConfig, stage: Pass) -> TrainConfig:
     """Return the configuration that a stage is trained with.
 
     A stage has shares of the epochs and of the learning rate of the configuration; where they are None, its usual ones.
+    So it has of the epochs of a run that was not trained here, which are 0.
     """
     share_of_epochs, share_of_rate = stage.SHARES
     epochs, rate = stage.USUAL
-    epochs = epochs if config.epochs is None else max(1, round(config.epochs * share_of_epochs))
+    epochs = max(1, round(config.epochs * share_of_epochs)) if config.epochs else epochs
     rate = rate if config.learning_rate is None else config.learning_rate * share_of_rate
     return dataclasses.replace(
         config,
@@ -132,6 +133,9 @@ def configured(config: TrainConfig, stage: Pass) -> TrainConfig:
         snapshots=0,
         precision="float32",
         init_from=None,  # a stage begins with the model of the stage before it
+        pretrained=None,
+        input_range=None,
+        probe=None,
         freeze=None,
         new_head=False,
         unfreeze_every=0,

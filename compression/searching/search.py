@@ -39,6 +39,8 @@ from zoo.system.machine import cores
 LOSS = 0.005
 TESTED = "tested.json"
 FILES = "files"
+# Epochs of the words that train, for a run whose weights were trained elsewhere (--epochs 0).
+UNTRAINED_EPOCHS = 4
 OWN = "model"  # name of the model as teacher of its smaller versions
 
 
@@ -146,7 +148,7 @@ def make_plan(
         budget = dataclasses.replace(budget, min_accuracy=round(own - LOSS, 4))
     found = space.default(
         subject.widths,
-        epochs=subject.training.epochs,
+        epochs=subject.training.epochs or UNTRAINED_EPOCHS,
         learning_rate=subject.training.learning_rate,
         teachers=list(subject.teachers),
         gzipped=budget.max_gzip_bytes is not None,

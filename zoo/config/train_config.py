@@ -127,8 +127,6 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             if len(self.input_range) != 2 or self.input_range[0] >= self.input_range[1]:
                 numbers = ",".join(f"{number:g}" for number in self.input_range)
                 raise UsageError(f"--input-range {numbers}: expected LOW,HIGH, the lower number first")
-        if self.epochs == 0 and not given:
-            raise UsageError("--epochs 0: expected together with --pretrained or --init-from, received without them")
 
     def _check_adversarial(self) -> None:
         attack, entry = attacks.parse(self.adversarial), registry.entry(self.model)
@@ -169,7 +167,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         """Raise UsageError for resolved options that differential privacy excludes."""
         privacy.check_accountant()
         for name, value, reason in _PRIVATE:
-            if (given := getattr(self, name)) != value:
+            if (given := getattr(self, name) or None) != value:
                 wanted = f"{flag(name)} {value}" if value else f"no {flag(name)}"
                 raise UsageError(f"--private: expected {wanted}, received {flag(name)} {given}: {reason}")
         for name in privacy.UNFIT:
@@ -286,10 +284,13 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         values |= defaults.defaults_for(self.model, dataset, texts=texts, transfers=transfers)()
         values |= _CYCLIC if self.snapshots else {}
         settings = values.pop("settings", {})
+        if self.epochs == 0 and self.pretrained is None and self.init_from is None:
+            raise UsageError("--epochs 0: expected together with --pretrained or --init-from, received without them")
         if self.epochs == 0:
             values.pop("freeze", None)
         if self.private:
             values["clip_norm"] = 0.0  # each example's gradient is clipped already
+            values.pop("probe", None)
             known = registry.arguments(self.model)
             settings = settings | {name: type(known[name].default)() for name in privacy.UNFIT if name in known}
         settings = {**settings, **self.settings}
@@ -360,6 +361,9 @@ CHANGEABLE = (*NOT_COMPARED, "strategy", "virtual_devices", "model_devices", "st
 # Values in the configuration of a run that is made of trained runs: no initial weights, one device.
 ON_ONE_DEVICE = {
     "init_from": None,
+    "pretrained": None,
+    "input_range": None,
+    "probe": None,
     "new_head": False,
     "unfreeze_every": 0,
     "layer_decay": None,
@@ -381,6 +385,7 @@ _PRIVATE = (
     ("class_weights", "none", "class frequencies depend on every example"),
     ("sampling", "all", "the privacy accountant assumes that every example is as likely as any other"),
     ("adversarial", None, "attacks are computed for whole batches"),
+    ("probe", None, "a regression on the features of all examples is not private"),
 )
 
 

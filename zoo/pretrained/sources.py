@@ -190,8 +190,9 @@ def _copied(
 
 def _pictures(theirs: keras.Model, shape: tuple[int, ...], source: object) -> tuple[int, ...]:
     """Return the shape of the pictures that a network takes; that of ours along axes where it takes any."""
-    taken = getattr(theirs, "input_shape", None)
-    if not isinstance(taken, tuple) or len(taken) != 4:
+    built = theirs.get_build_config() or {}  # a subclassed network has no input_shape
+    taken = getattr(theirs, "input_shape", None) or built.get("input_shape")
+    if not isinstance(taken, tuple | list) or len(taken) != 4 or isinstance(taken[0], tuple | list):
         raise UsageError(f"--pretrained {source}: expected a network that takes pictures, its input is {taken}")
     size = tuple(given or wanted for given, wanted in zip(taken[1:], shape, strict=True))
     if size[-1] != shape[-1]:

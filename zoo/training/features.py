@@ -71,20 +71,23 @@ def fit(x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray], classes: int) 
         y: Class ids of the same splits.
         classes: Number of classes; those without an example get the least likely bias.
     """
+    import threadpoolctl
     from sklearn.linear_model import LogisticRegression
 
     mean, deviation = x["train"].mean(0), x["train"].std(0)
     scale = 1 / np.maximum(deviation, 1e-6 * max(float(deviation.max()), 1e-12))
     judged = "validation" if "validation" in x else "train"
-    best: tuple[float, float, LogisticRegression] | None = None
-    for strength in STRENGTHS:
-        regression = LogisticRegression(C=strength, max_iter=STEPS)
-        regression.fit((x["train"] - mean) * scale, y["train"])
-        accuracy = float(regression.score((x[judged] - mean) * scale, y[judged]))
-        if best is None or accuracy > best[0]:
-            best = (accuracy, strength, regression)
-    accuracy, strength, regression = best
-    weights, biases = regression.coef_, regression.intercept_
+    seen, asked = ((x[split] - mean) * scale for split in ("train", judged))
+    regression = LogisticRegression(max_iter=STEPS, warm_start=True)  # from the strongest penalty to the weakest
+    best: tuple[float, float, np.ndarray, np.ndarray] | None = None
+    # Products of this size take longer when threads wait for each other.
+    with threadpoolctl.threadpool_limits(1, "blas"):
+        for strength in STRENGTHS:
+            regression.set_params(C=strength).fit(seen, y["train"])
+            accuracy = float(regression.score(asked, y[judged]))
+            if best is None or accuracy > best[0]:
+                best = (accuracy, strength, regression.coef_.copy(), regression.intercept_.copy())
+    accuracy, strength, weights, biases = best
     if len(regression.classes_) == 2:  # scikit-learn keeps the logit of the second class alone
         weights, biases = np.vstack([-weights / 2, weights / 2]), np.concatenate([-biases / 2, biases / 2])
     kernel, bias = np.zeros((x["train"].shape[1], classes)), np.full(classes, biases.min() - 10.0)

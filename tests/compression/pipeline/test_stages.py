@@ -301,3 +301,10 @@ def test_a_model_of_ones_own_is_trained_too(data, tmp_path):
     made = compressed(own, data, "prune(0.5, only=conv) + qat(epochs=1) + int8", tmp_path)
     assert made.receipt["parity"]["largest_difference"] <= 1.5 / 256
     assert {row["type"] for row in made.receipt["constants"] if row.get("elements", 0) > 8} <= {"int8", "int32"}
+
+
+def test_a_stage_of_a_run_with_weights_from_elsewhere_begins_with_its_own_model():
+    config = TrainConfig(model="mobilenet", pretrained="imagenet", input_range=(-1.0, 1.0), epochs=0).resolved()
+    trained = stages.configured(config, language.parse("prune(0.5) + int8").stages[0])
+    assert (trained.pretrained, trained.input_range, trained.probe) == (None, None, None)
+    assert trained.epochs == language.parse("prune(0.5) + int8").stages[0].USUAL[0] and trained.freeze is None

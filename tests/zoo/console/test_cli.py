@@ -362,6 +362,18 @@ def test_all_default_settings_state_their_result_and_fill_every_open_option():
         assert config.TrainConfig(model=model, dataset=dataset).resolved().epochs == settings()["epochs"]
 
 
+def test_default_settings_of_transfer_fill_every_open_option():
+    from zoo.config import defaults
+
+    for model in ("efficientnet_lite", "mobilenet"):
+        resolved = config.TrainConfig(model=model, pretrained="imagenet").resolved()
+        assert resolved.probe and resolved.freeze == ("norm",) and resolved.epochs == 4
+        assert "flowers" in defaults.TRANSFERS["efficientnet_lite"].__doc__
+    assert config.TrainConfig(model="efficientnet_lite", pretrained="imagenet").resolved().image_size == 224
+    assert config.TrainConfig(model="mobilenet", pretrained="imagenet", epochs=0).resolved().freeze is None
+    assert not config.TrainConfig(model="mobilenet", pretrained="imagenet", probe=False).resolved().probe
+
+
 def test_catalogue_knows_tfds_without_importing_it():
     names = catalogue.tfds_names()
     assert {"mnist", "fashion_mnist", "cifar10", "imdb_reviews", "ag_news_subset", "wordnet"} <= set(names)

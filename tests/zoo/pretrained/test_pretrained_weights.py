@@ -1,20 +1,22 @@
 """`--pretrained`: files of networks, weights alone, what zoo.fetch keeps, and what is refused before work starts."""
 
+import dataclasses
 import re
 
 import keras
 import numpy as np
 import pytest
 
-from tests.conftest import DATA_DIR, blobs
+from tests.conftest import DATA_DIR, blobs, stop_after
 from tests.zoo.models.test_vision import with_varied_values
 from tests.zoo.pretrained.test_structure import SHAPE, dscnn
 from zoo import fetch, train
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError
+from zoo.console.errors import Interrupted, UsageError
 from zoo.models import DSCNN, EfficientNetLite, MobileNet
 from zoo.pretrained import kept, sources
 from zoo.runs.folder import RunFolder
+from zoo.training import loop
 
 NETWORKS = DATA_DIR.parent / "models"
 TINY = ("--model", "ds_cnn", "--set", "filters=4", "--set", "num_blocks=1", "--batch-size", "16")
@@ -56,6 +58,24 @@ def test_one_command_fits_the_output_layer_and_thaws(network, tmp_path, capsys):
     np.testing.assert_allclose(model.stem.norm.moving_mean, theirs[2].moving_mean - theirs[1].bias, atol=1e-6)
 
 
+def test_an_interrupted_training_goes_on_without_the_file(tmp_path):
+    dscnn(classes=7).save(tmp_path / "theirs.keras")
+    common = {
+        "model": "ds_cnn", "settings": {"filters": 4, "num_blocks": 1}, "data": images(tmp_path / "photos.npz", 3),
+        "pretrained": str(tmp_path / "theirs.keras"), "epochs": 1, "batch_size": 16, "checkpoint_every": 1,
+        "steps_per_execution": 1,
+    }  # fmt: skip
+    whole = loop.train(TrainConfig(**common, output=tmp_path / "whole"), verbose=False)
+    broken = TrainConfig(**common, output=tmp_path / "broken")
+    with pytest.raises(Interrupted):
+        loop.train(broken, callbacks=[stop_after(2)], verbose=False)
+    (tmp_path / "theirs.keras").unlink()
+    resumed = loop.train(dataclasses.replace(broken, resume=True), verbose=False)
+    assert resumed.history == whole.history
+    for mine, theirs in zip(resumed.model.weights, whole.model.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs, err_msg=mine.path)
+
+
 def test_weights_are_taken_as_they_are_in_no_epochs(network, tmp_path, capsys):
     data = images(tmp_path / "seven.npz", 7)
     words = [*TINY, "--data", str(data), "--pretrained", str(network[0]), "--epochs", "0", "--output"]
@@ -82,6 +102,17 @@ def test_weights_alone_are_those_of_keras_applications(tmp_path):
     found = sources.weights(config, model, (32, 32, 3))
     np.testing.assert_array_equal(found.arrays["stem/conv/kernel"], theirs.get_layer("conv1").kernel)
     assert not any(name.startswith("head") for name in found.arrays)
+
+
+def test_a_file_of_one_of_our_networks_is_taken_as_well(tmp_path):
+    theirs = DSCNN(7, filters=4, num_blocks=1)
+    theirs.build((None, *SHAPE))
+    with_varied_values(theirs).save(tmp_path / "ours.keras")
+    model = DSCNN(3, filters=4, num_blocks=1)
+    model.build((None, 20, 20, 1))
+    config = TrainConfig(model="ds_cnn", pretrained=str(tmp_path / "ours.keras"))
+    found = sources.weights(config, model, (20, 20, 1))
+    np.testing.assert_array_equal(found.arrays["block_1/pointwise/conv/kernel"], theirs.blocks[1].pointwise.conv.kernel)
 
 
 @pytest.mark.parametrize(("words", "message"), [
