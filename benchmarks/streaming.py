@@ -9,7 +9,7 @@ half their scale to 96x96, with a step of MobileNetV2 0.35; and records of 128x9
   both; the share of the speed is the median over the pairs of turns.
 - Memory: peak of the resident memory of `zoo.train` with 2,000 steps and `--memory 100M`, less that of a training of
   two steps on 500 examples.
-- Exactness: two workers of `multi_worker` train on 3 MB of the pictures with `--memory 1k --augment standard
+- Exactness: two workers of `multi_worker` train on 10 MB of the pictures with `--memory 1k --augment standard
   --deterministic`, are killed (SIGKILL) at ten random moments and resumed; the arrays of their last checkpoint are
   compared bit for bit with those of an undisturbed training.
 """
@@ -41,6 +41,7 @@ SIZE, QUICK_SIZE = 20 * 10**9, 10**8
 STEPS, QUICK_STEPS, TURN = 2000, 60, 10
 BATCH = 32
 KILLS, QUICK_KILLS = 10, 2
+FEW = 10**7  # bytes of the pictures that two workers train on
 SHARDS, POOL, HELD = 16, 512, 500  # files of the set; different examples in it; validation and test examples
 SHOWN, SEEN, CLASSES = 192, 96, 4
 SIGNAL = (128, 9)
@@ -72,19 +73,20 @@ def measure(data_dir: Path, quick: bool = False, size: int | None = None) -> dic
             told(rows[-1])
             if kind == "pictures":
                 few = folder / "few"
-                write(few, kind, 3_000_000)
+                write(few, kind, FEW, shards=2)
                 exact = told(_exact(folder, few, QUICK_KILLS if quick else KILLS))
             shutil.rmtree(folder / kind)
     return {"size": size, "steps": steps, "rows": rows, "exact": exact}
 
 
-def write(folder: Path, kind: str, size: int) -> int:
+def write(folder: Path, kind: str, size: int, shards: int = SHARDS) -> int:
     """Write a set of TFRecord files, and return the number of its training examples.
 
     Args:
         folder: Folder of the files.
         kind: "pictures" or "records".
         size: Bytes of the training files.
+        shards: Number of these files.
     """
     folder.mkdir()
     pool = [_framed(content) for content in _contents(kind, POOL)]
@@ -92,9 +94,9 @@ def write(folder: Path, kind: str, size: int) -> int:
     for split, part in (("validation", held[:HELD]), ("test", held[HELD:])):
         (folder / f"{split}.tfrecord").write_bytes(b"".join(part))
     count, rng = 0, np.random.default_rng(2)
-    for shard in range(SHARDS):
-        with (folder / f"train-{shard:05}-of-{SHARDS:05}.tfrecord").open("wb") as file:
-            while file.tell() < size // SHARDS:
+    for shard in range(shards):
+        with (folder / f"train-{shard:05}-of-{shards:05}.tfrecord").open("wb") as file:
+            while file.tell() < size // shards:
                 file.write(b"".join(pool[i] for i in rng.permutation(POOL)))
                 count += POOL
     return count

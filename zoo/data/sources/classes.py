@@ -12,7 +12,7 @@ from zoo.config.records import holds_records
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT, Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig
 from zoo.console.errors import UsageError, few
-from zoo.data import images, marks
+from zoo.data import marks
 from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
@@ -228,13 +228,14 @@ def _read_folder(
     if strange := sorted({n for files in found.files.values() for _, n in files} - set(names)):
         raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names)}")
     found.count_into(tally)
+    sources = {split: Files(path, [file for file, _ in files]) for split, files in found.files.items()}
     if image_shape is None:
-        size, channels = images.common_shape([file for files in found.files.values() for file, _ in files], tally)
+        size, channels = keeping.common_shape(list(sources.values()), tally)
         image_shape = (*((config.image_size,) * 2 if config.image_size else size), channels)
         check_size(config, image_shape)
     splits = {
         split: Split(
-            Column(Files(path, [file for file, _ in files]), Pictures(tuple(image_shape), fit)),
+            Column(sources[split], Pictures(tuple(image_shape), fit)),
             np.array([index[name] for _, name in files], np.int32),
         )
         for split, files in found.files.items()

@@ -1,5 +1,6 @@
 """Examples that are whole files, such as the pictures of a folder."""
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,10 @@ class Files:
         return [_content(os.path.join(self.root, self.name(int(row)))) for row in rows]  # noqa: PTH118  (faster)
 
     def identity(self) -> Any:
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> list:
         return cache.fingerprint(self.root, [self.name(row) for row in range(len(self))])
 
 

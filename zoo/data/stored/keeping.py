@@ -9,17 +9,19 @@ import functools
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.console.figures import size
-from zoo.data import cache
+from zoo.data import cache, images
 from zoo.data.dataset import Split
 from zoo.data.reading import Tally
 from zoo.data.stored.column import Column, parts
+from zoo.data.stored.files import Files
 from zoo.system.machine import available_memory
 
 # Share of the free memory that decoded examples may take by default, and bytes where the free memory is not known.
@@ -38,6 +40,33 @@ def budget(config: TrainConfig) -> int:
         return int(config.memory)
     free = available_memory()
     return UNKNOWN if free is None else free // SHARE
+
+
+def common_shape(sources: Sequence[Files], tally: Tally) -> tuple[tuple[int, int], int]:
+    """Return what `zoo.data.images.common_shape` does of files; the result is kept in the cache.
+
+    Args:
+        sources: Files of each split.
+        tally: Takes the own sizes of the pictures, and what decoding does to them.
+    """
+
+    def look() -> dict[str, np.ndarray]:
+        own = Tally()
+        paths = [source.path(row) for source in sources for row in range(len(source))]
+        size, channels = images.common_shape(paths, own)
+        counts = {name: np.array(list(found.values()), np.int64) for name, found in _counters(own).items()}
+        names = {f"{name}.names": np.array(list(found), str) for name, found in _counters(own).items()}
+        return counts | names | {"shape": np.array([*size, channels])}
+
+    found = cache.cached(["sizes", [source.identity() for source in sources]], look)
+    for name, counter in _counters(tally).items():
+        counter.update(dict(zip(found[f"{name}.names"].tolist(), found[name].tolist(), strict=True)))
+    height, width, channels = found["shape"].tolist()
+    return (height, width), channels
+
+
+def _counters(tally: Tally) -> dict[str, Counter[str]]:
+    return {"sizes": tally.sizes, "changed": tally.changed}
 
 
 def kept(config: TrainConfig, splits: Mapping[str, Split], tally: Tally) -> dict[str, Split]:
