@@ -85,6 +85,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             raise UsageError("--dataset and --data: expected one of them, received both")
         if self.accept_changed_data and not self.resume:
             raise UsageError("--accept-changed-data: expected together with --resume, received without it")
+        if self.accept_changed_data and self.strategy == "multi_worker":
+            raise UsageError("--accept-changed-data: expected a single process, received --strategy multi_worker")
         if self.validation_data is not None and self.data is None:
             raise UsageError("--validation-data: expected together with --data, received without it")
         if self.source is not None and self.source == self.target:
