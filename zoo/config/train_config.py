@@ -26,7 +26,9 @@ from zoo.config.option_groups import (
 )
 from zoo.config.records import format_of, is_address, parse
 from zoo.config.task_facts import FIRST_FIT, TABLES, USUAL_FIT
+from zoo.console import values
 from zoo.console.errors import UsageError
+from zoo.console.values import Bytes
 
 # Data sets that need neither a network nor a path.
 EMBEDDED = {
@@ -109,6 +111,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         self._check_augmentation()
         self._check_classes()
         parse(self.schema)
+        if isinstance(self.memory, str):  # as in Python
+            object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
         self._check_average()
         self._check_layers()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
