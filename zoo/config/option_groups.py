@@ -114,8 +114,8 @@ class DataOptions:
         within=(3, 10_000_000),
     )
     sequence_length: int | None = option(
-        "number of tokens to which texts are cut or padded (default: enough for 95 % of the texts; translation: enough"
-        " for all, up to 256; language_model: windows of 128)",
+        "number of tokens to which texts are cut or padded (default: enough for 95 % of the texts, up to 512;"
+        " translation: enough for all, up to 256; language_model: windows of 128)",
         within=(1, 100_000),
     )
     validation_split: float = option(
@@ -127,7 +127,7 @@ class DataOptions:
     test_split_name: str | None = option(
         "TFDS split used for testing (default: test, or the first split whose name starts with test)"
     )
-    skip_bad: bool = option("skip unreadable images and triples with an empty field instead of stopping", False)
+    skip_bad: bool = option("leave out unreadable images and lines with an empty field instead of stopping", False)
     augment: str | None = option(
         "random changes of training images, new in every epoch: none, light, standard, strong, or words joined by +,"
         " such as 'flip + crop(4) + colour(0.2)'; see `python -m zoo.augment` (default: none)",

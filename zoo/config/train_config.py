@@ -26,7 +26,9 @@ from zoo.config.option_groups import (
 )
 from zoo.config.records import format_of, is_address, parse
 from zoo.config.task_facts import FIRST_FIT, TABLES, USUAL_FIT
+from zoo.console import values
 from zoo.console.errors import UsageError
+from zoo.console.values import Bytes
 
 # Data sets that need neither a network nor a path.
 EMBEDDED = {
@@ -85,6 +87,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             raise UsageError("--dataset and --data: expected one of them, received both")
         if self.accept_changed_data and not self.resume:
             raise UsageError("--accept-changed-data: expected together with --resume, received without it")
+        if self.accept_changed_data and self.strategy == "multi_worker":
+            raise UsageError("--accept-changed-data: expected a single process, received --strategy multi_worker")
         if self.validation_data is not None and self.data is None:
             raise UsageError("--validation-data: expected together with --data, received without it")
         if self.source is not None and self.source == self.target:
@@ -108,6 +112,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         self._check_augmentation()
         self._check_classes()
         parse(self.schema)
+        if isinstance(self.memory, str):  # as in Python
+            object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
         self._check_average()
         self._check_layers()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))

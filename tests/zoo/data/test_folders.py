@@ -58,6 +58,16 @@ def test_pictures_are_known_by_their_content(tmp_path):
     assert reading.left_out == {"no picture (.db)": 1, "no picture (.txt)": 1, "outside the folders of classes": 1}
 
 
+def test_a_class_of_files_that_are_no_pictures_says_what_they_are(tmp_path):
+    root = pictures(tmp_path / "set", "a", "b", count=10)
+    (root / "c").mkdir()
+    for i in range(3):
+        (root / "c" / f"{i}.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (root / "c" / ".DS_Store").touch()
+    with pytest.raises(UsageError, match=r"class 'c' has no images: .*, found 1 hidden, 3 no picture \(.heic\)"):
+        read(root)
+
+
 def test_linked_folders_are_read_but_not_in_circles(tmp_path):
     pictures(tmp_path / "elsewhere", "a", "b", count=15)
     root = pictures(tmp_path / "set", "a", "b", count=5)

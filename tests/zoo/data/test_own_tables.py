@@ -148,3 +148,19 @@ def test_a_label_for_each_step_stays_one(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros((40, 6, 3), "float32"), y=y)
     data = load(TrainConfig(model="lstm", data=tmp_path / "a.npz", test_split=0.0, validation_split=0.0).resolved())
     assert data.spec.per_step and data.train.y.tolist() == y.tolist()
+
+
+def test_classes_of_other_data_are_matched_by_name(tmp_path):
+    def saved(name, y, names):
+        np.savez(tmp_path / name, x=PICTURES[: len(y)], y=y, class_names=np.array(names))
+        return TrainConfig(data=tmp_path / name, test_split=0.0, validation_split=0.0).resolved()
+
+    like = load(saved("run.npz", np.arange(60) % 3, ["ant", "bee", "cat"])).spec
+    turned = load(saved("turned.npz", np.arange(60) % 3, ["cat", "bee", "ant"]), like=like)
+    assert turned.train.y.tolist() == [2 - i % 3 for i in range(60)]
+    some = load(saved("some.npz", np.arange(60) % 3 + 1, ["dog", "cat", "bee", "ant"]), like=like)  # no dog
+    assert some.train.y.tolist() == [2 - i % 3 for i in range(60)]
+    other = load(saved("other.npz", np.arange(60) % 3, ["x", "y", "z"]), like=like)
+    assert other.reading.notes == ("its classes x, y, z are taken for ant, bee, cat of the run, in this order",)
+    with pytest.raises(UsageError, match="class 'x' is not one of ant, bee, cat, which the run was trained on"):
+        load(saved("more.npz", np.arange(60) % 4, ["x", "ant", "bee", "cat"]), like=like)

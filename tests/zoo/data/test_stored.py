@@ -87,6 +87,12 @@ def test_streamed_and_kept_examples_are_the_same_bits(folder):
     assert gathered(read.train, batch_size=8, seed=1) is None
 
 
+def test_memory_may_be_a_text_in_python():
+    assert TrainConfig(memory="1.5g").memory == 1_500_000_000
+    with pytest.raises(UsageError, match="--memory: expected a number of bytes such as 20000, .* received 'much'"):
+        TrainConfig(memory="much")
+
+
 def test_a_first_look_that_is_interrupted_goes_on(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(keeping, "PORTION", 25)

@@ -335,6 +335,10 @@ def test_accepted_data_keep_their_splits(resumed, ended):
 def test_accepting_changes_needs_a_run_to_resume(tmp_path, capsys):
     assert train.main(["--accept-changed-data", "--output", str(tmp_path / "run")]) == 2
     assert "--accept-changed-data: expected together with --resume" in capsys.readouterr().err
+    words = ["--model", "cnn", "--resume", "--accept-changed-data", "--output", str(tmp_path / "run")]
+    words += ["--strategy", "multi_worker"]
+    assert train.main(words) == 2
+    assert "--accept-changed-data: expected a single process" in capsys.readouterr().err
 
 
 def test_a_damaged_history_is_written_again_from_the_checkpoint(resumed, ended):

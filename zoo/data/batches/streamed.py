@@ -16,8 +16,8 @@ from zoo.system.machine import cores
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Largest size in bytes of the batches that are made ahead of their use, as float32.
-AHEAD_BYTES = 1 << 28
+# Largest size in bytes, as float32, of the batches that are being made, and of those that wait for their use.
+AHEAD_BYTES = 1 << 27
 
 _FAILURES: list[str] = []  # what could not be read, for `told`
 

@@ -72,12 +72,14 @@ def listed(root: Path) -> Listing:
         found.files[split] = []
         for path in folders:
             name = class_name(path)
-            status = path.stat()
+            status, before = path.stat(), found.left_out.copy()
             paths = _pictures(str(path), {(status.st_dev, status.st_ino)}, found)
             files = [Path(text) for text in sorted(paths, key=lambda text: text.split("/"))]
             if not files:
+                other = ", ".join(f"{count:,} {reason}" for reason, count in (found.left_out - before).items())
                 raise UsageError(
-                    f"class {name!r} has no images: expected {', '.join(SUFFIXES[:4])}, ... files in {path}"
+                    f"class {name!r} has no images: expected {', '.join(SUFFIXES[:4])}, ... files in {path}, found"
+                    f" {other or 'none'}"
                 )
             found.files[split] += [(file, name) for file in files]
         if len({class_name(path) for path in folders}) < len(folders):
@@ -155,7 +157,10 @@ def _check_renamed(root: Path, folders: list[Path]) -> None:
 
 
 def _are_classes(folders: list[Path]) -> bool:
-    """Return whether all folders hold pictures themselves, or below folders that are no splits of classes."""
+    """Return whether folders, of which one is called train and holds pictures, are classes and not splits.
+
+    They are if all of them hold pictures themselves, or if one does that has no name of a split.
+    """
     return all(map(_holds_pictures, folders)) or any(
         _holds_pictures(path) and path.name.lower() not in SPLITS for path in folders
     )
