@@ -14,6 +14,7 @@ from zoo.config import task_facts
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, digests
+from zoo.introspection import architecture
 from zoo.runs import checkpoints, space
 from zoo.runs.folder import RunFolder, default_output
 from zoo.system import temporary
@@ -112,11 +113,15 @@ def restore(training: Training) -> dict[str, np.ndarray] | None:
         Arrays of the checkpoint; None without one.
 
     Raises:
-        UsageError: The checkpoint is of a model with other variables.
+        UsageError: The checkpoint is of a model with other layers or variables.
     """
+    model = {"model": {"architecture": architecture.digest(training.plain)}}
+    training.origin |= model
     snapshot = training.start.snapshot
     if snapshot is None:
         return None
+    if snapshot.origin is not None:
+        checkpoints.check_origin(training.run.checkpoints, snapshot.origin, model)
     try:
         checkpoints.restore(training.model, snapshot.arrays)
     except ValueError as error:
