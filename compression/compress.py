@@ -13,7 +13,7 @@ from compression import tasks
 from compression.pipeline import source
 from compression.pipeline.source import OpenedRun
 from compression.receipts import signing
-from compression.receipts.wording import called, on_device, slower
+from compression.receipts.wording import called, left_in_float, on_device, slower
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration, ExportOptions, ModelTraining, Reporting, StageTraining
@@ -233,6 +233,8 @@ def show(result: Mapping[str, Any]) -> None:
     if floats := result.get("float_operators"):
         listed = ", ".join(f"{count} {name}" for name, count in floats.items())
         print(f"computed in float inside this integer file: {listed}")
+    if floats := left_in_float(result):
+        print(floats)
     if "not_run" in result:
         print(f"not measured: {result['not_run']}")
     else:

@@ -1,13 +1,12 @@
 """Ranges of activations and biases of int8 files, from calibration examples. Runs in the conversion's child process."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from compression.exporting import tapping
-from compression.exporting.learnt import PATCHES, RUNS, Rounded
+from compression.exporting.learnt import PATCHES, Rounded, passed
 from compression.exporting.tapping import Calls
 from compression.flatbuffers import flatbuffer, weights
 from compression.flatbuffers.ranges import BINS, best_range
@@ -56,10 +55,11 @@ def _calibrated(model: schema.ModelT, tensor: schema.TensorT) -> bool:
 
 
 def correct_biases(model: schema.ModelT, integer: schema.ModelT, calls: Calls, seed: int = 0) -> int:
-    """Correct the biases of an int8 file, so that no output of a layer is shifted on average (Nagel et al., 2019).
+    """Correct the biases of an int8 file, so that rounded weights shift no output on average (Nagel et al., 2019).
 
-    Rounded weights W' and inputs x' shift the outputs by E[W' x'] - E[W x]. Layers are corrected in the order in which
-    they run, so that each corrects what the ones before it have left.
+    Rounded weights W' shift the outputs by E[(W' - W) x]. Outputs that ReLU or ReLU6 cuts off count little, because
+    there a shift changes nothing. The inputs x are those of the float file: with corrected layers before it, those of a
+    layer are not shifted either.
 
     Args:
         model: Float file that the integer file was made from.
@@ -71,19 +71,34 @@ def correct_biases(model: schema.ModelT, integer: schema.ModelT, calls: Calls, s
         Number of layers that were corrected.
     """
     layers = [(found, reader) for found, reader in _both(model, integer) if found.bias is not None]
-    size = -(-len(layers) // RUNS) if layers else 1
-    for begin in range(0, len(layers), size):
-        part = layers[begin : begin + size]
-        for (found, reader), (exact, rounded) in zip(
-            part, _means(model, integer, part, calls, seed + begin), strict=True
-        ):
-            graph = integer.subgraphs[found.graph]
-            _, place, bias = weights.PLACES[found.code]
-            kernel, added = (graph.tensors[graph.operators[reader].inputs[i]] for i in (place, bias))
-            shift = (_kernel(model, found) * exact).sum(-1) - (_dequantized(integer, found, kernel) * rounded).sum(-1)
-            corrected = weights.constant(model, found.graph, found.bias) + shift
-            _set_bias(integer, added, corrected)
+    wanted: dict[int, set[int]] = {}
+    errors, sums, counts = [], [0.0] * len(layers), [0.0] * len(layers)
+    for found, reader in layers:
+        wanted.setdefault(found.graph, set()).add(found.inputs(model)[0])
+        graph = integer.subgraphs[found.graph]
+        kernel = graph.tensors[graph.operators[reader].inputs[weights.PLACES[found.code][1]]]
+        errors.append(_dequantized(integer, found, kernel) - _kernel(model, found))
+    generator = np.random.default_rng(seed)
+    for graph, values in tapping.run(model, calls, wanted):
+        for number, (found, _) in enumerate(layers):
+            if found.graph != graph:
+                continue
+            x = found.patches(model, found.readers[0], values[found.inputs(model)[0]], PATCHES, generator)
+            made = _products(found, _kernel(model, found), x) + weights.constant(model, graph, found.bias)[:, None]
+            share = passed(model, found, found.readers[0], made)
+            sums[number] = sums[number] + (share * _products(found, errors[number], x)).sum(1)
+            counts[number] = counts[number] + share.sum(1)
+    for number, (found, reader) in enumerate(layers):
+        graph = integer.subgraphs[found.graph]
+        added = graph.tensors[graph.operators[reader].inputs[weights.PLACES[found.code][2]]]
+        shift = sums[number] / np.maximum(counts[number], 1e-9)
+        _set_bias(integer, added, weights.constant(model, found.graph, found.bias) - shift)
     return len(layers)
+
+
+def _products(layer: Weights, matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return the products of a layer's rows and patches, (rows, patches)."""
+    return np.einsum("rpc,rc->rp", x, matrix) if layer.depthwise else matrix @ x.T
 
 
 def _set_bias(integer: schema.ModelT, bias: schema.TensorT, values: np.ndarray) -> None:
@@ -159,56 +174,3 @@ def _in_int8(integer: schema.ModelT, found: Weights, index: int) -> bool:
     if found.bias is not None and (len(inputs) <= bias or graph.tensors[inputs[bias]].type != kinds.INT32):
         return False
     return [*graph.tensors[inputs[kernel]].shape] == [*found.shape]
-
-
-def _means(
-    model: schema.ModelT, integer: schema.ModelT, layers: list[tuple[Weights, int]], calls: Calls, seed: int
-) -> list[tuple[Any, Any]]:
-    """Return the mean patch of every layer, (columns,) or (rows, columns), in the float and in the integer file."""
-    exact: dict[int, set[int]] = {}
-    rounded: dict[int, set[int]] = {}
-    inputs = []
-    for found, reader in layers:
-        mine = found.inputs(model)[0]
-        theirs = int(integer.subgraphs[found.graph].operators[reader].inputs[weights.PLACES[found.code][0]])
-        exact.setdefault(found.graph, set()).add(mine)
-        rounded.setdefault(found.graph, set()).add(theirs)
-        inputs.append((mine, theirs))
-    sums, counts = [[0.0, 0.0] for _ in layers], [0] * len(layers)
-    generator = np.random.default_rng(seed)
-    quantized = tapping.run(integer, lambda: _as_taken(integer, calls), rounded)
-    for (graph, right), (_, made) in zip(tapping.run(model, calls, exact), quantized, strict=True):
-        for number, ((found, reader), (mine, theirs)) in enumerate(zip(layers, inputs, strict=True)):
-            if found.graph != graph:
-                continue
-            choice = int(generator.integers(1 << 31))
-            given = _real(integer.subgraphs[graph].tensors[theirs], made[theirs])
-            sides = ((model, found.readers[0], right[mine]), (integer, reader, given))
-            for side, (where, place, values) in enumerate(sides):
-                found_patches = found.patches(where, place, values, PATCHES, np.random.default_rng(choice))
-                sums[number][side] = sums[number][side] + found_patches.sum(-2, np.float64)
-            counts[number] += found_patches.shape[-2]
-    return [(mine / max(n, 1), theirs / max(n, 1)) for (mine, theirs), n in zip(sums, counts, strict=True)]
-
-
-def _real(tensor: schema.TensorT, values: np.ndarray) -> np.ndarray:
-    scale, zero = tensor.quantization.scale[0], tensor.quantization.zeroPoint[0]
-    return ((values.astype(np.float32) - zero) * scale).astype(np.float32)
-
-
-def _as_taken(integer: schema.ModelT, calls: Calls) -> Iterator[tapping.Call]:
-    """Yield calls with the integers that a file takes."""
-    graphs = {found.signatureKey.decode(): found for found in integer.signatureDefs}
-    (only, *_) = graphs
-    for call in calls():
-        key, inputs = call if isinstance(call, tuple) else (only, call)
-        tensors = integer.subgraphs[graphs[key].subgraphIndex].tensors
-        kinds = {each.name.decode(): tensors[each.tensorIndex] for each in graphs[key].inputs}
-        yield key, {name: _integers(kinds[name], value) for name, value in inputs.items()}
-
-
-def _integers(tensor: schema.TensorT, values: np.ndarray) -> np.ndarray:
-    if tensor.type != schema.TensorType.INT8 or not np.issubdtype(values.dtype, np.floating):
-        return values
-    scale, zero = tensor.quantization.scale[0], tensor.quantization.zeroPoint[0]
-    return np.clip(np.rint(values / scale) + zero, -128, 127).astype(np.int8)

@@ -27,7 +27,17 @@ PATCHES, RUNS, FEW = 64, 16, 32
 # Number of weights above which half as many runs have to do.
 _LARGE = 1_000_000
 _AT_A_TIME = 2048  # patches
+# Ends of activation functions that cut off, and what still counts beyond them, as a share of the outputs' deviation.
+_ENDS = {
+    schema.ActivationFunctionType.RELU: (0.0, np.inf),
+    schema.ActivationFunctionType.RELU6: (0.0, 6.0),
+}
+_NEAR, _CUT_OFF = 0.1, 0.05
 _DAMPING = 0.01  # share of the mean second moment that is added to the diagonal, as in GPTQ
+# The same where weights are changed to make up for the errors of earlier layers: with less, few examples are learnt by
+# heart (EfficientNet-Lite0 in int4, 64 examples, divergence from the float file: 1.76 with 0.01, 0.76 with 1, 0.68 with
+# 4, 1.36 without any change).
+_TRUST = 4.0
 
 
 @dataclass(frozen=True)
@@ -51,33 +61,40 @@ class Rounded:
 class Moments:
     """Sums over patches of a layer's inputs, in the rounded file (x) and in the float file (y).
 
-    A depthwise convolution has them for each row.
+    A depthwise convolution has them for each row, of the patches that its activation function lets through.
     """
 
     xx: np.ndarray | float = 0.0
     xy: np.ndarray | float = 0.0
     x: np.ndarray | float = 0.0
     y: np.ndarray | float = 0.0
-    count: int = 0
-    waiting: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    count: np.ndarray | float = 0.0
+    waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
 
-    def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Add patches, (patches, columns) or (rows, patches, columns); they are summed many at a time."""
-        self.waiting.append((x, y))
-        if sum(each.shape[-2] for each, _ in self.waiting) >= _AT_A_TIME:
+    def add(self, x: np.ndarray, y: np.ndarray, passed: np.ndarray | None = None) -> None:
+        """Add patches; they are summed many at a time.
+
+        Args:
+            x: (patches, columns) or (rows, patches, columns) Inputs in the rounded file.
+            y: Inputs in the float file, in the same shape.
+            passed: (rows, patches) How much patches count, from 0 to 1; all count by default.
+        """
+        share = np.ones(x.shape[-2], np.float32) if passed is None else passed
+        self.count = self.count + share.sum(-1, dtype=np.float64)
+        self.waiting.append((x, y, share))
+        if sum(each.shape[-2] for each, _, _ in self.waiting) >= _AT_A_TIME:
             self.sum()
 
     def sum(self) -> None:
         """Sum what was added."""
         if self.waiting:
-            x, y = (np.concatenate(parts, -2) for parts in zip(*self.waiting, strict=True))
-            transposed = np.swapaxes(x, -1, -2)
-            self.xx, self.xy = (
-                self.xx + (transposed @ x).astype(np.float64),
-                self.xy + (transposed @ y).astype(np.float64),
-            )
-            self.x, self.y = self.x + x.sum(-2, np.float64), self.y + y.sum(-2, np.float64)
-            self.count += x.shape[-2]
+            x, y = (np.concatenate([each[part] for each in self.waiting], -2) for part in (0, 1))
+            share = np.concatenate([each[2] for each in self.waiting], -1)[..., None]
+            transposed = np.swapaxes(x * share, -1, -2)
+            self.xx = self.xx + (transposed @ x).astype(np.float64)
+            self.xy = self.xy + (transposed @ y).astype(np.float64)
+            self.x = self.x + (x * share).sum(-2, dtype=np.float64)
+            self.y = self.y + (y * share).sum(-2, dtype=np.float64)
             self.waiting = []
 
 
@@ -196,10 +213,45 @@ def _moments(
                     each.patches(model, reader, values[tensor], PATCHES, np.random.default_rng(choice))
                     for values in (given, right)
                 )
-                found[each.place].add(x, y)
+                found[each.place].add(x, y, _counted(model, each, reader, y))
     for sums in found.values():
         sums.sum()
     return found
+
+
+def passed(model: schema.ModelT, layer: Weights, reader: int, made: np.ndarray) -> np.ndarray:
+    """Return how much an error of each output counts: little where ReLU or ReLU6 cuts it off.
+
+    Args:
+        model: Float file.
+        layer: Layer.
+        reader: Index of its operator.
+        made: (rows, patches) Outputs before the activation function.
+
+    Returns:
+        (rows, patches) 1, or less where an error changes nothing.
+    """
+    operator = model.subgraphs[layer.graph].operators[reader]
+    low, high = _ENDS.get(operator.builtinOptions.fusedActivationFunction, (-np.inf, np.inf))
+    near = _NEAR * made.std(1, keepdims=True)
+    return np.where((made > low - near) & (made < high + near), 1.0, _CUT_OFF).astype(np.float32)
+
+
+def _counted(model: schema.ModelT, layer: Weights, reader: int, y: np.ndarray) -> np.ndarray | None:
+    """Return how much patches of a layer count, (rows, patches), or None if it has no patches for each row.
+
+    Args:
+        model: Float file.
+        layer: Layer.
+        reader: Index of its operator.
+        y: Patches of its inputs.
+    """
+    if not layer.depthwise:
+        return None
+    made = np.einsum("rpc,rc->rp", y, layer.matrix(weights.constant(model, layer.graph, layer.tensor)))
+    if layer.bias is not None:
+        made += weights.constant(model, layer.graph, layer.bias)[:, None]
+    return passed(model, layer, reader, made)
 
 
 def _round(
@@ -215,14 +267,15 @@ def _round(
     exact = layer.matrix(weights.constant(model, layer.graph, layer.tensor)).astype(np.float64)
     columns, most = exact.shape[1], 2 ** (bits - 1) - 1
     bias = None if layer.bias is None else weights.constant(model, layer.graph, layer.bias)
-    if sums.count:
-        xx, xy, x, y = (np.asarray(value) / sums.count for value in (sums.xx, sums.xy, sums.x, sums.y))
+    if np.any(sums.count):
+        count = np.maximum(sums.count, 1.0)
+        xx, xy = (value / count[..., None, None] for value in (sums.xx, sums.xy))
+        x, y = (value / count[..., None] for value in (sums.x, sums.y))
         if bias is not None:  # the bias takes up the means, so that only deviations from them count
             xx, xy = xx - x[..., :, None] * x[..., None, :], xy - x[..., :, None] * y[..., None, :]
-        mean = np.trace(xx, axis1=-2, axis2=-1) / columns
-        damping = (_DAMPING * mean + 1e-9)[..., None, None] * np.eye(columns)
-        xx, xy = xx + damping, xy + damping
-        target = np.linalg.solve(xx, xy @ exact.T).T if xx.ndim == 2 else _solved(xx, xy, exact)
+        mean = (np.trace(xx, axis1=-2, axis2=-1) / columns + 1e-9)[..., None, None] * np.eye(columns)
+        target = _target(xx + _TRUST * mean, xy + _TRUST * mean, exact)
+        xx = xx + _DAMPING * mean
     else:  # the body of a loop, whose inputs no call shows
         xx, x, y, target, bias = np.eye(columns), 0.0, 0.0, exact, None
     integers, scales = method(target, xx, most, shared=per_tensor, zeros=exact == 0)
@@ -233,5 +286,8 @@ def _round(
     return Rounded(layer, bits, layer.arranged(integers), scales[:1] if per_tensor else scales)
 
 
-def _solved(xx: np.ndarray, xy: np.ndarray, exact: np.ndarray) -> np.ndarray:
+def _target(xx: np.ndarray, xy: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Return the weights that give most nearly the outputs of the float file from the inputs of the rounded one."""
+    if xx.ndim == 2:
+        return np.linalg.solve(xx, xy @ exact.T).T
     return np.linalg.solve(xx, xy @ exact[..., None])[..., 0]

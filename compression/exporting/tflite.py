@@ -64,6 +64,11 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
             "--recipe int16x8: the converter cannot calibrate it for whole-number inputs (token ids);"
             " use int8 or dynamic"
         )
+    if recipe.precision == "int16x8" and (found := [p for p, layer in with_kernels(model).items() if _in_3d(layer)]):
+        raise UsageError(
+            f"--recipe int16x8: {', '.join(found)}: TFLite has no convolution in three dimensions on integers of 16"
+            " bits; use int8, float16 or dynamic"
+        )
     if not kernels.recurrent_layers(model):
         if kernel != "auto":
             raise UsageError(f"--lstm-kernel {kernel}: this model has no recurrent layers")
@@ -80,6 +85,10 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
             what = f"no {recipe.precision} form" if not recipe.skip else "one precision for all its parts"
             raise UsageError(f"--lstm-kernel fused: the fused operator has {what}; use unrolled")
     return kernel
+
+
+def _in_3d(layer: keras.Layer) -> bool:
+    return isinstance(layer, keras.layers.Conv3D | keras.layers.Conv3DTranspose)
 
 
 @dataclass(frozen=True)

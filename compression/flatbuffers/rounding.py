@@ -10,6 +10,8 @@ import numpy as np
 
 # Shares of the largest weight that are tried as the end of the range, and repetitions of descent and least squares.
 RATIOS = np.linspace(0.35, 1.0, 27)
+# Wider ranges that a row with few weights tries: with another scale, the rounding errors of such a row may cancel out.
+WIDER = np.linspace(1.02, 1.3, 12)
 ROUNDS, SWEEPS, BLOCK = 1, 4, 64
 _TINY = 1e-30
 
@@ -67,6 +69,8 @@ def rounded(
     zeros = np.zeros(weights.shape, bool) if zeros is None else zeros
     # With many levels nothing is gained by cutting off the largest weights.
     ratios = RATIOS if most < 32 else RATIOS[-1:]
+    if moments.ndim == 3 and not shared:
+        return _best_of(weights, moments, most, zeros, [*ratios, *WIDER])
     scales = best_scales(np.where(zeros, 0, weights), moments, most, shared, ratios)
     if moments.ndim == 2:
         integers = _second_order(weights, moments, scales, most, zeros)
@@ -76,6 +80,23 @@ def rounded(
         integers = descended(weights, moments, scales, integers, most, zeros)
         scales = _fitted(weights, moments, scales, integers, shared)
     return descended(weights, moments, scales, integers, most, zeros), scales
+
+
+def _best_of(
+    weights: np.ndarray, moments: np.ndarray, most: int, zeros: np.ndarray, ratios: list[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `rounded` does for rows with moments of their own: the best of many scales, each after descent."""
+    largest = np.abs(np.where(zeros, 0, weights)).max(1, initial=0.0)
+    full, tried = np.where(largest > 0, largest, 1.0) / most, []
+    for ratio in ratios:
+        scales = full * ratio
+        nearest_ones = np.where(zeros, 0, _nearest(weights, scales, most))
+        integers = descended(weights, moments, scales, nearest_ones, most, zeros)
+        scales = _fitted(weights, moments, scales, integers, shared=False)
+        tried.append((errors(integers * scales[:, None] - weights, moments), integers, scales))
+    best = np.argmin([error for error, _, _ in tried], 0)
+    rows = np.arange(len(weights))
+    return np.stack([each for _, each, _ in tried])[best, rows], np.stack([each for _, _, each in tried])[best, rows]
 
 
 def descended(

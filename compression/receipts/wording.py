@@ -47,3 +47,20 @@ def short(recipe: str) -> str:
         first = inside.rstrip(")").partition(",")[0].strip()
         words.append(f"{name}({first})" if re.fullmatch(r"[\d.]+", first) else name)
     return " + ".join(words)
+
+
+def left_in_float(receipt: Mapping[str, Any]) -> str:
+    """Return which weights of a `dynamic` file stayed in float32, in a sentence; empty for none or another precision.
+
+    The TFLite converter leaves tensors of fewer than 1,024 values as they are.
+
+    Args:
+        receipt: Content of the receipt, with `made` and `constants`.
+    """
+    precision = receipt["made"]["recipe"].rpartition("+")[2].strip().partition("(")[0]
+    tables = [row for row in receipt["constants"] if len(row["shape"]) > 1 and row.get("elements", 0) > 1]
+    floats = [row for row in tables if row["type"] == "float32"]
+    if precision != "dynamic" or not floats:
+        return ""
+    share = sum(row["elements"] for row in floats) / sum(row["elements"] for row in tables)
+    return f"{len(floats)} of {len(tables)} tensors of weights stayed in float32, {share:.1%} of the values"

@@ -187,6 +187,8 @@ def read(path: Path) -> dict[str, str]:
         UsageError: The file is missing, is not TOML or has no such table.
     """
     try:
+        if not path.is_file():  # opening a named pipe would wait for ever
+            raise FileNotFoundError("No such file")
         if (size := path.stat().st_size) > MOST_BYTES:
             raise UsageError(f"--space-file {path}: expected at most {MOST_BYTES:,} bytes, received {size:,}")
         content = tomllib.loads(path.read_text(encoding="utf-8"))

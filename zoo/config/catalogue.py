@@ -39,8 +39,9 @@ def check_source(config: TrainConfig) -> None:
     """
     paths = {name: path for name in ("data", "validation_data") if (path := getattr(config, name)) is not None}
     for name, path in paths.items():
-        if not is_address(path) and not path.exists():  # one elsewhere is looked for when it is read
-            raise UsageError(f"{flag(name)} {path}: expected a file or a folder, found none")
+        if not is_address(path) and not (path.is_file() or path.is_dir()):  # a named pipe would be waited for for ever
+            found = "a pipe or a device" if path.exists() else "none"
+            raise UsageError(f"{flag(name)} {path}: expected a file or a folder, found {found}")
     task = task_of(config)
     facts = task_facts.of(task)
     for name, path in paths.items():

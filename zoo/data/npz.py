@@ -46,6 +46,8 @@ def read(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarray], li
         UsageError: The file is damaged, encrypted or too large for the memory, names an array twice, or a wanted member
             is not an array of numbers or texts. The message names the file and the array.
     """
+    if not path.is_file():  # opening a named pipe would wait for ever
+        raise UsageError(f"{path}: expected an .npz file, found none")
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(path, archive)

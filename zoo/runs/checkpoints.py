@@ -41,6 +41,7 @@ _HASHED = {
     "form": "classes, shapes or vocabularies of the data",
     "captions": "captions",
     "model_sha256": "weights that it began with",
+    "architecture": "layers of the model or their arguments",
 }
 
 # What a checkpoint belongs to: a group of values, by name, for each thing that decides the weights.

@@ -15,6 +15,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import digests
 from zoo.data.dataset import steps_per_epoch
+from zoo.introspection import architecture
 from zoo.runs import checkpoints, examples, space
 from zoo.runs.folder import RunFolder, default_output
 from zoo.system import temporary
@@ -134,11 +135,15 @@ def restore(training: Training) -> dict[str, np.ndarray] | None:
         Arrays of the checkpoint; None without one.
 
     Raises:
-        UsageError: The checkpoint is of a model with other variables.
+        UsageError: The checkpoint is of a model with other layers or variables.
     """
+    model = {"model": {"architecture": architecture.digest(training.plain)}}
+    training.origin |= model
     snapshot = training.start.snapshot
     if snapshot is None:
         return None
+    if snapshot.origin is not None:
+        checkpoints.check_origin(training.run.checkpoints, snapshot.origin, model)
     try:
         checkpoints.restore(training.model, snapshot.arrays)
     except ValueError as error:

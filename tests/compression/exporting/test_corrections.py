@@ -39,6 +39,22 @@ def test_corrected_biases_keep_the_mean_of_the_outputs(tmp_path):
     assert np.square(corrected).sum() < np.square(plain).sum()
 
 
+def test_biases_are_corrected_where_relu6_lets_outputs_through(tmp_path):
+    model = keras.Sequential([keras.Input((9, 9, 16)), layers.DepthwiseConv2D(3, activation="relu6")])
+    model.add(layers.GlobalAveragePooling2D())
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(3, 3, 16, 1)) * 20  # finds edges: weights nearly cancel out, and ReLU6 cuts off most
+    kernel += 0.5 - kernel.mean((0, 1))
+    model.layers[0].set_weights([kernel / 4.5, np.zeros(16)])
+    x = (rng.uniform(0, 8, (64, 1, 1, 16)) + rng.normal(0, 0.3, (64, 9, 9, 16))).astype("float32")
+    expected, shift = model.predict(x, verbose=0), []
+    for recipe in ("int8", "int8(correct_bias=true)"):
+        path = tmp_path / "model.tflite"
+        tflite.export(model, path, parse(recipe), Interface("x", (9, 9, 16)), calibration=x, probabilities=False)
+        shift.append(np.abs((litert.run(path, x) - expected).mean(0)).max())
+    assert shift[1] < shift[0] / 10
+
+
 @pytest.mark.parametrize(
     "recipe", ["int8(ranges=mse)", "int8(equalize=true)", "int8(correct_bias=true)", "int8(rounding=learnt)"]
 )

@@ -245,3 +245,9 @@ def test_parallel_interpreters_agree_with_one_bit_for_bit():
         expected.append(interpreter.get_tensor(target["index"]))
     for threads in (1, 3):
         np.testing.assert_array_equal(litert.run(file, x, threads=threads), np.concatenate(expected))
+
+
+def test_int16x8_of_volumes_is_refused_before_work_starts():
+    model = keras.Sequential([keras.Input((4, 4, 4, 1)), keras.layers.Conv3D(2, 3, name="deep")])
+    with pytest.raises(UsageError, match="int16x8: deep: TFLite has no convolution in three dimensions"):
+        tflite.check(model, parse("int16x8"), Interface("x", (4, 4, 4, 1)))

@@ -1,6 +1,7 @@
 """The search space: every choice is a valid recipe."""
 
 import json
+import os
 import random
 
 import pytest
@@ -116,6 +117,10 @@ def test_invalid_toml_files_are_usage_errors(tmp_path):
         space.narrowed(default(), {"rate": "inf"})
     with pytest.raises(UsageError, match="No such file"):
         space.read(tmp_path / "absent.toml")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.toml")
+        with pytest.raises(UsageError, match="No such file"):
+            space.read(tmp_path / "pipe.toml")
 
 
 def ended(*pairs):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import tracemalloc
 import zipfile
@@ -275,3 +276,13 @@ def test_an_entry_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     cache.cached("key", lambda: {"a": np.ones(3), "b": np.ones(3)})
     place = events.index("named")
     assert events[:place].count("synced") >= 4 and events[place + 1 :] == ["synced"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path):
+    path = tmp_path / "data.npz"
+    os.mkfifo(path)
+    with pytest.raises(UsageError, match=r"data.npz: expected an .npz file, found none"):
+        npz.read(path, ())
+    with pytest.raises(UsageError, match="--data .*: expected a file or a folder, found a pipe or a device"):
+        load(TrainConfig(model="simplenet", data=path).resolved())
