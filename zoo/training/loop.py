@@ -104,11 +104,11 @@ def train(
         make = _checked(training, model)
         training.origin = starting.origin(training)
         training.start = Start(starting.newest_snapshot(training), command or [], adapted)
-        if training.verbose:
-            reading.tell(data.reading)
         for capability in training.capabilities:
             capability.prepare()
         training.steps = config.steps_per_epoch or steps_per_epoch(len(training.data.train), training.batch_size)
+        if training.verbose:
+            reading.tell(data.reading)
         starting.accept(training)
         # Outermost, before the seed is set: on JAX the model is built once to find the split of its kernels.
         arranged = strategies.arranged(strategy, lambda: built(make, data.spec, task))
