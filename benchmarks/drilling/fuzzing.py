@@ -121,8 +121,10 @@ def _plain(folder: Path) -> Prepared:
 def _pictures(folder: Path) -> Prepared:
     from PIL import Image
 
-    from zoo.data.images import common_shape, decode_all
+    from zoo.data import DataSpec
+    from zoo.data.images import common_shape
     from zoo.data.reading import Tally
+    from zoo.runs import inference
 
     rng, files = np.random.default_rng(0), {}
     grey, colour = rng.integers(0, 256, (9, 7), np.uint8), rng.integers(0, 256, (9, 7, 3), np.uint8)
@@ -135,7 +137,8 @@ def _pictures(folder: Path) -> Prepared:
 
     def read(path: Path) -> Any:
         size, channels = common_shape([path], Tally())
-        return decode_all([path], tuple(min(n, 64) for n in size), channels, [str(path)], False)
+        spec = DataSpec("one", "image", (*(min(n, 64) for n in size), channels), ("a", "b"))
+        return inference.read_inputs([str(path)], spec, None, "text")
 
     return files, read
 
