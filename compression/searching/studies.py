@@ -47,14 +47,22 @@ def open_or_create(plan: SearchPlan, folder: Path, facts: Mapping[str, str]) -> 
         UsageError: The file belongs to the search of another run, or cannot be read.
     """
     import optuna
-
-    from compression.searching.sampling import NumberedSampler
+    from filelock import FileLock
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / DATABASE
+    with FileLock(folder / f".{DATABASE}.lock"):  # two processes may begin at once
+        return _opened(plan, folder / DATABASE, facts)
+
+
+def _opened(plan: SearchPlan, file: Path, facts: Mapping[str, str]) -> Any:
+    """Return the study of a plan in a database, which only this process opens now."""
+    import optuna
+
+    from compression.searching.sampling import NumberedSampler
+
     try:
         storage = optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 100}})
         known = optuna.study.get_all_study_summaries(storage)

@@ -126,3 +126,18 @@ def test_a_trial_that_is_interrupted_waits_and_one_that_ends_its_process_four_ti
     with owner.next() as trial:
         assert trial.number == claims.RETRIES + 2
     assert "killed 4 times" in next(row["failed"] for row in studies.rows(study))
+
+
+def test_two_processes_share_a_study_and_run_every_trial_once(tmp_path):
+    children = [
+        multiprocessing.get_context("fork").Process(target=searched, args=(tmp_path, "random")) for _ in range(2)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+    assert [child.exitcode for child in children] == [0, 0]
+    plan = SearchPlan(SPACE, Budget(max_bytes=1200), trials=TRIALS, sampler="random")
+    study = studies.open_or_create(plan, tmp_path, {"model": "m"})
+    assert all(trial.state.is_finished() and "kills" not in trial.user_attrs for trial in study.trials)
+    assert len(studies.new_rows(studies.rows(study))) in (TRIALS, TRIALS + 1)  # both may begin the last one
