@@ -1,6 +1,7 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from compression.flatbuffers import rounding
 from compression.flatbuffers.rounding import best_scales, descended, errors, rounded
@@ -91,3 +92,17 @@ def test_pruned_weights_stay_zero_and_empty_rows_have_a_scale():
     integers, scales = rounded(weights, moments, 7, zeros=weights == 0)
     assert not integers[weights == 0].any() and integers[0].any()
     assert (scales > 0).all() and np.isfinite(scales).all()
+
+
+def test_inputs_that_are_hardly_ever_other_than_zero_are_rounded():
+    """Their moments, squares of tiny numbers beside large ones, have no factor in float64."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8, 24)) * np.where(np.arange(24) % 2, 1e4, 1e-9)
+    weights, moments = rng.normal(size=(3, 24)), x.T @ x / 8
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(np.linalg.inv(moments))
+    integers, scales = rounded(weights, moments, 7)
+    assert np.isfinite(scales).all() and np.abs(integers).max() <= 7
+    nearest = np.rint(weights / scales[:, None]).clip(-7, 7)
+    mine, plain = (errors(weights - found * scales[:, None], moments) for found in (integers, nearest))
+    assert (mine <= plain).all()
