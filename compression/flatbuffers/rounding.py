@@ -157,12 +157,27 @@ def _nearest(weights: np.ndarray, scales: np.ndarray, most: int) -> np.ndarray:
     return np.rint(weights / scales[:, None]).clip(-most, most)
 
 
+def _factor(moments: np.ndarray) -> np.ndarray:
+    """Return the upper triangular factor of the inverse of moments, damped until rounding errors leave them positive.
+
+    Inputs that are hardly ever other than 0 have moments whose inverse is not positive in float64.
+    """
+    mean = float(np.trace(moments)) / len(moments)
+    for share in (0.0, 1e-6, 1e-4, 1e-2):
+        try:
+            damped = moments + share * mean * np.eye(len(moments))
+            return np.linalg.cholesky(np.linalg.inv(damped)).T
+        except np.linalg.LinAlgError:
+            continue
+    return np.eye(len(moments))  # every column by itself
+
+
 def _second_order(
     weights: np.ndarray, moments: np.ndarray, scales: np.ndarray, most: int, zeros: np.ndarray
 ) -> np.ndarray:
     """Round one column after the other, and let the later ones compensate for its error (Frantar et al., 2022)."""
     order = np.argsort(-np.diag(moments), kind="stable")
-    factor = np.linalg.cholesky(np.linalg.inv(moments[np.ix_(order, order)])).T  # upper triangle
+    factor = _factor(moments[np.ix_(order, order)])
     left, zeros, columns = weights[:, order], zeros[:, order], len(order)
     integers = np.empty_like(left)
     for begin in range(0, columns, BLOCK):

@@ -1,6 +1,7 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from compression.flatbuffers import rounding
 from compression.flatbuffers.rounding import best_scales, descended, errors, rounded
@@ -105,3 +106,17 @@ def test_rows_of_their_own_moments_choose_a_scale_in_which_their_errors_cancel_o
         assert np.array_equal(integers, np.rint(integers)) and np.abs(integers).max() <= 127
         found[method] = rounding.errors(integers * scales[:, None] - weights, moments)
     assert found[rounding.rounded].mean() < found[rounding.nearest].mean() / 100
+
+
+def test_inputs_that_are_hardly_ever_other_than_zero_are_rounded():
+    """Their moments, squares of tiny numbers beside large ones, have no factor in float64."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8, 24)) * np.where(np.arange(24) % 2, 1e4, 1e-9)
+    weights, moments = rng.normal(size=(3, 24)), x.T @ x / 8
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(np.linalg.inv(moments))
+    integers, scales = rounded(weights, moments, 7)
+    assert np.isfinite(scales).all() and np.abs(integers).max() <= 7
+    nearest = np.rint(weights / scales[:, None]).clip(-7, 7)
+    mine, plain = (errors(weights - found * scales[:, None], moments) for found in (integers, nearest))
+    assert (mine <= plain).all()
