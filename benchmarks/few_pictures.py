@@ -19,7 +19,7 @@ CIFAR10 = (
     *("--clip-norm", "0"),
 )
 FLOWERS = (
-    *("--model", "resnet", "--set", "depth=8", "--image-size", "96", "--epochs", "40", "--batch-size", "32"),
+    *("--model", "resnet", "--set", "depth=8", "--image-size", "96", "--epochs", "120", "--batch-size", "32"),
     *("--learning-rate", "3e-3"),
 )
 
@@ -43,7 +43,9 @@ def _row(name: str, words: tuple[str, ...], recipe: str, data_dir: Path, seeds: 
     runs = []
     for seed in seeds:
         folder = RUNS / f"{name}-{recipe}-{seed}"
-        runs.append(trained(folder, [*words, "--augment", recipe, "--seed", str(seed)], data_dir, KEPT))
+        run = trained(folder, [*words, "--augment", recipe, "--seed", str(seed)], data_dir, KEPT)
+        # Without the place of the photographs on this machine.
+        runs.append(run | {"command": run["command"].replace(f"{data_dir.parent}/raw/", "")})
     return {"data": name, "augment": recipe, "runs": runs}
 
 
