@@ -171,7 +171,7 @@ def test_what_cannot_be_trained_is_refused(words, message, trained, folder, tmp_
     error = capsys.readouterr().err
     told, refusal = error.splitlines()[:-1], error.splitlines()[-1]
     assert re.search(message, refusal), error
-    assert all(line.startswith(("blobs: 240 pictures", "momentum of batch normalisation")) for line in told), error
+    assert not any(line.startswith(("zoo.train", "Traceback")) for line in told), error
 
 
 def test_a_sweep_ranks_by_an_accuracy_that_samples_have_not(capsys):
