@@ -122,7 +122,6 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
         cli.say(kept)
     config = _training_config(chosen.config, options)
     space.check(folder, COPIES_ON_DISK * (1 + len(recipe.stages)) * chosen.model_bytes)
-    cli.say(f"{chosen.place or 'model'}: recipe {recipe}, into {folder}")
     teachers = [source.open_teacher(Path(path), chosen) for path in (recipe.distill.teacher if recipe.distill else ())]
     chief = strategies.is_chief(options.strategy)
     if options.virtual_devices or options.strategy == "multi_worker":  # before anything else uses TensorFlow

@@ -12,6 +12,7 @@ import numpy as np
 from compression.exporting.endpoints import servable
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface, ModelInterface
+from zoo.config.task_facts import FIRST_FIT
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec, Split
 from zoo.data.images import scaled
@@ -130,8 +131,11 @@ def given(split: Split, interface: Interface) -> np.ndarray | Column:
 
 
 def fitted(spec: DataSpec) -> dict[str, str]:
-    """Return how pictures are brought to the shape of the input, for the description of a file; nothing for others."""
-    return {"fit": spec.fit} if spec.kind == "image" else {}
+    """Return how pictures are brought to the shape of the input, for the description of a file.
+
+    Nothing for other inputs, and for pictures that are stretched, as all were in version 0.1.
+    """
+    return {"fit": spec.fit} if spec.kind == "image" and spec.fit != FIRST_FIT else {}
 
 
 def enlarged(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:

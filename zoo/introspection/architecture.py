@@ -26,8 +26,9 @@ def digest(model: keras.Model) -> str:
 
 
 def _config(layer: keras.Layer) -> Any:
+    """Return the arguments of a layer, without the one that several replicas change for the time of a training."""
     try:
-        return layer.get_config()
+        return {name: value for name, value in layer.get_config().items() if name != "synchronized"}
     except (NotImplementedError, TypeError, ValueError):  # a class without one
         return None
 

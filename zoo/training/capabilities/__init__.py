@@ -10,7 +10,6 @@ from zoo.training.capabilities.baseline import Baseline
 from zoo.training.capabilities.executions import KerasStepsPerExecution, StepsPerExecution
 from zoo.training.capabilities.layer_decay import LayerDecay
 from zoo.training.capabilities.moments import Moments
-from zoo.training.capabilities.norms import SynchronizedNorms
 from zoo.training.capabilities.private import PrivateTraining
 from zoo.training.capabilities.probe import Probe
 from zoo.training.capabilities.snapshots import Snapshots
@@ -28,7 +27,6 @@ REGISTRY: tuple[type[Capability], ...] = (
     Transfer,
     Unfreezing,  # after Transfer, which says what is random, and before the graph of an execution is traced
     LayerDecay,
-    SynchronizedNorms,
     Moments,
     AdversarialTraining,
     PrivateTraining,
