@@ -292,6 +292,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         settings = values.pop("settings", {})
         if self.epochs == 0 and self.pretrained is None and self.init_from is None:
             raise UsageError("--epochs 0: expected together with --pretrained or --init-from, received without them")
+        if self.probe and self.pretrained is None and self.init_from is None:
+            raise UsageError("--probe: expected together with --pretrained or --init-from, received without them")
         if self.epochs == 0:
             values.pop("freeze", None)
         if self.private:

@@ -24,10 +24,9 @@ def draw(rows: Sequence[Mapping[str, str]], numbers: Mapping[str, Any]) -> Any:
         there = [row for row in rows if row[name]]
         places = [int(row["examples"]) for row in there]
         if there:
-            marker = "o" if style == "-" and len(there) == 1 else None  # a line of one point is not seen
-            axes.plot(
-                places, [100 * float(row[name]) for row in there], style, marker=marker, color=colour, label=label
-            )
+            seen = {"marker": "o"} if style == "-" and len(there) == 1 else {}  # a line of one point is not seen
+            values = [100 * float(row[name]) for row in there]
+            axes.plot(places, values, style, **seen, color=colour, label=label)
     for what, colour, style in (("drifts", "#b3261e", "--"), ("rollbacks", "#c77700", ":")):
         for i, event in enumerate(numbers[what]):
             axes.axvline(event["example"], color=colour, linestyle=style, linewidth=1.2, label=None if i else what[:-1])

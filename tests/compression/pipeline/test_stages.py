@@ -136,7 +136,9 @@ def test_the_reference_is_the_model_with_its_activations_rounded(chain, model, d
         for made in (trained.as_trained, trained.model)
     )
     found = litert.run(chain.path, x)
-    assert np.abs(found - rounded).mean() < np.abs(found - plain).mean()
+    # The outputs are rounded to 1/256, which hides most of the difference: count the outputs of another integer.
+    steps = [np.rint(256 * outputs) for outputs in (found, rounded, plain)]
+    assert (steps[0] != steps[1]).sum() < (steps[0] != steps[2]).sum()
 
 
 def test_a_file_is_verified_with_its_stages(chain, model, data):

@@ -249,7 +249,7 @@ def test_h5_files_of_keras_2_are_read(tmp_path):
     """Keras 2 wrote an argument `groups` for depthwise convolutions, which Keras 3 refuses."""
     import h5py
 
-    from zoo.guests.model import loaded
+    from zoo.isolation.models import loaded
 
     inputs = keras.Input((8, 8, 2))
     x = layers.DepthwiseConv2D(3)(inputs)

@@ -5,7 +5,6 @@ From then on an example is read by itself.
 """
 
 import re
-import tempfile
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -210,7 +209,8 @@ def _written(reader: Any, files: Sequence[str], schema: Schema) -> dict[str, np.
     place = folder()
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place, prefix=temporary.WRITING + temporary.mark(), delete=False) as out:
+        path = temporary.beside(place / "inputs")
+        with path.open("wb") as out:
 
             def rows(file: str, schema: Schema, look: bool) -> Iterator[Row]:
                 for row, content in reader.contents(file, schema, look):
@@ -218,8 +218,8 @@ def _written(reader: Any, files: Sequence[str], schema: Schema) -> dict[str, np.
                     out.write(content)
 
             found = _scanned(rows, files, schema)
-        inputs = np.memmap(out.name, np.uint8, "c")
-        Path(out.name).unlink()  # it lasts as long as it is mapped
+        inputs = np.memmap(path, np.uint8, "c")
+        path.unlink()  # it lasts as long as it is mapped
         return found | {"inputs": inputs}
     except OSError as error:
         raise UsageError(f"{place}: the inputs of {few(list(files))} cannot be written there: {error}") from None

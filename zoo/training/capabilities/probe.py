@@ -31,8 +31,6 @@ class Probe(Capability):
         spec = training.data.spec
         if not task_facts.of(spec.task).classifies or spec.per_step:
             raise UsageError(f"--probe: expected data with a class for each example, {spec.name} is for {spec.task}")
-        if not (training.config.pretrained or training.config.init_from):
-            raise UsageError("--probe: expected together with --pretrained or --init-from, received without them")
         if collective.workers(training.strategy) > 1:
             raise UsageError("--probe: expected one process: the features of all examples are computed at once")
 
