@@ -297,6 +297,62 @@ def _sets(folder: Path) -> Prepared:
     return files, read
 
 
+def _records(folder: Path) -> Prepared:
+    """Pictures as records of each format; every record is checked, as a training would, without the cache."""
+    import tarfile
+
+    import pyarrow
+    import tensorflow as tf
+    from array_record.python.array_record_module import ArrayRecordWriter
+    from PIL import Image
+    from pyarrow import parquet
+
+    def feature(**values: Any) -> tf.train.Feature:
+        return tf.train.Feature(**values)
+
+    pictures, examples = [], []
+    for i in range(60):
+        made = io.BytesIO()
+        Image.fromarray(np.full((4, 4), 4 * i, np.uint8)).save(made, "png")
+        pictures.append(made.getvalue())
+        fields = {
+            "image/encoded": feature(bytes_list=tf.train.BytesList(value=[pictures[-1]])),
+            "image/label": feature(int64_list=tf.train.Int64List(value=[i % 2])),
+        }
+        examples.append(tf.train.Example(features=tf.train.Features(feature=fields)).SerializeToString())
+    with tf.io.TFRecordWriter(str(folder / "a.tfrecord")) as writer:
+        for example in examples:
+            writer.write(example)
+    writer = ArrayRecordWriter(str(folder / "a.array_record"), "group_size:1")
+    for example in examples:
+        writer.write(example)
+    writer.close()
+    with tarfile.open(folder / "a.tar", "w") as archive:
+        for i, picture in enumerate(pictures):
+            for suffix, content in (("cls", str(i % 2).encode()), ("png", picture)):
+                member = tarfile.TarInfo(f"{i:04}.{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    rows = [{"bytes": picture, "path": None} for picture in pictures]
+    parquet.write_table(pyarrow.table({"image": rows, "label": [i % 2 for i in range(60)]}), folder / "a.parquet")
+    return {path.name: path.read_bytes() for path in folder.glob("a.*")}, _loaded("cnn")
+
+
+def _options(folder: Path) -> Prepared:
+    from zoo.console import cli
+    from zoo.sizing import adaptation
+
+    toml = (
+        b'model = "cnn"\nepochs = 3\nlearning-rate = 2e-3\nskip_bad = true\n\n[set]\nfilters = [4, 8]\ndropout = 0.5\n'
+    )
+    yaml = b"model: cnn\nepochs: 3\nlearning-rate: 2e-3\nskip_bad: true\nset:\n  filters: [4, 8]\n  dropout: 0.5\n"
+
+    def read(path: Path) -> Any:
+        return cli.parse(adaptation.Options, ["--config", str(path)], prog="zoo.train", description="")
+
+    return {"a.toml": toml, "a.yaml": yaml}, read
+
+
 def _in_record(rng: Random, content: bytes, others: Sequence[bytes] = ()) -> bytes:
     """Damage a file of a TFDS set: JSON as text, a TFRecord file in its bytes or in a record with a right checksum."""
     if content[:1] == b"{":
@@ -338,6 +394,8 @@ READERS = {
     "receipts": Reader(_receipts, mutations.in_text, 1_200),
     "run folders": Reader(_runs, mutations.in_text, 1_200),
     "TFDS sets": Reader(_sets, _in_record, 100),
+    "records of pictures": Reader(_records, mutations.in_bytes, 1_000),
+    "options (.toml, .yaml)": Reader(_options, mutations.in_text, 6_000),
 }
 
 

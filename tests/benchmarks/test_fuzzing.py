@@ -7,7 +7,7 @@ import pytest
 from benchmarks.drilling import fuzzing
 
 # The slow test tries these as well.
-SLOW = ("tables of captions", "run folders", "TFDS sets")
+SLOW = ("tables of captions", "run folders", "TFDS sets", "records of pictures")
 
 
 @pytest.mark.parametrize("name", [name for name in fuzzing.READERS if name not in SLOW])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.console.errors import UsageError, nearest
+from zoo.console.values import INTEGERS
 
 FLAG, PRINT = "--config", "--print-config"
 
@@ -64,6 +65,8 @@ def _text(path: Path, name: str, value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return ",".join(_text(path, name, each) for each in value)
+    if isinstance(value, int) and not INTEGERS[0] <= value <= INTEGERS[1]:
+        raise UsageError(f"{FLAG} {path}: {name}: expected a number of at most 64 bits, received a larger one")
     if isinstance(value, str | int | float):
         return str(value)
     raise UsageError(

@@ -102,6 +102,7 @@ def test_other_commands_take_files_too(tmp_path, capsys):
             "epochs: expected text, a number, true or false, a list or a table, received date",
         ),
         ("a.toml", 'epochs = "x"', "--epochs: expected an integer, received 'x'"),
+        ("a.toml", f"epochs = 0x{'f' * 5000}", "epochs: expected a number of at most 64 bits, received a larger one"),
         ("a.toml", None, "expected a TOML or YAML file, found none"),
         ("a.toml", "[epochs]\na = 1", "--epochs"),
     ],
