@@ -9,8 +9,10 @@ Standard library only.
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from zoo.console.errors import UsageError
 
@@ -103,3 +105,22 @@ def holds_records(path: Path) -> bool:
 
 def _first(folder: Path) -> list[Path]:
     return list(itertools.islice(folder.iterdir(), LOOKED_AT)) if folder.is_dir() else []
+
+
+def only(role: Literal["x", "y"], names: Sequence[str], listed: str, part: str) -> str:
+    """Return the only name that could be the input or the label.
+
+    Args:
+        role: x for the input, y for the label.
+        names: What it could be.
+        listed: All names, for the message.
+        part: What a name stands for, such as "field".
+
+    Raises:
+        ValueError: There are several, or none.
+    """
+    if len(names) == 1:
+        return names[0]
+    found = f"several {part}s" if names else f"no {part}"
+    what = "the input" if role == "x" else "the label"
+    raise ValueError(f"--schema: expected {role}={part.upper()}, as {found} could be {what}; the {part}s are {listed}")

@@ -9,8 +9,8 @@ import math
 
 import keras
 
-from zoo.models.parts.convolutions import ConvNorm, InvertedResidual, divisible
-from zoo.models.parts.vision import VisionModel
+from zoo.models.parts.convolutions import divisible
+from zoo.models.parts.vision import InvertedResidualNetwork
 
 # Factors of the width and of the depth of Lite0 to Lite4.
 SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8))
@@ -23,7 +23,7 @@ STEM, LAST = 32, 1280
 
 
 @keras.saving.register_keras_serializable("zoo")
-class EfficientNetLite(VisionModel):
+class EfficientNetLite(InvertedResidualNetwork):
     """A 3x3 convolution, inverted residuals, a 1x1 convolution, global average pooling and Dense classes.
 
     Args:
@@ -55,29 +55,13 @@ class EfficientNetLite(VisionModel):
         self.size = size
         self.alpha = alpha
         wide, deep = SCALES[size]
-        policy = self.dtype_policy
-        channels = divisible(STEM * alpha)
-        self.stem = ConvNorm(self.width(channels), 3, activation="relu6", dtype=policy, name="stem")
-        self.blocks = []
-        for stage, (kernel_size, factor, c, n, s) in enumerate(BLOCKS):
-            filters = divisible(c * wide * alpha)
-            count = n if stage in (0, len(BLOCKS) - 1) else math.ceil(n * deep)
-            for i in range(count):
-                self.blocks.append(
-                    InvertedResidual(
-                        self.width(factor * channels) if factor > 1 else 0,
-                        self.width(filters),
-                        kernel_size=kernel_size,
-                        strides=s if i == 0 else 1,
-                        activation="relu6",
-                        residual=(i > 0 or s == 1) and channels == filters,
-                        dtype=policy,
-                        name=f"block_{len(self.blocks) + 1}",
-                    )
-                )
-                channels = filters
-        self.blocks.append(ConvNorm(self.width(divisible(LAST * alpha)), activation="relu6", dtype=policy, name="last"))
-        self.finish()
+        scaled = range(1, len(BLOCKS) - 1)
+        rows = [
+            (kernel_size, factor, divisible(c * wide * alpha), s if i == 0 else 1)
+            for stage, (kernel_size, factor, c, n, s) in enumerate(BLOCKS)
+            for i in range(math.ceil(n * deep) if stage in scaled else n)
+        ]
+        self.assemble(divisible(STEM * alpha), rows, divisible(LAST * alpha))
 
     def get_config(self):
         return super().get_config() | {"size": self.size, "alpha": self.alpha}

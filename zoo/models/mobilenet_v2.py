@@ -5,8 +5,8 @@ With alpha 1 and 1,000 classes it has 3,538,984 parameters, as in keras.applicat
 
 import keras
 
-from zoo.models.parts.convolutions import ConvNorm, InvertedResidual, divisible
-from zoo.models.parts.vision import VisionModel
+from zoo.models.parts.convolutions import divisible
+from zoo.models.parts.vision import InvertedResidualNetwork
 
 # Expansion factor t, output channels c, number of blocks n, and stride s of the first: table 2 of the paper.
 BLOCKS = (
@@ -17,7 +17,7 @@ LAST = 1280
 
 
 @keras.saving.register_keras_serializable("zoo")
-class MobileNetV2(VisionModel):
+class MobileNetV2(InvertedResidualNetwork):
     """A 3x3 convolution, 17 inverted residuals, a 1x1 convolution, global average pooling and Dense classes.
 
     Args:
@@ -41,29 +41,8 @@ class MobileNetV2(VisionModel):
     ):
         super().__init__(num_classes, mean, std, dropout, first_stride, widths, **kwargs)
         self.alpha = alpha
-        policy = self.dtype_policy
-        channels = divisible(32 * alpha)
-        self.stem = ConvNorm(self.width(channels), 3, activation="relu6", dtype=policy, name="stem")
-        self.blocks = []
-        for t, c, n, s in BLOCKS:
-            filters = divisible(int(c * alpha))
-            for i in range(n):
-                self.blocks.append(
-                    InvertedResidual(
-                        self.width(t * channels) if t > 1 else 0,
-                        self.width(filters),
-                        kernel_size=3,
-                        strides=s if i == 0 else 1,
-                        activation="relu6",
-                        residual=(i > 0 or s == 1) and channels == filters,
-                        dtype=policy,
-                        name=f"block_{len(self.blocks) + 1}",
-                    )
-                )
-                channels = filters
-        last = divisible(LAST * max(alpha, 1.0))
-        self.blocks.append(ConvNorm(self.width(last), activation="relu6", dtype=policy, name="last"))
-        self.finish()
+        rows = [(3, t, divisible(int(c * alpha)), s if i == 0 else 1) for t, c, n, s in BLOCKS for i in range(n)]
+        self.assemble(divisible(32 * alpha), rows, divisible(LAST * max(alpha, 1.0)))
 
     def get_config(self):
         return super().get_config() | {"alpha": self.alpha}

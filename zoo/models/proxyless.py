@@ -6,11 +6,11 @@ MCUNet (Lin et al., 2020) fits into microcontrollers.
 
 import keras
 
-from zoo.models.parts.convolutions import ConvNorm, InvertedResidual, divisible
-from zoo.models.parts.vision import VisionModel
+from zoo.models.parts.convolutions import divisible
+from zoo.models.parts.vision import InvertedResidualNetwork
 
 # Kernel size, expansion factor and output channels of each block, and the stride of the first of each stage: figure 4
-# of the paper. A block with the channels of its input and stride 1 adds its input.
+# of the paper.
 STAGES = (
     (((3, 1, 16),), 1),
     (((5, 3, 32), (3, 3, 32)), 2),
@@ -24,7 +24,7 @@ STEM, LAST = 32, 1280
 
 
 @keras.saving.register_keras_serializable("zoo")
-class Proxyless(VisionModel):
+class Proxyless(InvertedResidualNetwork):
     """A 3x3 convolution, 20 inverted residuals, a 1x1 convolution, global average pooling and Dense classes.
 
     Args:
@@ -48,28 +48,12 @@ class Proxyless(VisionModel):
     ):
         super().__init__(num_classes, mean, std, dropout, first_stride, widths, **kwargs)
         self.alpha = alpha
-        policy = self.dtype_policy
-        channels = divisible(STEM * alpha)
-        self.stem = ConvNorm(self.width(channels), 3, activation="relu6", dtype=policy, name="stem")
-        self.blocks = []
-        for blocks, first in STAGES:
-            for i, (kernel_size, factor, c) in enumerate(blocks):
-                filters, strides = divisible(c * alpha), first if i == 0 else 1
-                self.blocks.append(
-                    InvertedResidual(
-                        self.width(factor * channels) if factor > 1 else 0,
-                        self.width(filters),
-                        kernel_size=kernel_size,
-                        strides=strides,
-                        activation="relu6",
-                        residual=strides == 1 and channels == filters,
-                        dtype=policy,
-                        name=f"block_{len(self.blocks) + 1}",
-                    )
-                )
-                channels = filters
-        self.blocks.append(ConvNorm(self.width(divisible(LAST * alpha)), activation="relu6", dtype=policy, name="last"))
-        self.finish()
+        rows = [
+            (kernel_size, factor, divisible(c * alpha), first if i == 0 else 1)
+            for blocks, first in STAGES
+            for i, (kernel_size, factor, c) in enumerate(blocks)
+        ]
+        self.assemble(divisible(STEM * alpha), rows, divisible(LAST * alpha))
 
     def get_config(self):
         return super().get_config() | {"alpha": self.alpha}

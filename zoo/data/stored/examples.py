@@ -8,7 +8,7 @@ example.proto, and protobuf.dev/programming-guides/encoding.
 from dataclasses import replace
 from typing import NamedTuple
 
-from zoo.config.records import PICTURE, Schema
+from zoo.config.records import PICTURE, Schema, only
 from zoo.console.errors import few, nearest
 from zoo.data import images
 from zoo.data.stored.row import Row
@@ -171,12 +171,13 @@ def _completed(record: bytes, found: dict[str, Field], schema: Schema) -> Schema
             if f.kind == BYTES and f.count == 1 and images.is_picture(record[f.begin : f.end])
         ]
         floats = [name for name, field in found.items() if field.kind == FLOATS and field.end - field.begin > 4]
-        x = _only("x", pictures or floats, found)
+        x = only("x", pictures or floats, _listed(found), "field")
     if not y:
         named = [
             name for name, f in found.items() if name.rpartition("/")[2] == "label" and f.kind in (BYTES, INTEGERS)
         ]
-        y = _only("y", named or [n for n, f in found.items() if f.kind == INTEGERS and n != x], found)
+        numbers = [n for n, f in found.items() if f.kind == INTEGERS and n != x]
+        y = only("y", named or numbers, _listed(found), "field")
     field = _named(found, x)
     kind = schema.type or ("float32" if field.kind == FLOATS else "")
     if not kind:
@@ -187,12 +188,3 @@ def _completed(record: bytes, found: dict[str, Field], schema: Schema) -> Schema
             )
         kind = PICTURE
     return replace(schema, x=x, y=y, type=kind)
-
-
-def _only(role: str, names: list[str], found: dict[str, Field]) -> str:
-    if len(names) == 1:
-        return names[0]
-    raise ValueError(
-        f"--schema: expected {role}=FIELD, as {'several fields' if names else 'no field'} could be"
-        f" {'the input' if role == 'x' else 'the label'}; the fields are {_listed(found)}"
-    )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.config.records import PICTURE, Schema
+from zoo.config.records import PICTURE, Schema, only
 from zoo.console.errors import UsageError, few, nearest
 from zoo.data import images
 from zoo.data.stored import places
@@ -58,32 +58,22 @@ def _completed(columns: Any, schema: Schema) -> Schema:
     import pyarrow
 
     types = dict(zip(columns.names, columns.types, strict=True))
-    x, y = schema.x, schema.y
+    x, y, listed = schema.x, schema.y, few([f"{name} ({kind})" for name, kind in types.items()])
     if not y:
         named = [name for name in types if name == "label"]
         whole = [name for name, kind in types.items() if pyarrow.types.is_integer(kind) and name != x]
-        y = _only("y", named or whole, types)
+        y = only("y", named or whole, listed, "column")
     if not x:
         others = {name: kind for name, kind in types.items() if name != y}
         holds_bytes = [n for n, k in others.items() if pyarrow.types.is_binary(k) or pyarrow.types.is_struct(k)]
         lists = [n for n, k in others.items() if pyarrow.types.is_list(k) or pyarrow.types.is_fixed_size_list(k)]
         numbers = [n for n, k in others.items() if pyarrow.types.is_floating(k) or pyarrow.types.is_integer(k)]
-        x = _only("x", holds_bytes or lists, types) if holds_bytes or lists else EVERY
+        x = only("x", holds_bytes or lists, listed, "column") if holds_bytes or lists else EVERY
         if x == EVERY and len(numbers) < len(others):
             raise ValueError(
                 f"--schema: expected x=COLUMN, as {few([n for n in others if n not in numbers])} hold no numbers"
             )
     return replace(schema, x=x, y=y)
-
-
-def _only(role: str, names: list[str], types: dict[str, Any]) -> str:
-    if len(names) == 1:
-        return names[0]
-    raise ValueError(
-        f"--schema: expected {role}=COLUMN, as {'several columns' if names else 'no column'} could be"
-        f" {'the input' if role == 'x' else 'the label'}; the columns are"
-        f" {few([f'{name} ({kind})' for name, kind in types.items()])}"
-    )
 
 
 def _columns(names: Sequence[str], schema: Schema) -> list[str]:

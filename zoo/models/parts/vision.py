@@ -1,10 +1,13 @@
 """What convolutional networks for pictures share: standardisation, widths, and the way from pixels to logits."""
 
+from collections.abc import Iterable
+
 import keras
 from keras import layers
 
 from zoo.introspection.layers import in_order
 from zoo.models.parts.base import ZooModel
+from zoo.models.parts.convolutions import ConvNorm, InvertedResidual
 from zoo.models.parts.layers import check_positive, logits_dtype
 
 # Pictures with a side below this keep their size in the first convolution unless `first_stride` is given.
@@ -130,6 +133,39 @@ class VisionModel(ZooModel):
             "first_stride": self.first_stride,
             "widths": () if present == self.usual_widths else present,
         }
+
+
+class InvertedResidualNetwork(VisionModel):
+    """A first 3x3 convolution, inverted residuals and a last 1x1 convolution with relu6, before the pooling."""
+
+    def assemble(self, stem: int, rows: Iterable[tuple[int, int, int, int]], last: int) -> None:
+        """Make the convolutions, and what `finish` makes.
+
+        A block with the channels of its input and stride 1 adds its input.
+
+        Args:
+            stem: Channels of the first convolution.
+            rows: Kernel size, expansion factor, channels and stride of each block, in order.
+            last: Channels of the last convolution.
+        """
+        shared = {"activation": "relu6", "dtype": self.dtype_policy}
+        self.stem = ConvNorm(self.width(stem), 3, name="stem", **shared)
+        self.blocks, channels = [], stem
+        for number, (kernel_size, factor, filters, strides) in enumerate(rows, 1):
+            self.blocks.append(
+                InvertedResidual(
+                    self.width(factor * channels) if factor > 1 else 0,
+                    self.width(filters),
+                    kernel_size=kernel_size,
+                    strides=strides,
+                    residual=strides == 1 and channels == filters,
+                    name=f"block_{number}",
+                    **shared,
+                )
+            )
+            channels = filters
+        self.blocks.append(ConvNorm(self.width(last), name="last", **shared))
+        self.finish()
 
 
 def _per_channel(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float | list, float | list]:
