@@ -13,7 +13,7 @@ from typing import Any
 
 from strategies import processes
 from zoo.config.options import option
-from zoo.config.train_config import command_line
+from zoo.config.train_config import TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.errors import Failed, Interrupted, UsageError
 from zoo.console.values import Bytes
@@ -112,7 +112,12 @@ class _Road:
         if options.model:
             told = f"taken for {made.taken_for}; model {options.model}, as asked"
         cli.say(f"{options.data}: {len(data.train):,} training examples, {told}")
-        return [*words, *further], told
+        words = [*words, *further]
+        if (count := len(data.train)) < (usual := _configured(words).batch_size):
+            size = 2 ** (count.bit_length() - 1)  # the largest power of two that the examples fill
+            cli.say(f"batches of {size} instead of {usual}, as there are {count} training examples")
+            words += ["--batch-size", str(size)]
+        return words, told
 
     def train(self, words: Sequence[str]) -> None:
         """Train into the folder, unless that was done."""
@@ -133,7 +138,7 @@ class _Road:
         shutil.rmtree(trial, ignore_errors=True)
         self._do("zoo.train", *words, "--epochs", "1", "--output", str(trial))
         seconds = max(RunFolder(trial).read_metrics()["seconds"], 1e-3)
-        usual = _default_epochs(words)
+        usual = _configured(words).epochs
         shutil.rmtree(trial)
         left = 60 * self.options.minutes * (TRAINING_SHARE if self.options.budget else 1.0)
         affordable = max(1, int(left / seconds))
@@ -208,11 +213,10 @@ class _Road:
         return json.loads(done.stdout) if done.stdout.strip() else {}
 
 
-def _default_epochs(words: Sequence[str]) -> int:
-    from zoo.config.train_config import TrainConfig
-
+def _configured(words: Sequence[str]) -> TrainConfig:
+    """Return the configuration that words of `zoo.train` give, with its default settings."""
     given = cli.parse(TrainConfig, list(words), prog="zoo.train", description="")
-    return TrainConfig(**{name: value for name, value in given.items() if name not in cli.FRAME}).resolved().epochs
+    return TrainConfig(**{name: value for name, value in given.items() if name not in cli.FRAME}).resolved()
 
 
 def show(result: Mapping[str, Any]) -> None:
