@@ -98,7 +98,8 @@ class Detector(ZooModel):
         self.built = True
 
     def call(self, x, training=None):
-        maps = [part(y, training=training) for part, y in zip(self.lateral, self.encoder(x, training), strict=True)]
+        features = self.encoder(x, training=training)
+        maps = [part(y, training=training) for part, y in zip(self.lateral, features, strict=True)]
         for level in reversed(range(len(self.smooth))):
             above = self.enlarge[level](maps[level + 1])
             maps[level] = self.smooth[level](self.add[level]([maps[level], above]), training=training)
