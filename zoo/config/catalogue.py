@@ -152,7 +152,7 @@ def _has_form(path: Path, facts: TaskFacts) -> bool:
         return any(map(is_table, path.iterdir()))
     if facts.own_folder == "texts":
         return _is_plain_text(path)
-    return facts.own_folder == "classes"
+    return facts.own_folder in ("classes", "objects")
 
 
 def _tfds_task(folder: Path) -> Task:

@@ -179,6 +179,12 @@ MODELS = {
         ("triples",),
         task="link_prediction",
     ),
+    "detector": ModelEntry(
+        "zoo.models.detector:Detector",
+        "anchor-free detector of objects: feature pyramid on efficientnet_lite or mobilenet_v2 (backbone =)",
+        ("image",),
+        task="detection",
+    ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",
         "teacher of the distillation pair: Dense 512 relu, Dense classes",

@@ -60,6 +60,7 @@ class TaskFacts:
         test_stands_alone: Whether the scores of the test split depend on no other split.
         swept: Whether `zoo.sweep` compares runs, which it does by their accuracy.
         explained: Whether `zoo.explain` takes a run.
+        draws: What `zoo.predict --draw` draws into pictures; empty if the option does not apply.
         options: Options of a training that apply to this task and not to every other, by the name of the field; their
             default is None.
         figures: Scores that commands and tables show, the most important first.
@@ -78,7 +79,7 @@ class TaskFacts:
     source: str = ""
     own_data: str = ""
     own_files: tuple[str, ...] = ()
-    own_folder: Literal["classes", "tables", "texts"] | None = None
+    own_folder: Literal["classes", "tables", "texts", "objects"] | None = None
     from_data: bool = True
     from_classes: bool = False
     from_own: bool = False
@@ -91,6 +92,7 @@ class TaskFacts:
     several_answers: bool = False
     judged_by_classifier: bool = False
     not_augmented: str = ""
+    draws: str = ""
     averages_itself: bool = False
     unordered: str = ""
     test_stands_alone: bool = True
@@ -206,6 +208,21 @@ TASKS = {
         test_stands_alone=False,  # scores tell entities apart that training has not seen
         figures=("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "loss"),
         headline=("mrr", "hits_at_1", "hits_at_10"),
+    ),
+    "detection": TaskFacts(
+        gives="objects",
+        used_by=("zoo.predict", "PICTURE"),
+        check="zoo.tasks.parts.requests:check_objects",
+        source="zoo.data.sources.detection:load",
+        own_data="a folder of annotated pictures in the layout of Pascal VOC, COCO or YOLO",
+        own_folder="objects",
+        from_own=True,
+        unordered="has a head for each level of its pyramid",
+        several_answers=True,
+        draws="boxes",
+        swept=False,
+        figures=("map_50", "map", "map_75", "detection_recall", "map_small", "map_medium", "map_large"),
+        headline=("map_50", "map"),
     ),
     "imitation": TaskFacts(
         gives="images",

@@ -6,14 +6,14 @@ sides of a box are predicted as bounded logarithms; a place has no centerness, i
 """
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from zoo.models.parts.base import ZooModel
 from zoo.models.parts.convolutions import ConvNorm, DepthwiseSeparable
 from zoo.models.parts.encoder import Encoder, widths_of
 from zoo.models.parts.heads import BoxHead
 from zoo.models.parts.layers import check_positive
-from zoo.models.parts.priors import Priors, points
+from zoo.models.parts.priors import Priors
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -109,10 +109,13 @@ class Detector(ZooModel):
             return {"boxes": boxes[0], "scores": scores[0]}
         return {"boxes": self.join_boxes(list(boxes)), "scores": self.join_scores(list(scores))}
 
+    def for_loss(self, outputs):
+        return ops.concatenate([outputs["boxes"], outputs["scores"]], axis=-1)
+
     @classmethod
     def priors(cls, input_shape, strides: tuple[int, ...] = (8, 16), **others) -> Priors:
         """Return what raw boxes are relative to, for inputs of a shape and arguments of the model."""
-        return Priors(points(input_shape, strides), "distances", tuple(strides))
+        return Priors.of(input_shape, strides, [[(stride, stride)] for stride in strides], "distances")
 
     def get_config(self):
         outputs = [layer for head in self.heads for layer in (head.boxes, head.scores)]

@@ -1,6 +1,7 @@
 """Detections: from the raw outputs of a detector to boxes, and their average precision (COCO)."""
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def _of_one(
     values = scores[place, kind]
     order = np.argsort(-values, kind="stable")[:CANDIDATES]
     place, kind, values = place[order], kind[order], values[order]
-    chosen = Priors(priors.boxes[place], priors.coding, priors.strides)
+    chosen = dataclasses.replace(priors, boxes=priors.boxes[place])
     boxes = np.asarray(chosen.decoded(raw[place].astype(np.float32)), np.float32).reshape(-1, 4)
     boxes = np.clip(boxes, 0, np.array([size[1], size[0], size[1], size[0]], np.float32))
     kept = suppressed(boxes, kind, overlap)[:most]
@@ -109,15 +110,15 @@ def evaluated(found: Sequence[Found], objects: np.ndarray, class_names: Sequence
         class_names: Names of the classes.
 
     Returns:
-        `map` (mean over IoU from 0.5 to 0.95), `map_50`, `map_75`, mean `recall` of 100 detections, `map_small`,
-        `map_medium` and `map_large` where there are such objects; and the `faster_coco_eval` object, None without an
-        object.
+        `map` (mean over IoU from 0.5 to 0.95), `map_50`, `map_75`, mean `detection_recall` of 100 detections, and
+        `map_small`, `map_medium` and `map_large` where there are such objects; and the evaluation of faster_coco_eval,
+        None without an object.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
     truth = _ground_truth(objects, class_names)
     if not truth["annotations"]:
-        return {"map": 0.0, "map_50": 0.0, "map_75": 0.0, "recall": 0.0}, None
+        return {"map": 0.0, "map_50": 0.0, "map_75": 0.0, "detection_recall": 0.0}, None
     rows = [
         {"image_id": i, "category_id": int(c), "bbox": _by_size(b), "score": float(s)}
         for i, each in enumerate(found)
@@ -131,7 +132,7 @@ def evaluated(found: Sequence[Found], objects: np.ndarray, class_names: Sequence
         judged.accumulate()
         judged.summarize()
     stats = [float(x) for x in judged.stats[:12]]
-    scores = {"map": stats[0], "map_50": stats[1], "map_75": stats[2], "recall": stats[8]}
+    scores = {"map": stats[0], "map_50": stats[1], "map_75": stats[2], "detection_recall": stats[8]}
     sizes = {f"map_{name}": value for name, value in zip(SIZES, stats[3:6], strict=True) if value >= 0}
     return scores | sizes, judged
 

@@ -1,5 +1,6 @@
 """Detection: boxes around the objects of a picture, each with a class."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -9,7 +10,7 @@ from zoo.config import registry
 from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
-from zoo.data import Dataset, DataSpec, Split
+from zoo.data import Dataset, DataSpec, Split, images
 from zoo.data.annotations.placing import Placing
 from zoo.data.augmentation import augmenter
 from zoo.data.augmentation import boxes as moving
@@ -21,13 +22,12 @@ from zoo.reports import boxes as drawing
 from zoo.reports.page import Page
 from zoo.runs import workers
 from zoo.runs.folder import RunFolder
-from zoo.runs.inference import BATCH
+from zoo.runs.inference import BATCH, read_inputs
 from zoo.runs.vocabularies import read_spec
 from zoo.scores import detections
 from zoo.scores.detections import Found
 from zoo.tasks.base import Task
 from zoo.tasks.pages import detection as detection_page
-from zoo.tasks.requests import check_picture
 
 NO_INTERVALS = "average precision depends on the order of all detections of a split, which a bootstrap would sort anew"
 # Rows of objects in a batch that no data say.
@@ -89,17 +89,18 @@ class Detection(Task):
 
     def predict(self, run: RunFolder, options: PredictOptions) -> list[dict[str, Any]]:
         spec, _ = read_spec(run)
-        pictures = [check_picture(text, spec) for text in options.inputs]
+        parts = [read_inputs([text], spec, None, "") for text in options.inputs]
+        names, x = [name for found, _ in parts for name in found], np.concatenate([x for _, x in parts])
+        sizes = [_shown(text, spec) for text, (found, _) in zip(options.inputs, parts, strict=True) for _ in found]
         model = run.load_model()
-        x = np.stack([found for found, _ in pictures])
-        least = SHOWN_SCORE if options.least_score is None else options.least_score
+        least = SHOWN_SCORE if options.min_score is None else options.min_score
         found = detections.detected(
             *raw_outputs(model, Split(x, x[:, :0])), priors_of(model, spec), size_of(spec), least=least
         )
         rows = []
-        for text, (_, shown), each in zip(options.inputs, pictures, found, strict=True):
+        for name, shown, each in zip(names, sizes, found, strict=True):
             boxes = Placing.of(shown, size_of(spec), spec.fit).to_picture(each.boxes, shown)
-            rows.append({"input": text, "objects": objects(each, boxes, spec.class_names)})
+            rows.append({"input": name, "objects": objects(each, boxes, spec.class_names)})
         if options.draw is not None:
             drawing.draw_files(options.inputs, rows, options.draw, spec.class_names)
         return rows
@@ -131,6 +132,11 @@ class _Precision(keras.callbacks.Callback):
         scores, _ = detections.evaluated(found, examples.y, spec.class_names)
         values = workers.of_chief(self.model, np.array([scores["map"], scores["map_50"]], np.float64)).tolist()
         logs |= {"val_map": values[0], "val_map_50": values[1]}
+
+
+def _shown(text: str, spec: DataSpec) -> tuple[int, int]:
+    """Return the (height, width) of a picture file; of arrays, that of the model's input."""
+    return size_of(spec) if text.lower().endswith(".npz") else images.size_of(Path(text))
 
 
 def raw_outputs(model: keras.Model, split: Split) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Boxes from pixels of a picture to pixels of a model's input, as `zoo.data.fitting` brings the picture there, and back.
+"""Boxes from pixels of a picture to pixels of a model's input, and back, as `zoo.data.fitting` brings pictures there.
 
 Boxes are (x1, y1, x2, y2), (boxes, 4).
 """

@@ -1,5 +1,6 @@
 """Apply the words of `--augment` to a batch."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,10 +31,19 @@ class Augmenter:
         num_classes: Number of classes; if images are mixed, labels become probabilities of the classes.
         follow: Function of an affine map, labels and the (height, width) of their images to the labels of the moved
             images, for labels that are places in an image, such as masks or boxes. None for labels of whole images.
+        fill: What lies outside an image, whatever the words say: black where labels cannot follow a reflection.
     """
 
-    def __init__(self, words: Sequence[Word], seed: int, num_classes: int, follow: Follow | None = None):
+    def __init__(
+        self,
+        words: Sequence[Word],
+        seed: int,
+        num_classes: int,
+        follow: Follow | None = None,
+        fill: augmentation.Fill | None = None,
+    ):
         self.words, self.seed, self.num_classes, self.follow = tuple(words), seed, num_classes, follow
+        self.fill = fill
         self.mixes = any(word.mixes for word in words)
 
     def __call__(self, images: Any, labels: Any, index: Any, epoch: Any) -> tuple[Any, Any]:
@@ -51,7 +61,7 @@ class Augmenter:
         for stream, word in enumerate(self.words):
             draws = Draws(self.seed, epoch, index, stream)
             if make := _MAPS.get(type(word)):
-                found = make(word, images, draws)
+                found = self._filled(make(word, images, draws))
                 if waiting and waiting.fill and found.fill and waiting.fill != found.fill:
                     (images, labels), waiting = self._moved(waiting, images, labels), None
                 waiting = found.after(waiting) if waiting else found
@@ -68,7 +78,11 @@ class Augmenter:
 
     def _moved(self, affine: Affine, images: Any, labels: Any) -> tuple[Any, Any]:
         """Return images and labels after an affine map."""
+        affine = self._filled(affine)
         return affine(images), self.follow(affine, labels, images.shape[1:3]) if self.follow else labels
+
+    def _filled(self, affine: Affine) -> Affine:
+        return dataclasses.replace(affine, fill=self.fill) if self.fill and affine.fill else affine
 
     def on_arrays(
         self, images: np.ndarray, labels: np.ndarray, index: np.ndarray, epoch: int
@@ -79,16 +93,19 @@ class Augmenter:
         return tuple(map(np.asarray, map(ops.convert_to_numpy, found)))
 
 
-def of(config: TrainConfig, num_classes: int, follow: Follow | None = None) -> Augmenter | None:
+def of(
+    config: TrainConfig, num_classes: int, follow: Follow | None = None, fill: augmentation.Fill | None = None
+) -> Augmenter | None:
     """Return the augmenter of a configuration, None if images stay as they are.
 
     Args:
         config: Resolved configuration.
         num_classes: Number of classes of the data.
         follow: How labels follow their images; see `Augmenter`.
+        fill: What lies outside an image; see `Augmenter`.
     """
     words = config.augmentation
-    return Augmenter(words, config.seed, num_classes, follow) if words else None
+    return Augmenter(words, config.seed, num_classes, follow, fill) if words else None
 
 
 def _flip(word: augmentation.Flip, images: Any, draws: Draws) -> Affine:

@@ -1,6 +1,7 @@
 """The base class of the zoo's models, whose saved file records which weights are frozen."""
 
 import warnings
+from typing import Any
 
 import keras
 
@@ -20,6 +21,13 @@ class ZooModel(keras.Model):
     must stay a multiple of, a number or the name of another argument. `zoo.config.registry.widths` reads it from the
     source text.
     """
+
+    def for_loss(self, outputs: Any) -> Any:
+        """Return the outputs as the loss takes them; a model with several outputs and one loss joins them."""
+        return outputs
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return super().compute_loss(x, y, self.for_loss(y_pred), sample_weight, training)
 
     def get_build_config(self):
         config = super().get_build_config()

@@ -21,6 +21,31 @@ Coding = Literal["distances", "offsets"]
 
 
 @dataclass(frozen=True)
+class Level:
+    """The priors of a feature map: some at the centre of each cell, row by row.
+
+    Args:
+        stride: Pixels of the input from one cell to the next.
+        rows: Rows of cells.
+        columns: Columns of cells.
+        sizes: (width, height) in pixels of the priors of a cell.
+    """
+
+    stride: int
+    rows: int
+    columns: int
+    sizes: tuple[tuple[float, float], ...]
+
+    def boxes(self) -> np.ndarray:
+        """Return centre x, centre y, width and height of the priors, (rows * columns * sizes, 4) float32."""
+        y, x = np.meshgrid(np.arange(self.rows), np.arange(self.columns), indexing="ij")
+        centres = (np.stack([x, y], axis=-1).reshape(-1, 1, 2) + 0.5) * self.stride
+        shapes = np.broadcast_to(np.asarray(self.sizes, np.float64), (len(centres), len(self.sizes), 2))
+        both = np.concatenate([np.broadcast_to(centres, shapes.shape), shapes], axis=-1)
+        return both.reshape(-1, 4).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Priors:
     """The boxes that a detector predicts relative to.
 
@@ -29,12 +54,34 @@ class Priors:
         coding: "distances": raw outputs are logarithms of the distances from the centre to the left, upper, right and
             lower side, in sides of the prior (Tian et al., 2019). "offsets": the shift of the centre and the logarithm
             of the size, in sides of the prior (Liu et al., 2016).
-        strides: Strides of the feature maps, in the order of the places.
+        levels: Feature maps, in the order of the places.
     """
 
     boxes: np.ndarray
     coding: Coding
-    strides: tuple[int, ...]
+    levels: tuple[Level, ...]
+
+    @classmethod
+    def of(
+        cls,
+        input_shape: Sequence[int],
+        strides: Sequence[int],
+        sizes: Sequence[Sequence[tuple[float, float]]],
+        coding: Coding,
+    ) -> "Priors":
+        """Return the priors of feature maps.
+
+        Args:
+            input_shape: (height, width, ...) of the input.
+            strides: Strides of the feature maps.
+            sizes: (width, height) of the priors of a cell of each map, in pixels.
+            coding: Meaning of raw outputs.
+        """
+        levels = tuple(
+            Level(stride, *(-(-side // stride) for side in input_shape[:2]), tuple(map(tuple, each)))
+            for stride, each in zip(strides, sizes, strict=True)
+        )
+        return cls(np.concatenate([level.boxes() for level in levels]), coding, levels)
 
     def decoded(self, raw: Any) -> Any:
         """Return boxes in pixels, not cut at the edges.
@@ -54,34 +101,3 @@ class Priors:
             half_width, half_height = width / 2 * ops.exp(SIZE * third), height / 2 * ops.exp(SIZE * fourth)
             sides = x - half_width, y - half_height, x + half_width, y + half_height
         return ops.stack(sides, axis=-1)
-
-
-def points(input_shape: Sequence[int], strides: Sequence[int]) -> np.ndarray:
-    """Return the place of every cell of feature maps as a prior whose sides are the stride, (places, 4).
-
-    Args:
-        input_shape: (height, width, ...) of the input.
-        strides: Strides of the feature maps.
-    """
-    return np.concatenate([_cells(input_shape, stride, [(stride, stride)]) for stride in strides])
-
-
-def boxes(
-    input_shape: Sequence[int], strides: Sequence[int], sizes: Sequence[Sequence[tuple[float, float]]]
-) -> np.ndarray:
-    """Return several priors at each cell of feature maps, (places, 4).
-
-    Args:
-        input_shape: (height, width, ...) of the input.
-        strides: Strides of the feature maps.
-        sizes: (width, height) of the priors of each map, in pixels.
-    """
-    return np.concatenate([_cells(input_shape, s, each) for s, each in zip(strides, sizes, strict=True)])
-
-
-def _cells(input_shape: Sequence[int], stride: int, sizes: Sequence[tuple[float, float]]) -> np.ndarray:
-    height, width = (-(-side // stride) for side in input_shape[:2])
-    y, x = np.meshgrid((np.arange(height) + 0.5) * stride, (np.arange(width) + 0.5) * stride, indexing="ij")
-    centres = np.stack([x, y], axis=-1).reshape(-1, 1, 2)
-    shapes = np.broadcast_to(np.asarray(sizes, np.float64), (len(centres), len(sizes), 2))
-    return np.concatenate([np.broadcast_to(centres, shapes.shape), shapes], axis=-1).reshape(-1, 4).astype(np.float32)

@@ -29,7 +29,7 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
         scores: Scores of the test split.
         shown: Results that `Detection.measure` returned.
     """
-    top = tiles(scores, ("map_50", "map", "map_75", "recall", "map_small", "map_medium", "map_large"), {})
+    top = tiles(scores, ("map_50", "map", "map_75", "detection_recall", "map_small", "map_medium", "map_large"), {})
     sections = [
         f"<div class=two><section><h2>Precision and recall <small>IoU 0.5, test split</small></h2>"
         f"{_curves(shown, data.spec.class_names)}</section>"

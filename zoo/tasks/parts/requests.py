@@ -29,6 +29,14 @@ def check_classes(run: RunFolder, options: PredictOptions) -> None:
         raise UsageError("--labels: expected a run on images and captions, this one has classes of its own")
 
 
+def check_objects(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that a detector does not have."""
+    if options.labels is not None:
+        raise UsageError("--labels: expected a run on images and captions, this one has classes of its own")
+    if options.top is not None:
+        raise UsageError("--top: expected a run that gives classes, this one gives objects; use --min-score")
+
+
 def check_captions(run: RunFolder, options: PredictOptions) -> None:
     """Raise UsageError for texts that an image cannot be matched with."""
     if options.labels is None:
