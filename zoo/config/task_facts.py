@@ -65,6 +65,7 @@ class TaskFacts:
             default is None.
         figures: Scores that commands and tables show, the most important first.
         headline: Scores that a row of a table has room for.
+        of_classes: Scores of each class, the one by which the worst class is named last.
         stock_figure: Score that the table of pretrained runs shows.
     """
 
@@ -72,6 +73,7 @@ class TaskFacts:
     used_by: tuple[str, ...]
     figures: tuple[str, ...]
     headline: tuple[str, ...]
+    of_classes: tuple[str, ...] = ("precision", "recall", "f1")
     options: tuple[str, ...] = ()
     stock_figure: str = ""
     shrunk_by: str = "int8"
@@ -223,6 +225,7 @@ TASKS = {
         swept=False,
         figures=("map_50", "map", "map_75", "detection_recall", "map_small", "map_medium", "map_large"),
         headline=("map_50", "map"),
+        of_classes=("map", "map_50"),
     ),
     "imitation": TaskFacts(
         gives="images",

@@ -74,8 +74,6 @@ class Detector(ZooModel):
         left = iter(mine)
         shared = {"activation": "relu6", "dtype": policy}
         self.lateral = [ConvNorm(next(left), name=f"lateral_{s}", **shared) for s in self.strides]
-        # From the coarsest level to the finest: each takes in the level above it.
-        self.enlarge = [layers.UpSampling2D(2, dtype=policy, name=f"enlarge_{s}") for s in self.strides[1:]]
         self.add = [layers.Add(dtype=policy, name=f"add_{s}") for s in self.strides[:-1]]
         self.smooth = [DepthwiseSeparable(next(left), 1, name=f"smooth_{s}", **shared) for s in self.strides[:-1]]
         self.heads = [
@@ -100,8 +98,8 @@ class Detector(ZooModel):
     def call(self, x, training=None):
         features = self.encoder(x, training=training)
         maps = [part(y, training=training) for part, y in zip(self.lateral, features, strict=True)]
-        for level in reversed(range(len(self.smooth))):
-            above = self.enlarge[level](maps[level + 1])
+        for level in reversed(range(len(self.smooth))):  # from the coarsest, each takes in the level above it
+            above = ops.image.resize(maps[level + 1], maps[level].shape[1:3], interpolation="nearest")
             maps[level] = self.smooth[level](self.add[level]([maps[level], above]), training=training)
         found = [head(y, training=training) for head, y in zip(self.heads, maps, strict=True)]
         boxes, scores = zip(*found, strict=True)

@@ -144,7 +144,7 @@ def per_class(judged: Any, class_names: Sequence[str]) -> list[dict[str, Any]]:
         count = sum(one["category_id"] == index for one in judged.cocoGt.dataset["annotations"]) if judged else 0
         precision = judged.eval["precision"][:, :, index, 0, -1] if count else np.zeros((1, 1))
         rows.append(
-            {"class": name, "map": float(precision.mean()), "map_50": float(precision[0].mean()), "objects": count}
+            {"class": name, "map": float(precision.mean()), "map_50": float(precision[0].mean()), "examples": count}
         )
     return rows
 

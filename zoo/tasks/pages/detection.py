@@ -48,7 +48,7 @@ def _curves(shown: dict[str, Any], class_names: Sequence[str]) -> str:
     axes = figure.subplots()
     judged = shown["judged"]
     for index, row in enumerate(shown["per_class"][:NAMED_CLASSES]):
-        if row["objects"]:
+        if row["examples"]:
             red, green, blue = drawing.colour(index)
             precision = judged.eval["precision"][0, :, index, 0, -1]
             axes.plot(
@@ -67,7 +67,7 @@ def _curves(shown: dict[str, Any], class_names: Sequence[str]) -> str:
 def _class_table(per_class: Sequence[dict[str, Any]]) -> str:
     rows = "".join(
         f"<tr><td>{escaped(row['class'])}</td><td class=n>{row['map_50']:.2%}</td><td class=n>{row['map']:.2%}</td>"
-        f"<td class=n>{row['objects']:,}</td></tr>"
+        f"<td class=n>{row['examples']:,}</td></tr>"
         for row in per_class
     )
     return f"<table><tr><th>class<th class=n>AP at IoU 0.5<th class=n>AP<th class=n>objects</tr>{rows}</table>"
