@@ -21,6 +21,7 @@ _EMBEDDED_TASKS: dict[str, Task] = {
     "digits": "classification",
     "addition": "translation",
     "family": "link_prediction",
+    "shapes": "segmentation",
 }
 
 # Names of the columns in sets of triples.

@@ -24,6 +24,7 @@ from zoo.data import cache, pixels
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import is_picture, opened
 from zoo.data.reading import Tally, drawn
+from zoo.data.sources import embedded
 from zoo.data.sources.classes import check_size
 from zoo.data.sources.folders import SPLITS, SUFFIXES
 from zoo.data.splits import hold_out
@@ -74,6 +75,8 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     """
     like, tally, root, name = taken.like, taken.tally, config.data, config.data_name
     tally.unit = "pictures"
+    if root is None:
+        return _embedded(config, taken)
     faults: dict[str, str] = {}
     pairs = _listed(root, tally, faults)
     if config.validation_data is not None:
@@ -116,6 +119,22 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     if like is not None:
         spec = dataclasses.replace(like, name=name)
     return Dataset(spec, splits["train"], splits["validation"], splits["test"])
+
+
+def _embedded(config: TrainConfig, taken: Taken) -> Dataset:
+    """Return the pictures of shapes."""
+    like = taken.like
+    found = embedded.shapes(like.input_shape[0] if like else config.image_size)
+    splits = {split: Split(*arrays) for split, arrays in found.items()}
+    counts = [sum(int((y == i).any((1, 2)).sum()) for _, y in found.values()) for i in range(len(embedded.SHAPES))]
+    taken.tally.classes = dict(zip(embedded.SHAPES, counts, strict=True))
+    shape = splits["train"].x.shape[1:]
+    spec = DataSpec(
+        "shapes", "image", shape, embedded.SHAPES, task=catalogue.task_of(config), fit=config.fit or USUAL_FIT
+    )
+    if like is not None and (like.input_shape, like.class_names) != (shape, embedded.SHAPES):
+        raise UsageError(f"shapes: expected a run on square pictures of the same classes, received {like.name}")
+    return Dataset(like or spec, splits["train"], splits["validation"], splits["test"])
 
 
 def _held_out(config: TrainConfig, splits: dict[str, Split], tally: Tally) -> dict[str, Split]:
