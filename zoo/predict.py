@@ -9,7 +9,7 @@ from typing import Any
 from strategies import backend
 from zoo.config import task_facts
 from zoo.config.run_options import PredictOptions
-from zoo.config.task_facts import TaskFacts
+from zoo.config.task_facts import TASKS, TaskFacts
 from zoo.config.train_config import flag
 from zoo.console import cli
 from zoo.console.errors import UsageError
@@ -66,7 +66,8 @@ def _check_drawing(options: PredictOptions, facts: TaskFacts) -> None:
     if options.draw is None:
         return
     if not facts.draws:
-        raise UsageError(f"--draw {options.draw}: expected a run that gives objects, this one gives {facts.gives}")
+        drawn = " or ".join(row.gives for row in TASKS.values() if row.draws)
+        raise UsageError(f"--draw {options.draw}: expected a run that gives {drawn}, this one gives {facts.gives}")
     if options.draw.suffix.lower() != ".png":
         raise UsageError(f"--draw {options.draw}: expected a file that ends in .png")
     if arrays := [text for text in options.inputs if text.lower().endswith(".npz")]:

@@ -185,6 +185,18 @@ MODELS = {
         ("image",),
         task="detection",
     ),
+    "unet": ModelEntry(
+        "zoo.models.unet:UNet",
+        "U-Net for masks: down and up again with skips; filters, depth, up = transpose or resize",
+        ("image",),
+        task="segmentation",
+    ),
+    "lraspp": ModelEntry(
+        "zoo.models.lraspp:LRASPP",
+        "LR-ASPP for masks on mobilenet_v2, mobilenet_v3 or efficientnet_lite (backbone =); alpha",
+        ("image",),
+        task="segmentation",
+    ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",
         "teacher of the distillation pair: Dense 512 relu, Dense classes",

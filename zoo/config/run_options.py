@@ -58,8 +58,8 @@ class PredictOptions(ModelData):
     )
     text_column: str | None = option("column of the text in a table (default: the run's, or text)")
     draw: Path | None = option(
-        "PNG file to write, the picture with what was found in it, for a run that gives objects; further pictures get"
-        " -2, -3 and so on before the suffix",
+        "PNG file to write, the picture with what was found in it, for a run that gives objects or masks; further"
+        " pictures get -2, -3 and so on before the suffix",
         metavar="OUT.png",
     )
     min_score: float | None = option("lowest score of an object that is shown (default: 0.3)", within=(0, 1))

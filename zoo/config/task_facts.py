@@ -81,7 +81,7 @@ class TaskFacts:
     source: str = ""
     own_data: str = ""
     own_files: tuple[str, ...] = ()
-    own_folder: Literal["classes", "tables", "texts", "objects"] | None = None
+    own_folder: Literal["classes", "tables", "texts", "masks", "objects"] | None = None
     from_data: bool = True
     from_classes: bool = False
     from_own: bool = False
@@ -226,6 +226,22 @@ TASKS = {
         figures=("map_50", "map", "map_75", "detection_recall", "map_small", "map_medium", "map_large"),
         headline=("map_50", "map"),
         of_classes=("map", "map_50"),
+    ),
+    "segmentation": TaskFacts(
+        gives="masks",
+        used_by=("zoo.predict", "PICTURE"),
+        check="zoo.tasks.parts.requests:check_masks",
+        source="zoo.data.sources.masks:load",
+        own_data="a folder with the folders images and masks, in it or in train, val and test",
+        own_folder="masks",
+        from_own=True,
+        several_answers=True,
+        draws="masks",
+        unordered="joins features of several depths",
+        swept=False,
+        options=("dice",),
+        figures=("miou", "pixel_accuracy", "boundary_f1", "loss"),
+        headline=("miou", "pixel_accuracy"),
     ),
     "imitation": TaskFacts(
         gives="images",

@@ -44,6 +44,9 @@ FIGURES = {
     "rmse": ("RMSE", ".4g"),
     "mae": ("MAE", ".4g"),
     "r2": ("R2", ".4f"),
+    "miou": ("mean IoU", ".2%"),
+    "pixel_accuracy": ("pixel accuracy", ".2%"),
+    "boundary_f1": ("border F1", ".2%"),
     "loss": ("loss", ".4f"),
     "perplexity": ("perplexity", ".2f"),
 }

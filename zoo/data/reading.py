@@ -29,7 +29,8 @@ class Tally:
         examples: Number of examples of each split, where the arrays have another number of rows.
         kept: How examples from files are kept: decoded in memory, or decoded for each batch.
         columns: Types of the columns of a table, and what is missing in them, as a clause.
-        classes: Number of objects of each class, where an example has several; None where labels are classes.
+        classes: Number of objects of each class, or of examples that have it, where an example may have several;
+            otherwise empty.
     """
 
     unit: str = "examples"
@@ -41,7 +42,7 @@ class Tally:
     examples: dict[str, int] = field(default_factory=dict)
     kept: str = ""
     columns: str = ""
-    classes: Mapping[str, int] | None = None
+    classes: dict[str, int] = field(default_factory=dict)
 
 
 def drawn(share: float, by_class: bool = False) -> str:

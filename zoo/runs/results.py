@@ -115,8 +115,9 @@ class Predictions(Readable, Sequence[dict[str, Any]]):
     """The answers to inputs, in their order.
 
     Each is a dict with input, label, probability and, on request, top. A model of one's own may give numbers: then it
-    has values. If it has several outputs, each answer names its
-    output. A detector gives objects, each with label, probability and box (x1, y1, x2, y2 in pixels).
+    has values. If it has several outputs, each answer names its output. A detector gives objects, each with label,
+    probability and box (x1, y1, x2, y2 in pixels). A run of masks gives shares, of the pixels by class; its label is
+    the largest class.
     """
 
     def __init__(self, rows: Sequence[dict[str, Any]]):
@@ -149,6 +150,10 @@ def answers(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tu
     columns = ("input", *(("output",) if several else ()), "answer" if numbers else "label", "probability")
     if any("objects" in row for row in rows):
         return (*columns, "x1", "y1", "x2", "y2"), [one for row in rows for one in _objects(row)]
+    if any("shares" in row for row in rows):
+        return ("input", "class", "share"), [
+            (row["input"], name, share) for row in rows for name, share in row["shares"].items()
+        ]
     shown = [
         (row["input"], *((row["output"],) if several else ()), *answer)
         for row in rows
