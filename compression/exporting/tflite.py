@@ -24,10 +24,11 @@ from compression.passes.grids import ARRANGING, Points
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import ExportOptions
 from compression.surgery import kernels
-from compression.surgery.layers import layer_paths, with_kernels
+from compression.surgery.layers import in_units, layer_paths, with_kernels
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
 from zoo.isolation import child
+from zoo.models.parts.units import InUnits
 from zoo.system import temporary
 from zoo.system.files import publish
 
@@ -111,10 +112,12 @@ class Traced:
     Args:
         scopes: Name scope in which each layer with weights was traced, by layer path.
         ranges: Trained range of each rounded tensor, by the name of the operation that computes it.
+        floats: Name scopes of the calls of layers that stay in float32 in integer files; see `InUnits`.
     """
 
     scopes: Mapping[str, str]
     ranges: Mapping[str, tuple[float, float]]
+    floats: Sequence[str]
 
 
 def save(
@@ -164,13 +167,13 @@ def save(
         return compute
 
     rounding = ranges.points.rounding(record) if ranges else contextlib.nullcontext()
-    with kernels.using(model, kernel) as held, _recorded(model) as scopes, rounding:
+    with kernels.using(model, kernel) as held, _recorded(model) as (scopes, floats), rounding:
         archive._tf_trackable.held = held
         for each in endpoints(interface, model, probabilities):
             signature = [tf.TensorSpec(shape, dtype, name) for name, shape, dtype in each.inputs]
             archive.add_endpoint(each.name, computed(each), input_signature=signature)
         archive.write_out(str(folder), verbose=False)
-    return Traced(scopes, named)
+    return Traced(scopes, named, floats)
 
 
 def _same_values(tensor: Any) -> Iterator[Any]:
@@ -183,23 +186,30 @@ def _same_values(tensor: Any) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
-    """Record the name scope of every layer with weights while the model is traced."""
+def _recorded(model: keras.Model) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """Record the name scope of every layer with weights, and of every call in float, while the model is traced."""
     import tensorflow as tf
 
     scopes: dict[str, str] = {}
+    floats: list[str] = []
 
-    def recording(path: str, call: Callable) -> Callable:
+    def recording(path: str, layer: keras.Layer) -> Callable:
+        call = layer.call
+
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            scopes[path] = tf.get_current_name_scope()
+            scope = tf.get_current_name_scope()
+            if isinstance(layer, InUnits):
+                floats.append(scope)
+            else:
+                scopes[path] = scope
             return call(*args, **kwargs)
 
         return recorded
 
     with contextlib.ExitStack() as undo:
-        for path, layer in with_kernels(model).items():
-            undo.enter_context(calling(layer, recording(path, layer.call)))
-        yield scopes
+        for path, layer in (with_kernels(model) | in_units(model)).items():
+            undo.enter_context(calling(layer, recording(path, layer)))
+        yield scopes, floats
 
 
 @dataclass(frozen=True)
@@ -299,7 +309,7 @@ def export_each(
                 {
                     "output": folder / path.name,
                     "precision": each.precision,
-                    "integer_io": each.integer_io and interface.functions is None,
+                    "integer_io": each.integer_io and interface.functions is None and not traced.floats,
                     "integer_input": interface.dtype == "float32" and not interface.uint8,
                     "per_tensor": each.one_scale,
                     "equalize": each.equalize,
@@ -309,7 +319,10 @@ def export_each(
                     "mixed": each.mixed,
                     "bare": bare,
                     "reserved": sum(len(content) + _ENTRY for content in metadata.values()),
-                    "skip": [traced.scopes[layer] for layer in layer_paths(model, each.skip)],
+                    "skip": [
+                        *(traced.scopes[layer] for layer in layer_paths(model, each.skip)),
+                        *(traced.floats if each.precision == "int8" else ()),
+                    ],
                 }
                 for path, each in files.items()
             ],

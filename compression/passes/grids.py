@@ -21,7 +21,7 @@ from keras import layers
 from compression.passes.rounding import FIXED, FLOAT, Place, Rounding, RoundingPoint, changed, is_apart, kind_of
 from compression.surgery import operators
 from compression.surgery.folding import is_identity
-from compression.surgery.layers import RECURRENT, kernels_of, matching, with_kernels
+from compression.surgery.layers import RECURRENT, in_units, kernels_of, matching, with_kernels
 from compression.surgery.survey import LayerCall, Survey, consumers, leaves, survey
 from zoo.console.errors import UsageError
 from zoo.models.parts.attention import PositionEncoding
@@ -125,7 +125,7 @@ class Points:
 
     def __init__(self, model: keras.Model, x: Any, skip: Sequence[str] = ()):
         named = with_kernels(model)
-        left_out = {id(named[path]) for path in matching(named, skip, "skip")}
+        left_out = {id(named[path]) for path in matching(named, skip, "skip")} | set(map(id, in_units(model).values()))
         # Keras numbers automatic layer names per process; indices in the model are reproducible.
         names = {id(layer): f"{type(layer).__name__.lower()}_{i}" for i, layer in enumerate(leaves(model))}
         names |= {id(layer): path for path, layer in named.items()}

@@ -7,6 +7,7 @@ import keras
 from zoo.config import patterns as shell
 from zoo.console.errors import UsageError, nearest
 from zoo.introspection.layers import layers_of, parts_of
+from zoo.models.parts.units import InUnits
 
 RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 # Names of weight matrices in Keras layers; biases, scales and position tables have other names.
@@ -45,6 +46,11 @@ def with_kernels(model: keras.Model) -> dict[str, keras.layers.Layer]:
     biases to eight bits.
     """
     return {path: layer for path, layer in paths(model).items() if _has_kernel(layer)}
+
+
+def in_units(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Return the layers that compute in the units of the data and stay in float32 in integer files, by path."""
+    return {path: layer for path, layer in paths(model).items() if isinstance(layer, InUnits)}
 
 
 def kernels_of(layer: keras.layers.Layer) -> list[keras.Variable]:

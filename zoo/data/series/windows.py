@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.series.rows import Rows
 from zoo.data.stored.column import Column
 
 
@@ -18,6 +19,7 @@ class Windows(Column):
         length: Number of rows of an example.
         offset: Number of rows that are left out before them.
         then: Function of arrays (examples, ...) that follows, with dtype and shape of what it makes of one.
+        source: Rows that the values are of, with their times and series; None where nobody asks for them.
     """
 
     def __init__(
@@ -27,8 +29,10 @@ class Windows(Column):
         length: int,
         offset: int = 0,
         then: tuple[Callable[[np.ndarray], np.ndarray], Any, tuple[int, ...]] | None = None,
+        source: Rows | None = None,
     ):
         self.values, self.rows, self.length, self.offset, self._then = values, starts, length, offset, then
+        self.source = source
         self.dtype = np.dtype(then[1]) if then else values.dtype
 
     @property
@@ -37,11 +41,11 @@ class Windows(Column):
 
     def take(self, indices: np.ndarray) -> "Windows":
         """Return the windows at these indices; nothing is read."""
-        return Windows(self.values, self.rows[indices], self.length, self.offset, self._then)
+        return Windows(self.values, self.rows[indices], self.length, self.offset, self._then, self.source)
 
     def mapped(self, function: Callable[[np.ndarray], np.ndarray], dtype: Any, shape: tuple[int, ...]) -> "Windows":
         """Return windows whose arrays are passed through a function when they are read; see `Column.mapped`."""
-        return Windows(self.values, self.rows, self.length, self.offset, (function, dtype, shape))
+        return Windows(self.values, self.rows, self.length, self.offset, (function, dtype, shape), self.source)
 
     def name(self, index: int) -> str:
         """Return the name of an example for messages."""
