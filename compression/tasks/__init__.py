@@ -58,6 +58,17 @@ TASKS = {
             },
         ),
     ),
+    "forecasting": Entry(
+        "compression.tasks.forecasting:Forecasting",
+        Limits(
+            run="a run that forecasts",
+            does="forecasts series",
+            by_output=True,
+            words={
+                "distill": "its losses are for classes; train the smaller run by itself",
+            },
+        ),
+    ),
     "generation": Entry(
         "compression.tasks.generation:Generation",
         Limits(

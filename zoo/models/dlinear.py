@@ -71,7 +71,8 @@ class DLinear(Forecaster):
 
     def forecast(self, x, training=None):
         half = self.window // 2
-        ends = [ops.repeat(x[:, :1], half, axis=1), x, ops.repeat(x[:, -1:], half, axis=1)]
+        shape = (ops.shape(x)[0], half, self.targets)
+        ends = [ops.broadcast_to(x[:, :1], shape), x, ops.broadcast_to(x[:, -1:], shape)]
         mean = ops.average_pool(ops.concatenate(ends, axis=1) if half else x, self.window, 1, "valid")
         mean, rest = (ops.transpose(each, (0, 2, 1)) for each in (mean, x - mean))  # (batch, targets, time)
         y = self.trend(mean) + self.remainder(rest)  # (batch, targets, horizon * answers)

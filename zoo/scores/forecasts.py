@@ -67,12 +67,13 @@ class Sums:
         self.windows += len(y)
 
     def scores(self) -> dict[str, float]:
-        """Return the scores over all steps and columns: mse, mae and mase; of quantiles, their loss and coverage."""
-        found = {
-            "mse": self._mean("squared"),
-            "mae": self._mean("absolute"),
-            "mase": _ratio(self.sums["scaled"].sum(), self.sums["scaled_counts"].sum()),
-        }
+        """Return the scores over all steps and columns: mse, mae and mase; of quantiles, their loss and coverage.
+
+        There is no mase if the training part has no change over a season.
+        """
+        found = {"mse": self._mean("squared"), "mae": self._mean("absolute")}
+        if counts := self.sums["scaled_counts"].sum():
+            found["mase"] = float(self.sums["scaled"].sum() / counts)
         if len(self.quantiles):
             found |= {"quantile_loss": self._mean("quantile"), "inside": self._mean("inside")}
         return found
@@ -92,13 +93,12 @@ class Sums:
         return _ratio(self.sums["absolute"].sum(1), self.counts.sum(1))
 
     def _mean(self, name: str) -> float:
-        return float(_ratio(self.sums[name].sum(), self.counts.sum()))
+        return float(self.sums[name].sum() / max(self.counts.sum(), 1))
 
 
-def _ratio(total: Any, count: Any) -> Any:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.asarray(total, np.float64) / np.asarray(count, np.float64)
-    return float(found) if found.ndim == 0 else found
+def _ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return sums over numbers of values, 0 where there is none."""
+    return total / np.maximum(count, 1)
 
 
 def middle(quantiles: Sequence[float]) -> int:
