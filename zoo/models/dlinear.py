@@ -49,9 +49,7 @@ class DLinear(Forecaster):
         known_units: int = 16,
         **kwargs,
     ):
-        super().__init__(
-            "dlinear", horizon, means, deviations, known, quantiles, normalization, known_units, **kwargs
-        )
+        super().__init__("dlinear", horizon, means, deviations, known, quantiles, normalization, known_units, **kwargs)
         check_positive("dlinear", window=window)
         if window % 2 == 0:
             raise ValueError(f"dlinear: window: expected an odd number, received {window}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+
 def pinball(y: np.ndarray, forecasts: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
     """Return the pinball loss of each forecast of a quantile, (..., quantiles); see `QuantileLoss`."""
     error = y[..., None] - forecasts

@@ -123,7 +123,8 @@ def _groups(table: Table, chosen: Chosen) -> tuple[tuple[str, ...], np.ndarray]:
     if chosen.group is None:
         return ("",), np.zeros(len(table), np.int64)
     texts = table.texts(chosen.group)
-    if missing := np.flatnonzero(texts == ""):
+    missing = np.flatnonzero(texts == "")
+    if len(missing):
         raise UsageError(
             f"{table.path}, line {table.lines[missing[0]]}: expected the name of a series in column {chosen.group!r},"
             " received nothing"

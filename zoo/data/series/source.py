@@ -75,8 +75,8 @@ def read(config: TrainConfig, form: SeriesForm | None, tally: Tally) -> tuple[Ro
         tally.notes.append(f"forecasts of {horizon:,} steps are made from {lookback:,} (--horizon, --lookback)")
     if season > lookback:
         tally.notes.append(
-            f"the season of {season:,} steps is longer than the lookback of {lookback:,}: the naive forecast repeats the"
-            " last value instead"
+            f"the season of {season:,} steps is longer than the lookback of {lookback:,}: the naive forecast repeats"
+            " the last value instead"
         )
         season = 1
     form = SeriesForm(

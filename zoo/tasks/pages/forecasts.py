@@ -1,4 +1,4 @@
-"""Report of forecasts: drawn windows, errors of each column and of each step, all beside the seasonal-naive forecast."""
+"""Report of forecasts: drawn windows, errors by step and column, all beside the seasonal-naive forecast."""
 
 from typing import Any
 

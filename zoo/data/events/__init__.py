@@ -1,1 +1,0 @@
-"""Events of users and items, such as purchases and ratings."""
