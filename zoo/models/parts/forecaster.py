@@ -78,7 +78,7 @@ class Forecaster(ZooModel):
             self.denormalized = WindowRestored(dtype=policy, name="window_restored")
         if known:
             self.known_standardized = Standardized(
-                self.means[own:], self.deviations[own:], dtype=policy, name="known_standardized"
+                self.means[own:], self.deviations[own:], True, dtype=policy, name="known_standardized"
             )
             self.known_hidden = layers.Dense(known_units, "relu", dtype=policy, name="known_hidden")
             self.known_effect = layers.Dense(own, dtype=policy, name="known_effect")
@@ -111,9 +111,9 @@ class Forecaster(ZooModel):
 
     def call(self, x, training=None):
         history, future = x if self.known else (x, None)
-        z = self.standardized(history[..., : self.targets] if self.known else history)
+        z = self.standardized(history)
         if self.known:
-            z = self.explained(z, self._effects(history[..., self.targets :]))
+            z = self.explained(z, self._effects(history))
         if self.normalized:
             z, centre, spread = self.normalized(z)
         y = self.forecast(z, training=training)

@@ -5,32 +5,37 @@ file therefore computes these layers in float32, and rounds what is between them
 """
 
 import keras
-from keras import layers, ops
+from keras import ops
+
+from zoo.models.parts.floating import InFloat
 
 # Added to the variance of a window, so that a constant one is not divided by 0; as in RevIN (Kim et al., 2022).
 EPSILON = 1e-5
 
 
-class InUnits(layers.Layer):
-    """A layer that stays in float32 in integer files."""
-
-
 @keras.saving.register_keras_serializable("zoo")
-class Standardized(InUnits):
-    """Subtract a mean from each column and divide by its deviation.
+class Standardized(InFloat):
+    """Take the first or the last columns, subtract the mean of each and divide by its deviation.
+
+    The columns are taken here, so that an integer file takes all of them in float32.
 
     Args:
         means: Mean of each column over the training data.
         deviations: Standard deviation of each column.
+        last: Whether the columns are the last ones.
 
-    Input shape and output shape: (batch, time, columns).
+    Input shape: (batch, time, all columns).
+    Output shape: (batch, time, columns).
     """
 
-    def __init__(self, means: tuple[float, ...], deviations: tuple[float, ...], **kwargs):
+    def __init__(self, means: tuple[float, ...], deviations: tuple[float, ...], last: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.means, self.deviations = tuple(means), tuple(deviations)
+        self.means, self.deviations, self.last = tuple(means), tuple(deviations), last
 
     def call(self, x):
+        own = len(self.means)
+        if x.shape[-1] > own:
+            x = x[..., -own:] if self.last else x[..., :own]
         means, factors = (ops.convert_to_tensor(each, x.dtype) for each in (self.means, self._factors()))
         return (x - means) * factors
 
@@ -38,11 +43,11 @@ class Standardized(InUnits):
         return [1 / deviation for deviation in self.deviations]
 
     def get_config(self):
-        return super().get_config() | {"means": self.means, "deviations": self.deviations}
+        return super().get_config() | {"means": self.means, "deviations": self.deviations, "last": self.last}
 
 
 @keras.saving.register_keras_serializable("zoo")
-class Restored(InUnits):
+class Restored(InFloat):
     """Multiply each column by its deviation and add its mean.
 
     Args:
@@ -68,7 +73,7 @@ class Restored(InUnits):
 
 
 @keras.saving.register_keras_serializable("zoo")
-class WindowNormalized(InUnits):
+class WindowNormalized(InFloat):
     """Bring each window to mean 0 and variance 1, or to last value 0, column by column (RevIN, Kim et al., 2022).
 
     Args:
@@ -97,7 +102,7 @@ class WindowNormalized(InUnits):
 
 
 @keras.saving.register_keras_serializable("zoo")
-class WindowRestored(InUnits):
+class WindowRestored(InFloat):
     """Undo `WindowNormalized` on a forecast.
 
     Call arguments:
@@ -113,7 +118,7 @@ class WindowRestored(InUnits):
 
 
 @keras.saving.register_keras_serializable("zoo")
-class Added(InUnits):
+class Added(InFloat):
     """Add the effects of known columns to series or forecasts, or subtract them.
 
     Args:
