@@ -84,11 +84,16 @@ CASES = {
         "detector", {"backbone": "mobilenet_v2", "alpha": 0.1, "width": 8, "depth": 1},
         {"data": "annotated", "image_size": 32, "augment": "flip + zoom"},
         asked=("{place}/annotated/JPEGImages/test_0.png",),
-        wrong=("{place}/annotated/JPEGImages/test_0.png", "--top", "2"), message="--top: expected a run that gives classes",
+        wrong=("{place}/annotated/JPEGImages/test_0.png", "--top", "2"), message="--top: expected a run that gives",
     ),
     "segmentation": Case(
         "unet", {"filters": 2, "depth": 1}, {"dataset": "shapes", "image_size": 8},
-        asked=("{place}/colours.npz",), wrong=("{place}/colours.npz", "--top", "2"), message="--top: expected a run that",
+        asked=("{place}/colours.npz",), wrong=("{place}/colours.npz", "--top", "2"), message="--top: expected a run",
+    ),
+    "forecasting": Case(
+        "dlinear", {"window": 5}, {"data": "series.csv", "horizon": 4, "lookback": 12},
+        asked=("{place}/series.csv",), answered=4, wrong=("{place}/series.csv", "--top", "3"),
+        message="--top 3: expected with a run that gives classes",
     ),
     "imitation": Case("simplenet"),
 }  # fmt: skip
@@ -118,6 +123,9 @@ def place(tmp_path_factory):
     pictures.voc(folder / "annotated", {"train": 40, "val": 8, "test": 8})
     (folder / "text.txt").write_text("\n".join(lines))
     (folder / "other.xyz").touch()
+    steps = np.arange(400)
+    rows = [f"2024-01-01T00:{i // 60 % 60:02}:{i % 60:02},{np.sin(i / 2):.4f},{np.cos(i / 3):.4f}" for i in steps]
+    (folder / "series.csv").write_text("\n".join(["time,a,b", *rows]) + "\n")
     return folder
 
 
