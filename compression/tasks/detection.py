@@ -23,7 +23,7 @@ from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.images import scaled
-from zoo.models.parts.priors import MIDDLE, Priors
+from zoo.objectives.priors import MIDDLE, Priors
 from zoo.scores import detections
 from zoo.system.files import write_text
 from zoo.tasks.detection import priors_of, raw_outputs, size_of

@@ -13,7 +13,7 @@ from zoo.models.parts.convolutions import ConvNorm, DepthwiseSeparable
 from zoo.models.parts.encoder import Encoder, widths_of
 from zoo.models.parts.heads import BoxHead
 from zoo.models.parts.layers import check_positive
-from zoo.models.parts.priors import Priors
+from zoo.objectives.priors import Priors
 
 
 @keras.saving.register_keras_serializable("zoo")

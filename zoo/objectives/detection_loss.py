@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.models.parts.priors import Priors
 from zoo.objectives import boxes
+from zoo.objectives.priors import Priors
 
 # Task-aligned assignment (Feng et al., 2021) with the exponents and the number of places of YOLOv8.
 SCORE_POWER, OVERLAP_POWER, PLACES = 0.5, 6.0, 10

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.models.parts.priors import Priors
+from zoo.objectives.priors import Priors
 
 # What is left out before the suppression, and after it: scores below the first, all but so many best, overlaps with a
 # better box of the class above this, all but so many.

@@ -16,8 +16,8 @@ from zoo.data.augmentation import augmenter
 from zoo.data.augmentation import boxes as moving
 from zoo.data.batches import pipeline as batches
 from zoo.data.batches import streamed
-from zoo.models.parts.priors import Priors
 from zoo.objectives.detection_loss import DetectionLoss
+from zoo.objectives.priors import Priors
 from zoo.reports import boxes as drawing
 from zoo.reports.page import Page
 from zoo.runs import workers

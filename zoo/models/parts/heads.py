@@ -8,7 +8,7 @@ from keras import layers
 
 from zoo.models.parts.convolutions import DepthwiseSeparable
 from zoo.models.parts.layers import logits_dtype
-from zoo.models.parts.priors import LARGEST, MIDDLE
+from zoo.objectives.priors import LARGEST, MIDDLE
 
 # Score of every cell before training, so that the many cells without an object do not outweigh the others
 # (Lin et al., 2017, section 3.3).
