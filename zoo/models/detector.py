@@ -10,8 +10,8 @@ from keras import layers, ops
 
 from zoo.models.parts.base import ZooModel
 from zoo.models.parts.convolutions import ConvNorm, DepthwiseSeparable
-from zoo.models.parts.encoder import Encoder, widths_of
-from zoo.models.parts.heads import BoxHead
+from zoo.models.parts.detectors.encoder import Encoder, widths_of
+from zoo.models.parts.detectors.heads import BoxHead
 from zoo.models.parts.layers import check_positive
 from zoo.objectives.priors import Priors
 
