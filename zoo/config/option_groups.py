@@ -64,7 +64,7 @@ class DataOptions:
 
     dataset: str | None = option("data set: an embedded one or any TFDS name (default: digits)")
     data: Path | None = option(
-        "own data: a folder of images by class; an .npz, .csv, .tsv or .jsonl file; a .txt file or a folder of them; a"
+        "own data: a folder of images or sounds by class; an .npz, .csv, .tsv or .jsonl file; a .txt file or a folder of them; a"
         " folder with train, valid and test tables of triples; files of records (.tfrecord, .array_record, .tar,"
         " .parquet) or a folder of them, also at an address such as gs://bucket/folder"
     )
@@ -85,6 +85,21 @@ class DataOptions:
     fit: Fit | None = option(
         "what is done to pictures whose aspect ratio is not that of the input: crop (cut off both ends of the longer"
         " side), pad (with black) or stretch (default: crop)"
+    )
+    rate: int | None = option(
+        "samples of sound in a second, to which files of other rates are resampled (default: the most frequent rate of"
+        " the files)",
+        within=(1_000, 768_000),
+        metavar="HZ",
+    )
+    seconds: float | None = option(
+        "length to which sounds are cut or padded on both sides (default: enough for 95 % of them)",
+        within=(0.01, 600),
+    )
+    group: str | None = option(
+        "regular expression: files with the same first match in their name, or the same group 1 of it, are in one"
+        " split; such as '_([a-z]+)_' for the speakers of 7_theo_32.wav",
+        metavar="REGEX",
     )
     memory: Bytes | None = option(
         "memory for decoded examples, such as 500M or 4g; a set that needs more is decoded batch by batch (default: a"
@@ -129,9 +144,13 @@ class DataOptions:
     )
     skip_bad: bool = option("leave out unreadable images and lines with an empty field instead of stopping", False)
     augment: str | None = option(
-        "random changes of training images, new in every epoch: none, light, standard, strong, or words joined by +,"
+        "random changes of training images or sounds, new in every epoch: none, light, standard, strong, sound, or words joined by +,"
         " such as 'flip + crop(4) + colour(0.2)'; see `python -m zoo.augment` (default: none)",
         metavar="RECIPE",
+    )
+    noise: Path | None = option(
+        "folder of recordings that the word noise of --augment mixes into sounds (default: _background_noise_ in the"
+        " data, if there is one)"
     )
     shift: int = option(
         "largest random shift of training images in pixels, along both axes, new in every epoch; the word shift of"

@@ -111,6 +111,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
             self._check_private()
         self._check_augmentation()
         self._check_classes()
+        self._check_group()
         parse(self.schema)
         if isinstance(self.memory, str):  # as in Python
             object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
@@ -150,7 +151,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
     def _check_augmentation(self) -> None:
         """Raise UsageError for words that no data of this model could follow, or that another option excludes."""
         found, entry = self.augmentation, registry.entry(self.model)
-        kind = "image" if "image" in entry.inputs else entry.inputs[0]
+        fitting = [kind for kind in entry.inputs if all(kind in word.kinds for word in found)]
+        kind = next(iter(fitting), "image" if "image" in entry.inputs else entry.inputs[0])
         augmentation.check_inputs(f"{self.augmented_by} with --model {self.model}", found, entry.task, kind)
         if self.adversarial is not None:
             augmentation.check_unmixed("--adversarial", found, "an attack needs one class for each example")
@@ -168,6 +170,14 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
                 "--sampling balanced and --class-weights balanced: expected one of them, together they would count the"
                 " rarity of a class twice"
             )
+
+    def _check_group(self) -> None:
+        if self.group is None:
+            return
+        try:
+            re.compile(self.group)
+        except re.error as error:
+            raise UsageError(f"--group {self.group}: expected a regular expression: {error}") from None
 
     def _check_private_training(self) -> None:
         """Raise UsageError for resolved options that differential privacy excludes."""
@@ -351,7 +361,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
 
 
 # Paths of what is read; different paths may lead to the same content.
-PLACES = ("data", "validation_data", "init_from", "classifier")
+PLACES = ("data", "validation_data", "noise", "init_from", "classifier")
 # Options that may differ between the workers of one training.
 NOT_COMPARED = (
     "resume",

@@ -200,6 +200,7 @@ class Dataset:
         texts: Whole texts of the splits, for a simple method beside the network; empty for other data, and for data
             in the form of a run.
         reading: Record of what was read; None for a set that was not loaded from a source.
+        noise: Recordings that augmentation mixes into sounds, one after another, (samples,) int16; None without any.
     """
 
     spec: DataSpec
@@ -213,6 +214,7 @@ class Dataset:
     left_out: Mapping[str, int] = field(default_factory=dict)
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     reading: Reading | None = None
+    noise: np.ndarray | None = None
 
     def save_vocabularies(self, path: Path, target_path: Path) -> None:
         """Write the vocabularies, if there are any; a shared one is written to `path` only.

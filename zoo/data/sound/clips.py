@@ -17,7 +17,7 @@ from zoo.data.sound import formats
 from zoo.data.stored.files import Files
 
 # Largest number of files whose headers are looked at before a set is decoded.
-LOOKED_AT = 2000
+LOOKED_AT = 50_000
 # Share of the clips that the length of a clip holds whole, and step of that length in seconds.
 HELD, STEP = 0.95, 0.01
 

@@ -10,14 +10,14 @@ import numpy as np
 from zoo.config import catalogue
 from zoo.config.records import holds_records
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT, Fit
-from zoo.config.train_config import EMBEDDED, TrainConfig
+from zoo.config.train_config import EMBEDDED, TrainConfig, flag
 from zoo.console.errors import UsageError, few
 from zoo.data import marks
 from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
 from zoo.data.reading import Tally, drawn
-from zoo.data.sound import clips
+from zoo.data.sound import clips, noise
 from zoo.data.sources import arrays, embedded, folders, grouping, records, tables, tfds
 from zoo.data.splits import hold_out
 from zoo.data.splits import kept as kept_splits
@@ -144,7 +144,9 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
             for split in splits.values():
                 check_tokens(name, split.x, like.vocabulary_size)
         spec = dataclasses.replace(like, name=name)
-    return Dataset(spec, train, splits["validation"], splits["test"], vocabulary, texts=texts)
+    mixed_in = noise.of(config, spec.rate, tally) if spec.rate and like is None else None
+    parts = (train, splits["validation"], splits["test"])
+    return Dataset(spec, *parts, vocabulary, texts=texts, noise=mixed_in)
 
 
 def _held_out(
@@ -225,7 +227,9 @@ def _read_folder(
     fit: Fit,
     tally: Tally,
 ) -> _Source:
-    found = folders.listed(path, folders.medium_of(path))
+    medium = folders.medium_of(path)
+    _check_medium(config, medium)
+    found = folders.listed(path, medium)
     names = tuple(class_names or found.classes)
     index = {name: i for i, name in enumerate(names)}
     if strange := sorted({n for files in found.files.values() for _, n in files} - set(names)):
@@ -252,6 +256,15 @@ def _read_folder(
         for split, files in found.files.items()
     }
     return _Source("sound" if rate else "image", splits, names, rate)
+
+
+def _check_medium(config: TrainConfig, medium: folders.Medium) -> None:
+    """Raise UsageError for options of sounds with pictures, and the other way round."""
+    sounds = medium is folders.SOUNDS
+    for name in ("image_size",) if sounds else ("rate", "seconds", "noise"):
+        if (value := getattr(config, name)) is not None:
+            expected = "pictures" if sounds else "sounds"
+            raise UsageError(f"{flag(name)} {value}: expected with {expected}, received {medium.unit}")
 
 
 def check_size(config: TrainConfig, image_shape: tuple[int, ...]) -> None:

@@ -12,11 +12,9 @@ from pathlib import Path, PurePath
 from zoo.console.errors import UsageError, few
 from zoo.data.images import is_picture
 from zoo.data.reading import Tally
-from zoo.data.sound import formats
+from zoo.data.sound import formats, noise
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-# Folder beside those of the classes whose sounds are mixed into others, and are no class (Speech Commands).
-NOISE = "_background_noise_"
 # Number of files by whose suffixes a folder is taken for one of pictures or of sounds.
 LOOKED_AT = 1000
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
@@ -48,7 +46,7 @@ class Medium:
 
 
 PICTURES = Medium("pictures", "images", "no picture", SUFFIXES, is_picture)
-SOUNDS = Medium("sounds", "sounds", "no sound", formats.SUFFIXES, formats.is_sound, (NOISE,))
+SOUNDS = Medium("sounds", "sounds", "no sound", formats.SUFFIXES, formats.is_sound, (noise.FOLDER,))
 
 
 def medium_of(root: Path) -> Medium:

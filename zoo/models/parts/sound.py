@@ -18,6 +18,8 @@ KINDS = ("mfcc", "logmel", "pcen")
 LEVELS = ("peak", "none")
 # Lowest edge of the mel bands in Hz, and what is added to magnitudes before the logarithm: the values of MLPerf Tiny.
 LOWEST_HZ, SMALLEST = 20.0, 1e-6
+# Mel bands that share a matrix.
+BLOCK = 8
 # Values of PCEN (Wang et al., 2017, arXiv:1607.05666): smoothing, gain, bias and power.
 SMOOTHING, GAIN, BIAS, POWER = 0.025, 0.98, 2.0, 0.5
 
@@ -106,7 +108,9 @@ class SoundFeatures(layers.Layer):
 
     def magnitudes(self, x):
         """Return mel magnitudes (batch, frames, mels) of samples (batch, samples)."""
-        return ops.matmul(self._spectrum(self._framed(x)), self._of_bands)
+        x = self._spectrum(self._framed(x))
+        blocks = [ops.matmul(x[..., first : first + len(weights)], weights) for first, weights in self._of_bands]
+        return ops.concatenate(blocks, axis=-1)
 
     def compressed(self, magnitudes):
         """Return the values of frames (batch, frames, columns) for mel magnitudes (batch, frames, mels)."""
@@ -128,7 +132,7 @@ class SoundFeatures(layers.Layer):
         return ops.pad(x, ((0, 0), (0, 0), (0, self.points - width))) if width < self.points else x
 
     def _spectrum(self, x):
-        """Return the magnitudes of the Fourier transform, in the order of `_bins`."""
+        """Return the magnitudes of the Fourier transform (batch, frames, bins), bins as in `_places`."""
         count, (rows, columns), half = x.shape[1], self._stages, self._stages[0] // 2 + 1
         x = ops.transpose(ops.reshape(x * self._window, (-1, count, rows, columns)), (0, 1, 3, 2))
         x = ops.matmul(x, self._first)  # (batch, frames, columns, half + half), real and imaginary parts
@@ -138,7 +142,7 @@ class SoundFeatures(layers.Layer):
         x = ops.concatenate([ops.transpose(part, (0, 1, 3, 2)) for part in turned], axis=-1)
         x = ops.square(ops.matmul(x, self._second))  # (batch, frames, half, columns + columns)
         x = ops.sqrt(x[..., :columns] + x[..., columns:])
-        return ops.reshape(x, (-1, count, half * columns))
+        return ops.take(ops.reshape(x, (-1, count, half * columns)), self._places, axis=-1)
 
     # Constants. A transform of N1 * N2 points is one of N1 over samples that are N2 apart, a turn of each value, and
     # one of N2. Samples are real: frequencies above the middle of the first stage mirror those below it.
@@ -174,20 +178,23 @@ class SoundFeatures(layers.Layer):
         return np.block([[cosine, sine], [-sine, cosine]]).astype(np.float32)
 
     @cached_property
-    def _bins(self) -> np.ndarray:
-        """Frequency from 0 to points / 2 of each value of `_spectrum`; -1 where another value has the same one."""
+    def _places(self) -> np.ndarray:
+        """Place of each frequency, from 0 to half the rate, in the result of the second stage."""
         rows, columns = self._stages
         found = np.add.outer(np.arange(rows // 2 + 1), rows * np.arange(columns)).reshape(-1)
-        found = np.minimum(found, self.points - found)
-        first = np.zeros(len(found), bool)
-        first[np.unique(found, return_index=True)[1]] = True
-        return np.where(first, found, -1)
+        return np.unique(np.minimum(found, self.points - found), return_index=True)[1].astype(np.int32)
 
     @cached_property
-    def _of_bands(self) -> np.ndarray:
-        """Weight of each value of `_spectrum` in each mel band."""
+    def _of_bands(self) -> list[tuple[int, np.ndarray]]:
+        """First bin and weights (bins, bands) of neighbouring mel bands; of one matrix for all, most would be zeros."""
         bands = mel_weights(self.mels, self.points // 2 + 1, self.rate, min(self.highest_hz, self.rate / 2))
-        return np.where(self._bins[:, None] >= 0, bands[self._bins], 0).astype(np.float32)
+        found = []
+        for first in range(0, self.mels, BLOCK):
+            block = bands[:, first : first + BLOCK]
+            used = np.flatnonzero(block.any(1))
+            low, high = (used[0], used[-1] + 1) if len(used) else (0, 1)
+            found.append((int(low), block[low:high].astype(np.float32)))
+        return found
 
     @cached_property
     def _of_coefficients(self) -> np.ndarray:
