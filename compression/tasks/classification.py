@@ -84,7 +84,9 @@ class Classification(OutputForm):
         shape = list(interface.given_shape)
         return {
             "labels": list(spec.class_names),
-            "input": {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values} | fitted(spec) | sampled(spec),
+            "input": {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values}
+            | fitted(spec)
+            | sampled(spec),
             "output": {"name": interface.output, "values": "probability of each label"},
         }
 

@@ -79,9 +79,7 @@ def as_integers(x: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(x * np.float32(FULL_SCALE)), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
-def common_form(
-    sources: Sequence[Files], rate: int | None, seconds: float | None, tally: Tally
-) -> tuple[int, int]:
+def common_form(sources: Sequence[Files], rate: int | None, seconds: float | None, tally: Tally) -> tuple[int, int]:
     """Return the number of samples of a clip and their rate for files, and tell what is done to them.
 
     Up to `LOOKED_AT` headers are looked at, evenly spread over all files; the result is kept in the cache.

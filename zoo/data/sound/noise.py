@@ -55,5 +55,7 @@ def of(config: TrainConfig, rate: int, tally: Tally) -> np.ndarray | None:
     if not parts or not kept:
         raise UsageError(f"--noise {folder}: expected recordings, found none that can be read")
     cut = " of them, the first that fit" if kept >= MOST else ""
-    tally.notes.append(f"{len(parts)} recordings of {folder.name}, {kept / 2 / rate:,.0f} s{cut}, are mixed in as noise")
+    tally.notes.append(
+        f"{len(parts)} recordings of {folder.name}, {kept / 2 / rate:,.0f} s{cut}, are mixed in as noise"
+    )
     return np.concatenate(parts)

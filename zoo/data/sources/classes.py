@@ -17,7 +17,7 @@ from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
 from zoo.data.reading import Tally, drawn
-from zoo.data.sound import clips, noise
+from zoo.data.sound import clips, formats, noise
 from zoo.data.sources import arrays, embedded, folders, grouping, records, tables, tfds
 from zoo.data.splits import hold_out
 from zoo.data.splits import kept as kept_splits
@@ -239,7 +239,9 @@ def _read_folder(
     groups = grouping.of_files(config, sources, tally)
     rate = 0
     if found.medium is folders.SOUNDS:
-        samples, rate = clips.common_form(list(sources.values()), config.rate, config.seconds, tally)
+        samples, rate = clips.common_form(
+            list(sources.values()), config.rate and int(config.rate), config.seconds, tally
+        )
         decoder = clips.Clips(samples if image_shape is None else image_shape[0], rate)
     elif image_shape is None:
         size, channels = keeping.common_shape(list(sources.values()), tally)
@@ -261,6 +263,15 @@ def _read_folder(
 def _check_medium(config: TrainConfig, medium: folders.Medium) -> None:
     """Raise UsageError for options of sounds with pictures, and the other way round."""
     sounds = medium is folders.SOUNDS
+    if (
+        sounds
+        and config.rate
+        and (config.rate != int(config.rate) or not formats.LOWEST <= config.rate <= formats.HIGHEST)
+    ):
+        raise UsageError(
+            f"--rate {config.rate:g}: expected a whole number of samples of sound in a second from {formats.LOWEST:,} to"
+            f" {formats.HIGHEST:,}"
+        )
     for name in ("image_size",) if sounds else ("rate", "seconds", "noise"):
         if (value := getattr(config, name)) is not None:
             expected = "pictures" if sounds else "sounds"

@@ -224,7 +224,9 @@ def front_end(family: str, *, rate: int, features: str | None, **arguments: floa
             raise ValueError(f"{family}: features: expected none for pictures of sound, received {features!r}")
         return None
     if features == "none":
-        raise ValueError(f"{family}: features: expected one of {', '.join(KINDS)} for samples of sound, received 'none'")
+        raise ValueError(
+            f"{family}: features: expected one of {', '.join(KINDS)} for samples of sound, received 'none'"
+        )
     return SoundFeatures(features or KINDS[0], rate, name="front", **arguments)
 
 
