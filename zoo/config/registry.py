@@ -129,7 +129,7 @@ MODELS = {
     ),
     "tc_resnet": ModelEntry(
         "zoo.models.tc_resnet:TCResNet",
-        "TC-ResNet: convolutions along time on sound, for keyword spotting; num_blocks = 3 or 6, width multiplier alpha",
+        "TC-ResNet: convolutions along time on sound, for keyword spotting; num_blocks = 3 or 6, multiplier alpha",
         ("image", "sound"),
     ),
     "lstm": ModelEntry(

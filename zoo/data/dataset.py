@@ -114,8 +114,8 @@ class DataSpec:
 
     Args:
         name: Name for titles.
-        kind: Kind of the inputs: image, vector, sequence (time, features), sound (samples), tokens, pairs (source and target tokens),
-            triples, or arrays for a model of one's own.
+        kind: Kind of the inputs: image, vector, sequence (time, features), sound (samples), tokens, pairs (source and
+            target tokens), triples, or arrays for a model of one's own.
         input_shape: Shape of one input: (height, width, channels), (features,), (time, features), (samples,) or
             (time,).
         class_names: Class names in the order of the class indices; for triples, the entities.
