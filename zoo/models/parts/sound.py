@@ -8,8 +8,9 @@ have too, and needs a few kilobytes for the matrices where one matrix of a trans
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
+from zoo.models.parts.floating import InFloat
 from zoo.models.parts.layers import check_positive
 
 KINDS = ("mfcc", "logmel", "pcen")
@@ -23,7 +24,7 @@ SMOOTHING, GAIN, BIAS, POWER = 0.025, 0.98, 2.0, 0.5
 
 
 @keras.saving.register_keras_serializable("zoo")
-class SoundFeatures(layers.Layer):
+class SoundFeatures(InFloat):
     """Log-mel spectra, MFCC or PCEN of samples, frame by frame.
 
     Computed in float32 whatever the policy, because magnitudes span more than eight bits hold.
