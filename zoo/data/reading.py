@@ -29,6 +29,7 @@ class Tally:
         examples: Number of examples of each split, where the arrays have another number of rows.
         kept: How examples from files are kept: decoded in memory, or decoded for each batch.
         classes: Number of examples that have each class, where an example may have several; otherwise empty.
+        columns: Types of the columns of a table, and what is missing in them, as a clause.
     """
 
     unit: str = "examples"
@@ -40,6 +41,7 @@ class Tally:
     examples: dict[str, int] = field(default_factory=dict)
     kept: str = ""
     classes: dict[str, int] = field(default_factory=dict)
+    columns: str = ""
 
 
 def drawn(share: float, by_class: bool = False) -> str:
@@ -64,6 +66,7 @@ class Reading:
             on; None if they were not compared.
         notes: Sentences about what was assumed.
         kept: How examples from files are kept; empty for arrays.
+        columns: Types of the columns of a table; empty for other data.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Reading:
     duplicates: Mapping[str, int] | None = None
     notes: tuple[str, ...] = ()
     kept: str = ""
+    columns: str = ""
 
     @property
     def used(self) -> int:
@@ -106,8 +110,7 @@ class Reading:
             parts.append(f"sizes {_most(self.sizes)}")
         if self.changed:
             parts.append(_listed(self.changed))
-        if self.kept:
-            parts.append(self.kept)
+        parts += filter(None, (self.kept, self.columns))
         return f"{self.name}: {'; '.join(parts)}"
 
     def _how(self, split: str) -> str:

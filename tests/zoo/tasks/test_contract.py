@@ -81,7 +81,12 @@ CASES = {
     ),
     "segmentation": Case(
         "unet", {"filters": 2, "depth": 1}, {"dataset": "shapes", "image_size": 8},
-        asked=("{place}/colours.npz",), wrong=("{place}/colours.npz", "--top", "2"), message="--top: expected a run that",
+        asked=("{place}/colours.npz",), wrong=("{place}/colours.npz", "--top", "2"), message="--top.*: expected",
+    ),
+    "forecasting": Case(
+        "dlinear", {"window": 5}, {"data": "series.csv", "horizon": 4, "lookback": 12},
+        asked=("{place}/series.csv",), answered=4, wrong=("{place}/series.csv", "--top", "3"),
+        message="--top 3: expected with a run that gives classes",
     ),
     "imitation": Case("simplenet"),
 }  # fmt: skip
@@ -110,6 +115,9 @@ def place(tmp_path_factory):
     (folder / "pairs.tsv").write_text("source\ttarget\n" + "".join(f"{line}\t{line}\n" for line in lines))
     (folder / "text.txt").write_text("\n".join(lines))
     (folder / "other.xyz").touch()
+    steps = np.arange(400)
+    rows = [f"2024-01-01T00:{i // 60 % 60:02}:{i % 60:02},{np.sin(i / 2):.4f},{np.cos(i / 3):.4f}" for i in steps]
+    (folder / "series.csv").write_text("\n".join(["time,a,b", *rows]) + "\n")
     return folder
 
 
