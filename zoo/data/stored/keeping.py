@@ -109,7 +109,8 @@ def kept(config: TrainConfig, splits: Mapping[str, Split], tally: Tally) -> dict
             name: found[f"{split}.{name}"] if decoded else column.take(places)
             for name, column in columns[split].items()
         }
-        result[split] = Split(read["x"], read.get("y", y), marks, part.block)
+        groups = None if part.groups is None else part.groups[places]
+        result[split] = Split(read["x"], read.get("y", y), marks, part.block, groups)
         tally.left_out["that cannot be read"] += len(part) - len(places)
     tally.kept = (
         f"{size(total)} decoded in memory" if decoded else f"decoded for each batch ({_why(config, total, most)})"
