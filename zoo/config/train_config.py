@@ -357,7 +357,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
         typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
         typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
         typed.setdefault("fit", FIRST_FIT)
-        lists = ("freeze", "input_range")
+        lists = ("freeze", "input_range", "track")
         return cls(**typed | {name: tuple(typed[name]) for name in lists if typed.get(name) is not None})
 
 
@@ -368,6 +368,7 @@ NOT_COMPARED = (
     "resume",
     "accept_changed_data",
     "output",
+    "track",
     "checkpoint_every",
     "data_dir",
     "skip_bad",
