@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy.io import wavfile
 
 from tests.conftest import blobs
 
@@ -27,6 +28,8 @@ def make(folder: Path) -> None:
     _numbers(folder)
     _texts(folder)
     _captions(folder)
+    _series(folder)
+    _sounds(folder)
     _digit().save(folder / "seven.png")
     lines = [json.dumps({"x": "seven.png", "y": "7"})] * 96
     (folder / "new.jsonl").write_text("\n".join(lines) + "\n")
@@ -108,6 +111,32 @@ def _captions(folder: Path) -> None:
     paths = sorted((folder / "photos").rglob("*.png"))
     rows = [f"{path.relative_to(folder).as_posix()},a bright {path.parent.name} number {path.stem}" for path in paths]
     (folder / "said.csv").write_text("\n".join(["image,caption", *rows]) + "\n")
+
+
+def _sounds(folder: Path) -> None:
+    """Write tones of three pitches by five speakers, and a recording of one."""
+    for place, name in enumerate(("six", "seven", "eight")):
+        for number in range(30):
+            speaker = ("ann", "ben", "eva", "leo", "zoe")[number % 5]
+            path = folder / "spoken" / name / f"{name}_{speaker}_{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            wavfile.write(path, 8000, _tone(300 * (place + 1) + number))
+    wavfile.write(folder / "seven.wav", 8000, _tone(610))
+
+
+def _tone(hertz: float, seconds: float = 0.5) -> np.ndarray:
+    return (9000 * np.sin(2 * np.pi * hertz * np.arange(round(8000 * seconds)) / 8000)).astype(np.int16)
+
+
+def _series(folder: Path) -> None:
+    """Write four weeks of hours: a load that follows the day and the price, and a temperature."""
+    hours = np.arange(24 * 28)
+    times = np.datetime64("2024-01-01T00:00") + hours * np.timedelta64(1, "h")
+    price = 20 + 5 * (hours // 24 % 7 < 5)
+    load = 500 + 80 * np.sin(hours * np.pi / 12) - 4 * price
+    rows = zip(times, load, 10 + 3 * np.cos(hours * np.pi / 12), price, strict=True)
+    lines = [f"{time},{a:.1f},{b:.2f},{c}" for time, a, b, c in rows]
+    (folder / "load.csv").write_text("\n".join(["time,load,temperature,price", *lines]) + "\n")
 
 
 def _digit() -> Image.Image:

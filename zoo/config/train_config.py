@@ -23,6 +23,7 @@ from zoo.config.groups import (
     ModelOptions,
     Optimisation,
     OutputOptions,
+    SoundOptions,
     StrategyOptions,
 )
 from zoo.config.records import format_of, is_address, parse
@@ -43,7 +44,16 @@ Group = TypeVar("Group")
 
 # A dataclass begins with the fields of its last base.
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, ColumnOptions, DataOptions, ModelOptions):
+class TrainConfig(
+    OutputOptions,
+    StrategyOptions,
+    Capabilities,
+    Optimisation,
+    SoundOptions,
+    ColumnOptions,
+    DataOptions,
+    ModelOptions,
+):
     """What to train, on what, how, and where to write it.
 
     An option can be read by itself or through its group: `config.learning_rate` is
@@ -65,6 +75,10 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
     @property
     def column_options(self) -> ColumnOptions:
         return self._group(ColumnOptions)
+
+    @property
+    def sound_options(self) -> SoundOptions:
+        return self._group(SoundOptions)
 
     @property
     def optimisation(self) -> Optimisation:
@@ -122,6 +136,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
             self._check_private()
         self._check_augmentation()
         self._check_classes()
+        self._check_group()
+        self._check_series()
         parse(self.schema)
         if isinstance(self.memory, str):  # as in Python
             object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
@@ -161,7 +177,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
     def _check_augmentation(self) -> None:
         """Raise UsageError for words that no data of this model could follow, or that another option excludes."""
         found, entry = self.augmentation, registry.entry(self.model)
-        kind = "image" if "image" in entry.inputs else entry.inputs[0]
+        fitting = [kind for kind in entry.inputs if all(kind in word.kinds for word in found)]
+        kind = next(iter(fitting), "image" if "image" in entry.inputs else entry.inputs[0])
         augmentation.check_inputs(f"{self.augmented_by} with --model {self.model}", found, self.learns, kind)
         if self.adversarial is not None:
             augmentation.check_unmixed("--adversarial", found, "an attack needs one class for each example")
@@ -178,6 +195,26 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
             raise UsageError(
                 "--sampling balanced and --class-weights balanced: expected one of them, together they would count the"
                 " rarity of a class twice"
+            )
+
+    def _check_group(self) -> None:
+        if self.group is None:
+            return
+        try:
+            re.compile(self.group)
+        except re.error as error:
+            raise UsageError(f"--group {self.group}: expected a regular expression: {error}") from None
+
+    def _check_series(self) -> None:
+        """Raise UsageError for numbers that no series could be forecast with."""
+        listed = {name: ",".join(f"{value:g}" for value in getattr(self, name) or ()) for name in _LISTED}
+        quantiles, rows = self.quantiles or (), self.split_rows
+        if list(quantiles) != sorted(set(quantiles)) or not all(0 < value < 1 for value in quantiles):
+            raise UsageError(f"--quantiles {listed['quantiles']}: expected increasing numbers between 0 and 1")
+        if rows is not None and (len(rows) != len(_PARTS) or min(rows) < 0 or not rows[0]):
+            raise UsageError(
+                f"--split-rows {listed['split_rows']}: expected three numbers of steps, for {', '.join(_PARTS)}, the"
+                " first above 0"
             )
 
     def _check_private_training(self) -> None:
@@ -357,12 +394,12 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
         typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
         typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
         typed.setdefault("fit", FIRST_FIT)
-        lists = ("freeze", "input_range", "track")
+        lists = {f.name for f in dataclasses.fields(cls) if "tuple" in str(f.type)}
         return cls(**typed | {name: tuple(typed[name]) for name in lists if typed.get(name) is not None})
 
 
 # Paths of what is read; different paths may lead to the same content.
-PLACES = ("data", "validation_data", "init_from", "classifier")
+PLACES = ("data", "validation_data", "noise", "init_from", "classifier")
 # Options that may differ between the workers of one training.
 NOT_COMPARED = (
     "resume",
@@ -396,6 +433,8 @@ ON_ONE_DEVICE = {
     "accept_changed_data": False,
 }
 
+_PARTS = ("training", "validation", "test")
+_LISTED = ("quantiles", "split_rows")
 _AVERAGE = re.compile(r"(ema|swa)\(([0-9]*\.?[0-9]+)\)")
 # Schedule of a learning rate that restarts.
 _CYCLIC = {"schedule": "cosine", "warmup": 0.0}

@@ -12,13 +12,14 @@ from zoo.config.task_facts import CLASSES, FIRST_FIT, Fit
 from zoo.console.errors import UsageError
 from zoo.data.casts import as_float32, as_int32, check_finite, check_labels, check_tokens, numbered_classes
 from zoo.data.reading import Reading
+from zoo.data.series.form import SeriesForm
 from zoo.data.stored.column import Column
 from zoo.data.text import Vocabulary
 
 # Alignment in bytes of a tensor's memory (EIGEN_MAX_ALIGN_BYTES), and size from which arrays are made with it.
 ALIGNMENT, ALIGNED_FROM = 64, 1 << 20
 
-Kind = Literal["image", "vector", "sequence", "tokens", "pairs", "triples", "arrays"]
+Kind = Literal["image", "vector", "sequence", "sound", "tokens", "pairs", "triples", "series", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Split:
     """Examples and their labels.
 
     Args:
-        x: Inputs (examples, ...). Images are uint8 and become pixels in [0, 1] in the batches; token ids are int32;
-            everything else is float32 and is not changed.
+        x: Inputs (examples, ...). Images are uint8 and become pixels in [0, 1] in the batches; samples of sound are
+            int16 and become numbers from -1 to 1; token ids are int32; everything else is float32 and is not changed.
         y: Labels, int32 unless stated otherwise. Classification: class indices (examples,), or (examples, time) with
             one label per time step. Translation: begin, tokens, end and padding 0, (examples, time + 1). Language
             model: the id that follows each id of x, (examples, time), and 0 after the last. Triples: the entity that
@@ -39,6 +40,8 @@ class Split:
             whether they are kept decoded or decoded for each batch. None for arrays.
         block: Number of neighbours that stay together in the order of an epoch, because they are read together; see
             `zoo.data.batches.order`.
+        groups: Name of the group of each example, (examples,) of texts: a speaker, a subject, a day. Examples of one
+            group are in one split. None without groups.
 
     x may be a `Column`, whose examples are decoded when they are looked at; it has the interface of an array. A model
     of one's own may take a tuple, a list or a dictionary of arrays as x, and learn such a structure as y; y is None
@@ -49,14 +52,16 @@ class Split:
     y: Any
     marks: np.ndarray | None = None
     block: int = 1
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(leaves(self.x)[0])
 
     def take(self, indices: np.ndarray) -> "Split":
         """Return the examples at these indices; those of a `Column` are not read."""
-        x, y, marks = (mapped(lambda array: taken(array, indices), part) for part in (self.x, self.y, self.marks))
-        return Split(x, y, marks, self.block)
+        parts = (self.x, self.y, self.marks, self.groups)
+        x, y, marks, groups = (mapped(lambda array: taken(array, indices), part) for part in parts)
+        return Split(x, y, marks, self.block, groups)
 
     @property
     def in_memory(self) -> bool:
@@ -110,9 +115,10 @@ class DataSpec:
 
     Args:
         name: Name for titles.
-        kind: Kind of the inputs: image, vector, sequence (time, features), tokens, pairs (source and target tokens),
-            triples, or arrays for a model of one's own.
-        input_shape: Shape of one input: (height, width, channels), (features,), (time, features) or (time,).
+        kind: Kind of the inputs: image, vector, sequence (time, features), sound (samples), tokens, pairs (source and
+            target tokens), triples, series, or arrays for a model of one's own.
+        input_shape: Shape of one input: (height, width, channels), (features,), (time, features), (samples,) or
+            (time,).
         class_names: Class names in the order of the class indices; for triples, the entities.
         per_step: Whether there is one label per time step instead of one per example.
         vocabulary_size: Number of token ids; 0 if the inputs are not tokens.
@@ -127,6 +133,8 @@ class DataSpec:
         pixel_range: What a model takes for the darkest and the brightest pixel of images of bytes.
         fit: How pictures of another aspect ratio are brought to the input shape. Specifications of version 0.1 do not
             have it; their pictures were stretched.
+        rate: Samples of sound in a second; 0 for other inputs.
+        series: Form of series and their windows, for forecasting.
     """
 
     name: str
@@ -143,6 +151,8 @@ class DataSpec:
     relations: tuple[str, ...] = ()
     pixel_range: tuple[float, float] = (0.0, 1.0)
     fit: Fit = FIRST_FIT
+    rate: int = 0
+    series: SeriesForm | None = None
 
     @property
     def num_classes(self) -> int:
@@ -158,7 +168,10 @@ class DataSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "DataSpec":
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        found = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        if found.get("series"):
+            found["series"] = SeriesForm.from_json(found["series"])
+        return cls(**found)
 
 
 @dataclass(frozen=True)
@@ -193,6 +206,7 @@ class Dataset:
         texts: Whole texts of the splits, for a simple method beside the network; empty for other data, and for data
             in the form of a run.
         reading: Record of what was read; None for a set that was not loaded from a source.
+        noise: Recordings that augmentation mixes into sounds, one after another, (samples,) int16; None without any.
     """
 
     spec: DataSpec
@@ -206,6 +220,7 @@ class Dataset:
     left_out: Mapping[str, int] = field(default_factory=dict)
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     reading: Reading | None = None
+    noise: np.ndarray | None = None
 
     def save_vocabularies(self, path: Path, target_path: Path) -> None:
         """Write the vocabularies, if there are any; a shared one is written to `path` only.
