@@ -25,7 +25,18 @@ _MEANS = (*_SHARES, "zero_shot_accuracy", "loss", "mrr")
 # Relative size of what rounding in float32 may change.
 _ROUNDING = 1e-6
 # Other scores between 0 and 1.
-_BOUNDED = (*_SHARES, "precision", "recall", "f1", "zero_shot_accuracy", "coverage", "mrr")
+_BOUNDED = (
+    *_SHARES,
+    "precision",
+    "recall",
+    "f1",
+    "zero_shot_accuracy",
+    "coverage",
+    "mrr",
+    "miou",
+    "pixel_accuracy",
+    "boundary_f1",
+)
 
 
 def check_config(stored: Mapping[str, Any]) -> None:
