@@ -232,7 +232,7 @@ def transfer_efficientnet_lite() -> Settings:
 
 _DETECTOR: Settings = _COMMON | {
     "epochs": 60,
-    "batch_size": 8,
+    "batch_size": 4,
     "learning_rate": 2e-3,
     "warmup": 0.05,
     "clip_norm": 10.0,
@@ -247,9 +247,19 @@ def detector() -> Settings:
     return _DETECTOR
 
 
+def transfer_detector() -> Settings:
+    """Annotated pictures and an encoder with trained weights, whose first blocks and statistics stay as they are."""
+    return _DETECTOR | {
+        "epochs": 40,
+        "freeze": ("encoder/stem", "encoder/block_[123]", "encoder/*norm"),
+        "settings": {"blocks": 8},
+    }
+
+
 # Settings of models that begin with trained weights from elsewhere (--pretrained).
 TRANSFERS: dict[str, Callable[[], Settings]] = {
     "efficientnet_lite": transfer_efficientnet_lite,
+    "detector": transfer_detector,
 }
 
 DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {

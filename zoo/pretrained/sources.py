@@ -10,7 +10,9 @@ import numpy as np
 
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, unknown
+from zoo.introspection.variables import named
 from zoo.isolation import hdf5, models
+from zoo.models.parts.vision import VisionModel
 from zoo.pretrained import kept, structure
 from zoo.system import temporary
 from zoo.system.files import sha256
@@ -19,6 +21,8 @@ IMAGENET = "imagenet"
 SUFFIXES = (".keras", ".h5")
 # Side of the pictures that networks of keras.applications are built for.
 SIDE = 224
+# Classes of the classifier that a model has the convolutions of; those of ImageNet.
+CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ def _application(model: keras.Model) -> Application | None:
 def weights(config: TrainConfig, model: keras.Model, shape: tuple[int, ...]) -> Weights:
     """Return the weights that a configuration names, under the names of a model.
 
+    A model that has the convolutions of a classifier, which its method `classifier` returns, gets their weights.
+
     Args:
         config: Configuration with `pretrained`.
         model: Built model of the zoo for pictures.
@@ -87,16 +93,35 @@ def weights(config: TrainConfig, model: keras.Model, shape: tuple[int, ...]) -> 
     Raises:
         UsageError: There are no such weights, or they are of a network of another structure.
     """
+    if isinstance(model, VisionModel):
+        return _of_classifier(config, config.model, model, shape)
+    whole = model.classifier(num_classes=CLASSES)
+    whole.build((None, *shape))
+    found, mine = _of_classifier(config, model.backbone, whole, shape), named(model)
+    places = {name: path for name in found.arrays for path in (name, f"encoder/{name}") if path in mine}
+    arrays = {path: found.arrays[name] for name, path in places.items()}
+    return Weights(arrays, found.sha256, f"{found.said}; {len(arrays)} of them are convolutions of {config.model}")
+
+
+def _of_classifier(config: TrainConfig, kind: str, model: keras.Model, shape: tuple[int, ...]) -> Weights:
+    """Return the weights that a configuration names, under the names of a classifier.
+
+    Args:
+        config: Configuration with `pretrained`.
+        kind: Name of the classifier in the zoo.
+        model: Built classifier.
+        shape: Shape of the pictures.
+    """
     name, said = config.pretrained, f"--pretrained {config.pretrained}"
     if Path(name).is_file():
         return _of_file(Path(name), config, model, shape)
     if name != IMAGENET:
         raise unknown("trained weights: --pretrained", name, [IMAGENET, *(f"a {suffix} file" for suffix in SUFFIXES)])
-    if kept.has(config.model):
-        return _of_file(kept.file(config.model, model), config, model, shape)
+    if kept.has(kind):
+        return _of_file(kept.file(kind, model), config, model, shape)
     application = _application(model)
     if application is None:
-        raise UsageError(f"{said}: expected a model with published weights, {config.model} has none of this shape")
+        raise UsageError(f"{said}: expected a model with published weights, {kind} has none of this shape")
     _check_fixed(application, model, said)
     try:
         theirs = application.make(weights=IMAGENET, **application.arguments(model.get_config()))
