@@ -9,6 +9,7 @@ from zoo.introspection.layers import in_order
 from zoo.models.parts.base import ZooModel
 from zoo.models.parts.convolutions import ConvNorm, InvertedResidual
 from zoo.models.parts.layers import check_positive, logits_dtype
+from zoo.models.parts.standardization import check_standardization, standardization
 
 # Pictures with a side below this keep their size in the first convolution unless `first_stride` is given.
 SMALL = 64
@@ -53,8 +54,7 @@ class VisionModel(ZooModel):
         super().__init__(**kwargs)
         self.family = type(self).__name__
         check_positive(self.family, num_classes=num_classes, first_stride=first_stride or 1, widths=tuple(widths))
-        if not all(std):
-            raise ValueError(f"{self.family}: std: expected numbers other than 0, received {std}")
+        check_standardization(self.family, tuple(mean), tuple(std))
         self.num_classes = num_classes
         self.mean = tuple(mean)
         self.std = tuple(std)
@@ -76,9 +76,7 @@ class VisionModel(ZooModel):
         if self.widths and len(self.widths) != expected:
             raise ValueError(f"{self.family}: widths: expected {expected} numbers, received {len(self.widths)}")
         policy = self.dtype_policy
-        scale, offset = _per_channel(self.mean, self.std)
-        plain = scale == 1 and offset == 0
-        self.standardize = None if plain else layers.Rescaling(scale, offset, dtype=policy, name="standardize")
+        self.standardize = standardization(self.mean, self.std, policy)
         self.pool = layers.GlobalAveragePooling2D(dtype=policy, name="pool")
         self.drop = layers.Dropout(self.dropout, dtype=policy, name="drop")
         self.head = layers.Dense(self.num_classes, dtype=logits_dtype(policy), name="head")
@@ -166,12 +164,3 @@ class InvertedResidualNetwork(VisionModel):
             channels = filters
         self.blocks.append(ConvNorm(self.width(last), name="last", **shared))
         self.finish()
-
-
-def _per_channel(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float | list, float | list]:
-    """Return the factor and the offset of (x - mean) / std: a number each, or lists with a number for each channel."""
-    count = max(len(mean), len(std))
-    means, deviations = (values * count if len(values) == 1 else values for values in (mean, std))
-    scale = [1 / one for one in deviations]
-    offset = [-m / s for m, s in zip(means, deviations, strict=True)]
-    return (scale[0], offset[0]) if count == 1 else (scale, offset)
