@@ -28,6 +28,7 @@ class Tally:
         notes: Sentences about what was assumed.
         examples: Number of examples of each split, where the arrays have another number of rows.
         kept: How examples from files are kept: decoded in memory, or decoded for each batch.
+        columns: Types of the columns of a table, and what is missing in them, as a clause.
     """
 
     unit: str = "examples"
@@ -38,6 +39,7 @@ class Tally:
     notes: list[str] = field(default_factory=list)
     examples: dict[str, int] = field(default_factory=dict)
     kept: str = ""
+    columns: str = ""
 
 
 def drawn(share: float, by_class: bool = False) -> str:
@@ -62,6 +64,7 @@ class Reading:
             on; None if they were not compared.
         notes: Sentences about what was assumed.
         kept: How examples from files are kept; empty for arrays.
+        columns: Types of the columns of a table; empty for other data.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Reading:
     duplicates: Mapping[str, int] | None = None
     notes: tuple[str, ...] = ()
     kept: str = ""
+    columns: str = ""
 
     @property
     def used(self) -> int:
@@ -104,8 +108,7 @@ class Reading:
             parts.append(f"sizes {_most(self.sizes)}")
         if self.changed:
             parts.append(_listed(self.changed))
-        if self.kept:
-            parts.append(self.kept)
+        parts += filter(None, (self.kept, self.columns))
         return f"{self.name}: {'; '.join(parts)}"
 
     def _how(self, split: str) -> str:

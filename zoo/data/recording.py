@@ -32,6 +32,7 @@ def of(data: Dataset, tally: Tally | None = None) -> Reading:
         made=dict(tally.made),
         notes=tuple(tally.notes),
         kept=tally.kept,
+        columns=tally.columns,
     )
 
 

@@ -14,6 +14,8 @@ from zoo.data.augmentation import colours, geometry, mixing, randaugment
 from zoo.data.augmentation.draws import Draws
 from zoo.data.augmentation.geometry import Affine
 
+# How labels follow an affine map of images of a (height, width).
+Follow = Callable[[Affine, Any, tuple[int, int]], Any]
 # Largest ratio of the sides of an erased rectangle (Zhong et al., 2020).
 MOST_ASPECT = 3.3
 LEAST_AREA = 0.02
@@ -26,10 +28,12 @@ class Augmenter:
         words: Words of the recipe, in order.
         seed: Random seed.
         num_classes: Number of classes; if images are mixed, labels become probabilities of the classes.
+        follow: Function of an affine map, labels and the (height, width) of their images to the labels of the moved
+            images, for labels that are places in an image, such as masks or boxes. None for labels of whole images.
     """
 
-    def __init__(self, words: Sequence[Word], seed: int, num_classes: int):
-        self.words, self.seed, self.num_classes = tuple(words), seed, num_classes
+    def __init__(self, words: Sequence[Word], seed: int, num_classes: int, follow: Follow | None = None):
+        self.words, self.seed, self.num_classes, self.follow = tuple(words), seed, num_classes, follow
         self.mixes = any(word.mixes for word in words)
 
     def __call__(self, images: Any, labels: Any, index: Any, epoch: Any) -> tuple[Any, Any]:
@@ -37,7 +41,7 @@ class Augmenter:
 
         Args:
             images: Images (batch, height, width, channels), pixels in [0, 1].
-            labels: Class indices (batch,), unchanged unless images are mixed.
+            labels: Class indices (batch,), unchanged unless images are mixed; or labels that follow their images.
             index: Index of each example among the training examples, (batch,).
             epoch: Epoch of each example (batch,), or of all.
         """
@@ -49,16 +53,22 @@ class Augmenter:
             if make := _MAPS.get(type(word)):
                 found = make(word, images, draws)
                 if waiting and waiting.fill and found.fill and waiting.fill != found.fill:
-                    images, waiting = waiting(images), None
+                    (images, labels), waiting = self._moved(waiting, images, labels), None
                 waiting = found.after(waiting) if waiting else found
                 continue
             if waiting:
-                images, waiting = waiting(images), None
+                (images, labels), waiting = self._moved(waiting, images, labels), None
             if change := _CHANGES.get(type(word)):
                 images = change(word, images, draws)
+            elif type(word) is augmentation.RandAugment:
+                images, labels = _randaugment(word, images, labels, draws, self._moved)
             else:
                 images, labels = _MIXTURES[type(word)](word, images, labels, draws)
-        return (waiting(images) if waiting else images), labels
+        return self._moved(waiting, images, labels) if waiting else (images, labels)
+
+    def _moved(self, affine: Affine, images: Any, labels: Any) -> tuple[Any, Any]:
+        """Return images and labels after an affine map."""
+        return affine(images), self.follow(affine, labels, images.shape[1:3]) if self.follow else labels
 
     def on_arrays(
         self, images: np.ndarray, labels: np.ndarray, index: np.ndarray, epoch: int
@@ -69,15 +79,16 @@ class Augmenter:
         return tuple(map(np.asarray, map(ops.convert_to_numpy, found)))
 
 
-def of(config: TrainConfig, num_classes: int) -> Augmenter | None:
+def of(config: TrainConfig, num_classes: int, follow: Follow | None = None) -> Augmenter | None:
     """Return the augmenter of a configuration, None if images stay as they are.
 
     Args:
         config: Resolved configuration.
         num_classes: Number of classes of the data.
+        follow: How labels follow their images; see `Augmenter`.
     """
     words = config.augmentation
-    return Augmenter(words, config.seed, num_classes) if words else None
+    return Augmenter(words, config.seed, num_classes, follow) if words else None
 
 
 def _flip(word: augmentation.Flip, images: Any, draws: Draws) -> Affine:
@@ -112,10 +123,13 @@ def _erase(word: augmentation.Erase, images: Any, draws: Draws) -> Any:
     return ops.where(box, ops.mean(images, axis=(1, 2), keepdims=True), images)
 
 
-def _randaugment(word: augmentation.RandAugment, images: Any, draws: Draws) -> Any:
+def _randaugment(
+    word: augmentation.RandAugment, images: Any, labels: Any, draws: Draws, move: randaugment.Move
+) -> tuple[Any, Any]:
     for _ in range(word.count):
-        images = randaugment.changed(images, word.magnitude / augmentation.MOST_MAGNITUDE, draws)
-    return images
+        level = word.magnitude / augmentation.MOST_MAGNITUDE
+        images, labels = randaugment.changed(images, labels, level, draws, move)
+    return images, labels
 
 
 def _mixup(word: augmentation.Mixup, images: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
@@ -137,7 +151,6 @@ _MAPS: dict[type[Word], Callable[..., Affine]] = {
 _CHANGES: dict[type[Word], Callable[..., Any]] = {
     augmentation.Colour: _colour,
     augmentation.Erase: _erase,
-    augmentation.RandAugment: _randaugment,
 }
 _MIXTURES: dict[type[Word], Callable[..., tuple[Any, Any]]] = {
     augmentation.Mixup: _mixup,

@@ -44,6 +44,19 @@ class Affine:
         Args:
             images: Images (batch, height, width, channels) float32.
         """
+        return self._applied(images, "bilinear", 0.0)
+
+    def to_masks(self, masks: Any, ignored: int) -> Any:
+        """Return the masks of the new images: the class of the nearest pixel of the old ones.
+
+        Args:
+            masks: Class of each pixel, (batch, height, width), integers that float32 holds exactly.
+            ignored: Class of pixels outside the old image where it is continued in black.
+        """
+        found = self._applied(ops.cast(masks, "float32")[..., None], "nearest", float(ignored))
+        return ops.cast(ops.round(found[..., 0]), masks.dtype)
+
+    def _applied(self, images: Any, interpolation: str, outside: float) -> Any:
         height, width = images.shape[1:3]
         x, y = (width - 1) / 2, (height - 1) / 2
         zero = ops.zeros_like(images[:, 0, 0, 0])
@@ -52,7 +65,7 @@ class Affine:
         moved = (a, b, c + x - a * x - b * y, d, e, f + y - d * x - e * y, zero, zero)
         mode = "constant" if self.fill == "black" else "reflect"
         return ops.image.affine_transform(
-            images, ops.stack(moved, axis=1), "bilinear", mode, 0.0, data_format="channels_last"
+            images, ops.stack(moved, axis=1), interpolation, mode, outside, data_format="channels_last"
         )
 
 

@@ -3,12 +3,17 @@
 The ranges are those of the paper's code at magnitude 10. What lies outside an image is reflected instead of grey.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
 
 from zoo.data.augmentation import colours, geometry
 from zoo.data.augmentation.draws import Draws
+from zoo.data.augmentation.geometry import Affine
+
+# Function that moves images, and labels that follow them, by an affine map.
+Move = Callable[[Affine, Any, Any], tuple[Any, Any]]
 
 GEOMETRIC = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 # Blends of an image with a plain one: black, its mean, its brightness, and its blur.
@@ -18,13 +23,15 @@ CHANGES = (*GEOMETRIC, *BLENDS, "posterize", "solarize", "autocontrast", "equali
 DEGREES, SHEAR, SHIFT, BLEND, BITS = 30.0, 0.3, 0.3, 0.9, 4
 
 
-def changed(images: Any, level: float, draws: Draws) -> Any:
-    """Return images to which one change each was applied.
+def changed(images: Any, labels: Any, level: float, draws: Draws, move: Move) -> tuple[Any, Any]:
+    """Return images to which one change each was applied, and their labels.
 
     Args:
         images: Images (batch, height, width, channels), pixels in [0, 1].
+        labels: Labels of the images.
         level: Magnitude as a share of the largest.
         draws: Random numbers.
+        move: How images and labels are moved.
     """
     choice = draws.integer(0, len(CHANGES) - 1)
     sign = draws.sign() * level
@@ -43,7 +50,7 @@ def changed(images: Any, level: float, draws: Draws) -> Any:
     whole = maps[0].chosen(chose("rotate"))
     for name, one in zip(GEOMETRIC[1:], maps[1:], strict=True):
         whole = one.chosen(chose(name)).after(whole)
-    images = whole(images)
+    images, labels = move(whole, images, labels)
 
     plain = ops.zeros_like(images)
     for name, make in zip(BLENDS[1:], (colours.mean_grey, colours.grey, colours.smoothed), strict=True):
@@ -58,4 +65,4 @@ def changed(images: Any, level: float, draws: Draws) -> Any:
         ("equalize", colours.equalized(images)),
     ):
         images = ops.where(colours.each(chose(name)), made, images)
-    return images
+    return images, labels

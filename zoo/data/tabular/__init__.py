@@ -1,0 +1,1 @@
+"""Tables of typed columns: numbers, texts and dates of csv, tsv, jsonl and Parquet files."""
