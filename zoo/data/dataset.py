@@ -39,6 +39,9 @@ class Split:
             whether they are kept decoded or decoded for each batch. None for arrays.
         block: Number of neighbours that stay together in the order of an epoch, because they are read together; see
             `zoo.data.batches.order`.
+        groups: Name of the group of each example, (examples,) of texts: a speaker, a subject, a day. Examples of one
+            group are in one split. None without groups.
+        recordings: Recording that each window is from, (examples,) of whole numbers; None for other examples.
 
     x may be a `Column`, whose examples are decoded when they are looked at; it has the interface of an array. A model
     of one's own may take a tuple, a list or a dictionary of arrays as x, and learn such a structure as y; y is None
@@ -49,14 +52,17 @@ class Split:
     y: Any
     marks: np.ndarray | None = None
     block: int = 1
+    groups: np.ndarray | None = None
+    recordings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(leaves(self.x)[0])
 
     def take(self, indices: np.ndarray) -> "Split":
         """Return the examples at these indices; those of a `Column` are not read."""
-        x, y, marks = (mapped(lambda array: taken(array, indices), part) for part in (self.x, self.y, self.marks))
-        return Split(x, y, marks, self.block)
+        parts = (self.x, self.y, self.marks, self.groups, self.recordings)
+        x, y, marks, groups, recordings = (mapped(lambda array: taken(array, indices), part) for part in parts)
+        return Split(x, y, marks, self.block, groups, recordings)
 
     @property
     def in_memory(self) -> bool:
@@ -127,6 +133,13 @@ class DataSpec:
         pixel_range: What a model takes for the darkest and the brightest pixel of images of bytes.
         fit: How pictures of another aspect ratio are brought to the input shape. Specifications of version 0.1 do not
             have it; their pictures were stretched.
+        columns: Names of the features, the last axis of windows of sensors; empty for other inputs.
+        hop: Number of samples from one window of a recording to the next; 0 for inputs that are no windows.
+        rate: Samples in a second, if the data tell it; otherwise 0.
+        mean: Means of the features over the training examples, which models subtract; empty for pictures and texts.
+        std: Standard deviations likewise, which models divide by.
+        normal: Names of the classes that are normal, where anomalies are to be detected.
+        false_alarm_rate: Share of the normal validation examples that may be called anomalous.
     """
 
     name: str
@@ -143,6 +156,13 @@ class DataSpec:
     relations: tuple[str, ...] = ()
     pixel_range: tuple[float, float] = (0.0, 1.0)
     fit: Fit = FIRST_FIT
+    columns: tuple[str, ...] = ()
+    hop: int = 0
+    rate: float = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    normal: tuple[str, ...] = ()
+    false_alarm_rate: float = 0.0
 
     @property
     def num_classes(self) -> int:
