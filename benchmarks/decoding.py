@@ -56,7 +56,7 @@ def _translating() -> dict[str, Any]:
 
     from zoo import models
     from zoo.config.defaults import seq2seq_multi30k
-    from zoo.tasks.decoding import sample
+    from zoo.tasks.parts.decoding import sample
 
     model = models.Transformer(SUBWORDS, SUBWORDS, **seq2seq_multi30k()["settings"])
     model.build([(None, SOURCE), (None, LENGTH)])
@@ -92,7 +92,7 @@ def _continuing() -> dict[str, Any]:
     import tensorflow as tf
 
     from zoo import models
-    from zoo.tasks.decoding import sample
+    from zoo.tasks.parts.decoding import sample
 
     model = models.TransformerLM(CHARACTERS, num_layers=4, model_dim=192, ff_dim=768)
     model.build((None, LENGTH))

@@ -397,7 +397,7 @@ def fit(model: keras.Model, x: Any, y: Any) -> None:
         x: Training examples, as `examples` returns them.
         y: Their labels.
     """
-    from zoo.tasks.outputs import meanings
+    from zoo.tasks.parts.outputs import meanings
 
     for layer in model._flatten_layers():
         if isinstance(layer, layers.BatchNormalization):
@@ -421,5 +421,5 @@ def fit(model: keras.Model, x: Any, y: Any) -> None:
 
 
 def score_of(output: Any) -> str:
-    """Return the name of the score that tells how good a `zoo.tasks.outputs.Output` is, at most 1."""
+    """Return the name of the score that tells how good a `zoo.tasks.parts.outputs.Output` is, at most 1."""
     return "r2" if output.kind == "numbers" else "accuracy"

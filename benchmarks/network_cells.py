@@ -26,7 +26,7 @@ from compression.runtime import litert
 from zoo.console.errors import Failed, UsageError
 from zoo.isolation import child
 from zoo.system.files import write_json
-from zoo.tasks.outputs import Output, meanings
+from zoo.tasks.parts.outputs import Output, meanings
 
 TRAIN, TEST = 320, 200
 TRAINING = {"epochs": 4, "batch_size": 32, "learning_rate": 1e-3}

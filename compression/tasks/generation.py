@@ -23,8 +23,9 @@ from zoo.data import Dataset, DataSpec, Split
 from zoo.models import Generator
 from zoo.scores.judges import judge
 from zoo.system.files import write_text
-from zoo.tasks import drawing, generation
+from zoo.tasks import generation
 from zoo.tasks.imitation import psnr
+from zoo.tasks.parts import drawing
 
 LEARNT_FROM = 10_000  # training codes, and images that the original draws from them
 # Random seeds of the training codes and of the test codes.

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from zoo.config import caption_templates, registry, task_facts
+from zoo.config import caption_templates, task_facts
 from zoo.config.prepared import default_data_dir, find_prepared, prepared_names
 from zoo.config.records import ENDINGS, holds_records, is_address
 from zoo.config.task_facts import CLASSES, TABLES, TASKS, TEXT, Task, TaskFacts, Tokens
@@ -64,10 +64,16 @@ def _check_options(config: TrainConfig, task: str, facts: TaskFacts) -> None:
         raise UsageError(f"--caption-templates: expected {what}, received {config.data_name} for {task}")
     if facts.compares_pairs and config.batch_size == 1:
         raise UsageError(f"--batch-size 1: expected 2 or more for {task}, which compares the pairs of a batch")
-    if facts.compares_pairs and registry.entry(config.model).facts is facts and config.label_smoothing:
+    if facts.compares_pairs and config.learns == task and config.label_smoothing:
         raise UsageError(
             f"--label-smoothing {config.label_smoothing:g}: expected 0 for {task}, whose targets are pairs"
         )
+    for name in sorted({option for row in TASKS.values() for option in row.options} - set(facts.options)):
+        if getattr(config, name) is not None:
+            raise UsageError(
+                f"{flag(name)}: expected with --task {' or '.join(task_facts.following(name))}, received for {task} of"
+                f" {config.data_name}"
+            )
     if config.test_split_name is not None and not config.dataset_is_tfds:
         raise UsageError(f"--test-split-name {config.test_split_name}: expected with a TFDS set, received without one")
     if config.dataset_is_tfds and not find_prepared(config.dataset, data_dir(config)):
@@ -90,8 +96,7 @@ def task_of(config: TrainConfig) -> Task:
     if config.task is not None:
         return config.task
     own = _own_task(config)
-    learns = registry.entry(config.model).task
-    return learns if learns in _also(own) else own
+    return config.learns if config.learns in _also(own) else own
 
 
 def _also(task: Task) -> tuple[Task, ...]:
@@ -106,8 +111,7 @@ def _own_task(config: TrainConfig) -> Task:
     if config.data is not None:
         if _is_plain_text(config.data):
             return next(name for name, facts in TASKS.items() if TEXT in facts.own_files)
-        learns = registry.entry(config.model)
-        return learns.task if learns.facts.from_tables else CLASSES
+        return config.learns if task_facts.of(config.learns).from_own else CLASSES
     if not config.dataset_is_tfds:
         return _EMBEDDED_TASKS[config.dataset or "digits"]
     folder = find_prepared(config.dataset, data_dir(config))

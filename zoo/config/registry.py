@@ -35,7 +35,8 @@ class ModelEntry:
         summary: Description for `zoo.list`, one line.
         inputs: Kinds of data that the model accepts, among image, vector, sequence, tokens, pairs and triples.
         preset: Constructor arguments that this name fixes. `--set` overrides them.
-        task: Task that the model learns, a key of `zoo.config.task_facts.TASKS`.
+        task: Task that the model learns unless `--task` names another, a key of `zoo.config.task_facts.TASKS`.
+        also: Other tasks that it can learn.
     """
 
     path: str
@@ -43,10 +44,16 @@ class ModelEntry:
     inputs: tuple[str, ...]
     preset: Mapping[str, Any] = field(default_factory=dict)
     task: str = task_facts.CLASSES
+    also: tuple[str, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All tasks that the model can learn, the usual one first."""
+        return (self.task, *self.also)
 
     @property
     def facts(self) -> TaskFacts:
-        """The properties of the task that the model learns."""
+        """The properties of the task that the model usually learns."""
         return task_facts.of(self.task)
 
 
@@ -240,8 +247,8 @@ def pretrained_models() -> list[str]:
 
 
 def names(task: str) -> list[str]:
-    """Return the names of the models that learn a task."""
-    return [name for name, entry in MODELS.items() if entry.facts is task_facts.of(task)]
+    """Return the names of the models that can learn a task."""
+    return [name for name, entry in MODELS.items() if task in entry.tasks]
 
 
 @dataclass(frozen=True)

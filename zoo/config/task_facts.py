@@ -43,7 +43,7 @@ class TaskFacts:
             folders are refused.
         from_data: Whether users train models on data for this task. False for tasks that compression alone trains.
         from_classes: Whether the task is learnt from images of classes if the model learns it.
-        from_tables: Whether the task is learnt from own tables if the model learns it. Tables are of classes otherwise.
+        from_own: Whether the task is learnt from own data if the model learns it. Own data are of classes otherwise.
         usual_tokens: Tokens that texts are cut into by default.
         whole_texts: Whether a text is read with its line breaks, as one sequence.
         has_sides: Whether `--source` and `--target` apply.
@@ -60,6 +60,8 @@ class TaskFacts:
         test_stands_alone: Whether the scores of the test split depend on no other split.
         swept: Whether `zoo.sweep` compares runs, which it does by their accuracy.
         explained: Whether `zoo.explain` takes a run.
+        options: Options of a training that apply to this task and not to every other, by the name of the field; their
+            default is None.
         figures: Scores that commands and tables show, the most important first.
         headline: Scores that a row of a table has room for.
         stock_figure: Score that the table of pretrained runs shows.
@@ -69,6 +71,7 @@ class TaskFacts:
     used_by: tuple[str, ...]
     figures: tuple[str, ...]
     headline: tuple[str, ...]
+    options: tuple[str, ...] = ()
     stock_figure: str = ""
     shrunk_by: str = "int8"
     check: str = ""
@@ -78,7 +81,7 @@ class TaskFacts:
     own_folder: Literal["classes", "tables", "texts"] | None = None
     from_data: bool = True
     from_classes: bool = False
-    from_tables: bool = False
+    from_own: bool = False
     usual_tokens: Tokens = "word"
     whole_texts: bool = False
     has_sides: bool = False
@@ -106,7 +109,7 @@ TASKS = {
     "classification": TaskFacts(
         gives="classes",
         used_by=("zoo.predict", "INPUT"),
-        check="zoo.tasks.requests:check_classes",
+        check="zoo.tasks.parts.requests:check_classes",
         source="zoo.data.sources.classes:load",
         own_data=f"a folder of images by class, or a file that ends in {ARRAYS}, {_TABLES} ({TEXT} for a language"
         " model)",
@@ -120,7 +123,7 @@ TASKS = {
     "translation": TaskFacts(
         gives="texts",
         used_by=("zoo.generate", "TEXT"),
-        check="zoo.tasks.requests:check_translation",
+        check="zoo.tasks.parts.requests:check_translation",
         source="zoo.data.sources.pairs:load",
         own_data=f"a table of pairs that ends in {_TABLES}",
         own_files=tuple(TABLES),
@@ -134,7 +137,7 @@ TASKS = {
     "language_model": TaskFacts(
         gives="texts",
         used_by=("zoo.generate", "TEXT"),
-        check="zoo.tasks.requests:check_continuation",
+        check="zoo.tasks.parts.requests:check_continuation",
         source="zoo.data.sources.language:load",
         own_data=f"a {TEXT} file or a folder of them",
         own_files=(TEXT,),
@@ -148,7 +151,7 @@ TASKS = {
     "contrastive": TaskFacts(
         gives="captions",
         used_by=("zoo.predict", "IMAGE"),
-        check="zoo.tasks.requests:check_captions",
+        check="zoo.tasks.parts.requests:check_captions",
         source="zoo.data.sources.captions:load",
         own_data=f"a folder of images by class, an {ARRAYS} file of them, or a table of images and captions that ends"
         f" in {_TABLES}",
@@ -164,7 +167,7 @@ TASKS = {
     "generation": TaskFacts(
         gives="images",
         used_by=("zoo.generate", "--count", "64"),
-        check="zoo.tasks.requests:check_drawing",
+        check="zoo.tasks.parts.requests:check_drawing",
         source="zoo.data.sources.classes:load",
         own_data=f"a folder of images by class, or a file that ends in {ARRAYS}",
         own_files=(ARRAYS,),
@@ -193,12 +196,12 @@ TASKS = {
         gives="entities",
         used_by=("zoo.predict", "HEAD RELATION ?"),
         shrunk_by="dynamic",  # a file of triples cannot be quantised to int8
-        check="zoo.tasks.requests:check_questions",
+        check="zoo.tasks.parts.requests:check_questions",
         source="zoo.data.sources.triples:load",
         own_data=f"a table of triples that ends in {_TABLES}, or a folder of train, valid and test tables",
         own_files=tuple(TABLES),
         own_folder="tables",
-        from_tables=True,
+        from_own=True,
         unordered="has tables of vectors and a function that scores them",
         test_stands_alone=False,  # scores tell entities apart that training has not seen
         figures=("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "loss"),
@@ -242,6 +245,11 @@ def of(name: str) -> TaskFacts:
     if name not in TASKS:
         raise unknown("task", name, TASKS)
     return TASKS[name]
+
+
+def following(option: str) -> tuple[str, ...]:
+    """Return the tasks that an option of a training applies to; none if it applies to all."""
+    return tuple(name for name, facts in TASKS.items() if option in facts.options)
 
 
 def given(command: str) -> str:

@@ -1,6 +1,6 @@
 """TrainConfig: everything that decides a training run, in one record that is saved beside its result.
 
-Standard library only. The options are declared in `zoo.config.option_groups`, whose docstring says how one is added;
+Standard library only. The options are declared in `zoo.config.groups`, whose docstring says how one is added;
 `zoo.console.cli` turns them into command-line options. An option that is None takes its value from the default settings
 of the model and the data set, see `zoo.config.defaults`.
 """
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import strategies
-from zoo.config import attacks, augmentation, defaults, prepared, privacy, registry
-from zoo.config.option_groups import (
+from zoo.config import attacks, augmentation, defaults, prepared, privacy, registry, task_facts
+from zoo.config.groups import (
     Capabilities,
+    ColumnOptions,
     DataOptions,
     ModelOptions,
     Optimisation,
@@ -42,7 +43,7 @@ Group = TypeVar("Group")
 
 # A dataclass begins with the fields of its last base.
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, DataOptions, ModelOptions):
+class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, ColumnOptions, DataOptions, ModelOptions):
     """What to train, on what, how, and where to write it.
 
     An option can be read by itself or through its group: `config.learning_rate` is
@@ -62,6 +63,10 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         return self._group(DataOptions)
 
     @property
+    def column_options(self) -> ColumnOptions:
+        return self._group(ColumnOptions)
+
+    @property
     def optimisation(self) -> Optimisation:
         return self._group(Optimisation)
 
@@ -76,6 +81,12 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
     @property
     def output_options(self) -> OutputOptions:
         return self._group(OutputOptions)
+
+    @property
+    def learns(self) -> str:
+        """The task that the model learns: that of the option `task` if the model can learn it, else its usual one."""
+        entry = registry.entry(self.model)
+        return self.task if self.task in entry.tasks else entry.task
 
     def _group(self, kind: type[Group]) -> Group:
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})
@@ -102,8 +113,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
                 f"--steps-per-execution {self.steps_per_execution}: expected 1 with {self.strategy}, because Keras"
                 " 3 runs one step at a time under it"
             )
-        if self.classifier is not None and not (entry := registry.entry(self.model)).facts.judged_by_classifier:
-            raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {entry.task}")
+        if self.classifier is not None and not task_facts.of(self.learns).judged_by_classifier:
+            raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {self.learns}")
         self._check_pretrained()
         if self.adversarial is not None:
             self._check_adversarial()
@@ -137,7 +148,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
     def _check_adversarial(self) -> None:
         attack, entry = attacks.parse(self.adversarial), registry.entry(self.model)
         kinds = [kind for kind in entry.inputs if kind in attacks.KINDS] or entry.inputs
-        attacks.check_inputs(f"--adversarial with --model {self.model}", entry.task, kinds[0], per_step=False)
+        attacks.check_inputs(f"--adversarial with --model {self.model}", self.learns, kinds[0], per_step=False)
         if len(kinds) == 1:  # otherwise the kind of input is known with the data
             attacks.check_range(f"--adversarial {attack.word}: eps", attack.eps, kinds[0])
 
@@ -145,13 +156,13 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         privacy.parse(self.private)
         entry = registry.entry(self.model)
         kinds = [kind for kind in entry.inputs if kind in privacy.KINDS] or entry.inputs
-        privacy.check_inputs(f"--private with --model {self.model}", entry.task, kinds[0], per_step=False)
+        privacy.check_inputs(f"--private with --model {self.model}", self.learns, kinds[0], per_step=False)
 
     def _check_augmentation(self) -> None:
         """Raise UsageError for words that no data of this model could follow, or that another option excludes."""
         found, entry = self.augmentation, registry.entry(self.model)
         kind = "image" if "image" in entry.inputs else entry.inputs[0]
-        augmentation.check_inputs(f"{self.augmented_by} with --model {self.model}", found, entry.task, kind)
+        augmentation.check_inputs(f"{self.augmented_by} with --model {self.model}", found, self.learns, kind)
         if self.adversarial is not None:
             augmentation.check_unmixed("--adversarial", found, "an attack needs one class for each example")
         if self.private is not None:
@@ -159,9 +170,9 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
 
     def _check_classes(self) -> None:
         """Raise UsageError for options of classes that the model does not learn, or that contradict each other."""
-        if self.focal_gamma and not (entry := registry.entry(self.model)).facts.classifies:
+        if self.focal_gamma and not task_facts.of(self.learns).classifies:
             raise UsageError(
-                f"--focal-gamma {self.focal_gamma:g}: expected a classifier, {self.model} learns {entry.task}"
+                f"--focal-gamma {self.focal_gamma:g}: expected a classifier, {self.model} learns {self.learns}"
             )
         if self.sampling == "balanced" and self.class_weights == "balanced":
             raise UsageError(
@@ -186,7 +197,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
         found = _AVERAGE.fullmatch(self.average)
         if not found or not 0 <= float(found[2]) < 1:
             raise UsageError(f"--average: expected ema(X) or swa(X) with 0 <= X < 1, received {self.average!r}")
-        if registry.entry(self.model).facts.averages_itself:
+        if task_facts.of(self.learns).averages_itself:
             raise UsageError(
                 f"--average {self.average}: {self.model} has a moving average of its own; set it with"
                 " --set average_decay=X"
@@ -197,7 +208,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Da
     def _check_layers(self) -> None:
         """Raise UsageError for an option that needs a sequence of layers, and a model without one."""
         for name in ("new_head", "unfreeze_every", "layer_decay"):
-            if getattr(self, name) and (why := registry.entry(self.model).facts.unordered):
+            if getattr(self, name) and (why := task_facts.of(self.learns).unordered):
                 raise UsageError(
                     f"{flag(name)}: expected a model whose layers form a sequence up to an output layer;"
                     f" {self.model} {why}"

@@ -15,8 +15,8 @@ from zoo.data.sources import structures
 from zoo.guests.model import NO_RANGE, OpenedModel
 from zoo.runs.inference import probabilities
 from zoo.tasks.base import ranked
-from zoo.tasks.outputs import Output
 from zoo.tasks.own_model import guessed, of_model, outputs_of
+from zoo.tasks.parts.outputs import Output
 
 
 def of_files(

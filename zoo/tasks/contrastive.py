@@ -27,9 +27,9 @@ from zoo.scores import intervals
 from zoo.tasks import base
 from zoo.tasks.base import Shape, Task, ranked
 from zoo.tasks.classification import confusion_matrix, per_class
-from zoo.tasks.embeddings import BATCH, CELLS, RANKS, Embedded, embedded
 from zoo.tasks.pages import classes as class_page
 from zoo.tasks.pages import contrastive as contrastive_page
+from zoo.tasks.parts.embeddings import BATCH, CELLS, RANKS, Embedded, embedded
 
 
 class Contrastive(Task):

@@ -22,11 +22,12 @@ from zoo.scores import intervals, judges
 from zoo.scores.judges import Judge
 from zoo.scores.sample_quality import NEIGHBOURS, diversity, frechet_distance, manifolds
 from zoo.system.files import replacing
-from zoo.tasks import base, drawing, requests
+from zoo.tasks import base
 from zoo.tasks.base import Task
-from zoo.tasks.drawing import SHOWN, SURE, codes, columns, draw, grid_labels
 from zoo.tasks.pages import samples as sample_page
-from zoo.tasks.sampler import Sampler
+from zoo.tasks.parts import drawing, requests
+from zoo.tasks.parts.drawing import SHOWN, SURE, codes, columns, draw, grid_labels
+from zoo.tasks.parts.sampler import Sampler
 
 # Number of images that scores are measured on, as in most papers on GANs.
 SAMPLES = 10_000

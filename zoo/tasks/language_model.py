@@ -22,9 +22,10 @@ from zoo.runs.folder import RunFolder
 from zoo.runs.inference import as_floats, probabilities, tell_unknown
 from zoo.runs.vocabularies import read_spec
 from zoo.scores import intervals
-from zoo.tasks import base, requests
+from zoo.tasks import base
 from zoo.tasks.base import Reading, Task, Texts, percent
-from zoo.tasks.decoding import compiled, gumbel, sample
+from zoo.tasks.parts import requests
+from zoo.tasks.parts.decoding import compiled, gumbel, sample
 
 # Number of examples in a batch of evaluation, whose logits are in memory at once.
 CHUNK = 64

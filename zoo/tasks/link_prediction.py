@@ -22,9 +22,10 @@ from zoo.runs.inference import BATCH, logits_of, probabilities
 from zoo.runs.vocabularies import read_spec
 from zoo.scores import intervals
 from zoo.scores.ranks import HITS, ranked
-from zoo.tasks import base, requests
+from zoo.tasks import base
 from zoo.tasks.base import Task
 from zoo.tasks.pages import links as link_page
+from zoo.tasks.parts import requests
 
 # Number of validation questions whose unfiltered ranks epochs are compared by, the same ones each time. Filtered ranks
 # of a whole split can take as long as an epoch.

@@ -18,7 +18,7 @@ from zoo.reports.page import Page
 from zoo.runs.inference import BATCH
 from zoo.tasks import base
 from zoo.tasks.base import Task
-from zoo.tasks.outputs import Output, guess, meanings
+from zoo.tasks.parts.outputs import Output, guess, meanings
 
 # Input values of a batch of `predict`: 55 images of 224x224, whose activations may take 50 times as much.
 MOST_NUMBERS = 2**23

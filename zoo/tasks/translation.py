@@ -23,10 +23,11 @@ from zoo.runs.inference import as_floats, probabilities, read_inputs
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 from zoo.scores import intervals
 from zoo.system.files import write_text
-from zoo.tasks import base, language_model, requests
+from zoo.tasks import base, language_model
 from zoo.tasks.base import Reading, Shape, Texts, percent, short
-from zoo.tasks.decoding import beam_search, compiled, sample
 from zoo.tasks.language_model import TokenTask
+from zoo.tasks.parts import requests
+from zoo.tasks.parts.decoding import beam_search, compiled, sample
 
 # Number of texts that are translated at once.
 BATCH = 64

@@ -26,10 +26,11 @@ def check_kind(config: TrainConfig, spec: DataSpec, task: Task) -> None:
         spec: Form of the data.
         task: Task of the data, see `zoo.tasks`.
     """
-    if (learns := registry.entry(config.model).task) != spec.task:
+    learns = registry.entry(config.model).tasks
+    if spec.task not in learns:
         raise UsageError(
-            f"--model {config.model}: learns {learns}, and {spec.name} is for {spec.task}; models for it are"
-            f" {', '.join(registry.names(spec.task))}"
+            f"--model {config.model}: learns {' or '.join(learns)}, and {spec.name} is for {spec.task};"
+            f" models for it are {', '.join(registry.names(spec.task))}"
         )
     takes = registry.entry(config.model).inputs
     if spec.kind not in takes:

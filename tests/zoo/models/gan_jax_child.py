@@ -8,7 +8,7 @@ from strategies import backend
 
 backend.start("jax")
 from zoo.config.train_config import TrainConfig  # noqa: E402
-from zoo.tasks import drawing  # noqa: E402
+from zoo.tasks.parts import drawing  # noqa: E402
 from zoo.training.loop import train  # noqa: E402
 
 

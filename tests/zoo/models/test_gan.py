@@ -8,7 +8,8 @@ import tensorflow as tf
 from zoo.config.train_config import TrainConfig
 from zoo.models import GAN, Adversarial, ScaledAdamW
 from zoo.objectives.gradients import gradient
-from zoo.tasks import drawing, generation
+from zoo.tasks import generation
+from zoo.tasks.parts import drawing
 from zoo.training import layerwise
 
 SHAPE = (8, 12, 1)

@@ -8,7 +8,7 @@ from keras import ops
 
 from zoo.config.sampling import Beam, Sampling
 from zoo.console.errors import UsageError
-from zoo.tasks.decoding import beam_search, compiled, filtered, sample
+from zoo.tasks.parts.decoding import beam_search, compiled, filtered, sample
 
 VOCABULARY, LENGTH, END = 4, 4, 3
 

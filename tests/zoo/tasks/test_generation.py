@@ -18,8 +18,9 @@ from zoo.explain import __main__ as explain
 from zoo.runs.folder import RunFolder
 from zoo.scores.judges import of_pixels
 from zoo.sweep import __main__ as sweep
-from zoo.tasks import drawing, generation
-from zoo.tasks.sampler import Sampler
+from zoo.tasks import generation
+from zoo.tasks.parts import drawing
+from zoo.tasks.parts.sampler import Sampler
 from zoo.training.loop import train as fit
 
 

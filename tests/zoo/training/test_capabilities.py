@@ -9,7 +9,7 @@ import pytest
 
 import strategies
 from tests.conftest import blobs
-from zoo.config.option_groups import Capabilities
+from zoo.config.groups import Capabilities
 from zoo.config.train_config import TrainConfig
 from zoo.training import capabilities, loop
 from zoo.training.capabilities import Capability

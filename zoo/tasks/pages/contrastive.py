@@ -9,8 +9,8 @@ from zoo.data import Dataset
 from zoo.data.sources.captions import NONE
 from zoo.reports import page as report
 from zoo.reports.page import text as escaped
-from zoo.tasks.embeddings import BATCH, RANKS, Embedded
 from zoo.tasks.pages.classes import MISTAKES, NAMED_CLASSES, png, worst_mistakes
+from zoo.tasks.parts.embeddings import BATCH, RANKS, Embedded
 
 
 def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report.Page:

@@ -14,7 +14,7 @@ and calls their hooks in this order, each hook for all capabilities in the order
     record, sections          after training, for metrics.json and the report
 
 To add a capability, write a subclass of `Capability` in a file of its own in this folder and add it to
-`zoo.training.capabilities.REGISTRY`. Its option is declared in `zoo.config.option_groups.Capabilities`.
+`zoo.training.capabilities.REGISTRY`. Its option is declared in `zoo.config.groups.Capabilities`.
 """
 
 import contextlib

@@ -15,7 +15,7 @@ from zoo.runs import checkpoints, workers
 from zoo.runs.folder import RunFolder
 from zoo.scores.judges import Judge
 from zoo.scores.sample_quality import diversity, frechet_distance
-from zoo.tasks import drawing
+from zoo.tasks.parts import drawing
 
 COMPARED = 2_000  # validation images, and as many samples
 GRID_SEED, SAMPLE_SEED = 1, 2

@@ -1,0 +1,33 @@
+"""How training is distributed over devices and processes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zoo.config.options import option, under
+
+
+@dataclass(frozen=True, kw_only=True)
+@under("strategy")
+class StrategyOptions:
+    """How training is distributed over devices and processes."""
+
+    strategy: str = option("distribution strategy, a name of `python -m strategies`", "none")
+    virtual_devices: int = option(
+        "number of virtual devices into which the CPU is split; 0: no split", 0, within=(0, 1024)
+    )
+    model_devices: int = option(
+        "number of devices that share one copy of the model under model_parallel; 0: all", 0, within=(0, 100_000)
+    )
+    shard: Literal["data", "files"] = option(
+        "what a multi_worker process reads in an epoch: its part of each batch, from decoded examples in its memory if"
+        " they fit (data), or always from the files (files)",
+        "data",
+    )
+    worker_timeout: float = option(
+        "seconds that multi_worker processes wait for each other at the start", 300.0, within=(0.1, 1e9)
+    )
+    steps_per_execution: int | None = option(
+        "largest number of steps in one execution on the device; the results stay the same (default: 16; 1 under"
+        " mirrored and multi_worker, and with JAX on a CPU or GPU)",
+        within=(1, 100_000),
+    )

@@ -1,0 +1,1 @@
+"""What tasks are made of: outputs and their scores, decoding, sampling, drawing, and the options of commands."""
