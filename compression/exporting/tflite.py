@@ -24,7 +24,7 @@ from compression.passes.grids import ARRANGING, Points
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import ExportOptions
 from compression.surgery import kernels
-from compression.surgery.layers import layer_paths, with_kernels
+from compression.surgery.layers import front_ends, layer_paths, with_kernels
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
 from zoo.isolation import child
@@ -109,7 +109,7 @@ class Traced:
     """Names in a SavedModel.
 
     Args:
-        scopes: Name scope in which each layer with weights was traced, by layer path.
+        scopes: Name scope in which each layer with weights, and each front end of sound, was traced, by layer path.
         ranges: Trained range of each rounded tensor, by the name of the operation that computes it.
     """
 
@@ -184,7 +184,7 @@ def _same_values(tensor: Any) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
-    """Record the name scope of every layer with weights while the model is traced."""
+    """Record the name scope of every layer with weights, and of front ends, while the model is traced."""
     import tensorflow as tf
 
     scopes: dict[str, str] = {}
@@ -197,7 +197,7 @@ def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
         return recorded
 
     with contextlib.ExitStack() as undo:
-        for path, layer in with_kernels(model).items():
+        for path, layer in (with_kernels(model) | front_ends(model)).items():
             undo.enter_context(calling(layer, recording(path, layer.call)))
         yield scopes
 
@@ -281,6 +281,7 @@ def export_each(
         raise UsageError(f"--recipe {needing[0]}: expected examples to calibrate with, received none")
     parent.mkdir(parents=True, exist_ok=True)
     metadata = {} if bare else metadata or {}
+    in_float = list(front_ends(model))
     with temporary.folder(parent) as folder:
         saved, examples = folder / "saved_model", folder / "examples.npz"
         traced = save(model, saved, interface, kernel, probabilities, ranges)
@@ -300,7 +301,7 @@ def export_each(
                     "output": folder / path.name,
                     "precision": each.precision,
                     "integer_io": each.integer_io and interface.functions is None,
-                    "integer_input": interface.dtype == "float32" and not interface.uint8,
+                    "integer_input": interface.dtype == "float32" and not interface.uint8 and not in_float,
                     "per_tensor": each.one_scale,
                     "equalize": each.equalize,
                     "best_ranges": each.ranges == "mse",
@@ -309,7 +310,7 @@ def export_each(
                     "mixed": each.mixed,
                     "bare": bare,
                     "reserved": sum(len(content) + _ENTRY for content in metadata.values()),
-                    "skip": [traced.scopes[layer] for layer in layer_paths(model, each.skip)],
+                    "skip": [traced.scopes[layer] for layer in [*layer_paths(model, each.skip), *in_float]],
                 }
                 for path, each in files.items()
             ],

@@ -138,6 +138,11 @@ def fitted(spec: DataSpec) -> dict[str, str]:
     return {"fit": spec.fit} if spec.kind == "image" and spec.fit != FIRST_FIT else {}
 
 
+def sampled(spec: DataSpec) -> dict[str, int]:
+    """Return how many samples of sound a second has, for the description of a file; nothing for other inputs."""
+    return {"rate": spec.rate} if spec.rate else {}
+
+
 def enlarged(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return images (images, height, width, channels) uint8 in another (height, width), as a camera may give them."""
     from PIL import Image

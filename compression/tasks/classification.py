@@ -11,7 +11,7 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import ArraySubject, OutputSubject, fitted, given, reference
+from compression.receipts.subject import ArraySubject, OutputSubject, fitted, given, reference, sampled
 from compression.runtime import litert
 from compression.tasks.base import Export, OutputForm
 from zoo.console.errors import UsageError
@@ -21,7 +21,7 @@ from zoo.data.images import scaled
 from zoo.system.files import write_text
 from zoo.tasks import classification
 
-_INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features",
+_INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features", "sound": "samples",
                 "triples": "question"}  # fmt: skip
 
 
@@ -79,11 +79,14 @@ class Classification(OutputForm):
         values = {
             "image": "bytes from 0 to 255" if interface.uint8 else "pixels from 0 to 1",
             "tokens": "ids of the vocabulary, padded at the end with 0",
+            "sound": f"samples from -1 to 1, one channel, {spec.rate} in a second",
         }.get(spec.kind, "features as they were trained on")
         shape = list(interface.given_shape)
         return {
             "labels": list(spec.class_names),
-            "input": {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values} | fitted(spec),
+            "input": {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values}
+            | fitted(spec)
+            | sampled(spec),
             "output": {"name": interface.output, "values": "probability of each label"},
         }
 

@@ -23,6 +23,7 @@ from zoo.config.groups import (
     ModelOptions,
     Optimisation,
     OutputOptions,
+    SoundOptions,
     StrategyOptions,
 )
 from zoo.config.records import format_of, is_address, parse
@@ -43,7 +44,16 @@ Group = TypeVar("Group")
 
 # A dataclass begins with the fields of its last base.
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, ColumnOptions, DataOptions, ModelOptions):
+class TrainConfig(
+    OutputOptions,
+    StrategyOptions,
+    Capabilities,
+    Optimisation,
+    SoundOptions,
+    ColumnOptions,
+    DataOptions,
+    ModelOptions,
+):
     """What to train, on what, how, and where to write it.
 
     An option can be read by itself or through its group: `config.learning_rate` is
@@ -65,6 +75,10 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
     @property
     def column_options(self) -> ColumnOptions:
         return self._group(ColumnOptions)
+
+    @property
+    def sound_options(self) -> SoundOptions:
+        return self._group(SoundOptions)
 
     @property
     def optimisation(self) -> Optimisation:
@@ -122,6 +136,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
             self._check_private()
         self._check_augmentation()
         self._check_classes()
+        self._check_group()
         parse(self.schema)
         if isinstance(self.memory, str):  # as in Python
             object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
@@ -161,7 +176,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
     def _check_augmentation(self) -> None:
         """Raise UsageError for words that no data of this model could follow, or that another option excludes."""
         found, entry = self.augmentation, registry.entry(self.model)
-        kind = "image" if "image" in entry.inputs else entry.inputs[0]
+        fitting = [kind for kind in entry.inputs if all(kind in word.kinds for word in found)]
+        kind = next(iter(fitting), "image" if "image" in entry.inputs else entry.inputs[0])
         augmentation.check_inputs(f"{self.augmented_by} with --model {self.model}", found, self.learns, kind)
         if self.adversarial is not None:
             augmentation.check_unmixed("--adversarial", found, "an attack needs one class for each example")
@@ -179,6 +195,14 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
                 "--sampling balanced and --class-weights balanced: expected one of them, together they would count the"
                 " rarity of a class twice"
             )
+
+    def _check_group(self) -> None:
+        if self.group is None:
+            return
+        try:
+            re.compile(self.group)
+        except re.error as error:
+            raise UsageError(f"--group {self.group}: expected a regular expression: {error}") from None
 
     def _check_private_training(self) -> None:
         """Raise UsageError for resolved options that differential privacy excludes."""
@@ -362,7 +386,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
 
 
 # Paths of what is read; different paths may lead to the same content.
-PLACES = ("data", "validation_data", "init_from", "classifier")
+PLACES = ("data", "validation_data", "noise", "init_from", "classifier")
 # Options that may differ between the workers of one training.
 NOT_COMPARED = (
     "resume",

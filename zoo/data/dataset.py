@@ -18,7 +18,7 @@ from zoo.data.text import Vocabulary
 # Alignment in bytes of a tensor's memory (EIGEN_MAX_ALIGN_BYTES), and size from which arrays are made with it.
 ALIGNMENT, ALIGNED_FROM = 64, 1 << 20
 
-Kind = Literal["image", "vector", "sequence", "tokens", "pairs", "triples", "arrays"]
+Kind = Literal["image", "vector", "sequence", "sound", "tokens", "pairs", "triples", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Split:
     """Examples and their labels.
 
     Args:
-        x: Inputs (examples, ...). Images are uint8 and become pixels in [0, 1] in the batches; token ids are int32;
-            everything else is float32 and is not changed.
+        x: Inputs (examples, ...). Images are uint8 and become pixels in [0, 1] in the batches; samples of sound are
+            int16 and become numbers from -1 to 1; token ids are int32; everything else is float32 and is not changed.
         y: Labels, int32 unless stated otherwise. Classification: class indices (examples,), or (examples, time) with
             one label per time step. Translation: begin, tokens, end and padding 0, (examples, time + 1). Language
             model: the id that follows each id of x, (examples, time), and 0 after the last. Triples: the entity that
@@ -116,9 +116,10 @@ class DataSpec:
 
     Args:
         name: Name for titles.
-        kind: Kind of the inputs: image, vector, sequence (time, features), tokens, pairs (source and target tokens),
+        kind: Kind of the inputs: image, vector, sequence (time, features), sound (samples), tokens, pairs (source and target tokens),
             triples, or arrays for a model of one's own.
-        input_shape: Shape of one input: (height, width, channels), (features,), (time, features) or (time,).
+        input_shape: Shape of one input: (height, width, channels), (features,), (time, features), (samples,) or
+            (time,).
         class_names: Class names in the order of the class indices; for triples, the entities.
         per_step: Whether there is one label per time step instead of one per example.
         vocabulary_size: Number of token ids; 0 if the inputs are not tokens.
@@ -135,7 +136,7 @@ class DataSpec:
             have it; their pictures were stretched.
         columns: Names of the features, the last axis of windows of sensors; empty for other inputs.
         hop: Number of samples from one window of a recording to the next; 0 for inputs that are no windows.
-        rate: Samples in a second, if the data tell it; otherwise 0.
+        rate: Samples of sound in a second; of windows of sensors if their time tells it; otherwise 0.
         mean: Means of the features over the training examples, which models subtract; empty for pictures and texts.
         std: Standard deviations likewise, which models divide by.
         normal: Names of the classes that are normal, where anomalies are to be detected.
@@ -213,6 +214,7 @@ class Dataset:
         texts: Whole texts of the splits, for a simple method beside the network; empty for other data, and for data
             in the form of a run.
         reading: Record of what was read; None for a set that was not loaded from a source.
+        noise: Recordings that augmentation mixes into sounds, one after another, (samples,) int16; None without any.
     """
 
     spec: DataSpec
@@ -226,6 +228,7 @@ class Dataset:
     left_out: Mapping[str, int] = field(default_factory=dict)
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     reading: Reading | None = None
+    noise: np.ndarray | None = None
 
     def save_vocabularies(self, path: Path, target_path: Path) -> None:
         """Write the vocabularies, if there are any; a shared one is written to `path` only.

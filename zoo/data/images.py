@@ -16,14 +16,20 @@ from zoo.data.fitting import inner_size, resize
 from zoo.data.reading import Tally
 
 PIXEL_MAX = 255
+# Samples of 16 bits, whose range becomes -1 to 1.
+FULL_SCALE = 1 << 15
 
 
 def scaled(x: np.ndarray, pixel_range: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
     """Return uint8 images as float32 pixels in a range, as in training batches, and other arrays unchanged.
 
+    Samples of sound (int16) become float32 from -1 to 1.
+
     Examples that are stored elsewhere (`zoo.data.stored.column.Column`) are read.
     """
     x = np.asarray(x)
+    if x.dtype == np.int16:
+        return x * np.float32(1 / FULL_SCALE)
     if x.dtype != np.uint8:
         return x
     factor, low = pixel_scale(pixel_range)

@@ -7,9 +7,11 @@ import collections
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from zoo.console.errors import few
 
 # Number of classes, sizes and reasons that the line names; metrics.json has all of them.
 NAMED = 4
@@ -20,7 +22,7 @@ class Tally:
     """Counts that a source makes while it reads.
 
     Args:
-        unit: What the examples are: pictures, texts, pairs, triples, windows or examples.
+        unit: What the examples are: pictures, sounds, texts, pairs, triples, windows or examples.
         left_out: Number of examples that are not used, by reason.
         changed: Number of examples that are not used as they are, by what was done.
         sizes: Number of pictures of each own size, such as "640x480".
@@ -42,9 +44,16 @@ class Tally:
     columns: str = ""
 
 
-def drawn(share: float, by_class: bool = False) -> str:
-    """Return how a split was made that was drawn from the others, for `Tally.made`."""
-    return f"{100 * share:.3g} %, drawn{' by class' if by_class else ''}"
+def drawn(share: float, by_class: bool = False, groups: Collection[str] = ()) -> str:
+    """Return how a split was made that was drawn from the others, for `Tally.made`.
+
+    Args:
+        share: Share of the examples that was asked for.
+        by_class: Whether the examples were drawn by class.
+        groups: Groups that were held out, if the split is one of whole groups.
+    """
+    by = f" by group: {few(sorted(groups))}" if groups else " by class" if by_class else ""
+    return f"{100 * share:.3g} %, drawn{by}"
 
 
 @dataclass(frozen=True)

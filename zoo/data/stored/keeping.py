@@ -101,7 +101,8 @@ def kept(config: TrainConfig, splits: Mapping[str, Split], tally: Tally) -> dict
         places, marks = found[f"{split}.places"], found[f"{split}.marks"]
         y = part.y[places] if len(places) < len(part) else part.y
         x = found[f"{split}.x"] if decoded else part.x.take(places)
-        result[split] = Split(x, y, marks, part.block)
+        groups = None if part.groups is None else part.groups[places]
+        result[split] = Split(x, y, marks, part.block, groups)
         tally.left_out["that cannot be read"] += len(part) - len(places)
     tally.kept = (
         f"{size(total)} decoded in memory" if decoded else f"decoded for each batch ({_why(config, total, most)})"
