@@ -37,6 +37,18 @@ _TOKEN_WORDS = {
 }
 
 TASKS = {
+    "anomaly": Entry(
+        "compression.tasks.anomaly:Anomaly",
+        Limits(
+            run="a run that detects anomalies",
+            does="reconstructs its inputs",
+            by_output=True,
+            words={
+                "distill": "it learns probabilities of classes, and this model gives reconstructions; train the smaller run"
+                " by itself",
+            },
+        ),
+    ),
     "classification": Entry(
         "compression.tasks.classification:Classification",
         Limits(run="a run that gives classes", does="gives classes", by_output=True),

@@ -75,17 +75,15 @@ class Anomaly(OutputForm):
     def _subject(self, model: keras.Model, examples: Split, original: keras.Model | None) -> "ReconstructionSubject":
         judged = self.data.validation if len(self.data.validation) else self.data.train
         about = {"judged": judged, "mean": self.mean, "std": self.std, "spec": self.data.spec}
-        return ReconstructionSubject(
-            model, self.interface, examples, probabilities=False, original=original, **about
-        )
+        return ReconstructionSubject(model, self.interface, examples, probabilities=False, original=original, **about)
 
     def chosen(self, split: Split, count: int, seed: int) -> Split:
         return stratified(split, count, seed)
 
     def class_indices(self, split: Split) -> np.ndarray:
         raise UsageError(
-            "search: expected a run that gives classes, because recipes are selected by accuracy on validation examples;"
-            " a detector of anomalies has normal ones alone"
+            "search: expected a run that gives classes, because recipes are selected by accuracy on validation"
+            " examples; a detector of anomalies has normal ones alone"
         )
 
     def calibration(self, count: int, seed: int) -> np.ndarray:

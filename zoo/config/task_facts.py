@@ -105,6 +105,9 @@ class TaskFacts:
 
 _RECALLS = tuple(f"{way}_recall_at_{k}" for way in ("caption_to_image", "image_to_caption") for k in (1, 5, 10))
 
+# Options of windows of series.
+_OF_WINDOWS = ("columns", "time_column", "group_column", "window", "hop")
+
 TASKS = {
     "classification": TaskFacts(
         gives="classes",
@@ -117,8 +120,26 @@ TASKS = {
         own_folder="classes",
         classifies=True,
         explained=True,
-        figures=("accuracy", "f1", "precision", "recall", "top_5_accuracy", "loss"),
+        options=_OF_WINDOWS,
+        figures=("accuracy", "f1", "precision", "recall", "top_5_accuracy", "recording_accuracy", "loss"),
         headline=("accuracy", "f1"),
+    ),
+    "anomaly": TaskFacts(
+        gives="scores of anomalies",
+        used_by=("zoo.predict", "INPUT"),
+        check="zoo.tasks.parts.requests:check_anomalies",
+        source="zoo.data.sources.anomalies:load",
+        own_data=f"a folder of images by class, an {ARRAYS} file, or with --window recordings in tables or arrays",
+        own_files=(ARRAYS,),
+        own_folder="classes",
+        from_classes=True,
+        not_augmented="changed images would be learnt as normal ones",
+        test_stands_alone=False,  # the threshold is chosen on normal validation examples
+        swept=False,
+        options=(*_OF_WINDOWS, "normal_class", "false_alarm_rate"),
+        figures=("auc", "partial_auc", "detected", "false_alarms", "threshold", "loss"),
+        headline=("auc", "partial_auc", "loss"),
+        stock_figure="auc",
     ),
     "translation": TaskFacts(
         gives="texts",

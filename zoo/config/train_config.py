@@ -23,6 +23,7 @@ from zoo.config.groups import (
     ModelOptions,
     Optimisation,
     OutputOptions,
+    SensorOptions,
     SoundOptions,
     StrategyOptions,
 )
@@ -50,6 +51,7 @@ class TrainConfig(
     Capabilities,
     Optimisation,
     SoundOptions,
+    SensorOptions,
     ColumnOptions,
     DataOptions,
     ModelOptions,
@@ -140,6 +142,7 @@ class TrainConfig(
         parse(self.schema)
         if isinstance(self.memory, str):  # as in Python
             object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
+        self._check_windows()
         self._check_average()
         self._check_layers()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
@@ -203,6 +206,12 @@ class TrainConfig(
             re.compile(self.group)
         except re.error as error:
             raise UsageError(f"--group {self.group}: expected a regular expression: {error}") from None
+
+    def _check_windows(self) -> None:
+        if self.hop is not None and self.window is None:
+            raise UsageError(f"--hop {self.hop}: expected together with --window, received without it")
+        if self.window is not None and self.data is None:
+            raise UsageError(f"--window {self.window}: expected together with --data, received without it")
 
     def _check_private_training(self) -> None:
         """Raise UsageError for resolved options that differential privacy excludes."""
@@ -320,7 +329,7 @@ class TrainConfig(
             "fit": USUAL_FIT,
             "beta_1": 0.9,
         }
-        texts = prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
+        texts = self.window is None and prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
         transfers = self.pretrained is not None
         values |= defaults.defaults_for(self.model, dataset, texts=texts, transfers=transfers)()
         values |= _CYCLIC if self.snapshots else {}
@@ -381,7 +390,7 @@ class TrainConfig(
         typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
         typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
         typed.setdefault("fit", FIRST_FIT)
-        lists = ("freeze", "input_range")
+        lists = ("freeze", "input_range", "columns", "normal_class")
         return cls(**typed | {name: tuple(typed[name]) for name in lists if typed.get(name) is not None})
 
 

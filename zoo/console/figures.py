@@ -11,6 +11,7 @@ FIGURES = {
     "precision": ("macro precision", ".2%"),
     "recall": ("macro recall", ".2%"),
     "top_5_accuracy": ("top-5 accuracy", ".2%"),
+    "recording_accuracy": ("accuracy of recordings, by vote", ".2%"),
     "bleu": ("BLEU", ".2f"),
     "chrf": ("chrF", ".2f"),
     "exact_match": ("exactly right", ".2%"),
@@ -34,6 +35,10 @@ FIGURES = {
     "micro_f1": ("micro F1", ".2%"),
     "macro_f1": ("macro F1", ".2%"),
     "auc": ("AUC", ".4f"),
+    "partial_auc": ("partial AUC, to 10 % false alarms", ".4f"),
+    "detected": ("anomalies detected", ".2%"),
+    "false_alarms": ("false alarms", ".2%"),
+    "threshold": ("threshold", ".4g"),
     "rmse": ("RMSE", ".4g"),
     "mae": ("MAE", ".4g"),
     "r2": ("R2", ".4f"),
@@ -42,7 +47,7 @@ FIGURES = {
 }
 
 # Figures of which less is better.
-ERRORS = frozenset({"rmse", "mae", "loss", "perplexity", "frechet_distance"})
+ERRORS = frozenset({"rmse", "mae", "loss", "false_alarms", "perplexity", "frechet_distance"})
 
 Intervals = Mapping[str, Sequence[float]]
 

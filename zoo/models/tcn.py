@@ -34,9 +34,7 @@ class TemporalBlock(layers.Layer):
         numbers = range(1, CONVOLUTIONS + 1)
         shared = {"padding": "causal", "dilation_rate": dilation, "use_bias": False, "dtype": policy}
         self.convolutions = [layers.Conv1D(filters, kernel_size, name=f"conv_{i}", **shared) for i in numbers]
-        self.norms = [
-            layers.BatchNormalization(momentum=MOMENTUM, dtype=policy, name=f"norm_{i}") for i in numbers
-        ]
+        self.norms = [layers.BatchNormalization(momentum=MOMENTUM, dtype=policy, name=f"norm_{i}") for i in numbers]
         self.drops = [layers.SpatialDropout1D(dropout, dtype=policy, name=f"drop_{i}") for i in numbers]
         self.activate = layers.Activation("relu", dtype=policy, name="activation")
         self.shortcut = layers.Conv1D(filters, 1, dtype=policy, name="shortcut")

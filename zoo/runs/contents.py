@@ -25,7 +25,10 @@ _MEANS = (*_SHARES, "zero_shot_accuracy", "loss", "mrr")
 # Relative size of what rounding in float32 may change.
 _ROUNDING = 1e-6
 # Other scores between 0 and 1.
-_BOUNDED = (*_SHARES, "precision", "recall", "f1", "zero_shot_accuracy", "coverage", "mrr")
+_BOUNDED = (
+    *(*_SHARES, "precision", "recall", "f1", "zero_shot_accuracy", "coverage", "mrr"),
+    *("auc", "partial_auc", "detected", "false_alarms", "recording_accuracy"),
+)
 
 
 def check_config(stored: Mapping[str, Any]) -> None:
@@ -103,6 +106,8 @@ def _check_data(spec: Mapping[str, Any]) -> None:
         ("class_names", str, True),
         ("target_shape", int, False),
         ("relations", str, False),
+        ("columns", str, False),
+        ("normal", str, False),
     ):
         found = spec.get(name, None if required else [])
         if not isinstance(found, list) or not all(isinstance(v, kind) and not isinstance(v, bool) for v in found):
@@ -113,6 +118,7 @@ def _check_data(spec: Mapping[str, Any]) -> None:
     for name in ("vocabulary_size", "target_vocabulary_size"):
         if name in spec and _typed(spec, name, int) < 0:
             raise ValueError(f"expected a number from 0 as {name!r} of 'data', found {spec[name]}")
+    _check_windows(spec)
     for name in ("vocabulary_sha256", "target_vocabulary_sha256"):
         if name in spec:
             _typed(spec, name, str)
@@ -122,6 +128,21 @@ def _check_data(spec: Mapping[str, Any]) -> None:
         raise ValueError(
             f"expected {', '.join(typing.get_args(task_facts.Fit))} as 'fit' of 'data', found {_short(fit)}"
         )
+
+
+def _check_windows(spec: Mapping[str, Any]) -> None:
+    """Check what windows of series, standardised features and the detection of anomalies have."""
+    for name in ("hop", "rate", "false_alarm_rate"):
+        if name in spec and not (_number(spec[name]) and 0 <= spec[name] < math.inf):
+            raise ValueError(f"expected a finite number from 0 as {name!r} of 'data', found {_short(spec[name])}")
+    for name in ("mean", "std"):
+        found = spec.get(name, [])
+        if not isinstance(found, list) or not all(_number(v) and math.isfinite(v) for v in found):
+            raise ValueError(f"expected a list of finite numbers as {name!r} of 'data', found {_short(found)}")
+    if 0 in spec.get("std", []):
+        raise ValueError("expected numbers other than 0 as 'std' of 'data'")
+    if strange := [name for name in spec.get("normal", []) if name not in spec["class_names"]]:
+        raise ValueError(f"expected classes as 'normal' of 'data', found {_short(strange[0])}")
 
 
 def check_metrics(metrics: Mapping[str, Any], per_step: bool = False) -> None:

@@ -27,7 +27,7 @@ from zoo.runs.inference import BATCH, logits_of, read_inputs
 from zoo.runs.vocabularies import read_spec
 from zoo.scores import detection
 from zoo.tasks import base
-from zoo.tasks.base import Task
+from zoo.tasks.base import Task, standardized_by
 from zoo.tasks.pages import anomalies as anomaly_page
 
 NORMAL, ANOMALOUS = "normal", "anomalous"
@@ -43,7 +43,9 @@ class Anomaly(Task):
     name = "anomaly"
 
     def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-        return standardized_by(config, spec) | config.settings
+        # Weights from elsewhere expect inputs as they are.
+        own = {} if config.pretrained else standardized_by(config, spec)
+        return own | config.settings
 
     def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
         given = self.arguments(config, spec)
@@ -92,7 +94,7 @@ class Anomaly(Task):
             "errors": found,
             "anomalous": anomalous,
             "worst": worst(model, examples, found, anomalous),
-            "per_class": per_class(data.spec, examples, found, limit),
+            "detected_by_class": per_class(data.spec, examples, found, limit),
             "intervals": detection.intervals(found, anomalous, scores),
         }
 
@@ -135,12 +137,6 @@ class Anomaly(Task):
     def example_batch(self, config: TrainConfig, spec: DataSpec, batch_size: int) -> tuple[Any, ...]:
         x = keras.KerasTensor((batch_size, *spec.input_shape), spec.input_dtype)
         return x, x
-
-
-def standardized_by(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-    """Return the arguments with which a model standardises its inputs, if the data and the model have them."""
-    known = registry.arguments(config.model)
-    return {"mean": spec.mean, "std": spec.std} if spec.mean and {"mean", "std"} <= known.keys() else {}
 
 
 def threshold_of(run: RunFolder) -> float:

@@ -21,3 +21,11 @@ class ColumnOptions:
     target: str | None = option(
         "language or column to translate into (default: the set's second language, or the column target)"
     )
+    columns: tuple[str, ...] | None = option(
+        "columns of numbers that are used, such as those of the sensors (default: all but those of other options)",
+        metavar="NAME[,...]",
+    )
+    time_column: str | None = option(
+        "column with the time of a row (default: the only column of dates; without one, rows are evenly spaced)"
+    )
+    group_column: str | None = option("column of groups that stay in one split, such as the subject or the day")

@@ -92,18 +92,14 @@ def is_readable(path: Path) -> bool:
     return header.is_table(path) or path.suffix.lower() == ARRAYS
 
 
-def read_all(
-    config: TrainConfig, path: Path, tally: Tally, columns: Sequence[str] = (), by_label: bool = True, rate: float = 0
-) -> Read:
+def read_all(config: TrainConfig, path: Path, tally: Tally, by_label: bool = True) -> Read:
     """Read the recordings of a file or a folder.
 
     Args:
-        config: Names the columns, and whether bad lines are left out.
+        config: Names the columns and the rate, and whether bad lines are left out.
         path: A table or an .npz file; or a folder of them, by class, by split, or neither.
         tally: Takes what was left out and changed.
-        columns: Columns of a run, in their order; empty for those of the configuration.
         by_label: Whether a new recording begins where the label changes.
-        rate: Samples in a second that the run has; 0 for those of the configuration or of most recordings.
 
     Raises:
         UsageError: Files that cannot be read, or lack a column. The message names the file.
@@ -112,16 +108,18 @@ def read_all(
     tables, notes = [], Counter()
     for file, _, _ in files:
         own = Tally()
-        tables.append(_of_npz(file) if file.suffix.lower() == ARRAYS else read(file, skip_bad=config.skip_bad, tally=own))
+        tables.append(
+            _of_npz(file) if file.suffix.lower() == ARRAYS else read(file, skip_bad=config.skip_bad, tally=own)
+        )
         tally.left_out.update(own.left_out)
         notes.update(note.replace(file.name, "the table") if len(files) > 1 else note for note in own.notes)
-    choice = _chosen(config, path, tables, columns, any(label for _, label, _ in files), tally)
+    choice = _chosen(config, tables, any(label for _, label, _ in files), tally)
     used = (*choice.columns, choice.label, choice.group, choice.time)
     tally.notes += [f"{note}{f' (in {count:,} files)' if count > 1 else ''}" for note, count in notes.items()
                     if "column" not in note or any(repr(name) in note for name in used if name)]  # fmt: skip
     times = [_times(table, choice) for table in tables]
     steps = [_step(seconds) for seconds in times]
-    wanted = _common_step(config, steps, rate)
+    wanted = _common_step(config, steps)
     counts, found = _Counts(), []
     for number, ((file, label, split), table, seconds, step) in enumerate(
         zip(files, tables, times, steps, strict=True)
@@ -156,7 +154,9 @@ def _files(path: Path, tally: Tally) -> list[tuple[Path, str, str]]:
             found.append((file, class_name(root / inside[0]) if len(inside) > 1 else "", split))
     tally.left_out["that are no tables or arrays"] += others
     if not found:
-        raise UsageError(f"{path}: expected recordings in files that end in {header.ENDINGS}, or in {ARRAYS}, found none")
+        raise UsageError(
+            f"{path}: expected recordings in files that end in {header.ENDINGS}, or in {ARRAYS}, found none"
+        )
     return found
 
 
@@ -191,9 +191,7 @@ def _typed(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(found), found, np.nan)
 
 
-def _chosen(
-    config: TrainConfig, path: Path, tables: Sequence[Table], columns: Sequence[str], by_folder: bool, tally: Tally
-) -> _Choice:
+def _chosen(config: TrainConfig, tables: Sequence[Table], by_folder: bool, tally: Tally) -> _Choice:
     """Return the columns that are read, which every file must have."""
     first = tables[0]
     label, group, time = config.label_column, config.group_column, config.time_column
@@ -208,9 +206,9 @@ def _chosen(
         if time is not None:
             tally.notes.append(f"column {time!r} is taken for the time")
     meant = {label, group, time}
-    given = tuple(columns) or tuple(config.columns or ())
+    given = tuple(config.columns or ())
     if given:
-        header.refuse_absent(first.path, first.names, given, "" if columns else "--columns")
+        header.refuse_absent(first.path, first.names, given, "--columns")
         if twice := [name for name in given if name in meant]:
             raise UsageError(f"--columns: {twice[0]!r} is the column of the label, the group or the time as well")
     else:
@@ -251,15 +249,15 @@ def _step(seconds: np.ndarray | None) -> float:
     return float(np.median(steps)) if len(steps) else 0.0
 
 
-def _common_step(config: TrainConfig, steps: Sequence[float], rate: float) -> float:
+def _common_step(config: TrainConfig, steps: Sequence[float]) -> float:
     """Return the distance of samples that all recordings are brought to, 0 if time is not known."""
     known = [step for step in steps if step]
     if not known:
         if config.rate:
             raise UsageError(f"--rate {config.rate:g}: expected with --time-column, received recordings without a time")
         return 0.0
-    if rate or config.rate:
-        return 1 / (rate or config.rate)
+    if config.rate:
+        return 1 / config.rate
     (usual, _), *_ = Counter(float(f"{step:.2g}") for step in known).most_common()
     return next(step for step in known if float(f"{step:.2g}") == usual)
 

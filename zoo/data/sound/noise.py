@@ -1,7 +1,5 @@
 """Recordings of noise that augmentation mixes into sounds (`--noise`, or the folder _background_noise_ of the data)."""
 
-from pathlib import Path
-
 import numpy as np
 
 from zoo.config.augmentation import Noise

@@ -23,6 +23,8 @@ from zoo.data.taken import Taken
 # Names of a class that is normal unless the user says otherwise, in lower case.
 NORMAL = ("normal", "good", "ok", "healthy", "0")
 KINDS = ("image", "vector", "sequence")
+# Share of normal validation examples above the threshold unless the user says otherwise.
+RATE = 0.01
 
 
 def load(config: TrainConfig, taken: Taken) -> Dataset:
@@ -36,6 +38,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         UsageError: Data that cannot be read, without a normal class, or of another form than the run's.
     """
     like, name, tally = taken.like, config.data_name, taken.tally
+    config = classes.as_trained(config, like) if like else config
     if taken.splits is not None:
         raise UsageError("--accept-changed-data: expected a run that gives classes; start anew")
     source, normal, named = _read(config, like, tally)
@@ -62,7 +65,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         hop=source.hop,
         rate=source.rate,
         normal=tuple(normal),
-        false_alarm_rate=like.false_alarm_rate if like else config.alarm_rate,
+        false_alarm_rate=like.false_alarm_rate if like else _rate(config),
     )
     if like is None:
         mean, std = standardization.of_split(spec, train, tally)
@@ -76,15 +79,13 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
 def _read(config: TrainConfig, like: DataSpec | None, tally: Tally) -> tuple[Source, tuple[str, ...], bool]:
     """Return the examples, the names of the normal classes, and whether the data name a test split."""
     known = like.normal if like else ()
-    if config.window is None and not (like and like.hop):
+    if config.window is None:
         image_shape = like.input_shape if like and like.kind == "image" else None
         fit = like.fit if like else config.fit or USUAL_FIT
         source = classes.read(config, config.data, image_shape, None, fit, tally)
         names = source.class_names or numbered_classes(config.data_name, [s.y for s in source.splits.values()])
         return source, known or _normal(config, names, tally), "test" in source.splits
-    read = recordings.read_all(
-        config, config.data, tally, like.columns if like else (), by_label=False, rate=like.rate if like else 0
-    )
+    read = recordings.read_all(config, config.data, tally, by_label=False)
     labels = windows.classes_of(read, tally)
     if not labels:
         tally.notes.append("there are no labels: every window is taken for normal, and AUC is not measured")
@@ -97,11 +98,14 @@ def _read(config: TrainConfig, like: DataSpec | None, tally: Tally) -> tuple[Sou
         odd = ~np.isin(found, codes) & (found >= 0)
         return np.where(odd.any(1), found[np.arange(len(found)), odd.argmax(1)], found.max(1))
 
-    length, hop = (like.input_shape[0], like.hop) if like else (config.window, config.hop or config.window)
-    # Normal examples are held out below; windows of a recording are divided here, because they overlap.
-    splits = windows.splits(config, read, names, window=length, hop=hop, label_of=label_of, tally=tally)
+    hop = config.hop or config.window
+    splits = windows.splits(config, read, names, window=config.window, hop=hop, label_of=label_of, tally=tally)
     named = any(recording.split == "test" for recording in read.recordings)
-    return Source("sequence", splits, tuple(names), read.columns, hop, read.rate), tuple(normal), named
+    return Source("sequence", splits, tuple(names), read.rate, read.columns, hop), tuple(normal), named
+
+
+def _rate(config: TrainConfig) -> float:
+    return RATE if config.false_alarm_rate is None else config.false_alarm_rate
 
 
 def _normal(config: TrainConfig, names: Sequence[str], tally: Tally) -> tuple[str, ...]:

@@ -46,11 +46,14 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
             if count < len(anomalous)
             else []
         ),
-        (f"{scores['threshold']:.4g}", f"threshold, for {data.spec.false_alarm_rate:.3g} of the normal validation examples"),
+        (
+            f"{scores['threshold']:.4g}",
+            f"threshold, for {data.spec.false_alarm_rate:.3g} of the normal validation examples",
+        ),
     ]
     both = 0 < count < len(anomalous)
     drawn = [_distribution(shown, scores["threshold"]), *([_roc(shown, scores)] if both else [])]
-    sections = [f"<div class=two>{''.join(drawn)}</div>", _classes(shown["per_class"]), _worst(data, shown)]
+    sections = [f"<div class=two>{''.join(drawn)}</div>", _classes(shown["detected_by_class"]), _worst(data, shown)]
     return report.Page(f"anomalies; normal: {', '.join(data.spec.normal)}", top, sections, CURVES)
 
 
@@ -122,7 +125,9 @@ def _worst(data: Dataset, shown: Mapping[str, Any]) -> str:
 
 def _example(data: Dataset, row: Mapping[str, Any]) -> str:
     name = data.spec.class_names[data.test.y[row["index"]]] if row["index"] < len(data.test) else ""
-    caption = f"<figcaption>{escaped(name)}, <i>{row['score']:.4g}</i><br><small>test {row['index']}</small></figcaption>"
+    caption = (
+        f"<figcaption>{escaped(name)}, <i>{row['score']:.4g}</i><br><small>test {row['index']}</small></figcaption>"
+    )
     if data.spec.kind == "image":
         return f"<figure>{_pictures(row)}{caption}</figure>"
     return f"<figure>{_lines(data.spec, row)}{caption}</figure>"

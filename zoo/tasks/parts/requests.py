@@ -29,6 +29,13 @@ def check_classes(run: RunFolder, options: PredictOptions) -> None:
         raise UsageError("--labels: expected a run on images and captions, this one has classes of its own")
 
 
+def check_anomalies(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that a detector of anomalies does not have."""
+    for name in ("labels", "top"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name}: expected a run that gives classes or captions, this one gives scores")
+
+
 def check_captions(run: RunFolder, options: PredictOptions) -> None:
     """Raise UsageError for texts that an image cannot be matched with."""
     if options.labels is None:
