@@ -8,6 +8,7 @@ all their weights in float.
 """
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -111,8 +112,9 @@ def work(job: dict[str, Any]) -> list[dict[str, Any]]:
             rolled_out (whether the functions generate text), calibration (path of an .npz file, or None), batch,
             allow_flex, ranges (trained activation ranges by the name of the traced operation) and files. The .npz file
             has an array for each input; for text, tokens and source; for other functions, FUNCTION.INPUT. Each file
-            has output (path), precision, integer_io, integer_input, per_tensor (one scale per weight tensor), skip
-            (name scopes of the layers that stay float), equalize, best_ranges and correct_bias (see `Adjusted`),
+            has output (path), precision, integer_io, integer_input and integer_output (which ends integer_io changes),
+            per_tensor (one scale per weight tensor), skip (name scopes of the layers that stay float), in_float (those
+            of layers that stay float in every recipe), equalize, best_ranges and correct_bias (see `Adjusted`),
             rounding, mixed (largest number of bytes, or None), bare and reserved (bytes that are added to the file
             afterwards).
 
@@ -241,16 +243,51 @@ def _by_converter(job: dict[str, Any]) -> bytes:
         kind = {"int8": tf.int8, "int16x8": tf.int16}[precision]
         if job["integer_input"]:
             converter.inference_input_type = kind
-        converter.inference_output_type = kind
+        if job["integer_output"]:
+            converter.inference_output_type = kind
+    kept = [*job["skip"], *job["in_float"]]
+    nodes = _nodes(_float_converter(job).convert(), kept) if kept else []
     if not job["skip"]:
-        return converter.convert()
-    nodes = _nodes(_float_converter(job).convert(), job["skip"])
+        with _left_in_float(nodes):
+            return converter.convert()
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter,
         debug_dataset=lambda: ([*example.values()] for example in _examples(job)),
         debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=nodes),
     )
     return debugger.get_nondebug_quantized_model()
+
+
+@contextlib.contextmanager
+def _left_in_float(nodes: list[str]) -> Iterator[None]:
+    """Let the converter leave operators in float32, by the names of their outputs, with integers at the other ends.
+
+    The debugger of `_by_converter` leaves the ends of the file in float32 as well.
+
+    Raises:
+        Failed: This version of TensorFlow has no such function.
+    """
+    if not nodes:
+        yield
+        return
+    # TensorFlow 2.21: `TFLiteConverter.convert` calls this function of a private module, whose arguments are those of
+    # the public debugger, and gives it all of them but the nodes.
+    try:
+        from tensorflow.lite.python import lite
+
+        before = lite._mlir_quantize
+    except (ImportError, AttributeError):
+        import tensorflow as tf
+
+        raise Failed(
+            f"TensorFlow {tf.__version__} has no tensorflow.lite.python.lite._mlir_quantize, by which layers stay in"
+            " float32: expected TensorFlow 2.21"
+        ) from None
+    lite._mlir_quantize = functools.partial(before, denylisted_nodes=nodes)
+    try:
+        yield
+    finally:
+        lite._mlir_quantize = before
 
 
 def _examples(job: dict[str, Any]) -> Iterator[dict[str, Any]]:

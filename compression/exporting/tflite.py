@@ -7,7 +7,7 @@ model instead, it silently writes files whose weights are never initialised.
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from compression.passes.grids import ARRANGING, Points
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import ExportOptions
 from compression.surgery import kernels
-from compression.surgery.layers import front_ends, layer_paths, with_kernels
+from compression.surgery.layers import in_float, layer_paths, with_kernels
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
 from zoo.isolation import child
@@ -63,6 +63,11 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
         raise UsageError(
             "--recipe int16x8: the converter cannot calibrate it for whole-number inputs (token ids);"
             " use int8 or dynamic"
+        )
+    if recipe.precision == "int16x8" and (kept := in_float(model)):
+        raise UsageError(
+            f"--recipe int16x8: the converter cannot leave {kept[0].name} in float32, which scales numbers of different"
+            " ranges; use int8, float16 or dynamic"
         )
     if recipe.precision == "int16x8" and (found := [p for p, layer in with_kernels(model).items() if _in_3d(layer)]):
         raise UsageError(
@@ -109,12 +114,16 @@ class Traced:
     """Names in a SavedModel.
 
     Args:
-        scopes: Name scope in which each layer with weights, and each front end of sound, was traced, by layer path.
+        scopes: Name scope in which each layer with weights was traced, by layer path.
         ranges: Trained range of each rounded tensor, by the name of the operation that computes it.
+        in_float: Name scopes of the layers that stay in float32 in every file.
+        float_ends: Whether an input is given to such a layer, and whether an output comes from one.
     """
 
     scopes: Mapping[str, str]
     ranges: Mapping[str, tuple[float, float]]
+    in_float: tuple[str, ...] = ()
+    float_ends: tuple[bool, bool] = (False, False)
 
 
 def save(
@@ -140,6 +149,7 @@ def save(
     archive = keras.export.ExportArchive()
     archive.track(model)
     named: dict[str, tuple[float, float]] = {}
+    ends = [False, False]
 
     def record(point: str, tensor: Any) -> Any:
         if point not in ranges.values:  # ranges that an earlier version trained
@@ -155,6 +165,8 @@ def save(
 
         def compute(*inputs: Any) -> dict[str, Any]:
             made = each.compute(*inputs)
+            ends[0] |= any(tensor is given for tensor in inputs for given in floats.given)
+            ends[1] |= any(tensor is output for tensor in made.values() for output in floats.made)
             for name, tensor in made.items():
                 found = next((op.name for op in _same_values(tensor) if op.name in named), None)
                 if found is not None:
@@ -164,13 +176,13 @@ def save(
         return compute
 
     rounding = ranges.points.rounding(record) if ranges else contextlib.nullcontext()
-    with kernels.using(model, kernel) as held, _recorded(model) as scopes, rounding:
+    with kernels.using(model, kernel) as held, _recorded(model) as (scopes, floats), rounding:
         archive._tf_trackable.held = held
         for each in endpoints(interface, model, probabilities):
             signature = [tf.TensorSpec(shape, dtype, name) for name, shape, dtype in each.inputs]
             archive.add_endpoint(each.name, computed(each), input_signature=signature)
         archive.write_out(str(folder), verbose=False)
-    return Traced(scopes, named)
+    return Traced(scopes, named, tuple(floats.scopes), (ends[0], ends[1]))
 
 
 def _same_values(tensor: Any) -> Iterator[Any]:
@@ -182,12 +194,22 @@ def _same_values(tensor: Any) -> Iterator[Any]:
         yield op
 
 
+@dataclass(frozen=True)
+class _Floats:
+    """What the layers that stay in float32 were traced with: their name scopes, and the tensors at their ends."""
+
+    scopes: list[str] = field(default_factory=list)
+    given: list[Any] = field(default_factory=list)
+    made: list[Any] = field(default_factory=list)
+
+
 @contextlib.contextmanager
-def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
-    """Record the name scope of every layer with weights, and of front ends, while the model is traced."""
+def _recorded(model: keras.Model) -> Iterator[tuple[dict[str, str], _Floats]]:
+    """Record, while a model is traced, the name scope of every layer with weights, and the layers in float32."""
     import tensorflow as tf
 
     scopes: dict[str, str] = {}
+    floats = _Floats()
 
     def recording(path: str, call: Callable) -> Callable:
         def recorded(*args: Any, **kwargs: Any) -> Any:
@@ -196,10 +218,22 @@ def _recorded(model: keras.Model) -> Iterator[dict[str, str]]:
 
         return recorded
 
+    def watching(call: Callable) -> Callable:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            floats.scopes.append(tf.get_current_name_scope())
+            made = call(*args, **kwargs)
+            floats.given.extend(keras.tree.flatten((args, kwargs)))
+            floats.made.extend(keras.tree.flatten(made))
+            return made
+
+        return watched
+
     with contextlib.ExitStack() as undo:
-        for path, layer in (with_kernels(model) | front_ends(model)).items():
+        for path, layer in with_kernels(model).items():
             undo.enter_context(calling(layer, recording(path, layer.call)))
-        yield scopes
+        for layer in in_float(model):
+            undo.enter_context(calling(layer, watching(layer.call)))
+        yield scopes, floats
 
 
 @dataclass(frozen=True)
@@ -281,7 +315,6 @@ def export_each(
         raise UsageError(f"--recipe {needing[0]}: expected examples to calibrate with, received none")
     parent.mkdir(parents=True, exist_ok=True)
     metadata = {} if bare else metadata or {}
-    in_float = list(front_ends(model))
     with temporary.folder(parent) as folder:
         saved, examples = folder / "saved_model", folder / "examples.npz"
         traced = save(model, saved, interface, kernel, probabilities, ranges)
@@ -301,7 +334,8 @@ def export_each(
                     "output": folder / path.name,
                     "precision": each.precision,
                     "integer_io": each.integer_io and interface.functions is None,
-                    "integer_input": interface.dtype == "float32" and not interface.uint8 and not in_float,
+                    "integer_input": interface.dtype == "float32" and not (interface.uint8 or traced.float_ends[0]),
+                    "integer_output": not traced.float_ends[1],
                     "per_tensor": each.one_scale,
                     "equalize": each.equalize,
                     "best_ranges": each.ranges == "mse",
@@ -310,7 +344,8 @@ def export_each(
                     "mixed": each.mixed,
                     "bare": bare,
                     "reserved": sum(len(content) + _ENTRY for content in metadata.values()),
-                    "skip": [traced.scopes[layer] for layer in [*layer_paths(model, each.skip), *in_float]],
+                    "in_float": list(traced.in_float),
+                    "skip": [traced.scopes[layer] for layer in layer_paths(model, each.skip)],
                 }
                 for path, each in files.items()
             ],

@@ -8,7 +8,6 @@ grid is the scale and zero point of a tensor. They follow from the operators of 
   that computed the inputs.
 - A ReLU is fused into most operators before it; their result is rounded only after the ReLU.
 - Sigmoid, softmax and tanh have fixed grids.
-- A front end of sound stays in float, and so do the samples that it takes; its result is rounded.
 - Batch normalisation and rescaling are folded into the kernel before them, and are a product and a sum elsewhere.
 """
 
@@ -26,7 +25,7 @@ from compression.surgery.layers import RECURRENT, kernels_of, matching, with_ker
 from compression.surgery.survey import LayerCall, Survey, consumers, leaves, survey
 from zoo.console.errors import UsageError
 from zoo.models.parts.attention import PositionEncoding
-from zoo.models.parts.sound import SoundFeatures
+from zoo.models.parts.floating import InFloat
 
 # Operators of TensorFlow whose output is a selection of the values of their inputs.
 SELECTING = {
@@ -122,7 +121,8 @@ class Points:
         passive: Names of points whose values lie within the range of another point with the same grid.
         kept: Names of points whose values are on the grid of another point already.
         averaged: Names of points that are rounded as TFLite's average pooling does.
-        inputs: Name of each input of the model, flattened; None for whole numbers, and for samples of sound.
+        inputs: Name of each input of the model, flattened; None for an input of whole numbers, or of a layer in
+            float32.
     """
 
     def __init__(self, model: keras.Model, x: Any, skip: Sequence[str] = ()):
@@ -137,11 +137,10 @@ class Points:
         self.averaged: set[str] = set()
         tensors, points, given = _Tensors(self.passive, self.kept), {}, {}
         self.inputs = [f"{INPUT}:{i}" if i else INPUT for i in range(len(traced.inputs))]
-        samples = {_key(t) for call in traced.calls if isinstance(call.layer, SoundFeatures) for t in call.inputs}
         for i, tensor in enumerate(traced.inputs):
-            if _key(tensor) in samples:
-                tensors.unrounded([tensor])
+            if tensor.dtype.is_floating and any(_takes_in_float(call, tensor) for call in traced.calls):
                 self.inputs[i] = None
+                tensors.unrounded([tensor])
             elif tensor.dtype.is_floating:
                 tensors.new(tensor, self.inputs[i])
             else:
@@ -209,12 +208,12 @@ class Points:
             for tensor, part in zip(made, _states(call), strict=False):
                 tensors.new(tensor, f"{name}/{part}")
             return Place(name, name, _entered(call, name, tensors))
-        if isinstance(point.layer, SoundFeatures):
-            tensors.new(made[0], name)
-            return Place(name, name)
         if isinstance(point.layer, layers.Embedding):
             tensors.fixed(made)  # values of the table, which is rounded
             return Place(None, None)
+        if isinstance(call.layer, InFloat) and any(tensor is end for tensor in made for end in traced.outputs):
+            tensors.unrounded(made)
+            return Place(name, None, _entered(call, name, tensors))
         unchanged = any(made[0] is tensor for tensor in call.inputs)
         if unchanged and not tensors.knows(made[0]):  # something unknown computed it
             tensors.new(made[0], name)
@@ -243,6 +242,11 @@ class Points:
         last = {"attention": f"{name}/heads", "normalization": f"{name}/output"}.get(point.kind, name)
         tensors.new(made[0], last)
         return Place(name, last, inputs)
+
+
+def _takes_in_float(call: LayerCall, tensor: Any) -> bool:
+    """Return whether a call is one of a layer that stays in float32 and takes this tensor."""
+    return isinstance(call.layer, InFloat) and any(tensor is given for given in call.inputs)
 
 
 def _check_outside_loops(call: LayerCall, name: str, traced: Survey, left_out: bool) -> None:

@@ -7,7 +7,7 @@ import keras
 from zoo.config import patterns as shell
 from zoo.console.errors import UsageError, nearest
 from zoo.introspection.layers import layers_of, parts_of
-from zoo.models.parts.sound import SoundFeatures
+from zoo.models.parts.floating import InFloat
 
 RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 # Names of weight matrices in Keras layers; biases, scales and position tables have other names.
@@ -48,12 +48,9 @@ def with_kernels(model: keras.Model) -> dict[str, keras.layers.Layer]:
     return {path: layer for path, layer in paths(model).items() if _has_kernel(layer)}
 
 
-def front_ends(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Return the layers that make features of samples of sound, by path; they stay in float32 in every file.
-
-    Magnitudes of sound span more than eight bits hold, and these layers have no weights.
-    """
-    return {path: layer for path, layer in paths(model).items() if isinstance(layer, SoundFeatures)}
+def in_float(model: keras.Model) -> list[InFloat]:
+    """Return the layers of a model that stay in float32 in every file."""
+    return [layer for layer in layers_of(model) if isinstance(layer, InFloat)]
 
 
 def kernels_of(layer: keras.layers.Layer) -> list[keras.Variable]:

@@ -24,7 +24,7 @@ SETTINGS = {
 }
 
 # How the converter is asked to treat a file when a recipe says nothing else.
-AS_THEY_ARE = {"equalize": False, "best_ranges": False, "correct_bias": False, "rounding": "nearest"}
+AS_THEY_ARE = {"in_float": [], "equalize": False, "best_ranges": False, "correct_bias": False, "rounding": "nearest"}
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def test_given_ranges_replace_the_calibrated_ones_and_no_other(tmp_path):
 
     def converted(ranges):
         path = tmp_path / "model.tflite"
-        file = {"output": path, "precision": "int8", "integer_io": True, "integer_input": True}
+        file = {"output": path, "precision": "int8", "integer_io": True, "integer_input": True, "integer_output": True}
         job = {
             "saved_model": tmp_path / "saved_model",
             "functions": None,

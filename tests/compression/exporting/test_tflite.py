@@ -179,7 +179,13 @@ def test_a_crash_of_the_converter_is_an_error_message(tmp_path):
     model, interface, x = small("lstm")
     tflite.save(model, tmp_path / "saved_model", interface, "loop")
     np.savez(tmp_path / "examples.npz", image=x)
-    file = {"output": tmp_path / "model.tflite", "precision": "int8", "integer_io": True, "integer_input": True}
+    file = {
+        "output": tmp_path / "model.tflite",
+        "precision": "int8",
+        "integer_io": True,
+        "integer_input": True,
+        "integer_output": True,
+    }
     job = {
         "saved_model": tmp_path / "saved_model",
         "functions": None,

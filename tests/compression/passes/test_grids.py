@@ -67,7 +67,13 @@ def compared(model, x, folder: Path, loops: bool = False) -> list[Output]:
     np.savez(folder / "examples.npz", **{f"x{i}": a for i, a in enumerate(flat)})
     job = {"saved_model": folder / "saved", "calibration": folder / "examples.npz", "batch": 1, "allow_flex": False}
     job |= {"ranges": dict(traced.ranges), "functions": None, "rolled_out": False}
-    file = {"output": folder / "made.tflite", "precision": "int8", "integer_io": True, "integer_input": True}
+    file = {
+        "output": folder / "made.tflite",
+        "precision": "int8",
+        "integer_io": True,
+        "integer_input": True,
+        "integer_output": True,
+    }
     child.run(
         "compression.exporting.converter",
         {**job, "files": [{**file, "per_tensor": False, "skip": [], **AS_THEY_ARE}]},

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from zoo.models.parts.floating import InFloat
+
 from zoo.models.parts.layers import check_positive
 
 KINDS = ("mfcc", "logmel", "pcen")
@@ -25,7 +27,7 @@ SMOOTHING, GAIN, BIAS, POWER = 0.025, 0.98, 2.0, 0.5
 
 
 @keras.saving.register_keras_serializable("zoo")
-class SoundFeatures(layers.Layer):
+class SoundFeatures(InFloat):
     """Log-mel spectra, MFCC or PCEN of samples, frame by frame.
 
     Computed in float32 whatever the policy, because magnitudes span more than eight bits hold.

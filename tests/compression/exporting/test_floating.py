@@ -1,0 +1,78 @@
+"""Layers that stay in float32: columns of very different ranges lose nothing, and integers begin behind them."""
+
+import keras
+import numpy as np
+import pytest
+
+from compression.exporting import tflite
+from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.interface import Interface
+from compression.passes import qat
+from compression.recipes.language import parse
+from compression.runtime import litert
+from zoo.console.errors import UsageError
+from zoo.models.parts.floating import InFloat
+
+MEANS, DEVIATIONS = (1e4, -120.0, 0.01), (3e3, 2.0, 0.002)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Standardized(InFloat):
+    def call(self, x):
+        return (x - np.float32(MEANS)) / np.float32(DEVIATIONS)
+
+
+@keras.saving.register_keras_serializable("tests")
+class InUnits(InFloat):
+    def call(self, y):
+        return y * 5e4 + 2e5
+
+
+def trained(*last):
+    """A model of three columns whose target depends on the smallest of them."""
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(400, 3)) * DEVIATIONS + MEANS).astype("float32")
+    y = np.tanh((x[:, 2] - MEANS[2]) / DEVIATIONS[2])
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((3,)), Standardized(), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)]
+    model = keras.Sequential(layers)
+    model.compile(keras.optimizers.Adam(0.02), "mse")
+    model.fit(x, y, epochs=8, verbose=0)
+    return keras.Sequential([keras.Input((3,)), *model.layers, *last]), x, y
+
+
+def file_of(model, x, recipe, tmp_path, **options):
+    path = tmp_path / "m.tflite"
+    tflite.export(model, path, parse(recipe), Interface("x", (3,), output="y"), calibration=x,
+                  probabilities=False, **options)  # fmt: skip
+    (given,), (made,) = (flatbuffer.signature(flatbuffer.read(path))[side] for side in ("inputs", "outputs"))
+    return litert.run(path, x), given["type"], made["type"]
+
+
+def test_int8_files_take_raw_numbers_in_float32_and_lose_little(tmp_path):
+    model, x, y = trained()
+    expected = model.predict(x, verbose=0)
+    found, given, made = file_of(model, x, "int8", tmp_path)
+    assert (given, made) == ("float32", "int8")
+    assert np.abs(found - expected).max() < 0.05 < np.abs(expected).max()
+    assert np.square(found[:, 0] - y).mean() < 1.1 * np.square(expected[:, 0] - y).mean() + 1e-4
+    wide, given, made = file_of(trained(InUnits())[0], x, "int8", tmp_path)
+    assert (given, made) == ("float32", "float32")
+    np.testing.assert_allclose(wide, found * 5e4 + 2e5, atol=3e3)
+
+
+def test_quantization_aware_training_rounds_behind_them(tmp_path):
+    model, x, _ = trained(InUnits())
+    points = qat.Points(model, x[:8])
+    assert points.inputs == [None]
+    ranges = qat.calibrated(model, points, x)
+    assert all(high - low < 100 for low, high in ranges.values())  # neither raw columns nor the units of the target
+    found, *_ = file_of(model, x, "int8", tmp_path, ranges=tflite.Ranges(points, ranges))
+    rounded = qat.Quantized(model, points=points, functions={}, ranges=ranges, biases=False)
+    np.testing.assert_allclose(found, rounded.predict(x, verbose=0), atol=2e3)
+
+
+def test_int16x8_is_refused(tmp_path):
+    model, x, _ = trained()
+    with pytest.raises(UsageError, match="int16x8: the converter cannot leave standardized.* in float32"):
+        file_of(model, x, "int16x8", tmp_path)
