@@ -44,8 +44,8 @@ TASKS = {
             does="reconstructs its inputs",
             by_output=True,
             words={
-                "distill": "it learns probabilities of classes, and this model gives reconstructions; train the smaller run"
-                " by itself",
+                "distill": "it learns probabilities of classes, and this model gives reconstructions; train the smaller"
+                " run by itself",
             },
         ),
     ),

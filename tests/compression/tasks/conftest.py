@@ -110,3 +110,16 @@ def english(word):
 def _save_blobs(folder, count, shape, seed=0):
     x, y = blobs(count, shape, seed=seed)
     np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y, class_names=["low", "middle", "high"])
+
+
+@pytest.fixture(scope="package")
+def anomaly_run(tmp_path_factory):
+    """A run on images of three classes, of which the first is normal."""
+    folder = tmp_path_factory.mktemp("anomalies")
+    _save_blobs(folder, 240, (8, 8))
+    config = TrainConfig(
+        model="autoencoder", task="anomaly", data=folder / "blobs.npz", settings={"units": (16,), "code": 3}, epochs=6,
+        normal_class=("low",), batch_size=16, learning_rate=1e-2, output=folder / "run",
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"

@@ -57,6 +57,11 @@ CASES = {
         "simplenet", {"units": (8,)}, SMALL_IMAGES,
         asked=("{place}/image.npz",), wrong=("absent.png",), message="expected a file",
     ),
+    "anomaly": Case(
+        "autoencoder", {"units": (8,), "code": 2}, SMALL_IMAGES | {"task": "anomaly", "normal_class": ("0", "1")},
+        asked=("{place}/image.npz",), wrong=("{place}/image.npz", "--top", "2"),
+        message="--top: expected a run that gives classes or captions, this one gives scores",
+    ),
     "translation": Case(
         "transformer_seq2seq", BLOCKS, {"data": "pairs.tsv", "task": "translation", "tokens": "word"},
         asked=("one two", "two"), answered=2, wrong=("one", "--label", "x"), message="--label: expected a run",

@@ -9,11 +9,10 @@ from zoo.config import catalogue
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few, unknown
-from zoo.data import standardization
 from zoo.data.casts import check_class_names, check_labels, numbered_classes
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.reading import Tally, drawn
-from zoo.data.sensors import recordings, windows
+from zoo.data.sensors import recordings, standardization, windows
 from zoo.data.sources import classes
 from zoo.data.sources.classes import Source
 from zoo.data.splits import hold_out

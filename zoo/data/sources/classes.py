@@ -12,12 +12,12 @@ from zoo.config.records import holds_records
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT, Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig, flag
 from zoo.console.errors import UsageError, few
-from zoo.data import marks, standardization
+from zoo.data import marks
 from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
 from zoo.data.reading import Tally, drawn
-from zoo.data.sensors import recordings, windows
+from zoo.data.sensors import recordings, standardization, windows
 from zoo.data.sound import clips, formats, noise
 from zoo.data.sources import arrays, embedded, folders, grouping, records, tables, tfds
 from zoo.data.splits import hold_out

@@ -3,11 +3,15 @@
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from zoo.models.parts.base import ZooModel
+from zoo.models.parts.floating import InFloat
 
 Numbers = tuple[float, ...]
+# Width of a feature in deviations, on both sides, and how much wider all features together may be than the narrowest
+# one: by then it has lost two of eight bits.
+SIDES, LOST = 3, 4
 
 
 class StandardizingModel(ZooModel):
@@ -54,8 +58,33 @@ def check_standardization(owner: str, mean: Numbers, std: Numbers) -> None:
         raise ValueError(f"{owner}: expected as many numbers in mean as in std, received {len(mean)} and {len(std)}")
 
 
-def standardization(mean: Numbers, std: Numbers, policy: keras.DTypePolicy) -> layers.Rescaling | None:
+@keras.saving.register_keras_serializable("zoo")
+class FloatRescaling(InFloat):
+    """A product and a sum along the last axis that stay in float32 in every file.
+
+    Args:
+        scale: Factor of each feature.
+        offset: What is added to each product.
+    """
+
+    def __init__(self, scale: Numbers, offset: Numbers, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = tuple(scale)
+        self.offset = tuple(offset)
+
+    def call(self, x):
+        scale, offset = (ops.convert_to_tensor(values, x.dtype) for values in (self.scale, self.offset))
+        return x * scale + offset
+
+    def get_config(self):
+        return super().get_config() | {"scale": self.scale, "offset": self.offset}
+
+
+def standardization(mean: Numbers, std: Numbers, policy: keras.DTypePolicy) -> layers.Layer | None:
     """Return the layer that computes (x - mean) / std along the last axis, None if that changes nothing.
+
+    Where features have ranges of their own, the layer stays in float32 in every file: in eight bits, one scale for all
+    of them would leave those of small numbers with a few steps.
 
     Args:
         mean: What is subtracted: one number, or one for each feature.
@@ -68,5 +97,14 @@ def standardization(mean: Numbers, std: Numbers, policy: keras.DTypePolicy) -> l
     offset = [-m / s for m, s in zip(means, deviations, strict=True)]
     if scale == [1] * count and offset == [0] * count:
         return None
+    if spans(means, deviations) > LOST:
+        return FloatRescaling(tuple(scale), tuple(offset), dtype=policy, name="standardize")
     values = (scale[0], offset[0]) if count == 1 else (scale, offset)
     return layers.Rescaling(*values, dtype=policy, name="standardize")
+
+
+def spans(mean: Numbers, std: Numbers) -> float:
+    """Return how many times wider the range of all features is than that of the narrowest one."""
+    low = min(m - SIDES * abs(s) for m, s in zip(mean, std, strict=True))
+    high = max(m + SIDES * abs(s) for m, s in zip(mean, std, strict=True))
+    return (high - low) / (2 * SIDES * min(map(abs, std)))
