@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 FROM_DATA = (
     *("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary"),
     *("num_entities", "num_relations", "rate"),
+    *("horizon", "means", "deviations", "known", "quantiles"),
 )
 
 
@@ -33,7 +34,8 @@ class ModelEntry:
     Args:
         path: Class, as `module:Class`.
         summary: Description for `zoo.list`, one line.
-        inputs: Kinds of data that the model accepts, among image, vector, sequence, sound, tokens, pairs and triples.
+        inputs: Kinds of data that the model accepts, among image, vector, sequence, sound, tokens, pairs, triples
+            and series.
         preset: Constructor arguments that this name fixes. `--set` overrides them.
         task: Task that the model learns unless `--task` names another, a key of `zoo.config.task_facts.TASKS`.
         also: Other tasks that it can learn.
@@ -129,7 +131,7 @@ MODELS = {
     ),
     "tc_resnet": ModelEntry(
         "zoo.models.tc_resnet:TCResNet",
-        "TC-ResNet: convolutions along time on sound, for keyword spotting; num_blocks = 3 or 6, width multiplier alpha",
+        "TC-ResNet: convolutions along time on sound, for keyword spotting; num_blocks = 3 or 6, multiplier alpha",
         ("image", "sound"),
     ),
     "lstm": ModelEntry(
@@ -205,6 +207,18 @@ MODELS = {
         "convolutional autoencoder for pictures and windows of series, that detects anomalies",
         ("image", "sequence"),
         task="anomaly",
+    ),
+    "dlinear": ModelEntry(
+        "zoo.models.dlinear:DLinear",
+        "DLinear: trend and remainder of series, each continued by one linear layer",
+        ("series",),
+        task="forecasting",
+    ),
+    "patch_transformer": ModelEntry(
+        "zoo.models.patch_transformer:PatchTransformer",
+        "PatchTST: a transformer over patches of one series at a time",
+        ("series",),
+        task="forecasting",
     ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",

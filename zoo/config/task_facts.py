@@ -16,6 +16,8 @@ ARRAYS = ".npz"
 TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": None}
 TEXT = ".txt"
 _TABLES = ", ".join(TABLES)
+# Endings of tables of typed columns; see `zoo.data.tabular`.
+NUMBERS = (".csv", ".tsv", ".jsonl", ".parquet", ".gz")
 
 Tokens = Literal["word", "character", "subword"]
 # How pictures of another aspect ratio are brought to the size of a model's input; see `zoo.data.fitting`.
@@ -103,6 +105,9 @@ class TaskFacts:
         return self.used_by[0]
 
 
+_SERIES = ("columns", "known_columns", "time_column", "group_column", "horizon", "lookback", "season", "quantiles") + (
+    "split_rows",
+)
 _RECALLS = tuple(f"{way}_recall_at_{k}" for way in ("caption_to_image", "image_to_caption") for k in (1, 5, 10))
 
 # Options of windows of series.
@@ -227,6 +232,21 @@ TASKS = {
         test_stands_alone=False,  # scores tell entities apart that training has not seen
         figures=("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "loss"),
         headline=("mrr", "hits_at_1", "hits_at_10"),
+    ),
+    "forecasting": TaskFacts(
+        gives="forecasts",
+        used_by=("zoo.predict", "TABLE"),
+        check="zoo.tasks.parts.requests:check_series",
+        source="zoo.data.series.source:load",
+        own_data="a table of series that ends in .csv, .tsv, .jsonl or .parquet, which .gz may follow",
+        own_files=NUMBERS,
+        from_own=True,
+        options=_SERIES,
+        unordered="forecasts each part of a series by itself",
+        test_stands_alone=False,  # the scale of its scores is that of the training part
+        swept=False,
+        figures=("mse", "mae", "mase", "quantile_loss", "inside", "naive_mse", "naive_mae", "naive_mase"),
+        headline=("mse", "mae", "mase"),
     ),
     "imitation": TaskFacts(
         gives="images",

@@ -139,6 +139,7 @@ class TrainConfig(
         self._check_augmentation()
         self._check_classes()
         self._check_group()
+        self._check_series()
         parse(self.schema)
         if isinstance(self.memory, str):  # as in Python
             object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
@@ -212,6 +213,18 @@ class TrainConfig(
             raise UsageError(f"--hop {self.hop}: expected together with --window, received without it")
         if self.window is not None and self.data is None:
             raise UsageError(f"--window {self.window}: expected together with --data, received without it")
+
+    def _check_series(self) -> None:
+        """Raise UsageError for numbers that no series could be forecast with."""
+        listed = {name: ",".join(f"{value:g}" for value in getattr(self, name) or ()) for name in _LISTED}
+        quantiles, rows = self.quantiles or (), self.split_rows
+        if list(quantiles) != sorted(set(quantiles)) or not all(0 < value < 1 for value in quantiles):
+            raise UsageError(f"--quantiles {listed['quantiles']}: expected increasing numbers between 0 and 1")
+        if rows is not None and (len(rows) != len(_PARTS) or min(rows) < 0 or not rows[0]):
+            raise UsageError(
+                f"--split-rows {listed['split_rows']}: expected three numbers of steps, for {', '.join(_PARTS)}, the"
+                " first above 0"
+            )
 
     def _check_private_training(self) -> None:
         """Raise UsageError for resolved options that differential privacy excludes."""
@@ -390,7 +403,7 @@ class TrainConfig(
         typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
         typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
         typed.setdefault("fit", FIRST_FIT)
-        lists = ("freeze", "input_range", "columns", "normal_class")
+        lists = {f.name for f in dataclasses.fields(cls) if "tuple" in str(f.type)}
         return cls(**typed | {name: tuple(typed[name]) for name in lists if typed.get(name) is not None})
 
 
@@ -428,6 +441,8 @@ ON_ONE_DEVICE = {
     "accept_changed_data": False,
 }
 
+_PARTS = ("training", "validation", "test")
+_LISTED = ("quantiles", "split_rows")
 _AVERAGE = re.compile(r"(ema|swa)\(([0-9]*\.?[0-9]+)\)")
 # Schedule of a learning rate that restarts.
 _CYCLIC = {"schedule": "cosine", "warmup": 0.0}

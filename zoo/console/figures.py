@@ -39,15 +39,24 @@ FIGURES = {
     "detected": ("anomalies detected", ".2%"),
     "false_alarms": ("false alarms", ".2%"),
     "threshold": ("threshold", ".4g"),
+    "mse": ("MSE", ".4f"),
     "rmse": ("RMSE", ".4g"),
     "mae": ("MAE", ".4g"),
     "r2": ("R2", ".4f"),
+    "mase": ("MASE", ".4f"),
+    "quantile_loss": ("quantile loss", ".4f"),
+    "inside": ("inside the outer quantiles", ".2%"),
+    "naive_mse": ("MSE, seasonal naive", ".4f"),
+    "naive_mae": ("MAE, seasonal naive", ".4f"),
+    "naive_mase": ("MASE, seasonal naive", ".4f"),
     "loss": ("loss", ".4f"),
     "perplexity": ("perplexity", ".2f"),
 }
 
 # Figures of which less is better.
-ERRORS = frozenset({"rmse", "mae", "loss", "false_alarms", "perplexity", "frechet_distance"})
+ERRORS = frozenset(
+    {"mse", "rmse", "mae", "mase", "quantile_loss", "loss", "false_alarms", "perplexity", "frechet_distance"}
+)
 
 Intervals = Mapping[str, Sequence[float]]
 

@@ -11,9 +11,9 @@ from zoo.data.dataset import Dataset, Split, leaves
 
 # Bytes that are made contiguous and hashed at a time, so that a memory-mapped split is never read whole.
 BLOCK = 1 << 24
-# Parts of the specification that version 0.1 did not have.
-LATER = ("columns", "hop", "rate", "mean", "std", "normal", "false_alarm_rate")
 SPLITS = ("train", "validation", "test")
+# Fields of a specification that version 0.1 did not have and that most data have not.
+LATER = ("series", "columns", "hop", "rate", "mean", "std", "normal", "false_alarm_rate")
 # End of the name of a digest that is made of the hash of each example, which version 0.1 did not do.
 BY_EXAMPLE = " by example"
 
@@ -36,9 +36,7 @@ def of_data(data: Dataset, splits: Sequence[str] = SPLITS) -> dict[str, str]:
     form = {name: value for name, value in data.spec.to_json().items() if name != "name"}
     if form["fit"] == FIRST_FIT:  # version 0.1 had no other
         del form["fit"]
-    for name in LATER:  # likewise
-        if not form[name]:
-            del form[name]
+    form = {name: value for name, value in form.items() if name not in LATER or value}
     found = {}
     for name in splits:
         split = getattr(data, name)

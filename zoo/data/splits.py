@@ -76,7 +76,7 @@ def _hold_out_groups(split: Split, share: float, what: str, class_names: tuple[s
     if len(names) < 2:
         raise UsageError(
             f"--{what}-split {share:g}: expected examples of two groups or more, received"
-            f" {f'{names[0]!r} alone' if len(names) else 'none'}; a group is on one side of a split"
+            f" {f'{str(names[0])!r} alone' if len(names) else 'none'}; a group is on one side of a split"
         )
     chosen: list[int] = []
     wanted = share * len(split)
@@ -89,8 +89,8 @@ def _hold_out_groups(split: Split, share: float, what: str, class_names: tuple[s
     if split.y.ndim == 1 and len(lacking := np.setdiff1d(split.y, rest.y)):
         groups = ", ".join(repr(str(names[group])) for group in chosen[:LISTED])
         raise UsageError(
-            f"--{what}-split {share:g}: expected examples of class {class_names[lacking[0]]!r} beside the held-out groups"
-            f" {groups}, received none; add groups, or give the splits as folders"
+            f"--{what}-split {share:g}: expected examples of class {class_names[lacking[0]]!r} beside the held-out"
+            f" groups {groups}, received none; add groups, or give the splits as folders"
         )
     return rest, held
 

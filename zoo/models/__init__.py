@@ -13,6 +13,7 @@ from zoo.models.parts.attention import MultiHeadCrossAttention, MultiHeadSelfAtt
 from zoo.models.parts.discriminator import Discriminator
 from zoo.models.parts.generator import Generator
 from zoo.models.parts.normalization import LayerNormalization
+from zoo.objectives.forecast_loss import QuantileLoss, SquaredError
 from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean
 from zoo.objectives.metrics import MixedAccuracy, reciprocal_rank
 from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
@@ -22,6 +23,7 @@ from zoo.objectives.schedules import InverseSquareRoot
 PARTS = (MultiHeadCrossAttention, MultiHeadSelfAttention, Discriminator, Generator, LayerNormalization)
 OBJECTIVES = (
     *(Adversarial, CrossEntropy, FocalLoss, Mean, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
+    *(QuantileLoss, SquaredError),
     *(AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD, InverseSquareRoot),
 )
 

@@ -1,8 +1,8 @@
 """DS-CNN (Zhang et al., 2017, arXiv:1711.07128): keyword spotting with depthwise separable convolutions.
 
 The shape is that of MLPerf Tiny (Banbury et al., 2021): 64 channels and four blocks. With `use_bias`, 12 classes and
-inputs of 49 x 10 it has 24,908 parameters. The convolutions see a picture of sound, time steps by coefficients: the data
-are such pictures, or samples, from which a front end in the model makes them.
+inputs of 49 x 10 it has 24,908 parameters. The convolutions see a picture of sound, time steps by coefficients. The
+data are such pictures, or samples, from which a front end in the model makes them.
 """
 
 from typing import Literal

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from zoo.console.errors import UsageError
-from zoo.data.sound import formats
 
 # An example of the run's own data as an input of zoo.explain: test:17.
 OWN = re.compile(r"(train|validation|test):(\d+)")
@@ -39,6 +38,8 @@ def check_file(text: str, kind: str) -> None:
     if path.suffix.lower() == ".npz":
         return
     if kind == "sound":
+        from zoo.data.sound import formats
+
         try:
             formats.header(path)
         except formats.Unreadable as error:

@@ -22,10 +22,39 @@ class ColumnOptions:
         "language or column to translate into (default: the set's second language, or the column target)"
     )
     columns: tuple[str, ...] | None = option(
-        "columns of numbers that are used, such as those of the sensors (default: all but those of other options)",
+        "columns of numbers: those of the sensors, or those to forecast, names or patterns such as 'load*' (default: all"
+        " that no other option names)",
+        metavar="NAME[,...]",
+    )
+    known_columns: tuple[str, ...] | None = option(
+        "columns whose future is known when a forecast is made, such as a planned price (default: none)",
         metavar="NAME[,...]",
     )
     time_column: str | None = option(
-        "column with the time of a row (default: the only column of dates; without one, rows are evenly spaced)"
+        "column with the time of a row (default: the only column of dates; without one, rows are in order and evenly"
+        " spaced)"
     )
-    group_column: str | None = option("column of groups that stay in one split, such as the subject or the day")
+    group_column: str | None = option(
+        "column that tells several series apart, such as the subject or the machine; with --window, groups stay in one"
+        " split (default: one series)"
+    )
+    horizon: int | None = option(
+        "number of steps to forecast (default: a season, such as 24 hours or 7 days)", within=(1, 100_000)
+    )
+    lookback: int | None = option(
+        "number of past steps that a forecast is made from (default: three times the horizon, or two seasons)",
+        within=(1, 1_000_000),
+    )
+    season: int | None = option(
+        "number of steps in a season, for the naive forecast (default: by the time of a step: a day of hours, a week of"
+        " days, a year of weeks or months)",
+        within=(1, 1_000_000),
+    )
+    quantiles: tuple[float, ...] | None = option(
+        "quantiles to forecast instead of the mean, such as 0.1,0.5,0.9", metavar="Q[,...]"
+    )
+    split_rows: tuple[int, ...] | None = option(
+        "number of time steps for training, validation and test, from the first one, such as 8640,2880,2880 (default:"
+        " by --test-split and --validation-split, the last steps)",
+        metavar="TRAIN,VALIDATION,TEST",
+    )

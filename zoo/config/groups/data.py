@@ -15,9 +15,9 @@ class DataOptions:
 
     dataset: str | None = option("data set: an embedded one or any TFDS name (default: digits)")
     data: Path | None = option(
-        "own data: a folder of images or sounds by class; an .npz, .csv, .tsv or .jsonl file; a .txt file or a folder of them; a"
-        " folder with train, valid and test tables of triples; files of records (.tfrecord, .array_record, .tar,"
-        " .parquet) or a folder of them, also at an address such as gs://bucket/folder"
+        "own data: a folder of images or sounds by class; an .npz, .csv, .tsv or .jsonl file; a .txt file or a folder"
+        " of them; a folder with train, valid and test tables of triples; files of records (.tfrecord, .array_record,"
+        " .tar, .parquet) or a folder of them, also at an address such as gs://bucket/folder"
     )
     schema: str | None = option(
         "fields of records: x=FIELD of the input, y=FIELD of the label, such as 'x=image/encoded, y=label' or"

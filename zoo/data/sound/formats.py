@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -215,7 +216,7 @@ def _checked(found: Header) -> Header:
 
 
 @functools.cache
-def _soundfile():  # noqa: ANN202  (a module)
+def _soundfile() -> Any:
     if importlib.util.find_spec("soundfile") is None:
         raise Unreadable(f"files other than WAV with whole or floating samples need soundfile: {EXTRA}")
     import soundfile

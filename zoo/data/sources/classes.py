@@ -291,8 +291,8 @@ def _check_medium(config: TrainConfig, medium: folders.Medium) -> None:
         and (config.rate != int(config.rate) or not formats.LOWEST <= config.rate <= formats.HIGHEST)
     ):
         raise UsageError(
-            f"--rate {config.rate:g}: expected a whole number of samples of sound in a second from {formats.LOWEST:,} to"
-            f" {formats.HIGHEST:,}"
+            f"--rate {config.rate:g}: expected a whole number of samples of sound in a second, from"
+            f" {formats.LOWEST:,} to {formats.HIGHEST:,}"
         )
     for name in ("image_size",) if sounds else ("rate", "seconds", "noise"):
         if (value := getattr(config, name)) is not None:

@@ -47,7 +47,7 @@ def tell_shared(groups: Mapping[str, np.ndarray], tally: Tally) -> None:
         groups: Group of each example by split.
         tally: Takes the note.
     """
-    splits = list(groups)
+    splits = [split for split in ("train", "validation", "test") if split in groups]
     for place, one in enumerate(splits):
         for other in splits[place + 1 :]:
             if both := sorted(set(groups[one].tolist()) & set(groups[other].tolist())):

@@ -6,14 +6,11 @@ power of two, magnitudes, the mel scale of HTK, and the DCT of HTK. The transfor
 have too, and needs a few kilobytes for the matrices where one matrix of a transform of 512 points takes a megabyte.
 """
 
-from functools import cached_property
-
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from zoo.models.parts.floating import InFloat
-
 from zoo.models.parts.layers import check_positive
 
 KINDS = ("mfcc", "logmel", "pcen")
@@ -82,6 +79,11 @@ class SoundFeatures(InFloat):
                 f" {coefficients}"
             )
         self.points = 1 << (self.frame - 1).bit_length()  # of the Fourier transform
+        self._window = hann(self.frame, self.points)
+        self._stages = stages(self.points)
+        self._first, self._turns, self._second, self._places = transform(*self._stages)
+        self._of_bands = band_blocks(mel_weights(mels, self.points // 2 + 1, rate, min(highest_hz, rate / 2)))
+        self._of_coefficients = cosines(mels, coefficients)
 
     @property
     def columns(self) -> int:
@@ -146,64 +148,6 @@ class SoundFeatures(InFloat):
         x = ops.sqrt(x[..., :columns] + x[..., columns:])
         return ops.take(ops.reshape(x, (-1, count, half * columns)), self._places, axis=-1)
 
-    # Constants. A transform of N1 * N2 points is one of N1 over samples that are N2 apart, a turn of each value, and
-    # one of N2. Samples are real: frequencies above the middle of the first stage mirror those below it.
-
-    @cached_property
-    def _stages(self) -> tuple[int, int]:
-        rows = 1 << self.points.bit_length() // 2
-        return rows, self.points // rows
-
-    @cached_property
-    def _window(self) -> np.ndarray:
-        """Periodic Hann window of a frame, then zeros."""
-        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.frame) / self.frame)
-        return np.pad(window, (0, self.points - self.frame)).astype(np.float32)
-
-    @cached_property
-    def _first(self) -> np.ndarray:
-        rows, half = self._stages[0], self._stages[0] // 2 + 1
-        angle = 2 * np.pi * np.outer(np.arange(rows), np.arange(half)) / rows
-        return np.concatenate([np.cos(angle), -np.sin(angle)], axis=1).astype(np.float32)
-
-    @cached_property
-    def _turns(self) -> tuple[np.ndarray, np.ndarray]:
-        rows, columns = self._stages
-        angle = 2 * np.pi * np.outer(np.arange(columns), np.arange(rows // 2 + 1)) / self.points
-        return np.cos(angle).astype(np.float32), -np.sin(angle).astype(np.float32)
-
-    @cached_property
-    def _second(self) -> np.ndarray:
-        columns = self._stages[1]
-        angle = 2 * np.pi * np.outer(np.arange(columns), np.arange(columns)) / columns
-        cosine, sine = np.cos(angle), -np.sin(angle)
-        return np.block([[cosine, sine], [-sine, cosine]]).astype(np.float32)
-
-    @cached_property
-    def _places(self) -> np.ndarray:
-        """Place of each frequency, from 0 to half the rate, in the result of the second stage."""
-        rows, columns = self._stages
-        found = np.add.outer(np.arange(rows // 2 + 1), rows * np.arange(columns)).reshape(-1)
-        return np.unique(np.minimum(found, self.points - found), return_index=True)[1].astype(np.int32)
-
-    @cached_property
-    def _of_bands(self) -> list[tuple[int, np.ndarray]]:
-        """First bin and weights (bins, bands) of neighbouring mel bands; of one matrix for all, most would be zeros."""
-        bands = mel_weights(self.mels, self.points // 2 + 1, self.rate, min(self.highest_hz, self.rate / 2))
-        found = []
-        for first in range(0, self.mels, BLOCK):
-            block = bands[:, first : first + BLOCK]
-            used = np.flatnonzero(block.any(1))
-            low, high = (used[0], used[-1] + 1) if len(used) else (0, 1)
-            found.append((int(low), block[low:high].astype(np.float32)))
-        return found
-
-    @cached_property
-    def _of_coefficients(self) -> np.ndarray:
-        """The first columns of the DCT of HTK, as in `tf.signal.mfccs_from_log_mel_spectrograms`."""
-        angle = np.pi * np.outer(np.arange(self.mels) + 0.5, np.arange(self.coefficients)) / self.mels
-        return (np.cos(angle) * np.sqrt(2 / self.mels)).astype(np.float32)
-
     def get_config(self):
         names = ("kind", "rate", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level")
         return super().get_config() | {name: getattr(self, name) for name in names}
@@ -230,6 +174,65 @@ def front_end(family: str, *, rate: int, features: str | None, **arguments: floa
             f"{family}: features: expected one of {', '.join(KINDS)} for samples of sound, received 'none'"
         )
     return SoundFeatures(features or KINDS[0], rate, name="front", **arguments)
+
+
+def hann(frame: int, points: int) -> np.ndarray:
+    """Return the periodic Hann window of a frame, then zeros, (points,) float32."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame)
+    return np.pad(window, (0, points - frame)).astype(np.float32)
+
+
+def stages(points: int) -> tuple[int, int]:
+    """Return two powers of two whose product is the number of points, nearly equal."""
+    rows = 1 << points.bit_length() // 2
+    return rows, points // rows
+
+
+def transform(rows: int, columns: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
+    """Return the constants of a Fourier transform of rows * columns real samples.
+
+    It is one of `rows` over samples that are `columns` apart, a turn of each value, and one of `columns`. Since samples
+    are real, frequencies above the middle of the first stage mirror those below it, and half of them are enough.
+
+    Returns:
+        The first stage (rows, 2 * half) for real and imaginary parts; cosine and sine of the turns, (columns, half)
+        each; the second stage (2 * columns, 2 * columns); and the place of each frequency, from zero to half the rate,
+        in the result (half * columns).
+    """
+    half = rows // 2 + 1
+    first = 2 * np.pi * np.outer(np.arange(rows), np.arange(half)) / rows
+    turn = 2 * np.pi * np.outer(np.arange(columns), np.arange(half)) / (rows * columns)
+    angle = 2 * np.pi * np.outer(np.arange(columns), np.arange(columns)) / columns
+    cosine, sine = np.cos(angle), -np.sin(angle)
+    frequency = np.add.outer(np.arange(half), rows * np.arange(columns)).reshape(-1)
+    places = np.unique(np.minimum(frequency, rows * columns - frequency), return_index=True)[1]
+    return (
+        np.concatenate([np.cos(first), -np.sin(first)], axis=1).astype(np.float32),
+        (np.cos(turn).astype(np.float32), -np.sin(turn).astype(np.float32)),
+        np.block([[cosine, sine], [-sine, cosine]]).astype(np.float32),
+        places.astype(np.int32),
+    )
+
+
+def band_blocks(weights: np.ndarray) -> tuple[tuple[int, np.ndarray], ...]:
+    """Return first bin and weights (bins, bands) of neighbouring mel bands; in one matrix, most would be zeros.
+
+    Args:
+        weights: Weights of all, (bins, bands).
+    """
+    found = []
+    for first in range(0, weights.shape[1], BLOCK):
+        block = weights[:, first : first + BLOCK]
+        used = np.flatnonzero(block.any(1))
+        low, high = (used[0], used[-1] + 1) if len(used) else (0, 1)
+        found.append((int(low), block[low:high].astype(np.float32)))
+    return tuple(found)
+
+
+def cosines(mels: int, coefficients: int) -> np.ndarray:
+    """Return the first columns of HTK's DCT, (mels, coefficients), those of `tf.signal`."""
+    angle = np.pi * np.outer(np.arange(mels) + 0.5, np.arange(coefficients)) / mels
+    return (np.cos(angle) * np.sqrt(2 / mels)).astype(np.float32)
 
 
 def mel_weights(mels: int, bins: int, rate: int, highest_hz: float) -> np.ndarray:
