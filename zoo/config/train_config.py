@@ -79,6 +79,10 @@ class TrainConfig(
         return self._group(ColumnOptions)
 
     @property
+    def sensor_options(self) -> SensorOptions:
+        return self._group(SensorOptions)
+
+    @property
     def sound_options(self) -> SoundOptions:
         return self._group(SoundOptions)
 

@@ -121,7 +121,8 @@ def splits(
     if not len(starts):
         longest = max(map(len, recordings), default=0)
         raise UsageError(
-            f"--window {window}: expected at most the {longest:,} samples of the longest recording of {config.data_name}"
+            f"--window {window}: expected at most the {longest:,} samples of the longest recording of"
+            f" {config.data_name}"
         )
     values = np.concatenate([recording.values for recording in recordings])
     source = Stretches(values, starts, window, where, [recording.name for recording in recordings])
