@@ -132,7 +132,7 @@ def work(job: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _convert(job: dict[str, Any]) -> dict[str, Any]:
-    output, by = Path(job["output"]), engine(job["precision"], bool(job["skip"]))
+    output, by = Path(job["output"]), engine(job["precision"], bool(job["skip"]) or _rounds_floats(job))
     if by != QUANTIZER:
         adjusted = Adjusted.of(job)
         with _given_ranges(job["ranges"], bool(job["functions"]), adjusted):
@@ -206,6 +206,14 @@ def _given_ranges(
         yield
     finally:
         Calibrator.calibrate = before
+
+
+def _rounds_floats(job: dict[str, Any]) -> bool:
+    """Return whether the converter would round matrices of layers that stay in float32, as it can leave none out."""
+    if job["precision"] != "dynamic" or not job["in_float"]:
+        return False
+    model = flatbuffer.parse(_float_converter(job).convert(), "the float file")
+    return any(_skipped(model, each, job["in_float"]) for each in weights.find(model))
 
 
 def _float_converter(job: dict[str, Any]) -> Any:
@@ -347,7 +355,8 @@ def _nodes(content: bytes, scopes: list[str]) -> list[str]:
 def _quantize(source: Path, output: Path, job: dict[str, Any]) -> dict[str, int]:
     """Quantize a float file by litert-quantizer, and return the number of bits of the weights it has, by name."""
     model = flatbuffer.read(source)
-    found = [each for each in weights.find(model) if not _skipped(model, each, job["skip"])]
+    kept = [*job["skip"], *job["in_float"]]
+    found = [each for each in weights.find(model) if not _skipped(model, each, kept)]
     bits = {each.place: 4 if job["precision"] == "int4" and each.code in learnt.FOUR_BITS else 8 for each in found}
     if job["precision"] != "int4" or job["rounding"] != "learnt":
         _by_quantizer(source, output, bits, job)
@@ -405,7 +414,7 @@ def _by_quantizer(source: Path, output: Path, bits: Mapping[tuple[int, int], int
             for reader in found.readers:
                 name = graph.tensors[graph.operators[reader].outputs[0]].name.decode()
                 made.add_dynamic_config(f"^{re.escape(name)}(;|$)", "*", 8, scales)
-    for scope in job["skip"]:
+    for scope in [*job["skip"], *job["in_float"]]:
         made.update_quantization_recipe(
             regex=f".*{re.escape(scope)}/.*",
             operation_name="*",
