@@ -22,8 +22,8 @@ class ColumnOptions:
         "language or column to translate into (default: the set's second language, or the column target)"
     )
     columns: tuple[str, ...] | None = option(
-        "columns of numbers: those of the sensors, or those to forecast, which may be patterns such as 'load*' (default:"
-        " all that no other option names)",
+        "columns of numbers: those of the sensors, or those to forecast, which may be patterns such as 'load*'"
+        " (default: all that no other option names)",
         metavar="NAME[,...]",
     )
     known_columns: tuple[str, ...] | None = option(

@@ -252,12 +252,10 @@ def _step(seconds: np.ndarray | None) -> float:
 def _common_step(config: TrainConfig, steps: Sequence[float]) -> float:
     """Return the distance of samples that all recordings are brought to, 0 if time is not known."""
     known = [step for step in steps if step]
-    if not known:
-        if config.rate:
-            raise UsageError(f"--rate {config.rate:g}: expected with --time-column, received recordings without a time")
-        return 0.0
     if config.rate:
         return 1 / config.rate
+    if not known:
+        return 0.0
     (usual, _), *_ = Counter(float(f"{step:.2g}") for step in known).most_common()
     return next(step for step in known if float(f"{step:.2g}") == usual)
 
@@ -369,4 +367,5 @@ def _tell(counts: _Counts, wanted: float, choice: _Choice, tally: Tally) -> None
     tally.changed[f"recordings at other rates brought to steps of {wanted:g}"] += counts.others
     tally.changed[f"missing values in runs of up to {FILLED} filled by straight lines"] += counts.filled
     if choice.time is None:
-        tally.notes.append("rows are taken for evenly spaced samples (--time-column names a column of time)")
+        rate = f"{1 / wanted:g} evenly spaced samples in a second" if wanted else "evenly spaced samples"
+        tally.notes.append(f"rows are taken for {rate} (--time-column names a column of time)")

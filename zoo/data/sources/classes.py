@@ -427,7 +427,9 @@ def _check_classes(name: str, splits: dict, class_names: tuple[str, ...], num_cl
 
 
 def check_like(spec: DataSpec, like: DataSpec) -> None:
-    if (spec.kind, spec.input_shape, spec.rate) != (like.kind, like.input_shape, like.rate):
+    """Raise UsageError for examples of another form than those that a run was trained on."""
+    same_rate = spec.kind != "sound" or spec.rate == like.rate
+    if (spec.kind, spec.input_shape) != (like.kind, like.input_shape) or not same_rate:
         raise UsageError(
             f"{spec.name}: expected {like.kind} inputs of shape {like.input_shape} as the run was trained on,"
             f" received {spec.kind} of shape {spec.input_shape}"
