@@ -114,9 +114,9 @@ def work(job: dict[str, Any]) -> list[dict[str, Any]]:
             has an array for each input; for text, tokens and source; for other functions, FUNCTION.INPUT. Each file
             has output (path), precision, integer_io, integer_input and integer_output (which ends integer_io changes),
             per_tensor (one scale per weight tensor), skip (name scopes of the layers that stay float), in_float (those
-            of layers that stay float in every recipe), equalize, best_ranges and correct_bias (see `Adjusted`),
-            rounding, mixed (largest number of bytes, or None), bare and reserved (bytes that are added to the file
-            afterwards).
+            of layers that stay float in every recipe), float_outputs (outputs that such layers give), equalize,
+            best_ranges and correct_bias (see `Adjusted`), rounding, mixed (largest number of bytes, or None), bare and
+            reserved (bytes that are added to the file afterwards).
 
     Returns:
         For each file its engine, and the number of bits of weights by name where the engine is litert-quantizer; or
@@ -254,7 +254,7 @@ def _by_converter(job: dict[str, Any]) -> bytes:
         if job["integer_output"]:
             converter.inference_output_type = kind
     kept = [*job["skip"], *job["in_float"]]
-    nodes = _nodes(_float_converter(job).convert(), kept) if kept else []
+    nodes = _nodes(_float_converter(job).convert(), kept, job["float_outputs"]) if kept else []
     if not job["skip"]:
         with _left_in_float(nodes):
             return converter.convert()
@@ -343,10 +343,15 @@ def _steps(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, inputs
 
 
-def _nodes(content: bytes, scopes: list[str]) -> list[str]:
-    """Return the names of operator outputs that belong to layers traced in these scopes."""
-    names = flatbuffer.output_names(flatbuffer.parse(content, "the float file"))
-    found = [name for name in names if any(f"{scope}/" in name for scope in scopes)]
+def _nodes(content: bytes, scopes: list[str], outputs: list[str]) -> list[str]:
+    """Return the names of operator outputs that belong to layers traced in these scopes, or are outputs of the file.
+
+    The tensors of the file's own outputs have other names, without the scope of their layer. One that a layer with
+    weights computes, because the converter has folded what follows into them, is not among those returned.
+    """
+    model = flatbuffer.parse(content, "the float file")
+    found = [name for name in flatbuffer.output_names(model) if any(f"{scope}/" in name for scope in scopes)]
+    found += [tensor for name, tensor in flatbuffer.elementwise_outputs(model).items() if name in outputs]
     if not found:
         raise ValueError(f"no operator of the exported graph belongs to {', '.join(scopes)}")
     return found

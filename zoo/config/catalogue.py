@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.config import caption_templates, task_facts
+from zoo.config.masks import is_folder_of_masks
 from zoo.config.prepared import default_data_dir, find_prepared, prepared_names
 from zoo.config.records import ENDINGS, holds_records, is_address
 from zoo.config.task_facts import ARRAYS, CLASSES, TABLES, TASKS, TEXT, Task, TaskFacts, Tokens
@@ -20,6 +21,7 @@ _EMBEDDED_TASKS: dict[str, Task] = {
     "digits": "classification",
     "addition": "translation",
     "family": "link_prediction",
+    "shapes": "segmentation",
 }
 
 # Names of the columns in sets of triples.
@@ -126,6 +128,8 @@ def _own_task(config: TrainConfig) -> Task:
     if config.data is not None:
         if _is_plain_text(config.data):
             return next(name for name, facts in TASKS.items() if TEXT in facts.own_files)
+        if is_folder_of_masks(config.data):
+            return next(name for name, facts in TASKS.items() if facts.own_folder == "masks")
         return config.learns if task_facts.of(config.learns).from_own else CLASSES
     if not config.dataset_is_tfds:
         return _EMBEDDED_TASKS[config.dataset or "digits"]
@@ -167,6 +171,8 @@ def _has_form(path: Path, facts: TaskFacts) -> bool:
         return any(map(is_table, path.iterdir()))
     if facts.own_folder == "texts":
         return _is_plain_text(path)
+    if facts.own_folder == "masks":
+        return is_folder_of_masks(path)
     return facts.own_folder == "classes"
 
 

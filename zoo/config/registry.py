@@ -208,6 +208,18 @@ MODELS = {
         ("image", "sequence"),
         task="anomaly",
     ),
+    "unet": ModelEntry(
+        "zoo.models.unet:UNet",
+        "U-Net for masks: down and up again with skips; filters, depth, up = transpose or resize",
+        ("image",),
+        task="segmentation",
+    ),
+    "lraspp": ModelEntry(
+        "zoo.models.lraspp:LRASPP",
+        "LR-ASPP for masks on mobilenet_v2, mobilenet_v3 or efficientnet_lite (backbone =); alpha",
+        ("image",),
+        task="segmentation",
+    ),
     "dlinear": ModelEntry(
         "zoo.models.dlinear:DLinear",
         "DLinear: trend and remainder of series, each continued by one linear layer",

@@ -37,6 +37,7 @@ from zoo.console.values import Bytes
 EMBEDDED = {
     "digits": "1,797 scans of handwritten digits, 8x8 grey (scikit-learn; Alpaydin & Kaynak, 1998)",
     "addition": "50,000 sums of two numbers of three digits and their results as texts, generated",
+    "shapes": "700 pictures of circles, squares and triangles with their masks, generated",
     "family": "112 triples of kinship in two families of 12 people (after Hinton, 1986), generated from rules",
 }
 

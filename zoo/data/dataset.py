@@ -34,7 +34,7 @@ class Split:
             model: the id that follows each id of x, (examples, time), and 0 after the last. Triples: the entity that
             answers the query (entity, relation). Images with captions: the target, then the indices of the image's
             captions, padded with -1, (examples, 1 + captions). Imitation: images (examples, height, width, channels),
-            float32.
+            float32. Segmentation: the class of each pixel, (examples, height, width) uint8, 255 where it is ignored.
 
         marks: BLAKE2b hash of each example's inputs, (examples, 16) uint8, of examples that are read from files; equal
             whether they are kept decoded or decoded for each batch. None for arrays.
@@ -44,9 +44,9 @@ class Split:
             group are in one split. None without groups.
         recordings: Recording that each window is from, (examples,) of whole numbers; None for other examples.
 
-    x may be a `Column`, whose examples are decoded when they are looked at; it has the interface of an array. A model
-    of one's own may take a tuple, a list or a dictionary of arrays as x, and learn such a structure as y; y is None
-    without labels. Everything else has one array of each.
+    x may be a `Column`, whose examples are decoded when they are looked at; it has the interface of an array. So may
+    the masks of segmentation. A model of one's own may take a tuple, a list or a dictionary of arrays as x, and learn
+    such a structure as y; y is None without labels. Everything else has one array of each.
     """
 
     x: Any

@@ -30,6 +30,7 @@ class Tally:
         notes: Sentences about what was assumed.
         examples: Number of examples of each split, where the arrays have another number of rows.
         kept: How examples from files are kept: decoded in memory, or decoded for each batch.
+        classes: Number of examples that have each class, where an example may have several; otherwise empty.
         columns: Types of the columns of a table, and what is missing in them, as a clause.
     """
 
@@ -41,6 +42,7 @@ class Tally:
     notes: list[str] = field(default_factory=list)
     examples: dict[str, int] = field(default_factory=dict)
     kept: str = ""
+    classes: dict[str, int] = field(default_factory=dict)
     columns: str = ""
 
 

@@ -28,6 +28,7 @@ _ROUNDING = 1e-6
 _BOUNDED = (
     *(*_SHARES, "precision", "recall", "f1", "zero_shot_accuracy", "coverage", "mrr"),
     *("auc", "partial_auc", "detected", "false_alarms", "recording_accuracy"),
+    *("miou", "pixel_accuracy", "boundary_f1"),
 )
 
 

@@ -54,7 +54,7 @@ def auc(scores: np.ndarray, anomalous: np.ndarray) -> float:
 
 
 def partial_auc(scores: np.ndarray, anomalous: np.ndarray, most: float = PARTIAL) -> float:
-    """Return the area up to a share of false alarms, scaled so that chance has 0.5 (McClish, 1989), as scikit-learn does.
+    """Return the area up to a share of false alarms, scaled so that chance has 0.5 (McClish, 1989); as scikit-learn.
 
     Args:
         scores: Score of each example, (examples,).

@@ -139,3 +139,15 @@ def anomaly_run(tmp_path_factory):
     )  # fmt: skip
     train(config, verbose=False)
     return folder / "run"
+
+
+@pytest.fixture(scope="package")
+def segmentation_run(tmp_path_factory):
+    """A run on pictures of shapes with their masks."""
+    folder = tmp_path_factory.mktemp("masks")
+    config = TrainConfig(
+        model="unet", dataset="shapes", image_size=12, settings={"filters": 4, "depth": 2}, epochs=2, batch_size=16,
+        learning_rate=1e-2, output=folder / "run",
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"

@@ -16,6 +16,8 @@ CURVES = (("Mean squared error of normal examples", "loss"),)
 BINS = 60
 # Features of a series that are drawn; more would not be told apart.
 DRAWN = 4
+# Columns of the grid of examples.
+COLUMNS = "grid-template-columns:repeat(auto-fill,minmax(230px,1fr))"
 BLUE, RED, GREY = "#2463c5", "#b3261e", "#64707d"
 
 
@@ -29,28 +31,15 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
     """
     within, anomalous = shown["intervals"], shown["anomalous"]
     count = int(anomalous.sum())
-    top = [
-        *tiles(scores, ("auc", "partial_auc"), within),
-        *(
-            [(f"{scores['detected']:.2%}", f"of {count:,} test anomalies detected{below('detected', within)}")]
-            if count
-            else []
-        ),
-        *(
-            [
-                (
-                    f"{scores['false_alarms']:.2%}",
-                    f"of {len(anomalous) - count:,} normal test examples are false alarms{below('false_alarms', within)}",
-                )
-            ]
-            if count < len(anomalous)
-            else []
-        ),
-        (
-            f"{scores['threshold']:.4g}",
-            f"threshold, for {data.spec.false_alarm_rate:.3g} of the normal validation examples",
-        ),
-    ]
+    top = tiles(scores, ("auc", "partial_auc"), within)
+    for name, number, what in (
+        ("detected", count, "test anomalies detected"),
+        ("false_alarms", len(anomalous) - count, "normal test examples are false alarms"),
+    ):
+        if name in scores:
+            top.append((f"{scores[name]:.2%}", f"of {number:,} {what}{below(name, within)}"))
+    share = f"{data.spec.false_alarm_rate:.3g} of the normal validation examples"
+    top.append((f"{scores['threshold']:.4g}", f"threshold, for {share}"))
     both = 0 < count < len(anomalous)
     drawn = [_distribution(shown, scores["threshold"]), *([_roc(shown, scores)] if both else [])]
     sections = [f"<div class=two>{''.join(drawn)}</div>", _classes(shown["detected_by_class"]), _worst(data, shown)]
@@ -118,7 +107,7 @@ def _worst(data: Dataset, shown: Mapping[str, Any]) -> str:
             figures = "".join(_example(data, row) for row in rows)
             parts.append(
                 f"<section><h2>{heading} <small>{order}; input, and its reconstruction</small></h2>"
-                f"<div class=mistakes style='grid-template-columns:repeat(auto-fill,minmax(230px,1fr))'>{figures}</div></section>"
+                f"<div class=mistakes style='{COLUMNS}'>{figures}</div></section>"
             )
     return "".join(parts)
 
