@@ -419,6 +419,7 @@ NOT_COMPARED = (
     "resume",
     "accept_changed_data",
     "output",
+    "track",
     "checkpoint_every",
     "data_dir",
     "skip_bad",

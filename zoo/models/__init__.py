@@ -9,9 +9,9 @@ import pkgutil
 
 import keras
 
-from zoo.models.parts.adversarial.discriminator import Discriminator
-from zoo.models.parts.adversarial.generator import Generator
 from zoo.models.parts.attention import MultiHeadCrossAttention, MultiHeadSelfAttention
+from zoo.models.parts.drawing.discriminator import Discriminator
+from zoo.models.parts.drawing.generator import Generator
 from zoo.models.parts.normalization import LayerNormalization
 from zoo.objectives.forecast_loss import QuantileLoss, SquaredError
 from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean

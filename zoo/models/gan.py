@@ -10,9 +10,9 @@ from typing import Literal
 import keras
 from keras import ops
 
-from zoo.models.parts.adversarial.discriminator import Discriminator
-from zoo.models.parts.adversarial.generator import Generator
 from zoo.models.parts.base import ZooModel
+from zoo.models.parts.drawing.discriminator import Discriminator
+from zoo.models.parts.drawing.generator import Generator
 from zoo.models.parts.layers import check_positive
 from zoo.objectives.gradients import gradient
 

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class RunFolder:
         self.report_file = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
+        self.tracking_file = self.path / "tracking.json"
         self.attacks = self.path / "attack"
         self.key_file = self.path / "private.key"
         self.prequential_file = self.path / "prequential.csv"
@@ -307,12 +309,18 @@ def _check_pretrained(name: str) -> None:
 
 
 def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
-    """Raise UsageError unless the initial weights of a training are as its configuration says.
+    """Raise UsageError unless trackers and initial weights of a training are as its configuration says.
 
     Args:
         config: Configuration of the training.
         pretrained: Whether the model has pretrained weights.
     """
+    for name in config.track or ():
+        if find_spec(name) is None:
+            raise UsageError(
+                f"--track {name}: expected the package {name}, which is not installed; pip install"
+                f" 'keras-compression-zoo[{name}]'"
+            )
     if continued(config):
         return
     if config.model in registry.COMBINED and not pretrained:
