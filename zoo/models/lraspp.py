@@ -14,9 +14,9 @@ from zoo.introspection.layers import in_order
 from zoo.models.efficientnet_lite import EfficientNetLite
 from zoo.models.mobilenet_v2 import MobileNetV2
 from zoo.models.mobilenet_v3 import MobileNetV3
+from zoo.models.parts.base import WIDE, NarrowedModel
 from zoo.models.parts.convolutions import ConvNorm, InvertedResidual
 from zoo.models.parts.layers import check_positive, logits_dtype
-from zoo.models.parts.narrowing import WIDE, NarrowedModel
 from zoo.models.parts.standardization import standardization
 from zoo.models.parts.vision import SMALL, VisionModel, check_channels
 

@@ -10,9 +10,9 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
+from zoo.models.parts.base import NarrowedModel
 from zoo.models.parts.convolutions import ConvNorm
 from zoo.models.parts.layers import check_positive, logits_dtype
-from zoo.models.parts.narrowing import NarrowedModel
 
 
 class Convolutions(layers.Layer):

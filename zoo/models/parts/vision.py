@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import keras
 from keras import layers
 
+from zoo.models.parts.base import NarrowedModel
 from zoo.models.parts.convolutions import ConvNorm, InvertedResidual
 from zoo.models.parts.layers import check_positive, logits_dtype
-from zoo.models.parts.narrowing import NarrowedModel
 from zoo.models.parts.standardization import check_standardization, standardization
 
 # Pictures with a side below this keep their size in the first convolution unless `first_stride` is given.
