@@ -28,7 +28,7 @@ _CLOSE = dict.fromkeys(
     ("largest_difference", "mean_difference", "loss", "source_effect", "source_effect_keras")
     + ("largest_cosine_difference", "largest_cosine_difference_images", "largest_cosine_difference_texts"),
     PROBABILITY_TOLERANCE,
-) | {"largest_logit_difference": 1e-4, "psnr": 0.01}
+) | {"largest_logit_difference": 1e-4, "psnr": 0.01, "largest_box_difference": 0.01, "mean_box_difference": 0.01}
 # Relative tolerance of the scores of drawn images among real ones, which a single image may change.
 SAMPLES_TOLERANCE = 0.01
 # Relative tolerance of errors of reconstruction, whose size is that of the data, and of what is made of them.

@@ -70,6 +70,18 @@ TASKS = {
             },
         ),
     ),
+    "detection": Entry(
+        "compression.tasks.detection:Detection",
+        Limits(
+            run="a run that gives objects",
+            does="gives objects",
+            by_output=True,
+            words={
+                "distill": "it learns probabilities of classes, and this model gives boxes as well; train the smaller"
+                " run by itself"
+            },
+        ),
+    ),
     "forecasting": Entry(
         "compression.tasks.forecasting:Forecasting",
         Limits(

@@ -23,7 +23,7 @@ from zoo.console.figures import Intervals
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.images import scaled
 from zoo.models.parts.standardization import StandardizingModel
-from zoo.scores import detection
+from zoo.scores import roc
 from zoo.system.files import write_text
 from zoo.tasks import anomaly
 
@@ -117,7 +117,7 @@ class Anomaly(OutputForm):
     def learnt(self, model: keras.Model) -> dict[str, Any]:
         """Return the threshold of the model that is exported; that of the file is in its receipt."""
         judged = self.data.validation if len(self.data.validation) else self.data.train
-        limit = detection.threshold(self._errors(model, judged), self.data.spec.false_alarm_rate)
+        limit = roc.threshold(self._errors(model, judged), self.data.spec.false_alarm_rate)
         return {"threshold_in_float": float(f"{limit:.6g}")}
 
     def _errors(self, model: keras.Model, split: Split) -> np.ndarray:
@@ -185,8 +185,8 @@ class ReconstructionSubject(ArraySubject, OutputSubject):
 
     def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
         found, anomalous = self._errors(self.examples, outputs[0]), anomaly.anomalies(self.spec, self.examples)
-        limit = detection.threshold(found, self.spec.false_alarm_rate)
-        scores = detection.figures(found, anomalous, limit)
+        limit = roc.threshold(found, self.spec.false_alarm_rate)
+        scores = roc.figures(found, anomalous, limit)
         return {name: scores[name] for name in ("auc", "partial_auc") if name in scores} | {"loss": float(found.mean())}
 
     def scored(self, path: Path) -> dict[str, float]:
@@ -205,7 +205,7 @@ class ReconstructionSubject(ArraySubject, OutputSubject):
                 "examples": len(x),
                 "sha256": examples_sha256(self.examples),
                 "litert": scores,
-                "intervals": detection.intervals(mine, anomaly.anomalies(self.spec, self.examples), scores),
+                "intervals": roc.intervals(mine, anomaly.anomalies(self.spec, self.examples), scores),
                 "keras": self._scores(theirs, limit),
             },
             "parity": {
@@ -224,7 +224,7 @@ class ReconstructionSubject(ArraySubject, OutputSubject):
         return anomaly.error(self.target(split), outputs)
 
     def _limit(self, outputs: np.ndarray) -> float:
-        return detection.threshold(self._errors(self.judged, outputs), self.spec.false_alarm_rate)
+        return roc.threshold(self._errors(self.judged, outputs), self.spec.false_alarm_rate)
 
     def _limit_of_file(self, path: Path) -> float:
         return self._limit(litert.run(path, given(self.judged, self.interface)))

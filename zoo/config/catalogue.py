@@ -173,7 +173,7 @@ def _has_form(path: Path, facts: TaskFacts) -> bool:
         return _is_plain_text(path)
     if facts.own_folder == "masks":
         return is_folder_of_masks(path)
-    return facts.own_folder == "classes"
+    return facts.own_folder in ("classes", "objects")
 
 
 def _tfds_task(folder: Path) -> Task:

@@ -208,6 +208,12 @@ MODELS = {
         ("image", "sequence"),
         task="anomaly",
     ),
+    "detector": ModelEntry(
+        "zoo.models.detector:Detector",
+        "anchor-free detector of objects: feature pyramid on efficientnet_lite or mobilenet_v2 (backbone =)",
+        ("image",),
+        task="detection",
+    ),
     "unet": ModelEntry(
         "zoo.models.unet:UNet",
         "U-Net for masks: down and up again with skips; filters, depth, up = transpose or resize",

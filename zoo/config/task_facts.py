@@ -67,6 +67,7 @@ class TaskFacts:
             default is None.
         figures: Scores that commands and tables show, the most important first.
         headline: Scores that a row of a table has room for.
+        of_classes: Scores of each class, the one by which the worst class is named last.
         stock_figure: Score that the table of pretrained runs shows.
     """
 
@@ -74,6 +75,7 @@ class TaskFacts:
     used_by: tuple[str, ...]
     figures: tuple[str, ...]
     headline: tuple[str, ...]
+    of_classes: tuple[str, ...] = ("precision", "recall", "f1")
     options: tuple[str, ...] = ()
     stock_figure: str = ""
     shrunk_by: str = "int8"
@@ -81,7 +83,7 @@ class TaskFacts:
     source: str = ""
     own_data: str = ""
     own_files: tuple[str, ...] = ()
-    own_folder: Literal["classes", "tables", "texts", "masks"] | None = None
+    own_folder: Literal["classes", "tables", "texts", "masks", "objects"] | None = None
     from_data: bool = True
     from_classes: bool = False
     from_own: bool = False
@@ -234,6 +236,22 @@ TASKS = {
         test_stands_alone=False,  # scores tell entities apart that training has not seen
         figures=("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "loss"),
         headline=("mrr", "hits_at_1", "hits_at_10"),
+    ),
+    "detection": TaskFacts(
+        gives="objects",
+        used_by=("zoo.predict", "PICTURE"),
+        check="zoo.tasks.parts.requests:check_objects",
+        source="zoo.data.sources.detection:load",
+        own_data="a folder of annotated pictures in the layout of Pascal VOC, COCO or YOLO",
+        own_folder="objects",
+        from_own=True,
+        unordered="has a head for each level of its pyramid",
+        several_answers=True,
+        draws="boxes",
+        swept=False,
+        figures=("map_50", "map", "map_75", "detection_recall", "map_small", "map_medium", "map_large"),
+        headline=("map_50", "map"),
+        of_classes=("map", "map_50"),
     ),
     "segmentation": TaskFacts(
         gives="masks",

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +146,17 @@ def _check_windows(spec: Mapping[str, Any]) -> None:
         raise ValueError(f"expected classes as 'normal' of 'data', found {_short(strange[0])}")
 
 
-def check_metrics(metrics: Mapping[str, Any], per_step: bool = False) -> None:
+def check_metrics(
+    metrics: Mapping[str, Any],
+    per_step: bool = False,
+    of_classes: Sequence[str] = task_facts.of(task_facts.CLASSES).of_classes,
+) -> None:
     """Check metrics.json: that it is complete, that numbers are numbers, and that they do not contradict each other.
 
     Args:
         metrics: Content of the file.
         per_step: Whether there may be several answers per example, such as one per time step.
+        of_classes: Names of the scores of each class.
     """
     test = _typed(metrics, "test", dict)
     for name in ("parameters", "epoch", "epochs"):
@@ -171,7 +176,7 @@ def check_metrics(metrics: Mapping[str, Any], per_step: bool = False) -> None:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ValueError(f"expected a number as {key!r} of {name!r}, found {_short(value)}")
     check_scores(test, _object(metrics, "intervals"), per_step)
-    _check_classes(_list(metrics, "per_class"))
+    _check_classes(_list(metrics, "per_class"), of_classes)
     for name in ("private", "calibration", "prequential"):
         _object(metrics, name)
     if "no_intervals" in metrics:
@@ -232,14 +237,14 @@ def check_scores(test: Mapping[str, Any], intervals: Mapping[str, Any], per_step
             raise ValueError(f"{name!r} is {value}, outside its own interval from {ends[0]} to {ends[1]}")
 
 
-def _check_classes(rows: list) -> None:
+def _check_classes(rows: list, of_classes: Sequence[str]) -> None:
     for row in rows:
         if not isinstance(row, dict):
             raise ValueError(f"expected objects in 'per_class', found {_short(row)}")
         _typed(row, "class", str)
         if _typed(row, "examples", int) < 0:
             raise ValueError(f"expected a number from 0 as 'examples' of a class, found {row['examples']}")
-        for name in ("precision", "recall", "f1"):
+        for name in of_classes:
             if not 0 <= _typed(row, name, float) <= 1:
                 where = f"{name!r} of class {row['class']!r}"
                 raise ValueError(f"expected a share from 0 to 1 as {where}, found {row[name]}")

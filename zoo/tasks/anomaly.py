@@ -25,7 +25,7 @@ from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, logits_of, read_inputs
 from zoo.runs.vocabularies import read_spec
-from zoo.scores import detection
+from zoo.scores import roc
 from zoo.tasks import base
 from zoo.tasks.base import Task, standardized_by
 from zoo.tasks.pages import anomalies as anomaly_page
@@ -87,7 +87,7 @@ class Anomaly(Task):
         examples = data.split(split)
         if limit is None:
             judged = data.validation if len(data.validation) else data.train
-            limit = detection.threshold(errors(model, judged), data.spec.false_alarm_rate)
+            limit = roc.threshold(errors(model, judged), data.spec.false_alarm_rate)
         found, anomalous = errors(model, examples), anomalies(data.spec, examples)
         scores = self.scores(found, anomalous, limit)
         return {**scores, "examples": len(examples)}, {
@@ -95,7 +95,7 @@ class Anomaly(Task):
             "anomalous": anomalous,
             "worst": worst(model, examples, found, anomalous),
             "detected_by_class": per_class(data.spec, examples, found, limit),
-            "intervals": detection.intervals(found, anomalous, scores),
+            "intervals": roc.intervals(found, anomalous, scores),
         }
 
     def scores(self, found: np.ndarray, anomalous: np.ndarray, limit: float) -> dict[str, float]:
@@ -108,7 +108,7 @@ class Anomaly(Task):
         """
         normal = found[~anomalous]
         loss = {"loss": float(normal.mean())} if len(normal) else {}
-        return detection.figures(found, anomalous, limit) | {"threshold": limit} | loss
+        return roc.figures(found, anomalous, limit) | {"threshold": limit} | loss
 
     def page(self, data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> Page:
         return anomaly_page.page(data, scores, shown)

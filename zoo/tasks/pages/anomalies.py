@@ -10,7 +10,7 @@ from zoo.data import Dataset, DataSpec
 from zoo.reports import page as report
 from zoo.reports.mosaic import inline
 from zoo.reports.page import text as escaped
-from zoo.scores import detection
+from zoo.scores import roc
 
 CURVES = (("Mean squared error of normal examples", "loss"),)
 BINS = 60
@@ -69,12 +69,12 @@ def _distribution(shown: Mapping[str, Any], limit: float) -> str:
 
 
 def _roc(shown: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
-    curve = detection.curve(shown["errors"], shown["anomalous"])
+    curve = roc.curve(shown["errors"], shown["anomalous"])
     figure = report.figure(5.2, 3.6)
     axes = figure.subplots()
     axes.plot(curve.false_alarms, curve.detected, color=BLUE, label=f"AUC {scores['auc']:.4f}")
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", label="chance")
-    axes.axvspan(0, detection.PARTIAL, color=BLUE, alpha=0.08, label=f"partial AUC {scores['partial_auc']:.4f}")
+    axes.axvspan(0, roc.PARTIAL, color=BLUE, alpha=0.08, label=f"partial AUC {scores['partial_auc']:.4f}")
     axes.plot([scores["false_alarms"]], [scores["detected"]], "o", color=RED, label="threshold")
     axes.set_xlabel("false alarms")
     axes.set_ylabel("anomalies detected")
