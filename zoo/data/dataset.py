@@ -18,7 +18,7 @@ from zoo.data.text import Vocabulary
 # Alignment in bytes of a tensor's memory (EIGEN_MAX_ALIGN_BYTES), and size from which arrays are made with it.
 ALIGNMENT, ALIGNED_FROM = 64, 1 << 20
 
-Kind = Literal["image", "vector", "sequence", "tokens", "pairs", "triples", "arrays"]
+Kind = Literal["image", "vector", "sequence", "table", "tokens", "pairs", "triples", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Split:
             model: the id that follows each id of x, (examples, time), and 0 after the last. Triples: the entity that
             answers the query (entity, relation). Images with captions: the target, then the indices of the image's
             captions, padded with -1, (examples, 1 + captions). Imitation: images (examples, height, width, channels),
-            float32.
+            float32. Regression and several labels: float32, (examples, targets).
 
         marks: BLAKE2b hash of each example's inputs, (examples, 16) uint8, of examples that are read from files; equal
             whether they are kept decoded or decoded for each batch. None for arrays.
@@ -110,7 +110,7 @@ class DataSpec:
 
     Args:
         name: Name for titles.
-        kind: Kind of the inputs: image, vector, sequence (time, features), tokens, pairs (source and target tokens),
+        kind: Kind of the inputs: image, vector, sequence (time, features), table (inputs,), tokens, pairs (source and target tokens),
             triples, or arrays for a model of one's own.
         input_shape: Shape of one input: (height, width, channels), (features,), (time, features) or (time,).
         class_names: Class names in the order of the class indices; for triples, the entities.
@@ -127,6 +127,11 @@ class DataSpec:
         pixel_range: What a model takes for the darkest and the brightest pixel of images of bytes.
         fit: How pictures of another aspect ratio are brought to the input shape. Specifications of version 0.1 do not
             have it; their pictures were stretched.
+        inputs: What the inputs of a table are, see `zoo.data.tabular.encoding`.
+        targets: Names of the numbers that are predicted.
+        means: Mean of each of them over the training examples.
+        deviations: Their standard deviations.
+        quantiles: Quantiles that are predicted besides, between 0 and 1.
     """
 
     name: str
@@ -143,6 +148,11 @@ class DataSpec:
     relations: tuple[str, ...] = ()
     pixel_range: tuple[float, float] = (0.0, 1.0)
     fit: Fit = FIRST_FIT
+    inputs: tuple[Mapping[str, Any], ...] = ()
+    targets: tuple[str, ...] = ()
+    means: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+    quantiles: tuple[float, ...] = ()
 
     @property
     def num_classes(self) -> int:
