@@ -67,6 +67,7 @@ class Options(ModelTraining, ModelData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        language.parse(self.recipe)
         for name, low in (("batch", 1), ("calibration", 1), ("time_limit", 1), ("skip_worst", 0), ("seed", 0)):
             if (value := getattr(self, name)) < low:
                 raise UsageError(f"--{name.replace('_', '-')}: expected at least {low}, received {value}")

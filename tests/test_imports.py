@@ -26,7 +26,10 @@ ORDER = (
             "guests",
         )
     ),
-    *(f"zoo.{room}" for room in ("sizing", "sweep", "ensemble", "attack", "explain", "online", "demo", "make")),
+    *(
+        f"zoo.{room}"
+        for room in ("sizing", "sweep", "ensemble", "attack", "explain", "online", "demo", "make", "pipeline")
+    ),
     *(
         f"compression.{room}"
         for room in ("on_device", "recipes", "flatbuffers", "runtime", "devices", "surgery", "passes")

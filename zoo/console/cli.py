@@ -6,6 +6,9 @@ are fields declared with `zoo.config.options.option`; those with a `group` are l
 
 import argparse
 import dataclasses
+import functools
+import importlib
+import importlib.util
 import json
 import shutil
 import sys
@@ -113,10 +116,26 @@ def _carry_out(
         return _report(prog, f"{type(error).__name__}: {text} (--debug shows where)", 1, debug), None
 
 
+def options_of(module: str) -> type | None:
+    """Return the dataclass of the options of a command, None if its options are not declared in one.
+
+    Args:
+        module: Module that `python -m` runs.
+    """
+    inside = importlib.util.find_spec(module).submodule_search_locations
+    main = importlib.import_module(f"{module}.__main__" if inside else module).main
+    return main.args[0] if isinstance(main, functools.partial) and main.func is command else None
+
+
 def _named(options: type) -> dict[str, dataclasses.Field]:
     """Return the field of each option by its name in a file; positional arguments are not among them."""
     fields = [field for field in dataclasses.fields(options) if not field.metadata.get("positional")]
     return {field.metadata.get("name", field.name): field for field in fields}
+
+
+def flags(options: type) -> dict[str, str]:
+    """Return each option as typed, by its name in a file; positional arguments are not among them."""
+    return {name: "--" + name.replace("_", "-") for name in _named(options)}
 
 
 def _is_on_disk(result: Any) -> bool:
@@ -161,16 +180,43 @@ def parse(
         UsageError: Unknown option, or a value of the wrong type.
         SystemExit: After --help.
     """
+    parser, typed_as = parser_of(options, prog=prog, description=description, examples=examples)
+    types, fields = typing.get_type_hints(options), dataclasses.fields(options)
+    resolvers = {field.name: field.metadata.get("resolve", lambda value: value) for field in fields}
+    limits = {field.name: field.metadata.get("within") for field in fields}
+    known, rest = parser.parse_known_args(option_files.expanded(words, flags(options)))
+    if rest:
+        all_flags = [text for action in parser._actions for text in action.option_strings]
+        hint = nearest(rest[0].partition("=")[0], all_flags) if rest[0].startswith("-") else ""
+        raise UsageError(f"unexpected argument {rest[0]!r}{hint}; --help lists the options")
+    given = vars(known)
+    for name, text in given.items():
+        if name in types and not isinstance(text, bool):
+            given[name] = _typed(typed_as[name], text, types[name])
+            _check_within(typed_as[name], given[name], limits[name])
+    # Last: resolving a name may copy a pretrained run, which should not happen before another option is refused.
+    return {name: resolvers[name](value) if name in resolvers else value for name, value in given.items()}
+
+
+def parser_of(
+    options: type, *, prog: str, description: str, examples: Sequence[str] = ()
+) -> tuple[argparse.ArgumentParser, dict[str, str]]:
+    """Return the parser of a command, and each option as typed by the name of its field.
+
+    Args:
+        options: Dataclass whose fields are the options.
+        prog: Command as typed.
+        description: First sentence of --help.
+        examples: Command lines shown at the end of --help.
+    """
     parser = _parser(prog, description, examples)
     types = typing.get_type_hints(options)
-    flags, resolvers, groups, limits = {}, {}, {}, {}
+    typed_as, groups = {}, {}
     for field in dataclasses.fields(options):
         group = field.metadata.get("group")
         if group and group not in groups:
             groups[group] = parser.add_argument_group(group)
-        flags[field.name] = _add(groups.get(group, parser), field, types[field.name])
-        resolvers[field.name] = field.metadata.get("resolve", lambda value: value)
-        limits[field.name] = field.metadata.get("within")
+        typed_as[field.name] = _add(groups.get(group, parser), field, types[field.name])
     if groups:  # enough options that a list of all of them would hide the sections below it
         parser.usage = " ".join(["%(prog)s", *_positionals(parser), "[options]"])
     parser.add_argument(
@@ -181,20 +227,7 @@ def parse(
     )
     parser.add_argument("--json", action="store_true", default=False, help="print the result as one JSON object")
     parser.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")
-    known, rest = parser.parse_known_args(
-        option_files.expanded(words, {name: "--" + name.replace("_", "-") for name in _named(options)})
-    )
-    if rest:
-        all_flags = [text for action in parser._actions for text in action.option_strings]
-        hint = nearest(rest[0].partition("=")[0], all_flags) if rest[0].startswith("-") else ""
-        raise UsageError(f"unexpected argument {rest[0]!r}{hint}; --help lists the options")
-    given = vars(known)
-    for name, text in given.items():
-        if name in types and not isinstance(text, bool):
-            given[name] = _typed(flags[name], text, types[name])
-            _check_within(flags[name], given[name], limits[name])
-    # Last: resolving a name may copy a pretrained run, which should not happen before another option is refused.
-    return {name: resolvers[name](value) if name in resolvers else value for name, value in given.items()}
+    return parser, typed_as
 
 
 def _parser(prog: str, description: str, examples: Sequence[str]) -> _Parser:

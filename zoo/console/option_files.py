@@ -35,51 +35,66 @@ def expanded(words: Sequence[str], flags: Mapping[str, str]) -> list[str]:
         path = value if equals else next(rest, "")
         if not path:
             raise UsageError(f"{FLAG}: expected a TOML or YAML file, received none")
-        found += _words(Path(path), flags)
+        where = f"{FLAG} {path}"
+        found += as_words(where, read(where, Path(path)), flags)
     return [*found, *kept]
 
 
-def _words(path: Path, flags: Mapping[str, str]) -> list[str]:
+def as_words(where: str, values: Mapping[str, Any], flags: Mapping[str, str]) -> list[str]:
+    """Return options of a file as words of a command line.
+
+    Args:
+        where: Place of the options, for messages.
+        values: Values by the name of the option.
+        flags: Option as typed, by the name that stands in a file.
+
+    Raises:
+        UsageError: An unknown option, or a value that no option takes.
+    """
     words: list[str] = []
-    for name, value in _read(path).items():
+    for name, value in values.items():
         flag = flags.get(name.replace("-", "_"))
         if flag is None:
-            raise UsageError(
-                f"{FLAG} {path}: {name!r} is no option of this command{nearest(name.replace('-', '_'), flags)}"
-            )
-        words += _as_words(path, name, flag, value)
+            raise UsageError(f"{where}: {name!r} is no option of this command{nearest(name.replace('-', '_'), flags)}")
+        words += _as_words(where, name, flag, value)
     return words
 
 
-def _as_words(path: Path, name: str, flag: str, value: Any) -> list[str]:
+def _as_words(where: str, name: str, flag: str, value: Any) -> list[str]:
     """Return an option with a value of a file as words of a command line."""
     if isinstance(value, bool):
         return [flag] if value else []
     if isinstance(value, Mapping):
-        return [word for key, inner in value.items() for word in (flag, f"{key}={_text(path, name, inner)}")]
-    return [f"{flag}={_text(path, name, value)}"]
+        return [word for key, inner in value.items() for word in (flag, f"{key}={_text(where, name, inner)}")]
+    return [f"{flag}={_text(where, name, value)}"]
 
 
-def _text(path: Path, name: str, value: Any) -> str:
+def _text(where: str, name: str, value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return ",".join(_text(path, name, each) for each in value)
+        return ",".join(_text(where, name, each) for each in value)
     if isinstance(value, int) and not INTEGERS[0] <= value <= INTEGERS[1]:
-        raise UsageError(f"{FLAG} {path}: {name}: expected a number of at most 64 bits, received a larger one")
+        raise UsageError(f"{where}: {name}: expected a number of at most 64 bits, received a larger one")
     if isinstance(value, str | int | float):
         return str(value)
     raise UsageError(
-        f"{FLAG} {path}: {name}: expected text, a number, true or false, a list or a table, received"
-        f" {type(value).__name__}"
+        f"{where}: {name}: expected text, a number, true or false, a list or a table, received {type(value).__name__}"
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(where: str, path: Path) -> dict[str, Any]:
+    """Return the content of a TOML or YAML file.
+
+    Args:
+        where: The file as it was given, for messages.
+        path: The file.
+
+    Raises:
+        UsageError: The file is missing, cannot be read, or is no table.
+    """
     if not path.is_file():
-        raise UsageError(
-            f"{FLAG} {path}: expected a TOML or YAML file, found {'a folder' if path.is_dir() else 'none'}"
-        )
+        raise UsageError(f"{where}: expected a TOML or YAML file, found {'a folder' if path.is_dir() else 'none'}")
     try:
         content = path.read_text(encoding="utf-8")
         if path.suffix.lower() in (".yaml", ".yml"):
@@ -93,9 +108,9 @@ def _read(path: Path) -> dict[str, Any]:
         else:
             found = tomllib.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{FLAG} {path}: expected {_kind(path)}, it cannot be read: {str(error)[:200]}") from None
+        raise UsageError(f"{where}: expected {_kind(path)}, it cannot be read: {str(error)[:200]}") from None
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise UsageError(f"{FLAG} {path}: expected a table of options by name, received {type(found).__name__}")
+        raise UsageError(f"{where}: expected a table of values by name, received {type(found).__name__}")
     return found
 
 

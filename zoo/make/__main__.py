@@ -3,7 +3,6 @@
 import functools
 import json
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from strategies import processes
 from zoo.config.options import option
 from zoo.config.train_config import TrainConfig, command_line
 from zoo.console import cli
-from zoo.console.errors import Failed, Interrupted, UsageError
+from zoo.console.children import carry_out
+from zoo.console.errors import Failed, UsageError
 from zoo.console.values import Bytes
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
@@ -23,7 +22,6 @@ from zoo.system.files import write_json
 NOTES, SHIPPED, TRIAL = "make.json", "ship", ".one-epoch"
 # Share of the minutes for training when a search follows it; the rest is the search's.
 TRAINING_SHARE = 0.5
-INTERRUPTED, REFUSED = 130, 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,17 +198,9 @@ class _Road:
         command = command_line(module, *words)
         cli.say(f"$ {command}")
         began = time.monotonic()
-        done = subprocess.run([*processes.command(module, *words), "--json"], stdout=subprocess.PIPE, text=True)
-        self.steps.append(
-            {"command": command, "status": done.returncode, "seconds": round(time.monotonic() - began, 1)}
-        )
-        if done.returncode == INTERRUPTED:
-            raise Interrupted(f"{command}: interrupted; the same zoo.make goes on")
-        if done.returncode == REFUSED:
-            raise UsageError(f"{command}: refused, see above")
-        if done.returncode:
-            raise Failed(f"{command}: ended with status {done.returncode}, see above")
-        return json.loads(done.stdout) if done.stdout.strip() else {}
+        printed = carry_out(module, *words, "--json", typed=command, again="the same zoo.make goes on")
+        self.steps.append({"command": command, "seconds": round(time.monotonic() - began, 1)})
+        return json.loads(printed) if printed.strip() else {}
 
 
 def _configured(words: Sequence[str]) -> TrainConfig:

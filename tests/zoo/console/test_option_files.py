@@ -95,7 +95,7 @@ def test_other_commands_take_files_too(tmp_path, capsys):
         ("a.toml", "epoch = 3", "'epoch' is no option of this command; did you mean 'epochs'?"),
         ("a.toml", "epochs = ", "expected TOML, it cannot be read"),
         ("a.yaml", "epochs: [1", "expected YAML, it cannot be read"),
-        ("a.yaml", "- epochs", "expected a table of options by name, received list"),
+        ("a.yaml", "- epochs", "expected a table of values by name, received list"),
         (
             "a.toml",
             "epochs = 2020-01-01",

@@ -1,0 +1,1 @@
+"""`python -m zoo.pipeline`: several commands, one after the other, from one file."""
