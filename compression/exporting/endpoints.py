@@ -12,6 +12,8 @@ from compression.flatbuffers.interface import AnyInterface, Interface, ModelInte
 from zoo.console.errors import UsageError
 from zoo.data.images import PIXEL_MAX, pixel_scale
 
+ACTIVATIONS = {"softmax": ops.softmax, "sigmoid": ops.sigmoid}
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -86,7 +88,7 @@ def servable(model: keras.Model, interface: Interface, probabilities: bool) -> C
     Args:
         model: Built Keras model.
         interface: Input and output of the file.
-        probabilities: Whether to append a softmax.
+        probabilities: Whether to append the interface's activation, a softmax for classes.
     """
 
     def serve(x: Any) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def servable(model: keras.Model, interface: Interface, probabilities: bool) -> C
         y = model(x, training=False)
         if not hasattr(y, "shape"):
             raise UsageError(f"model {model.name}: expected one output, received a {type(y).__name__} of several")
-        return {interface.output: keras.ops.softmax(y) if probabilities else y}
+        return {interface.output: ACTIVATIONS[interface.activation](y) if probabilities else y}
 
     return serve
 

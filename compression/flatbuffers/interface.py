@@ -19,6 +19,7 @@ class Interface:
         uint8: Whether the file takes uint8 pixels and scales them to [0, 1] inside the graph.
         resize_from: (height, width) of the uint8 pixels, if the graph resizes them.
         masked: Whether inputs are padded and the model masks the padding.
+        activation: Function that makes probabilities of logits, softmax or sigmoid, where the file gives probabilities.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Interface:
     uint8: bool = False
     resize_from: tuple[int, int] | None = None
     masked: bool = False
+    activation: str = "softmax"
     # None: one signature, whose name does not matter.
     functions: ClassVar[None] = None
     rolled_out: ClassVar[bool] = False
@@ -45,7 +47,10 @@ class Interface:
 
     def to_json(self) -> dict[str, Any]:
         """Return values for JSON, which `from_json` reads back."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if self.activation == Interface.activation:  # receipts of version 0.1 do not have it
+            del values["activation"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Interface":

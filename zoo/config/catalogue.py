@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from zoo.config import caption_templates, task_facts
+from zoo.config import caption_templates, registry, task_facts
 from zoo.config.prepared import default_data_dir, find_prepared, prepared_names
 from zoo.config.records import ENDINGS, holds_records, is_address
 from zoo.config.task_facts import CLASSES, TABLES, TASKS, TEXT, Task, TaskFacts, Tokens
@@ -44,14 +44,17 @@ def check_source(config: TrainConfig) -> None:
             raise UsageError(f"{flag(name)} {path}: expected a file or a folder, found {found}")
     task = task_of(config)
     facts = task_facts.of(task)
+    by_rows = "table" in registry.entry(config.model).inputs
     for name, path in paths.items():
-        if not _has_form(path, facts):
+        if not (_has_form(path, facts) or (by_rows and task_facts.ending_of_table(path))):
             raise UsageError(f"{flag(name)} {path}: expected {facts.own_data}")
     if config.dataset_is_tfds:
         _check_tfds(config.dataset, data_dir(config))
     elif config.data is None and task not in (own := _EMBEDDED_TASKS[config.dataset or "digits"], *_also(own)):
         raise UsageError(f"--dataset {config.data_name}: expected a set for {task}, this one is for {own}")
     _check_options(config, task, facts)
+    if facts.check_data and config.data is not None and not is_address(config.data):
+        task_facts.resolved(facts.check_data)(config)
 
 
 def _check_options(config: TrainConfig, task: str, facts: TaskFacts) -> None:

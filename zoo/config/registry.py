@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 # Constructor arguments that the data decide. Users cannot set them.
 FROM_DATA = (
     *("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary"),
-    *("num_entities", "num_relations"),
+    *("num_entities", "num_relations", "columns"),
 )
 
 
@@ -33,7 +33,7 @@ class ModelEntry:
     Args:
         path: Class, as `module:Class`.
         summary: Description for `zoo.list`, one line.
-        inputs: Kinds of data that the model accepts, among image, vector, sequence, tokens, pairs and triples.
+        inputs: Kinds of data that the model accepts, among image, vector, sequence, table, tokens, pairs and triples.
         preset: Constructor arguments that this name fixes. `--set` overrides them.
         task: Task that the model learns unless `--task` names another, a key of `zoo.config.task_facts.TASKS`.
         also: Other tasks that it can learn.
@@ -126,6 +126,13 @@ MODELS = {
         "zoo.models.ds_cnn:DSCNN",
         "DS-CNN: depthwise separable convolutions on pictures of sound, for keyword spotting",
         ("image",),
+    ),
+    "tabular": ModelEntry(
+        "zoo.models.tabular:Tabular",
+        "multi-layer perceptron on the columns of a table: piecewise-linear numbers, embedded categories, dates, words",
+        ("table",),
+        task="regression",
+        also=("classification", "multilabel"),
     ),
     "lstm": ModelEntry(
         "zoo.models.lstm:LSTM",

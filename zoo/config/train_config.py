@@ -84,9 +84,16 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
 
     @property
     def learns(self) -> str:
-        """The task that the model learns: that of the option `task` if the model can learn it, else its usual one."""
+        """The task that the model learns: that of the option `task` if the model can learn it.
+
+        Otherwise it is the first of the model's tasks that the given options apply to, or its usual one.
+        """
         entry = registry.entry(self.model)
-        return self.task if self.task in entry.tasks else entry.task
+        if self.task in entry.tasks:
+            return self.task
+        of_tasks = {option for facts in task_facts.TASKS.values() for option in facts.options}
+        given = {option for option in of_tasks if getattr(self, option) is not None}
+        return next((task for task in entry.tasks if given <= set(task_facts.of(task).options)), entry.task)
 
     def _group(self, kind: type[Group]) -> Group:
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})
@@ -127,6 +134,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
             object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
         self._check_average()
         self._check_layers()
+        self._check_quantiles()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
 
     def _check_pretrained(self) -> None:
@@ -204,6 +212,12 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
             )
         if found[1] == "swa" and self.early_stopping:
             raise UsageError(f"--average {self.average}: expected --early-stopping 0, received {self.early_stopping}")
+
+    def _check_quantiles(self) -> None:
+        wrong = [number for number in self.quantiles or () if not 0 < number < 1]
+        if wrong or (self.quantiles is not None and list(self.quantiles) != sorted(set(self.quantiles))):
+            numbers = ",".join(f"{number:g}" for number in self.quantiles)
+            raise UsageError(f"--quantiles {numbers}: expected numbers between 0 and 1, each larger than the last")
 
     def _check_layers(self) -> None:
         """Raise UsageError for an option that needs a sequence of layers, and a model without one."""

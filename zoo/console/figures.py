@@ -33,16 +33,19 @@ FIGURES = {
     "psnr": ("peak signal-to-noise ratio, dB", ".2f"),
     "micro_f1": ("micro F1", ".2%"),
     "macro_f1": ("macro F1", ".2%"),
+    "map": ("mean average precision", ".4f"),
     "auc": ("AUC", ".4f"),
-    "rmse": ("RMSE", ".4g"),
-    "mae": ("MAE", ".4g"),
+    "rmse": ("RMSE", ",.5g"),
+    "mae": ("MAE", ",.5g"),
     "r2": ("R2", ".4f"),
+    "pinball": ("pinball loss of the quantiles", ",.5g"),
+    "covered": ("between the outer quantiles", ".2%"),
     "loss": ("loss", ".4f"),
     "perplexity": ("perplexity", ".2f"),
 }
 
 # Figures of which less is better.
-ERRORS = frozenset({"rmse", "mae", "loss", "perplexity", "frechet_distance"})
+ERRORS = frozenset({"rmse", "mae", "pinball", "loss", "perplexity", "frechet_distance"})
 
 Intervals = Mapping[str, Sequence[float]]
 

@@ -110,8 +110,8 @@ class DataSpec:
 
     Args:
         name: Name for titles.
-        kind: Kind of the inputs: image, vector, sequence (time, features), table (inputs,), tokens, pairs (source and target tokens),
-            triples, or arrays for a model of one's own.
+        kind: Kind of the inputs: image, vector, sequence (time, features), table (columns), tokens, pairs (source and
+            target tokens), triples, or arrays for a model of one's own.
         input_shape: Shape of one input: (height, width, channels), (features,), (time, features) or (time,).
         class_names: Class names in the order of the class indices; for triples, the entities.
         per_step: Whether there is one label per time step instead of one per example.

@@ -13,15 +13,24 @@ from zoo.models.parts.attention import MultiHeadCrossAttention, MultiHeadSelfAtt
 from zoo.models.parts.discriminator import Discriminator
 from zoo.models.parts.generator import Generator
 from zoo.models.parts.normalization import LayerNormalization
-from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean
+from zoo.models.parts.wrapped import Labeller, Regressor
+from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss
 from zoo.objectives.metrics import MixedAccuracy, reciprocal_rank
 from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.objectives.pair_loss import PairAccuracy, PairLoss
 from zoo.objectives.schedules import InverseSquareRoot
 
-PARTS = (MultiHeadCrossAttention, MultiHeadSelfAttention, Discriminator, Generator, LayerNormalization)
+PARTS = (
+    MultiHeadCrossAttention,
+    MultiHeadSelfAttention,
+    Discriminator,
+    Generator,
+    LayerNormalization,
+    Labeller,
+    Regressor,
+)
 OBJECTIVES = (
-    *(Adversarial, CrossEntropy, FocalLoss, Mean, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
+    *(Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
     *(AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD, InverseSquareRoot),
 )
 

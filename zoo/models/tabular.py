@@ -7,9 +7,6 @@ have cycles, and a missing number a feature of its own. Scaling and vocabularies
 model takes raw numbers.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import keras
 from keras import layers, ops
 
@@ -42,7 +39,7 @@ class Tabular(ZooModel):
     def __init__(
         self,
         num_classes: int = 10,
-        columns: Sequence[Mapping[str, Any]] = (),
+        columns: tuple[dict, ...] = (),
         units: tuple[int, ...] = (256, 256, 256),
         bins: int = 32,
         embedding_dim: int = 8,

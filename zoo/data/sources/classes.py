@@ -10,9 +10,10 @@ import numpy as np
 from zoo.config import catalogue, registry
 from zoo.config.records import holds_records
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT, Fit
-from zoo.config.train_config import EMBEDDED, TrainConfig
+from zoo.config.train_config import EMBEDDED, TrainConfig, flag
 from zoo.console.errors import UsageError, few
 from zoo.data import marks
+from zoo.data import text as token_texts
 from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
@@ -27,7 +28,6 @@ from zoo.data.stored.files import Files
 from zoo.data.tabular import header, rows
 from zoo.data.tabular.table import Table
 from zoo.data.taken import Taken
-from zoo.data import text as token_texts
 from zoo.data.text import Vocabulary, usual_length
 from zoo.system.machine import available_memory
 
@@ -147,6 +147,29 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     return Dataset(spec, train, splits["validation"], splits["test"], vocabulary, texts=texts)
 
 
+def check(config: TrainConfig) -> None:
+    """Raise UsageError unless the rows of a table have the columns that the options name; the table is not read."""
+    if not _learns_rows(config, None):
+        for name in ("target_column", "columns"):
+            if getattr(config, name) is not None:
+                raise UsageError(
+                    f"{flag(name)}: expected with --model tabular, or with --task regression, received with --model"
+                    f" {config.model} for classes; --text-column and --label-column name columns of texts"
+                )
+        return
+    if config.target_column is None and config.label_column is None:
+        raise UsageError(
+            f"--task classification: expected --target-column, the column with the classes; the columns of"
+            f" {config.data.name} are {few(header.columns_of(config.data))}"
+        )
+    if len(config.target_column or ()) > 1:
+        raise UsageError(
+            f"--target-column {','.join(config.target_column)}: expected one column of classes, received"
+            f" {len(config.target_column)}; --label-columns names several labels"
+        )
+    header.check_used(config, config.target_column or (config.label_column,), "target_column")
+
+
 def _learns_rows(config: TrainConfig, like: DataSpec | None) -> bool:
     """Return whether the examples are rows of a table, and not texts or pictures that it names."""
     kinds = (like.kind,) if like else registry.entry(config.model).inputs
@@ -156,9 +179,11 @@ def _learns_rows(config: TrainConfig, like: DataSpec | None) -> bool:
 def _of_rows(config: TrainConfig, taken: Taken) -> Dataset:
     """Read rows of a table with a class each."""
     like, tally = taken.like, taken.tally
-    (target,) = config.target_column or (config.label_column or "label",)
+    (target,) = config.target_column or (config.label_column,)
     found = rows.opened(config, taken, [target])
-    labels = {split: plain_names(table.texts(target).tolist(), "labels", tally) for split, table in found.tables.items()}
+    labels = {
+        split: plain_names(table.texts(target).tolist(), "labels", tally) for split, table in found.tables.items()
+    }
     names = like.class_names if like else _sorted(set().union(*labels.values()))
     check_class_names(config.data_name, names)
     places = {name: i for i, name in enumerate(names)}

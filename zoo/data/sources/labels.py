@@ -10,7 +10,6 @@ from zoo.console.errors import UsageError, few
 from zoo.data.casts import check_class_names
 from zoo.data.dataset import Dataset
 from zoo.data.reading import Tally
-from zoo.data.sources.numbers import check_named
 from zoo.data.tabular import header, targets
 from zoo.data.tabular.table import Table
 from zoo.data.taken import Taken
@@ -32,7 +31,7 @@ def check(config: TrainConfig) -> None:
     names = header.matching(config.data, config.label_columns, "--label-columns")
     if len(names) < 2:
         raise UsageError(f"--label-columns: expected two columns or more, received {names[0]!r} alone")
-    check_named(config, names, "label_columns")
+    header.check_used(config, names, "label_columns")
 
 
 def load(config: TrainConfig, taken: Taken) -> Dataset:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from zoo.config.task_facts import ARRAYS
-from zoo.config.train_config import TrainConfig, flag
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
 from zoo.data.dataset import Dataset
 from zoo.data.reading import Tally
@@ -17,7 +17,9 @@ from zoo.data.taken import Taken
 def check(config: TrainConfig) -> None:
     """Raise UsageError unless the data have the columns that the options name; the table is not read."""
     if config.data is None:
-        raise UsageError("--task regression: expected --data, a table with a column of numbers or arrays, received none")
+        raise UsageError(
+            "--task regression: expected --data, a table with a column of numbers or arrays, received none"
+        )
     if config.data.suffix.lower() == ARRAYS:
         if config.target_column is not None:
             raise UsageError(f"--target-column: expected with a table, {config.data} has arrays x and y")
@@ -27,17 +29,7 @@ def check(config: TrainConfig) -> None:
             f"--task regression: expected --target-column, the column to predict; the columns of {config.data.name} are"
             f" {few(header.columns_of(config.data))}"
         )
-    check_named(config, config.target_column, "target_column")
-
-
-def check_named(config: TrainConfig, names: Sequence[str], option: str) -> None:
-    """Raise UsageError for names of columns that the tables do not have, or that are given twice."""
-    if len(set(names)) < len(names):
-        raise UsageError(f"{flag(option)} {','.join(names)}: expected each column once")
-    for path in filter(None, (config.data, config.validation_data)):
-        header.check_columns(path, names, flag(option))
-        if config.columns is not None:
-            header.matching(path, [pattern.removeprefix("!") for pattern in config.columns], "--columns")
+    header.check_used(config, config.target_column, "target_column")
 
 
 def load(config: TrainConfig, taken: Taken) -> Dataset:

@@ -70,7 +70,9 @@ def _of_numbers(table: Table, name: str, tally: Tally) -> list[Input]:
     edges = _edges(values)
     given = values[~np.isnan(values)]
     if len(edges) > 1 and len(given) > 2 and (np.diff(given) == 1).all():
-        tally.notes.append(f"column {name!r} counts the rows; leave it out with --columns '!{name}' if it is no feature")
+        tally.notes.append(
+            f"column {name!r} counts the rows; leave it out with --columns '!{name}' if it is no feature"
+        )
     missing = bool(np.isnan(values).any())
     return [{"name": name, "form": "number", "edges": edges, "missing": missing}] if len(edges) > 1 else []
 
@@ -148,8 +150,8 @@ def encoded(table: Table, inputs: Sequence[Input], tally: Tally) -> np.ndarray:
             values = _days(table.times(name)) if form == "date" else table.numbers(name)
             absent = np.isnan(values)
             if absent.any() and not each["missing"]:
-                tally.changed[f"missing values of {name!r}, which training rows never had, taken for the median"] += int(
-                    absent.sum()
+                tally.changed[f"missing values of {name!r}, which training rows never had, taken for the median"] += (
+                    int(absent.sum())
                 )
             middle = MISSING if each["missing"] else each["edges"][len(each["edges"]) // 2]
             found[:, place] = np.where(absent, middle, values)

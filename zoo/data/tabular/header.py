@@ -14,30 +14,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from zoo.config.task_facts import COLUMNS, COMPRESSED, TABLES, ending_of_table
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console.documents import from_json
 from zoo.console.errors import UsageError, few, nearest
 
-# Delimiter by the ending of the file, before the ending of a compressed one; lines of jsonl are objects.
-DELIMITERS = {".csv": ",", ".tsv": "\t", ".jsonl": None}
-PARQUET, COMPRESSED = ".parquet", ".gz"
-ENDINGS = f"{', '.join(DELIMITERS)} or {PARQUET}, which {COMPRESSED} may follow"
+DELIMITERS, PARQUET = TABLES, COLUMNS[-1]
+ENDINGS = f"{', '.join(TABLES)} or {PARQUET}, which {COMPRESSED} may follow"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Lines of a jsonl file whose keys are taken for the names of all columns.
 LINES = 100
 # Number of columns among which a similar name is looked for.
 MOST_NAMES = 1000
 _DAMAGED = (EOFError, OSError, zlib.error)
-
-
-def ending(path: Path) -> str:
-    """Return the ending that tells the form of a table, without that of a compressed file; empty for other files."""
-    name = path.name.lower().removesuffix(COMPRESSED)
-    return next((known for known in (*DELIMITERS, PARQUET) if name.endswith(known)), "")
-
-
-def is_table(path: Path | None) -> bool:
-    """Return whether a path names a table."""
-    return path is not None and bool(ending(path))
 
 
 def columns_of(path: Path) -> list[str]:
@@ -49,7 +38,7 @@ def columns_of(path: Path) -> list[str]:
     Raises:
         UsageError: The file cannot be read, is empty or damaged, or names a column twice.
     """
-    found = ending(path)
+    found = ending_of_table(path)
     if not found:
         raise UsageError(f"{path}: expected a table that ends in {ENDINGS}")
     try:
@@ -76,6 +65,16 @@ def check_columns(path: Path, names: Sequence[str], what: str = "") -> None:
         what: Option that names them, for the message.
     """
     refuse_absent(path, columns_of(path), names, what)
+
+
+def check_used(config: TrainConfig, names: Sequence[str], option: str) -> None:
+    """Raise UsageError for names of columns that the tables do not have, or that are given twice."""
+    if len(set(names)) < len(names):
+        raise UsageError(f"{flag(option)} {','.join(names)}: expected each column once")
+    for path in filter(None, (config.data, config.validation_data)):
+        check_columns(path, names, flag(option))
+        if config.columns is not None:
+            matching(path, [pattern.removeprefix("!") for pattern in config.columns], "--columns")
 
 
 def refuse_absent(path: Path, known: Sequence[str], names: Sequence[str], what: str = "") -> None:
@@ -151,7 +150,7 @@ def delimiter_of(path: Path, line: str) -> str:
         path: Path of the table.
         line: First line.
     """
-    usual = DELIMITERS[ending(path)]
+    usual = DELIMITERS[ending_of_table(path)]
     if usual == "," and "," not in line:
         return next((mark for mark in (";", "\t", "|") if mark in line), usual)
     return usual

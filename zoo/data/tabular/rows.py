@@ -1,18 +1,22 @@
 """Rows of a table as examples: what is asked of them, how they are split, and their inputs as numbers."""
 
 import dataclasses
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from zoo.config.task_facts import ending_of_table
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError, few
+from zoo.console.errors import UsageError, few, nearest
 from zoo.data.dataset import Split
 from zoo.data.reading import Tally
 from zoo.data.splits import held_out
 from zoo.data.splits import kept as kept_splits
-from zoo.data.tabular import encoding, header
+from zoo.data.tabular import encoding, header, kinds
 from zoo.data.tabular.encoding import Input
 from zoo.data.tabular.table import Table, read
 from zoo.data.taken import Taken
@@ -144,3 +148,83 @@ def finished(
         told = first if split == "train" and like is None else tally
         splits[split] = dataclasses.replace(examples, x=encoding.encoded(parts[split], inputs, told))
     return inputs, splits
+
+
+def check_given(words: Sequence[str], inputs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UsageError unless words are tables with the columns of a run, or NAME=VALUE for its columns.
+
+    Args:
+        words: Inputs on the command line.
+        inputs: What the inputs of the run are, see `zoo.data.tabular.encoding`.
+    """
+    names = list(dict.fromkeys(each["name"] for each in inputs))
+    tables, pairs = _told_apart(words)
+    for path in tables:
+        if not path.is_file():
+            form = "a table" if ending_of_table(path) else "a table, or NAME=VALUE for each column of one row"
+            raise UsageError(f"INPUT {path}: expected {form}, found {'a folder' if path.is_dir() else 'no such file'}")
+        header.check_columns(path, names)
+    for name, _ in pairs:
+        if name not in names:
+            raise UsageError(f"INPUT {name}=: expected one of the columns {few(names)}{nearest(name, names)}")
+    if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise UsageError(f"INPUT {twice[0]}=: expected each column of the row once, received it more than once")
+
+
+def _told_apart(words: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Return the paths of tables, and the names and values of one row."""
+    pairs = [word for word in words if "=" in word and not Path(word).is_file()]
+    return [Path(word) for word in words if word not in pairs], [
+        (w.partition("=")[0], w.partition("=")[2]) for w in pairs
+    ]
+
+
+def given(words: Sequence[str], inputs: Sequence[Input]) -> tuple[list[str], np.ndarray]:
+    """Return the rows of tables, and the row that words NAME=VALUE describe, as a model takes them.
+
+    Args:
+        words: Inputs on the command line.
+        inputs: What the inputs of the run are.
+
+    Returns:
+        Name of each row, and the rows, (rows, inputs) float32.
+
+    Raises:
+        UsageError: A table that cannot be read, or a value of another type than the column has.
+    """
+    check_given(words, inputs)
+    names, parts, tally = [], [], Tally()
+    tables, pairs = _told_apart(words)
+    wanted = list(dict.fromkeys(each["name"] for each in inputs))
+    for path in tables:
+        table = read(path, columns=wanted, tally=tally)
+        names += [f"{path}[{i}]" for i in range(len(table))]
+        parts.append(encoding.encoded(table, inputs, tally))
+    if pairs:
+        names.append(" ".join(f"{name}={value}" for name, value in pairs))
+        parts.append(encoding.encoded(_row(dict(pairs), inputs, tally), inputs, tally))
+    told = [*tally.notes, *(f"{count:,} {what}" for what, count in tally.changed.items())]
+    if told:
+        print(f"INPUT: {'; '.join(told)}", file=sys.stderr)
+    return names, np.concatenate(parts)
+
+
+def _row(values: Mapping[str, str], inputs: Sequence[Input], tally: Tally) -> Table:
+    """Return a table of one row."""
+    columns: dict[str, np.ndarray] = {}
+    for each in inputs:
+        name, text = each["name"], values.get(each["name"], "").strip()
+        if each["form"] in ("word", "category"):
+            columns[name] = np.array([text], object)
+            continue
+        found = kinds.typed([text], commas=False)
+        wanted = "times" if each["form"] == "date" else "numbers"
+        if text.lower() in kinds.MISSING:
+            columns[name] = np.full(1, np.nan) if wanted == "numbers" else np.full(1, "NaT", "datetime64[us]")
+        elif found.kind != wanted:
+            raise UsageError(f"INPUT {name}={text}: expected {'a date' if wanted == 'times' else 'a number'}")
+        else:
+            columns[name] = found.values
+    if absent := [name for name in columns if name not in values]:
+        tally.notes.append(f"{few(absent)} not given, taken for missing")
+    return Table(Path("INPUT"), columns, np.ones(1, np.int64))

@@ -143,9 +143,7 @@ def _of_pictures(config: TrainConfig, taken: Taken, names: Sequence[str], values
     tally, like = taken.tally, taken.like
     tables = _tables(config, [IMAGE], names, tally)
     tally.unit = "pictures"
-    files = {
-        split: [table.path.parent / name for name in table.texts(IMAGE)] for split, table in tables.items()
-    }
+    files = {split: [table.path.parent / name for name in table.texts(IMAGE)] for split, table in tables.items()}
     for split, table in tables.items():
         if absent := next((i for i, file in enumerate(files[split]) if not file.is_file()), None):
             raise UsageError(

@@ -16,6 +16,9 @@ MISSING = -1e30
 # Periods of a date in days: a year, a week and, for dates with a time, a day.
 PERIODS = (365.2425, 7.0, 1.0)
 FORMS = ("number", "date", "word", "category")
+# Largest number of ids of a category that has a feature for each instead of an embedding: few operators, and none that
+# microcontrollers lack.
+MOST_ONE_HOT = 16
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -25,7 +28,8 @@ class TableFeatures(InFloat):
     A number is encoded by the intervals between its edges (Gorishniy et al., 2022): an interval below it gives 1, one
     above it 0, and its own the share that lies below it. Numbers beyond the edges count as the edges. A date also gives
     sine and cosine of its place in the year, in the week and, if it has a time, in the day. A column with missing
-    values has one more feature, which is 1 where one is missing.
+    values has one more feature, which is 1 where one is missing. A category of few values has a feature for each of
+    them, all 0 for any other value.
 
     Args:
         columns: What each input is, in order, with numbers and dates first and categories last: a mapping with `form`,
@@ -35,8 +39,8 @@ class TableFeatures(InFloat):
 
     Input shape: (batch, inputs), numbers as they are, dates in days since 2000-01-01, MISSING for a missing one, 1 for
         a word of the text, and ids of categories.
-    Output shape: (batch, features), from 0 to 1, None without features; and int32 rows of an embedding of all
-        categories, (batch, categories), None without categories.
+    Output shape: (batch, features), from 0 to 1, None without features; and int32 rows of an embedding of all larger
+        categories, (batch, categories), None without them.
 
     Raises:
         ValueError: Columns in another order, or of an unknown form.
@@ -53,7 +57,13 @@ class TableFeatures(InFloat):
         if places != sorted(places):
             raise ValueError(f"TableFeatures: columns: expected numbers and dates, words, categories, received {forms}")
         self.numbers = [i for i, form in enumerate(forms) if form in ("number", "date")]
-        self.words, self.categories = forms.count("word"), forms.count("category")
+        self.words = forms.count("word")
+        sizes = {i: self.columns[i]["size"] for i, form in enumerate(forms) if form == "category"}
+        small = {i: size for i, size in sizes.items() if size <= MOST_ONE_HOT}
+        large = {i: size for i, size in sizes.items() if size > MOST_ONE_HOT}
+        self._small = np.array([i for i, size in small.items() for _ in range(1, size)], np.int32)
+        self._values = np.array([value for size in small.values() for value in range(1, size)], np.float32)
+        self._large, self.categories = np.array(list(large), np.int32), len(large)
         edges = [_thinned(self.columns[i]["edges"], bins) for i in self.numbers]
         low = [np.asarray(each[:-1], np.float32) for each in edges]
         factors = [1 / np.diff(np.asarray(each, np.float32)) for each in edges]
@@ -69,14 +79,13 @@ class TableFeatures(InFloat):
         ]
         self._cycled = np.array([i for i, _ in cycles], np.int32)
         self._periods = np.array([period for _, period in cycles], np.float32)
-        sizes = [column["size"] for column in self.columns[len(forms) - self.categories :]]
-        self._offsets = np.cumsum([0, *sizes[:-1]])[: len(sizes)].astype(np.float32)
-        self.rows = sum(sizes)
+        self._offsets = np.cumsum([0, *list(large.values())[:-1]])[: len(large)].astype(np.float32)
+        self.rows = sum(large.values())
 
     @property
     def width(self) -> int:
         """Number of features."""
-        return len(self._low) + len(self._absent) + 2 * len(self._cycled) + self.words
+        return len(self._low) + len(self._absent) + 2 * len(self._cycled) + self.words + len(self._small)
 
     def build(self, input_shape):
         if input_shape[-1] != len(self.columns):
@@ -95,6 +104,8 @@ class TableFeatures(InFloat):
             parts.append(ops.take(x, self._absent, axis=1) * (1 / MISSING))
         if self.words:
             parts.append(x[:, len(self.numbers) : len(self.numbers) + self.words])
+        if len(self._small):
+            parts.append(1 - ops.abs(ops.take(x, self._small, axis=1) - self._values))
         found = [ops.minimum(ops.relu(part), 1.0) for part in parts]
         if len(self._cycled):
             turns = ops.take(x, self._cycled, axis=1) / self._periods
@@ -103,7 +114,7 @@ class TableFeatures(InFloat):
         features = ops.concatenate(found, axis=1) if len(found) > 1 else next(iter(found), None)
         if not self.categories:
             return features, None
-        return features, ops.cast(x[:, len(self.columns) - self.categories :] + self._offsets, "int32")
+        return features, ops.cast(ops.take(x, self._large, axis=1) + self._offsets, "int32")
 
     def get_config(self):
         return super().get_config() | {"columns": self.columns, "bins": self.bins}

@@ -29,6 +29,13 @@ def check_classes(run: RunFolder, options: PredictOptions) -> None:
         raise UsageError("--labels: expected a run on images and captions, this one has classes of its own")
 
 
+def check_numbers(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that a run with numbers or several labels does not have."""
+    for name in ("labels", "top"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"{flag(name)}: expected a run that gives classes, this one gives all of its outputs")
+
+
 def check_captions(run: RunFolder, options: PredictOptions) -> None:
     """Raise UsageError for texts that an image cannot be matched with."""
     if options.labels is None:
