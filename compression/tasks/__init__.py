@@ -82,6 +82,19 @@ TASKS = {
             },
         ),
     ),
+    "forecasting": Entry(
+        "compression.tasks.forecasting:Forecasting",
+        Limits(
+            run="a run that forecasts",
+            does="forecasts series",
+            by_output=True,
+            words={
+                "int16x8": "the converter cannot leave the layers in float32 that columns of different units need; use"
+                " int8, float16 or dynamic",
+                "distill": "its losses are for classes; train the smaller run by itself",
+            },
+        ),
+    ),
     "generation": Entry(
         "compression.tasks.generation:Generation",
         Limits(

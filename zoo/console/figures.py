@@ -35,17 +35,22 @@ FIGURES = {
     "macro_f1": ("macro F1", ".2%"),
     "map": ("mean average precision", ".4f"),
     "auc": ("AUC", ".4f"),
+    "mse": ("MSE", ".4f"),
     "rmse": ("RMSE", ",.5g"),
     "mae": ("MAE", ",.5g"),
     "r2": ("R2", ".4f"),
-    "pinball": ("pinball loss of the quantiles", ",.5g"),
-    "covered": ("between the outer quantiles", ".2%"),
+    "mase": ("MASE", ".4f"),
+    "quantile_loss": ("quantile loss", ",.5g"),
+    "inside": ("inside the outer quantiles", ".2%"),
+    "naive_mse": ("MSE, seasonal naive", ".4f"),
+    "naive_mae": ("MAE, seasonal naive", ".4f"),
+    "naive_mase": ("MASE, seasonal naive", ".4f"),
     "loss": ("loss", ".4f"),
     "perplexity": ("perplexity", ".2f"),
 }
 
 # Figures of which less is better.
-ERRORS = frozenset({"rmse", "mae", "pinball", "loss", "perplexity", "frechet_distance"})
+ERRORS = frozenset({"mse", "rmse", "mae", "mase", "quantile_loss", "loss", "perplexity", "frechet_distance"})
 
 Intervals = Mapping[str, Sequence[float]]
 

@@ -12,13 +12,14 @@ from zoo.config.task_facts import CLASSES, FIRST_FIT, Fit
 from zoo.console.errors import UsageError
 from zoo.data.casts import as_float32, as_int32, check_finite, check_labels, check_tokens, numbered_classes
 from zoo.data.reading import Reading
+from zoo.data.series.form import SeriesForm
 from zoo.data.stored.column import Column
 from zoo.data.text import Vocabulary
 
 # Alignment in bytes of a tensor's memory (EIGEN_MAX_ALIGN_BYTES), and size from which arrays are made with it.
 ALIGNMENT, ALIGNED_FROM = 64, 1 << 20
 
-Kind = Literal["image", "vector", "sequence", "table", "tokens", "pairs", "triples", "arrays"]
+Kind = Literal["image", "vector", "sequence", "table", "tokens", "pairs", "triples", "series", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class DataSpec:
     Args:
         name: Name for titles.
         kind: Kind of the inputs: image, vector, sequence (time, features), table (columns), tokens, pairs (source and
-            target tokens), triples, or arrays for a model of one's own.
+            target tokens), triples, series, or arrays for a model of one's own.
         input_shape: Shape of one input: (height, width, channels), (features,), (time, features) or (time,).
         class_names: Class names in the order of the class indices; for triples, the entities.
         per_step: Whether there is one label per time step instead of one per example.
@@ -132,6 +133,7 @@ class DataSpec:
         means: Mean of each of them over the training examples.
         deviations: Their standard deviations.
         quantiles: Quantiles that are predicted besides, between 0 and 1.
+        series: Form of series and their windows, for forecasting.
     """
 
     name: str
@@ -153,6 +155,7 @@ class DataSpec:
     means: tuple[float, ...] = ()
     deviations: tuple[float, ...] = ()
     quantiles: tuple[float, ...] = ()
+    series: SeriesForm | None = None
 
     @property
     def num_classes(self) -> int:
@@ -168,7 +171,10 @@ class DataSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "DataSpec":
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        found = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        if found.get("series"):
+            found["series"] = SeriesForm.from_json(found["series"])
+        return cls(**found)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from zoo.data.dataset import Dataset, Split, leaves
 # Bytes that are made contiguous and hashed at a time, so that a memory-mapped split is never read whole.
 BLOCK = 1 << 24
 SPLITS = ("train", "validation", "test")
-_LATER = {"fit": FIRST_FIT} | dict.fromkeys(("inputs", "targets", "means", "deviations", "quantiles"), ())
+# Fields of a specification that version 0.1 did not have and that most data have not.
+LATER = ("series", "inputs", "targets", "means", "deviations", "quantiles")
 # End of the name of a digest that is made of the hash of each example, which version 0.1 did not do.
 BY_EXAMPLE = " by example"
 
@@ -33,8 +34,9 @@ def of_data(data: Dataset, splits: Sequence[str] = SPLITS) -> dict[str, str]:
         Digests by name: the splits, "form" for the specification and, if there are any, "captions".
     """
     form = {name: value for name, value in data.spec.to_json().items() if name != "name"}
-    # What version 0.1 did not have is covered where it is used.
-    form = {name: value for name, value in form.items() if name not in _LATER or value != _LATER[name]}
+    if form["fit"] == FIRST_FIT:  # version 0.1 had no other
+        del form["fit"]
+    form = {name: value for name, value in form.items() if name not in LATER or value}
     found = {}
     for name in splits:
         split = getattr(data, name)

@@ -14,6 +14,7 @@ from zoo.models.parts.discriminator import Discriminator
 from zoo.models.parts.generator import Generator
 from zoo.models.parts.normalization import LayerNormalization
 from zoo.models.parts.wrapped import Labeller, Regressor
+from zoo.objectives.forecast_loss import QuantileLoss, SquaredError
 from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss
 from zoo.objectives.metrics import MixedAccuracy, reciprocal_rank
 from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
@@ -31,6 +32,7 @@ PARTS = (
 )
 OBJECTIVES = (
     *(Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
+    *(QuantileLoss, SquaredError),
     *(AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD, InverseSquareRoot),
 )
 

@@ -142,8 +142,10 @@ def answers(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tu
     """Return the columns and the rows of a table of answers, see `Predictions`.
 
     Args:
-        rows: Answers.
+        rows: Answers. Those with `names` have a number for each name, in `values`.
     """
+    if rows and all("names" in row for row in rows):
+        return ("input", *rows[0]["names"]), [(row["input"], *row["values"]) for row in rows]
     several, numbers = (any(name in row for row in rows) for name in ("output", "values"))
     columns = ("input", *(("output",) if several else ()), "answer" if numbers else "label", "probability")
     shown = [

@@ -45,18 +45,6 @@ def intervals_of(outputs: np.ndarray, y: np.ndarray) -> dict[str, intervals.Inte
     return intervals.of_sums(terms, figures)
 
 
-def pinball(outputs: np.ndarray, y: np.ndarray, quantiles: tuple[float, ...]) -> np.ndarray:
-    """Return the pinball loss of quantiles (Koenker & Bassett, 1978), (examples, targets, quantiles).
-
-    Args:
-        outputs: Predicted quantiles, (examples, targets, quantiles).
-        y: True numbers, (examples, targets).
-        quantiles: Quantiles, between 0 and 1.
-    """
-    above = y[..., None].astype(np.float64) - outputs
-    return np.maximum(np.array(quantiles) * above, (np.array(quantiles) - 1) * above)
-
-
 def covered(outputs: np.ndarray, y: np.ndarray) -> float:
     """Return the share of numbers between the lowest and the highest predicted quantile.
 
@@ -67,7 +55,7 @@ def covered(outputs: np.ndarray, y: np.ndarray) -> float:
     return float(((outputs[..., 0] <= y) & (y <= outputs[..., -1])).mean())
 
 
-def by_target(outputs: np.ndarray, y: np.ndarray, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def by_column(outputs: np.ndarray, y: np.ndarray, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return the scores of each of several targets.
 
     Args:
@@ -75,4 +63,4 @@ def by_target(outputs: np.ndarray, y: np.ndarray, names: tuple[str, ...]) -> lis
         y: True numbers, (examples, targets).
         names: Names of the targets.
     """
-    return [{"target": name, **scores(outputs[:, i], y[:, i])} for i, name in enumerate(names)]
+    return [{"column": name, **scores(outputs[:, i], y[:, i])} for i, name in enumerate(names)]

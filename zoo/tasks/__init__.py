@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # What metrics.json keeps of the results that are shown: 95 % intervals, why others have none, scores of each class or
 # of each number.
-KEPT = ("intervals", "no_intervals", "per_class", "per_target")
+KEPT = ("intervals", "no_intervals", "per_class", "per_column")
 
 
 def of(name: str) -> Task:

@@ -20,6 +20,7 @@ from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, logits_of, read_inputs
 from zoo.runs.vocabularies import read_spec
 from zoo.scores import numbers, table_baseline
+from zoo.scores.forecasts import pinball
 from zoo.tasks import base
 from zoo.tasks.base import Task
 from zoo.tasks.pages import numbers as number_page
@@ -66,7 +67,7 @@ class Regression(Task):
         found = scores(outputs, examples.y, spec)
         shown: dict[str, Any] = {"outputs": outputs, "intervals": intervals_of(outputs, examples.y, spec)}
         if len(spec.targets) > 1:
-            shown["per_target"] = numbers.by_target(outputs, examples.y, spec.targets)
+            shown["per_column"] = numbers.by_column(outputs, examples.y, spec.targets)
         return found, shown
 
     def beside(self, data: Dataset) -> list[dict[str, Any]]:
@@ -140,8 +141,8 @@ def scores(outputs: np.ndarray, y: np.ndarray, spec: DataSpec) -> dict[str, Any]
     loss = np.square((outputs[:, :targets].astype(np.float64) - y) / units).mean()
     if spec.quantiles:
         asked = quantiles_of(outputs, spec)
-        each = numbers.pinball(asked, y, spec.quantiles)
-        found |= {"pinball": float(each.mean()), "covered": numbers.covered(asked, y)}
+        each = pinball(y.astype(np.float64), asked, spec.quantiles)
+        found |= {"quantile_loss": float(each.mean()), "inside": numbers.covered(asked, y)}
         loss += (each / units[:, None]).mean()
     return found | {"loss": float(loss), "examples": len(y)}
 

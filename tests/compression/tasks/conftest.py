@@ -103,6 +103,22 @@ def language_model_run(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.fixture(scope="package")
+def forecasting_run(tmp_path_factory):
+    """A run that forecasts two waves in different units."""
+    folder = tmp_path_factory.mktemp("series")
+    times = np.arange("2024-01-01", "2024-02-01", dtype="datetime64[h]").astype("datetime64[m]")
+    waves = zip(times, np.sin(np.arange(len(times)) / 4), 1000 + 50 * np.cos(np.arange(len(times)) / 3), strict=True)
+    rows = [f"{time},{a:.4f},{b:.2f}\n" for time, a, b in waves]
+    (folder / "series.csv").write_text("".join(["time,small,large\n", *rows]))
+    config = TrainConfig(
+        model="dlinear", data=folder / "series.csv", horizon=4, lookback=16, settings={"window": 5}, epochs=4,
+        batch_size=16, learning_rate=1e-2, output=folder / "run",
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"
+
+
 def english(word):
     return next(words[word] for words in WORDS if word in words)
 

@@ -128,7 +128,7 @@ def test_scores_are_put_into_words(task, made, opened):
     assert form.headline(test["litert"], test.get("intervals")) in form.comparison(test)
     assert "Keras" in form.comparison(test) and "from Keras" in form.parity(receipt["parity"])[0]
     number, label = form.plotted(test["litert"])
-    assert 0 <= number <= 100 and label.endswith((", %", ", dB"))
+    assert 0 <= number <= 100 and label.endswith((", %", ", dB", "MSE"))
     # What the file of a stage is scored by can be written and plotted as well.
     exported, built = form_of(task, opened)
     scored = built.subject(exported, exported).scored(made(task, "quantized").path)

@@ -25,7 +25,7 @@ from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
 
 MISTAKES = {
-    "--model cn": "unknown model 'cn': expected one of 26 names; did you mean 'cnn'",
+    "--model cn": "unknown model 'cn': expected one of \\d+ names; did you mean 'cnn'",
     "--dataset minst": "unknown dataset 'minst': .* did you mean 'mnist'",
     "--dataset mnist --data x.npz": "--dataset and --data: expected one of them, received both",
     "--strategy mirored": "unknown strategy 'mirored': .* did you mean 'mirrored'",
@@ -365,7 +365,7 @@ def test_all_default_settings_state_their_result_and_fill_every_open_option():
     open_options = {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay",
                     "clip_norm", "label_smoothing"}  # fmt: skip
     for (model, dataset), settings in defaults.DEFAULTS.items():
-        assert any(unit in settings.__doc__ for unit in ("%", "BLEU", "MRR", "nats")), settings
+        assert any(unit in settings.__doc__ for unit in ("%", "BLEU", "MRR", "nats", "MSE")), settings
         assert set(settings()) - {"settings", "vocabulary_size", "beta_1"} == open_options
         registry.parse_settings(model, settings().get("settings", {}))
         assert config.TrainConfig(model=model, dataset=dataset).resolved().epochs == settings()["epochs"]

@@ -79,6 +79,11 @@ CASES = {
         "kg_embedding", {"dim": 4}, {"dataset": "family"},
         asked=("Colin father ?",), wrong=("Colin father",), message="expected 'HEAD RELATION .'",
     ),
+    "forecasting": Case(
+        "dlinear", {"window": 5}, {"data": "series.csv", "horizon": 4, "lookback": 12},
+        asked=("{place}/series.csv",), answered=4, wrong=("{place}/series.csv", "--top", "3"),
+        message="--top 3: expected with a run that gives classes",
+    ),
     "imitation": Case("simplenet"),
 }  # fmt: skip
 # The outputs of a model of one's own are the user's; tests/compression/tasks/test_own_model.py has its tests.
@@ -105,6 +110,9 @@ def place(tmp_path_factory):
     (folder / "pairs.tsv").write_text("source\ttarget\n" + "".join(f"{line}\t{line}\n" for line in lines))
     (folder / "text.txt").write_text("\n".join(lines))
     (folder / "other.xyz").touch()
+    steps = np.arange(400)
+    rows = [f"2024-01-01T00:{i // 60 % 60:02}:{i % 60:02},{np.sin(i / 2):.4f},{np.cos(i / 3):.4f}" for i in steps]
+    (folder / "series.csv").write_text("\n".join(["time,a,b", *rows]) + "\n")
     return folder
 
 

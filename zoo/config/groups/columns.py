@@ -11,8 +11,8 @@ class ColumnOptions:
     """Columns of tables, and what they mean."""
 
     columns: tuple[str, ...] | None = option(
-        "columns of a table to learn from: names or patterns such as 'size,room_*'; those after ! are left out"
-        " (default: all that are not predicted)",
+        "columns of a table to learn from or to forecast: names or patterns such as 'size,room_*'; to learn from rows,"
+        " those after ! are left out (default: all that are not predicted; to forecast, all of numbers)",
         metavar="NAME[,...]",
     )
     target_column: tuple[str, ...] | None = option(
@@ -32,4 +32,33 @@ class ColumnOptions:
     )
     target: str | None = option(
         "language or column to translate into (default: the set's second language, or the column target)"
+    )
+    known_columns: tuple[str, ...] | None = option(
+        "columns whose future is known when a forecast is made, such as a planned price (default: none)",
+        metavar="NAME[,...]",
+    )
+    time_column: str | None = option(
+        "column with the time of a row (default: the only column of dates; without one, rows are in order)"
+    )
+    group_column: str | None = option("column that tells several series apart (default: one series)")
+    horizon: int | None = option(
+        "number of steps to forecast (default: a season, such as 24 hours or 7 days)", within=(1, 100_000)
+    )
+    lookback: int | None = option(
+        "number of past steps that a forecast is made from (default: three times the horizon, or two seasons)",
+        within=(1, 1_000_000),
+    )
+    season: int | None = option(
+        "number of steps in a season, for the naive forecast (default: by the time of a step: a day of hours, a week of"
+        " days, a year of weeks or months)",
+        within=(1, 1_000_000),
+    )
+    quantiles: tuple[float, ...] | None = option(
+        "quantiles to predict, such as 0.1,0.5,0.9: besides the mean of a number, instead of that of a forecast",
+        metavar="Q[,...]",
+    )
+    split_rows: tuple[int, ...] | None = option(
+        "number of time steps for training, validation and test, from the first one, such as 8640,2880,2880 (default:"
+        " by --test-split and --validation-split, the last steps)",
+        metavar="TRAIN,VALIDATION,TEST",
     )

@@ -59,10 +59,6 @@ class Optimisation:
         0.0,
         within=(0, 10),
     )
-    quantiles: tuple[float, ...] | None = option(
-        "quantiles of a number to predict besides its mean, such as 0.1,0.5,0.9, with the pinball loss (default: none)",
-        metavar="Q[,...]",
-    )
     early_stopping: int = option(
         "number of epochs without a better validation result after which training stops; 0: never",
         0,

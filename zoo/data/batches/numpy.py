@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from zoo.data.augmentation.augmenter import Augmenter
-from zoo.data.dataset import Split
+from zoo.data.dataset import Split, mapped
 from zoo.data.images import scaled
 
 
@@ -53,7 +53,7 @@ class TrainingBatches(keras.utils.PyDataset):
             self._epoch = (epoch, self.order(epoch))
         chosen = self._epoch[1][step % self.steps]
         batch = self.split.take(chosen)
-        x, y = scaled(batch.x), batch.y
+        x, y = mapped(scaled, batch.x), mapped(np.asarray, batch.y)
         if self.augment:
             x, y = self.augment.on_arrays(x, y, chosen, epoch)
         if self.class_weights is None:
@@ -87,4 +87,4 @@ class EvaluationBatches(keras.utils.PyDataset):
         places = np.arange(index * self.batch, (index + 1) * self.batch)
         found = self.split.take(np.minimum(places, len(self.split) - 1))
         weight = (places < len(self.split)) * (len(self) * self.batch / len(self.split))
-        return scaled(found.x), found.y, weight.astype(np.float32)
+        return mapped(scaled, found.x), mapped(np.asarray, found.y), weight.astype(np.float32)

@@ -255,15 +255,18 @@ def _taker(
 
     factor, low = pixel_scale(pixel_range)
 
+    def gathered(array: Column | tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        return streamed.read(array, index) if isinstance(array, Column) else tf.gather(array, index)
+
     def taken(array: Column | tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        values = streamed.read(array, index) if isinstance(array, Column) else tf.gather(array, index)
+        values = gathered(array, index)
         if values.dtype != tf.uint8:
             return values
         pixels = tf.cast(values, tf.float32) * factor
         return pixels + low if low else pixels
 
     def batch(index: tf.Tensor, epoch: tf.Tensor | None = None) -> tuple:
-        inputs, labels = mapped(lambda array: taken(array, index), x), mapped(lambda array: tf.gather(array, index), y)
+        inputs, labels = mapped(lambda array: taken(array, index), x), mapped(lambda array: gathered(array, index), y)
         if own is not None:  # as long as the first bucket that holds the longest text
             longest = tf.reduce_max(tf.gather(own, index))
             inputs = inputs[:, : widths[tf.searchsorted(widths, longest[None])[0]]]

@@ -29,11 +29,11 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
         return report.Page(", ".join(spec.targets), tiles(scores, ("rmse", "mae", "r2"), within), [], _CURVES)
     top = [
         (f"{scores['rmse']:.4g}", f"test RMSE{below('rmse', within)}"),
-        *tiles(scores, ("mae", "r2", "pinball", "covered"), within),
+        *tiles(scores, ("mae", "r2", "quantile_loss", "inside"), within),
     ]
     sections = []
     if len(spec.targets) > 1:
-        sections.append(_targets(shown["per_target"]))
+        sections.append(_targets(shown["per_column"]))
     for i, name in enumerate(spec.targets):
         sections.append(_plots(name, outputs[:, i], y[:, i]))
     if spec.quantiles:
@@ -47,7 +47,7 @@ _CURVES = (("Loss <small>in units of the targets' deviations</small>", "loss"),)
 
 def _targets(rows: list[dict[str, Any]]) -> str:
     cells = "".join(
-        f"<tr><td>{escaped(row['target'])}</td><td class=n>{row['rmse']:.4g}</td><td class=n>{row['mae']:.4g}</td>"
+        f"<tr><td>{escaped(row['column'])}</td><td class=n>{row['rmse']:.4g}</td><td class=n>{row['mae']:.4g}</td>"
         f"<td class=n>{row.get('r2', float('nan')):.4f}</td></tr>"
         for row in rows
     )

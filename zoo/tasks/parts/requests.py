@@ -13,6 +13,7 @@ from zoo.config.sampling import Beam, Sampling
 from zoo.config.train_config import flag
 from zoo.console.errors import UsageError, unknown
 from zoo.data.dataset import DataSpec
+from zoo.data.tabular import header as tables
 from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec
 
@@ -179,3 +180,14 @@ def check_drawing(run: RunFolder, options: GenerateOptions) -> None:
 def picture(run: RunFolder, options: GenerateOptions) -> Path:
     """Return the file that images are written to."""
     return options.output or run.samples / f"seed-{options.seed}.png"
+
+
+def check_series(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that forecasts do not have, or inputs that are no tables."""
+    for name in ("labels", "top", "text_column"):
+        if (value := getattr(options, name)) is not None:
+            raise UsageError(f"{flag(name)} {value}: expected with a run that gives classes, this one gives forecasts")
+    for text in options.inputs:
+        if not Path(text).is_file() or not tables.is_table(Path(text)):
+            what = "a folder" if Path(text).is_dir() else "none" if not Path(text).exists() else "another file"
+            raise UsageError(f"TABLE {text}: expected a table that ends in {tables.ENDINGS}, found {what}")

@@ -1,0 +1,1 @@
+"""Time series of tables: their times, their windows and their splits."""
