@@ -114,9 +114,9 @@ def work(job: dict[str, Any]) -> list[dict[str, Any]]:
             has an array for each input; for text, tokens and source; for other functions, FUNCTION.INPUT. Each file
             has output (path), precision, integer_io, integer_input and integer_output (which ends integer_io changes),
             per_tensor (one scale per weight tensor), skip (name scopes of the layers that stay float), in_float (those
-            of layers that stay float in every recipe), equalize, best_ranges and correct_bias (see `Adjusted`),
-            rounding, mixed (largest number of bytes, or None), bare and reserved (bytes that are added to the file
-            afterwards).
+            of layers that stay float in every recipe), float_outputs (outputs that such layers give), equalize,
+            best_ranges and correct_bias (see `Adjusted`), rounding, mixed (largest number of bytes, or None), bare and
+            reserved (bytes that are added to the file afterwards).
 
     Returns:
         For each file its engine, and the number of bits of weights by name where the engine is litert-quantizer; or
@@ -132,7 +132,7 @@ def work(job: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _convert(job: dict[str, Any]) -> dict[str, Any]:
-    output, by = Path(job["output"]), engine(job["precision"], bool(job["skip"]))
+    output, by = Path(job["output"]), engine(job["precision"], bool(job["skip"]) or _rounds_floats(job))
     if by != QUANTIZER:
         adjusted = Adjusted.of(job)
         with _given_ranges(job["ranges"], bool(job["functions"]), adjusted):
@@ -208,6 +208,14 @@ def _given_ranges(
         Calibrator.calibrate = before
 
 
+def _rounds_floats(job: dict[str, Any]) -> bool:
+    """Return whether the converter would round matrices of layers that stay in float32, as it can leave none out."""
+    if job["precision"] != "dynamic" or not job["in_float"]:
+        return False
+    model = flatbuffer.parse(_float_converter(job).convert(), "the float file")
+    return any(_skipped(model, each, job["in_float"]) for each in weights.find(model))
+
+
 def _float_converter(job: dict[str, Any]) -> Any:
     import tensorflow as tf
 
@@ -246,7 +254,7 @@ def _by_converter(job: dict[str, Any]) -> bytes:
         if job["integer_output"]:
             converter.inference_output_type = kind
     kept = [*job["skip"], *job["in_float"]]
-    nodes = _nodes(_float_converter(job).convert(), kept) if kept else []
+    nodes = _nodes(_float_converter(job).convert(), kept, job["float_outputs"]) if kept else []
     if not job["skip"]:
         with _left_in_float(nodes):
             return converter.convert()
@@ -335,10 +343,15 @@ def _steps(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, inputs
 
 
-def _nodes(content: bytes, scopes: list[str]) -> list[str]:
-    """Return the names of operator outputs that belong to layers traced in these scopes."""
-    names = flatbuffer.output_names(flatbuffer.parse(content, "the float file"))
-    found = [name for name in names if any(f"{scope}/" in name for scope in scopes)]
+def _nodes(content: bytes, scopes: list[str], outputs: list[str]) -> list[str]:
+    """Return the names of operator outputs that belong to layers traced in these scopes, or are outputs of the file.
+
+    The tensors of the file's own outputs have other names, without the scope of their layer. One that a layer with
+    weights computes, because the converter has folded what follows into them, is not among those returned.
+    """
+    model = flatbuffer.parse(content, "the float file")
+    found = [name for name in flatbuffer.output_names(model) if any(f"{scope}/" in name for scope in scopes)]
+    found += [tensor for name, tensor in flatbuffer.elementwise_outputs(model).items() if name in outputs]
     if not found:
         raise ValueError(f"no operator of the exported graph belongs to {', '.join(scopes)}")
     return found
@@ -347,7 +360,8 @@ def _nodes(content: bytes, scopes: list[str]) -> list[str]:
 def _quantize(source: Path, output: Path, job: dict[str, Any]) -> dict[str, int]:
     """Quantize a float file by litert-quantizer, and return the number of bits of the weights it has, by name."""
     model = flatbuffer.read(source)
-    found = [each for each in weights.find(model) if not _skipped(model, each, job["skip"])]
+    kept = [*job["skip"], *job["in_float"]]
+    found = [each for each in weights.find(model) if not _skipped(model, each, kept)]
     bits = {each.place: 4 if job["precision"] == "int4" and each.code in learnt.FOUR_BITS else 8 for each in found}
     if job["precision"] != "int4" or job["rounding"] != "learnt":
         _by_quantizer(source, output, bits, job)
@@ -405,7 +419,7 @@ def _by_quantizer(source: Path, output: Path, bits: Mapping[tuple[int, int], int
             for reader in found.readers:
                 name = graph.tensors[graph.operators[reader].outputs[0]].name.decode()
                 made.add_dynamic_config(f"^{re.escape(name)}(;|$)", "*", 8, scales)
-    for scope in job["skip"]:
+    for scope in [*job["skip"], *job["in_float"]]:
         made.update_quantization_recipe(
             regex=f".*{re.escape(scope)}/.*",
             operation_name="*",

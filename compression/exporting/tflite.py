@@ -118,12 +118,14 @@ class Traced:
         ranges: Trained range of each rounded tensor, by the name of the operation that computes it.
         in_float: Name scopes of the layers that stay in float32 in every file.
         float_ends: Whether an input is given to such a layer, and whether an output comes from one.
+        float_outputs: Names of the outputs that come from such a layer.
     """
 
     scopes: Mapping[str, str]
     ranges: Mapping[str, tuple[float, float]]
     in_float: tuple[str, ...] = ()
     float_ends: tuple[bool, bool] = (False, False)
+    float_outputs: tuple[str, ...] = ()
 
 
 def save(
@@ -149,7 +151,7 @@ def save(
     archive = keras.export.ExportArchive()
     archive.track(model)
     named: dict[str, tuple[float, float]] = {}
-    ends = [False, False]
+    ends, in_units = [False], []
 
     def record(point: str, tensor: Any) -> Any:
         if point not in ranges.values:  # ranges that an earlier version trained
@@ -166,7 +168,7 @@ def save(
         def compute(*inputs: Any) -> dict[str, Any]:
             made = each.compute(*inputs)
             ends[0] |= any(tensor is given for tensor in inputs for given in floats.given)
-            ends[1] |= any(tensor is output for tensor in made.values() for output in floats.made)
+            in_units.extend(name for name, tensor in made.items() if any(tensor is output for output in floats.made))
             for name, tensor in made.items():
                 found = next((op.name for op in _same_values(tensor) if op.name in named), None)
                 if found is not None:
@@ -182,7 +184,7 @@ def save(
             signature = [tf.TensorSpec(shape, dtype, name) for name, shape, dtype in each.inputs]
             archive.add_endpoint(each.name, computed(each), input_signature=signature)
         archive.write_out(str(folder), verbose=False)
-    return Traced(scopes, named, tuple(floats.scopes), (ends[0], ends[1]))
+    return Traced(scopes, named, tuple(floats.scopes), (ends[0], bool(in_units)), tuple(in_units))
 
 
 def _same_values(tensor: Any) -> Iterator[Any]:
@@ -345,6 +347,7 @@ def export_each(
                     "bare": bare,
                     "reserved": sum(len(content) + _ENTRY for content in metadata.values()),
                     "in_float": list(traced.in_float),
+                    "float_outputs": list(traced.float_outputs),
                     "skip": [traced.scopes[layer] for layer in layer_paths(model, each.skip)],
                 }
                 for path, each in files.items()

@@ -24,6 +24,7 @@ IDENTIFIER = b"TFL3"
 OUTPUT = "output:"
 # Required by the schema (force_align) so that kernels can load constants in blocks; the generated Python ignores it.
 ALIGNMENT = 16
+ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV")
 
 
 def _names(enumeration: type) -> dict[int, str]:
@@ -380,6 +381,20 @@ def output_names(model: schema.ModelT) -> list[str]:
     """Return the names of the tensors that operators of the main graph write; they contain the layers' name scopes."""
     graph = model.subgraphs[0]
     return [_text(graph.tensors[i].name) for op in graph.operators or () for i in _indices(op.outputs)]
+
+
+def elementwise_outputs(model: schema.ModelT) -> dict[str, str]:
+    """Return the name of the tensor of each output that a sum or a product gives, by its name in the signatures."""
+    found = {}
+    for signed in model.signatureDefs or ():
+        graph = model.subgraphs[signed.subgraphIndex]
+        sums = {i for name, _, made in nodes(model)[signed.subgraphIndex] if name in ELEMENTWISE for i in made}
+        found |= {
+            _text(each.name): _text(graph.tensors[each.tensorIndex].name)
+            for each in signed.outputs or ()
+            if each.tensorIndex in sums
+        }
+    return found
 
 
 def metadata(model: schema.ModelT, name: str) -> bytes | None:

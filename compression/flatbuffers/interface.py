@@ -20,6 +20,7 @@ class Interface:
         resize_from: (height, width) of the uint8 pixels, if the graph resizes them.
         masked: Whether inputs are padded and the model masks the padding.
         activation: Function that makes probabilities of logits, softmax or sigmoid, where the file gives probabilities.
+        argmax: Whether the file gives the class with the highest score at each place, int32, in place of the scores.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Interface:
     resize_from: tuple[int, int] | None = None
     masked: bool = False
     activation: str = "softmax"
+    argmax: bool = False
     # None: one signature, whose name does not matter.
     functions: ClassVar[None] = None
     rolled_out: ClassVar[bool] = False
@@ -80,6 +82,7 @@ class TextInterface:
     uint8: ClassVar[bool] = False
     resize_from: ClassVar[None] = None
     masked: ClassVar[bool] = True
+    argmax: ClassVar[bool] = False
     # The signatures are called step by step, also for calibration.
     rolled_out: ClassVar[bool] = True
 
@@ -109,6 +112,7 @@ class PairInterface:
     uint8: ClassVar[bool] = False
     resize_from: ClassVar[None] = None
     masked: ClassVar[bool] = True
+    argmax: ClassVar[bool] = False
     functions: ClassVar[list[str]] = ["encode_image", "encode_text"]
     rolled_out: ClassVar[bool] = False
 
@@ -156,6 +160,7 @@ class ModelInterface:
     resize_from: tuple[int, int] | None = None
     pixel_range: tuple[float, float] = (0.0, 1.0)
     masked: ClassVar[bool] = False
+    argmax: ClassVar[bool] = False
     functions: ClassVar[None] = None
     rolled_out: ClassVar[bool] = False
 

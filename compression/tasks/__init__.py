@@ -141,6 +141,10 @@ TASKS = {
             words={"distill": "a teacher is a run of the zoo; train the student with zoo.api.train first"},
         ),
     ),
+    "segmentation": Entry(
+        "compression.tasks.segmentation:Segmentation",
+        Limits(run="a run that gives masks", does="gives masks", by_output=True, argmax=True),
+    ),
     "translation": Entry(
         "compression.tasks.translation:Translation",
         Limits(

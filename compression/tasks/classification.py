@@ -11,7 +11,7 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import ArraySubject, OutputSubject, fitted, given, reference
+from compression.receipts.subject import ArraySubject, OutputSubject, fitted, given, reference, sampled
 from compression.runtime import litert
 from compression.tasks.base import Export, OutputForm
 from zoo.console.errors import UsageError
@@ -22,9 +22,8 @@ from zoo.data.tabular.encoding import MISSING
 from zoo.system.files import write_text
 from zoo.tasks import classification
 
-_INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features",
+_INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features", "sound": "samples",
                 "triples": "question", "table": "row"}  # fmt: skip
-
 
 # What the numbers of a row are, in the description of a file.
 COLUMNS = (
@@ -90,9 +89,11 @@ class Classification(OutputForm):
             "image": "bytes from 0 to 255" if interface.uint8 else "pixels from 0 to 1",
             "tokens": "ids of the vocabulary, padded at the end with 0",
             "table": COLUMNS,
+            "sound": f"samples from -1 to 1, one channel, {spec.rate} in a second",
         }.get(spec.kind, "features as they were trained on")
         shape = list(interface.given_shape)
-        described = {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values} | fitted(spec)
+        described = {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values}
+        described |= fitted(spec) | sampled(spec)
         if spec.inputs:
             described |= {"columns": list(map(_column, spec.inputs)), "missing": float(MISSING)}
         return ({"labels": list(spec.class_names)} if spec.class_names else {}) | {"input": described} | self.given_by()

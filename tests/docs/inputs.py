@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy.io import wavfile
 
 from tests.conftest import blobs
 
@@ -28,6 +29,7 @@ def make(folder: Path) -> None:
     _texts(folder)
     _captions(folder)
     _series(folder)
+    _sounds(folder)
     _digit().save(folder / "seven.png")
     lines = [json.dumps({"x": "seven.png", "y": "7"})] * 96
     (folder / "new.jsonl").write_text("\n".join(lines) + "\n")
@@ -109,6 +111,21 @@ def _captions(folder: Path) -> None:
     paths = sorted((folder / "photos").rglob("*.png"))
     rows = [f"{path.relative_to(folder).as_posix()},a bright {path.parent.name} number {path.stem}" for path in paths]
     (folder / "said.csv").write_text("\n".join(["image,caption", *rows]) + "\n")
+
+
+def _sounds(folder: Path) -> None:
+    """Write tones of three pitches by five speakers, and a recording of one."""
+    for place, name in enumerate(("six", "seven", "eight")):
+        for number in range(30):
+            speaker = ("ann", "ben", "eva", "leo", "zoe")[number % 5]
+            path = folder / "spoken" / name / f"{name}_{speaker}_{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            wavfile.write(path, 8000, _tone(300 * (place + 1) + number))
+    wavfile.write(folder / "seven.wav", 8000, _tone(610))
+
+
+def _tone(hertz: float, seconds: float = 0.5) -> np.ndarray:
+    return (9000 * np.sin(2 * np.pi * hertz * np.arange(round(8000 * seconds)) / 8000)).astype(np.int16)
 
 
 def _series(folder: Path) -> None:

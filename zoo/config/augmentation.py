@@ -1,7 +1,7 @@
-"""Words of `--augment`: how training images are changed at random, a new way in every epoch. Standard library only.
+"""Words of `--augment`: how training examples are changed at random, a new way in every epoch. Standard library only.
 
 A recipe joins words by `+`, such as `flip + crop(4) + colour(0.2)`; `RECIPES` has names for common ones. What the words
-do to pixels is in `zoo.data.augmentation`.
+do to pixels and to samples of sound is in `zoo.data.augmentation`.
 """
 
 import inspect
@@ -22,13 +22,15 @@ MOST_MAGNITUDE = 10
 
 @dataclass(frozen=True)
 class Word:
-    """A change of training images.
+    """A change of training examples.
 
     Attributes:
-        mixes: Whether an image is mixed with another one, and so are their labels.
+        kinds: Kinds of inputs that it changes.
+        mixes: Whether an example is mixed with another one, and so are their labels.
         needs_pixels: Whether values are pixels from 0 to 1, beyond which they are cut off.
     """
 
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
     mixes: ClassVar[bool] = False
     needs_pixels: ClassVar[bool] = False
 
@@ -145,9 +147,10 @@ class RandAugment(Word):
 
 @dataclass(frozen=True)
 class Mixup(Word):
-    """Average each image, and its label, with another one, at a weight drawn from Beta(alpha, alpha) (Zhang et al.,
+    """Average each example, and its label, with another one, at a weight drawn from Beta(alpha, alpha) (Zhang et al.,
     2018)."""
 
+    kinds: ClassVar[tuple[str, ...]] = ("image", "sound")
     mixes: ClassVar[bool] = True
     alpha: float = 0.2
 
@@ -167,13 +170,81 @@ class CutMix(Word):
         self.expect("alpha", 0.01, 100)
 
 
-_KINDS = (Flip, Shift, Crop, Rotate, Zoom, Colour, Erase, RandAugment, Mixup, CutMix)
+@dataclass(frozen=True)
+class SoundWord(Word):
+    """A change of samples of sound."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("sound",)
+
+
+@dataclass(frozen=True)
+class TimeShift(SoundWord):
+    """Move sound by up to so many seconds, either way, and fill with silence."""
+
+    seconds: float = 0.1
+
+    def __post_init__(self) -> None:
+        self.expect("seconds", 0, 60)
+
+
+@dataclass(frozen=True)
+class Speed(SoundWord):
+    """Play sound faster or slower by up to this share; the pitch follows (Ko et al., 2015)."""
+
+    share: float = 0.1
+
+    def __post_init__(self) -> None:
+        self.expect("share", 0, 0.5)
+
+
+@dataclass(frozen=True)
+class Gain(SoundWord):
+    """Make sound louder or softer by up to so many decibels."""
+
+    decibels: float = 6.0
+
+    def __post_init__(self) -> None:
+        self.expect("decibels", 0, 60)
+
+
+@dataclass(frozen=True)
+class Noise(SoundWord):
+    """Mix noise into sound with this probability, at a ratio of sound to noise between these decibels: recordings of
+    --noise or of the folder _background_noise_, white noise without them."""
+
+    probability: float = 0.5
+    lowest: float = 5.0
+    highest: float = 30.0
+
+    def __post_init__(self) -> None:
+        self.expect("probability", 0, 1)
+        self.expect("lowest", -20, 80)
+        self.expect("highest", self.lowest, 80)
+
+
+@dataclass(frozen=True)
+class SpecAugment(SoundWord):
+    """Silence so many bands of frequencies and parts of the time, each up to this share of all (Park et al., 2019)."""
+
+    masks: int = 1
+    frequency: float = 0.15
+    time: float = 0.1
+
+    def __post_init__(self) -> None:
+        self.expect("masks", 1, 10)
+        self.expect("frequency", 0, 1)
+        self.expect("time", 0, 1)
+
+
+_KINDS = (Flip, Shift, Crop, Rotate, Zoom, Colour, Erase, RandAugment, Mixup, CutMix, TimeShift, Speed, Gain, Noise,
+          SpecAugment)  # fmt: skip
 WORDS: dict[str, type[Word]] = {kind.__name__.lower(): kind for kind in _KINDS}
 RECIPES = {
     "none": "",
     "light": "flip + crop(0.125)",
     "standard": "flip + crop(0.125) + rotate(15) + zoom(0.2) + colour(0.2)",
     "strong": "flip + crop(0.125) + randaugment(2, 9) + erase(0.25) + cutmix(1)",
+    "sound": "timeshift(0.1) + speed(0.1) + noise(0.5) + specaugment(1)",
 }
 
 _BETWEEN = re.compile(r"\+(?![^(]*\))")  # a + outside of parentheses
@@ -245,16 +316,17 @@ def check_inputs(what: str, found: Sequence[Word], task: str, kind: str) -> None
     if not found:
         return
     facts = task_facts.of(task)
-    if kind != "image":
-        raise UsageError(f"{what}: expected images, received {kind}")
+    if unfit := [word for word in found if kind not in word.kinds]:
+        wanted = " or ".join(f"{name}s" for name in unfit[0].kinds)
+        raise UsageError(f"{what}: {unfit[0].name}: expected {wanted}, received {kind}")
     if facts.not_augmented:
         raise UsageError(f"{what}: expected none for {task}: {facts.not_augmented}")
     if not facts.classifies and (mixing := [word.name for word in found if word.mixes]):
-        raise UsageError(f"{what}: {mixing[0]} mixes the classes of two images, and {task} has no classes to mix")
+        raise UsageError(f"{what}: {mixing[0]} mixes the classes of two examples, and {task} has no classes to mix")
 
 
 def check_unmixed(option: str, found: Sequence[Word], why: str) -> None:
-    """Raise UsageError if images are mixed.
+    """Raise UsageError if examples are mixed.
 
     Args:
         option: Option that excludes it, for the message.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.config import caption_templates, registry, task_facts
+from zoo.config.masks import is_folder_of_masks
 from zoo.config.prepared import default_data_dir, find_prepared, prepared_names
 from zoo.config.records import ENDINGS, holds_records, is_address
 from zoo.config.task_facts import CLASSES, TABLES, TASKS, TEXT, Task, TaskFacts, Tokens
@@ -20,6 +21,7 @@ _EMBEDDED_TASKS: dict[str, Task] = {
     "digits": "classification",
     "addition": "translation",
     "family": "link_prediction",
+    "shapes": "segmentation",
 }
 
 # Names of the columns in sets of triples.
@@ -65,6 +67,8 @@ def _check_options(config: TrainConfig, task: str, facts: TaskFacts) -> None:
     if config.caption_templates is not None and (not facts.has_captions or is_table(config.data)):
         what = "classes, from whose names captions are made" if facts.has_captions else "--task contrastive"
         raise UsageError(f"--caption-templates: expected {what}, received {config.data_name} for {task}")
+    if config.group is not None and (config.data is None or not config.data.is_dir() or holds_records(config.data)):
+        raise UsageError(f"--group {config.group}: expected a folder of files by class, received {config.data_name}")
     if facts.compares_pairs and config.batch_size == 1:
         raise UsageError(f"--batch-size 1: expected 2 or more for {task}, which compares the pairs of a batch")
     if facts.compares_pairs and config.learns == task and config.label_smoothing:
@@ -114,6 +118,8 @@ def _own_task(config: TrainConfig) -> Task:
     if config.data is not None:
         if _is_plain_text(config.data):
             return next(name for name, facts in TASKS.items() if TEXT in facts.own_files)
+        if is_folder_of_masks(config.data):
+            return next(name for name, facts in TASKS.items() if facts.own_folder == "masks")
         return config.learns if task_facts.of(config.learns).from_own else CLASSES
     if not config.dataset_is_tfds:
         return _EMBEDDED_TASKS[config.dataset or "digits"]
@@ -155,6 +161,8 @@ def _has_form(path: Path, facts: TaskFacts) -> bool:
         return any(map(is_table, path.iterdir()))
     if facts.own_folder == "texts":
         return _is_plain_text(path)
+    if facts.own_folder == "masks":
+        return is_folder_of_masks(path)
     return facts.own_folder == "classes"
 
 

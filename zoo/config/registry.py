@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 # Constructor arguments that the data decide. Users cannot set them.
 FROM_DATA = (
     *("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary"),
-    *("num_entities", "num_relations", "columns"),
+    *("num_entities", "num_relations", "rate", "columns"),
     *("horizon", "means", "deviations", "known", "quantiles"),
 )
 
@@ -34,8 +34,8 @@ class ModelEntry:
     Args:
         path: Class, as `module:Class`.
         summary: Description for `zoo.list`, one line.
-        inputs: Kinds of data that the model accepts, among image, vector, sequence, table, tokens, pairs, triples
-            and series.
+        inputs: Kinds of data that the model accepts, among image, vector, sequence, table, sound, tokens, pairs,
+            triples and series.
         preset: Constructor arguments that this name fixes. `--set` overrides them.
         task: Task that the model learns unless `--task` names another, a key of `zoo.config.task_facts.TASKS`.
         also: Other tasks that it can learn.
@@ -126,8 +126,13 @@ MODELS = {
     ),
     "ds_cnn": ModelEntry(
         "zoo.models.ds_cnn:DSCNN",
-        "DS-CNN: depthwise separable convolutions on pictures of sound, for keyword spotting",
-        ("image",),
+        "DS-CNN: depthwise separable convolutions on sound, for keyword spotting; features = mfcc, logmel or pcen",
+        ("image", "sound"),
+    ),
+    "tc_resnet": ModelEntry(
+        "zoo.models.tc_resnet:TCResNet",
+        "TC-ResNet: convolutions along time on sound, for keyword spotting; num_blocks = 3 or 6, multiplier alpha",
+        ("image", "sound"),
     ),
     "tabular": ModelEntry(
         "zoo.models.tabular:Tabular",
@@ -187,6 +192,18 @@ MODELS = {
         "entities and relations of a knowledge graph (scorer = mlp, transe, distmult, complex or rotate)",
         ("triples",),
         task="link_prediction",
+    ),
+    "unet": ModelEntry(
+        "zoo.models.unet:UNet",
+        "U-Net for masks: down and up again with skips; filters, depth, up = transpose or resize",
+        ("image",),
+        task="segmentation",
+    ),
+    "lraspp": ModelEntry(
+        "zoo.models.lraspp:LRASPP",
+        "LR-ASPP for masks on mobilenet_v2, mobilenet_v3 or efficientnet_lite (backbone =); alpha",
+        ("image",),
+        task="segmentation",
     ),
     "dlinear": ModelEntry(
         "zoo.models.dlinear:DLinear",

@@ -67,6 +67,7 @@ class TaskFacts:
         test_stands_alone: Whether the scores of the test split depend on no other split.
         swept: Whether `zoo.sweep` compares runs, which it does by their accuracy.
         explained: Whether `zoo.explain` takes a run.
+        draws: What `zoo.predict --draw` draws into pictures; empty if the option does not apply.
         options: Options of a training that apply to this task and not to every other, by the name of the field; their
             default is None.
         figures: Scores that commands and tables show, the most important first.
@@ -86,7 +87,7 @@ class TaskFacts:
     source: str = ""
     own_data: str = ""
     own_files: tuple[str, ...] = ()
-    own_folder: Literal["classes", "tables", "texts"] | None = None
+    own_folder: Literal["classes", "tables", "texts", "masks"] | None = None
     from_data: bool = True
     from_classes: bool = False
     from_own: bool = False
@@ -99,6 +100,7 @@ class TaskFacts:
     several_answers: bool = False
     judged_by_classifier: bool = False
     not_augmented: str = ""
+    draws: str = ""
     averages_itself: bool = False
     unordered: str = ""
     test_stands_alone: bool = True
@@ -250,6 +252,22 @@ TASKS = {
         test_stands_alone=False,  # scores tell entities apart that training has not seen
         figures=("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "loss"),
         headline=("mrr", "hits_at_1", "hits_at_10"),
+    ),
+    "segmentation": TaskFacts(
+        gives="masks",
+        used_by=("zoo.predict", "PICTURE"),
+        check="zoo.tasks.parts.requests:check_masks",
+        source="zoo.data.sources.masks:load",
+        own_data="a folder with the folders images and masks, in it or in train, val and test",
+        own_folder="masks",
+        from_own=True,
+        several_answers=True,
+        draws="masks",
+        unordered="joins features of several depths",
+        swept=False,
+        options=("dice",),
+        figures=("miou", "pixel_accuracy", "boundary_f1", "loss"),
+        headline=("miou", "pixel_accuracy"),
     ),
     "forecasting": TaskFacts(
         gives="forecasts",

@@ -23,6 +23,7 @@ from zoo.config.groups import (
     ModelOptions,
     Optimisation,
     OutputOptions,
+    SoundOptions,
     StrategyOptions,
 )
 from zoo.config.records import format_of, is_address, parse
@@ -35,6 +36,7 @@ from zoo.console.values import Bytes
 EMBEDDED = {
     "digits": "1,797 scans of handwritten digits, 8x8 grey (scikit-learn; Alpaydin & Kaynak, 1998)",
     "addition": "50,000 sums of two numbers of three digits and their results as texts, generated",
+    "shapes": "700 pictures of circles, squares and triangles with their masks, generated",
     "family": "112 triples of kinship in two families of 12 people (after Hinton, 1986), generated from rules",
 }
 
@@ -43,7 +45,16 @@ Group = TypeVar("Group")
 
 # A dataclass begins with the fields of its last base.
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, ColumnOptions, DataOptions, ModelOptions):
+class TrainConfig(
+    OutputOptions,
+    StrategyOptions,
+    Capabilities,
+    Optimisation,
+    SoundOptions,
+    ColumnOptions,
+    DataOptions,
+    ModelOptions,
+):
     """What to train, on what, how, and where to write it.
 
     An option can be read by itself or through its group: `config.learning_rate` is
@@ -65,6 +76,10 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
     @property
     def column_options(self) -> ColumnOptions:
         return self._group(ColumnOptions)
+
+    @property
+    def sound_options(self) -> SoundOptions:
+        return self._group(SoundOptions)
 
     @property
     def optimisation(self) -> Optimisation:
@@ -129,6 +144,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
             self._check_private()
         self._check_augmentation()
         self._check_classes()
+        self._check_group()
         self._check_series()
         parse(self.schema)
         if isinstance(self.memory, str):  # as in Python
@@ -169,7 +185,8 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
     def _check_augmentation(self) -> None:
         """Raise UsageError for words that no data of this model could follow, or that another option excludes."""
         found, entry = self.augmentation, registry.entry(self.model)
-        kind = "image" if "image" in entry.inputs else entry.inputs[0]
+        fitting = [kind for kind in entry.inputs if all(kind in word.kinds for word in found)]
+        kind = next(iter(fitting), "image" if "image" in entry.inputs else entry.inputs[0])
         augmentation.check_inputs(f"{self.augmented_by} with --model {self.model}", found, self.learns, kind)
         if self.adversarial is not None:
             augmentation.check_unmixed("--adversarial", found, "an attack needs one class for each example")
@@ -187,6 +204,14 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
                 "--sampling balanced and --class-weights balanced: expected one of them, together they would count the"
                 " rarity of a class twice"
             )
+
+    def _check_group(self) -> None:
+        if self.group is None:
+            return
+        try:
+            re.compile(self.group)
+        except re.error as error:
+            raise UsageError(f"--group {self.group}: expected a regular expression: {error}") from None
 
     def _check_series(self) -> None:
         """Raise UsageError for numbers that no series could be forecast with."""
@@ -382,7 +407,7 @@ class TrainConfig(OutputOptions, StrategyOptions, Capabilities, Optimisation, Co
 
 
 # Paths of what is read; different paths may lead to the same content.
-PLACES = ("data", "validation_data", "init_from", "classifier")
+PLACES = ("data", "validation_data", "noise", "init_from", "classifier")
 # Options that may differ between the workers of one training.
 NOT_COMPARED = (
     "resume",

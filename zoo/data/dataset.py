@@ -19,7 +19,7 @@ from zoo.data.text import Vocabulary
 # Alignment in bytes of a tensor's memory (EIGEN_MAX_ALIGN_BYTES), and size from which arrays are made with it.
 ALIGNMENT, ALIGNED_FROM = 64, 1 << 20
 
-Kind = Literal["image", "vector", "sequence", "table", "tokens", "pairs", "triples", "series", "arrays"]
+Kind = Literal["image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples", "series", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -27,37 +27,42 @@ class Split:
     """Examples and their labels.
 
     Args:
-        x: Inputs (examples, ...). Images are uint8 and become pixels in [0, 1] in the batches; token ids are int32;
-            everything else is float32 and is not changed.
+        x: Inputs (examples, ...). Images are uint8 and become pixels in [0, 1] in the batches; samples of sound are
+            int16 and become numbers from -1 to 1; token ids are int32; everything else is float32 and is not changed.
         y: Labels, int32 unless stated otherwise. Classification: class indices (examples,), or (examples, time) with
             one label per time step. Translation: begin, tokens, end and padding 0, (examples, time + 1). Language
             model: the id that follows each id of x, (examples, time), and 0 after the last. Triples: the entity that
             answers the query (entity, relation). Images with captions: the target, then the indices of the image's
             captions, padded with -1, (examples, 1 + captions). Imitation: images (examples, height, width, channels),
-            float32. Regression and several labels: float32, (examples, targets).
+            float32. Segmentation: the class of each pixel, (examples, height, width) uint8, 255 where it is ignored.
+            Regression and several labels: float32, (examples, targets).
 
         marks: BLAKE2b hash of each example's inputs, (examples, 16) uint8, of examples that are read from files; equal
             whether they are kept decoded or decoded for each batch. None for arrays.
         block: Number of neighbours that stay together in the order of an epoch, because they are read together; see
             `zoo.data.batches.order`.
+        groups: Name of the group of each example, (examples,) of texts: a speaker, a subject, a day. Examples of one
+            group are in one split. None without groups.
 
-    x may be a `Column`, whose examples are decoded when they are looked at; it has the interface of an array. A model
-    of one's own may take a tuple, a list or a dictionary of arrays as x, and learn such a structure as y; y is None
-    without labels. Everything else has one array of each.
+    x may be a `Column`, whose examples are decoded when they are looked at; it has the interface of an array. So may
+    the masks of segmentation. A model of one's own may take a tuple, a list or a dictionary of arrays as x, and learn
+    such a structure as y; y is None without labels. Everything else has one array of each.
     """
 
     x: Any
     y: Any
     marks: np.ndarray | None = None
     block: int = 1
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(leaves(self.x)[0])
 
     def take(self, indices: np.ndarray) -> "Split":
         """Return the examples at these indices; those of a `Column` are not read."""
-        x, y, marks = (mapped(lambda array: taken(array, indices), part) for part in (self.x, self.y, self.marks))
-        return Split(x, y, marks, self.block)
+        parts = (self.x, self.y, self.marks, self.groups)
+        x, y, marks, groups = (mapped(lambda array: taken(array, indices), part) for part in parts)
+        return Split(x, y, marks, self.block, groups)
 
     @property
     def in_memory(self) -> bool:
@@ -111,9 +116,10 @@ class DataSpec:
 
     Args:
         name: Name for titles.
-        kind: Kind of the inputs: image, vector, sequence (time, features), table (columns), tokens, pairs (source and
-            target tokens), triples, series, or arrays for a model of one's own.
-        input_shape: Shape of one input: (height, width, channels), (features,), (time, features) or (time,).
+        kind: Kind of the inputs: image, vector, sequence (time, features), sound (samples), table (columns), tokens,
+            pairs (source and target tokens), triples, series, or arrays for a model of one's own.
+        input_shape: Shape of one input: (height, width, channels), (features,), (time, features), (samples,) or
+            (time,).
         class_names: Class names in the order of the class indices; for triples, the entities.
         per_step: Whether there is one label per time step instead of one per example.
         vocabulary_size: Number of token ids; 0 if the inputs are not tokens.
@@ -133,6 +139,7 @@ class DataSpec:
         means: Mean of each of them over the training examples.
         deviations: Their standard deviations.
         quantiles: Quantiles that are predicted besides, between 0 and 1.
+        rate: Samples of sound in a second; 0 for other inputs.
         series: Form of series and their windows, for forecasting.
     """
 
@@ -155,6 +162,7 @@ class DataSpec:
     means: tuple[float, ...] = ()
     deviations: tuple[float, ...] = ()
     quantiles: tuple[float, ...] = ()
+    rate: int = 0
     series: SeriesForm | None = None
 
     @property
@@ -209,6 +217,7 @@ class Dataset:
         texts: Whole texts of the splits, for a simple method beside the network; empty for other data, and for data
             in the form of a run.
         reading: Record of what was read; None for a set that was not loaded from a source.
+        noise: Recordings that augmentation mixes into sounds, one after another, (samples,) int16; None without any.
     """
 
     spec: DataSpec
@@ -222,6 +231,7 @@ class Dataset:
     left_out: Mapping[str, int] = field(default_factory=dict)
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     reading: Reading | None = None
+    noise: np.ndarray | None = None
 
     def save_vocabularies(self, path: Path, target_path: Path) -> None:
         """Write the vocabularies, if there are any; a shared one is written to `path` only.

@@ -16,14 +16,20 @@ from zoo.data.fitting import inner_size, resize
 from zoo.data.reading import Tally
 
 PIXEL_MAX = 255
+# Samples of 16 bits, whose range becomes -1 to 1.
+FULL_SCALE = 1 << 15
 
 
 def scaled(x: np.ndarray, pixel_range: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
     """Return uint8 images as float32 pixels in a range, as in training batches, and other arrays unchanged.
 
+    Samples of sound (int16) become float32 from -1 to 1.
+
     Examples that are stored elsewhere (`zoo.data.stored.column.Column`) are read.
     """
     x = np.asarray(x)
+    if x.dtype == np.int16:
+        return x * np.float32(1 / FULL_SCALE)
     if x.dtype != np.uint8:
         return x
     factor, low = pixel_scale(pixel_range)
@@ -58,7 +64,7 @@ class Unreadable(ValueError):
 
 
 @contextlib.contextmanager
-def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+def opened(source: Path | bytes) -> Iterator[Image.Image]:
     """Yield an opened image. What fails while it is read becomes `Unreadable`."""
     try:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
@@ -88,7 +94,7 @@ def decode(
     Raises:
         Unreadable: If the image cannot be read, or has pixels that eight bits cannot hold.
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         channels = channels or pixels.channels_of(image)
         if size is not None:
             inner = inner_size(pixels.upright_size(image), size, fit)
@@ -101,7 +107,7 @@ def decode(
 def is_picture(source: Path | bytes) -> bool:
     """Return whether the header of a file is one of an image, whatever the file is named."""
     try:
-        with _opened(source):
+        with opened(source):
             return True
     except Unreadable:
         return False
@@ -125,7 +131,7 @@ def common_shape(sources: Sequence[Path | bytes], tally: Tally) -> tuple[tuple[i
     which = "" if step == 1 else f" of {len(sample):,} looked at"
     for source in sample:
         try:
-            with _opened(source) as image:
+            with opened(source) as image:
                 sizes[pixels.upright_size(image)] += 1
                 grey &= pixels.channels_of(image) == 1
                 tally.changed.update(f"{remark}{which}" for remark in pixels.remarks(image))

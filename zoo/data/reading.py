@@ -7,9 +7,11 @@ import collections
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from zoo.console.errors import few
 
 # Number of classes, sizes and reasons that the line names; metrics.json has all of them.
 NAMED = 4
@@ -20,7 +22,7 @@ class Tally:
     """Counts that a source makes while it reads.
 
     Args:
-        unit: What the examples are: pictures, texts, pairs, triples, windows or examples.
+        unit: What the examples are: pictures, sounds, texts, pairs, triples, windows or examples.
         left_out: Number of examples that are not used, by reason.
         changed: Number of examples that are not used as they are, by what was done.
         sizes: Number of pictures of each own size, such as "640x480".
@@ -28,6 +30,7 @@ class Tally:
         notes: Sentences about what was assumed.
         examples: Number of examples of each split, where the arrays have another number of rows.
         kept: How examples from files are kept: decoded in memory, or decoded for each batch.
+        classes: Number of examples that have each class, where an example may have several; otherwise empty.
         columns: Types of the columns of a table, and what is missing in them, as a clause.
     """
 
@@ -39,12 +42,20 @@ class Tally:
     notes: list[str] = field(default_factory=list)
     examples: dict[str, int] = field(default_factory=dict)
     kept: str = ""
+    classes: dict[str, int] = field(default_factory=dict)
     columns: str = ""
 
 
-def drawn(share: float, by_class: bool = False) -> str:
-    """Return how a split was made that was drawn from the others, for `Tally.made`."""
-    return f"{100 * share:.3g} %, drawn{' by class' if by_class else ''}"
+def drawn(share: float, by_class: bool = False, groups: Collection[str] = ()) -> str:
+    """Return how a split was made that was drawn from the others, for `Tally.made`.
+
+    Args:
+        share: Share of the examples that was asked for.
+        by_class: Whether the examples were drawn by class.
+        groups: Groups that were held out, if the split is one of whole groups.
+    """
+    by = f" by group: {few(sorted(groups))}" if groups else " by class" if by_class else ""
+    return f"{100 * share:.3g} %, drawn{by}"
 
 
 @dataclass(frozen=True)

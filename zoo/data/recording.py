@@ -16,8 +16,8 @@ def of(data: Dataset, tally: Tally | None = None) -> Reading:
         tally: What its source has counted; None for data that were given as arrays.
     """
     tally = tally or Tally()
-    classes = {}
-    if data.spec.class_names and data.spec.kind != "triples" and data.captions is None:
+    classes = tally.classes
+    if not classes and data.spec.class_names and data.spec.kind != "triples" and data.captions is None:
         labels = [np.asarray(getattr(data, split).y) for split in SPLITS]
         if labels[0].dtype.kind == "f":  # several labels an example
             counts = np.concatenate(labels).sum(0)

@@ -1,4 +1,4 @@
-"""Stratified splits that depend only on the labels, so that every run on the same data holds out the same examples."""
+"""Splits that depend only on labels and groups, so that every run on the same data holds out the same examples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +12,8 @@ from zoo.data.reading import Tally, drawn
 
 # Fixed, because with the training seed a run with another seed would train on this run's test examples.
 SPLIT_SEED = 0
+# Groups that a message names.
+LISTED = 4
 
 
 def hold_out_indices(count: int, share: float, what: str) -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +29,7 @@ def hold_out_indices(count: int, share: float, what: str) -> tuple[np.ndarray, n
 
 
 def hold_out(split: Split, share: float, what: str, class_names: tuple[str, ...]) -> tuple[Split, Split]:
-    """Return (the rest, the held-out examples), stratified by class.
+    """Return (the rest, the held-out examples), stratified by class; by whole groups if examples have groups.
 
     Args:
         split: All examples.
@@ -36,10 +38,12 @@ def hold_out(split: Split, share: float, what: str, class_names: tuple[str, ...]
         class_names: Class names, for the message.
 
     Raises:
-        UsageError: If a class has too few examples for both sides.
+        UsageError: If a class or the groups have too few examples for both sides.
     """
     if not share:
         return split, split.take(np.arange(0))
+    if split.groups is not None:
+        return _hold_out_groups(split, share, what, class_names)
     from sklearn.model_selection import train_test_split
 
     stratify = split.y if split.y.ndim == 1 else None
@@ -77,17 +81,43 @@ def held_out(
     """
     found = dict(splits)
     by_class = next(iter(found.values())).y.ndim == 1
-    everything = found.pop("all", None)
-    if everything is not None or "test" not in found:
-        rest = found["train"] if everything is None else everything
-        found["train"], found["test"] = hold_out(rest, config.test_split, "test", class_names)
-        tally.made["test"] = drawn(config.test_split, by_class)
-    if "validation" not in found:
-        found["train"], found["validation"] = hold_out(
-            found["train"], config.validation_split, "validation", class_names
-        )
-        tally.made["validation"] = drawn(config.validation_split, by_class)
+    if (everything := found.pop("all", None)) is not None:
+        found["train"] = everything
+    for split, share in (("test", config.test_split), ("validation", config.validation_split)):
+        if split not in found:
+            found["train"], found[split] = hold_out(found["train"], share, split, class_names)
+            groups = found[split].groups
+            tally.made[split] = drawn(share, by_class, groups=() if groups is None else set(groups.tolist()))
     return found
+
+
+def _hold_out_groups(split: Split, share: float, what: str, class_names: tuple[str, ...]) -> tuple[Split, Split]:
+    """Return (the rest, the held-out examples) with each group on one side.
+
+    Groups are drawn in random order; one is held out if the number of examples comes closer to the share by it, and
+    the first one always is.
+    """
+    names, places, counts = np.unique(split.groups, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise UsageError(
+            f"--{what}-split {share:g}: expected examples of two groups or more, received"
+            f" {f'{str(names[0])!r} alone' if len(names) else 'none'}; a group is on one side of a split"
+        )
+    chosen: list[int] = []
+    wanted = share * len(split)
+    for group in np.random.default_rng(SPLIT_SEED).permutation(len(names)):
+        held = counts[chosen].sum()
+        if len(chosen) < len(names) - 1 and (not chosen or abs(held + counts[group] - wanted) < abs(held - wanted)):
+            chosen.append(int(group))
+    mask = np.isin(places, chosen)
+    rest, held = split.take(np.flatnonzero(~mask)), split.take(np.flatnonzero(mask))
+    if split.y.ndim == 1 and len(lacking := np.setdiff1d(split.y, rest.y)):
+        groups = ", ".join(repr(str(names[group])) for group in chosen[:LISTED])
+        raise UsageError(
+            f"--{what}-split {share:g}: expected examples of class {class_names[lacking[0]]!r} beside the held-out"
+            f" groups {groups}, received none; add groups, or give the splits as folders"
+        )
+    return rest, held
 
 
 def kept(
@@ -149,4 +179,5 @@ def joined(parts: Sequence[Split]) -> Split:
         )
     x, y = (np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "y"))
     marks = None if parts[0].marks is None else np.concatenate([part.marks for part in parts])
-    return Split(x, y, marks, parts[0].block)
+    groups = None if parts[0].groups is None else np.concatenate([part.groups for part in parts])
+    return Split(x, y, marks, parts[0].block, groups)

@@ -50,6 +50,7 @@ _USUAL = {
     "image": ("grad_cam", "saliency", "gradient_x_input", "attention"),
     "sequence": ("saliency", "gradient_x_input", "attention"),
     "vector": ("saliency", "gradient_x_input"),
+    "sound": ("saliency", "gradient_x_input"),
 }
 
 

@@ -20,6 +20,7 @@ from zoo.objectives.metrics import MixedAccuracy, reciprocal_rank
 from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.objectives.pair_loss import PairAccuracy, PairLoss
 from zoo.objectives.schedules import InverseSquareRoot
+from zoo.objectives.segmentation import PixelAccuracy, PixelLoss, PixelMeanIoU
 
 PARTS = (
     MultiHeadCrossAttention,
@@ -34,6 +35,7 @@ OBJECTIVES = (
     *(Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
     *(QuantileLoss, SquaredError),
     *(AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD, InverseSquareRoot),
+    *(PixelAccuracy, PixelLoss, PixelMeanIoU),
 )
 
 

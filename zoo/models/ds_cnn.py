@@ -1,13 +1,17 @@
 """DS-CNN (Zhang et al., 2017, arXiv:1711.07128): keyword spotting with depthwise separable convolutions.
 
 The shape is that of MLPerf Tiny (Banbury et al., 2021): 64 channels and four blocks. With `use_bias`, 12 classes and
-inputs of 49 x 10 it has 24,908 parameters. The input is a picture of sound: time steps by coefficients.
+inputs of 49 x 10 it has 24,908 parameters. The convolutions see a picture of sound, time steps by coefficients. The
+data are such pictures, or samples, from which a front end in the model makes them.
 """
+
+from typing import Literal
 
 import keras
 from keras import layers
 
 from zoo.models.parts.convolutions import ConvNorm, DepthwiseSeparable
+from zoo.models.parts.sound import front_end
 from zoo.models.parts.vision import VisionModel
 
 
@@ -21,8 +25,17 @@ class DSCNN(VisionModel):
         use_bias: Whether convolutions have biases before their normalisation.
         dropout: Dropout rate before the classes; half of it applies after the first convolution.
         first_stride: Stride of the first convolution; None: 2.
+        rate: Samples of sound in a second; 0 for pictures of sound.
+        features: Front end of samples: mfcc, logmel or pcen, see `zoo.models.parts.sound.SoundFeatures`; None: mfcc for
+            samples, none for pictures.
+        frame_ms: Length of a frame in milliseconds.
+        hop_ms: Distance of frames in milliseconds.
+        mels: Number of mel bands.
+        coefficients: Number of coefficients of mfcc.
+        highest_hz: Upper edge of the mel bands in Hz.
+        level: peak to divide a clip by its largest sample, none to keep its level.
 
-    The other arguments, shapes and errors are those of `VisionModel`.
+    The other arguments, shapes and errors are those of `VisionModel`; samples have the shape (batch, samples).
     """
 
     WIDTHS = {"filters": 1}
@@ -39,12 +52,31 @@ class DSCNN(VisionModel):
         std: tuple[float, ...] = (1.0,),
         first_stride: int | None = None,
         widths: tuple[int, ...] = (),
+        rate: int = 0,
+        features: Literal["mfcc", "logmel", "pcen", "none"] | None = None,
+        frame_ms: float = 30.0,
+        hop_ms: float = 20.0,
+        mels: int = 40,
+        coefficients: int = 10,
+        highest_hz: float = 4000.0,
+        level: Literal["peak", "none"] = "peak",
         **kwargs,
     ):
         super().__init__(num_classes, mean, std, dropout, first_stride, widths, **kwargs)
         self.filters = filters
         self.num_blocks = num_blocks
         self.use_bias = use_bias
+        self.sound = {
+            "rate": rate,
+            "features": features,
+            "frame_ms": frame_ms,
+            "hop_ms": hop_ms,
+            "mels": mels,
+            "coefficients": coefficients,
+            "highest_hz": highest_hz,
+            "level": level,
+        }
+        self.front = front_end(self.family, **self.sound)
         policy = self.dtype_policy
         shared = {"activation": "relu", "use_bias": use_bias, "dtype": policy}
         self.stem = ConvNorm(self.width(filters), (10, 4), name="stem", **shared)
@@ -54,9 +86,19 @@ class DSCNN(VisionModel):
         self.blocks = [layers.Dropout(dropout / 2, dtype=policy, name="drop_first"), *separable]
         self.finish()
 
+    def build(self, input_shape):
+        if self.front is not None:
+            self.front.build(input_shape)
+            input_shape = self.front.compute_output_shape(input_shape)
+        super().build(input_shape)
+
+    def call(self, x, training=None):
+        return super().call(x if self.front is None else self.front(x), training=training)
+
     def get_config(self):
         return super().get_config() | {
             "filters": self.filters,
             "num_blocks": self.num_blocks,
             "use_bias": self.use_bias,
+            **self.sound,
         }

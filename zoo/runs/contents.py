@@ -16,7 +16,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import nearest
 from zoo.console.values import describe, is_optional, without_none
 
-_KINDS = ("image", "vector", "sequence", "table", "tokens", "pairs", "triples", "series", "arrays")
+_KINDS = ("image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples", "series", "arrays")
 _HASH = 64  # hexadecimal digits of a SHA-256
 # Shares of the test examples, whose number times the examples is whole for runs with one answer to each example.
 _SHARES = ("accuracy", "top_5_accuracy", "exact_match")
@@ -25,7 +25,18 @@ _MEANS = (*_SHARES, "zero_shot_accuracy", "loss", "mrr")
 # Relative size of what rounding in float32 may change.
 _ROUNDING = 1e-6
 # Other scores between 0 and 1.
-_BOUNDED = (*_SHARES, "precision", "recall", "f1", "zero_shot_accuracy", "coverage", "mrr")
+_BOUNDED = (
+    *_SHARES,
+    "precision",
+    "recall",
+    "f1",
+    "zero_shot_accuracy",
+    "coverage",
+    "mrr",
+    "miou",
+    "pixel_accuracy",
+    "boundary_f1",
+)
 
 
 def check_config(stored: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from zoo.data import Dataset, DataSpec, Split, images, load
 from zoo.data.batches import streamed
 from zoo.data.batches.pipeline import evaluation_batches
 from zoo.data.casts import check_tokens
+from zoo.data.sound import clips, formats
 from zoo.data.sources import arrays, tables
 from zoo.data.sources.language import ids_of
 from zoo.data.tabular import rows
@@ -29,10 +30,10 @@ from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 BATCH = 512
 
 
-def logits_of(model: keras.Model, split: Split) -> np.ndarray:
+def logits_of(model: keras.Model, split: Split, batch_size: int = BATCH) -> np.ndarray:
     """Return the outputs of a model for the examples of a split, in order, as float32."""
     with streamed.told():
-        outputs = model.predict(evaluation_batches(split, batch_size=BATCH), verbose=0)
+        outputs = model.predict(evaluation_batches(split, batch_size=batch_size), verbose=0)
     return np.asarray(outputs, np.float32)[: len(split)]  # on JAX the last batch is padded
 
 
@@ -68,8 +69,8 @@ def read_inputs(
     """Read examples from inputs on the command line.
 
     Args:
-        inputs: Image files, .npz files with an array x, tables with a column of texts, or texts; for a run on tables
-            other tables, or the words NAME=VALUE of one row.
+        inputs: Image files, files of sound, .npz files with an array x, tables with a column of texts, or texts; for a
+            run on tables other tables, or the words NAME=VALUE of one row.
         spec: Form of the data that the run was trained on.
         vocabulary: Vocabulary of the run, None if it is not on texts.
         text_column: Column of texts in tables. Several columns, separated by commas, are joined by spaces.
@@ -114,11 +115,35 @@ def _read_one(
             raise UsageError("INPUT: expected a text, received an empty one")
         return [text], _encoded(text[:40], [check_text("INPUT", text)], spec, vocabulary)
     check_file(text, spec.kind)
+    if spec.kind == "sound":
+        return [text], clip_of(path, spec)[None]
     try:
         height, width, channels = spec.input_shape
         return [text], images.decode(path, (height, width), channels, spec.fit)[None]
     except images.Unreadable as error:
         raise UsageError(f"INPUT {text}: expected an image or an .npz file, and it cannot be read: {error}") from None
+
+
+def clip_of(path: Path, spec: DataSpec) -> np.ndarray:
+    """Return the clip that a file of sound becomes in the form of a run, (samples,) int16, and tell what is changed.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    (samples,) = spec.input_shape
+    try:
+        header = formats.header(path)
+        x = clips.mono(path.read_bytes(), spec.rate)
+    except (formats.Unreadable, OSError) as error:
+        raise UsageError(f"INPUT {path}: expected a file of sound, and it cannot be read: {error}") from None
+    told = [f"resampled from {header.rate:,} to {spec.rate:,} Hz"] if header.rate != spec.rate else []
+    told += [f"the mean of its {header.channels} channels"] if header.channels > 1 else []
+    seconds = f"{samples / spec.rate:.4g} s"
+    told += [f"of its {len(x) / spec.rate:.4g} s the middle {seconds}"] if len(x) > samples else []
+    told += [f"its {len(x) / spec.rate:.4g} s padded to {seconds}"] if len(x) < samples else []
+    if told:
+        print(f"INPUT {path}: {', '.join(told)}", file=sys.stderr)
+    return clips.as_clip(x, samples)
 
 
 def _is_file(path: Path) -> bool:

@@ -11,7 +11,7 @@ from zoo.data.tabular import rows
 # An example of the run's own data as an input of zoo.explain: test:17.
 OWN = re.compile(r"(train|validation|test):(\d+)")
 # Kinds of data whose examples come in files; those of others are texts.
-_IN_FILES = ("image", "vector", "sequence")
+_IN_FILES = ("image", "vector", "sequence", "sound")
 
 
 def check_files(inputs: Sequence[str], data: Mapping[str, Any]) -> None:
@@ -39,6 +39,14 @@ def check_file(text: str, kind: str) -> None:
     if not path.is_file():
         raise UsageError(f"INPUT {text}: expected a file, found {'a folder' if path.is_dir() else 'none'}")
     if path.suffix.lower() == ".npz":
+        return
+    if kind == "sound":
+        from zoo.data.sound import formats
+
+        try:
+            formats.header(path)
+        except formats.Unreadable as error:
+            raise UsageError(f"INPUT {text}: expected a file of sound, and it cannot be read: {error}") from None
         return
     if kind != "image":
         raise UsageError(f"INPUT {text}: this run takes {kind} inputs, which come in an .npz file with an array x")

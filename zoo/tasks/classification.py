@@ -12,6 +12,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.augmentation import augmenter
+from zoo.data.augmentation.sounds import Sounds
 from zoo.data.batches import attacked as attacked_batches
 from zoo.data.batches import buckets
 from zoo.data.batches import pipeline as batches
@@ -66,7 +67,8 @@ class Classification(Task):
     def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
         options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
         options |= {"class_weights": _weights(config, data), "balance": config.sampling == "balanced"}
-        options["augment"] = augmenter.of(config, data.spec.num_classes)
+        sound = Sounds(data.spec.rate, data.noise) if data.spec.rate else None
+        options["augment"] = augmenter.of(config, data.spec.num_classes, sound=sound)
         if config.adversarial:
             return attacked_batches.training_batches(data.train, attacks.parse(config.adversarial), **options)
         options["lengths"] = _lengths(config, data)

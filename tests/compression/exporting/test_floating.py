@@ -76,3 +76,16 @@ def test_int16x8_is_refused(tmp_path):
     model, x, _ = trained()
     with pytest.raises(UsageError, match="int16x8: the converter cannot leave standardized.* in float32"):
         file_of(model, x, "int16x8", tmp_path)
+
+
+def test_the_operator_that_gives_the_output_is_in_float32_as_well(tmp_path):
+    """Unless the converter folds it into the weights before it, as it can not with a sum of two layers."""
+    given = keras.Input((3,))
+    x = Standardized()(given)
+    y = keras.layers.Dense(2, "relu")(x) + keras.layers.Dense(2, "tanh")(x)
+    model = keras.Model(given, InUnits()(y))
+    rng = np.random.default_rng(0)
+    examples = (rng.normal(size=(64, 3)) * DEVIATIONS + MEANS).astype("float32")
+    found, *ends = file_of(model, examples, "int8", tmp_path)
+    in_float = flatbuffer.float_operators(flatbuffer.read(tmp_path / "m.tflite"))
+    assert ends == ["float32", "float32"] and in_float["ADD"] == 1 and in_float["MUL"] >= 1

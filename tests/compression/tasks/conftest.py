@@ -158,3 +158,15 @@ def english(word):
 def _save_blobs(folder, count, shape, seed=0):
     x, y = blobs(count, shape, seed=seed)
     np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y, class_names=["low", "middle", "high"])
+
+
+@pytest.fixture(scope="package")
+def segmentation_run(tmp_path_factory):
+    """A run on pictures of shapes with their masks."""
+    folder = tmp_path_factory.mktemp("masks")
+    config = TrainConfig(
+        model="unet", dataset="shapes", image_size=12, settings={"filters": 4, "depth": 2}, epochs=2, batch_size=16,
+        learning_rate=1e-2, output=folder / "run",
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"

@@ -27,7 +27,7 @@ def test_a_recipe_stands_for_its_words_and_may_be_joined_with_others():
     assert parse("light") == (Flip(), Crop(0.125))
     assert parse("standard + mixup(0.4)") == (Flip(), Crop(0.125), Rotate(15), Zoom(0.2), Colour(0.2), Mixup(0.4))
     assert any(isinstance(word, RandAugment) for word in parse("strong"))
-    assert set(augmentation.RECIPES) == {"none", "light", "standard", "strong"}
+    assert set(augmentation.RECIPES) == {"none", "light", "standard", "strong", "sound"}
 
 
 def test_sizes_are_pixels_or_shares_of_the_side():
@@ -49,7 +49,7 @@ def test_shift_is_the_first_word():
     (["--augment", "flip +"], "expected a recipe such as standard"),
     (["--augment", "flip", "--model", "transformer_lm"], "--augment flip .*: expected images, received tokens"),
     (["--augment", "flip", "--model", "gan"], "--augment flip .*: expected none for generation"),
-    (["--augment", "mixup", "--model", "cross_modal"], "mixup mixes the classes of two images"),
+    (["--augment", "mixup", "--model", "cross_modal"], "mixup mixes the classes of two examples"),
     (["--augment", "mixup", "--private", "dp(epsilon=3)"], "--private: expected --augment without mixup"),
     (["--augment", "strong", "--adversarial", "fgsm(eps=0.1)"], "--adversarial: expected --augment without cutmix"),
     (["--sampling", "balanced", "--class-weights", "balanced"], "expected one of them, together"),
@@ -85,7 +85,7 @@ def test_data_that_are_not_images_are_refused_before_keras_is_imported(tmp_path)
     )
     words = ["--model", "lstm", "--data", tmp_path / "films.csv", "--augment", "flip", "--output", tmp_path / "run"]
     done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
-    assert done.returncode == 2 and "--augment flip with films: expected images, received tokens" in done.stderr
+    assert done.returncode == 2 and "--augment flip with films: flip: expected images, received tokens" in done.stderr
 
 
 def test_floats_beyond_pixels_are_refused_where_they_would_be_cut_off():

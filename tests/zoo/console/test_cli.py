@@ -283,6 +283,7 @@ def test_help_lists_options_under_the_headings_of_their_groups(capsys):
         "model",
         "data",
         "columns",
+        "sound",
         "optimisation",
         "capabilities",
         "strategy",
@@ -328,7 +329,8 @@ def test_commands_with_many_options_have_two_examples_that_parse(name):
 
 def test_every_option_is_read_flat_and_in_its_group():
     whole = config.TrainConfig(model="cnn", learning_rate=0.1, average="ema(0.9)", settings={"units": "9"})
-    groups = [whole.model_options, whole.data_options, whole.column_options, whole.optimisation, whole.capabilities,
+    groups = [whole.model_options, whole.data_options, whole.column_options, whole.sound_options,
+              whole.optimisation, whole.capabilities,
               whole.strategy_options, whole.output_options]  # fmt: skip
     names = [field.name for group in groups for field in dataclasses.fields(group)]
     assert sorted(names) == sorted(field.name for field in dataclasses.fields(config.TrainConfig))

@@ -28,6 +28,15 @@ CONVOLUTIONAL = {
     "efficientnet_lite": 4_694_024 - 3 * 3 * 2 * 32 - 990 * (1280 + 1),
     "proxyless": 4_115_008 - 3 * 3 * 2 * 32 - 990 * (1280 + 1),
     "ds_cnn": 24_908 - 2 * (64 + 1) - 9 * 64,  # two classes fewer; without the biases before normalisations
+    # kernels of the stem, the blocks and their shortcuts; four numbers a channel of a normalisation; ten classes
+    "tc_resnet": 3 * 28 * 16
+    + 9 * (16 * 24 + 24 * 24 + 24 * 32 + 32 * 32 + 32 * 48 + 48 * 48)
+    + 16 * 24
+    + 24 * 32
+    + 32 * 48
+    + 4 * (16 + 3 * (24 + 32 + 48))
+    + 48 * 10
+    + 10,
 }
 # Exact parameter counts, computed by hand from the weights and biases of each layer.
 PARAMETERS = {
@@ -57,6 +66,7 @@ OTHER_ARGUMENTS = {
     "efficientnet_lite": {"size": 1, "alpha": 0.1, **PIXELS},
     "proxyless": {"alpha": 0.1, **PIXELS},
     "ds_cnn": {"filters": 8, "num_blocks": 2, "use_bias": True, **PIXELS},
+    "tc_resnet": {"alpha": 0.25, "num_blocks": 6, **PIXELS},
     "lstm": {"num_classes": 4, "units": (6,), "cell": "gru", "return_sequences": True, "dropout": 0.1, "unroll": True,
              "pooling": "mean", "word_dropout": 0.1,
              "embedding_dim": 9},
@@ -75,7 +85,10 @@ SMALL = {
     "efficientnet_lite": {"alpha": 0.1},
     "proxyless": {"alpha": 0.1},
     "ds_cnn": {"filters": 8, "num_blocks": 2, "dropout": 0.0},
+    "tc_resnet": {"alpha": 0.25, "dropout": 0.0},
 }
+# Arguments for samples of sound, which tests/zoo/models/test_sound.py has.
+FRONT_END = ("rate", "features", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level")
 # Those that learn from tables or series have tests of their own.
 CLASSIFIERS = [name for name in registry.names("classification") if "image" in registry.entry(name).inputs]
 names = pytest.mark.parametrize("name", CLASSIFIERS)
@@ -114,7 +127,7 @@ def test_parameter_table_is_complete():
 
 @names
 def test_parameter_count_is_exact(name):
-    count = {"num_classes": 10} if name == "ds_cnn" else {}
+    count = {"num_classes": 10} if name in ("ds_cnn", "tc_resnet") else {}
     assert make(name, small=False, **count).count_params() == PARAMETERS[name]
 
 
@@ -193,7 +206,7 @@ def test_other_arguments_differ_from_the_defaults():
     assert set(OTHER_ARGUMENTS) == set(CLASSES)
     for name, arguments in OTHER_ARGUMENTS.items():
         known = registry.arguments(name)
-        assert set(known) - set(arguments) <= {"vocabulary_size", "widths"}
+        assert set(known) - set(arguments) <= {"vocabulary_size", "widths", *FRONT_END}
         assert all(known[k].default != value for k, value in arguments.items())
 
 

@@ -87,6 +87,10 @@ CASES = {
         "kg_embedding", {"dim": 4}, {"dataset": "family"},
         asked=("Colin father ?",), wrong=("Colin father",), message="expected 'HEAD RELATION .'",
     ),
+    "segmentation": Case(
+        "unet", {"filters": 2, "depth": 1}, {"dataset": "shapes", "image_size": 8},
+        asked=("{place}/colours.npz",), wrong=("{place}/colours.npz", "--top", "2"), message="--top.*: expected",
+    ),
     "forecasting": Case(
         "dlinear", {"window": 5}, {"data": "series.csv", "horizon": 4, "lookback": 12},
         asked=("{place}/series.csv",), answered=4, wrong=("{place}/series.csv", "--top", "3"),
@@ -113,6 +117,7 @@ def place(tmp_path_factory):
     """A folder with inputs and own data."""
     folder, rng = tmp_path_factory.mktemp("contract"), np.random.default_rng(0)
     np.savez(folder / "image.npz", x=rng.integers(0, 255, (1, 8, 8, 1)).astype("uint8"))
+    np.savez(folder / "colours.npz", x=rng.integers(0, 255, (1, 8, 8, 3)).astype("uint8"))
     words = ("one", "two", "three", "four")
     lines = [" ".join(rng.choice(words, rng.integers(1, 4))) for _ in range(60)]
     (folder / "pairs.tsv").write_text("source\ttarget\n" + "".join(f"{line}\t{line}\n" for line in lines))

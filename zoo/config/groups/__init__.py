@@ -18,6 +18,7 @@ from zoo.config.groups.data import DataOptions
 from zoo.config.groups.model import ModelOptions
 from zoo.config.groups.optimisation import Optimisation
 from zoo.config.groups.output import OutputOptions
+from zoo.config.groups.sound import SoundOptions
 from zoo.config.groups.strategy import StrategyOptions
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "ModelOptions",
     "Optimisation",
     "OutputOptions",
+    "SoundOptions",
     "StrategyOptions",
 ]

@@ -15,9 +15,9 @@ class DataOptions:
 
     dataset: str | None = option("data set: an embedded one or any TFDS name (default: digits)")
     data: Path | None = option(
-        "own data: a folder of images by class; an .npz, .csv, .tsv or .jsonl file; a .txt file or a folder of them; a"
-        " folder with train, valid and test tables of triples; files of records (.tfrecord, .array_record, .tar,"
-        " .parquet) or a folder of them, also at an address such as gs://bucket/folder"
+        "own data: a folder of images or sounds by class; an .npz, .csv, .tsv or .jsonl file; a .txt file or a folder"
+        " of them; a folder with train, valid and test tables of triples; files of records (.tfrecord, .array_record,"
+        " .tar, .parquet) or a folder of them, also at an address such as gs://bucket/folder"
     )
     schema: str | None = option(
         "fields of records: x=FIELD of the input, y=FIELD of the label, such as 'x=image/encoded, y=label' or"
@@ -36,6 +36,11 @@ class DataOptions:
     fit: Fit | None = option(
         "what is done to pictures whose aspect ratio is not that of the input: crop (cut off both ends of the longer"
         " side), pad (with black) or stretch (default: crop)"
+    )
+    group: str | None = option(
+        "regular expression: files with the same first match in their name, or the same group 1 of it, are in one"
+        " split; such as '_([a-z]+)_' for the speakers of 7_theo_32.wav",
+        metavar="REGEX",
     )
     memory: Bytes | None = option(
         "memory for decoded examples, such as 500M or 4g; a set that needs more is decoded batch by batch (default: a"
@@ -67,10 +72,10 @@ class DataOptions:
     test_split_name: str | None = option(
         "TFDS split used for testing (default: test, or the first split whose name starts with test)"
     )
-    skip_bad: bool = option("leave out unreadable images and lines with an empty field instead of stopping", False)
+    skip_bad: bool = option("leave out unreadable files and lines with an empty field instead of stopping", False)
     augment: str | None = option(
-        "random changes of training images, new in every epoch: none, light, standard, strong, or words joined by +,"
-        " such as 'flip + crop(4) + colour(0.2)'; see `python -m zoo.augment` (default: none)",
+        "random changes of training images or sounds, new in every epoch: none, light, standard, strong, sound, or"
+        " words joined by +, such as 'flip + crop(4) + colour(0.2)'; see `python -m zoo.augment` (default: none)",
         metavar="RECIPE",
     )
     shift: int = option(

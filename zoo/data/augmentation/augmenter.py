@@ -10,9 +10,10 @@ from keras import ops
 from zoo.config import augmentation
 from zoo.config.augmentation import Word
 from zoo.config.train_config import TrainConfig
-from zoo.data.augmentation import colours, geometry, mixing, randaugment
+from zoo.data.augmentation import colours, geometry, mixing, randaugment, sounds
 from zoo.data.augmentation.draws import Draws
 from zoo.data.augmentation.geometry import Affine
+from zoo.data.augmentation.sounds import Sounds
 
 # How labels follow an affine map of images of a (height, width).
 Follow = Callable[[Affine, Any, tuple[int, int]], Any]
@@ -22,7 +23,7 @@ LEAST_AREA = 0.02
 
 
 class Augmenter:
-    """Changes the images of batches at random, the same for the same seed, epoch and example.
+    """Changes the examples of batches at random, the same for the same seed, epoch and example.
 
     Args:
         words: Words of the recipe, in order.
@@ -30,17 +31,26 @@ class Augmenter:
         num_classes: Number of classes; if images are mixed, labels become probabilities of the classes.
         follow: Function of an affine map, labels and the (height, width) of their images to the labels of the moved
             images, for labels that are places in an image, such as masks or boxes. None for labels of whole images.
+        sound: Rate and noise, if the examples are samples of sound.
     """
 
-    def __init__(self, words: Sequence[Word], seed: int, num_classes: int, follow: Follow | None = None):
+    def __init__(
+        self,
+        words: Sequence[Word],
+        seed: int,
+        num_classes: int,
+        follow: Follow | None = None,
+        sound: Sounds | None = None,
+    ):
         self.words, self.seed, self.num_classes, self.follow = tuple(words), seed, num_classes, follow
+        self.sound = sound
         self.mixes = any(word.mixes for word in words)
 
     def __call__(self, images: Any, labels: Any, index: Any, epoch: Any) -> tuple[Any, Any]:
         """Return the changed images and their labels; tensors of the backend.
 
         Args:
-            images: Images (batch, height, width, channels), pixels in [0, 1].
+            images: Images (batch, height, width, channels), pixels in [0, 1]; or samples of sound (batch, samples).
             labels: Class indices (batch,), unchanged unless images are mixed; or labels that follow their images.
             index: Index of each example among the training examples, (batch,).
             epoch: Epoch of each example (batch,), or of all.
@@ -60,6 +70,8 @@ class Augmenter:
                 (images, labels), waiting = self._moved(waiting, images, labels), None
             if change := _CHANGES.get(type(word)):
                 images = change(word, images, draws)
+            elif change := _SOUND_CHANGES.get(type(word)):
+                images = change(word, images, draws, self.sound)
             elif type(word) is augmentation.RandAugment:
                 images, labels = _randaugment(word, images, labels, draws, self._moved)
             else:
@@ -79,16 +91,19 @@ class Augmenter:
         return tuple(map(np.asarray, map(ops.convert_to_numpy, found)))
 
 
-def of(config: TrainConfig, num_classes: int, follow: Follow | None = None) -> Augmenter | None:
+def of(
+    config: TrainConfig, num_classes: int, follow: Follow | None = None, sound: Sounds | None = None
+) -> Augmenter | None:
     """Return the augmenter of a configuration, None if images stay as they are.
 
     Args:
         config: Resolved configuration.
         num_classes: Number of classes of the data.
         follow: How labels follow their images; see `Augmenter`.
+        sound: Rate and noise of sound.
     """
     words = config.augmentation
-    return Augmenter(words, config.seed, num_classes, follow) if words else None
+    return Augmenter(words, config.seed, num_classes, follow, sound) if words else None
 
 
 def _flip(word: augmentation.Flip, images: Any, draws: Draws) -> Affine:
@@ -141,6 +156,31 @@ def _cutmix(word: augmentation.CutMix, images: Any, labels: Any, draws: Draws) -
     return mixing.cutmix(images, labels, mixing.boxes(images, side, side, draws))
 
 
+def _time_shift(word: augmentation.TimeShift, x: Any, draws: Draws, sound: Sounds) -> Any:
+    most = round(word.seconds * sound.rate)
+    return sounds.shifted(x, draws.integer(-most, most))
+
+
+def _speed(word: augmentation.Speed, x: Any, draws: Draws, sound: Sounds) -> Any:
+    return sounds.played(x, draws.uniform(1 - word.share, 1 + word.share))
+
+
+def _gain(word: augmentation.Gain, x: Any, draws: Draws, sound: Sounds) -> Any:
+    return sounds.amplified(x, draws.uniform(-word.decibels, word.decibels))
+
+
+def _noise(word: augmentation.Noise, x: Any, draws: Draws, sound: Sounds) -> Any:
+    ratio, mixed = draws.uniform(word.lowest, word.highest), draws.uniform() < word.probability
+    return sounds.noisy(x, ratio, mixed, sound.noise, draws)
+
+
+def _spec_augment(word: augmentation.SpecAugment, x: Any, draws: Draws, sound: Sounds) -> Any:
+    for _ in range(word.masks):
+        x = sounds.without_frequencies(x, draws.uniform(0, word.frequency), draws)
+        x = sounds.without_times(x, draws.uniform(0, word.time), draws)
+    return x
+
+
 _MAPS: dict[type[Word], Callable[..., Affine]] = {
     augmentation.Flip: _flip,
     augmentation.Shift: _shift,
@@ -155,4 +195,11 @@ _CHANGES: dict[type[Word], Callable[..., Any]] = {
 _MIXTURES: dict[type[Word], Callable[..., tuple[Any, Any]]] = {
     augmentation.Mixup: _mixup,
     augmentation.CutMix: _cutmix,
+}
+_SOUND_CHANGES: dict[type[Word], Callable[..., Any]] = {
+    augmentation.TimeShift: _time_shift,
+    augmentation.Speed: _speed,
+    augmentation.Gain: _gain,
+    augmentation.Noise: _noise,
+    augmentation.SpecAugment: _spec_augment,
 }

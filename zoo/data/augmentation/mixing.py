@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from zoo.data.augmentation.colours import each
 from zoo.data.augmentation.draws import Draws
 
 # Number of equally likely values that stand for a beta distribution.
@@ -24,13 +23,14 @@ def mixup(images: Any, labels: Any, weight: Any) -> tuple[Any, Any]:
     """Return weighted means of images and labels.
 
     Args:
-        images: Images (batch, height, width, channels).
+        images: Images (batch, height, width, channels), or samples of sound (batch, samples).
         labels: Probabilities of the classes (batch, classes).
         weight: Share of the image itself, (batch,).
     """
-    own, other = each(weight), each(1 - weight)
+    ones = (1,) * (len(images.shape) - 1)
+    own, other = (ops.reshape(share, (-1, *ones)) for share in (weight, 1 - weight))
     mixed = own * images + other * ops.roll(images, -1, axis=0)
-    return mixed, own[:, 0, 0] * labels + other[:, 0, 0] * ops.roll(labels, -1, axis=0)
+    return mixed, weight[:, None] * labels + (1 - weight)[:, None] * ops.roll(labels, -1, axis=0)
 
 
 def cutmix(images: Any, labels: Any, box: Any) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ from zoo.data.augmentation.augmenter import Augmenter
 from zoo.data.batches import buckets, streamed
 from zoo.data.batches.order import epoch_order, epoch_orders
 from zoo.data.dataset import ALIGNMENT, Split, leaves, mapped, steps_per_epoch
-from zoo.data.images import pixel_scale
+from zoo.data.images import FULL_SCALE, pixel_scale
 from zoo.data.stored.column import Column
 
 if TYPE_CHECKING:
@@ -260,6 +260,8 @@ def _taker(
 
     def taken(array: Column | tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         values = gathered(array, index)
+        if values.dtype == tf.int16:  # samples of sound
+            return tf.cast(values, tf.float32) * np.float32(1 / FULL_SCALE)
         if values.dtype != tf.uint8:
             return values
         pixels = tf.cast(values, tf.float32) * factor

@@ -1,4 +1,4 @@
-"""Classification: examples of classes from embedded sets, TFDS, folders of images, arrays and tables of texts."""
+"""Classification: examples of classes from embedded sets, TFDS, folders of images or sounds, arrays and tables."""
 
 import dataclasses
 import re
@@ -18,7 +18,8 @@ from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
 from zoo.data.reading import Tally
-from zoo.data.sources import arrays, embedded, folders, records, tables, tfds
+from zoo.data.sound import clips, formats, noise
+from zoo.data.sources import arrays, embedded, folders, grouping, records, tables, tfds
 from zoo.data.splits import held_out
 from zoo.data.splits import kept as kept_splits
 from zoo.data.stored import keeping
@@ -47,14 +48,16 @@ class _Source:
     """Splits that were read, with arrays, columns of pictures or texts as examples.
 
     Args:
-        kind: Kind of the examples: image, vector, sequence, tokens or text.
+        kind: Kind of the examples: image, vector, sequence, sound, tokens or text.
         splits: Splits by name. A source that names none has one, "all".
         class_names: Names of the classes, None if labels are numbers.
+        rate: Samples of sound in a second.
     """
 
     kind: str
     splits: dict[str, Split]
     class_names: tuple[str, ...] | None
+    rate: int = 0
 
 
 def load(config: TrainConfig, taken: Taken) -> Dataset:
@@ -71,8 +74,10 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     name, tally = config.data_name, taken.tally
     if _learns_rows(config, like):
         return _of_rows(config, taken)
-    image_shape = like.input_shape if like and like.kind == "image" else None
+    image_shape = like.input_shape if like and like.kind in ("image", "sound") else None
     fit = like.fit if like else config.fit or USUAL_FIT
+    if like is not None:
+        config = dataclasses.replace(config, rate=like.rate or None)
     source = _read(config, config.data, image_shape, like.class_names if like else None, fit, tally)
     if like is None and source.kind != "text":
         vocabulary = None  # the training begins with a run on texts, these are no texts
@@ -96,8 +101,9 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
             raise UsageError(f"--set num_classes: {name} has {len(class_names)} classes, received {num_classes}")
         class_names = (*class_names, *(str(i) for i in range(len(class_names), num_classes)))[:num_classes]
     if config.validation_data is not None:
-        if source.kind == "image":
+        if source.kind in ("image", "sound"):
             image_shape = next(iter(splits.values())).x.shape[1:]
+            config = dataclasses.replace(config, rate=source.rate or None)
         given = _read(config, config.validation_data, image_shape, class_names, fit, tally)
         if given.kind != source.kind:
             raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
@@ -137,6 +143,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         task=catalogue.task_of(config),
         vocabulary_sha256=vocabulary.sha256 if vocabulary else "",
         fit=fit if kind == "image" else FIRST_FIT,
+        rate=source.rate,
     )
     if like is not None:
         _check_like(spec, like)
@@ -144,7 +151,9 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
             for split in splits.values():
                 check_tokens(name, split.x, like.vocabulary_size)
         spec = dataclasses.replace(like, name=name)
-    return Dataset(spec, train, splits["validation"], splits["test"], vocabulary, texts=texts)
+    mixed_in = noise.of(config, spec.rate, tally) if spec.rate and like is None else None
+    parts = (train, splits["validation"], splits["test"])
+    return Dataset(spec, *parts, vocabulary, texts=texts, noise=mixed_in)
 
 
 def check(config: TrainConfig) -> None:
@@ -288,25 +297,55 @@ def _read_folder(
     fit: Fit,
     tally: Tally,
 ) -> _Source:
-    found = folders.listed(path)
+    medium = folders.medium_of(path)
+    _check_medium(config, medium)
+    found = folders.listed(path, medium)
     names = tuple(class_names or found.classes)
     index = {name: i for i, name in enumerate(names)}
     if strange := sorted({n for files in found.files.values() for _, n in files} - set(names)):
         raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names)}")
     found.count_into(tally)
     sources = {split: Files(path, [file for file, _ in files]) for split, files in found.files.items()}
-    if image_shape is None:
+    groups = grouping.of_files(config, sources, tally)
+    rate = 0
+    if found.medium is folders.SOUNDS:
+        samples, rate = clips.common_form(
+            list(sources.values()), config.rate and int(config.rate), config.seconds, tally
+        )
+        decoder = clips.Clips(samples if image_shape is None else image_shape[0], rate)
+    elif image_shape is None:
         size, channels = keeping.common_shape(list(sources.values()), tally)
         image_shape = (*((config.image_size,) * 2 if config.image_size else size), channels)
         check_size(config, image_shape)
+    if not rate:
+        decoder = Pictures(tuple(image_shape), fit)
     splits = {
         split: Split(
-            Column(sources[split], Pictures(tuple(image_shape), fit)),
+            Column(sources[split], decoder),
             np.array([index[name] for _, name in files], np.int32),
+            groups=groups[split],
         )
         for split, files in found.files.items()
     }
-    return _Source("image", splits, names)
+    return _Source("sound" if rate else "image", splits, names, rate)
+
+
+def _check_medium(config: TrainConfig, medium: folders.Medium) -> None:
+    """Raise UsageError for options of sounds with pictures, and the other way round."""
+    sounds = medium is folders.SOUNDS
+    if (
+        sounds
+        and config.rate
+        and (config.rate != int(config.rate) or not formats.LOWEST <= config.rate <= formats.HIGHEST)
+    ):
+        raise UsageError(
+            f"--rate {config.rate:g}: expected a whole number of samples of sound in a second, from"
+            f" {formats.LOWEST:,} to {formats.HIGHEST:,}"
+        )
+    for name in ("image_size",) if sounds else ("rate", "seconds", "noise"):
+        if (value := getattr(config, name)) is not None:
+            expected = "pictures" if sounds else "sounds"
+            raise UsageError(f"{flag(name)} {value}: expected with {expected}, received {medium.unit}")
 
 
 def check_size(config: TrainConfig, image_shape: tuple[int, ...]) -> None:
@@ -425,7 +464,7 @@ def _check_classes(name: str, splits: dict, class_names: tuple[str, ...], num_cl
 
 
 def _check_like(spec: DataSpec, like: DataSpec) -> None:
-    if (spec.kind, spec.input_shape) != (like.kind, like.input_shape):
+    if (spec.kind, spec.input_shape, spec.rate) != (like.kind, like.input_shape, like.rate):
         raise UsageError(
             f"{spec.name}: expected {like.kind} inputs of shape {like.input_shape} as the run was trained on,"
             f" received {spec.kind} of shape {spec.input_shape}"

@@ -1,19 +1,22 @@
-"""Folders of pictures by class: what is found in them, and what is left out and why."""
+"""Folders of pictures or sounds by class: what is found in them, and what is left out and why."""
 
 import collections
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from zoo.console.errors import UsageError, few
 from zoo.data.images import is_picture
 from zoo.data.reading import Tally
+from zoo.data.sound import formats, noise
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+# Number of files by whose suffixes a folder is taken for one of pictures or of sounds.
+LOOKED_AT = 1000
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
           "val": "validation", "dev": "validation", "eval": "validation", "test": "test",
           "testing": "test"}  # fmt: skip
@@ -21,18 +24,57 @@ SPLITS = {"train": "train", "training": "train", "validation": "validation", "va
 _WORD = re.compile(r"[a-z]+")
 
 
-@dataclass
-class Listing:
-    """The pictures of a folder.
+@dataclass(frozen=True)
+class Medium:
+    """What the examples of a folder are.
 
     Args:
-        files: (file, class name) of each picture by split, with a single split "all" if the folder has no splits.
+        unit: Their name in the plural, for the record of what was read.
+        noun: Their name in messages about a class that has none.
+        none: What other files are, for the record.
+        suffixes: Usual ends of their names.
+        is_one: Whether a file of another name is one of them, by its first bytes.
+        aside: Names of folders beside the classes that are no class.
+    """
+
+    unit: str
+    noun: str
+    none: str
+    suffixes: tuple[str, ...]
+    is_one: Callable[[Path], bool]
+    aside: tuple[str, ...] = ()
+
+
+PICTURES = Medium("pictures", "images", "no picture", SUFFIXES, is_picture)
+SOUNDS = Medium("sounds", "sounds", "no sound", formats.SUFFIXES, formats.is_sound, (noise.FOLDER,))
+
+
+def medium_of(root: Path) -> Medium:
+    """Return what most files below a folder are by their suffixes, pictures if there are none of either."""
+    counts = dict.fromkeys((PICTURES, SOUNDS), 0)
+    for _, folders, files in os.walk(root, followlinks=True):
+        folders.sort()
+        for medium in counts:
+            counts[medium] += sum(PurePath(name).suffix.lower() in medium.suffixes for name in files)
+        if sum(counts.values()) > LOOKED_AT:
+            break
+    return max(counts, key=counts.__getitem__)
+
+
+@dataclass
+class Listing:
+    """The pictures or sounds of a folder.
+
+    Args:
+        medium: What the examples are.
+        files: (file, class name) of each example by split, with a single split "all" if the folder has no splits.
         classes: Names of the classes.
         named: Name of the folder of each split.
         left_out: Number of files that are not used, by reason.
         notes: Sentences about what was assumed.
     """
 
+    medium: Medium = PICTURES
     files: dict[str, list[tuple[Path, str]]] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
     named: dict[str, str] = field(default_factory=dict)
@@ -41,44 +83,46 @@ class Listing:
 
     def count_into(self, tally: Tally) -> None:
         """Add what was counted to the tally of the data set."""
-        tally.unit = "pictures"
+        tally.unit = self.medium.unit
         tally.left_out.update(self.left_out)
         tally.notes += self.notes
         tally.made |= {split: f"folder {name}" for split, name in self.named.items() if name != split}
 
 
-def listed(root: Path) -> Listing:
-    """List the pictures of a folder by split and class.
+def listed(root: Path, medium: Medium = PICTURES) -> Listing:
+    """List the pictures or sounds of a folder by split and class.
 
-    Left out are what begins with a dot, files that are no pictures by their content, whatever they are named, and
-    pictures outside the folders of classes. Linked folders are followed, but not in circles.
+    Left out are what begins with a dot, files that are no examples by their content, whatever they are named, and
+    examples outside the folders of classes. Linked folders are followed, but not in circles.
 
     Args:
         root: Folder with one subfolder per class, or with folders train, validation and test that have them.
+        medium: What the examples are.
 
     Raises:
         UsageError: Two folders for one split, a folder beside train that is no split, fewer than two classes, a class
-            without pictures, a class that is missing from the training split, or a name that is no UTF-8.
+            without examples, a class that is missing from the training split, or a name that is no UTF-8.
     """
-    found = Listing()
+    found = Listing(medium)
     by_split = _splits(root, found)
     if by_split != {"all": root}:
         _count_loose(root, found)
     for split, folder in by_split.items():
         _count_loose(folder, found)
-        folders = _folders(folder)
+        folders = _folders(folder, medium)
         if not folders and split not in ("all", "train"):
             raise UsageError(f"{folder}: expected a folder for each class, received none")
         found.files[split] = []
         for path in folders:
             name = class_name(path)
             status, before = path.stat(), found.left_out.copy()
-            paths = _pictures(str(path), {(status.st_dev, status.st_ino)}, found)
+            paths = _examples(str(path), {(status.st_dev, status.st_ino)}, found)
             files = [Path(text) for text in sorted(paths, key=lambda text: text.split("/"))]
             if not files:
                 other = ", ".join(f"{count:,} {reason}" for reason, count in (found.left_out - before).items())
                 raise UsageError(
-                    f"class {name!r} has no images: expected {', '.join(SUFFIXES[:4])}, ... files in {path}, found"
+                    f"class {name!r} has no {medium.noun}: expected {', '.join(medium.suffixes[:4])}, ... files in"
+                    f" {path}, found"
                     f" {other or 'none'}"
                 )
             found.files[split] += [(file, name) for file in files]
@@ -107,7 +151,7 @@ def class_name(path: Path) -> str:
 
 def _splits(root: Path, found: Listing) -> dict[str, Path]:
     """Return the folder of each split, {"all": root} if the folder has none."""
-    folders = _folders(root)
+    folders = _folders(root, found.medium)
     named: dict[str, Path] = {}
     twice: tuple[Path, Path] | None = None
     others = []
@@ -119,8 +163,9 @@ def _splits(root: Path, found: Listing) -> dict[str, Path]:
             twice = named[split], path
         else:
             named[split] = path
-    _check_renamed(root, folders)
-    if not named or (_holds_pictures(named.get("train", next(iter(named.values())))) and _are_classes(folders)):
+    _check_renamed(root, folders, found.medium)
+    first = named.get("train", next(iter(named.values()), root))
+    if not named or (_holds_any(first, found.medium) and _are_classes(folders, found.medium)):
         return {"all": root}
     if twice:
         raise UsageError(
@@ -141,12 +186,12 @@ def _splits(root: Path, found: Listing) -> dict[str, Path]:
     return named
 
 
-def _check_renamed(root: Path, folders: list[Path]) -> None:
+def _check_renamed(root: Path, folders: list[Path], medium: Medium) -> None:
     """Raise UsageError for folders of splits under other names: training_set and test_set with the same classes."""
     alike = collections.defaultdict(list)
     for path in folders:
-        inside = tuple(p.name for p in _folders(path))
-        if path.name.lower() not in SPLITS and len(inside) > 1 and not _holds_pictures(path):
+        inside = tuple(p.name for p in _folders(path, medium))
+        if path.name.lower() not in SPLITS and len(inside) > 1 and not _holds_any(path, medium):
             alike[inside].append(path.name)
     for inside, names in alike.items():
         if len(names) > 1 and any(SPLITS.keys() & set(_WORD.findall(name.lower())) for name in names):
@@ -156,38 +201,42 @@ def _check_renamed(root: Path, folders: list[Path]) -> None:
             )
 
 
-def _are_classes(folders: list[Path]) -> bool:
-    """Return whether folders, of which one is called train and holds pictures, are classes and not splits.
+def _are_classes(folders: list[Path], medium: Medium) -> bool:
+    """Return whether folders, of which one is called train and holds examples, are classes and not splits.
 
-    They are if all of them hold pictures themselves, or if one does that has no name of a split.
+    They are if all of them hold examples themselves, or if one does that has no name of a split.
     """
-    return all(map(_holds_pictures, folders)) or any(
-        _holds_pictures(path) and path.name.lower() not in SPLITS for path in folders
+    return all(_holds_any(path, medium) for path in folders) or any(
+        _holds_any(path, medium) and path.name.lower() not in SPLITS for path in folders
     )
 
 
-def _folders(path: Path) -> list[Path]:
-    """Return the folders in a folder, linked ones too, without hidden ones."""
-    return [Path(entry) for entry in _entries(path) if entry.is_dir() and not entry.name.startswith(".")]
+def _folders(path: Path, medium: Medium) -> list[Path]:
+    """Return the folders in a folder, linked ones too, without hidden ones and those that are no class."""
+    return [
+        Path(entry)
+        for entry in _entries(path)
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in medium.aside
+    ]
 
 
-def _holds_pictures(path: Path) -> bool:
-    """Return whether a picture lies directly in a folder."""
-    return any(_is_picture(p) for p in _entries(path) if not p.name.startswith(".") and not p.is_dir())
+def _holds_any(path: Path, medium: Medium) -> bool:
+    """Return whether an example lies directly in a folder."""
+    return any(_is_one(p, medium) for p in _entries(path) if not p.name.startswith(".") and not p.is_dir())
 
 
-def _is_picture(entry: os.DirEntry) -> bool:
-    """Return whether a file is taken for a picture: by its suffix, otherwise by its content.
+def _is_one(entry: os.DirEntry, medium: Medium) -> bool:
+    """Return whether a file is taken for an example: by its suffix, otherwise by its content.
 
-    A picture with a known suffix that cannot be read, or a link to nothing, is reported when it is decoded.
+    One with a known suffix that cannot be read, or a link to nothing, is reported when it is decoded.
     """
     if not entry.is_file() and not (entry.is_symlink() and not Path(entry).exists()):
         return False  # a pipe or a device
-    return PurePath(entry.name).suffix.lower() in SUFFIXES or is_picture(Path(entry))
+    return PurePath(entry.name).suffix.lower() in medium.suffixes or medium.is_one(Path(entry))
 
 
-def _pictures(folder: str, seen: set[tuple[int, int]], found: Listing) -> Iterator[str]:
-    """Yield the pictures below a folder, and count the files that are left out.
+def _examples(folder: str, seen: set[tuple[int, int]], found: Listing) -> Iterator[str]:
+    """Yield the examples below a folder, and count the files that are left out.
 
     Args:
         folder: Folder.
@@ -203,13 +252,13 @@ def _pictures(folder: str, seen: set[tuple[int, int]], found: Listing) -> Iterat
                 found.notes.append(f"{entry.path} links to a folder that was read already, and is left out")
             else:
                 seen.add(key)
-                yield from _pictures(entry.path, seen, found)
+                yield from _examples(entry.path, seen, found)
         elif entry.name.startswith("."):
             found.left_out["hidden"] += 1
-        elif _is_picture(entry):
+        elif _is_one(entry, found.medium):
             yield entry.path
         else:
-            found.left_out[f"no picture ({PurePath(entry.name).suffix.lower() or 'no suffix'})"] += 1
+            found.left_out[f"{found.medium.none} ({PurePath(entry.name).suffix.lower() or 'no suffix'})"] += 1
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry]:
@@ -226,7 +275,7 @@ def _count_loose(folder: Path, found: Listing) -> None:
     for entry in _entries(folder):
         if entry.name.startswith(".") or entry.is_dir():
             continue
-        if _is_picture(entry):
+        if _is_one(entry, found.medium):
             found.left_out["outside the folders of classes"] += 1
 
 

@@ -8,7 +8,7 @@ from zoo.data.tabular import encoding
 
 
 def from_data(known: Container[str], spec: DataSpec) -> dict[str, Any]:
-    """Return the arguments of a model that takes such inputs: its columns, or the size of the vocabulary.
+    """Return the arguments of a model that takes such inputs: columns, size of the vocabulary, rate of sound.
 
     Args:
         known: Names of the model's arguments.
@@ -17,6 +17,8 @@ def from_data(known: Container[str], spec: DataSpec) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "vocabulary_size" in known:
         found["vocabulary_size"] = spec.vocabulary_size
+    if "rate" in known:
+        found["rate"] = spec.rate
     if "columns" in known:
         found["columns"] = encoding.for_model(spec.inputs)
     return found

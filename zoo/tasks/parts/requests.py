@@ -37,6 +37,13 @@ def check_numbers(run: RunFolder, options: PredictOptions) -> None:
             raise UsageError(f"{flag(name)}: expected a run that gives classes, this one gives all of its outputs")
 
 
+def check_masks(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that a run of masks does not have."""
+    for name in ("labels", "top"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"{flag(name)}: expected a run that gives classes of whole examples, this one gives masks")
+
+
 def check_captions(run: RunFolder, options: PredictOptions) -> None:
     """Raise UsageError for texts that an image cannot be matched with."""
     if options.labels is None:

@@ -59,7 +59,9 @@ def test_an_example_is_changed_the_same_way_in_any_batch_and_anew_in_every_epoch
         assert (np.abs(changed - every).max((1, 2, 3)) > 1e-3).all()
 
 
-@pytest.mark.parametrize("recipe", [*RECIPES, "strong + mixup", "flip(both) + rotate(180)"])
+@pytest.mark.parametrize(
+    "recipe", [*(name for name in RECIPES if name != "sound"), "strong + mixup", "flip(both) + rotate(180)"]
+)
 def test_pixels_stay_in_their_range_and_labels_remain_probabilities(recipe):
     augment = augmenter(recipe)
     x, y = augment.on_arrays(SPLIT.x.astype("float32") / 255, SPLIT.y, np.arange(24), 0)

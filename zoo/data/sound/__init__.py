@@ -1,0 +1,1 @@
+"""Sound: files of samples, resampling, clips of one length, long recordings."""
