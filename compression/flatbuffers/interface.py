@@ -49,10 +49,10 @@ class Interface:
 
     def to_json(self) -> dict[str, Any]:
         """Return values for JSON, which `from_json` reads back."""
+        # Receipts of version 0.1 do not have what it had not.
+        later = {"activation": Interface.activation, "argmax": Interface.argmax}
         values = dataclasses.asdict(self)
-        if self.activation == Interface.activation:  # receipts of version 0.1 do not have it
-            del values["activation"]
-        return values
+        return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Interface":
