@@ -29,6 +29,11 @@ MOST_NAMES = 1000
 _DAMAGED = (EOFError, OSError, zlib.error)
 
 
+def is_table(path: Path | None) -> bool:
+    """Return whether a path names a table."""
+    return path is not None and bool(ending_of_table(path))
+
+
 def columns_of(path: Path) -> list[str]:
     """Return the names of a table's columns in their order; those of a jsonl file are the keys of its first lines.
 
