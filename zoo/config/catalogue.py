@@ -48,7 +48,7 @@ def check_source(config: TrainConfig) -> None:
     facts = task_facts.of(task)
     by_rows = "table" in registry.entry(config.model).inputs
     for name, path in paths.items():
-        if not (_has_form(path, facts) or (by_rows and task_facts.ending_of_table(path))):
+        if not (_has_form(path, facts) or (by_rows and _holds_rows(path))):
             raise UsageError(f"{flag(name)} {path}: expected {facts.own_data}")
     if config.dataset_is_tfds:
         _check_tfds(config.dataset, data_dir(config))
@@ -164,6 +164,13 @@ def _has_form(path: Path, facts: TaskFacts) -> bool:
     if facts.own_folder == "masks":
         return is_folder_of_masks(path)
     return facts.own_folder == "classes"
+
+
+def _holds_rows(path: Path) -> bool:
+    """Return whether a path names a table of typed columns, or a folder of them."""
+    if not path.is_dir():
+        return bool(task_facts.ending_of_table(path))
+    return any(map(task_facts.ending_of_table, path.iterdir()))
 
 
 def _tfds_task(folder: Path) -> Task:

@@ -201,7 +201,7 @@ def _of_rows(config: TrainConfig, taken: Taken) -> Dataset:
             raise UsageError(f"{found.tables[split].path}: class {strange[0]!r} is not one of {few(names)}")
     y = {split: np.array([places[name] for name in each], np.int32) for split, each in labels.items()}
     if like is None:
-        _check_rows(config, target, found.tables["all"], names)
+        _check_rows(config, target, next(iter(found.tables.values())), names)
     inputs, splits = rows.finished(config, taken, found, y, names)
     _check_classes(config.data_name, splits, names, taken.num_classes)
     train = splits["train"]

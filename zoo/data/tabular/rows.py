@@ -27,7 +27,7 @@ class Rows:
     """Tables that were read, with the columns to learn from.
 
     Args:
-        tables: Table with all rows, "all", and that of --validation-data, "validation".
+        tables: Table of each split that has one of its own, or "all".
         names: Columns to learn from.
     """
 
@@ -76,9 +76,8 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
         names = chosen(config.data, config.columns, targets)
     else:
         names = list(dict.fromkeys(each["name"] for each in like.inputs))
-    paths = {"all": config.data} | ({"validation": config.validation_data} if config.validation_data else {})
     tables = {}
-    for split, path in paths.items():
+    for split, path in header.tables_of(config).items():
         table = read(path, skip_bad=config.skip_bad, tally=tally, columns=[*names, *targets])
         tables[split] = complete(table, targets, config.skip_bad, tally)
     return Rows(tables, names)
@@ -133,13 +132,11 @@ def finished(
     else:
         splits = kept_splits(begun, taken.splits, config.validation_split, config.test_split)
         tally.made = dict.fromkeys(splits, "as before the data changed")
-    if "validation" in rows.tables:
+    if config.validation_data is not None:
         tally.made["validation"] = "--validation-data"
-    parts = {
-        split: rows.tables["validation" if split == "validation" and split in rows.tables else "all"].take(examples.x)
-        for split, examples in splits.items()
-    }
-    tally.unit, tally.columns = "rows", rows.tables["all"].told()
+    common = next(iter(rows.tables.values()))
+    parts = {split: rows.tables.get(split, common).take(examples.x) for split, examples in splits.items()}
+    tally.unit, tally.columns = "rows", common.told()
     inputs = like.inputs if like else encoding.inputs_of(parts["train"], rows.names, tally)
     if not inputs:
         raise UsageError(f"{config.data}: expected columns with two or more values to learn from, received none")

@@ -129,11 +129,10 @@ def _of_rows(config: TrainConfig, taken: Taken, names: Sequence[str], values: Va
 
 def _tables(config: TrainConfig, columns: Sequence[str], targets: Sequence[str], tally: Tally) -> dict[str, Table]:
     """Return the table of the data and that of --validation-data, with these columns."""
-    paths = {"all": config.data} | ({"validation": config.validation_data} if config.validation_data else {})
     if config.validation_data is not None:
         tally.made["validation"] = "--validation-data"
     found = {}
-    for split, path in paths.items():
+    for split, path in header.tables_of(config).items():
         table = read(path, skip_bad=config.skip_bad, tally=tally, columns=[*columns, *targets])
         found[split] = rows.complete(table, [*columns, *targets], config.skip_bad, tally)
     return found
