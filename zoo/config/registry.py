@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 # Constructor arguments that the data decide. Users cannot set them.
 FROM_DATA = (
     *("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary"),
-    *("num_entities", "num_relations", "rate"),
+    *("num_entities", "num_relations", "rate", "columns"),
     *("horizon", "means", "deviations", "known", "quantiles"),
 )
 
@@ -34,8 +34,8 @@ class ModelEntry:
     Args:
         path: Class, as `module:Class`.
         summary: Description for `zoo.list`, one line.
-        inputs: Kinds of data that the model accepts, among image, vector, sequence, sound, tokens, pairs, triples
-            and series.
+        inputs: Kinds of data that the model accepts, among image, vector, sequence, table, sound, tokens, pairs,
+            triples and series.
         preset: Constructor arguments that this name fixes. `--set` overrides them.
         task: Task that the model learns unless `--task` names another, a key of `zoo.config.task_facts.TASKS`.
         also: Other tasks that it can learn.
@@ -134,6 +134,13 @@ MODELS = {
         "TC-ResNet: convolutions along time on sound, for keyword spotting; num_blocks = 3 or 6, multiplier alpha",
         ("image", "sound"),
     ),
+    "tabular": ModelEntry(
+        "zoo.models.tabular:Tabular",
+        "multi-layer perceptron on the columns of a table: piecewise-linear numbers, embedded categories, dates, words",
+        ("table",),
+        task="regression",
+        also=("classification", "multilabel"),
+    ),
     "lstm": ModelEntry(
         "zoo.models.lstm:LSTM",
         "two recurrent layers of 128 (cell = lstm, gru or simple) over rows, features or tokens",
@@ -185,6 +192,28 @@ MODELS = {
         "entities and relations of a knowledge graph (scorer = mlp, transe, distmult, complex or rotate)",
         ("triples",),
         task="link_prediction",
+    ),
+    "conv1d": ModelEntry(
+        "zoo.models.conv1d:Conv1D",
+        "three convolutions over time (32-64-32) and the mean over time, for windows of sensors",
+        ("image", "sequence"),
+    ),
+    "tcn": ModelEntry(
+        "zoo.models.tcn:TCN",
+        "temporal convolutional network: four residual blocks of dilated causal convolutions over time",
+        ("image", "sequence"),
+    ),
+    "autoencoder": ModelEntry(
+        "zoo.models.autoencoder:Autoencoder",
+        "autoencoder of Dense layers (128x4-8-128x4), as in MLPerf Tiny, that detects anomalies",
+        ("image", "vector", "sequence"),
+        task="anomaly",
+    ),
+    "autoencoder_conv": ModelEntry(
+        "zoo.models.conv_autoencoder:ConvAutoencoder",
+        "convolutional autoencoder for pictures and windows of series, that detects anomalies",
+        ("image", "sequence"),
+        task="anomaly",
     ),
     "detector": ModelEntry(
         "zoo.models.detector:Detector",
@@ -270,7 +299,7 @@ def check_hub(what: object) -> None:
 
 
 # Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit.
-_VISION = ("mean", "std")
+_VISION = ("mean", "std", "first_stride")
 
 
 def takes_pretrained(name: str) -> bool:

@@ -16,7 +16,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import nearest
 from zoo.console.values import describe, is_optional, without_none
 
-_KINDS = ("image", "vector", "sequence", "sound", "tokens", "pairs", "triples", "series", "arrays")
+_KINDS = ("image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples", "series", "arrays")
 _HASH = 64  # hexadecimal digits of a SHA-256
 # Shares of the test examples, whose number times the examples is whole for runs with one answer to each example.
 _SHARES = ("accuracy", "top_5_accuracy", "exact_match")
@@ -26,16 +26,9 @@ _MEANS = (*_SHARES, "zero_shot_accuracy", "loss", "mrr")
 _ROUNDING = 1e-6
 # Other scores between 0 and 1.
 _BOUNDED = (
-    *_SHARES,
-    "precision",
-    "recall",
-    "f1",
-    "zero_shot_accuracy",
-    "coverage",
-    "mrr",
-    "miou",
-    "pixel_accuracy",
-    "boundary_f1",
+    *(*_SHARES, "precision", "recall", "f1", "zero_shot_accuracy", "coverage", "mrr"),
+    *("auc", "partial_auc", "detected", "false_alarms", "recording_accuracy"),
+    *("miou", "pixel_accuracy", "boundary_f1"),
 )
 
 
@@ -114,6 +107,9 @@ def _check_data(spec: Mapping[str, Any]) -> None:
         ("class_names", str, True),
         ("target_shape", int, False),
         ("relations", str, False),
+        ("columns", str, False),
+        ("normal", str, False),
+        ("targets", str, False),
     ):
         found = spec.get(name, None if required else [])
         if not isinstance(found, list) or not all(isinstance(v, kind) and not isinstance(v, bool) for v in found):
@@ -121,9 +117,15 @@ def _check_data(spec: Mapping[str, Any]) -> None:
             raise ValueError(f"expected a list of {what} as {name!r} of 'data', found {_short(found)}")
         if kind is int and any(size < 1 for size in found):
             raise ValueError(f"expected sizes from 1 as {name!r} of 'data', found {_short(found)}")
+    for name in ("means", "deviations", "quantiles"):
+        found = spec.get(name, [])
+        if not isinstance(found, list) or not all(_is(value, float) for value in found):
+            raise ValueError(f"expected a list of numbers as {name!r} of 'data', found {_short(found)}")
+    _check_inputs(spec.get("inputs", []))
     for name in ("vocabulary_size", "target_vocabulary_size"):
         if name in spec and _typed(spec, name, int) < 0:
             raise ValueError(f"expected a number from 0 as {name!r} of 'data', found {spec[name]}")
+    _check_windows(spec)
     for name in ("vocabulary_sha256", "target_vocabulary_sha256"):
         if name in spec:
             _typed(spec, name, str)
@@ -133,6 +135,39 @@ def _check_data(spec: Mapping[str, Any]) -> None:
         raise ValueError(
             f"expected {', '.join(typing.get_args(task_facts.Fit))} as 'fit' of 'data', found {_short(fit)}"
         )
+
+
+def _check_inputs(inputs: Any) -> None:
+    """Check what the inputs of a table are; see `zoo.data.tabular.encoding`."""
+    whole = isinstance(inputs, list) and all(isinstance(each, dict) for each in inputs)
+    for each in inputs if whole else ():
+        name, form = each.get("name"), each.get("form")
+        numbers = isinstance(each.get("edges"), list) and all(_is(edge, float) for edge in each["edges"])
+        texts = isinstance(each.get("values"), list) and all(isinstance(value, str) for value in each["values"])
+        right = {
+            "number": numbers and isinstance(each.get("missing"), bool),
+            "date": numbers and all(isinstance(each.get(key), bool) for key in ("missing", "time")),
+            "word": isinstance(each.get("value"), str),
+            "category": texts,
+        }
+        whole = whole and isinstance(name, str) and isinstance(form, str) and right.get(form, False)
+    if not whole:
+        raise ValueError(f"expected a list of columns as 'inputs' of 'data', found {_short(inputs)}")
+
+
+def _check_windows(spec: Mapping[str, Any]) -> None:
+    """Check what windows of series, standardised features and the detection of anomalies have."""
+    for name in ("hop", "rate", "false_alarm_rate"):
+        if name in spec and not (_number(spec[name]) and 0 <= spec[name] < math.inf):
+            raise ValueError(f"expected a finite number from 0 as {name!r} of 'data', found {_short(spec[name])}")
+    for name in ("mean", "std"):
+        found = spec.get(name, [])
+        if not isinstance(found, list) or not all(_number(v) and math.isfinite(v) for v in found):
+            raise ValueError(f"expected a list of finite numbers as {name!r} of 'data', found {_short(found)}")
+    if 0 in spec.get("std", []):
+        raise ValueError("expected numbers other than 0 as 'std' of 'data'")
+    if strange := [name for name in spec.get("normal", []) if name not in spec["class_names"]]:
+        raise ValueError(f"expected classes as 'normal' of 'data', found {_short(strange[0])}")
 
 
 def check_metrics(
