@@ -62,14 +62,15 @@ class Model:
         except ValueError as error:
             raise Unusable(f"{path}: expected a .tflite file: {error}") from None
         about = metadata(path)
-        if "decoding" not in about:
-            raise Unusable(f"{path}: expected a file that describes the decoding of its boxes, this one does not")
+        if about.get("task") != "detection":
+            raise Unusable(f"{path}: expected a file that describes how it gives objects, this one does not")
         self.about, self.labels = about, about["labels"]
         self._run = interpreter.get_signature_runner()
         self._input = about["input"]["name"]
         self._details = self._run.get_input_details()[self._input]
         self._outputs = self._run.get_output_details()
-        self.priors = priors(about["decoding"])
+        # A file that was made with --nms file decodes boxes and suppresses overlapping ones itself.
+        self.priors = priors(about["decoding"]) if "decoding" in about else None
 
     def detect(self, picture: np.ndarray, least: float = 0.3) -> list[Object]:
         """Return the objects in a picture, best first.
@@ -84,9 +85,16 @@ class Model:
             x = x.astype(np.float32) / 255
         made = self._run(**{self._input: quantized(x[None], self._details)})
         raw, logits = (dequantized(made[name], self._outputs[name])[0] for name in ("boxes", "scores"))
-        suppression = self.about["suppression"]
-        boxes, classes, scores = decode(raw, logits, self.priors, self.about["decoding"], least, **suppression)
-        inner = self.about["decoding"]["size"]  # a file that resizes its input gives boxes in its own pixels
+        if self.priors is None:
+            count = int(made["count"][0])
+            boxes, scores, classes = raw[:count], logits[:count], made["classes"][0, :count]
+            kept = scores >= least
+            boxes, classes, scores, inner = boxes[kept], classes[kept], scores[kept], self.about["size"]
+        else:
+            decoding = self.about["decoding"]
+            found = decode(raw, logits, self.priors, decoding, least, **self.about["suppression"])
+            (boxes, classes, scores), inner = found, decoding["size"]
+        # A file that resizes its input gives boxes in pixels of the size inside.
         boxes = boxes * ([size[1] / inner[1], size[0] / inner[0]] * 2)
         boxes = (boxes - [*offset, *offset]) / [*scale, *scale]
         height, width = picture.shape[:2]

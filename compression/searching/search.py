@@ -4,6 +4,7 @@ Recipes are selected on validation examples; the test examples are used once, fo
 """
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from compression.searching.trials import (
 from compression.surgery.copying import weights_sha256
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import Failed, UsageError
+from zoo.console.figures import form_of
 from zoo.data.dataset import from_tf_data
 from zoo.runs import sealed
 from zoo.system import temporary
@@ -143,6 +145,8 @@ def make_plan(
         )
     if budget.threads not in (1, cores()):
         raise UsageError(f"--threads {budget.threads}: expected 1 or {cores()}, the cores of this process")
+    if (judged_by := subject.form.judged_by) != "accuracy":
+        print(f"the accuracy of a file is its {form_of(judged_by)[0]}", file=sys.stderr)
     if not budget.limits:
         own = estimate(subject, language.parse("float32"))["accuracy"]
         budget = dataclasses.replace(budget, min_accuracy=round(own - LOSS, 4))
@@ -249,7 +253,7 @@ def finish_search(
     shown = [*best, *(row for row in (winner, closest) if row and row not in best)]
     scores = _tested(subject, shown, folder / TESTED, say)
     for row in ended:
-        row["test_accuracy"] = scores.get(row["recipe"], {}).get("accuracy")
+        row["test_accuracy"] = scores.get(row["recipe"], {}).get(subject.form.judged_by)
         row["on_front"] = row in best
         if subject.command:
             row["command"] = subject.command(row["recipe"])

@@ -114,6 +114,10 @@ class Form(ABC):
     def write_beside(self, path: Path) -> None:
         """Write the files that accompany a file, such as labels and vocabularies."""
 
+    def complete(self, path: Path) -> None:
+        """Add to a converted file what it computes besides the model; nothing by default."""
+        return
+
     @abstractmethod
     def subject(self, model: keras.Model, original: keras.Model) -> Subject:
         """Return what the file of a model is measured against.
@@ -150,9 +154,13 @@ class OutputForm(Form):
     """Form of a file whose outputs are compared with those of its model one by one.
 
     `compression.sensitivity`, `compression.search` and `compression.export` take such models.
+
+    Attributes:
+        judged_by: Score, from 0 to 1, by which a search compares files, and which it calls their accuracy.
     """
 
     interface: Interface | ModelInterface
+    judged_by: ClassVar[str] = "accuracy"
 
     @abstractmethod
     def chosen(self, split: Split, count: int, seed: int) -> Split:

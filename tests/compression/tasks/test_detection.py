@@ -10,7 +10,7 @@ import pytest
 from compression.flatbuffers import flatbuffer
 from compression.on_device import detect
 from compression.pipeline import pipeline, source
-from compression.recipes.options import Calibration, StageTraining
+from compression.recipes.options import Calibration, ExportOptions, StageTraining
 from compression.tasks.base import Export
 from compression.tasks.detection import Detection
 from tests.conftest import ROOT
@@ -69,6 +69,25 @@ def test_the_file_on_a_device_finds_what_the_receipt_was_measured_by(file, opene
         assert [data.spec.class_names[kind] for kind in each.classes] == [one.label for one in objects]
         np.testing.assert_allclose([one.box for one in objects], each.boxes, atol=1e-3)
         np.testing.assert_allclose([one.score for one in objects], each.scores, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_file_that_suppresses_gives_what_the_host_finds(file, opened, tmp_path):
+    run, model, data = opened
+    made = pipeline.compress(
+        model, data, "int8", tmp_path, calibration=Calibration(examples=16), training=StageTraining(run.config),
+        export=ExportOptions(nms="file"), provenance=run.provenance(),
+    )  # fmt: skip
+    assert made.path.name == "int8-nms.tflite"
+    assert made.receipt["test"]["litert"] == pytest.approx(file.receipt["test"]["litert"], abs=1e-6)
+    assert {"NON_MAX_SUPPRESSION_V4", "TOPK_V2"} <= set(made.receipt["operators"])
+    host, alone = detect.Model(file.path), detect.Model(made.path)
+    for picture in np.asarray(data.test.x):
+        for one, other in zip(host.detect(picture, 0.05), alone.detect(picture, 0.05), strict=True):
+            assert one.label == other.label and one.score == pytest.approx(other.score, abs=1e-5)
+            np.testing.assert_allclose(one.box, other.box, atol=1e-3)
+    measured, differences = pipeline.verify(made.path, model, data)
+    assert differences == [] and measured["test"]["litert"] == made.receipt["test"]["litert"]
 
 
 def test_boxes_and_scores_have_scales_of_their_own_and_boxes_the_whole_of_theirs(file):
