@@ -274,7 +274,7 @@ class DetectedSubject(OutputSubject):
 
 
 def _differences(mine: Sequence[Found], theirs: Sequence[Found]) -> dict[str, float]:
-    """Return by how much the objects of a file differ from those of Keras, each from the one of its class nearest to it.
+    """Return by how much the objects of a file differ from those of Keras, each from the nearest one of its class.
 
     An object that the file does not have differs by its whole score.
     """

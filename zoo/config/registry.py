@@ -298,13 +298,14 @@ def check_hub(what: object) -> None:
         )
 
 
-# Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit.
-_VISION = ("mean", "std", "first_stride")
+# Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit; and those that have
+# the convolutions of such a model.
+_VISION, _PARTLY = ("mean", "std", "first_stride"), "backbone"
 
 
 def takes_pretrained(name: str) -> bool:
     """Return whether a model takes weights of networks that other tools trained."""
-    return set(_VISION) <= set(arguments(name))
+    return set(_VISION) <= set(arguments(name)) or _PARTLY in arguments(name)
 
 
 def pretrained_models() -> list[str]:
