@@ -298,8 +298,8 @@ def check_hub(what: object) -> None:
         )
 
 
-# Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit; and those that have
-# the convolutions of such a model.
+# Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit, and those that
+# have the convolutions of such a model.
 _VISION, _PARTLY = ("mean", "std", "first_stride"), "backbone"
 
 
