@@ -252,6 +252,11 @@ def detector() -> Settings:
     return _DETECTOR
 
 
+def transfer_ssd() -> Settings:
+    """Annotated pictures, with trained weights of mobilenet_v2 in the encoder; no result is claimed."""
+    return _DETECTOR | {"epochs": 40, "freeze": ("encoder/stem", "encoder/block_[123]", "encoder/*norm")}
+
+
 def transfer_detector() -> Settings:
     """Annotated pictures and an encoder with trained weights, whose first blocks and statistics stay as they are."""
     return _DETECTOR | {
@@ -265,6 +270,7 @@ def transfer_detector() -> Settings:
 TRANSFERS: dict[str, Callable[[], Settings]] = {
     "efficientnet_lite": transfer_efficientnet_lite,
     "detector": transfer_detector,
+    "ssd": transfer_ssd,
 }
 
 DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
@@ -286,6 +292,7 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("kg_embedding", "family"): kg_embedding_family,
     ("kg_embedding", "wordnet/WN18RR"): kg_embedding_wn18rr,
     ("detector", ""): detector,
+    ("ssd", ""): detector,
     ("unet", ""): masks,
     ("lraspp", ""): masks,
     ("dlinear", ""): dlinear,

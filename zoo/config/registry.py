@@ -221,6 +221,12 @@ MODELS = {
         ("image",),
         task="detection",
     ),
+    "ssd": ModelEntry(
+        "zoo.models.ssd:SSD",
+        "SSDLite detector of objects: priors of several shapes on mobilenet_v2 or efficientnet_lite (backbone =)",
+        ("image",),
+        task="detection",
+    ),
     "unet": ModelEntry(
         "zoo.models.unet:UNet",
         "U-Net for masks: down and up again with skips; filters, depth, up = transpose or resize",

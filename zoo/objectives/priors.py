@@ -83,6 +83,12 @@ class Priors:
         )
         return cls(np.concatenate([level.boxes() for level in levels]), coding, levels)
 
+    @property
+    def strides(self) -> np.ndarray:
+        """Stride of the feature map of each place, (places,) float32."""
+        counts = [level.rows * level.columns * len(level.sizes) for level in self.levels]
+        return np.repeat(np.array([level.stride for level in self.levels], np.float32), counts)
+
     def decoded(self, raw: Any) -> Any:
         """Return boxes in pixels, not cut at the edges.
 

@@ -14,7 +14,6 @@ from compression.recipes.options import Calibration, ExportOptions, StageTrainin
 from compression.tasks.base import Export
 from compression.tasks.detection import Detection
 from tests.conftest import ROOT
-from zoo.models import Detector
 from zoo.objectives.priors import Priors
 from zoo.scores import detections
 
@@ -112,15 +111,3 @@ def test_the_script_runs_without_the_project(file, tmp_path, detection_run):
     asked = [*command, "absent.tflite", str(picture)]
     done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr == "detect: absent.tflite: expected a .tflite file, found none\n"
-
-
-def test_a_narrower_detector_is_saved_and_built_again():
-    model = Detector(2, backbone="mobilenet_v2", alpha=0.1, width=8, depth=1, blocks=7)
-    widths = list(model.usual_widths)
-    widths[-1], widths[0] = 4, 5
-    config = model.get_config() | {"widths": tuple(widths)}
-    narrow = Detector.from_config(config)
-    narrow.build((None, 32, 32, 3))
-    assert narrow.get_config() == config
-    with pytest.raises(ValueError, match="widths: expected"):
-        Detector.from_config(config | {"widths": (3, 4)})

@@ -69,7 +69,7 @@ def test_places_learn_the_object_around_them_and_its_quality():
     truth = np.full((1, 4, 5), -1, np.float32)
     truth[0, :2] = objects
     found = perfect(priors, objects)
-    matched, quality = assigned(tf.constant(truth), priors.decoded(found[..., :4]), found[..., 4:], priors.boxes)
+    matched, quality = assigned(tf.constant(truth), priors.decoded(found[..., :4]), found[..., 4:], priors)
     quality, matched = np.asarray(quality)[0], np.asarray(matched)[0]
     learnt = np.flatnonzero(quality.sum(-1) > 0.01)  # places of other priors are learnt a little
     for place in learnt:
@@ -100,7 +100,7 @@ def test_an_object_between_the_centres_of_all_cells_is_learnt():
     truth = np.full((1, 2, 5), -1, np.float32)
     truth[0, 0] = [31, 31, 33, 33, 2]
     outputs = tf.zeros((1, len(priors.boxes), 7)) + MIDDLE
-    _, quality = assigned(tf.constant(truth), priors.decoded(outputs[..., :4]), outputs[..., 4:], priors.boxes)
+    _, quality = assigned(tf.constant(truth), priors.decoded(outputs[..., :4]), outputs[..., 4:], priors)
     assert np.asarray(quality)[0, :, 2].sum() > 0
 
 
