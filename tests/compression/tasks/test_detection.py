@@ -1,5 +1,6 @@
 """Files of detectors: what runs on a device finds what the Keras model finds; boxes and scores are rounded apart."""
 
+import ctypes
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from compression.flatbuffers import flatbuffer
+from compression.mcu import detect_snippets
 from compression.on_device import detect
 from compression.pipeline import pipeline, source
 from compression.recipes.options import Calibration, ExportOptions, StageTraining
@@ -96,6 +98,36 @@ def test_boxes_and_scores_have_scales_of_their_own_and_boxes_the_whole_of_theirs
     about = file.receipt["about"]
     assert about["decoding"]["levels"][0] == {"stride": 8, "rows": 4, "columns": 4, "sizes": [[8, 8]]}
     assert file.receipt["test"]["litert"].keys() >= {"map", "map_50", "map_75", "detection_recall"}
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize("coding", ["distances", "offsets"])
+def test_decoding_in_c_is_that_in_python(coding, tmp_path):
+    rng = np.random.default_rng(0)
+    priors = Priors.of((64, 64, 3), (8, 16), [[(8, 8), (12, 6)], [(16, 16), (30, 20.5)]], coding)
+    raw = rng.uniform(0, 6, (len(priors.boxes), 4)).astype(np.float32)
+    logits = rng.normal(-1, 2, (len(priors.boxes), 2)).astype(np.float32)
+    levels = [
+        {"stride": one.stride, "rows": one.rows, "columns": one.columns, "sizes": [list(s) for s in one.sizes]}
+        for one in priors.levels
+    ]
+    decoding = {"coding": coding, "size": [64, 64], "middle": 3.0, "levels": levels}
+    how = {"overlap": 0.5, "candidates": 90, "most": 40}
+    about = {"labels": ["a", "b"], "decoding": decoding, "suppression": how}
+    made = detect_snippets.files(tmp_path / "x.tflite", about, "0" * 64)
+    assert set(made) == set(detect_snippets.NAMES) and not any("@{" in text for text in made.values())
+    (tmp_path / "detect.c").write_text(made["detect.c"])
+    library = tmp_path / "detect.so"
+    flags = ["-std=c99", "-Wall", "-Werror", "-shared", "-fPIC", "-O1"]
+    subprocess.run(["cc", *flags, str(tmp_path / "detect.c"), "-o", str(library), "-lm"], check=True)
+    found = np.zeros((40, 6), np.float32)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (raw, logits, found)]
+    count = ctypes.CDLL(str(library)).detect(*pointers[:2], ctypes.c_float(0.2), pointers[2])
+    boxes, classes, scores = detect.decode(raw, logits, priors.boxes, decoding, 0.2, **how)
+    assert count == len(boxes) > 5
+    np.testing.assert_allclose(found[:count, :4], boxes, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found[:count, 4], scores, rtol=1e-5)
+    np.testing.assert_array_equal(found[:count, 5].view(np.int32), classes)
 
 
 def test_the_script_runs_without_the_project(file, tmp_path, detection_run):

@@ -85,9 +85,7 @@ def test_narrower_convolutions_are_part_of_the_configuration(name):
 
 @names
 def test_what_the_encoder_has_not_is_refused(name):
-    with pytest.raises(
-        ValueError, match="backbone: expected one of efficientnet_lite, mobilenet_v2, received 'resnet'"
-    ):
+    with pytest.raises(ValueError, match="backbone: expected one of .*, received 'resnet'"):
         make(name, backbone="resnet")
     if name == "detector":
         with pytest.raises(ValueError, match="strides: expected some of .*, received 64"):
