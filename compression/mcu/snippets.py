@@ -60,7 +60,7 @@ def filled(template: str, words: Mapping[str, Any]) -> str:
         template: Name of a file in TEMPLATES.
         words: Values by placeholder, as returned by `words_of`.
     """
-    text = (TEMPLATES / template).readliteral()
+    text = (TEMPLATES / template).read_text()
     return _Template(_Template(text).safe_substitute(words)).substitute(words)
 
 
