@@ -122,20 +122,7 @@ class Detection(OutputForm):
         if interface.nms:
             return found | {"size": list(size_of(spec))}
         return found | {
-            "decoding": {
-                "coding": self.priors.coding,
-                "size": list(size_of(spec)),
-                "middle": MIDDLE,
-                "levels": [
-                    {
-                        "stride": one.stride,
-                        "rows": one.rows,
-                        "columns": one.columns,
-                        "sizes": [list(s) for s in one.sizes],
-                    }
-                    for one in self.priors.levels
-                ],
-            },
+            "decoding": self.priors.to_json() | {"size": list(size_of(spec)), "middle": MIDDLE},
             "suppression": {
                 "overlap": detections.OVERLAP,
                 "candidates": detections.CANDIDATES,

@@ -46,6 +46,13 @@ class DetectionLoss(keras.losses.Loss):
         overlap = ops.sum(weight * (1 - boxes.ciou(found, matched)), axis=-1)
         return (ops.sum(entropy, axis=(1, 2)) + BOX_WEIGHT * overlap) / total
 
+    def get_config(self):
+        return super().get_config() | {"priors": self.priors.to_json(), "gamma": self.gamma}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config | {"priors": Priors.from_json(config["priors"])})
+
 
 def assigned(objects: Any, found: Any, logits: Any, priors: Priors) -> tuple[Any, Any]:
     """Return the box that each place learns, (batch, places, 4), and the scores, (batch, places, classes).

@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -111,3 +112,10 @@ def test_pictures_without_objects_give_finite_gradients():
         loss = DetectionLoss(priors, gamma=2.0)(np.full((2, 3, 5), -1, np.float32), outputs)
     gradient = tape.gradient(loss, outputs)
     assert np.isfinite(loss) and np.isfinite(gradient).all() and not np.any(gradient[..., :4])
+
+
+def test_a_loss_is_saved_and_made_again():
+    priors = Detector.priors((32, 64), (8, 16))
+    loss = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(DetectionLoss(priors, gamma=1.5)))
+    assert loss.gamma == 1.5 and loss.priors.levels == priors.levels and loss.priors.coding == "distances"
+    np.testing.assert_array_equal(loss.priors.boxes, priors.boxes)
