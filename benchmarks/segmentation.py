@@ -2,7 +2,8 @@
 
 The cells are those of BCCD, whose boxes are drawn as ellipses, white cells over platelets over red cells: the true
 outlines are not known. The shapes are the embedded set. Every seed is a training of its own; all scores are of the test
-split, of the files by LiteRT. The stock converter gets the float model and 256 training pictures. Runs are kept in runs/segmentation, so that a measurement that was stopped goes on.
+split, of the files by LiteRT. The stock converter gets the float model and 256 training pictures. Runs are kept in
+runs/segmentation, so that a measurement that was stopped goes on.
 """
 
 import io
