@@ -230,6 +230,23 @@ def transfer_efficientnet_lite() -> Settings:
     return _TRANSFER | {"image_size": 224}
 
 
+_DETECTOR: Settings = _COMMON | {
+    "epochs": 60,
+    "batch_size": 8,
+    "learning_rate": 2e-3,
+    "warmup": 0.05,
+    "clip_norm": 10.0,
+    "image_size": 256,
+    "fit": "stretch",
+    "augment": "flip(both) + crop(0.2) + zoom(0.3) + colour(0.2)",
+}
+
+
+def detector() -> Settings:
+    """Any annotated pictures; no result is claimed."""
+    return _DETECTOR
+
+
 # Settings of models that begin with trained weights from elsewhere (--pretrained).
 TRANSFERS: dict[str, Callable[[], Settings]] = {
     "efficientnet_lite": transfer_efficientnet_lite,
@@ -252,6 +269,7 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("kg_embedding", ""): kg_embedding,
     ("kg_embedding", "family"): kg_embedding_family,
     ("kg_embedding", "wordnet/WN18RR"): kg_embedding_wn18rr,
+    ("detector", ""): detector,
     ("unet", ""): masks,
     ("lraspp", ""): masks,
     ("dlinear", ""): dlinear,

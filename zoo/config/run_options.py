@@ -62,6 +62,7 @@ class PredictOptions(ModelData):
         " pictures get -2, -3 and so on before the suffix",
         metavar="OUT.png",
     )
+    min_score: float | None = option("lowest score of an object that is shown (default: 0.3)", within=(0, 1))
     dataset: str | None = option("data set that tells what the answers of a model file mean", group=MODEL_FILE)
     data: Path | None = option(
         "own data that tell what the answers of a model file mean, such as the folder it was trained on",

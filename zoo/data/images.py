@@ -104,6 +104,16 @@ def decode(
     return resize(found, size, fit)
 
 
+def size_of(source: Path | bytes) -> tuple[int, int]:
+    """Return the (height, width) of an image after it is turned upright, from its header.
+
+    Raises:
+        Unreadable: If it is no image.
+    """
+    with opened(source) as image:
+        return pixels.upright_size(image)
+
+
 def is_picture(source: Path | bytes) -> bool:
     """Return whether the header of a file is one of an image, whatever the file is named."""
     try:

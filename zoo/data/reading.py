@@ -30,8 +30,9 @@ class Tally:
         notes: Sentences about what was assumed.
         examples: Number of examples of each split, where the arrays have another number of rows.
         kept: How examples from files are kept: decoded in memory, or decoded for each batch.
-        classes: Number of examples that have each class, where an example may have several; otherwise empty.
         columns: Types of the columns of a table, and what is missing in them, as a clause.
+        classes: Number of objects of each class, or of examples that have it, where an example may have several;
+            otherwise empty.
     """
 
     unit: str = "examples"
@@ -42,8 +43,8 @@ class Tally:
     notes: list[str] = field(default_factory=list)
     examples: dict[str, int] = field(default_factory=dict)
     kept: str = ""
-    classes: dict[str, int] = field(default_factory=dict)
     columns: str = ""
+    classes: dict[str, int] = field(default_factory=dict)
 
 
 def drawn(share: float, by_class: bool = False, groups: Collection[str] = ()) -> str:
@@ -66,7 +67,7 @@ class Reading:
         name: Name of the data.
         unit: What the examples are, see `Tally`.
         examples: Number of examples of each split.
-        classes: Number of examples of each class over all splits; empty without classes.
+        classes: Number of examples, or of objects, of each class over all splits; empty without classes.
         left_out: Number of examples that are not used, by reason.
         changed: Number of examples that are not used as they are, by what was done.
         sizes: Number of pictures of each own size.

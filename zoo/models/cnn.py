@@ -10,14 +10,14 @@ The registry names four published shapes:
 
 Differs from them in two respects, which do not change the values but save work. The activation follows the pool, where
 it is computed on a quarter of the numbers; a monotone activation commutes with max pooling. And images are cropped to
-the pixels that reach a logit (`zoo.models.parts.drawing.cropping`): of 28x28 pixels, `cnn` uses 26x26 and `cnn_128` 22x22.
+the pixels that reach a logit (`zoo.models.parts.cropping`): of 28x28 pixels, `cnn` uses 26x26 and `cnn_128` 22x22.
 """
 
 import keras
 from keras import layers
 
 from zoo.models.parts.base import ZooModel
-from zoo.models.parts.drawing.cropping import SlidingWindow, crop, input_size, used_size
+from zoo.models.parts.cropping import SlidingWindow, crop, input_size, used_size
 from zoo.models.parts.layers import check_positive, logits_dtype
 
 POOL = 2

@@ -17,7 +17,8 @@ from zoo.models.mobilenet_v3 import MobileNetV3
 from zoo.models.parts.base import WIDE, NarrowedModel
 from zoo.models.parts.convolutions import ConvNorm, InvertedResidual
 from zoo.models.parts.layers import check_positive, logits_dtype
-from zoo.models.parts.vision import SMALL, VisionModel, check_channels, standardization
+from zoo.models.parts.standardization import standardization
+from zoo.models.parts.vision import SMALL, VisionModel, check_channels
 
 BACKBONES = {"mobilenet_v2": MobileNetV2, "mobilenet_v3": MobileNetV3, "efficientnet_lite": EfficientNetLite}
 

@@ -166,7 +166,8 @@ class RunFolder:
         metrics, seal = sealed.read(self.metrics_file)
         try:
             facts = task_facts.of(stored["data"].get("task", task_facts.CLASSES))
-            contents.check_metrics(metrics, stored["data"].get("per_step", False) or facts.several_answers)
+            several = stored["data"].get("per_step", False) or facts.several_answers
+            contents.check_metrics(metrics, several, facts.of_classes)
         except ValueError as error:
             raise UsageError(f"{self.metrics_file} is damaged: {error}") from None
         sealed.check(self.metrics_file, seal, metrics)

@@ -8,6 +8,7 @@ from keras import layers
 from zoo.models.parts.base import NarrowedModel
 from zoo.models.parts.convolutions import ConvNorm, InvertedResidual
 from zoo.models.parts.layers import check_positive, logits_dtype
+from zoo.models.parts.standardization import check_standardization, standardization
 
 # Pictures with a side below this keep their size in the first convolution unless `first_stride` is given.
 SMALL = 64
@@ -52,8 +53,7 @@ class VisionModel(NarrowedModel):
         super().__init__(widths, **kwargs)
         self.family = type(self).__name__
         check_positive(self.family, num_classes=num_classes, first_stride=first_stride or 1, widths=tuple(widths))
-        if not all(std):
-            raise ValueError(f"{self.family}: std: expected numbers other than 0, received {std}")
+        check_standardization(self.family, tuple(mean), tuple(std))
         self.num_classes = num_classes
         self.mean = tuple(mean)
         self.std = tuple(std)
@@ -145,19 +145,6 @@ class InvertedResidualNetwork(VisionModel):
             channels = filters
         self.blocks.append(ConvNorm(self.width(last), name="last", **shared))
         self.finish()
-
-
-def standardization(
-    mean: tuple[float, ...], std: tuple[float, ...], policy: keras.DTypePolicy
-) -> layers.Rescaling | None:
-    """Return the layer that computes (x - mean) / std, None if it would change nothing."""
-    count = max(len(mean), len(std))
-    means, deviations = (values * count if len(values) == 1 else values for values in (mean, std))
-    scale = [1 / one for one in deviations]
-    offset = [-m / s for m, s in zip(means, deviations, strict=True)]
-    if count == 1:
-        scale, offset = scale[0], offset[0]
-    return None if scale == 1 and offset == 0 else layers.Rescaling(scale, offset, dtype=policy, name="standardize")
 
 
 def check_channels(model: keras.Model, channels: int) -> None:

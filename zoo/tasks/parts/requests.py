@@ -30,6 +30,21 @@ def check_classes(run: RunFolder, options: PredictOptions) -> None:
         raise UsageError("--labels: expected a run on images and captions, this one has classes of its own")
 
 
+def check_anomalies(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that a detector of anomalies does not have."""
+    for name in ("labels", "top"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name}: expected a run that gives classes or captions, this one gives scores")
+
+
+def check_objects(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that a detector does not have."""
+    if options.labels is not None:
+        raise UsageError("--labels: expected a run on images and captions, this one has classes of its own")
+    if options.top is not None:
+        raise UsageError("--top: expected a run that gives classes, this one gives objects; use --min-score")
+
+
 def check_masks(run: RunFolder, options: PredictOptions) -> None:
     """Raise UsageError for options that a run of masks does not have."""
     for name in ("labels", "top"):
