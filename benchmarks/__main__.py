@@ -36,6 +36,7 @@ NAMES = (
     "defaults",
     "few_pictures",
     "segmentation",
+    "tables",
     "matrix",
     "engines",
     "runtimes",
