@@ -4,7 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from zoo.config.train_config import TrainConfig
+from zoo.introspection.variables import named
 from zoo.models import LRASPP, MobileNetV2, UNet
+from zoo.pretrained import sources
 
 # U-Net of the paper with padding, for grey pictures and two classes: kernels and biases.
 PUBLISHED = 31_030_658
@@ -95,3 +98,19 @@ def test_narrower_layers_are_recorded():
     assert narrow.head.of_high.kernel.shape[2] == 5 and narrow.get_config()["widths"] == widths
     with pytest.raises(ValueError, match="widths: expected 7 numbers, received 2"):
         UNet(2, depth=1, widths=(1, 2))
+
+
+def test_trained_features_of_a_classifier_are_taken(tmp_path):
+    theirs = keras.applications.MobileNetV2(weights=None, alpha=0.35, input_shape=(64, 64, 3), classes=7)
+    theirs.save(tmp_path / "theirs.keras")
+    config = TrainConfig(
+        model="lraspp", pretrained=str(tmp_path / "theirs.keras"), settings={"backbone": "mobilenet_v2", "alpha": 0.35}
+    )
+    model = LRASPP(3, "mobilenet_v2", alpha=0.35, filters=8)
+    model.build((None, 64, 64, 3))
+    found = sources.weights(config, model, (64, 64, 3))
+    kernels = {v.path.rpartition("/")[0]: v for v in theirs.weights if v.name == "kernel"}
+    first = next(iter(kernels.values()))
+    np.testing.assert_array_equal(found.arrays["stem/conv/kernel"], np.asarray(first))
+    assert not any(name.startswith(("head", "last")) for name in found.arrays) and "are used here" in found.said
+    assert len(found.arrays) == len([name for name in named(model) if not name.startswith("head")])
