@@ -57,8 +57,8 @@ def shapes(image_size: int | None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return pictures of shapes with their masks, {split: (pictures, masks)}.
 
     Pictures are (examples, size, size, 3) uint8: one to four shapes of random sizes, places and colours, which tell
-    their kind in part, the later ones over the earlier ones, on a slope between two colours, with noise. Masks are (examples, size, size) uint8, indices
-    of `SHAPES`.
+    their kind in part, the later ones over the earlier ones, on a slope between two colours, with noise. Masks are
+    (examples, size, size) uint8, indices of `SHAPES`.
 
     Args:
         image_size: Height and width in pixels; None for 48.
