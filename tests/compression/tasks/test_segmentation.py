@@ -52,7 +52,7 @@ def test_a_file_of_classes_gives_the_highest_score(opened, recipe, tmp_path):
     assert file.path.stem == f"{recipe}-argmax" and found.shape == (8, 12, 12)
     expected = model.predict(scaled(data.test.x[:8]), verbose=0).argmax(-1)
     assert (found == expected).mean() > (0.9999 if recipe == "float32" else 0.9)
-    assert flatbuffer.signature(flatbuffer.read(file.path))["outputs"][0]["dtype"] == "int32"
+    assert flatbuffer.signature(flatbuffer.read(file.path))["outputs"][0]["type"] == "int32"
     _, differences = pipeline.verify(file.path, model, data)
     assert differences == [] and "loss" not in file.receipt["test"]["litert"]
 
