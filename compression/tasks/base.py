@@ -154,13 +154,11 @@ class OutputForm(Form):
     """Form of a file whose outputs are compared with those of its model one by one.
 
     `compression.sensitivity`, `compression.search` and `compression.export` take such models.
-
-    Attributes:
-        judged_by: Score, from 0 to 1, by which a search compares files, and which it calls their accuracy.
     """
 
     interface: Interface | ModelInterface
-    judged_by: ClassVar[str] = "accuracy"
+    # Score of a file by which a search selects, from 0 to 1; what it calls an accuracy.
+    selected_by: ClassVar[str] = "accuracy"
 
     @abstractmethod
     def chosen(self, split: Split, count: int, seed: int) -> Split:

@@ -60,7 +60,7 @@ class Detection(OutputForm):
     priors: Priors
 
     softmax = False
-    judged_by = "map_50"
+    selected_by = "map_50"
 
     @classmethod
     def build(cls, made: Export) -> Self:

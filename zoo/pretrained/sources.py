@@ -21,8 +21,6 @@ IMAGENET = "imagenet"
 SUFFIXES = (".keras", ".h5")
 # Side of the pictures that networks of keras.applications are built for.
 SIDE = 224
-# Classes of the classifier that a model has the convolutions of; those of ImageNet.
-CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -94,22 +92,22 @@ def weights(config: TrainConfig, model: keras.Model, shape: tuple[int, ...]) -> 
         UsageError: There are no such weights, or they are of a network of another structure.
     """
     if isinstance(model, VisionModel):
-        return _of_classifier(config, config.model, model, shape)
-    whole = model.classifier(num_classes=CLASSES)
-    whole.build((None, *shape))
-    found, mine = _of_classifier(config, model.backbone, whole, shape), named(model)
+        return _of_network(config.model, config, model, shape)
+    network = model.classifier()
+    network.build((None, *shape))
+    found, mine = _of_network(model.backbone, config, network, shape), named(model)
     places = {name: path for name in found.arrays for path in (name, f"encoder/{name}") if path in mine}
-    arrays = {path: found.arrays[name] for name, path in places.items()}
-    return Weights(arrays, found.sha256, f"{found.said}; {len(arrays)} of them are convolutions of {config.model}")
+    arrays = {path: found.arrays[name] for name, path in places.items() if mine[path].shape == found.arrays[name].shape}
+    return Weights(arrays, found.sha256, f"{found.said}; {len(arrays)} of the arrays are used here")
 
 
-def _of_classifier(config: TrainConfig, kind: str, model: keras.Model, shape: tuple[int, ...]) -> Weights:
-    """Return the weights that a configuration names, under the names of a classifier.
+def _of_network(of: str, config: TrainConfig, model: keras.Model, shape: tuple[int, ...]) -> Weights:
+    """Return the weights of a model of classes; see `weights`.
 
     Args:
+        of: Name of the model.
         config: Configuration with `pretrained`.
-        kind: Name of the classifier in the zoo.
-        model: Built classifier.
+        model: Built model.
         shape: Shape of the pictures.
     """
     name, said = config.pretrained, f"--pretrained {config.pretrained}"
@@ -117,11 +115,11 @@ def _of_classifier(config: TrainConfig, kind: str, model: keras.Model, shape: tu
         return _of_file(Path(name), config, model, shape)
     if name != IMAGENET:
         raise unknown("trained weights: --pretrained", name, [IMAGENET, *(f"a {suffix} file" for suffix in SUFFIXES)])
-    if kept.has(kind):
-        return _of_file(kept.file(kind, model), config, model, shape)
+    if kept.has(of):
+        return _of_file(kept.file(of, model), config, model, shape)
     application = _application(model)
     if application is None:
-        raise UsageError(f"{said}: expected a model with published weights, {kind} has none of this shape")
+        raise UsageError(f"{said}: expected a model with published weights, {of} has none of this shape")
     _check_fixed(application, model, said)
     try:
         theirs = application.make(weights=IMAGENET, **application.arguments(model.get_config()))
