@@ -29,6 +29,7 @@ from compression.searching.trials import (
 from compression.surgery.copying import weights_sha256
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import Failed, UsageError
+from zoo.console.figures import form_of
 from zoo.data.dataset import from_tf_data
 from zoo.runs import sealed
 from zoo.system import temporary
