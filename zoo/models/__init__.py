@@ -18,12 +18,13 @@ from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean
 from zoo.objectives.metrics import MixedAccuracy, reciprocal_rank
 from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.objectives.pair_loss import PairAccuracy, PairLoss
+from zoo.objectives.ratings import ItemLoss, PairwiseLoss, RatingLoss
 from zoo.objectives.schedules import InverseSquareRoot
 
 PARTS = (MultiHeadCrossAttention, MultiHeadSelfAttention, Discriminator, Generator, LayerNormalization)
 OBJECTIVES = (
     *(Adversarial, CrossEntropy, FocalLoss, Mean, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
-    *(QuantileLoss, SquaredError),
+    *(ItemLoss, PairwiseLoss, QuantileLoss, RatingLoss, SquaredError),
     *(AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD, InverseSquareRoot),
 )
 
