@@ -37,9 +37,45 @@ _TOKEN_WORDS = {
 }
 
 TASKS = {
+    "anomaly": Entry(
+        "compression.tasks.anomaly:Anomaly",
+        Limits(
+            run="a run that detects anomalies",
+            does="reconstructs its inputs",
+            by_output=True,
+            words={
+                "distill": "it learns probabilities of classes, and this model gives reconstructions; train the smaller"
+                " run by itself",
+            },
+        ),
+    ),
     "classification": Entry(
         "compression.tasks.classification:Classification",
         Limits(run="a run that gives classes", does="gives classes", by_output=True),
+    ),
+    "multilabel": Entry(
+        "compression.tasks.multilabel:Multilabel",
+        Limits(
+            run="a run that gives several labels",
+            does="gives several labels",
+            by_output=True,
+            words={
+                "distill": "it learns the probabilities of one class, and this model gives several labels; train the"
+                " smaller run by itself",
+            },
+        ),
+    ),
+    "regression": Entry(
+        "compression.tasks.regression:Regression",
+        Limits(
+            run="a run that gives numbers",
+            does="gives numbers",
+            by_output=True,
+            words={
+                "distill": "it learns probabilities of classes, and this model gives numbers; train the smaller run by"
+                " itself",
+            },
+        ),
     ),
     "contrastive": Entry(
         "compression.tasks.contrastive:Contrastive",
@@ -55,6 +91,18 @@ TASKS = {
                 "distill": "it learns probabilities of classes, and this model gives vectors; train the smaller run by"
                 " itself",
                 "qat + int8": "it trains the ranges of one input, and this model has two; use qat with dynamic or int4",
+            },
+        ),
+    ),
+    "detection": Entry(
+        "compression.tasks.detection:Detection",
+        Limits(
+            run="a run that gives objects",
+            does="gives objects",
+            by_output=True,
+            words={
+                "distill": "it learns probabilities of classes, and this model gives boxes as well; train the smaller"
+                " run by itself"
             },
         ),
     ),
@@ -131,6 +179,10 @@ TASKS = {
                 "distill": "its losses are for classes; train the smaller run by itself",
             },
         ),
+    ),
+    "segmentation": Entry(
+        "compression.tasks.segmentation:Segmentation",
+        Limits(run="a run that gives masks", does="gives masks", by_output=True, argmax=True),
     ),
     "translation": Entry(
         "compression.tasks.translation:Translation",

@@ -207,6 +207,19 @@ def gan_dense_mnist() -> Settings:
     return gan_mnist()
 
 
+_MASKS: Settings = _COMMON | {"epochs": 30, "batch_size": 8, "learning_rate": 2e-3, "fit": "pad"}
+
+
+def masks() -> Settings:
+    """Any pictures with masks, whose whole is kept; no mIoU is claimed."""
+    return _MASKS
+
+
+def tabular() -> Settings:
+    """Any table; on California housing an RMSE of 47,600 where gradient boosting has 47,000."""
+    return _COMMON | {"epochs": 40, "batch_size": 128, "learning_rate": 1e-3, "weight_decay": 1e-2}
+
+
 _TRANSFER: Settings = _COMMON | {
     "epochs": 4,
     "batch_size": 32,
@@ -227,6 +240,23 @@ def transfer_efficientnet_lite() -> Settings:
     return _TRANSFER | {"image_size": 224}
 
 
+_DETECTOR: Settings = _COMMON | {
+    "epochs": 60,
+    "batch_size": 8,
+    "learning_rate": 2e-3,
+    "warmup": 0.05,
+    "clip_norm": 10.0,
+    "image_size": 256,
+    "fit": "stretch",
+    "augment": "flip(both) + crop(0.2) + zoom(0.3) + colour(0.2)",
+}
+
+
+def detector() -> Settings:
+    """Any annotated pictures; no result is claimed."""
+    return _DETECTOR
+
+
 # Settings of models that begin with trained weights from elsewhere (--pretrained).
 TRANSFERS: dict[str, Callable[[], Settings]] = {
     "efficientnet_lite": transfer_efficientnet_lite,
@@ -242,6 +272,7 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("self_attention", "mnist"): self_attention_mnist,
     ("transformer", "sst2_sentences"): transformer_sst2,
     ("transformer", TEXTS): transformer_texts,
+    ("tabular", ""): tabular,
     ("transformer_lm", "tiny_shakespeare"): lm_shakespeare,
     ("transformer_seq2seq", "addition"): seq2seq_addition,
     ("transformer_seq2seq", "multi30k"): seq2seq_multi30k,
@@ -249,6 +280,9 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("kg_embedding", ""): kg_embedding,
     ("kg_embedding", "family"): kg_embedding_family,
     ("kg_embedding", "wordnet/WN18RR"): kg_embedding_wn18rr,
+    ("detector", ""): detector,
+    ("unet", ""): masks,
+    ("lraspp", ""): masks,
     ("dlinear", ""): dlinear,
     ("patch_transformer", ""): patch_transformer,
     ("two_tower", ""): two_tower,

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 # Constructor arguments that the data decide. Users cannot set them.
 FROM_DATA = (
     *("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary"),
-    *("num_entities", "num_relations", "rate"),
+    *("num_entities", "num_relations", "rate", "columns"),
     *("num_users", "num_items"),
     *("horizon", "means", "deviations", "known", "quantiles"),
 )
@@ -35,8 +35,8 @@ class ModelEntry:
     Args:
         path: Class, as `module:Class`.
         summary: Description for `zoo.list`, one line.
-        inputs: Kinds of data that the model accepts, among image, vector, sequence, sound, tokens, pairs, triples,
-            series and events.
+        inputs: Kinds of data that the model accepts, among image, vector, sequence, table, sound, tokens, pairs,
+            triples, series and events.
         preset: Constructor arguments that this name fixes. `--set` overrides them.
         task: Task that the model learns unless `--task` names another, a key of `zoo.config.task_facts.TASKS`.
         also: Other tasks that it can learn.
@@ -135,6 +135,13 @@ MODELS = {
         "TC-ResNet: convolutions along time on sound, for keyword spotting; num_blocks = 3 or 6, multiplier alpha",
         ("image", "sound"),
     ),
+    "tabular": ModelEntry(
+        "zoo.models.tabular:Tabular",
+        "multi-layer perceptron on the columns of a table: piecewise-linear numbers, embedded categories, dates, words",
+        ("table",),
+        task="regression",
+        also=("classification", "multilabel"),
+    ),
     "lstm": ModelEntry(
         "zoo.models.lstm:LSTM",
         "two recurrent layers of 128 (cell = lstm, gru or simple) over rows, features or tokens",
@@ -186,6 +193,46 @@ MODELS = {
         "entities and relations of a knowledge graph (scorer = mlp, transe, distmult, complex or rotate)",
         ("triples",),
         task="link_prediction",
+    ),
+    "conv1d": ModelEntry(
+        "zoo.models.conv1d:Conv1D",
+        "three convolutions over time (32-64-32) and the mean over time, for windows of sensors",
+        ("image", "sequence"),
+    ),
+    "tcn": ModelEntry(
+        "zoo.models.tcn:TCN",
+        "temporal convolutional network: four residual blocks of dilated causal convolutions over time",
+        ("image", "sequence"),
+    ),
+    "autoencoder": ModelEntry(
+        "zoo.models.autoencoder:Autoencoder",
+        "autoencoder of Dense layers (128x4-8-128x4), as in MLPerf Tiny, that detects anomalies",
+        ("image", "vector", "sequence"),
+        task="anomaly",
+    ),
+    "autoencoder_conv": ModelEntry(
+        "zoo.models.conv_autoencoder:ConvAutoencoder",
+        "convolutional autoencoder for pictures and windows of series, that detects anomalies",
+        ("image", "sequence"),
+        task="anomaly",
+    ),
+    "detector": ModelEntry(
+        "zoo.models.detector:Detector",
+        "anchor-free detector of objects: feature pyramid on efficientnet_lite or mobilenet_v2 (backbone =)",
+        ("image",),
+        task="detection",
+    ),
+    "unet": ModelEntry(
+        "zoo.models.unet:UNet",
+        "U-Net for masks: down and up again with skips; filters, depth, up = transpose or resize",
+        ("image",),
+        task="segmentation",
+    ),
+    "lraspp": ModelEntry(
+        "zoo.models.lraspp:LRASPP",
+        "LR-ASPP for masks on mobilenet_v2, mobilenet_v3 or efficientnet_lite (backbone =); alpha",
+        ("image",),
+        task="segmentation",
     ),
     "dlinear": ModelEntry(
         "zoo.models.dlinear:DLinear",
@@ -266,7 +313,7 @@ def check_hub(what: object) -> None:
 
 
 # Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit.
-_VISION = ("mean", "std")
+_VISION = ("mean", "std", "first_stride")
 
 
 def takes_pretrained(name: str) -> bool:

@@ -7,6 +7,7 @@ A task has a row here, a module of the same name in `zoo.tasks` and, if its mode
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from zoo.console.errors import UsageError, unknown
@@ -15,6 +16,8 @@ from zoo.console.errors import UsageError, unknown
 ARRAYS = ".npz"
 TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": None}
 TEXT = ".txt"
+# Endings of tables of typed columns, which that of a compressed file may follow.
+COLUMNS, COMPRESSED = (*TABLES, ".parquet"), ".gz"
 _TABLES = ", ".join(TABLES)
 # Endings of tables of typed columns; see `zoo.data.tabular`.
 NUMBERS = (".csv", ".tsv", ".jsonl", ".parquet", ".gz")
@@ -37,6 +40,8 @@ class TaskFacts:
         shrunk_by: Recipe that is suggested for a first compressed file.
         check: `module:function` that checks the options of `used_by` before Keras is imported. It takes the run folder
             and the options. Empty if nothing is to be checked.
+        check_data: `module:function` that checks the data of a `TrainConfig` before they are read. Empty if their names
+            tell enough.
         source: `module:function` that reads the data: takes a `TrainConfig` and a `zoo.data.taken.Taken`, returns a
             `Dataset`.
         own_data: Own data that the task learns from, for messages.
@@ -62,10 +67,12 @@ class TaskFacts:
         test_stands_alone: Whether the scores of the test split depend on no other split.
         swept: Whether `zoo.sweep` compares runs, which it does by their accuracy.
         explained: Whether `zoo.explain` takes a run.
+        draws: What `zoo.predict --draw` draws into pictures; empty if the option does not apply.
         options: Options of a training that apply to this task and not to every other, by the name of the field; their
             default is None.
         figures: Scores that commands and tables show, the most important first.
         headline: Scores that a row of a table has room for.
+        of_classes: Scores of each class, the one by which the worst class is named last.
         stock_figure: Score that the table of pretrained runs shows.
     """
 
@@ -73,14 +80,16 @@ class TaskFacts:
     used_by: tuple[str, ...]
     figures: tuple[str, ...]
     headline: tuple[str, ...]
+    of_classes: tuple[str, ...] = ("precision", "recall", "f1")
     options: tuple[str, ...] = ()
     stock_figure: str = ""
     shrunk_by: str = "int8"
     check: str = ""
+    check_data: str = ""
     source: str = ""
     own_data: str = ""
     own_files: tuple[str, ...] = ()
-    own_folder: Literal["classes", "tables", "texts"] | None = None
+    own_folder: Literal["classes", "tables", "texts", "masks", "objects"] | None = None
     from_data: bool = True
     from_classes: bool = False
     from_own: bool = False
@@ -93,6 +102,7 @@ class TaskFacts:
     several_answers: bool = False
     judged_by_classifier: bool = False
     not_augmented: str = ""
+    draws: str = ""
     averages_itself: bool = False
     unordered: str = ""
     test_stands_alone: bool = True
@@ -110,6 +120,9 @@ _SERIES = ("columns", "known_columns", "time_column", "group_column", "horizon",
 )
 _RECALLS = tuple(f"{way}_recall_at_{k}" for way in ("caption_to_image", "image_to_caption") for k in (1, 5, 10))
 
+# Options of windows of series.
+_OF_WINDOWS = ("columns", "time_column", "group_column", "window", "hop")
+
 TASKS = {
     "classification": TaskFacts(
         gives="classes",
@@ -120,10 +133,60 @@ TASKS = {
         " model)",
         own_files=(ARRAYS, *TABLES),
         own_folder="classes",
+        check_data="zoo.data.sources.classes:check",
         classifies=True,
         explained=True,
-        figures=("accuracy", "f1", "precision", "recall", "top_5_accuracy", "loss"),
+        options=(*_OF_WINDOWS, "target_column"),
+        figures=("accuracy", "f1", "precision", "recall", "top_5_accuracy", "recording_accuracy", "loss"),
         headline=("accuracy", "f1"),
+    ),
+    "anomaly": TaskFacts(
+        gives="scores of anomalies",
+        used_by=("zoo.predict", "INPUT"),
+        check="zoo.tasks.parts.requests:check_anomalies",
+        source="zoo.data.sources.anomalies:load",
+        own_data=f"a folder of images by class, an {ARRAYS} file, or with --window recordings in tables or arrays",
+        own_files=(ARRAYS,),
+        own_folder="classes",
+        from_classes=True,
+        not_augmented="changed images would be learnt as normal ones",
+        test_stands_alone=False,  # the threshold is chosen on normal validation examples
+        swept=False,
+        options=(*_OF_WINDOWS, "normal_class", "false_alarm_rate"),
+        figures=("auc", "partial_auc", "detected", "false_alarms", "threshold", "loss"),
+        headline=("auc", "partial_auc", "loss"),
+        stock_figure="auc",
+    ),
+    "regression": TaskFacts(
+        gives="numbers",
+        used_by=("zoo.predict", "INPUT"),
+        check="zoo.tasks.parts.requests:check_numbers",
+        check_data="zoo.data.tabular.numbers:check",
+        source="zoo.data.tabular.numbers:load",
+        own_data=f"a table with a column of numbers that ends in {_TABLES} or .parquet, or arrays that end in {ARRAYS}",
+        own_files=(ARRAYS, *TABLES),
+        from_own=True,
+        options=("columns", "target_column", "quantiles"),
+        swept=False,
+        figures=("rmse", "mae", "r2", "quantile_loss", "inside", "loss"),
+        headline=("rmse", "r2"),
+        stock_figure="r2",
+    ),
+    "multilabel": TaskFacts(
+        gives="labels",
+        used_by=("zoo.predict", "INPUT"),
+        check="zoo.tasks.parts.requests:check_numbers",
+        check_data="zoo.data.tabular.labels:check",
+        source="zoo.data.tabular.labels:load",
+        own_data=f"a table with columns of labels that ends in {_TABLES} or .parquet, or arrays that end in {ARRAYS}",
+        own_files=(ARRAYS, *TABLES),
+        from_own=True,
+        options=("columns", "label_columns"),
+        swept=False,
+        several_answers=True,
+        figures=("micro_f1", "macro_f1", "mean_ap", "exact_match", "loss"),
+        headline=("micro_f1", "macro_f1", "mean_ap"),
+        stock_figure="micro_f1",
     ),
     "translation": TaskFacts(
         gives="texts",
@@ -212,6 +275,38 @@ TASKS = {
         figures=("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "loss"),
         headline=("mrr", "hits_at_1", "hits_at_10"),
     ),
+    "detection": TaskFacts(
+        gives="objects",
+        used_by=("zoo.predict", "PICTURE"),
+        check="zoo.tasks.parts.requests:check_objects",
+        source="zoo.data.sources.detection:load",
+        own_data="a folder of annotated pictures in the layout of Pascal VOC, COCO or YOLO",
+        own_folder="objects",
+        from_own=True,
+        unordered="has a head for each level of its pyramid",
+        several_answers=True,
+        draws="boxes",
+        swept=False,
+        figures=("map_50", "map", "map_75", "detection_recall", "map_small", "map_medium", "map_large"),
+        headline=("map_50", "map"),
+        of_classes=("map", "map_50"),
+    ),
+    "segmentation": TaskFacts(
+        gives="masks",
+        used_by=("zoo.predict", "PICTURE"),
+        check="zoo.tasks.parts.requests:check_masks",
+        source="zoo.data.sources.masks:load",
+        own_data="a folder with the folders images and masks, in it or in train, val and test",
+        own_folder="masks",
+        from_own=True,
+        several_answers=True,
+        draws="masks",
+        unordered="joins features of several depths",
+        swept=False,
+        options=("dice",),
+        figures=("miou", "pixel_accuracy", "boundary_f1", "loss"),
+        headline=("miou", "pixel_accuracy"),
+    ),
     "forecasting": TaskFacts(
         gives="forecasts",
         used_by=("zoo.predict", "TABLE"),
@@ -290,6 +385,16 @@ def of(name: str) -> TaskFacts:
     if name not in TASKS:
         raise unknown("task", name, TASKS)
     return TASKS[name]
+
+
+def ending_of_table(path: Path) -> str:
+    """Return the ending that tells the form of a table of typed columns, without that of a compressed file.
+
+    Returns:
+        One of COLUMNS; empty for other files.
+    """
+    name = path.name.lower().removesuffix(COMPRESSED)
+    return next((known for known in COLUMNS if name.endswith(known)), "")
 
 
 def following(option: str) -> tuple[str, ...]:

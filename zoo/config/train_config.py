@@ -23,6 +23,7 @@ from zoo.config.groups import (
     ModelOptions,
     Optimisation,
     OutputOptions,
+    SensorOptions,
     SoundOptions,
     StrategyOptions,
 )
@@ -36,6 +37,7 @@ from zoo.console.values import Bytes
 EMBEDDED = {
     "digits": "1,797 scans of handwritten digits, 8x8 grey (scikit-learn; Alpaydin & Kaynak, 1998)",
     "addition": "50,000 sums of two numbers of three digits and their results as texts, generated",
+    "shapes": "700 pictures of circles, squares and triangles with their masks, generated",
     "family": "112 triples of kinship in two families of 12 people (after Hinton, 1986), generated from rules",
 }
 
@@ -50,6 +52,7 @@ class TrainConfig(
     Capabilities,
     Optimisation,
     SoundOptions,
+    SensorOptions,
     ColumnOptions,
     DataOptions,
     ModelOptions,
@@ -77,6 +80,10 @@ class TrainConfig(
         return self._group(ColumnOptions)
 
     @property
+    def sensor_options(self) -> SensorOptions:
+        return self._group(SensorOptions)
+
+    @property
     def sound_options(self) -> SoundOptions:
         return self._group(SoundOptions)
 
@@ -98,9 +105,16 @@ class TrainConfig(
 
     @property
     def learns(self) -> str:
-        """The task that the model learns: that of the option `task` if the model can learn it, else its usual one."""
+        """The task that the model learns: that of the option `task` if the model can learn it.
+
+        Otherwise it is the first of the model's tasks that the given options apply to, or its usual one.
+        """
         entry = registry.entry(self.model)
-        return self.task if self.task in entry.tasks else entry.task
+        if self.task in entry.tasks:
+            return self.task
+        of_tasks = {option for facts in task_facts.TASKS.values() for option in facts.options}
+        given = {option for option in of_tasks if getattr(self, option) is not None}
+        return next((task for task in entry.tasks if given <= set(task_facts.of(task).options)), entry.task)
 
     def _group(self, kind: type[Group]) -> Group:
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})
@@ -141,6 +155,7 @@ class TrainConfig(
         parse(self.schema)
         if isinstance(self.memory, str):  # as in Python
             object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
+        self._check_windows()
         self._check_average()
         self._check_layers()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
@@ -204,6 +219,12 @@ class TrainConfig(
             re.compile(self.group)
         except re.error as error:
             raise UsageError(f"--group {self.group}: expected a regular expression: {error}") from None
+
+    def _check_windows(self) -> None:
+        if self.hop is not None and self.window is None:
+            raise UsageError(f"--hop {self.hop}: expected together with --window, received without it")
+        if self.window is not None and self.data is None:
+            raise UsageError(f"--window {self.window}: expected together with --data, received without it")
 
     def _check_series(self) -> None:
         """Raise UsageError for numbers that no series could be forecast with."""
@@ -333,7 +354,7 @@ class TrainConfig(
             "fit": USUAL_FIT,
             "beta_1": 0.9,
         }
-        texts = prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
+        texts = self.window is None and prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
         transfers = self.pretrained is not None
         values |= defaults.defaults_for(self.model, dataset, texts=texts, transfers=transfers)()
         values |= _CYCLIC if self.snapshots else {}
@@ -405,6 +426,7 @@ NOT_COMPARED = (
     "resume",
     "accept_changed_data",
     "output",
+    "track",
     "checkpoint_every",
     "data_dir",
     "skip_bad",

@@ -20,7 +20,9 @@ from zoo.data.text import Vocabulary
 # Alignment in bytes of a tensor's memory (EIGEN_MAX_ALIGN_BYTES), and size from which arrays are made with it.
 ALIGNMENT, ALIGNED_FROM = 64, 1 << 20
 
-Kind = Literal["image", "vector", "sequence", "sound", "tokens", "pairs", "triples", "series", "events", "arrays"]
+Kind = Literal[
+    "image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples", "series", "events", "arrays"
+]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Split:
             model: the id that follows each id of x, (examples, time), and 0 after the last. Triples: the entity that
             answers the query (entity, relation). Images with captions: the target, then the indices of the image's
             captions, padded with -1, (examples, 1 + captions). Imitation: images (examples, height, width, channels),
-            float32.
+            float32. Segmentation: the class of each pixel, (examples, height, width) uint8, 255 where it is ignored.
+            Regression and several labels: float32, (examples, targets).
 
         marks: BLAKE2b hash of each example's inputs, (examples, 16) uint8, of examples that are read from files; equal
             whether they are kept decoded or decoded for each batch. None for arrays.
@@ -43,10 +46,11 @@ class Split:
             `zoo.data.batches.order`.
         groups: Name of the group of each example, (examples,) of texts: a speaker, a subject, a day. Examples of one
             group are in one split. None without groups.
+        recordings: Recording that each window is from, (examples,) of whole numbers; None for other examples.
 
-    x may be a `Column`, whose examples are decoded when they are looked at; it has the interface of an array. A model
-    of one's own may take a tuple, a list or a dictionary of arrays as x, and learn such a structure as y; y is None
-    without labels. Everything else has one array of each.
+    x may be a `Column`, whose examples are decoded when they are looked at; it has the interface of an array. So may
+    the masks of segmentation. A model of one's own may take a tuple, a list or a dictionary of arrays as x, and learn
+    such a structure as y; y is None without labels. Everything else has one array of each.
     """
 
     x: Any
@@ -54,15 +58,16 @@ class Split:
     marks: np.ndarray | None = None
     block: int = 1
     groups: np.ndarray | None = None
+    recordings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(leaves(self.x)[0])
 
     def take(self, indices: np.ndarray) -> "Split":
         """Return the examples at these indices; those of a `Column` are not read."""
-        parts = (self.x, self.y, self.marks, self.groups)
-        x, y, marks, groups = (mapped(lambda array: taken(array, indices), part) for part in parts)
-        return Split(x, y, marks, self.block, groups)
+        parts = (self.x, self.y, self.marks, self.groups, self.recordings)
+        x, y, marks, groups, recordings = (mapped(lambda array: taken(array, indices), part) for part in parts)
+        return Split(x, y, marks, self.block, groups, recordings)
 
     @property
     def in_memory(self) -> bool:
@@ -116,8 +121,8 @@ class DataSpec:
 
     Args:
         name: Name for titles.
-        kind: Kind of the inputs: image, vector, sequence (time, features), sound (samples), tokens, pairs (source and
-            target tokens), triples, series, events, or arrays for a model of one's own.
+        kind: Kind of the inputs: image, vector, sequence (time, features), sound (samples), table (columns), tokens,
+            pairs (source and target tokens), triples, series, events, or arrays for a model of one's own.
         input_shape: Shape of one input: (height, width, channels), (features,), (time, features), (samples,) or
             (time,).
         class_names: Class names in the order of the class indices; for triples, the entities.
@@ -134,7 +139,18 @@ class DataSpec:
         pixel_range: What a model takes for the darkest and the brightest pixel of images of bytes.
         fit: How pictures of another aspect ratio are brought to the input shape. Specifications of version 0.1 do not
             have it; their pictures were stretched.
-        rate: Samples of sound in a second; 0 for other inputs.
+        columns: Names of the features, the last axis of windows of sensors; empty for other inputs.
+        hop: Number of samples from one window of a recording to the next; 0 for inputs that are no windows.
+        rate: Samples of sound in a second; of windows of sensors if their time tells it; otherwise 0.
+        mean: Means of the features over the training examples, which models subtract; empty for pictures and texts.
+        std: Standard deviations likewise, which models divide by.
+        normal: Names of the classes that are normal, where anomalies are to be detected.
+        false_alarm_rate: Share of the normal validation examples that may be called anomalous.
+        inputs: What the inputs of a table are, see `zoo.data.tabular.encoding`.
+        targets: Names of the numbers that are predicted.
+        means: Mean of each of them over the training examples.
+        deviations: Their standard deviations.
+        quantiles: Quantiles that are predicted besides, between 0 and 1.
         series: Form of series and their windows, for forecasting.
         events: Form of events of users and items, for recommendation.
     """
@@ -153,7 +169,18 @@ class DataSpec:
     relations: tuple[str, ...] = ()
     pixel_range: tuple[float, float] = (0.0, 1.0)
     fit: Fit = FIRST_FIT
-    rate: int = 0
+    columns: tuple[str, ...] = ()
+    hop: int = 0
+    rate: float = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    normal: tuple[str, ...] = ()
+    false_alarm_rate: float = 0.0
+    inputs: tuple[Mapping[str, Any], ...] = ()
+    targets: tuple[str, ...] = ()
+    means: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+    quantiles: tuple[float, ...] = ()
     series: SeriesForm | None = None
     events: EventsForm | None = None
 

@@ -1,5 +1,6 @@
 """Losses, registered with Keras because a saved model refers to the loss that it was compiled with."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
@@ -140,3 +141,74 @@ class Mean(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return ops.mean(y_pred, axis=-1)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Reconstruction(keras.losses.Loss):
+    """Mean squared difference of an output from the standardised input, (x - mean) / std.
+
+    Args:
+        mean: What is subtracted from the inputs: one number, or one for each feature (the last axis).
+        std: What the difference is divided by, likewise.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        name: str = "reconstruction",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        x = ops.cast(y_true, y_pred.dtype)
+        if set(self.mean) != {0.0} or set(self.std) != {1.0}:
+            mean, std = (ops.convert_to_tensor(values, y_pred.dtype) for values in (self.mean, self.std))
+            x = (x - mean) / std
+        return ops.mean(ops.square(x - y_pred), axis=tuple(range(1, len(y_pred.shape))))
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"mean": self.mean, "std": self.std}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class NumberLoss(keras.losses.Loss):
+    """Squared error of numbers in units of their deviations, and the pinball loss of their quantiles.
+
+    The pinball loss is that of Koenker & Bassett (1978).
+
+    Args:
+        deviations: Standard deviation of each target, so that targets of different units count alike.
+        quantiles: Quantiles that are predicted besides each target, between 0 and 1.
+
+    Labels have shape (batch, targets), predictions (batch, targets + targets * quantiles): the targets first, then the
+    quantiles of the first target and so on.
+    """
+
+    def __init__(
+        self,
+        deviations: tuple[float, ...] = (1.0,),
+        quantiles: tuple[float, ...] = (),
+        name: str = "number_loss",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.deviations, self.quantiles = tuple(deviations), tuple(quantiles)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        targets = len(self.deviations)
+        factors = ops.convert_to_tensor([1 / deviation for deviation in self.deviations], y_pred.dtype)
+        truth = ops.cast(y_true, y_pred.dtype) * factors
+        loss = ops.mean(ops.square(y_pred[:, :targets] * factors - truth), axis=-1)
+        if not self.quantiles:
+            return loss
+        levels = ops.convert_to_tensor(self.quantiles, y_pred.dtype)
+        asked = ops.reshape(y_pred[:, targets:], (-1, targets, len(self.quantiles)))
+        above = truth[:, :, None] - asked * factors[:, None]
+        return loss + ops.mean(ops.maximum(levels * above, (levels - 1) * above), axis=(-2, -1))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"deviations": self.deviations, "quantiles": self.quantiles}

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.zoo.data.annotations import pictures
 from zoo import generate, predict, tasks
 from zoo.config import task_facts
 from zoo.config.catalogue import check_source
@@ -57,6 +58,19 @@ CASES = {
         "simplenet", {"units": (8,)}, SMALL_IMAGES,
         asked=("{place}/image.npz",), wrong=("absent.png",), message="expected a file",
     ),
+    "anomaly": Case(
+        "autoencoder", {"units": (8,), "code": 2}, SMALL_IMAGES | {"task": "anomaly", "normal_class": ("0", "1")},
+        asked=("{place}/image.npz",), wrong=("{place}/image.npz", "--top", "2"),
+        message="--top: expected a run that gives classes or captions, this one gives scores",
+    ),
+    "regression": Case(
+        "tabular", {"units": (8,)}, {"data": "rows.csv", "target_column": ("price",)},
+        asked=("{place}/rows.csv",), answered=80, wrong=("size=2", "--top", "2"), message="--top: expected a run that",
+    ),
+    "multilabel": Case(
+        "tabular", {"units": (8,)}, {"data": "rows.csv", "label_columns": ("is_*",), "columns": ("size", "place")},
+        asked=("size=2", "place=north"), wrong=("sise=2",), message="did you mean 'size'",
+    ),
     "translation": Case(
         "transformer_seq2seq", BLOCKS, {"data": "pairs.tsv", "task": "translation", "tokens": "word"},
         asked=("one two", "two"), answered=2, wrong=("one", "--label", "x"), message="--label: expected a run",
@@ -78,6 +92,16 @@ CASES = {
     "link_prediction": Case(
         "kg_embedding", {"dim": 4}, {"dataset": "family"},
         asked=("Colin father ?",), wrong=("Colin father",), message="expected 'HEAD RELATION .'",
+    ),
+    "detection": Case(
+        "detector", {"backbone": "mobilenet_v2", "alpha": 0.1, "width": 8, "depth": 1},
+        {"data": "annotated", "image_size": 32, "augment": "flip + zoom"},
+        asked=("{place}/annotated/JPEGImages/test_0.png",),
+        wrong=("{place}/annotated/JPEGImages/test_0.png", "--top", "2"), message="--top: expected a run that gives",
+    ),
+    "segmentation": Case(
+        "unet", {"filters": 2, "depth": 1}, {"dataset": "shapes", "image_size": 8},
+        asked=("{place}/colours.npz",), wrong=("{place}/colours.npz", "--top", "2"), message="--top: expected a run",
     ),
     "forecasting": Case(
         "dlinear", {"window": 5}, {"data": "series.csv", "horizon": 4, "lookback": 12},
@@ -109,9 +133,14 @@ def place(tmp_path_factory):
     """A folder with inputs and own data."""
     folder, rng = tmp_path_factory.mktemp("contract"), np.random.default_rng(0)
     np.savez(folder / "image.npz", x=rng.integers(0, 255, (1, 8, 8, 1)).astype("uint8"))
+    np.savez(folder / "colours.npz", x=rng.integers(0, 255, (1, 8, 8, 3)).astype("uint8"))
     words = ("one", "two", "three", "four")
     lines = [" ".join(rng.choice(words, rng.integers(1, 4))) for _ in range(60)]
     (folder / "pairs.tsv").write_text("source\ttarget\n" + "".join(f"{line}\t{line}\n" for line in lines))
+    pictures.voc(folder / "annotated", {"train": 40, "val": 8, "test": 8})
+    sizes, places = rng.uniform(1, 3, 80), rng.choice(["north", "south"], 80)
+    rows = [f"{s:.3f},{p},{s * 10:.2f},{int(s > 2)},{int(p == 'north')}" for s, p in zip(sizes, places, strict=True)]
+    (folder / "rows.csv").write_text("\n".join(["size,place,price,is_large,is_north", *rows]))
     (folder / "text.txt").write_text("\n".join(lines))
     (folder / "other.xyz").touch()
     taken = [f"{user},i{item}" for user in ("ann", "bob", "cy") for item in rng.permutation(30)[:14]]
