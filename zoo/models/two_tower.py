@@ -11,7 +11,7 @@ import keras
 from keras import layers, ops
 
 from zoo.models.parts.base import ZooModel
-from zoo.models.parts.embedding_table import EmbeddingTable
+from zoo.models.parts.graphs.embedding_table import EmbeddingTable
 from zoo.models.parts.layers import check_positive, logits_dtype
 
 # Score of a candidate that is the answer itself; its softmax probability is 0.
