@@ -23,7 +23,7 @@ from zoo.system.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
-WITHOUT_REPORT = ("streaming", "defaults", "few_pictures", "detection")
+WITHOUT_REPORT = ("detection", "forecasting", "recommendation", "streaming", "defaults", "few_pictures")
 NAMES = (
     "startup",
     "strategies",
@@ -53,6 +53,8 @@ NAMES = (
     "kg_embedding",
     "transfer",
     "detection",
+    "forecasting",
+    "recommendation",
     "online",
     "search",
     "ensembles",
