@@ -49,6 +49,8 @@ NAMES = (
     "cross_modal",
     "gan",
     "kg_embedding",
+    "sensors",
+    "anomaly",
     "transfer",
     "online",
     "search",

@@ -20,7 +20,7 @@ from zoo.data.sound import clips, formats
 from zoo.data.sources import arrays, tables
 from zoo.data.sources.language import ids_of
 from zoo.data.text import Vocabulary, check_text, longer
-from zoo.runs import examples
+from zoo.runs import examples, windows
 from zoo.runs.folder import RunFolder
 from zoo.runs.inputs import check_file
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
@@ -63,7 +63,11 @@ def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
 
 
 def read_inputs(
-    inputs: Sequence[str], spec: DataSpec, vocabulary: Vocabulary | None, text_column: str
+    inputs: Sequence[str],
+    spec: DataSpec,
+    vocabulary: Vocabulary | None,
+    text_column: str,
+    config: TrainConfig | None = None,
 ) -> tuple[list[str], np.ndarray]:
     """Read examples from inputs on the command line.
 
@@ -72,6 +76,7 @@ def read_inputs(
         spec: Form of the data that the run was trained on.
         vocabulary: Vocabulary of the run, None if it is not on texts.
         text_column: Column of texts in tables. Several columns, separated by commas, are joined by spaces.
+        config: Configuration of the run, for tables of samples in time from which windows are cut.
 
     Returns:
         Name of each example, and the examples, (examples, ...).
@@ -81,7 +86,10 @@ def read_inputs(
     """
     names, parts = [], []
     for text in inputs:
-        found, x = _read_one(text, spec, vocabulary, text_column)
+        if config is not None and windows.is_recording(text, spec):
+            found, x = windows.of_file(Path(text), spec, config)
+        else:
+            found, x = _read_one(text, spec, vocabulary, text_column)
         names += found
         parts.append(x)
     return names, np.concatenate(parts)
