@@ -53,9 +53,11 @@ def of_file(path: Path, spec: DataSpec, config: TrainConfig) -> tuple[list[str],
     told += [note for note in tally.notes if "label" not in note]
     if told:
         print(f"INPUT {path}: {'; '.join(told)}", file=sys.stderr)
-    return [f"{path}: {source.name(int(row))}" for row in good], source.gathered(good)
+    begins = np.array([recording.begin for recording in read.recordings]) - source.begins[:-1]
+    first = source.starts[good] + begins[source.where[good]]
+    return [f"{path}[{start}:{start + source.length}]" for start in first.tolist()], source.gathered(good)
 
 
 def recordings_of(names: Sequence[str]) -> list[str]:
     """Return the file of each window by the names that `of_file` gave them, and each other input by its own."""
-    return [name.partition(": ")[0] for name in names]
+    return [name.rpartition("[")[0] or name for name in names]
