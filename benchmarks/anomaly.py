@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks import nab
-from benchmarks.commands import trained
+from zoo.config.train_config import TrainConfig
 from zoo.scores import roc
 
 RUNS = Path("runs") / "anomaly"
 SEEDS = (0, 1, 2)
-MODELS = {"autoencoder": ("--set", "units=32,16", "--set", "code=4"), "autoencoder_conv": ("--set", "filters=8,16")}
+MODELS = {"autoencoder": {"units": (32, 16), "code": 4}, "autoencoder_conv": {"filters": (8, 16)}}
+EPOCHS = 40
 # Samples of a window, and of the past that the z-score compares a point with.
 WINDOW, PAST = 32, 288
-KEPT = ("test", "epochs", "parameters")
 
 
 def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
@@ -36,9 +36,9 @@ def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
     series = {name: read(folder / name) for name in windows_of(folder)}
     labels = {name: labelled(*series[name], found) for name, found in windows_of(folder).items()}
     rows = [_row("rolling z-score", 0, {name: zscores(values) for name, (_, values) in series.items()}, labels)]
-    for model, words in list(MODELS.items())[: 1 if quick else None]:
+    for model, settings in list(MODELS.items())[: 1 if quick else None]:
         for seed in SEEDS[: 1 if quick else None]:
-            scores = {name: _errors(model, words, seed, name, values, data_dir) for name, (_, values) in series.items()}
+            scores = {name: _errors(model, settings, seed, name, values) for name, (_, values) in series.items()}
             rows.append(_row(model, seed, scores, labels))
     return {"rows": rows, "series": {name: len(values) for name, (_, values) in series.items()}}
 
@@ -74,24 +74,26 @@ def zscores(values: np.ndarray, past: int = PAST) -> np.ndarray:
     return found
 
 
-def _errors(model: str, words: tuple[str, ...], seed: int, name: str, values: np.ndarray, data_dir: Path) -> np.ndarray:
+def _errors(model: str, settings: dict[str, Any], seed: int, name: str, values: np.ndarray) -> np.ndarray:
     """Return the error of the window that ends at each point, as a share of the threshold; 0 before the first."""
-    import keras
-
     from zoo.data import Split
+    from zoo.runs.folder import RunFolder
     from zoo.tasks import anomaly
+    from zoo.training.loop import train
 
     plain = name.replace("/", "-").removesuffix(".csv")
     known = RUNS / f"{plain}.csv"
     known.parent.mkdir(parents=True, exist_ok=True)
     known.write_text("value\n" + "".join(f"{value!r}\n" for value in values[: nab.probation(len(values))].tolist()))
     place = RUNS / f"{plain}-{model}-{seed}"
-    options = ["--model", model, *words, "--task", "anomaly", "--data", str(known), "--columns", "value"]
-    options += ["--window", str(WINDOW), "--hop", "1", "--false-alarm-rate", "0", "--seed", str(seed)]
-    limit = trained(place, [*options, "--epochs", "40"], data_dir, KEPT)["test"]["threshold"]
-    import zoo.models  # noqa: F401  (registers the classes)
-
-    network = keras.saving.load_model(place / "model.keras")
+    if not (place / "metrics.json").is_file():
+        config = TrainConfig(
+            model=model, settings=settings, task="anomaly", data=known, columns=("value",), window=WINDOW, hop=1,
+            false_alarm_rate=0.0, epochs=EPOCHS, seed=seed, output=place,
+        )  # fmt: skip
+        train(config, verbose=False)
+    run = RunFolder(place)
+    limit, network = anomaly.threshold_of(run), run.load_model()
     x = np.lib.stride_tricks.sliding_window_view(values.astype(np.float32), WINDOW)[..., None].copy()
     errors = anomaly.errors(network, Split(x, np.zeros(len(x), np.int32)))
     return np.concatenate([np.zeros(WINDOW - 1), errors / limit])
