@@ -20,7 +20,7 @@ from zoo.scores import roc
 RUNS = Path("runs") / "anomaly"
 SEEDS = (0, 1, 2)
 MODELS = {"autoencoder": {"units": (32, 16), "code": 4}, "autoencoder_conv": {"filters": (8, 16)}}
-EPOCHS = 40
+EPOCHS = 30
 # Samples of a window, and of the past that the z-score compares a point with.
 WINDOW, PAST = 32, 288
 
