@@ -141,7 +141,7 @@ def _series(folder: Path) -> None:
 
 
 def _motion(folder: Path) -> None:
-    """Write recordings of eight subjects who sit and walk, those of one, a machine that fails, and parts with faults."""
+    """Write recordings of subjects who sit and walk, those of one, a machine that fails, and parts with faults."""
     rng, time = np.random.default_rng(0), np.arange(600) / 50
     lines = []
     for subject in range(8):
