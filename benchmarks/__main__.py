@@ -23,7 +23,7 @@ from zoo.system.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
-WITHOUT_REPORT = ("streaming", "defaults", "few_pictures", "sensors", "anomaly")
+WITHOUT_REPORT = ("forecasting", "recommendation", "sensors", "streaming", "defaults", "few_pictures")
 NAMES = (
     "startup",
     "strategies",
@@ -54,6 +54,8 @@ NAMES = (
     "sensors",
     "anomaly",
     "transfer",
+    "forecasting",
+    "recommendation",
     "online",
     "search",
     "ensembles",

@@ -3,6 +3,8 @@
 A series is known to a detector as it is in NAB: it may learn from the first 15 % of it, without labels, and is scored
 on the rest, point by point. An autoencoder is trained on windows of that part; the score of a point is the error of the
 window that ends there, divided by the largest such error of the validation windows, so that all series share a scale.
+An error that stays high after a change counts as a false alarm at every point in NAB. So each is shown with the
+likelihood of Ahmad et al. (2017) too: how unusual the mean of the last errors is among those of the past.
 """
 
 import csv
@@ -23,6 +25,8 @@ MODELS = {"autoencoder": {"units": (32, 16), "code": 4}, "autoencoder_conv": {"f
 EPOCHS = 30
 # Samples of a window, and of the past that the z-score compares a point with.
 WINDOW, PAST = 32, 288
+# Errors that the likelihood compares, and those that it compares them with: the values of the paper.
+RECENT, LONG = 10, 8000
 
 
 def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
@@ -40,6 +44,8 @@ def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
         for seed in SEEDS[: 1 if quick else None]:
             scores = {name: _errors(model, settings, seed, name, values) for name, (_, values) in series.items()}
             rows.append(_row(model, seed, scores, labels))
+            unusual = {name: likelihood(found) for name, found in scores.items()}
+            rows.append(_row(f"{model}, likelihood", seed, unusual, labels))
     return {"rows": rows, "series": {name: len(values) for name, (_, values) in series.items()}}
 
 
@@ -72,6 +78,24 @@ def zscores(values: np.ndarray, past: int = PAST) -> np.ndarray:
         before = values[max(0, i - past) : i]
         found[i] = abs(values[i] - before.mean()) / max(before.std(), 1e-6 * max(1.0, abs(before.mean())))
     return found
+
+
+def likelihood(errors: np.ndarray, recent: int = RECENT, past: int = LONG) -> np.ndarray:
+    """Return how many deviations the mean of the last errors is above that of the past ones, (points,).
+
+    The anomaly likelihood of Ahmad et al. (2017, section 3.2) is the normal distribution of this number.
+
+    Args:
+        errors: Error of each point.
+        recent: Number of errors whose mean is compared.
+        past: Number of errors that it is compared with, the recent ones among them.
+    """
+    sums, squares = (np.concatenate([[0], np.cumsum(values)]) for values in (errors, np.square(errors)))
+    end = np.arange(1, len(errors) + 1)
+    begin, late = np.maximum(end - past, 0), np.maximum(end - recent, 0)
+    mean = (sums[end] - sums[begin]) / (end - begin)
+    deviation = np.sqrt(np.maximum((squares[end] - squares[begin]) / (end - begin) - mean**2, 0))
+    return ((sums[end] - sums[late]) / (end - late) - mean) / np.maximum(deviation, 1e-9)
 
 
 def _errors(model: str, settings: dict[str, Any], seed: int, name: str, values: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ def make(folder: Path) -> None:
     _texts(folder)
     _captions(folder)
     _series(folder)
+    _events(folder)
     _sounds(folder)
     _motion(folder)
     _masks(folder)
@@ -176,6 +177,12 @@ def _motion(folder: Path) -> None:
     (folder / "machine.csv").write_text("\n".join(["vibration,state", *rows]) + "\n")
     _pictures(folder / "parts", ("good", "scratched"), each=80)
     _digit().save(folder / "new.png")
+def _events(folder: Path) -> None:
+    """Write purchases and ratings of 60 users, half of whom like the first 20 of 40 items."""
+    rng = np.random.default_rng(0)
+    taken = [(f"u{user}", item + 20 * (user % 2)) for user in range(60) for item in rng.permutation(20)[:10]]
+    lines = [f"{user},i{item},{rng.integers(1, 6)},{row}" for row, (user, item) in enumerate(taken)]
+    (folder / "purchases.csv").write_text("\n".join(["user,item,stars,time", *lines]) + "\n")
 
 
 def _digit() -> Image.Image:
