@@ -177,6 +177,8 @@ def _motion(folder: Path) -> None:
     (folder / "machine.csv").write_text("\n".join(["vibration,state", *rows]) + "\n")
     _pictures(folder / "parts", ("good", "scratched"), each=80)
     _digit().save(folder / "new.png")
+
+
 def _events(folder: Path) -> None:
     """Write purchases and ratings of 60 users, half of whom like the first 20 of 40 items."""
     rng = np.random.default_rng(0)
