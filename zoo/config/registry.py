@@ -318,14 +318,14 @@ def check_hub(what: object) -> None:
         )
 
 
-# Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit, and those that
-# have the convolutions of such a model.
-_VISION, _PARTLY = ("mean", "std", "first_stride"), "backbone"
+# Arguments of models that standardise their inputs themselves, so that weights from elsewhere fit: networks for
+# pictures by their first convolution, models that have the convolutions of one, and autoencoders.
+_STANDARDIZING = ({"mean", "std", "first_stride"}, {"mean", "std", "backbone"}, {"mean", "std", "code"})
 
 
 def takes_pretrained(name: str) -> bool:
     """Return whether a model takes weights of networks that other tools trained."""
-    return set(_VISION) <= set(arguments(name)) or _PARTLY in arguments(name)
+    return any(wanted <= set(arguments(name)) for wanted in _STANDARDIZING)
 
 
 def pretrained_models() -> list[str]:
