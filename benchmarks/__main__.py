@@ -32,6 +32,7 @@ WITHOUT_REPORT = (
     "streaming",
     "defaults",
     "few_pictures",
+    "segmentation",
 )
 NAMES = (
     "startup",
