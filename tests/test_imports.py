@@ -28,7 +28,18 @@ ORDER = (
     ),
     *(
         f"zoo.{room}"
-        for room in ("sizing", "sweep", "ensemble", "attack", "explain", "online", "demo", "make", "pipeline")
+        for room in (
+            "sizing",
+            "sweep",
+            "ensemble",
+            "attack",
+            "explain",
+            "online",
+            "demo",
+            "make",
+            "pipeline",
+            "publish",
+        )
     ),
     *(
         f"compression.{room}"
