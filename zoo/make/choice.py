@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zoo.config import task_facts
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, load
+from zoo.data.tabular import header
+from zoo.data.tabular.table import read
 from zoo.pretrained import kept
 
 # Pictures of this side or less keep their size: digits, icons, CIFAR-10.
@@ -50,6 +53,8 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     """
     if data.is_dir() and (sound := next((p for p in data.rglob("*") if p.suffix.lower() in SOUNDS), None)):
         raise UsageError(f"{data}: expected pictures by class, a table or arrays, found sound such as {sound.name}")
+    if options.get("target_column") or options.get("label_columns"):
+        return _for_rows(data, options)
     config = TrainConfig(model="simplenet", data=data, **options).resolved()
     found = load(config)
     spec = found.spec
@@ -62,6 +67,21 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     if spec.kind == "vector":
         return Choice("vectors by class", "simplenet", "a multi-layer perceptron takes vectors"), found
     raise UsageError(f"{data}: expected pictures, texts, sequences or vectors by class, found {spec.kind}")
+
+
+def _for_rows(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
+    """Return the model for rows of a table, and the rows: of classes if the column to predict has texts."""
+    if options.get("label_columns"):
+        task = "multilabel"
+    else:
+        (path, *_) = header.in_folder(data).values() if data.is_dir() else (data,)
+        header.check_columns(path, options["target_column"], "--target-column")
+        first = options["target_column"][0]
+        task = "classification" if read(path, columns=[first]).kind(first) == "texts" else "regression"
+    found = load(TrainConfig(model="tabular", data=data, task=task, **options).resolved())
+    taken = f"rows of {len(found.spec.inputs)} inputs with {task_facts.of(task).gives}"
+    why = "a multi-layer perceptron with features of numbers, dates, words and categories takes raw columns"
+    return Choice(taken, "tabular", why, reading=("--task", task)), found
 
 
 def _for_pictures(found: Dataset, options: Mapping[str, Any]) -> Choice:
