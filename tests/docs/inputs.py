@@ -29,8 +29,10 @@ def make(folder: Path) -> None:
     _texts(folder)
     _captions(folder)
     _series(folder)
+    _events(folder)
     _sounds(folder)
     _tables(folder)
+    _motion(folder)
     _masks(folder)
     _digit().save(folder / "seven.png")
     lines = [json.dumps({"x": "seven.png", "y": "7"})] * 96
@@ -174,6 +176,33 @@ def _series(folder: Path) -> None:
     rows = zip(times, load, 10 + 3 * np.cos(hours * np.pi / 12), price, strict=True)
     lines = [f"{time},{a:.1f},{b:.2f},{c}" for time, a, b, c in rows]
     (folder / "load.csv").write_text("\n".join(["time,load,temperature,price", *lines]) + "\n")
+
+
+def _motion(folder: Path) -> None:
+    """Write recordings of subjects who sit and walk, those of one, a machine that fails, and parts with faults."""
+    rng, time = np.random.default_rng(0), np.arange(600) / 50
+    lines = []
+    for subject in range(8):
+        for label, size in (("sit", 0.05), ("walk", 0.6)):
+            axes = size * np.sin(2 * np.pi * (1.8 + 0.05 * subject) * time[:, None] + np.arange(3))
+            axes += rng.normal(0, 0.05, axes.shape)
+            lines += [f"{a:.3f},{b:.3f},{c:.3f},{label},s{subject}" for a, b, c in axes]
+    names = "ax,ay,az,label,subject"
+    (folder / "motion.csv").write_text("\n".join([names, *lines]) + "\n")
+    (folder / "new.csv").write_text("\n".join([names, *lines[:600]]) + "\n")
+    wave = np.sin(np.arange(6000) / 8) + rng.normal(0, 0.1, 6000)
+    rows = [f"{v + 3 * (5000 < i < 5300):.3f},{'fault' if 5000 < i < 5300 else 'normal'}" for i, v in enumerate(wave)]
+    (folder / "machine.csv").write_text("\n".join(["vibration,state", *rows]) + "\n")
+    _pictures(folder / "parts", ("good", "scratched"), each=80)
+    _digit().save(folder / "new.png")
+
+
+def _events(folder: Path) -> None:
+    """Write purchases and ratings of 60 users, half of whom like the first 20 of 40 items."""
+    rng = np.random.default_rng(0)
+    taken = [(f"u{user}", item + 20 * (user % 2)) for user in range(60) for item in rng.permutation(20)[:10]]
+    lines = [f"{user},i{item},{rng.integers(1, 6)},{row}" for row, (user, item) in enumerate(taken)]
+    (folder / "purchases.csv").write_text("\n".join(["user,item,stars,time", *lines]) + "\n")
 
 
 def _digit() -> Image.Image:

@@ -138,6 +138,16 @@ def cross_modal_mnist() -> Settings:
     return _COMMON | {"epochs": 4, "batch_size": 128, "learning_rate": 3e-3, "settings": {"dropout": 0.2}}
 
 
+def autoencoder() -> Settings:
+    """Any normal examples; no result is claimed."""
+    return _COMMON | {"epochs": 40, "batch_size": 64, "learning_rate": 2e-3}
+
+
+def conv1d() -> Settings:
+    """Any windows of sensors; no result is claimed."""
+    return _COMMON | {"epochs": 20, "batch_size": 32, "learning_rate": 3e-3, "label_smoothing": 0.1}
+
+
 # Values of Lacroix et al. (2018).
 _TRIPLES: Settings = {
     "optimizer": "adagrad",
@@ -173,6 +183,11 @@ def dlinear() -> Settings:
 def patch_transformer() -> Settings:
     """Any series; no MSE is claimed."""
     return _COMMON | {"epochs": 10, "batch_size": 64, "learning_rate": 1e-3}
+
+
+def two_tower() -> Settings:
+    """Any events; no NDCG is claimed, nor any share of the best possible (100 %)."""
+    return _COMMON | {"epochs": 20, "batch_size": 256, "learning_rate": 1e-2}
 
 
 _GAN: Settings = _COMMON | {
@@ -259,6 +274,8 @@ def transfer_masks() -> Settings:
 
 # Settings of models that begin with trained weights from elsewhere (--pretrained).
 TRANSFERS: dict[str, Callable[[], Settings]] = {
+    "autoencoder": autoencoder,
+    "autoencoder_conv": autoencoder,
     "efficientnet_lite": transfer_efficientnet_lite,
     "lraspp": transfer_masks,
 }
@@ -278,6 +295,10 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("transformer_seq2seq", "addition"): seq2seq_addition,
     ("transformer_seq2seq", "multi30k"): seq2seq_multi30k,
     ("cross_modal", "mnist"): cross_modal_mnist,
+    ("autoencoder", ""): autoencoder,
+    ("autoencoder_conv", ""): autoencoder,
+    ("conv1d", ""): conv1d,
+    ("tcn", ""): conv1d,
     ("kg_embedding", ""): kg_embedding,
     ("kg_embedding", "family"): kg_embedding_family,
     ("kg_embedding", "wordnet/WN18RR"): kg_embedding_wn18rr,
@@ -286,6 +307,8 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("lraspp", ""): masks,
     ("dlinear", ""): dlinear,
     ("patch_transformer", ""): patch_transformer,
+    ("two_tower", ""): two_tower,
+    ("matrix_factorization", ""): two_tower,
     ("gan", ""): gan,
     ("gan_dense", ""): gan,
     ("gan", "mnist"): gan_mnist,

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 FROM_DATA = (
     *("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary"),
     *("num_entities", "num_relations", "rate", "columns"),
+    *("num_users", "num_items"),
     *("horizon", "means", "deviations", "known", "quantiles"),
 )
 
@@ -35,7 +36,7 @@ class ModelEntry:
         path: Class, as `module:Class`.
         summary: Description for `zoo.list`, one line.
         inputs: Kinds of data that the model accepts, among image, vector, sequence, table, sound, tokens, pairs,
-            triples and series.
+            triples, series and events.
         preset: Constructor arguments that this name fixes. `--set` overrides them.
         task: Task that the model learns unless `--task` names another, a key of `zoo.config.task_facts.TASKS`.
         also: Other tasks that it can learn.
@@ -267,6 +268,19 @@ MODELS = {
         ("series",),
         task="forecasting",
     ),
+    "two_tower": ModelEntry(
+        "zoo.models.two_tower:TwoTower",
+        "two towers that give a vector for each user and each item; their product ranks items",
+        ("events",),
+        task="recommendation",
+    ),
+    "matrix_factorization": ModelEntry(
+        "zoo.models.two_tower:TwoTower",
+        "matrix factorisation: vectors of users and items, and biases, without hidden layers",
+        ("events",),
+        {"units": (), "normalized": False},
+        task="recommendation",
+    ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",
         "teacher of the distillation pair: Dense 512 relu, Dense classes",
@@ -322,13 +336,14 @@ def check_hub(what: object) -> None:
         )
 
 
-# Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit.
-_VISION = ("mean", "std", "first_stride")
+# Arguments of models that standardise their inputs themselves, so that weights from elsewhere fit: networks for
+# pictures by their first convolution, and autoencoders.
+_STANDARDIZING = ({"mean", "std", "first_stride"}, {"mean", "std", "code"})
 
 
 def takes_pretrained(name: str) -> bool:
     """Return whether a model takes weights of networks that other tools trained."""
-    return set(_VISION) <= set(arguments(name))
+    return any(wanted <= set(arguments(name)) for wanted in _STANDARDIZING)
 
 
 def pretrained_models() -> list[str]:
