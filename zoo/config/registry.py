@@ -60,8 +60,8 @@ class ModelEntry:
         return task_facts.of(self.task)
 
 
-# What a model of classes can learn as well: its outputs are numbers, or the logits of several labels.
-_NUMBERS = ("regression", "multilabel")
+# What a model of classes can learn as well: its outputs are numbers, or logits of several labels or of ordered classes.
+_NUMBERS = ("regression", "multilabel", "ordinal")
 
 MODELS = {
     "simplenet": ModelEntry(
@@ -157,7 +157,7 @@ MODELS = {
         "multi-layer perceptron on the columns of a table: piecewise-linear numbers, embedded categories, dates, words",
         ("table",),
         task="regression",
-        also=("classification", "multilabel"),
+        also=("classification", "multilabel", "ordinal"),
     ),
     "lstm": ModelEntry(
         "zoo.models.lstm:LSTM",

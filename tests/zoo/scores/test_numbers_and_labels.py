@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from zoo.objectives.losses import NumberLoss
+from zoo.objectives.losses import NumberLoss, OrdinalLoss
 from zoo.scores import labels, numbers
 from zoo.scores.forecasts import pinball
+from zoo.tasks.ordinal import distances
 
 RNG = np.random.default_rng(0)
 Y = RNG.normal(3, 2, (200, 2))
@@ -69,3 +70,19 @@ def test_thresholds_are_those_with_the_best_micro_f1():
     assert labels.thresholds(p, np.zeros_like(y)).tolist() == [0.5] * 3
     few = labels.thresholds(p[:40], y[:40])
     assert len(set(few)) == 1  # labels with few examples share one
+
+
+def test_a_far_miss_costs_more_than_a_near_one():
+    sure = 4 * np.eye(4, dtype="float32")
+    y = np.zeros(4, np.int32)
+    found = (
+        np.asarray(OrdinalLoss()(y[:1], sure[:1])),
+        *(np.asarray(OrdinalLoss()(y[:1], sure[[i]])) for i in (1, 2, 3)),
+    )
+    assert found[0] < found[1] < found[2] < found[3]
+    p = np.exp(sure) / np.exp(sure).sum(1, keepdims=True)
+    score = np.square(np.cumsum(p - np.eye(4)[0], axis=1)).sum(1)  # ranked probability score
+    np.testing.assert_allclose(found, score - np.log(p[:, 0]), rtol=1e-5)
+    assert distances(np.array([0, 1, 2, 3]), np.array([0, 1, 2, 1])) == pytest.approx(
+        {"rank_error": 0.5, "kappa": metrics.cohen_kappa_score([0, 1, 2, 1], [0, 1, 2, 3], weights="quadratic")}
+    )
