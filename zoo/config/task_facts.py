@@ -38,6 +38,7 @@ class TaskFacts:
         gives: Outputs of a run, in the plural, for messages: "classes".
         used_by: Command that uses a trained run, and placeholders for its inputs.
         shrunk_by: Recipe that is suggested for a first compressed file.
+        module: Module of the task where it is not that of its name in `zoo.tasks`.
         check: `module:function` that checks the options of `used_by` before Keras is imported. It takes the run folder
             and the options. Empty if nothing is to be checked.
         check_data: `module:function` that checks the data of a `TrainConfig` before they are read. Empty if their names
@@ -84,6 +85,7 @@ class TaskFacts:
     options: tuple[str, ...] = ()
     stock_figure: str = ""
     shrunk_by: str = "int8"
+    module: str = ""
     check: str = ""
     check_data: str = ""
     source: str = ""
@@ -366,6 +368,7 @@ TASKS = {
         headline=("recall_at_10", "ndcg_at_10"),
     ),
     "imitation": TaskFacts(
+        module="zoo.tasks.parts.imitation",
         gives="images",
         used_by=("compression.compress",),
         from_data=False,
