@@ -119,7 +119,7 @@ class SoundFeatures(InFloat):
     def compressed(self, magnitudes):
         """Return the values of frames (batch, frames, columns) for mel magnitudes (batch, frames, mels)."""
         if self.kind == "pcen":
-            return pcen(magnitudes)
+            return pcen(magnitudes, running_mean(magnitudes, magnitudes[:, :1]))
         logarithms = ops.log(magnitudes + SMALLEST)
         return logarithms if self.kind == "logmel" else ops.matmul(logarithms, self._of_coefficients)
 
@@ -256,18 +256,24 @@ def mel_weights(mels: int, bins: int, rate: int, highest_hz: float) -> np.ndarra
     return np.maximum(found, 0)
 
 
-def pcen(magnitudes):
-    """Return mel magnitudes (batch, frames, mels) divided by their running mean, and compressed by a root.
+def running_mean(magnitudes, before):
+    """Return M[t] = (1 - s) M[t - 1] + s E[t] of mel magnitudes E (batch, frames, mels).
 
-    The running mean M[t] = (1 - s) M[t - 1] + s E[t] begins with the first frame. It is computed by doubling: after
-    k steps, a sum has the terms of 2^k frames.
+    It is computed by doubling: after k steps, a sum has the terms of 2^k frames.
+
+    Args:
+        magnitudes: Mel magnitudes (batch, frames, mels).
+        before: Mean before the first frame (batch, 1, mels).
     """
     count, keep = magnitudes.shape[1], 1 - SMOOTHING
-    begun = np.float32(keep) ** np.arange(1, count + 1, dtype=np.float32)[:, None]
     mean, width = magnitudes * SMOOTHING, 1
     while width < count:
-        before = ops.pad(mean[:, : count - width], ((0, 0), (width, 0), (0, 0)))
-        mean, width = mean + float(keep**width) * before, 2 * width
-    mean = mean + magnitudes[:, :1] * begun
+        earlier = ops.pad(mean[:, : count - width], ((0, 0), (width, 0), (0, 0)))
+        mean, width = mean + float(keep**width) * earlier, 2 * width
+    return mean + before * np.float32(keep) ** np.arange(1, count + 1, dtype=np.float32)[:, None]
+
+
+def pcen(magnitudes, mean):
+    """Return mel magnitudes (batch, frames, mels) divided by their running mean, and compressed by a root."""
     gained = magnitudes * ops.exp(-GAIN * ops.log(mean + SMALLEST))
     return ops.sqrt(gained + BIAS) - float(BIAS**POWER)

@@ -96,7 +96,7 @@ class VisionModel(ZooModel):
                     f"{self.family}: {name}: expected one number, or one for each of {shape[-1]} channels, received"
                     f" {len(numbers)}"
                 )
-        self.stem.conv.strides = (self.stride(input_shape),) * 2
+        self.stem.set_stride(self.stride(input_shape))
         for part in (self.stem, *self.blocks):
             part.build(shape)
             shape = part.compute_output_shape(shape)
