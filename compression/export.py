@@ -17,7 +17,7 @@ from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.system.files import write_json
 
-_NAMES = {"savedmodel": "saved_model", "onnx": "model.onnx", "streaming": "streaming.tflite"}
+_NAMES = {"savedmodel": "saved_model", "onnx": "model.onnx", "streaming": "streaming.tflite", "features": "features"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,9 @@ class Options(ModelData):
     """What to export, and in which format; `compression.compress` makes .tflite files."""
 
     run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
-    to: Literal["savedmodel", "onnx", "streaming"] = option(
-        "format; streaming: a .tflite file of a causal run on sound, which takes the next samples and its states",
+    to: Literal["savedmodel", "onnx", "streaming", "features"] = option(
+        "format; of a run on sound: streaming, a .tflite file that takes the next samples and its states; or features,"
+        " C code that computes the features in whole numbers, and an int8 file that takes them",
         "savedmodel",
     )
     output: Path | None = option("folder for the export (default: RUN/artifacts)")
@@ -44,6 +45,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
     if options.to == "streaming":
         return _streamed(model, data, path, chosen)
+    if options.to == "features":
+        return _with_features(model, data, path, chosen)
     formats.check_installed(options.to)
     if not len(data.test):
         raise UsageError(f"{data.spec.name}: expected test examples to check the export on, it has none")
@@ -70,6 +73,30 @@ def _streamed(model: Any, data: Any, path: Path, chosen: Any) -> dict[str, Any]:
     return {"path": str(path), "format": "streaming", **receipt}
 
 
+def _with_features(model: Any, data: Any, path: Path, chosen: Any) -> dict[str, Any]:
+    """Write a run on sound with its features outside, and return what `run` returns."""
+    from compression.pipeline import features
+
+    features.check(model, data.spec.name)
+    cli.say(f"exporting {path.name}")
+    made = {"task": data.spec.task, "format": "features", **chosen.provenance()}
+    receipt = {"made": made} | features.export(model, path, data)
+    write_json(path / "receipt.json", receipt)
+    return {"path": str(path), "format": "features", **receipt}
+
+
+def _show_features(result: Mapping[str, Any]) -> None:
+    file, keras = result["test"]["litert"], result["test"]["keras"]
+    print(f"{result['bytes']:,} bytes of the file, {result['table_bytes']:,} bytes of tables in features.c")
+    print(f"test accuracy {file['accuracy']:.2%} on features in whole numbers, Keras {keras['accuracy']:.2%}")
+    parity = result["parity"]
+    print(
+        f"features differ from those in float by {parity['mean_difference_of_features']:.1e} on average, at most"
+        f" {parity['largest_difference_of_features']:.1e}"
+    )
+    print(result["path"])
+
+
 def _show_streamed(result: Mapping[str, Any]) -> None:
     parity, latency, device = result["parity"], result["latency"], result["device"]
     print(
@@ -86,8 +113,8 @@ def _show_streamed(result: Mapping[str, Any]) -> None:
 
 def show(result: Mapping[str, Any]) -> None:
     """Print the numbers that matter, and last the path."""
-    if result["format"] == "streaming":
-        _show_streamed(result)
+    if result["format"] in ("streaming", "features"):
+        (_show_streamed if result["format"] == "streaming" else _show_features)(result)
         return
     form = tasks.of(result["made"]["task"])
     scores = result["test"][result["format"]]

@@ -34,6 +34,7 @@ class DSCNN(VisionModel):
         coefficients: Number of coefficients of mfcc.
         highest_hz: Upper edge of the mel bands in Hz.
         level: peak to divide a clip by its largest sample, none to keep its level.
+        floor: What is added to mel magnitudes before the logarithm.
         causal: Whether no result depends on a later time step, as streaming files need.
 
     The other arguments, shapes and errors are those of `VisionModel`; samples have the shape (batch, samples).
@@ -61,6 +62,7 @@ class DSCNN(VisionModel):
         coefficients: int = 10,
         highest_hz: float = 4000.0,
         level: Literal["peak", "none"] = "peak",
+        floor: float = 1e-6,
         causal: bool = False,
         **kwargs,
     ):
@@ -78,6 +80,7 @@ class DSCNN(VisionModel):
             "coefficients": coefficients,
             "highest_hz": highest_hz,
             "level": level,
+            "floor": floor,
         }
         self.front = front_end(self.family, **self.sound)
         policy = self.dtype_policy

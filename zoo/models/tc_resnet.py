@@ -94,6 +94,7 @@ class TCResNet(VisionModel):
         coefficients: int = 40,
         highest_hz: float = 4000.0,
         level: Literal["peak", "none"] = "peak",
+        floor: float = 1e-6,
         causal: bool = False,
         **kwargs,
     ):
@@ -112,6 +113,7 @@ class TCResNet(VisionModel):
             "coefficients": coefficients,
             "highest_hz": highest_hz,
             "level": level,
+            "floor": floor,
         }
         self.front = front_end(self.family, **self.sound)
         policy = self.dtype_policy

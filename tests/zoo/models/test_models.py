@@ -88,7 +88,7 @@ SMALL = {
     "tc_resnet": {"alpha": 0.25, "dropout": 0.0},
 }
 # Arguments for samples of sound, which tests/zoo/models/test_sound.py has.
-FRONT_END = ("rate", "features", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level")
+FRONT_END = ("rate", "features", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level", "floor")
 names = pytest.mark.parametrize("name", registry.names("classification"))
 # The first name of each class, for tests that do not depend on the preset.
 CLASSES = list({registry.entry(name).path: name for name in reversed(registry.names("classification"))}.values())

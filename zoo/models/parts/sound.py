@@ -39,6 +39,8 @@ class SoundFeatures(InFloat):
         coefficients: Number of coefficients of mfcc.
         highest_hz: Upper edge of the mel bands in Hz, at most half the rate.
         level: peak to divide a clip by its largest sample, none to keep its level.
+        floor: What is added to mel magnitudes before the logarithm; quieter bands are hardly told apart. A band of full
+            scale has a magnitude of about `frame`.
 
     Input shape: (batch, samples), from -1 to 1.
     Output shape: (batch, frames, mels or coefficients, 1).
@@ -57,6 +59,7 @@ class SoundFeatures(InFloat):
         coefficients: int = 10,
         highest_hz: float = 4_000.0,
         level: str = "peak",
+        floor: float = SMALLEST,
         **kwargs,
     ):
         super().__init__(**(kwargs | {"dtype": "float32"}))
@@ -66,6 +69,7 @@ class SoundFeatures(InFloat):
             raise ValueError(f"SoundFeatures: level: expected one of {', '.join(LEVELS)}, received {level!r}")
         self.kind, self.rate, self.frame_ms, self.hop_ms = kind, rate, frame_ms, hop_ms
         self.mels, self.coefficients, self.highest_hz, self.level = mels, coefficients, highest_hz, level
+        self.floor = floor
         check_positive("SoundFeatures", rate=rate, mels=mels, coefficients=coefficients)
         self.frame, self.hop = round(frame_ms * rate / 1000), round(hop_ms * rate / 1000)
         if self.frame < 2 or self.hop < 1 or highest_hz <= LOWEST_HZ:
@@ -73,6 +77,8 @@ class SoundFeatures(InFloat):
                 "SoundFeatures: expected frame_ms, hop_ms and highest_hz of two samples, one sample and more than"
                 f" {LOWEST_HZ:g} Hz, received {frame_ms:g}, {hop_ms:g} and {highest_hz:g} at {rate:,} Hz"
             )
+        if floor < SMALLEST:
+            raise ValueError(f"SoundFeatures: floor: expected {SMALLEST:g} or more, received {floor:g}")
         if kind == "mfcc" and coefficients > mels:
             raise ValueError(
                 f"SoundFeatures: coefficients: expected at most {mels}, the number of mel bands, received"
@@ -120,7 +126,7 @@ class SoundFeatures(InFloat):
         """Return the values of frames (batch, frames, columns) for mel magnitudes (batch, frames, mels)."""
         if self.kind == "pcen":
             return pcen(magnitudes, running_mean(magnitudes, magnitudes[:, :1]))
-        logarithms = ops.log(magnitudes + SMALLEST)
+        logarithms = ops.log(magnitudes + self.floor)
         return logarithms if self.kind == "logmel" else ops.matmul(logarithms, self._of_coefficients)
 
     def _framed(self, x):
@@ -149,7 +155,7 @@ class SoundFeatures(InFloat):
         return ops.take(ops.reshape(x, (-1, count, half * columns)), self._places, axis=-1)
 
     def get_config(self):
-        names = ("kind", "rate", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level")
+        names = ("kind", "rate", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level", "floor")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 
