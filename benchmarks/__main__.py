@@ -59,6 +59,7 @@ NAMES = (
     "exports",
     "networks",
     "devices",
+    "sound",
     "mlperf_tiny",
     "cost",
     "ceiling",

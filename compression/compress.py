@@ -57,6 +57,7 @@ class Options(ModelTraining, ModelData):
     strategy: str = option("strategy that recipes are trained with: see `python -m strategies`", "none")
     virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)
     bare: bool = option("leave out tensor names and metadata: smaller, but `inspect` cannot tell layers apart", False)
+    argmax: bool = option("write a file of masks that gives the class of each pixel, not the scores of all", False)
     allow_flex: bool = option("allow operators that need TensorFlow's own kernels on the device", False)
     seed: int = option("random seed for the choice of calibration examples", Calibration.seed, within=SEEDS)
     time_limit: float = option("time limit of a conversion in seconds", ExportOptions.seconds)
@@ -90,6 +91,7 @@ class Options(ModelTraining, ModelData):
             uint8=self.uint8_input,
             input_size=self.input_size,
             batch=self.batch,
+            argmax=self.argmax,
             bare=self.bare,
             allow_flex=self.allow_flex,
             seconds=self.time_limit,

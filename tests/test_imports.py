@@ -28,7 +28,18 @@ ORDER = (
     ),
     *(
         f"zoo.{room}"
-        for room in ("sizing", "sweep", "ensemble", "attack", "explain", "online", "demo", "make", "pipeline")
+        for room in (
+            "sizing",
+            "sweep",
+            "ensemble",
+            "attack",
+            "explain",
+            "online",
+            "demo",
+            "make",
+            "pipeline",
+            "publish",
+        )
     ),
     *(
         f"compression.{room}"
@@ -129,7 +140,18 @@ ENGINES = {"zoo.objectives.gradients": {"tensorflow", "jax"}, "zoo.objectives.op
 
 @pytest.mark.parametrize("folder", ["zoo/models", "zoo/objectives"])
 def test_models_and_objectives_import_keras_alone(folder):
-    allowed = {"collections", "importlib", "keras", "math", "numpy", "pkgutil", "typing", "warnings", "zoo"}
+    allowed = {
+        "collections",
+        "dataclasses",
+        "importlib",
+        "keras",
+        "math",
+        "numpy",
+        "pkgutil",
+        "typing",
+        "warnings",
+        "zoo",
+    }
     for name, packages, ours in outside(folder):
         assert packages <= allowed | ENGINES.get(name, set()), name
         assert {room(other) for other in ours} <= {"zoo.models", "zoo.objectives", "zoo.introspection"}, name

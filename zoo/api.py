@@ -20,6 +20,7 @@ from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.guests import model as guest
 from zoo.isolation import models
+from zoo.publish import places
 from zoo.runs.folder import PARENT, RunFolder, free_folder
 from zoo.runs.results import Predictions, Run, Scores
 from zoo.system import temporary
@@ -89,8 +90,9 @@ def load(source: "str | Path | Run") -> "keras.Model":
     """Load a trained Keras model, ready to predict and without an optimizer.
 
     Args:
-        source: Name of a pretrained run (`python -m zoo.list pretrained`), a run folder, or a `.keras` file. An
-            existing path wins over a name.
+        source: Name of a pretrained run (`python -m zoo.list pretrained`), a run folder, a `.keras` file, or a run that
+            `zoo.publish` put on Hugging Face, as `hf:USER/NAME` or `hf:USER/NAME@REVISION`. An existing path wins over
+            a name.
 
     Returns:
         The model. A model of the zoo takes images in [0, 1], token ids or feature vectors, and returns logits.
@@ -99,6 +101,8 @@ def load(source: "str | Path | Run") -> "keras.Model":
         UsageError: No such name or path, or a file that is missing, altered or cannot be opened safely.
     """
     path = source.path if isinstance(source, Run) else Path(source)
+    if str(source).startswith("hf:") and not path.exists():
+        path = places.fetched(str(source))
     if path.suffix == ".keras" and path.is_file():
         import keras  # noqa: F401  plainly, before a command imports it with its own settings
 

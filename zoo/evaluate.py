@@ -101,7 +101,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     split = "train" if whole else options.split
     if attributes:
         groups.check_rows(options.groups, attributes, len(data.split(split)), options.split)
-    result, shown = task.measure(folder.load_model(), data, split, **task.measured_with(config))
+    result, shown = task.measure(folder.load_model(), data, split, **task.measured_again_with(config, folder))
     result |= tasks.kept(shown)
     if attributes:
         rows = groups.measured(attributes, shown["logits"].argmax(-1) == data.split(split).y)

@@ -9,6 +9,7 @@ from typing import Any
 from strategies import backend
 from zoo.config import task_facts
 from zoo.config.run_options import PredictOptions
+from zoo.config.task_facts import TASKS, TaskFacts
 from zoo.config.train_config import flag
 from zoo.console import cli
 from zoo.console.errors import UsageError
@@ -31,6 +32,7 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
         if getattr(options, name) is not None:
             raise UsageError(f"{flag(name)}: expected with a model file, received with a run, which has its own")
     folder = RunFolder(options.run)
+    _check_drawing(options, task_facts.of(folder.task))
     task_facts.check_request("zoo.predict", folder, options)
     folder.check_model_file()
     inputs.check_files(options.inputs, folder.read_config()["data"])
@@ -57,6 +59,19 @@ def _of_model_file(options: PredictOptions, given: Mapping[str, Any]) -> list[di
 def _check_top(options: PredictOptions) -> None:
     if options.top is not None and options.top < 1:
         raise UsageError(f"--top: expected at least 1, received {options.top}")
+
+
+def _check_drawing(options: PredictOptions, facts: TaskFacts) -> None:
+    """Raise UsageError for a picture that the answers of a task cannot be drawn into."""
+    if options.draw is None:
+        return
+    if not facts.draws:
+        drawn = " or ".join(row.gives for row in TASKS.values() if row.draws)
+        raise UsageError(f"--draw {options.draw}: expected a run that gives {drawn}, this one gives {facts.gives}")
+    if options.draw.suffix.lower() != ".png":
+        raise UsageError(f"--draw {options.draw}: expected a file that ends in .png")
+    if arrays := [text for text in options.inputs if text.lower().endswith(".npz")]:
+        raise UsageError(f"--draw {options.draw}: expected picture files, received {arrays[0]}")
 
 
 def check_of_model_file(options: PredictOptions) -> None:

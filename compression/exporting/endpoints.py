@@ -97,9 +97,21 @@ def servable(model: keras.Model, interface: Interface, probabilities: bool) -> C
         y = model(x, training=False)
         if not hasattr(y, "shape"):
             raise UsageError(f"model {model.name}: expected one output, received a {type(y).__name__} of several")
-        return {interface.output: keras.ops.softmax(y) if probabilities else y}
+        if interface.argmax:
+            import tensorflow as tf
+
+            # Keras' own argmax compares bits, with operators that TFLite lacks.
+            return {interface.output: tf.argmax(_as_given(y, interface), axis=-1, output_type=tf.int32)}
+        return {interface.output: keras.ops.softmax(y) if probabilities else _as_given(y, interface)}
 
     return serve
+
+
+def _as_given(y: Any, interface: Interface) -> Any:
+    """Return scores of pixels at the size of the picture that a file is given, and other outputs unchanged."""
+    if interface.resize_from and len(y.shape) == 4:
+        return keras.ops.image.resize(y, interface.resize_from, interpolation="bilinear")
+    return y
 
 
 @check_model.register

@@ -19,6 +19,7 @@ class Interface:
         uint8: Whether the file takes uint8 pixels and scales them to [0, 1] inside the graph.
         resize_from: (height, width) of the uint8 pixels, if the graph resizes them.
         masked: Whether inputs are padded and the model masks the padding.
+        argmax: Whether the file gives the class with the highest score at each place, int32, in place of the scores.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Interface:
     uint8: bool = False
     resize_from: tuple[int, int] | None = None
     masked: bool = False
+    argmax: bool = False
     # None: one signature, whose name does not matter.
     functions: ClassVar[None] = None
     rolled_out: ClassVar[bool] = False
@@ -75,6 +77,7 @@ class TextInterface:
     uint8: ClassVar[bool] = False
     resize_from: ClassVar[None] = None
     masked: ClassVar[bool] = True
+    argmax: ClassVar[bool] = False
     # The signatures are called step by step, also for calibration.
     rolled_out: ClassVar[bool] = True
 
@@ -104,6 +107,7 @@ class PairInterface:
     uint8: ClassVar[bool] = False
     resize_from: ClassVar[None] = None
     masked: ClassVar[bool] = True
+    argmax: ClassVar[bool] = False
     functions: ClassVar[list[str]] = ["encode_image", "encode_text"]
     rolled_out: ClassVar[bool] = False
 
@@ -151,6 +155,7 @@ class ModelInterface:
     resize_from: tuple[int, int] | None = None
     pixel_range: tuple[float, float] = (0.0, 1.0)
     masked: ClassVar[bool] = False
+    argmax: ClassVar[bool] = False
     functions: ClassVar[None] = None
     rolled_out: ClassVar[bool] = False
 

@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers, ops
 
 from compression.passes.distillation import Distillation
+from zoo.models.parts.base import ZooModel
 
 
 class Parametrized(keras.Model):
@@ -53,7 +54,8 @@ class Parametrized(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        hard = super().compute_loss(x, y, y_pred, sample_weight, training)
+        joined = self.model.for_loss(y_pred) if isinstance(self.model, ZooModel) else y_pred
+        hard = super().compute_loss(x, y, joined, sample_weight, training)
         return self.distillation.loss(x, y_pred, hard) if self.distillation and training else hard
 
     def _replaced(self) -> list[keras.Variable]:

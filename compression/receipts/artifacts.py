@@ -29,6 +29,8 @@ def file_name(recipe: Recipe, interface: AnyInterface, kernel: Kernel, bare: boo
         parts.append("uint8" + ("-{}x{}".format(*interface.resize_from) if interface.resize_from else ""))
     if interface.batch != 1:
         parts.append(f"batch{interface.batch}")
+    if interface.argmax:
+        parts.append("argmax")
     if bare:
         parts.append("bare")
     return "-".join(parts)

@@ -28,9 +28,12 @@ _CLOSE = dict.fromkeys(
     ("largest_difference", "mean_difference", "loss", "source_effect", "source_effect_keras")
     + ("largest_cosine_difference", "largest_cosine_difference_images", "largest_cosine_difference_texts"),
     PROBABILITY_TOLERANCE,
-) | {"largest_logit_difference": 1e-4, "psnr": 0.01}
+) | {"largest_logit_difference": 1e-4, "psnr": 0.01, "largest_box_difference": 0.01, "mean_box_difference": 0.01}
 # Relative tolerance of the scores of drawn images among real ones, which a single image may change.
 SAMPLES_TOLERANCE = 0.01
+# Relative tolerance of errors of reconstruction, whose size is that of the data, and of what is made of them.
+ERROR_TOLERANCE = 1e-4
+_OF_ERRORS = ("threshold", "score_difference", "largest_score_difference")
 ROUNDING = 1e-9
 TEST = "test"
 
@@ -204,6 +207,8 @@ def _compare(name: str, stored: Any, measured: Any) -> list[str]:
 
 def _tolerance(name: str, measured: float) -> float:
     """Return how much a number may differ on another processor."""
+    if name.rpartition(".")[2] in _OF_ERRORS:
+        return ERROR_TOLERANCE * abs(measured) + PROBABILITY_TOLERANCE
     if ".against_real." in name:
         return SAMPLES_TOLERANCE * max(abs(measured), 0.1)
     if ".intervals." in name:  # sums of fractions, whose order differs between processors

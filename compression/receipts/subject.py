@@ -1,7 +1,7 @@
 """What a file is measured against: a Keras model, and examples."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,11 +155,20 @@ def enlarged(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def reference(subject: ArraySubject, x: np.ndarray) -> np.ndarray:
     """Return the outputs of Keras for the inputs of the file, (examples, ...) float32."""
+    return referring(subject)(x)
+
+
+def referring(subject: ArraySubject, batch: int = BATCH) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from the inputs of the file to the outputs of Keras, (examples, ...) float32."""
     import tensorflow as tf
 
     compute = tf.function(servable(subject.model, subject.interface, subject.probabilities), reduce_retracing=True)
-    parts = []
-    for start in range(0, len(x), BATCH):
-        y = compute(tf.constant(x[start : start + BATCH]))[subject.interface.output]
-        parts.append(y.numpy().astype(np.float32))
-    return np.concatenate(parts)
+
+    def outputs(x: np.ndarray) -> np.ndarray:
+        parts = []
+        for start in range(0, len(x), batch):
+            y = compute(tf.constant(x[start : start + batch]))[subject.interface.output]
+            parts.append(y.numpy().astype(np.float32))
+        return np.concatenate(parts)
+
+    return outputs

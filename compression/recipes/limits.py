@@ -21,6 +21,7 @@ class Limits:
             export require it.
         beam_search: Whether outputs are found by beam search.
         batch: Reason why a file takes one example at a time; empty if it takes batches.
+        argmax: Whether a file can give classes in place of scores.
         skip: Reason why no layer can stay in float32; empty if layers can.
         words: Reasons against recipe words. A key is a word, or a training word and a precision: "qat + int8".
     """
@@ -30,6 +31,7 @@ class Limits:
     by_output: bool = False
     beam_search: bool = False
     batch: str = ""
+    argmax: bool = False
     skip: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
 
@@ -49,6 +51,8 @@ class Limits:
             raise UsageError(f"--uint8-input: expected a run that classifies images, this one {self.does}")
         if export.batch != 1 and self.batch:
             raise UsageError(f"--batch {export.batch}: {self.batch}; expected 1")
+        if export.argmax and not self.argmax:
+            raise UsageError(f"--argmax: expected a run that gives masks, this one {self.does}")
         if beam is not None and not self.beam_search:
             raise UsageError(f"--beams: expected a run that translates, this one {self.does}")
         if skip_worst and not self.by_output:

@@ -20,6 +20,7 @@ class ExportOptions:
         uint8: Whether the file takes camera bytes, which it scales itself.
         input_size: (height, width) of those bytes, which the file resizes; default, the model's own size.
         batch: Static batch size of the file; None leaves it free, in a SavedModel only.
+        argmax: Whether a file of masks gives the class of each pixel in place of the scores of all classes.
         bare: Whether tensor names and metadata are left out of the file, which runs without them.
         allow_flex: Whether operators are allowed that need TensorFlow's kernels on the device.
         seconds: Time limit of the conversion.
@@ -29,6 +30,7 @@ class ExportOptions:
     uint8: bool = False
     input_size: tuple[int, int] | None = None
     batch: int | None = 1
+    argmax: bool = False
     bare: bool = False
     allow_flex: bool = False
     seconds: float = 900.0  # the slowest conversion of the zoo, an unrolled LSTM in int8, takes 20 s on two cores

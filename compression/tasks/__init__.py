@@ -37,6 +37,18 @@ _TOKEN_WORDS = {
 }
 
 TASKS = {
+    "anomaly": Entry(
+        "compression.tasks.anomaly:Anomaly",
+        Limits(
+            run="a run that detects anomalies",
+            does="reconstructs its inputs",
+            by_output=True,
+            words={
+                "distill": "it learns probabilities of classes, and this model gives reconstructions; train the smaller"
+                " run by itself",
+            },
+        ),
+    ),
     "classification": Entry(
         "compression.tasks.classification:Classification",
         Limits(run="a run that gives classes", does="gives classes", by_output=True),
@@ -55,6 +67,18 @@ TASKS = {
                 "distill": "it learns probabilities of classes, and this model gives vectors; train the smaller run by"
                 " itself",
                 "qat + int8": "it trains the ranges of one input, and this model has two; use qat with dynamic or int4",
+            },
+        ),
+    ),
+    "detection": Entry(
+        "compression.tasks.detection:Detection",
+        Limits(
+            run="a run that gives objects",
+            does="gives objects",
+            by_output=True,
+            words={
+                "distill": "it learns probabilities of classes, and this model gives boxes as well; train the smaller"
+                " run by itself"
             },
         ),
     ),
@@ -116,6 +140,10 @@ TASKS = {
             by_output=True,
             words={"distill": "a teacher is a run of the zoo; train the student with zoo.api.train first"},
         ),
+    ),
+    "segmentation": Entry(
+        "compression.tasks.segmentation:Segmentation",
+        Limits(run="a run that gives masks", does="gives masks", by_output=True, argmax=True),
     ),
     "translation": Entry(
         "compression.tasks.translation:Translation",

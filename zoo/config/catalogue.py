@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from zoo.config import caption_templates, task_facts
+from zoo.config.masks import is_folder_of_masks
 from zoo.config.prepared import default_data_dir, find_prepared, prepared_names
 from zoo.config.records import ENDINGS, holds_records, is_address
-from zoo.config.task_facts import CLASSES, TABLES, TASKS, TEXT, Task, TaskFacts, Tokens
+from zoo.config.task_facts import ARRAYS, CLASSES, TABLES, TASKS, TEXT, Task, TaskFacts, Tokens
 from zoo.config.train_config import EMBEDDED, TrainConfig, flag
 from zoo.console.documents import from_json
 from zoo.console.errors import UsageError, nearest
@@ -20,6 +21,7 @@ _EMBEDDED_TASKS: dict[str, Task] = {
     "digits": "classification",
     "addition": "translation",
     "family": "link_prediction",
+    "shapes": "segmentation",
 }
 
 # Names of the columns in sets of triples.
@@ -45,13 +47,26 @@ def check_source(config: TrainConfig) -> None:
     task = task_of(config)
     facts = task_facts.of(task)
     for name, path in paths.items():
-        if not _has_form(path, facts):
+        if config.window is not None:
+            _check_recordings(flag(name), path)
+        elif not _has_form(path, facts):
             raise UsageError(f"{flag(name)} {path}: expected {facts.own_data}")
     if config.dataset_is_tfds:
         _check_tfds(config.dataset, data_dir(config))
     elif config.data is None and task not in (own := _EMBEDDED_TASKS[config.dataset or "digits"], *_also(own)):
         raise UsageError(f"--dataset {config.data_name}: expected a set for {task}, this one is for {own}")
     _check_options(config, task, facts)
+
+
+def _check_recordings(option: str, path: Path) -> None:
+    """Raise UsageError unless a path may hold recordings, from which windows are cut."""
+    endings = (ARRAYS, *TABLES, ".parquet")
+    plain = path.name.lower().removesuffix(".gz")
+    if not path.is_dir() and not plain.endswith(endings):
+        raise UsageError(
+            f"{option} {path}: expected with --window a file of samples in time that ends in {', '.join(endings)}, or a"
+            " folder of them"
+        )
 
 
 def _check_options(config: TrainConfig, task: str, facts: TaskFacts) -> None:
@@ -113,6 +128,8 @@ def _own_task(config: TrainConfig) -> Task:
     if config.data is not None:
         if _is_plain_text(config.data):
             return next(name for name, facts in TASKS.items() if TEXT in facts.own_files)
+        if is_folder_of_masks(config.data):
+            return next(name for name, facts in TASKS.items() if facts.own_folder == "masks")
         return config.learns if task_facts.of(config.learns).from_own else CLASSES
     if not config.dataset_is_tfds:
         return _EMBEDDED_TASKS[config.dataset or "digits"]
@@ -154,7 +171,9 @@ def _has_form(path: Path, facts: TaskFacts) -> bool:
         return any(map(is_table, path.iterdir()))
     if facts.own_folder == "texts":
         return _is_plain_text(path)
-    return facts.own_folder == "classes"
+    if facts.own_folder == "masks":
+        return is_folder_of_masks(path)
+    return facts.own_folder in ("classes", "objects")
 
 
 def _tfds_task(folder: Path) -> Task:

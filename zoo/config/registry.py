@@ -186,6 +186,46 @@ MODELS = {
         ("triples",),
         task="link_prediction",
     ),
+    "conv1d": ModelEntry(
+        "zoo.models.conv1d:Conv1D",
+        "three convolutions over time (32-64-32) and the mean over time, for windows of sensors",
+        ("image", "sequence"),
+    ),
+    "tcn": ModelEntry(
+        "zoo.models.tcn:TCN",
+        "temporal convolutional network: four residual blocks of dilated causal convolutions over time",
+        ("image", "sequence"),
+    ),
+    "autoencoder": ModelEntry(
+        "zoo.models.autoencoder:Autoencoder",
+        "autoencoder of Dense layers (128x4-8-128x4), as in MLPerf Tiny, that detects anomalies",
+        ("image", "vector", "sequence"),
+        task="anomaly",
+    ),
+    "autoencoder_conv": ModelEntry(
+        "zoo.models.conv_autoencoder:ConvAutoencoder",
+        "convolutional autoencoder for pictures and windows of series, that detects anomalies",
+        ("image", "sequence"),
+        task="anomaly",
+    ),
+    "detector": ModelEntry(
+        "zoo.models.detector:Detector",
+        "anchor-free detector of objects: feature pyramid on efficientnet_lite or mobilenet_v2 (backbone =)",
+        ("image",),
+        task="detection",
+    ),
+    "unet": ModelEntry(
+        "zoo.models.unet:UNet",
+        "U-Net for masks: down and up again with skips; filters, depth, up = transpose or resize",
+        ("image",),
+        task="segmentation",
+    ),
+    "lraspp": ModelEntry(
+        "zoo.models.lraspp:LRASPP",
+        "LR-ASPP for masks on mobilenet_v2, mobilenet_v3 or efficientnet_lite (backbone =); alpha",
+        ("image",),
+        task="segmentation",
+    ),
     "dlinear": ModelEntry(
         "zoo.models.dlinear:DLinear",
         "DLinear: trend and remainder of series, each continued by one linear layer",
@@ -252,7 +292,7 @@ def check_hub(what: object) -> None:
 
 
 # Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit.
-_VISION = ("mean", "std")
+_VISION = ("mean", "std", "first_stride")
 
 
 def takes_pretrained(name: str) -> bool:

@@ -65,6 +65,12 @@ class PredictOptions(ModelData):
         "for such a recording: least probability of an event (default: 0.8)", within=(0, 1)
     )
     text_column: str | None = option("column of the text in a table (default: the run's, or text)")
+    draw: Path | None = option(
+        "PNG file to write, the picture with what was found in it, for a run that gives objects or masks; further"
+        " pictures get -2, -3 and so on before the suffix",
+        metavar="OUT.png",
+    )
+    min_score: float | None = option("lowest score of an object that is shown (default: 0.3)", within=(0, 1))
     dataset: str | None = option("data set that tells what the answers of a model file mean", group=MODEL_FILE)
     data: Path | None = option(
         "own data that tell what the answers of a model file mean, such as the folder it was trained on",

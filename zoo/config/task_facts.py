@@ -62,10 +62,12 @@ class TaskFacts:
         test_stands_alone: Whether the scores of the test split depend on no other split.
         swept: Whether `zoo.sweep` compares runs, which it does by their accuracy.
         explained: Whether `zoo.explain` takes a run.
+        draws: What `zoo.predict --draw` draws into pictures; empty if the option does not apply.
         options: Options of a training that apply to this task and not to every other, by the name of the field; their
             default is None.
         figures: Scores that commands and tables show, the most important first.
         headline: Scores that a row of a table has room for.
+        of_classes: Scores of each class, the one by which the worst class is named last.
         stock_figure: Score that the table of pretrained runs shows.
     """
 
@@ -73,6 +75,7 @@ class TaskFacts:
     used_by: tuple[str, ...]
     figures: tuple[str, ...]
     headline: tuple[str, ...]
+    of_classes: tuple[str, ...] = ("precision", "recall", "f1")
     options: tuple[str, ...] = ()
     stock_figure: str = ""
     shrunk_by: str = "int8"
@@ -80,7 +83,7 @@ class TaskFacts:
     source: str = ""
     own_data: str = ""
     own_files: tuple[str, ...] = ()
-    own_folder: Literal["classes", "tables", "texts"] | None = None
+    own_folder: Literal["classes", "tables", "texts", "masks", "objects"] | None = None
     from_data: bool = True
     from_classes: bool = False
     from_own: bool = False
@@ -93,6 +96,7 @@ class TaskFacts:
     several_answers: bool = False
     judged_by_classifier: bool = False
     not_augmented: str = ""
+    draws: str = ""
     averages_itself: bool = False
     unordered: str = ""
     test_stands_alone: bool = True
@@ -110,6 +114,9 @@ _SERIES = ("columns", "known_columns", "time_column", "group_column", "horizon",
 )
 _RECALLS = tuple(f"{way}_recall_at_{k}" for way in ("caption_to_image", "image_to_caption") for k in (1, 5, 10))
 
+# Options of windows of series.
+_OF_WINDOWS = ("columns", "time_column", "group_column", "window", "hop")
+
 TASKS = {
     "classification": TaskFacts(
         gives="classes",
@@ -122,8 +129,26 @@ TASKS = {
         own_folder="classes",
         classifies=True,
         explained=True,
-        figures=("accuracy", "f1", "precision", "recall", "top_5_accuracy", "loss"),
+        options=_OF_WINDOWS,
+        figures=("accuracy", "f1", "precision", "recall", "top_5_accuracy", "recording_accuracy", "loss"),
         headline=("accuracy", "f1"),
+    ),
+    "anomaly": TaskFacts(
+        gives="scores of anomalies",
+        used_by=("zoo.predict", "INPUT"),
+        check="zoo.tasks.parts.requests:check_anomalies",
+        source="zoo.data.sources.anomalies:load",
+        own_data=f"a folder of images by class, an {ARRAYS} file, or with --window recordings in tables or arrays",
+        own_files=(ARRAYS,),
+        own_folder="classes",
+        from_classes=True,
+        not_augmented="changed images would be learnt as normal ones",
+        test_stands_alone=False,  # the threshold is chosen on normal validation examples
+        swept=False,
+        options=(*_OF_WINDOWS, "normal_class", "false_alarm_rate"),
+        figures=("auc", "partial_auc", "detected", "false_alarms", "threshold", "loss"),
+        headline=("auc", "partial_auc", "loss"),
+        stock_figure="auc",
     ),
     "translation": TaskFacts(
         gives="texts",
@@ -211,6 +236,38 @@ TASKS = {
         test_stands_alone=False,  # scores tell entities apart that training has not seen
         figures=("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "loss"),
         headline=("mrr", "hits_at_1", "hits_at_10"),
+    ),
+    "detection": TaskFacts(
+        gives="objects",
+        used_by=("zoo.predict", "PICTURE"),
+        check="zoo.tasks.parts.requests:check_objects",
+        source="zoo.data.sources.detection:load",
+        own_data="a folder of annotated pictures in the layout of Pascal VOC, COCO or YOLO",
+        own_folder="objects",
+        from_own=True,
+        unordered="has a head for each level of its pyramid",
+        several_answers=True,
+        draws="boxes",
+        swept=False,
+        figures=("map_50", "map", "map_75", "detection_recall", "map_small", "map_medium", "map_large"),
+        headline=("map_50", "map"),
+        of_classes=("map", "map_50"),
+    ),
+    "segmentation": TaskFacts(
+        gives="masks",
+        used_by=("zoo.predict", "PICTURE"),
+        check="zoo.tasks.parts.requests:check_masks",
+        source="zoo.data.sources.masks:load",
+        own_data="a folder with the folders images and masks, in it or in train, val and test",
+        own_folder="masks",
+        from_own=True,
+        several_answers=True,
+        draws="masks",
+        unordered="joins features of several depths",
+        swept=False,
+        options=("dice",),
+        figures=("miou", "pixel_accuracy", "boundary_f1", "loss"),
+        headline=("miou", "pixel_accuracy"),
     ),
     "forecasting": TaskFacts(
         gives="forecasts",

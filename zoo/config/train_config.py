@@ -23,6 +23,7 @@ from zoo.config.groups import (
     ModelOptions,
     Optimisation,
     OutputOptions,
+    SensorOptions,
     SoundOptions,
     StrategyOptions,
 )
@@ -36,6 +37,7 @@ from zoo.console.values import Bytes
 EMBEDDED = {
     "digits": "1,797 scans of handwritten digits, 8x8 grey (scikit-learn; Alpaydin & Kaynak, 1998)",
     "addition": "50,000 sums of two numbers of three digits and their results as texts, generated",
+    "shapes": "700 pictures of circles, squares and triangles with their masks, generated",
     "family": "112 triples of kinship in two families of 12 people (after Hinton, 1986), generated from rules",
 }
 
@@ -50,6 +52,7 @@ class TrainConfig(
     Capabilities,
     Optimisation,
     SoundOptions,
+    SensorOptions,
     ColumnOptions,
     DataOptions,
     ModelOptions,
@@ -75,6 +78,10 @@ class TrainConfig(
     @property
     def column_options(self) -> ColumnOptions:
         return self._group(ColumnOptions)
+
+    @property
+    def sensor_options(self) -> SensorOptions:
+        return self._group(SensorOptions)
 
     @property
     def sound_options(self) -> SoundOptions:
@@ -141,6 +148,7 @@ class TrainConfig(
         parse(self.schema)
         if isinstance(self.memory, str):  # as in Python
             object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
+        self._check_windows()
         self._check_average()
         self._check_layers()
         object.__setattr__(self, "settings", registry.parse_settings(self.model, self.settings or {}))
@@ -204,6 +212,12 @@ class TrainConfig(
             re.compile(self.group)
         except re.error as error:
             raise UsageError(f"--group {self.group}: expected a regular expression: {error}") from None
+
+    def _check_windows(self) -> None:
+        if self.hop is not None and self.window is None:
+            raise UsageError(f"--hop {self.hop}: expected together with --window, received without it")
+        if self.window is not None and self.data is None:
+            raise UsageError(f"--window {self.window}: expected together with --data, received without it")
 
     def _check_series(self) -> None:
         """Raise UsageError for numbers that no series could be forecast with."""
@@ -333,7 +347,7 @@ class TrainConfig(
             "fit": USUAL_FIT,
             "beta_1": 0.9,
         }
-        texts = prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
+        texts = self.window is None and prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
         transfers = self.pretrained is not None
         values |= defaults.defaults_for(self.model, dataset, texts=texts, transfers=transfers)()
         values |= _CYCLIC if self.snapshots else {}
@@ -405,6 +419,7 @@ NOT_COMPARED = (
     "resume",
     "accept_changed_data",
     "output",
+    "track",
     "checkpoint_every",
     "data_dir",
     "skip_bad",

@@ -11,6 +11,7 @@ FIGURES = {
     "precision": ("macro precision", ".2%"),
     "recall": ("macro recall", ".2%"),
     "top_5_accuracy": ("top-5 accuracy", ".2%"),
+    "recording_accuracy": ("accuracy of recordings, by vote", ".2%"),
     "bleu": ("BLEU", ".2f"),
     "chrf": ("chrF", ".2f"),
     "exact_match": ("exactly right", ".2%"),
@@ -31,13 +32,27 @@ FIGURES = {
     "as_asked": ("of the requested class", ".2%"),
     "rarest_class": ("rarest class", ".2%"),
     "psnr": ("peak signal-to-noise ratio, dB", ".2f"),
+    "map_50": ("mAP at IoU 0.5", ".2%"),
+    "map": ("mAP at IoU 0.5 to 0.95", ".2%"),
+    "map_75": ("mAP at IoU 0.75", ".2%"),
+    "detection_recall": ("recall, IoU 0.5 to 0.95", ".2%"),
+    "map_small": ("mAP of small objects", ".2%"),
+    "map_medium": ("mAP of medium objects", ".2%"),
+    "map_large": ("mAP of large objects", ".2%"),
     "micro_f1": ("micro F1", ".2%"),
     "macro_f1": ("macro F1", ".2%"),
     "auc": ("AUC", ".4f"),
+    "partial_auc": ("partial AUC, to 10 % false alarms", ".4f"),
+    "detected": ("anomalies detected", ".2%"),
+    "false_alarms": ("false alarms", ".2%"),
+    "threshold": ("threshold", ".4g"),
     "mse": ("MSE", ".4f"),
     "rmse": ("RMSE", ".4g"),
     "mae": ("MAE", ".4g"),
     "r2": ("R2", ".4f"),
+    "miou": ("mean IoU", ".2%"),
+    "pixel_accuracy": ("pixel accuracy", ".2%"),
+    "boundary_f1": ("border F1", ".2%"),
     "mase": ("MASE", ".4f"),
     "quantile_loss": ("quantile loss", ".4f"),
     "inside": ("inside the outer quantiles", ".2%"),
@@ -49,7 +64,9 @@ FIGURES = {
 }
 
 # Figures of which less is better.
-ERRORS = frozenset({"mse", "rmse", "mae", "mase", "quantile_loss", "loss", "perplexity", "frechet_distance"})
+ERRORS = frozenset(
+    {"mse", "rmse", "mae", "mase", "quantile_loss", "loss", "false_alarms", "perplexity", "frechet_distance"}
+)
 
 Intervals = Mapping[str, Sequence[float]]
 

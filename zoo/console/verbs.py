@@ -28,6 +28,10 @@ PURPOSES: dict[str, dict[str, tuple[str, str]]] = {
         "card": ("zoo.card", "fill in a model card from what was measured"),
     },
     "Deploy": {
+        "publish": (
+            "zoo.publish",
+            "put a run with its card and files on Hugging Face, Kaggle or in a folder",
+        ),
         "export": ("compression.export", "write a SavedModel or an ONNX file, checked against Keras"),
         "to-c": ("compression.to_c", "write a .tflite file as a C array for microcontrollers"),
         "snippets": (

@@ -34,7 +34,7 @@ class Split:
             model: the id that follows each id of x, (examples, time), and 0 after the last. Triples: the entity that
             answers the query (entity, relation). Images with captions: the target, then the indices of the image's
             captions, padded with -1, (examples, 1 + captions). Imitation: images (examples, height, width, channels),
-            float32.
+            float32. Segmentation: the class of each pixel, (examples, height, width) uint8, 255 where it is ignored.
 
         marks: BLAKE2b hash of each example's inputs, (examples, 16) uint8, of examples that are read from files; equal
             whether they are kept decoded or decoded for each batch. None for arrays.
@@ -42,10 +42,11 @@ class Split:
             `zoo.data.batches.order`.
         groups: Name of the group of each example, (examples,) of texts: a speaker, a subject, a day. Examples of one
             group are in one split. None without groups.
+        recordings: Recording that each window is from, (examples,) of whole numbers; None for other examples.
 
-    x may be a `Column`, whose examples are decoded when they are looked at; it has the interface of an array. A model
-    of one's own may take a tuple, a list or a dictionary of arrays as x, and learn such a structure as y; y is None
-    without labels. Everything else has one array of each.
+    x may be a `Column`, whose examples are decoded when they are looked at; it has the interface of an array. So may
+    the masks of segmentation. A model of one's own may take a tuple, a list or a dictionary of arrays as x, and learn
+    such a structure as y; y is None without labels. Everything else has one array of each.
     """
 
     x: Any
@@ -53,15 +54,16 @@ class Split:
     marks: np.ndarray | None = None
     block: int = 1
     groups: np.ndarray | None = None
+    recordings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(leaves(self.x)[0])
 
     def take(self, indices: np.ndarray) -> "Split":
         """Return the examples at these indices; those of a `Column` are not read."""
-        parts = (self.x, self.y, self.marks, self.groups)
-        x, y, marks, groups = (mapped(lambda array: taken(array, indices), part) for part in parts)
-        return Split(x, y, marks, self.block, groups)
+        parts = (self.x, self.y, self.marks, self.groups, self.recordings)
+        x, y, marks, groups, recordings = (mapped(lambda array: taken(array, indices), part) for part in parts)
+        return Split(x, y, marks, self.block, groups, recordings)
 
     @property
     def in_memory(self) -> bool:
@@ -133,7 +135,13 @@ class DataSpec:
         pixel_range: What a model takes for the darkest and the brightest pixel of images of bytes.
         fit: How pictures of another aspect ratio are brought to the input shape. Specifications of version 0.1 do not
             have it; their pictures were stretched.
-        rate: Samples of sound in a second; 0 for other inputs.
+        columns: Names of the features, the last axis of windows of sensors; empty for other inputs.
+        hop: Number of samples from one window of a recording to the next; 0 for inputs that are no windows.
+        rate: Samples of sound in a second; of windows of sensors if their time tells it; otherwise 0.
+        mean: Means of the features over the training examples, which models subtract; empty for pictures and texts.
+        std: Standard deviations likewise, which models divide by.
+        normal: Names of the classes that are normal, where anomalies are to be detected.
+        false_alarm_rate: Share of the normal validation examples that may be called anomalous.
         series: Form of series and their windows, for forecasting.
     """
 
@@ -151,7 +159,13 @@ class DataSpec:
     relations: tuple[str, ...] = ()
     pixel_range: tuple[float, float] = (0.0, 1.0)
     fit: Fit = FIRST_FIT
-    rate: int = 0
+    columns: tuple[str, ...] = ()
+    hop: int = 0
+    rate: float = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    normal: tuple[str, ...] = ()
+    false_alarm_rate: float = 0.0
     series: SeriesForm | None = None
 
     @property

@@ -37,12 +37,68 @@ def resize(image: np.ndarray, size: tuple[int, int] | None, fit: Fit) -> np.ndar
         return image
     alike = height * size[1] == width * size[0]
     if fit == "pad" and not alike:
-        inner = inner_size((height, width), size, fit)
-        framed = np.zeros((*size, channels), np.uint8)
-        top, left = ((outer - inside) // 2 for outer, inside in zip(size, inner, strict=True))
-        framed[top : top + inner[0], left : left + inner[1]] = _resized(image, inner, None)
+        framed, inside = np.zeros((*size, channels), np.uint8), padded_box((height, width), size)
+        framed[inside] = _resized(image, inner_size((height, width), size, fit), None)
         return framed
     return _resized(image, size, None if fit == "stretch" or alike else _middle((height, width), size))
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int], fit: Fit, outside: int) -> np.ndarray:
+    """Bring a mask (height, width) uint8 to a size as `resize` does with its picture, to the nearest pixel.
+
+    Args:
+        mask: Class of each pixel.
+        size: (height, width) of the result.
+        fit: crop, pad or stretch.
+        outside: Class of the pixels that padding adds.
+    """
+    height, width = mask.shape
+    if (height, width) == tuple(size):
+        return mask
+    alike = height * size[1] == width * size[0]
+    if fit == "pad" and not alike:
+        framed, inside = np.full(size, outside, np.uint8), padded_box((height, width), size)
+        framed[inside] = _nearest(mask, inner_size((height, width), size, fit), None)
+        return framed
+    return _nearest(mask, size, None if fit == "stretch" or alike else _middle((height, width), size))
+
+
+def placed_back(mask: np.ndarray, shown: tuple[int, int], fit: Fit, outside: int) -> np.ndarray:
+    """Return a mask of a resized picture as a mask of the whole picture, to the nearest pixel.
+
+    Args:
+        mask: Class of each pixel of the resized picture, (height, width) uint8.
+        shown: (height, width) of the whole picture.
+        fit: How the picture was resized.
+        outside: Class of pixels that were cut off.
+    """
+    size = mask.shape
+    alike = shown[0] * size[1] == shown[1] * size[0]
+    if fit == "stretch" or alike or shown == size:
+        return _nearest(mask, shown, None)
+    if fit == "pad":
+        return _nearest(mask[padded_box(shown, size)], shown, None)
+    left, top, right, bottom = (round(end) for end in _middle(shown, size))
+    whole = np.full(shown, outside, np.uint8)
+    whole[top:bottom, left:right] = _nearest(mask, (bottom - top, right - left), None)
+    return whole
+
+
+def padded_box(shown: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
+    """Return where a picture lies that was padded to a size: rows and columns.
+
+    Args:
+        shown: (height, width) of the picture before it was scaled.
+        size: (height, width) of the result.
+    """
+    inner = inner_size(shown, size, "pad")
+    top, left = ((outer - inside) // 2 for outer, inside in zip(size, inner, strict=True))
+    return slice(top, top + inner[0]), slice(left, left + inner[1])
+
+
+def _nearest(mask: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None) -> np.ndarray:
+    found = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST, box=box)
+    return np.asarray(found)
 
 
 def _middle(shown: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -64,7 +64,7 @@ class Unreadable(ValueError):
 
 
 @contextlib.contextmanager
-def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+def opened(source: Path | bytes) -> Iterator[Image.Image]:
     """Yield an opened image. What fails while it is read becomes `Unreadable`."""
     try:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
@@ -94,7 +94,7 @@ def decode(
     Raises:
         Unreadable: If the image cannot be read, or has pixels that eight bits cannot hold.
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         channels = channels or pixels.channels_of(image)
         if size is not None:
             inner = inner_size(pixels.upright_size(image), size, fit)
@@ -104,10 +104,20 @@ def decode(
     return resize(found, size, fit)
 
 
+def size_of(source: Path | bytes) -> tuple[int, int]:
+    """Return the (height, width) of an image after it is turned upright, from its header.
+
+    Raises:
+        Unreadable: If it is no image.
+    """
+    with opened(source) as image:
+        return pixels.upright_size(image)
+
+
 def is_picture(source: Path | bytes) -> bool:
     """Return whether the header of a file is one of an image, whatever the file is named."""
     try:
-        with _opened(source):
+        with opened(source):
             return True
     except Unreadable:
         return False
@@ -131,7 +141,7 @@ def common_shape(sources: Sequence[Path | bytes], tally: Tally) -> tuple[tuple[i
     which = "" if step == 1 else f" of {len(sample):,} looked at"
     for source in sample:
         try:
-            with _opened(source) as image:
+            with opened(source) as image:
                 sizes[pixels.upright_size(image)] += 1
                 grey &= pixels.channels_of(image) == 1
                 tally.changed.update(f"{remark}{which}" for remark in pixels.remarks(image))

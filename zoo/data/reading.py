@@ -31,6 +31,8 @@ class Tally:
         examples: Number of examples of each split, where the arrays have another number of rows.
         kept: How examples from files are kept: decoded in memory, or decoded for each batch.
         columns: Types of the columns of a table, and what is missing in them, as a clause.
+        classes: Number of objects of each class, or of examples that have it, where an example may have several;
+            otherwise empty.
     """
 
     unit: str = "examples"
@@ -42,6 +44,7 @@ class Tally:
     examples: dict[str, int] = field(default_factory=dict)
     kept: str = ""
     columns: str = ""
+    classes: dict[str, int] = field(default_factory=dict)
 
 
 def drawn(share: float, by_class: bool = False, groups: Collection[str] = ()) -> str:
@@ -64,7 +67,7 @@ class Reading:
         name: Name of the data.
         unit: What the examples are, see `Tally`.
         examples: Number of examples of each split.
-        classes: Number of examples of each class over all splits; empty without classes.
+        classes: Number of examples, or of objects, of each class over all splits; empty without classes.
         left_out: Number of examples that are not used, by reason.
         changed: Number of examples that are not used as they are, by what was done.
         sizes: Number of pictures of each own size.

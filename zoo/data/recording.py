@@ -16,8 +16,8 @@ def of(data: Dataset, tally: Tally | None = None) -> Reading:
         tally: What its source has counted; None for data that were given as arrays.
     """
     tally = tally or Tally()
-    classes = {}
-    if data.spec.class_names and data.spec.kind != "triples" and data.captions is None:
+    classes = tally.classes
+    if not classes and data.spec.class_names and data.spec.kind != "triples" and data.captions is None:
         labels = [np.asarray(getattr(data, split).y).reshape(-1) for split in SPLITS]
         counts = np.bincount(np.concatenate(labels).astype(np.int64), minlength=len(data.spec.class_names))
         classes = {name: int(count) for name, count in zip(data.spec.class_names, counts, strict=False)}

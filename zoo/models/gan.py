@@ -11,8 +11,8 @@ import keras
 from keras import ops
 
 from zoo.models.parts.base import ZooModel
-from zoo.models.parts.discriminator import Discriminator
-from zoo.models.parts.generator import Generator
+from zoo.models.parts.drawing.discriminator import Discriminator
+from zoo.models.parts.drawing.generator import Generator
 from zoo.models.parts.layers import check_positive
 from zoo.objectives.gradients import gradient
 

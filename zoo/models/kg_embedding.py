@@ -9,9 +9,9 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from zoo.models.parts import scorers
 from zoo.models.parts.base import ZooModel
-from zoo.models.parts.embedding_table import EmbeddingTable
+from zoo.models.parts.graphs import scorers
+from zoo.models.parts.graphs.embedding_table import EmbeddingTable
 from zoo.models.parts.layers import check_positive, logits_dtype
 
 # Largest `cost` of a query for which a whole batch is scored at once: 1 GiB of float32 for a batch of 512.

@@ -8,14 +8,14 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from zoo.models.parts.base import ZooModel
 from zoo.models.parts.layers import as_rows, check_positive, logits_dtype, mean_of_steps, rows_shape
+from zoo.models.parts.standardization import StandardizingModel
 
 CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 
 
 @keras.saving.register_keras_serializable("zoo")
-class LSTM(ZooModel):
+class LSTM(StandardizingModel):
     """Recurrent layers and Dense classes, on the last time step or on every time step.
 
     Args:
@@ -29,6 +29,8 @@ class LSTM(ZooModel):
         unroll: Whether to unroll the loop over time steps, which needs a fixed length.
         pooling: What the classes are read from, the "last" time step or the "mean" of all, which long texts need.
         word_dropout: Rate of words whose embedding is zero in training (Iyyer et al., 2015), in [0, 1).
+        mean: What is subtracted from features: one number, or one for each.
+        std: What the difference is divided by, likewise.
 
     Input shape: (batch, time, features); (batch, height, width, channels), read row by row; or, with a vocabulary,
         token ids (batch, time), padded at the end with 0.
@@ -52,9 +54,11 @@ class LSTM(ZooModel):
         unroll: bool = False,
         pooling: Literal["last", "mean"] = "last",
         word_dropout: float = 0.0,
+        mean: tuple[float, ...] = (0.0,),
+        std: tuple[float, ...] = (1.0,),
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(mean, std, **kwargs)
         check_positive("lstm", num_classes=num_classes, units=tuple(units), embedding_dim=embedding_dim)
         if cell not in CELLS:
             raise ValueError(f"lstm: cell: expected one of {', '.join(CELLS)}, received {cell!r}")
@@ -97,6 +101,8 @@ class LSTM(ZooModel):
                 "lstm: expected (time, features), or (time,) token ids with a vocabulary_size;"
                 f" received shape {tuple(input_shape[1:])}"
             )
+        if self.embedding is None:
+            self.check_features(shape[-1])
         for layer, width in zip(self.recurrent, self.units, strict=True):
             layer.build(shape)
             shape = (*shape[:2], width)
@@ -106,7 +112,7 @@ class LSTM(ZooModel):
     def call(self, x, training=None):
         mask = None
         if self.embedding is None:
-            x = as_rows(x)
+            x = self.standardized(as_rows(x))
         else:
             mask = ops.not_equal(x, 0)  # a masked step repeats the previous state
             x = self.drop_words(self.embedding(x), training=training)

@@ -10,14 +10,14 @@ import keras
 from keras import layers, ops
 
 from zoo.models.parts.attention import PositionEncoding, check_widths
-from zoo.models.parts.base import ZooModel
 from zoo.models.parts.blocks import Block, sizes_of
 from zoo.models.parts.layers import as_rows, logits_dtype, mean_of_steps, rows_shape
 from zoo.models.parts.normalization import LayerNormalization
+from zoo.models.parts.standardization import StandardizingModel
 
 
 @keras.saving.register_keras_serializable("zoo")
-class SelfAttentionClassifier(ZooModel):
+class SelfAttentionClassifier(StandardizingModel):
     """Embedding, position encoding, self-attention blocks, mean over the time steps, and Dense classes.
 
     Args:
@@ -31,6 +31,8 @@ class SelfAttentionClassifier(ZooModel):
         causal: Whether each time step attends only to itself and earlier ones.
         vocabulary_size: Number of token ids; 0 if the inputs are features. Id 0 is padding.
         key_dim: Width of each head; None for `model_dim / num_heads`.
+        mean: What is subtracted from features: one number, or one for each.
+        std: What the difference is divided by, likewise.
 
     Input shape: (batch, time, features); (batch, height, width, channels), read row by row; or, with a vocabulary,
         token ids (batch, time), padded with 0.
@@ -54,9 +56,11 @@ class SelfAttentionClassifier(ZooModel):
         causal: bool = False,
         vocabulary_size: int = 0,
         key_dim: int | None = None,
+        mean: tuple[float, ...] = (0.0,),
+        std: tuple[float, ...] = (1.0,),
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(mean, std, **kwargs)
         check_widths(
             "self_attention",
             model_dim,
@@ -99,6 +103,8 @@ class SelfAttentionClassifier(ZooModel):
                 "self_attention: expected (time, features), or (time,) token ids with a vocabulary_size;"
                 f" received shape {tuple(input_shape[1:])}"
             )
+        if not self.vocabulary_size:
+            self.check_features(shape[-1])
         self.embed.build(shape)
         shape = (None, shape[1], self.model_dim)
         for layer in [self.positions, *self.blocks, self.norm]:
@@ -107,7 +113,7 @@ class SelfAttentionClassifier(ZooModel):
         self.built = True
 
     def call(self, x, training=None):
-        x = as_rows(x)
+        x = as_rows(x) if self.vocabulary_size else self.standardized(as_rows(x))
         mask = ops.not_equal(x, 0) if self.vocabulary_size else None  # (batch, time)
         x = self.positions(self.embed(x))
         for block in self.blocks:

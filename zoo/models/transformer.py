@@ -22,6 +22,7 @@ from zoo.models.parts.layers import (
     token_head,
     token_logits,
 )
+from zoo.models.parts.standardization import StandardizingModel
 
 # Initial standard deviation of the scaled word embeddings of a classifier. It is small so that rare words, which
 # training hardly changes, have little influence: one layer of width 64 reached 79.7 % on SST-2's validation split with
@@ -30,7 +31,7 @@ EMBEDDED = 0.1
 
 
 @keras.saving.register_keras_serializable("zoo")
-class TransformerClassifier(ZooModel):
+class TransformerClassifier(StandardizingModel):
     """Embedding, position encoding, encoder blocks, pooling over the time steps, and Dense classes.
 
     Args:
@@ -47,6 +48,8 @@ class TransformerClassifier(ZooModel):
         word_dropout: Rate of words that are masked like padding in training (Iyyer et al., 2015), in [0, 1).
         vocabulary_size: Number of token ids; 0 if the inputs are features. Id 0 is padding.
         key_dim: Width of each head; None for `model_dim / num_heads`.
+        mean: What is subtracted from features: one number, or one for each.
+        std: What the difference is divided by, likewise.
 
     Input shape: (batch, time, features); (batch, height, width, channels), read row by row; or, with a vocabulary,
         token ids (batch, time), padded with 0.
@@ -73,9 +76,11 @@ class TransformerClassifier(ZooModel):
         word_dropout: float = 0.0,
         vocabulary_size: int = 0,
         key_dim: int | None = None,
+        mean: tuple[float, ...] = (0.0,),
+        std: tuple[float, ...] = (1.0,),
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(mean, std, **kwargs)
         sizes = {"num_classes": num_classes, "num_layers": num_layers, "ff_dim": ff_dim}
         check_widths("transformer", model_dim, num_heads, key_dim, **sizes)
         if pooling not in ("mean", "first"):
@@ -131,13 +136,15 @@ class TransformerClassifier(ZooModel):
                 "transformer: expected (time, features), or (time,) token ids with a vocabulary_size;"
                 f" received shape {tuple(input_shape[1:])}"
             )
+        if not self.vocabulary_size:
+            self.check_features(shape[-1])
         self.embedding.build(shape)
         self.encoder.build((None, shape[1], self.model_dim))
         self.head.build((None, self.model_dim))
         self.built = True
 
     def call(self, x, training=None):
-        x = as_rows(x)
+        x = as_rows(x) if self.vocabulary_size else self.standardized(as_rows(x))
         mask = self._visible(x, training) if self.vocabulary_size else None
         x = self.encoder(self.embedding(x), mask=mask, training=training)
         return self.head(x[:, 0] if self.pooling == "first" else self.pooled(mean_of_steps(x, mask)))

@@ -1,5 +1,6 @@
 """Losses, registered with Keras because a saved model refers to the loss that it was compiled with."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
@@ -140,3 +141,34 @@ class Mean(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return ops.mean(y_pred, axis=-1)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Reconstruction(keras.losses.Loss):
+    """Mean squared difference of an output from the standardised input, (x - mean) / std.
+
+    Args:
+        mean: What is subtracted from the inputs: one number, or one for each feature (the last axis).
+        std: What the difference is divided by, likewise.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        name: str = "reconstruction",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        x = ops.cast(y_true, y_pred.dtype)
+        if set(self.mean) != {0.0} or set(self.std) != {1.0}:
+            mean, std = (ops.convert_to_tensor(values, y_pred.dtype) for values in (self.mean, self.std))
+            x = (x - mean) / std
+        return ops.mean(ops.square(x - y_pred), axis=tuple(range(1, len(y_pred.shape))))
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"mean": self.mean, "std": self.std}

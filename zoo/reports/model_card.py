@@ -12,7 +12,7 @@ from zoo.config import catalogue, privacy, task_facts
 from zoo.config.task_facts import TaskFacts
 from zoo.config.train_config import EMBEDDED, TrainConfig, command_line, flag
 from zoo.console.errors import UsageError
-from zoo.console.figures import label, written
+from zoo.console.figures import form_of, label, written
 from zoo.runs import attacked
 from zoo.runs.folder import RunFolder
 from zoo.scores import groups
@@ -59,7 +59,7 @@ def card(run: RunFolder, read_receipt: Callable[[Path], dict[str, Any]]) -> tupl
         robustness=parts["Robustness"],
         privacy=parts["Privacy"],
         files=parts["Compressed files"],
-        limits=_limits(metrics),
+        limits=_limits(metrics, facts),
         missing="\n".join(f"- {line}" for line in missing),
     )
     return sealed(text), missing
@@ -170,15 +170,16 @@ def _results(metrics: Mapping[str, Any], facts: TaskFacts) -> str:
 
 
 def _classes(metrics: Mapping[str, Any], task: str, facts: TaskFacts) -> str:
-    if not facts.classifies and "zero_shot_accuracy" not in metrics["test"]:
+    classes = facts.classifies or "per_class" in metrics or "zero_shot_accuracy" in metrics["test"]
+    if not classes:
         return f"{task.replace('_', ' ').capitalize()} has no classes."
     if "per_class" not in metrics:
         return f"{NOT_MEASURED} when this run was made; its confusion_matrix.csv holds the counts."
     rows = [
-        (row["class"], *(f"{row[name]:.2%}" for name in ("precision", "recall", "f1")), f"{row['examples']:,}")
+        (row["class"], *(f"{row[name]:.2%}" for name in facts.of_classes), f"{row['examples']:,}")
         for row in metrics["per_class"]
     ]
-    return _table(["class", "precision", "recall", "F1", "examples"], rows)
+    return _table(["class", *(form_of(name)[0].removeprefix("macro ") for name in facts.of_classes), "examples"], rows)
 
 
 def _groups(run: RunFolder, spec: Mapping[str, Any], facts: TaskFacts) -> str:
@@ -302,11 +303,13 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count > 1)}"
 
 
-def _limits(metrics: Mapping[str, Any]) -> str:
+def _limits(metrics: Mapping[str, Any], facts: TaskFacts) -> str:
     found = [f"- Intervals assume that the {metrics['test']['examples']:,} test examples are independent."]
     if "per_class" in metrics:
-        worst = min(metrics["per_class"], key=lambda row: row["f1"])
-        found.append(f"- The class with the lowest F1 is {worst['class']}: {worst['f1']:.2%}.")
+        name = facts.of_classes[-1]
+        worst = min(metrics["per_class"], key=lambda row: row[name])
+        words = form_of(name)[0].removeprefix("macro ")
+        found.append(f"- The class with the lowest {words} is {worst['class']}: {worst[name]:.2%}.")
     return "\n".join(found)
 
 

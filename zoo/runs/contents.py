@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,11 @@ _MEANS = (*_SHARES, "zero_shot_accuracy", "loss", "mrr")
 # Relative size of what rounding in float32 may change.
 _ROUNDING = 1e-6
 # Other scores between 0 and 1.
-_BOUNDED = (*_SHARES, "precision", "recall", "f1", "zero_shot_accuracy", "coverage", "mrr")
+_BOUNDED = (
+    *(*_SHARES, "precision", "recall", "f1", "zero_shot_accuracy", "coverage", "mrr"),
+    *("auc", "partial_auc", "detected", "false_alarms", "recording_accuracy"),
+    *("miou", "pixel_accuracy", "boundary_f1"),
+)
 
 
 def check_config(stored: Mapping[str, Any]) -> None:
@@ -103,6 +107,8 @@ def _check_data(spec: Mapping[str, Any]) -> None:
         ("class_names", str, True),
         ("target_shape", int, False),
         ("relations", str, False),
+        ("columns", str, False),
+        ("normal", str, False),
     ):
         found = spec.get(name, None if required else [])
         if not isinstance(found, list) or not all(isinstance(v, kind) and not isinstance(v, bool) for v in found):
@@ -113,6 +119,7 @@ def _check_data(spec: Mapping[str, Any]) -> None:
     for name in ("vocabulary_size", "target_vocabulary_size"):
         if name in spec and _typed(spec, name, int) < 0:
             raise ValueError(f"expected a number from 0 as {name!r} of 'data', found {spec[name]}")
+    _check_windows(spec)
     for name in ("vocabulary_sha256", "target_vocabulary_sha256"):
         if name in spec:
             _typed(spec, name, str)
@@ -124,12 +131,32 @@ def _check_data(spec: Mapping[str, Any]) -> None:
         )
 
 
-def check_metrics(metrics: Mapping[str, Any], per_step: bool = False) -> None:
+def _check_windows(spec: Mapping[str, Any]) -> None:
+    """Check what windows of series, standardised features and the detection of anomalies have."""
+    for name in ("hop", "rate", "false_alarm_rate"):
+        if name in spec and not (_number(spec[name]) and 0 <= spec[name] < math.inf):
+            raise ValueError(f"expected a finite number from 0 as {name!r} of 'data', found {_short(spec[name])}")
+    for name in ("mean", "std"):
+        found = spec.get(name, [])
+        if not isinstance(found, list) or not all(_number(v) and math.isfinite(v) for v in found):
+            raise ValueError(f"expected a list of finite numbers as {name!r} of 'data', found {_short(found)}")
+    if 0 in spec.get("std", []):
+        raise ValueError("expected numbers other than 0 as 'std' of 'data'")
+    if strange := [name for name in spec.get("normal", []) if name not in spec["class_names"]]:
+        raise ValueError(f"expected classes as 'normal' of 'data', found {_short(strange[0])}")
+
+
+def check_metrics(
+    metrics: Mapping[str, Any],
+    per_step: bool = False,
+    of_classes: Sequence[str] = task_facts.of(task_facts.CLASSES).of_classes,
+) -> None:
     """Check metrics.json: that it is complete, that numbers are numbers, and that they do not contradict each other.
 
     Args:
         metrics: Content of the file.
         per_step: Whether there may be several answers per example, such as one per time step.
+        of_classes: Names of the scores of each class.
     """
     test = _typed(metrics, "test", dict)
     for name in ("parameters", "epoch", "epochs"):
@@ -149,7 +176,7 @@ def check_metrics(metrics: Mapping[str, Any], per_step: bool = False) -> None:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ValueError(f"expected a number as {key!r} of {name!r}, found {_short(value)}")
     check_scores(test, _object(metrics, "intervals"), per_step)
-    _check_classes(_list(metrics, "per_class"))
+    _check_classes(_list(metrics, "per_class"), of_classes)
     for name in ("private", "calibration", "prequential"):
         _object(metrics, name)
     if "no_intervals" in metrics:
@@ -210,14 +237,14 @@ def check_scores(test: Mapping[str, Any], intervals: Mapping[str, Any], per_step
             raise ValueError(f"{name!r} is {value}, outside its own interval from {ends[0]} to {ends[1]}")
 
 
-def _check_classes(rows: list) -> None:
+def _check_classes(rows: list, of_classes: Sequence[str]) -> None:
     for row in rows:
         if not isinstance(row, dict):
             raise ValueError(f"expected objects in 'per_class', found {_short(row)}")
         _typed(row, "class", str)
         if _typed(row, "examples", int) < 0:
             raise ValueError(f"expected a number from 0 as 'examples' of a class, found {row['examples']}")
-        for name in ("precision", "recall", "f1"):
+        for name in of_classes:
             if not 0 <= _typed(row, name, float) <= 1:
                 where = f"{name!r} of class {row['class']!r}"
                 raise ValueError(f"expected a share from 0 to 1 as {where}, found {row[name]}")

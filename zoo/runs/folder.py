@@ -7,6 +7,7 @@ import contextlib
 import csv
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class RunFolder:
         self.report_file = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
+        self.tracking_file = self.path / "tracking.json"
         self.attacks = self.path / "attack"
         self.key_file = self.path / "private.key"
         self.prequential_file = self.path / "prequential.csv"
@@ -164,7 +166,8 @@ class RunFolder:
         metrics, seal = sealed.read(self.metrics_file)
         try:
             facts = task_facts.of(stored["data"].get("task", task_facts.CLASSES))
-            contents.check_metrics(metrics, stored["data"].get("per_step", False) or facts.several_answers)
+            several = stored["data"].get("per_step", False) or facts.several_answers
+            contents.check_metrics(metrics, several, facts.of_classes)
         except ValueError as error:
             raise UsageError(f"{self.metrics_file} is damaged: {error}") from None
         sealed.check(self.metrics_file, seal, metrics)
@@ -307,12 +310,18 @@ def _check_pretrained(name: str) -> None:
 
 
 def check_beginning(config: TrainConfig, *, pretrained: bool = False) -> None:
-    """Raise UsageError unless the initial weights of a training are as its configuration says.
+    """Raise UsageError unless trackers and initial weights of a training are as its configuration says.
 
     Args:
         config: Configuration of the training.
         pretrained: Whether the model has pretrained weights.
     """
+    for name in config.track or ():
+        if find_spec(name) is None:
+            raise UsageError(
+                f"--track {name}: expected the package {name}, which is not installed; pip install"
+                f" 'keras-compression-zoo[{name}]'"
+            )
     if continued(config):
         return
     if config.model in registry.COMBINED and not pretrained:

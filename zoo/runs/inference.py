@@ -29,10 +29,10 @@ from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 BATCH = 512
 
 
-def logits_of(model: keras.Model, split: Split) -> np.ndarray:
+def logits_of(model: keras.Model, split: Split, batch_size: int = BATCH) -> np.ndarray:
     """Return the outputs of a model for the examples of a split, in order, as float32."""
     with streamed.told():
-        outputs = model.predict(evaluation_batches(split, batch_size=BATCH), verbose=0)
+        outputs = model.predict(evaluation_batches(split, batch_size=batch_size), verbose=0)
     return np.asarray(outputs, np.float32)[: len(split)]  # on JAX the last batch is padded
 
 

@@ -115,7 +115,9 @@ class Predictions(Readable, Sequence[dict[str, Any]]):
     """The answers to inputs, in their order.
 
     Each is a dict with input, label, probability and, on request, top. A model of one's own may give numbers: then it
-    has values. If it has several outputs, each answer names its output.
+    has values. If it has several outputs, each answer names its output. A detector gives objects, each with label,
+    probability and box (x1, y1, x2, y2 in pixels). A run of masks gives shares, of the pixels by class; its label is
+    the largest class.
     """
 
     def __init__(self, rows: Sequence[dict[str, Any]]):
@@ -148,6 +150,12 @@ def answers(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tu
         return ("input", *rows[0]["names"]), [(row["input"], *row["values"]) for row in rows]
     several, numbers = (any(name in row for row in rows) for name in ("output", "values"))
     columns = ("input", *(("output",) if several else ()), "answer" if numbers else "label", "probability")
+    if any("objects" in row for row in rows):
+        return (*columns, "x1", "y1", "x2", "y2"), [one for row in rows for one in _objects(row)]
+    if any("shares" in row for row in rows):
+        return ("input", "class", "share"), [
+            (row["input"], name, share) for row in rows for name, share in row["shares"].items()
+        ]
     shown = [
         (row["input"], *((row["output"],) if several else ()), *answer)
         for row in rows
@@ -158,6 +166,12 @@ def answers(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tu
 
 def _ranked(row: Mapping[str, Any]) -> list[tuple[str, float]]:
     return [(one["label"], one["probability"]) for one in row.get("top", [row])]
+
+
+def _objects(row: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Return a row for each object in a picture, or one that says that there is none."""
+    found = [(row["input"], one["label"], one["probability"], *one["box"]) for one in row["objects"]]
+    return found or [(row["input"], "none", "", "", "", "", "")]
 
 
 def _numbers(values: Any) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zoo.tasks.base import Task
 
 # What metrics.json keeps of the results that are shown: 95 % intervals, why others have none, scores of each class.
-KEPT = ("intervals", "no_intervals", "per_class", "per_column")
+KEPT = ("intervals", "no_intervals", "per_class", "per_column", "detected_by_class")
 
 
 def of(name: str) -> Task:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from zoo.config import task_facts
+from zoo.config import registry, task_facts
 from zoo.config.run_options import GenerateOptions, PredictOptions
 from zoo.config.task_facts import TaskFacts
 from zoo.config.train_config import TrainConfig
@@ -168,6 +168,10 @@ class Task(abc.ABC):
         """Return further keyword arguments of `measure`."""
         return {}
 
+    def measured_again_with(self, config: TrainConfig, run: RunFolder) -> dict[str, Any]:
+        """Return further keyword arguments of `measure` for a finished run, which may have been decided in it."""
+        return self.measured_with(config)
+
     @abc.abstractmethod
     def measure(self, model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the scores of a split, and the results that the report shows.
@@ -284,6 +288,12 @@ def made_batch(task: Task, config: TrainConfig, spec: DataSpec, batch_size: int)
     return keras.tree.map_structure(
         lambda x: keras.KerasTensor(x.shape, keras.backend.standardize_dtype(x.dtype)), first
     )
+
+
+def standardized_by(config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+    """Return the arguments with which a model standardises its inputs, if the data and the model have them."""
+    known = registry.arguments(config.model)
+    return {"mean": spec.mean, "std": spec.std} if spec.mean and {"mean", "std"} <= known.keys() else {}
 
 
 def percent(probability: float) -> str:

@@ -24,9 +24,9 @@ from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, as_floats, logits_of, probabilities, read_inputs
 from zoo.runs.vocabularies import read_spec
-from zoo.scores import intervals
+from zoo.scores import intervals, votes
 from zoo.tasks import base
-from zoo.tasks.base import Reading, Task, Texts, percent, ranked, short
+from zoo.tasks.base import Reading, Task, Texts, percent, ranked, short, standardized_by
 from zoo.tasks.pages import classes as class_page
 from zoo.tasks.parts import listening
 
@@ -44,7 +44,7 @@ class Classification(Task):
 
     def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
         known = registry.arguments(config.model)
-        found = {**config.settings, "num_classes": spec.num_classes}
+        found = {**standardized_by(config, spec), **config.settings, "num_classes": spec.num_classes}
         if "vocabulary_size" in known:
             found["vocabulary_size"] = spec.vocabulary_size
         if "rate" in known:
@@ -98,6 +98,8 @@ class Classification(Task):
         examples = data.split(split)
         logits = logits_of(model, examples)
         found, confusion = scores(logits, examples.y), confusion_matrix(logits, examples.y)
+        if examples.recordings is not None:
+            found |= votes.scores(probabilities(logits), examples.y, examples.recordings)
         return found, {
             "logits": logits,
             "confusion": confusion,
@@ -112,9 +114,12 @@ class Classification(Task):
         return class_page.page(data, scores, shown)
 
     def headline(self, test: dict[str, Any], within: Intervals) -> str:
+        vote = ""
+        if "recordings" in test:
+            vote = f", {test['recording_accuracy']:.2%} of {test['recordings']:,} recordings by vote"
         return (
             f"accuracy {written(test, 'accuracy', within)}, macro F1 {written(test, 'f1', within)},"
-            f" loss {written(test, 'loss', within)}, {test['examples']:,} examples"
+            f" loss {written(test, 'loss', within)}, {test['examples']:,} examples{vote}"
         )
 
     def predict(self, run: RunFolder, options: PredictOptions) -> list[dict[str, Any]]:

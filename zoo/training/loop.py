@@ -250,4 +250,6 @@ def _finish(training: Training, finished: Callable[[keras.Model], keras.Model] |
         found |= capability.record()
     sections = [section for capability in training.capabilities for section in capability.sections(found)]
     metrics = finish(training.run, config, training.data, training.task, model, found, memory.history, sections)
+    for capability in training.capabilities:
+        capability.finished(metrics)
     return TrainResult(training.run, metrics, memory.history, model)

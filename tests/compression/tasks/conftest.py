@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import blobs
+from tests.zoo.data.annotations import pictures
 from zoo.config.train_config import TrainConfig
 from zoo.tasks import generation
 from zoo.training.loop import train
@@ -126,3 +127,42 @@ def english(word):
 def _save_blobs(folder, count, shape, seed=0):
     x, y = blobs(count, shape, seed=seed)
     np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y, class_names=["low", "middle", "high"])
+
+
+@pytest.fixture(scope="package")
+def anomaly_run(tmp_path_factory):
+    """A run on images of three classes, of which the first is normal."""
+    folder = tmp_path_factory.mktemp("anomalies")
+    _save_blobs(folder, 240, (8, 8))
+    config = TrainConfig(
+        model="autoencoder", task="anomaly", data=folder / "blobs.npz", settings={"units": (16,), "code": 3}, epochs=6,
+        normal_class=("low",), batch_size=16, learning_rate=1e-2, output=folder / "run",
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"
+
+
+@pytest.fixture(scope="package")
+def segmentation_run(tmp_path_factory):
+    """A run on pictures of shapes with their masks."""
+    folder = tmp_path_factory.mktemp("masks")
+    config = TrainConfig(
+        model="unet", dataset="shapes", image_size=12, settings={"filters": 4, "depth": 2}, epochs=2, batch_size=16,
+        learning_rate=1e-2, output=folder / "run",
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"
+
+
+@pytest.fixture(scope="package")
+def detection_run(tmp_path_factory):
+    """A run on pictures of discs and squares with their boxes."""
+    folder = tmp_path_factory.mktemp("boxes")
+    pictures.voc(folder / "annotated", {"train": 32, "val": 8, "test": 8})
+    config = TrainConfig(
+        model="detector", data=folder / "annotated", image_size=32, fit="stretch", epochs=4, batch_size=8,
+        settings={"backbone": "mobilenet_v2", "alpha": 0.1, "width": 8, "depth": 1, "blocks": 7}, learning_rate=1e-2,
+        output=folder / "run",
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"

@@ -25,7 +25,7 @@ from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
 
 MISTAKES = {
-    "--model cn": "unknown model 'cn': expected one of \\d+ names; did you mean 'cnn'",
+    "--model cn": "unknown model 'cn': expected one of \\d+ names; did you mean '(tcn|cnn)'",
     "--dataset minst": "unknown dataset 'minst': .* did you mean 'mnist'",
     "--dataset mnist --data x.npz": "--dataset and --data: expected one of them, received both",
     "--strategy mirored": "unknown strategy 'mirored': .* did you mean 'mirrored'",
@@ -57,7 +57,7 @@ MISTAKES = {
     "--data {file}": "expected a folder of images by class, or a file that ends in .npz, .csv, .tsv, .jsonl",
     "--data {file} --task translation": "--data .*: expected a table of pairs that ends in .csv, .tsv, .jsonl",
     "--data {file} --task language_model": "--data .*: expected a .txt file or a folder of them",
-    "--task translate": "--task: expected one of classification, translation, .* did you mean 'translation'",
+    "--task translate": "--task: expected one of classification, anomaly, translation, .* did you mean 'translation'",
     "--task translation --dataset digits": "--dataset digits: expected a set for translation, this one is for cl",
     "--tokens words": "--tokens: expected one of word, character, subword, received 'words'; did you mean 'word'",
     "--source de --target de": "--source and --target: expected two different names, received 'de' twice",
@@ -330,6 +330,7 @@ def test_commands_with_many_options_have_two_examples_that_parse(name):
 def test_every_option_is_read_flat_and_in_its_group():
     whole = config.TrainConfig(model="cnn", learning_rate=0.1, average="ema(0.9)", settings={"units": "9"})
     groups = [whole.model_options, whole.data_options, whole.column_options, whole.sound_options,
+              whole.sensor_options,
               whole.optimisation, whole.capabilities,
               whole.strategy_options, whole.output_options]  # fmt: skip
     names = [field.name for group in groups for field in dataclasses.fields(group)]

@@ -50,10 +50,13 @@ PARAMETERS = {
     "lstm": 4 * 128 * (28 + 128 + 1) + 4 * 128 * (128 + 128 + 1) + 128 * 10 + 10,
     "self_attention": (28 * 64 + 64) + 28 * 64 + 2 * 33_472 + 2 * 64 + 64 * 10 + 10,
     "transformer": (28 * 64 + 64) + 2 * 33_472 + 2 * 64 + 64 * 10 + 10,
+    "conv1d": 8 * 28 * 32 + 5 * 32 * 64 + 3 * 64 * 32 + 4 * (32 + 64 + 32) + 32 * 10 + 10,
+    "tcn": (5 * 28 + 7 * 5 * 32) * 32 + (28 * 32 + 32) + 8 * 4 * 32 + 32 * 10 + 10,
     "large": 784 * 512 + 512 + 512 * 10 + 10,
     "small": 784 * 128 + 128 + 128 * 10 + 10,
 }
 PIXELS = {"num_classes": 4, "dropout": 0.1, "mean": (0.4,), "std": (0.3,), "first_stride": 3}
+FEATURES = {"mean": (0.4,), "std": (0.3,)}
 OTHER_ARGUMENTS = {
     "simplenet": {"num_classes": 4, "units": (20, 30), "activation": "tanh", "initializer": "he_normal",
                   "dropout": 0.2},
@@ -69,12 +72,14 @@ OTHER_ARGUMENTS = {
     "tc_resnet": {"alpha": 0.25, "num_blocks": 6, "causal": True, **PIXELS},
     "lstm": {"num_classes": 4, "units": (6,), "cell": "gru", "return_sequences": True, "dropout": 0.1, "unroll": True,
              "pooling": "mean", "word_dropout": 0.1,
-             "embedding_dim": 9},
+             "embedding_dim": 9, **FEATURES},
     "self_attention": {"num_classes": 4, "model_dim": 12, "num_heads": 3, "ff_dim": 8, "num_blocks": 1, "dropout": 0.2,
-                       "position": "sinusoidal", "causal": True, "key_dim": 5},
+                       "position": "sinusoidal", "causal": True, "key_dim": 5, **FEATURES},
     "transformer": {"num_classes": 4, "num_layers": 1, "model_dim": 12, "num_heads": 3, "ff_dim": 8, "dropout": 0.2,
                     "norm": "post", "activation": "gelu", "position": "learned", "pooling": "first",
-                    "word_dropout": 0.1, "key_dim": 5},
+                    "word_dropout": 0.1, "key_dim": 5, **FEATURES},
+    "conv1d": {"num_classes": 4, "filters": (5, 6), "kernel_sizes": (3, 2), "strides": 2, "dropout": 0.1, **FEATURES},
+    "tcn": {"num_classes": 4, "filters": (5, 6), "kernel_size": 2, "dropout": 0.2, **FEATURES},
 }  # fmt: skip
 # Arguments that make the convolutional networks small, where a test does not depend on their size.
 SMALL = {

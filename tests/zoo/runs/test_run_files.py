@@ -136,7 +136,7 @@ WRONG = {
     "expected 'settings' in 'config'": lambda c: c["config"].pop("settings"),
     "--seed: expected a value from": lambda c: c["config"].update(seed=-1),
     "expected an object as 'data'": lambda c: c.update(data=3),
-    "expected one of image, .* as 'kind'": lambda c: c["data"].update(kind="sound"),
+    "expected one of image, .* as 'kind'": lambda c: c["data"].update(kind="smell"),
     "expected a list of whole numbers as 'input_shape'": lambda c: c["data"].update(input_shape=["8"]),
     "expected sizes from 1 as 'input_shape'": lambda c: c["data"].update(input_shape=[8, 0, 1]),
     "expected a list of texts as 'class_names'": lambda c: c["data"].update(class_names=[1, 2]),

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.zoo.data.annotations import pictures
 from zoo import generate, predict, tasks
 from zoo.config import task_facts
 from zoo.config.catalogue import check_source
@@ -57,6 +58,11 @@ CASES = {
         "simplenet", {"units": (8,)}, SMALL_IMAGES,
         asked=("{place}/image.npz",), wrong=("absent.png",), message="expected a file",
     ),
+    "anomaly": Case(
+        "autoencoder", {"units": (8,), "code": 2}, SMALL_IMAGES | {"task": "anomaly", "normal_class": ("0", "1")},
+        asked=("{place}/image.npz",), wrong=("{place}/image.npz", "--top", "2"),
+        message="--top: expected a run that gives classes or captions, this one gives scores",
+    ),
     "translation": Case(
         "transformer_seq2seq", BLOCKS, {"data": "pairs.tsv", "task": "translation", "tokens": "word"},
         asked=("one two", "two"), answered=2, wrong=("one", "--label", "x"), message="--label: expected a run",
@@ -78,6 +84,16 @@ CASES = {
     "link_prediction": Case(
         "kg_embedding", {"dim": 4}, {"dataset": "family"},
         asked=("Colin father ?",), wrong=("Colin father",), message="expected 'HEAD RELATION .'",
+    ),
+    "detection": Case(
+        "detector", {"backbone": "mobilenet_v2", "alpha": 0.1, "width": 8, "depth": 1},
+        {"data": "annotated", "image_size": 32, "augment": "flip + zoom"},
+        asked=("{place}/annotated/JPEGImages/test_0.png",),
+        wrong=("{place}/annotated/JPEGImages/test_0.png", "--top", "2"), message="--top: expected a run that gives",
+    ),
+    "segmentation": Case(
+        "unet", {"filters": 2, "depth": 1}, {"dataset": "shapes", "image_size": 8},
+        asked=("{place}/colours.npz",), wrong=("{place}/colours.npz", "--top", "2"), message="--top: expected a run",
     ),
     "forecasting": Case(
         "dlinear", {"window": 5}, {"data": "series.csv", "horizon": 4, "lookback": 12},
@@ -105,9 +121,11 @@ def place(tmp_path_factory):
     """A folder with inputs and own data."""
     folder, rng = tmp_path_factory.mktemp("contract"), np.random.default_rng(0)
     np.savez(folder / "image.npz", x=rng.integers(0, 255, (1, 8, 8, 1)).astype("uint8"))
+    np.savez(folder / "colours.npz", x=rng.integers(0, 255, (1, 8, 8, 3)).astype("uint8"))
     words = ("one", "two", "three", "four")
     lines = [" ".join(rng.choice(words, rng.integers(1, 4))) for _ in range(60)]
     (folder / "pairs.tsv").write_text("source\ttarget\n" + "".join(f"{line}\t{line}\n" for line in lines))
+    pictures.voc(folder / "annotated", {"train": 40, "val": 8, "test": 8})
     (folder / "text.txt").write_text("\n".join(lines))
     (folder / "other.xyz").touch()
     steps = np.arange(400)

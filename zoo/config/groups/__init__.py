@@ -18,6 +18,7 @@ from zoo.config.groups.data import DataOptions
 from zoo.config.groups.model import ModelOptions
 from zoo.config.groups.optimisation import Optimisation
 from zoo.config.groups.output import OutputOptions
+from zoo.config.groups.sensors import SensorOptions
 from zoo.config.groups.sound import SoundOptions
 from zoo.config.groups.strategy import StrategyOptions
 
@@ -28,6 +29,7 @@ __all__ = [
     "ModelOptions",
     "Optimisation",
     "OutputOptions",
+    "SensorOptions",
     "SoundOptions",
     "StrategyOptions",
 ]

@@ -22,7 +22,8 @@ class ColumnOptions:
         "language or column to translate into (default: the set's second language, or the column target)"
     )
     columns: tuple[str, ...] | None = option(
-        "columns to forecast, names or patterns such as 'load*' (default: all columns of numbers)",
+        "columns of numbers: those of the sensors, or those to forecast, which may be patterns such as 'load*'"
+        " (default: all that no other option names)",
         metavar="NAME[,...]",
     )
     known_columns: tuple[str, ...] | None = option(
@@ -30,9 +31,13 @@ class ColumnOptions:
         metavar="NAME[,...]",
     )
     time_column: str | None = option(
-        "column with the time of a row (default: the only column of dates; without one, rows are in order)"
+        "column with the time of a row (default: the only column of dates; without one, rows are in order and evenly"
+        " spaced)"
     )
-    group_column: str | None = option("column that tells several series apart (default: one series)")
+    group_column: str | None = option(
+        "column that tells several series apart, such as the subject or the machine; with --window, groups stay in one"
+        " split (default: one series)"
+    )
     horizon: int | None = option(
         "number of steps to forecast (default: a season, such as 24 hours or 7 days)", within=(1, 100_000)
     )

@@ -59,6 +59,11 @@ class Optimisation:
         0.0,
         within=(0, 10),
     )
+    dice: float | None = option(
+        "weight of the Dice loss beside the cross-entropy of pixels, for masks with rare classes (Milletari et al.,"
+        " 2016; default: 0)",
+        within=(0, 100),
+    )
     early_stopping: int = option(
         "number of epochs without a better validation result after which training stops; 0: never",
         0,

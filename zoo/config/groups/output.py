@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from zoo.config.options import option, under
 
@@ -12,6 +13,10 @@ class OutputOptions:
     """The run folder and its checkpoints."""
 
     output: Path | None = option("run folder to write (default: runs/MODEL-DATASET)")
+    track: tuple[Literal["mlflow", "wandb"], ...] | None = option(
+        "trackers in which the training is recorded besides: mlflow, wandb. Their own environment variables say where",
+        metavar="NAME[,NAME]",
+    )
     checkpoint_every: int = option(
         "number of steps between checkpoints inside an epoch; 0: only at its end", 0, within=(0, 1_000_000_000)
     )

@@ -1,5 +1,6 @@
 """Apply the words of `--augment` to a batch."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ class Augmenter:
         follow: Function of an affine map, labels and the (height, width) of their images to the labels of the moved
             images, for labels that are places in an image, such as masks or boxes. None for labels of whole images.
         sound: Rate and noise, if the examples are samples of sound.
+        fill: What lies outside an image, whatever the words say: black where labels cannot follow a reflection.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class Augmenter:
         num_classes: int,
         follow: Follow | None = None,
         sound: Sounds | None = None,
+        fill: augmentation.Fill | None = None,
     ):
         self.words, self.seed, self.num_classes, self.follow = tuple(words), seed, num_classes, follow
-        self.sound = sound
+        self.sound, self.fill = sound, fill
         self.mixes = any(word.mixes for word in words)
 
     def __call__(self, images: Any, labels: Any, index: Any, epoch: Any) -> tuple[Any, Any]:
@@ -61,7 +64,7 @@ class Augmenter:
         for stream, word in enumerate(self.words):
             draws = Draws(self.seed, epoch, index, stream)
             if make := _MAPS.get(type(word)):
-                found = make(word, images, draws)
+                found = self._filled(make(word, images, draws))
                 if waiting and waiting.fill and found.fill and waiting.fill != found.fill:
                     (images, labels), waiting = self._moved(waiting, images, labels), None
                 waiting = found.after(waiting) if waiting else found
@@ -80,7 +83,11 @@ class Augmenter:
 
     def _moved(self, affine: Affine, images: Any, labels: Any) -> tuple[Any, Any]:
         """Return images and labels after an affine map."""
+        affine = self._filled(affine)
         return affine(images), self.follow(affine, labels, images.shape[1:3]) if self.follow else labels
+
+    def _filled(self, affine: Affine) -> Affine:
+        return dataclasses.replace(affine, fill=self.fill) if self.fill and affine.fill else affine
 
     def on_arrays(
         self, images: np.ndarray, labels: np.ndarray, index: np.ndarray, epoch: int
@@ -92,7 +99,11 @@ class Augmenter:
 
 
 def of(
-    config: TrainConfig, num_classes: int, follow: Follow | None = None, sound: Sounds | None = None
+    config: TrainConfig,
+    num_classes: int,
+    follow: Follow | None = None,
+    sound: Sounds | None = None,
+    fill: augmentation.Fill | None = None,
 ) -> Augmenter | None:
     """Return the augmenter of a configuration, None if images stay as they are.
 
@@ -101,9 +112,10 @@ def of(
         num_classes: Number of classes of the data.
         follow: How labels follow their images; see `Augmenter`.
         sound: Rate and noise of sound.
+        fill: What lies outside an image; see `Augmenter`.
     """
     words = config.augmentation
-    return Augmenter(words, config.seed, num_classes, follow, sound) if words else None
+    return Augmenter(words, config.seed, num_classes, follow, sound, fill) if words else None
 
 
 def _flip(word: augmentation.Flip, images: Any, draws: Draws) -> Affine:

@@ -17,6 +17,7 @@ from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
 from zoo.data.reading import Tally, drawn
+from zoo.data.sensors import recordings, standardization, windows
 from zoo.data.sound import clips, formats, noise
 from zoo.data.sources import arrays, embedded, folders, grouping, records, tables, tfds
 from zoo.data.splits import hold_out
@@ -39,20 +40,24 @@ _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Source:
+class Source:
     """Splits that were read, with arrays, columns of pictures or texts as examples.
 
     Args:
         kind: Kind of the examples: image, vector, sequence, sound, tokens or text.
         splits: Splits by name. A source that names none has one, "all".
         class_names: Names of the classes, None if labels are numbers.
-        rate: Samples of sound in a second.
+        rate: Samples of sound in a second; of windows if their time tells it.
+        columns: Names of the features of windows.
+        hop: Number of samples from one window to the next; 0 for other examples.
     """
 
     kind: str
     splits: dict[str, Split]
     class_names: tuple[str, ...] | None
-    rate: int = 0
+    rate: float = 0
+    columns: tuple[str, ...] = ()
+    hop: int = 0
 
 
 def load(config: TrainConfig, taken: Taken) -> Dataset:
@@ -67,11 +72,13 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     """
     like, vocabulary, num_classes = taken.like, taken.vocabulary, taken.num_classes
     name, tally = config.data_name, taken.tally
+    if config.window is not None and taken.splits is not None:
+        raise UsageError("--accept-changed-data: expected examples in files of their own, received windows; start anew")
     image_shape = like.input_shape if like and like.kind in ("image", "sound") else None
     fit = like.fit if like else config.fit or USUAL_FIT
     if like is not None:
-        config = dataclasses.replace(config, rate=like.rate or None)
-    source = _read(config, config.data, image_shape, like.class_names if like else None, fit, tally)
+        config = as_trained(config, like)
+    source = read(config, config.data, image_shape, like.class_names if like else None, fit, tally)
     if like is None and source.kind != "text":
         vocabulary = None  # the training begins with a run on texts, these are no texts
     splits = dict(source.splits)
@@ -97,12 +104,12 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         if source.kind in ("image", "sound"):
             image_shape = next(iter(splits.values())).x.shape[1:]
             config = dataclasses.replace(config, rate=source.rate or None)
-        given = _read(config, config.validation_data, image_shape, class_names, fit, tally)
+        given = read(config, config.validation_data, image_shape, class_names, fit, tally)
         if given.kind != source.kind:
             raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
         splits["validation"] = next(iter(given.splits.values()))
         tally.made["validation"] = "--validation-data"
-    if columns := {split: examples for split, examples in splits.items() if not examples.in_memory}:
+    if columns := {s: part for s, part in splits.items() if not part.in_memory and not source.hop}:
         splits |= keeping.kept(config, columns, tally)  # all at once, so that one message names every unreadable file
     _check_shapes(name, splits)
     for split, examples in splits.items():
@@ -137,16 +144,29 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         vocabulary_sha256=vocabulary.sha256 if vocabulary else "",
         fit=fit if kind == "image" else FIRST_FIT,
         rate=source.rate,
+        columns=source.columns,
+        hop=source.hop,
     )
+    if like is None and source.hop:
+        mean, std = standardization.of_split(spec, train, tally)
+        spec = dataclasses.replace(spec, mean=mean, std=std)
     if like is not None:
-        _check_like(spec, like)
+        check_like(spec, like)
         if kind == "tokens":
             for split in splits.values():
                 check_tokens(name, split.x, like.vocabulary_size)
         spec = dataclasses.replace(like, name=name)
-    mixed_in = noise.of(config, spec.rate, tally) if spec.rate and like is None else None
+    mixed_in = noise.of(config, spec.rate, tally) if kind == "sound" and like is None else None
     parts = (train, splits["validation"], splits["test"])
     return Dataset(spec, *parts, vocabulary, texts=texts, noise=mixed_in)
+
+
+def as_trained(config: TrainConfig, like: DataSpec) -> TrainConfig:
+    """Return a configuration with the options that bring sounds and windows to the form of a run."""
+    if not like.hop:
+        return dataclasses.replace(config, rate=like.rate or None)
+    changes = {"window": like.input_shape[0], "hop": like.hop, "columns": like.columns}
+    return dataclasses.replace(config, **changes, rate=like.rate or config.rate)
 
 
 def _held_out(
@@ -180,19 +200,21 @@ def _encoded(splits: dict[str, Split], vocabulary: Vocabulary, length: int | Non
     return found
 
 
-def _read(
+def read(
     config: TrainConfig,
     path: Path | None,
     image_shape: tuple | None,
     class_names: tuple[str, ...] | None,
     fit: Fit,
     tally: Tally,
-) -> _Source:
+) -> Source:
     """Read one source. If given, `image_shape` is the shape of images and `class_names` are the labels allowed."""
+    if config.window is not None:
+        return _read_windows(config, path, class_names, tally)
     if path is None and config.dataset in EMBEDDED:
         tally.unit = "pictures"
         x, y, names = embedded.digits(image_shape[0] if image_shape else config.image_size)
-        return _Source("image", {"all": Split(x, y)}, names)
+        return Source("image", {"all": Split(x, y)}, names)
     if path is None:
         raw = tfds.read(
             config.dataset,
@@ -203,11 +225,11 @@ def _read(
             tally=tally,
         )
         if raw.kind == "image":
-            return _Source(*records.made(config, raw.splits, image_shape, raw.class_names, fit, tally))
+            return Source(*records.made(config, raw.splits, image_shape, raw.class_names, fit, tally))
         splits = {name: Split(np.asarray(x, object), y) for name, (x, y) in raw.splits.items()}
-        return _Source(raw.kind, splits, raw.class_names)
+        return Source(raw.kind, splits, raw.class_names)
     if holds_records(path):
-        return _Source(*records.read(config, path, image_shape, class_names, fit, tally))
+        return Source(*records.read(config, path, image_shape, class_names, fit, tally))
     if path.is_dir():
         return _read_folder(config, path, image_shape, class_names, fit, tally)
     if path.suffix.lower() == ".npz":
@@ -215,7 +237,7 @@ def _read(
         if config.image_size and kind == "image":
             size = (config.image_size, config.image_size)
             splits = {k: Split(np.stack([resize(i, size, fit) for i in s.x]), s.y) for k, s in splits.items()}
-        return _Source(kind, splits, names)
+        return Source(kind, splits, names)
     return _read_table(config, path, class_names, tally)
 
 
@@ -226,7 +248,7 @@ def _read_folder(
     class_names: tuple[str, ...] | None,
     fit: Fit,
     tally: Tally,
-) -> _Source:
+) -> Source:
     medium = folders.medium_of(path)
     _check_medium(config, medium)
     found = folders.listed(path, medium)
@@ -257,7 +279,7 @@ def _read_folder(
         )
         for split, files in found.files.items()
     }
-    return _Source("sound" if rate else "image", splits, names, rate)
+    return Source("sound" if rate else "image", splits, names, rate)
 
 
 def _check_medium(config: TrainConfig, medium: folders.Medium) -> None:
@@ -276,6 +298,20 @@ def _check_medium(config: TrainConfig, medium: folders.Medium) -> None:
         if (value := getattr(config, name)) is not None:
             expected = "pictures" if sounds else "sounds"
             raise UsageError(f"{flag(name)} {value}: expected with {expected}, received {medium.unit}")
+
+
+def _read_windows(config: TrainConfig, path: Path, class_names: tuple[str, ...] | None, tally: Tally) -> Source:
+    """Read windows of recordings. Those without labels are refused."""
+    found = recordings.read_all(config, path, tally)
+    names = class_names or windows.classes_of(found, tally)
+    if not names:
+        raise UsageError(
+            f"--label-column: expected the column of the label, or a folder of recordings for each class, received"
+            f" {config.data_name} without either"
+        )
+    hop = config.hop or config.window
+    options = {"window": config.window, "hop": hop, "label_of": windows.of_one_label, "tally": tally}
+    return Source("sequence", windows.splits(config, found, names, **options), names, found.rate, found.columns, hop)
 
 
 def check_size(config: TrainConfig, image_shape: tuple[int, ...]) -> None:
@@ -297,7 +333,7 @@ def check_size(config: TrainConfig, image_shape: tuple[int, ...]) -> None:
         )
 
 
-def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | None, tally: Tally) -> _Source:
+def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | None, tally: Tally) -> Source:
     tally.unit = "texts"
     columns = (config.text_column or "text", config.label_column or "label")
     text, label = tables.read_columns(path, *columns, lists=columns[:1], skip_bad=config.skip_bad, tally=tally)
@@ -320,7 +356,7 @@ def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | 
     if strange := sorted(set(label) - set(names)):
         raise UsageError(f"{path}: class {strange[0]!r} is not one of {few(names)}")
     y = np.array([index[name] for name in label], np.int32)
-    return _Source("text", {"all": Split(np.asarray(text, object), y)}, names)
+    return Source("text", {"all": Split(np.asarray(text, object), y)}, names)
 
 
 def _by_name(
@@ -390,8 +426,10 @@ def _check_classes(name: str, splits: dict, class_names: tuple[str, ...], num_cl
         )
 
 
-def _check_like(spec: DataSpec, like: DataSpec) -> None:
-    if (spec.kind, spec.input_shape, spec.rate) != (like.kind, like.input_shape, like.rate):
+def check_like(spec: DataSpec, like: DataSpec) -> None:
+    """Raise UsageError for examples of another form than those that a run was trained on."""
+    same_rate = spec.kind != "sound" or spec.rate == like.rate
+    if (spec.kind, spec.input_shape) != (like.kind, like.input_shape) or not same_rate:
         raise UsageError(
             f"{spec.name}: expected {like.kind} inputs of shape {like.input_shape} as the run was trained on,"
             f" received {spec.kind} of shape {spec.input_shape}"

@@ -13,6 +13,11 @@ DIGITS_SIZE = 28
 ADDITION_SEED = 0
 ADDITION_SPLITS = {"train": 45_000, "validation": 2_500, "test": 2_500}
 
+# Likewise for pictures of shapes.
+SHAPES = ("background", "circle", "square", "triangle")
+SHAPES_SEED, SHAPES_SIZE = 0, 48
+SHAPES_SPLITS = {"train": 400, "validation": 100, "test": 200}
+
 # Couples (man, woman) and their children in each family, in the order of Hinton's (1986) figure. Both families have the
 # same tree.
 FAMILIES = (
@@ -46,6 +51,47 @@ def digits(image_size: int | None) -> tuple[np.ndarray, np.ndarray, tuple[str, .
     images = np.rint(data.images * (255 / DIGITS_MAX)).astype(np.uint8)[..., None]
     x = np.stack([resize(image, (size, size), USUAL_FIT) for image in images])
     return x, data.target.astype(np.int32), tuple(str(name) for name in data.target_names)
+
+
+def shapes(image_size: int | None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return pictures of shapes with their masks, {split: (pictures, masks)}.
+
+    Pictures are (examples, size, size, 3) uint8: one to four shapes of random colours, sizes and places, the later ones
+    over the earlier ones, on a slope between two colours, with noise. Masks are (examples, size, size) uint8, indices
+    of `SHAPES`.
+
+    Args:
+        image_size: Height and width in pixels; None for 48.
+    """
+    size = image_size or SHAPES_SIZE
+    rng = np.random.Generator(np.random.Philox(key=SHAPES_SEED))
+    found = {}
+    for split, count in SHAPES_SPLITS.items():
+        drawn = [_shapes_picture(size, rng) for _ in range(count)]
+        found[split] = tuple(np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    return found
+
+
+def _shapes_picture(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return one picture (size, size, 3) and its mask (size, size)."""
+    y, x = (np.mgrid[:size, :size] + 0.5) / size
+    ends = rng.uniform(0, 255, (2, 3))
+    angle = rng.uniform(0, 2 * np.pi)
+    slope = np.clip(0.5 + (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle), 0, 1)[..., None]
+    picture, mask = (1 - slope) * ends[0] + slope * ends[1], np.zeros((size, size), np.uint8)
+    for _ in range(rng.integers(1, 5)):
+        kind, radius = rng.integers(1, len(SHAPES)), rng.uniform(0.1, 0.25)
+        turn, (right, down) = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.9, 2)
+        u = ((x - right) * np.cos(turn) + (y - down) * np.sin(turn)) / radius
+        v = ((y - down) * np.cos(turn) - (x - right) * np.sin(turn)) / radius
+        inside = {
+            1: u**2 + v**2 < 1,
+            2: np.maximum(abs(u), abs(v)) < 0.8,
+            3: (v > -0.5) & (v < 1 - np.sqrt(3) * abs(u)),  # equilateral, in the circle of this radius
+        }[int(kind)]
+        picture[inside], mask[inside] = rng.uniform(0, 255, 3), kind
+    noisy = picture + rng.normal(0, 12, (size, size, 3))
+    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8), mask
 
 
 def addition() -> dict[str, list[list[str]]]:

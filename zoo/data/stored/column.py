@@ -114,6 +114,19 @@ class Column:
         """Return a column of the examples at these indices; nothing is read."""
         return Column(self.source, self.decoder, self.rows[indices], self._then)
 
+    def joined(self, others: Sequence["Column"]) -> "Column":
+        """Return a column of these examples and those of other columns; nothing is read.
+
+        Raises:
+            UsageError: Columns of other sources.
+        """
+        if any(other.source is not self.source for other in others):
+            raise UsageError(
+                "expected examples of one source, received several; give a --memory that holds all examples decoded"
+            )
+        rows = np.concatenate([self.rows, *(other.rows for other in others)])
+        return Column(self.source, self.decoder, rows, self._then)
+
     def mapped(self, function: Callable[[np.ndarray], np.ndarray], dtype: Any, shape: tuple[int, ...]) -> "Column":
         """Return a column whose arrays (examples, ...) are passed through a function when they are read.
 

@@ -74,7 +74,7 @@ def kept(config: TrainConfig, splits: Mapping[str, Split], tally: Tally) -> dict
 
     Args:
         config: Has the memory that decoded examples may take, and whether those that cannot be read are left out.
-        splits: Splits by name, whose inputs are columns.
+        splits: Splits by name, whose inputs are columns, and whose labels may be.
         tally: Takes the number of examples that are left out, and how the others are kept.
 
     Returns:
@@ -83,9 +83,14 @@ def kept(config: TrainConfig, splits: Mapping[str, Split], tally: Tally) -> dict
     Raises:
         UsageError: Examples that cannot be read, unless they are left out.
     """
-    most, total = budget(config), sum(split.x.nbytes for split in splits.values())
+    columns = {split: _columns(part) for split, part in splits.items()}
+    most, total = budget(config), sum(column.nbytes for found in columns.values() for column in found.values())
     decoded, skip_bad = total <= most, config.skip_bad
-    sources = [(split, part.x.source.identity(), part.x.decoder.identity) for split, part in splits.items()]
+    sources = [
+        (split, column.source.identity(), column.decoder.identity)
+        for split, found in columns.items()
+        for column in found.values()
+    ]
 
     key = [sources, skip_bad, decoded]
 
@@ -93,21 +98,29 @@ def kept(config: TrainConfig, splits: Mapping[str, Split], tally: Tally) -> dict
         if not decoded:
             count = sum(map(len, splits.values()))
             print(f"{config.data_name}: {count:,} {tally.unit} are read once to check them", file=sys.stderr)
-        return _looked_at(splits, decoded, skip_bad, tally.unit, key)
+        return _looked_at(columns, decoded, skip_bad, tally.unit, key)
 
     found = cache.cached(key, look)
     result = {}
     for split, part in splits.items():
         places, marks = found[f"{split}.places"], found[f"{split}.marks"]
-        y = part.y[places] if len(places) < len(part) else part.y
-        x = found[f"{split}.x"] if decoded else part.x.take(places)
+        y = part.y[places] if len(places) < len(part) and "y" not in columns[split] else part.y
+        read = {
+            name: found[f"{split}.{name}"] if decoded else column.take(places)
+            for name, column in columns[split].items()
+        }
         groups = None if part.groups is None else part.groups[places]
-        result[split] = Split(x, y, marks, part.block, groups)
+        result[split] = Split(read["x"], read.get("y", y), marks, part.block, groups)
         tally.left_out["that cannot be read"] += len(part) - len(places)
     tally.kept = (
         f"{size(total)} decoded in memory" if decoded else f"decoded for each batch ({_why(config, total, most)})"
     )
     return result
+
+
+def _columns(part: Split) -> dict[str, Column]:
+    """Return the columns of a split by name: the inputs, and the labels if they are one."""
+    return {"x": part.x} | ({"y": part.y} if isinstance(part.y, Column) else {})
 
 
 def _why(config: TrainConfig, total: int, most: int) -> str:
@@ -118,30 +131,31 @@ def _why(config: TrainConfig, total: int, most: int) -> str:
 
 
 def _looked_at(
-    splits: Mapping[str, Split], decoded: bool, skip_bad: bool, unit: str, key: object
+    splits: Mapping[str, Mapping[str, Column]], decoded: bool, skip_bad: bool, unit: str, key: object
 ) -> dict[str, np.ndarray]:
     """Return the places of the examples that can be read, their marks and, if asked for, the examples."""
     arrays, bad, total = {}, {}, 0
     digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()
-    for split, part in splits.items():
-        column: Column = part.x
-        out = np.empty(column.shape, column.dtype) if decoded else None
-        marks, wrong = np.zeros((len(column), MARK), np.uint8), {}
-        if decoded or len(column) <= PORTION:
-            _check(column, marks, wrong, out)
-        else:  # a look that is interrupted goes on where it was
-            for start in range(0, len(column), PORTION):
-                few = column.take(np.arange(start, min(start + PORTION, len(column))))
-                found = cache.cached([digest, split, start], functools.partial(_portion, few))
-                marks[start : start + PORTION] = found["marks"]
-                reasons = zip(found["places"].tolist(), found["reasons"].tolist(), strict=True)
-                wrong |= {start + place: str(reason) for place, reason in reasons}
-        total += len(column)
-        places = np.setdiff1d(np.arange(len(column)), list(wrong))
-        bad |= {column.name(place): reason for place, reason in wrong.items()}
+    for split, columns in splits.items():
+        inputs, count = columns["x"], len(columns["x"])
+        outs, marks, wrong = {}, np.zeros((count, MARK), np.uint8), {}
+        for name, column in columns.items():
+            outs[name] = np.empty(column.shape, column.dtype) if decoded else None
+            found_marks = marks if column is inputs else np.zeros_like(marks)  # an example is known by its input
+            if decoded or count <= PORTION:
+                _check(column, found_marks, wrong, outs[name])
+            else:  # a look that is interrupted goes on where it was
+                for start in range(0, count, PORTION):
+                    few = column.take(np.arange(start, min(start + PORTION, count)))
+                    found = cache.cached([digest, split, name, start], functools.partial(_portion, few))
+                    found_marks[start : start + PORTION] = found["marks"]
+                    reasons = zip(found["places"].tolist(), found["reasons"].tolist(), strict=True)
+                    wrong |= {start + place: str(reason) for place, reason in reasons}
+        total += count
+        places = np.setdiff1d(np.arange(count), list(wrong))
+        bad |= {inputs.name(place): reason for place, reason in wrong.items()}
         arrays |= {f"{split}.places": places, f"{split}.marks": marks[places] if wrong else marks}
-        if out is not None:
-            arrays[f"{split}.x"] = out[places] if wrong else out
+        arrays |= {f"{split}.{name}": out[places] if wrong else out for name, out in outs.items() if out is not None}
     if bad and not skip_bad:
         shown = ", ".join(list(bad)[:LISTED]) + (", ..." if len(bad) > LISTED else "")
         raise UsageError(

@@ -5,16 +5,16 @@ from collections.abc import Iterable
 import keras
 from keras import layers
 
-from zoo.introspection.layers import in_order
-from zoo.models.parts.base import ZooModel
+from zoo.models.parts.base import NarrowedModel
 from zoo.models.parts.convolutions import ConvNorm, InvertedResidual
 from zoo.models.parts.layers import check_positive, logits_dtype
+from zoo.models.parts.standardization import check_standardization, standardization
 
 # Pictures with a side below this keep their size in the first convolution unless `first_stride` is given.
 SMALL = 64
 
 
-class VisionModel(ZooModel):
+class VisionModel(NarrowedModel):
     """A network of a first convolution, blocks, global average pooling, and Dense classes.
 
     A subclass sets `stem` (a `ConvNorm`) and `blocks` (layers, in order) in its constructor, takes the number of
@@ -50,35 +50,22 @@ class VisionModel(ZooModel):
         widths: tuple[int, ...],
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(widths, **kwargs)
         self.family = type(self).__name__
         check_positive(self.family, num_classes=num_classes, first_stride=first_stride or 1, widths=tuple(widths))
-        if not all(std):
-            raise ValueError(f"{self.family}: std: expected numbers other than 0, received {std}")
+        check_standardization(self.family, tuple(mean), tuple(std))
         self.num_classes = num_classes
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.dropout = dropout
         self.first_stride = first_stride
-        self.widths = tuple(widths)
-        self.usual_widths = ()
         self.neck = []
-
-    def width(self, usual: int) -> int:
-        """Return the channels of the next convolution: those of the paper, or those in `widths`."""
-        self.usual_widths = (*self.usual_widths, usual)
-        place = len(self.usual_widths) - 1
-        return self.widths[place] if place < len(self.widths) else usual
 
     def finish(self) -> None:
         """Make what every network has: standardisation, pooling, dropout and the classes."""
-        expected = len(self.usual_widths)
-        if self.widths and len(self.widths) != expected:
-            raise ValueError(f"{self.family}: widths: expected {expected} numbers, received {len(self.widths)}")
+        self.check_widths()
         policy = self.dtype_policy
-        scale, offset = _per_channel(self.mean, self.std)
-        plain = scale == 1 and offset == 0
-        self.standardize = None if plain else layers.Rescaling(scale, offset, dtype=policy, name="standardize")
+        self.standardize = standardization(self.mean, self.std, policy)
         self.pool = layers.GlobalAveragePooling2D(dtype=policy, name="pool")
         self.drop = layers.Dropout(self.dropout, dtype=policy, name="drop")
         self.head = layers.Dense(self.num_classes, dtype=logits_dtype(policy), name="head")
@@ -90,12 +77,7 @@ class VisionModel(ZooModel):
             )
         _, height, width, *channels = input_shape
         shape = (None, height, width, channels[0] if channels else 1)
-        for name, numbers in (("mean", self.mean), ("std", self.std)):
-            if len(numbers) not in (1, shape[-1]):
-                raise ValueError(
-                    f"{self.family}: {name}: expected one number, or one for each of {shape[-1]} channels, received"
-                    f" {len(numbers)}"
-                )
+        check_channels(self, shape[-1])
         self.stem.set_stride(self.stride(input_shape))
         for part in (self.stem, *self.blocks):
             part.build(shape)
@@ -123,15 +105,12 @@ class VisionModel(ZooModel):
         return self.head(self.drop(x, training=training))
 
     def get_config(self):
-        chosen = [layer for layer in in_order(self) if isinstance(layer, layers.Conv2D | layers.Dense)]
-        present = tuple(getattr(layer, "filters", None) or layer.units for layer in chosen if layer is not self.head)
         return super().get_config() | {
             "num_classes": self.num_classes,
             "mean": self.mean,
             "std": self.std,
             "dropout": self.dropout,
             "first_stride": self.first_stride,
-            "widths": () if present == self.usual_widths else present,
         }
 
 
@@ -168,10 +147,11 @@ class InvertedResidualNetwork(VisionModel):
         self.finish()
 
 
-def _per_channel(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float | list, float | list]:
-    """Return the factor and the offset of (x - mean) / std: a number each, or lists with a number for each channel."""
-    count = max(len(mean), len(std))
-    means, deviations = (values * count if len(values) == 1 else values for values in (mean, std))
-    scale = [1 / one for one in deviations]
-    offset = [-m / s for m, s in zip(means, deviations, strict=True)]
-    return (scale[0], offset[0]) if count == 1 else (scale, offset)
+def check_channels(model: keras.Model, channels: int) -> None:
+    """Raise ValueError unless the mean and the deviation of a model are for images of so many channels."""
+    for name, numbers in (("mean", model.mean), ("std", model.std)):
+        if len(numbers) not in (1, channels):
+            raise ValueError(
+                f"{type(model).__name__}: {name}: expected one number, or one for each of {channels} channels, received"
+                f" {len(numbers)}"
+            )

@@ -51,7 +51,7 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
         (f"{scores['loss']:.4f}", f"test loss{below('loss', within)}"),
     ]
     sections = [
-        f"<div class=two><section><h2>Confusion matrix, test split</h2>{_matrix(confusion, names)}</section>"
+        f"<div class=two><section><h2>Confusion matrix, test split</h2>{matrix(confusion, names)}</section>"
         f"<section><h2>Each class, test split</h2>{_class_table(shown['per_class'])}</section></div>",
         _pairs(confusion, names),
         _mistakes(data, shown["logits"], scores["accuracy"]),
@@ -59,7 +59,14 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
     return report.Page(f"{data.spec.num_classes} classes", top, sections)
 
 
-def _matrix(confusion: np.ndarray, class_names: Sequence[str]) -> str:
+def matrix(confusion: np.ndarray, class_names: Sequence[str], counts: bool = True) -> str:
+    """Return a confusion matrix as an SVG element.
+
+    Args:
+        confusion: Counts, (classes, classes), with a row for each true class.
+        class_names: Names of the classes.
+        counts: Whether cells show counts; otherwise shares of their row.
+    """
     count = len(class_names)
     named = count <= NAMED_CLASSES
     figure = report.figure(5.2, 4.6)
@@ -82,7 +89,7 @@ def _matrix(confusion: np.ndarray, class_names: Sequence[str]) -> str:
                 axes.text(
                     j,
                     i,
-                    f"{n:,}",
+                    f"{n:,}" if counts else f"{share[i, j]:.0%}",
                     ha="center",
                     va="center",
                     fontsize=8 if count <= 12 else 6,

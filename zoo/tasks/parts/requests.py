@@ -33,6 +33,28 @@ def check_classes(run: RunFolder, options: PredictOptions) -> None:
             raise UsageError(f"{flag(name)}: expected a run on sound, this one takes {kind} inputs")
 
 
+def check_anomalies(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that a detector of anomalies does not have."""
+    for name in ("labels", "top"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name}: expected a run that gives classes or captions, this one gives scores")
+
+
+def check_objects(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that a detector does not have."""
+    if options.labels is not None:
+        raise UsageError("--labels: expected a run on images and captions, this one has classes of its own")
+    if options.top is not None:
+        raise UsageError("--top: expected a run that gives classes, this one gives objects; use --min-score")
+
+
+def check_masks(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that a run of masks does not have."""
+    for name in ("labels", "top"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"{flag(name)}: expected a run that gives classes of whole examples, this one gives masks")
+
+
 def check_captions(run: RunFolder, options: PredictOptions) -> None:
     """Raise UsageError for texts that an image cannot be matched with."""
     if options.labels is None:

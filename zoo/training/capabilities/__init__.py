@@ -13,6 +13,7 @@ from zoo.training.capabilities.moments import Moments
 from zoo.training.capabilities.private import PrivateTraining
 from zoo.training.capabilities.probe import Probe
 from zoo.training.capabilities.snapshots import Snapshots
+from zoo.training.capabilities.tracking import Tracking
 from zoo.training.capabilities.transfer import Transfer
 from zoo.training.capabilities.unfreezing import Unfreezing
 from zoo.training.capabilities.workers import Workers
@@ -35,6 +36,7 @@ REGISTRY: tuple[type[Capability], ...] = (
     StepsPerExecution,
     KerasStepsPerExecution,
     Baseline,
+    Tracking,
 )
 
 

@@ -12,6 +12,7 @@ and calls their hooks in this order, each hook for all capabilities in the order
     around_fit                a context around all calls of `fit`
     stops, before_fit, batches, feed      for each call of `fit`
     record, sections          after training, for metrics.json and the report
+    finished                  all files of the run are written
 
 To add a capability, write a subclass of `Capability` in a file of its own in this folder and add it to
 `zoo.training.capabilities.REGISTRY`. Its option is declared in `zoo.config.groups.Capabilities`.
@@ -224,3 +225,10 @@ class Capability:
             found: Entries of metrics.json, those of `record` among them.
         """
         return []
+
+    def finished(self, metrics: Mapping[str, Any]) -> None:
+        """Act on a finished run.
+
+        Args:
+            metrics: Content of metrics.json.
+        """

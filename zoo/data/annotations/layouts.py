@@ -1,0 +1,31 @@
+"""The layouts of annotated pictures, recognised by their content."""
+
+from pathlib import Path
+
+from zoo.console.errors import UsageError
+from zoo.data.annotations import voc
+from zoo.data.annotations.annotated import Annotated
+
+# In the order in which they are tried: a YOLO folder may hold a COCO file that it was converted from.
+LAYOUTS = (voc,)
+EXPECTED = (
+    "annotated pictures: Pascal VOC (XML files in Annotations/ or beside the pictures), COCO (a JSON file of images,"
+    " annotations and categories) or YOLO (data.yaml or classes.txt, and text files in labels/)"
+)
+
+
+def read(path: Path) -> Annotated:
+    """Return the annotated pictures of a folder in any layout; a folder in it may hold them all.
+
+    Raises:
+        UsageError: No known layout.
+    """
+    root = path
+    while True:
+        for layout in LAYOUTS:
+            if layout.found_in(root):
+                return layout.read(root)
+        inside = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")]
+        if len(inside) != 1:  # archives are often unpacked into a folder in a folder
+            raise UsageError(f"--data {path}: expected {EXPECTED}; found none of them")
+        root = inside[0]

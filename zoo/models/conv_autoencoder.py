@@ -1,0 +1,118 @@
+"""Convolutional autoencoder (Masci et al., 2011) for pictures and for windows of series.
+
+As Odena et al. (2016) advise, the decoder enlarges by repeating neighbours and convolves, without transposed
+convolutions. A window (time, features) is treated as a picture of width 1 with the features as its channels, so the
+same network serves both. The code is the output of the last strided convolution.
+"""
+
+import keras
+from keras import layers, ops
+
+from zoo.models.parts.convolutions import ConvNorm
+from zoo.models.parts.layers import check_positive, logits_dtype
+from zoo.models.parts.standardization import StandardizingModel
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ConvAutoencoder(StandardizingModel):
+    """Strided convolutions that narrow to a code, and enlargements with convolutions that widen it again.
+
+    Args:
+        filters: Channels of the strided convolutions before the code; each halves height and width, or the time.
+        code: Channels of the code, which one more convolution without a stride gives.
+        kernel_size: Height and width of the kernels, or time steps.
+        decoder_filters: Channels of the convolutions after the code; empty: those before it in reverse.
+        mean: What is subtracted from the inputs: one number, or one for each channel or feature.
+        std: What the difference is divided by, likewise.
+
+    Input shape: (batch, height, width, channels) pixels in [0, 1], or (batch, time, features).
+    Output shape: that of the input; the reconstruction of (x - mean) / std.
+
+    Raises:
+        ValueError: A size that is not positive, or, when the model is built, inputs of other axes or means for another
+            number of channels.
+    """
+
+    WIDTHS = {"filters": 1, "code": 1, "decoder_filters": 1}
+
+    def __init__(
+        self,
+        filters: tuple[int, ...] = (16, 32, 64),
+        code: int = 8,
+        kernel_size: int = 3,
+        decoder_filters: tuple[int, ...] = (),
+        mean: tuple[float, ...] = (0.0,),
+        std: tuple[float, ...] = (1.0,),
+        **kwargs,
+    ):
+        super().__init__(mean, std, **kwargs)
+        widened = tuple(decoder_filters) or tuple(filters)[::-1]
+        sizes = {"code": code, "kernel_size": kernel_size, "decoder_filters": widened}
+        check_positive("autoencoder_conv", filters=tuple(filters), **sizes)
+        if len(widened) != len(filters):
+            raise ValueError(f"autoencoder_conv: decoder_filters: expected {len(filters)} numbers, received {widened}")
+        self.kernel_size = kernel_size
+        self.filters, self.code_channels, self.widened = tuple(filters), code, widened
+
+    def _make(self, series: bool) -> None:
+        """Make the layers, with kernels and strides along the axes that there are."""
+        policy = self.dtype_policy
+        kernel, stride = ((n, 1) if series else (n, n) for n in (self.kernel_size, 2))
+        shared = {"activation": "relu", "dtype": policy}
+        self.encoder = [
+            ConvNorm(n, kernel, stride, name=f"encoder_{i}", **shared) for i, n in enumerate(self.filters, 1)
+        ]
+        self.code = ConvNorm(self.code_channels, (1, 1), name="code", **shared)
+        self.decoder = [ConvNorm(n, kernel, name=f"decoder_{i}", **shared) for i, n in enumerate(self.widened, 1)]
+        self.enlarge = layers.UpSampling2D(stride, dtype=policy, name="enlarge")
+        self.kernel = kernel
+
+    def build(self, input_shape):
+        if len(input_shape) not in (3, 4):
+            raise ValueError(
+                "autoencoder_conv: expected (height, width, channels) or (time, features), received shape"
+                f" {input_shape[1:]}"
+            )
+        self.check_features(input_shape[-1])
+        series = len(input_shape) == 3
+        self._make(series)
+        shape = (None, input_shape[1], 1, input_shape[2]) if series else (None, *input_shape[1:])
+        self.sizes, channels = [], shape[-1]
+        for part in self.encoder:
+            self.sizes.append(tuple(shape[1:3]))
+            part.build(shape)
+            shape = part.compute_output_shape(shape)
+        self.code.build(shape)
+        shape = self.code.compute_output_shape(shape)
+        for part, size in zip(self.decoder, reversed(self.sizes), strict=True):
+            part.build((None, *size, shape[-1]))
+            shape = part.compute_output_shape((None, *size, shape[-1]))
+        dtype = logits_dtype(self.dtype_policy)
+        self.head = layers.Conv2D(channels, self.kernel, padding="same", dtype=dtype, name="head")
+        self.head.build(shape)
+        self.built = True
+
+    def call(self, x, training=None):
+        x = self.standardized(x)
+        series = len(x.shape) == 3
+        x = ops.expand_dims(x, 2) if series else x
+        for part in (*self.encoder, self.code):
+            x = part(x, training=training)
+        for part, (height, width) in zip(self.decoder, reversed(self.sizes), strict=True):
+            x = self.enlarge(x)
+            if tuple(x.shape[1:3]) != (height, width):  # an odd size was rounded up when it was halved
+                x = x[:, :height, :width]
+            x = part(x, training=training)
+        x = self.head(x)
+        return ops.squeeze(x, 2) if series else x
+
+    def get_config(self):
+        made = self.built  # as built: channel pruning makes the convolutions smaller
+        filters = tuple(part.conv.filters for part in self.encoder) if made else self.filters
+        widened = tuple(part.conv.filters for part in self.decoder) if made else self.widened
+        return super().get_config() | {
+            "filters": filters,
+            "code": self.code.conv.filters if made else self.code_channels,
+            "kernel_size": self.kernel_size,
+            "decoder_filters": () if widened == filters[::-1] else widened,
+        }

@@ -1,0 +1,1 @@
+"""`python -m zoo.publish`: put a run with its card, files and receipts where others find it."""

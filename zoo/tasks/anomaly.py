@@ -1,0 +1,242 @@
+"""Anomaly detection: learn what normal examples look like, and how far others are from it.
+
+A model reconstructs its input and is trained on normal examples alone. The score of an example is the mean squared
+error of its reconstruction, and an example is anomalous if its score exceeds a threshold, which a share of the normal
+validation examples exceed (`--false-alarm-rate`).
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo.config import registry
+from zoo.config.run_options import PredictOptions
+from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError
+from zoo.console.figures import Intervals, written
+from zoo.data import Dataset, DataSpec, Split
+from zoo.data.batches import pipeline as batches
+from zoo.data.batches.reconstructed import reconstructed, reconstructed_in_step
+from zoo.data.images import scaled
+from zoo.models.parts.standardization import StandardizingModel
+from zoo.objectives.losses import Reconstruction
+from zoo.reports.page import Page
+from zoo.runs.folder import RunFolder
+from zoo.runs.inference import BATCH, logits_of, read_inputs
+from zoo.runs.vocabularies import read_spec
+from zoo.scores import roc
+from zoo.tasks import base
+from zoo.tasks.base import Task, standardized_by
+from zoo.tasks.pages import anomalies as anomaly_page
+
+NORMAL, ANOMALOUS = "normal", "anomalous"
+# Bytes of the reconstructions that are held at a time.
+AT_ONCE = 1 << 27
+# Examples of each kind whose reconstructions the report shows.
+SHOWN = 6
+
+
+class Anomaly(Task):
+    """A score for each example, and whether it is anomalous."""
+
+    name = "anomaly"
+
+    def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        # Weights from elsewhere expect inputs as they are.
+        own = {} if config.pretrained else standardized_by(config, spec)
+        return own | config.settings
+
+    def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        given = self.arguments(config, spec)
+        known = registry.arguments(config.model)
+        mean, std = (given.get(name, known[name].default if name in known else None) for name in ("mean", "std"))
+        return {"loss": Reconstruction(mean or (0.0,), std or (1.0,))}
+
+    def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
+        options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
+        return reconstructed(batches.training_batches(data.train, part=config.part, **options))
+
+    def reads_parts(self, config: TrainConfig) -> bool:
+        return True
+
+    def gathered(self, config: TrainConfig, data: Dataset, batch_size: int) -> batches.Gathered | None:
+        return reconstructed_in_step(batches.gathered(data.train, batch_size=batch_size, seed=config.seed))
+
+    def validation_batches(self, data: Dataset, stride: int) -> Any:
+        return reconstructed(batches.evaluation_batches(data.validation, batch_size=BATCH, stride=stride))
+
+    def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
+        return (-row.get("val_loss", row["loss"]),)
+
+    def measured_again_with(self, config: TrainConfig, run: RunFolder) -> dict[str, Any]:
+        return {"limit": threshold_of(run)}
+
+    def measure(
+        self, model: keras.Model, data: Dataset, split: str = "test", limit: float | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the scores of a split, and the results that the report shows; see `Task.measure`.
+
+        Args:
+            model: Trained model.
+            data: Data that the split belongs to.
+            split: train, validation or test.
+            limit: Threshold; default, the one that the share of false alarms of the data gives on the normal examples
+                of the validation split, or of the training split if there are none.
+        """
+        examples = data.split(split)
+        if limit is None:
+            judged = data.validation if len(data.validation) else data.train
+            limit = roc.threshold(errors(model, judged), data.spec.false_alarm_rate)
+        found, anomalous = errors(model, examples), anomalies(data.spec, examples)
+        scores = self.scores(found, anomalous, limit)
+        return {**scores, "examples": len(examples)}, {
+            "errors": found,
+            "anomalous": anomalous,
+            "worst": worst(model, examples, found, anomalous),
+            "detected_by_class": per_class(data.spec, examples, found, limit),
+            "intervals": roc.intervals(found, anomalous, scores),
+        }
+
+    def scores(self, found: np.ndarray, anomalous: np.ndarray, limit: float) -> dict[str, float]:
+        """Return the scores of errors of reconstruction.
+
+        Args:
+            found: Error of each example, (examples,).
+            anomalous: Whether each is an anomaly, (examples,).
+            limit: Threshold.
+        """
+        normal = found[~anomalous]
+        loss = {"loss": float(normal.mean())} if len(normal) else {}
+        return roc.figures(found, anomalous, limit) | {"threshold": limit} | loss
+
+    def page(self, data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> Page:
+        return anomaly_page.page(data, scores, shown)
+
+    def headline(self, test: dict[str, Any], within: Intervals) -> str:
+        return f"{told(test, within)}, {test['examples']:,} examples"
+
+    def predict(self, run: RunFolder, options: PredictOptions) -> list[dict[str, Any]]:
+        spec, _ = read_spec(run)
+        names, x = read_inputs(options.inputs, spec, None, "")
+        limit = threshold_of(run)
+        found = errors(run.load_model(), Split(x, np.zeros(len(x), np.int32)))
+        return [
+            {"input": name, "label": ANOMALOUS if error > limit else NORMAL, "score": float(error), "threshold": limit}
+            for name, error in zip(names, found, strict=True)
+        ]
+
+    def truth(self, data: Dataset, split: str, index: int) -> str:
+        return data.spec.class_names[data.split(split).y[index]]
+
+    def example_spec(self, input_shape: tuple[int, ...] | None = None, size: int | None = None) -> DataSpec:
+        shape = input_shape or base.IMAGE
+        kind = {1: "vector", 2: "sequence"}.get(len(shape), "image")
+        return DataSpec("example", kind, shape, (NORMAL, ANOMALOUS), task=self.name, normal=(NORMAL,))
+
+    def example_batch(self, config: TrainConfig, spec: DataSpec, batch_size: int) -> tuple[Any, ...]:
+        x = keras.KerasTensor((batch_size, *spec.input_shape), spec.input_dtype)
+        return x, x
+
+
+def threshold_of(run: RunFolder) -> float:
+    """Return the threshold of a finished run.
+
+    Raises:
+        UsageError: metrics.json does not have it.
+    """
+    try:
+        return float(run.read_metrics()["test"]["threshold"])
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"{run.path}: expected a run for {Anomaly.name} whose metrics.json has a threshold") from None
+
+
+def anomalies(spec: DataSpec, split: Split) -> np.ndarray:
+    """Return whether each example is an anomaly, (examples,)."""
+    return ~np.isin(split.y, [spec.class_names.index(name) for name in spec.normal])
+
+
+def error(target: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """Return the mean squared difference of each example, (examples,) float64.
+
+    Args:
+        target: What was to be reconstructed, (examples, ...).
+        output: Reconstructions in the same shape.
+    """
+    return np.square(target.astype(np.float64) - output).reshape(len(target), -1).mean(1)
+
+
+def targets(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """Return what a model should give for examples: its standardised inputs."""
+    x = scaled(x)
+    if not isinstance(model, StandardizingModel):
+        return x
+    return np.asarray(keras.ops.convert_to_numpy(model.standardized(x)), np.float32)
+
+
+def errors(model: keras.Model, split: Split) -> np.ndarray:
+    """Return the error of each example's reconstruction, (examples,) float64.
+
+    Args:
+        model: Trained model.
+        split: Examples; those that are decoded for each batch are not held all at once.
+    """
+    each = max(1, 4 * int(np.prod(split.x.shape[1:], dtype=np.int64)))
+    rows = max(BATCH, AT_ONCE // each // BATCH * BATCH)
+    found = []
+    for start in range(0, len(split), rows):
+        part = split.take(np.arange(start, min(start + rows, len(split))))
+        found.append(error(targets(model, part.x), logits_of(model, part)))
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def per_class(spec: DataSpec, split: Split, found: np.ndarray, limit: float) -> list[dict[str, Any]]:
+    """Return the number of examples of each class, their median score, and the share that is called anomalous."""
+    rows = []
+    for index, name in enumerate(spec.class_names):
+        own = found[split.y == index]
+        rows.append(
+            {
+                "class": name,
+                "normal": name in spec.normal,
+                "examples": len(own),
+                "median_score": float(np.median(own)) if len(own) else None,
+                "above": float((own > limit).mean()) if len(own) else None,
+            }
+        )
+    return rows
+
+
+def worst(model: keras.Model, split: Split, found: np.ndarray, anomalous: np.ndarray) -> list[dict[str, Any]]:
+    """Return normal examples with the largest errors and anomalies with the smallest, with their reconstructions.
+
+    Args:
+        model: Trained model.
+        split: Examples.
+        found: Error of each example.
+        anomalous: Whether each is an anomaly.
+    """
+    rows = []
+    for kind, order in ((False, np.argsort(-found, kind="stable")), (True, np.argsort(found, kind="stable"))):
+        chosen = [int(index) for index in order if anomalous[index] == kind][:SHOWN]
+        if not chosen:
+            continue
+        part = split.take(np.array(chosen))
+        each = zip(chosen, targets(model, part.x), logits_of(model, part), strict=True)
+        rows += [
+            {"index": index, "anomalous": kind, "score": float(found[index]), "target": target, "output": output}
+            for index, target, output in each
+        ]
+    return rows
+
+
+def told(scores: dict[str, Any], within: Intervals) -> str:
+    """Return the most important scores in one line."""
+    parts = [f"AUC {written(scores, 'auc', within)}"] if "auc" in scores else []
+    parts += [f"partial AUC {written(scores, 'partial_auc', within)}"] if "partial_auc" in scores else []
+    parts += [f"{written(scores, 'detected', within)} of anomalies detected"] if "detected" in scores else []
+    parts += [f"{written(scores, 'false_alarms', within)} false alarms"] if "false_alarms" in scores else []
+    return ", ".join(parts)
+
+
+TASK = Anomaly()
