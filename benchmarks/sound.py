@@ -1,9 +1,9 @@
 """Spoken digits: the official split, each speaker held out, and the files that take samples.
 
 The Free Spoken Digit Dataset 1.0.9 has 2,500 clips by five speakers. The official test split has the clips 0 to 4 of
-each digit and speaker. With a speaker held out, training and test have no speaker in common, which `--group` makes sure of;
-no clip of the held-out speaker chooses anything. Beside each network stands a support vector machine on the MFCC of 20
-times of a clip. MLPerf Tiny's trained DS-CNN gets its MFCC from the front end as a layer, and from tf.signal.
+each digit and speaker. With a speaker held out, training and test have no speaker in common, which `--group` makes sure
+of; no clip of the held-out speaker chooses anything. Beside each network stands a support vector machine on the MFCC of
+20 times of a clip. MLPerf Tiny's trained DS-CNN gets its MFCC from the front end as a layer, and from tf.signal.
 
 Runs are kept in runs/sound, so that a measurement that was stopped goes on; seeds are measured one after another.
 """
