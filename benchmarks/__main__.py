@@ -35,6 +35,7 @@ NAMES = (
     "accuracy",
     "defaults",
     "few_pictures",
+    "tables",
     "matrix",
     "engines",
     "runtimes",

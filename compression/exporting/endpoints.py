@@ -12,6 +12,8 @@ from compression.flatbuffers.interface import AnyInterface, Interface, ModelInte
 from zoo.console.errors import UsageError
 from zoo.data.images import PIXEL_MAX, pixel_scale
 
+ACTIVATIONS = {"softmax": ops.softmax, "sigmoid": ops.sigmoid}
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -86,7 +88,7 @@ def servable(model: keras.Model, interface: Interface, probabilities: bool) -> C
     Args:
         model: Built Keras model.
         interface: Input and output of the file.
-        probabilities: Whether to append a softmax.
+        probabilities: Whether to append the interface's activation, a softmax for classes.
     """
 
     def serve(x: Any) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def servable(model: keras.Model, interface: Interface, probabilities: bool) -> C
 
             # Keras' own argmax compares bits, with operators that TFLite lacks.
             return {interface.output: tf.argmax(_as_given(y, interface), axis=-1, output_type=tf.int32)}
-        return {interface.output: keras.ops.softmax(y) if probabilities else _as_given(y, interface)}
+        return {interface.output: ACTIVATIONS[interface.activation](y) if probabilities else _as_given(y, interface)}
 
     return serve
 

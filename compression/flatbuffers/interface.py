@@ -19,6 +19,7 @@ class Interface:
         uint8: Whether the file takes uint8 pixels and scales them to [0, 1] inside the graph.
         resize_from: (height, width) of the uint8 pixels, if the graph resizes them.
         masked: Whether inputs are padded and the model masks the padding.
+        activation: Function that makes probabilities of logits, softmax or sigmoid, where the file gives probabilities.
         argmax: Whether the file gives the class with the highest score at each place, int32, in place of the scores.
     """
 
@@ -30,6 +31,7 @@ class Interface:
     uint8: bool = False
     resize_from: tuple[int, int] | None = None
     masked: bool = False
+    activation: str = "softmax"
     argmax: bool = False
     # None: one signature, whose name does not matter.
     functions: ClassVar[None] = None
@@ -47,7 +49,10 @@ class Interface:
 
     def to_json(self) -> dict[str, Any]:
         """Return values for JSON, which `from_json` reads back."""
-        return dataclasses.asdict(self)
+        # Receipts of version 0.1 do not have what it had not.
+        later = {"activation": Interface.activation, "argmax": Interface.argmax}
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Interface":

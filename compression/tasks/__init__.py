@@ -53,6 +53,30 @@ TASKS = {
         "compression.tasks.classification:Classification",
         Limits(run="a run that gives classes", does="gives classes", by_output=True),
     ),
+    "multilabel": Entry(
+        "compression.tasks.multilabel:Multilabel",
+        Limits(
+            run="a run that gives several labels",
+            does="gives several labels",
+            by_output=True,
+            words={
+                "distill": "it learns the probabilities of one class, and this model gives several labels; train the"
+                " smaller run by itself",
+            },
+        ),
+    ),
+    "regression": Entry(
+        "compression.tasks.regression:Regression",
+        Limits(
+            run="a run that gives numbers",
+            does="gives numbers",
+            by_output=True,
+            words={
+                "distill": "it learns probabilities of classes, and this model gives numbers; train the smaller run by"
+                " itself",
+            },
+        ),
+    ),
     "contrastive": Entry(
         "compression.tasks.contrastive:Contrastive",
         Limits(

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -18,11 +18,18 @@ from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.images import scaled
+from zoo.data.tabular.encoding import MISSING
 from zoo.system.files import write_text
 from zoo.tasks import classification
 
 _INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features", "sound": "samples",
-                "triples": "question"}  # fmt: skip
+                "triples": "question", "table": "row"}  # fmt: skip
+
+# What the numbers of a row are, in the description of a file.
+COLUMNS = (
+    "a number as it is; a date in days since 2000-01-01; 1 if a text has the word and 0 if not; the place of a category"
+    " in its values from 1, 0 for any other"
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class Classification(OutputForm):
 
     data: Dataset
     interface: Interface
+    # Name of the output and function at the end of the file, where they are not those of classes.
+    ends: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
         if self.interface.uint8 and self.data.test.x.dtype != np.uint8:
@@ -48,13 +57,13 @@ class Classification(OutputForm):
     @classmethod
     def build(cls, made: Export) -> Self:
         options = {"uint8": made.options.uint8, "input_size": made.options.input_size, "batch": made.options.batch}
-        return cls(made.data, interface_of(made.data.spec, **options))
+        return cls(made.data, interface_of(made.data.spec, **options, **cls.ends))
 
     @classmethod
     def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
         stored = Interface.from_json(receipt["interface"])
         options = {"uint8": stored.uint8, "input_size": stored.resize_from, "batch": stored.batch}
-        return cls(made.data, interface_of(made.data.spec, **options))
+        return cls(made.data, interface_of(made.data.spec, **options, **cls.ends))
 
     def subject(self, model: keras.Model, original: keras.Model) -> "ClassSubject":
         return ClassSubject(model, self.interface, self.data.split("test"), original=original)
@@ -79,16 +88,19 @@ class Classification(OutputForm):
         values = {
             "image": "bytes from 0 to 255" if interface.uint8 else "pixels from 0 to 1",
             "tokens": "ids of the vocabulary, padded at the end with 0",
+            "table": COLUMNS,
             "sound": f"samples from -1 to 1, one channel, {spec.rate} in a second",
         }.get(spec.kind, "features as they were trained on")
         shape = list(interface.given_shape)
-        return {
-            "labels": list(spec.class_names),
-            "input": {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values}
-            | fitted(spec)
-            | sampled(spec),
-            "output": {"name": interface.output, "values": "probability of each label"},
-        }
+        described = {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values}
+        described |= fitted(spec) | sampled(spec)
+        if spec.inputs:
+            described |= {"columns": list(map(_column, spec.inputs)), "missing": float(MISSING)}
+        return ({"labels": list(spec.class_names)} if spec.class_names else {}) | {"input": described} | self.given_by()
+
+    def given_by(self) -> dict[str, Any]:
+        """Return what a user of the file has to know of its outputs."""
+        return {"output": {"name": self.interface.output, "values": "probability of each label"}}
 
     def write_beside(self, path: Path) -> None:
         """Write the labels, and the vocabulary of texts."""
@@ -166,8 +178,22 @@ class ClassSubject(ArraySubject, OutputSubject):
         return np.log(np.maximum(outputs, np.finfo(np.float32).tiny)) if self.probabilities else outputs
 
 
+def _column(each: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a user of a file has to know of an input of a table; quantiles are part of the file."""
+    kept = {key: each[key] for key in ("name", "form", "value", "values") if key in each}
+    if len(edges := each.get("edges", ())) > 1:
+        kept["range"] = [edges[0], edges[-1]]
+    return kept
+
+
 def interface_of(
-    spec: DataSpec, *, uint8: bool = False, input_size: tuple[int, int] | None = None, batch: int | None = 1
+    spec: DataSpec,
+    *,
+    uint8: bool = False,
+    input_size: tuple[int, int] | None = None,
+    batch: int | None = 1,
+    output: str = "probabilities",
+    activation: str = "softmax",
 ) -> Interface:
     """Return the interface of a classifier's file.
 
@@ -176,6 +202,8 @@ def interface_of(
         uint8: Whether the file takes camera bytes.
         input_size: (height, width) of those bytes, which the file resizes; default, the model's own size.
         batch: Static batch size; None leaves it free.
+        output: Name of the output.
+        activation: Function that makes probabilities of logits.
 
     Raises:
         UsageError: Bytes are asked for, and the inputs are no images.
@@ -190,10 +218,12 @@ def interface_of(
         _INPUT_NAMES[spec.kind],
         spec.input_shape,
         spec.input_dtype,
+        output,
         batch=batch,
         uint8=uint8,
         resize_from=input_size,
         masked=spec.kind == "tokens",
+        activation=activation,
     )
 
 

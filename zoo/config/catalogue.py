@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from zoo.config import caption_templates, task_facts
+from zoo.config import caption_templates, registry, task_facts
 from zoo.config.masks import is_folder_of_masks
 from zoo.config.prepared import default_data_dir, find_prepared, prepared_names
 from zoo.config.records import ENDINGS, holds_records, is_address
@@ -46,16 +46,19 @@ def check_source(config: TrainConfig) -> None:
             raise UsageError(f"{flag(name)} {path}: expected a file or a folder, found {found}")
     task = task_of(config)
     facts = task_facts.of(task)
+    by_rows = "table" in registry.entry(config.model).inputs
     for name, path in paths.items():
         if config.window is not None:
             _check_recordings(flag(name), path)
-        elif not _has_form(path, facts):
+        elif not (_has_form(path, facts) or (by_rows and _holds_rows(path))):
             raise UsageError(f"{flag(name)} {path}: expected {facts.own_data}")
     if config.dataset_is_tfds:
         _check_tfds(config.dataset, data_dir(config))
     elif config.data is None and task not in (own := _EMBEDDED_TASKS[config.dataset or "digits"], *_also(own)):
         raise UsageError(f"--dataset {config.data_name}: expected a set for {task}, this one is for {own}")
     _check_options(config, task, facts)
+    if facts.check_data and config.data is not None and not is_address(config.data):
+        task_facts.resolved(facts.check_data)(config)
 
 
 def _check_recordings(option: str, path: Path) -> None:
@@ -174,6 +177,13 @@ def _has_form(path: Path, facts: TaskFacts) -> bool:
     if facts.own_folder == "masks":
         return is_folder_of_masks(path)
     return facts.own_folder in ("classes", "objects")
+
+
+def _holds_rows(path: Path) -> bool:
+    """Return whether a path names a table of typed columns, or a folder of them."""
+    if not path.is_dir():
+        return bool(task_facts.ending_of_table(path))
+    return any(map(task_facts.ending_of_table, path.iterdir()))
 
 
 def _tfds_task(folder: Path) -> Task:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 # Constructor arguments that the data decide. Users cannot set them.
 FROM_DATA = (
     *("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary"),
-    *("num_entities", "num_relations", "rate"),
+    *("num_entities", "num_relations", "rate", "columns"),
     *("horizon", "means", "deviations", "known", "quantiles"),
 )
 
@@ -34,8 +34,8 @@ class ModelEntry:
     Args:
         path: Class, as `module:Class`.
         summary: Description for `zoo.list`, one line.
-        inputs: Kinds of data that the model accepts, among image, vector, sequence, sound, tokens, pairs, triples
-            and series.
+        inputs: Kinds of data that the model accepts, among image, vector, sequence, table, sound, tokens, pairs,
+            triples and series.
         preset: Constructor arguments that this name fixes. `--set` overrides them.
         task: Task that the model learns unless `--task` names another, a key of `zoo.config.task_facts.TASKS`.
         also: Other tasks that it can learn.
@@ -133,6 +133,13 @@ MODELS = {
         "zoo.models.tc_resnet:TCResNet",
         "TC-ResNet: convolutions along time on sound, for keyword spotting; num_blocks = 3 or 6, multiplier alpha",
         ("image", "sound"),
+    ),
+    "tabular": ModelEntry(
+        "zoo.models.tabular:Tabular",
+        "multi-layer perceptron on the columns of a table: piecewise-linear numbers, embedded categories, dates, words",
+        ("table",),
+        task="regression",
+        also=("classification", "multilabel"),
     ),
     "lstm": ModelEntry(
         "zoo.models.lstm:LSTM",

@@ -7,6 +7,7 @@ A task has a row here, a module of the same name in `zoo.tasks` and, if its mode
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from zoo.console.errors import UsageError, unknown
@@ -15,6 +16,8 @@ from zoo.console.errors import UsageError, unknown
 ARRAYS = ".npz"
 TABLES = {".csv": ",", ".tsv": "\t", ".jsonl": None}
 TEXT = ".txt"
+# Endings of tables of typed columns, which that of a compressed file may follow.
+COLUMNS, COMPRESSED = (*TABLES, ".parquet"), ".gz"
 _TABLES = ", ".join(TABLES)
 # Endings of tables of typed columns; see `zoo.data.tabular`.
 NUMBERS = (".csv", ".tsv", ".jsonl", ".parquet", ".gz")
@@ -37,6 +40,8 @@ class TaskFacts:
         shrunk_by: Recipe that is suggested for a first compressed file.
         check: `module:function` that checks the options of `used_by` before Keras is imported. It takes the run folder
             and the options. Empty if nothing is to be checked.
+        check_data: `module:function` that checks the data of a `TrainConfig` before they are read. Empty if their names
+            tell enough.
         source: `module:function` that reads the data: takes a `TrainConfig` and a `zoo.data.taken.Taken`, returns a
             `Dataset`.
         own_data: Own data that the task learns from, for messages.
@@ -80,6 +85,7 @@ class TaskFacts:
     stock_figure: str = ""
     shrunk_by: str = "int8"
     check: str = ""
+    check_data: str = ""
     source: str = ""
     own_data: str = ""
     own_files: tuple[str, ...] = ()
@@ -127,9 +133,10 @@ TASKS = {
         " model)",
         own_files=(ARRAYS, *TABLES),
         own_folder="classes",
+        check_data="zoo.data.sources.classes:check",
         classifies=True,
         explained=True,
-        options=_OF_WINDOWS,
+        options=(*_OF_WINDOWS, "target_column"),
         figures=("accuracy", "f1", "precision", "recall", "top_5_accuracy", "recording_accuracy", "loss"),
         headline=("accuracy", "f1"),
     ),
@@ -149,6 +156,37 @@ TASKS = {
         figures=("auc", "partial_auc", "detected", "false_alarms", "threshold", "loss"),
         headline=("auc", "partial_auc", "loss"),
         stock_figure="auc",
+    ),
+    "regression": TaskFacts(
+        gives="numbers",
+        used_by=("zoo.predict", "INPUT"),
+        check="zoo.tasks.parts.requests:check_numbers",
+        check_data="zoo.data.tabular.numbers:check",
+        source="zoo.data.tabular.numbers:load",
+        own_data=f"a table with a column of numbers that ends in {_TABLES} or .parquet, or arrays that end in {ARRAYS}",
+        own_files=(ARRAYS, *TABLES),
+        from_own=True,
+        options=("columns", "target_column", "quantiles"),
+        swept=False,
+        figures=("rmse", "mae", "r2", "quantile_loss", "inside", "loss"),
+        headline=("rmse", "r2"),
+        stock_figure="r2",
+    ),
+    "multilabel": TaskFacts(
+        gives="labels",
+        used_by=("zoo.predict", "INPUT"),
+        check="zoo.tasks.parts.requests:check_numbers",
+        check_data="zoo.data.tabular.labels:check",
+        source="zoo.data.tabular.labels:load",
+        own_data=f"a table with columns of labels that ends in {_TABLES} or .parquet, or arrays that end in {ARRAYS}",
+        own_files=(ARRAYS, *TABLES),
+        from_own=True,
+        options=("columns", "label_columns"),
+        swept=False,
+        several_answers=True,
+        figures=("micro_f1", "macro_f1", "mean_ap", "exact_match", "loss"),
+        headline=("micro_f1", "macro_f1", "mean_ap"),
+        stock_figure="micro_f1",
     ),
     "translation": TaskFacts(
         gives="texts",
@@ -322,6 +360,16 @@ def of(name: str) -> TaskFacts:
     if name not in TASKS:
         raise unknown("task", name, TASKS)
     return TASKS[name]
+
+
+def ending_of_table(path: Path) -> str:
+    """Return the ending that tells the form of a table of typed columns, without that of a compressed file.
+
+    Returns:
+        One of COLUMNS; empty for other files.
+    """
+    name = path.name.lower().removesuffix(COMPRESSED)
+    return next((known for known in COLUMNS if name.endswith(known)), "")
 
 
 def following(option: str) -> tuple[str, ...]:

@@ -105,9 +105,16 @@ class TrainConfig(
 
     @property
     def learns(self) -> str:
-        """The task that the model learns: that of the option `task` if the model can learn it, else its usual one."""
+        """The task that the model learns: that of the option `task` if the model can learn it.
+
+        Otherwise it is the first of the model's tasks that the given options apply to, or its usual one.
+        """
         entry = registry.entry(self.model)
-        return self.task if self.task in entry.tasks else entry.task
+        if self.task in entry.tasks:
+            return self.task
+        of_tasks = {option for facts in task_facts.TASKS.values() for option in facts.options}
+        given = {option for option in of_tasks if getattr(self, option) is not None}
+        return next((task for task in entry.tasks if given <= set(task_facts.of(task).options)), entry.task)
 
     def _group(self, kind: type[Group]) -> Group:
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})

@@ -19,7 +19,7 @@ from zoo.data.text import Vocabulary
 # Alignment in bytes of a tensor's memory (EIGEN_MAX_ALIGN_BYTES), and size from which arrays are made with it.
 ALIGNMENT, ALIGNED_FROM = 64, 1 << 20
 
-Kind = Literal["image", "vector", "sequence", "sound", "tokens", "pairs", "triples", "series", "arrays"]
+Kind = Literal["image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples", "series", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Split:
             answers the query (entity, relation). Images with captions: the target, then the indices of the image's
             captions, padded with -1, (examples, 1 + captions). Imitation: images (examples, height, width, channels),
             float32. Segmentation: the class of each pixel, (examples, height, width) uint8, 255 where it is ignored.
+            Regression and several labels: float32, (examples, targets).
 
         marks: BLAKE2b hash of each example's inputs, (examples, 16) uint8, of examples that are read from files; equal
             whether they are kept decoded or decoded for each batch. None for arrays.
@@ -117,8 +118,8 @@ class DataSpec:
 
     Args:
         name: Name for titles.
-        kind: Kind of the inputs: image, vector, sequence (time, features), sound (samples), tokens, pairs (source and
-            target tokens), triples, series, or arrays for a model of one's own.
+        kind: Kind of the inputs: image, vector, sequence (time, features), sound (samples), table (columns), tokens,
+            pairs (source and target tokens), triples, series, or arrays for a model of one's own.
         input_shape: Shape of one input: (height, width, channels), (features,), (time, features), (samples,) or
             (time,).
         class_names: Class names in the order of the class indices; for triples, the entities.
@@ -142,6 +143,11 @@ class DataSpec:
         std: Standard deviations likewise, which models divide by.
         normal: Names of the classes that are normal, where anomalies are to be detected.
         false_alarm_rate: Share of the normal validation examples that may be called anomalous.
+        inputs: What the inputs of a table are, see `zoo.data.tabular.encoding`.
+        targets: Names of the numbers that are predicted.
+        means: Mean of each of them over the training examples.
+        deviations: Their standard deviations.
+        quantiles: Quantiles that are predicted besides, between 0 and 1.
         series: Form of series and their windows, for forecasting.
     """
 
@@ -166,6 +172,11 @@ class DataSpec:
     std: tuple[float, ...] = ()
     normal: tuple[str, ...] = ()
     false_alarm_rate: float = 0.0
+    inputs: tuple[Mapping[str, Any], ...] = ()
+    targets: tuple[str, ...] = ()
+    means: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+    quantiles: tuple[float, ...] = ()
     series: SeriesForm | None = None
 
     @property

@@ -18,8 +18,12 @@ def of(data: Dataset, tally: Tally | None = None) -> Reading:
     tally = tally or Tally()
     classes = tally.classes
     if not classes and data.spec.class_names and data.spec.kind != "triples" and data.captions is None:
-        labels = [np.asarray(getattr(data, split).y).reshape(-1) for split in SPLITS]
-        counts = np.bincount(np.concatenate(labels).astype(np.int64), minlength=len(data.spec.class_names))
+        labels = [np.asarray(getattr(data, split).y) for split in SPLITS]
+        if labels[0].dtype.kind == "f":  # several labels an example
+            counts = np.concatenate(labels).sum(0)
+        else:
+            each = np.concatenate([part.reshape(-1) for part in labels]).astype(np.int64)
+            counts = np.bincount(each, minlength=len(data.spec.class_names))
         classes = {name: int(count) for name, count in zip(data.spec.class_names, counts, strict=False)}
     return Reading(
         name=data.spec.name,

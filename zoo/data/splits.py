@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data.dataset import Split
 from zoo.data.marks import as_keys, of_split, of_texts
+from zoo.data.reading import Tally, drawn
 
 # Fixed, because with the training seed a run with another seed would train on this run's test examples.
 SPLIT_SEED = 0
@@ -64,6 +66,29 @@ def hold_out(split: Split, share: float, what: str, class_names: tuple[str, ...]
             f" split, received {len(split)} examples in total"
         ) from None
     return split.take(np.sort(rest)), split.take(np.sort(held))
+
+
+def held_out(
+    config: TrainConfig, splits: Mapping[str, Split], class_names: tuple[str, ...], tally: Tally
+) -> dict[str, Split]:
+    """Return train, validation and test. Splits that are not given are held out, by class if examples have one class.
+
+    Args:
+        config: Has the shares.
+        splits: Splits by name; "all" for examples that no split is named for.
+        class_names: Class names, for messages.
+        tally: Takes how the splits were made.
+    """
+    found = dict(splits)
+    by_class = next(iter(found.values())).y.ndim == 1
+    if (everything := found.pop("all", None)) is not None:
+        found["train"] = everything
+    for split, share in (("test", config.test_split), ("validation", config.validation_split)):
+        if split not in found:
+            found["train"], found[split] = hold_out(found["train"], share, split, class_names)
+            groups = found[split].groups
+            tally.made[split] = drawn(share, by_class, groups=() if groups is None else set(groups.tolist()))
+    return found
 
 
 def _hold_out_groups(split: Split, share: float, what: str, class_names: tuple[str, ...]) -> tuple[Split, Split]:

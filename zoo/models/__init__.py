@@ -13,17 +13,26 @@ from zoo.models.parts.attention import MultiHeadCrossAttention, MultiHeadSelfAtt
 from zoo.models.parts.drawing.discriminator import Discriminator
 from zoo.models.parts.drawing.generator import Generator
 from zoo.models.parts.normalization import LayerNormalization
+from zoo.models.parts.wrapped import Labeller, Regressor
 from zoo.objectives.forecast_loss import QuantileLoss, SquaredError
-from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean
+from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss
 from zoo.objectives.metrics import MixedAccuracy, reciprocal_rank
 from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.objectives.pair_loss import PairAccuracy, PairLoss
 from zoo.objectives.schedules import InverseSquareRoot
 from zoo.objectives.segmentation import PixelAccuracy, PixelLoss, PixelMeanIoU
 
-PARTS = (MultiHeadCrossAttention, MultiHeadSelfAttention, Discriminator, Generator, LayerNormalization)
+PARTS = (
+    MultiHeadCrossAttention,
+    MultiHeadSelfAttention,
+    Discriminator,
+    Generator,
+    LayerNormalization,
+    Labeller,
+    Regressor,
+)
 OBJECTIVES = (
-    *(Adversarial, CrossEntropy, FocalLoss, Mean, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
+    *(Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
     *(QuantileLoss, SquaredError),
     *(AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD, InverseSquareRoot),
     *(PixelAccuracy, PixelLoss, PixelMeanIoU),

@@ -172,3 +172,43 @@ class Reconstruction(keras.losses.Loss):
 
     def get_config(self) -> dict:
         return super().get_config() | {"mean": self.mean, "std": self.std}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class NumberLoss(keras.losses.Loss):
+    """Squared error of numbers in units of their deviations, and the pinball loss of their quantiles.
+
+    The pinball loss is that of Koenker & Bassett (1978).
+
+    Args:
+        deviations: Standard deviation of each target, so that targets of different units count alike.
+        quantiles: Quantiles that are predicted besides each target, between 0 and 1.
+
+    Labels have shape (batch, targets), predictions (batch, targets + targets * quantiles): the targets first, then the
+    quantiles of the first target and so on.
+    """
+
+    def __init__(
+        self,
+        deviations: tuple[float, ...] = (1.0,),
+        quantiles: tuple[float, ...] = (),
+        name: str = "number_loss",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.deviations, self.quantiles = tuple(deviations), tuple(quantiles)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        targets = len(self.deviations)
+        factors = ops.convert_to_tensor([1 / deviation for deviation in self.deviations], y_pred.dtype)
+        truth = ops.cast(y_true, y_pred.dtype) * factors
+        loss = ops.mean(ops.square(y_pred[:, :targets] * factors - truth), axis=-1)
+        if not self.quantiles:
+            return loss
+        levels = ops.convert_to_tensor(self.quantiles, y_pred.dtype)
+        asked = ops.reshape(y_pred[:, targets:], (-1, targets, len(self.quantiles)))
+        above = truth[:, :, None] - asked * factors[:, None]
+        return loss + ops.mean(ops.maximum(levels * above, (levels - 1) * above), axis=(-2, -1))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"deviations": self.deviations, "quantiles": self.quantiles}

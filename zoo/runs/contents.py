@@ -16,7 +16,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import nearest
 from zoo.console.values import describe, is_optional, without_none
 
-_KINDS = ("image", "vector", "sequence", "sound", "tokens", "pairs", "triples", "series", "arrays")
+_KINDS = ("image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples", "series", "arrays")
 _HASH = 64  # hexadecimal digits of a SHA-256
 # Shares of the test examples, whose number times the examples is whole for runs with one answer to each example.
 _SHARES = ("accuracy", "top_5_accuracy", "exact_match")
@@ -109,6 +109,7 @@ def _check_data(spec: Mapping[str, Any]) -> None:
         ("relations", str, False),
         ("columns", str, False),
         ("normal", str, False),
+        ("targets", str, False),
     ):
         found = spec.get(name, None if required else [])
         if not isinstance(found, list) or not all(isinstance(v, kind) and not isinstance(v, bool) for v in found):
@@ -116,6 +117,11 @@ def _check_data(spec: Mapping[str, Any]) -> None:
             raise ValueError(f"expected a list of {what} as {name!r} of 'data', found {_short(found)}")
         if kind is int and any(size < 1 for size in found):
             raise ValueError(f"expected sizes from 1 as {name!r} of 'data', found {_short(found)}")
+    for name in ("means", "deviations", "quantiles"):
+        found = spec.get(name, [])
+        if not isinstance(found, list) or not all(_is(value, float) for value in found):
+            raise ValueError(f"expected a list of numbers as {name!r} of 'data', found {_short(found)}")
+    _check_inputs(spec.get("inputs", []))
     for name in ("vocabulary_size", "target_vocabulary_size"):
         if name in spec and _typed(spec, name, int) < 0:
             raise ValueError(f"expected a number from 0 as {name!r} of 'data', found {spec[name]}")
@@ -129,6 +135,24 @@ def _check_data(spec: Mapping[str, Any]) -> None:
         raise ValueError(
             f"expected {', '.join(typing.get_args(task_facts.Fit))} as 'fit' of 'data', found {_short(fit)}"
         )
+
+
+def _check_inputs(inputs: Any) -> None:
+    """Check what the inputs of a table are; see `zoo.data.tabular.encoding`."""
+    whole = isinstance(inputs, list) and all(isinstance(each, dict) for each in inputs)
+    for each in inputs if whole else ():
+        name, form = each.get("name"), each.get("form")
+        numbers = isinstance(each.get("edges"), list) and all(_is(edge, float) for edge in each["edges"])
+        texts = isinstance(each.get("values"), list) and all(isinstance(value, str) for value in each["values"])
+        right = {
+            "number": numbers and isinstance(each.get("missing"), bool),
+            "date": numbers and all(isinstance(each.get(key), bool) for key in ("missing", "time")),
+            "word": isinstance(each.get("value"), str),
+            "category": texts,
+        }
+        whole = whole and isinstance(name, str) and isinstance(form, str) and right.get(form, False)
+    if not whole:
+        raise ValueError(f"expected a list of columns as 'inputs' of 'data', found {_short(inputs)}")
 
 
 def _check_windows(spec: Mapping[str, Any]) -> None:

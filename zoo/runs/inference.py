@@ -19,6 +19,7 @@ from zoo.data.casts import check_tokens
 from zoo.data.sound import clips, formats
 from zoo.data.sources import arrays, tables
 from zoo.data.sources.language import ids_of
+from zoo.data.tabular import rows
 from zoo.data.text import Vocabulary, check_text, longer
 from zoo.runs import examples
 from zoo.runs.folder import RunFolder
@@ -68,7 +69,8 @@ def read_inputs(
     """Read examples from inputs on the command line.
 
     Args:
-        inputs: Image files, files of sound, .npz files with an array x, tables with a column of texts, or texts.
+        inputs: Image files, files of sound, .npz files with an array x, tables with a column of texts, or texts; for a
+            run on tables other tables, or the words NAME=VALUE of one row.
         spec: Form of the data that the run was trained on.
         vocabulary: Vocabulary of the run, None if it is not on texts.
         text_column: Column of texts in tables. Several columns, separated by commas, are joined by spaces.
@@ -79,6 +81,8 @@ def read_inputs(
     Raises:
         UsageError: An input that does not exist, cannot be read, or has another form.
     """
+    if spec.kind == "table":
+        return rows.given(inputs, spec.inputs)
     names, parts = [], []
     for text in inputs:
         found, x = _read_one(text, spec, vocabulary, text_column)
@@ -153,15 +157,15 @@ def _encoded(name: str, texts: Sequence[str], spec: DataSpec, vocabulary: Vocabu
     """Return the token ids of texts, (texts, time). Unknown tokens and texts that are cut are reported."""
     (length,) = spec.input_shape
     whole = task_facts.of(spec.task).whole_texts
-    rows = [ids_of(vocabulary, text) for text in texts] if whole else vocabulary.rows(texts)
-    tell_unknown(f"INPUT {name}", rows, vocabulary)
-    if cut := longer(rows, length):
+    ids = [ids_of(vocabulary, text) for text in texts] if whole else vocabulary.rows(texts)
+    tell_unknown(f"INPUT {name}", ids, vocabulary)
+    if cut := longer(ids, length):
         print(
-            f"INPUT {name}: {cut:,} of {len(rows):,} texts are longer than the {length} tokens that this run takes and"
+            f"INPUT {name}: {cut:,} of {len(ids):,} texts are longer than the {length} tokens that this run takes and"
             " are cut",
             file=sys.stderr,
         )
-    return vocabulary.padded(rows, length)
+    return vocabulary.padded(ids, length)
 
 
 def tell_unknown(name: str, rows: Sequence[Sequence[int]], vocabulary: Vocabulary) -> None:

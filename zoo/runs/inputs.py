@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.console.errors import UsageError
+from zoo.data.tabular import rows
 
 # An example of the run's own data as an input of zoo.explain: test:17.
 OWN = re.compile(r"(train|validation|test):(\d+)")
@@ -20,6 +21,8 @@ def check_files(inputs: Sequence[str], data: Mapping[str, Any]) -> None:
         inputs: Inputs on the command line.
         data: Specification of the run's data, as in config.json.
     """
+    if data["kind"] == "table":
+        rows.check_given(inputs, data["inputs"])
     if data["kind"] in _IN_FILES:
         for text in inputs:
             check_file(text, data["kind"])

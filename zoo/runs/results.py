@@ -159,7 +159,7 @@ def answers(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tu
     shown = [
         (row["input"], *((row["output"],) if several else ()), *answer)
         for row in rows
-        for answer in ([(_numbers(row["values"]), "")] if "values" in row else _ranked(row))
+        for answer in ([(_numbers(row["values"], row.get("names")), "")] if "values" in row else _ranked(row))
     ]
     return columns, shown
 
@@ -174,11 +174,13 @@ def _objects(row: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     return found or [(row["input"], "none", "", "", "", "", "")]
 
 
-def _numbers(values: Any) -> str:
-    """Return numbers in a line, the first ones of many."""
+def _numbers(values: Any, names: Sequence[str] | None = None) -> str:
+    """Return numbers in a line, the first ones of many, each with its name if they have names."""
     import numpy as np  # not needed for --help
 
     flat = np.ravel(values)
+    if names is not None:
+        return ", ".join(f"{name} {value:.6g}" for name, value in zip(names, flat, strict=True))
     more = f" ... ({flat.size:,} numbers)" if flat.size > MOST_NUMBERS else ""
     return " ".join(f"{value:.6g}" for value in flat[:MOST_NUMBERS]) + more
 

@@ -14,7 +14,8 @@ from zoo.config import task_facts
 if TYPE_CHECKING:
     from zoo.tasks.base import Task
 
-# What metrics.json keeps of the results that are shown: 95 % intervals, why others have none, scores of each class.
+# What metrics.json keeps of the results that are shown: 95 % intervals, why others have none, scores of each class or
+# of each number.
 KEPT = ("intervals", "no_intervals", "per_class", "per_column", "detected_by_class")
 
 

@@ -95,6 +95,15 @@ class Task(abc.ABC):
             UsageError: Options that the task cannot follow.
         """
 
+    def wrapped(self, model: keras.Model, spec: DataSpec) -> keras.Model:
+        """Return the model that is trained: a model of the zoo, or one around it that knows what its outputs mean.
+
+        Args:
+            model: Model of the zoo, made with `arguments`.
+            spec: Form of the data.
+        """
+        return model
+
     def build_shape(self, spec: DataSpec) -> Shape | list[Shape]:
         """Return the shape of the inputs that a model is built for, or a list of one shape for each input."""
         return (None, *spec.input_shape)
@@ -162,6 +171,15 @@ class Task(abc.ABC):
             row: Row of the history.
         """
 
+    def concluded(self, model: keras.Model, data: Dataset) -> None:
+        """Set what is chosen after training, on the validation split, such as thresholds; nothing for most tasks.
+
+        Args:
+            model: Model with its final weights.
+            data: Data of the training.
+        """
+        return
+
     # Results.
 
     def measured_with(self, config: TrainConfig) -> dict[str, Any]:
@@ -193,6 +211,17 @@ class Task(abc.ABC):
             history: Rows of all epochs.
         """
         return {}
+
+    def beside(self, data: Dataset) -> list[dict[str, Any]]:
+        """Return the test scores of simple methods that a network should be at or above.
+
+        Args:
+            data: Data of the training.
+
+        Returns:
+            For each method its name, what it was trained `on`, its scores by name and the seconds that it took.
+        """
+        return []
 
     def save(self, run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
         """Write results into the run folder as files.

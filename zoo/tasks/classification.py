@@ -18,17 +18,19 @@ from zoo.data.batches import attacked as attacked_batches
 from zoo.data.batches import buckets
 from zoo.data.batches import pipeline as batches
 from zoo.data.batches.pipeline import on_tensorflow
+from zoo.data.splits import joined
 from zoo.objectives.losses import CrossEntropy, FocalLoss
 from zoo.objectives.metrics import MixedAccuracy
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, as_floats, logits_of, probabilities, read_inputs
 from zoo.runs.vocabularies import read_spec
-from zoo.scores import intervals, votes
+from zoo.scores import intervals, table_baseline, text_baseline, votes
 from zoo.tasks import base
 from zoo.tasks.base import Reading, Task, Texts, percent, ranked, short, standardized_by
 from zoo.tasks.pages import classes as class_page
 from zoo.tasks.parts import listening
+from zoo.tasks.parts.arguments import from_data
 
 # Top-5 accuracy is informative only if there are clearly more than five classes.
 TOP = 5
@@ -44,11 +46,8 @@ class Classification(Task):
 
     def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
         known = registry.arguments(config.model)
-        found = {**standardized_by(config, spec), **config.settings, "num_classes": spec.num_classes}
-        if "vocabulary_size" in known:
-            found["vocabulary_size"] = spec.vocabulary_size
-        if "rate" in known:
-            found["rate"] = spec.rate
+        found = {**standardized_by(config, spec), **config.settings, **from_data(known, spec)}
+        found["num_classes"] = spec.num_classes
         if spec.per_step and "return_sequences" in known:
             found["return_sequences"] = True
         return found
@@ -106,6 +105,15 @@ class Classification(Task):
             "per_class": per_class(confusion, data.spec.class_names),
             "intervals": intervals_of(found, logits, examples.y),
         }
+
+    def beside(self, data: Dataset) -> list[dict[str, Any]]:
+        train, test = data.train, data.test
+        if data.texts:
+            found = text_baseline.measured(data.texts["train"], train.y, data.texts["test"], test.y)
+            return [found] if found else []
+        if not data.spec.inputs:
+            return []
+        return table_baseline.classes(data.spec.inputs, joined([train, data.validation]), test)
 
     def save(self, run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
         class_page.write_confusion(run.confusion_file, shown["confusion"], data.spec.class_names)

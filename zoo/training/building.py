@@ -63,7 +63,8 @@ def maker(
     """
     if model is None:
         check_kind(config, spec, task)
-        return functools.partial(registry.model_class(config.model), **task.arguments(config, spec))
+        made = functools.partial(registry.model_class(config.model), **task.arguments(config, spec))
+        return lambda: task.wrapped(made(), spec)
     make = functools.partial(_in_scope, model, config.strategy) if isinstance(model, keras.Model) else model
     return functools.partial(_own, make, spec, task)
 

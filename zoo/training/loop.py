@@ -236,6 +236,7 @@ def _finish(training: Training, finished: Callable[[keras.Model], keras.Model] |
         for variable, value in zip(model.variables, memory.best_weights, strict=True):
             variable.assign(value)
     model = finished(model) if finished else model
+    training.task.concluded(model, training.data)
     row = memory.history[kept] if memory.history else {}
     found = {
         "validation": {k.removeprefix("val_"): v for k, v in row.items() if k.startswith("val_")},

@@ -120,6 +120,38 @@ def forecasting_run(tmp_path_factory):
     return folder / "run"
 
 
+def _rows(folder):
+    """Write a table of numbers of very different sizes, a category, a target and two labels."""
+    rng = np.random.default_rng(0)
+    small, large, place = rng.normal(0.01, 0.002, 300), rng.normal(2e4, 5e3, 300), rng.choice(list("abc"), 300)
+    price = 1 + 200 * (small - 0.01) + (large - 2e4) / 2.5e4 + 0.3 * (place == "a")
+    rows = zip(small, large, place, price, small > 0.01, place == "a", strict=True)
+    lines = [f"{s:.5f},{b:.1f},{p},{y:.4f},{int(one)},{int(other)}" for s, b, p, y, one, other in rows]
+    (folder / "rows.csv").write_text("\n".join(["small,large,place,price,is_more,is_a", *lines]))
+    return {"model": "tabular", "data": folder / "rows.csv", "batch_size": 16, "learning_rate": 5e-3,
+            "columns": ("small", "large", "place"), "settings": {"units": (32,)}}  # fmt: skip
+
+
+@pytest.fixture(scope="package")
+def regression_run(tmp_path_factory):
+    """A run that gives a price, and two of its quantiles."""
+    folder = tmp_path_factory.mktemp("numbers")
+    config = TrainConfig(
+        target_column=("price",), quantiles=(0.1, 0.9), epochs=8, output=folder / "run", **_rows(folder)
+    )
+    train(config, verbose=False)
+    return folder / "run"
+
+
+@pytest.fixture(scope="package")
+def multilabel_run(tmp_path_factory):
+    """A run that gives two labels."""
+    folder = tmp_path_factory.mktemp("labels")
+    config = TrainConfig(label_columns=("is_*",), epochs=8, output=folder / "run", **_rows(folder))
+    train(config, verbose=False)
+    return folder / "run"
+
+
 def english(word):
     return next(words[word] for words in WORDS if word in words)
 

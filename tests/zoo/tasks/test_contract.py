@@ -63,6 +63,14 @@ CASES = {
         asked=("{place}/image.npz",), wrong=("{place}/image.npz", "--top", "2"),
         message="--top: expected a run that gives classes or captions, this one gives scores",
     ),
+    "regression": Case(
+        "tabular", {"units": (8,)}, {"data": "rows.csv", "target_column": ("price",)},
+        asked=("{place}/rows.csv",), answered=80, wrong=("size=2", "--top", "2"), message="--top: expected a run that",
+    ),
+    "multilabel": Case(
+        "tabular", {"units": (8,)}, {"data": "rows.csv", "label_columns": ("is_*",), "columns": ("size", "place")},
+        asked=("size=2", "place=north"), wrong=("sise=2",), message="did you mean 'size'",
+    ),
     "translation": Case(
         "transformer_seq2seq", BLOCKS, {"data": "pairs.tsv", "task": "translation", "tokens": "word"},
         asked=("one two", "two"), answered=2, wrong=("one", "--label", "x"), message="--label: expected a run",
@@ -126,6 +134,9 @@ def place(tmp_path_factory):
     lines = [" ".join(rng.choice(words, rng.integers(1, 4))) for _ in range(60)]
     (folder / "pairs.tsv").write_text("source\ttarget\n" + "".join(f"{line}\t{line}\n" for line in lines))
     pictures.voc(folder / "annotated", {"train": 40, "val": 8, "test": 8})
+    sizes, places = rng.uniform(1, 3, 80), rng.choice(["north", "south"], 80)
+    rows = [f"{s:.3f},{p},{s * 10:.2f},{int(s > 2)},{int(p == 'north')}" for s, p in zip(sizes, places, strict=True)]
+    (folder / "rows.csv").write_text("\n".join(["size,place,price,is_large,is_north", *rows]))
     (folder / "text.txt").write_text("\n".join(lines))
     (folder / "other.xyz").touch()
     steps = np.arange(400)

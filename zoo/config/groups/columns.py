@@ -10,6 +10,18 @@ from zoo.config.options import option, under
 class ColumnOptions:
     """Columns of tables, and what they mean."""
 
+    columns: tuple[str, ...] | None = option(
+        "columns of a table to learn from or to forecast, or those of sensors: names or patterns such as 'size,room_*';"
+        " to learn from rows, those after ! are left out (default: all that no other option names)",
+        metavar="NAME[,...]",
+    )
+    target_column: tuple[str, ...] | None = option(
+        "column of a table to predict, or several with --task regression", metavar="NAME[,...]"
+    )
+    label_columns: tuple[str, ...] | None = option(
+        "columns with 0 and 1, or true and false, of several labels: names or patterns such as 'label_*'",
+        metavar="NAME[,...]",
+    )
     text_column: str | None = option(
         "column with the text; several columns, separated by commas, are joined by a space (default: text; beside"
         " images: caption)"
@@ -20,11 +32,6 @@ class ColumnOptions:
     )
     target: str | None = option(
         "language or column to translate into (default: the set's second language, or the column target)"
-    )
-    columns: tuple[str, ...] | None = option(
-        "columns of numbers: those of the sensors, or those to forecast, which may be patterns such as 'load*'"
-        " (default: all that no other option names)",
-        metavar="NAME[,...]",
     )
     known_columns: tuple[str, ...] | None = option(
         "columns whose future is known when a forecast is made, such as a planned price (default: none)",
@@ -51,7 +58,8 @@ class ColumnOptions:
         within=(1, 1_000_000),
     )
     quantiles: tuple[float, ...] | None = option(
-        "quantiles to forecast instead of the mean, such as 0.1,0.5,0.9", metavar="Q[,...]"
+        "quantiles to predict, such as 0.1,0.5,0.9: besides the mean of a number, instead of that of a forecast",
+        metavar="Q[,...]",
     )
     split_rows: tuple[int, ...] | None = option(
         "number of time steps for training, validation and test, from the first one, such as 8640,2880,2880 (default:"

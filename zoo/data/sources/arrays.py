@@ -73,7 +73,7 @@ def read_npz(
         elif y.dtype.kind not in "iu":
             raise UsageError(f"{path}: {y_name}: expected whole numbers or texts, received {y.dtype}")
         check_finite(f"{path}: {x_name}", x)
-        kind, x = _kind(path, x_name, x)
+        kind, x = kind_of(path, x_name, x)
         kinds.add(kind)
         splits[split] = Split(x, as_int32(f"{path}: {y_name}", y))
     if not splits or ("train" not in splits and "all" not in splits):
@@ -120,7 +120,12 @@ def _class_names(path: Path, names: np.ndarray | None) -> tuple[str, ...] | None
     return listed
 
 
-def _kind(path: Path, name: str, x: np.ndarray) -> tuple[Kind, np.ndarray]:
+def kind_of(path: Path, name: str, x: np.ndarray) -> tuple[Kind, np.ndarray]:
+    """Return the kind of inputs by their type and their axes, and the inputs in the type of that kind.
+
+    Raises:
+        UsageError: Inputs of another form.
+    """
     if x.dtype.kind in "iub" and x.ndim == 2:
         ids = as_int32(f"{path}: {name}", x)
         check_tokens(f"{path}: {name}", ids)

@@ -7,27 +7,30 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.config import catalogue
+from zoo.config import catalogue, registry
 from zoo.config.records import holds_records
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT, Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig, flag
 from zoo.console.errors import UsageError, few
 from zoo.data import marks
+from zoo.data import text as token_texts
 from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
-from zoo.data.reading import Tally, drawn
+from zoo.data.reading import Tally
 from zoo.data.sensors import recordings, standardization, windows
 from zoo.data.sound import clips, formats, noise
 from zoo.data.sources import arrays, embedded, folders, grouping, records, tables, tfds
-from zoo.data.splits import hold_out
+from zoo.data.splits import held_out
 from zoo.data.splits import kept as kept_splits
 from zoo.data.stored import keeping
 from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
 from zoo.data.stored.files import Files
+from zoo.data.tabular import header, rows
+from zoo.data.tabular.table import Table
 from zoo.data.taken import Taken
-from zoo.data.text import Vocabulary, encoded, usual_length
+from zoo.data.text import Vocabulary, usual_length
 from zoo.system.machine import available_memory
 
 # Characters of the longest name of a class; a longer label is a text.
@@ -35,6 +38,8 @@ LONGEST_NAME = 200
 # Memory of a training step for each pixel: a first layer of 32 channels in float32, with its gradient.
 BYTES_A_PIXEL = 32 * 4 * 2
 PROPOSED_SIZE = 224
+# Largest number of classes that are numbers in a table.
+MOST_NUMBERED = 100
 # A label that is a number, and sorted as one.
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
@@ -74,6 +79,8 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     name, tally = config.data_name, taken.tally
     if config.window is not None and taken.splits is not None:
         raise UsageError("--accept-changed-data: expected examples in files of their own, received windows; start anew")
+    if _learns_rows(config, like):
+        return _of_rows(config, taken)
     image_shape = like.input_shape if like and like.kind in ("image", "sound") else None
     fit = like.fit if like else config.fit or USUAL_FIT
     if like is not None:
@@ -117,7 +124,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     _check_classes(name, splits, class_names, num_classes)
 
     if taken.splits is None:
-        splits = _held_out(config, splits, class_names, tally)
+        splits = held_out(config, splits, class_names, tally)
     else:
         splits = kept_splits(splits, taken.splits, config.validation_split, config.test_split)
         tally.made = dict.fromkeys(splits, "as before the data changed")
@@ -130,7 +137,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         )
         length = like.input_shape[0] if like else taken.length(config)
         texts = {} if like else {split: splits[split].x for split in ("train", "test")}
-        splits |= _encoded(splits, vocabulary, length, tally)
+        splits |= encoded(splits, vocabulary, length, tally)
     train = splits["train"]
     tokens = max(int(split.x.max(initial=0)) for split in splits.values()) + 1 if kind == "tokens" else 0
     spec = DataSpec(
@@ -169,27 +176,90 @@ def as_trained(config: TrainConfig, like: DataSpec) -> TrainConfig:
     return dataclasses.replace(config, **changes, rate=like.rate or config.rate)
 
 
-def _held_out(
-    config: TrainConfig, splits: dict[str, Split], class_names: tuple[str, ...], tally: Tally
-) -> dict[str, Split]:
-    """Return train, validation and test. Splits that are not given are held out, by class."""
-    everything = splits.pop("all", None)
-    if everything is not None:
-        splits["train"] = everything
-    for split, share in (("test", config.test_split), ("validation", config.validation_split)):
-        if split not in splits:
-            splits["train"], splits[split] = hold_out(splits["train"], share, split, class_names)
-            groups = splits[split].groups
-            tally.made[split] = drawn(share, by_class=True, groups=() if groups is None else set(groups.tolist()))
-    return splits
+def check(config: TrainConfig) -> None:
+    """Raise UsageError unless the rows of a table have the columns that the options name; the table is not read."""
+    if not _learns_rows(config, None):
+        for name in ("target_column", "columns"):
+            if getattr(config, name) is not None and config.window is None:
+                raise UsageError(
+                    f"{flag(name)}: expected with --model tabular, or with --task regression, received with --model"
+                    f" {config.model} for classes; --text-column and --label-column name columns of texts"
+                )
+        return
+    if config.target_column is None and config.label_column is None:
+        raise UsageError(
+            f"--task classification: expected --target-column, the column with the classes; the columns of"
+            f" {config.data.name} are {few(header.columns_of(config.data))}"
+        )
+    if len(config.target_column or ()) > 1:
+        raise UsageError(
+            f"--target-column {','.join(config.target_column)}: expected one column of classes, received"
+            f" {len(config.target_column)}; --label-columns names several labels"
+        )
+    header.check_used(config, config.target_column or (config.label_column,), "target_column")
 
 
-def _encoded(splits: dict[str, Split], vocabulary: Vocabulary, length: int | None, tally: Tally) -> dict[str, Split]:
-    """Return the splits with token ids for texts, and tell how much of the training texts is cut."""
+def _learns_rows(config: TrainConfig, like: DataSpec | None) -> bool:
+    """Return whether the examples are rows of a table, and not texts or pictures that it names."""
+    kinds = (like.kind,) if like else registry.entry(config.model).inputs
+    return "table" in kinds and config.data is not None
+
+
+def _of_rows(config: TrainConfig, taken: Taken) -> Dataset:
+    """Read rows of a table with a class each."""
+    like, tally = taken.like, taken.tally
+    (target,) = config.target_column or (config.label_column,)
+    found = rows.opened(config, taken, [target])
+    labels = {
+        split: plain_names(table.texts(target).tolist(), "labels", tally) for split, table in found.tables.items()
+    }
+    names = like.class_names if like else _sorted(set().union(*labels.values()))
+    check_class_names(config.data_name, names)
+    places = {name: i for i, name in enumerate(names)}
+    for split, each in labels.items():
+        if strange := sorted(set(each) - set(names)):
+            raise UsageError(f"{found.tables[split].path}: class {strange[0]!r} is not one of {few(names)}")
+    y = {split: np.array([places[name] for name in each], np.int32) for split, each in labels.items()}
+    if like is None:
+        _check_rows(config, target, next(iter(found.tables.values())), names)
+    inputs, splits = rows.finished(config, taken, found, y, names)
+    _check_classes(config.data_name, splits, names, taken.num_classes)
+    train = splits["train"]
+    spec = DataSpec(config.data_name, "table", train.x.shape[1:], names, task=catalogue.task_of(config), inputs=inputs)
+    if like is not None:
+        check_like(spec, like)
+        spec = dataclasses.replace(like, name=spec.name)
+    return Dataset(spec, train, splits["validation"], splits["test"])
+
+
+def _check_rows(config: TrainConfig, target: str, table: Table, names: tuple[str, ...]) -> None:
+    """Raise UsageError for a column of numbers that are no classes."""
+    if table.kind(target) == "texts" or len(names) <= MOST_NUMBERED:
+        return
+    raise UsageError(
+        f"--target-column {target}: expected classes, received {table.kind(target)}, {len(names):,} different ones;"
+        " --task regression predicts numbers"
+    )
+
+
+def _sorted(names: set[str]) -> tuple[str, ...]:
+    """Return names of classes in order, numbers by their size."""
+    return tuple(sorted(names, key=int if all(map(_WHOLE.fullmatch, names)) else str))
+
+
+def encoded(splits: dict[str, Split], vocabulary: Vocabulary, length: int | None, tally: Tally) -> dict[str, Split]:
+    """Return splits of texts with their token ids, and tell how much of the training texts is cut.
+
+    Args:
+        splits: Splits with texts as examples.
+        vocabulary: Vocabulary of the texts.
+        length: Number of ids of a text; None for the usual one.
+        tally: Takes the number of texts that are cut.
+    """
     length = usual_length(vocabulary, splits["train"].x) if length is None else length
     found = {}
     for split in ("train", "validation", "test"):
-        ids, lengths = encoded(vocabulary, splits[split].x, length)
+        ids, lengths = token_texts.encoded(vocabulary, splits[split].x, length)
         if split == "train" and (cut := int((lengths > length).sum())):
             lost = np.maximum(lengths - length, 0).sum() / lengths.sum()
             what = (
@@ -337,6 +407,11 @@ def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | 
     tally.unit = "texts"
     columns = (config.text_column or "text", config.label_column or "label")
     text, label = tables.read_columns(path, *columns, lists=columns[:1], skip_bad=config.skip_bad, tally=tally)
+    if all(map(header.NUMBER.fullmatch, text)):
+        raise UsageError(
+            f"{path}, column {columns[0]!r}: expected texts, received numbers such as {text[0]}; --model tabular"
+            " --target-column NAME learns from columns of numbers"
+        )
     label = plain_names(label, "labels", tally)
     long = next((i for i, name in enumerate(label) if len(name) > LONGEST_NAME), None)
     if long is not None:
@@ -346,9 +421,7 @@ def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | 
         )
     names = class_names
     if names is None:
-        found = set(label)
-        numeric = all(map(_WHOLE.fullmatch, found))
-        names = tuple(sorted(found, key=int if numeric else str))
+        names = _sorted(set(label))
         if alike := [name for name, count in Counter(map(str.casefold, names)).items() if count > 1]:
             same = [repr(name) for name in names if name.casefold() == alike[0]]
             tally.notes.append(f"the classes {few(same)} differ in upper and lower case alone")

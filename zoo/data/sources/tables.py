@@ -219,6 +219,7 @@ def _refuse_column(path: Path, number: int, name: str, row: dict) -> None:
         raise UsageError(f"{path}, line {number}: no value in column {name!r}")
     have = [str(key) for key in row if key is not None]
     hint = "; --task translation reads pairs" if {"source", "target"} <= set(have) else nearest(name, have[:MOST_NAMES])
+    hint = hint or "; --model tabular --target-column NAME learns from columns of numbers and categories"
     raise UsageError(f"{path}: expected a column {name!r}, received {few([key[:40] for key in have])}{hint}")
 
 

@@ -14,30 +14,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from zoo.config.task_facts import COLUMNS, COMPRESSED, TABLES, ending_of_table
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console.documents import from_json
 from zoo.console.errors import UsageError, few, nearest
 
-# Delimiter by the ending of the file, before the ending of a compressed one; lines of jsonl are objects.
-DELIMITERS = {".csv": ",", ".tsv": "\t", ".jsonl": None}
-PARQUET, COMPRESSED = ".parquet", ".gz"
-ENDINGS = f"{', '.join(DELIMITERS)} or {PARQUET}, which {COMPRESSED} may follow"
+DELIMITERS, PARQUET = TABLES, COLUMNS[-1]
+ENDINGS = f"{', '.join(TABLES)} or {PARQUET}, which {COMPRESSED} may follow"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Lines of a jsonl file whose keys are taken for the names of all columns.
 LINES = 100
+_SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "val": "validation", "test": "test"}
 # Number of columns among which a similar name is looked for.
 MOST_NAMES = 1000
 _DAMAGED = (EOFError, OSError, zlib.error)
 
 
-def ending(path: Path) -> str:
-    """Return the ending that tells the form of a table, without that of a compressed file; empty for other files."""
-    name = path.name.lower().removesuffix(COMPRESSED)
-    return next((known for known in (*DELIMITERS, PARQUET) if name.endswith(known)), "")
-
-
 def is_table(path: Path | None) -> bool:
     """Return whether a path names a table."""
-    return path is not None and bool(ending(path))
+    return path is not None and bool(ending_of_table(path))
 
 
 def columns_of(path: Path) -> list[str]:
@@ -49,7 +44,9 @@ def columns_of(path: Path) -> list[str]:
     Raises:
         UsageError: The file cannot be read, is empty or damaged, or names a column twice.
     """
-    found = ending(path)
+    if path.is_dir():
+        path = next(iter(in_folder(path).values()))
+    found = ending_of_table(path)
     if not found:
         raise UsageError(f"{path}: expected a table that ends in {ENDINGS}")
     try:
@@ -67,6 +64,31 @@ def columns_of(path: Path) -> list[str]:
         raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
+def in_folder(folder: Path) -> dict[str, Path]:
+    """Return the tables of a folder by the split that their names say: train, and where they are validation and test.
+
+    Raises:
+        UsageError: There is no table of training rows, or there are two tables of a split.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        split = _SPLITS.get(path.name.partition(".")[0].lower())
+        if split is None or not ending_of_table(path):
+            continue
+        if split in found:
+            raise UsageError(f"{folder}: expected one table of {split} rows, received {found[split].name}, {path.name}")
+        found[split] = path
+    if "train" not in found:
+        raise UsageError(f"{folder}: expected a table train.csv, and validation.csv and test.csv if they are there")
+    return {split: found[split] for split in ("train", "validation", "test") if split in found}
+
+
+def tables_of(config: TrainConfig) -> dict[str, Path]:
+    """Return the tables of a training by split: "all" for a single one, and that of --validation-data."""
+    found = in_folder(config.data) if config.data.is_dir() else {"all": config.data}
+    return found | ({"validation": config.validation_data} if config.validation_data else {})
+
+
 def check_columns(path: Path, names: Sequence[str], what: str = "") -> None:
     """Raise UsageError unless a table has these columns.
 
@@ -76,6 +98,16 @@ def check_columns(path: Path, names: Sequence[str], what: str = "") -> None:
         what: Option that names them, for the message.
     """
     refuse_absent(path, columns_of(path), names, what)
+
+
+def check_used(config: TrainConfig, names: Sequence[str], option: str) -> None:
+    """Raise UsageError for names of columns that the tables do not have, or that are given twice."""
+    if len(set(names)) < len(names):
+        raise UsageError(f"{flag(option)} {','.join(names)}: expected each column once")
+    for path in tables_of(config).values():
+        check_columns(path, names, flag(option))
+        if config.columns is not None:
+            matching(path, [pattern.removeprefix("!") for pattern in config.columns], "--columns")
 
 
 def refuse_absent(path: Path, known: Sequence[str], names: Sequence[str], what: str = "") -> None:
@@ -151,7 +183,7 @@ def delimiter_of(path: Path, line: str) -> str:
         path: Path of the table.
         line: First line.
     """
-    usual = DELIMITERS[ending(path)]
+    usual = DELIMITERS[ending_of_table(path)]
     if usual == "," and "," not in line:
         return next((mark for mark in (";", "\t", "|") if mark in line), usual)
     return usual

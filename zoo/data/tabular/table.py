@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.config.task_facts import COMPRESSED, ending_of_table
 from zoo.console.documents import text_of
 from zoo.console.errors import UsageError, few, short
 from zoo.data.reading import Tally
@@ -156,7 +157,7 @@ def read(
             another number of values than there are columns, or another value in a column of numbers.
     """
     tally = tally or Tally()
-    found = header.ending(path)
+    found = ending_of_table(path)
     if not found:
         raise UsageError(f"{path}: expected a table that ends in {header.ENDINGS}")
     if found == PARQUET:
@@ -175,7 +176,7 @@ def _of_lines(path: Path, columns: Collection[str] | None, skip_bad: bool, tally
     content = _content(path)
     first = next((line for line in content.splitlines() if line.strip()), "")
     delimiter = header.delimiter_of(path, first)
-    if delimiter != DELIMITERS[header.ending(path)]:
+    if delimiter != DELIMITERS[ending_of_table(path)]:
         tally.notes.append(f"{path.name} has {_MARKS[delimiter]} between its values")
     lines = header.rows(io.StringIO(content, newline=""), delimiter, path)
     names = header.checked(path, *header.named(path, lines))
@@ -360,7 +361,7 @@ def _content(path: Path) -> str:
     free = available_memory()
     most = None if free is None else free // TIMES_LARGER
     try:
-        compressed = path.name.lower().endswith(header.COMPRESSED)
+        compressed = path.name.lower().endswith(COMPRESSED)
         with gzip.open(path) if compressed else path.open("rb") as file:
             content = file.read(-1 if most is None else most + 1)
     except (OSError, EOFError, zlib.error) as error:

@@ -9,7 +9,8 @@ import numpy as np
 
 from zoo.console.errors import UsageError
 from zoo.data.dataset import leaves
-from zoo.scores import intervals
+from zoo.scores import intervals, numbers
+from zoo.scores import labels as several
 from zoo.tasks import classification
 
 # classes: an index, or a one-hot row, chooses one of the last axis. binary: one number that is above 0.5, or 0 for
@@ -75,7 +76,7 @@ class Output:
             found = classification.scores(outputs, truth.reshape(-1))
             return {"accuracy": found.pop("accuracy"), **{k: v for k, v in found.items() if k != "examples"}}
         if self.kind == "numbers":
-            return _regression(outputs, truth)
+            return numbers.scores(outputs, truth)
         return _decisions(self.answers(outputs), outputs, truth, self.kind)
 
     def intervals(self, scores: Mapping[str, float], outputs: np.ndarray, y: np.ndarray) -> dict[str, Any]:
@@ -88,14 +89,6 @@ class Output:
         return {}
 
 
-def _regression(outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Return root mean squared error, mean absolute error and R2, the share of the variance that is explained."""
-    error = outputs.reshape(len(y), -1).astype(np.float64) - y.reshape(len(y), -1)
-    spread = float(np.square(y.astype(np.float64) - y.astype(np.float64).mean(0)).sum())
-    found = {"rmse": float(np.sqrt(np.square(error).mean())), "mae": float(np.abs(error).mean())}
-    return found | ({"r2": float(1 - np.square(error).sum() / spread)} if spread else {})
-
-
 def _decisions(answers: np.ndarray, outputs: np.ndarray, y: np.ndarray, kind: Kind) -> dict[str, float]:
     from sklearn.metrics import f1_score, roc_auc_score
 
@@ -104,11 +97,7 @@ def _decisions(answers: np.ndarray, outputs: np.ndarray, y: np.ndarray, kind: Ki
         found = {"accuracy": float((answers == y).mean()), "f1": float(f1_score(y.ravel(), answers.ravel()))}
         both = 0 < y.sum() < y.size
         return found | ({"auc": float(roc_auc_score(y.ravel(), outputs.ravel()))} if both else {})
-    return {
-        "micro_f1": float(f1_score(y, answers, average="micro", zero_division=0)),
-        "macro_f1": float(f1_score(y, answers, average="macro", zero_division=0)),
-        "exact_match": float((answers == y).all(-1).mean()),
-    }
+    return several.scores(answers, y)
 
 
 def meanings(

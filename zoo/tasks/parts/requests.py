@@ -48,6 +48,13 @@ def check_objects(run: RunFolder, options: PredictOptions) -> None:
         raise UsageError("--top: expected a run that gives classes, this one gives objects; use --min-score")
 
 
+def check_numbers(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that a run with numbers or several labels does not have."""
+    for name in ("labels", "top"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"{flag(name)}: expected a run that gives classes, this one gives all of its outputs")
+
+
 def check_masks(run: RunFolder, options: PredictOptions) -> None:
     """Raise UsageError for options that a run of masks does not have."""
     for name in ("labels", "top"):

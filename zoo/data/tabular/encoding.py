@@ -1,0 +1,174 @@
+"""The inputs of a model on tables: what each one is, found from the training rows, and the numbers of other rows.
+
+An input is a record that a run and its files keep: `name` of the column and `form`.
+
+- number: `edges`, quantiles of the training rows, and `missing`, whether some of them have none.
+- date: days since 2000-01-01; edges and missing as of a number, and `time`, whether dates have a time.
+- word: 1 where a text has the word `value`, otherwise 0.
+- category: place of a text in `values` from 1, 0 for any other text and for none.
+
+Numbers and dates come first, then words, then categories.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo.console.errors import few
+from zoo.data import marks
+from zoo.data.reading import Tally
+from zoo.data.tabular.table import Table
+
+Input = Mapping[str, Any]
+# What stands for a missing number; `zoo.models.parts.table_features` has the same.
+MISSING = np.float32(-1e30)
+EPOCH = np.datetime64("2000-01-01", "us")
+_DAY = np.timedelta64(1, "D")
+# Largest number of intervals between quantiles that a run keeps, for a number.
+INTERVALS = 64
+# Texts that occur this often on average are categories, and a value that training rows have less often than LEAST is
+# one of the others.
+REPEATED, LEAST, MOST_VALUES = 5, 2, 1000
+# Words of other texts: so many at most, each in this share of the training rows or more.
+MOST_WORDS, SHARE = 64, 0.01
+_WORD = re.compile(r"\w+")
+ORDER = {"number": 0, "date": 0, "word": 1, "category": 2}
+
+
+def inputs_of(table: Table, names: Sequence[str], tally: Tally) -> tuple[Input, ...]:
+    """Return what the inputs of a model are, from training rows.
+
+    Args:
+        table: Training rows.
+        names: Columns to learn from.
+        tally: Takes what was found, and the columns that are left out.
+    """
+    found: list[Input] = []
+    out: list[str] = []
+    for name in names:
+        made = _MAKERS[table.kind(name)](table, name, tally)
+        found += made
+        out += [] if made else [name]
+    if out:
+        tally.notes.append(f"columns {few(out)} have one value, or other words in each row, and are left out")
+    forms = Counter(each["form"] for each in found if each["form"] != "word")
+    words = Counter(each["name"] for each in found if each["form"] == "word")
+    parts = [f"{count} {_PLURAL[form] if count > 1 else form}" for form, count in forms.items()]
+    parts += [f"{count} words of {name}" for name, count in words.items()]
+    tally.columns += f"; inputs: {', '.join(parts)}"
+    return tuple(sorted(found, key=lambda each: ORDER[each["form"]]))
+
+
+_PLURAL = {"number": "numbers", "date": "dates", "category": "categories"}
+
+
+def _of_numbers(table: Table, name: str, tally: Tally) -> list[Input]:
+    values = table.numbers(name)
+    edges = _edges(values)
+    given = values[~np.isnan(values)]
+    if len(edges) > 1 and len(given) > 2 and (np.diff(given) == 1).all():
+        tally.notes.append(
+            f"column {name!r} counts the rows; leave it out with --columns '!{name}' if it is no feature"
+        )
+    missing = bool(np.isnan(values).any())
+    return [{"name": name, "form": "number", "edges": edges, "missing": missing}] if len(edges) > 1 else []
+
+
+def _of_times(table: Table, name: str, tally: Tally) -> list[Input]:
+    times = table.times(name)
+    edges, given = _edges(_days(times)), times[~np.isnat(times)]
+    time = bool((given != given.astype("datetime64[D]")).any())
+    missing = bool(np.isnat(times).any())
+    record = {"name": name, "form": "date", "edges": edges, "missing": missing, "time": time}
+    return [record] if len(edges) > 1 else []
+
+
+def _of_texts(table: Table, name: str, tally: Tally) -> list[Input]:
+    texts = [text for text in table.texts(name) if text]
+    counts = Counter(texts)
+    if len(texts) >= REPEATED * len(counts):
+        kept = [text for text, count in counts.most_common(MOST_VALUES) if count >= LEAST]
+        if rest := len(counts) - len(kept):
+            tally.notes.append(f"{rest:,} rare values of column {name!r} count as one")
+        varied = len(kept) > 1 or (len(kept) == 1 and len(texts) < len(table))
+        return [{"name": name, "form": "category", "values": sorted(kept)}] if varied else []
+    rows = Counter(word for text in texts for word in words(text))
+    least = max(LEAST, SHARE * len(table))
+    often = [word for word, count in rows.most_common(MOST_WORDS) if least <= count < len(table)]
+    return [{"name": name, "form": "word", "value": word} for word in sorted(often)]
+
+
+_MAKERS = {"numbers": _of_numbers, "times": _of_times, "texts": _of_texts}
+
+
+def words(text: str) -> set[str]:
+    """Return the words of a text in lower case, without punctuation."""
+    return set(_WORD.findall(text.lower()))
+
+
+def _edges(values: np.ndarray) -> list[float]:
+    """Return the quantiles between which a number is encoded, each once, as numbers of float32."""
+    given = values[~np.isnan(values)]
+    if not len(given):
+        return []
+    found = np.unique(np.quantile(given, np.linspace(0, 1, INTERVALS + 1)).astype(np.float32))
+    return [float(edge) for edge in found]
+
+
+def _days(times: np.ndarray) -> np.ndarray:
+    return (times - EPOCH) / _DAY
+
+
+def encoded(table: Table, inputs: Sequence[Input], tally: Tally) -> np.ndarray:
+    """Return rows as a model takes them, (rows, inputs) float32.
+
+    Args:
+        table: Rows with all columns of the inputs.
+        inputs: What the inputs are.
+        tally: Takes what is missing or unknown where training rows had nothing such.
+    """
+    found = np.zeros((len(table), len(inputs)), np.float32)
+    texts: dict[str, list[set[str]]] = {}
+    for place, each in enumerate(inputs):
+        name, form = each["name"], each["form"]
+        if form == "word":
+            texts.setdefault(name, [])
+            if not texts[name]:
+                texts[name] = [words(text) for text in table.texts(name)]
+            found[:, place] = [each["value"] in row for row in texts[name]]
+        elif form == "category":
+            ids = {value: number for number, value in enumerate(each["values"], 1)}
+            column = table.texts(name)
+            found[:, place] = [ids.get(text, 0) for text in column]
+            if strange := sorted({text for text in column if text and text not in ids}):
+                count = sum(text not in ids for text in column if text)
+                tally.changed[f"values of {name!r} that training rows seldom or never had ({few(strange)})"] += count
+        else:
+            values = _days(table.times(name)) if form == "date" else table.numbers(name)
+            absent = np.isnan(values)
+            if absent.any() and not each["missing"]:
+                tally.changed[f"missing values of {name!r}, which training rows never had, taken for the median"] += (
+                    int(absent.sum())
+                )
+            middle = MISSING if each["missing"] else each["edges"][len(each["edges"]) // 2]
+            found[:, place] = np.where(absent, middle, values)
+    return found
+
+
+def for_model(inputs: Sequence[Input]) -> list[dict[str, Any]]:
+    """Return what `zoo.models.tabular.Tabular` takes as its columns."""
+    kept = ("form", "edges", "missing", "time")
+    return [
+        {name: each[name] for name in kept if name in each}
+        | ({"size": len(each["values"]) + 1} if each["form"] == "category" else {})
+        for each in inputs
+    ]
+
+
+def marks_of(table: Table, names: Sequence[str]) -> np.ndarray:
+    """Return a hash of the values that each row has in some columns, (rows, 16) uint8."""
+    columns = [table.texts(name) for name in names]
+    return marks.of_texts(["\x1f".join(row) for row in zip(*columns, strict=True)])

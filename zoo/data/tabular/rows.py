@@ -1,0 +1,227 @@
+"""Rows of a table as examples: what is asked of them, how they are split, and their inputs as numbers."""
+
+import dataclasses
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.config.task_facts import ending_of_table
+from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError, few, nearest
+from zoo.data.dataset import Split
+from zoo.data.reading import Tally
+from zoo.data.splits import held_out
+from zoo.data.splits import kept as kept_splits
+from zoo.data.tabular import encoding, header, kinds
+from zoo.data.tabular.encoding import Input
+from zoo.data.tabular.table import Table, read
+from zoo.data.taken import Taken
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Tables that were read, with the columns to learn from.
+
+    Args:
+        tables: Table of each split that has one of its own, or "all".
+        names: Columns to learn from.
+    """
+
+    tables: Mapping[str, Table]
+    names: list[str]
+
+
+def chosen(path: Path, patterns: Sequence[str] | None, others: Sequence[str]) -> list[str]:
+    """Return the columns of a table to learn from, in the order of the table.
+
+    Args:
+        path: Path of the table.
+        patterns: Names or patterns of columns; those after ! are left out. None for all.
+        others: Columns that are asked for, or have another use.
+
+    Raises:
+        UsageError: A pattern that chooses no column, a column that is asked for, or no column at all.
+    """
+    known = [name for name in header.columns_of(path) if name]
+    wanted = [pattern for pattern in patterns or () if not pattern.startswith("!")]
+    unwanted = [pattern[1:] for pattern in patterns or () if pattern.startswith("!")]
+    found = header.matching(path, wanted, "--columns") if wanted else [name for name in known if name not in others]
+    if both := [name for name in found if name in others]:
+        raise UsageError(f"--columns: expected columns to learn from, received {both[0]!r}, which is to be predicted")
+    out = header.matching(path, unwanted, "--columns") if unwanted else []
+    found = [name for name in found if name not in out]
+    if not found:
+        raise UsageError(f"--columns: expected columns of {path.name} to learn from, received none")
+    return found
+
+
+def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
+    """Read the tables of a training.
+
+    Args:
+        config: Names the tables and the columns.
+        taken: Form that the rows are brought to.
+        targets: Columns that are to be predicted; rows without a value in one of them are refused, or left out with
+            --skip-bad.
+
+    Raises:
+        UsageError: Tables that cannot be read, or that lack a column.
+    """
+    like, tally = taken.like, taken.tally
+    if like is None:
+        names = chosen(config.data, config.columns, targets)
+    else:
+        names = list(dict.fromkeys(each["name"] for each in like.inputs))
+    tables = {}
+    for split, path in header.tables_of(config).items():
+        table = read(path, skip_bad=config.skip_bad, tally=tally, columns=[*names, *targets])
+        tables[split] = complete(table, targets, config.skip_bad, tally)
+    return Rows(tables, names)
+
+
+def complete(table: Table, targets: Sequence[str], skip_bad: bool, tally: Tally) -> Table:
+    """Return the rows with a value in each of some columns.
+
+    Raises:
+        UsageError: A row without one, unless such rows are left out; or no row with all of them.
+    """
+    for name in targets:
+        missing = table.missing(name)
+        if missing.any() and not skip_bad:
+            raise UsageError(
+                f"{table.path}, line {table.lines[missing.argmax()]}: expected a value in column {name!r}, received"
+                f" none, as in {int(missing.sum()):,} rows; --skip-bad leaves them out"
+            )
+        if missing.any():
+            tally.left_out[f"without a value of {name!r}"] += int(missing.sum())
+            table = table.take(~missing)
+    if not len(table):
+        raise UsageError(f"{table.path}: expected rows with values in {few(list(targets))}, received none")
+    return table
+
+
+def finished(
+    config: TrainConfig, taken: Taken, rows: Rows, labels: Mapping[str, np.ndarray], class_names: tuple[str, ...] = ()
+) -> tuple[tuple[Input, ...], dict[str, Split]]:
+    """Split the rows, and encode their inputs.
+
+    Args:
+        config: Says how rows are split.
+        taken: Form that the rows are brought to.
+        rows: Tables.
+        labels: Labels (rows, ...) of each table.
+        class_names: Names of the classes, if a row has one.
+
+    Returns:
+        What the inputs are, and the splits train, validation and test.
+
+    Raises:
+        UsageError: Rows that cannot be split, or columns with one value each.
+    """
+    like, tally = taken.like, taken.tally
+    begun = {
+        split: Split(np.arange(len(table)), labels[split], encoding.marks_of(table, rows.names))
+        for split, table in rows.tables.items()
+    }
+    if taken.splits is None:
+        splits = held_out(config, begun, class_names, tally)
+    else:
+        splits = kept_splits(begun, taken.splits, config.validation_split, config.test_split)
+        tally.made = dict.fromkeys(splits, "as before the data changed")
+    if config.validation_data is not None:
+        tally.made["validation"] = "--validation-data"
+    common = next(iter(rows.tables.values()))
+    parts = {split: rows.tables.get(split, common).take(examples.x) for split, examples in splits.items()}
+    tally.unit, tally.columns = "rows", common.told()
+    inputs = like.inputs if like else encoding.inputs_of(parts["train"], rows.names, tally)
+    if not inputs:
+        raise UsageError(f"{config.data}: expected columns with two or more values to learn from, received none")
+    first = Tally()  # what training rows have is no news
+    for split, examples in splits.items():
+        told = first if split == "train" and like is None else tally
+        splits[split] = dataclasses.replace(examples, x=encoding.encoded(parts[split], inputs, told))
+    return inputs, splits
+
+
+def check_given(words: Sequence[str], inputs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UsageError unless words are tables with the columns of a run, or NAME=VALUE for its columns.
+
+    Args:
+        words: Inputs on the command line.
+        inputs: What the inputs of the run are, see `zoo.data.tabular.encoding`.
+    """
+    names = list(dict.fromkeys(each["name"] for each in inputs))
+    tables, pairs = _told_apart(words)
+    for path in tables:
+        if not path.is_file():
+            form = "a table" if ending_of_table(path) else "a table, or NAME=VALUE for each column of one row"
+            raise UsageError(f"INPUT {path}: expected {form}, found {'a folder' if path.is_dir() else 'no such file'}")
+        header.check_columns(path, names)
+    for name, _ in pairs:
+        if name not in names:
+            raise UsageError(f"INPUT {name}=: expected one of the columns {few(names)}{nearest(name, names)}")
+    if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise UsageError(f"INPUT {twice[0]}=: expected each column of the row once, received it more than once")
+
+
+def _told_apart(words: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Return the paths of tables, and the names and values of one row."""
+    pairs = [word for word in words if "=" in word and not Path(word).is_file()]
+    return [Path(word) for word in words if word not in pairs], [
+        (w.partition("=")[0], w.partition("=")[2]) for w in pairs
+    ]
+
+
+def given(words: Sequence[str], inputs: Sequence[Input]) -> tuple[list[str], np.ndarray]:
+    """Return the rows of tables, and the row that words NAME=VALUE describe, as a model takes them.
+
+    Args:
+        words: Inputs on the command line.
+        inputs: What the inputs of the run are.
+
+    Returns:
+        Name of each row, and the rows, (rows, inputs) float32.
+
+    Raises:
+        UsageError: A table that cannot be read, or a value of another type than the column has.
+    """
+    check_given(words, inputs)
+    names, parts, tally = [], [], Tally()
+    tables, pairs = _told_apart(words)
+    wanted = list(dict.fromkeys(each["name"] for each in inputs))
+    for path in tables:
+        table = read(path, columns=wanted, tally=tally)
+        names += [f"{path}[{i}]" for i in range(len(table))]
+        parts.append(encoding.encoded(table, inputs, tally))
+    if pairs:
+        names.append(" ".join(f"{name}={value}" for name, value in pairs))
+        parts.append(encoding.encoded(_row(dict(pairs), inputs, tally), inputs, tally))
+    told = [*tally.notes, *(f"{count:,} {what}" for what, count in tally.changed.items())]
+    if told:
+        print(f"INPUT: {'; '.join(told)}", file=sys.stderr)
+    return names, np.concatenate(parts)
+
+
+def _row(values: Mapping[str, str], inputs: Sequence[Input], tally: Tally) -> Table:
+    """Return a table of one row."""
+    columns: dict[str, np.ndarray] = {}
+    for each in inputs:
+        name, text = each["name"], values.get(each["name"], "").strip()
+        if each["form"] in ("word", "category"):
+            columns[name] = np.array([text], object)
+            continue
+        found = kinds.typed([text], commas=False)
+        wanted = "times" if each["form"] == "date" else "numbers"
+        if text.lower() in kinds.MISSING:
+            columns[name] = np.full(1, np.nan) if wanted == "numbers" else np.full(1, "NaT", "datetime64[us]")
+        elif found.kind != wanted:
+            raise UsageError(f"INPUT {name}={text}: expected {'a date' if wanted == 'times' else 'a number'}")
+        else:
+            columns[name] = found.values
+    if absent := [name for name in columns if name not in values]:
+        tally.notes.append(f"{few(absent)} not given, taken for missing")
+    return Table(Path("INPUT"), columns, np.ones(1, np.int64))

@@ -1,0 +1,224 @@
+"""Examples with numbers or with several labels: rows of a table, pictures or texts that a table names, and arrays."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.config import catalogue, registry
+from zoo.config.task_facts import ARRAYS, FIRST_FIT, USUAL_FIT
+from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError, few
+from zoo.data import images, npz
+from zoo.data.casts import as_float32, check_finite
+from zoo.data.dataset import Dataset, DataSpec, Kind, Split
+from zoo.data.fitting import resize
+from zoo.data.reading import Tally
+from zoo.data.sources import arrays, classes
+from zoo.data.splits import held_out
+from zoo.data.stored import keeping
+from zoo.data.stored.column import Column
+from zoo.data.stored.decoders import Pictures
+from zoo.data.stored.files import Files
+from zoo.data.tabular import header, rows
+from zoo.data.tabular.encoding import Input
+from zoo.data.tabular.table import Table, read
+from zoo.data.taken import Taken
+from zoo.data.text import Vocabulary
+
+# Columns of the files of pictures, and of texts.
+IMAGE, TEXT = "image", "text"
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Examples that were read and split.
+
+    Args:
+        kind: Kind of the examples.
+        splits: Splits train, validation and test. y is float32, (examples, targets).
+        names: Names of the targets.
+        inputs: What the inputs are, if examples are rows of a table.
+        vocabulary: Vocabulary of texts.
+        fit: How pictures are brought to the shape of the input.
+    """
+
+    kind: Kind
+    splits: dict[str, Split]
+    names: tuple[str, ...]
+    inputs: tuple[Input, ...] = ()
+    vocabulary: Vocabulary | None = None
+    fit: str = FIRST_FIT
+
+    def data(self, taken: Taken, **more: Any) -> Dataset:
+        """Return the data set.
+
+        Args:
+            taken: Form that it is brought to.
+            **more: Name and further fields of the specification.
+
+        Raises:
+            UsageError: Examples of another form than that of the run.
+        """
+        x = self.splits["train"].x
+        tokens = max(int(s.x.max(initial=0)) for s in self.splits.values()) + 1 if self.kind == "tokens" else 0
+        spec = DataSpec(
+            kind=self.kind,
+            input_shape=tuple(int(n) for n in x.shape[1:]),
+            vocabulary_size=len(self.vocabulary) if self.vocabulary else tokens,
+            vocabulary_sha256=self.vocabulary.sha256 if self.vocabulary else "",
+            fit=self.fit,
+            inputs=self.inputs,
+            **more,
+        )
+        like = taken.like
+        if like is not None:
+            classes.check_like(spec, like)
+            spec = dataclasses.replace(like, name=spec.name)
+        splits = {name: self.splits[name] for name in ("train", "validation", "test")}
+        return Dataset(spec, **splits, vocabulary=self.vocabulary)
+
+
+# From a table and the names of its targets to (rows, targets) float32.
+Values = Callable[[Table, Sequence[str], Tally], np.ndarray]
+
+
+def examples(config: TrainConfig, taken: Taken, names: Sequence[str], values: Values) -> Found:
+    """Read examples with their targets.
+
+    Args:
+        config: Names the data and the model, whose kind of input decides what is read of a table.
+        taken: Form and vocabulary that they take over.
+        names: Columns with the targets; none for arrays.
+        values: Function from a table to the values of its targets.
+
+    Raises:
+        UsageError: Data that cannot be read, or that the model does not take.
+    """
+    kinds = (taken.like.kind,) if taken.like else registry.entry(config.model).inputs
+    if config.data.suffix.lower() == ARRAYS:
+        return _of_arrays(config, taken)
+    known = header.columns_of(config.data)
+    if "table" in kinds:
+        return _of_rows(config, taken, names, values)
+    if "image" in kinds and IMAGE in known:
+        return _of_pictures(config, taken, names, values)
+    text = config.text_column or TEXT
+    if "tokens" in kinds and set(text.split(",")) <= set(known):
+        return _of_texts(config, taken, text, names, values)
+    wanted = [f"{IMAGE} with the files of pictures"] * ("image" in kinds) + [f"{text} with texts"] * ("tokens" in kinds)
+    cure = f"--model tabular learns from the columns {few(known)} themselves"
+    raise UsageError(
+        f"--model {config.model} with {config.data}: expected a table with a column"
+        f" {' or '.join(wanted) or 'that it takes'}, received {few(known)}; {cure}"
+    )
+
+
+def _of_rows(config: TrainConfig, taken: Taken, names: Sequence[str], values: Values) -> Found:
+    found = rows.opened(config, taken, names)
+    y = {split: values(table, names, taken.tally) for split, table in found.tables.items()}
+    inputs, splits = rows.finished(config, taken, found, y)
+    return Found("table", splits, tuple(names), inputs)
+
+
+def _tables(config: TrainConfig, columns: Sequence[str], targets: Sequence[str], tally: Tally) -> dict[str, Table]:
+    """Return the table of the data and that of --validation-data, with these columns."""
+    if config.validation_data is not None:
+        tally.made["validation"] = "--validation-data"
+    found = {}
+    for split, path in header.tables_of(config).items():
+        table = read(path, skip_bad=config.skip_bad, tally=tally, columns=[*columns, *targets])
+        found[split] = rows.complete(table, [*columns, *targets], config.skip_bad, tally)
+    return found
+
+
+def _of_pictures(config: TrainConfig, taken: Taken, names: Sequence[str], values: Values) -> Found:
+    tally, like = taken.tally, taken.like
+    tables = _tables(config, [IMAGE], names, tally)
+    tally.unit = "pictures"
+    files = {split: [table.path.parent / name for name in table.texts(IMAGE)] for split, table in tables.items()}
+    for split, table in tables.items():
+        if absent := next((i for i, file in enumerate(files[split]) if not file.is_file()), None):
+            raise UsageError(
+                f"{table.path}, line {table.lines[absent]}: expected a picture in column {IMAGE!r}, relative to the"
+                f" folder of the table, found no file {files[split][absent]}"
+            )
+    size, channels = images.common_shape([file for group in files.values() for file in group], tally)
+    fit = like.fit if like else config.fit or USUAL_FIT
+    shape = like.input_shape if like else (*((config.image_size,) * 2 if config.image_size else size), channels)
+    splits = {
+        split: Split(
+            Column(Files(tables[split].path.parent, group), Pictures(tuple(shape), fit)),
+            values(tables[split], names, tally),
+        )
+        for split, group in files.items()
+    }
+    splits = held_out(config, keeping.kept(config, splits, tally), (), tally)
+    return Found("image", splits, tuple(names), fit=fit)
+
+
+def _of_texts(config: TrainConfig, taken: Taken, text: str, names: Sequence[str], values: Values) -> Found:
+    tally = taken.tally
+    tables = _tables(config, text.split(","), names, tally)
+    tally.unit = "texts"
+    splits = {}
+    for split, table in tables.items():
+        joined = [" ".join(parts) for parts in zip(*(table.texts(name) for name in text.split(",")), strict=True)]
+        splits[split] = Split(np.array(joined, object), values(table, names, tally))
+    splits = held_out(config, splits, (), tally)
+    vocabulary = taken.vocabulary or Vocabulary.train(
+        splits["train"].x.tolist(), config.vocabulary_size, catalogue.tokens_of(config)
+    )
+    length = taken.like.input_shape[0] if taken.like else taken.length(config)
+    return Found("tokens", classes.encoded(splits, vocabulary, length, tally), tuple(names), vocabulary=vocabulary)
+
+
+def _of_arrays(config: TrainConfig, taken: Taken) -> Found:
+    tally, path = taken.tally, config.data
+    kind, splits = _read_arrays(path)
+    if config.validation_data is not None:
+        other, given = _read_arrays(config.validation_data)
+        if other != kind:
+            raise UsageError(f"--validation-data: expected {kind} inputs as in --data, received {other}")
+        splits["validation"] = next(iter(given.values()))
+        tally.made["validation"] = "--validation-data"
+    if config.image_size and kind == "image":
+        size = (config.image_size, config.image_size)
+        fit = config.fit or USUAL_FIT
+        splits = {k: Split(np.stack([resize(i, size, fit) for i in s.x]), s.y) for k, s in splits.items()}
+    if kind == "image":
+        tally.unit = "pictures"
+    width = {split: examples.y.shape[1] for split, examples in splits.items()}
+    if len(set(width.values())) > 1:
+        raise UsageError(f"{path}: expected the same number of targets in every split, received {width}")
+    count = next(iter(width.values()))
+    names = ("y",) if count == 1 else tuple(f"y{number}" for number in range(count))
+    return Found(kind, held_out(config, splits, (), tally), names)
+
+
+def _read_arrays(path: Path) -> tuple[Kind, dict[str, Split]]:
+    """Return kind and splits of an .npz file whose labels are numbers (examples,) or (examples, targets)."""
+    found, listed = npz.read(path, {name for pair in arrays.PAIRS.values() for name in pair})
+    kinds, splits = set(), {}
+    for split, (x_name, y_name) in arrays.PAIRS.items():
+        if x_name not in found:
+            continue
+        if y_name not in found:
+            raise UsageError(f"{path}: expected an array {y_name!r} beside {x_name!r}, received {few(listed)}")
+        x, y = found[x_name], found[y_name]
+        if y.ndim not in (1, 2) or len(x) != len(y) or not y[:1].size:
+            raise UsageError(
+                f"{path}: {y_name}: expected numbers (examples,) or (examples, targets) for {len(x):,} examples,"
+                f" received the shape {y.shape}"
+            )
+        check_finite(f"{path}: {x_name}", x)
+        kind, x = arrays.kind_of(path, x_name, x)
+        kinds.add(kind)
+        splits[split] = Split(x, as_float32(f"{path}: {y_name}", y).reshape(len(y), -1))
+    if not splits or ("train" not in splits and "all" not in splits):
+        raise UsageError(f"{path}: expected arrays x and y, or x_train and y_train; received {few(listed) or 'none'}")
+    if len(kinds) > 1:
+        raise UsageError(f"{path}: expected the same kind of input in all splits, received {', '.join(sorted(kinds))}")
+    return kinds.pop(), splits

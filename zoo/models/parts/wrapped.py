@@ -1,0 +1,79 @@
+"""Networks with what belongs to their outputs: the units of numbers, the thresholds of labels."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from zoo.models.parts.base import ZooModel
+from zoo.models.parts.layers import logits_dtype
+
+
+class Wrapped(ZooModel):
+    """A network of the zoo inside a model that knows what its outputs mean.
+
+    Args:
+        network: Model that gives the outputs, or its serialized configuration.
+    """
+
+    def __init__(self, network: keras.Model | dict[str, Any], **kwargs):
+        super().__init__(**kwargs)
+        self.network = keras.saving.deserialize_keras_object(network) if isinstance(network, dict) else network
+
+    def build(self, input_shape):
+        if not self.network.built:
+            self.network.build(input_shape)
+        self.built = True
+
+    def call(self, x, training=None):
+        return self.network(x, training=training)
+
+    def get_config(self):
+        return super().get_config() | {"network": keras.saving.serialize_keras_object(self.network)}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Regressor(Wrapped):
+    """A network that learns standardised numbers, and gives them in their own units.
+
+    Args:
+        network: Model that gives standardised numbers.
+        means: Mean of each output over the training examples.
+        deviations: Standard deviation of each output.
+
+    Input shape: that of the network.
+    Output shape: (batch, outputs), in the units of the training examples.
+    """
+
+    def __init__(self, network, means: tuple[float, ...], deviations: tuple[float, ...], **kwargs):
+        super().__init__(network, **kwargs)
+        self.means, self.deviations = tuple(means), tuple(deviations)
+        self.units = layers.Rescaling(
+            list(self.deviations), list(self.means), dtype=logits_dtype(self.dtype_policy), name="units"
+        )
+
+    def call(self, x, training=None):
+        return self.units(super().call(x, training=training))
+
+    def get_config(self):
+        return super().get_config() | {"means": self.means, "deviations": self.deviations}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Labeller(Wrapped):
+    """A network that gives the logit of each of several labels, with the probability from which on a label is answered.
+
+    Args:
+        network: Model that gives logits.
+        thresholds: Threshold of each label, between 0 and 1; chosen after training.
+
+    Input shape: that of the network.
+    Output shape: (batch, labels), logits.
+    """
+
+    def __init__(self, network, thresholds: tuple[float, ...], **kwargs):
+        super().__init__(network, **kwargs)
+        self.thresholds = tuple(thresholds)
+
+    def get_config(self):
+        return super().get_config() | {"thresholds": self.thresholds}
