@@ -75,12 +75,12 @@ def _streamed(model: Any, data: Any, path: Path, chosen: Any) -> dict[str, Any]:
 
 def _with_features(model: Any, data: Any, path: Path, chosen: Any) -> dict[str, Any]:
     """Write a run on sound with its features outside, and return what `run` returns."""
-    from compression.pipeline import features
+    from compression.mcu import sound
 
-    features.check(model, data.spec.name)
+    sound.check(model, data.spec.name)
     cli.say(f"exporting {path.name}")
     made = {"task": data.spec.task, "format": "features", **chosen.provenance()}
-    receipt = {"made": made} | features.export(model, path, data)
+    receipt = {"made": made} | sound.export(model, path, data)
     write_json(path / "receipt.json", receipt)
     return {"path": str(path), "format": "features", **receipt}
 

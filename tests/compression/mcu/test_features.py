@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from compression.mcu import features as c_code
+from compression.mcu.sound import settings_of, without_front_end
 from compression.on_device import features
 from compression.on_device.features import Features, Settings
-from compression.pipeline.features import settings_of, without_front_end
 from tests.zoo.models.test_sound import clips
 from zoo.models.ds_cnn import DSCNN
 from zoo.models.parts.sound import SoundFeatures
