@@ -35,6 +35,7 @@ NAMES = (
     "accuracy",
     "defaults",
     "few_pictures",
+    "segmentation",
     "tables",
     "matrix",
     "engines",

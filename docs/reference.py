@@ -1,4 +1,4 @@
-"""A hook of MkDocs: the README as the front page, the sidebar, and a page of reference for every module."""
+"""A hook of MkDocs: the sidebar, the README as a page of its own, and pages of reference made of the docstrings."""
 
 import posixpath
 import re
@@ -9,16 +9,10 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("zoo", "compression", "strategies")
-# What a notebook imports, and therefore the first pages of the reference.
+# What a notebook imports: the reference. All other modules are for those who work on the project.
 PUBLIC = ("zoo.api", "compression.api", "strategies")
-# Guides in the order of the sidebar; any other guide follows by name.
-GUIDES = (
-    *("tutorial", "python", "command_line", "pretrained", "demo"),
-    *("training", "data", "strategies", "sweep_and_sizing", "transfer", "online", "privacy"),
-    *("compression", "search", "verify", "export"),
-    *("texts", "captions", "gans", "graphs"),
-    *("evaluate_and_predict", "explain", "robustness", "ensembles", "model_card"),
-)
+# A line of the README's list of guides: their group, and links to them.
+_GROUP = re.compile(r"^- (\w[\w ]*): (.*?)(?=^- |^$|\Z)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]+)?\)")
 
 
@@ -30,26 +24,33 @@ def modules(package: str) -> list[str]:
 
 
 def on_config(config: Any) -> Any:
-    """Put every page into the sidebar: guides, results, contributing, and the reference nested by folder."""
+    """Put every page into the sidebar: guides by their groups, results, the public reference, and the modules."""
     known = [name for package in PACKAGES for name in modules(package)]
     config.nav = [
         {"Home": "index.md"},
-        {"Guides": [f"guides/{name}.md" for name in sorted(_pages("guides"), key=_place)]},
+        {"Overview": "overview.md"},
+        *({group: pages} for group, pages in guides().items()),
         {"Results": [f"results/{name}.md" for name in _pages("results")]},
-        {"Contributing": [f"contributing/{name}.md" for name in _pages("contributing")]},
+        {"Reference": [{name: _page(name)} for name in PUBLIC if name in known]},
         {
-            "Reference": [
-                {"Public": [{name: _page(name)} for name in PUBLIC if name in known]},
-                *({package: _nested(package, modules(package))} for package in PACKAGES),
+            "Contributing": [
+                *(f"contributing/{name}.md" for name in _pages("contributing")),
+                {"Modules": [{package: _nested(package, modules(package))} for package in PACKAGES]},
             ]
         },
     ]
     return config
 
 
+def guides() -> dict[str, list[str]]:
+    """Return the pages of the guides by group, in the order of the README's list."""
+    listed = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Guides")[2]
+    return {group: re.findall(r"\(docs/(guides/\w+\.md)\)", links) for group, links in _GROUP.findall(listed)}
+
+
 def on_files(files: Files, config: Any) -> Files:
-    """Add the front page, the pictures of the results, and a page for each module, made by mkdocstrings."""
-    files.append(File.generated(config, "index.md", content=(ROOT / "README.md").read_text(encoding="utf-8")))
+    """Add the README, the pictures of the results, and a page for each module, made by mkdocstrings."""
+    files.append(File.generated(config, "overview.md", content=(ROOT / "README.md").read_text(encoding="utf-8")))
     for picture in sorted((ROOT / "benchmarks" / "results").glob("*.png")):
         files.append(File.generated(config, f"results/{picture.name}", abs_src_path=str(picture)))
     for package in PACKAGES:
@@ -61,7 +62,7 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Return a page whose links fit the site; a file of the repository that the site lacks is named by its path."""
     here = page.file.src_uri
-    folder = "" if here == "index.md" else posixpath.join("docs", posixpath.dirname(here))
+    folder = "" if here == "overview.md" else posixpath.join("docs", posixpath.dirname(here))
     return _LINK.sub(lambda link: _fitted(link, folder, posixpath.dirname(here)), markdown)
 
 
@@ -70,7 +71,7 @@ def _fitted(link: re.Match, folder: str, site_folder: str) -> str:
     mark, text, target, anchor = link.groups("")
     path = posixpath.normpath(posixpath.join(folder, target))
     if path == "README.md":
-        path = "docs/index.md"
+        path = "docs/overview.md"
     elif path.startswith("benchmarks/results/") and path.endswith(".png"):
         path = f"docs/results/{posixpath.basename(path)}"
     if not path.startswith("docs/"):
@@ -80,10 +81,6 @@ def _fitted(link: re.Match, folder: str, site_folder: str) -> str:
 
 def _pages(folder: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / "docs" / folder).glob("*.md"))
-
-
-def _place(guide: str) -> tuple[int, str]:
-    return (GUIDES.index(guide) if guide in GUIDES else len(GUIDES), guide)
 
 
 def _page(name: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from compression.surgery.layers import RECURRENT, matching, with_kernels
 from compression.surgery.probing import EXAMPLES, Cut, Group, anatomy_of, group_channels, innermost, to_numpy
+from zoo.config.masks import IGNORED
 from zoo.console.errors import UsageError, nearest, unknown
 from zoo.data.dataset import leaves, mapped
 from zoo.introspection.layers import layers_of, with_itself
@@ -116,7 +117,8 @@ def plan(
             change in cross-entropy without the group (Molchanov et al., 2017 and 2019). Biases do not count.
         skip: Patterns of layers that keep their width. Like those of `keep`, they match a whole path or its end.
         x: Model inputs, (examples, ...).
-        y: Class ids for "taylor", (examples,), or (examples, time) for models that label every step.
+        y: Class ids for "taylor", (examples,), (examples, time) for models that label every step, or masks (examples,
+            height, width).
         found: Result of `removable` for this model, if known.
 
     Raises:
@@ -235,7 +237,10 @@ def _gradients(
             tape.watch(values)
             outputs = model(keras.ops.convert_to_tensor(x[i : i + BATCH]), training=False)
             logits = not _are_probabilities(to_numpy(outputs))
-            losses = keras.losses.sparse_categorical_crossentropy(y[i : i + BATCH], outputs, from_logits=logits)
+            ignored = IGNORED if y.ndim == 3 else None  # of masks
+            losses = keras.losses.sparse_categorical_crossentropy(
+                y[i : i + BATCH], outputs, from_logits=logits, ignore_class=ignored
+            )
             loss = keras.ops.mean(losses) * (len(outputs) / len(x))
         for total, gradient in zip(totals, tape.gradient(loss, values), strict=True):
             total += to_numpy(gradient)

@@ -30,7 +30,7 @@ FLOAT = (layers.Conv3D, layers.Conv3DTranspose)
 class Place(NamedTuple):
     """One call of a layer in one run of a model.
 
-    Args:
+    Attributes:
         prefix: Beginning of the names of values inside the layer; None for a layer that stays float.
         name: Name of the rounded output; None if the output needs no rounding of its own.
         inputs: Name under which each input is rounded that no known layer computed; None for the others.
@@ -105,7 +105,7 @@ class Parts:
 class Rounding(NamedTuple):
     """What is done at the rounding points.
 
-    Args:
+    Attributes:
         at: Function applied to every activation that the file rounds, from its name and value to the new value.
         constant: Function applied to constants that the file adds or multiplies.
         factor: Function applied to the slopes of a PReLU.

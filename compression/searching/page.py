@@ -7,6 +7,7 @@ from typing import Any
 
 from compression.searching.budget import LIMITS
 from compression.searching.wording import ON_DEVICE, searched
+from zoo.console.figures import form_of
 
 # Costs of a file, and how a page names them.
 AXES = {"bytes": "file size", "gzip_bytes": "gzipped file size", "latency_ms": "latency", **ON_DEVICE}
@@ -173,8 +174,10 @@ def page(result: Mapping[str, Any]) -> str:
         for name, text in AXES.items()
         if name not in ON_DEVICE or name in result["costs"]
     )
+    score = form_of(result.get("score", "accuracy"))[0]
+    called = "" if score == "accuracy" else f"<br><b>Accuracy</b> stands for {_text(score)} on this page."
     body = f"""
-<h1>{_text(title)}</h1><p class=sub>{_text(searched(result))}</p>
+<h1>{_text(title)}</h1><p class=sub>{_text(searched(result))}{called}</p>
 <section><div class=tools><label>x axis <select id=axis>{axes}</select></label>
 <label>y axis <select id=split><option value=accuracy>validation accuracy ({result["validation_examples"]:,} examples)
 </option><option value=test_accuracy>test accuracy ({result["test_examples"]:,} examples)</option></select></label>

@@ -29,6 +29,7 @@ from compression.searching.trials import (
 from compression.surgery.copying import weights_sha256
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import Failed, UsageError
+from zoo.console.figures import form_of
 from zoo.data.dataset import from_tf_data
 from zoo.runs import sealed
 from zoo.system import temporary
@@ -181,6 +182,8 @@ def open_study(subject: SearchSubject, plan: SearchPlan, folder: Path, say: Call
                 f"{flag(name)} {limit:,}: expected at least {least[key]:,}, the smallest file of this model in the"
                 f" search space ({least['recipe']})"
             )
+    if (score := subject.form.selected_by) != "accuracy":
+        say(f"the accuracy of a file is its {form_of(score)[0]}")
     say(f"budget: {plan.budget}; the smallest file in the search space has {least['bytes']:,} bytes")
     for line in plan.space.lines():
         say(f"  {line}")
@@ -249,7 +252,7 @@ def finish_search(
     shown = [*best, *(row for row in (winner, closest) if row and row not in best)]
     scores = _tested(subject, shown, folder / TESTED, say)
     for row in ended:
-        row["test_accuracy"] = scores.get(row["recipe"], {}).get("accuracy")
+        row["test_accuracy"] = scores.get(row["recipe"], {}).get(subject.form.selected_by)
         row["on_front"] = row in best
         if subject.command:
             row["command"] = subject.command(row["recipe"])
@@ -257,6 +260,7 @@ def finish_search(
         "subject": {"model": subject.model.name, "data": subject.data.spec.name, **subject.provenance},
         "budget": dataclasses.asdict(plan.budget),
         "costs": plan.costs,
+        "score": subject.form.selected_by,  # what is called the accuracy of a file
         "space": plan.space.to_json(),
         "sampler": plan.sampler,
         "seed": plan.seed,

@@ -136,7 +136,7 @@ def _compressed(
     """Export a file and return its measurements on the validation examples, and its path."""
     data = dataclasses.replace(subject.data, test=subject.data.validation)
     made = _pipeline(subject, model, data, recipe, folder)
-    return measured(made.receipt, subject.threads) | _on_device(subject, made.path), made.path
+    return measured(made.receipt, subject.threads, subject.form.selected_by) | _on_device(subject, made.path), made.path
 
 
 def _pipeline(
@@ -157,15 +157,16 @@ def _pipeline(
     )
 
 
-def measured(receipt: Mapping[str, Any], threads: int) -> dict[str, Any]:
-    """Return the measurements of a receipt that a search uses.
+def measured(receipt: Mapping[str, Any], threads: int, score: str = "accuracy") -> dict[str, Any]:
+    """Return the measurements of a receipt that a search uses; `accuracy` is the score by which it selects.
 
     Args:
         receipt: Receipt of a file.
         threads: Number of threads of the latency.
+        score: Name of the score.
     """
     latency = next(row["median_ms"] for row in receipt["latency"] if row["threads"] == threads)
-    found = {"accuracy": receipt["test"]["litert"]["accuracy"], "latency_ms": latency, **receipt}
+    found = {"accuracy": receipt["test"]["litert"][score], "latency_ms": latency, **receipt}
     return {name: found[name] for name in MEASURED}
 
 

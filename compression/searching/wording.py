@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from zoo.console.figures import form_of
+
 # Titles of what a device takes.
 ON_DEVICE = {"arena_bytes": "arena", "flash_bytes": "flash", "cycles": "cycles"}
 
@@ -21,10 +23,11 @@ def searched(result: Mapping[str, Any]) -> str:
             f"no file within {budget}: all {result['trials']} trials were stopped after their estimates, the smallest"
             f" of which was {result['smallest_seen']:,} bytes"
         )
-    test = "" if row["test_accuracy"] is None else f", test accuracy {row['test_accuracy']:.2%}"
+    score = form_of(result.get("score", "accuracy"))[0]
+    test = "" if row["test_accuracy"] is None else f", test {score} {row['test_accuracy']:.2%}"
     numbers = f"{row['bytes']:,} bytes (gzip {row['gzip_bytes']:,}), {row['latency_ms']:.3f} ms"
     numbers += "".join(f", {title} {row[name]:,}" for name, title in ON_DEVICE.items() if name in row)
-    numbers += f", validation accuracy {row['accuracy']:.2%}{test}"
+    numbers += f", validation {score} {row['accuracy']:.2%}{test}"
     if result["winner"]:
         return f"within {budget}: {numbers}"
     over = ", ".join(

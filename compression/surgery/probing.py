@@ -22,6 +22,7 @@ from zoo.introspection.hooks import calling
 from zoo.introspection.layers import layers_of
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 # Number of examples for probing and trials: more than one, because padding may hide most of an example.
 EXAMPLES = 2
@@ -128,6 +129,8 @@ def anatomy_of(layer: keras.layers.Layer) -> Anatomy | None:
         anatomy = Anatomy((Cut(layer._kernel, 0),), (Cut(layer._kernel, 1),), biases)
     elif isinstance(layer, CONVOLUTIONS) and layer.groups == 1 and layer.data_format == "channels_last":
         anatomy = Anatomy((Cut(layer._kernel, -2),), (Cut(layer._kernel, -1),), biases)
+    elif isinstance(layer, TRANSPOSED) and layer.data_format == "channels_last":
+        anatomy = Anatomy((Cut(layer.kernel, -1),), (Cut(layer.kernel, -2),), biases)
     elif isinstance(layer, DEPTHWISE) and layer.data_format == "channels_last":
         anatomy = Anatomy((Cut(layer.kernel, -2), *(Cut(cut.variable, 0, 1, layer.depth_multiplier) for cut in biases)))
     elif isinstance(layer, keras.layers.BatchNormalization) and layer.axis in (-1, layer.input_spec.ndim - 1):

@@ -153,6 +153,8 @@ class OutputForm(Form):
     """
 
     interface: Interface | ModelInterface
+    # Score of a file by which a search selects, from 0 to 1; what it calls an accuracy.
+    selected_by: ClassVar[str] = "accuracy"
 
     @abstractmethod
     def chosen(self, split: Split, count: int, seed: int) -> Split:

@@ -37,6 +37,7 @@ class Segmentation(Classification):
     """
 
     softmax = False
+    selected_by = "miou"
 
     @classmethod
     def build(cls, made: Export) -> Self:

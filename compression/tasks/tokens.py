@@ -36,7 +36,7 @@ STEP = {
 class Taught(NamedTuple):
     """Texts as a model is taught them.
 
-    Args:
+    Attributes:
         tokens: (texts, steps) Token that each step is given.
         labels: (texts, steps) Token that each step should predict, 0 at padding.
         source: (texts, tokens) Texts to translate; None if there are none.

@@ -30,6 +30,7 @@ def make(folder: Path) -> None:
     _captions(folder)
     _series(folder)
     _sounds(folder)
+    _masks(folder)
     _digit().save(folder / "seven.png")
     lines = [json.dumps({"x": "seven.png", "y": "7"})] * 96
     (folder / "new.jsonl").write_text("\n".join(lines) + "\n")
@@ -122,6 +123,24 @@ def _sounds(folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             wavfile.write(path, 8000, _tone(300 * (place + 1) + number))
     wavfile.write(folder / "seven.wav", 8000, _tone(610))
+
+
+def _masks(folder: Path) -> None:
+    """Write pictures of a road under a sky, with a car on some, and masks of these three classes."""
+    rng, place = np.random.default_rng(0), folder / "street"
+    for kind in ("images", "masks"):
+        (place / kind).mkdir(parents=True)
+    for number in range(40):
+        mask = np.zeros((30, 40), np.uint8)
+        mask[rng.integers(10, 18) :] = 1
+        if number % 2:
+            left = rng.integers(0, 30)
+            mask[14:22, left : left + 10] = 2
+        picture = np.array([(90, 160, 230), (80, 80, 80), (200, 40, 30)])[mask] + rng.normal(0, 15, (30, 40, 3))
+        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(place / "images" / f"{number:02}.png")
+        Image.fromarray(mask).save(place / "masks" / f"{number:02}.png")
+    (place / "classes.txt").write_text("sky\nroad\ncar\n")
+    Image.open(place / "images" / "07.png").resize((120, 80)).save(folder / "photo.png")
 
 
 def _tone(hertz: float, seconds: float = 0.5) -> np.ndarray:

@@ -252,9 +252,15 @@ def detector() -> Settings:
     return _DETECTOR
 
 
+def transfer_masks() -> Settings:
+    """Any pictures with masks and weights from elsewhere; no mIoU is claimed."""
+    return _MASKS | {"learning_rate": 1e-3}
+
+
 # Settings of models that begin with trained weights from elsewhere (--pretrained).
 TRANSFERS: dict[str, Callable[[], Settings]] = {
     "efficientnet_lite": transfer_efficientnet_lite,
+    "lraspp": transfer_masks,
 }
 
 DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {

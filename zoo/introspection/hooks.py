@@ -10,7 +10,7 @@ import keras
 class Call(NamedTuple):
     """One call of a layer.
 
-    Args:
+    Attributes:
         layer: Layer that was called.
         inputs: Input tensors of the call.
         output: Output of the call.

@@ -25,7 +25,6 @@ class DetectionLoss(keras.losses.Loss):
     Args:
         priors: What raw boxes are relative to.
         gamma: Exponent of the quality focal loss; 0 is binary cross-entropy.
-        smoothing: Not used; 0.
 
     Call arguments:
         y_true: Objects (batch, most, 5): x1, y1, x2, y2 in pixels and the class, -1 where there is none.

@@ -10,7 +10,9 @@ import numpy as np
 
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, unknown
+from zoo.introspection.variables import named
 from zoo.isolation import hdf5, models
+from zoo.models.lraspp import LRASPP
 from zoo.pretrained import kept, structure
 from zoo.system import temporary
 from zoo.system.files import sha256
@@ -87,16 +89,39 @@ def weights(config: TrainConfig, model: keras.Model, shape: tuple[int, ...]) -> 
     Raises:
         UsageError: There are no such weights, or they are of a network of another structure.
     """
+    if isinstance(model, LRASPP):
+        return _of_classifier(config, model, shape)
+    return _of_network(config.model, config, model, shape)
+
+
+def _of_classifier(config: TrainConfig, model: LRASPP, shape: tuple[int, ...]) -> Weights:
+    """Return the weights of the classifier whose features a model of masks uses."""
+    network = model.classifier()
+    network.build((None, *shape))
+    found, mine = _of_network(model.backbone, config, network, shape), named(model)
+    arrays = {name: array for name, array in found.arrays.items() if name in mine and mine[name].shape == array.shape}
+    return Weights(arrays, found.sha256, f"{found.said}; {len(arrays)} of the arrays are used here")
+
+
+def _of_network(of: str, config: TrainConfig, model: keras.Model, shape: tuple[int, ...]) -> Weights:
+    """Return the weights of a model of classes; see `weights`.
+
+    Args:
+        of: Name of the model.
+        config: Configuration with `pretrained`.
+        model: Built model.
+        shape: Shape of the pictures.
+    """
     name, said = config.pretrained, f"--pretrained {config.pretrained}"
     if Path(name).is_file():
         return _of_file(Path(name), config, model, shape)
     if name != IMAGENET:
         raise unknown("trained weights: --pretrained", name, [IMAGENET, *(f"a {suffix} file" for suffix in SUFFIXES)])
-    if kept.has(config.model):
-        return _of_file(kept.file(config.model, model), config, model, shape)
+    if kept.has(of):
+        return _of_file(kept.file(of, model), config, model, shape)
     application = _application(model)
     if application is None:
-        raise UsageError(f"{said}: expected a model with published weights, {config.model} has none of this shape")
+        raise UsageError(f"{said}: expected a model with published weights, {of} has none of this shape")
     _check_fixed(application, model, said)
     try:
         theirs = application.make(weights=IMAGENET, **application.arguments(model.get_config()))

@@ -14,7 +14,7 @@ from zoo.data.dataset import steps_per_epoch
 class Bucket(NamedTuple):
     """The shape of a batch.
 
-    Args:
+    Attributes:
         source_length: Number of ids of each source.
         target_length: Number of ids of each target.
     """
@@ -26,7 +26,7 @@ class Bucket(NamedTuple):
 class Batch(NamedTuple):
     """The examples of one step, `x[indices, :source_length]` and `y[indices, :target_length]`.
 
-    Args:
+    Attributes:
         indices: Indices of the examples.
         source_length: Number of ids of each source.
         target_length: Number of ids of each target.

@@ -56,9 +56,9 @@ def digits(image_size: int | None) -> tuple[np.ndarray, np.ndarray, tuple[str, .
 def shapes(image_size: int | None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return pictures of shapes with their masks, {split: (pictures, masks)}.
 
-    Pictures are (examples, size, size, 3) uint8: one to four shapes of random colours, sizes and places, the later ones
-    over the earlier ones, on a slope between two colours, with noise. Masks are (examples, size, size) uint8, indices
-    of `SHAPES`.
+    Pictures are (examples, size, size, 3) uint8: one to four shapes of random sizes, places and colours, which tell
+    their kind in part, the later ones over the earlier ones, on a slope between two colours, with noise. Masks are
+    (examples, size, size) uint8, indices of `SHAPES`.
 
     Args:
         image_size: Height and width in pixels; None for 48.
@@ -89,7 +89,9 @@ def _shapes_picture(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np
             2: np.maximum(abs(u), abs(v)) < 0.8,
             3: (v > -0.5) & (v < 1 - np.sqrt(3) * abs(u)),  # equilateral, in the circle of this radius
         }[int(kind)]
-        picture[inside], mask[inside] = rng.uniform(0, 255, 3), kind
+        colour = rng.uniform(0, 160, 3)
+        colour[kind - 1] = rng.uniform(120, 255)  # circles tend to red, squares to green, triangles to blue
+        picture[inside], mask[inside] = colour, kind
     noisy = picture + rng.normal(0, 12, (size, size, 3))
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8), mask
 

@@ -23,7 +23,7 @@ _FIXED = {5: 4, 1: 8}
 class Field(NamedTuple):
     """One field of a record.
 
-    Args:
+    Attributes:
         kind: BYTES, FLOATS or INTEGERS; 0 for an empty field.
         begin: First byte of the values in the record.
         end: Byte behind them.

@@ -8,7 +8,7 @@ from zoo.config.records import Schema
 class Row(NamedTuple):
     """One record.
 
-    Args:
+    Attributes:
         number: Its number in the file.
         offset: First byte of the input in the file, or whatever the reader of the format finds it by.
         length: Number of bytes of the input.
