@@ -123,6 +123,8 @@ def _sounds(folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             wavfile.write(path, 8000, _tone(300 * (place + 1) + number))
     wavfile.write(folder / "seven.wav", 8000, _tone(610))
+    wavfile.write(folder / "meeting.wav", 8000, np.concatenate([_tone(300, 0.5), 0 * _tone(1, 1.0), _tone(620, 0.5)]))
+    (folder / "said.csv").write_text("file,start,end,label\nmeeting.wav,0,0.5,six\nmeeting.wav,1.5,2.0,seven\n")
 
 
 def _masks(folder: Path) -> None:

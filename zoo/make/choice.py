@@ -16,7 +16,6 @@ SMALL = 40
 LEAST, GROWN = 18, 28
 # Side of larger pictures: that of MLPerf Tiny's visual wake words, and that of transfer from ImageNet weights.
 SIDE, SIDE_OF_IMAGENET = 96, 160
-SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +41,12 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     """Return the model for data, and the data.
 
     Args:
-        data: Folder of pictures by class, table of texts, or arrays.
+        data: Folder of pictures or sounds by class, table of texts, or arrays.
         options: Options of `zoo.train` that say how the data are read.
 
     Raises:
         UsageError: The data cannot be read, or are of a kind that no rule is for.
     """
-    if data.is_dir() and (sound := next((p for p in data.rglob("*") if p.suffix.lower() in SOUNDS), None)):
-        raise UsageError(f"{data}: expected pictures by class, a table or arrays, found sound such as {sound.name}")
     config = TrainConfig(model="simplenet", data=data, **options).resolved()
     found = load(config)
     spec = found.spec
@@ -57,6 +54,10 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
         return _for_pictures(found, options), found
     if spec.kind == "tokens":
         return Choice("texts by class", "transformer", "a transformer becomes an integer file without loops"), found
+    if spec.kind == "sound":
+        taken = f"sounds of {spec.input_shape[0] / spec.rate:.4g} s at {spec.rate:,} Hz by class"
+        why = "a small network for keyword spotting, whose file takes samples"
+        return Choice(taken, "ds_cnn", why, ("--augment", "sound")), found
     if spec.kind == "sequence":
         return Choice("sequences by class", "lstm", "an LSTM reads sequences of any meaning"), found
     if spec.kind == "vector":
