@@ -23,7 +23,7 @@ from zoo.system.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
-WITHOUT_REPORT = ("streaming", "defaults", "few_pictures", "sound")
+WITHOUT_REPORT = ("forecasting", "recommendation", "streaming", "defaults", "few_pictures", "sound")
 NAMES = (
     "startup",
     "strategies",
@@ -52,6 +52,8 @@ NAMES = (
     "gan",
     "kg_embedding",
     "transfer",
+    "forecasting",
+    "recommendation",
     "online",
     "search",
     "ensembles",

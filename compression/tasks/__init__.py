@@ -165,6 +165,21 @@ TASKS = {
             words={"distill": "a teacher is a run of the zoo; train the student with zoo.api.train first"},
         ),
     ),
+    "recommendation": Entry(
+        "compression.tasks.recommendation:Recommendation",
+        Limits(
+            run="a run that recommends items",
+            does="recommends items",
+            batch="a file of a run that recommends takes one user at a time",
+            skip="the tables of users and items are nearly all of the model",
+            words={
+                "int8": "256 steps for the scores of all items make many of them tie; use dynamic or int4",
+                "int16x8": "it cannot be calibrated for whole-number inputs; use dynamic or int4",
+                "channels": "it would remove a component of every vector; train a run with a smaller dim",
+                "distill": "its losses are for classes; train the smaller run by itself",
+            },
+        ),
+    ),
     "segmentation": Entry(
         "compression.tasks.segmentation:Segmentation",
         Limits(run="a run that gives masks", does="gives masks", by_output=True, argmax=True),

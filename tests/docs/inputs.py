@@ -29,6 +29,7 @@ def make(folder: Path) -> None:
     _texts(folder)
     _captions(folder)
     _series(folder)
+    _events(folder)
     _sounds(folder)
     _masks(folder)
     _digit().save(folder / "seven.png")
@@ -158,6 +159,14 @@ def _series(folder: Path) -> None:
     rows = zip(times, load, 10 + 3 * np.cos(hours * np.pi / 12), price, strict=True)
     lines = [f"{time},{a:.1f},{b:.2f},{c}" for time, a, b, c in rows]
     (folder / "load.csv").write_text("\n".join(["time,load,temperature,price", *lines]) + "\n")
+
+
+def _events(folder: Path) -> None:
+    """Write purchases and ratings of 60 users, half of whom like the first 20 of 40 items."""
+    rng = np.random.default_rng(0)
+    taken = [(f"u{user}", item + 20 * (user % 2)) for user in range(60) for item in rng.permutation(20)[:10]]
+    lines = [f"{user},i{item},{rng.integers(1, 6)},{row}" for row, (user, item) in enumerate(taken)]
+    (folder / "purchases.csv").write_text("\n".join(["user,item,stars,time", *lines]) + "\n")
 
 
 def _digit() -> Image.Image:

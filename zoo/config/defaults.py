@@ -175,6 +175,11 @@ def patch_transformer() -> Settings:
     return _COMMON | {"epochs": 10, "batch_size": 64, "learning_rate": 1e-3}
 
 
+def two_tower() -> Settings:
+    """Any events; no NDCG is claimed, nor any share of the best possible (100 %)."""
+    return _COMMON | {"epochs": 20, "batch_size": 256, "learning_rate": 1e-2}
+
+
 _GAN: Settings = _COMMON | {
     "epochs": 10,
     "batch_size": 64,
@@ -286,6 +291,8 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("lraspp", ""): masks,
     ("dlinear", ""): dlinear,
     ("patch_transformer", ""): patch_transformer,
+    ("two_tower", ""): two_tower,
+    ("matrix_factorization", ""): two_tower,
     ("gan", ""): gan,
     ("gan_dense", ""): gan,
     ("gan", "mnist"): gan_mnist,

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 FROM_DATA = (
     *("vocabulary_size", "source_vocabulary_size", "target_vocabulary_size", "shared_vocabulary"),
     *("num_entities", "num_relations", "rate", "columns"),
+    *("num_users", "num_items"),
     *("horizon", "means", "deviations", "known", "quantiles"),
 )
 
@@ -35,7 +36,7 @@ class ModelEntry:
         path: Class, as `module:Class`.
         summary: Description for `zoo.list`, one line.
         inputs: Kinds of data that the model accepts, among image, vector, sequence, table, sound, tokens, pairs,
-            triples and series.
+            triples, series and events.
         preset: Constructor arguments that this name fixes. `--set` overrides them.
         task: Task that the model learns unless `--task` names another, a key of `zoo.config.task_facts.TASKS`.
         also: Other tasks that it can learn.
@@ -244,6 +245,19 @@ MODELS = {
         "PatchTST: a transformer over patches of one series at a time",
         ("series",),
         task="forecasting",
+    ),
+    "two_tower": ModelEntry(
+        "zoo.models.two_tower:TwoTower",
+        "two towers that give a vector for each user and each item; their product ranks items",
+        ("events",),
+        task="recommendation",
+    ),
+    "matrix_factorization": ModelEntry(
+        "zoo.models.two_tower:TwoTower",
+        "matrix factorisation: vectors of users and items, and biases, without hidden layers",
+        ("events",),
+        {"units": (), "normalized": False},
+        task="recommendation",
     ),
     "large": ModelEntry(
         "zoo.models.simplenet:SimpleNet",

@@ -322,6 +322,31 @@ TASKS = {
         figures=("mse", "mae", "mase", "quantile_loss", "inside", "naive_mse", "naive_mae", "naive_mase"),
         headline=("mse", "mae", "mase"),
     ),
+    "recommendation": TaskFacts(
+        gives="items",
+        used_by=("zoo.predict", "USER"),
+        shrunk_by="dynamic",  # its input is a whole number, and many items would tie in int8
+        check="zoo.tasks.parts.requests:check_users",
+        source="zoo.data.events.source:load",
+        own_data="a table of users and items that ends in .csv, .tsv, .jsonl or .parquet, which .gz may follow",
+        own_files=NUMBERS,
+        from_own=True,
+        options=("user_column", "item_column", "rating_column", "liked", "time_column"),
+        unordered="has two towers side by side",
+        test_stands_alone=False,  # items of the other splits are not recommended again
+        swept=False,
+        figures=(
+            "recall_at_10",
+            "ndcg_at_10",
+            "recall_at_5",
+            "ndcg_at_5",
+            "recall_at_20",
+            "ndcg_at_20",
+            "reciprocal_rank",
+        )
+        + ("popularity_recall_at_10", "popularity_ndcg_at_10"),
+        headline=("recall_at_10", "ndcg_at_10"),
+    ),
     "imitation": TaskFacts(
         gives="images",
         used_by=("compression.compress",),

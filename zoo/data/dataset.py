@@ -11,6 +11,7 @@ import numpy as np
 from zoo.config.task_facts import CLASSES, FIRST_FIT, Fit
 from zoo.console.errors import UsageError
 from zoo.data.casts import as_float32, as_int32, check_finite, check_labels, check_tokens, numbered_classes
+from zoo.data.events.form import EventsForm
 from zoo.data.reading import Reading
 from zoo.data.series.form import SeriesForm
 from zoo.data.stored.column import Column
@@ -19,7 +20,9 @@ from zoo.data.text import Vocabulary
 # Alignment in bytes of a tensor's memory (EIGEN_MAX_ALIGN_BYTES), and size from which arrays are made with it.
 ALIGNMENT, ALIGNED_FROM = 64, 1 << 20
 
-Kind = Literal["image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples", "series", "arrays"]
+Kind = Literal[
+    "image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples", "series", "events", "arrays"
+]
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class DataSpec:
     Args:
         name: Name for titles.
         kind: Kind of the inputs: image, vector, sequence (time, features), sound (samples), table (columns), tokens,
-            pairs (source and target tokens), triples, series, or arrays for a model of one's own.
+            pairs (source and target tokens), triples, series, events, or arrays for a model of one's own.
         input_shape: Shape of one input: (height, width, channels), (features,), (time, features), (samples,) or
             (time,).
         class_names: Class names in the order of the class indices; for triples, the entities.
@@ -149,6 +152,7 @@ class DataSpec:
         deviations: Their standard deviations.
         quantiles: Quantiles that are predicted besides, between 0 and 1.
         series: Form of series and their windows, for forecasting.
+        events: Form of events of users and items, for recommendation.
     """
 
     name: str
@@ -178,6 +182,7 @@ class DataSpec:
     deviations: tuple[float, ...] = ()
     quantiles: tuple[float, ...] = ()
     series: SeriesForm | None = None
+    events: EventsForm | None = None
 
     @property
     def num_classes(self) -> int:
@@ -186,7 +191,7 @@ class DataSpec:
     @property
     def input_dtype(self) -> str:
         """Dtype of the inputs of a model for this data."""
-        return "int32" if self.kind in ("tokens", "pairs", "triples") else "float32"
+        return "int32" if self.kind in ("tokens", "pairs", "triples", "events") else "float32"
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -196,6 +201,8 @@ class DataSpec:
         found = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         if found.get("series"):
             found["series"] = SeriesForm.from_json(found["series"])
+        if found.get("events"):
+            found["events"] = EventsForm.from_json(found["events"])
         return cls(**found)
 
 

@@ -14,7 +14,7 @@ BLOCK = 1 << 24
 SPLITS = ("train", "validation", "test")
 # Fields of a specification that version 0.1 did not have and that most data have not.
 LATER = (
-    *("series", "columns", "hop", "rate", "mean", "std", "normal", "false_alarm_rate"),
+    *("series", "events", "columns", "hop", "rate", "mean", "std", "normal", "false_alarm_rate"),
     *("inputs", "targets", "means", "deviations", "quantiles"),
 )
 # End of the name of a digest that is made of the hash of each example, which version 0.1 did not do.

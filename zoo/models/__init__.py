@@ -19,6 +19,7 @@ from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean, Nu
 from zoo.objectives.metrics import MixedAccuracy, reciprocal_rank
 from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.objectives.pair_loss import PairAccuracy, PairLoss
+from zoo.objectives.ratings import ItemLoss, PairwiseLoss, RatingLoss
 from zoo.objectives.schedules import InverseSquareRoot
 from zoo.objectives.segmentation import PixelAccuracy, PixelLoss, PixelMeanIoU
 
@@ -33,7 +34,7 @@ PARTS = (
 )
 OBJECTIVES = (
     *(Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
-    *(QuantileLoss, SquaredError),
+    *(ItemLoss, PairwiseLoss, QuantileLoss, RatingLoss, SquaredError),
     *(AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD, InverseSquareRoot),
     *(PixelAccuracy, PixelLoss, PixelMeanIoU),
 )

@@ -16,7 +16,11 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import nearest
 from zoo.console.values import describe, is_optional, without_none
 
-_KINDS = ("image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples", "series", "arrays")
+_KINDS = ("image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples") + (
+    "series",
+    "events",
+    "arrays",
+)
 _HASH = 64  # hexadecimal digits of a SHA-256
 # Shares of the test examples, whose number times the examples is whole for runs with one answer to each example.
 _SHARES = ("accuracy", "top_5_accuracy", "exact_match")

@@ -50,6 +50,7 @@ class RunFolder:
         self.translations_file = self.path / "translations.tsv"
         self.samples = self.path / "samples"
         self.ranks_file = self.path / "ranks.tsv"
+        self.vectors_file = self.path / "vectors.npz"
         self.reliability_file = self.path / "reliability.png"
         self.report_file = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"

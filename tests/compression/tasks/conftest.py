@@ -120,6 +120,20 @@ def forecasting_run(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.fixture(scope="package")
+def recommendation_run(tmp_path_factory):
+    """A run on 30 users of two tastes, who take items of one half each."""
+    folder, rng = tmp_path_factory.mktemp("events"), np.random.default_rng(0)
+    taken = [f"u{user},i{item + 20 * (user % 2)}\n" for user in range(30) for item in rng.permutation(20)[:10]]
+    (folder / "events.csv").write_text("".join(["user,item\n", *taken]))
+    config = TrainConfig(
+        model="two_tower", data=folder / "events.csv", settings={"dim": 8, "units": (8,)}, epochs=4, batch_size=16,
+        learning_rate=1e-2, output=folder / "run",
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"
+
+
 def _rows(folder):
     """Write a table of numbers of very different sizes, a category, a target and two labels."""
     rng = np.random.default_rng(0)

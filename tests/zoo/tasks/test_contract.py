@@ -108,6 +108,10 @@ CASES = {
         asked=("{place}/series.csv",), answered=4, wrong=("{place}/series.csv", "--top", "3"),
         message="--top 3: expected with a run that gives classes",
     ),
+    "recommendation": Case(
+        "two_tower", {"dim": 4, "units": (4,)}, {"data": "events.csv"},
+        asked=("ann", "bob"), answered=2, wrong=("anna",), message="unknown user 'anna': .* did you mean 'ann'",
+    ),
     "imitation": Case("simplenet"),
 }  # fmt: skip
 # The outputs of a model of one's own are the user's; tests/compression/tasks/test_own_model.py has its tests.
@@ -139,6 +143,8 @@ def place(tmp_path_factory):
     (folder / "rows.csv").write_text("\n".join(["size,place,price,is_large,is_north", *rows]))
     (folder / "text.txt").write_text("\n".join(lines))
     (folder / "other.xyz").touch()
+    taken = [f"{user},i{item}" for user in ("ann", "bob", "cy") for item in rng.permutation(30)[:14]]
+    (folder / "events.csv").write_text("\n".join(["user,item", *taken]) + "\n")
     steps = np.arange(400)
     rows = [f"2024-01-01T00:{i // 60 % 60:02}:{i % 60:02},{np.sin(i / 2):.4f},{np.cos(i / 3):.4f}" for i in steps]
     (folder / "series.csv").write_text("\n".join(["time,a,b", *rows]) + "\n")

@@ -45,6 +45,10 @@ class ColumnOptions:
         "column that tells several series apart, such as the subject or the machine; with --window, groups stay in one"
         " split (default: one series)"
     )
+    user_column: str | None = option("column with the user (default: the only one named user, user_id or customer)")
+    item_column: str | None = option("column with the item (default: the only one named item, item_id or product)")
+    rating_column: str | None = option("column with the user's rating of the item (default: all events count alike)")
+    liked: float | None = option("lowest rating that counts as liking an item (default: the mean rating)")
     horizon: int | None = option(
         "number of steps to forecast (default: a season, such as 24 hours or 7 days)", within=(1, 100_000)
     )

@@ -216,3 +216,14 @@ def check_series(run: RunFolder, options: PredictOptions) -> None:
         if not Path(text).is_file() or not tables.is_table(Path(text)):
             what = "a folder" if Path(text).is_dir() else "none" if not Path(text).exists() else "another file"
             raise UsageError(f"TABLE {text}: expected a table that ends in {tables.ENDINGS}, found {what}")
+
+
+def check_users(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for options that recommendations do not have, or users that the run does not know."""
+    for name in ("labels", "text_column"):
+        if (value := getattr(options, name)) is not None:
+            raise UsageError(f"{flag(name)} {value}: expected with a run that gives classes, this one gives items")
+    known = read_spec(run)[0].events.users
+    for text in options.inputs:
+        if text not in known:
+            raise unknown("user", text, known)

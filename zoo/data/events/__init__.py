@@ -1,0 +1,1 @@
+"""Events of users and items, such as purchases and ratings."""
