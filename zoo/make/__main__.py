@@ -110,12 +110,7 @@ class _Road:
         if options.model:
             told = f"taken for {made.taken_for}; model {options.model}, as asked"
         cli.say(f"{options.data}: {len(data.train):,} training examples, {told}")
-        words = [*words, *further]
-        if (count := len(data.train)) < (usual := _configured(words).batch_size):
-            size = 2 ** (count.bit_length() - 1)  # the largest power of two that the examples fill
-            cli.say(f"batches of {size} instead of {usual}, as there are {count} training examples")
-            words += ["--batch-size", str(size)]
-        return words, told
+        return [*words, *further], told
 
     def train(self, words: Sequence[str]) -> None:
         """Train into the folder, unless that was done."""

@@ -70,13 +70,6 @@ def test_tables_and_arrays_get_models_of_their_kind(tmp_path):
         assert choice.choose(tmp_path / f"{model}.npz", {})[0].model == model
 
 
-def test_few_pictures_get_batches_that_they_fill(tmp_path, capsys):
-    folder = pictures(tmp_path / "data", 28, 1, count=16)  # 32, of which 22 train
-    road = make._Road(make.Options(data=folder), tmp_path / "out")
-    words, _ = road.choose()
-    assert words[-2:] == ["--batch-size", "16"] and "batches of 16 instead of 64" in capsys.readouterr().err
-
-
 def test_sounds_get_a_network_that_takes_samples(tmp_path):
     for place, name in enumerate(("no", "yes")):
         (tmp_path / name).mkdir()
