@@ -23,7 +23,10 @@ from zoo.system.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
-WITHOUT_REPORT = ("forecasting", "recommendation", "streaming", "defaults", "few_pictures", "sound")
+WITHOUT_REPORT = (
+    *("forecasting", "recommendation", "sensors", "anomaly", "sound"),
+    *("streaming", "defaults", "few_pictures"),
+)
 NAMES = (
     "startup",
     "strategies",
@@ -51,6 +54,8 @@ NAMES = (
     "cross_modal",
     "gan",
     "kg_embedding",
+    "sensors",
+    "anomaly",
     "transfer",
     "forecasting",
     "recommendation",

@@ -31,6 +31,7 @@ def make(folder: Path) -> None:
     _series(folder)
     _events(folder)
     _sounds(folder)
+    _motion(folder)
     _masks(folder)
     _digit().save(folder / "seven.png")
     lines = [json.dumps({"x": "seven.png", "y": "7"})] * 96
@@ -159,6 +160,25 @@ def _series(folder: Path) -> None:
     rows = zip(times, load, 10 + 3 * np.cos(hours * np.pi / 12), price, strict=True)
     lines = [f"{time},{a:.1f},{b:.2f},{c}" for time, a, b, c in rows]
     (folder / "load.csv").write_text("\n".join(["time,load,temperature,price", *lines]) + "\n")
+
+
+def _motion(folder: Path) -> None:
+    """Write recordings of subjects who sit and walk, those of one, a machine that fails, and parts with faults."""
+    rng, time = np.random.default_rng(0), np.arange(600) / 50
+    lines = []
+    for subject in range(8):
+        for label, size in (("sit", 0.05), ("walk", 0.6)):
+            axes = size * np.sin(2 * np.pi * (1.8 + 0.05 * subject) * time[:, None] + np.arange(3))
+            axes += rng.normal(0, 0.05, axes.shape)
+            lines += [f"{a:.3f},{b:.3f},{c:.3f},{label},s{subject}" for a, b, c in axes]
+    names = "ax,ay,az,label,subject"
+    (folder / "motion.csv").write_text("\n".join([names, *lines]) + "\n")
+    (folder / "new.csv").write_text("\n".join([names, *lines[:600]]) + "\n")
+    wave = np.sin(np.arange(6000) / 8) + rng.normal(0, 0.1, 6000)
+    rows = [f"{v + 3 * (5000 < i < 5300):.3f},{'fault' if 5000 < i < 5300 else 'normal'}" for i, v in enumerate(wave)]
+    (folder / "machine.csv").write_text("\n".join(["vibration,state", *rows]) + "\n")
+    _pictures(folder / "parts", ("good", "scratched"), each=80)
+    _digit().save(folder / "new.png")
 
 
 def _events(folder: Path) -> None:

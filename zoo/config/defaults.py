@@ -138,6 +138,16 @@ def cross_modal_mnist() -> Settings:
     return _COMMON | {"epochs": 4, "batch_size": 128, "learning_rate": 3e-3, "settings": {"dropout": 0.2}}
 
 
+def autoencoder() -> Settings:
+    """Any normal examples; no result is claimed."""
+    return _COMMON | {"epochs": 40, "batch_size": 64, "learning_rate": 2e-3}
+
+
+def conv1d() -> Settings:
+    """Any windows of sensors; no result is claimed."""
+    return _COMMON | {"epochs": 20, "batch_size": 32, "learning_rate": 3e-3, "label_smoothing": 0.1}
+
+
 # Values of Lacroix et al. (2018).
 _TRIPLES: Settings = {
     "optimizer": "adagrad",
@@ -264,6 +274,8 @@ def transfer_masks() -> Settings:
 
 # Settings of models that begin with trained weights from elsewhere (--pretrained).
 TRANSFERS: dict[str, Callable[[], Settings]] = {
+    "autoencoder": autoencoder,
+    "autoencoder_conv": autoencoder,
     "efficientnet_lite": transfer_efficientnet_lite,
     "lraspp": transfer_masks,
 }
@@ -283,6 +295,10 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("transformer_seq2seq", "addition"): seq2seq_addition,
     ("transformer_seq2seq", "multi30k"): seq2seq_multi30k,
     ("cross_modal", "mnist"): cross_modal_mnist,
+    ("autoencoder", ""): autoencoder,
+    ("autoencoder_conv", ""): autoencoder,
+    ("conv1d", ""): conv1d,
+    ("tcn", ""): conv1d,
     ("kg_embedding", ""): kg_embedding,
     ("kg_embedding", "family"): kg_embedding_family,
     ("kg_embedding", "wordnet/WN18RR"): kg_embedding_wn18rr,

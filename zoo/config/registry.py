@@ -312,13 +312,14 @@ def check_hub(what: object) -> None:
         )
 
 
-# Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit.
-_VISION = ("mean", "std", "first_stride")
+# Arguments of models that standardise their inputs themselves, so that weights from elsewhere fit: networks for
+# pictures by their first convolution, and autoencoders.
+_STANDARDIZING = ({"mean", "std", "first_stride"}, {"mean", "std", "code"})
 
 
 def takes_pretrained(name: str) -> bool:
     """Return whether a model takes weights of networks that other tools trained."""
-    return set(_VISION) <= set(arguments(name))
+    return any(wanted <= set(arguments(name)) for wanted in _STANDARDIZING)
 
 
 def pretrained_models() -> list[str]:

@@ -201,6 +201,8 @@ def _copied(
     factor, flipped = _factor(config, model), False
     if application is not None and application.reversed_channels:
         factor, flipped = 255.0, True
+    if "first_stride" not in model.get_config():
+        return _copied_whole(theirs, source, digest, config, model, shape)
     size = _pictures(theirs, shape, source)
     stride = getattr(structure.units(theirs, size)[0].layer, "strides", (1,))[0]
     twin = type(model).from_config(model.get_config() | {"first_stride": stride})
@@ -211,6 +213,26 @@ def _copied(
     if (own := model.stride((None, *shape))) != stride:
         said += f"; the first stride is {own} for these pictures, and {stride} there"
     return Weights(arrays, digest, said)
+
+
+def _copied_whole(
+    theirs: keras.Model,
+    source: object,
+    digest: str,
+    config: TrainConfig,
+    model: keras.Model,
+    shape: tuple[int, ...],
+) -> Weights:
+    """Copy the weights of a network that takes inputs of the shape of ours as they are."""
+    taken = getattr(theirs, "input_shape", None)
+    if not isinstance(taken, tuple | list) or tuple(taken[1:]) != tuple(shape):
+        raise UsageError(f"--pretrained {source}: expected a network that takes inputs of shape {shape}, found {taken}")
+    if config.input_range is not None:
+        raise UsageError(f"--input-range: expected a model for pictures, {config.model} takes inputs as they are")
+    twin = type(model).from_config(model.get_config())
+    twin.build((None, *shape))
+    arrays, said = structure.copied(theirs, twin, shape, source=source)
+    return Weights(arrays, digest or _digest(arrays), f"{said}; inputs reach it as they are")
 
 
 def _pictures(theirs: keras.Model, shape: tuple[int, ...], source: object) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, as_floats, logits_of, probabilities, read_inputs
 from zoo.runs.vocabularies import read_spec
+from zoo.runs.windows import recordings_of
 from zoo.scores import intervals, table_baseline, text_baseline, votes
 from zoo.tasks import base
 from zoo.tasks.base import Reading, Task, Texts, percent, ranked, short, standardized_by
@@ -133,12 +134,14 @@ class Classification(Task):
     def predict(self, run: RunFolder, options: PredictOptions) -> list[dict[str, Any]]:
         column = options.text_column or run.read_config()["config"].text_column or "text"
         spec, vocabulary = read_spec(run)
-        model, top = run.load_model(), options.top or 1
+        model, stored = run.load_model(), run.read_config()["config"]
         if spec.kind == "sound":
             return list(self._heard(model, spec, options))
-        names, x = read_inputs(options.inputs, spec, vocabulary, column)
+        names, x = read_inputs(options.inputs, spec, vocabulary, column, stored)
         p = probabilities(logits_of(model, Split(x, x[:, :0])))
-        return [{"input": name, **ranked(row, spec.class_names, top)} for name, row in zip(names, p, strict=True)]
+        top = options.top or 1
+        rows = [{"input": name, **ranked(row, spec.class_names, top)} for name, row in zip(names, p, strict=True)]
+        return rows + (_voted(names, p, spec) if spec.hop else [])
 
     def _heard(self, model: keras.Model, spec: DataSpec, options: PredictOptions) -> Iterator[dict[str, Any]]:
         """Yield the classes of clips, and the events of recordings that are longer than two clips."""
@@ -178,6 +181,19 @@ class Classification(Task):
         shape = input_shape or base.IMAGE
         kind = {1: "vector", 2: "sequence"}.get(len(shape), "image")
         return DataSpec("example", kind, shape, tuple(map(str, range(size or base.CLASSES))))
+
+
+def _voted(names: Sequence[str], p: np.ndarray, spec: DataSpec) -> list[dict[str, Any]]:
+    """Return the answer of the windows of each file of several, by vote, with the share of those that agree."""
+    files, places = np.unique(recordings_of(names), return_inverse=True)
+    chosen, rows = p.argmax(-1), []
+    for number, winner in zip(*votes.votes(p, places), strict=True):
+        count = int((places == number).sum())
+        if count > 1:
+            share = float((chosen[places == number] == winner).mean())
+            said = f"{files[number]}, vote of {count:,} windows"
+            rows.append({"input": said, "label": spec.class_names[winner], "probability": share})
+    return rows
 
 
 def _lengths(config: TrainConfig, data: Dataset) -> np.ndarray | None:
