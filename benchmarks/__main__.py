@@ -24,8 +24,16 @@ from zoo.system.machine import processor, versions
 RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
 WITHOUT_REPORT = (
-    *("forecasting", "recommendation", "sensors", "anomaly", "sound"),
-    *("streaming", "defaults", "few_pictures"),
+    "detection",
+    "forecasting",
+    "recommendation",
+    "sensors",
+    "anomaly",
+    "streaming",
+    "defaults",
+    "few_pictures",
+    "segmentation",
+    "sound",
 )
 NAMES = (
     "startup",
@@ -57,6 +65,7 @@ NAMES = (
     "sensors",
     "anomaly",
     "transfer",
+    "detection",
     "forecasting",
     "recommendation",
     "online",
