@@ -24,6 +24,7 @@ from zoo.system.machine import processor, versions
 RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
 WITHOUT_REPORT = (
+    "detection",
     "forecasting",
     "recommendation",
     "sensors",
@@ -32,6 +33,8 @@ WITHOUT_REPORT = (
     "defaults",
     "few_pictures",
     "tables",
+    "segmentation",
+    "sound",
 )
 NAMES = (
     "startup",
@@ -63,6 +66,7 @@ NAMES = (
     "sensors",
     "anomaly",
     "transfer",
+    "detection",
     "forecasting",
     "recommendation",
     "online",
@@ -74,6 +78,7 @@ NAMES = (
     "exports",
     "networks",
     "devices",
+    "sound",
     "mlperf_tiny",
     "cost",
     "ceiling",

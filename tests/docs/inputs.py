@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw
 from scipy.io import wavfile
 
 from tests.conftest import blobs
+from tests.zoo.data.annotations.pictures import voc
 
 SIDE = 28
 TEST_DIGITS = 360  # examples of the test split of the embedded digits, which groups.csv describes
@@ -32,6 +34,8 @@ def make(folder: Path) -> None:
     _events(folder)
     _sounds(folder)
     _tables(folder)
+    voc(folder / "cells", {"train": 32, "val": 8, "test": 8})
+    shutil.copy(folder / "cells" / "JPEGImages" / "test_0.png", folder / "cells" / "JPEGImages" / "one.png")
     _motion(folder)
     _masks(folder)
     _digit().save(folder / "seven.png")
@@ -143,6 +147,8 @@ def _sounds(folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             wavfile.write(path, 8000, _tone(300 * (place + 1) + number))
     wavfile.write(folder / "seven.wav", 8000, _tone(610))
+    wavfile.write(folder / "meeting.wav", 8000, np.concatenate([_tone(300, 0.5), 0 * _tone(1, 1.0), _tone(620, 0.5)]))
+    (folder / "said.csv").write_text("file,start,end,label\nmeeting.wav,0,0.5,six\nmeeting.wav,1.5,2.0,seven\n")
 
 
 def _masks(folder: Path) -> None:
