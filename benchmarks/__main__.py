@@ -32,7 +32,9 @@ WITHOUT_REPORT = (
     "streaming",
     "defaults",
     "few_pictures",
+    "tables",
     "segmentation",
+    "sound",
 )
 NAMES = (
     "startup",
@@ -76,6 +78,7 @@ NAMES = (
     "exports",
     "networks",
     "devices",
+    "sound",
     "mlperf_tiny",
     "cost",
     "ceiling",
