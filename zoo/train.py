@@ -71,11 +71,13 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         backend.start()  # the scores below are written by a task, which imports Keras
         return {"run": str(folder.path), **folder.read_metrics()}
     check_source(config)
-    from zoo.training.data import load_data
+    from zoo.training.data import load_data, with_filled_batch
 
     # Other data than those of TFDS are read without TensorFlow, so that their errors come before its import.
     late = config.dataset_is_tfds or config.model in registry.HUB_MODELS  # tokenizers of KerasHub need Keras
     data = None if late else load_data(config)
+    if data is not None and not (config.resume or "batch_size" in given or wanted.auto_batch):
+        config = with_filled_batch(config, data)
     adapted = None
     if wanted and not continued(config):  # before this process takes the memory of a device
         config, adapted = adaptation.adapted(config, wanted)

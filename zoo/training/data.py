@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+import strategies
 from zoo.config import augmentation, registry, task_facts
 from zoo.config.train_config import TrainConfig, flag
+from zoo.console.cli import say
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, DataSpec, load, recording
 from zoo.data.stored.column import PART
@@ -49,6 +51,23 @@ def load_data(config: TrainConfig) -> Dataset:
     data = load(config, num_classes=config.settings.get("num_classes"), **found)
     check_data(config, data)
     return data
+
+
+def with_filled_batch(config: TrainConfig, data: Dataset) -> TrainConfig:
+    """Return a configuration whose batch of the default size the training examples fill, and tell of a smaller one.
+
+    Args:
+        config: Resolved configuration whose batch size nobody chose.
+        data: Data of the training.
+    """
+    count = len(data.train)
+    size = 2 ** max(count.bit_length() - 1, 0)  # the largest power of two that the examples fill
+    if count >= config.batch_size or size < strategies.replicas_without_looking(
+        config.strategy, config.virtual_devices
+    ):
+        return config
+    say(f"batches of {size} instead of the default {config.batch_size}, as there are {count} training examples")
+    return dataclasses.replace(config, batch_size=size)
 
 
 def check_data(config: TrainConfig, data: Dataset) -> None:

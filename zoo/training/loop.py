@@ -29,7 +29,7 @@ from zoo.training import capabilities, layerwise, optimization, starting
 from zoo.training.building import built, maker, over_replicas
 from zoo.training.callbacks import Checkpointer, Clock, Progress, Recorder, tensorboard
 from zoo.training.capabilities import Start, Training
-from zoo.training.data import check_data, facts, load_data, recorded
+from zoo.training.data import check_data, facts, load_data, recorded, with_filled_batch
 from zoo.training.finishing import finish
 from zoo.training.numerics import numerics
 
@@ -87,6 +87,7 @@ def train(
         Interrupted: A signal was received; a checkpoint was written.
         Failed: Another worker was lost.
     """
+    batch_was_chosen = config.batch_size is not None
     config = config.resolved()
     check_beginning(config, pretrained=model is not None)
     strategy = strategies.build(
@@ -99,6 +100,7 @@ def train(
     check_divisible(config.batch_size, strategy.num_replicas_in_sync)
     with starting.run_folder(config, strategy, private) as run:
         data = recorded(data or load_data(config))
+        config = config if batch_was_chosen else with_filled_batch(config, data)
         task = task or tasks.of(data.spec.task)
         training = Training(config, strategy, run, data, task, verbose and not collective.worker(strategy))
         make = _checked(training, model)

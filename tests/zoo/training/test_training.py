@@ -269,6 +269,17 @@ def test_what_does_not_fit_together_is_refused_and_leaves_no_folder(changes, mes
     assert not (tmp_path / "run").exists()
 
 
+def test_the_default_batch_is_one_that_few_examples_fill(tmp_path, capsys):
+    x = np.random.default_rng(0).random((30, 4), np.float32)
+    np.savez(tmp_path / "few.npz", x=x, y=(x[:, 0] > 0.5).astype(np.int32))
+    few = TrainConfig(model="simplenet", settings=SMALL, data=tmp_path / "few.npz", epochs=1, output=tmp_path / "run")
+    result = train(few)
+    assert result.run.read_config()["config"].batch_size == 16
+    assert "batches of 16 instead of the default 64, as there are 21 training examples" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="--batch-size 32: expected at most"):
+        train(dataclasses.replace(few, batch_size=32, output=tmp_path / "other"))
+
+
 def test_batch_that_the_replicas_cannot_share_is_refused_before_data_is_read(mirrored, monkeypatch, tmp_path):
     monkeypatch.setattr(strategies, "build", lambda name, virtual_devices, **_: mirrored)
     with pytest.raises(UsageError, match="--batch-size 15: expected a multiple of the 2 replicas, such as 14 or 16"):
