@@ -23,7 +23,7 @@ from zoo.system.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
-WITHOUT_REPORT = ("forecasting", "recommendation", "sensors", "anomaly", "streaming", "defaults", "few_pictures")
+WITHOUT_REPORT = ("forecasting", "recommendation", "sensors", "streaming", "defaults", "few_pictures")
 NAMES = (
     "startup",
     "strategies",
