@@ -23,7 +23,16 @@ from zoo.system.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
-WITHOUT_REPORT = ("forecasting", "recommendation", "sensors", "streaming", "defaults", "few_pictures")
+WITHOUT_REPORT = (
+    "detection",
+    "forecasting",
+    "recommendation",
+    "sensors",
+    "streaming",
+    "defaults",
+    "few_pictures",
+    "segmentation",
+)
 NAMES = (
     "startup",
     "strategies",
@@ -54,6 +63,7 @@ NAMES = (
     "sensors",
     "anomaly",
     "transfer",
+    "detection",
     "forecasting",
     "recommendation",
     "online",

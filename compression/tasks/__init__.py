@@ -100,6 +100,7 @@ TASKS = {
             run="a run that gives objects",
             does="gives objects",
             by_output=True,
+            nms=True,
             words={
                 "distill": "it learns probabilities of classes, and this model gives boxes as well; train the smaller"
                 " run by itself"

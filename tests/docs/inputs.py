@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw
 from scipy.io import wavfile
 
 from tests.conftest import blobs
+from tests.zoo.data.annotations.pictures import voc
 
 SIDE = 28
 TEST_DIGITS = 360  # examples of the test split of the embedded digits, which groups.csv describes
@@ -31,6 +33,8 @@ def make(folder: Path) -> None:
     _series(folder)
     _events(folder)
     _sounds(folder)
+    voc(folder / "cells", {"train": 32, "val": 8, "test": 8})
+    shutil.copy(folder / "cells" / "JPEGImages" / "test_0.png", folder / "cells" / "JPEGImages" / "one.png")
     _motion(folder)
     _masks(folder)
     _digit().save(folder / "seven.png")

@@ -252,7 +252,7 @@ def transfer_efficientnet_lite() -> Settings:
 
 _DETECTOR: Settings = _COMMON | {
     "epochs": 60,
-    "batch_size": 8,
+    "batch_size": 4,
     "learning_rate": 2e-3,
     "warmup": 0.05,
     "clip_norm": 10.0,
@@ -267,6 +267,20 @@ def detector() -> Settings:
     return _DETECTOR
 
 
+def transfer_ssd() -> Settings:
+    """Annotated pictures, with trained weights of mobilenet_v2 in the encoder; no result is claimed."""
+    return _DETECTOR | {"epochs": 40, "freeze": ("encoder/stem", "encoder/block_[123]", "encoder/*norm")}
+
+
+def transfer_detector() -> Settings:
+    """Annotated pictures and an encoder with trained weights, whose first blocks and statistics stay as they are."""
+    return _DETECTOR | {
+        "epochs": 40,
+        "freeze": ("encoder/stem", "encoder/block_[123]", "encoder/*norm"),
+        "settings": {"blocks": 8},
+    }
+
+
 def transfer_masks() -> Settings:
     """Any pictures with masks and weights from elsewhere; no mIoU is claimed."""
     return _MASKS | {"learning_rate": 1e-3}
@@ -277,6 +291,8 @@ TRANSFERS: dict[str, Callable[[], Settings]] = {
     "autoencoder": autoencoder,
     "autoencoder_conv": autoencoder,
     "efficientnet_lite": transfer_efficientnet_lite,
+    "detector": transfer_detector,
+    "ssd": transfer_ssd,
     "lraspp": transfer_masks,
 }
 
@@ -303,6 +319,7 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("kg_embedding", "family"): kg_embedding_family,
     ("kg_embedding", "wordnet/WN18RR"): kg_embedding_wn18rr,
     ("detector", ""): detector,
+    ("ssd", ""): detector,
     ("unet", ""): masks,
     ("lraspp", ""): masks,
     ("dlinear", ""): dlinear,

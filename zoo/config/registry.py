@@ -222,6 +222,12 @@ MODELS = {
         ("image",),
         task="detection",
     ),
+    "ssd": ModelEntry(
+        "zoo.models.ssd:SSD",
+        "SSDLite detector of objects: priors of several shapes on mobilenet_v2 or efficientnet_lite (backbone =)",
+        ("image",),
+        task="detection",
+    ),
     "unet": ModelEntry(
         "zoo.models.unet:UNet",
         "U-Net for masks: down and up again with skips; filters, depth, up = transpose or resize",
@@ -313,8 +319,8 @@ def check_hub(what: object) -> None:
 
 
 # Arguments of models that standardise their inputs themselves, so that weights from elsewhere fit: networks for
-# pictures by their first convolution, and autoencoders.
-_STANDARDIZING = ({"mean", "std", "first_stride"}, {"mean", "std", "code"})
+# pictures by their first convolution, models that have the convolutions of one, and autoencoders.
+_STANDARDIZING = ({"mean", "std", "first_stride"}, {"mean", "std", "backbone"}, {"mean", "std", "code"})
 
 
 def takes_pretrained(name: str) -> bool:

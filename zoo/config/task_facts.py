@@ -60,6 +60,7 @@ class TaskFacts:
         classifies: Whether a run gives the logits of classes for each example, or for each step of one.
         several_answers: Whether an example may have several answers, such as a class for each pixel, so that a share of
             right ones need not be one of examples.
+        focal: Whether --focal-gamma applies, although the task does not classify.
         judged_by_classifier: Whether samples are compared with real images in the features of `--classifier`.
         not_augmented: Why training images are not changed at random. Empty if they may be.
         averages_itself: Whether models keep a running average of their weights.
@@ -100,6 +101,7 @@ class TaskFacts:
     compares_pairs: bool = False
     classifies: bool = False
     several_answers: bool = False
+    focal: bool = False
     judged_by_classifier: bool = False
     not_augmented: str = ""
     draws: str = ""
@@ -286,6 +288,7 @@ TASKS = {
         unordered="has a head for each level of its pyramid",
         several_answers=True,
         draws="boxes",
+        focal=True,
         swept=False,
         figures=("map_50", "map", "map_75", "detection_recall", "map_small", "map_medium", "map_large"),
         headline=("map_50", "map"),

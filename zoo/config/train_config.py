@@ -202,7 +202,8 @@ class TrainConfig(
 
     def _check_classes(self) -> None:
         """Raise UsageError for options of classes that the model does not learn, or that contradict each other."""
-        if self.focal_gamma and not task_facts.of(self.learns).classifies:
+        facts = task_facts.of(self.learns)
+        if self.focal_gamma and not (facts.classifies or facts.focal):
             raise UsageError(
                 f"--focal-gamma {self.focal_gamma:g}: expected a classifier, {self.model} learns {self.learns}"
             )

@@ -15,6 +15,7 @@ from zoo.config.train_config import TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.children import carry_out
 from zoo.console.errors import Failed, UsageError
+from zoo.console.figures import form_of
 from zoo.console.values import Bytes
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
@@ -28,7 +29,9 @@ TRAINING_SHARE = 0.5
 class Options:
     """What to make, and what may be overruled."""
 
-    data: Path = option("folder of pictures by class, table of texts (.csv, .tsv, .jsonl), or .npz", positional=True)
+    data: Path = option(
+        "folder of pictures by class or with masks, table of texts (.csv, .tsv, .jsonl), or .npz", positional=True
+    )
     max_bytes: Bytes | None = option("largest file: 20000, 500k", metavar="SIZE", group="budget")
     max_arena: Bytes | None = option("largest memory in TFLite Micro: 64k", metavar="SIZE", group="budget")
     min_accuracy: float | None = option(
@@ -208,11 +211,8 @@ def show(result: Mapping[str, Any]) -> None:
     """Print what was chosen, what the file reaches, where things are, and last the file."""
     print(f"{result['chosen']}")
     test = result["test"]
-    score = (
-        f", test accuracy {test['accuracy']:.2%} (Keras {result['keras']['accuracy']:.2%})"
-        if "accuracy" in test
-        else ""
-    )
+    name = next((name for name in ("accuracy", "miou") if name in test), None)
+    score = f", test {form_of(name)[0]} {test[name]:.2%} (Keras {result['keras'][name]:.2%})" if name else ""
     arena = f", arena {result['arena_bytes']:,} bytes" if result["arena_bytes"] else ""
     print(f"{result['bytes']:,} bytes{arena}{score}, recipe {result['recipe']}")
     folder = result["folder"]

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zoo.config import task_facts
+from zoo.config.masks import MASKS
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, load
@@ -16,6 +18,8 @@ SMALL = 40
 LEAST, GROWN = 18, 28
 # Side of larger pictures: that of MLPerf Tiny's visual wake words, and that of transfer from ImageNet weights.
 SIDE, SIDE_OF_IMAGENET = 96, 160
+# Pictures with masks of this side or less are learnt by a U-Net; larger ones are brought to a side of 256 pixels.
+SMALL_MASKS, SIDE_OF_MASKS = 64, 256
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 
 
@@ -42,7 +46,7 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     """Return the model for data, and the data.
 
     Args:
-        data: Folder of pictures by class, table of texts, or arrays.
+        data: Folder of pictures by class, or with masks, table of texts, or arrays.
         options: Options of `zoo.train` that say how the data are read.
 
     Raises:
@@ -53,6 +57,8 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     config = TrainConfig(model="simplenet", data=data, **options).resolved()
     found = load(config)
     spec = found.spec
+    if task_facts.of(spec.task).own_folder == MASKS:
+        return _for_masks(found, options), found
     if spec.kind == "image":
         return _for_pictures(found, options), found
     if spec.kind == "tokens":
@@ -83,6 +89,19 @@ def _for_pictures(found: Dataset, options: Mapping[str, Any]) -> Choice:
         return Choice(taken, "efficientnet_lite", why, ("--pretrained", "imagenet"), reading)
     why = "a small MobileNetV2 fits devices; after `python -m zoo.fetch efficientnet_lite`, trained weights are used"
     return Choice(taken, "mobilenet_v2", why, ("--set", "alpha=0.35", "--augment", "standard"), reading)
+
+
+def _for_masks(found: Dataset, options: Mapping[str, Any]) -> Choice:
+    height, width, _ = found.spec.input_shape
+    taken = f"pictures of {height}x{width} with masks"
+    if max(height, width) <= SMALL_MASKS:
+        why = "a U-Net keeps the borders of small pictures"
+        return Choice(taken, "unet", why, ("--set", "filters=8", "--set", "depth=2", "--augment", "standard"))
+    large = max(height, width) > SIDE_OF_MASKS and "image_size" not in options
+    reading = ("--image-size", str(SIDE_OF_MASKS)) if large else ()
+    why = "LR-ASPP on a small MobileNetV2 fits devices"
+    words = ("--set", "backbone=mobilenet_v2", "--set", "alpha=0.35", "--set", "filters=64", "--augment", "standard")
+    return Choice(taken, "lraspp", why, words, reading)
 
 
 def described(choice: Choice) -> str:

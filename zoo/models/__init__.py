@@ -14,6 +14,7 @@ from zoo.models.parts.drawing.discriminator import Discriminator
 from zoo.models.parts.drawing.generator import Generator
 from zoo.models.parts.normalization import LayerNormalization
 from zoo.models.parts.wrapped import Labeller, Regressor
+from zoo.objectives.detection_loss import DetectionLoss
 from zoo.objectives.forecast_loss import QuantileLoss, SquaredError
 from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss
 from zoo.objectives.metrics import MixedAccuracy, reciprocal_rank
@@ -33,6 +34,7 @@ PARTS = (
     Regressor,
 )
 OBJECTIVES = (
+    DetectionLoss,
     *(Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
     *(ItemLoss, PairwiseLoss, QuantileLoss, RatingLoss, SquaredError),
     *(AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD, InverseSquareRoot),

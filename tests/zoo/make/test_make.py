@@ -70,6 +70,20 @@ def test_tables_and_arrays_get_models_of_their_kind(tmp_path):
         assert choice.choose(tmp_path / f"{model}.npz", {})[0].model == model
 
 
+@pytest.mark.parametrize(("side", "model", "reading"), [(24, "unet", ()), (300, "lraspp", ("--image-size", "256"))])
+def test_masks_get_a_model_of_their_size(tmp_path, side, model, reading):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for number in range(10):
+        mask = np.zeros((side, side), np.uint8)
+        mask[number:] = 1
+        Image.fromarray(mask * 100).save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+    made, data = choice.choose(tmp_path, {})
+    assert (made.model, made.reading) == (model, reading) and "with masks" in made.taken_for
+    assert data.spec.class_names == ("0", "1")
+
+
 def test_sound_is_refused_by_name(tmp_path):
     (tmp_path / "yes").mkdir()
     (tmp_path / "yes" / "one.wav").touch()

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from zoo.console.errors import UsageError
-from zoo.data.annotations import voc
+from zoo.data.annotations import coco, voc, yolo
 from zoo.data.annotations.annotated import Annotated
 
 # In the order in which they are tried: a YOLO folder may hold a COCO file that it was converted from.
-LAYOUTS = (voc,)
+LAYOUTS = (yolo, coco, voc)
 EXPECTED = (
     "annotated pictures: Pascal VOC (XML files in Annotations/ or beside the pictures), COCO (a JSON file of images,"
     " annotations and categories) or YOLO (data.yaml or classes.txt, and text files in labels/)"
