@@ -31,7 +31,9 @@ WITHOUT_REPORT = (
     "streaming",
     "defaults",
     "few_pictures",
+    "tables",
     "segmentation",
+    "sound",
 )
 NAMES = (
     "startup",
@@ -75,6 +77,7 @@ NAMES = (
     "exports",
     "networks",
     "devices",
+    "sound",
     "mlperf_tiny",
     "cost",
     "ceiling",

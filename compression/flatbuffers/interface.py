@@ -198,11 +198,46 @@ class ModelInterface:
         return cls(**ports, **others)
 
 
-AnyInterface = Interface | TextInterface | PairInterface | ModelInterface
+@dataclass(frozen=True)
+class StreamInterface:
+    """Inputs and outputs of a streaming file, which returns new states beside its answer.
+
+    Args:
+        samples: Number of samples that a call takes.
+        states: Shape of each state, zeros at the begin.
+        averaged: Number of time steps over which the answer is averaged.
+        rate: Samples in a second.
+    """
+
+    samples: int
+    states: tuple[tuple[int, ...], ...]
+    averaged: int
+    rate: int
+    dtype: ClassVar[str] = "float32"
+    batch: ClassVar[int] = 1
+    uint8: ClassVar[bool] = False
+    resize_from: ClassVar[None] = None
+    masked: ClassVar[bool] = False
+    functions: ClassVar[None] = None
+    rolled_out: ClassVar[bool] = False
+
+    @property
+    def state_names(self) -> list[str]:
+        """Names of the states as inputs; as outputs, `new_` stands before them."""
+        return [f"state_{number}" for number in range(len(self.states))]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values for JSON, which `from_json` reads back."""
+        return dataclasses.asdict(self)
+
+
+AnyInterface = Interface | TextInterface | PairInterface | ModelInterface | StreamInterface
 
 
 def from_json(values: Mapping[str, Any]) -> AnyInterface:
     """Return the interface, of any kind, that its `to_json` described."""
+    if "states" in values:
+        return StreamInterface(**values | {"states": tuple(tuple(shape) for shape in values["states"])})
     if "structure" in values:
         return ModelInterface.from_json(values)
     if "image_shape" in values:

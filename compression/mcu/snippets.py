@@ -120,7 +120,8 @@ def words_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     }
     about = described(path)["about"].get("input", {})
     fit = f"; pictures of another aspect ratio: {_FITS[about['fit']]}" if about.get("fit") in _FITS else ""
-    for side, end, more in (("input", given, fit), ("output", made, "")):
+    rate = f"; samples of sound from -1 to 1, {about['rate']} in a second" if "rate" in about else ""
+    for side, end, more in (("input", given, fit or rate), ("output", made, "")):
         words |= {
             side: c_array.about(end) + more,
             f"{side}_name": literal(end["name"]),

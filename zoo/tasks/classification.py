@@ -1,6 +1,7 @@
 """Classification: one label for each example, or one for each step."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -29,6 +30,7 @@ from zoo.scores import intervals, table_baseline, text_baseline, votes
 from zoo.tasks import base
 from zoo.tasks.base import Reading, Task, Texts, percent, ranked, short, standardized_by
 from zoo.tasks.pages import classes as class_page
+from zoo.tasks.parts import listening
 from zoo.tasks.parts.arguments import from_data
 
 # Top-5 accuracy is informative only if there are clearly more than five classes.
@@ -132,12 +134,26 @@ class Classification(Task):
     def predict(self, run: RunFolder, options: PredictOptions) -> list[dict[str, Any]]:
         column = options.text_column or run.read_config()["config"].text_column or "text"
         spec, vocabulary = read_spec(run)
-        stored = run.read_config()["config"]
+        model, stored = run.load_model(), run.read_config()["config"]
+        if spec.kind == "sound":
+            return list(self._heard(model, spec, options))
         names, x = read_inputs(options.inputs, spec, vocabulary, column, stored)
-        p = probabilities(logits_of(run.load_model(), Split(x, x[:, :0])))
+        p = probabilities(logits_of(model, Split(x, x[:, :0])))
         top = options.top or 1
         rows = [{"input": name, **ranked(row, spec.class_names, top)} for name, row in zip(names, p, strict=True)]
         return rows + (_voted(names, p, spec) if spec.hop else [])
+
+    def _heard(self, model: keras.Model, spec: DataSpec, options: PredictOptions) -> Iterator[dict[str, Any]]:
+        """Yield the classes of clips, and the events of recordings that are longer than two clips."""
+        for text in options.inputs:
+            path = Path(text)
+            if path.suffix.lower() != ".npz" and listening.is_long(path, spec):
+                yield from listening.answers(model, path, spec, options.hop, options.threshold)
+                continue
+            names, x = read_inputs([text], spec, None, "")
+            p = probabilities(logits_of(model, Split(x, x[:, :0])))
+            for name, row in zip(names, p, strict=True):
+                yield {"input": name, **ranked(row, spec.class_names, options.top or 1)}
 
     def readings(self, model: keras.Model, x: Sequence[np.ndarray], spec: DataSpec, texts: Texts) -> Iterator[Reading]:
         for one in x:
