@@ -16,7 +16,7 @@ from zoo.models.parts.normalization import LayerNormalization
 from zoo.models.parts.wrapped import Labeller, Regressor
 from zoo.objectives.detection_loss import DetectionLoss
 from zoo.objectives.forecast_loss import QuantileLoss, SquaredError
-from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss
+from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, OrdinalLoss
 from zoo.objectives.metrics import MixedAccuracy, reciprocal_rank
 from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.objectives.pair_loss import PairAccuracy, PairLoss
@@ -35,7 +35,8 @@ PARTS = (
 )
 OBJECTIVES = (
     DetectionLoss,
-    *(Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
+    *(Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, OrdinalLoss, MixedAccuracy, PairAccuracy, PairLoss),
+    reciprocal_rank,
     *(ItemLoss, PairwiseLoss, QuantileLoss, RatingLoss, SquaredError),
     *(AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD, InverseSquareRoot),
     *(PixelAccuracy, PixelLoss, PixelMeanIoU),
