@@ -31,7 +31,8 @@ class Options:
     """What to make, and what may be overruled."""
 
     data: Path = option(
-        "folder of pictures by class or with masks, table of texts (.csv, .tsv, .jsonl), or .npz", positional=True
+        "folder of pictures by class, with masks or with boxes, table of texts (.csv, .tsv, .jsonl), or .npz",
+        positional=True,
     )
     max_bytes: Bytes | None = option("largest file: 20000, 500k", metavar="SIZE", group="budget")
     max_arena: Bytes | None = option("largest memory in TFLite Micro: 64k", metavar="SIZE", group="budget")
@@ -233,7 +234,7 @@ def show(result: Mapping[str, Any]) -> None:
     """Print what was chosen, what the file reaches, where things are, and last the file."""
     print(f"{result['chosen']}")
     test = result["test"]
-    name = next((name for name in ("accuracy", "miou") if name in test), next(iter(by_output(test)), ""))
+    name = next((name for name in ("accuracy", "miou", "map_50") if name in test), next(iter(by_output(test)), ""))
     label, form = form_of(name)
     score = f", test {label} {test[name]:{form}} (Keras {result['keras'][name]:{form}})" if name else ""
     arena = f", arena {result['arena_bytes']:,} bytes" if result["arena_bytes"] else ""
