@@ -226,7 +226,7 @@ def masks() -> Settings:
 
 
 def tabular() -> Settings:
-    """Any table; on California housing an RMSE of 47,600 where gradient boosting has 47,000."""
+    """Any table; on California housing an RMSE of 48,100 and 47,600 (two seeds), gradient boosting has 47,100."""
     return _COMMON | {"epochs": 40, "batch_size": 128, "learning_rate": 1e-3, "weight_decay": 1e-2}
 
 
