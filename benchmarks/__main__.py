@@ -28,10 +28,10 @@ WITHOUT_REPORT = (
     "forecasting",
     "recommendation",
     "sensors",
-    "anomaly",
     "streaming",
     "defaults",
     "few_pictures",
+    "tables",
     "segmentation",
     "sound",
 )

@@ -13,13 +13,14 @@ def append(path: Path, following: Path) -> None:
 
     Args:
         path: File with one signature, which is changed.
-        following: File with one signature. Its inputs have the names, shapes and types of outputs of the first.
+        following: File with one signature. Its inputs, in float32, have the names and shapes of outputs of the first,
+            which are dequantized if they are integers.
     """
     model, more = flatbuffer.read(path), flatbuffer.read(following)
     graph, added = model.subgraphs[0], more.subgraphs[0]
     signature, after = model.signatureDefs[0], more.signatureDefs[0]
     given = {one.name: one.tensorIndex for one in signature.outputs}
-    places = {one.tensorIndex: given[one.name] for one in after.inputs}
+    places = {one.tensorIndex: _in_float(model, given[one.name]) for one in after.inputs}
     for index, tensor in enumerate(added.tensors):
         if index in places:
             continue
@@ -43,6 +44,23 @@ def append(path: Path, following: Path) -> None:
         one.tensorIndex = places[one.tensorIndex]
     signature.outputs = after.outputs
     flatbuffer.write(model, path)
+
+
+def _in_float(model: schema.ModelT, index: int) -> int:
+    """Return a tensor in float32: itself, or what a new operator makes of it."""
+    graph = model.subgraphs[0]
+    tensor = graph.tensors[index]
+    if tensor.type == schema.TensorType.FLOAT32:
+        return index
+    made, operator, code = copy.copy(tensor), schema.OperatorT(), schema.OperatorCodeT()
+    made.type, made.quantization, made.buffer = schema.TensorType.FLOAT32, None, 0
+    made.name = b"after/" + (tensor.name or b"")
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
+    code.version = 2
+    graph.tensors.append(made)
+    operator.opcodeIndex, operator.inputs, operator.outputs = _code(model, code), [index], [len(graph.tensors) - 1]
+    graph.operators.append(operator)
+    return len(graph.tensors) - 1
 
 
 def _code(model: schema.ModelT, code: schema.OperatorCodeT) -> int:

@@ -57,9 +57,8 @@ class Limits:
             raise UsageError(f"--argmax: expected a run that gives masks, this one {self.does}")
         if export.nms == "file" and not self.nms:
             raise UsageError(f"--nms file: expected a run that gives objects, this one {self.does}")
-        if export.nms == "file" and (recipe.integer_io or export.batch != 1):
-            received = "io=int" if recipe.integer_io else f"--batch {export.batch}"
-            raise UsageError(f"--nms file: boxes of one picture are decoded in float32; received {received}")
+        if export.nms == "file" and export.batch != 1:
+            raise UsageError(f"--nms file: expected --batch 1, as one picture is decoded; received {export.batch}")
         if beam is not None and not self.beam_search:
             raise UsageError(f"--beams: expected a run that translates, this one {self.does}")
         if skip_worst and not self.by_output:

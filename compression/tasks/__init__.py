@@ -65,6 +65,10 @@ TASKS = {
             },
         ),
     ),
+    "ordinal": Entry(
+        "compression.tasks.ordinal:Ordinal",
+        Limits(run="a run that gives ordered classes", does="gives ordered classes", by_output=True),
+    ),
     "regression": Entry(
         "compression.tasks.regression:Regression",
         Limits(

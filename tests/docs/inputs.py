@@ -33,6 +33,7 @@ def make(folder: Path) -> None:
     _series(folder)
     _events(folder)
     _sounds(folder)
+    _tables(folder)
     voc(folder / "cells", {"train": 32, "val": 8, "test": 8})
     shutil.copy(folder / "cells" / "JPEGImages" / "test_0.png", folder / "cells" / "JPEGImages" / "one.png")
     _motion(folder)
@@ -62,6 +63,23 @@ def own_model(folder: Path) -> None:
     model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
     model.fit(x / 255, y, epochs=40, verbose=0)
     model.save(folder / "mine.keras")
+
+
+def _tables(folder: Path) -> None:
+    """Write a table of houses, one of pictures with an age, and one of texts with stars."""
+    rng = np.random.default_rng(0)
+    sizes, places = rng.uniform(40, 200, 300), rng.choice(["north", "south", "west"], 300)
+    built = np.datetime64("1950-01-01") + rng.integers(0, 25_000, 300)
+    rows = [
+        f"{size:.0f},{place},{day},{3000 * size + 1e5 * (place == 'west'):.0f},{int(size > 120)},{int(place == 'west')}"
+        for size, place, day in zip(sizes, places, built, strict=True)
+    ]
+    (folder / "houses.csv").write_text("\n".join(["size,place,built,price,has_garden,has_view", *rows]) + "\n")
+    files = sorted((folder / "photos").rglob("*.png"))
+    pictures = [f"{file.relative_to(folder)},{number % 60}" for number, file in enumerate(files)]
+    (folder / "photos.csv").write_text("\n".join(["image,age", *pictures]) + "\n")
+    texts = [f"{GOOD if number % 2 else DULL},{5 if number % 2 else 1}" for number in range(120)]
+    (folder / "stars.csv").write_text("\n".join(["text,stars", *texts]) + "\n")
 
 
 def _pictures(folder: Path, names: tuple[str, ...], each: int) -> None:

@@ -38,6 +38,7 @@ class TaskFacts:
         gives: Outputs of a run, in the plural, for messages: "classes".
         used_by: Command that uses a trained run, and placeholders for its inputs.
         shrunk_by: Recipe that is suggested for a first compressed file.
+        module: Module of the task where it is not that of its name in `zoo.tasks`.
         check: `module:function` that checks the options of `used_by` before Keras is imported. It takes the run folder
             and the options. Empty if nothing is to be checked.
         check_data: `module:function` that checks the data of a `TrainConfig` before they are read. Empty if their names
@@ -85,6 +86,7 @@ class TaskFacts:
     options: tuple[str, ...] = ()
     stock_figure: str = ""
     shrunk_by: str = "int8"
+    module: str = ""
     check: str = ""
     check_data: str = ""
     source: str = ""
@@ -173,6 +175,24 @@ TASKS = {
         figures=("rmse", "mae", "r2", "quantile_loss", "inside", "loss"),
         headline=("rmse", "r2"),
         stock_figure="r2",
+    ),
+    "ordinal": TaskFacts(
+        gives="ordered classes",
+        used_by=("zoo.predict", "INPUT"),
+        check="zoo.tasks.parts.requests:check_classes",
+        check_data="zoo.data.sources.classes:check",
+        source="zoo.data.tabular.ordered:load",
+        own_data=f"a folder of images by class, or a file that ends in {ARRAYS}, {_TABLES}, with ordered classes",
+        own_files=(ARRAYS, *TABLES),
+        own_folder="classes",
+        from_classes=True,
+        options=("columns", "target_column", "class_order"),
+        swept=False,
+        classifies=True,
+        explained=True,
+        figures=("rank_error", "kappa", "accuracy", "f1", "precision", "recall", "top_5_accuracy", "loss"),
+        headline=("rank_error", "kappa", "accuracy"),
+        stock_figure="kappa",
     ),
     "multilabel": TaskFacts(
         gives="labels",
@@ -351,6 +371,7 @@ TASKS = {
         headline=("recall_at_10", "ndcg_at_10"),
     ),
     "imitation": TaskFacts(
+        module="zoo.tasks.parts.imitation",
         gives="images",
         used_by=("compression.compress",),
         from_data=False,

@@ -47,10 +47,12 @@ FIGURES = {
     "detected": ("anomalies detected", ".2%"),
     "false_alarms": ("false alarms", ".2%"),
     "threshold": ("threshold", ".4g"),
-    "mse": ("MSE", ".4f"),
+    "mse": ("MSE", ".4g"),
     "rmse": ("RMSE", ",.5g"),
     "mae": ("MAE", ",.5g"),
     "r2": ("R2", ".4f"),
+    "rank_error": ("mean distance in ranks", ".4f"),
+    "kappa": ("quadratic weighted kappa", ".4f"),
     "miou": ("mean IoU", ".2%"),
     "pixel_accuracy": ("pixel accuracy", ".2%"),
     "boundary_f1": ("border F1", ".2%"),
@@ -66,8 +68,8 @@ FIGURES = {
     "reciprocal_rank": ("mean reciprocal rank", ".4f"),
     "popularity_recall_at_10": ("recall@10, popularity", ".2%"),
     "popularity_ndcg_at_10": ("NDCG@10, popularity", ".4f"),
-    "naive_mse": ("MSE, seasonal naive", ".4f"),
-    "naive_mae": ("MAE, seasonal naive", ".4f"),
+    "naive_mse": ("MSE, seasonal naive", ".4g"),
+    "naive_mae": ("MAE, seasonal naive", ".4g"),
     "naive_mase": ("MASE, seasonal naive", ".4f"),
     "loss": ("loss", ".4f"),
     "perplexity": ("perplexity", ".2f"),
@@ -75,7 +77,18 @@ FIGURES = {
 
 # Figures of which less is better.
 ERRORS = frozenset(
-    {"mse", "rmse", "mae", "mase", "quantile_loss", "loss", "false_alarms", "perplexity", "frechet_distance"}
+    {
+        "mse",
+        "rmse",
+        "mae",
+        "rank_error",
+        "mase",
+        "quantile_loss",
+        "loss",
+        "false_alarms",
+        "perplexity",
+        "frechet_distance",
+    }
 )
 
 Intervals = Mapping[str, Sequence[float]]

@@ -10,6 +10,9 @@ from zoo.config.masks import MASKS
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, load
+from zoo.data.annotations import layouts
+from zoo.data.tabular import header
+from zoo.data.tabular.table import read
 from zoo.pretrained import kept
 
 # Pictures of this side or less keep their size: digits, icons, CIFAR-10.
@@ -45,12 +48,17 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     """Return the model for data, and the data.
 
     Args:
-        data: Folder of pictures or sounds by class, of pictures with masks, table of texts, or arrays.
+        data: Folder of pictures or sounds by class, of pictures with masks or boxes, table of texts, or arrays.
         options: Options of `zoo.train` that say how the data are read.
 
     Raises:
         UsageError: The data cannot be read, or are of a kind that no rule is for.
     """
+    if options.get("target_column") or options.get("label_columns"):
+        return _for_rows(data, options)
+    if layouts.is_annotated(data):
+        found = load(TrainConfig(model="detector", data=data, **options).resolved())
+        return _for_objects(found), found
     config = TrainConfig(model="simplenet", data=data, **options).resolved()
     found = load(config)
     spec = found.spec
@@ -69,6 +77,21 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     if spec.kind == "vector":
         return Choice("vectors by class", "simplenet", "a multi-layer perceptron takes vectors"), found
     raise UsageError(f"{data}: expected pictures, texts, sequences or vectors by class, found {spec.kind}")
+
+
+def _for_rows(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
+    """Return the model for rows of a table, and the rows: of classes if the column to predict has texts."""
+    if options.get("label_columns"):
+        task = "multilabel"
+    else:
+        (path, *_) = header.in_folder(data).values() if data.is_dir() else (data,)
+        header.check_columns(path, options["target_column"], "--target-column")
+        first = options["target_column"][0]
+        task = "classification" if read(path, columns=[first]).kind(first) == "texts" else "regression"
+    found = load(TrainConfig(model="tabular", data=data, task=task, **options).resolved())
+    taken = f"rows of {len(found.spec.inputs)} inputs with {task_facts.of(task).gives}"
+    why = "a multi-layer perceptron with features of numbers, dates, words and categories takes raw columns"
+    return Choice(taken, "tabular", why, reading=("--task", task)), found
 
 
 def _for_pictures(found: Dataset, options: Mapping[str, Any]) -> Choice:
@@ -103,6 +126,13 @@ def _for_masks(found: Dataset, options: Mapping[str, Any]) -> Choice:
     why = "LR-ASPP on a small MobileNetV2 fits devices"
     words = ("--set", "backbone=mobilenet_v2", "--set", "alpha=0.35", "--set", "filters=64", "--augment", "standard")
     return Choice(taken, "lraspp", why, words, reading)
+
+
+def _for_objects(found: Dataset) -> Choice:
+    height, width, _ = found.spec.input_shape
+    why = "a feature pyramid on a small MobileNetV2 keeps boxes and scores apart in an integer file"
+    words = ("--set", "backbone=mobilenet_v2", "--set", "alpha=0.35", "--set", "width=48")
+    return Choice(f"pictures of {height}x{width} with boxes", "detector", why, words)
 
 
 def described(choice: Choice) -> str:

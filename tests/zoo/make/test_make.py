@@ -12,6 +12,7 @@ from scipy.io import wavfile
 
 from tests.compression.test_commands import said
 from tests.conftest import ROOT, blobs, run_module
+from tests.zoo.data.annotations import pictures as annotated
 from zoo.make import __main__ as make
 from zoo.make import choice
 from zoo.pretrained import kept
@@ -141,3 +142,9 @@ def test_the_whole_road_within_a_budget_and_again(tmp_path):
     assert (tmp_path / verified).read_bytes() == file.read_bytes()
     again = run_module("zoo.make", *words, cwd=tmp_path, check=0)
     assert "is trained already" in again.stderr and json.loads(again.stdout)["bytes"] == result["bytes"]
+
+
+def test_boxes_get_a_detector(tmp_path):
+    annotated.voc(tmp_path / "boxes", {"train": 12, "val": 4, "test": 4})
+    made, data = choice.choose(tmp_path / "boxes", {"image_size": 64})
+    assert made.model == "detector" and "64x64 with boxes" in made.taken_for and data.spec.task == "detection"
