@@ -28,7 +28,6 @@ WITHOUT_REPORT = (
     "forecasting",
     "recommendation",
     "sensors",
-    "anomaly",
     "streaming",
     "defaults",
     "few_pictures",

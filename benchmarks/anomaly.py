@@ -135,8 +135,8 @@ def _row(name: str, seed: int, scores: dict[str, np.ndarray], labels: dict[str, 
     return {"detector": name, "seed": seed, "nab": points, "threshold": threshold, "auc": areas}
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown."""
+def table(result: dict[str, Any]) -> list[str]:
+    """Return a row for each detector."""
     names = list(result["series"])
     short = [name.rpartition("/")[2].removesuffix(".csv") for name in names]
     lines = [
@@ -152,10 +152,14 @@ def render(result: dict[str, Any]) -> str:
             f" {seeds} | {statistics.mean(each):.3f} |"
             f" {' | '.join(f'{area:.3f}' for area in each)} |"
         )
-    lines += [
-        "",
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    note = (
         "NAB's score has the standard profile and the threshold that is best for all six series together, as in NAB;"
         " the AUC is that of single points, in windows of anomalies or not. Both leave out the first 15 % of each"
-        " series. Published scores are of 58 series and cannot be compared with these.",
-    ]
-    return "\n".join(lines)
+        " series. Published scores are of 58 series and cannot be compared with these."
+    )
+    return "\n".join([*table(result), "", note])

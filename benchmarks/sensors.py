@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.commands import exported, trained
+from benchmarks.commands import exported, told
+from zoo.config.train_config import TrainConfig
 
 RUNS = Path("runs") / "sensors"
 SEEDS = (0, 1, 2)
@@ -27,11 +28,7 @@ ACTIVITIES = {
     "cycle": (1.3, 0.22, 0.2),
 }
 NOISE = 0.25
-OPTIONS = (
-    *("--window", str(WINDOW), "--hop", str(HOP), "--columns", ",".join(COLUMNS), "--label-column", "label"),
-    *("--group-column", "subject", "--time-column", "time"),
-)
-KEPT = ("test", "parameters", "epochs")
+EPOCHS = 15
 
 
 def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
@@ -42,16 +39,34 @@ def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
         quick: Whether to use one seed and one model.
     """
     table = write(RUNS / "motion.csv")
-    words = ["--data", str(table), *OPTIONS]
     rows = []
     for model in MODELS[: 1 if quick else None]:
         for seed in SEEDS[: 1 if quick else None]:
-            place = RUNS / f"{model}-{seed}"
-            row = trained(place, ["--model", model, *words, "--seed", str(seed)], data_dir, KEPT)
+            row = {"model": model, "seed": seed, **_trained(model, seed, table)}
             if seed == SEEDS[0]:
-                row["int8"] = exported(place, "int8", ("bytes", "test"))
-            rows.append({"model": model, "seed": seed, **row})
+                row["int8"] = exported(RUNS / f"{model}-{seed}", "int8", ("bytes", "test"))
+            rows.append(row)
     return {"rows": rows, "baseline": baseline(table)}
+
+
+def configuration(model: str, table: Path, **options: Any) -> TrainConfig:
+    """Return the training of a model on the recordings."""
+    return TrainConfig(
+        model=model, data=table, window=WINDOW, hop=HOP, columns=COLUMNS, label_column="label",
+        group_column="subject", time_column="time", **options,
+    )  # fmt: skip
+
+
+def _trained(model: str, seed: int, table: Path) -> dict[str, Any]:
+    """Train a model unless its run exists, and return its scores."""
+    from zoo.runs.folder import RunFolder
+    from zoo.training.loop import train
+
+    run = RunFolder(RUNS / f"{model}-{seed}")
+    if not run.finished:
+        train(configuration(model, table, seed=seed, epochs=EPOCHS, output=run.path), verbose=False)
+    metrics = run.read_metrics()
+    return told({name: metrics[name] for name in ("test", "parameters", "epochs")})
 
 
 def write(path: Path) -> Path:
@@ -91,14 +106,9 @@ def baseline(table: Path) -> dict[str, float]:
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    from zoo.config.train_config import TrainConfig
     from zoo.data import load
 
-    config = TrainConfig(
-        model="conv1d", data=table, window=WINDOW, hop=HOP, columns=COLUMNS, label_column="label",
-        group_column="subject", time_column="time",
-    )  # fmt: skip
-    data = load(config.resolved())
+    data = load(configuration("conv1d", table).resolved())
 
     def features(x: np.ndarray) -> np.ndarray:
         spectrum = np.abs(np.fft.rfft(x - x.mean(1, keepdims=True), axis=1))[:, 1:9]
@@ -108,8 +118,8 @@ def baseline(table: Path) -> dict[str, float]:
     return {"accuracy": float(machine.score(features(data.test.x), data.test.y)), "examples": len(data.test)}
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown."""
+def table(result: dict[str, Any]) -> list[str]:
+    """Return a row for each model."""
     lines = [
         "| model | parameters | test accuracy of windows, mean | each seed | of recordings, by vote | int8, bytes |"
         " int8 accuracy (Keras) |",
@@ -125,10 +135,12 @@ def render(result: dict[str, Any]) -> str:
             f" {', '.join(f'{100 * one:.2f}' for one in found)} | {votes:.2%} | {file['bytes']:,} |"
             f" {file['test']['litert']['accuracy']:.2%} ({file['test']['keras']['accuracy']:.2%}) |"
         )
-    lines += [
-        f"| features and SVM | | {result['baseline']['accuracy']:.2%} | | | | |",
-        "",
-        f"{result['baseline']['examples']:,} test windows of subjects that training has not seen; generated"
-        " recordings.",
-    ]
-    return "\n".join(lines)
+    lines.append(f"| features and SVM | | {result['baseline']['accuracy']:.2%} | | | | |")
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    count = result["baseline"]["examples"]
+    note = f"{count:,} test windows of subjects that training has not seen; generated recordings."
+    return "\n".join([*table(result), "", note])
