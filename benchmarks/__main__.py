@@ -23,7 +23,18 @@ from zoo.system.machine import processor, versions
 
 RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
-WITHOUT_REPORT = ("forecasting", "recommendation", "streaming", "defaults", "few_pictures")
+WITHOUT_REPORT = (
+    "detection",
+    "forecasting",
+    "recommendation",
+    "sensors",
+    "streaming",
+    "defaults",
+    "few_pictures",
+    "tables",
+    "segmentation",
+    "sound",
+)
 NAMES = (
     "startup",
     "strategies",
@@ -51,7 +62,10 @@ NAMES = (
     "cross_modal",
     "gan",
     "kg_embedding",
+    "sensors",
+    "anomaly",
     "transfer",
+    "detection",
     "forecasting",
     "recommendation",
     "online",
@@ -63,6 +77,7 @@ NAMES = (
     "exports",
     "networks",
     "devices",
+    "sound",
     "mlperf_tiny",
     "cost",
     "ceiling",

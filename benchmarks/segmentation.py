@@ -23,20 +23,20 @@ SEEDS = (0, 1, 2)
 RECIPES = ("float32", "int8", "qat + int8")
 STOCK = "stock int8"
 KEPT = ("test", "epochs", "parameters", "split_examples", "examples_per_second")
-SIZE = (160, 120)
+SIZE = (80, 60)
 CELLS = ("background", "RBC", "WBC", "Platelets")
 DRAWN = ("RBC", "Platelets", "WBC")  # later ones over earlier ones
-COMMON = ("--augment", "standard", "--learning-rate", "3e-3")
+COMMON = ("--augment", "standard", "--learning-rate", "5e-3")
 CASES = {
     "unet on cells": (
-        *("--model", "unet", "--set", "filters=8", "--set", "depth=3", "--epochs", "20", "--batch-size", "8"), *COMMON,
+        *("--model", "unet", "--set", "filters=8", "--set", "depth=3", "--epochs", "16", "--batch-size", "8"), *COMMON,
     ),
     "lraspp on cells": (
         *("--model", "lraspp", "--set", "backbone=mobilenet_v2", "--set", "alpha=0.35", "--set", "filters=64"),
-        *("--epochs", "40", "--batch-size", "8"), *COMMON,
+        *("--epochs", "24", "--batch-size", "8"), *COMMON,
     ),
     "unet on shapes": (
-        *("--model", "unet", "--set", "filters=8", "--set", "depth=3", "--dataset", "shapes", "--epochs", "30"),
+        *("--model", "unet", "--set", "filters=8", "--set", "depth=3", "--dataset", "shapes", "--epochs", "16"),
         *("--batch-size", "16"), *COMMON,
     ),
 }  # fmt: skip

@@ -16,7 +16,7 @@ from compression.receipts import signing
 from compression.receipts.wording import called, left_in_float, on_device, slower
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
-from compression.recipes.options import Calibration, ExportOptions, ModelTraining, Reporting, StageTraining
+from compression.recipes.options import Calibration, ExportOptions, ModelTraining, Nms, Reporting, StageTraining
 from strategies import backend
 from zoo.config import privacy
 from zoo.config.options import SEEDS, option
@@ -57,6 +57,11 @@ class Options(ModelTraining, ModelData):
     strategy: str = option("strategy that recipes are trained with: see `python -m strategies`", "none")
     virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)
     bare: bool = option("leave out tensor names and metadata: smaller, but `inspect` cannot tell layers apart", False)
+    nms: Nms = option(
+        "where the boxes of a detector are decoded and overlapping ones suppressed: host (the file gives raw boxes and"
+        " scores; see compression/on_device/detect.py) or file (in float32, by operators of LiteRT)",
+        "host",
+    )
     argmax: bool = option("write a file of masks that gives the class of each pixel, not the scores of all", False)
     allow_flex: bool = option("allow operators that need TensorFlow's own kernels on the device", False)
     seed: int = option("random seed for the choice of calibration examples", Calibration.seed, within=SEEDS)
@@ -92,6 +97,7 @@ class Options(ModelTraining, ModelData):
             input_size=self.input_size,
             batch=self.batch,
             argmax=self.argmax,
+            nms=self.nms,
             bare=self.bare,
             allow_flex=self.allow_flex,
             seconds=self.time_limit,

@@ -1,4 +1,4 @@
-"""`python -m compression.export`: write a run or a model file as SavedModel or ONNX, checked against Keras."""
+"""`python -m compression.export`: write a run or a model file as SavedModel, ONNX or streaming file, checked."""
 
 import functools
 import sys
@@ -17,7 +17,7 @@ from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.system.files import write_json
 
-_NAMES = {"savedmodel": "saved_model", "onnx": "model.onnx"}
+_NAMES = {"savedmodel": "saved_model", "onnx": "model.onnx", "streaming": "streaming.tflite", "features": "features"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,11 @@ class Options(ModelData):
     """What to export, and in which format; `compression.compress` makes .tflite files."""
 
     run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
-    to: Literal["savedmodel", "onnx"] = option("format", "savedmodel")
+    to: Literal["savedmodel", "onnx", "streaming", "features"] = option(
+        "format; of a run on sound: streaming, a .tflite file that takes the next samples and its states; or features,"
+        " C code that computes the features in whole numbers, and an int8 file that takes them",
+        "savedmodel",
+    )
     output: Path | None = option("folder for the export (default: RUN/artifacts)")
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
@@ -39,6 +43,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     from compression.pipeline import formats
     from compression.tasks.base import Export
 
+    if options.to == "streaming":
+        return _streamed(model, data, path, chosen)
+    if options.to == "features":
+        return _with_features(model, data, path, chosen)
     formats.check_installed(options.to)
     if not len(data.test):
         raise UsageError(f"{data.spec.name}: expected test examples to check the export on, it has none")
@@ -52,8 +60,62 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"path": str(path), **receipt}
 
 
+def _streamed(model: Any, data: Any, path: Path, chosen: Any) -> dict[str, Any]:
+    """Write the streaming file of a run on sound, and return what `run` returns."""
+    from compression.exporting import streaming as stream
+    from compression.pipeline import streaming
+
+    stream.check(model, data.spec.name)
+    cli.say(f"exporting {path.name}")
+    made = {"task": data.spec.task, "format": "streaming", **chosen.provenance()}
+    receipt = {"made": made} | streaming.export(model, path, data.spec, data.test)
+    write_json(receipt_path(path), receipt)
+    return {"path": str(path), "format": "streaming", **receipt}
+
+
+def _with_features(model: Any, data: Any, path: Path, chosen: Any) -> dict[str, Any]:
+    """Write a run on sound with its features outside, and return what `run` returns."""
+    from compression.mcu import sound
+
+    sound.check(model, data.spec.name)
+    cli.say(f"exporting {path.name}")
+    made = {"task": data.spec.task, "format": "features", **chosen.provenance()}
+    receipt = {"made": made} | sound.export(model, path, data)
+    write_json(path / "receipt.json", receipt)
+    return {"path": str(path), "format": "features", **receipt}
+
+
+def _show_features(result: Mapping[str, Any]) -> None:
+    file, keras = result["test"]["litert"], result["test"]["keras"]
+    print(f"{result['bytes']:,} bytes of the file, {result['table_bytes']:,} bytes of tables in features.c")
+    print(f"test accuracy {file['accuracy']:.2%} on features in whole numbers, Keras {keras['accuracy']:.2%}")
+    parity = result["parity"]
+    print(
+        f"features differ from those in float by {parity['mean_difference_of_features']:.1e} on average, at most"
+        f" {parity['largest_difference_of_features']:.1e}"
+    )
+    print(result["path"])
+
+
+def _show_streamed(result: Mapping[str, Any]) -> None:
+    parity, latency, device = result["parity"], result["latency"], result["device"]
+    print(
+        f"{result['bytes']:,} bytes; a call takes {result['interface']['samples']:,} samples"
+        f" ({result['milliseconds_of_sound_a_call']:g} ms, {result['frames_a_call']} frames) and"
+        f" {len(result['interface']['states'])} states of {result['state_bytes']:,} bytes"
+    )
+    print(f"largest difference from Keras {parity['largest_difference']:.1e} in {parity['frames']:,} frames")
+    print(f"latency of a call {latency['median_ms']:.3f} ms, {latency['median_ms_a_frame']:.4f} ms a frame (1 thread)")
+    arena = device.get("arena_bytes")
+    print(f"arena {arena:,} bytes in TFLite Micro" if arena else device.get("refused", ""))
+    print(result["path"])
+
+
 def show(result: Mapping[str, Any]) -> None:
     """Print the numbers that matter, and last the path."""
+    if result["format"] in ("streaming", "features"):
+        (_show_streamed if result["format"] == "streaming" else _show_features)(result)
+        return
     form = tasks.of(result["made"]["task"])
     scores = result["test"][result["format"]]
     said = f"test {form.headline(scores)}" if scores else "no labels"
@@ -73,7 +135,7 @@ main = functools.partial(
         "python -m compression.export runs/digits --to onnx",
         "python -m compression.export mine.keras --data photographs --to onnx --output small",
     ),
-    description="Write a run or a model file as a SavedModel or an ONNX file, checked against Keras.",
+    description="Write a run or a model file as a SavedModel, an ONNX or a streaming file, checked against Keras.",
 )
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression.mcu import snippets
+from compression.mcu import detect_snippets, snippets
 from compression.mcu.facts import checked_folder, facts_of
+from compression.receipts.described import described
 from zoo.config.options import option
 from zoo.console import cli
 from zoo.system.files import write_text
@@ -22,7 +23,7 @@ from zoo.system.files import write_text
 class Options:
     """Which file to write code for, and the folder of the code."""
 
-    file: Path = option(".tflite file with one input and one output", positional=True)
+    file: Path = option(".tflite file with one input and one output, or of a detector", positional=True)
     output: Path | None = option("folder for android.kt, ios.swift and microcontroller.cc (default: the file's)")
     name: str | None = option("name of the C array, as for to_c (default: derived from the file's)")
 
@@ -32,6 +33,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     options = Options(**given)
     folder = checked_folder(options.file, options.output, options.name)
     facts = facts_of(options.file, options.name)
+    about = described(options.file)["about"]
+    if detect_snippets.decodes(about):
+        return _of_detector(options.file, folder, about, facts)
     words = snippets.words_of(options.file, facts)
     paths = [folder / name for name in snippets.SNIPPETS]
     if facts["hindrances"]:
@@ -41,6 +45,16 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     for path in paths:
         write_text(path, snippets.filled(path.name, words))
     return {"files": [str(path) for path in paths], "inputs": facts["inputs"], "outputs": facts["outputs"]}
+
+
+def _of_detector(path: Path, folder: Path, about: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the code that decodes the outputs of a detector's file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = detect_snippets.files(path, about, facts["sha256"])
+    for name, text in made.items():
+        write_text(folder / name, text)
+    files = [str(folder / name) for name in made]
+    return {"files": files, "inputs": facts["inputs"], "outputs": facts["outputs"]}
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -52,6 +52,19 @@ class Options(ModelData):
         " a column for each attribute, whose values are the groups",
         metavar="FILE",
     )
+    recordings: Path | None = option(
+        "for a run on sound: file or folder of long recordings, in which false alarms in an hour are counted",
+        metavar="PATH",
+    )
+    events: Path | None = option(
+        "what is said in the recordings: a .csv file with the columns file, start, end (seconds) and label (default:"
+        " nothing, so that every event is a false alarm)",
+        metavar="FILE",
+    )
+    hop: float | None = option(
+        "distance in seconds of the windows that slide over recordings (default: a quarter of a clip)",
+        within=(0.001, 3600),
+    )
     skip_bad: bool = option("skip unreadable images instead of stopping", False)
     output: Path | None = option("folder for the scores (default: RUN/evaluations; none for a model file)")
 
@@ -66,6 +79,11 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(guest.range_of_run())
     folder = RunFolder(options.run)
     stored = folder.read_config()
+    if options.recordings is not None:
+        return _listened(folder, options, stored["data"])
+    for name in ("events", "hop"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name}: expected together with --recordings, received without it")
     config = _configuration(stored["config"], folder.task, options, given)
     attributes = _attributes(options, stored["data"])
     folder.check_model_file()
@@ -109,6 +127,28 @@ def measured(opened: guest.OpenedModel, options: Options) -> dict[str, Any]:
     result, shown = of_model(model, data).measure(model, data, options.split)
     result |= tasks.kept(shown)
     return _told(data.spec.name, data.spec.task, options.split, result, options.output)
+
+
+def _listened(folder: RunFolder, options: Options, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Count the false alarms of a run on sound in long recordings, and return what `run` returns."""
+    if data["kind"] != "sound" or not task_facts.of(folder.task).classifies:
+        raise UsageError(
+            f"--recordings: expected a run that classifies sound, {options.run} takes {data['kind']} inputs"
+        )
+    folder.check_model_file()
+    backend.start()
+    from zoo.runs.vocabularies import read_spec
+    from zoo.tasks.parts import listening
+
+    spec, _ = read_spec(folder)
+    files = listening.recordings(options.recordings)
+    truth = listening.read_events(options.events, files, spec.class_names) if options.events else {}
+    result = listening.measured(folder.load_model(), spec, files, truth, options.hop)
+    place = options.output or folder.path / "evaluations"
+    path = place / f"{options.recordings.stem}-recordings.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, result)
+    return {"data": options.recordings.name, "task": folder.task, **result, "path": str(path)}
 
 
 def _told(data: str, task: str, split: str, result: dict[str, Any], place: Path | None) -> dict[str, Any]:
@@ -158,6 +198,21 @@ def _configuration(stored: TrainConfig, task: str, options: Options, given: Mapp
 
 def show(result: Mapping[str, Any]) -> None:
     """Print a line for each score, and the file that holds all of them."""
+    if "thresholds" in result:
+        print(f"{result['data']}: {result['recordings']:,} recordings, {result['hours']:.3g} hours")
+        columns = ("threshold", "false alarms", "an hour", f"heard of {result['events']:,} events")
+        rows = [
+            (
+                f"{row['threshold']:g}",
+                f"{row['false_alarms']:,}",
+                f"{row['false_alarms_an_hour']:.2f}",
+                "" if row["heard"] is None else f"{row['heard']:.1%}",
+            )
+            for row in result["thresholds"]
+        ]
+        cli.table(columns, rows)
+        print(result["path"])
+        return
     print(f"{result['data']}, {result['split']} split, {result['examples']:,} examples")
     intervals = result["intervals"]
     for name in by_output(result, task_facts.of(result["task"]).figures):

@@ -33,6 +33,7 @@ class Interface:
     masked: bool = False
     activation: str = "softmax"
     argmax: bool = False
+    nms: ClassVar[bool] = False
     # None: one signature, whose name does not matter.
     functions: ClassVar[None] = None
     rolled_out: ClassVar[bool] = False
@@ -83,6 +84,7 @@ class TextInterface:
     resize_from: ClassVar[None] = None
     masked: ClassVar[bool] = True
     argmax: ClassVar[bool] = False
+    nms: ClassVar[bool] = False
     # The signatures are called step by step, also for calibration.
     rolled_out: ClassVar[bool] = True
 
@@ -113,6 +115,7 @@ class PairInterface:
     resize_from: ClassVar[None] = None
     masked: ClassVar[bool] = True
     argmax: ClassVar[bool] = False
+    nms: ClassVar[bool] = False
     functions: ClassVar[list[str]] = ["encode_image", "encode_text"]
     rolled_out: ClassVar[bool] = False
 
@@ -149,6 +152,7 @@ class ModelInterface:
         uint8: Whether the file takes uint8 pixels and brings them into `pixel_range` inside the graph.
         resize_from: (height, width) of the uint8 pixels, if the graph resizes them.
         pixel_range: What the model takes for the darkest and the brightest pixel.
+        nms: Whether the file of a detector decodes boxes and suppresses overlapping ones, in float32.
     """
 
     inputs: tuple[Port, ...]
@@ -159,6 +163,7 @@ class ModelInterface:
     uint8: bool = False
     resize_from: tuple[int, int] | None = None
     pixel_range: tuple[float, float] = (0.0, 1.0)
+    nms: bool = False
     masked: ClassVar[bool] = False
     argmax: ClassVar[bool] = False
     functions: ClassVar[None] = None
@@ -180,7 +185,7 @@ class ModelInterface:
 
     def to_json(self) -> dict[str, Any]:
         """Return values for JSON, which `from_json` reads back."""
-        return dataclasses.asdict(self)
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "nms" or value}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "ModelInterface":
@@ -193,11 +198,46 @@ class ModelInterface:
         return cls(**ports, **others)
 
 
-AnyInterface = Interface | TextInterface | PairInterface | ModelInterface
+@dataclass(frozen=True)
+class StreamInterface:
+    """Inputs and outputs of a streaming file, which returns new states beside its answer.
+
+    Args:
+        samples: Number of samples that a call takes.
+        states: Shape of each state, zeros at the begin.
+        averaged: Number of time steps over which the answer is averaged.
+        rate: Samples in a second.
+    """
+
+    samples: int
+    states: tuple[tuple[int, ...], ...]
+    averaged: int
+    rate: int
+    dtype: ClassVar[str] = "float32"
+    batch: ClassVar[int] = 1
+    uint8: ClassVar[bool] = False
+    resize_from: ClassVar[None] = None
+    masked: ClassVar[bool] = False
+    functions: ClassVar[None] = None
+    rolled_out: ClassVar[bool] = False
+
+    @property
+    def state_names(self) -> list[str]:
+        """Names of the states as inputs; as outputs, `new_` stands before them."""
+        return [f"state_{number}" for number in range(len(self.states))]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values for JSON, which `from_json` reads back."""
+        return dataclasses.asdict(self)
+
+
+AnyInterface = Interface | TextInterface | PairInterface | ModelInterface | StreamInterface
 
 
 def from_json(values: Mapping[str, Any]) -> AnyInterface:
     """Return the interface, of any kind, that its `to_json` described."""
+    if "states" in values:
+        return StreamInterface(**values | {"states": tuple(tuple(shape) for shape in values["states"])})
     if "structure" in values:
         return ModelInterface.from_json(values)
     if "image_shape" in values:

@@ -99,14 +99,14 @@ def words_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         )
     kotlin, swift = _KOTLIN_WRITES[given["type"]], _SWIFT_WRITES[given["type"]]
     words = {
-        "file": _text(path.name),
-        "stem": _text(path.stem),
-        "extension": _text(path.suffix.removeprefix(".")),
+        "file": literal(path.name),
+        "stem": literal(path.stem),
+        "extension": literal(path.suffix.removeprefix(".")),
         "sha256": facts["sha256"],
         "type": "".join(part.capitalize() for part in facts["name"].split("_")),
         "name": facts["name"],
         "macro": f"{facts['name']}_tflite".upper(),
-        "signature": _text(keys[0]),
+        "signature": literal(keys[0]),
         "kotlin_imports": "import kotlin.math.roundToInt\n" if given["type"] == "int8" else "",
         "kotlin_given": kotlin[0],
         "kotlin_write": kotlin[1],
@@ -120,10 +120,11 @@ def words_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     }
     about = described(path)["about"].get("input", {})
     fit = f"; pictures of another aspect ratio: {_FITS[about['fit']]}" if about.get("fit") in _FITS else ""
-    for side, end, more in (("input", given, fit), ("output", made, "")):
+    rate = f"; samples of sound from -1 to 1, {about['rate']} in a second" if "rate" in about else ""
+    for side, end, more in (("input", given, fit or rate), ("output", made, "")):
         words |= {
             side: c_array.about(end) + more,
-            f"{side}_name": _text(end["name"]),
+            f"{side}_name": literal(end["name"]),
             f"{side}_elements": end["elements"],
             f"{side}_shape": end["shape"],
             f"{side}_scale": f"{end.get('scale', 1):.9g}",
@@ -132,7 +133,7 @@ def words_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     return words
 
 
-def _text(text: str) -> str:
+def literal(text: str) -> str:
     """Return a text as a string literal that is valid in Kotlin and Swift.
 
     Raises:

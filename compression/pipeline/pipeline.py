@@ -356,7 +356,7 @@ def _write(
 ) -> tflite.Made:
     """Write the file of a model, and return how it was made."""
     described = json.dumps(form.described(trained.model), separators=(",", ":"))
-    return tflite.export(
+    made = tflite.export(
         trained.model,
         path,
         recipe,
@@ -370,6 +370,8 @@ def _write(
         allow_flex=export.allow_flex,
         seconds=export.seconds,
     )
+    form.complete(path)
+    return made
 
 
 def _sizes(row: Mapping[str, Any]) -> dict[str, int]:

@@ -31,6 +31,8 @@ def file_name(recipe: Recipe, interface: AnyInterface, kernel: Kernel, bare: boo
         parts.append(f"batch{interface.batch}")
     if interface.argmax:
         parts.append("argmax")
+    if interface.nms:
+        parts.append("nms")
     if bare:
         parts.append("bare")
     return "-".join(parts)

@@ -22,6 +22,7 @@ class Limits:
         beam_search: Whether outputs are found by beam search.
         batch: Reason why a file takes one example at a time; empty if it takes batches.
         argmax: Whether a file can give classes in place of scores.
+        nms: Whether a file gives boxes, which it can decode and suppress.
         skip: Reason why no layer can stay in float32; empty if layers can.
         words: Reasons against recipe words. A key is a word, or a training word and a precision: "qat + int8".
     """
@@ -32,6 +33,7 @@ class Limits:
     beam_search: bool = False
     batch: str = ""
     argmax: bool = False
+    nms: bool = False
     skip: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,6 +55,10 @@ class Limits:
             raise UsageError(f"--batch {export.batch}: {self.batch}; expected 1")
         if export.argmax and not self.argmax:
             raise UsageError(f"--argmax: expected a run that gives masks, this one {self.does}")
+        if export.nms == "file" and not self.nms:
+            raise UsageError(f"--nms file: expected a run that gives objects, this one {self.does}")
+        if export.nms == "file" and export.batch != 1:
+            raise UsageError(f"--nms file: expected --batch 1, as one picture is decoded; received {export.batch}")
         if beam is not None and not self.beam_search:
             raise UsageError(f"--beams: expected a run that translates, this one {self.does}")
         if skip_worst and not self.by_output:

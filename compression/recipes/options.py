@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from compression.recipes.language import Kernel
 from zoo.config.options import option, under
 from zoo.config.run_options import MODEL_FILE
 from zoo.config.train_config import TrainConfig
 from zoo.guests.model import BATCH_SIZE
+
+Nms = Literal["host", "file"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class ExportOptions:
         input_size: (height, width) of those bytes, which the file resizes; default, the model's own size.
         batch: Static batch size of the file; None leaves it free, in a SavedModel only.
         argmax: Whether a file of masks gives the class of each pixel in place of the scores of all classes.
+        nms: Where the boxes of a detector are decoded and overlapping ones suppressed: on the host, or in the file.
         bare: Whether tensor names and metadata are left out of the file, which runs without them.
         allow_flex: Whether operators are allowed that need TensorFlow's kernels on the device.
         seconds: Time limit of the conversion.
@@ -31,6 +34,7 @@ class ExportOptions:
     input_size: tuple[int, int] | None = None
     batch: int | None = 1
     argmax: bool = False
+    nms: Nms = "host"
     bare: bool = False
     allow_flex: bool = False
     seconds: float = 900.0  # the slowest conversion of the zoo, an unrolled LSTM in int8, takes 20 s on two cores

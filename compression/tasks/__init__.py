@@ -65,6 +65,10 @@ TASKS = {
             },
         ),
     ),
+    "ordinal": Entry(
+        "compression.tasks.ordinal:Ordinal",
+        Limits(run="a run that gives ordered classes", does="gives ordered classes", by_output=True),
+    ),
     "regression": Entry(
         "compression.tasks.regression:Regression",
         Limits(
@@ -100,6 +104,7 @@ TASKS = {
             run="a run that gives objects",
             does="gives objects",
             by_output=True,
+            nms=True,
             words={
                 "distill": "it learns probabilities of classes, and this model gives boxes as well; train the smaller"
                 " run by itself"

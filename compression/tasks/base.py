@@ -114,6 +114,10 @@ class Form(ABC):
     def write_beside(self, path: Path) -> None:
         """Write the files that accompany a file, such as labels and vocabularies."""
 
+    def complete(self, path: Path) -> None:
+        """Add to a converted file what it computes besides the model; nothing by default."""
+        return
+
     @abstractmethod
     def subject(self, model: keras.Model, original: keras.Model) -> Subject:
         """Return what the file of a model is measured against.

@@ -1,7 +1,7 @@
 """Detectors as files: one signature, from a picture to raw boxes and the logits of their scores, two outputs.
 
 Decoding and non-maximum suppression are outside of the quantized part, where rounding a coordinate to 8 bits would move
-a box by pixels. `compression.on_device.detect` does both on the host.
+a box by pixels. `compression.on_device.detect` does both on the host, or operators that follow in the file, in float32.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,8 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from compression.flatbuffers import flatbuffer
+from compression.exporting import suppression
+from compression.flatbuffers import flatbuffer, joining
 from compression.flatbuffers.interface import ModelInterface, Port
 from compression.receipts.receipt import examples_sha256
 from compression.receipts.subject import OutputSubject, fitted
@@ -25,12 +26,23 @@ from zoo.data import Dataset, DataSpec, Split
 from zoo.data.images import scaled
 from zoo.objectives.priors import MIDDLE, Priors
 from zoo.scores import detections
+from zoo.scores.detections import Found
+from zoo.system import temporary
 from zoo.system.files import write_text
 from zoo.tasks.detection import priors_of, raw_outputs, size_of
 
 BOXES, SCORES = "boxes", "scores"
 # Probability from which the boxes of file and model are compared; those of other places are never shown.
 OBJECT = 0.3
+
+
+_RAW = {BOXES: "raw boxes (places, 4), see decoding", SCORES: "logit of each label (places, labels)"}
+_SUPPRESSED = {
+    "boxes": "x1, y1, x2, y2 in pixels of the model's input, best first",
+    "classes": "index of the label",
+    "scores": "probability",
+    "count": "number of boxes; what follows them has no meaning",
+}
 
 
 @dataclass(frozen=True)
@@ -48,16 +60,19 @@ class Detection(OutputForm):
     priors: Priors
 
     softmax = False
+    selected_by = "map_50"
 
     @classmethod
     def build(cls, made: Export) -> Self:
         options = made.options
-        return cls._of(made, batch=options.batch, uint8=options.uint8, resize_from=options.input_size)
+        stated = {"batch": options.batch, "uint8": options.uint8, "resize_from": options.input_size}
+        return cls._of(made, **stated, nms=options.nms == "file")
 
     @classmethod
     def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
         stored = ModelInterface.from_json(receipt["interface"])
-        return cls._of(made, batch=stored.batch, uint8=stored.uint8, resize_from=stored.resize_from)
+        stated = {"batch": stored.batch, "uint8": stored.uint8, "resize_from": stored.resize_from}
+        return cls._of(made, **stated, nms=stored.nms)
 
     @classmethod
     def _of(cls, made: Export, **options: Any) -> Self:
@@ -97,35 +112,31 @@ class Detection(OutputForm):
         spec, interface = self.data.spec, self.interface
         (port,) = interface.given
         values = "bytes from 0 to 255" if interface.uint8 else "pixels from 0 to 1"
-        boxes, scores = interface.outputs
-        return {
+        outputs = _SUPPRESSED if interface.nms else _RAW
+        found = {
             "task": "detection",
             "labels": list(spec.class_names),
             "input": {"name": port.name, "kind": spec.kind, "shape": list(port.shape), "values": values} | fitted(spec),
-            "outputs": [
-                {"name": boxes.name, "shape": list(boxes.shape), "values": "raw boxes, see decoding"},
-                {"name": scores.name, "shape": list(scores.shape), "values": "logit of each label"},
-            ],
-            "decoding": {
-                "coding": self.priors.coding,
-                "size": list(size_of(spec)),
-                "middle": MIDDLE,
-                "levels": [
-                    {
-                        "stride": one.stride,
-                        "rows": one.rows,
-                        "columns": one.columns,
-                        "sizes": [list(s) for s in one.sizes],
-                    }
-                    for one in self.priors.levels
-                ],
-            },
+            "outputs": [{"name": name, "values": text} for name, text in outputs.items()],
+        }
+        if interface.nms:
+            return found | {"size": list(size_of(spec))}
+        return found | {
+            "decoding": self.priors.to_json() | {"size": list(size_of(spec)), "middle": MIDDLE},
             "suppression": {
                 "overlap": detections.OVERLAP,
                 "candidates": detections.CANDIDATES,
                 "most": detections.MOST,
             },
         }
+
+    def complete(self, path: Path) -> None:
+        if self.interface.nms:
+            with temporary.folder(path.parent) as folder:
+                suppression.write(
+                    folder / "nms.tflite", self.priors, size_of(self.data.spec), len(self.data.spec.class_names)
+                )
+                joining.append(path, folder / "nms.tflite")
 
     def write_beside(self, path: Path) -> None:
         """Write the labels."""
@@ -185,13 +196,26 @@ class DetectedSubject(OutputSubject):
 
     def outputs(self, path: Path) -> list[np.ndarray]:
         outputs = litert.run_named(path, self.inputs())
-        return [outputs[port.name] for port in self.interface.outputs]
+        names = _SUPPRESSED if self.interface.nms else _RAW
+        return [outputs[name] for name in names]
 
     def reference(self) -> list[np.ndarray]:
         return list(raw_outputs(self.model, self.examples))
 
     def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
-        found = detections.detected(*outputs, self.priors, size_of(self.spec))
+        return self._scores(self._found(outputs))
+
+    def _found(self, outputs: Sequence[np.ndarray]) -> list[Found]:
+        """Return the detections of outputs, those of a file that suppresses as they are."""
+        if len(outputs) == len(_RAW):
+            return detections.detected(*outputs, self.priors, size_of(self.spec))
+        counts = outputs[3].reshape(-1).astype(int)
+        return [
+            Found(boxes[:count], classes[:count].astype(np.int32), scores[:count])
+            for boxes, classes, scores, count in zip(*outputs[:3], counts, strict=True)
+        ]
+
+    def _scores(self, found: Sequence[Found]) -> dict[str, float]:
         scores, _ = detections.evaluated(found, self.examples.y, self.spec.class_names)
         return {"map_50": scores.pop("map_50"), **scores}
 
@@ -221,6 +245,8 @@ class DetectedSubject(OutputSubject):
         }
 
     def _parity(self, mine: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> dict[str, float]:
+        if len(mine) != len(theirs):
+            return _differences(self._found(mine), self._found(theirs))
         scores = [1 / (1 + np.exp(-each[1].astype(np.float64))) for each in (mine, theirs)]
         apart = np.abs(scores[0] - scores[1])
         boxes = [np.asarray(self.priors.decoded(each[0].astype(np.float32))) for each in (mine, theirs)]
@@ -232,3 +258,29 @@ class DetectedSubject(OutputSubject):
             "largest_box_difference": float(sides.max()),
             "mean_box_difference": float(sides.mean()),
         }
+
+
+def _differences(mine: Sequence[Found], theirs: Sequence[Found]) -> dict[str, float]:
+    """Return by how much the objects of a file differ from those of Keras, each from the nearest one of its class.
+
+    An object that the file does not have differs by its whole score.
+    """
+    apart, sides = [0.0], [0.0]
+    for file, keras_found in zip(mine, theirs, strict=True):
+        for box, kind, score in zip(keras_found.boxes, keras_found.classes, keras_found.scores, strict=True):
+            if score < OBJECT:
+                continue
+            same = np.flatnonzero(file.classes == kind)
+            distances = np.abs(file.boxes[same] - box).max(-1) if len(same) else np.zeros(0)
+            if not len(same) or distances.min() > np.abs(box[2:] - box[:2]).min() / 2:
+                apart.append(float(score))
+                continue
+            nearest = same[distances.argmin()]
+            apart.append(abs(float(file.scores[nearest] - score)))
+            sides += np.abs(file.boxes[nearest] - box).tolist()
+    return {
+        "largest_difference": max(apart),
+        "mean_difference": float(np.mean(apart)),
+        "largest_box_difference": float(max(sides)),
+        "mean_box_difference": float(np.mean(sides)),
+    }

@@ -24,8 +24,8 @@ from zoo.models import Generator
 from zoo.scores.judges import judge
 from zoo.system.files import write_text
 from zoo.tasks import generation
-from zoo.tasks.imitation import psnr
 from zoo.tasks.parts import drawing
+from zoo.tasks.parts.imitation import psnr
 
 LEARNT_FROM = 10_000  # training codes, and images that the original draws from them
 # Random seeds of the training codes and of the test codes.

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from compression.flatbuffers.interface import TextInterface
-from compression.tasks.tokens import STEP, Taught, TokenForm
+from compression.tasks.parts.tokens import STEP, Taught, TokenForm
 from zoo.data import Dataset, Split
 from zoo.tasks import language_model
 

@@ -12,7 +12,7 @@ import numpy as np
 from compression.flatbuffers.interface import TextInterface
 from compression.runtime import litert_texts
 from compression.tasks.base import Export
-from compression.tasks.tokens import STEP, Taught, TokenForm
+from compression.tasks.parts.tokens import STEP, Taught, TokenForm
 from zoo.config.sampling import Beam
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, Split

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw
 from scipy.io import wavfile
 
 from tests.conftest import blobs
+from tests.zoo.data.annotations.pictures import voc
 
 SIDE = 28
 TEST_DIGITS = 360  # examples of the test split of the embedded digits, which groups.csv describes
@@ -31,6 +33,10 @@ def make(folder: Path) -> None:
     _series(folder)
     _events(folder)
     _sounds(folder)
+    _tables(folder)
+    voc(folder / "cells", {"train": 32, "val": 8, "test": 8})
+    shutil.copy(folder / "cells" / "JPEGImages" / "test_0.png", folder / "cells" / "JPEGImages" / "one.png")
+    _motion(folder)
     _masks(folder)
     _digit().save(folder / "seven.png")
     lines = [json.dumps({"x": "seven.png", "y": "7"})] * 96
@@ -57,6 +63,23 @@ def own_model(folder: Path) -> None:
     model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
     model.fit(x / 255, y, epochs=40, verbose=0)
     model.save(folder / "mine.keras")
+
+
+def _tables(folder: Path) -> None:
+    """Write a table of houses, one of pictures with an age, and one of texts with stars."""
+    rng = np.random.default_rng(0)
+    sizes, places = rng.uniform(40, 200, 300), rng.choice(["north", "south", "west"], 300)
+    built = np.datetime64("1950-01-01") + rng.integers(0, 25_000, 300)
+    rows = [
+        f"{size:.0f},{place},{day},{3000 * size + 1e5 * (place == 'west'):.0f},{int(size > 120)},{int(place == 'west')}"
+        for size, place, day in zip(sizes, places, built, strict=True)
+    ]
+    (folder / "houses.csv").write_text("\n".join(["size,place,built,price,has_garden,has_view", *rows]) + "\n")
+    files = sorted((folder / "photos").rglob("*.png"))
+    pictures = [f"{file.relative_to(folder)},{number % 60}" for number, file in enumerate(files)]
+    (folder / "photos.csv").write_text("\n".join(["image,age", *pictures]) + "\n")
+    texts = [f"{GOOD if number % 2 else DULL},{5 if number % 2 else 1}" for number in range(120)]
+    (folder / "stars.csv").write_text("\n".join(["text,stars", *texts]) + "\n")
 
 
 def _pictures(folder: Path, names: tuple[str, ...], each: int) -> None:
@@ -124,6 +147,8 @@ def _sounds(folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             wavfile.write(path, 8000, _tone(300 * (place + 1) + number))
     wavfile.write(folder / "seven.wav", 8000, _tone(610))
+    wavfile.write(folder / "meeting.wav", 8000, np.concatenate([_tone(300, 0.5), 0 * _tone(1, 1.0), _tone(620, 0.5)]))
+    (folder / "said.csv").write_text("file,start,end,label\nmeeting.wav,0,0.5,six\nmeeting.wav,1.5,2.0,seven\n")
 
 
 def _masks(folder: Path) -> None:
@@ -157,6 +182,25 @@ def _series(folder: Path) -> None:
     rows = zip(times, load, 10 + 3 * np.cos(hours * np.pi / 12), price, strict=True)
     lines = [f"{time},{a:.1f},{b:.2f},{c}" for time, a, b, c in rows]
     (folder / "load.csv").write_text("\n".join(["time,load,temperature,price", *lines]) + "\n")
+
+
+def _motion(folder: Path) -> None:
+    """Write recordings of subjects who sit and walk, those of one, a machine that fails, and parts with faults."""
+    rng, time = np.random.default_rng(0), np.arange(600) / 50
+    lines = []
+    for subject in range(8):
+        for label, size in (("sit", 0.05), ("walk", 0.6)):
+            axes = size * np.sin(2 * np.pi * (1.8 + 0.05 * subject) * time[:, None] + np.arange(3))
+            axes += rng.normal(0, 0.05, axes.shape)
+            lines += [f"{a:.3f},{b:.3f},{c:.3f},{label},s{subject}" for a, b, c in axes]
+    names = "ax,ay,az,label,subject"
+    (folder / "motion.csv").write_text("\n".join([names, *lines]) + "\n")
+    (folder / "new.csv").write_text("\n".join([names, *lines[:600]]) + "\n")
+    wave = np.sin(np.arange(6000) / 8) + rng.normal(0, 0.1, 6000)
+    rows = [f"{v + 3 * (5000 < i < 5300):.3f},{'fault' if 5000 < i < 5300 else 'normal'}" for i, v in enumerate(wave)]
+    (folder / "machine.csv").write_text("\n".join(["vibration,state", *rows]) + "\n")
+    _pictures(folder / "parts", ("good", "scratched"), each=80)
+    _digit().save(folder / "new.png")
 
 
 def _events(folder: Path) -> None:

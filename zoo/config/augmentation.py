@@ -208,6 +208,16 @@ class Gain(SoundWord):
 
 
 @dataclass(frozen=True)
+class Equalize(SoundWord):
+    """Make frequencies louder and softer along a random curve of up to so many decibels, as other microphones do."""
+
+    decibels: float = 6.0
+
+    def __post_init__(self) -> None:
+        self.expect("decibels", 0, 60)
+
+
+@dataclass(frozen=True)
 class Noise(SoundWord):
     """Mix noise into sound with this probability, at a ratio of sound to noise between these decibels: recordings of
     --noise or of the folder _background_noise_, white noise without them."""
@@ -236,8 +246,8 @@ class SpecAugment(SoundWord):
         self.expect("time", 0, 1)
 
 
-_KINDS = (Flip, Shift, Crop, Rotate, Zoom, Colour, Erase, RandAugment, Mixup, CutMix, TimeShift, Speed, Gain, Noise,
-          SpecAugment)  # fmt: skip
+_KINDS = (Flip, Shift, Crop, Rotate, Zoom, Colour, Erase, RandAugment, Mixup, CutMix, TimeShift, Speed, Gain,
+          Equalize, Noise, SpecAugment)  # fmt: skip
 WORDS: dict[str, type[Word]] = {kind.__name__.lower(): kind for kind in _KINDS}
 RECIPES = {
     "none": "",

@@ -47,6 +47,8 @@ def check_source(config: TrainConfig) -> None:
     task = task_of(config)
     facts = task_facts.of(task)
     by_rows = "table" in registry.entry(config.model).inputs
+    if by_rows and config.data is None:
+        raise UsageError(f"--model {config.model}: expected --data, a table, received none")
     for name, path in paths.items():
         if config.window is not None:
             _check_recordings(flag(name), path)

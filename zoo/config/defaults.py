@@ -138,6 +138,16 @@ def cross_modal_mnist() -> Settings:
     return _COMMON | {"epochs": 4, "batch_size": 128, "learning_rate": 3e-3, "settings": {"dropout": 0.2}}
 
 
+def autoencoder() -> Settings:
+    """Any normal examples; no result is claimed."""
+    return _COMMON | {"epochs": 40, "batch_size": 64, "learning_rate": 2e-3}
+
+
+def conv1d() -> Settings:
+    """Any windows of sensors; no result is claimed."""
+    return _COMMON | {"epochs": 20, "batch_size": 32, "learning_rate": 3e-3, "label_smoothing": 0.1}
+
+
 # Values of Lacroix et al. (2018).
 _TRIPLES: Settings = {
     "optimizer": "adagrad",
@@ -242,7 +252,7 @@ def transfer_efficientnet_lite() -> Settings:
 
 _DETECTOR: Settings = _COMMON | {
     "epochs": 60,
-    "batch_size": 8,
+    "batch_size": 4,
     "learning_rate": 2e-3,
     "warmup": 0.05,
     "clip_norm": 10.0,
@@ -257,6 +267,20 @@ def detector() -> Settings:
     return _DETECTOR
 
 
+def transfer_ssd() -> Settings:
+    """Annotated pictures, with trained weights of mobilenet_v2 in the encoder; no result is claimed."""
+    return _DETECTOR | {"epochs": 40, "freeze": ("encoder/stem", "encoder/block_[123]", "encoder/*norm")}
+
+
+def transfer_detector() -> Settings:
+    """Annotated pictures and an encoder with trained weights, whose first blocks and statistics stay as they are."""
+    return _DETECTOR | {
+        "epochs": 40,
+        "freeze": ("encoder/stem", "encoder/block_[123]", "encoder/*norm"),
+        "settings": {"blocks": 8},
+    }
+
+
 def transfer_masks() -> Settings:
     """Any pictures with masks and weights from elsewhere; no mIoU is claimed."""
     return _MASKS | {"learning_rate": 1e-3}
@@ -264,7 +288,11 @@ def transfer_masks() -> Settings:
 
 # Settings of models that begin with trained weights from elsewhere (--pretrained).
 TRANSFERS: dict[str, Callable[[], Settings]] = {
+    "autoencoder": autoencoder,
+    "autoencoder_conv": autoencoder,
     "efficientnet_lite": transfer_efficientnet_lite,
+    "detector": transfer_detector,
+    "ssd": transfer_ssd,
     "lraspp": transfer_masks,
 }
 
@@ -283,10 +311,15 @@ DEFAULTS: dict[tuple[str, str], Callable[[], Settings]] = {
     ("transformer_seq2seq", "addition"): seq2seq_addition,
     ("transformer_seq2seq", "multi30k"): seq2seq_multi30k,
     ("cross_modal", "mnist"): cross_modal_mnist,
+    ("autoencoder", ""): autoencoder,
+    ("autoencoder_conv", ""): autoencoder,
+    ("conv1d", ""): conv1d,
+    ("tcn", ""): conv1d,
     ("kg_embedding", ""): kg_embedding,
     ("kg_embedding", "family"): kg_embedding_family,
     ("kg_embedding", "wordnet/WN18RR"): kg_embedding_wn18rr,
     ("detector", ""): detector,
+    ("ssd", ""): detector,
     ("unet", ""): masks,
     ("lraspp", ""): masks,
     ("dlinear", ""): dlinear,

@@ -60,102 +60,122 @@ class ModelEntry:
         return task_facts.of(self.task)
 
 
+# What a model of classes can learn as well: its outputs are numbers, or logits of several labels or of ordered classes.
+_NUMBERS = ("regression", "multilabel", "ordinal")
+
 MODELS = {
     "simplenet": ModelEntry(
         "zoo.models.simplenet:SimpleNet",
         "multi-layer perceptron: Dense 128 relu, Dense classes",
         ("image", "vector", "sequence"),
+        also=_NUMBERS,
     ),
     "cnn": ModelEntry(
         "zoo.models.cnn:CNN",
         "three 3x3 convolutions (32-64-64), two pools, Dense 64",
         ("image",),
+        also=_NUMBERS,
     ),
     "cnn_128": ModelEntry(
         "zoo.models.cnn:CNN",
         "three 3x3 convolutions (32-64-128), each followed by a pool, Dense 128",
         ("image",),
         {"filters": (32, 64, 128), "pools": 3, "units": 128},
+        also=_NUMBERS,
     ),
     "cnn_12": ModelEntry(
         "zoo.models.cnn:CNN",
         "12 filters of 3x3, one pool, Dense classes: the model of TF-MOT's guides",
         ("image",),
         {"filters": (12,), "pools": 1, "units": 0},
+        also=_NUMBERS,
     ),
     "lenet5": ModelEntry(
         "zoo.models.cnn:CNN",
         "LeNet-5 as in Caffe: 20 and 50 filters of 5x5, two pools, Dense 500",
         ("image",),
         {"filters": (20, 50), "kernel_size": 5, "pools": 2, "units": 500},
+        also=_NUMBERS,
     ),
     "lenet300": ModelEntry(
         "zoo.models.simplenet:SimpleNet",
         "LeNet-300-100: Dense 300 relu, Dense 100 relu, Dense classes",
         ("image", "vector", "sequence"),
         {"units": (300, 100)},
+        also=_NUMBERS,
     ),
     "resnet": ModelEntry(
         "zoo.models.resnet:ResNet",
         "residual network; depth = 8, 20, 32, 56 (6n + 2) for small pictures, 18, 34, 50 for ImageNet",
         ("image",),
+        also=_NUMBERS,
     ),
     "mobilenet": ModelEntry(
         "zoo.models.mobilenet:MobileNet",
         "MobileNet: 13 depthwise separable convolutions; width multiplier alpha",
         ("image",),
+        also=_NUMBERS,
     ),
     "mobilenet_v2": ModelEntry(
         "zoo.models.mobilenet_v2:MobileNetV2",
         "MobileNetV2: 17 inverted residuals; width multiplier alpha",
         ("image",),
+        also=_NUMBERS,
     ),
     "mobilenet_v3": ModelEntry(
         "zoo.models.mobilenet_v3:MobileNetV3",
         "MobileNetV3: inverted residuals with squeeze and excitation; size = small or large, alpha",
         ("image",),
+        also=_NUMBERS,
     ),
     "efficientnet_lite": ModelEntry(
         "zoo.models.efficientnet_lite:EfficientNetLite",
         "EfficientNet-Lite: inverted residuals with relu6 alone; size = 0 to 4",
         ("image",),
+        also=_NUMBERS,
     ),
     "proxyless": ModelEntry(
         "zoo.models.proxyless:Proxyless",
         "ProxylessNAS-Mobile: inverted residuals found by search; alpha = 0.3 for microcontrollers",
         ("image",),
+        also=_NUMBERS,
     ),
     "ds_cnn": ModelEntry(
         "zoo.models.ds_cnn:DSCNN",
         "DS-CNN: depthwise separable convolutions on sound, for keyword spotting; features = mfcc, logmel or pcen",
         ("image", "sound"),
+        also=_NUMBERS,
     ),
     "tc_resnet": ModelEntry(
         "zoo.models.tc_resnet:TCResNet",
         "TC-ResNet: convolutions along time on sound, for keyword spotting; num_blocks = 3 or 6, multiplier alpha",
         ("image", "sound"),
+        also=_NUMBERS,
     ),
     "tabular": ModelEntry(
         "zoo.models.tabular:Tabular",
         "multi-layer perceptron on the columns of a table: piecewise-linear numbers, embedded categories, dates, words",
         ("table",),
         task="regression",
-        also=("classification", "multilabel"),
+        also=("classification", "multilabel", "ordinal"),
     ),
     "lstm": ModelEntry(
         "zoo.models.lstm:LSTM",
         "two recurrent layers of 128 (cell = lstm, gru or simple) over rows, features or tokens",
         ("image", "sequence", "tokens"),
+        also=_NUMBERS,
     ),
     "self_attention": ModelEntry(
         "zoo.models.self_attention:SelfAttentionClassifier",
         "two multi-head self-attention blocks over rows, features or tokens",
         ("image", "sequence", "tokens"),
+        also=_NUMBERS,
     ),
     "transformer": ModelEntry(
         "zoo.models.transformer:TransformerClassifier",
         "two transformer encoder blocks, pre-norm or post-norm, over rows, features or tokens",
         ("image", "sequence", "tokens"),
+        also=_NUMBERS,
     ),
     "transformer_lm": ModelEntry(
         "zoo.models.transformer_lm:TransformerLM",
@@ -198,11 +218,13 @@ MODELS = {
         "zoo.models.conv1d:Conv1D",
         "three convolutions over time (32-64-32) and the mean over time, for windows of sensors",
         ("image", "sequence"),
+        also=_NUMBERS,
     ),
     "tcn": ModelEntry(
         "zoo.models.tcn:TCN",
         "temporal convolutional network: four residual blocks of dilated causal convolutions over time",
         ("image", "sequence"),
+        also=_NUMBERS,
     ),
     "autoencoder": ModelEntry(
         "zoo.models.autoencoder:Autoencoder",
@@ -219,6 +241,12 @@ MODELS = {
     "detector": ModelEntry(
         "zoo.models.detector:Detector",
         "anchor-free detector of objects: feature pyramid on efficientnet_lite or mobilenet_v2 (backbone =)",
+        ("image",),
+        task="detection",
+    ),
+    "ssd": ModelEntry(
+        "zoo.models.ssd:SSD",
+        "SSDLite detector of objects: priors of several shapes on mobilenet_v2 or efficientnet_lite (backbone =)",
         ("image",),
         task="detection",
     ),
@@ -264,12 +292,14 @@ MODELS = {
         "teacher of the distillation pair: Dense 512 relu, Dense classes",
         ("image", "vector", "sequence"),
         {"units": (512,)},
+        also=_NUMBERS,
     ),
     "small": ModelEntry(
         "zoo.models.simplenet:SimpleNet",
         "student of the distillation pair: Dense 128 relu, Dense classes",
         ("image", "vector", "sequence"),
         {"units": (128,)},
+        also=_NUMBERS,
     ),
 }
 
@@ -312,13 +342,14 @@ def check_hub(what: object) -> None:
         )
 
 
-# Models for pictures whose first convolution standardises pixels, so that weights from elsewhere fit.
-_VISION = ("mean", "std", "first_stride")
+# Arguments of models that standardise their inputs themselves, so that weights from elsewhere fit: networks for
+# pictures by their first convolution, models that have the convolutions of one, and autoencoders.
+_STANDARDIZING = ({"mean", "std", "first_stride"}, {"mean", "std", "backbone"}, {"mean", "std", "code"})
 
 
 def takes_pretrained(name: str) -> bool:
     """Return whether a model takes weights of networks that other tools trained."""
-    return set(_VISION) <= set(arguments(name))
+    return any(wanted <= set(arguments(name)) for wanted in _STANDARDIZING)
 
 
 def pretrained_models() -> list[str]:

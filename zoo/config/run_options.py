@@ -43,7 +43,7 @@ class PredictOptions(ModelData):
 
     run: Path = option("run folder, or a model file (.keras, .h5)", positional=True, stock_as="run")
     inputs: tuple[str, ...] = option(
-        "image, .npz file with an array x, table with a text column, or text; for a knowledge graph a question:"
+        "image, sound, .npz file with an array x, table with a text column, or text; for a knowledge graph a question:"
         " 'HEAD RELATION ?' or '? RELATION TAIL'",
         positional=True,
         metavar="INPUT",
@@ -55,6 +55,14 @@ class PredictOptions(ModelData):
         "for a run on images and captions: texts to choose from (default: its classes); for a model file: names of its"
         " classes in their order, or a text file with a name in each line (default: those of its data, or numbers)",
         metavar="TEXT,TEXT",
+    )
+    hop: float | None = option(
+        "for a recording longer than two clips, in which events are looked for: distance of the windows in seconds"
+        " (default: a quarter of a clip)",
+        within=(0.001, 3600),
+    )
+    threshold: float | None = option(
+        "for such a recording: least probability of an event (default: 0.8)", within=(0, 1)
     )
     text_column: str | None = option("column of the text in a table (default: the run's, or text)")
     draw: Path | None = option(

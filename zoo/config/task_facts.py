@@ -38,6 +38,7 @@ class TaskFacts:
         gives: Outputs of a run, in the plural, for messages: "classes".
         used_by: Command that uses a trained run, and placeholders for its inputs.
         shrunk_by: Recipe that is suggested for a first compressed file.
+        module: Module of the task where it is not that of its name in `zoo.tasks`.
         check: `module:function` that checks the options of `used_by` before Keras is imported. It takes the run folder
             and the options. Empty if nothing is to be checked.
         check_data: `module:function` that checks the data of a `TrainConfig` before they are read. Empty if their names
@@ -60,6 +61,7 @@ class TaskFacts:
         classifies: Whether a run gives the logits of classes for each example, or for each step of one.
         several_answers: Whether an example may have several answers, such as a class for each pixel, so that a share of
             right ones need not be one of examples.
+        focal: Whether --focal-gamma applies, although the task does not classify.
         judged_by_classifier: Whether samples are compared with real images in the features of `--classifier`.
         not_augmented: Why training images are not changed at random. Empty if they may be.
         averages_itself: Whether models keep a running average of their weights.
@@ -84,6 +86,7 @@ class TaskFacts:
     options: tuple[str, ...] = ()
     stock_figure: str = ""
     shrunk_by: str = "int8"
+    module: str = ""
     check: str = ""
     check_data: str = ""
     source: str = ""
@@ -100,6 +103,7 @@ class TaskFacts:
     compares_pairs: bool = False
     classifies: bool = False
     several_answers: bool = False
+    focal: bool = False
     judged_by_classifier: bool = False
     not_augmented: str = ""
     draws: str = ""
@@ -171,6 +175,24 @@ TASKS = {
         figures=("rmse", "mae", "r2", "quantile_loss", "inside", "loss"),
         headline=("rmse", "r2"),
         stock_figure="r2",
+    ),
+    "ordinal": TaskFacts(
+        gives="ordered classes",
+        used_by=("zoo.predict", "INPUT"),
+        check="zoo.tasks.parts.requests:check_classes",
+        check_data="zoo.data.sources.classes:check",
+        source="zoo.data.tabular.ordered:load",
+        own_data=f"a folder of images by class, or a file that ends in {ARRAYS}, {_TABLES}, with ordered classes",
+        own_files=(ARRAYS, *TABLES),
+        own_folder="classes",
+        from_classes=True,
+        options=("columns", "target_column", "class_order"),
+        swept=False,
+        classifies=True,
+        explained=True,
+        figures=("rank_error", "kappa", "accuracy", "f1", "precision", "recall", "top_5_accuracy", "loss"),
+        headline=("rank_error", "kappa", "accuracy"),
+        stock_figure="kappa",
     ),
     "multilabel": TaskFacts(
         gives="labels",
@@ -286,6 +308,7 @@ TASKS = {
         unordered="has a head for each level of its pyramid",
         several_answers=True,
         draws="boxes",
+        focal=True,
         swept=False,
         figures=("map_50", "map", "map_75", "detection_recall", "map_small", "map_medium", "map_large"),
         headline=("map_50", "map"),
@@ -348,6 +371,7 @@ TASKS = {
         headline=("recall_at_10", "ndcg_at_10"),
     ),
     "imitation": TaskFacts(
+        module="zoo.tasks.parts.imitation",
         gives="images",
         used_by=("compression.compress",),
         from_data=False,

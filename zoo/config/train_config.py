@@ -28,7 +28,7 @@ from zoo.config.groups import (
     StrategyOptions,
 )
 from zoo.config.records import format_of, is_address, parse
-from zoo.config.task_facts import FIRST_FIT, TABLES, USUAL_FIT
+from zoo.config.task_facts import COMPRESSED, FIRST_FIT, TABLES, USUAL_FIT
 from zoo.console import values
 from zoo.console.errors import UsageError
 from zoo.console.values import Bytes
@@ -202,7 +202,8 @@ class TrainConfig(
 
     def _check_classes(self) -> None:
         """Raise UsageError for options of classes that the model does not learn, or that contradict each other."""
-        if self.focal_gamma and not task_facts.of(self.learns).classifies:
+        facts = task_facts.of(self.learns)
+        if self.focal_gamma and not (facts.classifies or facts.focal):
             raise UsageError(
                 f"--focal-gamma {self.focal_gamma:g}: expected a classifier, {self.model} learns {self.learns}"
             )
@@ -325,7 +326,9 @@ class TrainConfig(
         """Short name of the data, for folders and titles."""
         if self.data is not None:
             path = self.data if is_address(self.data) else self.data.resolve()
-            return path.name.partition(".")[0] if format_of(path.name) else path.stem
+            if format_of(path.name):
+                return path.name.partition(".")[0]
+            return Path(path.name.removesuffix(COMPRESSED)).stem
         return (self.dataset or "digits").replace("/", "-").replace(":", "-")
 
     @property

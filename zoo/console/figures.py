@@ -51,6 +51,8 @@ FIGURES = {
     "rmse": ("RMSE", ",.5g"),
     "mae": ("MAE", ",.5g"),
     "r2": ("R2", ".4f"),
+    "rank_error": ("mean distance in ranks", ".4f"),
+    "kappa": ("quadratic weighted kappa", ".4f"),
     "miou": ("mean IoU", ".2%"),
     "pixel_accuracy": ("pixel accuracy", ".2%"),
     "boundary_f1": ("border F1", ".2%"),
@@ -75,7 +77,18 @@ FIGURES = {
 
 # Figures of which less is better.
 ERRORS = frozenset(
-    {"mse", "rmse", "mae", "mase", "quantile_loss", "loss", "false_alarms", "perplexity", "frechet_distance"}
+    {
+        "mse",
+        "rmse",
+        "mae",
+        "rank_error",
+        "mase",
+        "quantile_loss",
+        "loss",
+        "false_alarms",
+        "perplexity",
+        "frechet_distance",
+    }
 )
 
 Intervals = Mapping[str, Sequence[float]]

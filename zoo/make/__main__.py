@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.config import task_facts
 from zoo.config.options import option
 from zoo.config.train_config import TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.children import carry_out
 from zoo.console.errors import Failed, UsageError
+from zoo.console.figures import by_output, form_of
 from zoo.console.values import Bytes
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
@@ -28,7 +30,10 @@ TRAINING_SHARE = 0.5
 class Options:
     """What to make, and what may be overruled."""
 
-    data: Path = option("folder of pictures by class, table of texts (.csv, .tsv, .jsonl), or .npz", positional=True)
+    data: Path = option(
+        "folder of pictures by class, with masks or with boxes, table of texts (.csv, .tsv, .jsonl), or .npz",
+        positional=True,
+    )
     max_bytes: Bytes | None = option("largest file: 20000, 500k", metavar="SIZE", group="budget")
     max_arena: Bytes | None = option("largest memory in TFLite Micro: 64k", metavar="SIZE", group="budget")
     min_accuracy: float | None = option(
@@ -42,6 +47,17 @@ class Options:
     image_size: int | None = option("side of pictures instead of the one that would be chosen", group="choices")
     text_column: str | None = option("column of the texts of a table", group="choices")
     label_column: str | None = option("column of the labels of a table", group="choices")
+    columns: tuple[str, ...] | None = option(
+        "columns of a table to learn from, as for zoo.train", metavar="NAME[,...]", group="choices"
+    )
+    target_column: tuple[str, ...] | None = option(
+        "column of a table to predict: classes if it has texts, otherwise numbers",
+        metavar="NAME[,...]",
+        group="choices",
+    )
+    label_columns: tuple[str, ...] | None = option(
+        "columns of several labels of a table", metavar="NAME[,...]", group="choices"
+    )
     epochs: int | None = option("epochs of the training instead of the default", group="choices", within=(1, 10**6))
     settings: Mapping[str, str] = option(
         "argument of the model's constructor; may be repeated", name="set", metavar="NAME=VALUE", group="choices"
@@ -99,11 +115,16 @@ class _Road:
         from zoo.make import choice
 
         options = self.options
-        names = ("image_size", "text_column", "label_column")
+        names = ("image_size", "text_column", "label_column", "columns", "target_column", "label_columns")
         reading = {name: value for name in names if (value := getattr(options, name)) is not None}
         made, data = choice.choose(options.data, reading)
+        if options.budget and not task_facts.of(data.spec.task).classifies:
+            raise UsageError(
+                f"{next(iter(options.budget))}: expected data with one class for each example, because recipes are"
+                " selected by accuracy; --recipe names one"
+            )
         words = ["--model", options.model or made.model, "--data", str(options.data), "--seed", str(options.seed)]
-        words += [word for name, value in reading.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        words += [word for name, value in reading.items() for word in (f"--{name.replace('_', '-')}", _typed(value))]
         words += [word for name, value in (options.settings or {}).items() for word in ("--set", f"{name}={value}")]
         further = (*(() if options.model else made.words), *made.reading)
         told = choice.described(made)
@@ -198,6 +219,11 @@ class _Road:
         return json.loads(printed) if printed.strip() else {}
 
 
+def _typed(value: Any) -> str:
+    """Return the value of an option as it is typed."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
 def _configured(words: Sequence[str]) -> TrainConfig:
     """Return the configuration that words of `zoo.train` give, with its default settings."""
     given = cli.parse(TrainConfig, list(words), prog="zoo.train", description="")
@@ -208,11 +234,9 @@ def show(result: Mapping[str, Any]) -> None:
     """Print what was chosen, what the file reaches, where things are, and last the file."""
     print(f"{result['chosen']}")
     test = result["test"]
-    score = (
-        f", test accuracy {test['accuracy']:.2%} (Keras {result['keras']['accuracy']:.2%})"
-        if "accuracy" in test
-        else ""
-    )
+    name = next((name for name in ("accuracy", "miou", "map_50") if name in test), next(iter(by_output(test)), ""))
+    label, form = form_of(name)
+    score = f", test {label} {test[name]:{form}} (Keras {result['keras'][name]:{form}})" if name else ""
     arena = f", arena {result['arena_bytes']:,} bytes" if result["arena_bytes"] else ""
     print(f"{result['bytes']:,} bytes{arena}{score}, recipe {result['recipe']}")
     folder = result["folder"]

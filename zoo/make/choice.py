@@ -5,9 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zoo.config import task_facts
+from zoo.config.masks import MASKS
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, load
+from zoo.data.annotations import layouts
+from zoo.data.tabular import header
+from zoo.data.tabular.table import read
 from zoo.pretrained import kept
 
 # Pictures of this side or less keep their size: digits, icons, CIFAR-10.
@@ -16,7 +21,8 @@ SMALL = 40
 LEAST, GROWN = 18, 28
 # Side of larger pictures: that of MLPerf Tiny's visual wake words, and that of transfer from ImageNet weights.
 SIDE, SIDE_OF_IMAGENET = 96, 160
-SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
+# Pictures with masks of this side or less are learnt by a U-Net; larger ones are brought to a side of 256 pixels.
+SMALL_MASKS, SIDE_OF_MASKS = 64, 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,26 +48,50 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     """Return the model for data, and the data.
 
     Args:
-        data: Folder of pictures by class, table of texts, or arrays.
+        data: Folder of pictures or sounds by class, of pictures with masks or boxes, table of texts, or arrays.
         options: Options of `zoo.train` that say how the data are read.
 
     Raises:
         UsageError: The data cannot be read, or are of a kind that no rule is for.
     """
-    if data.is_dir() and (sound := next((p for p in data.rglob("*") if p.suffix.lower() in SOUNDS), None)):
-        raise UsageError(f"{data}: expected pictures by class, a table or arrays, found sound such as {sound.name}")
+    if options.get("target_column") or options.get("label_columns"):
+        return _for_rows(data, options)
+    if layouts.is_annotated(data):
+        found = load(TrainConfig(model="detector", data=data, **options).resolved())
+        return _for_objects(found), found
     config = TrainConfig(model="simplenet", data=data, **options).resolved()
     found = load(config)
     spec = found.spec
+    if task_facts.of(spec.task).own_folder == MASKS:
+        return _for_masks(found, options), found
     if spec.kind == "image":
         return _for_pictures(found, options), found
     if spec.kind == "tokens":
         return Choice("texts by class", "transformer", "a transformer becomes an integer file without loops"), found
+    if spec.kind == "sound":
+        taken = f"sounds of {spec.input_shape[0] / spec.rate:.4g} s at {spec.rate:,} Hz by class"
+        why = "a small network for keyword spotting, whose file takes samples"
+        return Choice(taken, "ds_cnn", why, ("--augment", "sound")), found
     if spec.kind == "sequence":
         return Choice("sequences by class", "lstm", "an LSTM reads sequences of any meaning"), found
     if spec.kind == "vector":
         return Choice("vectors by class", "simplenet", "a multi-layer perceptron takes vectors"), found
     raise UsageError(f"{data}: expected pictures, texts, sequences or vectors by class, found {spec.kind}")
+
+
+def _for_rows(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
+    """Return the model for rows of a table, and the rows: of classes if the column to predict has texts."""
+    if options.get("label_columns"):
+        task = "multilabel"
+    else:
+        (path, *_) = header.in_folder(data).values() if data.is_dir() else (data,)
+        header.check_columns(path, options["target_column"], "--target-column")
+        first = options["target_column"][0]
+        task = "classification" if read(path, columns=[first]).kind(first) == "texts" else "regression"
+    found = load(TrainConfig(model="tabular", data=data, task=task, **options).resolved())
+    taken = f"rows of {len(found.spec.inputs)} inputs with {task_facts.of(task).gives}"
+    why = "a multi-layer perceptron with features of numbers, dates, words and categories takes raw columns"
+    return Choice(taken, "tabular", why, reading=("--task", task)), found
 
 
 def _for_pictures(found: Dataset, options: Mapping[str, Any]) -> Choice:
@@ -83,6 +113,26 @@ def _for_pictures(found: Dataset, options: Mapping[str, Any]) -> Choice:
         return Choice(taken, "efficientnet_lite", why, ("--pretrained", "imagenet"), reading)
     why = "a small MobileNetV2 fits devices; after `python -m zoo.fetch efficientnet_lite`, trained weights are used"
     return Choice(taken, "mobilenet_v2", why, ("--set", "alpha=0.35", "--augment", "standard"), reading)
+
+
+def _for_masks(found: Dataset, options: Mapping[str, Any]) -> Choice:
+    height, width, _ = found.spec.input_shape
+    taken = f"pictures of {height}x{width} with masks"
+    if max(height, width) <= SMALL_MASKS:
+        why = "a U-Net keeps the borders of small pictures"
+        return Choice(taken, "unet", why, ("--set", "filters=8", "--set", "depth=2", "--augment", "standard"))
+    large = max(height, width) > SIDE_OF_MASKS and "image_size" not in options
+    reading = ("--image-size", str(SIDE_OF_MASKS)) if large else ()
+    why = "LR-ASPP on a small MobileNetV2 fits devices"
+    words = ("--set", "backbone=mobilenet_v2", "--set", "alpha=0.35", "--set", "filters=64", "--augment", "standard")
+    return Choice(taken, "lraspp", why, words, reading)
+
+
+def _for_objects(found: Dataset) -> Choice:
+    height, width, _ = found.spec.input_shape
+    why = "a feature pyramid on a small MobileNetV2 keeps boxes and scores apart in an integer file"
+    words = ("--set", "backbone=mobilenet_v2", "--set", "alpha=0.35", "--set", "width=48")
+    return Choice(f"pictures of {height}x{width} with boxes", "detector", why, words)
 
 
 def described(choice: Choice) -> str:

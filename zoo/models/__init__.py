@@ -14,8 +14,9 @@ from zoo.models.parts.drawing.discriminator import Discriminator
 from zoo.models.parts.drawing.generator import Generator
 from zoo.models.parts.normalization import LayerNormalization
 from zoo.models.parts.wrapped import Labeller, Regressor
+from zoo.objectives.detection_loss import DetectionLoss
 from zoo.objectives.forecast_loss import QuantileLoss, SquaredError
-from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss
+from zoo.objectives.losses import Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, OrdinalLoss
 from zoo.objectives.metrics import MixedAccuracy, reciprocal_rank
 from zoo.objectives.optimizers import AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD
 from zoo.objectives.pair_loss import PairAccuracy, PairLoss
@@ -33,7 +34,9 @@ PARTS = (
     Regressor,
 )
 OBJECTIVES = (
-    *(Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, MixedAccuracy, PairAccuracy, PairLoss, reciprocal_rank),
+    DetectionLoss,
+    *(Adversarial, CrossEntropy, FocalLoss, Mean, NumberLoss, OrdinalLoss, MixedAccuracy, PairAccuracy, PairLoss),
+    reciprocal_rank,
     *(ItemLoss, PairwiseLoss, QuantileLoss, RatingLoss, SquaredError),
     *(AdamW, ScaledAdagrad, ScaledAdamW, ScaledSGD, InverseSquareRoot),
     *(PixelAccuracy, PixelLoss, PixelMeanIoU),

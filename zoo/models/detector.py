@@ -65,6 +65,8 @@ class Detector(ZooModel):
         policy, levels, widths = self.dtype_policy, len(self.strides), tuple(widths)
         own = levels * (1 + depth) + (levels - 1)
         usual = (width,) * own
+        if widths and len(widths) <= own:
+            raise ValueError(f"Detector: widths: expected more than {own} numbers, received {len(widths)}")
         mine = widths[len(widths) - own :] or usual
         self.encoder = Encoder(
             backbone, alpha, self.strides, blocks, mean, std, widths[: len(widths) - own] if widths else (),
@@ -106,6 +108,10 @@ class Detector(ZooModel):
         if len(found) == 1:
             return {"boxes": boxes[0], "scores": scores[0]}
         return {"boxes": self.join_boxes(list(boxes)), "scores": self.join_scores(list(scores))}
+
+    def classifier(self, **options):
+        """Return the classifier whose convolutions are the encoder, with weights of its own."""
+        return self.encoder.classifier(**options)
 
     def for_loss(self, outputs):
         return ops.concatenate([outputs["boxes"], outputs["scores"]], axis=-1)

@@ -34,6 +34,8 @@ class DSCNN(VisionModel):
         coefficients: Number of coefficients of mfcc.
         highest_hz: Upper edge of the mel bands in Hz.
         level: peak to divide a clip by its largest sample, none to keep its level.
+        floor: What is added to mel magnitudes before the logarithm.
+        causal: Whether no result depends on a later time step, as streaming files need.
 
     The other arguments, shapes and errors are those of `VisionModel`; samples have the shape (batch, samples).
     """
@@ -60,12 +62,15 @@ class DSCNN(VisionModel):
         coefficients: int = 10,
         highest_hz: float = 4000.0,
         level: Literal["peak", "none"] = "peak",
+        floor: float = 1e-6,
+        causal: bool = False,
         **kwargs,
     ):
         super().__init__(num_classes, mean, std, dropout, first_stride, widths, **kwargs)
         self.filters = filters
         self.num_blocks = num_blocks
         self.use_bias = use_bias
+        self.causal = causal
         self.sound = {
             "rate": rate,
             "features": features,
@@ -75,10 +80,11 @@ class DSCNN(VisionModel):
             "coefficients": coefficients,
             "highest_hz": highest_hz,
             "level": level,
+            "floor": floor,
         }
         self.front = front_end(self.family, **self.sound)
         policy = self.dtype_policy
-        shared = {"activation": "relu", "use_bias": use_bias, "dtype": policy}
+        shared = {"activation": "relu", "use_bias": use_bias, "causal": causal, "dtype": policy}
         self.stem = ConvNorm(self.width(filters), (10, 4), name="stem", **shared)
         separable = [
             DepthwiseSeparable(self.width(filters), 1, name=f"block_{i + 1}", **shared) for i in range(num_blocks)
@@ -89,8 +95,11 @@ class DSCNN(VisionModel):
     def build(self, input_shape):
         if self.front is not None:
             self.front.build(input_shape)
-            input_shape = self.front.compute_output_shape(input_shape)
-        super().build(input_shape)
+        super().build(self.picture_shape(input_shape))
+
+    def picture_shape(self, input_shape: tuple) -> tuple:
+        """Return the shape of the pictures of sound that the convolutions see."""
+        return input_shape if self.front is None else self.front.compute_output_shape(input_shape)
 
     def call(self, x, training=None):
         return super().call(x if self.front is None else self.front(x), training=training)
@@ -100,5 +109,6 @@ class DSCNN(VisionModel):
             "filters": self.filters,
             "num_blocks": self.num_blocks,
             "use_bias": self.use_bias,
+            "causal": self.causal,
             **self.sound,
         }

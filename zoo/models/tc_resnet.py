@@ -25,6 +25,7 @@ class TemporalBlock(layers.Layer):
         inner: Channels of the first convolution.
         filters: Channels of the second one, and of the shortcut.
         strides: Stride of the first convolution.
+        causal: Whether no result depends on a later frame.
         shortcut: Channels of a pointwise convolution that the input passes, as many as those of the second one; 0 for
             none.
 
@@ -32,11 +33,11 @@ class TemporalBlock(layers.Layer):
     Output shape: (batch, new frames, 1, filters).
     """
 
-    def __init__(self, inner: int, filters: int, strides: int, shortcut: int, **kwargs):
+    def __init__(self, inner: int, filters: int, strides: int, shortcut: int, causal: bool, **kwargs):
         super().__init__(**kwargs)
         policy = self.dtype_policy
-        self.first = ConvNorm(inner, KERNEL, strides, "relu", dtype=policy, name="first")
-        self.second = ConvNorm(filters, KERNEL, dtype=policy, name="second")
+        self.first = ConvNorm(inner, KERNEL, strides, "relu", causal=causal, dtype=policy, name="first")
+        self.second = ConvNorm(filters, KERNEL, causal=causal, dtype=policy, name="second")
         self.shortcut = ConvNorm(shortcut, 1, strides, "relu", dtype=policy, name="shortcut") if shortcut else None
         self.add = layers.Add(dtype=policy, name="add")
         self.activate = layers.Activation("relu", dtype=policy, name="activation")
@@ -66,6 +67,7 @@ class TCResNet(VisionModel):
         num_blocks: Number of residual blocks: 3 of stride 2, or 6, of which every other one keeps the frames.
         dropout: Dropout rate before the classes.
         first_stride: Stride of the first convolution; None: 1.
+        causal: Whether no result depends on a later frame, as streaming files need.
 
     The arguments of the front end are those of `zoo.models.ds_cnn.DSCNN`, the others, shapes and errors those of
     `VisionModel`. Pictures of sound have the shape (batch, frames, coefficients, 1).
@@ -92,6 +94,8 @@ class TCResNet(VisionModel):
         coefficients: int = 40,
         highest_hz: float = 4000.0,
         level: Literal["peak", "none"] = "peak",
+        floor: float = 1e-6,
+        causal: bool = False,
         **kwargs,
     ):
         super().__init__(num_classes, mean, std, dropout, first_stride, widths, **kwargs)
@@ -99,6 +103,7 @@ class TCResNet(VisionModel):
             raise ValueError(f"{self.family}: num_blocks: expected 3 or 6, received {num_blocks}")
         self.alpha = alpha
         self.num_blocks = num_blocks
+        self.causal = causal
         self.sound = {
             "rate": rate,
             "features": features,
@@ -108,10 +113,11 @@ class TCResNet(VisionModel):
             "coefficients": coefficients,
             "highest_hz": highest_hz,
             "level": level,
+            "floor": floor,
         }
         self.front = front_end(self.family, **self.sound)
         policy = self.dtype_policy
-        self.stem = ConvNorm(self.width(round(alpha * STEM)), FIRST, name="stem", dtype=policy)
+        self.stem = ConvNorm(self.width(round(alpha * STEM)), FIRST, causal=causal, name="stem", dtype=policy)
         self.blocks = []
         for number in range(num_blocks):
             repeats = num_blocks // len(BLOCKS)
@@ -122,6 +128,7 @@ class TCResNet(VisionModel):
                     self.width(filters),
                     strides,
                     shortcut=self.width(filters) if strides == 2 else 0,
+                    causal=causal,
                     dtype=policy,
                     name=f"block_{number + 1}",
                 )
@@ -131,9 +138,14 @@ class TCResNet(VisionModel):
     def build(self, input_shape):
         if self.front is not None:
             self.front.build(input_shape)
+        super().build(self.picture_shape(input_shape))
+
+    def picture_shape(self, input_shape: tuple) -> tuple:
+        """Return the shape of the pictures of sound that the convolutions see: frequencies are channels."""
+        if self.front is not None:
             input_shape = self.front.compute_output_shape(input_shape)
-        _, frames, columns, *_ = input_shape
-        super().build((None, frames, 1, columns))
+        batch, frames, columns, *_ = input_shape
+        return (batch, frames, 1, columns)
 
     def call(self, x, training=None):
         x = x if self.front is None else self.front(x)
@@ -144,5 +156,6 @@ class TCResNet(VisionModel):
         return super().get_config() | {
             "alpha": self.alpha,
             "num_blocks": self.num_blocks,
+            "causal": self.causal,
             **self.sound,
         }

@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from zoo.objectives import boxes
@@ -38,7 +37,7 @@ class DetectionLoss(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
         found, logits = self.priors.decoded(y_pred[..., :4]), y_pred[..., 4:]
-        matched, quality = assigned(y_true, ops.stop_gradient(found), ops.stop_gradient(logits), self.priors.boxes)
+        matched, quality = assigned(y_true, ops.stop_gradient(found), ops.stop_gradient(logits), self.priors)
         weight = ops.sum(quality, axis=-1)  # (batch, places)
         total = ops.maximum(ops.sum(weight, axis=-1), 1.0)
         entropy = ops.maximum(logits, 0) - logits * quality + ops.log1p(ops.exp(-ops.abs(logits)))
@@ -47,8 +46,15 @@ class DetectionLoss(keras.losses.Loss):
         overlap = ops.sum(weight * (1 - boxes.ciou(found, matched)), axis=-1)
         return (ops.sum(entropy, axis=(1, 2)) + BOX_WEIGHT * overlap) / total
 
+    def get_config(self):
+        return super().get_config() | {"priors": self.priors.to_json(), "gamma": self.gamma}
 
-def assigned(objects: Any, found: Any, logits: Any, priors: np.ndarray) -> tuple[Any, Any]:
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config | {"priors": Priors.from_json(config["priors"])})
+
+
+def assigned(objects: Any, found: Any, logits: Any, priors: Priors) -> tuple[Any, Any]:
     """Return the box that each place learns, (batch, places, 4), and the scores, (batch, places, classes).
 
     The places of an object are those within it whose score^0.5 IoU^6 is largest. A place of several objects learns the
@@ -58,17 +64,18 @@ def assigned(objects: Any, found: Any, logits: Any, priors: np.ndarray) -> tuple
         objects: Objects (batch, most, 5), class -1 where there is none.
         found: Boxes of the places, (batch, places, 4).
         logits: Logits of their scores, (batch, places, classes).
-        priors: Centre, width and height of the places, (places, 4).
+        priors: What the boxes of the places are relative to.
     """
     true, classes = objects[..., :4], objects[..., 4]
     exists = ops.cast(classes >= 0, "float32")  # (batch, most)
     one_hot = ops.one_hot(ops.cast(ops.maximum(classes, 0), "int32"), logits.shape[-1], dtype="float32")
     overlap = boxes.iou(true[:, :, None], found[:, None])  # (batch, most, places)
     scores = ops.matmul(one_hot, ops.transpose(ops.sigmoid(logits), (0, 2, 1)))
+    reach = priors.strides / 2
     # A small object may lie between the centres of all cells; the nearest cell counts as within it.
     apart = [
-        ops.abs(priors[:, i] - (true[..., None, i] + true[..., None, i + 2]) / 2)
-        <= ops.maximum((true[..., None, i + 2] - true[..., None, i]) / 2, priors[:, 2 + i] / 2)
+        ops.abs(priors.boxes[:, i] - (true[..., None, i] + true[..., None, i + 2]) / 2)
+        <= ops.maximum((true[..., None, i + 2] - true[..., None, i]) / 2, reach)
         for i in (0, 1)
     ]
     within = ops.cast(ops.logical_and(*apart), "float32") * exists[..., None]

@@ -212,3 +212,30 @@ class NumberLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"deviations": self.deviations, "quantiles": self.quantiles}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class OrdinalLoss(keras.losses.Loss):
+    """Cross-entropy of ordered classes, and the ranked probability score (Epstein, 1969): how far a miss is counts.
+
+    The ranked probability score is the squared difference of the cumulative probabilities from those of the label. Both
+    parts are proper: on average the true probabilities are best. Labels are class indices (batch,), or probabilities of
+    the classes (batch, classes) where images were mixed.
+
+    Args:
+        label_smoothing: Share of the target distribution that is spread evenly over all classes, in [0, 1).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, name: str = "ordinal_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        truth = as_probabilities(y_true, y_pred)
+        truth = (1 - self.label_smoothing) * truth + self.label_smoothing / y_pred.shape[-1]
+        log_p = ops.log_softmax(y_pred)
+        miss = ops.cumsum(ops.exp(log_p) - truth, axis=-1)
+        return ops.sum(ops.square(miss), axis=-1) - ops.sum(truth * log_p, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"label_smoothing": self.label_smoothing}

@@ -4,7 +4,7 @@ Boxes are (x1, y1, x2, y2) in pixels of the model's input. Raw outputs lie in [0
 that the file has a fine grid for them: with 8 bits a step changes a side by 2.4 % (distances) at most.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -82,6 +82,31 @@ class Priors:
             for stride, each in zip(strides, sizes, strict=True)
         )
         return cls(np.concatenate([level.boxes() for level in levels]), coding, levels)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values for JSON, which `from_json` reads back."""
+        levels = [
+            {
+                "stride": one.stride,
+                "rows": one.rows,
+                "columns": one.columns,
+                "sizes": [list(size) for size in one.sizes],
+            }
+            for one in self.levels
+        ]
+        return {"coding": self.coding, "levels": levels}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Priors":
+        """Return the priors that `to_json` described."""
+        levels = tuple(Level(**one | {"sizes": tuple(map(tuple, one["sizes"]))}) for one in values["levels"])
+        return cls(np.concatenate([level.boxes() for level in levels]), values["coding"], levels)
+
+    @property
+    def strides(self) -> np.ndarray:
+        """Stride of the feature map of each place, (places,) float32."""
+        counts = [level.rows * level.columns * len(level.sizes) for level in self.levels]
+        return np.repeat(np.array([level.stride for level in self.levels], np.float32), counts)
 
     def decoded(self, raw: Any) -> Any:
         """Return boxes in pixels, not cut at the edges.

@@ -12,7 +12,9 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, unknown
 from zoo.introspection.variables import named
 from zoo.isolation import hdf5, models
+from zoo.models.detector import Detector
 from zoo.models.lraspp import LRASPP
+from zoo.models.ssd import SSD
 from zoo.pretrained import kept, structure
 from zoo.system import temporary
 from zoo.system.files import sha256
@@ -81,6 +83,8 @@ def _application(model: keras.Model) -> Application | None:
 def weights(config: TrainConfig, model: keras.Model, shape: tuple[int, ...]) -> Weights:
     """Return the weights that a configuration names, under the names of a model.
 
+    A model that has the convolutions of a classifier, which its method `classifier` returns, gets their weights.
+
     Args:
         config: Configuration with `pretrained`.
         model: Built model of the zoo for pictures.
@@ -89,17 +93,13 @@ def weights(config: TrainConfig, model: keras.Model, shape: tuple[int, ...]) -> 
     Raises:
         UsageError: There are no such weights, or they are of a network of another structure.
     """
-    if isinstance(model, LRASPP):
-        return _of_classifier(config, model, shape)
-    return _of_network(config.model, config, model, shape)
-
-
-def _of_classifier(config: TrainConfig, model: LRASPP, shape: tuple[int, ...]) -> Weights:
-    """Return the weights of the classifier whose features a model of masks uses."""
+    if not isinstance(model, Detector | LRASPP | SSD):
+        return _of_network(config.model, config, model, shape)
     network = model.classifier()
     network.build((None, *shape))
     found, mine = _of_network(model.backbone, config, network, shape), named(model)
-    arrays = {name: array for name, array in found.arrays.items() if name in mine and mine[name].shape == array.shape}
+    places = {name: path for name in found.arrays for path in (name, f"encoder/{name}") if path in mine}
+    arrays = {path: found.arrays[name] for name, path in places.items() if mine[path].shape == found.arrays[name].shape}
     return Weights(arrays, found.sha256, f"{found.said}; {len(arrays)} of the arrays are used here")
 
 
@@ -201,6 +201,8 @@ def _copied(
     factor, flipped = _factor(config, model), False
     if application is not None and application.reversed_channels:
         factor, flipped = 255.0, True
+    if "first_stride" not in model.get_config():
+        return _copied_whole(theirs, source, digest, config, model, shape)
     size = _pictures(theirs, shape, source)
     stride = getattr(structure.units(theirs, size)[0].layer, "strides", (1,))[0]
     twin = type(model).from_config(model.get_config() | {"first_stride": stride})
@@ -211,6 +213,26 @@ def _copied(
     if (own := model.stride((None, *shape))) != stride:
         said += f"; the first stride is {own} for these pictures, and {stride} there"
     return Weights(arrays, digest, said)
+
+
+def _copied_whole(
+    theirs: keras.Model,
+    source: object,
+    digest: str,
+    config: TrainConfig,
+    model: keras.Model,
+    shape: tuple[int, ...],
+) -> Weights:
+    """Copy the weights of a network that takes inputs of the shape of ours as they are."""
+    taken = getattr(theirs, "input_shape", None)
+    if not isinstance(taken, tuple | list) or tuple(taken[1:]) != tuple(shape):
+        raise UsageError(f"--pretrained {source}: expected a network that takes inputs of shape {shape}, found {taken}")
+    if config.input_range is not None:
+        raise UsageError(f"--input-range: expected a model for pictures, {config.model} takes inputs as they are")
+    twin = type(model).from_config(model.get_config())
+    twin.build((None, *shape))
+    arrays, said = structure.copied(theirs, twin, shape, source=source)
+    return Weights(arrays, digest or _digest(arrays), f"{said}; inputs reach it as they are")
 
 
 def _pictures(theirs: keras.Model, shape: tuple[int, ...], source: object) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from zoo.data.sources import arrays, tables
 from zoo.data.sources.language import ids_of
 from zoo.data.tabular import rows
 from zoo.data.text import Vocabulary, check_text, longer
-from zoo.runs import examples
+from zoo.runs import examples, windows
 from zoo.runs.folder import RunFolder
 from zoo.runs.inputs import check_file
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
@@ -64,7 +64,11 @@ def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
 
 
 def read_inputs(
-    inputs: Sequence[str], spec: DataSpec, vocabulary: Vocabulary | None, text_column: str
+    inputs: Sequence[str],
+    spec: DataSpec,
+    vocabulary: Vocabulary | None,
+    text_column: str,
+    config: TrainConfig | None = None,
 ) -> tuple[list[str], np.ndarray]:
     """Read examples from inputs on the command line.
 
@@ -74,6 +78,7 @@ def read_inputs(
         spec: Form of the data that the run was trained on.
         vocabulary: Vocabulary of the run, None if it is not on texts.
         text_column: Column of texts in tables. Several columns, separated by commas, are joined by spaces.
+        config: Configuration of the run, for tables of samples in time from which windows are cut.
 
     Returns:
         Name of each example, and the examples, (examples, ...).
@@ -85,7 +90,10 @@ def read_inputs(
         return rows.given(inputs, spec.inputs)
     names, parts = [], []
     for text in inputs:
-        found, x = _read_one(text, spec, vocabulary, text_column)
+        if config is not None and windows.is_recording(text, spec):
+            found, x = windows.of_file(Path(text), spec, config)
+        else:
+            found, x = _read_one(text, spec, vocabulary, text_column)
         names += found
         parts.append(x)
     return names, np.concatenate(parts)

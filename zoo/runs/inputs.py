@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.console.errors import UsageError
-from zoo.data.tabular import rows
+from zoo.data.tabular import header, rows
 
 # An example of the run's own data as an input of zoo.explain: test:17.
 OWN = re.compile(r"(train|validation|test):(\d+)")
@@ -25,7 +25,10 @@ def check_files(inputs: Sequence[str], data: Mapping[str, Any]) -> None:
         rows.check_given(inputs, data["inputs"])
     if data["kind"] in _IN_FILES:
         for text in inputs:
-            check_file(text, data["kind"])
+            if data.get("hop") and header.is_table(Path(text)):
+                header.check_columns(Path(text), data["columns"])
+            else:
+                check_file(text, data["kind"])
 
 
 def check_file(text: str, kind: str) -> None:

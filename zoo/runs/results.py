@@ -148,6 +148,9 @@ def answers(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tu
     """
     if rows and all("names" in row for row in rows):
         return ("input", *rows[0]["names"]), [(row["input"], *row["values"]) for row in rows]
+    if any("threshold" in row for row in rows):
+        columns = ("input", "label", "score", "threshold")
+        return columns, [tuple(row[name] for name in columns) for row in rows]
     several, numbers = (any(name in row for row in rows) for name in ("output", "values"))
     columns = ("input", *(("output",) if several else ()), "answer" if numbers else "label", "probability")
     if any("objects" in row for row in rows):

@@ -13,7 +13,7 @@ from zoo.objectives.priors import Priors
 
 # What is left out before the suppression, and after it: scores below the first, all but so many best, overlaps with a
 # better box of the class above this, all but so many.
-LEAST_SCORE, CANDIDATES, OVERLAP, MOST = 0.01, 400, 0.6, 100
+LEAST_SCORE, CANDIDATES, OVERLAP, MOST = 0.001, 1000, 0.5, 100
 # Areas of small and medium objects end here, in pixels (Lin et al., 2014).
 SMALL, MEDIUM = 32**2, 96**2
 SIZES = ("small", "medium", "large")

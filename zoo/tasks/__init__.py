@@ -25,8 +25,7 @@ def of(name: str) -> Task:
     Raises:
         UsageError: Unknown name.
     """
-    task_facts.of(name)
-    return importlib.import_module(f"zoo.tasks.{name}").TASK
+    return importlib.import_module(task_facts.of(name).module or f"zoo.tasks.{name}").TASK
 
 
 def kept(shown: dict[str, Any]) -> dict[str, Any]:

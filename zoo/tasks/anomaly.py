@@ -118,7 +118,7 @@ class Anomaly(Task):
 
     def predict(self, run: RunFolder, options: PredictOptions) -> list[dict[str, Any]]:
         spec, _ = read_spec(run)
-        names, x = read_inputs(options.inputs, spec, None, "")
+        names, x = read_inputs(options.inputs, spec, None, "", run.read_config()["config"])
         limit = threshold_of(run)
         found = errors(run.load_model(), Split(x, np.zeros(len(x), np.int32)))
         return [

@@ -1,6 +1,7 @@
 """Classification: one label for each example, or one for each step."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -24,10 +25,12 @@ from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, as_floats, logits_of, probabilities, read_inputs
 from zoo.runs.vocabularies import read_spec
+from zoo.runs.windows import recordings_of
 from zoo.scores import intervals, table_baseline, text_baseline, votes
 from zoo.tasks import base
 from zoo.tasks.base import Reading, Task, Texts, percent, ranked, short, standardized_by
 from zoo.tasks.pages import classes as class_page
+from zoo.tasks.parts import listening
 from zoo.tasks.parts.arguments import from_data
 
 # Top-5 accuracy is informative only if there are clearly more than five classes.
@@ -131,10 +134,26 @@ class Classification(Task):
     def predict(self, run: RunFolder, options: PredictOptions) -> list[dict[str, Any]]:
         column = options.text_column or run.read_config()["config"].text_column or "text"
         spec, vocabulary = read_spec(run)
-        names, x = read_inputs(options.inputs, spec, vocabulary, column)
-        p = probabilities(logits_of(run.load_model(), Split(x, x[:, :0])))
+        model, stored = run.load_model(), run.read_config()["config"]
+        if spec.kind == "sound":
+            return list(self._heard(model, spec, options))
+        names, x = read_inputs(options.inputs, spec, vocabulary, column, stored)
+        p = probabilities(logits_of(model, Split(x, x[:, :0])))
         top = options.top or 1
-        return [{"input": name, **ranked(row, spec.class_names, top)} for name, row in zip(names, p, strict=True)]
+        rows = [{"input": name, **ranked(row, spec.class_names, top)} for name, row in zip(names, p, strict=True)]
+        return rows + (_voted(names, p, spec) if spec.hop else [])
+
+    def _heard(self, model: keras.Model, spec: DataSpec, options: PredictOptions) -> Iterator[dict[str, Any]]:
+        """Yield the classes of clips, and the events of recordings that are longer than two clips."""
+        for text in options.inputs:
+            path = Path(text)
+            if path.suffix.lower() != ".npz" and listening.is_long(path, spec):
+                yield from listening.answers(model, path, spec, options.hop, options.threshold)
+                continue
+            names, x = read_inputs([text], spec, None, "")
+            p = probabilities(logits_of(model, Split(x, x[:, :0])))
+            for name, row in zip(names, p, strict=True):
+                yield {"input": name, **ranked(row, spec.class_names, options.top or 1)}
 
     def readings(self, model: keras.Model, x: Sequence[np.ndarray], spec: DataSpec, texts: Texts) -> Iterator[Reading]:
         for one in x:
@@ -162,6 +181,19 @@ class Classification(Task):
         shape = input_shape or base.IMAGE
         kind = {1: "vector", 2: "sequence"}.get(len(shape), "image")
         return DataSpec("example", kind, shape, tuple(map(str, range(size or base.CLASSES))))
+
+
+def _voted(names: Sequence[str], p: np.ndarray, spec: DataSpec) -> list[dict[str, Any]]:
+    """Return the answer of the windows of each file of several, by vote, with the share of those that agree."""
+    files, places = np.unique(recordings_of(names), return_inverse=True)
+    chosen, rows = p.argmax(-1), []
+    for number, winner in zip(*votes.votes(p, places), strict=True):
+        count = int((places == number).sum())
+        if count > 1:
+            share = float((chosen[places == number] == winner).mean())
+            said = f"{files[number]}, vote of {count:,} windows"
+            rows.append({"input": said, "label": spec.class_names[winner], "probability": share})
+    return rows
 
 
 def _lengths(config: TrainConfig, data: Dataset) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import numpy as np
 from zoo.config import registry
 from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split, images
 from zoo.data.annotations.placing import Placing
@@ -43,6 +44,10 @@ class Detection(Task):
     name = "detection"
 
     def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        if config.label_smoothing:
+            raise UsageError(
+                f"--label-smoothing {config.label_smoothing:g}: expected 0: a score learns the quality of its box"
+            )
         return {**config.settings, "num_classes": spec.num_classes}
 
     def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
@@ -57,14 +62,10 @@ class Detection(Task):
     def reads_parts(self, config: TrainConfig) -> bool:
         return True
 
-    def validation_batches(self, data: Dataset, stride: int) -> Any:
-        return batches.evaluation_batches(data.validation, batch_size=BATCH, stride=stride)
-
     def callbacks(self, config: TrainConfig, run: RunFolder, data: Dataset) -> list[keras.callbacks.Callback]:
         if not len(data.validation):
             return []
-        priors = registry.model_class(config.model).priors(data.spec.input_shape, **config.settings)
-        return [_Precision(data, priors)]
+        return [_Validation(data, self.compiled_with(config, data.spec)["loss"])]
 
     def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
         return row["val_map"], -row["val_loss"]
@@ -119,19 +120,22 @@ class Detection(Task):
         return x, keras.KerasTensor((batch_size, OBJECTS, 5), "float32")
 
 
-class _Precision(keras.callbacks.Callback):
-    """Add the average precision on the validation split to the logs of each epoch."""
+class _Validation(keras.callbacks.Callback):
+    """Add the loss and the average precision on the validation split to the logs of each epoch, from one prediction."""
 
-    def __init__(self, data: Dataset, priors: Priors):
+    def __init__(self, data: Dataset, loss: DetectionLoss):
         super().__init__()
-        self.data, self.priors = data, priors
+        self.data, self.loss = data, loss
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         spec, examples = self.data.spec, self.data.validation
-        found = detections.detected(*raw_outputs(self.model, examples), self.priors, size_of(spec))
+        outputs = raw_outputs(self.model, examples)
+        found = detections.detected(*outputs, self.loss.priors, size_of(spec))
         scores, _ = detections.evaluated(found, examples.y, spec.class_names)
-        values = workers.of_chief(self.model, np.array([scores["map"], scores["map_50"]], np.float64)).tolist()
-        logs |= {"val_map": values[0], "val_map_50": values[1]}
+        loss = keras.ops.convert_to_numpy(self.loss(np.asarray(examples.y), np.concatenate(outputs, axis=-1)))
+        values = np.array([float(loss), scores["map"], scores["map_50"]], np.float64)
+        names = ("val_loss", "val_map", "val_map_50")
+        logs |= dict(zip(names, workers.of_chief(self.model, values).tolist(), strict=True))
 
 
 def _shown(text: str, spec: DataSpec) -> tuple[int, int]:

@@ -41,10 +41,7 @@ class Multilabel(Task):
         return Labeller(model, (HALF,) * spec.num_classes)
 
     def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-        return {
-            "loss": keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
-            "metrics": [keras.metrics.F1Score(average="micro", threshold=HALF, name="micro_f1_at_half")],
-        }
+        return {"loss": keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)}
 
     def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
         options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}

@@ -158,6 +158,18 @@ def regression_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="package")
+def ordinal_run(tmp_path_factory):
+    """A run that gives one of three ordered classes."""
+    folder = tmp_path_factory.mktemp("ordered")
+    config = TrainConfig(
+        task="ordinal", target_column=("place",), class_order=("b", "a", "c"), epochs=8, output=folder / "run",
+        **_rows(folder) | {"columns": ("small", "large", "is_a")},
+    )  # fmt: skip
+    train(config, verbose=False)
+    return folder / "run"
+
+
+@pytest.fixture(scope="package")
 def multilabel_run(tmp_path_factory):
     """A run that gives two labels."""
     folder = tmp_path_factory.mktemp("labels")

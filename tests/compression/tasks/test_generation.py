@@ -15,8 +15,8 @@ from tests.compression.tasks.conftest import SAMPLES
 from zoo.introspection.layers import with_itself
 from zoo.models import GAN
 from zoo.runs.folder import RunFolder
-from zoo.tasks.imitation import psnr
 from zoo.tasks.parts import drawing
+from zoo.tasks.parts.imitation import psnr
 
 
 @pytest.fixture(scope="module")

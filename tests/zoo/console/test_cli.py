@@ -57,7 +57,7 @@ MISTAKES = {
     "--data {file}": "expected a folder of images by class, or a file that ends in .npz, .csv, .tsv, .jsonl",
     "--data {file} --task translation": "--data .*: expected a table of pairs that ends in .csv, .tsv, .jsonl",
     "--data {file} --task language_model": "--data .*: expected a .txt file or a folder of them",
-    "--task translate": "--task: expected one of classification, anomaly, translation, .* did you mean 'translation'",
+    "--task translate": "--task: expected one of classification, .* did you mean 'translation'",
     "--task translation --dataset digits": "--dataset digits: expected a set for translation, this one is for cl",
     "--tokens words": "--tokens: expected one of word, character, subword, received 'words'; did you mean 'word'",
     "--source de --target de": "--source and --target: expected two different names, received 'de' twice",

@@ -11,6 +11,7 @@ from zoo.data.fitting import resize
 from zoo.data.images import scaled
 from zoo.data.text import Vocabulary
 from zoo.demo import __main__ as demo
+from zoo.reports.masks import palette
 
 
 @pytest.fixture
@@ -186,3 +187,16 @@ def test_a_drawing_is_put_where_the_sets_images_are(javascript):
     assert (rows.mean(), columns.mean()) == (13.5, 13.5)
     rows, columns = np.nonzero(digits > 127)
     assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (28, 14)
+
+
+def test_masks_have_the_classes_and_colours_of_python(javascript):
+    scores = np.random.default_rng(0).integers(-3, 3, (5, 7, 4))  # with equal ones, of which the first counts
+    found = javascript(
+        'import { highest, palette, sharesOf } from "./masks.js";\n'
+        "const mask = highest(Float32Array.from(value), 4);\n"
+        "console.log(JSON.stringify([Array.from(mask), sharesOf(mask, 4), palette(30)]));",
+        scores.reshape(-1).tolist(),
+    )
+    mask, shares, colours = found
+    assert mask == scores.argmax(-1).reshape(-1).tolist() and colours == palette(30).tolist()
+    np.testing.assert_allclose(shares, np.bincount(mask, minlength=4) / 35)

@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
 from tests.compression.test_commands import said
 from tests.conftest import ROOT, blobs, run_module
-from zoo.console.errors import UsageError
+from tests.zoo.data.annotations import pictures as annotated
 from zoo.make import __main__ as make
 from zoo.make import choice
 from zoo.pretrained import kept
@@ -70,13 +71,30 @@ def test_tables_and_arrays_get_models_of_their_kind(tmp_path):
         assert choice.choose(tmp_path / f"{model}.npz", {})[0].model == model
 
 
-def test_sound_is_refused_by_name(tmp_path):
-    (tmp_path / "yes").mkdir()
-    (tmp_path / "yes" / "one.wav").touch()
-    with pytest.raises(
-        UsageError, match=r"expected pictures by class, a table or arrays, found sound such as one\.wav"
-    ):
-        choice.choose(tmp_path, {})
+@pytest.mark.parametrize(("side", "model", "reading"), [(24, "unet", ()), (300, "lraspp", ("--image-size", "256"))])
+def test_masks_get_a_model_of_their_size(tmp_path, side, model, reading):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for number in range(10):
+        mask = np.zeros((side, side), np.uint8)
+        mask[number:] = 1
+        Image.fromarray(mask * 100).save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+    made, data = choice.choose(tmp_path, {})
+    assert (made.model, made.reading) == (model, reading) and "with masks" in made.taken_for
+    assert data.spec.class_names == ("0", "1")
+
+
+def test_sounds_get_a_network_that_takes_samples(tmp_path):
+    for place, name in enumerate(("no", "yes")):
+        (tmp_path / name).mkdir()
+        for i in range(12):
+            x = 9000 * np.sin((place + 1) * 0.2 * np.arange(4000 + i))
+            wavfile.write(tmp_path / name / f"{i}.wav", 8000, x.astype(np.int16))
+    found, data = choice.choose(tmp_path, {})
+    assert (found.model, found.words) == ("ds_cnn", ("--augment", "sound"))
+    assert found.taken_for == "sounds of 0.51 s at 8,000 Hz by class"
+    assert data.spec.kind == "sound"
 
 
 @pytest.mark.parametrize(
@@ -124,3 +142,9 @@ def test_the_whole_road_within_a_budget_and_again(tmp_path):
     assert (tmp_path / verified).read_bytes() == file.read_bytes()
     again = run_module("zoo.make", *words, cwd=tmp_path, check=0)
     assert "is trained already" in again.stderr and json.loads(again.stdout)["bytes"] == result["bytes"]
+
+
+def test_boxes_get_a_detector(tmp_path):
+    annotated.voc(tmp_path / "boxes", {"train": 12, "val": 4, "test": 4})
+    made, data = choice.choose(tmp_path / "boxes", {"image_size": 64})
+    assert made.model == "detector" and "64x64 with boxes" in made.taken_for and data.spec.task == "detection"

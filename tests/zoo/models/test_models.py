@@ -68,8 +68,8 @@ OTHER_ARGUMENTS = {
     "mobilenet_v3": {"size": "large", "alpha": 0.1, **PIXELS},
     "efficientnet_lite": {"size": 1, "alpha": 0.1, **PIXELS},
     "proxyless": {"alpha": 0.1, **PIXELS},
-    "ds_cnn": {"filters": 8, "num_blocks": 2, "use_bias": True, **PIXELS},
-    "tc_resnet": {"alpha": 0.25, "num_blocks": 6, **PIXELS},
+    "ds_cnn": {"filters": 8, "num_blocks": 2, "use_bias": True, "causal": True, **PIXELS},
+    "tc_resnet": {"alpha": 0.25, "num_blocks": 6, "causal": True, **PIXELS},
     "lstm": {"num_classes": 4, "units": (6,), "cell": "gru", "return_sequences": True, "dropout": 0.1, "unroll": True,
              "pooling": "mean", "word_dropout": 0.1,
              "embedding_dim": 9, **FEATURES},
@@ -93,7 +93,7 @@ SMALL = {
     "tc_resnet": {"alpha": 0.25, "dropout": 0.0},
 }
 # Arguments for samples of sound, which tests/zoo/models/test_sound.py has.
-FRONT_END = ("rate", "features", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level")
+FRONT_END = ("rate", "features", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level", "floor")
 # Those that learn from tables or series have tests of their own.
 CLASSIFIERS = [name for name in registry.names("classification") if "image" in registry.entry(name).inputs]
 names = pytest.mark.parametrize("name", CLASSIFIERS)

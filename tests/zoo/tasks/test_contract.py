@@ -63,6 +63,11 @@ CASES = {
         asked=("{place}/image.npz",), wrong=("{place}/image.npz", "--top", "2"),
         message="--top: expected a run that gives classes or captions, this one gives scores",
     ),
+    "ordinal": Case(
+        "tabular", {"units": (8,)}, {"data": "rows.csv", "target_column": ("place",), "task": "ordinal",
+                                     "class_order": ("south", "north")},
+        asked=("size=2",), wrong=("size=2", "--labels", "a"), message="--labels: expected a run on images",
+    ),
     "regression": Case(
         "tabular", {"units": (8,)}, {"data": "rows.csv", "target_column": ("price",)},
         asked=("{place}/rows.csv",), answered=80, wrong=("size=2", "--top", "2"), message="--top: expected a run that",

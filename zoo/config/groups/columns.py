@@ -22,6 +22,10 @@ class ColumnOptions:
         "columns with 0 and 1, or true and false, of several labels: names or patterns such as 'label_*'",
         metavar="NAME[,...]",
     )
+    class_order: tuple[str, ...] | None = option(
+        "classes from the lowest to the highest, for --task ordinal (default: numbers by their size)",
+        metavar="NAME,NAME[,...]",
+    )
     text_column: str | None = option(
         "column with the text; several columns, separated by commas, are joined by a space (default: text; beside"
         " images: caption)"

@@ -59,6 +59,10 @@ def read(root: Path) -> Annotated:
         split: [one for file in files if (one := _picture(file, root, pictures, faults)) is not None]
         for split, files in splits.items()
     }
+    known = {one.file for part in made.values() for one in part}
+    names = {file.stem for part in splits.values() for file in part}
+    if others := sum(path not in known and stem not in names for stem, path in pictures.items()):
+        left_out["without an annotation"] = others - left_out.get("in no list of ImageSets", 0)
     classes = sorted({name for part in made.values() for one in part for name in one.classes})
     return Annotated(LAYOUT, made, tuple(classes), faults, Counter(left_out), notes, named)
 

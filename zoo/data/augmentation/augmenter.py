@@ -181,6 +181,10 @@ def _gain(word: augmentation.Gain, x: Any, draws: Draws, sound: Sounds) -> Any:
     return sounds.amplified(x, draws.uniform(-word.decibels, word.decibels))
 
 
+def _equalize(word: augmentation.Equalize, x: Any, draws: Draws, sound: Sounds) -> Any:
+    return sounds.equalized(x, word.decibels, draws)
+
+
 def _noise(word: augmentation.Noise, x: Any, draws: Draws, sound: Sounds) -> Any:
     ratio, mixed = draws.uniform(word.lowest, word.highest), draws.uniform() < word.probability
     return sounds.noisy(x, ratio, mixed, sound.noise, draws)
@@ -212,6 +216,7 @@ _SOUND_CHANGES: dict[type[Word], Callable[..., Any]] = {
     augmentation.TimeShift: _time_shift,
     augmentation.Speed: _speed,
     augmentation.Gain: _gain,
+    augmentation.Equalize: _equalize,
     augmentation.Noise: _noise,
     augmentation.SpecAugment: _spec_augment,
 }

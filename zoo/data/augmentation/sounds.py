@@ -11,6 +11,8 @@ from zoo.data.images import scaled
 
 # Smallest power that counts as sound.
 SILENCE = 1e-10
+# Points of the curve that frequencies are amplified by.
+POINTS = 6
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,25 @@ def amplified(x: Any, decibels: Any) -> Any:
         decibels: Gain of each example, (batch,).
     """
     return ops.clip(x * ops.power(10.0, decibels[:, None] / 20), -1.0, 1.0)
+
+
+def equalized(x: Any, decibels: float, draws: Draws) -> Any:
+    """Return sound whose frequencies are amplified along a curve through random points, cut off at full scale.
+
+    Args:
+        x: Samples (batch, samples).
+        decibels: Largest gain or loss of a point.
+        draws: Random numbers of the points, which are evenly spaced from zero to half the rate.
+    """
+    real, imaginary = ops.rfft(x)
+    points = ops.stack([draws.uniform(-decibels, decibels) for _ in range(POINTS)], axis=1)
+    place = np.linspace(0, POINTS - 1, real.shape[1])
+    first = np.minimum(place.astype(int), POINTS - 2)
+    weights = np.zeros((POINTS, len(place)), np.float32)
+    weights[first, np.arange(len(place))] = 1 - (place - first)
+    weights[first + 1, np.arange(len(place))] = place - first
+    gain = ops.power(10.0, ops.matmul(points, weights) / 20)
+    return ops.clip(ops.irfft((real * gain, imaginary * gain), fft_length=x.shape[1]), -1.0, 1.0)
 
 
 def noisy(x: Any, ratio: Any, mixed: Any, noise: np.ndarray | None, draws: Draws) -> Any:

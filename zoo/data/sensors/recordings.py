@@ -37,6 +37,7 @@ class Recording:
         group: Group that stays in one split; empty without groups.
         split: Split that the folders name, "all" if they name none.
         source: Number of its file.
+        begin: Row of the file that it begins with.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Recording:
     group: str
     split: str
     source: int
+    begin: int
 
     def __len__(self) -> int:
         return len(self.values)
@@ -312,7 +314,7 @@ def _cut(
             part, own = _resampled(part, own, seconds[start:stop], wanted, step)
         part = _filled(part, counts)
         group = str(groups[start]) if groups is not None else ""
-        found.append(Recording(f"{name}[{start}]", part, own, group, folder[1], number))
+        found.append(Recording(f"{name}[{start}]", part, own, group, folder[1], number, start))
     counts.others += len(found) if other else 0
     return found
 

@@ -40,6 +40,7 @@ class Stretches:
         length: Number of samples of a window.
         where: Recording of each window, (windows,).
         names: Names of the recordings.
+        begins: First sample of each recording, (recordings,).
     """
 
     values: np.ndarray
@@ -47,6 +48,7 @@ class Stretches:
     length: int
     where: np.ndarray
     names: Sequence[str]
+    begins: np.ndarray
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -55,7 +57,13 @@ class Stretches:
         return [self.values[start : start + self.length].tobytes() for start in self.starts[rows]]
 
     def name(self, row: int) -> str:
-        return f"{self.names[self.where[row]]}, window {row}"
+        begin = self.starts[row] - self.begins[self.where[row]]
+        return f"{self.names[self.where[row]]} from sample {begin}"
+
+    def incomplete(self) -> np.ndarray:
+        """Return whether values are missing in each window, (windows,)."""
+        missing = np.concatenate([[0], np.cumsum(np.isnan(self.values).any(axis=1))])
+        return missing[self.starts + self.length] > missing[self.starts]
 
     def identity(self) -> Any:
         return self._digest
@@ -117,18 +125,16 @@ def splits(
     """
     tally.unit = "windows"
     recordings = read.recordings
-    starts, where = _starts([len(recording) for recording in recordings], window, hop, tally)
-    if not len(starts):
+    source = cut(read, window, hop, tally)
+    if not len(source):
         longest = max(map(len, recordings), default=0)
         raise UsageError(
             f"--window {window}: expected at most the {longest:,} samples of the longest recording of"
             f" {config.data_name}"
         )
-    values = np.concatenate([recording.values for recording in recordings])
-    source = Stretches(values, starts, window, where, [recording.name for recording in recordings])
+    where = source.where
     y = _labels(read, class_names, source, label_of)
-    missing = np.concatenate([[0], np.cumsum(np.isnan(values).any(axis=1))])
-    absent = missing[starts + window] > missing[starts]
+    absent = source.incomplete()
     tally.left_out["with missing values"] += int(absent.sum())
     tally.left_out["without a label, or with several"] += int((~absent & (y < 0)).sum())
     good = np.flatnonzero(~absent & (y >= 0))
@@ -139,6 +145,22 @@ def splits(
     pools = {name: good[named[where[good]] == name] for name in dict.fromkeys(named.tolist())}
     pools = _divided(config, source, y, groups if groups.any() else None, class_names, pools, tally)
     return {name: _split(config, source, y, groups, chosen, tally) for name, chosen in pools.items()}
+
+
+def cut(read: Read, window: int, hop: int, tally: Tally) -> Stretches:
+    """Return the windows of recordings; nothing is copied but the samples.
+
+    Args:
+        read: Recordings.
+        window: Number of samples of a window.
+        hop: Number of samples from the start of a window to that of the next.
+        tally: Takes the number of recordings that are shorter.
+    """
+    lengths = [len(recording) for recording in read.recordings]
+    starts, where = _starts(lengths, window, hop, tally)
+    values = np.concatenate([recording.values for recording in read.recordings])
+    begins = np.concatenate([[0], np.cumsum(lengths)])
+    return Stretches(values, starts, window, where, [recording.name for recording in read.recordings], begins)
 
 
 def _starts(lengths: Sequence[int], window: int, hop: int, tally: Tally) -> tuple[np.ndarray, np.ndarray]:

@@ -51,7 +51,11 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     for split, examples in splits.items():
         check_labels(f"{name}, {split} split", examples.y, class_names)
     wanted = [class_names.index(one) for one in normal]
-    splits = _divided(config, splits, wanted, class_names, named, tally)
+    if like is not None and not config.test_split and not named:  # other data for a run are measured as a whole
+        everything = _joined(list(splits.values()))
+        splits = {"train": everything} | dict.fromkeys(("validation", "test"), everything.take(np.arange(0)))
+    else:
+        splits = _divided(config, splits, wanted, class_names, named, tally)
     train = splits["train"]
     spec = DataSpec(
         name=name,

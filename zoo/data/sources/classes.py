@@ -331,10 +331,10 @@ def _read_folder(
     groups = grouping.of_files(config, sources, tally)
     rate = 0
     if found.medium is folders.SOUNDS:
-        samples, rate = clips.common_form(
-            list(sources.values()), config.rate and int(config.rate), config.seconds, tally
-        )
-        decoder = clips.Clips(samples if image_shape is None else image_shape[0], rate)
+        wanted = config.rate and int(config.rate)
+        seconds = config.seconds if image_shape is None else image_shape[0] / wanted
+        samples, rate = clips.common_form(list(sources.values()), wanted, seconds, tally)
+        decoder = clips.Clips(samples, rate)
     elif image_shape is None:
         size, channels = keeping.common_shape(list(sources.values()), tally)
         image_shape = (*((config.image_size,) * 2 if config.image_size else size), channels)

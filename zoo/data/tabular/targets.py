@@ -11,11 +11,12 @@ from zoo.config import catalogue, registry
 from zoo.config.task_facts import ARRAYS, FIRST_FIT, USUAL_FIT
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
-from zoo.data import images, npz
+from zoo.data import npz
 from zoo.data.casts import as_float32, check_finite
 from zoo.data.dataset import Dataset, DataSpec, Kind, Split
 from zoo.data.fitting import resize
 from zoo.data.reading import Tally
+from zoo.data.sound import clips
 from zoo.data.sources import arrays, classes
 from zoo.data.splits import held_out
 from zoo.data.stored import keeping
@@ -28,8 +29,10 @@ from zoo.data.tabular.table import Table, read
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary
 
-# Columns of the files of pictures, and of texts.
-IMAGE, TEXT = "image", "text"
+# Columns of the files of pictures and of sounds, with the kinds of inputs that they become, and of texts.
+IMAGE, SOUND, TEXT = "image", "sound", "text"
+_FILES = {IMAGE: "image", SOUND: "sound"}
+_UNITS = {"image": "pictures", "sound": "sounds"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Found:
         inputs: What the inputs are, if examples are rows of a table.
         vocabulary: Vocabulary of texts.
         fit: How pictures are brought to the shape of the input.
+        rate: Samples of sound in a second.
     """
 
     kind: Kind
@@ -51,6 +55,7 @@ class Found:
     inputs: tuple[Input, ...] = ()
     vocabulary: Vocabulary | None = None
     fit: str = FIRST_FIT
+    rate: int = 0
 
     def data(self, taken: Taken, **more: Any) -> Dataset:
         """Return the data set.
@@ -71,6 +76,7 @@ class Found:
             vocabulary_sha256=self.vocabulary.sha256 if self.vocabulary else "",
             fit=self.fit,
             inputs=self.inputs,
+            rate=self.rate,
             **more,
         )
         like = taken.like
@@ -103,12 +109,14 @@ def examples(config: TrainConfig, taken: Taken, names: Sequence[str], values: Va
     known = header.columns_of(config.data)
     if "table" in kinds:
         return _of_rows(config, taken, names, values)
-    if "image" in kinds and IMAGE in known:
-        return _of_pictures(config, taken, names, values)
+    for column, kind in _FILES.items():
+        if kind in kinds and column in known:
+            return _of_files(config, taken, column, names, values)
     text = config.text_column or TEXT
     if "tokens" in kinds and set(text.split(",")) <= set(known):
         return _of_texts(config, taken, text, names, values)
-    wanted = [f"{IMAGE} with the files of pictures"] * ("image" in kinds) + [f"{text} with texts"] * ("tokens" in kinds)
+    wanted = [f"{column} with the files of {_UNITS[kind]}" for column, kind in _FILES.items() if kind in kinds]
+    wanted += [f"{text} with texts"] * ("tokens" in kinds)
     cure = f"--model tabular learns from the columns {few(known)} themselves"
     raise UsageError(
         f"--model {config.model} with {config.data}: expected a table with a column"
@@ -134,29 +142,45 @@ def _tables(config: TrainConfig, columns: Sequence[str], targets: Sequence[str],
     return found
 
 
-def _of_pictures(config: TrainConfig, taken: Taken, names: Sequence[str], values: Values) -> Found:
+def _of_files(config: TrainConfig, taken: Taken, column: str, names: Sequence[str], values: Values) -> Found:
+    """Read the pictures or the sounds whose files a table names in a column, relative to its folder."""
     tally, like = taken.tally, taken.like
-    tables = _tables(config, [IMAGE], names, tally)
-    tally.unit = "pictures"
-    files = {split: [table.path.parent / name for name in table.texts(IMAGE)] for split, table in tables.items()}
-    for split, table in tables.items():
-        if absent := next((i for i, file in enumerate(files[split]) if not file.is_file()), None):
-            raise UsageError(
-                f"{table.path}, line {table.lines[absent]}: expected a picture in column {IMAGE!r}, relative to the"
-                f" folder of the table, found no file {files[split][absent]}"
-            )
-    size, channels = images.common_shape([file for group in files.values() for file in group], tally)
-    fit = like.fit if like else config.fit or USUAL_FIT
-    shape = like.input_shape if like else (*((config.image_size,) * 2 if config.image_size else size), channels)
+    tables = _tables(config, [column], names, tally)
+    sources = {split: Files(table.path.parent, _present(table, column)) for split, table in tables.items()}
+    rate, fit = 0, FIRST_FIT
+    if column == SOUND:
+        tally.unit = "sounds"
+        given = (like.rate if like else config.rate, config.seconds)
+        samples, rate = clips.common_form(list(sources.values()), given[0] and int(given[0]), given[1], tally)
+        decoder: Any = clips.Clips(like.input_shape[0] if like else samples, rate)
+    else:
+        tally.unit, fit = "pictures", like.fit if like else config.fit or USUAL_FIT
+        size, channels = keeping.common_shape(list(sources.values()), tally)
+        shape = like.input_shape if like else (*((config.image_size,) * 2 if config.image_size else size), channels)
+        if like is None:
+            classes.check_size(config, shape)
+        decoder = Pictures(tuple(shape), fit)
     splits = {
-        split: Split(
-            Column(Files(tables[split].path.parent, group), Pictures(tuple(shape), fit)),
-            values(tables[split], names, tally),
-        )
-        for split, group in files.items()
+        split: Split(Column(source, decoder), values(tables[split], names, tally)) for split, source in sources.items()
     }
     splits = held_out(config, keeping.kept(config, splits, tally), (), tally)
-    return Found("image", splits, tuple(names), fit=fit)
+    return Found("sound" if rate else "image", splits, tuple(names), fit=fit, rate=rate)
+
+
+def _present(table: Table, column: str) -> list[Path]:
+    """Return the files of a column.
+
+    Raises:
+        UsageError: A file that does not exist.
+    """
+    files = [table.path.parent / name for name in table.texts(column)]
+    absent = next((i for i, file in enumerate(files) if not file.is_file()), None)
+    if absent is not None:
+        raise UsageError(
+            f"{table.path}, line {table.lines[absent]}: expected a file in column {column!r}, relative to the folder of"
+            f" the table, found none at {files[absent]}"
+        )
+    return files
 
 
 def _of_texts(config: TrainConfig, taken: Taken, text: str, names: Sequence[str], values: Values) -> Found:

@@ -85,6 +85,7 @@ export function factsTable(section, pair) {
     "One call in this browser": (file) => duration(file.ms),
     "One call in LiteRT for Python": ({ measured }) => measured.latency_ms && duration(measured.latency_ms),
     "Test accuracy of the file": ({ measured }) => measured.accuracy && percent(measured.accuracy),
+    "Test mean IoU of the file": ({ measured }) => measured.miou && percent(measured.miou),
     "Flash of a device, besides code": ({ device }) => device.flash_bytes && size(device.flash_bytes),
     "Arena in TFLite Micro": ({ device }) => device.arena_bytes && size(device.arena_bytes),
     "Accelerator": ({ device }) =>

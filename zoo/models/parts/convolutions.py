@@ -1,6 +1,6 @@
 """Convolutions with batch normalisation and activation, and the blocks of mobile networks that are made of them."""
 
-from keras import layers
+from keras import layers, ops
 
 # Share of the moving averages of a normalisation that a step keeps. That of Keras, 0.99, takes hundreds of steps to
 # reach the statistics of the data, and small sets do not have them.
@@ -16,6 +16,51 @@ def divisible(width: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * width else rounded
 
 
+class CausalPadding(layers.Layer):
+    """Zeros before the first time step, so that a convolution sees no later ones; TensorFlow's "same" along frequency.
+
+    In a streaming file, earlier time steps stand in place of the zeros.
+
+    Args:
+        kernel_size: Time steps and frequencies of the kernel.
+        stride: Stride of the convolution along frequency.
+
+    Input shape: (batch, time, frequencies, channels).
+    Output shape: (batch, time + kernel_size[0] - 1, padded frequencies, channels).
+    """
+
+    def __init__(self, kernel_size: tuple[int, int], stride: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_size, self.stride = kernel_size, stride
+
+    @property
+    def before(self) -> int:
+        """Number of earlier time steps that the convolution sees."""
+        return self.kernel_size[0] - 1
+
+    def sides(self, width: int) -> tuple[int, int]:
+        """Return the number of zeros below and above the frequencies."""
+        total = max((-(-width // self.stride) - 1) * self.stride + self.kernel_size[1] - width, 0)
+        return total // 2, total - total // 2
+
+    def compute_output_shape(self, input_shape):
+        batch, steps, width, channels = input_shape
+        steps = None if steps is None else steps + self.before
+        return (batch, steps, width + sum(self.sides(width)), channels)
+
+    def call(self, x):
+        return ops.pad(x, ((0, 0), (self.before, 0), self.sides(x.shape[2]), (0, 0)))
+
+    def after(self, x, earlier):
+        """Return time steps behind earlier ones in place of zeros.
+
+        Args:
+            x: Time steps (batch, time, frequencies, channels).
+            earlier: The `before` time steps before them.
+        """
+        return ops.pad(ops.concatenate([earlier, x], axis=1), ((0, 0), (0, 0), self.sides(x.shape[2]), (0, 0)))
+
+
 class ConvNorm(layers.Layer):
     """A convolution, batch normalisation (Ioffe & Szegedy, 2015) and an activation.
 
@@ -28,6 +73,7 @@ class ConvNorm(layers.Layer):
         epsilon: Number that the normalisation adds to the variance.
         symmetric: Whether both sides are padded alike with zeros. TensorFlow's padding "same", which is used otherwise,
             pads the end more if the stride is 2.
+        causal: Whether the height is time, and a result depends on no later time step; see `CausalPadding`.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, new height, new width, filters).
@@ -42,13 +88,17 @@ class ConvNorm(layers.Layer):
         use_bias: bool = False,
         epsilon: float = 1e-3,
         symmetric: bool = False,
+        causal: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         policy = self.dtype_policy
         self.pad = layers.ZeroPadding2D(kernel_size // 2, dtype=policy, name="pad") if symmetric else None
+        if causal:
+            size = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
+            self.pad = CausalPadding(size, strides, dtype=policy, name="pad")
         shared = {"strides": strides, "use_bias": use_bias, "dtype": policy, "name": "conv"}
-        shared["padding"] = "valid" if symmetric else "same"
+        shared["padding"] = "same" if self.pad is None else "valid"
         self.conv = (
             layers.Conv2D(filters, kernel_size, **shared) if filters else layers.DepthwiseConv2D(kernel_size, **shared)
         )
@@ -56,6 +106,12 @@ class ConvNorm(layers.Layer):
         self.activate = None
         if activation != "linear":
             self.activate = layers.Activation(activation, dtype=policy, name="activation")
+
+    def set_stride(self, stride: int) -> None:
+        """Set the stride of the convolution along both axes, before it is built."""
+        self.conv.strides = (stride, stride)
+        if isinstance(self.pad, CausalPadding):
+            self.pad.stride = stride
 
     def build(self, input_shape):
         self.conv.build(self._padded(input_shape))
@@ -82,12 +138,15 @@ class DepthwiseSeparable(layers.Layer):
         strides: Stride of the depthwise convolution.
         activation: Activation after both.
         use_bias: Whether the convolutions have biases.
+        causal: Whether the depthwise convolution sees no later time step.
     """
 
-    def __init__(self, filters: int, strides: int, activation: str, use_bias: bool = False, **kwargs):
+    def __init__(
+        self, filters: int, strides: int, activation: str, use_bias: bool = False, causal: bool = False, **kwargs
+    ):
         super().__init__(**kwargs)
         shared = {"activation": activation, "use_bias": use_bias, "dtype": self.dtype_policy}
-        self.depthwise = ConvNorm(0, 3, strides, name="depthwise", **shared)
+        self.depthwise = ConvNorm(0, 3, strides, causal=causal, name="depthwise", **shared)
         self.pointwise = ConvNorm(filters, name="pointwise", **shared)
 
     def build(self, input_shape):

@@ -39,6 +39,8 @@ class SoundFeatures(InFloat):
         coefficients: Number of coefficients of mfcc.
         highest_hz: Upper edge of the mel bands in Hz, at most half the rate.
         level: peak to divide a clip by its largest sample, none to keep its level.
+        floor: What is added to mel magnitudes before the logarithm; quieter bands are hardly told apart. A band of full
+            scale has a magnitude of about `frame`.
 
     Input shape: (batch, samples), from -1 to 1.
     Output shape: (batch, frames, mels or coefficients, 1).
@@ -57,6 +59,7 @@ class SoundFeatures(InFloat):
         coefficients: int = 10,
         highest_hz: float = 4_000.0,
         level: str = "peak",
+        floor: float = SMALLEST,
         **kwargs,
     ):
         super().__init__(**(kwargs | {"dtype": "float32"}))
@@ -66,6 +69,7 @@ class SoundFeatures(InFloat):
             raise ValueError(f"SoundFeatures: level: expected one of {', '.join(LEVELS)}, received {level!r}")
         self.kind, self.rate, self.frame_ms, self.hop_ms = kind, rate, frame_ms, hop_ms
         self.mels, self.coefficients, self.highest_hz, self.level = mels, coefficients, highest_hz, level
+        self.floor = floor
         check_positive("SoundFeatures", rate=rate, mels=mels, coefficients=coefficients)
         self.frame, self.hop = round(frame_ms * rate / 1000), round(hop_ms * rate / 1000)
         if self.frame < 2 or self.hop < 1 or highest_hz <= LOWEST_HZ:
@@ -73,6 +77,8 @@ class SoundFeatures(InFloat):
                 "SoundFeatures: expected frame_ms, hop_ms and highest_hz of two samples, one sample and more than"
                 f" {LOWEST_HZ:g} Hz, received {frame_ms:g}, {hop_ms:g} and {highest_hz:g} at {rate:,} Hz"
             )
+        if floor < SMALLEST:
+            raise ValueError(f"SoundFeatures: floor: expected {SMALLEST:g} or more, received {floor:g}")
         if kind == "mfcc" and coefficients > mels:
             raise ValueError(
                 f"SoundFeatures: coefficients: expected at most {mels}, the number of mel bands, received"
@@ -119,8 +125,8 @@ class SoundFeatures(InFloat):
     def compressed(self, magnitudes):
         """Return the values of frames (batch, frames, columns) for mel magnitudes (batch, frames, mels)."""
         if self.kind == "pcen":
-            return pcen(magnitudes)
-        logarithms = ops.log(magnitudes + SMALLEST)
+            return pcen(magnitudes, running_mean(magnitudes, magnitudes[:, :1]))
+        logarithms = ops.log(magnitudes + self.floor)
         return logarithms if self.kind == "logmel" else ops.matmul(logarithms, self._of_coefficients)
 
     def _framed(self, x):
@@ -149,7 +155,7 @@ class SoundFeatures(InFloat):
         return ops.take(ops.reshape(x, (-1, count, half * columns)), self._places, axis=-1)
 
     def get_config(self):
-        names = ("kind", "rate", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level")
+        names = ("kind", "rate", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level", "floor")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 
@@ -256,18 +262,24 @@ def mel_weights(mels: int, bins: int, rate: int, highest_hz: float) -> np.ndarra
     return np.maximum(found, 0)
 
 
-def pcen(magnitudes):
-    """Return mel magnitudes (batch, frames, mels) divided by their running mean, and compressed by a root.
+def running_mean(magnitudes, before):
+    """Return M[t] = (1 - s) M[t - 1] + s E[t] of mel magnitudes E (batch, frames, mels).
 
-    The running mean M[t] = (1 - s) M[t - 1] + s E[t] begins with the first frame. It is computed by doubling: after
-    k steps, a sum has the terms of 2^k frames.
+    It is computed by doubling: after k steps, a sum has the terms of 2^k frames.
+
+    Args:
+        magnitudes: Mel magnitudes (batch, frames, mels).
+        before: Mean before the first frame (batch, 1, mels).
     """
     count, keep = magnitudes.shape[1], 1 - SMOOTHING
-    begun = np.float32(keep) ** np.arange(1, count + 1, dtype=np.float32)[:, None]
     mean, width = magnitudes * SMOOTHING, 1
     while width < count:
-        before = ops.pad(mean[:, : count - width], ((0, 0), (width, 0), (0, 0)))
-        mean, width = mean + float(keep**width) * before, 2 * width
-    mean = mean + magnitudes[:, :1] * begun
+        earlier = ops.pad(mean[:, : count - width], ((0, 0), (width, 0), (0, 0)))
+        mean, width = mean + float(keep**width) * earlier, 2 * width
+    return mean + before * np.float32(keep) ** np.arange(1, count + 1, dtype=np.float32)[:, None]
+
+
+def pcen(magnitudes, mean):
+    """Return mel magnitudes (batch, frames, mels) divided by their running mean, and compressed by a root."""
     gained = magnitudes * ops.exp(-GAIN * ops.log(mean + SMALLEST))
     return ops.sqrt(gained + BIAS) - float(BIAS**POWER)

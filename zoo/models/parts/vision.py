@@ -78,7 +78,7 @@ class VisionModel(NarrowedModel):
         _, height, width, *channels = input_shape
         shape = (None, height, width, channels[0] if channels else 1)
         check_channels(self, shape[-1])
-        self.stem.conv.strides = (self.stride(input_shape),) * 2
+        self.stem.set_stride(self.stride(input_shape))
         for part in (self.stem, *self.blocks):
             part.build(shape)
             shape = part.compute_output_shape(shape)

@@ -1,11 +1,13 @@
 """Networks with what belongs to their outputs: the units of numbers, the thresholds of labels."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from zoo.models.parts.base import ZooModel
+from zoo.models.parts.floating import InFloat
 from zoo.models.parts.layers import logits_dtype
 
 
@@ -33,8 +35,31 @@ class Wrapped(ZooModel):
 
 
 @keras.saving.register_keras_serializable("zoo")
+class Units(InFloat):
+    """Multiply by deviations and add means, in float32 in every file: one scale would leave small units no steps.
+
+    Args:
+        scale: Factor of each output.
+        offset: What is added to each of them.
+    """
+
+    def __init__(self, scale: Sequence[float], offset: Sequence[float], **kwargs):
+        super().__init__(**kwargs)
+        self.scale, self.offset = list(scale), list(offset)
+
+    def call(self, y):
+        scale, offset = (ops.convert_to_tensor(values, y.dtype) for values in (self.scale, self.offset))
+        return y * scale + offset
+
+    def get_config(self):
+        return super().get_config() | {"scale": self.scale, "offset": self.offset}
+
+
+@keras.saving.register_keras_serializable("zoo")
 class Regressor(Wrapped):
     """A network that learns standardised numbers, and gives them in their own units.
+
+    Numbers of one unit are given as integers by a file of integers, those of several units in float32.
 
     Args:
         network: Model that gives standardised numbers.
@@ -48,9 +73,9 @@ class Regressor(Wrapped):
     def __init__(self, network, means: tuple[float, ...], deviations: tuple[float, ...], **kwargs):
         super().__init__(network, **kwargs)
         self.means, self.deviations = tuple(means), tuple(deviations)
-        self.units = layers.Rescaling(
-            list(self.deviations), list(self.means), dtype=logits_dtype(self.dtype_policy), name="units"
-        )
+        same = len(set(zip(self.means, self.deviations, strict=True))) == 1
+        kind = layers.Rescaling if same else Units
+        self.units = kind(list(self.deviations), list(self.means), dtype=logits_dtype(self.dtype_policy), name="units")
 
     def call(self, x, training=None):
         return self.units(super().call(x, training=training))

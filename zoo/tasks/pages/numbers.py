@@ -12,7 +12,7 @@ from zoo.tasks.pages.classes import png
 
 WORST = 12
 # Points of a plot; of more examples, some are drawn.
-MOST_POINTS, BINS = 4000, 40
+MOST_POINTS, BINS = 2000, 40
 
 
 def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report.Page:
@@ -28,7 +28,7 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
     if len(outputs) != len(y):  # another split was measured
         return report.Page(", ".join(spec.targets), tiles(scores, ("rmse", "mae", "r2"), within), [], _CURVES)
     top = [
-        (f"{scores['rmse']:.4g}", f"test RMSE{below('rmse', within)}"),
+        (f"{scores['rmse']:,.5g}", f"test RMSE{below('rmse', within)}"),
         *tiles(scores, ("mae", "r2", "quantile_loss", "inside"), within),
     ]
     sections = []
@@ -47,7 +47,7 @@ _CURVES = (("Loss <small>in units of the targets' deviations</small>", "loss"),)
 
 def _targets(rows: list[dict[str, Any]]) -> str:
     cells = "".join(
-        f"<tr><td>{escaped(row['column'])}</td><td class=n>{row['rmse']:.4g}</td><td class=n>{row['mae']:.4g}</td>"
+        f"<tr><td>{escaped(row['column'])}</td><td class=n>{row['rmse']:,.5g}</td><td class=n>{row['mae']:,.5g}</td>"
         f"<td class=n>{row.get('r2', float('nan')):.4f}</td></tr>"
         for row in rows
     )
@@ -78,7 +78,7 @@ def _plots(name: str, predicted: np.ndarray, y: np.ndarray) -> str:
     for axes in (left, middle, right):
         axes.tick_params(labelsize=8)
         axes.ticklabel_format(style="sci", scilimits=(-3, 5), axis="both")
-    shift = f"mean of the residuals {residual.mean():.4g}, median of their sizes {np.median(np.abs(residual)):.4g}"
+    shift = f"mean of the residuals {residual.mean():,.4g}, median of their sizes {np.median(np.abs(residual)):,.5g}"
     return f"<section><h2>{escaped(name)}, test split <small>{shift}</small></h2>{report.svg(figure)}</section>"
 
 
@@ -118,4 +118,4 @@ def _worst(data: Dataset, outputs: np.ndarray) -> str:
 
 
 def _numbers(values: np.ndarray) -> str:
-    return ", ".join(f"{value:.5g}" for value in values)
+    return ", ".join(f"{value:,.5g}" for value in values)

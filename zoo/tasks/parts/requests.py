@@ -28,6 +28,9 @@ def check_classes(run: RunFolder, options: PredictOptions) -> None:
     """Raise UsageError for options that a classifier does not have."""
     if options.labels is not None:
         raise UsageError("--labels: expected a run on images and captions, this one has classes of its own")
+    for name in ("hop", "threshold"):
+        if getattr(options, name) is not None and (kind := run.read_config()["data"]["kind"]) != "sound":
+            raise UsageError(f"{flag(name)}: expected a run on sound, this one takes {kind} inputs")
 
 
 def check_anomalies(run: RunFolder, options: PredictOptions) -> None:

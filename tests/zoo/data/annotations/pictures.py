@@ -1,5 +1,6 @@
 """Small annotated pictures for tests: squares and discs on a plain ground, in each layout."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -62,4 +63,46 @@ def voc(folder: Path, counts=None, seed=0, size=(48, 64)):
             write_picture(folder / "JPEGImages" / f"{name}.png", picture)
             (folder / "Annotations" / f"{name}.xml").write_text(xml(name, picture.shape[:2], objects))
         (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{name}\n" for name, *_ in rows))
+    return made
+
+
+def coco(folder: Path, counts=None, seed=0, size=(48, 64)):
+    """Write a folder in the layout of COCO, and return what `scenes` gave."""
+    made = scenes(counts or {"train": 24, "val": 8, "test": 8}, seed, size)
+    (folder / "annotations").mkdir(parents=True)
+    for split, rows in made.items():
+        found = {
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": 3, "name": "disc"}, {"id": 7, "name": "square"}],
+        }
+        for number, (name, picture, objects) in enumerate(rows):
+            write_picture(folder / split / f"{name}.png", picture)
+            height, width = picture.shape[:2]
+            found["images"].append({"id": number, "file_name": f"{name}.png", "width": width, "height": height})
+            for kind, x1, y1, x2, y2 in objects:
+                row = {"id": len(found["annotations"]), "image_id": number, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+                found["annotations"].append(row | {"category_id": {"disc": 3, "square": 7}[kind], "iscrowd": 0})
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(found))
+    return made
+
+
+def yolo(folder: Path, counts=None, seed=0, size=(48, 64)):
+    """Write a folder in the layout of YOLO, and return what `scenes` gave."""
+    made = scenes(counts or {"train": 24, "val": 8, "test": 8}, seed, size)
+    for split, rows in made.items():
+        for name, picture, objects in rows:
+            write_picture(folder / "images" / split / f"{name}.png", picture)
+            height, width = picture.shape[:2]
+            lines = [
+                f"{CLASSES.index(kind)} {(x1 + x2) / 2 / width} {(y1 + y2) / 2 / height} {(x2 - x1) / width}"
+                f" {(y2 - y1) / height}"
+                for kind, x1, y1, x2, y2 in objects
+            ]
+            label = folder / "labels" / split / f"{name}.txt"
+            label.parent.mkdir(parents=True, exist_ok=True)
+            label.write_text("\n".join(lines))
+    (folder / "data.yaml").write_text(
+        "train: images/train\nval: images/val\ntest: images/test\nnames: [disc, square]\n"
+    )
     return made

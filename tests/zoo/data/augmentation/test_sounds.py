@@ -13,7 +13,7 @@ from zoo.data.augmentation.sounds import Sounds
 RATE = 8000
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(-9000, 9000, 5000).astype(np.int16)
-EVERY = "timeshift(0.05) + speed(0.2) + gain(6) + noise(0.7, 0, 20) + specaugment(2)"
+EVERY = "timeshift(0.05) + speed(0.2) + gain(6) + equalize(6) + noise(0.7, 0, 20) + specaugment(2)"
 
 
 def tones(count=6, samples=2000):
@@ -50,6 +50,17 @@ def test_speed_is_cubic_interpolation_around_the_middle():
         )
         inside = (place > 2) & (place < len(row) - 3)
         np.testing.assert_allclose(made[inside], expected[inside], atol=2e-4)
+
+
+def test_frequencies_are_amplified_along_a_line_between_points():
+    x = RNG.normal(0, 0.05, (4, 2000)).astype(np.float32)
+    found = np.asarray(sounds.equalized(x, 12.0, draws(4)))
+    gain = 20 * np.log10(np.abs(np.fft.rfft(found)) / np.abs(np.fft.rfft(x)))
+    again = draws(4)
+    points = np.stack([np.asarray(again.uniform(-12.0, 12.0)) for _ in range(sounds.POINTS)], 1)
+    for row, curve in zip(points, gain, strict=True):
+        expected = np.interp(np.linspace(0, sounds.POINTS - 1, 1001), np.arange(sounds.POINTS), row)
+        np.testing.assert_allclose(curve[1:-1], expected[1:-1], atol=0.05)
 
 
 @pytest.mark.parametrize("noise", [NOISE, None])

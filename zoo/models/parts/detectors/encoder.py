@@ -93,11 +93,10 @@ class Encoder(layers.Layer):
             found.append(x)
         return [found[end] for end in self.ends]
 
-    def classifier(self, num_classes: int) -> VisionModel:
+    def classifier(self, **options) -> VisionModel:
         """Return a whole classifier with the layers of the encoder, for weights that were trained with classes."""
-        return BACKBONES[self.backbone](
-            num_classes, alpha=self.alpha, mean=self.mean, std=self.std, first_stride=2, name=self.backbone
-        )
+        given = {"alpha": self.alpha, "mean": self.mean, "std": self.std, "first_stride": 2, "name": self.backbone}
+        return BACKBONES[self.backbone](**given, **options)
 
 
 def _ends(blocks: Sequence[layers.Layer]) -> dict[int, int]:
