@@ -26,9 +26,9 @@ SPEAKERS = ("george", "jackson", "nicolas", "theo", "yweweler")
 SEEDS = (0, 1, 2)
 KEPT = ("test", "train", "epochs", "parameters", "split_examples", "examples_per_second")
 MODEL = (
-    *("--model", "ds_cnn", "--set", "floor=0.1", "--set", "dropout=0.15", "--epochs", "20", "--learning-rate", "5e-3"),
+    *("--model", "ds_cnn", "--set", "dropout=0.2", "--epochs", "20", "--learning-rate", "3e-3"),
     *("--label-smoothing", "0.1"),
-    *("--augment", "timeshift(0.1) + speed(0.25) + noise(0.7, 0, 30) + specaugment(1)"),
+    *("--augment", "timeshift(0.1) + speed(0.2) + equalize(6) + noise(0.5, 5, 30) + specaugment(1)"),
 )
 # No example chooses an epoch: all but the test clips are trained on.
 WHOLE = ("--validation-split", "0", "--group", "_([a-z]+)_")

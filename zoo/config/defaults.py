@@ -176,7 +176,7 @@ def kg_embedding_family() -> Settings:
 
 
 def dlinear() -> Settings:
-    """Any series; 0.374 MSE and 0.394 MAE of ETTh1's test part, 96 steps from 336, in 8 epochs (one seed)."""
+    """Any series; 0.373 MSE and 0.394 MAE of ETTh1, 96 steps from 336, in 8 epochs (two seeds: 0.372, 0.374)."""
     return _COMMON | {"epochs": 8, "batch_size": 32, "learning_rate": 5e-3}
 
 
@@ -186,7 +186,7 @@ def patch_transformer() -> Settings:
 
 
 def two_tower() -> Settings:
-    """Any events; no NDCG is claimed, nor any share of the best possible (100 %)."""
+    """Any events; no NDCG is claimed. 91 % of the best possible recall@10 of generated events (one seed)."""
     return _COMMON | {"epochs": 20, "batch_size": 256, "learning_rate": 1e-2}
 
 
@@ -226,7 +226,7 @@ def masks() -> Settings:
 
 
 def tabular() -> Settings:
-    """Any table; on California housing an RMSE of 47,600 where gradient boosting has 47,000."""
+    """Any table; on California housing an RMSE of 48,100 and 47,600 (two seeds), gradient boosting has 47,100."""
     return _COMMON | {"epochs": 40, "batch_size": 128, "learning_rate": 1e-3, "weight_decay": 1e-2}
 
 

@@ -162,8 +162,8 @@ MODELS = {
     "lstm": ModelEntry(
         "zoo.models.lstm:LSTM",
         "two recurrent layers of 128 (cell = lstm, gru or simple) over rows, features or tokens",
-        ("image", "sequence", "tokens"),
-        also=_NUMBERS,
+        ("image", "sequence", "tokens", "series"),
+        also=(*_NUMBERS, "forecasting"),
     ),
     "self_attention": ModelEntry(
         "zoo.models.self_attention:SelfAttentionClassifier",
@@ -217,14 +217,14 @@ MODELS = {
     "conv1d": ModelEntry(
         "zoo.models.conv1d:Conv1D",
         "three convolutions over time (32-64-32) and the mean over time, for windows of sensors",
-        ("image", "sequence"),
-        also=_NUMBERS,
+        ("image", "sequence", "series"),
+        also=(*_NUMBERS, "forecasting"),
     ),
     "tcn": ModelEntry(
         "zoo.models.tcn:TCN",
         "temporal convolutional network: four residual blocks of dilated causal convolutions over time",
-        ("image", "sequence"),
-        also=_NUMBERS,
+        ("image", "sequence", "series"),
+        also=(*_NUMBERS, "forecasting"),
     ),
     "autoencoder": ModelEntry(
         "zoo.models.autoencoder:Autoencoder",

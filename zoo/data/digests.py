@@ -60,7 +60,7 @@ def of_split(split: Split) -> str:
     """
     digest = hashlib.sha256()
     if split.marks is not None:
-        digest.update(f"{split.x.dtype.str}{split.x.shape}".encode())
+        digest.update("".join(f"{leaf.dtype.str}{leaf.shape}" for leaf in leaves(split.x)).encode())
     for array in (*leaves(split.x if split.marks is None else split.marks), *leaves(split.y)):
         _update(digest, array)
     return digest.hexdigest()

@@ -12,6 +12,7 @@ import keras
 from zoo.models.parts.attention import MultiHeadCrossAttention, MultiHeadSelfAttention
 from zoo.models.parts.drawing.discriminator import Discriminator
 from zoo.models.parts.drawing.generator import Generator
+from zoo.models.parts.forecaster import NetworkForecaster
 from zoo.models.parts.normalization import LayerNormalization
 from zoo.models.parts.wrapped import Labeller, Regressor
 from zoo.objectives.detection_loss import DetectionLoss
@@ -32,6 +33,7 @@ PARTS = (
     LayerNormalization,
     Labeller,
     Regressor,
+    NetworkForecaster,
 )
 OBJECTIVES = (
     DetectionLoss,

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from zoo.config import registry
 from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, form_of
@@ -13,6 +14,7 @@ from zoo.data.batches import pipeline as batches
 from zoo.data.dataset import leaves
 from zoo.data.series.form import SeriesForm
 from zoo.data.series.naive import seasonal_naive
+from zoo.models.parts.forecaster import Forecaster, NetworkForecaster
 from zoo.objectives.forecast_loss import QuantileLoss, SquaredError
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
@@ -36,7 +38,16 @@ class Forecasting(Task):
     name = "forecasting"
 
     def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-        return {**config.settings, **model_arguments(spec.series)}
+        form = spec.series
+        if "horizon" in registry.arguments(config.model):
+            return {**config.settings, **model_arguments(form)}
+        return {**config.settings, "num_classes": form.horizon * len(form.columns) * max(1, len(form.quantiles))}
+
+    def wrapped(self, model: keras.Model, spec: DataSpec) -> keras.Model:
+        """Return a forecasting model; a network for sequences gives all steps of all columns at once."""
+        if isinstance(model, Forecaster):
+            return model
+        return NetworkForecaster(model, **model_arguments(spec.series))
 
     def build_shape(self, spec: DataSpec) -> Any:
         known = len(spec.series.known)
@@ -163,7 +174,7 @@ def in_words(test: dict[str, Any]) -> str:
 
 def beside(test: dict[str, Any]) -> str:
     """Return how the forecasts compare with the seasonal-naive ones."""
-    said = f"seasonal naive: MSE {test['naive_mse']:.4f}, MAE {test['naive_mae']:.4f}"
+    said = f"seasonal naive: MSE {test['naive_mse']:.4g}, MAE {test['naive_mae']:.4g}"
     return said if test["mae"] < test["naive_mae"] else f"{said}, which the model does not beat"
 
 

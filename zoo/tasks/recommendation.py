@@ -85,7 +85,7 @@ class Recommendation(Task):
         found = ranks_by(lambda ids: scores_of(model, ids), users, items, seen)
         counts = popularity(items_of(data.train), len(form.items))
         popular = ranks_by(lambda ids: np.tile(counts, (len(ids), 1)), users, items, seen)
-        shown = {"ranks": found, "popular": popular, "split": split, "counts": counts}
+        shown = {"ranks": found, "popular": popular, "split": split, "counts": counts, "seen": seen}
         shown |= {"intervals": intervals_of(found), "vectors": vectors.of(model)}
         beside = {f"popularity_{name}": value for name, value in ranked(popular).items()}
         return ranked(found) | beside | {"examples": len(found)}, shown

@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 
 from zoo.config import registry
-from zoo.models import DLinear, PatchTransformer
+from zoo.models import DLinear, NetworkForecaster, PatchTransformer
 
 RNG = np.random.default_rng(0)
 X = RNG.normal((3, -50), (2.0, 10.0), (5, 24, 2)).astype("float32")
 SCALE = {"means": (3.0, -50.0), "deviations": (2.0, 10.0)}
 PATCH = {"patch": 6, "stride": 3, "model_dim": 8, "num_heads": 2, "ff_dim": 8, "num_layers": 1}
 SMALL = {"dlinear": {"window": 5}, "patch_transformer": PATCH}
-MODELS = registry.names("forecasting")
+MODELS = list(SMALL)
+NETWORKS = [name for name in registry.names("forecasting") if "horizon" not in registry.arguments(name)]
 OTHER = {
     "dlinear": {"window": 3, "individual": True},
     "patch_transformer": {"patch": 4, "stride": 2, "num_layers": 2, "model_dim": 12, "num_heads": 3, "ff_dim": 10,
@@ -33,6 +34,11 @@ def make(name, **arguments):
 def test_forecasts_have_a_row_a_step_and_a_number_a_column(name, quantiles):
     y = make(name, quantiles=quantiles)(X)
     assert tuple(y.shape) == (5, 7, 2, *([3] if quantiles else []))
+
+
+def test_quantiles_do_not_cross():
+    y = np.asarray(make("dlinear", quantiles=(0.1, 0.5, 0.9))(X))
+    assert (np.diff(y, axis=-1) >= 0).all()
 
 
 def test_parameters_are_counted_by_hand():
@@ -112,6 +118,19 @@ def test_a_saved_model_is_the_same(name, tmp_path):
     given = (X, np.ones((5, 7, 1), "float32"))
     assert loaded.get_config() == config
     np.testing.assert_array_equal(loaded(given), model(given))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_for_sequences_forecasts_in_units_of_the_data(name, tmp_path):
+    keras.utils.set_random_seed(0)
+    network = registry.model_class(name)(num_classes=7 * 2 * 3)
+    model = NetworkForecaster(network, 7, **SCALE, quantiles=(0.1, 0.5, 0.9))
+    model.build((None, 24, 2))
+    before = np.asarray(model(X))
+    assert before.shape == (5, 7, 2, 3)
+    np.testing.assert_allclose(model(X + np.float32(40)), before + 40, atol=5e-3)
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(X), before)
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,8 @@ def _cuts(config: TrainConfig, rows: Rows, tally: Tally) -> tuple[int, int, int]
         test = round(len(steps) * config.test_split)
         validation = round((len(steps) - test) * config.validation_split)
         counts = [len(steps) - test - validation, len(steps) - test, len(steps)]
-        tally.made.update(validation=f"{validation:,} steps", test=f"the last {test:,} steps")
+        said = {"validation": (validation, f"{validation:,} steps"), "test": (test, f"the last {test:,} steps")}
+        tally.made.update({name: words for name, (count, words) in said.items() if count})
     ends = [*steps, steps[-1] + 1]
     return tuple(int(ends[count]) for count in counts)
 

@@ -1,7 +1,8 @@
 """What all forecasting models share: series in their own units, windows of any level, and known columns."""
 
-from typing import Literal
+from typing import Any, Literal
 
+import keras
 from keras import layers, ops
 
 from zoo.models.parts.base import ZooModel
@@ -117,7 +118,7 @@ class Forecaster(ZooModel):
         if self.normalized:
             z, centre, spread = self.normalized(z)
         y = self.forecast(z, training=training)
-        y = y if self.quantiles else ops.squeeze(y, -1)
+        y = in_order(y) if self.quantiles else ops.squeeze(y, -1)
         if self.normalized:
             y = self.denormalized(y, centre, spread)
         if self.known:
@@ -137,3 +138,58 @@ class Forecaster(ZooModel):
             "normalization": self.normalization,
             "known_units": self.known_units,
         }
+
+
+def in_order(y):
+    """Return quantiles (..., quantiles) of which none is below the one before it."""
+    parts = [y[..., :1]]
+    for i in range(1, y.shape[-1]):
+        parts.append(ops.maximum(parts[-1], y[..., i : i + 1]))
+    return ops.concatenate(parts, axis=-1)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class NetworkForecaster(Forecaster):
+    """A network for sequences that forecasts: its outputs are all steps of all columns at once.
+
+    Args:
+        network: Model from windows (batch, time, targets) to (batch, horizon * targets * answers), where answers are
+            the quantiles or 1; or its serialized configuration.
+        horizon: Number of steps to forecast.
+        means: Mean of each column; see `Forecaster`.
+        deviations: Standard deviation of each column.
+        known: Number of known columns.
+        quantiles: Quantiles to forecast; none for the mean.
+        normalization: "instance", "last" or "none".
+        known_units: Width of the hidden layer for known columns.
+
+    Input shape and output shape: see `Forecaster`.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model | dict[str, Any],
+        horizon: int = 96,
+        means: tuple[float, ...] = (0.0,),
+        deviations: tuple[float, ...] = (1.0,),
+        known: int = 0,
+        quantiles: tuple[float, ...] = (),
+        normalization: Normalization = "instance",
+        known_units: int = 16,
+        **kwargs,
+    ):
+        super().__init__(
+            "forecaster", horizon, means, deviations, known, quantiles, normalization, known_units, **kwargs
+        )
+        self.network = keras.saving.deserialize_keras_object(network) if isinstance(network, dict) else network
+
+    def build_forecast(self, lookback):
+        if not self.network.built:
+            self.network.build((None, lookback, self.targets))
+
+    def forecast(self, x, training=None):
+        y = self.network(x, training=training)
+        return ops.reshape(y, (-1, self.horizon, self.targets, self.answers))
+
+    def get_config(self):
+        return super().get_config() | {"network": keras.saving.serialize_keras_object(self.network)}

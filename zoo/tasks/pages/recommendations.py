@@ -92,10 +92,9 @@ def _lists(data: Dataset, shown: dict[str, Any]) -> str:
     form, split = data.spec.events, data.split(shown["split"])
     table, rows = shown["vectors"], ""
     items = (split.y[:, 0] if split.y.ndim == 2 else split.y).astype(int)
-    train_items = (data.train.y[:, 0] if data.train.y.ndim == 2 else data.train.y).astype(int)
     for index in np.linspace(0, len(split) - 1, min(USERS, len(split))).round().astype(int):
         user = int(split.x[index, 0])
-        had = train_items[data.train.x[:, 0] == user]
+        had = shown["seen"].of(user)
         scores = table["items"] @ table["users"][user]
         scores[had] = -np.inf
         first = np.argsort(-scores, kind="stable")[:ITEMS]
@@ -106,6 +105,6 @@ def _lists(data: Dataset, shown: dict[str, Any]) -> str:
             + f"<td class=n>{shown['ranks'][index]:,g}</td></tr>"
         )
     return (
-        "<section><h2>Lists of some users, test split</h2><table><tr><th>user<th>last training items<th>held out"
+        "<section><h2>Lists of some users, test split</h2><table><tr><th>user<th>last items before<th>held out"
         f"<th>recommended<th class=n>rank</tr>{rows}</table></section>"
     )
