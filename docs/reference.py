@@ -23,6 +23,11 @@ def modules(package: str) -> list[str]:
     return [name.removesuffix(".__init__") for name in names if not name.endswith(("__main__", "_child"))]
 
 
+def _internal(package: str) -> list[str]:
+    """Return the modules of a package that are not in the public reference; a page has one place in the sidebar."""
+    return [name for name in modules(package) if name not in PUBLIC]
+
+
 def on_config(config: Any) -> Any:
     """Put every page into the sidebar: guides by their groups, results, the public reference, and the modules."""
     known = [name for package in PACKAGES for name in modules(package)]
@@ -35,7 +40,7 @@ def on_config(config: Any) -> Any:
         {
             "Contributing": [
                 *(f"contributing/{name}.md" for name in _pages("contributing")),
-                {"Modules": [{package: _nested(package, modules(package))} for package in PACKAGES]},
+                {"Modules": [{package: _nested(package, _internal(package))} for package in PACKAGES]},
             ]
         },
     ]

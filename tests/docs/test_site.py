@@ -38,10 +38,8 @@ def test_every_page_of_docs_and_every_module_is_there(site):
     assert {
         f"reference/{name}.html" for name in ("zoo.api", "zoo.train", "compression.compress", "strategies")
     } <= names
-    assert sidebar(site, site / "reference" / "zoo.api.html") >= {
-        "reference/compression.api.html",
-        "guides/python.html",
-    }
+    assert "reference/compression.api.html" in sidebar(site, site / "reference" / "zoo.api.html")
+    assert "guides/demo.html" in sidebar(site, site / "guides" / "python.html")
     text = (site / "reference" / "compression.devices.micro.html").read_text()
     assert 'id="compression.devices.micro.arena_at_least"' in text
     assert micro.arena_at_least.__doc__.partition("\n")[0] in text
