@@ -68,7 +68,7 @@ def test_the_file_on_a_device_finds_what_the_receipt_was_measured_by(file, opene
     for picture, each in zip(np.asarray(data.test.x), found, strict=True):
         objects = on_device.detect(picture, 0.05)
         assert [data.spec.class_names[kind] for kind in each.classes] == [one.label for one in objects]
-        np.testing.assert_allclose([one.box for one in objects], each.boxes, atol=1e-3)
+        np.testing.assert_allclose(np.reshape([one.box for one in objects], (-1, 4)), each.boxes, atol=1e-3)
         np.testing.assert_allclose([one.score for one in objects], each.scores, atol=1e-6)
 
 
