@@ -221,7 +221,7 @@ _MASKS: Settings = _COMMON | {"epochs": 30, "batch_size": 8, "learning_rate": 2e
 
 
 def masks() -> Settings:
-    """Any pictures with masks, whose whole is kept; no mIoU is claimed."""
+    """Any pictures with masks, whose whole is kept; no result is claimed."""
     return _MASKS
 
 

@@ -41,8 +41,14 @@ class Failed(RuntimeError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint such as `"; did you mean 'cnn'?"` with the closest known name, or an empty string."""
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+
+    def likeness(other: str) -> tuple[float, bool]:
+        """Of names that are equally close, the one is nearer that begins with what was typed."""
+        return difflib.SequenceMatcher(None, other, name).ratio(), other.startswith(name)
+
+    best = max(close, key=likeness, default=None)
+    return f"; did you mean {best!r}?" if best else ""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:

@@ -19,8 +19,9 @@ def of(data: Dataset, tally: Tally | None = None) -> Reading:
     classes = tally.classes
     if not classes and data.spec.class_names and data.spec.kind != "triples" and data.captions is None:
         labels = [np.asarray(getattr(data, split).y) for split in SPLITS]
-        if labels[0].dtype.kind == "f":  # several labels an example
-            counts = np.concatenate(labels).sum(0)
+        if labels[0].dtype.kind == "f":  # several labels an example, or images to imitate
+            several = labels[0].ndim == 2 and labels[0].shape[1] == len(data.spec.class_names)
+            counts = np.concatenate(labels).sum(0) if several else ()
         else:
             each = np.concatenate([part.reshape(-1) for part in labels]).astype(np.int64)
             counts = np.bincount(each, minlength=len(data.spec.class_names))

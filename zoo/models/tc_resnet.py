@@ -73,7 +73,7 @@ class TCResNet(VisionModel):
     `VisionModel`. Pictures of sound have the shape (batch, frames, coefficients, 1).
     """
 
-    WIDTHS = {"alpha": 1 / 16}
+    WIDTHS = {"alpha": 0.0625}
     FIRST_STRIDES = (1, 1)
 
     def __init__(

@@ -2,7 +2,6 @@
 
 import functools
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from zoo.console import cli
 from zoo.publish import contents, places
 from zoo.reports import model_card
 from zoo.runs.folder import RunFolder
+from zoo.system import temporary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     place = places.parse(options.to or "")
     folder = RunFolder(options.run)
     text, _ = model_card.card(folder, read_receipt)
-    with tempfile.TemporaryDirectory() as temporary:
-        made = Path(temporary) / folder.path.name
+    with temporary.folder() as place_of_files:
+        made = place_of_files / folder.path.name
         kept = {"license": options.license, "report": options.report, "facts": task_facts.of(folder.task)}
         left_out = contents.write(folder, made, text, **kept)
         files = {str(path.relative_to(made)): path.stat().st_size for path in sorted(made.rglob("*")) if path.is_file()}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from zoo.console.errors import UsageError
-from zoo.data.tabular import header, rows
 
 # An example of the run's own data as an input of zoo.explain: test:17.
 OWN = re.compile(r"(train|validation|test):(\d+)")
@@ -21,6 +20,10 @@ def check_files(inputs: Sequence[str], data: Mapping[str, Any]) -> None:
         inputs: Inputs on the command line.
         data: Specification of the run's data, as in config.json.
     """
+    if not inputs:
+        return
+    from zoo.data.tabular import header, rows  # imports numpy, which a command without inputs need not wait for
+
     if data["kind"] == "table":
         rows.check_given(inputs, data["inputs"])
     if data["kind"] in _IN_FILES:

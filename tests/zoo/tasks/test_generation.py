@@ -135,7 +135,7 @@ def test_images_are_drawn_again_from_the_same_seed(trained, tmp_path, capsys):
     (generate, ["{run}", "--label", "hihg"], "unknown class 'hihg': expected one of .* did you mean 'high'"),
     (generate, ["{run}", "--output", "x.jpg"], "--output x.jpg: expected a name that ends in .png"),
     (generate, ["{classifier}"], "expected a run that gives texts or images, this one gives classes"),
-    (predict, ["{run}", "x.png"], "expected a run that gives classes, captions or entities, this one gives images"),
+    (predict, ["{run}", "x.png"], "this one gives images; use zoo.generate"),
     (explain, ["{run}", "x.png"], "expected a run that gives classes or texts, this one is for generation"),
     (evaluate, ["{classifier}", "--classifier", "{classifier}"], "expected a model that draws images, cnn learns"),
 ])  # fmt: skip

@@ -221,7 +221,7 @@ def test_scores_that_need_too_much_memory_are_refused_with_a_way_out(tmp_path, m
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (("--model", "cnn", "--dataset", "family"), "learns classification, and family is for link_prediction"),
+    (("--model", "cnn", "--dataset", "family"), "and family is for link_prediction"),
     (("--model", "kg_embedding"), "learns link_prediction, and digits is for classification"),
     (("--model", "kg_embedding", "--dataset", "family", "--set", "num_entities=3"), "this is taken from the data"),
     (("--model", "kg_embedding", "--dataset", "family", "--set", "scorer=transh"), "did you mean 'transe'"),

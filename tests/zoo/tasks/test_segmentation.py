@@ -127,6 +127,6 @@ def test_dice_is_an_option_of_masks_alone(tmp_path):
 
 def test_a_model_of_classes_is_refused_for_masks(street, tmp_path):
     with pytest.raises(
-        UsageError, match="cnn: learns classification, and .* is for segmentation; models .* unet, lrasp"
+        UsageError, match="cnn: learns classification or .*, and .* is for segmentation; models .* unet, lrasp"
     ):
         train(TrainConfig(model="cnn", data=street, output=tmp_path / "run"), verbose=False)

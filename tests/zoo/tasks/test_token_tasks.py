@@ -211,7 +211,7 @@ def test_replicas_train_alike(folder, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (("--model", "cnn", "--dataset", "addition"), "learns classification, and addition is for translation"),
+    (("--model", "cnn", "--dataset", "addition"), "and addition is for translation"),
     (("--model", "transformer_lm", "--dataset", "digits"), "learns language_model, and digits is for classification"),
     (("--model", "transformer_seq2seq", "--dataset", "addition", "--set", "shared_vocabulary=true"), "from the data"),
     (("--model", "transformer_seq2seq", "--dataset", "addition", "--class-weights", "balanced"), "data with classes"),
