@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import guests, network_cells, networks
 
-FEW = ("residual", "squeeze", "attention", "two_inputs", "shared", "custom_layer", "embedding")
+FEW, MORE = ("residual", "two_inputs", "custom_layer", "embedding"), ("squeeze", "attention", "shared")
 # Token ids cannot be calibrated for 16x8, and channels of a convolution that is called twice cannot be removed.
 REFUSED = {("embedding", "int16x8"), ("keras_hub bert", "int16x8"), ("shared", "channels(0.5) + int8")}
 
@@ -22,7 +22,7 @@ def guest(name, folder):
 
 # Keras warns when it builds a copy of a layer without `build`, whose sublayers are then built by the first call.
 @pytest.mark.filterwarnings("ignore:.*unbuilt state:UserWarning")
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", FEW + tuple(pytest.param(name, marks=pytest.mark.slow) for name in MORE))
 def test_a_network_works_in_some_recipes(name, tmp_path):
     found = guest(name, tmp_path)
     for recipe in ("float32", "int8", "prune(0.5) + int8"):

@@ -78,6 +78,7 @@ def test_a_saved_model_is_the_same(tmp_path):
     np.testing.assert_array_equal(loaded(IDS), model(IDS))
 
 
+@pytest.mark.slow
 def test_known_factors_are_recovered_from_ratings():
     """Half of the ratings of a table of rank 2 are learnt; the other half is then known as well."""
     rng = np.random.default_rng(0)
