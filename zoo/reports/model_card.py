@@ -172,7 +172,7 @@ def _results(metrics: Mapping[str, Any], facts: TaskFacts) -> str:
 def _classes(metrics: Mapping[str, Any], task: str, facts: TaskFacts) -> str:
     classes = facts.classifies or "per_class" in metrics or "zero_shot_accuracy" in metrics["test"]
     if not classes:
-        return f"{task.replace('_', ' ').capitalize()} has no classes."
+        return f"A run that gives {facts.gives} has no classes."
     if "per_class" not in metrics:
         return f"{NOT_MEASURED} when this run was made; its confusion_matrix.csv holds the counts."
     rows = [
