@@ -10,24 +10,22 @@ from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
-from zoo.data.augmentation import augmenter
-from zoo.data.batches import pipeline as batches
 from zoo.data.splits import joined
 from zoo.models.parts.wrapped import Regressor
 from zoo.objectives.losses import NumberLoss
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
-from zoo.runs.inference import BATCH, logits_of, read_inputs
+from zoo.runs.inference import logits_of, read_inputs
 from zoo.runs.vocabularies import read_spec
 from zoo.scores import numbers, table_baseline
 from zoo.scores.forecasts import pinball
 from zoo.tasks import base
-from zoo.tasks.base import Task
 from zoo.tasks.pages import numbers as number_page
 from zoo.tasks.parts.arguments import from_data
+from zoo.tasks.parts.plain import PlainTask
 
 
-class Regression(Task):
+class Regression(PlainTask):
     """One or more numbers for each example."""
 
     name = "regression"
@@ -41,25 +39,6 @@ class Regression(Task):
 
     def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
         return {"loss": NumberLoss(spec.deviations, spec.quantiles)}
-
-    def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
-        options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
-        options["augment"] = augmenter.of(config, 0)
-        return batches.training_batches(data.train, part=config.part, **options)
-
-    def reads_parts(self, config: TrainConfig) -> bool:
-        return True
-
-    def gathered(self, config: TrainConfig, data: Dataset, batch_size: int) -> batches.Gathered | None:
-        if config.augmentation:
-            return None
-        return batches.gathered(data.train, batch_size=batch_size, seed=config.seed)
-
-    def validation_batches(self, data: Dataset, stride: int) -> Any:
-        return batches.evaluation_batches(data.validation, batch_size=BATCH, stride=stride)
-
-    def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
-        return (-row.get("val_loss", row["loss"]),)
 
     def measure(self, model: keras.Model, data: Dataset, split: str = "test") -> tuple[dict[str, Any], dict[str, Any]]:
         examples, spec = data.split(split), data.spec

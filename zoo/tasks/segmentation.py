@@ -27,8 +27,8 @@ from zoo.runs.vocabularies import read_spec
 from zoo.scores import masks as scoring
 from zoo.scores.masks import Counts
 from zoo.tasks import base
-from zoo.tasks.base import Task
 from zoo.tasks.pages import segmentation as mask_page
+from zoo.tasks.parts.plain import PlainTask
 
 # Pixels of an evaluation batch, and largest size in bytes of the logits that are in memory at a time.
 BATCH_PIXELS, LOGITS_BYTES = 1 << 19, 1 << 26
@@ -38,7 +38,7 @@ WORST = 8
 PICTURE = (32, 32, 3)
 
 
-class Segmentation(Task):
+class Segmentation(PlainTask):
     """A class for each pixel of a picture; pixels of class 255 are neither trained on nor scored."""
 
     name = "segmentation"
@@ -54,18 +54,8 @@ class Segmentation(Task):
             metrics: [PixelMeanIoU(spec.num_classes, IGNORED), PixelAccuracy(IGNORED)],
         }
 
-    def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
-        options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
-        augment = augmenter.of(config, data.spec.num_classes, follow=_follow)
-        return batches.training_batches(data.train, **options, augment=augment, part=config.part)
-
-    def reads_parts(self, config: TrainConfig) -> bool:
-        return True
-
-    def gathered(self, config: TrainConfig, data: Dataset, batch_size: int) -> batches.Gathered | None:
-        if config.augmentation:
-            return None
-        return batches.gathered(data.train, batch_size=batch_size, seed=config.seed)
+    def augmented(self, config: TrainConfig, data: Dataset) -> Any:
+        return augmenter.of(config, data.spec.num_classes, follow=_follow)
 
     def validation_batches(self, data: Dataset, stride: int) -> Any:
         return batches.evaluation_batches(data.validation, batch_size=batch_of(data.spec), stride=stride)
