@@ -8,16 +8,16 @@ sides of a box are predicted as bounded logarithms; a place has no centerness, i
 import keras
 from keras import layers, ops
 
-from zoo.models.parts.base import ZooModel
 from zoo.models.parts.convolutions import ConvNorm, DepthwiseSeparable
-from zoo.models.parts.detectors.encoder import Encoder, widths_of
+from zoo.models.parts.detectors.boxes import BoxModel
+from zoo.models.parts.detectors.encoder import Encoder
 from zoo.models.parts.detectors.heads import BoxHead
 from zoo.models.parts.layers import check_positive
 from zoo.objectives.priors import Priors
 
 
 @keras.saving.register_keras_serializable("zoo")
-class Detector(ZooModel):
+class Detector(BoxModel):
     """An encoder, a feature pyramid (Lin et al., 2017) and a head for each level.
 
     Args:
@@ -82,8 +82,7 @@ class Detector(ZooModel):
             BoxHead(num_classes, 1, [next(left) for _ in range(depth)], dtype=policy, name=f"head_{s}")
             for s in self.strides
         ]
-        self.join_boxes = layers.Concatenate(axis=1, dtype=policy, name="boxes")
-        self.join_scores = layers.Concatenate(axis=1, dtype=policy, name="scores")
+        self.finish()
 
     def build(self, input_shape):
         self.encoder.build(input_shape)
@@ -93,9 +92,7 @@ class Detector(ZooModel):
         for level in reversed(range(len(self.smooth))):
             self.smooth[level].build(shapes[level])
             shapes[level] = self.smooth[level].compute_output_shape(shapes[level])
-        for head, shape in zip(self.heads, shapes, strict=True):
-            head.build(shape)
-        self.built = True
+        self.build_heads(shapes)
 
     def call(self, x, training=None):
         features = self.encoder(x, training=training)
@@ -103,18 +100,7 @@ class Detector(ZooModel):
         for level in reversed(range(len(self.smooth))):  # from the coarsest, each takes in the level above it
             above = ops.image.resize(maps[level + 1], maps[level].shape[1:3], interpolation="nearest")
             maps[level] = self.smooth[level](self.add[level]([maps[level], above]), training=training)
-        found = [head(y, training=training) for head, y in zip(self.heads, maps, strict=True)]
-        boxes, scores = zip(*found, strict=True)
-        if len(found) == 1:
-            return {"boxes": boxes[0], "scores": scores[0]}
-        return {"boxes": self.join_boxes(list(boxes)), "scores": self.join_scores(list(scores))}
-
-    def classifier(self, **options):
-        """Return the classifier whose convolutions are the encoder, with weights of its own."""
-        return self.encoder.classifier(**options)
-
-    def for_loss(self, outputs):
-        return ops.concatenate([outputs["boxes"], outputs["scores"]], axis=-1)
+        return self.found(maps, training)
 
     @classmethod
     def priors(cls, input_shape, strides: tuple[int, ...] = (8, 16), **others) -> Priors:
@@ -122,9 +108,7 @@ class Detector(ZooModel):
         return Priors.of(input_shape, strides, [[(stride, stride)] for stride in strides], "distances")
 
     def get_config(self):
-        outputs = [layer for head in self.heads for layer in (head.boxes, head.scores)]
         parts = [self.encoder, *self.lateral, *self.smooth, *self.heads]
-        present = widths_of(parts, without=outputs)
         return super().get_config() | {
             "num_classes": self.num_classes,
             "backbone": self.backbone,
@@ -135,5 +119,5 @@ class Detector(ZooModel):
             "depth": self.depth,
             "mean": self.mean,
             "std": self.std,
-            "widths": () if present == self.usual_widths else present,
+            "widths": self.narrowed(parts),
         }

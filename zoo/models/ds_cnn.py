@@ -11,12 +11,11 @@ import keras
 from keras import layers
 
 from zoo.models.parts.convolutions import ConvNorm, DepthwiseSeparable
-from zoo.models.parts.sound import front_end
-from zoo.models.parts.vision import VisionModel
+from zoo.models.parts.listening import ListeningModel
 
 
 @keras.saving.register_keras_serializable("zoo")
-class DSCNN(VisionModel):
+class DSCNN(ListeningModel):
     """A 10x4 convolution, depthwise separable convolutions of one width, global average pooling and Dense classes.
 
     Args:
@@ -66,12 +65,7 @@ class DSCNN(VisionModel):
         causal: bool = False,
         **kwargs,
     ):
-        super().__init__(num_classes, mean, std, dropout, first_stride, widths, **kwargs)
-        self.filters = filters
-        self.num_blocks = num_blocks
-        self.use_bias = use_bias
-        self.causal = causal
-        self.sound = {
+        sound = {
             "rate": rate,
             "features": features,
             "frame_ms": frame_ms,
@@ -82,7 +76,10 @@ class DSCNN(VisionModel):
             "level": level,
             "floor": floor,
         }
-        self.front = front_end(self.family, **self.sound)
+        super().__init__(num_classes, mean, std, dropout, first_stride, widths, sound=sound, causal=causal, **kwargs)
+        self.filters = filters
+        self.num_blocks = num_blocks
+        self.use_bias = use_bias
         policy = self.dtype_policy
         shared = {"activation": "relu", "use_bias": use_bias, "causal": causal, "dtype": policy}
         self.stem = ConvNorm(self.width(filters), (10, 4), name="stem", **shared)
@@ -92,23 +89,9 @@ class DSCNN(VisionModel):
         self.blocks = [layers.Dropout(dropout / 2, dtype=policy, name="drop_first"), *separable]
         self.finish()
 
-    def build(self, input_shape):
-        if self.front is not None:
-            self.front.build(input_shape)
-        super().build(self.picture_shape(input_shape))
-
-    def picture_shape(self, input_shape: tuple) -> tuple:
-        """Return the shape of the pictures of sound that the convolutions see."""
-        return input_shape if self.front is None else self.front.compute_output_shape(input_shape)
-
-    def call(self, x, training=None):
-        return super().call(x if self.front is None else self.front(x), training=training)
-
     def get_config(self):
         return super().get_config() | {
             "filters": self.filters,
             "num_blocks": self.num_blocks,
             "use_bias": self.use_bias,
-            "causal": self.causal,
-            **self.sound,
         }

@@ -8,11 +8,10 @@ suit them best instead of those that overlap their prior by half, so that no exa
 import math
 
 import keras
-from keras import layers, ops
 
-from zoo.models.parts.base import ZooModel
 from zoo.models.parts.convolutions import DepthwiseSeparable
-from zoo.models.parts.detectors.encoder import DEEPEST, Encoder, widths_of
+from zoo.models.parts.detectors.boxes import BoxModel
+from zoo.models.parts.detectors.encoder import DEEPEST, Encoder
 from zoo.models.parts.detectors.heads import BoxHead
 from zoo.models.parts.layers import check_positive
 from zoo.objectives.priors import MIDDLE, Priors
@@ -22,7 +21,7 @@ RATIOS = (1.0, 2.0, 0.5)
 
 
 @keras.saving.register_keras_serializable("zoo")
-class SSD(ZooModel):
+class SSD(BoxModel):
     """An encoder, further depthwise separable convolutions of stride 2, and a head for each of their feature maps.
 
     Args:
@@ -85,8 +84,7 @@ class SSD(ZooModel):
             BoxHead(num_classes, len(RATIOS) + 1, [next(left)], start=MIDDLE, dtype=policy, name=f"head_{s}")
             for s in self.strides
         ]
-        self.join_boxes = layers.Concatenate(axis=1, dtype=policy, name="boxes")
-        self.join_scores = layers.Concatenate(axis=1, dtype=policy, name="scores")
+        self.finish()
 
     def build(self, input_shape):
         self.encoder.build(input_shape)
@@ -94,26 +92,13 @@ class SSD(ZooModel):
         for part in self.further:
             part.build(shapes[-1])
             shapes.append(part.compute_output_shape(shapes[-1]))
-        for head, shape in zip(self.heads, shapes, strict=True):
-            head.build(shape)
-        self.built = True
+        self.build_heads(shapes)
 
     def call(self, x, training=None):
         maps = list(self.encoder(x, training=training))
         for part in self.further:
             maps.append(part(maps[-1], training=training))
-        found = [head(y, training=training) for head, y in zip(self.heads, maps, strict=True)]
-        boxes, scores = zip(*found, strict=True)
-        if len(found) == 1:
-            return {"boxes": boxes[0], "scores": scores[0]}
-        return {"boxes": self.join_boxes(list(boxes)), "scores": self.join_scores(list(scores))}
-
-    def classifier(self, **options):
-        """Return the classifier whose convolutions are the encoder, with weights of its own."""
-        return self.encoder.classifier(**options)
-
-    def for_loss(self, outputs):
-        return ops.concatenate([outputs["boxes"], outputs["scores"]], axis=-1)
+        return self.found(maps, training)
 
     @classmethod
     def priors(
@@ -134,8 +119,7 @@ class SSD(ZooModel):
         return Priors.of(input_shape, strides, sizes, "offsets")
 
     def get_config(self):
-        outputs = [layer for head in self.heads for layer in (head.boxes, head.scores)]
-        present = widths_of([self.encoder, *self.further, *self.heads], without=outputs)
+        parts = [self.encoder, *self.further, *self.heads]
         return super().get_config() | {
             "num_classes": self.num_classes,
             "backbone": self.backbone,
@@ -146,5 +130,5 @@ class SSD(ZooModel):
             "width": self.width,
             "mean": self.mean,
             "std": self.std,
-            "widths": () if present == self.usual_widths else present,
+            "widths": self.narrowed(parts),
         }

@@ -10,8 +10,7 @@ import keras
 from keras import layers, ops
 
 from zoo.models.parts.convolutions import ConvNorm
-from zoo.models.parts.sound import front_end
-from zoo.models.parts.vision import VisionModel
+from zoo.models.parts.listening import ListeningModel
 
 # Channels of the first convolution and of the blocks, before the multiplier.
 STEM, BLOCKS = 16, (24, 32, 48)
@@ -59,7 +58,7 @@ class TemporalBlock(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("zoo")
-class TCResNet(VisionModel):
+class TCResNet(ListeningModel):
     """A convolution of three frames, residual blocks of convolutions along time, average pooling and Dense classes.
 
     Args:
@@ -98,13 +97,7 @@ class TCResNet(VisionModel):
         causal: bool = False,
         **kwargs,
     ):
-        super().__init__(num_classes, mean, std, dropout, first_stride, widths, **kwargs)
-        if num_blocks not in (3, 6):
-            raise ValueError(f"{self.family}: num_blocks: expected 3 or 6, received {num_blocks}")
-        self.alpha = alpha
-        self.num_blocks = num_blocks
-        self.causal = causal
-        self.sound = {
+        sound = {
             "rate": rate,
             "features": features,
             "frame_ms": frame_ms,
@@ -115,7 +108,11 @@ class TCResNet(VisionModel):
             "level": level,
             "floor": floor,
         }
-        self.front = front_end(self.family, **self.sound)
+        super().__init__(num_classes, mean, std, dropout, first_stride, widths, sound=sound, causal=causal, **kwargs)
+        if num_blocks not in (3, 6):
+            raise ValueError(f"{self.family}: num_blocks: expected 3 or 6, received {num_blocks}")
+        self.alpha = alpha
+        self.num_blocks = num_blocks
         policy = self.dtype_policy
         self.stem = ConvNorm(self.width(round(alpha * STEM)), FIRST, causal=causal, name="stem", dtype=policy)
         self.blocks = []
@@ -135,27 +132,18 @@ class TCResNet(VisionModel):
             )
         self.finish()
 
-    def build(self, input_shape):
-        if self.front is not None:
-            self.front.build(input_shape)
-        super().build(self.picture_shape(input_shape))
-
     def picture_shape(self, input_shape: tuple) -> tuple:
         """Return the shape of the pictures of sound that the convolutions see: frequencies are channels."""
-        if self.front is not None:
-            input_shape = self.front.compute_output_shape(input_shape)
-        batch, frames, columns, *_ = input_shape
+        batch, frames, columns, *_ = super().picture_shape(input_shape)
         return (batch, frames, 1, columns)
 
-    def call(self, x, training=None):
-        x = x if self.front is None else self.front(x)
+    def picture(self, x):
+        x = super().picture(x)
         x = ops.expand_dims(x, -1) if len(x.shape) == 3 else x
-        return super().call(ops.transpose(x, (0, 1, 3, 2)), training=training)
+        return ops.transpose(x, (0, 1, 3, 2))
 
     def get_config(self):
         return super().get_config() | {
             "alpha": self.alpha,
             "num_blocks": self.num_blocks,
-            "causal": self.causal,
-            **self.sound,
         }
