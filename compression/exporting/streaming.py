@@ -26,6 +26,23 @@ from zoo.models.parts.sound import SoundFeatures, pcen, running_mean
 State = Callable[[Any], Any]
 
 
+def front_of(model: keras.Model, to: str, name: str) -> SoundFeatures:
+    """Return the front end of a model that hears.
+
+    Args:
+        model: Built model.
+        to: Value of `--to`, for the message.
+        name: Name of the run, likewise.
+
+    Raises:
+        UsageError: The model has none.
+    """
+    front = getattr(model, "front", None)
+    if not isinstance(front, SoundFeatures):
+        raise UsageError(f"--to {to}: expected a run of ds_cnn or tc_resnet on sound, received {name}")
+    return front
+
+
 def check(model: keras.Model, name: str) -> None:
     """Raise UsageError unless a model can take a recording in pieces.
 
@@ -33,9 +50,7 @@ def check(model: keras.Model, name: str) -> None:
         model: Built model.
         name: Name of the run, for messages.
     """
-    front = getattr(model, "front", None)
-    if not isinstance(front, SoundFeatures):
-        raise UsageError(f"--to streaming: expected a run of ds_cnn or tc_resnet on sound, received {name}")
+    front = front_of(model, "streaming", name)
     if not model.causal:
         raise UsageError(
             f"--to streaming: {name} sees later sound at every time; expected a run that is trained with"

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from compression.exporting import tflite
+from compression.exporting.streaming import front_of
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface
 from compression.mcu import features as c_code
@@ -35,10 +36,7 @@ def check(model: keras.Model, name: str) -> None:
         model: Built model.
         name: Name of the run, for messages.
     """
-    front = getattr(model, "front", None)
-    if not isinstance(front, SoundFeatures):
-        raise UsageError(f"--to features: expected a run of ds_cnn or tc_resnet on sound, received {name}")
-    if front.kind == "pcen":
+    if front_of(model, "features", name).kind == "pcen":
         raise UsageError("--to features: expected --set features=mfcc or logmel; pcen needs floating point")
 
 

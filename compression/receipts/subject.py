@@ -12,6 +12,7 @@ import numpy as np
 from compression.exporting.endpoints import servable
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import Interface, ModelInterface
+from compression.runtime import litert
 from zoo.config.task_facts import FIRST_FIT
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec, Split
@@ -113,6 +114,20 @@ class ArraySubject(Subject):
             raise UsageError(
                 f"{path}: expected a file that takes {expected}, as the data have it; this one takes {received}"
             )
+
+
+@dataclass(frozen=True)
+class OneOutputSubject(ArraySubject, OutputSubject):
+    """Subject of a file with one input, whose one output is compared with that of its model; see `ArraySubject`."""
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        return {self.interface.name: given(self.examples, self.interface)}
+
+    def outputs(self, path: Path) -> list[np.ndarray]:
+        return [litert.run(path, given(self.examples, self.interface))]
+
+    def reference(self) -> list[np.ndarray]:
+        return [reference(self, given(self.examples, self.interface))]
 
 
 def given(split: Split, interface: Interface) -> np.ndarray | Column:

@@ -14,7 +14,7 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import ArraySubject, OutputSubject, fitted, given, reference
+from compression.receipts.subject import OneOutputSubject, fitted, given, reference
 from compression.runtime import litert
 from compression.tasks.base import Export, OutputForm
 from compression.tasks.classification import interface_of, stratified
@@ -154,7 +154,7 @@ class Anomaly(OutputForm):
 
 
 @dataclass(frozen=True)
-class ReconstructionSubject(ArraySubject, OutputSubject):
+class ReconstructionSubject(OneOutputSubject):
     """Subject of a file that gives reconstructions; see `ArraySubject`.
 
     Args:
@@ -168,15 +168,6 @@ class ReconstructionSubject(ArraySubject, OutputSubject):
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     spec: DataSpec | None = None
-
-    def inputs(self) -> dict[str, np.ndarray]:
-        return {self.interface.name: given(self.examples, self.interface)}
-
-    def outputs(self, path: Path) -> list[np.ndarray]:
-        return [litert.run(path, given(self.examples, self.interface))]
-
-    def reference(self) -> list[np.ndarray]:
-        return [reference(self, given(self.examples, self.interface))]
 
     def target(self, split: Split) -> np.ndarray:
         """Return what should be reconstructed of examples."""

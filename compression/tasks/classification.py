@@ -11,7 +11,7 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import ArraySubject, OutputSubject, fitted, given, reference, sampled
+from compression.receipts.subject import OneOutputSubject, fitted, given, reference, sampled
 from compression.runtime import litert
 from compression.tasks.base import Export, OutputForm
 from zoo.console.errors import UsageError
@@ -124,17 +124,8 @@ class Classification(OutputForm):
 
 
 @dataclass(frozen=True)
-class ClassSubject(ArraySubject, OutputSubject):
+class ClassSubject(OneOutputSubject):
     """Subject of a file that gives the probability of each class; see `ArraySubject`."""
-
-    def inputs(self) -> dict[str, np.ndarray]:
-        return {self.interface.name: given(self.examples, self.interface)}
-
-    def outputs(self, path: Path) -> list[np.ndarray]:
-        return [litert.run(path, given(self.examples, self.interface))]
-
-    def reference(self) -> list[np.ndarray]:
-        return [reference(self, given(self.examples, self.interface))]
 
     def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
         found = self.scores(outputs[0])

@@ -10,12 +10,9 @@ import keras
 import numpy as np
 
 from compression.flatbuffers.interface import Interface
-from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import ArraySubject, given, reference
-from compression.runtime import litert
-from compression.tasks.base import Export, Form
+from compression.tasks.base import Export
 from compression.tasks.classification import interface_of
-from zoo.console.errors import UsageError
+from compression.tasks.parts.ranked import RankedForm, RankedSubject
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset
 from zoo.system.files import write_text
@@ -27,7 +24,7 @@ QUESTIONS = 2000
 
 
 @dataclass(frozen=True)
-class LinkPrediction(Form):
+class LinkPrediction(RankedForm):
     """How a model of triples becomes a file.
 
     Args:
@@ -42,23 +39,9 @@ class LinkPrediction(Form):
     def build(cls, made: Export) -> Self:
         return cls(made.data, interface_of(made.data.spec))
 
-    @classmethod
-    def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
-        return cls.build(made)
-
     def subject(self, model: keras.Model, original: keras.Model) -> "LinkSubject":
         asked = link_prediction.spread(self.data.split("test"), QUESTIONS)
         return LinkSubject(model, self.interface, asked, original=original, data=self.data)
-
-    def calibration(self, count: int, seed: int) -> np.ndarray:
-        return self.examples(count, seed)
-
-    def examples(self, count: int, seed: int) -> np.ndarray:
-        """Return training questions in random order."""
-        train = self.data.train
-        if not len(train):
-            raise UsageError("expected training examples to begin with, received none")
-        return train.x[np.random.default_rng(seed).permutation(len(train))[:count]]
 
     def about(self) -> dict[str, Any]:
         spec = self.data.spec
@@ -90,41 +73,17 @@ class LinkPrediction(Form):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinkSubject(ArraySubject):
-    """Subject of a file that completes triples, measured by filtered ranks.
+class LinkSubject(RankedSubject):
+    """Subject of a file that completes triples, measured by filtered ranks."""
 
-    Args:
-        data: Data of the run; answers that they know are left out of the ranks.
-    """
-
-    data: Dataset
-
-    def scored(self, path: Path) -> dict[str, float]:
-        return link_prediction.ranked(self._ranks(litert.run(path, given(self.examples, self.interface))))
-
-    def measured(self, path: Path) -> dict[str, Any]:
-        x = given(self.examples, self.interface)
-        expected, found = reference(self, x), litert.run(path, x)
-        difference, ranks = np.abs(found - expected), self._ranks(found)
-        return {
-            "test": {
-                "examples": len(x),
-                "of": len(self.data.test),
-                "sha256": examples_sha256(self.examples),
-                "litert": link_prediction.ranked(ranks),
-                "intervals": link_prediction.intervals_of(ranks),
-                "keras": link_prediction.ranked(self._ranks(expected)),
-            },
-            "parity": {
-                "largest_difference": float(difference.max()),
-                "mean_difference": float(difference.mean(dtype=np.float64)),
-                "same_answer": float((found.argmax(-1) == expected.argmax(-1)).mean()),
-            },
-            "latency": litert.latency(path, x[:1]),
-        }
-
-    def _ranks(self, outputs: np.ndarray) -> np.ndarray:
+    def ranks(self, outputs: np.ndarray) -> np.ndarray:
         return link_prediction.filtered(outputs, self.examples, Known(self.data))[0]
+
+    def of_ranks(self, ranks: np.ndarray) -> dict[str, float]:
+        return link_prediction.ranked(ranks)
+
+    def intervals(self, ranks: np.ndarray) -> dict[str, Any]:
+        return link_prediction.intervals_of(ranks)
 
 
 def _lines(names: tuple[str, ...]) -> str:

@@ -9,14 +9,12 @@ import keras
 import numpy as np
 
 from compression.flatbuffers.interface import Interface
-from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import ArraySubject, given, reference
-from compression.runtime import litert
-from compression.tasks.base import Export, Form
-from zoo.console.errors import UsageError
+from compression.tasks.base import Export
+from compression.tasks.parts.ranked import RankedForm, RankedSubject
 from zoo.console.figures import Intervals
-from zoo.data import Dataset, Split
-from zoo.scores.recommendations import Seen, ranked, ranks
+from zoo.data import Dataset
+from zoo.scores import recommendations
+from zoo.scores.recommendations import Seen, ranked
 from zoo.system.files import replacing, write_text
 from zoo.tasks import recommendation
 from zoo.tasks.parts import vectors
@@ -26,7 +24,7 @@ USERS = 2000
 
 
 @dataclass(frozen=True)
-class Recommendation(Form):
+class Recommendation(RankedForm):
     """How a recommending model becomes a file.
 
     Args:
@@ -45,24 +43,10 @@ class Recommendation(Form):
     def build(cls, made: Export) -> Self:
         return cls(made.data, Interface("user", (1,), "int32", output="scores"), vectors.of(made.exported))
 
-    @classmethod
-    def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
-        return cls.build(made)
-
     def subject(self, model: keras.Model, original: keras.Model) -> "ItemSubject":
         test = self.data.split("test")
         chosen = test.take(np.linspace(0, len(test) - 1, min(USERS, len(test))).round().astype(int))
         return ItemSubject(model, self.interface, chosen, probabilities=False, original=original, data=self.data)
-
-    def calibration(self, count: int, seed: int) -> np.ndarray:
-        return self.examples(count, seed)
-
-    def examples(self, count: int, seed: int) -> np.ndarray:
-        """Return training users in random order."""
-        train = self.data.train
-        if not len(train):
-            raise UsageError("expected training events to begin with, received none")
-        return train.x[np.random.default_rng(seed).permutation(len(train))[:count]]
 
     def about(self) -> dict[str, Any]:
         form = self.data.spec.events
@@ -103,40 +87,15 @@ class Recommendation(Form):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ItemSubject(ArraySubject):
-    """Subject of a file that scores items, measured by the ranks of held-out ones.
+class ItemSubject(RankedSubject):
+    """Subject of a file that scores items, measured by the ranks of held-out ones."""
 
-    Args:
-        data: Data of the run; items that a user has had are left out.
-    """
-
-    data: Dataset
-
-    def scored(self, path: Path) -> dict[str, float]:
-        return ranked(self._ranks(litert.run(path, given(self.examples, self.interface))))
-
-    def measured(self, path: Path) -> dict[str, Any]:
-        x = given(self.examples, self.interface)
-        expected, found = reference(self, x), litert.run(path, x)
-        difference, mine = np.abs(found - expected), self._ranks(found)
-        return {
-            "test": {
-                "examples": len(x),
-                "of": len(self.data.test),
-                "sha256": examples_sha256(self.examples),
-                "litert": ranked(mine),
-                "intervals": recommendation.intervals_of(mine),
-                "keras": ranked(self._ranks(expected)),
-            },
-            "parity": {
-                "largest_difference": float(difference.max()),
-                "mean_difference": float(difference.mean(dtype=np.float64)),
-                "same_answer": float((found.argmax(-1) == expected.argmax(-1)).mean()),
-            },
-            "latency": litert.latency(path, x[:1]),
-        }
-
-    def _ranks(self, outputs: np.ndarray) -> np.ndarray:
+    def ranks(self, outputs: np.ndarray) -> np.ndarray:
         seen: Seen = recommendation.seen_before(self.data, "test")
-        examples: Split = self.examples
-        return ranks(outputs, examples.x[:, 0], recommendation.items_of(examples), seen)
+        return recommendations.ranks(outputs, self.examples.x[:, 0], recommendation.items_of(self.examples), seen)
+
+    def of_ranks(self, ranks: np.ndarray) -> dict[str, float]:
+        return ranked(ranks)
+
+    def intervals(self, ranks: np.ndarray) -> dict[str, Any]:
+        return recommendation.intervals_of(ranks)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import ArraySubject, OutputSubject, given, reference
+from compression.receipts.subject import OneOutputSubject, given, reference
 from compression.runtime import litert
 from compression.tasks.classification import Classification
 from zoo.console.errors import UsageError
@@ -73,7 +73,7 @@ class Regression(Classification):
 
 
 @dataclass(frozen=True)
-class NumberSubject(ArraySubject, OutputSubject):
+class NumberSubject(OneOutputSubject):
     """Subject of a file that gives numbers; see `ArraySubject`.
 
     Args:
@@ -82,15 +82,6 @@ class NumberSubject(ArraySubject, OutputSubject):
 
     probabilities: bool = False
     spec: DataSpec = DataSpec("example", "vector", (1,), ())
-
-    def inputs(self) -> dict[str, np.ndarray]:
-        return {self.interface.name: given(self.examples, self.interface)}
-
-    def outputs(self, path: Path) -> list[np.ndarray]:
-        return [litert.run(path, given(self.examples, self.interface))]
-
-    def reference(self) -> list[np.ndarray]:
-        return [reference(self, given(self.examples, self.interface))]
 
     def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
         return self.scores(outputs[0])

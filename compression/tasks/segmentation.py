@@ -11,7 +11,7 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import ArraySubject, OutputSubject, given, referring
+from compression.receipts.subject import OneOutputSubject, given, referring
 from compression.runtime import litert
 from compression.tasks.base import Export
 from compression.tasks.classification import Classification, interface_of
@@ -106,7 +106,7 @@ def _interface(spec: DataSpec, argmax: bool, stated: Mapping[str, Any]) -> Inter
 
 
 @dataclass(frozen=True)
-class MaskSubject(ArraySubject, OutputSubject):
+class MaskSubject(OneOutputSubject):
     """Subject of a file of masks; see `ArraySubject`. A split is gone through a few pictures at a time.
 
     Args:
@@ -114,12 +114,6 @@ class MaskSubject(ArraySubject, OutputSubject):
     """
 
     spec: DataSpec | None = None
-
-    def inputs(self) -> dict[str, np.ndarray]:
-        return {self.interface.name: given(self.examples, self.interface)}
-
-    def outputs(self, path: Path) -> list[np.ndarray]:
-        return [litert.run(path, given(self.examples, self.interface))]
 
     def reference(self) -> list[np.ndarray]:
         return [self._keras(self.interface)(given(self.examples, self.interface))]
