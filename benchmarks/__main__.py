@@ -25,13 +25,11 @@ RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
 WITHOUT_REPORT = (
     "detection",
-    "forecasting",
     "recommendation",
     "sensors",
     "streaming",
     "defaults",
     "few_pictures",
-    "tables",
     "segmentation",
     "sound",
 )

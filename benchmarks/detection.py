@@ -19,8 +19,8 @@ RUNS = Path("runs") / "detection"
 KEPT = ("test", "per_class", "epochs", "parameters", "split_examples", "examples_per_second")
 RECEIPT = ("bytes", "gzip_bytes", "test", "parity", "latency")
 TRAINING = (
-    *("--model", "detector", "--skip-bad", "--pretrained", "imagenet", "--image-size", "320", "--epochs", "60"),
-    *("--keep", "last"),
+    *("--model", "detector", "--skip-bad", "--pretrained", "imagenet", "--image-size", "320", "--epochs", "120"),
+    *("--keep", "last", "--augment", "flip(both) + crop(0.125) + zoom(0.25) + colour(0.2)"),
 )
 RECIPES = ("float32", "int8", "int8(skip=head_*)", "qat(epochs=4) + int8")
 CALIBRATION = 200

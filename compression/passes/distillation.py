@@ -1,4 +1,7 @@
-"""Knowledge distillation (Hinton et al., 2015): a student learns from the probabilities of one or more teachers."""
+"""Knowledge distillation (Hinton et al., 2015): a student learns from the outputs of one or more teachers.
+
+Outputs are logits of classes, or numbers such as values, boxes and reconstructions.
+"""
 
 import contextlib
 import threading
@@ -15,6 +18,9 @@ from compression.surgery.copying import copies
 from compression.surgery.layers import with_kernels
 from zoo.console.errors import UsageError, nearest
 from zoo.introspection.hooks import calling
+
+# Examples that are enough to follow which layer feeds which, and that are computed at once.
+FEW = 8
 
 
 class SoftTargets(keras.losses.Loss):
@@ -42,23 +48,70 @@ class SoftTargets(keras.losses.Loss):
         return self.temperature**2 * ops.sum(y_true * (teacher - student), axis=-1)
 
 
+class Differences:
+    """Squared differences of a student's outputs from its teacher's, relative to the spread of the teacher's.
+
+    The mean over all numbers of an output, then over the outputs: a student whose errors are as large as the spread has
+    a loss of 1, whatever the units are. The spread is measured for each place on the last axis.
+
+    Args:
+        outputs: Outputs of the teacher for some examples: an array (examples, ..., numbers), or a structure of them.
+    """
+
+    def __init__(self, outputs: Any):
+        self.variances = keras.tree.map_structure(_variances, outputs)
+
+    def __call__(self, theirs: Any, mine: Any) -> Any:
+        """Return the loss of a batch.
+
+        Args:
+            theirs: Outputs of the teacher.
+            mine: Outputs of the student.
+        """
+        losses = keras.tree.map_structure(
+            lambda found, wanted, variances: ops.mean(ops.square(found - wanted) / variances),
+            mine, theirs, self.variances,
+        )  # fmt: skip
+        found = keras.tree.flatten(losses)
+        return sum(found) / len(found)
+
+
+def _variances(outputs: Any) -> np.ndarray:
+    """Return the variance of each place on the last axis; places that hardly vary get a thousandth of the mean one."""
+    outputs = np.asarray(outputs, np.float64)
+    found = outputs.reshape(-1, outputs.shape[-1]).var(axis=0)
+    least = max(found.mean() / 1000, np.finfo(np.float32).tiny)
+    return np.maximum(found, least).astype(np.float32)
+
+
 class Distillation(layers.Layer):
     """Loss of a student: alpha times the label loss, 1 - alpha times the teacher loss, and optionally hidden layers'.
 
     Args:
         config: Temperature, alpha and pairs of hidden layers.
-        teachers: Built models with logits as output; the probabilities of several teachers are averaged.
+        teachers: Built models; the probabilities, or the outputs, of several teachers are averaged.
         student: Built model to train.
-        x: A few examples, (examples, ...), to find the shapes of hidden layers.
+        x: Examples, (examples, ...), a tuple if the models take several inputs, to find the shapes of hidden layers and
+            the spread of numbers.
+        numbers: Whether the outputs are numbers. They are logits of classes otherwise.
 
     Raises:
-        UsageError: A hidden layer does not exist, or the outputs of a pair differ in more than the last axis.
+        UsageError: A hidden layer does not exist, the outputs of a pair differ in more than the last axis, or a teacher
+            gives numbers of another shape.
     """
 
-    def __init__(self, config: Distill, teachers: Sequence[keras.Model], student: keras.Model, x: np.ndarray):
+    def __init__(
+        self,
+        config: Distill,
+        teachers: Sequence[keras.Model],
+        student: keras.Model,
+        x: Any,
+        numbers: bool = False,
+    ):
         super().__init__(name="distillation")
         self.config = config
-        self.soft = SoftTargets(config.temperature)
+        self.soft: Callable = _differences(teachers, student, x) if numbers else SoftTargets(config.temperature)
+        self._taught: Callable = _mean if numbers else lambda answers: _probabilities(answers, config.temperature)
         self.squared = keras.losses.MeanSquaredError()
         # Wrapped in functions, so that Keras does not track the teachers' and the student's variables here.
         self._answer: Callable = lambda inputs: [teacher(inputs, training=False) for teacher in teachers]
@@ -69,12 +122,12 @@ class Distillation(layers.Layer):
         self.projections = [self._projection(mine, theirs, x) for mine, theirs in pairs]
         self.built = True
 
-    def _projection(self, mine: str, theirs: str, x: np.ndarray) -> layers.Layer:
+    def _projection(self, mine: str, theirs: str, x: Any) -> layers.Layer:
         """Return a trainable projection from a hidden layer to the teacher's width (Romero et al., 2015)."""
         shapes = []
         for model, path in ((self._student(), mine), (self._teacher(), theirs)):
             with watching(model, [path], self._seen):
-                model(ops.convert_to_tensor(x), training=False)
+                model(_first(x, FEW), training=False)
             shapes.append(self._seen.outputs[path].shape)
         if shapes[0][1:-1] != shapes[1][1:-1]:
             raise UsageError(
@@ -91,24 +144,52 @@ class Distillation(layers.Layer):
         with watching(self._student(), [pair.split(":")[0] for pair in self.config.match], self._seen):
             yield
 
-    def loss(self, x: Any, logits: Any, hard: Any) -> Any:
+    def loss(self, x: Any, outputs: Any, hard: Any) -> Any:
         """Return the loss of a batch.
 
         Args:
             x: Inputs of the student, (batch, ...).
-            logits: Outputs of the student.
+            outputs: Outputs of the student.
             hard: Loss of the student on the labels.
         """
         config, mine = self.config, dict(getattr(self._seen, "outputs", {}))
         with watching(self._teacher(), [pair.split(":")[1] for pair in config.match], self._seen):
             answers = self._answer(x)
-        probabilities = sum(ops.softmax(answer / config.temperature) for answer in answers) / len(answers)
-        loss = config.alpha * hard + (1 - config.alpha) * self.soft(ops.stop_gradient(probabilities), logits)
+        taught = keras.tree.map_structure(ops.stop_gradient, self._taught(answers))
+        loss = config.alpha * hard + (1 - config.alpha) * self.soft(taught, outputs)
         for pair, projection in zip(config.match, self.projections, strict=True):
             student, teacher = pair.split(":")
             target = ops.stop_gradient(self._seen.outputs[teacher])
             loss += config.weight * self.squared(target, projection(mine[student]))
         return loss
+
+
+def _first(x: Any, count: int) -> Any:
+    return keras.tree.map_structure(lambda array: ops.convert_to_tensor(array[:count]), x)
+
+
+def _probabilities(answers: Sequence[Any], temperature: float) -> Any:
+    return sum(ops.softmax(answer / temperature) for answer in answers) / len(answers)
+
+
+def _mean(answers: Sequence[Any]) -> Any:
+    return keras.tree.map_structure(lambda *found: sum(found) / len(found), *answers)
+
+
+def _differences(teachers: Sequence[keras.Model], student: keras.Model, x: Any) -> Differences:
+    """Return the differences from what teachers give for examples.
+
+    Raises:
+        UsageError: A teacher gives other outputs than the student, or outputs of another shape.
+    """
+    outputs = _mean([teacher.predict(x, batch_size=FEW, verbose=0) for teacher in teachers])
+    mine = keras.tree.map_structure(lambda found: tuple(found.shape[1:]), student.predict(_first(x, 1), verbose=0))
+    theirs = keras.tree.map_structure(lambda found: tuple(found.shape[1:]), outputs)
+    if mine != theirs:
+        raise UsageError(
+            f"--recipe distill: teacher: expected outputs of the student's shape {mine}, received {theirs}"
+        )
+    return Differences(outputs)
 
 
 def initialise(student: keras.Model, teacher: keras.Model, x: np.ndarray) -> None:

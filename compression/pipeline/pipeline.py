@@ -14,9 +14,10 @@ from compression import tasks
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.on_device.generate import METADATA
+from compression.passes.distillation import FEW
 from compression.pipeline import origin, stages
 from compression.pipeline.stage_plot import draw
-from compression.pipeline.stages import EXAMPLES, Stages, Trained
+from compression.pipeline.stages import Stages, Trained
 from compression.receipts.artifacts import beside, check_beside, file_name, read_receipt, receipt_path, sealed
 from compression.receipts.receipt import comparable, differences, file_sizes, measure, measure_outputs, read_off
 from compression.recipes import language
@@ -201,7 +202,7 @@ def verify(path: Path, model: keras.Model, data: Dataset) -> tuple[dict[str, Any
     form = kind.recorded(Export(model, original, data), receipt)
     trained = Trained(original, original)
     if name := made.get("stages_folder"):
-        examples = form.examples(EXAMPLES, seed=0)
+        examples = form.examples(FEW, seed=0)
         base = copies(original, examples)
         plan = Stages(base, form.data, recipe, path.parent / name, TrainConfig(), examples, task=form.task)
         last = len(recipe.stages) - 1  # its model has the weights of all stages
@@ -318,6 +319,7 @@ def _planned(
         teachers=training.teachers,
         identity=weights_sha256(original),
         task=form.task,
+        numbers=tasks.entry(form.data.spec.task).limits.numbers,
     )
     stages.check(plan)
     stages.share(plan)

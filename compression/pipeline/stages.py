@@ -17,7 +17,7 @@ import numpy as np
 import strategies
 from compression.exporting.tflite import Ranges
 from compression.passes import channels, clustering, pruning, qat
-from compression.passes.distillation import Distillation, initialise
+from compression.passes.distillation import FEW, Distillation, initialise
 from compression.passes.parametrize import Parametrized, preserving
 from compression.recipes.language import Recipe
 from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, Qat
@@ -39,7 +39,6 @@ from zoo.tasks.base import Task
 from zoo.training.loop import train
 
 WEIGHT_BITS = {"int8": 8, "dynamic": 8, "int16x8": 8, "int4": 4}
-EXAMPLES = 8  # enough to follow which layer feeds which
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,7 @@ class Stages:
         teachers: Function that returns the built models to learn from, if the recipe has a teacher.
         identity: SHA-256 of the weights that the recipe begins with.
         task: What the model is trained for, by default the task of the data.
+        numbers: Whether a student learns the outputs of its teachers as numbers, not as logits of classes.
     """
 
     base: Callable[[], keras.Model]
@@ -90,10 +90,11 @@ class Stages:
     teachers: Callable[[], list[keras.Model]] | None = None
     identity: str = ""
     task: Task | None = None
+    numbers: bool = False
 
     @property
     def few(self) -> Any:
-        return keras.tree.map_structure(lambda x: x[:EXAMPLES], self.examples)
+        return keras.tree.map_structure(lambda x: x[:FEW], self.examples)
 
     def place(self, index: int) -> Path:
         """Return the folder of a stage."""
@@ -213,12 +214,16 @@ def check(stages: Stages) -> None:
             if stages.recipe.precision == "int8":
                 qat.Points(model, stages.few, stage.skip)
     if stages.recipe.distill:
-        Distillation(stages.recipe.distill, teachers, model, stages.few)
+        _distillation(stages, teachers, model)
     stages.folder.mkdir(parents=True, exist_ok=True)
     write_json(claimed, mine)
     for index, plan in plans.items():
         if not stages.kept(index).is_file():
             write_json(stages.kept(index), plan.to_json())
+
+
+def _distillation(stages: Stages, teachers: list[keras.Model], model: keras.Model) -> Distillation:
+    return Distillation(stages.recipe.distill, teachers, model, stages.examples, stages.numbers)
 
 
 def share(stages: Stages) -> None:
@@ -318,7 +323,7 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
                 model.set_weights(reinitialized(model, stages.few).get_weights())
         made = _WRAPPED[type(stage)](stages, index, model)
         if stages.recipe.distill:
-            made.distillation = Distillation(stages.recipe.distill, stages.teachers(), model, stages.few)
+            made.distillation = _distillation(stages, stages.teachers(), model)
         return made
 
     def end(made: Parametrized) -> keras.Model:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from compression.recipes.language import Recipe
 from compression.recipes.options import ExportOptions
+from compression.recipes.passes import Distill
 from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
 
@@ -23,6 +24,7 @@ class Limits:
         batch: Reason why a file takes one example at a time; empty if it takes batches.
         argmax: Whether a file can give classes in place of scores.
         nms: Whether a file gives boxes, which it can decode and suppress.
+        numbers: Whether a student learns the outputs of its teacher as numbers. They are logits of classes otherwise.
         skip: Reason why no layer can stay in float32; empty if layers can.
         words: Reasons against recipe words. A key is a word, or a training word and a precision: "qat + int8".
     """
@@ -34,6 +36,7 @@ class Limits:
     batch: str = ""
     argmax: bool = False
     nms: bool = False
+    numbers: bool = False
     skip: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
 
@@ -65,6 +68,11 @@ class Limits:
             raise UsageError(f"--skip-worst: expected a run that gives classes, this one {self.does}")
         if recipe.skip and self.skip:
             raise UsageError(f"--recipe {recipe}: skip: {self.skip}; leave skip out")
+        if self.numbers and recipe.distill and recipe.distill.temperature != Distill.temperature:
+            raise UsageError(
+                f"--recipe {recipe}: distill: temperature is for probabilities of classes, and this run {self.does};"
+                " leave it out"
+            )
         training = [stage.word for stage in (*recipe.stages, *([recipe.distill] if recipe.distill else []))]
         for word in (recipe.precision, *training):
             reason = self.words.get(word) or self.words.get(f"{word} + {recipe.precision}")

@@ -174,7 +174,9 @@ class Qat(Pass):
 
 @dataclass(frozen=True)
 class Distill(Pass):
-    """Learn from a teacher's probabilities (Hinton et al., 2015), alone or as the loss of the other words."""
+    """Learn from a teacher, alone or as the loss of the other words: probabilities of classes (Hinton et al., 2015), or
+    other outputs by their squared differences.
+    """
 
     teacher: tuple[str, ...] = ()
     temperature: float = 4.0

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from compression import tasks
 from compression.recipes import language
 from compression.recipes.language import Kernel
 from compression.searching import pareto, screening, space, studies
@@ -154,6 +155,7 @@ def make_plan(
         teachers=list(subject.teachers),
         gzipped=budget.max_gzip_bytes is not None,
         timed=budget.max_latency_ms is not None,
+        numbers=tasks.entry(subject.data.spec.task).limits.numbers,
     )
     found = space.narrowed(found, narrowing or {})
     if unknown := [t for t in found.choices["distill"] if t not in (*subject.teachers, space.NO_TEACHER)]:

@@ -50,12 +50,14 @@ class Space:
         widths: Present widths of the layers, by path.
         epochs: Number of epochs of the run, which the choice `epochs` multiplies.
         learning_rate: Learning rate of the run, which the choice `rate` multiplies.
+        temperature: Temperature of distillation.
     """
 
     choices: Mapping[str, Values]
     widths: Mapping[str, int]
     epochs: int
     learning_rate: float
+    temperature: float = TEMPERATURE
 
     def recipe(self, chosen: Mapping[str, Any]) -> Recipe:
         """Return the recipe for one value of every choice, without values that have no effect.
@@ -75,7 +77,7 @@ class Space:
             rate = self.learning_rate * chosen["rate"] * (LATER_RATES.get(word, 1) if later or word == "qat" else 1)
             stages.append(kind(**arguments, epochs=max(1, round(epochs)), learning_rate=float(f"{rate:.3g}")))
         taught = stages and chosen["distill"] != NO_TEACHER
-        distill = Distill(teacher=(chosen["distill"],), temperature=TEMPERATURE) if taught else None
+        distill = Distill(teacher=(chosen["distill"],), temperature=self.temperature) if taught else None
         per_tensor = bool(chosen["per_tensor"]) and "per_tensor" in language.parameters(precision)
         return Recipe(precision, per_tensor=per_tensor, stages=tuple(stages), distill=distill)
 
@@ -154,6 +156,7 @@ def default(
     teachers: Sequence[str],
     gzipped: bool,
     timed: bool,
+    numbers: bool = False,
 ) -> Space:
     """Return the default search space of a model.
 
@@ -164,6 +167,7 @@ def default(
         teachers: Names of runs that may be teachers.
         gzipped: Whether gzipped bytes are limited; only these shrink with zeros and shared values.
         timed: Whether the latency is limited; float16 and float32 may then be the fastest.
+        numbers: Whether a teacher's outputs are numbers, which have no temperature.
     """
     choices: dict[str, Values] = {WIDTH + layer: Range(max(1, n // NARROWEST), n) for layer, n in widths.items()}
     choices |= {
@@ -177,7 +181,7 @@ def default(
         "epochs": (1, 2, 3),
         "rate": (0.5, 1.0, 2.0),
     }
-    return Space(choices, dict(widths), epochs, learning_rate)
+    return Space(choices, dict(widths), epochs, learning_rate, Distill.temperature if numbers else TEMPERATURE)
 
 
 def read(path: Path) -> dict[str, str]:

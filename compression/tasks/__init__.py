@@ -43,10 +43,7 @@ TASKS = {
             run="a run that detects anomalies",
             does="reconstructs its inputs",
             by_output=True,
-            words={
-                "distill": "it learns probabilities of classes, and this model gives reconstructions; train the smaller"
-                " run by itself",
-            },
+            numbers=True,
         ),
     ),
     "classification": Entry(
@@ -59,10 +56,7 @@ TASKS = {
             run="a run that gives several labels",
             does="gives several labels",
             by_output=True,
-            words={
-                "distill": "it learns the probabilities of one class, and this model gives several labels; train the"
-                " smaller run by itself",
-            },
+            numbers=True,
         ),
     ),
     "ordinal": Entry(
@@ -75,10 +69,7 @@ TASKS = {
             run="a run that gives numbers",
             does="gives numbers",
             by_output=True,
-            words={
-                "distill": "it learns probabilities of classes, and this model gives numbers; train the smaller run by"
-                " itself",
-            },
+            numbers=True,
         ),
     ),
     "contrastive": Entry(
@@ -105,10 +96,7 @@ TASKS = {
             does="gives objects",
             by_output=True,
             nms=True,
-            words={
-                "distill": "it learns probabilities of classes, and this model gives boxes as well; train the smaller"
-                " run by itself"
-            },
+            numbers=True,
         ),
     ),
     "forecasting": Entry(
@@ -120,8 +108,8 @@ TASKS = {
             words={
                 "int16x8": "the converter cannot leave the layers in float32 that columns of different units need; use"
                 " int8, float16 or dynamic",
-                "distill": "its losses are for classes; train the smaller run by itself",
             },
+            numbers=True,
         ),
     ),
     "generation": Entry(

@@ -270,6 +270,31 @@ def test_probabilities_of_several_teachers_are_averaged():
     assert float(made.loss(x, student(x), 0.0)) == pytest.approx(float(SoftTargets(1.0)(p, student(x))), rel=1e-5)
 
 
+def test_numbers_are_learnt_by_their_differences_relative_to_the_spread_of_the_teacher():
+    inputs = keras.Input((3,))
+
+    def model(seed):
+        heads = [keras.layers.Dense(n, kernel_initializer=keras.initializers.GlorotUniform(seed + n)) for n in (4, 2)]
+        return keras.Model(inputs, {"boxes": heads[0](inputs) * 100, "scores": heads[1](inputs)})
+
+    student, teachers = model(0), [model(10), model(20)]
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    made = Distillation(language.parse("distill(a|b, alpha=0.25)").distill, teachers, student, x, numbers=True)
+    expected = []
+    for name in ("boxes", "scores"):
+        theirs = np.mean([np.asarray(teacher(x)[name], np.float64) for teacher in teachers], axis=0)
+        mine = np.asarray(student(x)[name], np.float64)
+        expected.append((((mine - theirs) ** 2).mean(0) / theirs.var(0)).mean())
+    assert float(made.loss(x, student(x), 8.0)) == pytest.approx(0.25 * 8 + 0.75 * np.mean(expected), rel=1e-4)
+
+
+def test_a_teacher_of_numbers_needs_the_outputs_of_the_student():
+    x = np.zeros((2, 3), np.float32)
+    student, teacher = (keras.Sequential([keras.Input((3,)), keras.layers.Dense(n)]) for n in (2, 3))
+    with pytest.raises(UsageError, match=r"outputs of the student's shape \(2,\), received \(3,\)"):
+        Distillation(language.parse("distill(a)").distill, [teacher], student, x, numbers=True)
+
+
 @pytest.mark.parametrize(
     ("match", "words"),
     [("hiden:hidden_1", ["match=hiden", "did you mean"]), ("hidden_1:nothing", ["match=nothing"])],
