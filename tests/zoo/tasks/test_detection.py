@@ -29,7 +29,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("objects")
     pictures.voc(folder / "voc", {"train": 96, "val": 16, "test": 24})
     config = TrainConfig(
-        model="detector", data=folder / "voc", settings=SETTINGS, image_size=64, fit="pad", epochs=24, batch_size=8,
+        model="detector", data=folder / "voc", settings=SETTINGS, image_size=64, fit="pad", epochs=40, batch_size=8,
         learning_rate=5e-3, augment="flip(both) + zoom(0.2)", output=folder / "run",
     )  # fmt: skip
     return train(config, verbose=False).run, folder
