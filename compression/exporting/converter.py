@@ -351,7 +351,7 @@ def _nodes(content: bytes, scopes: list[str], outputs: list[str]) -> list[str]:
     """
     model = flatbuffer.parse(content, "the float file")
     found = [name for name in flatbuffer.output_names(model) if any(f"{scope}/" in name for scope in scopes)]
-    found += [tensor for name, tensor in flatbuffer.elementwise_outputs(model).items() if name in outputs]
+    found += [tensor for name, tensor in flatbuffer.weightless_outputs(model).items() if name in outputs]
     if not found:
         raise ValueError(f"no operator of the exported graph belongs to {', '.join(scopes)}")
     return found
