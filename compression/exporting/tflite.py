@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from compression.exporting.endpoints import Endpoint, check_model, endpoints
-from compression.flatbuffers import flatbuffer
+from compression.flatbuffers import flatbuffer, scales
 from compression.flatbuffers.interface import AnyInterface
 from compression.flatbuffers.slim import slim
 from compression.flatbuffers.tying import tie
@@ -366,6 +366,8 @@ def export_each(
                 raise UsageError(_flex_sentence(needed))
             if interface.rolled_out:
                 tie(made)
+            if files[path].one_scale:
+                scales.repeat(made)
             if files[path].precision == "int8" and files[path].unfold:
                 unfold(made)
             for name, content in metadata.items():

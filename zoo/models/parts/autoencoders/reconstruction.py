@@ -9,7 +9,7 @@ from keras import ops
 
 from zoo.models.parts.floating import InFloat
 from zoo.models.parts.sound import SoundFeatures, front_end
-from zoo.models.parts.standardization import Numbers, StandardizingModel
+from zoo.models.parts.standardization import Numbers, StandardizingModel, check_standardization
 
 # Front end of samples unless another is named.
 USUAL = "logmel"
@@ -89,11 +89,13 @@ class ReconstructingModel(StandardizingModel):
     """
 
     def __init__(self, mean: Numbers, std: Numbers, *, frames: int, sound: dict[str, Any], **kwargs):
-        super().__init__(mean, std, **kwargs)
+        hears = bool(sound["rate"])  # then frames are standardised, not inputs
+        super().__init__(*(((0.0,), (1.0,)) if hears else (mean, std)), **kwargs)
+        check_standardization(self.family, tuple(mean), tuple(std))
+        self.mean, self.std = tuple(mean), tuple(std)
         self.sound = sound
         self.front = front_of(self.family, sound)
         if self.gives_errors:
-            self.standardize = None  # frames are standardised, not samples
             self.together = FramesTogether(frames, self.mean, self.std, dtype="float32", name="together")
             self.errors = SquaredErrors(dtype="float32", name="errors")
 
