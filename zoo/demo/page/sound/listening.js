@@ -31,21 +31,24 @@ export class Windows {
   constructor(samples, rate) {
     [this.samples, this.step] = [samples, stepOf(samples, rate)];
     this.kept = new Int16Array(0);
+    this.begin = 0; // place of the next window in what is kept
   }
 
   /** Take more of the sound, samples of 16 bits. */
   add(x) {
-    const both = new Int16Array(this.kept.length + x.length);
-    both.set(this.kept);
-    both.set(x, this.kept.length);
-    this.kept = both;
+    const left = this.kept.subarray(this.begin);
+    this.kept = new Int16Array(left.length + x.length);
+    this.kept.set(left);
+    this.kept.set(x, left.length);
+    this.begin = 0;
   }
 
   /** Return the next window, or null until there is more of the sound. */
   next() {
-    if (this.kept.length < this.samples) return null;
-    const found = this.kept.slice(0, this.samples);
-    this.kept = this.kept.slice(this.step);
+    const end = this.begin + this.samples;
+    if (this.kept.length < end) return null;
+    const found = this.kept.slice(this.begin, end);
+    this.begin += this.step;
     return found;
   }
 }

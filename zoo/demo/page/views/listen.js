@@ -48,13 +48,15 @@ export async function show(place, pair, facts) {
     again = () => sound(x);
     panel.hidden = true;
     const windows = begin();
+    const mine = rows;
     windows.add(asIntegers(x));
     const count = Math.floor((x.length - samples) / windows.step) + 1;
     for (let found = windows.next(), i = 0; found; found = windows.next(), i++) {
-      for (const [k, file] of pair.files.entries()) rows[k].push(await probabilities(file, asFloats(found)));
+      for (const [k, file] of pair.files.entries()) mine[k].push(await probabilities(file, asFloats(found)));
       if (i % BLOCK) continue;
       say(`Listening: ${percent(i / count)}`);
       await new Promise(requestAnimationFrame);
+      if (rows !== mine) return; // another sound was given meanwhile
     }
     say("");
     list();
@@ -81,23 +83,28 @@ export async function show(place, pair, facts) {
     for (const [k, file] of pair.files.entries()) if (file.last) file.last.events = found[k] ?? [];
     const shared = (a, b) => (a.kind === b.kind ? Math.min(a.end, b.end) - Math.max(a.start, b.start) : -1);
     const begun = (row) => row.find(Boolean).start;
-    const all = matched(found.length ? found : [[]], shared).sort((a, b) => begun(b) - begun(a));
+    const [first = [], ...others] = found.map((each) => each.slice(-MOST_ROWS));
+    const last = matched([first, ...others], shared).sort((a, b) => begun(b) - begun(a));
     heads.replaceChildren(element("th", { scope: "col" }, "Seconds"), element("td"), ...pair.files.map(({ name }) => element("th", { scope: "col" }, name)));
-    body.replaceChildren(...all.slice(0, MOST_ROWS).map((row) => eventRow(row.slice(0, pair.files.length), labels)));
-    rest.textContent = all.length > MOST_ROWS ? `and ${all.length - MOST_ROWS} before` : all.length ? "" : "Nothing was heard yet.";
+    body.replaceChildren(...last.slice(0, MOST_ROWS).map((row) => eventRow(row.slice(0, pair.files.length), labels)));
+    const more = Math.max(0, ...found.map(({ length }) => length)) - MOST_ROWS;
+    const silent = stop ? "Nothing was heard yet." : "Nothing was heard.";
+    rest.textContent = more > 0 ? `and ${more} before` : last.length ? "" : silent;
   }
 
   async function take(file) {
     quit();
     mishap("");
+    let found;
     try {
-      const { rate: own, channels, x } = await soundOf(file, rate);
-      const made = resampled(x, own, rate);
-      note.textContent = changes(file.name, { own, channels, length: made.length }, { rate, samples, told });
-      await sound(made);
+      found = await soundOf(file, rate);
     } catch (error) {
-      mishap(`This browser cannot read ${file.name} as a sound: ${String(error?.message ?? error)}.`);
+      mishap(`This browser cannot read ${file.name} as a sound: ${error?.message ?? error}.`);
+      return;
     }
+    const x = resampled(found.x, found.rate, rate);
+    note.textContent = changes(file.name, found, x.length, { rate, samples, told });
+    await sound(x);
   }
 
   /** Start the microphone for a purpose, or stop it. */
@@ -108,9 +115,9 @@ export async function show(place, pair, facts) {
     mishap("");
     buttons[purpose].disabled = true;
     try {
-      const heard = { record, listen }[purpose]();
-      const end = await microphone(rate, heard, quit);
-      stop = Object.assign(end, { purpose });
+      let heard = () => {}; // until there is a microphone
+      stop = Object.assign(await microphone(rate, (more) => heard(more), quit), { purpose });
+      heard = { record, listen }[purpose]();
       buttons[purpose].textContent = purpose === "record" ? "Speak now …" : "Stop listening";
     } catch (error) {
       quit();
@@ -187,7 +194,7 @@ function eventRow(row, labels) {
 }
 
 /** Return a sentence about how a file became what the model hears, as zoo.predict tells it. */
-function changes(name, { own, channels, length }, { rate, samples, told }) {
+function changes(name, { rate: own, channels }, length, { rate, samples, told }) {
   const long = seconds(length / rate);
   const done = [
     own !== rate && `resampled from ${own.toLocaleString("en")} to ${rate.toLocaleString("en")} Hz`,
