@@ -121,15 +121,10 @@ def _found(one: np.ndarray, classes: int) -> Any:
     return detections.Found(boxes[kept], kind[kept].astype(np.int32), scores[kept])
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown."""
-    run, test = result["run"], result["run"]["test"]
+def table(result: dict[str, Any]) -> list[str]:
+    """Return a row for each file."""
+    test = result["run"]["test"]
     lines = [
-        f"`{run['command']}`: {run['parameters']:,} parameters, {run['seconds'] / 60:.0f} minutes, test mAP@.5"
-        f" **{test['map_50']:.2%}**, mAP {test['map']:.2%} ("
-        + ", ".join(f"{row['class']} {row['map_50']:.2%}" for row in run["per_class"])
-        + ").",
-        "",
         "| file | bytes | mAP@.5 | points from Keras | mAP | points from Keras | latency, one thread |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -147,4 +142,15 @@ def render(result: dict[str, Any]) -> str:
             f" {100 * (file['map_50'] - test['map_50']):+.2f} |"
             f" {file['map']:.2%} | {100 * (file['map'] - test['map']):+.2f} | |"
         )
-    return "\n".join(lines)
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the table, after what was trained and what it reached."""
+    run = result["run"]
+    classes = ", ".join(f"{row['class']} {row['map_50']:.2%}" for row in run["per_class"])
+    note = (
+        f"`{run['command']}`: {run['parameters']:,} parameters, {run['seconds'] / 60:.0f} minutes, test mAP@.5"
+        f" **{run['test']['map_50']:.2%}**, mAP {run['test']['map']:.2%} ({classes})."
+    )
+    return "\n".join([note, "", *table(result)])

@@ -62,12 +62,9 @@ def _row(table: Path, model: str, words: tuple[str, ...], seed: int) -> dict[str
     }
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the table, followed by the commands of the first seed."""
+def table(result: dict[str, Any]) -> list[str]:
+    """Return a row for each model and seed, and one for the seasonal-naive forecast."""
     lines = [
-        f"Targets: MSE {result['targets']['mse']} and MAE {result['targets']['mae']:.3f} or less, int8 within"
-        f" {result['loss']:.0%}. Windows: {', '.join(f'{n:,} {s}' for s, n in result['rows'][0]['windows'].items())}.",
-        "",
         "| model | seed | MSE | MAE | MASE | int8 MSE | int8 MAE | rise | bytes | epoch | s |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -83,4 +80,16 @@ def render(result: dict[str, Any]) -> str:
         f"| seasonal naive, 24 hours | | {naive['naive_mse']:.4f} | {naive['naive_mae']:.4f} |"
         f" {naive['naive_mase']:.4f} | | | | | | |"
     )
-    return "\n".join([*lines, "", *(f"- `{row['command']}`" for row in result["rows"] if row["seed"] == SEEDS[0])])
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the table with its targets, followed by the commands of the first seed."""
+    targets, rows = result["targets"], result["rows"]
+    windows = ", ".join(f"{n:,} {split}" for split, n in rows[0]["windows"].items())
+    note = (
+        f"Targets: MSE {targets['mse']} and MAE {targets['mae']:.3f} or less, int8 within {result['loss']:.0%}."
+        f" Windows: {windows}."
+    )
+    commands = [f"- `{row['command']}`" for row in rows if row["seed"] == SEEDS[0]]
+    return "\n".join([note, "", *table(result), "", *commands])

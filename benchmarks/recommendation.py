@@ -107,12 +107,9 @@ def best_possible(config: TrainConfig, likes: np.ndarray) -> dict[str, float]:
     return ranked(ranks_by(lambda ids: true[ids], users, items, seen_before(data, "test")))
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the table, followed by the commands of the first seed."""
+def table(result: dict[str, Any]) -> list[str]:
+    """Return a row for each kind of data, model and seed."""
     lines = [
-        f"{result['users']:,} users and {result['items']:,} items with vectors of {result['width']} numbers; target:"
-        f" {result['target']:.0%} of the best possible recall@10.",
-        "",
         "| data | model | seed | recall@10 | best possible | share | popularity | NDCG@10 | best | dynamic file | s |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -123,4 +120,14 @@ def render(result: dict[str, Any]) -> str:
         f" {row['files']['dynamic']['recall_at_10']:.2%} | {row['seconds']:.0f} |"
         for row in result["rows"]
     ]
-    return "\n".join([*lines, "", *(f"- `{row['command']}`" for row in result["rows"] if row["seed"] == SEEDS[0])])
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the table with its target, followed by the commands of the first seed."""
+    note = (
+        f"{result['users']:,} users and {result['items']:,} items with vectors of {result['width']} numbers; target:"
+        f" {result['target']:.0%} of the best possible recall@10."
+    )
+    commands = [f"- `{row['command']}`" for row in result["rows"] if row["seed"] == SEEDS[0]]
+    return "\n".join([note, "", *table(result), "", *commands])

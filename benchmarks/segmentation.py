@@ -148,8 +148,8 @@ def _stock(folder: Path) -> dict[str, Any]:
     )
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown."""
+def table(result: dict[str, Any]) -> list[str]:
+    """Return a row for each case and file."""
     lines = [
         "| model and data | file | mIoU, mean | difference from float32, points: mean, each seed | border F1 |"
         " same class as Keras | bytes | ms, 1 thread |",
@@ -166,8 +166,13 @@ def render(result: dict[str, Any]) -> str:
                 f" {_mean(files, 'boundary_f1'):.2%} | {_mean(files, 'same_answer'):.2%} |"
                 f" {round(_mean(files, 'bytes')):,} | {_mean(files, 'ms'):.2f} |"
             )
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the table, followed by the commands of the first seed."""
     commands = [f"- `{row['command']}`" for row in result["rows"] if row["seed"] == 0]
-    return "\n".join([*lines, "", *commands])
+    return "\n".join([*table(result), "", *commands])
 
 
 def _mean(rows: Sequence[dict[str, Any]], name: str) -> float:

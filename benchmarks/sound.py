@@ -190,8 +190,8 @@ def _machines(clips: list[tuple[str, str, int, bytes]]) -> dict[str, float]:
     return told(accuracies)
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown."""
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the tables of splits and of files."""
     rows = result["runs"]
     seeds = sorted({row["seed"] for row in rows})
     lines = [
@@ -216,15 +216,22 @@ def render(result: dict[str, Any]) -> str:
         test, arena = file["test"], (file["device"] or {}).get("arena_bytes")
         lines.append(
             f"| {file['recipe']}, takes samples | {file['bytes']:,} | {test['litert']['accuracy']:.2%} |"
-            f" {test['keras']['accuracy']:.2%} | {file['latency'][0]['median_ms']:.3f} | {arena or '-':,} |"
+            f" {test['keras']['accuracy']:.2%} | {file['latency'][0]['median_ms']:.3f} |"
+            f" {f'{arena:,}' if arena else '-'} |"
         )
     outside = result["features_outside"]
     lines.append(
         f"| int8, takes features of features.c | {outside['bytes']:,} | {outside['test']['litert']['accuracy']:.2%} |"
         f" {outside['test']['keras']['accuracy']:.2%} | {outside['latency'][0]['median_ms']:.3f} | - |"
     )
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the tables, what streaming and the features give, and the commands of the first seed."""
     stream = result["streaming"]
-    lines += [
+    lines = [
+        *table(result),
         "",
         f"Streaming, float32: {stream['bytes']:,} bytes, {stream['latency']['median_ms_a_frame']:.4f} ms and"
         f" {stream['device'].get('arena_bytes', 0):,} bytes of arena for a frame; largest difference from the model on"
@@ -244,5 +251,5 @@ def render(result: dict[str, Any]) -> str:
             f"MLPerf Tiny's DS-CNN: {tiny['same_answer']:.2%} of {tiny['clips']:,} clips get the same answer with the"
             f" MFCC as a layer; largest difference in probability {tiny['largest_difference']:.1e}.",
         ]
-    commands = dict.fromkeys(row["command"] for row in rows if row["seed"] == seeds[0])
+    commands = dict.fromkeys(row["command"] for row in result["runs"] if row["seed"] == SEEDS[0])
     return "\n".join([*lines, "", *(f"- `{command}`" for command in commands)])

@@ -62,8 +62,8 @@ def _fold(number: int, data_dir: Path) -> dict[str, Any]:
     return trained(RUNS / f"yeast-{number}", words, data_dir, KEPT)
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown."""
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of both tables."""
     lines = [
         "| California housing | test RMSE | gradient boosting | of it | int8 file | of float32 | bytes |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -75,11 +75,7 @@ def render(result: dict[str, Any]) -> str:
             f"| seed {seed} | **{mine:,.0f}** | {theirs:,.0f} | {mine / theirs:.1%} | {small:,.0f} |"
             f" {small / file['test']['keras']['rmse']:.2%} | {file['bytes']:,} |"
         )
-    housing = result["housing"][0]
     lines += [
-        "",
-        f"{housing['split_examples']['train']:,} rows for training, {housing['split_examples']['test']:,} for testing;"
-        f" {housing['parameters']:,} parameters. `{housing['command']}`",
         "",
         "| Yeast, mean of the folds | micro F1 | macro F1 | mean average precision |",
         "| --- | --- | --- | --- |",
@@ -93,5 +89,18 @@ def render(result: dict[str, Any]) -> str:
         found = [f"{statistics.mean(row[key] for row in rows):.4f}" for key in names]
         spread = statistics.stdev(row["micro_f1"] for row in rows) if len(rows) > 1 else 0.0
         lines.append(f"| {name} | {found[0]} (deviation {spread:.4f}) | {found[1]} | {found[2]} |")
-    lines += ["", f"{len(result['yeast'])} folds. `{result['yeast'][0]['command']}`"]
-    return "\n".join(lines)
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown, followed by the commands."""
+    housing, yeast = result["housing"][0], result["yeast"]
+    rows = housing["split_examples"]
+    notes = [
+        f"California housing: {rows['train']:,} rows for training, {rows['test']:,} for testing;"
+        f" {housing['parameters']:,} parameters. Yeast: {len(yeast)} folds.",
+        "",
+        f"- `{housing['command']}`",
+        f"- `{yeast[0]['command']}`",
+    ]
+    return "\n".join([*table(result), "", *notes])

@@ -22,6 +22,7 @@ def place(tmp_path_factory):
         Image.fromarray(np.full((10, 10), level, np.uint8)).save(folder / f"{i}.png")
         lines.append(f"{i}.png,{level / 3:.1f},{int(level < 90)},{int(level > 170)}")
     (folder / "pictures.csv").write_text("\n".join(lines))
+    (folder / "named.csv").write_text("\n".join(lines).replace("image", "file_name", 1))
     texts = [f"{'good' if i % 2 else 'bad'} film,{i % 2 + 0.5}" for i in range(60)]
     (folder / "texts.csv").write_text("\n".join(["text,stars", *texts]))
     x = rng.normal(size=(80, 4)).astype("float32")
@@ -71,6 +72,7 @@ def test_classes_and_labels_of_rows(place):
         (("--model", "simplenet", "--task", "regression", "--target-column", "age", "--data", "pictures.csv"), "rmse"),
         (("--model", "simplenet", "--task", "multilabel", "--label-columns", "is_*", "--data", "pictures.csv"),
          "micro_f1"),
+        (("--model", "simplenet", "--task", "regression", "--target-column", "age", "--data", "named.csv"), "mae"),
         (("--model", "lstm", "--set", "units=4", "--set", "embedding_dim=4", "--task", "regression", "--target-column",
           "stars", "--data", "texts.csv"), "rmse"),
         (("--model", "simplenet", "--task", "regression", "--data", "v.npz"), "r2"),

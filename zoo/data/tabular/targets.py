@@ -30,9 +30,11 @@ from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary
 
 # Columns of the files of pictures and of sounds, with the kinds of inputs that they become, and of texts.
-IMAGE, SOUND, TEXT = "image", "sound", "text"
-_FILES = {IMAGE: "image", SOUND: "sound"}
+_FILES = {"image": "image", "sound": "sound"}
+TEXT = "text"
 _UNITS = {"image": "pictures", "sound": "sounds"}
+# Columns of files of either kind, in the order of preference; `file_name` is that of Hugging Face's folders.
+_EITHER = ("file_name", "filename", "file", "path")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +111,8 @@ def examples(config: TrainConfig, taken: Taken, names: Sequence[str], values: Va
     known = header.columns_of(config.data)
     if "table" in kinds:
         return _of_rows(config, taken, names, values)
-    for column, kind in _FILES.items():
-        if kind in kinds and column in known:
-            return _of_files(config, taken, column, names, values)
+    if named := _named_files(known, kinds):
+        return _of_files(config, taken, *named, names, values)
     text = config.text_column or TEXT
     if "tokens" in kinds and set(text.split(",")) <= set(known):
         return _of_texts(config, taken, text, names, values)
@@ -122,6 +123,14 @@ def examples(config: TrainConfig, taken: Taken, names: Sequence[str], values: Va
         f"--model {config.model} with {config.data}: expected a table with a column"
         f" {' or '.join(wanted) or 'that it takes'}, received {few(known)}; {cure}"
     )
+
+
+def _named_files(known: Sequence[str], kinds: Sequence[str]) -> tuple[str, str] | None:
+    """Return a kind of input that a model takes, and the column that names files of it; None if there is none."""
+    taken = [(kind, column) for column, kind in _FILES.items() if kind in kinds]
+    own = [(kind, column) for kind, column in taken if column in known]
+    either = [(kind, column) for kind, _ in taken for column in _EITHER if column in known]
+    return next(iter([*own, *either]), None)
 
 
 def _of_rows(config: TrainConfig, taken: Taken, names: Sequence[str], values: Values) -> Found:
@@ -142,13 +151,13 @@ def _tables(config: TrainConfig, columns: Sequence[str], targets: Sequence[str],
     return found
 
 
-def _of_files(config: TrainConfig, taken: Taken, column: str, names: Sequence[str], values: Values) -> Found:
+def _of_files(config: TrainConfig, taken: Taken, kind: str, column: str, names: Sequence[str], values: Values) -> Found:
     """Read the pictures or the sounds whose files a table names in a column, relative to its folder."""
     tally, like = taken.tally, taken.like
     tables = _tables(config, [column], names, tally)
     sources = {split: Files(table.path.parent, _present(table, column)) for split, table in tables.items()}
     rate, fit = 0, FIRST_FIT
-    if column == SOUND:
+    if kind == "sound":
         tally.unit = "sounds"
         given = (like.rate if like else config.rate, config.seconds)
         samples, rate = clips.common_form(list(sources.values()), given[0] and int(given[0]), given[1], tally)
