@@ -49,6 +49,11 @@ class Anomaly(Task):
     name = "anomaly"
 
     def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        if config.pretrained and spec.kind == "sound":
+            raise UsageError(
+                f"--pretrained {config.pretrained}: expected frames in an .npz file, as weights from elsewhere were"
+                " trained with another front end; received samples of sound"
+            )
         # Weights from elsewhere expect inputs as they are.
         own = {} if config.pretrained else standardized_by(config, spec)
         return own | config.settings | from_data(registry.arguments(config.model), spec)

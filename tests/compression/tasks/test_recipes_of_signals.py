@@ -26,11 +26,11 @@ RUNS = {
     "tcn": {"model": "tcn", "settings": {"filters": 8}, "data": "motion.csv", **WINDOWS},
     "lstm": {"model": "lstm", "settings": {"units": (8,)}, "data": "motion.csv", **WINDOWS},
     **{
-        f"{model}, sound": {"model": model, "task": "anomaly", "settings": settings, "data": "hums"}
+        f"{model} on sound": {"model": model, "task": "anomaly", "settings": settings, "data": "hums"}
         for model, settings in OF_HUMS.items()
     },
     **{
-        f"{model}, sensors": {
+        f"{model} on sensors": {
             "model": model,
             "task": "anomaly",
             "settings": settings,
@@ -62,8 +62,8 @@ QUICK = {
     ("ds_cnn", "int16x8"),
     ("ds_cnn", "int8(rounding=learnt)"),
     ("ds_cnn", "cluster(8) + dynamic"),
-    ("autoencoder, sound", "distill(TEACHER) + int8"),
-    ("autoencoder, sound", "qat + int8"),
+    ("autoencoder on sound", "distill(TEACHER) + int8"),
+    ("autoencoder on sound", "qat + int8"),
 }
 # Largest part by which scores of anomalies may differ, as a share of their spread, and least share of equal answers.
 SCORES, ANSWERS = 0.3, 0.9
@@ -93,9 +93,9 @@ def trained(tmp_path_factory):
 
     @functools.cache
     def run(name):
-        words = COMMON | RUNS[name]
-        train(TrainConfig(**words | {"data": place / words["data"]}, output=place / name), verbose=False)
-        return place / name
+        words, folder = COMMON | RUNS[name], place / name.replace(" ", "-")
+        train(TrainConfig(**words | {"data": place / words["data"], "output": folder}), verbose=False)
+        return folder
 
     return run
 

@@ -175,6 +175,12 @@ def test_settings_that_do_not_fit_the_clips_are_refused_before_training(place):
         Autoencoder(features="mfcc")
 
 
+def test_weights_of_another_front_end_are_refused(place):
+    asked = dataclasses.replace(config(place / "squeal"), pretrained="autoencoder_toycar.keras").resolved()
+    with pytest.raises(UsageError, match="--pretrained .*: expected frames in an .npz file"):
+        anomaly.TASK.arguments(asked, load(config(place / "squeal").resolved()).spec)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_of_samples_have_the_errors_of_every_time(name):
     model = NETWORKS[name](rate=RATE, **SETTINGS[name])
