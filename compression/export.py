@@ -10,6 +10,7 @@ from typing import Any, Literal
 from compression import tasks
 from compression.pipeline import source
 from compression.receipts.artifacts import receipt_path
+from compression.recipes import language
 from compression.recipes.options import ExportOptions
 from zoo.config.options import option
 from zoo.config.run_options import ModelData
@@ -30,6 +31,9 @@ class Options(ModelData):
         " C code that computes the features in whole numbers, and an int8 file that takes them",
         "savedmodel",
     )
+    recipe: str | None = option(
+        "precision of a streaming file: float32, float16, dynamic, int8 or int4 (default: float32)"
+    )
     output: Path | None = option("folder for the export (default: RUN/artifacts)")
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
 
@@ -37,6 +41,7 @@ class Options(ModelData):
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Export, and return what was measured."""
     options = Options(**given)
+    recipe = _recipe(options)
     chosen = source.opened(options.run, given)
     path = source.output_of(chosen, options.output) / _NAMES[options.to]
     model, data = chosen.load()
@@ -44,7 +49,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     from compression.tasks.base import Export
 
     if options.to == "streaming":
-        return _streamed(model, data, path, chosen)
+        return _streamed(model, data, path, chosen, recipe)
     if options.to == "features":
         return _with_features(model, data, path, chosen)
     formats.check_installed(options.to)
@@ -60,15 +65,37 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"path": str(path), **receipt}
 
 
-def _streamed(model: Any, data: Any, path: Path, chosen: Any) -> dict[str, Any]:
+def _recipe(options: Options) -> language.Recipe:
+    """Return the recipe of a streaming file.
+
+    Raises:
+        UsageError: A recipe of another format, or one that trains.
+    """
+    recipe = language.parse(options.recipe or "float32")
+    if options.recipe is not None and options.to != "streaming":
+        raise UsageError(
+            f"--recipe {options.recipe}: expected together with --to streaming, received --to {options.to};"
+            " compression.compress makes other .tflite files"
+        )
+    if recipe.stages or recipe.distill:
+        raise UsageError(
+            f"--recipe {options.recipe}: expected a precision, since a streaming file has the weights of a run;"
+            " received words that train"
+        )
+    return recipe
+
+
+def _streamed(model: Any, data: Any, path: Path, chosen: Any, recipe: language.Recipe) -> dict[str, Any]:
     """Write the streaming file of a run on sound, and return what `run` returns."""
     from compression.exporting import streaming as stream
     from compression.pipeline import streaming
 
     stream.check(model, data.spec.name)
+    if recipe.precision != "float32":
+        path = path.with_stem(f"{path.stem}-{recipe.file_name}")
     cli.say(f"exporting {path.name}")
     made = {"task": data.spec.task, "format": "streaming", **chosen.provenance()}
-    receipt = {"made": made} | streaming.export(model, path, data.spec, data.test)
+    receipt = {"made": made} | streaming.export(model, path, recipe, data)
     write_json(receipt_path(path), receipt)
     return {"path": str(path), "format": "streaming", **receipt}
 
@@ -104,7 +131,11 @@ def _show_streamed(result: Mapping[str, Any]) -> None:
         f" ({result['milliseconds_of_sound_a_call']:g} ms, {result['frames_a_call']} frames) and"
         f" {len(result['interface']['states'])} states of {result['state_bytes']:,} bytes"
     )
-    print(f"largest difference from Keras {parity['largest_difference']:.1e} in {parity['frames']:,} frames")
+    print(
+        f"largest difference in probability from Keras {parity['largest_difference']:.1e}, on average"
+        f" {parity['mean_difference']:.1e}, and the same answer in {parity['same_answer']:.2%} of"
+        f" {parity['frames']:,} frames"
+    )
     print(f"latency of a call {latency['median_ms']:.3f} ms, {latency['median_ms_a_frame']:.4f} ms a frame (1 thread)")
     arena = device.get("arena_bytes")
     print(f"arena {arena:,} bytes in TFLite Micro" if arena else device.get("refused", ""))
@@ -133,6 +164,7 @@ main = functools.partial(
     prog="python -m compression.export",
     examples=(
         "python -m compression.export runs/digits --to onnx",
+        "python -m compression.export runs/words --to streaming --recipe int8",
         "python -m compression.export mine.keras --data photographs --to onnx --output small",
     ),
     description="Write a run or a model file as a SavedModel, an ONNX or a streaming file, checked against Keras.",

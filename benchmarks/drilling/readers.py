@@ -119,6 +119,41 @@ def _pictures(folder: Path) -> Prepared:
     return files, read
 
 
+def _sounds(folder: Path) -> Prepared:
+    from scipy.io import wavfile
+
+    from zoo.data import DataSpec
+    from zoo.runs import inference
+
+    rng, files = np.random.default_rng(0), {}
+    kinds = {"u1": (128, 128), "<i2": (0, 32767), "<i4": (0, 2**31 - 1), "<f4": (0, 1), "<f8": (0, 1)}
+    for kind, (middle, scale) in kinds.items():
+        for channels in (1, 2):
+            made = io.BytesIO()
+            x = middle + scale * rng.uniform(-0.9, 0.9, (60, channels))
+            wavfile.write(made, 8000, x.astype(kind))
+            files[f"{kind.strip('<')}-{channels}.wav"] = made.getvalue()
+    spec = DataSpec("one", "sound", (60,), ("a", "b"), rate=8000)
+    return files, lambda path: inference.read_inputs([str(path)], spec, None, "text")
+
+
+def _boxes(folder: Path) -> Prepared:
+    from PIL import Image
+
+    read, files = _loaded("detector", image_size=32), {}
+    for i in range(16):
+        Image.fromarray(np.full((24, 24, 3), 9 * i, np.uint8)).save(folder / f"{i:02}.png")
+        boxes = "".join(
+            f"<object><name>{name}</name><bndbox><xmin>{place}</xmin><ymin>2</ymin><xmax>{place + 9}</xmax>"
+            "<ymax>12.5</ymax></bndbox></object>"
+            for place, name in ((1, "disc"), (12, "square"))
+        )
+        size = "<size><width>24</width><height>24</height><depth>3</depth></size>"
+        files[f"{i:02}.xml"] = f"<annotation><filename>{i:02}.png</filename>{size}{boxes}</annotation>".encode()
+        (folder / f"{i:02}.xml").write_bytes(files[f"{i:02}.xml"])
+    return files, lambda path: read(path.parent)
+
+
 def _captions(folder: Path) -> Prepared:
     from PIL import Image
 
@@ -360,7 +395,9 @@ READERS = {
     "tables of pairs": Reader(_pairs, mutations.in_text, 1_500),
     "tables of triples": Reader(_triples, mutations.in_text, 12_000),
     "plain texts": Reader(_plain, mutations.in_text, 4_000),
-    "images": Reader(_pictures, mutations.in_png, 20_000),
+    "images": Reader(_pictures, mutations.in_png, 15_000),
+    "sounds (.wav)": Reader(_sounds, mutations.in_bytes, 4_500),
+    "boxes (Pascal VOC)": Reader(_boxes, mutations.in_text, 500),
     "tables of captions": Reader(_captions, mutations.in_text, 1_000),
     "vocabularies": Reader(_vocabularies, mutations.in_text, 15_000),
     "tables of groups": Reader(_groups, mutations.in_text, 8_000),

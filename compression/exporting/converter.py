@@ -3,8 +3,8 @@
 The engine of each recipe was chosen by measurement (`python -m benchmarks engines`). The TFLite converter is used for
 every precision it supports: litert-quantizer fails on recurrent layers in integers ("Tensor data is null") and is
 further from Keras on attention, although its files are 1 to 3 % smaller. litert-quantizer is used for int4, which the
-converter lacks, for `skip` in recipes without calibration, and for dynamic models so small that the converter leaves
-all their weights in float.
+converter lacks, for `skip` and layers that stay in float32 in recipes without calibration, and for dynamic models so
+small that the converter leaves all their weights in float.
 """
 
 import contextlib
@@ -60,7 +60,8 @@ class Adjusted:
         wanted["learns"] = job["precision"] == "int8" and job["rounding"] == "learnt"
         if not any(wanted.values()):
             return None
-        return cls(lambda: _calibration(job), **wanted, skip=job["skip"], per_tensor=job["per_tensor"])
+        kept = [*job["skip"], *job["in_float"]]
+        return cls(lambda: _calibration(job), **wanted, skip=kept, per_tensor=job["per_tensor"])
 
     def before(self, content: bytes) -> bytes:
         """Return the float file that is calibrated instead of another."""
@@ -91,7 +92,7 @@ def engine(precision: str, skip: bool) -> str:
         precision: Precision of the recipe.
         skip: Whether the recipe keeps layers in float.
     """
-    return QUANTIZER if precision == "int4" or (precision == "dynamic" and skip) else "TFLite converter"
+    return QUANTIZER if precision == "int4" or (precision in ("dynamic", "float16") and skip) else "TFLite converter"
 
 
 def preload() -> None:
@@ -209,9 +210,11 @@ def _given_ranges(
 
 
 def _rounds_floats(job: dict[str, Any]) -> bool:
-    """Return whether the converter would round matrices of layers that stay in float32, as it can leave none out."""
-    if job["precision"] != "dynamic" or not job["in_float"]:
+    """Return whether the converter would round constants of layers that stay in float32, as it can leave none out."""
+    if job["precision"] not in ("dynamic", "float16") or not job["in_float"]:
         return False
+    if job["precision"] == "float16":  # of any size
+        return True
     model = flatbuffer.parse(_float_converter(job).convert(), "the float file")
     return any(_skipped(model, each, job["in_float"]) for each in weights.find(model))
 
@@ -351,7 +354,7 @@ def _nodes(content: bytes, scopes: list[str], outputs: list[str]) -> list[str]:
     """
     model = flatbuffer.parse(content, "the float file")
     found = [name for name in flatbuffer.output_names(model) if any(f"{scope}/" in name for scope in scopes)]
-    found += [tensor for name, tensor in flatbuffer.elementwise_outputs(model).items() if name in outputs]
+    found += [tensor for name, tensor in flatbuffer.weightless_outputs(model).items() if name in outputs]
     if not found:
         raise ValueError(f"no operator of the exported graph belongs to {', '.join(scopes)}")
     return found
@@ -359,6 +362,9 @@ def _nodes(content: bytes, scopes: list[str], outputs: list[str]) -> list[str]:
 
 def _quantize(source: Path, output: Path, job: dict[str, Any]) -> dict[str, int]:
     """Quantize a float file by litert-quantizer, and return the number of bits of the weights it has, by name."""
+    if job["precision"] == "float16":
+        _cast(source, output, job)
+        return {}
     model = flatbuffer.read(source)
     kept = [*job["skip"], *job["in_float"]]
     found = [each for each in weights.find(model) if not _skipped(model, each, kept)]
@@ -407,7 +413,7 @@ def _spare(source: Path, output: Path, bits: Mapping[tuple[int, int], int], job:
 
 
 def _by_quantizer(source: Path, output: Path, bits: Mapping[tuple[int, int], int], job: dict[str, Any]) -> None:
-    from litert_quantizer import algorithm_manager, qtyping, quantizer
+    from litert_quantizer import qtyping, quantizer
 
     scales = qtyping.QuantGranularity.TENSORWISE if job["per_tensor"] else qtyping.QuantGranularity.CHANNELWISE
     made = quantizer.Quantizer(str(source))
@@ -419,13 +425,37 @@ def _by_quantizer(source: Path, output: Path, bits: Mapping[tuple[int, int], int
             for reader in found.readers:
                 name = graph.tensors[graph.operators[reader].outputs[0]].name.decode()
                 made.add_dynamic_config(f"^{re.escape(name)}(;|$)", "*", 8, scales)
-    for scope in [*job["skip"], *job["in_float"]]:
+    _leave(made, [*job["skip"], *job["in_float"]])
+    made.quantize().export_model(str(output), overwrite=True)
+
+
+def _cast(source: Path, output: Path, job: dict[str, Any]) -> None:
+    """Write a float file with its weights in float16, but those of layers that stay in float32."""
+    from litert_quantizer import algorithm_manager, qtyping, quantizer
+
+    made = quantizer.Quantizer(str(source))
+    stored = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+    computed = {"compute_precision": qtyping.ComputePrecision.FLOAT, "explicit_dequantize": True}
+    made.update_quantization_recipe(
+        regex=".*",
+        operation_name="*",
+        op_config=qtyping.OpQuantizationConfig(weight_tensor_config=stored, **computed),
+        algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
+    )
+    _leave(made, job["in_float"])
+    made.quantize().export_model(str(output), overwrite=True)
+
+
+def _leave(made: Any, scopes: list[str]) -> None:
+    """Let litert-quantizer leave the operators of some name scopes as they are."""
+    from litert_quantizer import algorithm_manager
+
+    for scope in scopes:
         made.update_quantization_recipe(
             regex=f".*{re.escape(scope)}/.*",
             operation_name="*",
             algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE,
         )
-    made.quantize().export_model(str(output), overwrite=True)
 
 
 def _store(path: Path, source: Any, made: list[learnt.Rounded]) -> None:

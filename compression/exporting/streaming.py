@@ -17,7 +17,7 @@ from keras import ops
 from compression.exporting.endpoints import Endpoint, endpoints
 from compression.flatbuffers.interface import StreamInterface
 from zoo.console.errors import UsageError
-from zoo.introspection.hooks import calling
+from zoo.introspection.hooks import calling, replacing
 from zoo.introspection.layers import layers_of
 from zoo.models.parts.convolutions import CausalPadding
 from zoo.models.parts.sound import SoundFeatures, pcen, running_mean
@@ -124,34 +124,41 @@ def _computed(
         kept: Takes the new states, in this order.
     """
     with contextlib.ExitStack() as undo:
-        for layer, call in _calls(model, averaged, state, kept):
-            undo.enter_context(calling(layer, call))
+        for layer, method, function in _methods(model, averaged, state, kept):
+            undo.enter_context(replacing(layer, method, function))
         return model(samples, training=False)
 
 
-def _calls(
+def _methods(
     model: keras.Model, averaged: int, state: Callable[[tuple[int, ...]], Any], kept: list[Any]
-) -> Iterator[tuple[keras.Layer, Callable]]:
-    """Yield the layers that keep something between calls, and what they compute in a stream."""
-    yield model.front, functools.partial(_front, model.front, state, kept)
+) -> Iterator[tuple[keras.Layer, str, Callable]]:
+    """Yield the layers that keep something between calls, with a method and what it computes in a stream.
+
+    The front end's own `call` stays, by which an export knows the layers in float32.
+    """
+    front = model.front
+    yield front, "magnitudes", functools.partial(_magnitudes, front, state, kept)
+    if front.kind == "pcen":
+        yield front, "compressed", functools.partial(_compressed, front, state, kept)
     for layer in layers_of(model):
         if isinstance(layer, CausalPadding):
-            yield layer, functools.partial(_padded, layer, state, kept)
-    yield model.pool, functools.partial(_pooled, averaged, state, kept)
+            yield layer, "call", functools.partial(_padded, layer, state, kept)
+    yield model.pool, "call", functools.partial(_pooled, averaged, state, kept)
 
 
-def _front(front: SoundFeatures, state: Callable, kept: list[Any], x: Any) -> Any:
+def _magnitudes(front: SoundFeatures, state: Callable, kept: list[Any], x: Any) -> Any:
     before = front.frame - front.hop
     if before:
         x = ops.concatenate([state((1, before)), x], axis=1)
         kept.append(x[:, x.shape[1] - before :])
-    magnitudes = front.magnitudes(x)
-    if front.kind != "pcen":
-        return ops.expand_dims(front.compressed(magnitudes), -1)
+    return SoundFeatures.magnitudes(front, x)
+
+
+def _compressed(front: SoundFeatures, state: Callable, kept: list[Any], magnitudes: Any) -> Any:
     mean, begun = state((1, 1, front.mels)), state((1, 1, 1))
     mean = running_mean(magnitudes, begun * mean + (1 - begun) * magnitudes[:, :1])
     kept.extend([mean[:, -1:], ops.ones_like(begun)])
-    return ops.expand_dims(pcen(magnitudes, mean), -1)
+    return pcen(magnitudes, mean)
 
 
 def _padded(layer: CausalPadding, state: Callable, kept: list[Any], x: Any) -> Any:
@@ -186,6 +193,27 @@ def offline(model: keras.Model, x: np.ndarray, averaged: int) -> np.ndarray:
 
     with calling(model.pool, sequence):
         return np.asarray(ops.softmax(model(x[None], training=False)))[0]
+
+
+def calls(model: keras.Model, interface: StreamInterface, pieces: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the inputs of each call of a stream by their names, (calls, ...), for calibration.
+
+    Args:
+        model: Causal model of sound.
+        interface: Inputs and outputs of the file.
+        pieces: Samples of each call, (calls, 1, samples).
+    """
+    import tensorflow as tf
+
+    (endpoint,) = endpoints(interface, model)
+    compute = tf.function(endpoint.compute)
+    states = [np.zeros(shape, np.float32) for shape in interface.states]
+    names, found = ["samples", *interface.state_names], []
+    for samples in pieces:
+        found.append([samples, *states])
+        made = compute(*map(tf.constant, found[-1]))
+        states = [made[f"new_{name}"].numpy() for name in interface.state_names]
+    return {name: np.concatenate(each) for name, each in zip(names, zip(*found, strict=True), strict=True)}
 
 
 def chunks(x: np.ndarray, samples: int) -> Sequence[np.ndarray]:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from compression.exporting.endpoints import Endpoint, check_model, endpoints
-from compression.flatbuffers import flatbuffer
+from compression.flatbuffers import flatbuffer, scales
 from compression.flatbuffers.interface import AnyInterface
 from compression.flatbuffers.slim import slim
 from compression.flatbuffers.tying import tie
@@ -66,8 +66,8 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
         )
     if recipe.precision == "int16x8" and (kept := in_float(model)):
         raise UsageError(
-            f"--recipe int16x8: the converter cannot leave {kept[0].name} in float32, which scales numbers of different"
-            " ranges; use int8, float16 or dynamic"
+            f"--recipe int16x8: the converter cannot leave {kept[0].name} in float32, as its numbers have ranges of"
+            " their own; use int8, float16 or dynamic"
         )
     if recipe.precision == "int16x8" and (found := [p for p, layer in with_kernels(model).items() if _in_3d(layer)]):
         raise UsageError(
@@ -366,6 +366,8 @@ def export_each(
                 raise UsageError(_flex_sentence(needed))
             if interface.rolled_out:
                 tie(made)
+            if files[path].one_scale:
+                scales.repeat(made)
             if files[path].precision == "int8" and files[path].unfold:
                 unfold(made)
             for name, content in metadata.items():

@@ -24,7 +24,8 @@ IDENTIFIER = b"TFL3"
 OUTPUT = "output:"
 # Required by the schema (force_align) so that kernels can load constants in blocks; the generated Python ignores it.
 ALIGNMENT = 16
-ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV")
+# Operators without weights that may give the output of a layer in float32.
+WEIGHTLESS = ("ADD", "SUB", "MUL", "DIV", "MEAN")
 
 
 def _names(enumeration: type) -> dict[int, str]:
@@ -383,12 +384,12 @@ def output_names(model: schema.ModelT) -> list[str]:
     return [_text(graph.tensors[i].name) for op in graph.operators or () for i in _indices(op.outputs)]
 
 
-def elementwise_outputs(model: schema.ModelT) -> dict[str, str]:
-    """Return the name of the tensor of each output that a sum or a product gives, by its name in the signatures."""
+def weightless_outputs(model: schema.ModelT) -> dict[str, str]:
+    """Return the name of the tensor of each output that a sum, product or mean gives, by its name in the signatures."""
     found = {}
     for signed in model.signatureDefs or ():
         graph = model.subgraphs[signed.subgraphIndex]
-        sums = {i for name, _, made in nodes(model)[signed.subgraphIndex] if name in ELEMENTWISE for i in made}
+        sums = {i for name, _, made in nodes(model)[signed.subgraphIndex] if name in WEIGHTLESS for i in made}
         found |= {
             _text(each.name): _text(graph.tensors[each.tensorIndex].name)
             for each in signed.outputs or ()

@@ -211,8 +211,11 @@ class Points:
         if isinstance(point.layer, layers.Embedding):
             tensors.fixed(made)  # values of the table, which is rounded
             return Place(None, None)
-        if isinstance(call.layer, InFloat) and any(tensor is end for tensor in made for end in traced.outputs):
-            tensors.unrounded(made)
+        if isinstance(call.layer, InFloat):
+            if any(tensor is end for tensor in made for end in traced.outputs):
+                tensors.unrounded(made)
+            else:
+                tensors.left_in_float(made)
             return Place(name, None, _entered(call, name, tensors))
         unchanged = any(made[0] is tensor for tensor in call.inputs)
         if unchanged and not tensors.knows(made[0]):  # something unknown computed it
@@ -280,6 +283,7 @@ class _Tensors:
         self._grids: dict[Any, Grid | None] = {}
         self._constants: dict[Any, bool] = {}
         self._entered: set[Any] = set()  # rounded at each use, not where they are computed
+        self.floats: set[Any] = set()  # given by layers in float32, and rounded by the others that use them
 
     def new(self, tensor: Any, name: str) -> None:
         """Note that a tensor is rounded under a name."""
@@ -292,6 +296,10 @@ class _Tensors:
     def unrounded(self, made: Sequence[Any]) -> None:
         """Note that tensors are not rounded."""
         self._grids |= {_key(tensor): None for tensor in made}
+
+    def left_in_float(self, made: Sequence[Any]) -> None:
+        """Note that tensors are in float32, and are rounded where a layer of integers uses them."""
+        self.floats |= {_key(tensor) for tensor in made}
 
     def same(self, made: Sequence[Any], found: _Passed) -> None:
         """Note that tensors share the grids of the inputs that they consist of, which become one."""
@@ -376,7 +384,7 @@ class _Tensors:
             return [self._grids[key]], [], key in self._entered
         if stops is not None and key in stops:
             return self._origins(tensor)[0] or [None], [], False
-        if tensor.op.type not in types:
+        if tensor.op.type not in types or key in self.floats:
             return [], [tensor], False
         grids, unknown, blended = [], [], tensor.op.type in BLENDING
         for given in tensor.op.inputs:
@@ -422,7 +430,9 @@ def _entered(call: LayerCall, name: str, tensors: _Tensors) -> tuple[str | None,
     if call.layer.__class__ is layers.MultiHeadAttention:
         return ()
     names = [f"{name}/given:{i}" if i else f"{name}/given" for i in range(len(call.inputs))]
-    found = tuple(tensors.enter(tensor, each) for tensor, each in zip(call.inputs, names, strict=True))
+    kept = [isinstance(call.layer, InFloat) and _key(tensor) in tensors.floats for tensor in call.inputs]
+    each = zip(call.inputs, names, kept, strict=True)
+    found = tuple(None if unchanged else tensors.enter(tensor, given) for tensor, given, unchanged in each)
     return found if any(found) else ()
 
 

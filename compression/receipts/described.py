@@ -24,7 +24,7 @@ def described(path: Path) -> dict[str, Any]:
     Returns:
         name, a short label; recipe; file, bytes, sha256 and keeps_state; signatures, as `flatbuffer.signatures` returns
         them; data, the name of the training set; about, the meaning of inputs and outputs; measured, the accuracy,
-        miou, psnr and latency_ms of the receipt; device, the figures ON_DEVICE of its section `device`. Unknown
+        miou, map_50, psnr and latency_ms of the receipt; device, the figures ON_DEVICE of its section `device`. Unknown
         entries are empty.
 
     Raises:
@@ -59,6 +59,6 @@ def _noted(path: Path, model: Any) -> dict[str, Any]:
 
 def _measured(receipt: dict[str, Any]) -> dict[str, float]:
     found = receipt.get("test", {}).get("litert", {})
-    measured = {name: found[name] for name in ("accuracy", "miou", "psnr") if name in found}
+    measured = {name: found[name] for name in ("accuracy", "miou", "map_50", "psnr") if name in found}
     latency = receipt.get("latency")  # files that cannot be run here have none
     return measured | ({"latency_ms": latency[0]["median_ms"]} if latency else {})

@@ -153,6 +153,11 @@ def fitted(spec: DataSpec) -> dict[str, str]:
     return {"fit": spec.fit} if spec.kind == "image" and spec.fit != FIRST_FIT else {}
 
 
+def heard(spec: DataSpec) -> str:
+    """Return what the samples of a run on sound are, for the description of a file."""
+    return f"samples from -1 to 1, one channel, {spec.rate} in a second"
+
+
 def sampled(spec: DataSpec) -> dict[str, int]:
     """Return how many samples of sound a second has, for the description of a file; nothing for other inputs."""
     return {"rate": spec.rate} if spec.rate else {}

@@ -1,7 +1,8 @@
 """Detectors of anomalies as files: one signature, from an input to its reconstruction.
 
 The error of the reconstruction is computed outside of the file, in float, because eight bits would not hold it. The
-threshold of a file is chosen by its own errors, since rounding adds to them.
+threshold of a file is chosen by its own errors, since rounding adds to them. A file of sound gives the error at each
+time, which it computes in float itself, because what is reconstructed is made in it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import OneOutputSubject, fitted, given, reference
+from compression.receipts.subject import OneOutputSubject, fitted, given, heard, reference, sampled
 from compression.runtime import litert
 from compression.tasks.base import Export, OutputForm
 from compression.tasks.classification import interface_of, stratified
@@ -27,7 +28,7 @@ from zoo.scores import roc
 from zoo.system.files import write_text
 from zoo.tasks import anomaly
 
-OUTPUT = "reconstruction"
+OUTPUT, ERRORS = "reconstruction", "errors"
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ class Anomaly(OutputForm):
         interface: Input and output of the file.
         mean: What the model subtracts from its inputs.
         std: What it divides the difference by.
+        gives_errors: Whether the output is the error at each time, and not a reconstruction.
     """
 
     data: Dataset
     interface: Interface
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    gives_errors: bool = False
     softmax: ClassVar[bool] = False
 
     @classmethod
@@ -61,10 +64,11 @@ class Anomaly(OutputForm):
     @classmethod
     def _of(cls, made: Export, uint8: bool, batch: int | None) -> Self:
         plain = interface_of(made.data.spec, uint8=uint8, batch=batch)
-        interface = Interface(**plain.to_json() | {"output": OUTPUT})
         model = made.exported
+        found = anomaly.gives_errors(model)
+        interface = Interface(**plain.to_json() | {"output": ERRORS if found else OUTPUT})
         known = isinstance(model, StandardizingModel)
-        return cls(made.data, interface, model.mean if known else (0.0,), model.std if known else (1.0,))
+        return cls(made.data, interface, model.mean if known else (0.0,), model.std if known else (1.0,), found)
 
     def subject(self, model: keras.Model, original: keras.Model) -> "ReconstructionSubject":
         return self._subject(model, self.data.split("test"), original)
@@ -75,6 +79,7 @@ class Anomaly(OutputForm):
     def _subject(self, model: keras.Model, examples: Split, original: keras.Model | None) -> "ReconstructionSubject":
         judged = self.data.validation if len(self.data.validation) else self.data.train
         about = {"judged": judged, "mean": self.mean, "std": self.std, "spec": self.data.spec}
+        about["gives_errors"] = self.gives_errors
         return ReconstructionSubject(model, self.interface, examples, probabilities=False, original=original, **about)
 
     def chosen(self, split: Split, count: int, seed: int) -> Split:
@@ -95,7 +100,7 @@ class Anomaly(OutputForm):
     def about(self) -> dict[str, Any]:
         spec, interface = self.data.spec, self.interface
         pixels = "bytes from 0 to 255" if interface.uint8 else "pixels from 0 to 1"
-        values = pixels if spec.kind == "image" else "features as they were trained on"
+        values = {"image": pixels, "sound": heard(spec)}.get(spec.kind, "features as they were trained on")
         shape = list(interface.given_shape)
         columns = {"columns": list(spec.columns)} if spec.columns else {}
         return {
@@ -103,15 +108,25 @@ class Anomaly(OutputForm):
             "labels": [anomaly.NORMAL, anomaly.ANOMALOUS],
             "input": {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values}
             | columns
-            | fitted(spec),
+            | fitted(spec)
+            | sampled(spec),
+            **self._given_by(),
+            "false_alarm_rate": spec.false_alarm_rate,
+        }
+
+    def _given_by(self) -> dict[str, Any]:
+        """Return what a user of the file has to know of its output, and how a score is made of it."""
+        if self.gives_errors:
+            output = {"name": self.interface.output, "values": "mean squared error at each time"}
+            return {"output": output, "score": "mean of the output"}
+        return {
             "output": {
-                "name": interface.output,
+                "name": self.interface.output,
                 "values": "reconstruction of (input - mean) / std",
                 "mean": list(self.mean),
                 "std": list(self.std),
             },
             "score": "mean of the squared differences of (input - mean) / std and the output",
-            "false_alarm_rate": spec.false_alarm_rate,
         }
 
     def learnt(self, model: keras.Model) -> dict[str, Any]:
@@ -121,9 +136,8 @@ class Anomaly(OutputForm):
         return {"threshold_in_float": float(f"{limit:.6g}")}
 
     def _errors(self, model: keras.Model, split: Split) -> np.ndarray:
-        x = given(split, self.interface)
         subject = self._subject(model, split, None)
-        return anomaly.error(subject.target(split), reference(subject, x))
+        return subject.errors(split, reference(subject, given(split, self.interface)))
 
     def write_beside(self, path: Path) -> None:
         """Write the two answers."""
@@ -141,7 +155,7 @@ class Anomaly(OutputForm):
     @classmethod
     def parity(cls, parity: Mapping[str, Any]) -> list[str]:
         return [
-            f"largest difference in a reconstructed value from Keras {parity['largest_difference']:.1e}",
+            f"largest difference of an output from Keras {parity['largest_difference']:.1e}",
             f"scores differ by {parity['score_difference']:.2%} of their spread on average, by"
             f" {parity['largest_score_difference']:.2%} at most",
         ]
@@ -162,31 +176,35 @@ class ReconstructionSubject(OneOutputSubject):
         mean: What the model subtracts from its inputs.
         std: What it divides the difference by.
         spec: Form of the data.
+        gives_errors: Whether the output is the error at each time, and not a reconstruction.
     """
 
     judged: Split | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     spec: DataSpec | None = None
+    gives_errors: bool = False
 
-    def target(self, split: Split) -> np.ndarray:
-        """Return what should be reconstructed of examples."""
+    def errors(self, split: Split, outputs: np.ndarray) -> np.ndarray:
+        """Return the score of each example, (examples,), for the outputs of the file or of Keras."""
+        if self.gives_errors:
+            return anomaly.over_time(outputs)
         mean, std = (np.array(values, np.float32) for values in (self.mean, self.std))
-        return (scaled(split.x) - mean) / std
+        return anomaly.error((scaled(split.x) - mean) / std, outputs)
 
     def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
-        found, anomalous = self._errors(self.examples, outputs[0]), anomaly.anomalies(self.spec, self.examples)
+        found, anomalous = self.errors(self.examples, outputs[0]), anomaly.anomalies(self.spec, self.examples)
         limit = roc.threshold(found, self.spec.false_alarm_rate)
         scores = roc.figures(found, anomalous, limit)
         return {name: scores[name] for name in ("auc", "partial_auc") if name in scores} | {"loss": float(found.mean())}
 
     def scored(self, path: Path) -> dict[str, float]:
-        return self._scores(self._errors(self.examples, *self.outputs(path)), self._limit_of_file(path))
+        return self._scores(self.errors(self.examples, *self.outputs(path)), self._limit_of_file(path))
 
     def measured(self, path: Path) -> dict[str, Any]:
         x = given(self.examples, self.interface)
         expected, found = reference(self, x), litert.run(path, x)
-        theirs, mine = self._errors(self.examples, expected), self._errors(self.examples, found)
+        theirs, mine = self.errors(self.examples, expected), self.errors(self.examples, found)
         limit = self._limit(reference(self, given(self.judged, self.interface)))
         scores = self._scores(mine, self._limit_of_file(path))
         difference, moved = np.abs(found.astype(np.float64) - expected), np.abs(mine - theirs)
@@ -211,11 +229,8 @@ class ReconstructionSubject(OneOutputSubject):
     def _scores(self, found: np.ndarray, limit: float) -> dict[str, float]:
         return anomaly.TASK.scores(found, anomaly.anomalies(self.spec, self.examples), limit)
 
-    def _errors(self, split: Split, outputs: np.ndarray) -> np.ndarray:
-        return anomaly.error(self.target(split), outputs)
-
     def _limit(self, outputs: np.ndarray) -> float:
-        return roc.threshold(self._errors(self.judged, outputs), self.spec.false_alarm_rate)
+        return roc.threshold(self.errors(self.judged, outputs), self.spec.false_alarm_rate)
 
     def _limit_of_file(self, path: Path) -> float:
         return self._limit(litert.run(path, given(self.judged, self.interface)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import OneOutputSubject, fitted, given, reference, sampled
+from compression.receipts.subject import OneOutputSubject, fitted, given, heard, reference, sampled
 from compression.runtime import litert
 from compression.tasks.base import Export, OutputForm
 from zoo.console.errors import UsageError
@@ -89,7 +89,7 @@ class Classification(OutputForm):
             "image": "bytes from 0 to 255" if interface.uint8 else "pixels from 0 to 1",
             "tokens": "ids of the vocabulary, padded at the end with 0",
             "table": COLUMNS,
-            "sound": f"samples from -1 to 1, one channel, {spec.rate} in a second",
+            "sound": heard(spec),
         }.get(spec.kind, "features as they were trained on")
         shape = list(interface.given_shape)
         described = {"name": interface.name, "kind": spec.kind, "shape": shape, "values": values}

@@ -139,7 +139,7 @@ def _captions(folder: Path) -> None:
 
 
 def _sounds(folder: Path) -> None:
-    """Write tones of three pitches by five speakers, and a recording of one."""
+    """Write tones of three pitches by five speakers and a recording of one; sounds of a machine, and one of a shift."""
     for place, name in enumerate(("six", "seven", "eight")):
         for number in range(30):
             speaker = ("ann", "ben", "eva", "leo", "zoe")[number % 5]
@@ -149,6 +149,12 @@ def _sounds(folder: Path) -> None:
     wavfile.write(folder / "seven.wav", 8000, _tone(610))
     wavfile.write(folder / "meeting.wav", 8000, np.concatenate([_tone(300, 0.5), 0 * _tone(1, 1.0), _tone(620, 0.5)]))
     (folder / "said.csv").write_text("file,start,end,label\nmeeting.wav,0,0.5,six\nmeeting.wav,1.5,2.0,seven\n")
+    for name, count, squeal in (("normal", 60, 0), ("anomalous", 10, 0.2)):
+        (folder / "machine_sounds" / name).mkdir(parents=True)
+        for number in range(count):
+            content = _tone(100 + number % 7) + (squeal * _tone(2500)).astype(np.int16)
+            wavfile.write(folder / "machine_sounds" / name / f"{number}.wav", 8000, content)
+    wavfile.write(folder / "shift.wav", 8000, _tone(102, 3.0))
 
 
 def _masks(folder: Path) -> None:

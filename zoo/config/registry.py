@@ -229,13 +229,13 @@ MODELS = {
     "autoencoder": ModelEntry(
         "zoo.models.autoencoder:Autoencoder",
         "autoencoder of Dense layers (128x4-8-128x4), as in MLPerf Tiny, that detects anomalies",
-        ("image", "vector", "sequence"),
+        ("image", "vector", "sequence", "sound"),
         task="anomaly",
     ),
     "autoencoder_conv": ModelEntry(
         "zoo.models.conv_autoencoder:ConvAutoencoder",
-        "convolutional autoencoder for pictures and windows of series, that detects anomalies",
-        ("image", "sequence"),
+        "convolutional autoencoder for pictures, windows of series and sound, that detects anomalies",
+        ("image", "sequence", "sound"),
         task="anomaly",
     ),
     "detector": ModelEntry(

@@ -57,8 +57,8 @@ class PredictOptions(ModelData):
         metavar="TEXT,TEXT",
     )
     hop: float | None = option(
-        "for a recording longer than two clips, in which events are looked for: distance of the windows in seconds"
-        " (default: a quarter of a clip)",
+        "for a recording longer than two clips, in which events or anomalies are looked for: distance of the windows in"
+        " seconds (default: a quarter of a clip, for anomalies a clip)",
         within=(0.001, 3600),
     )
     threshold: float | None = option(

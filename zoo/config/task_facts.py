@@ -149,7 +149,8 @@ TASKS = {
         used_by=("zoo.predict", "INPUT"),
         check="zoo.tasks.parts.requests:check_anomalies",
         source="zoo.data.sources.anomalies:load",
-        own_data=f"a folder of images by class, an {ARRAYS} file, or with --window recordings in tables or arrays",
+        own_data=f"a folder of images or sounds by class, an {ARRAYS} file, or with --window recordings in tables or"
+        " arrays",
         own_files=(ARRAYS,),
         own_folder="classes",
         from_classes=True,

@@ -1,6 +1,6 @@
 """How a picture is brought to the size of a model's input when its aspect ratio is another one.
 
-The page of the demo follows the same rules, in zoo/demo/page/image.js.
+The page of the demo follows the same rules, in zoo/demo/page/pictures/image.js.
 """
 
 import numpy as np

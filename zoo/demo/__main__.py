@@ -88,7 +88,7 @@ def page(title: str, paths: Sequence[Path], runtime: Path | None = None, clock: 
     from compression.receipts.described import described
     from zoo.system import cache
 
-    site: dict[str, bytes | Path] = {path.name: path for path in PAGE.iterdir() if path.suffix != ".json"}
+    site: dict[str, bytes | Path] = {path.relative_to(PAGE).as_posix(): path for path in parts()}
     listed = []
     for path in paths:
         facts = described(path) | {"url": f"models/{path.name}", "vocabulary_url": None}
@@ -107,6 +107,11 @@ def page(title: str, paths: Sequence[Path], runtime: Path | None = None, clock: 
     litert = demo_runtime.files(cache.folder(), runtime)
     site |= {f"litert/{name}": path for name, path in litert.items()}
     return site | {"models.json": json.dumps({"title": title, "files": listed}).encode()}
+
+
+def parts() -> list[Path]:
+    """Return the files of the page."""
+    return [path for path in sorted(PAGE.rglob("*")) if path.is_file() and path.suffix != ".json"]
 
 
 def _has_screen() -> bool:

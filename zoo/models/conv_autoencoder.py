@@ -1,20 +1,23 @@
-"""Convolutional autoencoder (Masci et al., 2011) for pictures and for windows of series.
+"""Convolutional autoencoder (Masci et al., 2011) for pictures, windows of series and sound.
 
 As Odena et al. (2016) advise, the decoder enlarges by repeating neighbours and convolves, without transposed
 convolutions. A window (time, features) is treated as a picture of width 1 with the features as its channels, so the
-same network serves both. The code is the output of the last strided convolution.
+same network serves both; so are the frames of sound that a front end in the model makes of samples a picture. The code
+is the output of the last strided convolution.
 """
+
+from typing import Literal
 
 import keras
 from keras import layers, ops
 
+from zoo.models.parts.autoencoders.reconstruction import ReconstructingModel
 from zoo.models.parts.convolutions import ConvNorm
 from zoo.models.parts.layers import check_positive, logits_dtype
-from zoo.models.parts.standardization import StandardizingModel
 
 
 @keras.saving.register_keras_serializable("zoo")
-class ConvAutoencoder(StandardizingModel):
+class ConvAutoencoder(ReconstructingModel):
     """Strided convolutions that narrow to a code, and enlargements with convolutions that widen it again.
 
     Args:
@@ -22,11 +25,24 @@ class ConvAutoencoder(StandardizingModel):
         code: Channels of the code, which one more convolution without a stride gives.
         kernel_size: Height and width of the kernels, or time steps.
         decoder_filters: Channels of the convolutions after the code; empty: those before it in reverse.
-        mean: What is subtracted from the inputs: one number, or one for each channel or feature.
+        mean: What is subtracted from the inputs, of sound from the frames: one number, or one for each channel or
+            feature.
         std: What the difference is divided by, likewise.
+        rate: Samples of sound in a second; 0 for other inputs.
+        features: Front end of samples: logmel, mfcc or pcen, see `zoo.models.parts.sound.SoundFeatures`; None: logmel
+            for samples, none for other inputs.
+        frame_ms: Length of a frame in milliseconds.
+        hop_ms: Distance of frames in milliseconds.
+        mels: Number of mel bands.
+        coefficients: Number of coefficients of mfcc.
+        highest_hz: Upper edge of the mel bands in Hz.
+        level: peak to divide a clip by its largest sample, none to keep its level.
+        floor: What is added to mel magnitudes before the logarithm.
 
-    Input shape: (batch, height, width, channels) pixels in [0, 1], or (batch, time, features).
-    Output shape: that of the input; the reconstruction of (x - mean) / std.
+    Input shape: (batch, height, width, channels) pixels in [0, 1], (batch, time, features), or samples
+    (batch, samples).
+    Output shape: that of the input, the reconstruction of (x - mean) / std; of samples (batch, frames), the mean
+    squared error of each frame.
 
     Raises:
         ValueError: A size that is not positive, or, when the model is built, inputs of other axes or means for another
@@ -43,9 +59,29 @@ class ConvAutoencoder(StandardizingModel):
         decoder_filters: tuple[int, ...] = (),
         mean: tuple[float, ...] = (0.0,),
         std: tuple[float, ...] = (1.0,),
+        rate: int = 0,
+        features: Literal["logmel", "mfcc", "pcen", "none"] | None = None,
+        frame_ms: float = 64.0,
+        hop_ms: float = 32.0,
+        mels: int = 128,
+        coefficients: int = 13,
+        highest_hz: float = 8000.0,
+        level: Literal["peak", "none"] = "none",
+        floor: float = 1e-6,
         **kwargs,
     ):
-        super().__init__(mean, std, **kwargs)
+        sound = {
+            "rate": rate,
+            "features": features,
+            "frame_ms": frame_ms,
+            "hop_ms": hop_ms,
+            "mels": mels,
+            "coefficients": coefficients,
+            "highest_hz": highest_hz,
+            "level": level,
+            "floor": floor,
+        }
+        super().__init__(mean, std, frames=1, sound=sound, **kwargs)
         widened = tuple(decoder_filters) or tuple(filters)[::-1]
         sizes = {"code": code, "kernel_size": kernel_size, "decoder_filters": widened}
         check_positive("autoencoder_conv", filters=tuple(filters), **sizes)
@@ -68,15 +104,16 @@ class ConvAutoencoder(StandardizingModel):
         self.kernel = kernel
 
     def build(self, input_shape):
-        if len(input_shape) not in (3, 4):
+        shape = self.target_shape(input_shape)
+        if len(shape) not in (3, 4):
             raise ValueError(
                 "autoencoder_conv: expected (height, width, channels) or (time, features), received shape"
                 f" {input_shape[1:]}"
             )
-        self.check_features(input_shape[-1])
-        series = len(input_shape) == 3
-        self._make(series)
-        shape = (None, input_shape[1], 1, input_shape[2]) if series else (None, *input_shape[1:])
+        # The axis that makes a picture of a window, or of frames of sound.
+        self.added = None if len(shape) == 4 else 3 if self.gives_errors else 2
+        self._make(series=self.added == 2)
+        shape = (None, *(shape[1:] if self.added is None else (*shape[1 : self.added], 1, *shape[self.added :])))
         self.sizes, channels = [], shape[-1]
         for part in self.encoder:
             self.sizes.append(tuple(shape[1:3]))
@@ -92,10 +129,8 @@ class ConvAutoencoder(StandardizingModel):
         self.head.build(shape)
         self.built = True
 
-    def call(self, x, training=None):
-        x = self.standardized(x)
-        series = len(x.shape) == 3
-        x = ops.expand_dims(x, 2) if series else x
+    def reconstruction(self, x, training=None):
+        x = x if self.added is None else ops.expand_dims(x, self.added)
         for part in (*self.encoder, self.code):
             x = part(x, training=training)
         for part, (height, width) in zip(self.decoder, reversed(self.sizes), strict=True):
@@ -104,7 +139,7 @@ class ConvAutoencoder(StandardizingModel):
                 x = x[:, :height, :width]
             x = part(x, training=training)
         x = self.head(x)
-        return ops.squeeze(x, 2) if series else x
+        return x if self.added is None else ops.squeeze(x, self.added)
 
     def get_config(self):
         made = self.built  # as built: channel pruning makes the convolutions smaller

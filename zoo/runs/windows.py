@@ -21,7 +21,7 @@ def is_recording(text: str, spec: DataSpec) -> bool:
 
 
 def of_file(path: Path, spec: DataSpec, config: TrainConfig) -> tuple[list[str], np.ndarray]:
-    """Return the names of the windows of a file, and the windows (windows, time, columns).
+    """Return the names of the windows of a file, with their group and their rows, and the windows themselves.
 
     What is left out and assumed is told on standard error. Labels are not read.
 
@@ -29,6 +29,9 @@ def of_file(path: Path, spec: DataSpec, config: TrainConfig) -> tuple[list[str],
         path: Table of samples.
         spec: Form of the run's data.
         config: Configuration of the run, which names the column of time and the groups.
+
+    Returns:
+        Names, such as "new.csv who=s1[0:100]", and windows (windows, time, columns).
 
     Raises:
         UsageError: A table that cannot be read, lacks a column, or is shorter than a window.
@@ -54,10 +57,12 @@ def of_file(path: Path, spec: DataSpec, config: TrainConfig) -> tuple[list[str],
     if told:
         print(f"INPUT {path}: {'; '.join(told)}", file=sys.stderr)
     begins = np.array([recording.begin for recording in read.recordings]) - source.begins[:-1]
-    first = source.starts[good] + begins[source.where[good]]
-    return [f"{path}[{start}:{start + source.length}]" for start in first.tolist()], source.gathered(good)
+    first, where = source.starts[good] + begins[source.where[good]], source.where[good]
+    owners = [f"{path} {group}={recording.group}" if group else str(path) for recording in read.recordings]
+    names = [f"{owners[i]}[{start}:{start + source.length}]" for i, start in zip(where, first.tolist(), strict=True)]
+    return names, source.gathered(good)
 
 
 def recordings_of(names: Sequence[str]) -> list[str]:
-    """Return the file of each window by the names that `of_file` gave them, and each other input by its own."""
+    """Return file and group of each window by the names that `of_file` gave them, and other inputs unchanged."""
     return [name.rpartition("[")[0] or name for name in names]

@@ -2,9 +2,12 @@
 
 A model reconstructs its input and is trained on normal examples alone. The score of an example is the mean squared
 error of its reconstruction, and an example is anomalous if its score exceeds a threshold, which a share of the normal
-validation examples exceed (`--false-alarm-rate`).
+validation examples exceed (`--false-alarm-rate`). A model of sound gives the error of each time itself, since the front
+end in it makes what is reconstructed; the score of a clip is their mean, as in MLPerf Tiny.
 """
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -19,8 +22,9 @@ from zoo.data import Dataset, DataSpec, Split
 from zoo.data.batches import pipeline as batches
 from zoo.data.batches.reconstructed import reconstructed, reconstructed_in_step
 from zoo.data.images import scaled
+from zoo.models.parts.autoencoders.reconstruction import ReconstructingModel
 from zoo.models.parts.standardization import StandardizingModel
-from zoo.objectives.losses import Reconstruction
+from zoo.objectives.losses import Mean, Reconstruction
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, logits_of, read_inputs
@@ -29,6 +33,8 @@ from zoo.scores import roc
 from zoo.tasks import base
 from zoo.tasks.base import Task, standardized_by
 from zoo.tasks.pages import anomalies as anomaly_page
+from zoo.tasks.parts import listening
+from zoo.tasks.parts.arguments import from_data
 
 NORMAL, ANOMALOUS = "normal", "anomalous"
 # Bytes of the reconstructions that are held at a time.
@@ -43,11 +49,18 @@ class Anomaly(Task):
     name = "anomaly"
 
     def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        if config.pretrained and spec.kind == "sound":
+            raise UsageError(
+                f"--pretrained {config.pretrained}: expected frames in an .npz file, as weights from elsewhere were"
+                " trained with another front end; received samples of sound"
+            )
         # Weights from elsewhere expect inputs as they are.
         own = {} if config.pretrained else standardized_by(config, spec)
-        return own | config.settings
+        return own | config.settings | from_data(registry.arguments(config.model), spec)
 
     def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
+        if spec.kind == "sound":  # the output is the error at each time
+            return {"loss": Mean("reconstruction")}
         given = self.arguments(config, spec)
         known = registry.arguments(config.model)
         mean, std = (given.get(name, known[name].default if name in known else None) for name in ("mean", "std"))
@@ -118,12 +131,25 @@ class Anomaly(Task):
 
     def predict(self, run: RunFolder, options: PredictOptions) -> list[dict[str, Any]]:
         spec, _ = read_spec(run)
-        names, x = read_inputs(options.inputs, spec, None, "", run.read_config()["config"])
-        limit = threshold_of(run)
-        found = errors(run.load_model(), Split(x, np.zeros(len(x), np.int32)))
+        model, limit, stored = run.load_model(), threshold_of(run), run.read_config()["config"]
+        rows = []
+        for text in options.inputs:
+            path = Path(text)
+            if spec.kind == "sound" and path.suffix.lower() != ".npz" and listening.is_long(path, spec):
+                rows += listened(model, path, spec, options.hop)
+                continue
+            names, x = read_inputs([text], spec, None, "", stored)
+            found = errors(model, Split(x, np.zeros(len(x), np.int32)))
+            rows += [{"input": name, "score": float(error)} for name, error in zip(names, found, strict=True)]
         return [
-            {"input": name, "label": ANOMALOUS if error > limit else NORMAL, "score": float(error), "threshold": limit}
-            for name, error in zip(names, found, strict=True)
+            {
+                "input": row.pop("input"),
+                "label": ANOMALOUS if row["score"] > limit else NORMAL,
+                "score": row.pop("score"),
+                "threshold": limit,
+                **row,
+            }
+            for row in rows
         ]
 
     def truth(self, data: Dataset, split: str, index: int) -> str:
@@ -174,6 +200,18 @@ def targets(model: keras.Model, x: np.ndarray) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(model.standardized(x)), np.float32)
 
 
+def shown(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """Return what the report shows of examples: their targets, and frames (examples, frames, columns) of sound."""
+    if not gives_errors(model):
+        return targets(model, x)
+    return np.asarray(keras.ops.convert_to_numpy(model.front(scaled(x))), np.float32)[..., 0]
+
+
+def gives_errors(model: keras.Model) -> bool:
+    """Return whether the outputs of a model are the errors at each time, and not reconstructions."""
+    return isinstance(model, ReconstructingModel) and model.gives_errors
+
+
 def errors(model: keras.Model, split: Split) -> np.ndarray:
     """Return the error of each example's reconstruction, (examples,) float64.
 
@@ -181,6 +219,8 @@ def errors(model: keras.Model, split: Split) -> np.ndarray:
         model: Trained model.
         split: Examples; those that are decoded for each batch are not held all at once.
     """
+    if gives_errors(model):
+        return over_time(logits_of(model, split)) if len(split) else np.zeros(0)
     each = max(1, 4 * int(np.prod(split.x.shape[1:], dtype=np.int64)))
     rows = max(BATCH, AT_ONCE // each // BATCH * BATCH)
     found = []
@@ -188,6 +228,41 @@ def errors(model: keras.Model, split: Split) -> np.ndarray:
         part = split.take(np.arange(start, min(start + rows, len(split))))
         found.append(error(targets(model, part.x), logits_of(model, part)))
     return np.concatenate(found) if found else np.zeros(0)
+
+
+def over_time(found: np.ndarray) -> np.ndarray:
+    """Return the score of each example, (examples,) float64, for its errors at each time, (examples, time)."""
+    return found.astype(np.float64).mean(1)
+
+
+def listened(model: keras.Model, path: Path, spec: DataSpec, hop: float | None) -> list[dict[str, Any]]:
+    """Return the score of each window of a recording with its times, and tell their number.
+
+    Args:
+        model: Trained model.
+        path: File of sound.
+        spec: Form of the run's data.
+        hop: Distance of the windows in seconds; None for the length of a clip.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    clip = spec.input_shape[0] / spec.rate
+    windows, seconds = listening.windows(path, spec)
+    starts = np.arange(0, len(windows), max(1, round((hop or clip) * spec.rate)))
+    if starts[-1] < len(windows) - 1:  # the last window ends with the recording
+        starts = np.append(starts, len(windows) - 1)
+    found = np.concatenate([errors(model, part) for part in listening.taken(windows, starts)])
+    print(f"INPUT {path}: {seconds:,.4g} s, in {len(found):,} windows of {clip:.4g} s", file=sys.stderr)
+    return [
+        {
+            "input": f"{path} {start:.2f} to {start + clip:.2f} s",
+            "score": float(error),
+            "start": start,
+            "end": start + clip,
+        }
+        for start, error in zip((starts / spec.rate).tolist(), found, strict=True)
+    ]
 
 
 def per_class(spec: DataSpec, split: Split, found: np.ndarray, limit: float) -> list[dict[str, Any]]:
@@ -210,6 +285,8 @@ def per_class(spec: DataSpec, split: Split, found: np.ndarray, limit: float) -> 
 def worst(model: keras.Model, split: Split, found: np.ndarray, anomalous: np.ndarray) -> list[dict[str, Any]]:
     """Return normal examples with the largest errors and anomalies with the smallest, with their reconstructions.
 
+    For sound these are frames (frames, columns), with the errors at each time.
+
     Args:
         model: Trained model.
         split: Examples.
@@ -222,7 +299,7 @@ def worst(model: keras.Model, split: Split, found: np.ndarray, anomalous: np.nda
         if not chosen:
             continue
         part = split.take(np.array(chosen))
-        each = zip(chosen, targets(model, part.x), logits_of(model, part), strict=True)
+        each = zip(chosen, shown(model, part.x), logits_of(model, part), strict=True)
         rows += [
             {"index": index, "anomalous": kind, "score": float(found[index]), "target": target, "output": output}
             for index, target, output in each

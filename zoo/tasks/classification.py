@@ -184,7 +184,7 @@ class Classification(Task):
 
 
 def _voted(names: Sequence[str], p: np.ndarray, spec: DataSpec) -> list[dict[str, Any]]:
-    """Return the answer of the windows of each file of several, by vote, with the share of those that agree."""
+    """Return the answer of several windows of a file or a group in it, by vote, with the share of those that agree."""
     files, places = np.unique(recordings_of(names), return_inverse=True)
     chosen, rows = p.argmax(-1), []
     for number, winner in zip(*votes.votes(p, places), strict=True):

@@ -1,10 +1,14 @@
 """Streaming files of models of sound: call after call, the answers of the model on the recording as a whole."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
+from compression import export
 from compression.exporting import streaming, tflite
+from compression.flatbuffers import flatbuffer
 from compression.flatbuffers import interface as interfaces
 from compression.recipes import language
 from compression.runtime import streamed
@@ -56,6 +60,39 @@ def test_answers_are_those_of_the_model_on_clips_and_on_the_whole(name, tmp_path
     np.testing.assert_allclose(found[interface.averaged - 1], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "recipe", "within"),
+    [
+        ("ds_cnn", "int8", 0.05),
+        pytest.param("ds_cnn, pcen", "int8", 0.05, marks=pytest.mark.slow),
+        pytest.param("tc_resnet", "int8", 0.05, marks=pytest.mark.slow),
+        pytest.param("tc_resnet", "dynamic", 0.05, marks=pytest.mark.slow),
+        pytest.param("tc_resnet", "float16", 0.005, marks=pytest.mark.slow),
+    ],
+)
+def test_streams_of_integers_stay_near_those_in_float(name, recipe, within, tmp_path):
+    """States are rounded in every call: a difference that added up would be larger later."""
+    model = made(name)
+    interface = streaming.interface_of(model, CLIP)
+    pieces = streaming.chunks(clips(1, 160_000)[0], interface.samples)
+    examples = streaming.calls(model, interface, streaming.chunks(clips(1, 40_000, seed=1)[0], interface.samples))
+    assert list(examples) == ["samples", *interface.state_names]
+    parsed = dataclasses.replace(language.parse(recipe), io="float32")
+    tflite.export(model, tmp_path / "s.tflite", parsed, interface, calibration=examples)
+    found, _ = streamed.run(tmp_path / "s.tflite", interface, pieces)
+    whole = np.concatenate([np.zeros(model.front.frame - model.front.hop, np.float32), pieces.reshape(-1)])
+    difference = np.abs(found - streaming.offline(model, whole, interface.averaged)[: len(found)]).max(1)
+    assert difference.max() < within
+    early, late = np.array_split(difference, 2)
+    assert late.mean() < 2 * early.mean() + 1e-3
+    content = flatbuffer.read(tmp_path / "s.tflite")
+    ends = {row["type"] for side in flatbuffer.signature(content).values() for row in side}
+    assert ends == {"float32"}
+    if recipe == "int8":
+        assert {"LOG", "SQRT"} & flatbuffer.float_operators(content).keys()
+        assert "CONV_2D" not in flatbuffer.float_operators(content)
+
+
 def test_no_answer_of_a_causal_model_depends_on_later_sound():
     model = made("ds_cnn")
     averaged = streaming.interface_of(model, CLIP).averaged
@@ -78,3 +115,19 @@ def test_no_answer_of_a_causal_model_depends_on_later_sound():
 def test_models_that_cannot_be_streamed_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
         streaming.check(made("ds_cnn", **options), "digits")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--to", "onnx", "--recipe", "int8"], "--recipe int8: expected together with --to streaming"),
+        (
+            ["--to", "streaming", "--recipe", "qat + int8"],
+            "expected a precision, since a streaming file has the weights",
+        ),
+        (["--to", "streaming", "--recipe", "int9"], "did you mean 'int8'"),
+    ],
+)
+def test_recipes_of_other_formats_and_words_that_train_are_refused(words, message, tmp_path, capsys):
+    assert export.main([str(tmp_path), *words]) == 2
+    assert message in capsys.readouterr().err

@@ -3,13 +3,9 @@
 import base64
 import functools
 import http.server
-import json
-import os
 import shutil
 import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,66 +22,10 @@ from zoo.training.loop import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-HERE = Path(__file__).parent / "browser"
 # Files that compute in float32 may sum in a different order than LiteRT for Python.
 FLOAT_TOLERANCE = 1e-4
 BANDS = {"high": 0.17, "middle": 0.5, "low": 0.83}  # vertical centre of each class's bright band
 LENET = ROOT / "benchmarks" / "results" / "lenet5-5936.tflite"
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory):
-    """Return the folder with puppeteer and Chromium in node_modules: $ZOO_TEST_BROWSER, or one installed by npm."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip("no node and npm, by which Chromium is had and LiteRT.js fetched")
-    if given := os.environ.get("ZOO_TEST_BROWSER"):
-        return Path(given)
-    folder = tmp_path_factory.mktemp("browser")
-    for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(HERE / name, folder / name)
-    done = subprocess.run(
-        ["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True
-    )
-    if done.returncode:
-        pytest.skip(f"npm cannot fetch Chromium here: {done.stderr.strip()[:200]}")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Share one cache among all pages, so that LiteRT.js is fetched once."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def browse(packages, cache, tmp_path):
-    """Return a function that drives the page of a run, file or address through steps and returns what it read."""
-    children = []
-
-    def address(source):
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "ZOO_CACHE": str(cache)}
-        words = [sys.executable, "-m", "zoo.demo", str(source), "--port", "0", "--no-browser"]
-        child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
-        children.append(child)
-        return next(line.strip() for line in child.stdout if line.startswith("http"))
-
-    def run(source, steps, **plan):
-        url = source if str(source).startswith("http") else address(source)
-        file = tmp_path / "plan.json"
-        file.write_text(json.dumps({"url": url, "steps": steps, **plan}))
-        done = subprocess.run(
-            ["node", HERE / "demo.mjs", packages, file], capture_output=True, text=True, timeout=300, cwd=tmp_path
-        )
-        assert done.returncode == 0, done.stderr
-        answer = json.loads(done.stdout)
-        assert not answer["errors"] or {"without", "damaged"} & set(plan), answer["errors"]
-        assert not answer["elsewhere"]
-        return answer["found"]
-
-    yield run
-    for child in children:
-        child.terminate()
-        child.communicate(timeout=30)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The JavaScript of the demo page compared with Pillow, numpy, scipy and tokenizers."""
 
 import json
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -10,32 +8,7 @@ import pytest
 from zoo.data.fitting import resize
 from zoo.data.images import scaled
 from zoo.data.text import Vocabulary
-from zoo.demo import __main__ as demo
 from zoo.reports.masks import palette
-
-
-@pytest.fixture
-def javascript(tmp_path):
-    """Return a function that runs JavaScript with the modules of the page and returns its JSON output."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node to run the page's JavaScript with")
-    for path in demo.PAGE.glob("*.js"):
-        shutil.copyfile(path, tmp_path / path.name)
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-
-    def run(code, value):
-        (tmp_path / "value.json").write_text(json.dumps(value))
-        (tmp_path / "run.js").write_text(
-            'import { readFileSync } from "node:fs";\n'
-            'const value = JSON.parse(readFileSync("value.json", "utf8"));\n'
-            f"{code}"
-        )
-        done = subprocess.run([node, "run.js"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
 
 
 def test_an_upload_is_turned_upright_and_composed_on_white(javascript):
@@ -48,7 +21,7 @@ def test_an_upload_is_turned_upright_and_composed_on_white(javascript):
     stored = rng.integers(0, 256, (5, 4, 4), np.uint8)
     stored[0, :, 3] = 0, 255, 1, 254
     found = javascript(
-        'import { decoded } from "./image.js";\n'
+        'import { decoded } from "./pictures/image.js";\n'
         "let asked;\n"
         "globalThis.createImageBitmap = async (file, options) => ((asked = options), file);\n"
         "globalThis.OffscreenCanvas = class {\n"
@@ -89,7 +62,7 @@ def test_pictures_are_brought_to_the_input_as_training_does(javascript, channels
         pictures.append({"data": opaque.reshape(-1).tolist(), "height": height, "width": width})
         shapes.append([rows, columns, channels])
     found = javascript(
-        'import { pixels } from "./image.js";\n'
+        'import { pixels } from "./pictures/image.js";\n'
         "const made = value.pictures.map(({ data, ...size }, i) =>"
         " Array.from(pixels({ data: Uint8ClampedArray.from(data), ...size }, value.shapes[i], value.fit)));\n"
         "console.log(JSON.stringify(made));",
@@ -175,7 +148,7 @@ def test_a_drawing_is_put_where_the_sets_images_are(javascript):
     mnist, digits = (
         np.array(each).reshape(28, 28)
         for each in javascript(
-            'import { fitted } from "./fit.js";\n'
+            'import { fitted } from "./pictures/fit.js";\n'
             'const made = ["mnist", "digits"].map((set) =>'
             " Array.from(fitted(Uint8Array.from(value), 280, [28, 28, 1], set)));\n"
             "console.log(JSON.stringify(made));",
@@ -192,7 +165,7 @@ def test_a_drawing_is_put_where_the_sets_images_are(javascript):
 def test_masks_have_the_classes_and_colours_of_python(javascript):
     scores = np.random.default_rng(0).integers(-3, 3, (5, 7, 4))  # with equal ones, of which the first counts
     found = javascript(
-        'import { highest, palette, sharesOf } from "./masks.js";\n'
+        'import { highest, palette, sharesOf } from "./views/masks.js";\n'
         "const mask = highest(Float32Array.from(value), 4);\n"
         "console.log(JSON.stringify([Array.from(mask), sharesOf(mask, 4), palette(30)]));",
         scores.reshape(-1).tolist(),

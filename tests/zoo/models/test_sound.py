@@ -130,7 +130,7 @@ def test_a_model_takes_samples_or_pictures_of_sound_and_is_saved_with_its_front_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"features": "mfcc"}, "features: expected none for pictures of sound"),
+        ({"features": "mfcc"}, "features: expected none for data that are no samples"),
         ({"rate": 8000, "features": "none"}, "expected one of mfcc, logmel, pcen"),
         ({"rate": 8000, "coefficients": 41}, "at most 40"),
         ({"rate": 8000, "frame_ms": 0.1}, "expected frame_ms"),

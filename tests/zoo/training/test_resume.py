@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, blobs, run_module, unsealed, wait_for_step
+from tests.zoo.tasks.test_anomaly_sound import folder as hums
 from zoo import train
 from zoo.console.errors import UsageError
 from zoo.runs import checkpoints, examples
@@ -84,6 +85,11 @@ def test_killed_run_continues_bit_for_bit(strategy, words, tmp_path):
         x, y = blobs(204, (12, 12))
         write_archive(tmp_path / "blobs.tar", (x * 255).astype("uint8"), y)
         words[words.index(tmp_path / "blobs.npz")] = tmp_path / "blobs.tar"
+    check_resumed(words, tmp_path)
+
+
+def check_resumed(words, tmp_path):
+    """Check that a training which is killed twice ends as one that is not."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run_module(*words, "--output", whole, cwd=tmp_path, check=0)
 
@@ -102,6 +108,16 @@ def test_killed_run_continues_bit_for_bit(strategy, words, tmp_path):
 
     for ours, theirs in zip(state(broken), state(whole), strict=True):
         np.testing.assert_equal(ours, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["autoencoder", "autoencoder_conv"])
+def test_killed_detector_of_anomalies_continues_bit_for_bit(model, tmp_path):
+    """Sounds, of which normal ones alone are learnt; their frames are standardised before the first step."""
+    hums(tmp_path / "hums", 0.1, normal=204, anomalous=20)
+    words = ["zoo.train", "--model", model, "--task", "anomaly", "--data", tmp_path / "hums", "--set", "mels=16",
+             "--epochs", EPOCHS, "--batch-size", 16, "--deterministic", "--checkpoint-every", 2]  # fmt: skip
+    check_resumed(words, tmp_path)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@
 or XML files beside the pictures, in DATA or in DATA/train, DATA/valid and DATA/test.
 """
 
+import math
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
@@ -116,6 +117,7 @@ def _picture(file: Path, root: Path, pictures: dict[str, Path], faults: Faults) 
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text)
+        found = float(text)
     except (TypeError, ValueError):
         return None
+    return found if math.isfinite(found) else None

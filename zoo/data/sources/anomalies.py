@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from zoo.config import catalogue
+from zoo.config import catalogue, registry
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few, unknown
@@ -13,15 +13,17 @@ from zoo.data.casts import check_class_names, check_labels, numbered_classes
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.reading import Tally, drawn
 from zoo.data.sensors import recordings, standardization, windows
+from zoo.data.sound import frames
 from zoo.data.sources import classes
 from zoo.data.sources.classes import Source
 from zoo.data.splits import hold_out
 from zoo.data.stored import keeping
 from zoo.data.taken import Taken
+from zoo.models.parts.autoencoders import reconstruction
 
 # Names of a class that is normal unless the user says otherwise, in lower case.
 NORMAL = ("normal", "good", "ok", "healthy", "0")
-KINDS = ("image", "vector", "sequence")
+KINDS = ("image", "vector", "sequence", "sound")
 # Share of normal validation examples above the threshold unless the user says otherwise.
 RATE = 0.01
 
@@ -42,7 +44,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         raise UsageError("--accept-changed-data: expected a run that gives classes; start anew")
     source, normal, named = _read(config, like, tally)
     if source.kind not in KINDS:
-        raise UsageError(f"{name}: expected pictures, features or windows of series, received {source.kind}s")
+        raise UsageError(f"{name}: expected pictures, features, windows of series or sounds, received {source.kind}s")
     class_names = source.class_names or numbered_classes(name, [split.y for split in source.splits.values()])
     check_class_names(name, class_names)
     splits = dict(source.splits)
@@ -71,7 +73,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         false_alarm_rate=like.false_alarm_rate if like else _rate(config),
     )
     if like is None:
-        mean, std = standardization.of_split(spec, train, tally)
+        mean, std = _frames(config, spec, train) or standardization.of_split(spec, train, tally)
         spec = dataclasses.replace(spec, mean=mean, std=std)
     else:
         classes.check_like(spec, like)
@@ -83,7 +85,7 @@ def _read(config: TrainConfig, like: DataSpec | None, tally: Tally) -> tuple[Sou
     """Return the examples, the names of the normal classes, and whether the data name a test split."""
     known = like.normal if like else ()
     if config.window is None:
-        image_shape = like.input_shape if like and like.kind == "image" else None
+        image_shape = like.input_shape if like and like.kind in ("image", "sound") else None
         fit = like.fit if like else config.fit or USUAL_FIT
         source = classes.read(config, config.data, image_shape, None, fit, tally)
         names = source.class_names or numbered_classes(config.data_name, [s.y for s in source.splits.values()])
@@ -105,6 +107,26 @@ def _read(config: TrainConfig, like: DataSpec | None, tally: Tally) -> tuple[Sou
     splits = windows.splits(config, read, names, window=config.window, hop=hop, label_of=label_of, tally=tally)
     named = any(recording.split == "test" for recording in read.recordings)
     return Source("sequence", splits, tuple(names), read.rate, read.columns, hop), tuple(normal), named
+
+
+def _frames(config: TrainConfig, spec: DataSpec, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return mean and deviation of each column of the frames that a model makes of sound, None for other data.
+
+    Raises:
+        UsageError: Settings of the front end that contradict each other, or clips that are shorter than a frame.
+    """
+    if spec.kind != "sound" or not len(train):
+        return None
+    known = registry.arguments(config.model)
+    if not known.keys() >= set(reconstruction.ARGUMENTS):
+        return None  # a model without a front end is refused when it is made
+    given = {name: config.settings.get(name, known[name].default) for name in reconstruction.ARGUMENTS}
+    try:
+        front = reconstruction.front_of(config.model, given | {"rate": spec.rate})
+        front.build((None, *spec.input_shape))
+    except ValueError as error:
+        raise UsageError(f"--set: {error}") from None
+    return frames.statistics(front, train)
 
 
 def _rate(config: TrainConfig) -> float:

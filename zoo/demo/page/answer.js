@@ -12,8 +12,8 @@ const SPEAK_MS = 700; // delay after the last change before the answer is read o
  *
  * @param {Object} pair Files to compare.
  * @param {Object} facts Table of their sizes and latencies.
- * @returns {{panel: Element, ask: function}} Panel, and a function ask(values) that runs each file on one input and shows
- *     the answers; without values it shows an empty panel.
+ * @returns {{panel: Element, ask: function}} Panel, and a function ask(valuesOf) that runs each file on its valuesOf(file),
+ *     shows the answers and returns the probabilities of each file; without a function it shows an empty panel.
  */
 export function answers(pair, facts) {
   const heads = element("div", { class: "heads" });
@@ -33,10 +33,10 @@ export function answers(pair, facts) {
     await facts.time(keyOf(pair.files[0]));
   }, SPEAK_MS);
 
-  async function ask(values) {
+  async function ask(valuesOf) {
     const { files } = pair;
     const found = [];
-    for (const file of values ? files : []) found.push(await probabilities(file, values));
+    for (const file of valuesOf ? files : []) found.push(await probabilities(file, valuesOf(file)));
     const best = found.map((p) => ranked(p)[0]);
     heads.replaceChildren(...files.map((file, i) => headline(file, labels[best[i]], found[i]?.[best[i]])));
     columns.replaceChildren(element("td"), ...files.map(({ name }) => element("th", { scope: "col" }, name)));
@@ -44,8 +44,9 @@ export function answers(pair, facts) {
     const order = labels.length > MOST_CLASSES ? shown : shown.sort((a, b) => a - b);
     const row = (i) => [element("th", { scope: "row" }, labels[i]), ...files.map((_, k) => bar(found[k]?.[i], i === best[k]))];
     body.replaceChildren(...order.map((i) => element("tr", {}, ...row(i))));
-    note.textContent = values ? apart(files, found) : "";
-    if (values) settle(files.map((file, i) => `${file.name}: ${labels[best[i]]}, ${percent(found[i][best[i]])}.`).join(" "));
+    note.textContent = valuesOf ? apart(files, found) : "";
+    if (valuesOf) settle(files.map((file, i) => `${file.name}: ${labels[best[i]]}, ${percent(found[i][best[i]])}.`).join(" "));
+    return found;
   }
 
   return { panel, ask };
@@ -55,7 +56,8 @@ function keyOf(file) {
   return Object.keys(file.signatures)[0];
 }
 
-async function probabilities(file, values) {
+/** Return the probability of each label that a file gives for one input. */
+export async function probabilities(file, values) {
   const [[key, { inputs, outputs }]] = Object.entries(file.signatures);
   const made = await file.call(key, { [inputs[0].name]: values });
   return made[outputs[0].name].slice(0, file.about.labels.length); // first example of the batch

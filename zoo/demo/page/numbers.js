@@ -58,3 +58,20 @@ export function normal(count, seed) {
   const draw = uniform(seed);
   return Float32Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw()));
 }
+
+/**
+ * Return rows of things in two lists that are alike: [of the first, of the second], undefined where one has none.
+ *
+ * @param {Object[][]} lists One or two lists, best first.
+ * @param {function} likeness Number above 0 if two things are alike; the largest one decides.
+ */
+export function matched([first, second = []], likeness) {
+  const left = new Set(second);
+  const rows = first.map((one) => {
+    const [best] = Array.from(left).sort((a, b) => likeness(one, b) - likeness(one, a));
+    if (!best || likeness(one, best) <= 0) return [one, undefined];
+    left.delete(best);
+    return [one, best];
+  });
+  return [...rows, ...Array.from(left, (other) => [undefined, other])];
+}

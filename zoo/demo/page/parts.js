@@ -27,9 +27,43 @@ export function say(text) {
   status.hidden = !text;
 }
 
-/** Show a permanent error message. */
+/** Show a permanent error message, and return its element. */
 export function problem(text) {
-  document.getElementById("view").before(element("p", { class: "problem", role: "alert" }, text));
+  const shown = element("p", { class: "problem", role: "alert" }, text);
+  document.getElementById("view").before(shown);
+  return shown;
+}
+
+/** Return a function that shows an error message in place of its last one; without a text it only removes that. */
+export function mishaps() {
+  let shown;
+  return (text) => {
+    shown?.remove();
+    shown = text ? problem(text) : undefined;
+  };
+}
+
+/** Return a button that looks like the others and chooses a file, which is given to a function. */
+export function upload(text, accept, taken) {
+  const take = () => {
+    const [file] = choose.files;
+    choose.value = ""; // so that the same file can be chosen again
+    if (file) taken(file);
+  };
+  const choose = element("input", { type: "file", accept, id: "choose", change: take });
+  return element("span", { class: "upload" }, choose, element("label", { for: "choose", class: "button" }, text));
+}
+
+/** Return a slider for a probability with its label, and a function that returns its value. */
+export function leastSlider(text, value, changed) {
+  const shown = element("output", { for: "least" }, percent(value));
+  const moved = () => {
+    shown.textContent = percent(Number(slider.value));
+    changed();
+  };
+  const slider = element("input", { type: "range", id: "least", min: "0.05", max: "0.95", step: "0.05", value, input: moved });
+  const label = element("label", { for: "least", class: "least" }, `${text} `, slider, " ", shown);
+  return { label, least: () => Number(slider.value) };
 }
 
 /** Return a debounced version of a function, which runs after a pause without calls. */
@@ -67,6 +101,11 @@ export function duration(ms) {
   return ms === undefined ? "…" : `${ms < 10 ? ms.toPrecision(2) : ms.toFixed(0)}${NO_BREAK}ms`;
 }
 
+/** Return a formatted duration in seconds. */
+export function seconds(s) {
+  return `${Number(s.toPrecision(3))}${NO_BREAK}s`;
+}
+
 /** Return a share formatted as a percentage. */
 export function percent(share) {
   return `${(100 * share).toFixed(1)}${NO_BREAK}%`;
@@ -85,6 +124,7 @@ export function factsTable(section, pair) {
     "One call in this browser": (file) => duration(file.ms),
     "One call in LiteRT for Python": ({ measured }) => measured.latency_ms && duration(measured.latency_ms),
     "Test accuracy of the file": ({ measured }) => measured.accuracy && percent(measured.accuracy),
+    "Test mAP@.5 of the file": ({ measured }) => measured.map_50 && percent(measured.map_50),
     "Test mean IoU of the file": ({ measured }) => measured.miou && percent(measured.miou),
     "Flash of a device, besides code": ({ device }) => device.flash_bytes && size(device.flash_bytes),
     "Arena in TFLite Micro": ({ device }) => device.arena_bytes && size(device.arena_bytes),

@@ -17,8 +17,8 @@ KINDS = ("mfcc", "logmel", "pcen")
 LEVELS = ("peak", "none")
 # Lowest edge of the mel bands in Hz, and what is added to magnitudes before the logarithm: the values of MLPerf Tiny.
 LOWEST_HZ, SMALLEST = 20.0, 1e-6
-# Mel bands that share a matrix.
-BLOCK = 8
+# Least number of mel bands that share a matrix, and largest number of matrices: TFLite Micro joins ten tensors at most.
+BLOCK, MOST_BLOCKS = 8, 10
 # Values of PCEN (Wang et al., 2017, arXiv:1607.05666): smoothing, gain, bias and power.
 SMOOTHING, GAIN, BIAS, POWER = 0.025, 0.98, 2.0, 0.5
 
@@ -159,13 +159,16 @@ class SoundFeatures(InFloat):
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 
-def front_end(family: str, *, rate: int, features: str | None, **arguments: float | str) -> SoundFeatures | None:
-    """Return the front end of a model, None for a model of pictures of sound.
+def front_end(
+    family: str, *, rate: int, features: str | None, usual: str = KINDS[0], **arguments: float | str
+) -> SoundFeatures | None:
+    """Return the front end of a model, None for a model of pictures of sound or of other data.
 
     Args:
         family: Name of the model, for messages.
-        rate: Samples of sound in a second; 0 for pictures.
+        rate: Samples of sound in a second; 0 for other data.
         features: Kind of the front end, "none", or None for the usual one of the data.
+        usual: Kind of the usual one of samples.
         arguments: Other arguments of `SoundFeatures`.
 
     Raises:
@@ -173,13 +176,13 @@ def front_end(family: str, *, rate: int, features: str | None, **arguments: floa
     """
     if not rate:
         if features not in (None, "none"):
-            raise ValueError(f"{family}: features: expected none for pictures of sound, received {features!r}")
+            raise ValueError(f"{family}: features: expected none for data that are no samples, received {features!r}")
         return None
     if features == "none":
         raise ValueError(
             f"{family}: features: expected one of {', '.join(KINDS)} for samples of sound, received 'none'"
         )
-    return SoundFeatures(features or KINDS[0], rate, name="front", **arguments)
+    return SoundFeatures(features or usual, rate, name="front", **arguments)
 
 
 def hann(frame: int, points: int) -> np.ndarray:
@@ -226,9 +229,9 @@ def band_blocks(weights: np.ndarray) -> tuple[tuple[int, np.ndarray], ...]:
     Args:
         weights: Weights of all, (bins, bands).
     """
-    found = []
-    for first in range(0, weights.shape[1], BLOCK):
-        block = weights[:, first : first + BLOCK]
+    found, size = [], max(BLOCK, -(-weights.shape[1] // MOST_BLOCKS))
+    for first in range(0, weights.shape[1], size):
+        block = weights[:, first : first + size]
         used = np.flatnonzero(block.any(1))
         low, high = (used[0], used[-1] + 1) if len(used) else (0, 1)
         found.append((int(low), block[low:high].astype(np.float32)))

@@ -97,6 +97,7 @@ def _classes(rows: list[dict[str, Any]]) -> str:
 
 
 def _worst(data: Dataset, shown: Mapping[str, Any]) -> str:
+    drawn = "frames, and the error at each time" if data.spec.kind == "sound" else "input, and its reconstruction"
     parts = []
     for kind, heading, order in (
         (True, "Anomalies that look most normal", "lowest scores first"),
@@ -106,7 +107,7 @@ def _worst(data: Dataset, shown: Mapping[str, Any]) -> str:
         if rows:
             figures = "".join(_example(data, row) for row in rows)
             parts.append(
-                f"<section><h2>{heading} <small>{order}; input, and its reconstruction</small></h2>"
+                f"<section><h2>{heading} <small>{order}; {drawn}</small></h2>"
                 f"<div class=mistakes style='{COLUMNS}'>{figures}</div></section>"
             )
     return "".join(parts)
@@ -117,16 +118,30 @@ def _example(data: Dataset, row: Mapping[str, Any]) -> str:
     caption = (
         f"<figcaption>{escaped(name)}, <i>{row['score']:.4g}</i><br><small>test {row['index']}</small></figcaption>"
     )
-    if data.spec.kind == "image":
-        return f"<figure>{_pictures(row)}{caption}</figure>"
-    return f"<figure>{_lines(data.spec, row)}{caption}</figure>"
+    drawn = {"image": _pictures, "sound": _sound}.get(data.spec.kind, _lines)
+    return f"<figure>{drawn(data.spec, row)}{caption}</figure>"
 
 
-def _pictures(row: Mapping[str, Any]) -> str:
+def _pictures(spec: DataSpec, row: Mapping[str, Any]) -> str:
     """Return an input and its reconstruction side by side."""
     both = np.concatenate([np.clip(row[name], 0, 1) for name in ("target", "output")], axis=1)
     pixels = np.rint(both * 255).astype(np.uint8)
     return f"<img alt='' src='{inline(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)}'>"
+
+
+def _sound(spec: DataSpec, row: Mapping[str, Any]) -> str:
+    """Return the frames of a clip as a picture, low columns at the bottom, and below it the error at each time."""
+    figure = report.figure(2.6, 1.9)
+    above, below = figure.subplots(2, height_ratios=(2, 1), sharex=True)
+    seconds = spec.input_shape[0] / spec.rate
+    above.imshow(row["target"].T, origin="lower", aspect="auto", extent=(0, seconds, 0, row["target"].shape[1]))
+    above.set_yticks([])
+    below.plot(np.linspace(0, seconds, len(row["output"])), row["output"], color=RED, linewidth=0.9)
+    below.set_xlabel("seconds", fontsize=5)
+    for axes in (above, below):
+        axes.tick_params(labelsize=5, length=2)
+    below.spines[["top", "right"]].set_visible(False)
+    return report.svg(figure)
 
 
 def _lines(spec: DataSpec, row: Mapping[str, Any]) -> str:

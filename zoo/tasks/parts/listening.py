@@ -1,4 +1,7 @@
-"""Long recordings: a window that slides over them, the events that a classifier hears, and its false alarms."""
+"""Long recordings: a window that slides over them, the events that a classifier hears, and its false alarms.
+
+`windows` serves detectors of anomalies as well.
+"""
 
 import csv
 import math
@@ -77,19 +80,45 @@ def heard(model: keras.Model, path: Path, spec: DataSpec, hop: float | None) -> 
         UsageError: The file cannot be read.
     """
     (samples,) = spec.input_shape
+    found, seconds = windows(path, spec)
+    step = max(1, round((hop or HOP * samples / spec.rate) * spec.rate))
+    parts = [probabilities(logits_of(model, part)) for part in taken(found, np.arange(0, len(found), step))]
+    return averaged(np.concatenate(parts), max(1, round(AVERAGED * samples / step))), step / spec.rate, seconds
+
+
+def windows(path: Path, spec: DataSpec) -> tuple[np.ndarray, float]:
+    """Return the windows of a recording that begin at each of its samples, and its length in seconds.
+
+    Args:
+        path: File of sound.
+        spec: Form of the run's data, whose clips are as long as a window.
+
+    Returns:
+        A view of the recording (windows, samples) int16, and the length.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    (samples,) = spec.input_shape
     try:
         x = clips.as_integers(clips.mono(path.read_bytes(), spec.rate))
     except (formats.Unreadable, OSError) as error:
         raise UsageError(f"{path}: expected a file of sound, and it cannot be read: {error}") from None
     seconds = len(x) / spec.rate
-    step = max(1, round((hop or HOP * samples / spec.rate) * spec.rate))
     x = np.pad(x, (0, max(0, samples - len(x))))
-    windows = np.lib.stride_tricks.sliding_window_view(x, samples)[::step]
-    parts = []
-    for start in range(0, len(windows), WINDOWS):
-        some = np.ascontiguousarray(windows[start : start + WINDOWS])
-        parts.append(probabilities(logits_of(model, Split(some, np.zeros(len(some), np.int32)))))
-    return averaged(np.concatenate(parts), max(1, round(AVERAGED * samples / step))), step / spec.rate, seconds
+    return np.lib.stride_tricks.sliding_window_view(x, samples), seconds
+
+
+def taken(found: np.ndarray, starts: np.ndarray) -> Iterator[Split]:
+    """Yield the windows with these first samples, as splits that fit in memory.
+
+    Args:
+        found: What `windows` returned.
+        starts: First sample of each window.
+    """
+    for first in range(0, len(starts), WINDOWS):
+        some = found[starts[first : first + WINDOWS]]
+        yield Split(some, np.zeros(len(some), np.int32))
 
 
 def averaged(p: np.ndarray, width: int) -> np.ndarray:

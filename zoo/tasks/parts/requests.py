@@ -28,16 +28,23 @@ def check_classes(run: RunFolder, options: PredictOptions) -> None:
     """Raise UsageError for options that a classifier does not have."""
     if options.labels is not None:
         raise UsageError("--labels: expected a run on images and captions, this one has classes of its own")
-    for name in ("hop", "threshold"):
+    _check_sound(run, options, ("hop", "threshold"))
+
+
+def _check_sound(run: RunFolder, options: PredictOptions, names: Sequence[str]) -> None:
+    """Raise UsageError for options of recordings if the run is not on sound."""
+    for name in names:
         if getattr(options, name) is not None and (kind := run.read_config()["data"]["kind"]) != "sound":
             raise UsageError(f"{flag(name)}: expected a run on sound, this one takes {kind} inputs")
 
 
 def check_anomalies(run: RunFolder, options: PredictOptions) -> None:
     """Raise UsageError for options that a detector of anomalies does not have."""
-    for name in ("labels", "top"):
+    for name in ("labels", "top", "threshold"):
         if getattr(options, name) is not None:
-            raise UsageError(f"--{name}: expected a run that gives classes or captions, this one gives scores")
+            more = "; its threshold is that of --false-alarm-rate" if name == "threshold" else ""
+            raise UsageError(f"--{name}: expected a run that gives classes or captions, this one gives scores{more}")
+    _check_sound(run, options, ("hop",))
 
 
 def check_objects(run: RunFolder, options: PredictOptions) -> None:

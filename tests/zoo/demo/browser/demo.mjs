@@ -1,6 +1,7 @@
 // Drives the demo page in headless Chromium: node demo.mjs PACKAGES PLAN.json, where PACKAGES contains node_modules.
 //
-// A plan is {url, without?, width?, scheme?, steps}, and a step is {do, ...}. Prints what the steps read as JSON.
+// A plan is {url, without?, width?, height?, scheme?, args?, steps}, and a step is {do, ...}. `args` are further options of
+// Chromium. Prints what the steps read as JSON.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -9,7 +10,7 @@ const [packages, plan] = process.argv.slice(2);
 const require = createRequire(`${packages}/from-here.js`);
 const chromium = require("@sparticuz/chromium").default ?? require("@sparticuz/chromium");
 const puppeteer = require("puppeteer-core");
-const { url, without, width = 1100, scheme = "light", steps } = JSON.parse(readFileSync(plan, "utf8"));
+const { url, without, width = 1100, height = 900, scheme = "light", args = [], steps } = JSON.parse(readFileSync(plan, "utf8"));
 
 const CUT_OFF = {
   wasm: () => delete globalThis.WebAssembly,
@@ -20,7 +21,7 @@ const CUT_OFF = {
 };
 
 const browser = await puppeteer.launch({
-  args: [...chromium.args, "--no-sandbox"],
+  args: [...chromium.args, "--no-sandbox", ...args],
   executablePath: await chromium.executablePath(),
   headless: "shell",
 });
@@ -32,7 +33,7 @@ page.on("pageerror", (error) => errors.push(error.message));
 const note = /^(INFO|WARNING): /;
 page.on("console", (message) => message.type() === "error" && !note.test(message.text()) && errors.push(message.text()));
 page.on("request", (request) => new URL(request.url()).origin !== new URL(url).origin && elsewhere.push(request.url()));
-await page.setViewport({ width, height: 900, hasTouch: true });
+await page.setViewport({ width, height, hasTouch: true });
 await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
 if (without) await page.evaluateOnNewDocument(CUT_OFF[without]);
 const began = Date.now();
@@ -66,6 +67,9 @@ const actions = {
     page.evaluate((t) => [...document.querySelectorAll("button")].find((b) => b.textContent === t).click(), text),
   choose: ({ into, value }) => page.select(into, value),
   upload: async ({ path }) => (await page.$("#choose")).uploadFile(path),
+  set: ({ into, value }) =>
+    page.$eval(into, (e, v) => Object.assign(e, { value: v }) && e.dispatchEvent(new Event("input", { bubbles: true })), value),
+  wait: ({ ms }) => new Promise((resolve) => setTimeout(resolve, ms)),
   shot: async ({ path }) => {
     await settled();
     await page.screenshot({ path, fullPage: true });
@@ -84,6 +88,9 @@ const actions = {
           labels: text(".head strong"),
           shares: text(".head span:last-child"),
           notes: text(".note"),
+          rows: Array.from(document.querySelectorAll("main tbody tr"), (e) => Array.from(e.cells, (cell) => cell.innerText.trim())),
+          buttons: text("main button"),
+          bottoms: Array.from(document.querySelectorAll(".head"), (e) => e.getBoundingClientRect().bottom),
           tokens: text(".tokens span"),
           unnamed: [...document.querySelectorAll("button, input, select, textarea, canvas[tabindex]")]
             .filter((e) => !(e.labels?.length || e.innerText || e.getAttribute("aria-label"))).length,
@@ -95,6 +102,8 @@ const actions = {
             ms: file.ms,
             given: plain(file.last?.given),
             made: plain(file.last?.made),
+            objects: file.last?.objects,
+            events: file.last?.events,
           })),
         };
       }),

@@ -1,12 +1,12 @@
 // View that classifies a picture, drawn by pointer, finger or keyboard, or uploaded.
 
-import { answers } from "./answer.js";
-import { fitted, known } from "./fit.js";
-import { decoded, inverted, pixels, scaled, show as paint } from "./image.js";
-import { element, problem } from "./parts.js";
+import { answers } from "../answer.js";
+import { element, mishaps, upload } from "../parts.js";
+import { fitted, known } from "../pictures/fit.js";
+import { given, inverted, pixels, show as paint } from "../pictures/image.js";
+import { pictureOf } from "../pictures/source.js";
 
 const SIDE = 280; // larger side of the drawing, in canvas pixels
-const BYTES = "bytes from 0 to 255"; // value in `about` of files with uint8 input
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const HELP = "By keyboard: arrow keys move the pen, the space bar puts it down and lifts it, Delete clears.";
 
@@ -21,18 +21,19 @@ export async function show(place, pair, facts) {
   const inverts = element("label", { hidden: true }, invert, " Invert (dark on light)");
   const fit = element("input", { type: "checkbox", checked: square && known(data), change: () => answer() });
   const fits = element("label", { hidden: !fit.checked }, fit, ` Centre and scale drawings as in ${data}`);
-  let upload = null; // ImageData of an upload; null while drawing
+  const mishap = mishaps();
+  let picture = null; // ImageData of an upload; null while drawing
 
   const sheet = drawing(shape, () => {
-    upload = null;
+    picture = null;
     inverts.hidden = true;
     return answer();
   });
 
-  /** Return the model's input for the current picture, as bytes. */
-  function made() {
-    if (upload) {
-      const bytes = pixels(upload, shape, about.input.fit);
+  /** Return the current picture in the shape of an input, as bytes. */
+  function made({ shape, fit: placed }) {
+    if (picture) {
+      const bytes = pixels(picture, shape, placed);
       return invert.checked ? inverted(bytes) : bytes;
     }
     const drawn = sheet.picture();
@@ -41,41 +42,34 @@ export async function show(place, pair, facts) {
   }
 
   async function answer() {
-    if (!upload && sheet.empty()) {
+    if (!picture && sheet.empty()) {
       paint(seen, new Uint8Array(shape.reduce((product, n) => product * n, 1)), shape);
       await ask(null);
       return;
     }
     const start = performance.now();
-    const bytes = made();
+    const bytes = made(about.input);
     paint(seen, bytes, shape);
-    await ask(about.input.values === BYTES ? bytes : scaled(bytes));
+    await ask(({ about: { input } }) => given(String(input.shape) === String(shape) ? bytes : made(input), input));
     performance.measure("answer", { start });
   }
 
-  async function take() {
-    const [file] = choose.files;
-    choose.value = "";
-    if (!file) return;
-    try {
-      upload = await decoded(file);
-    } catch {
-      problem(`This browser cannot read ${file.name} as a picture.`);
-      return;
-    }
-    sheet.put(upload);
+  async function take(file) {
+    mishap("");
+    const found = await pictureOf(file, mishap);
+    if (!found) return;
+    picture = found;
+    sheet.put(picture);
     inverts.hidden = false;
     await answer();
   }
 
-  const choose = element("input", { type: "file", accept: "image/*", id: "choose", change: take });
   const clear = element("button", { type: "button", click: () => sheet.clear() }, "Clear");
   const buttons = element(
     "div",
     { class: "buttons" },
     clear,
-    element("label", { for: "choose", class: "button" }, "Upload a picture"),
-    choose,
+    upload("Upload a picture", "image/*", take),
     fits,
     inverts,
   );

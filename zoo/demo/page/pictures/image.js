@@ -1,7 +1,10 @@
 // Image preprocessing of zoo/data/images.py: Pillow's greyscale conversion and resizing, bit for bit.
 
+import { rounded } from "../numbers.js";
+
 const BITS = 22; // fractional bits of Pillow's fixed-point weights: 32 - 8 - 2
 const WHITE = 255;
+const BYTES = "bytes from 0 to 255"; // how files with uint8 input describe its values
 
 /** Return the pixels of a picture file as training reads them: upright by its EXIF orientation, composed on white. */
 export async function decoded(file) {
@@ -36,11 +39,9 @@ export function pixels({ data, width, height }, [rows, columns, channels], fit =
     const wide = Math.min(width, (height * columns) / rows);
     return resized(bytes, size, [rows, columns], [middle(height, tall), middle(width, wide)]);
   }
-  const scale = Math.min(rows / height, columns / width);
-  const [high, broad] = [height, width].map((side) => Math.max(1, even(side * scale)));
+  const { high, broad, top, left } = framed([height, width], [rows, columns]);
   const small = resized(bytes, size, [high, broad]);
   const made = new Uint8Array(rows * columns * channels);
-  const [top, left] = [Math.floor((rows - high) / 2), Math.floor((columns - broad) / 2)];
   for (let y = 0; y < high; y++) {
     const line = small.subarray(y * broad * channels, (y + 1) * broad * channels);
     made.set(line, ((top + y) * columns + left) * channels);
@@ -48,15 +49,30 @@ export function pixels({ data, width, height }, [rows, columns, channels], fit =
   return made;
 }
 
+/** Return height, width, top and left edge of a whole picture within the black frame that pads it. */
+function framed([height, width], [rows, columns]) {
+  const scale = Math.min(rows / height, columns / width);
+  const [high, broad] = [height, width].map((side) => Math.max(1, rounded(side * scale)));
+  return { high, broad, top: Math.floor((rows - high) / 2), left: Math.floor((columns - broad) / 2) };
+}
+
+/**
+ * Return how the pixels of a picture are brought to those of an input: new = old * scale + offset, along x and y; see
+ * zoo/data/annotations/placing.py.
+ */
+export function placing([height, width], [rows, columns], fit = "stretch") {
+  if (fit === "stretch" || height * columns === width * rows) return { scale: [columns / width, rows / height], offset: [0, 0] };
+  if (fit === "pad") {
+    const { high, broad, top, left } = framed([height, width], [rows, columns]);
+    return { scale: [broad / width, high / height], offset: [left, top] };
+  }
+  const scale = Math.max(rows / height, columns / width);
+  return { scale: [scale, scale], offset: [(columns - width * scale) / 2, (rows - height * scale) / 2] };
+}
+
 /** Return the ends of an interval in the middle of a side, as Pillow takes them: in single precision. */
 function middle(side, length) {
   return [Math.fround((side - length) / 2), Math.fround((side + length) / 2)];
-}
-
-/** Round a number as Python does: halves to the even neighbour. */
-function even(number) {
-  const down = Math.floor(number);
-  return number - down === 0.5 ? down + (down % 2) : Math.round(number);
 }
 
 /**
@@ -116,6 +132,21 @@ function transposed(bytes, height, width, channels) {
 /** Return bytes as pixels in [0, 1], like `zoo.data.images.scaled`. */
 export function scaled(bytes) {
   return Float32Array.from(bytes, (byte) => byte * Math.fround(1 / WHITE));
+}
+
+/** Return bytes as a file takes them: as they are, or as pixels in [0, 1]. */
+export function given(bytes, { values }) {
+  return values === BYTES ? bytes : scaled(bytes);
+}
+
+/** Return a function that brings a picture to the shape of an input, as bytes, once for each shape. */
+export function bytesOf(picture) {
+  const made = new Map();
+  return ({ shape, fit }) => {
+    const key = `${shape} ${fit}`;
+    if (!made.has(key)) made.set(key, pixels(picture, shape, fit));
+    return made.get(key);
+  };
 }
 
 /** Return inverted bytes. */

@@ -1,8 +1,8 @@
 // View that classifies a text while it is typed.
 
-import { answers } from "./answer.js";
-import { element } from "./parts.js";
-import { cutter, padded } from "./words.js";
+import { answers } from "../answer.js";
+import { element } from "../parts.js";
+import { cutter, padded } from "../words.js";
 
 /** Build the view, and classify what is typed. */
 export async function show(place, pair, facts) {
@@ -29,7 +29,7 @@ export async function show(place, pair, facts) {
     ]
       .filter(Boolean)
       .join(" ");
-    await ask(found.length ? padded(found, length) : null);
+    await ask(found.length ? () => padded(found, length) : null);
   }
 
   box.addEventListener("input", answer);

@@ -1,35 +1,34 @@
 // View that draws the classes of the pixels of a picture, uploaded or from the camera.
 
-import { decoded, pixels, scaled } from "./image.js";
-import { element, percent, problem } from "./parts.js";
+import { element, percent } from "../parts.js";
+import { bytesOf, given } from "../pictures/image.js";
+import { pictureButtons } from "../pictures/source.js";
 
-const BYTES = "bytes from 0 to 255"; // value in `about` of files with uint8 input
 const OPACITY = 0.55; // of a mask over its picture, as in zoo/reports/masks.py
 const BEHIND = ["background", "0", "void", "none"]; // names of a first class that shows the picture alone
-const LARGEST = 640; // larger side of a frame of the camera, in pixels
 
 /** Build the view, and draw the masks of what is uploaded or seen. */
 export async function show(place, pair, facts) {
   const { about } = pair.files[0];
   const { labels } = about;
-  const { shape } = about.input;
   const colours = palette(labels.length);
-  const sheets = pair.files.map(() => element("canvas", { class: "seen", role: "img", "aria-label": "The picture with its mask" }));
+  const sheets = pair.files.map(() => element("canvas", { role: "img" }));
   const titles = pair.files.map(() => element("figcaption"));
-  const figures = sheets.map((sheet, i) => element("figure", {}, sheet, titles[i]));
+  const figures = element("div", { class: "figures", hidden: true }, ...sheets.map((sheet, i) => element("figure", {}, titles[i], sheet)));
   const body = element("tbody");
   const heads = element("tr");
   let picture = null; // ImageData of the last picture
-  let camera = null; // stream of the camera while it runs
 
-  async function answer() {
-    if (!picture) return;
-    const bytes = pixels(picture, shape, about.input.fit);
-    const values = about.input.values === BYTES ? bytes : scaled(bytes);
+  async function look(next) {
+    picture = next;
+    const bytes = bytesOf(picture);
     const found = [];
-    for (const file of pair.files) found.push(await classes(file, values));
+    for (const file of pair.files) found.push(await classes(file, given(bytes(file.about.input), file.about.input)));
+    figures.hidden = false;
     for (const [i, file] of pair.files.entries()) {
-      paint(sheets[i], bytes, found[i], shape, colours, labels);
+      const { input } = file.about;
+      paint(sheets[i], bytes(input), found[i], input.shape, colours, labels);
+      sheets[i].setAttribute("aria-label", `The picture with the mask of ${file.name}`);
       titles[i].textContent = file.name;
     }
     heads.replaceChildren(element("td"), ...pair.files.map(({ name }) => element("th", { scope: "col" }, name)));
@@ -37,62 +36,17 @@ export async function show(place, pair, facts) {
     body.replaceChildren(...labels.map((label, k) => row(label, colours[k], shares.map((each) => each[k]))));
   }
 
-  async function take() {
-    const [file] = choose.files;
-    choose.value = "";
-    if (!file) return;
-    stop();
-    try {
-      picture = await decoded(file);
-    } catch {
-      problem(`This browser cannot read ${file.name} as a picture.`);
-      return;
-    }
-    await answer();
-    await facts.time(Object.keys(pair.files[0].signatures)[0]);
-  }
-
-  async function look() {
-    if (camera) return stop();
-    try {
-      camera = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-    } catch (error) {
-      problem(`The camera cannot be used: ${error?.message ?? error}`);
-      return;
-    }
-    const video = element("video", { muted: true, playsinline: true });
-    video.srcObject = camera;
-    await video.play();
-    live.textContent = "Stop the camera";
-    const size = Math.min(1, LARGEST / Math.max(video.videoWidth, video.videoHeight));
-    const frame = new OffscreenCanvas(Math.round(video.videoWidth * size), Math.round(video.videoHeight * size));
-    const context = frame.getContext("2d", { willReadFrequently: true });
-    while (camera) {
-      context.drawImage(video, 0, 0, frame.width, frame.height);
-      picture = context.getImageData(0, 0, frame.width, frame.height);
-      await answer();
-      await new Promise(requestAnimationFrame);
-    }
-  }
-
-  function stop() {
-    for (const track of camera?.getTracks() ?? []) track.stop();
-    camera = null;
-    live.textContent = "Use the camera";
-  }
-
-  const choose = element("input", { type: "file", accept: "image/*", id: "choose", change: take });
-  const live = element("button", { type: "button", click: look }, "Use the camera");
-  const upload = element("label", { for: "choose", class: "button" }, "Upload a picture");
-  const table = element("table", { class: "bars" }, element("thead", {}, heads), body);
-  const [height, width] = shape;
+  const buttons = pictureButtons(look, () => facts.time(Object.keys(pair.files[0].signatures)[0]));
+  const table = element("table", { class: "marks" }, element("thead", {}, heads), body);
+  const [height, width] = about.input.shape;
   const note = element("p", { class: "note" }, `The model sees ${width} × ${height} pixels.`);
   const title = element("h2", { id: "masks-title" }, "Masks");
+  place.classList.add("wide");
   place.append(
-    element("section", { "aria-labelledby": "masks-title" }, title, element("div", { class: "buttons" }, upload, choose, live), note, ...figures),
-    element("section", {}, element("h2", {}, "Share of each class"), table),
+    element("section", { "aria-labelledby": "masks-title" }, title, buttons, figures, note),
+    element("section", { "aria-labelledby": "shares-title" }, element("h2", { id: "shares-title" }, "Share of each class"), table),
   );
-  pair.changed = answer;
+  pair.changed = () => picture && look(picture);
 }
 
 /** Return the class of each pixel that a file gives: the highest of its scores, or the class itself. */

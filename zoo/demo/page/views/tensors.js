@@ -1,8 +1,8 @@
 // View for files of unknown tasks: lists their tensors, and runs them with zeros or random numbers.
 
-import { elements } from "./files.js";
-import { normal, uniform } from "./numbers.js";
-import { element, say } from "./parts.js";
+import { elements } from "../files.js";
+import { normal, uniform } from "../numbers.js";
+import { element, say } from "../parts.js";
 
 const SHOWN = 8; // values shown of an output
 

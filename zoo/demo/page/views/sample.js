@@ -1,8 +1,8 @@
 // View that generates images with each file from the same latent codes.
 
-import { show as paint } from "./image.js";
-import { normal } from "./numbers.js";
-import { element, later } from "./parts.js";
+import { show as paint } from "../pictures/image.js";
+import { normal } from "../numbers.js";
+import { element, later } from "../parts.js";
 
 const COUNT = 10; // images per file
 const TIMED_MS = 700; // delay after the last change before a call is timed

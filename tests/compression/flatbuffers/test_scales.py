@@ -1,0 +1,41 @@
+"""Depthwise kernels with one scale: LiteRT's answers are those of Keras, and the weights stay what they were."""
+
+import keras
+import numpy as np
+import pytest
+
+from compression.exporting import tflite
+from compression.flatbuffers import flatbuffer, scales
+from compression.flatbuffers.interface import Interface
+from compression.recipes.language import parse
+from compression.runtime import litert
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network whose depthwise kernel has 1,152 values, more than the converter leaves in float."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Conv2D(128, 3, activation="relu"), keras.layers.DepthwiseConv2D(3)]
+    model = keras.Sequential([keras.Input((10, 10, 3)), *layers, keras.layers.GlobalAveragePooling2D()])
+    model.layers[0].bias.assign(np.linspace(0, 1, 128))
+    return model, np.random.default_rng(0).random((6, 10, 10, 3)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "engine"),
+    [("dynamic(per_tensor=true)", "TFLite converter"), ("int4(per_tensor=true, rounding=nearest)", "litert-quantizer")],
+)
+def test_one_scale_of_a_depthwise_kernel_is_one_for_each_channel(network, recipe, engine, tmp_path):
+    model, x = network
+    path = tmp_path / "m.tflite"
+    made = tflite.export(model, path, parse(recipe), Interface("image", (10, 10, 3), output="y"), probabilities=False)
+    assert made.engine == engine
+    expected = model.predict(x, verbose=0)
+    assert (
+        np.abs(litert.run(path, x) - expected).max() < (0.02 if "dynamic" in recipe else 0.2) * np.abs(expected).max()
+    )
+    graph = flatbuffer.read(path).subgraphs[0]
+    kernels = [tensor for tensor in graph.tensors if list(tensor.shape) == [1, 3, 3, 128] and tensor.quantization]
+    (grid,) = [tensor.quantization for tensor in kernels if tensor.quantization.scale is not None]
+    assert len(grid.scale) == len(grid.zeroPoint) == 128 and len(set(grid.scale.tolist())) == 1
+    assert not scales.repeat(path)  # nothing is left to do

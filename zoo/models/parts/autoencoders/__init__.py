@@ -1,0 +1,1 @@
+"""What autoencoders share: what they reconstruct, and the error of it."""
