@@ -28,7 +28,6 @@ WITHOUT_REPORT = (
     "streaming",
     "defaults",
     "few_pictures",
-    "segmentation",
     "sound",
 )
 NAMES = (
