@@ -90,7 +90,6 @@ def test_boxes_of_every_file_are_those_of_python(browse, boxes, tmp_path, capsys
         check_boxes(files[name], receipt(boxes, name), picture)
     # And those of zoo.predict, which has the Keras model.
     (row,) = predicted(capsys, boxes, picture, "--min-score", LEAST)
-    print(row, [(f["name"], f["objects"]) for f in first["files"]])
     dynamic = next(file for file in second["files"] if file["name"] == "dynamic")
     for found in (files["float32"]["objects"], dynamic["objects"]):
         assert len(found) == len(row["objects"]) > 3
