@@ -20,6 +20,7 @@ from zoo.console.errors import UsageError
 from zoo.introspection.hooks import calling, replacing
 from zoo.introspection.layers import layers_of
 from zoo.models.parts.convolutions import CausalPadding
+from zoo.models.parts.listening import ListeningModel
 from zoo.models.parts.sound import SoundFeatures, pcen, running_mean
 
 # Takes the state of a layer and returns it; what a layer keeps is read and replaced through one.
@@ -37,8 +38,8 @@ def front_of(model: keras.Model, to: str, name: str) -> SoundFeatures:
     Raises:
         UsageError: The model has none.
     """
-    front = getattr(model, "front", None)
-    if not isinstance(front, SoundFeatures):
+    front = model.front if isinstance(model, ListeningModel) else None
+    if front is None:
         raise UsageError(f"--to {to}: expected a run of ds_cnn or tc_resnet on sound, received {name}")
     return front
 

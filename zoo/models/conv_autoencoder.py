@@ -100,8 +100,7 @@ class ConvAutoencoder(ReconstructingModel):
         ]
         self.code = ConvNorm(self.code_channels, (1, 1), name="code", **shared)
         self.decoder = [ConvNorm(n, kernel, name=f"decoder_{i}", **shared) for i, n in enumerate(self.widened, 1)]
-        self.enlarge = layers.UpSampling2D(stride, dtype=policy, name="enlarge")
-        self.kernel = kernel
+        self.kernel, self.stride = kernel, stride
 
     def build(self, input_shape):
         shape = self.target_shape(input_shape)
@@ -134,7 +133,8 @@ class ConvAutoencoder(ReconstructingModel):
         for part in (*self.encoder, self.code):
             x = part(x, training=training)
         for part, (height, width) in zip(self.decoder, reversed(self.sizes), strict=True):
-            x = self.enlarge(x)
+            enlarged = [n * factor for n, factor in zip(x.shape[1:3], self.stride, strict=True)]
+            x = ops.image.resize(x, enlarged, interpolation="nearest")
             if tuple(x.shape[1:3]) != (height, width):  # an odd size was rounded up when it was halved
                 x = x[:, :height, :width]
             x = part(x, training=training)

@@ -7,14 +7,19 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from compression import tasks
+from compression.devices import micro
+from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.interface import Interface
 from compression.on_device.generate import METADATA
 from compression.pipeline import pipeline, source
+from compression.recipes import language
 from compression.recipes.options import Calibration
 from compression.runtime import litert
 from compression.tasks.base import Export
 from zoo.console.errors import UsageError
 from zoo.data.images import scaled
+from zoo.models.conv_autoencoder import ConvAutoencoder
 from zoo.scores import roc
 
 
@@ -61,3 +66,13 @@ def test_searches_are_refused_because_validation_examples_are_all_normal(anomaly
     exported = kind.exported(model, data)
     with pytest.raises(UsageError, match="search: expected a run that gives classes"):
         kind.build(Export(model, exported, data)).class_indices(data.train)
+
+
+@pytest.mark.parametrize("shape", [(13, 12, 1), (20, 3)])
+def test_microcontrollers_have_the_operators_of_the_convolutional_autoencoder(shape, tmp_path):
+    model = ConvAutoencoder(filters=(4, 8), code=2)
+    model.build((None, *shape))
+    path, x = tmp_path / "m.tflite", np.random.default_rng(0).random((4, *shape)).astype("float32")
+    tflite.export(model, path, language.parse("float32"), Interface("x", shape, output="y"), probabilities=False)
+    assert not micro.hindrances(flatbuffer.read(path))
+    np.testing.assert_allclose(litert.run(path, x), np.asarray(model(x)), atol=1e-5)

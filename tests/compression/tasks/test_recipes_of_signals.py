@@ -23,7 +23,7 @@ RUNS = {
     "ds_cnn": {"model": "ds_cnn", "settings": {"filters": 8, "num_blocks": 1, "dropout": 0.0}, "data": "tones"},
     "tc_resnet": {"model": "tc_resnet", "settings": {"num_blocks": 3, "alpha": 0.5}, "data": "tones"},
     "conv1d": {"model": "conv1d", "settings": {"filters": (8, 16, 8)}, "data": "motion.csv", **WINDOWS},
-    "tcn": {"model": "tcn", "settings": {"filters": 8}, "data": "motion.csv", **WINDOWS},
+    "tcn": {"model": "tcn", "settings": {"filters": (8, 8)}, "data": "motion.csv", **WINDOWS},
     "lstm": {"model": "lstm", "settings": {"units": (8,)}, "data": "motion.csv", **WINDOWS},
     **{
         f"{model} on sound": {"model": model, "task": "anomaly", "settings": settings, "data": "hums"}

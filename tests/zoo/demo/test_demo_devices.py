@@ -38,10 +38,10 @@ def boxes(tmp_path_factory):
     place = tmp_path_factory.mktemp("boxes")
     pictures.voc(place / "annotated", {"train": 48, "val": 8, "test": 8})
     settings = {"backbone": "mobilenet_v2", "alpha": 0.1, "width": 8, "depth": 1, "blocks": 7}
-    options = {"image_size": 32, "fit": "pad", "epochs": 6, "batch_size": 8, "learning_rate": 1e-2}
+    options = {"image_size": 32, "fit": "pad", "epochs": 30, "batch_size": 8, "learning_rate": 1e-2}
     data = place / "annotated"
     train(TrainConfig(model="detector", data=data, settings=settings, output=place / "run", **options), verbose=False)
-    for recipe, nms in (("float32", "host"), ("int8", "host"), ("dynamic", "file")):
+    for recipe, nms in (("float32", "host"), ("int8", "host"), ("float32", "file")):
         api.compress(place / "run", recipe, nms=nms)
     return place / "run"
 
@@ -61,7 +61,7 @@ def predicted(capsys, *given):
     """Return the rows of zoo.predict."""
     capsys.readouterr()
     assert predict.main([*map(str, given), "--json"]) == 0
-    return json.loads(capsys.readouterr().out)["predictions"]
+    return json.loads(capsys.readouterr().out)
 
 
 def sounding(path, parts, rate=8000):
@@ -76,7 +76,7 @@ def sounding(path, parts, rate=8000):
 def test_boxes_of_every_file_are_those_of_python(browse, boxes, tmp_path, capsys):
     (picture,) = (boxes.parent / "annotated" / "JPEGImages").glob("test_0.png")
     set_least = {"do": "set", "into": "#least", "value": str(LEAST)}
-    other = {"do": "choose", "into": ".chooser label:last-child select", "value": "dynamic"}
+    other = {"do": "choose", "into": ".chooser label:last-child select", "value": "float32-nms"}
     steps = [{"do": "upload", "path": str(picture)}, set_least, READ, other, READ]
     first, second = browse(boxes, steps, **PHONE)
     assert (first["state"], first["view"], first["problems"]) == ("ready", "boxes", [])
@@ -90,13 +90,13 @@ def test_boxes_of_every_file_are_those_of_python(browse, boxes, tmp_path, capsys
         check_boxes(files[name], receipt(boxes, name), picture)
     # And those of zoo.predict, which has the Keras model.
     (row,) = predicted(capsys, boxes, picture, "--min-score", LEAST)
-    dynamic = next(file for file in second["files"] if file["name"] == "dynamic")
-    for found in (files["float32"]["objects"], dynamic["objects"]):
+    suppressing = next(file for file in second["files"] if file["name"] == "float32-nms")
+    for found in (files["float32"]["objects"], suppressing["objects"]):
         assert len(found) == len(row["objects"]) > 3
         for one, other in zip(found, row["objects"], strict=True):
             assert names[one["kind"]] == other["label"]
             np.testing.assert_allclose(one["box"], other["box"], atol=0.2)
-            assert one["score"] == pytest.approx(other["probability"], abs=0.02)
+            assert one["score"] == pytest.approx(other["probability"], abs=1e-3)
     assert len(first["rows"]) >= len(files["float32"]["objects"])
     assert first["rows"][0][0].endswith(names[files["float32"]["objects"][0]["kind"]])
 
@@ -135,7 +135,7 @@ def test_the_camera_is_seen_until_it_is_stopped_or_refused(browse, boxes):
 
 
 def test_an_uploaded_sound_is_heard_as_in_python(browse, words, tmp_path, capsys):
-    low = sounding(tmp_path / "low.wav", [(0.1, 230, 0.6)])
+    low = sounding(tmp_path / "low.wav", [(0.1, 230, 0.3)])
     wavfile.write(tmp_path / "high.wav", 44_100, np.stack([tone(1100, 0.3, 44_100)] * 2, axis=1).astype(np.float32))
     (tmp_path / "broken.wav").write_bytes(low.read_bytes()[:500])
     files = [low, tmp_path / "high.wav", tmp_path / "broken.wav"]
@@ -150,7 +150,7 @@ def test_an_uploaded_sound_is_heard_as_in_python(browse, words, tmp_path, capsys
         (row,) = predicted(capsys, words, path)
         assert found["labels"] == [row["label"]] * 2
         shares = [float(share.split()[0]) for share in found["shares"]]
-        assert shares == pytest.approx([100 * row["probability"]] * 2, abs=3)
+        assert shares == pytest.approx([100 * row["probability"]] * 2, abs=8)
         assert shares[0] == pytest.approx(100 * row["probability"], abs=0.06)
     assert heard[0]["labels"] != heard[1]["labels"]
     assert "resampled from 44,100 to 8,000 Hz, the mean of its 2 channels" in heard[1]["notes"][0]
@@ -178,7 +178,9 @@ def test_the_microphone_is_recorded_and_listened_to(browse, words, tmp_path):
     long = sounding(tmp_path / "long.wav", [(0.0, 1100, 30)])
     args = [*FAKE, f"--use-file-for-fake-audio-capture={long}"]
     record, listen = {"do": "click", "text": "Record"}, {"do": "click", "text": "Listen live"}
-    steps = [record, {"do": "wait", "ms": 2500}, READ, listen, {"do": "wait", "ms": 3000}, READ]
+    recorded = {"do": "until", "selector": ".note", "begins": "Of 1.5"}
+    heard = {"do": "until", "selector": ".events tbody th", "begins": "high"}
+    steps = [record, recorded, READ, listen, heard, READ]
     recorded, live = browse(words, [*steps, {"do": "click", "text": "Stop listening"}, READ], args=args)[:2]
     assert (recorded["problems"], recorded["labels"]) == ([], ["high", "high"])
     given = np.array(recorded["files"][0]["given"]["samples"])
@@ -187,7 +189,7 @@ def test_the_microphone_is_recorded_and_listened_to(browse, words, tmp_path):
     assert frequencies[np.abs(np.fft.rfft(given)).argmax()] == pytest.approx(1100, abs=4)
     assert live["labels"] == ["high", "high"] and "Stop listening" in live["buttons"]
     (event, *_) = live["files"][0]["events"]
-    assert event["kind"] == 0 and event["end"] > 1.5
+    assert event["kind"] == 0 and event["end"] >= 0.5
     assert [row for row in live["rows"] if row[1] == "high"]
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from scipy.io import wavfile
 from sklearn.metrics import roc_auc_score
 
-from compression import api
+from compression import api, export
 from compression.runtime import litert
 from zoo import evaluate, predict
 from zoo.config.train_config import TrainConfig
@@ -173,6 +173,12 @@ def test_settings_that_do_not_fit_the_clips_are_refused_before_training(place):
         Autoencoder(frames=99, rate=RATE, **SMALL).build((None, RATE // 2))
     with pytest.raises(ValueError, match="features: expected none for data that are no samples"):
         Autoencoder(features="mfcc")
+
+
+@pytest.mark.parametrize("to", ["streaming", "features"])
+def test_files_of_classifiers_of_sound_are_refused(to, run, tmp_path, capsys):
+    assert export.main([str(run.run.path), "--to", to, "--output", str(tmp_path)]) == 2
+    assert f"--to {to}: expected a run of ds_cnn or tc_resnet on sound" in capsys.readouterr().err
 
 
 def test_weights_of_another_front_end_are_refused(place):

@@ -69,7 +69,8 @@ const actions = {
   upload: async ({ path }) => (await page.$("#choose")).uploadFile(path),
   set: ({ into, value }) =>
     page.$eval(into, (e, v) => Object.assign(e, { value: v }) && e.dispatchEvent(new Event("input", { bubbles: true })), value),
-  wait: ({ ms }) => new Promise((resolve) => setTimeout(resolve, ms)),
+  until: ({ selector, begins }) =>
+    page.waitForFunction((s, t) => [...document.querySelectorAll(s)].some((e) => e.textContent.startsWith(t)), { timeout: 120_000 }, selector, begins),
   shot: async ({ path }) => {
     await settled();
     await page.screenshot({ path, fullPage: true });
@@ -111,5 +112,7 @@ const actions = {
   },
 };
 for (const step of steps) await actions[step.do](step);
-await browser.close();
 console.log(JSON.stringify({ readyMs, errors, elsewhere, found }));
+browser.process().kill("SIGKILL"); // `close` waits for a minute where there was a camera
+await new Promise((resolve) => browser.process().once("exit", resolve));
+process.exit();

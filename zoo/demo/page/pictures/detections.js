@@ -19,7 +19,7 @@ export function detected(made, about, least) {
 }
 
 /** Return the (height, width) in whose pixels boxes are: the input of the model, which may be resized from the file's. */
-export function sizeOf({ decoding, size }) {
+function sizeOf({ decoding, size }) {
   return decoding?.size ?? size;
 }
 
@@ -90,7 +90,7 @@ function probability(logit) {
 }
 
 /** Return centre x, centre y, width and height of the prior of each place. */
-export function priorsOf({ levels }) {
+function priorsOf({ levels }) {
   return levels.flatMap(({ stride, rows, columns, sizes }) =>
     Array.from({ length: rows * columns }, (_, cell) => {
       const [x, y] = [cell % columns, Math.floor(cell / columns)].map((at) => (at + 0.5) * stride);

@@ -12,6 +12,7 @@ const SPARE = 1; // seconds that are recorded beyond a clip, so that there is ti
 const MOST_ROWS = 20; // events in the table
 const BLOCK = 50; // windows of a long file after which the page shows how far it is
 const START = { record: "Record", listen: "Listen live" };
+const STOP = { record: "Stop", listen: "Stop listening" };
 
 /** Build the view, and answer what is recorded, uploaded or heard. */
 export async function show(place, pair, facts) {
@@ -118,7 +119,7 @@ export async function show(place, pair, facts) {
       let heard = () => {}; // until there is a microphone
       stop = Object.assign(await microphone(rate, (more) => heard(more), quit), { purpose });
       heard = { record, listen }[purpose]();
-      buttons[purpose].textContent = purpose === "record" ? "Speak now …" : "Stop listening";
+      buttons[purpose].textContent = STOP[purpose];
     } catch (error) {
       quit();
       mishap(error?.message ?? String(error));
@@ -141,7 +142,7 @@ export async function show(place, pair, facts) {
     events.hidden = true;
     panel.hidden = false;
     ask(null);
-    note.textContent = `Recording ${seconds(whole / rate)}, of which the model hears the loudest ${told}.`;
+    note.textContent = `Speak now: of ${seconds(whole / rate)}, the model hears the loudest ${told}.`;
     return (more) => {
       if (x.length >= whole) return;
       x = joined(x, more);
