@@ -2,9 +2,10 @@
 
 The Free Spoken Digit Dataset 1.0.9 has 2,500 clips by five speakers. The official test split has the clips 0 to 4 of
 each digit and speaker. With a speaker held out, training and test have no speaker in common, which `--group` makes sure
-of; no clip of the held-out speaker chooses an epoch. Floor, coefficients and random changes were chosen on one speaker,
-george. Beside each network stands a support vector machine on the MFCC of 20 times of a clip. MLPerf Tiny's trained
-DS-CNN gets its MFCC from the front end as a layer, and from tf.signal.
+of; no clip of the held-out speaker chooses an epoch. Floor, coefficients, epochs and random changes were chosen with
+one seed on george, jackson and nicolas, so theo and yweweler are the fairest test. Beside each network stands a support
+vector machine on the MFCC of 20 times of a clip. MLPerf Tiny's trained DS-CNN gets its MFCC from the front end as a
+layer, and from tf.signal.
 
 Runs are kept in runs/sound, so that a measurement that was stopped goes on; seeds are measured one after another.
 """
@@ -28,8 +29,8 @@ SEEDS = (0, 1, 2)
 KEPT = ("test", "train", "epochs", "parameters", "split_examples", "examples_per_second")
 MODEL = (
     *("--model", "ds_cnn", "--set", "dropout=0.2", "--set", "floor=0.1", "--set", "coefficients=20"),
-    *("--epochs", "20", "--learning-rate", "3e-3", "--label-smoothing", "0.1"),
-    *("--augment", "timeshift(0.1) + speed(0.2) + equalize(6) + noise(0.5, 5, 30) + specaugment(1)"),
+    *("--epochs", "35", "--learning-rate", "3e-3", "--label-smoothing", "0.1"),
+    *("--augment", "timeshift(0.1) + speed(0.2) + equalize(6) + noise(0.5, 5, 30) + specaugment(1) + mixup(0.3)"),
 )
 # No example chooses an epoch: all but the test clips are trained on.
 WHOLE = ("--validation-split", "0", "--group", "_([a-z]+)_")
