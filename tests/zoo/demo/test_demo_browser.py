@@ -78,7 +78,7 @@ def check_outputs(folder, files):
     """Compare every output of the browser with LiteRT for Python, within one step of an integer."""
     assert files
     for file in files:
-        expected = by_litert(folder / f"{file['name']}.tflite", file["given"])
+        expected = by_litert(folder / file["file"], file["given"])
         assert set(expected) == set(file["made"])
         for name, values in expected.items():
             tolerance = FLOAT_TOLERANCE if np.issubdtype(values.dtype, np.floating) else 1

@@ -100,6 +100,7 @@ const actions = {
           background: getComputedStyle(document.body).backgroundColor,
           files: (globalThis.demo?.files ?? []).map((file) => ({
             name: file.name,
+            file: file.file,
             ms: file.ms,
             given: plain(file.last?.given),
             made: plain(file.last?.made),
