@@ -55,14 +55,12 @@ RECIPES = (
 # Reasons of refusals, by a word of the recipe and a part of the run's name.
 REFUSED = {
     ("int16x8", ""): "int16x8: the converter cannot leave (front|standardize) in float32",
-    ("distill", "autoencoder"): "distill of a run that detects anomalies: it learns probabilities of classes",
 }
 # Cells of the quick tests: refusals, and what once gave files that were wrong.
 QUICK = {
     ("ds_cnn", "int16x8"),
     ("ds_cnn", "int8(rounding=learnt)"),
     ("ds_cnn", "cluster(8) + dynamic"),
-    ("autoencoder on sound", "distill(TEACHER) + int8"),
     ("autoencoder on sound", "qat + int8"),
 }
 # Largest part by which scores of anomalies may differ, as a share of their spread, and least share of equal answers.
