@@ -17,8 +17,10 @@ import numpy as np
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".wave", ".oga", ".opus")
 EXTRA = "pip install 'keras-compression-zoo[sound]'"
+# First bytes of a frame of layer III in MPEG-1, MPEG-2 and MPEG-2.5, without and with a checksum (ISO/IEC 11172-3).
+_MP3 = (b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xe3", b"\xff\xe2")
 # First bytes of the formats that soundfile reads.
-_OTHERS = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FORM")
+_OTHERS = (b"fLaC", b"OggS", b"ID3", *_MP3, b"FORM")
 HEADER = 1 << 12  # bytes in which the chunks before the samples are looked for first
 # Rates that microphones and files have, in Hz. Others are damage.
 LOWEST, HIGHEST = 1_000, 768_000

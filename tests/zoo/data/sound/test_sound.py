@@ -113,6 +113,14 @@ def test_no_change_of_a_byte_ends_in_anything_but_a_sentence():
             pass
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100])  # MPEG-2.5, MPEG-2 and MPEG-1
+def test_mp3_of_every_version_is_recognised(rate, tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, tone(440, rate=rate), rate, format="MP3")
+    assert formats.header(path).rate == rate
+
+
 @pytest.mark.parametrize("kind", ["FLAC", "OGG"])
 def test_other_formats_are_read_by_soundfile(kind, tmp_path):
     soundfile = pytest.importorskip("soundfile")
