@@ -22,6 +22,11 @@ from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
 
 NOTES, SHIPPED, TRIAL = "make.json", "ship", ".one-epoch"
+# Options of zoo.train that say how data are read.
+READING = (
+    *("image_size", "text_column", "label_column", "columns", "target_column", "label_columns"),
+    *("horizon", "lookback", "window", "hop", "time_column", "group_column"),
+)
 # Share of the minutes for training when a search follows it; the rest is the search's.
 TRAINING_SHARE = 0.5
 
@@ -31,7 +36,8 @@ class Options:
     """What to make, and what may be overruled."""
 
     data: Path = option(
-        "folder of pictures by class, with masks or with boxes, table of texts (.csv, .tsv, .jsonl), or .npz",
+        "folder of pictures or sounds by class, or of pictures with masks or boxes; table (.csv, .tsv, .jsonl,"
+        " .parquet); or .npz",
         positional=True,
     )
     max_bytes: Bytes | None = option("largest file: 20000, 500k", metavar="SIZE", group="budget")
@@ -58,6 +64,16 @@ class Options:
     label_columns: tuple[str, ...] | None = option(
         "columns of several labels of a table", metavar="NAME[,...]", group="choices"
     )
+    horizon: int | None = option(
+        "steps of a time series to forecast; the table has a row for each step", group="choices", within=(1, 10**6)
+    )
+    lookback: int | None = option(
+        "steps that a forecast is made from, as for zoo.train", group="choices", within=(1, 10**6)
+    )
+    window: int | None = option("samples in a window of sensors", group="choices", within=(1, 10**6))
+    hop: int | None = option("samples between the beginnings of windows", group="choices", within=(1, 10**6))
+    time_column: str | None = option("column of the times of a table", group="choices")
+    group_column: str | None = option("column that tells series, or the subjects of recordings, apart", group="choices")
     epochs: int | None = option("epochs of the training instead of the default", group="choices", within=(1, 10**6))
     settings: Mapping[str, str] = option(
         "argument of the model's constructor; may be repeated", name="set", metavar="NAME=VALUE", group="choices"
@@ -112,16 +128,16 @@ class _Road:
 
     def choose(self) -> tuple[list[str], str]:
         """Return the words of the training, and what was chosen and why as a sentence."""
+        from compression import tasks
         from zoo.make import choice
 
         options = self.options
-        names = ("image_size", "text_column", "label_column", "columns", "target_column", "label_columns")
-        reading = {name: value for name in names if (value := getattr(options, name)) is not None}
+        reading = {name: value for name in READING if (value := getattr(options, name)) is not None}
         made, data = choice.choose(options.data, reading)
-        if options.budget and not task_facts.of(data.spec.task).classifies:
+        if options.budget and tasks.of(data.spec.task).selected_by not in task_facts.of(data.spec.task).figures:
             raise UsageError(
-                f"{next(iter(options.budget))}: expected data with one class for each example, because recipes are"
-                " selected by accuracy; --recipe names one"
+                f"{next(iter(options.budget))}: expected data with classes, boxes or masks, because recipes are"
+                " selected by accuracy, mAP or mIoU; --recipe names one"
             )
         words = ["--model", options.model or made.model, "--data", str(options.data), "--seed", str(options.seed)]
         words += [word for name, value in reading.items() for word in (f"--{name.replace('_', '-')}", _typed(value))]

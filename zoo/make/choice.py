@@ -48,7 +48,7 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     """Return the model for data, and the data.
 
     Args:
-        data: Folder of pictures or sounds by class, of pictures with masks or boxes, table of texts, or arrays.
+        data: Folder of pictures or sounds by class, of pictures with masks or boxes, table, or arrays.
         options: Options of `zoo.train` that say how the data are read.
 
     Raises:
@@ -56,6 +56,16 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     """
     if options.get("target_column") or options.get("label_columns"):
         return _for_rows(data, options)
+    if options.get("horizon"):
+        found = load(TrainConfig(model="dlinear", data=data, task="forecasting", **options).resolved())
+        why = "two linear layers are hard to beat on series, and their file is small"
+        return Choice("time series to forecast", "dlinear", why, reading=("--task", "forecasting")), found
+    if options.get("window"):
+        found = load(TrainConfig(model="conv1d", data=data, **options).resolved())
+        steps, columns = found.spec.input_shape
+        why = "convolutions over time become a small file of integers"
+        taken = f"windows of {steps} samples of {columns} column{'s' * (columns > 1)}"
+        return Choice(taken, "conv1d", why), found
     if layouts.is_annotated(data):
         found = load(TrainConfig(model="detector", data=data, **options).resolved())
         return _for_objects(found), found

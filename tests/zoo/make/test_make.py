@@ -71,6 +71,16 @@ def test_tables_and_arrays_get_models_of_their_kind(tmp_path):
         assert choice.choose(tmp_path / f"{model}.npz", {})[0].model == model
 
 
+def test_series_and_sensors_are_told_from_rows_by_what_was_asked(tmp_path):
+    hours = [f"2024-01-{1 + i // 24:02}T{i % 24:02}:00,{np.sin(i / 4):.3f},{'ab'[i // 120 % 2]}" for i in range(480)]
+    (tmp_path / "t.csv").write_text("\n".join(["time,load,state", *hours]))
+    made, data = choice.choose(tmp_path / "t.csv", {"horizon": 6, "lookback": 24, "columns": ("load",)})
+    assert (made.model, made.reading, data.spec.task) == ("dlinear", ("--task", "forecasting"), "forecasting")
+    made, data = choice.choose(tmp_path / "t.csv", {"window": 20, "hop": 20, "label_column": "state"})
+    assert made.model == "conv1d" and made.taken_for == "windows of 20 samples of 1 column"
+    assert data.spec.class_names == ("a", "b")
+
+
 @pytest.mark.parametrize(("side", "model", "reading"), [(24, "unet", ()), (300, "lraspp", ("--image-size", "256"))])
 def test_masks_get_a_model_of_their_size(tmp_path, side, model, reading):
     for kind in ("images", "masks"):
