@@ -158,7 +158,7 @@ def test_what_no_picture_can_be_is_not_opened(tmp_path):
 
 
 def test_photographs_that_no_step_could_hold_are_refused_with_a_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.data.sources.classes.available_memory", lambda: 8_000_000_000)
+    monkeypatch.setattr("zoo.data.stored.media.available_memory", lambda: 8_000_000_000)
     root = pictures(tmp_path / "set", "a", "b", count=0)
     for name in "ab":
         Image.new("L", (4000, 3000)).save(root / name / "0.png")

@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.io import wavfile
 
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import load
+from zoo.data.sources import classes
 
 ROWS = [(f"{'good' if i % 2 else 'bad'} film {i}", "pos" if i % 2 else "neg") for i in range(120)]
 
@@ -164,3 +167,47 @@ def test_classes_of_other_data_are_matched_by_name(tmp_path):
     assert other.reading.notes == ("its classes x, y, z are taken for ant, bee, cat of the run, in this order",)
     with pytest.raises(UsageError, match="class 'x' is not one of ant, bee, cat, which the run was trained on"):
         load(saved("more.npz", np.arange(60) % 4, ["x", "ant", "bee", "cat"]), like=like)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """A table of pictures and sounds by six people, with a class each."""
+    rows = ["file_name,sound,what,who"]
+    for i in range(60):
+        Image.fromarray(np.full((8, 8), 40 * (i % 2) + i, np.uint8)).save(tmp_path / f"{i}.png")
+        samples = (3000 * np.sin((1 + i % 2) * 0.3 * np.arange(800))).astype(np.int16)
+        wavfile.write(tmp_path / f"{i}.wav", 8000, samples)
+        rows.append(f"{i}.png,{i}.wav,{['dark', 'light'][i % 2]},p{i % 6}")
+    (tmp_path / "all.csv").write_text("\n".join(rows))
+    return tmp_path / "all.csv"
+
+
+@pytest.mark.parametrize(("model", "kind", "shape"), [("cnn", "image", (8, 8, 1)), ("ds_cnn", "sound", (800,))])
+def test_a_table_names_pictures_or_sounds_with_class_and_group(listed, model, kind, shape):
+    config = TrainConfig(model=model, data=listed, label_column="what", group_column="who", image_size=None)
+    data = load(config.resolved())
+    assert (data.spec.kind, data.spec.input_shape, data.spec.class_names) == (kind, shape, ("dark", "light"))
+    people = {split: set(getattr(data, split).groups.tolist()) for split in ("train", "validation", "test")}
+    assert sum(map(len, people.values())) == 6 and all(people.values())  # nobody is in two splits
+    if kind == "image":
+        for row, label in zip(data.train.x[:], data.train.y, strict=True):
+            assert row[0, 0, 0] % 2 == label  # every picture has the class of its row
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"label_column": "wat"}, "--label-column wat: expected a column of all.csv"),
+        ({"label_column": "what", "group_column": "whom"}, "--group-column whom: expected a column of all.csv"),
+        ({"label_column": "what", "rate": 8000.0}, "--rate 8000.0: expected with sounds, received pictures"),
+    ],
+)
+def test_wrong_columns_of_files_end_in_a_sentence(listed, words, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        load(TrainConfig(model="cnn", data=listed, **words).resolved())
+
+
+def test_a_column_of_groups_is_refused_where_it_has_no_effect(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label,who\n" + "good film,a,x\nbad film,b,y\n" * 20)
+    with pytest.raises(UsageError, match="--group-column who: expected with --window, or with a table that names"):
+        classes.check(TrainConfig(model="transformer", data=tmp_path / "t.csv", group_column="who"))

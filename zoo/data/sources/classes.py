@@ -19,25 +19,19 @@ from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.fitting import resize
 from zoo.data.reading import Tally
 from zoo.data.sensors import recordings, standardization, windows
-from zoo.data.sound import clips, formats, noise
+from zoo.data.sound import formats, noise
 from zoo.data.sources import arrays, embedded, folders, grouping, records, tables, tfds
 from zoo.data.splits import held_out
 from zoo.data.splits import kept as kept_splits
-from zoo.data.stored import keeping
-from zoo.data.stored.column import Column
-from zoo.data.stored.decoders import Pictures
+from zoo.data.stored import keeping, media
 from zoo.data.stored.files import Files
-from zoo.data.tabular import header, rows
+from zoo.data.tabular import header, listed, rows, table
 from zoo.data.tabular.table import Table
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary, usual_length
-from zoo.system.machine import available_memory
 
 # Characters of the longest name of a class; a longer label is a text.
 LONGEST_NAME = 200
-# Memory of a training step for each pixel: a first layer of 32 channels in float32, with its gradient.
-BYTES_A_PIXEL = 32 * 4 * 2
-PROPOSED_SIZE = 224
 # Largest number of classes that are numbers in a table.
 MOST_NUMBERED = 100
 # A label that is a number, and sorted as one.
@@ -185,6 +179,11 @@ def check(config: TrainConfig) -> None:
                     f"{flag(name)}: expected with --model tabular, or with --task regression, received with --model"
                     f" {config.model} for classes; --text-column and --label-column name columns of texts"
                 )
+        if config.group_column and config.window is None and not (config.data and listed_in(config, config.data)):
+            raise UsageError(
+                f"--group-column {config.group_column}: expected with --window, or with a table that names pictures or"
+                " sounds; --group finds groups in the names of files"
+            )
         return
     if config.target_column is None and config.label_column is None:
         raise UsageError(
@@ -308,7 +307,18 @@ def read(
             size = (config.image_size, config.image_size)
             splits = {k: Split(np.stack([resize(i, size, fit) for i in s.x]), s.y) for k, s in splits.items()}
         return Source(kind, splits, names)
+    if place := listed_in(config, path):
+        return _read_listed(config, path, place, image_shape, class_names, fit, tally)
     return _read_table(config, path, class_names, tally)
+
+
+def listed_in(config: TrainConfig, path: Path) -> tuple[str, str] | None:
+    """Return the kind of the files that a table names for a model, and their column; None for other data."""
+    inputs = registry.entry(config.model).inputs
+    if config.text_column or not header.is_table(path) or not set(inputs) & set(listed.KINDS):
+        return None
+    known = header.columns_of(path)
+    return None if "tokens" in inputs and "text" in known else listed.column_of(known, inputs)
 
 
 def _read_folder(
@@ -329,21 +339,13 @@ def _read_folder(
     found.count_into(tally)
     sources = {split: Files(path, [file for file, _ in files]) for split, files in found.files.items()}
     groups = grouping.of_files(config, sources, tally)
-    rate = 0
     if found.medium is folders.SOUNDS:
-        wanted = config.rate and int(config.rate)
-        seconds = config.seconds if image_shape is None else image_shape[0] / wanted
-        samples, rate = clips.common_form(list(sources.values()), wanted, seconds, tally)
-        decoder = clips.Clips(samples, rate)
-    elif image_shape is None:
-        size, channels = keeping.common_shape(list(sources.values()), tally)
-        image_shape = (*((config.image_size,) * 2 if config.image_size else size), channels)
-        check_size(config, image_shape)
-    if not rate:
-        decoder = Pictures(tuple(image_shape), fit)
+        columns, rate = media.sounds_of(config, sources, image_shape, tally)
+    else:
+        columns, rate = media.pictures_of(config, sources, image_shape, fit, tally), 0
     splits = {
         split: Split(
-            Column(sources[split], decoder),
+            columns[split],
             np.array([index[name] for _, name in files], np.int32),
             groups=groups[split],
         )
@@ -384,23 +386,34 @@ def _read_windows(config: TrainConfig, path: Path, class_names: tuple[str, ...] 
     return Source("sequence", windows.splits(config, found, names, **options), names, found.rate, found.columns, hop)
 
 
-def check_size(config: TrainConfig, image_shape: tuple[int, ...]) -> None:
-    """Raise UsageError for pictures of their own size of which no batch fits in memory.
-
-    Args:
-        config: Has the size that was asked for, and the batch size.
-        image_shape: (height, width, channels).
-    """
-    if config.image_size or config.batch_size is None:
-        return
-    height, width, _ = image_shape
-    needed, free = config.batch_size * height * width * BYTES_A_PIXEL, available_memory()
-    if free is not None and needed > free and height * width > PROPOSED_SIZE**2:
-        raise UsageError(
-            f"--image-size: expected with pictures of {width}x{height} pixels, received none: a step of"
-            f" {config.batch_size} of them takes about {needed / 1e9:,.0f} GB of memory and {free / 1e9:,.0f} GB are"
-            f" free; --image-size {PROPOSED_SIZE} is usual for photographs"
-        )
+def _read_listed(
+    config: TrainConfig,
+    path: Path,
+    place: tuple[str, str],
+    image_shape: tuple | None,
+    class_names: tuple[str, ...] | None,
+    fit: Fit,
+    tally: Tally,
+) -> Source:
+    """Read the pictures or sounds that a table names in a column, with the class and the group in other columns."""
+    (kind, column), label, group = place, config.label_column or "label", config.group_column
+    _check_medium(config, folders.SOUNDS if kind == "sound" else folders.PICTURES)
+    wanted = [column, label, *([group] if group else [])]
+    header.check_columns(path, [label], "--label-column")
+    header.check_columns(path, [group] if group else [], "--group-column")
+    found = rows.complete(
+        table.read(path, skip_bad=config.skip_bad, tally=tally, columns=wanted), wanted, config.skip_bad, tally
+    )
+    labels = plain_names(found.texts(label).tolist(), "labels", tally)
+    y, names = _numbered(path, labels, class_names, tally)
+    tally.unit = listed.KINDS[kind][1]
+    sources = {"all": Files(path.parent, listed.files(found, column))}
+    groups = found.texts(group).astype(str) if group else grouping.of_files(config, sources, tally)["all"]
+    if kind == "sound":
+        columns, rate = media.sounds_of(config, sources, image_shape, tally)
+    else:
+        columns, rate = media.pictures_of(config, sources, image_shape, fit, tally), 0
+    return Source(kind, {"all": Split(columns["all"], y, groups=groups)}, names, rate)
 
 
 def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | None, tally: Tally) -> Source:
@@ -419,17 +432,24 @@ def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | 
             f"{path}, record {long + 1:,}: expected the name of a class of at most {LONGEST_NAME} characters, received"
             f" {len(label[long]):,}; --label-column names another column"
         )
+    y, names = _numbered(path, label, class_names, tally)
+    return Source("text", {"all": Split(np.asarray(text, object), y)}, names)
+
+
+def _numbered(
+    path: Path, labels: list[str], class_names: tuple[str, ...] | None, tally: Tally
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the class index of each label of a table, and the names of the classes."""
     names = class_names
     if names is None:
-        names = _sorted(set(label))
+        names = _sorted(set(labels))
         if alike := [name for name, count in Counter(map(str.casefold, names)).items() if count > 1]:
             same = [repr(name) for name in names if name.casefold() == alike[0]]
             tally.notes.append(f"the classes {few(same)} differ in upper and lower case alone")
     index = {name: i for i, name in enumerate(names)}
-    if strange := sorted(set(label) - set(names)):
+    if strange := sorted(set(labels) - set(names)):
         raise UsageError(f"{path}: class {strange[0]!r} is not one of {few(names)}")
-    y = np.array([index[name] for name in label], np.int32)
-    return Source("text", {"all": Split(np.asarray(text, object), y)}, names)
+    return np.array([index[name] for name in labels], np.int32), names
 
 
 def _by_name(

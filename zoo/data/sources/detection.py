@@ -15,12 +15,12 @@ from zoo.data.casts import check_class_names
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import Unreadable
 from zoo.data.reading import Tally, drawn
-from zoo.data.sources.classes import check_size
 from zoo.data.splits import hold_out_indices
 from zoo.data.stored import keeping
 from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
 from zoo.data.stored.files import Files
+from zoo.data.stored.media import check_size
 from zoo.data.taken import Taken
 
 TASK = "detection"

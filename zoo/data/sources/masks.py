@@ -25,7 +25,6 @@ from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import is_picture, opened
 from zoo.data.reading import Tally, drawn
 from zoo.data.sources import embedded
-from zoo.data.sources.classes import check_size
 from zoo.data.sources.folders import SPLITS, SUFFIXES
 from zoo.data.splits import hold_out
 from zoo.data.stored import keeping
@@ -33,6 +32,7 @@ from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
 from zoo.data.stored.files import Files
 from zoo.data.stored.masks import Masks, known_numbers, numbers_in, unknown_numbers, values_of
+from zoo.data.stored.media import check_size
 from zoo.data.taken import Taken
 
 # Ends of the names of pictures and of masks that are not compared, those of Cityscapes and CamVid among them.

@@ -16,25 +16,17 @@ from zoo.data.casts import as_float32, check_finite
 from zoo.data.dataset import Dataset, DataSpec, Kind, Split
 from zoo.data.fitting import resize
 from zoo.data.reading import Tally
-from zoo.data.sound import clips
 from zoo.data.sources import arrays, classes
 from zoo.data.splits import held_out
-from zoo.data.stored import keeping
-from zoo.data.stored.column import Column
-from zoo.data.stored.decoders import Pictures
+from zoo.data.stored import keeping, media
 from zoo.data.stored.files import Files
-from zoo.data.tabular import header, rows
+from zoo.data.tabular import header, listed, rows
 from zoo.data.tabular.encoding import Input
 from zoo.data.tabular.table import Table, read
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary
 
-# Columns of the files of pictures and of sounds, with the kinds of inputs that they become, and of texts.
-_FILES = {"image": "image", "sound": "sound"}
-TEXT = "text"
-_UNITS = {"image": "pictures", "sound": "sounds"}
-# Columns of files of either kind, in the order of preference; `file_name` is that of Hugging Face's folders.
-_EITHER = ("file_name", "filename", "file", "path")
+TEXT = "text"  # column of texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,26 +103,17 @@ def examples(config: TrainConfig, taken: Taken, names: Sequence[str], values: Va
     known = header.columns_of(config.data)
     if "table" in kinds:
         return _of_rows(config, taken, names, values)
-    if named := _named_files(known, kinds):
+    if named := listed.column_of(known, kinds):
         return _of_files(config, taken, *named, names, values)
     text = config.text_column or TEXT
     if "tokens" in kinds and set(text.split(",")) <= set(known):
         return _of_texts(config, taken, text, names, values)
-    wanted = [f"{column} with the files of {_UNITS[kind]}" for column, kind in _FILES.items() if kind in kinds]
-    wanted += [f"{text} with texts"] * ("tokens" in kinds)
+    wanted = [*listed.expected(kinds), *([f"{text} with texts"] if "tokens" in kinds else [])]
     cure = f"--model tabular learns from the columns {few(known)} themselves"
     raise UsageError(
         f"--model {config.model} with {config.data}: expected a table with a column"
         f" {' or '.join(wanted) or 'that it takes'}, received {few(known)}; {cure}"
     )
-
-
-def _named_files(known: Sequence[str], kinds: Sequence[str]) -> tuple[str, str] | None:
-    """Return a kind of input that a model takes, and the column that names files of it; None if there is none."""
-    taken = [(kind, column) for column, kind in _FILES.items() if kind in kinds]
-    own = [(kind, column) for kind, column in taken if column in known]
-    either = [(kind, column) for kind, _ in taken for column in _EITHER if column in known]
-    return next(iter([*own, *either]), None)
 
 
 def _of_rows(config: TrainConfig, taken: Taken, names: Sequence[str], values: Values) -> Found:
@@ -155,41 +138,19 @@ def _of_files(config: TrainConfig, taken: Taken, kind: str, column: str, names: 
     """Read the pictures or the sounds whose files a table names in a column, relative to its folder."""
     tally, like = taken.tally, taken.like
     tables = _tables(config, [column], names, tally)
-    sources = {split: Files(table.path.parent, _present(table, column)) for split, table in tables.items()}
+    sources = {split: Files(table.path.parent, listed.files(table, column)) for split, table in tables.items()}
+    tally.unit, shape = listed.KINDS[kind][1], like.input_shape if like else None
+    if like is not None:
+        config = classes.as_trained(config, like)
     rate, fit = 0, FIRST_FIT
     if kind == "sound":
-        tally.unit = "sounds"
-        given = (like.rate if like else config.rate, config.seconds)
-        samples, rate = clips.common_form(list(sources.values()), given[0] and int(given[0]), given[1], tally)
-        decoder: Any = clips.Clips(like.input_shape[0] if like else samples, rate)
+        columns, rate = media.sounds_of(config, sources, shape, tally)
     else:
-        tally.unit, fit = "pictures", like.fit if like else config.fit or USUAL_FIT
-        size, channels = keeping.common_shape(list(sources.values()), tally)
-        shape = like.input_shape if like else (*((config.image_size,) * 2 if config.image_size else size), channels)
-        if like is None:
-            classes.check_size(config, shape)
-        decoder = Pictures(tuple(shape), fit)
-    splits = {
-        split: Split(Column(source, decoder), values(tables[split], names, tally)) for split, source in sources.items()
-    }
+        fit = like.fit if like else config.fit or USUAL_FIT
+        columns = media.pictures_of(config, sources, shape, fit, tally)
+    splits = {split: Split(found, values(tables[split], names, tally)) for split, found in columns.items()}
     splits = held_out(config, keeping.kept(config, splits, tally), (), tally)
     return Found("sound" if rate else "image", splits, tuple(names), fit=fit, rate=rate)
-
-
-def _present(table: Table, column: str) -> list[Path]:
-    """Return the files of a column.
-
-    Raises:
-        UsageError: A file that does not exist.
-    """
-    files = [table.path.parent / name for name in table.texts(column)]
-    absent = next((i for i, file in enumerate(files) if not file.is_file()), None)
-    if absent is not None:
-        raise UsageError(
-            f"{table.path}, line {table.lines[absent]}: expected a file in column {column!r}, relative to the folder of"
-            f" the table, found none at {files[absent]}"
-        )
-    return files
 
 
 def _of_texts(config: TrainConfig, taken: Taken, text: str, names: Sequence[str], values: Values) -> Found:
