@@ -34,7 +34,7 @@ MODEL = (
 )
 # No example chooses an epoch: all but the test clips are trained on.
 WHOLE = ("--validation-split", "0", "--group", "_([a-z]+)_")
-RECIPES = ("int8", "qat(epochs=3) + int8", "dynamic")
+RECIPES = ("int8", "int8(per_tensor=true)", "qat(epochs=3) + int8(per_tensor=true)", "dynamic")
 
 
 def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
             run = trained(RUNS / f"{name}-{seed}", ["--data", str(RUNS / "data" / name), *words], data_dir, KEPT)
             rows.append({"split": name, "seed": seed, **run})
     result["runs"] = rows
-    kept = ("bytes", "gzip_bytes", "test", "latency", "float_operators", "device")
+    kept = ("bytes", "gzip_bytes", "test", "latency", "device")
     result["files"] = [exported(RUNS / f"{OFFICIAL}-0", recipe, kept) for recipe in RECIPES]
     result["features_outside"] = told(
         run_command("compression.export", str(RUNS / f"{OFFICIAL}-0"), "--to", "features")
