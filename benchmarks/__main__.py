@@ -27,7 +27,6 @@ WITHOUT_REPORT = (
     "streaming",
     "defaults",
     "few_pictures",
-    "sound",
 )
 NAMES = (
     "startup",
