@@ -102,7 +102,7 @@ def compress(
 
     trained, rows, plan = Trained(original, original), [], None
     if recipe.stages:
-        plan = _planned(original, form, recipe, folder, training, calibration)
+        plan = _planned(original, data.spec.task, form, recipe, folder, training, calibration)
         if training.every_stage:
             trained, rows = _train_and_measure(plan, trained, form, write, progress)
         else:
@@ -167,7 +167,7 @@ def assist(
     """
     with temporary.folder() as folder:
         original, form = _form(model, data, recipe, ExportOptions(), training, None)
-        plan = _planned(original, form, recipe, folder, training, calibration)
+        plan = _planned(original, data.spec.task, form, recipe, folder, training, calibration)
         for _ in stages.run(plan, lambda text: None, verbose=False):
             pass
 
@@ -293,6 +293,7 @@ def _form(
 
 def _planned(
     original: keras.Model,
+    task: str,
     form: Form,
     recipe: Recipe,
     folder: Path,
@@ -319,7 +320,7 @@ def _planned(
         teachers=training.teachers,
         identity=weights_sha256(original),
         task=form.task,
-        numbers=tasks.entry(form.data.spec.task).limits.numbers,
+        numbers=tasks.entry(task).limits.numbers,
     )
     stages.check(plan)
     stages.share(plan)

@@ -109,7 +109,7 @@ def _picture(file: Path, root: Path, pictures: dict[str, Path], faults: Faults) 
         classes.append(kind)
         boxes.append(sides)
     size = tuple(_number(tree.findtext(f"size/{side}")) for side in ("width", "height"))
-    known = all(size)  # some tools write 0 for a size that they do not know
+    known = all(side and math.isfinite(side) for side in size)  # some tools write 0 for a size that they do not know
     return Picture(
         path, tuple(classes), np.array(boxes, np.float64).reshape(-1, 4), size=tuple(map(int, size)) if known else None
     )
@@ -117,7 +117,6 @@ def _picture(file: Path, root: Path, pictures: dict[str, Path], faults: Faults) 
 
 def _number(text: str | None) -> float | None:
     try:
-        found = float(text)
+        return float(text)
     except (TypeError, ValueError):
         return None
-    return found if math.isfinite(found) else None
