@@ -116,6 +116,7 @@ def _numbers(folder: Path) -> None:
 def _texts(folder: Path) -> None:
     films = [(f"{text} by {name}", label) for name in PEOPLE for text, label in ((GOOD, "good"), (DULL, "bad"))]
     (folder / "films.tsv").write_text("\n".join(["text\tlabel", *map("\t".join, films * 6)]) + "\n")
+    (folder / "reviews.csv").write_text("\n".join(["text,label", *map(",".join, films * 6)]) + "\n")
     words = {"ein": "a", "Hund": "dog", "Kind": "child", "läuft": "runs", "schläft": "sleeps", "heute": "today"}
     pairs = [
         (f"{a} {b} {c}", f"{words[a]} {words[b]} {words[c]}")
