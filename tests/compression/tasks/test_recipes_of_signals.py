@@ -63,6 +63,9 @@ QUICK = {
     ("ds_cnn", "cluster(8) + dynamic"),
     ("autoencoder on sound", "qat + int8"),
 }
+# Cells whose anomalies lie beyond the integer ranges, which are of normal examples: their scores are cut off, and the
+# threshold, the score of a normal example, tells whether the file is right.
+CUT = {("autoencoder_conv on sound", "prune(0.5) + int8"), ("autoencoder_conv on sound", "cluster(8) + int8")}
 # Largest part by which scores of anomalies may differ, as a share of their spread, and least share of equal answers.
 SCORES, ANSWERS = 0.3, 0.9
 
@@ -124,8 +127,10 @@ def test_a_recipe_works_on_the_file_or_is_refused_before_work(name, recipe, trai
     if "accuracy" in file:
         assert parity["same_answer"] >= ANSWERS and file["accuracy"] >= theirs["accuracy"] - 0.1
     else:
-        # Integer ranges are of normal examples, so the scores of strong anomalies are cut off; the threshold is not.
-        kept = file["threshold"] == pytest.approx(theirs["threshold"], rel=0.03)
-        assert (parity["score_difference"] <= SCORES or kept) and file["auc"] >= theirs["auc"] - 0.05
+        assert file["auc"] >= theirs["auc"] - 0.05
+        if (name, recipe) in CUT:
+            assert file["threshold"] == pytest.approx(theirs["threshold"], rel=0.02)
+        else:
+            assert parity["score_difference"] <= SCORES
     if receipt["made"]["recipe"].endswith("float32"):
         assert parity["largest_difference"] < 1e-3

@@ -254,7 +254,7 @@ def test_splits_of_different_shapes_are_refused(tmp_path):
     ("a.jsonl", '{"text": "a", "label"\n', "a.jsonl, line 1: expected JSON"),
     ("a.jsonl", "[1]\n", "line 1: expected a JSON object"),
     ("a.csv", "text,label\na,b\n ,b\n", "line 3: expected a text in 'text', received an empty one"),
-    ("a.csv", b"text,label\n\xff\xfe,1\n", "expected UTF-8 text, received byte 0xff"),
+    ("a.csv", b"text,label\n\xff\xfe,1\n", "expected UTF-8 text, received byte 0xff at offset 11"),
 ])  # fmt: skip
 def test_bad_tables_are_refused_with_the_reason(name, content, message, tmp_path):
     path = tmp_path / name

@@ -14,8 +14,8 @@ from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.reading import Tally, drawn
 from zoo.data.sensors import recordings, standardization, windows
 from zoo.data.sound import frames
-from zoo.data.sources import classes
-from zoo.data.sources.classes import Source
+from zoo.data.sources import classes, labelled
+from zoo.data.sources.labelled import Source
 from zoo.data.splits import hold_out
 from zoo.data.stored import keeping
 from zoo.data.taken import Taken
@@ -87,7 +87,7 @@ def _read(config: TrainConfig, like: DataSpec | None, tally: Tally) -> tuple[Sou
     if config.window is None:
         image_shape = like.input_shape if like and like.kind in ("image", "sound") else None
         fit = like.fit if like else config.fit or USUAL_FIT
-        source = classes.read(config, config.data, image_shape, None, fit, tally)
+        source = labelled.read(config, config.data, image_shape, None, fit, tally)
         names = source.class_names or numbered_classes(config.data_name, [s.y for s in source.splits.values()])
         return source, known or _normal(config, names, tally), "test" in source.splits
     read = recordings.read_all(config, config.data, tally, by_label=False)

@@ -1,62 +1,31 @@
 """Classification: examples of classes from embedded sets, TFDS, folders of images or sounds, arrays and tables."""
 
 import dataclasses
-import re
-from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
 from zoo.config import catalogue, registry
-from zoo.config.records import holds_records
-from zoo.config.task_facts import FIRST_FIT, USUAL_FIT, Fit
-from zoo.config.train_config import EMBEDDED, TrainConfig, flag
+from zoo.config.task_facts import FIRST_FIT, USUAL_FIT
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError, few
 from zoo.data import marks
 from zoo.data import text as token_texts
 from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
 from zoo.data.dataset import Dataset, DataSpec, Split
-from zoo.data.fitting import resize
 from zoo.data.reading import Tally
-from zoo.data.sensors import recordings, standardization, windows
-from zoo.data.sound import formats, noise
-from zoo.data.sources import arrays, embedded, folders, grouping, records, tables, tfds
+from zoo.data.sensors import standardization
+from zoo.data.sound import noise
+from zoo.data.sources import labelled
 from zoo.data.splits import held_out
 from zoo.data.splits import kept as kept_splits
-from zoo.data.stored import keeping, media
-from zoo.data.stored.files import Files
-from zoo.data.tabular import header, listed, rows, table
+from zoo.data.stored import keeping
+from zoo.data.tabular import header, rows
 from zoo.data.tabular.table import Table
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary, usual_length
 
-# Characters of the longest name of a class; a longer label is a text.
-LONGEST_NAME = 200
 # Largest number of classes that are numbers in a table.
 MOST_NUMBERED = 100
-# A label that is a number, and sorted as one.
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Splits that were read, with arrays, columns of pictures or texts as examples.
-
-    Args:
-        kind: Kind of the examples: image, vector, sequence, sound, tokens or text.
-        splits: Splits by name. A source that names none has one, "all".
-        class_names: Names of the classes, None if labels are numbers.
-        rate: Samples of sound in a second; of windows if their time tells it.
-        columns: Names of the features of windows.
-        hop: Number of samples from one window to the next; 0 for other examples.
-    """
-
-    kind: str
-    splits: dict[str, Split]
-    class_names: tuple[str, ...] | None
-    rate: float = 0
-    columns: tuple[str, ...] = ()
-    hop: int = 0
 
 
 def load(config: TrainConfig, taken: Taken) -> Dataset:
@@ -79,7 +48,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     fit = like.fit if like else config.fit or USUAL_FIT
     if like is not None:
         config = as_trained(config, like)
-    source = read(config, config.data, image_shape, like.class_names if like else None, fit, tally)
+    source = labelled.read(config, config.data, image_shape, like.class_names if like else None, fit, tally)
     if like is None and source.kind != "text":
         vocabulary = None  # the training begins with a run on texts, these are no texts
     splits = dict(source.splits)
@@ -105,7 +74,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         if source.kind in ("image", "sound"):
             image_shape = next(iter(splits.values())).x.shape[1:]
             config = dataclasses.replace(config, rate=source.rate or None)
-        given = read(config, config.validation_data, image_shape, class_names, fit, tally)
+        given = labelled.read(config, config.validation_data, image_shape, class_names, fit, tally)
         if given.kind != source.kind:
             raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
         splits["validation"] = next(iter(given.splits.values()))
@@ -179,7 +148,8 @@ def check(config: TrainConfig) -> None:
                     f"{flag(name)}: expected with --model tabular, or with --task regression, received with --model"
                     f" {config.model} for classes; --text-column and --label-column name columns of texts"
                 )
-        if config.group_column and config.window is None and not (config.data and listed_in(config, config.data)):
+        grouped = config.window is not None or (config.data and labelled.listed_in(config, config.data))
+        if config.group_column and not grouped:
             raise UsageError(
                 f"--group-column {config.group_column}: expected with --window, or with a table that names pictures or"
                 " sounds; --group finds groups in the names of files"
@@ -212,7 +182,7 @@ def _of_rows(config: TrainConfig, taken: Taken) -> Dataset:
     labels = {
         split: plain_names(table.texts(target).tolist(), "labels", tally) for split, table in found.tables.items()
     }
-    names = like.class_names if like else _sorted(set().union(*labels.values()))
+    names = like.class_names if like else labelled.in_order(set().union(*labels.values()))
     check_class_names(config.data_name, names)
     places = {name: i for i, name in enumerate(names)}
     for split, each in labels.items():
@@ -241,11 +211,6 @@ def _check_rows(config: TrainConfig, target: str, table: Table, names: tuple[str
     )
 
 
-def _sorted(names: set[str]) -> tuple[str, ...]:
-    """Return names of classes in order, numbers by their size."""
-    return tuple(sorted(names, key=int if all(map(_WHOLE.fullmatch, names)) else str))
-
-
 def encoded(splits: dict[str, Split], vocabulary: Vocabulary, length: int | None, tally: Tally) -> dict[str, Split]:
     """Return splits of texts with their token ids, and tell how much of the training texts is cut.
 
@@ -267,189 +232,6 @@ def encoded(splits: dict[str, Split], vocabulary: Vocabulary, length: int | None
             tally.changed[what] += cut
         found[split] = Split(ids, splits[split].y, marks.of_texts(splits[split].x))
     return found
-
-
-def read(
-    config: TrainConfig,
-    path: Path | None,
-    image_shape: tuple | None,
-    class_names: tuple[str, ...] | None,
-    fit: Fit,
-    tally: Tally,
-) -> Source:
-    """Read one source. If given, `image_shape` is the shape of images and `class_names` are the labels allowed."""
-    if config.window is not None:
-        return _read_windows(config, path, class_names, tally)
-    if path is None and config.dataset in EMBEDDED:
-        tally.unit = "pictures"
-        x, y, names = embedded.digits(image_shape[0] if image_shape else config.image_size)
-        return Source("image", {"all": Split(x, y)}, names)
-    if path is None:
-        raw = tfds.read(
-            config.dataset,
-            catalogue.data_dir(config),
-            text_column=config.text_column,
-            label_column=config.label_column,
-            test_split_name=config.test_split_name,
-            tally=tally,
-        )
-        if raw.kind == "image":
-            return Source(*records.made(config, raw.splits, image_shape, raw.class_names, fit, tally))
-        splits = {name: Split(np.asarray(x, object), y) for name, (x, y) in raw.splits.items()}
-        return Source(raw.kind, splits, raw.class_names)
-    if holds_records(path):
-        return Source(*records.read(config, path, image_shape, class_names, fit, tally))
-    if path.is_dir():
-        return _read_folder(config, path, image_shape, class_names, fit, tally)
-    if path.suffix.lower() == ".npz":
-        kind, splits, names = arrays.read_npz(path, tally=tally)
-        if config.image_size and kind == "image":
-            size = (config.image_size, config.image_size)
-            splits = {k: Split(np.stack([resize(i, size, fit) for i in s.x]), s.y) for k, s in splits.items()}
-        return Source(kind, splits, names)
-    if place := listed_in(config, path):
-        return _read_listed(config, path, place, image_shape, class_names, fit, tally)
-    return _read_table(config, path, class_names, tally)
-
-
-def listed_in(config: TrainConfig, path: Path) -> tuple[str, str] | None:
-    """Return the kind of the files that a table names for a model, and their column; None for other data."""
-    inputs = registry.entry(config.model).inputs
-    if config.text_column or not header.is_table(path) or not set(inputs) & set(listed.KINDS):
-        return None
-    known = header.columns_of(path)
-    return None if "tokens" in inputs and "text" in known else listed.column_of(known, inputs)
-
-
-def _read_folder(
-    config: TrainConfig,
-    path: Path,
-    image_shape: tuple | None,
-    class_names: tuple[str, ...] | None,
-    fit: Fit,
-    tally: Tally,
-) -> Source:
-    medium = folders.medium_of(path)
-    _check_medium(config, medium)
-    found = folders.listed(path, medium)
-    names = tuple(class_names or found.classes)
-    index = {name: i for i, name in enumerate(names)}
-    if strange := sorted({n for files in found.files.values() for _, n in files} - set(names)):
-        raise UsageError(f"{path}: class {strange[0]!r} is not one of {', '.join(names)}")
-    found.count_into(tally)
-    sources = {split: Files(path, [file for file, _ in files]) for split, files in found.files.items()}
-    groups = grouping.of_files(config, sources, tally)
-    if found.medium is folders.SOUNDS:
-        columns, rate = media.sounds_of(config, sources, image_shape, tally)
-    else:
-        columns, rate = media.pictures_of(config, sources, image_shape, fit, tally), 0
-    splits = {
-        split: Split(
-            columns[split],
-            np.array([index[name] for _, name in files], np.int32),
-            groups=groups[split],
-        )
-        for split, files in found.files.items()
-    }
-    return Source("sound" if rate else "image", splits, names, rate)
-
-
-def _check_medium(config: TrainConfig, medium: folders.Medium) -> None:
-    """Raise UsageError for options of sounds with pictures, and the other way round."""
-    sounds = medium is folders.SOUNDS
-    if (
-        sounds
-        and config.rate
-        and (config.rate != int(config.rate) or not formats.LOWEST <= config.rate <= formats.HIGHEST)
-    ):
-        raise UsageError(
-            f"--rate {config.rate:g}: expected a whole number of samples of sound in a second, from"
-            f" {formats.LOWEST:,} to {formats.HIGHEST:,}"
-        )
-    for name in ("image_size",) if sounds else ("rate", "seconds", "noise"):
-        if (value := getattr(config, name)) is not None:
-            expected = "pictures" if sounds else "sounds"
-            raise UsageError(f"{flag(name)} {value}: expected with {expected}, received {medium.unit}")
-
-
-def _read_windows(config: TrainConfig, path: Path, class_names: tuple[str, ...] | None, tally: Tally) -> Source:
-    """Read windows of recordings. Those without labels are refused."""
-    found = recordings.read_all(config, path, tally)
-    names = class_names or windows.classes_of(found, tally)
-    if not names:
-        raise UsageError(
-            f"--label-column: expected the column of the label, or a folder of recordings for each class, received"
-            f" {config.data_name} without either"
-        )
-    hop = config.hop or config.window
-    options = {"window": config.window, "hop": hop, "label_of": windows.of_one_label, "tally": tally}
-    return Source("sequence", windows.splits(config, found, names, **options), names, found.rate, found.columns, hop)
-
-
-def _read_listed(
-    config: TrainConfig,
-    path: Path,
-    place: tuple[str, str],
-    image_shape: tuple | None,
-    class_names: tuple[str, ...] | None,
-    fit: Fit,
-    tally: Tally,
-) -> Source:
-    """Read the pictures or sounds that a table names in a column, with the class and the group in other columns."""
-    (kind, column), label, group = place, config.label_column or "label", config.group_column
-    _check_medium(config, folders.SOUNDS if kind == "sound" else folders.PICTURES)
-    wanted = [column, label, *([group] if group else [])]
-    header.check_columns(path, [label], "--label-column")
-    header.check_columns(path, [group] if group else [], "--group-column")
-    found = rows.complete(
-        table.read(path, skip_bad=config.skip_bad, tally=tally, columns=wanted), wanted, config.skip_bad, tally
-    )
-    labels = plain_names(found.texts(label).tolist(), "labels", tally)
-    y, names = _numbered(path, labels, class_names, tally)
-    tally.unit = listed.KINDS[kind][1]
-    sources = {"all": Files(path.parent, listed.files(found, column))}
-    groups = found.texts(group).astype(str) if group else grouping.of_files(config, sources, tally)["all"]
-    if kind == "sound":
-        columns, rate = media.sounds_of(config, sources, image_shape, tally)
-    else:
-        columns, rate = media.pictures_of(config, sources, image_shape, fit, tally), 0
-    return Source(kind, {"all": Split(columns["all"], y, groups=groups)}, names, rate)
-
-
-def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | None, tally: Tally) -> Source:
-    tally.unit = "texts"
-    columns = (config.text_column or "text", config.label_column or "label")
-    text, label = tables.read_columns(path, *columns, lists=columns[:1], skip_bad=config.skip_bad, tally=tally)
-    if all(map(header.NUMBER.fullmatch, text)):
-        raise UsageError(
-            f"{path}, column {columns[0]!r}: expected texts, received numbers such as {text[0]}; --model tabular"
-            " --target-column NAME learns from columns of numbers"
-        )
-    label = plain_names(label, "labels", tally)
-    long = next((i for i, name in enumerate(label) if len(name) > LONGEST_NAME), None)
-    if long is not None:
-        raise UsageError(
-            f"{path}, record {long + 1:,}: expected the name of a class of at most {LONGEST_NAME} characters, received"
-            f" {len(label[long]):,}; --label-column names another column"
-        )
-    y, names = _numbered(path, label, class_names, tally)
-    return Source("text", {"all": Split(np.asarray(text, object), y)}, names)
-
-
-def _numbered(
-    path: Path, labels: list[str], class_names: tuple[str, ...] | None, tally: Tally
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the class index of each label of a table, and the names of the classes."""
-    names = class_names
-    if names is None:
-        names = _sorted(set(labels))
-        if alike := [name for name, count in Counter(map(str.casefold, names)).items() if count > 1]:
-            same = [repr(name) for name in names if name.casefold() == alike[0]]
-            tally.notes.append(f"the classes {few(same)} differ in upper and lower case alone")
-    index = {name: i for i, name in enumerate(names)}
-    if strange := sorted(set(labels) - set(names)):
-        raise UsageError(f"{path}: class {strange[0]!r} is not one of {few(names)}")
-    return np.array([index[name] for name in labels], np.int32), names
 
 
 def _by_name(
