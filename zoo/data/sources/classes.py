@@ -148,8 +148,8 @@ def check(config: TrainConfig) -> None:
                     f"{flag(name)}: expected with --model tabular, or with --task regression, received with --model"
                     f" {config.model} for classes; --text-column and --label-column name columns of texts"
                 )
-        grouped = config.window is not None or (config.data and labelled.listed_in(config, config.data))
-        if config.group_column and not grouped:
+        ungrouped = config.group_column and config.window is None
+        if ungrouped and not (config.data and labelled.listed_in(config, config.data)):
             raise UsageError(
                 f"--group-column {config.group_column}: expected with --window, or with a table that names pictures or"
                 " sounds; --group finds groups in the names of files"
