@@ -6,6 +6,7 @@ validation examples exceed (`--false-alarm-rate`). A model of sound gives the er
 end in it makes what is reconstructed; the score of a clip is their mean, as in MLPerf Tiny.
 """
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -133,12 +134,12 @@ class Anomaly(Task):
         spec, _ = read_spec(run)
         model, limit, stored = run.load_model(), threshold_of(run), run.read_config()["config"]
         rows = []
-        for text in options.inputs:
-            path = Path(text)
-            if spec.kind == "sound" and path.suffix.lower() != ".npz" and listening.is_long(path, spec):
-                rows += listened(model, path, spec, options.hop)
+        # Neighbouring inputs of one kind are computed in one batch.
+        for long, texts in itertools.groupby(options.inputs, lambda text: _is_long(text, spec)):
+            if long:
+                rows += [row for text in texts for row in listened(model, Path(text), spec, options.hop)]
                 continue
-            names, x = read_inputs([text], spec, None, "", stored)
+            names, x = read_inputs(list(texts), spec, None, "", stored)
             found = errors(model, Split(x, np.zeros(len(x), np.int32)))
             rows += [{"input": name, "score": float(error)} for name, error in zip(names, found, strict=True)]
         return [
@@ -228,6 +229,12 @@ def errors(model: keras.Model, split: Split) -> np.ndarray:
         part = split.take(np.arange(start, min(start + rows, len(split))))
         found.append(error(targets(model, part.x), logits_of(model, part)))
     return np.concatenate(found) if found else np.zeros(0)
+
+
+def _is_long(text: str, spec: DataSpec) -> bool:
+    """Return whether an input is a recording that is judged window by window."""
+    path = Path(text)
+    return spec.kind == "sound" and path.suffix.lower() != ".npz" and listening.is_long(path, spec)
 
 
 def over_time(found: np.ndarray) -> np.ndarray:
