@@ -90,6 +90,9 @@ class Classification(Task):
     def validation_batches(self, data: Dataset, stride: int) -> Any:
         return batches.evaluation_batches(data.validation, batch_size=BATCH, stride=stride)
 
+    def validation_parts(self, data: Dataset, replicas: range, count: int) -> Any:
+        return batches.evaluation_parts(data.validation, replicas, count, batch_size=BATCH)
+
     def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
         return row["val_accuracy"], -row["val_loss"]
 
