@@ -18,7 +18,7 @@ from zoo.runs.folder import RunFolder
 
 pytestmark = pytest.mark.timeout(600)  # two processes that each import TensorFlow and trace every model
 LAUNCH = ("strategies.launch", "--workers", "2")
-FEW = ("simplenet", "simplenet, step by step")
+FEW = ("simplenet", "simplenet, step by step", "simplenet, one")
 MORE = tuple(name for name in MODELS if name not in FEW)  # two processes on two cores trace a model for 20 seconds
 
 
@@ -56,7 +56,7 @@ def test_two_workers_equal_one_process(name, request):
 
 
 def test_workers_give_the_same_bits_in_executions_and_step_by_step(trained):
-    several, single = (np.load(trained["multi_worker"] / f"{name}.npz") for name in FEW)
+    several, single = (np.load(trained["multi_worker"] / f"{name}.npz") for name in FEW[:2])
     for ours, theirs in zip(several.files, single.files, strict=True):  # names of layers are counted in a process
         np.testing.assert_array_equal(several[ours], single[theirs], err_msg=ours)
 
