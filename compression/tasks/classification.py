@@ -19,8 +19,8 @@ from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.images import scaled
 from zoo.data.tabular.encoding import MISSING
+from zoo.scores import classes
 from zoo.system.files import write_text
-from zoo.tasks import classification
 
 _INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features", "sound": "samples",
                 "triples": "question", "table": "row"}  # fmt: skip
@@ -149,7 +149,7 @@ class ClassSubject(OneOutputSubject):
                 "examples": len(x),
                 "sha256": examples_sha256(self.examples),
                 "litert": mine,
-                "intervals": classification.intervals_of(mine, self._logits(found), self.examples.y),
+                "intervals": classes.intervals_of(mine, self._logits(found), self.examples.y),
                 "keras": self.scores(as_trained),
             },
             "parity": {
@@ -162,7 +162,7 @@ class ClassSubject(OneOutputSubject):
 
     def scores(self, outputs: np.ndarray) -> dict[str, float]:
         """Return the scores of outputs, of the file or of Keras."""
-        found = classification.scores(self._logits(outputs), self.examples.y)
+        found = classes.scores(self._logits(outputs), self.examples.y)
         return {name: value for name, value in found.items() if name != "examples"}
 
     def _logits(self, outputs: np.ndarray) -> np.ndarray:
