@@ -32,6 +32,13 @@ def test_scores_do_not_depend_on_how_many_probabilities_fit_into_memory(drawn, m
     assert whole[0]["top_5_accuracy"] == top_k_accuracy_score(y, p, k=5, labels=np.arange(COUNT))
 
 
+def test_equal_probabilities_are_ranked_as_by_scikit_learn():
+    rng = np.random.default_rng(1)
+    logits, y = rng.integers(0, 3, (300, COUNT)).astype("float32"), rng.integers(0, COUNT, 300)
+    expected = top_k_accuracy_score(y, logits, k=5, labels=np.arange(COUNT))
+    assert classes.scores(logits, y)["top_5_accuracy"] == expected
+
+
 def test_a_sparse_confusion_matrix_has_the_same_counts_pages_and_pairs(drawn, tmp_path, monkeypatch):
     logits, y = drawn
     names = [f"class, {i}" for i in range(COUNT)]
