@@ -75,6 +75,7 @@ def compress(
     provenance: Mapping[str, Any] | None = None,
     sign: "Ed25519PrivateKey | None" = None,
     progress: Reporting = Reporting(),
+    page: bool = True,
 ) -> Compressed:
     """Carry out a recipe on a trained model, and measure the file on the test split.
 
@@ -94,6 +95,7 @@ def compress(
         provenance: Origin of the model, for the receipt.
         sign: Private key that signs the receipt, see `compression.receipts.signing`.
         progress: How the work is reported.
+        page: Whether what a page shows of the file besides its receipt is measured as well.
 
     Raises:
         UsageError: Recipe, options, model and data do not fit together. This is found before work starts.
@@ -148,7 +150,8 @@ def compress(
         receipt["stages"] = rows
     receipt = sealed(receipt, sign)
     write_json(receipt_path(path), receipt)
-    _write_shown(path, receipt, form, subject, trained.model, original)
+    if page:
+        _write_shown(path, receipt, form, subject, trained.model, original)
     return Compressed(path, receipt)
 
 

@@ -31,6 +31,7 @@ svg { width: 100%; height: auto; display: block; overflow: visible; }
 svg text { fill: var(--soft); font-size: 12px; } .grid { stroke: var(--line); } .limit { stroke: var(--win);
   stroke-dasharray: 5 4; } .front { fill: none; stroke: var(--accent); stroke-width: 1.5; opacity: .6; }
 circle { fill: var(--dot); cursor: pointer; } circle.on { fill: var(--accent); } circle.win { fill: var(--win); }
+.plain { fill: none; stroke: var(--ink); stroke-width: 2; }
 circle:hover, circle:focus, circle.chosen { stroke: var(--ink); stroke-width: 2; outline: none; }
 #detail { min-height: 108px; margin-top: 14px; }
 code { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
@@ -77,8 +78,9 @@ function draw() {
   const key = axis.value, split = scale.value, shown = files.filter(f => f[split] != null);
   plot.replaceChildren();
   if (!shown.length) { add("text", {x: L, y: 40}, "No file has this measurement."); return; }
+  const plain = data.baselines.filter(b => b[split] != null && b[key] != null);
   const half = 0.5 / data.examples[split];  // half an example: stands for an error of zero on the logarithmic axis
-  const xs = shown.map(f => f[key]), errors = shown.map(f => Math.max(1 - f[split], half));
+  const all = [...shown, ...plain], xs = all.map(f => f[key]), errors = all.map(f => Math.max(1 - f[split], half));
   const pad = (v, way) => v * 1.15 ** way;
   const [x0, x1] = [pad(Math.min(...xs), -1), pad(Math.max(...xs), 1)];
   const [e0, e1] = [pad(Math.min(...errors), -1), pad(Math.max(...errors), 1)];
@@ -106,6 +108,12 @@ function draw() {
     path += i ? `H${x(f[key])}V${y(1 - f[split])}` : `M${x(f[key])} ${y(1 - f[split])}`;
   });
   add("path", {class: "front", d: path});
+  for (const b of plain) {
+    const [at, up] = [x(b[key]), y(1 - b[split])], end = at > W - 120;
+    add("path", {class: "plain", d: `M${at - 6} ${up}l6-6 6 6-6 6z`, role: "img",
+      "aria-label": `${b.name} without a search: ${number(key, b[key])}, ${percent(b[split])}`});
+    add("text", {x: at + (end ? -10 : 10), y: up - 8, "text-anchor": end ? "end" : "start"}, b.name);
+  }
   for (const f of shown) {
     const kind = f.number === data.winner ? "win" : f.on_front ? "on" : "";
     const node = add("circle", {class: kind + (f.number === chosen ? " chosen" : ""), r: kind ? 6 : 4.5, tabindex: 0,
@@ -156,6 +164,7 @@ def page(result: Mapping[str, Any]) -> str:
     title = f"{subject.get('run') or subject['model']}: files within a budget"
     data = {
         "files": result["files"],
+        "baselines": result.get("baselines", []),
         "winner": result["winner"] and result["winner"]["number"],
         "first": row and row["number"],
         "limits": _limits(result["budget"]),
@@ -181,7 +190,7 @@ def page(result: Mapping[str, Any]) -> str:
 <section><div class=tools><label>x axis <select id=axis>{axes}</select></label>
 <label>y axis <select id=split><option value=accuracy>validation accuracy ({result["validation_examples"]:,} examples)
 </option><option value=test_accuracy>test accuracy ({result["test_examples"]:,} examples)</option></select></label>
-<span>blue: Pareto front, orange: best file within the budget, dashed: budget</span></div>
+<span>blue: Pareto front, orange: best file within the budget, dashed: budget, diamonds: without a search</span></div>
 <svg id=plot viewBox="0 0 1000 430" role=group aria-label="accuracy against cost of every file"></svg>
 <div id=detail></div></section>
 <section><h2>Pareto front</h2><div class=scroll>{_front(result)}</div>
