@@ -208,7 +208,7 @@ const percent = (value) => (value && value < 1e-4 ? `${(100 * value).toExponenti
 const decibels = (error) => (error ? `${(-20 * Math.log10(error)).toFixed(0)} dB` : "exact");
 function table(heads, rows) {
   const cells = (row, name) => row.map((cell, i) => node(name, { class: heads[i][1], ...(name === "th" ? { scope: "col" } : {}) }, cell));
-  return node("div", { class: "scroll" }, node("table", {}, node("thead", {}, node("tr", {}, ...cells(heads.map(([title]) => title), "th"))),
+  return node("div", { class: "scroll", tabindex: 0, role: "group" }, node("table", {}, node("thead", {}, node("tr", {}, ...cells(heads.map(([title]) => title), "th"))),
     node("tbody", {}, ...rows.map((row) => node("tr", {}, ...cells(row, "td"))))));
 }
 
