@@ -180,7 +180,9 @@ def _shown(trials: int, *, alone: bool) -> Iterator[tuple[Callable[[str], None],
         task = bars.add_task("trials", total=trials, left="")
         yield (
             lambda text: bars.console.print(text, markup=False, highlight=False, soft_wrap=True),
-            lambda done, left: bars.update(task, completed=done, left=f"about {duration(left)} left" if left else ""),
+            lambda done, left: bars.update(
+                task, completed=done, left=f"about {duration(left)} left" if left else "", refresh=True
+            ),
         )
 
 

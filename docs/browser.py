@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -146,7 +147,8 @@ def opened(browser: str) -> Iterator[Page]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         words = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
                  "--remote-debugging-pipe", f"--user-data-dir={profile}", "--no-first-run"]  # fmt: skip
-        shell = ["sh", "-c", f'exec 3<&{to[0]} 4>&{answers[1]}; exec "$@"', "sh", *words]
+        shim = f"import os, sys; os.dup2({to[0]}, 3); os.dup2({answers[1]}, 4); os.execv(sys.argv[1], sys.argv[1:])"
+        shell = [sys.executable, "-c", shim, *words]
         child = subprocess.Popen(
             shell, pass_fds=(to[0], answers[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

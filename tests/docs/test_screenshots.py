@@ -9,7 +9,8 @@ import pytest
 from docs import browser, screenshots
 from tests.conftest import ROOT
 
-PAGE = "<title>a page</title><body style='margin:0'><div id=box style='width:90px;height:40px;background:#00f'></div>"
+PAGE = """<meta name=viewport content='width=device-width'><title>a page</title>
+<body style='margin:0'><div id=box style='width:90px;height:40px;background:#00f'></div>"""
 
 
 def words(*given):

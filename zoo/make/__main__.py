@@ -37,8 +37,8 @@ class Options:
     """What to make, and what may be overruled."""
 
     data: Path = option(
-        "folder of pictures or sounds by class, of normal ones alone, or of pictures with masks or boxes; table (.csv,"
-        " .tsv, .jsonl, .parquet); or .npz",
+        "folder of pictures or sounds by class, or of pictures with masks or boxes; table (.csv, .tsv, .jsonl,"
+        " .parquet); or .npz",
         positional=True,
     )
     max_bytes: Bytes | None = option("largest file: 20000, 500k", metavar="SIZE", group="budget")
@@ -76,7 +76,7 @@ class Options:
     time_column: str | None = option("column of the times of a table", group="choices")
     group_column: str | None = option("column that tells series, or the subjects of recordings, apart", group="choices")
     normal_class: tuple[str, ...] | None = option(
-        "class that is normal, to detect all others as anomalies (default for a folder of one class: that)",
+        "class that is normal, to detect all others as anomalies (default: the only class in the folder train)",
         metavar="NAME[,...]",
         group="choices",
     )

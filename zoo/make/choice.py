@@ -51,8 +51,7 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     """Return the model for data, and the data.
 
     Args:
-        data: Folder of pictures or sounds by class, of normal ones alone, or of pictures with masks or boxes; table; or
-            arrays.
+        data: Folder of pictures or sounds by class, of pictures with masks or boxes, table, or arrays.
         options: Options of `zoo.train` that say how the data are read.
 
     Raises:
@@ -98,8 +97,8 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
 
 
 def _has_one_class(data: Path) -> bool:
-    """Return whether a folder has one class to learn from: one folder, or one in its folder `train`."""
-    place = data / "train" if (data / "train").is_dir() else data
+    """Return whether a folder has one class in its folder `train`; the others are then in `test`."""
+    place = data / "train"
     if not place.is_dir():
         return False
     seen = [path for path in place.iterdir() if not path.name.startswith(".")]

@@ -19,8 +19,8 @@ TRIALS = 6
 SHOWN = """
 from compression.search import _shown
 with _shown(4, alone=True) as (say, told):
-    say("[1/4] 1,000 bytes")
     told(1, 45.0)
+    say("[1/4] 1,000 bytes")
     told(4, 0.0)
 """
 

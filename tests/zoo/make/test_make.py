@@ -107,9 +107,9 @@ def test_sounds_get_a_network_that_takes_samples(tmp_path):
     assert data.spec.kind == "sound"
 
 
-@pytest.mark.parametrize("place", ["", "train"])
-def test_a_folder_of_one_class_is_taken_for_normal_examples(tmp_path, place):
-    folder = pictures(tmp_path / "data" / place, 24, 1)
+def test_one_class_to_learn_from_and_several_to_test_on_are_taken_for_anomalies(tmp_path):
+    folder = pictures(tmp_path / "data" / "train", 24, 1)
+    pictures(tmp_path / "data" / "test", 24, 1, 4)
     (folder / "right").rename(tmp_path / "right")
     made, data = choice.choose(tmp_path / "data", {})
     assert (made.model, made.reading) == ("autoencoder_conv", ("--task", "anomaly"))

@@ -11,6 +11,8 @@ from zoo.reports import page as report
 from zoo.tasks.pages import classes
 from zoo.tasks.pages.classes import confused_pairs, worst_mistakes
 
+WINDOW = "<meta name=viewport content='width=device-width, initial-scale=1'>"
+
 
 def test_mistakes_are_sorted_by_the_probability_of_the_wrong_answer():
     p = np.array([[0.6, 0.3, 0.1], [0.05, 0.9, 0.05], [0.34, 0.33, 0.33], [0.1, 0.2, 0.7], [0.02, 0.48, 0.5]])
@@ -66,7 +68,7 @@ def test_a_report_with_long_names_fits_a_narrow_window(tmp_path):
     rows = [{"class": name, "precision": 1, "recall": 1, "f1": 1, "examples": 4} for name in names]
     counts = np.array([[3, 1], [2, 2]])
     body = f"<h1>{names[0]}</h1><div class=two>{classes._each_class(rows)}</div>{classes._pairs(counts, names)}"
-    (tmp_path / "page.html").write_text(f"<style>{report._STYLE}</style><main>{body}</main>")
+    (tmp_path / "page.html").write_text(f"{WINDOW}<style>{report._STYLE}</style><main>{body}</main>")
     with browser.opened(browser.program()) as page:
         for width in (1280, 390):
             page.show((tmp_path / "page.html").as_uri(), width, 800)
