@@ -42,6 +42,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { text-align: left; color: var(--soft); font-weight: 500; } th, td { padding: 4px 10px 4px 0;
   border-bottom: 1px solid var(--line); vertical-align: top; } td.n, th.n { text-align: right; white-space: nowrap; }
 tr.win td { color: var(--win); font-weight: 600; } tr.win code { font-weight: 400; }
+td code { display: block; min-width: 240px; }
 .bars { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 22px; }
 .bar { display: grid; grid-template-columns: 120px 1fr 44px; gap: 8px; align-items: center; font-size: 13px; }
 .bar i { display: block; height: 9px; border-radius: 3px; background: var(--accent); }
@@ -52,7 +53,8 @@ small { color: var(--soft); }
 _SCRIPT = """
 const data = JSON.parse(document.getElementById("data").textContent);
 const files = data.files, limits = data.limits, NS = "http://www.w3.org/2000/svg";
-const W = 1000, H = 430, L = 66, R = 16, T = 14, B = 44;
+const L = 66, R = 16, T = 14, B = 44;
+let W = 1000, H = 430;
 const names = {bytes: "file size (bytes)", gzip_bytes: "gzipped file size (bytes)", latency_ms: "latency (ms)",
   arena_bytes: "arena in TFLite Micro (bytes)", flash_bytes: "flash (bytes)", cycles: "cycles"};
 const plot = document.getElementById("plot"), detail = document.getElementById("detail");
@@ -77,6 +79,8 @@ function ticks(low, high) {
 function draw() {
   const key = axis.value, split = scale.value, shown = files.filter(f => f[split] != null);
   plot.replaceChildren();
+  [W, H] = plot.clientWidth < 560 ? [460, 360] : [1000, 430];
+  plot.setAttribute("viewBox", `0 0 ${W} ${H}`);
   if (!shown.length) { add("text", {x: L, y: 40}, "No file has this measurement."); return; }
   const plain = data.baselines.filter(b => b[split] != null && b[key] != null);
   const half = 0.5 / data.examples[split];  // half an example: stands for an error of zero on the logarithmic axis
@@ -150,6 +154,8 @@ document.querySelectorAll("tr[data-number]").forEach(row => row.addEventListener
   detail.scrollIntoView({block: "nearest"});
 }));
 draw();
+let wide = innerWidth;
+addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; draw(); } });
 if (files.length) tell(files.find(f => f.number === chosen) || files[0]);
 """
 
