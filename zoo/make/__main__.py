@@ -76,7 +76,7 @@ class Options:
     time_column: str | None = option("column of the times of a table", group="choices")
     group_column: str | None = option("column that tells series, or the subjects of recordings, apart", group="choices")
     normal_class: tuple[str, ...] | None = option(
-        "class that is normal, to detect all others as anomalies (default: the only class in the folder train)",
+        "class that is normal, to detect all others as anomalies",
         metavar="NAME[,...]",
         group="choices",
     )

@@ -57,7 +57,7 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     Raises:
         UsageError: The data cannot be read, or are of a kind that no rule is for.
     """
-    if options.get("normal_class") or _has_one_class(data):
+    if options.get("normal_class"):
         return _for_anomalies(data, options)
     if _has_events(data, options):
         return _for_events(data, options)
@@ -94,17 +94,6 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     if spec.kind == "vector":
         return Choice("vectors by class", "simplenet", "a multi-layer perceptron takes vectors"), found
     raise UsageError(f"{data}: expected pictures, texts, sequences or vectors by class, found {spec.kind}")
-
-
-def _has_one_class(data: Path) -> bool:
-    """Return whether a folder has one class in its folder `train`; the others are then in `test`."""
-    place = data / "train"
-    if not place.is_dir():
-        return False
-    seen = [path for path in place.iterdir() if not path.name.startswith(".")]
-    if len(seen) != 1 or not seen[0].is_dir() or layouts.is_annotated(data):
-        return False
-    return not any(path.is_dir() for path in seen[0].iterdir())  # otherwise those are the classes
 
 
 def _for_anomalies(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:

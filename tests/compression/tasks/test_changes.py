@@ -69,6 +69,7 @@ def test_a_file_is_compared_with_keras_when_it_is_measured(made):
     differ = np.flatnonzero(file.argmax(-1) != theirs.argmax(-1))
     shown = json.loads(shown_path(found.path).read_text())
     assert len(differ) == shown["changed"]["changed"] > 0
+    assert shown_path(found.path).parent == found.path.parent / "page"  # zoo.publish and zoo.make copy files alone
     assert {row["index"] for row in shown["changed"]["rows"]} <= set(differ.tolist())
     right = [(outputs.argmax(-1) == data.test.y).mean() for outputs in (file, theirs)]
     balance = shown["changed"]["gained"] - shown["changed"]["lost"]

@@ -107,18 +107,10 @@ def test_sounds_get_a_network_that_takes_samples(tmp_path):
     assert data.spec.kind == "sound"
 
 
-def test_one_class_to_learn_from_and_several_to_test_on_are_taken_for_anomalies(tmp_path):
-    folder = pictures(tmp_path / "data" / "train", 24, 1)
-    pictures(tmp_path / "data" / "test", 24, 1, 4)
-    (folder / "right").rename(tmp_path / "right")
-    made, data = choice.choose(tmp_path / "data", {})
-    assert (made.model, made.reading) == ("autoencoder_conv", ("--task", "anomaly"))
-    assert data.spec.task == "anomaly" and data.spec.normal == ("left",) and "pictures (left)" in made.taken_for
-
-
 def test_a_named_normal_class_makes_anomalies_of_all_others(tmp_path):
     made, data = choice.choose(pictures(tmp_path / "data", 24, 1), {"normal_class": ("right",)})
-    assert made.model == "autoencoder_conv" and data.spec.normal == ("right",)
+    assert (made.model, made.reading) == ("autoencoder_conv", ("--task", "anomaly"))
+    assert data.spec.task == "anomaly" and data.spec.normal == ("right",) and "pictures (right)" in made.taken_for
     x = np.random.default_rng(0).random((40, 5), np.float32)
     np.savez(tmp_path / "vectors.npz", x=x, y=np.arange(40) % 2)
     assert choice.choose(tmp_path / "vectors.npz", {"normal_class": ("0",)})[0].model == "autoencoder"
