@@ -25,6 +25,7 @@ RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
 WITHOUT_REPORT = (
     "streaming",
+    "waiting",
     "defaults",
     "few_pictures",
 )
@@ -35,6 +36,7 @@ NAMES = (
     "scaling",
     "input_pipeline",
     "streaming",
+    "waiting",
     "time_to_accuracy",
     "accuracy",
     "defaults",

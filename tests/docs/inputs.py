@@ -11,6 +11,7 @@ from scipy.io import wavfile
 
 from tests.conftest import blobs
 from tests.zoo.data.annotations.pictures import voc
+from tests.zoo.data.test_stored import example, write_tar, write_tfrecord
 
 SIDE = 28
 TEST_DIGITS = 360  # examples of the test split of the embedded digits, which groups.csv describes
@@ -34,6 +35,7 @@ def make(folder: Path) -> None:
     _events(folder)
     _sounds(folder)
     _tables(folder)
+    _records(folder)
     voc(folder / "cells", {"train": 32, "val": 8, "test": 8})
     shutil.copy(folder / "cells" / "JPEGImages" / "test_0.png", folder / "cells" / "JPEGImages" / "one.png")
     _motion(folder)
@@ -80,6 +82,30 @@ def _tables(folder: Path) -> None:
     (folder / "photos.csv").write_text("\n".join(["image,age", *pictures]) + "\n")
     texts = [f"{GOOD if number % 2 else DULL},{5 if number % 2 else 1}" for number in range(120)]
     (folder / "stars.csv").write_text("\n".join(["text,stars", *texts]) + "\n")
+
+
+def _records(folder: Path) -> None:
+    """Write pictures and recordings as TFRecord files, and pictures as an archive of WebDataset."""
+    files = sorted((folder / "photos").rglob("*.png"))
+    names = sorted({file.parent.name for file in files})
+    for place in ("shards", "recordings", "archives"):
+        (folder / place).mkdir()
+    for shard in range(2):
+        mine = [(file.read_bytes(), names.index(file.parent.name)) for file in files[shard::2]]
+        shown = [example({"image/encoded": content, "image/class/label": label}) for content, label in mine]
+        write_tfrecord(folder / "shards" / f"photos.tfrecord-{shard:05}-of-00002", shown)
+        members = [
+            (f"{number:04}.{ending}", part)
+            for number, (content, label) in enumerate(mine)
+            for ending, part in (("jpg", content), ("json", json.dumps({"label": label}).encode()))
+        ]
+        write_tar(folder / "archives" / f"{shard:05}.tar", members)
+    rng, time = np.random.default_rng(0), np.arange(128)[:, None]
+    recorded = [
+        example({"signal": (np.sin(time * (1 + i % 3) / 9) + rng.normal(0, 0.1, (128, 9))).ravel(), "activity": i % 3})
+        for i in range(120)
+    ]
+    write_tfrecord(folder / "recordings" / "all.tfrecord", recorded)
 
 
 def _pictures(folder: Path, names: tuple[str, ...], each: int) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from zoo.console.documents import from_json
+from zoo.console.errors import UsageError
 from zoo.system import temporary
 from zoo.system.cache import folder
 from zoo.system.files import write_json
@@ -59,20 +60,59 @@ def cached(key: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, 
         key: JSON-serializable key that differs whenever `make` would return different arrays.
         make: Function that returns named arrays.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT, key], default=str).encode()).hexdigest()[:32]
-    place = folder() / digest
-    if place.is_dir():
-        try:
-            return _read(place)
-        except (OSError, ValueError) as error:
-            aside = _set_aside(place)
-            print(f"{place}: the cached images are damaged ({error}) and are made again{aside}", file=sys.stderr)
+    place = _place(key)
+    if (found := _kept(place)) is not None:
+        return found
     arrays = make()
     # A cache that cannot be written (read-only or full) only makes the next run slower.
     with contextlib.suppress(OSError):
         _write(place, arrays)
         return _mapped(place, [f"{name}.npy" for name in arrays])  # the memory of `arrays` becomes free
     return arrays
+
+
+def written(key: object, write: Callable[[Path], None]) -> dict[str, np.ndarray]:
+    """Return the arrays of the .npy files that a function writes, memory-mapped; they are never in memory as a whole.
+
+    Args:
+        key: JSON-serializable key as for `cached`.
+        write: Function that writes the files into a folder.
+
+    Raises:
+        UsageError: The cache cannot be written.
+    """
+    place = _place(key)
+    if (found := _kept(place)) is not None:
+        return found
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.folder(place.parent) as made:
+            files = made / place.name
+            files.mkdir()
+            write(files)
+            _finish(files, place)
+        return _mapped(place, [path.name for path in place.glob("*.npy")])
+    except OSError as error:
+        raise UsageError(
+            f"{place.parent}: expected a cache with room for examples that are larger than --memory:"
+            f" {error.strerror or error}; ZOO_CACHE names another folder"
+        ) from None
+
+
+def _place(key: object) -> Path:
+    return folder() / hashlib.sha256(json.dumps([FORMAT, key], default=str).encode()).hexdigest()[:32]
+
+
+def _kept(place: Path) -> dict[str, np.ndarray] | None:
+    """Return the arrays of an entry, None if there is none; a damaged one is set aside."""
+    if not place.is_dir():
+        return None
+    try:
+        return _read(place)
+    except (OSError, ValueError) as error:
+        aside = _set_aside(place)
+        print(f"{place}: the cached examples are damaged ({error}) and are made again{aside}", file=sys.stderr)
+    return None
 
 
 def _read(place: Path) -> dict[str, np.ndarray]:
@@ -126,19 +166,30 @@ def _write(place: Path, arrays: dict[str, np.ndarray]) -> None:
     if 2 * sum(array.nbytes for array in arrays.values()) > shutil.disk_usage(place.parent).free:
         raise OSError(f"{place.parent}: too little space")
     with temporary.folder(place.parent) as made:
-        written = made / place.name
-        written.mkdir()
-        contents = {}
+        files = made / place.name
+        files.mkdir()
         for name, array in arrays.items():
-            path = written / f"{name}.npy"
-            with path.open("wb") as file:
+            with (files / f"{name}.npy").open("wb") as file:
                 np.save(file, array)
-                file.flush()
-                os.fsync(file.fileno())
-            contents[path.name] = _checked(path)
-        write_json(written / CONTENTS, contents)
-        written.rename(place)  # atomic; fails if another process wrote the same arrays first
-        _sync(place.parent)
+        _finish(files, place)
+
+
+def _finish(files: Path, place: Path) -> None:
+    """Give an entry its name after its files, contents and folders are on the disk.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    paths = sorted(files.glob("*.npy"))
+    for path in paths:
+        _sync(path)
+    write_json(files / CONTENTS, {path.name: _checked(path) for path in paths})
+    try:
+        files.rename(place)  # atomic
+    except OSError:  # another process wrote the same arrays first
+        if not place.is_dir():
+            raise
+    _sync(place.parent)
 
 
 def _sync(path: Path) -> None:

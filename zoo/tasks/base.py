@@ -151,6 +151,16 @@ class Task(abc.ABC):
         """
         return None
 
+    def validation_parts(self, data: Dataset, replicas: range, count: int) -> Any:
+        """Return the validation examples of some replicas, None if a worker takes its part of whole batches.
+
+        Args:
+            data: Validation examples.
+            replicas: Replicas of this worker: in each step there is a batch for each.
+            count: Number of all replicas.
+        """
+        return None
+
     def gathered(self, config: TrainConfig, data: Dataset, batch_size: int) -> Gathered | None:
         """Return the training examples for steps that gather their batches in memory, None if batches are made."""
         return None

@@ -18,7 +18,6 @@ from zoo.data.batches import attacked as attacked_batches
 from zoo.data.batches import buckets
 from zoo.data.batches import pipeline as batches
 from zoo.data.batches.pipeline import on_tensorflow
-from zoo.data.splits import joined
 from zoo.objectives.losses import CrossEntropy, FocalLoss
 from zoo.objectives.metrics import MixedAccuracy
 from zoo.reports.page import Page
@@ -91,6 +90,9 @@ class Classification(Task):
     def validation_batches(self, data: Dataset, stride: int) -> Any:
         return batches.evaluation_batches(data.validation, batch_size=BATCH, stride=stride)
 
+    def validation_parts(self, data: Dataset, replicas: range, count: int) -> Any:
+        return batches.evaluation_parts(data.validation, replicas, count, batch_size=BATCH)
+
     def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
         return row["val_accuracy"], -row["val_loss"]
 
@@ -114,7 +116,7 @@ class Classification(Task):
             return [found] if found else []
         if not data.spec.inputs:
             return []
-        return table_baseline.classes(data.spec.inputs, joined([train, data.validation]), test)
+        return table_baseline.classes(data.spec.inputs, [train, data.validation], test)
 
     def save(self, run: RunFolder, data: Dataset, shown: dict[str, Any]) -> None:
         class_page.write_confusion(run.confusion_file, shown["confusion"], data.spec.class_names)

@@ -10,7 +10,6 @@ from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
-from zoo.data.splits import joined
 from zoo.models.parts.wrapped import Labeller
 from zoo.reports.page import Page
 from zoo.runs.folder import RunFolder
@@ -60,7 +59,7 @@ class Multilabel(PlainTask):
     def beside(self, data: Dataset) -> list[dict[str, Any]]:
         if not data.spec.inputs:
             return []
-        return table_baseline.labels(data.spec.inputs, joined([data.train, data.validation]), data.test)
+        return table_baseline.labels(data.spec.inputs, [data.train, data.validation], data.test)
 
     def page(self, data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> Page:
         return label_page.page(data, scores, shown)

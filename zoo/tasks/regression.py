@@ -10,7 +10,6 @@ from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
-from zoo.data.splits import joined
 from zoo.models.parts.wrapped import Regressor
 from zoo.objectives.losses import NumberLoss
 from zoo.reports.page import Page
@@ -52,7 +51,7 @@ class Regression(PlainTask):
     def beside(self, data: Dataset) -> list[dict[str, Any]]:
         if not data.spec.inputs:
             return []
-        return table_baseline.numbers(data.spec.inputs, joined([data.train, data.validation]), data.test)
+        return table_baseline.numbers(data.spec.inputs, [data.train, data.validation], data.test)
 
     def page(self, data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> Page:
         return number_page.page(data, scores, shown)

@@ -60,6 +60,9 @@ class Segmentation(PlainTask):
     def validation_batches(self, data: Dataset, stride: int) -> Any:
         return batches.evaluation_batches(data.validation, batch_size=batch_of(data.spec), stride=stride)
 
+    def validation_parts(self, data: Dataset, replicas: range, count: int) -> Any:
+        return batches.evaluation_parts(data.validation, replicas, count, batch_size=batch_of(data.spec))
+
     def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
         return row["val_miou"], -row["val_loss"]
 

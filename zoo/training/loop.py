@@ -210,8 +210,8 @@ def _callbacks(
 
 def _epochs(training: Training, callbacks: list[keras.callbacks.Callback]) -> None:
     """Call `fit` for the epochs that are left, in as many parts as an interruption or a capability asks for."""
-    data, steps = training.data, training.steps
-    validation = training.task.validation_batches(data, training.stride) if len(data.validation) else None
+    steps = training.steps
+    validation, validation_steps = training.held_out(training.stride)
     for stop in training.stops():
         if training.step < stop and not training.memory.stopped:
             for capability in training.capabilities:
@@ -222,6 +222,7 @@ def _epochs(training: Training, callbacks: list[keras.callbacks.Callback]) -> No
                 epochs=-(-stop // steps),
                 steps_per_epoch=min(stop - training.step, steps),
                 validation_data=validation,
+                validation_steps=validation_steps,
                 callbacks=callbacks,
                 shuffle=False,  # the batches are in order
                 verbose=0,

@@ -10,6 +10,7 @@ from zoo.data.batches.pipeline import (
     epoch_order,
     epoch_orders,
     evaluation_batches,
+    evaluation_parts,
     gathered,
     steps_per_epoch,
     training_batches,
@@ -123,3 +124,20 @@ def test_shifted_images_are_the_images_moved_the_same_whenever_a_run_resumes():
     rest = training_batches(split, batch_size=4, seed=1, start=2, stop=6, augment=shift).as_numpy_iterator()
     for (a, _), (b, _) in zip(whole[2:], rest, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("examples", [1, 2, 3, 7, 19, 24])
+def test_parts_of_an_evaluation_are_every_example_once(examples, count):
+    split = Split(np.arange(examples, dtype=np.float32)[:, None], np.arange(examples, dtype=np.int32))
+    found = [
+        [y.numpy() for _, y in evaluation_parts(split, range(i, i + 1), count, batch_size=5)] for i in range(count)
+    ]
+    assert len({len(each) for each in found}) == 1  # steps
+    assert all(len(y) for each in found for y in each)
+    steps = [np.concatenate(parts).tolist() for parts in zip(*found, strict=True)]
+    times = 1 if examples >= count else count  # every replica has all of fewer examples
+    assert sum(steps, []) == list(range(examples)) * times
+    assert max(map(len, steps)) <= max(5, count) or times > 1
+    together = [y.numpy() for _, y in evaluation_parts(split, range(count), count, batch_size=5)]
+    assert [y.tolist() for y in together] == [part.tolist() for parts in zip(*found, strict=True) for part in parts]

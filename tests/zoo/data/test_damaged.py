@@ -262,7 +262,7 @@ def test_a_damaged_entry_of_the_cache_is_set_aside_and_made_again(how, name, tmp
     assert capsys.readouterr().err == ""
     np.testing.assert_array_equal(cache.cached("key", make)["a"], np.arange(100))
     (said,) = capsys.readouterr().err.splitlines()
-    assert "the cached images are damaged" in said and "are made again; they are kept in" in said
+    assert "the cached examples are damaged" in said and "are made again; they are kept in" in said
     found = cache.cached("key", make)
     assert isinstance(found["b"], np.memmap) and len(made) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == [entry.name, entry.name + ".damaged"]

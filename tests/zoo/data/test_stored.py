@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import tarfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from zoo.config import records
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Failed, UsageError
 from zoo.data import digests, load
-from zoo.data.batches import order, streamed
+from zoo.data.batches import order, pipeline, streamed
 from zoo.data.batches.pipeline import evaluation_batches, gathered, training_batches
 from zoo.data.dataset import Split
 from zoo.data.stored import keeping, shards, spans
+from zoo.data.stored.column import Column
 
 
 def encoded(image, form="jpeg"):
@@ -444,3 +446,34 @@ def test_a_split_of_arrays_shares_its_memory():
     tensor = _shared(split.x)
     split.x[3, 0, 0, 0] = 7
     assert int(tensor[3, 0, 0, 0]) == 7
+
+
+def test_batches_of_arrays_are_made_ahead_and_are_the_same(folder, monkeypatch):
+    """Keras on JAX takes them one by one, from any step on."""
+    kept, read = load(config(folder)), load(config(folder, memory=1000))
+    monkeypatch.setattr(pipeline, "on_tensorflow", lambda: False)
+    monkeypatch.setattr(streamed, "cores", lambda: 3)
+    decoded, by = Column.decoded, []
+
+    def noted(column, rows, bad):
+        by.append(threading.current_thread().name)
+        return decoded(column, rows, bad)
+
+    monkeypatch.setattr(Column, "decoded", noted)
+    options = {"batch_size": 8, "seed": 1, "class_weights": np.array([1, 3], "float32")}
+    whole = training_batches(kept.train, start=0, stop=18, **options)
+    for start in (0, 7):
+        found = training_batches(read.train, start=start, stop=18, **options)
+        assert len(found) == 18 - start
+        for step in [*range(18 - start), 3, 0]:  # also one that was made before
+            for ours, theirs in zip(found[step], whole[start + step], strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+    assert {name.rpartition("_")[0] for name in by} == {"batches"} and len(set(by)) > 1
+    ours, theirs = (evaluation_batches(data.test, batch_size=5) for data in (kept, read))
+    assert len(ours) == len(theirs) > 1
+    for step in range(len(ours)):
+        for one, other in zip(ours[step], theirs[step], strict=True):
+            np.testing.assert_array_equal(one, other)
+    monkeypatch.setattr(Column, "decoded", lambda column, rows, bad: bad.update({0: "gone"}))
+    with pytest.raises(UsageError, match="cannot be read: gone; the data changed since the start"):
+        training_batches(read.train, start=0, stop=1, **options)[0]

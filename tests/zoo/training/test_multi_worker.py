@@ -18,7 +18,7 @@ from zoo.runs.folder import RunFolder
 
 pytestmark = pytest.mark.timeout(600)  # two processes that each import TensorFlow and trace every model
 LAUNCH = ("strategies.launch", "--workers", "2")
-FEW = ("simplenet",)
+FEW = ("simplenet", "simplenet, one")
 MORE = tuple(name for name in MODELS if name not in FEW)  # two processes on two cores trace a model for 20 seconds
 
 

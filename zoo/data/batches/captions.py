@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from zoo.data.augmentation.augmenter import Augmenter
+from zoo.data.batches.ahead import ahead
 from zoo.data.batches.numpy import EvaluationBatches
 from zoo.data.batches.pipeline import on_tensorflow
 from zoo.data.batches.steps import StepBatches, for_engine
@@ -41,7 +42,7 @@ def training_batches(
     """
     make = functools.partial(_drawn, split, ids, augment)
     batches = StepBatches(make, len(split), batch_size=batch_size, seed=seed, start=start, stop=stop)
-    return for_engine(batches)
+    return for_engine(ahead(batches, split, batch_size))
 
 
 def _drawn(
@@ -75,7 +76,8 @@ class _Evaluation(keras.utils.PyDataset):
         super().__init__()
         distribution = keras.distribution.distribution() if not on_tensorflow() else None
         multiple = distribution.device_mesh.shape[0] if distribution else 1
-        self.batches = EvaluationBatches(split, batch_size=batch_size, multiple=multiple, stride=stride)
+        batches = EvaluationBatches(split, batch_size=batch_size, multiple=multiple, stride=stride)
+        self.batches = ahead(batches, split, batch_size)
         self.ids = ids
 
     def __len__(self) -> int:

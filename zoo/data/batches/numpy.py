@@ -49,9 +49,10 @@ class TrainingBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         step = self.start + index
         epoch = step // self.steps
-        if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = (epoch, self.order(epoch))
-        chosen = self._epoch[1][step % self.steps]
+        last = self._epoch
+        if last is None or last[0] != epoch:
+            self._epoch = last = epoch, self.order(epoch)
+        chosen = last[1][step % self.steps]
         batch = self.split.take(chosen)
         x, y = mapped(scaled, batch.x), mapped(np.asarray, batch.y)
         if self.augment:

@@ -17,6 +17,7 @@ import numpy as np
 
 from zoo.data.augmentation.augmenter import Augmenter
 from zoo.data.batches import buckets, streamed
+from zoo.data.batches.ahead import ahead
 from zoo.data.batches.order import epoch_order, epoch_orders
 from zoo.data.dataset import ALIGNMENT, Split, leaves, mapped, steps_per_epoch
 from zoo.data.images import FULL_SCALE, pixel_scale
@@ -188,9 +189,10 @@ def training_arrays(
         found = epoch_order(len(split), seed, epoch, labels, split.block)
         return found[: steps * batch_size].reshape(steps, batch_size)
 
-    return TrainingBatches(
+    batches = TrainingBatches(
         split, order=order, steps=steps, start=start, stop=stop, class_weights=class_weights, augment=augment
     )
+    return ahead(batches, split, batch_size)
 
 
 def evaluation_batches(
@@ -206,20 +208,62 @@ def evaluation_batches(
         stride: Divisor of the number of batches on JAX: the steps of one execution.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
     """
-    widest = max(4 * int(np.prod(leaf.shape[1:])) for leaf in leaves(split.x))
-    batch_size = max(1, min(batch_size, EVALUATED_BYTES // max(1, widest)))
-    if split.in_memory and any(leaf.ndim == 2 and leaf.dtype == np.int32 for leaf in leaves(split.x)):
-        batch_size = max(1, min(batch_size, EVALUATED_CELLS // (widest // 4) ** 2))
+    batch_size = _most_evaluated(split, batch_size)
     if not on_tensorflow():
         from zoo.data.batches.numpy import EvaluationBatches
 
         distribution = keras.distribution.distribution()
         sharing = distribution.device_mesh.shape[0] if distribution else 1
-        return EvaluationBatches(split, batch_size=batch_size, multiple=sharing, stride=stride)
+        batches = EvaluationBatches(split, batch_size=batch_size, multiple=sharing, stride=stride)
+        return ahead(batches, split, batch_size)
     import tensorflow as tf
 
     take = _taker(split, None, pixel_range)
     return _read(tf.data.Dataset.range(len(split)).batch(batch_size), take, split, batch_size)
+
+
+def evaluation_parts(
+    split: Split,
+    replicas: range,
+    count: int,
+    *,
+    batch_size: int,
+    pixel_range: tuple[float, float] = (0.0, 1.0),
+) -> tf.data.Dataset:
+    """Return the examples that some replicas evaluate, as batches (x, y); TensorFlow only.
+
+    In each step, every replica has a part of about the same size, with one example or more, so that sums over all parts
+    are those over the examples. If there are fewer examples than replicas, each replica has all of them: what is
+    computed is a ratio of sums, in which then every example counts equally often.
+
+    Args:
+        split: Examples to evaluate.
+        replicas: Replicas whose batches are returned: in each step one for each, in order.
+        count: Number of all replicas.
+        batch_size: Largest number of examples in a step, over all replicas.
+        pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
+    """
+    import tensorflow as tf
+
+    batch_size = max(count, _most_evaluated(split, batch_size))
+    if len(split) < count:
+        bounds = np.tile((0, len(split)), (len(replicas), 1))
+    else:
+        steps = min(-(-len(split) // batch_size), len(split) // count)
+        ends = np.arange(steps * count + 1) * len(split) // (steps * count)
+        bounds = np.stack([ends[:-1], ends[1:]], axis=1).reshape(steps, count, 2)[:, list(replicas)].reshape(-1, 2)
+    take = _taker(split, None, pixel_range)
+    spans = tf.data.Dataset.from_tensor_slices(bounds.astype(np.int64))
+    return _read(spans, lambda span: take(tf.range(span[0], span[1])), split, -(-batch_size // count))
+
+
+def _most_evaluated(split: Split, batch_size: int) -> int:
+    """Return the number of examples in an evaluation batch, which is smaller than asked for if they are large."""
+    widest = max(4 * int(np.prod(leaf.shape[1:])) for leaf in leaves(split.x))
+    batch_size = max(1, min(batch_size, EVALUATED_BYTES // max(1, widest)))
+    if split.in_memory and any(leaf.ndim == 2 and leaf.dtype == np.int32 for leaf in leaves(split.x)):
+        batch_size = max(1, min(batch_size, EVALUATED_CELLS // (widest // 4) ** 2))
+    return batch_size
 
 
 def _read(indices: tf.data.Dataset, batch: Callable[..., tuple], split: Split, batch_size: int) -> tf.data.Dataset:

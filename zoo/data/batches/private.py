@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from zoo.data.augmentation.augmenter import Augmenter
+from zoo.data.batches.ahead import ahead
 from zoo.data.batches.steps import for_engine
 from zoo.data.dataset import Split
 from zoo.data.images import scaled
@@ -97,4 +98,4 @@ def training_batches(split: Split, **options: Any) -> tf.data.Dataset | keras.ut
         split: Training examples.
         options: Further arguments of `PrivateBatches`.
     """
-    return for_engine(PrivateBatches(split, **options))
+    return for_engine(ahead(PrivateBatches(split, **options), split, options["batch_size"]))

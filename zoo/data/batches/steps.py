@@ -50,9 +50,10 @@ class StepBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         step = self.start + index
         epoch, place = divmod(step, self.steps)
-        if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = epoch, epoch_order(self.examples, self.seed, epoch)
-        chosen = self._epoch[1][place * self.batch_size : (place + 1) * self.batch_size]
+        last = self._epoch
+        if last is None or last[0] != epoch:
+            self._epoch = last = epoch, epoch_order(self.examples, self.seed, epoch)
+        chosen = last[1][place * self.batch_size : (place + 1) * self.batch_size]
         return self.make(chosen, generator(self.seed, step))
 
 

@@ -87,18 +87,47 @@ def _of_times(table: Table, name: str, tally: Tally) -> list[Input]:
 
 
 def _of_texts(table: Table, name: str, tally: Tally) -> list[Input]:
-    texts = [text for text in table.texts(name) if text]
-    counts = Counter(texts)
-    if len(texts) >= REPEATED * len(counts):
+    given = len(table) - int(table.missing(name).sum())
+    counts = _counted(table, name, given // REPEATED)
+    if counts is not None:
         kept = [text for text, count in counts.most_common(MOST_VALUES) if count >= LEAST]
         if rest := len(counts) - len(kept):
             tally.notes.append(f"{rest:,} rare values of column {name!r} count as one")
-        varied = len(kept) > 1 or (len(kept) == 1 and len(texts) < len(table))
+        varied = len(kept) > 1 or (len(kept) == 1 and given < len(table))
         return [{"name": name, "form": "category", "values": sorted(kept)}] if varied else []
-    rows = Counter(word for text in texts for word in words(text))
+    rows = _rows_of_words(table, name)
     least = max(LEAST, SHARE * len(table))
     often = [word for word, count in rows.most_common(MOST_WORDS) if least <= count < len(table)]
     return [{"name": name, "form": "word", "value": word} for word in sorted(often)]
+
+
+def _counted(table: Table, name: str, most: int) -> Counter[str] | None:
+    """Return how often each text occurs, None if there are more than `most` texts."""
+    counts: Counter[str] = Counter()
+    for piece in table.pieces([name]):
+        counts.update(filter(None, piece.texts(name)))
+        if len(counts) > most:
+            return None
+    return counts
+
+
+def _rows_of_words(table: Table, name: str) -> Counter[str]:
+    """Return the number of rows with each word that a share of them has, and with others if the table is in memory."""
+    frequent: set[str] = set()  # a word that a share of all rows has, has that share of the rows of some piece
+    for piece in table.pieces([name]):
+        rows = _words_of(piece, name)
+        if len(piece) == len(table):
+            return rows
+        frequent |= {word for word, count in rows.items() if count >= SHARE * len(piece)}
+    total: Counter[str] = Counter()
+    for piece in table.pieces([name]):
+        total.update({word: count for word, count in _words_of(piece, name).items() if word in frequent})
+    return total
+
+
+def _words_of(table: Table, name: str) -> Counter[str]:
+    # Sorted, because the order of a set differs between processes, and words that are equally frequent are in it.
+    return Counter(word for text in table.texts(name) if text for word in sorted(words(text)))
 
 
 _MAKERS = {"numbers": _of_numbers, "times": _of_times, "texts": _of_texts}
@@ -122,40 +151,62 @@ def _days(times: np.ndarray) -> np.ndarray:
     return (times - EPOCH) / _DAY
 
 
-def encoded(table: Table, inputs: Sequence[Input], tally: Tally) -> np.ndarray:
+def encoded(table: Table, inputs: Sequence[Input]) -> np.ndarray:
     """Return rows as a model takes them, (rows, inputs) float32.
 
     Args:
         table: Rows with all columns of the inputs.
         inputs: What the inputs are.
-        tally: Takes what is missing or unknown where training rows had nothing such.
     """
     found = np.zeros((len(table), len(inputs)), np.float32)
     texts: dict[str, list[set[str]]] = {}
     for place, each in enumerate(inputs):
         name, form = each["name"], each["form"]
         if form == "word":
-            texts.setdefault(name, [])
-            if not texts[name]:
+            if name not in texts:
                 texts[name] = [words(text) for text in table.texts(name)]
             found[:, place] = [each["value"] in row for row in texts[name]]
         elif form == "category":
             ids = {value: number for number, value in enumerate(each["values"], 1)}
-            column = table.texts(name)
-            found[:, place] = [ids.get(text, 0) for text in column]
-            if strange := sorted({text for text in column if text and text not in ids}):
-                count = sum(text not in ids for text in column if text)
-                tally.changed[f"values of {name!r} that training rows seldom or never had ({few(strange)})"] += count
+            found[:, place] = [ids.get(text, 0) for text in table.texts(name)]
         else:
-            values = _days(table.times(name)) if form == "date" else table.numbers(name)
-            absent = np.isnan(values)
-            if absent.any() and not each["missing"]:
-                tally.changed[f"missing values of {name!r}, which training rows never had, taken for the median"] += (
-                    int(absent.sum())
-                )
+            values = _numbers(table, each)
             middle = MISSING if each["missing"] else each["edges"][len(each["edges"]) // 2]
-            found[:, place] = np.where(absent, middle, values)
+            found[:, place] = np.where(np.isnan(values), middle, values)
     return found
+
+
+def tell_strange(table: Table, inputs: Sequence[Input], tally: Tally) -> None:
+    """Note what is missing or unknown in rows where training rows had nothing such.
+
+    Args:
+        table: Rows with all columns of the inputs.
+        inputs: What the inputs are.
+        tally: Takes it.
+    """
+    for each in inputs:
+        name = each["name"]
+        if each["form"] == "category":
+            counts: Counter[str] = Counter()
+            known = set(each["values"])
+            for piece in table.pieces([name]):
+                counts.update(text for text in piece.texts(name) if text and text not in known)
+            if counts:
+                strange = few(sorted(counts))
+                tally.changed[f"values of {name!r} that training rows seldom or never had ({strange})"] += (
+                    counts.total()
+                )
+        elif each["form"] != "word" and not each["missing"]:
+            absent = sum(int(np.isnan(_numbers(piece, each)).sum()) for piece in table.pieces([name]))
+            if absent:
+                tally.changed[f"missing values of {name!r}, which training rows never had, taken for the median"] += (
+                    absent
+                )
+
+
+def _numbers(table: Table, given: Input) -> np.ndarray:
+    """Return the values of a number or a date as float64, NaN where one is missing."""
+    return _days(table.times(given["name"])) if given["form"] == "date" else table.numbers(given["name"])
 
 
 def for_model(inputs: Sequence[Input]) -> list[dict[str, Any]]:

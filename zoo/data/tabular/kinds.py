@@ -8,9 +8,8 @@
 
 import datetime
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +17,17 @@ from zoo.console.errors import UsageError, short
 from zoo.data.tabular.header import NUMBER
 
 Kind = Literal["numbers", "texts", "times"]
+# How the values of a column are written. Mostly: numbers, and a few other values.
+Form = Literal["numbers", "commas", "mostly", "dates", "day first", "month first", "texts"]
+KINDS: dict[Form, Kind] = {
+    "numbers": "numbers",
+    "commas": "numbers",
+    "mostly": "numbers",
+    "dates": "times",
+    "day first": "times",
+    "month first": "times",
+    "texts": "texts",
+}
 # Values of a column of numbers that stand for a missing one, in lower case.
 MISSING = frozenset(("", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-"))
 TRUE, FALSE = ("true", "yes"), ("false", "no")
@@ -32,64 +42,17 @@ _AFFIXED = re.compile(r"[$€£]\s?[\d.,]+|[\d.,]+\s?[%€$£]")
 _ISO = re.compile(r"\d{4}[-/]\d{1,2}([-/]\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?)?")
 _ZONE = re.compile(r"(Z|[+-]\d{2}:?\d{2})$")
 _SLASHED = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})((?:[T ]\d{1,2}:\d{2}(?::\d{2})?)?)")
+MONTHS = 12
+# What may have been meant as a number, and what is beside numbers, by what is said of it.
+_ODD: dict[str, Callable[[str], Any]] = {
+    "has numbers with commas": lambda text: _COMMA.fullmatch(text) or _THOUSANDS.fullmatch(text),
+    "has numbers with signs": _AFFIXED.fullmatch,
+    "has values in quotation marks": lambda text: len(text) > 1 and text[0] == text[-1] == '"',
+    "begins with a zero": _LEADING_ZERO.match,
+    "is no number": lambda text: not NUMBER.fullmatch(text),
+}
 # Whole numbers up to this one are exact in float64.
 EXACT = 2**53
-
-
-@dataclass(frozen=True)
-class Typed:
-    """A column with its type.
-
-    Args:
-        kind: Type of the values.
-        values: float64 with NaN, objects with "", or datetime64 of microseconds with NaT for what is missing.
-        told: What was assumed, as clauses that follow the name of the column.
-        bad: Indices of values that are no numbers in a column of numbers.
-    """
-
-    kind: Kind
-    values: np.ndarray
-    told: tuple[str, ...] = ()
-    bad: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-
-
-def typed(texts: Sequence[str], commas: bool) -> Typed:
-    """Return a column of texts with its type.
-
-    Args:
-        texts: Values without spaces around them.
-        commas: Whether a number may have a decimal comma.
-    """
-    missing = np.fromiter((text.lower() in MISSING for text in texts), bool, len(texts))
-    given = texts if not missing.any() else [text for text, absent in zip(texts, missing, strict=True) if not absent]
-    if not len(given):  # nothing to tell a type by
-        return Typed("numbers", np.full(len(texts), np.nan))
-    numbers = _numbers(given)
-    if numbers is not None:
-        return Typed("numbers", _filled(numbers, missing))
-    if commas and (numbers := _numbers_with_commas(given)) is not None:
-        return Typed("numbers", _filled(numbers, missing), ("has decimal commas",))
-    times, told = _times(given)
-    if times is not None:
-        values = np.full(len(texts), np.datetime64("NaT"), "datetime64[us]")
-        values[~missing] = times
-        return Typed("times", values, told)
-    right = np.fromiter((NUMBER.fullmatch(text) is not None for text in given), bool, len(given))
-    names = any(_LEADING_ZERO.match(text) for text in given)
-    if not names and right.sum() >= LEAST and MOSTLY <= right.mean() < 1:
-        values = np.full(len(texts), np.nan)
-        places = np.flatnonzero(~missing)
-        values[places[right]] = [float(text) for text, good in zip(given, right, strict=True) if good]
-        return Typed("numbers", values, bad=places[~right])
-    values = np.empty(len(texts), object)
-    values[:] = texts
-    return Typed("texts", values, (*told, *_odd(given, bool(right.any()))))
-
-
-def _filled(numbers: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    values = np.full(len(missing), np.nan)
-    values[~missing] = numbers
-    return values
 
 
 def _numbers(texts: Sequence[str]) -> np.ndarray | None:
@@ -107,39 +70,50 @@ def _numbers(texts: Sequence[str]) -> np.ndarray | None:
     return found
 
 
-def _numbers_with_commas(texts: Sequence[str]) -> np.ndarray | None:
-    """Return texts with decimal commas as numbers, None unless all are; 1,234 alone could be a thousand."""
-    with_comma = [text for text in texts if "," in text]
-    if not all(map(_COMMA.fullmatch, with_comma)) or all(map(_THOUSANDS.fullmatch, with_comma)):
-        return None
-    return _numbers([text.replace(",", ".") for text in texts])
+def values_of(texts: Sequence[str], form: Form) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of texts in the form of their column, and the places of those that are no numbers.
+
+    Args:
+        texts: Values without spaces around them.
+        form: What `Evidence` shows of the whole column.
+    """
+    bad = np.zeros(0, np.int64)
+    if form == "texts":
+        values = np.empty(len(texts), object)
+        values[:] = texts
+        return values, bad
+    missing = np.fromiter((text.lower() in MISSING for text in texts), bool, len(texts))
+    places = np.flatnonzero(~missing)
+    given = [texts[place] for place in places]
+    if KINDS[form] == "times":
+        values = np.full(len(texts), np.datetime64("NaT"), "datetime64[us]")
+        values[places] = np.array([_moment(_ordered(text, form)) for text in given], "datetime64[us]")
+        return values, bad
+    if form == "mostly":
+        right = np.fromiter((NUMBER.fullmatch(text) is not None for text in given), bool, len(given))
+        given = [text for text, good in zip(given, right, strict=True) if good]
+        places, bad = places[right], places[~right]
+    values = np.full(len(texts), np.nan)
+    values[places] = [float(text.replace(",", ".") if form == "commas" else text) for text in given]
+    return values, bad
 
 
-def _times(texts: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Return texts as dates and what was assumed; None unless all are dates."""
-    if all(map(_ISO.fullmatch, texts)):
-        try:
-            found = [_moment(text) for text in texts]
-        except ValueError:
-            return None, ()
-        told = ("has time zones, which were changed to UTC",) if any(map(_ZONE.search, texts)) else ()
-        return np.array(found, "datetime64[us]"), told
-    parts = [_SLASHED.fullmatch(text) for text in texts]
-    if not all(parts):
-        return None, ()
-    first, second = (max(int(part[i]) for part in parts) for i in (1, 3))
-    if first <= 12 and second <= 12:
-        return None, (
-            f"could be dates such as {texts[0]!r} whose day and month cannot be told apart, write 2024-12-31",
-        )
-    if first > 12 and second > 12:
-        return None, ()
-    day, month = (1, 3) if first > 12 else (3, 1)
+def _ordered(text: str, form: Form) -> str:
+    """Return a date whose year comes first."""
+    if form == "dates":
+        return text
+    part = _SLASHED.fullmatch(text)
+    day, month = (1, 3) if form == "day first" else (3, 1)
+    return f"{part[4]}-{part[month]}-{part[day]}{part[5]}"
+
+
+def _are_dates(texts: Sequence[str], form: Form) -> bool:
     try:
-        found = [_moment(f"{part[4]}-{part[month]}-{part[day]}{part[5]}") for part in parts]
+        for text in texts:
+            _moment(_ordered(text, form))
     except ValueError:
-        return None, ()
-    return np.array(found, "datetime64[us]"), (f"is read as {'day/month' if first > 12 else 'month/day'}/year",)
+        return False
+    return True
 
 
 def _moment(text: str) -> datetime.datetime:
@@ -160,27 +134,6 @@ def _moment(text: str) -> datetime.datetime:
     digits = zone[0][1:].replace(":", "")
     away = datetime.timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
     return found - away if zone[0][0] == "+" else found + away
-
-
-def _odd(texts: Sequence[str], some_numbers: bool) -> tuple[str, ...]:
-    """Return clauses about texts that may have been meant as numbers."""
-    found = [
-        (
-            "has numbers with commas",
-            next(filter(lambda t: _COMMA.fullmatch(t) or _THOUSANDS.fullmatch(t), texts), None),
-        ),
-        ("has numbers with signs", next(filter(_AFFIXED.fullmatch, texts), None)),
-        ("has values in quotation marks", next((t for t in texts if t[:1] == t[-1:] == '"' and len(t) > 1), None)),
-    ]
-    told = [f"is of texts: it {what} such as {short(text)}" for what, text in found if text is not None][:1]
-    if not told and some_numbers:
-        named = next((text for text in texts if _LEADING_ZERO.match(text)), None)
-        other = next((text for text in texts if not NUMBER.fullmatch(text)), None)
-        if named or other:
-            told = [f"is of texts: it has values such as {short(named or other)} beside numbers"]
-        else:
-            told = ["is of texts: it has whole numbers that float64 does not hold"]
-    return tuple(told)
 
 
 def as_numbers(where: str, texts: np.ndarray) -> np.ndarray:
@@ -208,3 +161,104 @@ def as_texts(numbers: np.ndarray) -> np.ndarray:
     found = np.empty(len(numbers), object)
     found[:] = ["" if np.isnan(n) else f"{n:.0f}" if n == np.round(n) else repr(float(n)) for n in numbers]
     return found
+
+
+class Evidence:
+    """What the values of a column show of its type. They may be added in pieces, with the same result.
+
+    Args:
+        commas: Whether a number may have a decimal comma.
+    """
+
+    def __init__(self, commas: bool):
+        self._first = ""
+        self._count = self._right = 0
+        self._fails = {form: form == "commas" and not commas for form in KINDS}  # a form that some value does not have
+        self._slashed, self._largest = True, [0, 0]  # dates with the year at the end, and the largest of both parts
+        self._zoned = self._no_thousands = self._zero = False
+        self._odd: dict[str, str] = {}  # first value of each kind that may have been meant as a number
+
+    @property
+    def right(self) -> int:
+        """Number of values that are numbers."""
+        return self._right
+
+    @property
+    def no_number(self) -> str | None:
+        """First value that is no number, None if there is none."""
+        return self._odd.get("is no number")
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Add values without spaces around them."""
+        given = [text for text in texts if text.lower() not in MISSING]
+        if not given:
+            return
+        self._first = self._first or given[0]
+        self._count += len(given)
+        if _numbers(given) is not None:
+            self._right += len(given)
+        else:
+            self._fails["numbers"] = True
+            self._right += sum(NUMBER.fullmatch(text) is not None for text in given)
+            self._zero |= any(map(_LEADING_ZERO.match, given))
+            self._add_odd(given)
+            self._add_commas(given)
+        self._add_dates(given)
+
+    def _add_commas(self, given: Sequence[str]) -> None:
+        if self._fails["commas"]:
+            return
+        with_comma = [text for text in given if "," in text]
+        replaced = [text.replace(",", ".") for text in given]
+        self._fails["commas"] = not all(map(_COMMA.fullmatch, with_comma)) or _numbers(replaced) is None
+        self._no_thousands |= not all(map(_THOUSANDS.fullmatch, with_comma))  # 1,234 alone could be a thousand
+
+    def _add_dates(self, given: Sequence[str]) -> None:
+        if not self._fails["dates"]:
+            self._fails["dates"] = not all(map(_ISO.fullmatch, given)) or not _are_dates(given, "dates")
+            self._zoned |= not self._fails["dates"] and any(map(_ZONE.search, given))
+        if not self._slashed:
+            return
+        parts = [_SLASHED.fullmatch(text) for text in given]
+        self._slashed = all(parts)
+        if self._slashed:
+            self._largest = [max(self._largest[i], *(int(part[2 * i + 1]) for part in parts)) for i in (0, 1)]
+            for form in ("day first", "month first"):
+                self._fails[form] = self._fails[form] or not _are_dates(given, form)
+
+    def _add_odd(self, given: Sequence[str]) -> None:
+        for what, fits in _ODD.items():
+            if what not in self._odd and (found := next(filter(fits, given), None)) is not None:
+                self._odd[what] = found
+
+    def verdict(self) -> tuple[Form, tuple[str, ...]]:
+        """Return the form of the values, and what was assumed as clauses that follow the name of the column."""
+        fails = self._fails
+        if not self._count or not fails["numbers"]:
+            return "numbers", ()
+        if not fails["commas"] and self._no_thousands:
+            return "commas", ("has decimal commas",)
+        if not fails["dates"]:
+            return "dates", ("has time zones, which were changed to UTC",) if self._zoned else ()
+        told, late = (), [largest > MONTHS for largest in self._largest]
+        if self._slashed and not any(late):
+            told = (
+                f"could be dates such as {self._first!r} whose day and month cannot be told apart, write 2024-12-31",
+            )
+        if self._slashed and sum(late) == 1 and not fails[form := "day first" if late[0] else "month first"]:
+            return form, (f"is read as {'day/month' if late[0] else 'month/day'}/year",)
+        if not self._zero and self._right >= LEAST and MOSTLY <= self._right / self._count < 1:
+            return "mostly", ()
+        return "texts", (*told, *self._told_odd())
+
+    def _told_odd(self) -> tuple[str, ...]:
+        """Return a clause about texts that may have been meant as numbers."""
+        for what in list(_ODD)[:3]:
+            if what in self._odd:
+                return (f"is of texts: it {what} such as {short(self._odd[what])}",)
+        if not self._right:
+            return ()
+        named = self._odd.get("begins with a zero") or self._odd.get("is no number")
+        if named:
+            return (f"is of texts: it has values such as {short(named)} beside numbers",)
+        return ("is of texts: it has whole numbers that float64 does not hold",)

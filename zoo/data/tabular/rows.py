@@ -12,12 +12,16 @@ import numpy as np
 from zoo.config.task_facts import ending_of_table
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few, nearest
+from zoo.console.figures import size
 from zoo.data.dataset import Split
 from zoo.data.reading import Tally
 from zoo.data.splits import held_out
 from zoo.data.splits import kept as kept_splits
-from zoo.data.tabular import encoding, header, kinds
+from zoo.data.stored import keeping
+from zoo.data.stored.column import Column
+from zoo.data.tabular import encoding, header, kinds, pieces, stored
 from zoo.data.tabular.encoding import Input
+from zoo.data.tabular.stored import StoredTable
 from zoo.data.tabular.table import Table, read
 from zoo.data.taken import Taken
 
@@ -76,9 +80,17 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
         names = chosen(config.data, config.columns, targets)
     else:
         names = list(dict.fromkeys(each["name"] for each in like.inputs))
-    tables = {}
-    for split, path in header.tables_of(config).items():
-        table = read(path, skip_bad=config.skip_bad, tally=tally, columns=[*names, *targets])
+    tables, paths, columns = {}, header.tables_of(config), [*names, *targets]
+    most = keeping.budget(config)
+    whole = pieces.fits(paths.values(), len(columns), most)
+    if not whole:
+        why = "--shard files" if config.shard == "files" else f"a whole table takes more than {size(most)} of memory"
+        tally.kept = f"read for each batch ({why})"
+    for split, path in paths.items():
+        if whole:
+            table = read(path, skip_bad=config.skip_bad, tally=tally, columns=columns)
+        else:
+            table = stored.read(path, columns, config.skip_bad, tally)
         tables[split] = complete(table, targets, config.skip_bad, tally)
     return Rows(tables, names)
 
@@ -124,7 +136,7 @@ def finished(
     """
     like, tally = taken.like, taken.tally
     begun = {
-        split: Split(np.arange(len(table)), labels[split], encoding.marks_of(table, rows.names))
+        split: Split(np.arange(len(table)), labels[split], _marks_of(table, rows.names))
         for split, table in rows.tables.items()
     }
     if taken.splits is None:
@@ -140,11 +152,19 @@ def finished(
     inputs = like.inputs if like else encoding.inputs_of(parts["train"], rows.names, tally)
     if not inputs:
         raise UsageError(f"{config.data}: expected columns with two or more values to learn from, received none")
-    first = Tally()  # what training rows have is no news
     for split, examples in splits.items():
-        told = first if split == "train" and like is None else tally
-        splits[split] = dataclasses.replace(examples, x=encoding.encoded(parts[split], inputs, told))
+        if split != "train" or like is not None:  # what training rows have is no news
+            encoding.tell_strange(parts[split], inputs, tally)
+        splits[split] = dataclasses.replace(examples, x=_encoded(parts[split], inputs))
     return inputs, splits
+
+
+def _marks_of(table: Table, names: Sequence[str]) -> np.ndarray:
+    return (stored if isinstance(table, StoredTable) else encoding).marks_of(table, names)
+
+
+def _encoded(table: Table, inputs: Sequence[Input]) -> np.ndarray | Column:
+    return (stored if isinstance(table, StoredTable) else encoding).encoded(table, inputs)
 
 
 def check_given(words: Sequence[str], inputs: Sequence[Mapping[str, Any]]) -> None:
@@ -196,14 +216,19 @@ def given(words: Sequence[str], inputs: Sequence[Input]) -> tuple[list[str], np.
     for path in tables:
         table = read(path, columns=wanted, tally=tally)
         names += [f"{path}[{i}]" for i in range(len(table))]
-        parts.append(encoding.encoded(table, inputs, tally))
+        parts.append(_told(table, inputs, tally))
     if pairs:
         names.append(" ".join(f"{name}={value}" for name, value in pairs))
-        parts.append(encoding.encoded(_row(dict(pairs), inputs, tally), inputs, tally))
+        parts.append(_told(_row(dict(pairs), inputs, tally), inputs, tally))
     told = [*tally.notes, *(f"{count:,} {what}" for what, count in tally.changed.items())]
     if told:
         print(f"INPUT: {'; '.join(told)}", file=sys.stderr)
     return names, np.concatenate(parts)
+
+
+def _told(table: Table, inputs: Sequence[Input], tally: Tally) -> np.ndarray:
+    encoding.tell_strange(table, inputs, tally)
+    return encoding.encoded(table, inputs)
 
 
 def _row(values: Mapping[str, str], inputs: Sequence[Input], tally: Tally) -> Table:
@@ -214,14 +239,16 @@ def _row(values: Mapping[str, str], inputs: Sequence[Input], tally: Tally) -> Ta
         if each["form"] in ("word", "category"):
             columns[name] = np.array([text], object)
             continue
-        found = kinds.typed([text], commas=False)
+        evidence = kinds.Evidence(commas=False)
+        evidence.add([text])
+        form = evidence.verdict()[0]
         wanted = "times" if each["form"] == "date" else "numbers"
         if text.lower() in kinds.MISSING:
             columns[name] = np.full(1, np.nan) if wanted == "numbers" else np.full(1, "NaT", "datetime64[us]")
-        elif found.kind != wanted:
+        elif kinds.KINDS[form] != wanted:
             raise UsageError(f"INPUT {name}={text}: expected {'a date' if wanted == 'times' else 'a number'}")
         else:
-            columns[name] = found.values
+            columns[name] = kinds.values_of([text], form)[0]
     if absent := [name for name in columns if name not in values]:
         tally.notes.append(f"{few(absent)} not given, taken for missing")
     return Table(Path("INPUT"), columns, np.ones(1, np.int64))

@@ -3,26 +3,27 @@
 import gzip
 import io
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from zoo.config.task_facts import COMPRESSED, ending_of_table
-from zoo.console.documents import text_of
 from zoo.console.errors import UsageError, few, short
 from zoo.data.reading import Tally
-from zoo.data.tabular import header, kinds
+from zoo.data.tabular import arrow, header, kinds, lines
 from zoo.data.tabular.header import DELIMITERS, PARQUET
-from zoo.data.tabular.kinds import Kind, Typed
-from zoo.data.text import check_text
+from zoo.data.tabular.kinds import Form, Kind
+from zoo.data.tabular.traits import Traits
 from zoo.system.machine import available_memory
 
 # Bytes of memory for each byte of a file: its text, and an object of Python for each value.
 TIMES_LARGER = 16
-_KINDS: dict[str, Kind] = {"f": "numbers", "O": "texts", "M": "times"}
+KINDS: dict[str, Kind] = {"f": "numbers", "O": "texts", "M": "times"}
+# Why rows are left out.
+BAD = "with another value in a column of numbers"
 # Named in the line about a table.
 NAMED = 3
 
@@ -52,7 +53,7 @@ class Table:
 
     def kind(self, name: str) -> Kind:
         """Return the type of a column: numbers, texts or times."""
-        return _KINDS[self.column(name).dtype.kind]
+        return KINDS[self.column(name).dtype.kind]
 
     def column(self, name: str) -> np.ndarray:
         """Return the values of a column as they are.
@@ -117,6 +118,14 @@ class Table:
         """Return the rows at these indices, or those of a mask (rows,) of bool."""
         return Table(self.path, {name: values[indices] for name, values in self.columns.items()}, self.lines[indices])
 
+    def pieces(self, names: Sequence[str] | None = None) -> Iterator["Table"]:
+        """Yield the rows in order, some at a time if they are not in memory.
+
+        Args:
+            names: Columns that are needed; None for all.
+        """
+        yield self if names is None else self.only(names)
+
     def only(self, names: Sequence[str]) -> "Table":
         """Return the table with these columns alone."""
         return Table(self.path, {name: self.column(name) for name in names}, self.lines)
@@ -173,117 +182,68 @@ def read(
 
 
 def _of_lines(path: Path, columns: Collection[str] | None, skip_bad: bool, tally: Tally) -> Table:
-    content = _content(path)
-    first = next((line for line in content.splitlines() if line.strip()), "")
-    delimiter = header.delimiter_of(path, first)
-    if delimiter != DELIMITERS[ending_of_table(path)]:
-        tally.notes.append(f"{path.name} has {_MARKS[delimiter]} between its values")
-    lines = header.rows(io.StringIO(content, newline=""), delimiter, path)
-    names = header.checked(path, *header.named(path, lines))
-    places = _places(path, names, columns, tally)
-    values: list[list[str]] = [[] for _ in places]
-    numbers, short_rows, surplus = [], 0, 0
-    for number, row in lines:
-        if not row or row == [""]:
-            continue
-        if len(row) != len(names) and (len(row) < len(names) or any(row[len(names) :])):
-            if not skip_bad:
-                _refuse_row(path, number, names, row, delimiter)
-            short_rows, surplus = short_rows + (len(row) < len(names)), surplus + (len(row) > len(names))
-            continue
+    names, commas, rows = lines.delimited(path, io.StringIO(_content(path), newline=""), columns, skip_bad, tally)
+    values: list[list[str]] = [[] for _ in names]
+    numbers = []
+    for number, row in rows:
         numbers.append(number)
-        for column, place in zip(values, places.values(), strict=True):
-            column.append(row[place])
-    for count, what in ((surplus, "more"), (short_rows, "fewer")):
-        if count:
-            tally.left_out[f"with {what} values than there are columns"] += count
-    return _typed(path, dict(zip(places, values, strict=True)), numbers, delimiter != ",", skip_bad, tally)
-
-
-_MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-
-
-def _places(path: Path, names: list[str], columns: Collection[str] | None, tally: Tally) -> dict[str, int]:
-    """Return the place of each column that is read, by its name."""
-    if columns is not None:
-        header.refuse_absent(path, names, list(columns))
-    elif unnamed := [place + 1 for place, name in enumerate(names[: _named_until(names)]) if not name]:
-        tally.notes.append(f"column {unnamed[0]} of {path.name} has no name and is not read")
-    return {name: place for place, name in enumerate(names) if name and (columns is None or name in columns)}
-
-
-def _named_until(names: list[str]) -> int:
-    """Return the number of names up to the last one that is not empty."""
-    return max(place for place, name in enumerate(names) if name) + 1
-
-
-def _refuse_row(path: Path, number: int, names: list[str], row: list[str], delimiter: str) -> None:
-    cure = "quote a text that has the delimiter in it" if delimiter != "\t" else "replace the tabs inside a text"
-    raise UsageError(
-        f"{path}, line {number}: expected {len(names)} values, one for each of the columns {few(names)}, received"
-        f" {len(row)}: {few([repr(value[:40]) for value in row])}; {cure}, or leave such lines out with --skip-bad"
-    )
+        for column, value in zip(values, row, strict=True):
+            column.append(value)
+    return _typed(path, dict(zip(names, values, strict=True)), numbers, commas, skip_bad, tally)
 
 
 def _typed(
     path: Path,
     columns: Mapping[str, Sequence[str]],
-    lines: Sequence[int],
+    numbers: Sequence[int],
     commas: bool,
     skip_bad: bool,
     tally: Tally,
 ) -> Table:
     """Return a table of columns of texts with their types."""
-    found: dict[str, Typed] = {}
-    bad = np.zeros(len(lines), bool)
+    found = {name: Traits(path, name, commas) for name in columns}
     for name, texts in columns.items():
-        stripped = [text.strip() for text in texts]
-        for text in stripped:
-            if not text.isascii():
-                check_text(f"{path}, column {name!r}", text)
-        found[name] = column = kinds.typed(stripped, commas)
-        if len(column.bad) and not skip_bad:
-            place = int(column.bad[0])
-            right = int((~np.isnan(column.values)).sum())
-            raise UsageError(
-                f"{path}, line {lines[place]}: expected a number in column {name!r}, as in {right:,} others, received"
-                f" {short(stripped[place])}; --skip-bad leaves such lines out"
-            )
-        bad[column.bad] = True
-        tally.notes += [f"column {name!r} {clause}" for clause in column.told]
-        spaced = 0 if column.kind == "numbers" else sum(map(len, texts)) - sum(map(len, stripped))
-        if spaced:
-            tally.notes.append(f"column {name!r} has spaces around values, which are left out")
-    table = Table(path, {name: column.values for name, column in found.items()}, np.asarray(lines, np.int64))
-    if bad.any():
-        tally.left_out["with another value in a column of numbers"] += int(bad.sum())
-        table = table.take(~bad)
+        found[name].add(texts, numbers)
+    for traits in found.values():
+        traits.tell(skip_bad, tally)
+    table, bad = valued(path, columns, numbers, {name: traits.form for name, traits in found.items()})
+    if bad:
+        tally.left_out[BAD] += bad
     return table
+
+
+def valued(
+    path: Path, columns: Mapping[str, Sequence[str]], numbers: Sequence[int], forms: Mapping[str, Form]
+) -> tuple[Table, int]:
+    """Return rows of texts as a table, without those that have another value in a column of numbers, and their number.
+
+    Args:
+        path: File, for messages.
+        columns: Texts of each column.
+        numbers: Line of each row.
+        forms: Form of each column.
+    """
+    found, bad = {}, np.zeros(len(numbers), bool)
+    for name, texts in columns.items():
+        found[name], places = kinds.values_of([text.strip() for text in texts], forms[name])
+        bad[places] = True
+    table = Table(path, found, np.asarray(numbers, np.int64))
+    return (table.take(~bad) if bad.any() else table), int(bad.sum())
 
 
 def _of_objects(path: Path, columns: Collection[str] | None, skip_bad: bool, tally: Tally) -> Table:
     records, numbers, names = [], [], {}
-    for number, line in enumerate(io.StringIO(_content(path), newline=""), 1):
-        if line.strip():
-            records.append(header.record(path, number, line))
-            numbers.append(number)
-            names |= dict.fromkeys(records[-1])
+    for number, record in lines.objects(path, io.StringIO(_content(path), newline="")):
+        records.append(record)
+        numbers.append(number)
+        names |= dict.fromkeys(record)
     if not records:
         raise UsageError(f"{path}: expected a table, received an empty file")
-    places = _places(path, list(names), columns, tally)
     values = {
-        name: [_text(path, number, name, row.get(name)) for number, row in zip(numbers, records, strict=True)]
-        for name in places
+        name: [lines.text(path, number, name, row.get(name)) for number, row in zip(numbers, records, strict=True)]
+        for name in lines.places(path, list(names), columns, tally)
     }
     return _typed(path, values, numbers, False, skip_bad, tally)
-
-
-def _text(path: Path, number: int, name: str, value: Any) -> str:
-    if value is None or (isinstance(value, float) and value != value):
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return text_of(value, f"{path}, line {number}, column {name!r}")
 
 
 def _of_parquet(path: Path, columns: Collection[str] | None, tally: Tally) -> Table:
@@ -291,23 +251,23 @@ def _of_parquet(path: Path, columns: Collection[str] | None, tally: Tally) -> Ta
     from pyarrow import parquet
 
     known = header.columns_of(path)
-    places = _places(path, known, columns, tally)
+    places = lines.places(path, known, columns, tally)
     try:
         table = parquet.read_table(header.parquet_file(path), columns=list(places))
     except (pyarrow.ArrowException, OSError) as error:
         raise UsageError(f"{path}: expected a Parquet file: {' '.join(str(error).split())[:200]}") from None
     found, nested = {}, []
     for name in places:
-        values, told = _of_arrow(table.column(name))
-        tally.notes += [f"column {name!r} {clause}" for clause in told]
+        column = table.column(name)
+        large = arrow.is_large(column)
+        values, infinite = arrow.values(column, large)
+        tally.notes += [f"column {name!r} {clause}" for clause in arrow.told(column.type, large, infinite)]
         if values is not None:
             found[name] = values
         elif columns is not None:
-            raise UsageError(
-                f"{path}, column {name!r}: expected numbers, texts or dates, received {table.column(name).type}"
-            )
+            refuse_type(path, name, column.type)
         else:
-            nested.append(f"{name} ({table.column(name).type})")
+            nested.append(f"{name} ({column.type})")
     if nested:
         tally.notes.append(f"columns that hold no single values are not read: {few(nested)}")
     if not found:
@@ -315,39 +275,9 @@ def _of_parquet(path: Path, columns: Collection[str] | None, tally: Tally) -> Ta
     return Table(path, found, np.arange(1, table.num_rows + 1))
 
 
-def _of_arrow(column: Any) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Return a column of Arrow with one of our types, and what was assumed; None for lists, objects and bytes."""
-    import pyarrow
-
-    types, kind = pyarrow.types, column.type
-    if types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
-    if types.is_boolean(kind):
-        return _objects("" if value is None else str(value).lower() for value in column.to_pylist()), ()
-    if types.is_string(kind) or types.is_large_string(kind):
-        return _objects("" if value is None else value.strip() for value in column.to_pylist()), ()
-    if types.is_timestamp(kind) or types.is_date(kind):
-        zone = getattr(kind, "tz", None)
-        values = column.cast(pyarrow.timestamp("us", zone), safe=False).to_numpy().astype("datetime64[us]")
-        return values, ("has a time zone, which was changed to UTC",) if zone not in (None, "UTC") else ()
-    if types.is_integer(kind) and column.null_count < len(column):
-        values = [value for value in column.to_pylist() if value is not None]
-        if max(map(abs, values)) >= kinds.EXACT:
-            texts = _objects("" if value is None else str(value) for value in column.to_pylist())
-            return texts, ("is of texts: it has whole numbers that float64 does not hold",)
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind):
-        values = column.cast(pyarrow.float64(), safe=False).to_numpy()
-        infinite = np.isinf(values)
-        told = (f"has {infinite.sum():,} infinite numbers, which count as missing",) if infinite.any() else ()
-        return np.where(infinite, np.nan, values), told
-    return None, ()
-
-
-def _objects(values: Iterable[str]) -> np.ndarray:
-    listed = list(values)
-    found = np.empty(len(listed), object)
-    found[:] = listed
-    return found
+def refuse_type(path: Path, name: str, kind: Any) -> NoReturn:
+    """Raise UsageError for a column of lists, objects or bytes."""
+    raise UsageError(f"{path}, column {name!r}: expected numbers, texts or dates, received {kind}")
 
 
 def _content(path: Path) -> str:

@@ -37,5 +37,8 @@ class PlainTask(Task):
     def validation_batches(self, data: Dataset, stride: int) -> Any:
         return batches.evaluation_batches(data.validation, batch_size=BATCH, stride=stride)
 
+    def validation_parts(self, data: Dataset, replicas: range, count: int) -> Any:
+        return batches.evaluation_parts(data.validation, replicas, count, batch_size=BATCH)
+
     def rank(self, row: dict[str, Any]) -> tuple[float, ...]:
         return (-row.get("val_loss", row["loss"]),)

@@ -41,11 +41,12 @@ class Averaging(Capability):
     @contextlib.contextmanager
     def around_fit(self) -> Iterator[None]:
         yield
-        training, data = self.training, self.training.data
+        training = self.training
         count = min(training.steps, -(-EXAMPLES // training.config.batch_size))
         take(training.model, training.memory, training.batches(0, count))
-        held_out = training.task.validation_batches(data, 1) if len(data.validation) else None
-        self.scores = {} if held_out is None else training.model.evaluate(held_out, return_dict=True, verbose=0)
+        held_out, steps = training.held_out(1)
+        options = {"steps": steps, "return_dict": True, "verbose": 0}
+        self.scores = {} if held_out is None else training.model.evaluate(held_out, **options)
 
     def record(self) -> dict[str, Any]:
         return {"validation": self.scores}

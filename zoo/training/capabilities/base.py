@@ -10,6 +10,7 @@ and calls their hooks in this order, each hook for all capabilities in the order
     started                   the model is compiled, its checkpoint is restored, config.json is written
     callbacks                 before the first call of `fit`
     around_fit                a context around all calls of `fit`
+    held_out                  before the first call of `fit`
     stops, before_fit, batches, feed      for each call of `fit`
     record, sections          after training, for metrics.json and the report
     finished                  all files of the run are written
@@ -123,6 +124,21 @@ class Training:
                 return fed
         return self.batches(start, stop)
 
+    def held_out(self, stride: int) -> tuple[Any, int | None]:
+        """Return the validation batches that `fit` and `evaluate` are given, and the number of steps, None for all.
+
+        The batches are None if there are no validation examples, or if `fit` does not evaluate.
+
+        Args:
+            stride: Number that the number of batches is a multiple of.
+        """
+        if not len(self.data.validation):
+            return None, None
+        for capability in self.capabilities:
+            if (found := capability.held_out()) is not None:
+                return found
+        return self.task.validation_batches(self.data, stride), None
+
     def stops(self) -> list[int]:
         """Return the steps at which a call of `fit` ends: the rest of an interrupted epoch, and those of capabilities.
 
@@ -212,6 +228,10 @@ class Capability:
 
     def feed(self, start: int, stop: int) -> Any | None:
         """Return what `fit` is given for the steps from `start` to before `stop`; None: the batches."""
+        return None
+
+    def held_out(self) -> tuple[Any, int] | None:
+        """Return the validation batches that `fit` is given, and their number; None: those of the task."""
         return None
 
     def record(self) -> dict[str, Any]:

@@ -48,13 +48,29 @@ class Workers(Capability):
             text = " ".join(error.message.split())[:120]
             raise Failed(f"another worker was lost ({text}); start all of them again with --resume") from error
 
+    @property
+    def _local(self) -> int:
+        """Number of replicas of this worker."""
+        strategy = self.training.strategy
+        return strategy.num_replicas_in_sync // collective.workers(strategy)
+
+    def held_out(self) -> tuple[Any, int] | None:
+        """Return the validation examples that this worker evaluates, and the number of steps."""
+        training, strategy = self.training, self.training.strategy
+        first = collective.worker(strategy) * self._local
+        mine = range(first, first + self._local)
+        batches = training.task.validation_parts(training.data, mine, strategy.num_replicas_in_sync)
+        if batches is None:
+            return None
+        steps = int(batches.cardinality()) // self._local
+        return strategy.distribute_datasets_from_function(lambda _: batches), steps
+
     def feed(self, start: int, stop: int) -> Any | None:
         """Return batches that `fit` does not divide among the workers again, if each worker reads its part of them."""
         training, strategy = self.training, self.training.strategy
         if not training.task.reads_parts(training.config):
             return None
-        batches, replicas = training.batches(start, stop), strategy.num_replicas_in_sync
-        local = replicas // collective.workers(strategy)
+        batches, replicas, local = training.batches(start, stop), strategy.num_replicas_in_sync, self._local
         if local > 1:  # each replica of this worker takes a batch of its own
             import tensorflow as tf
 

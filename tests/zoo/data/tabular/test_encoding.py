@@ -36,7 +36,7 @@ def test_inputs_are_found_by_what_columns_hold(table):
 
 def test_rows_become_numbers(table):
     inputs = encoding.inputs_of(table, table.names, Tally())
-    x = encoding.encoded(table, inputs, Tally())
+    x = encoding.encoded(table, inputs)
     assert x.dtype == np.float32 and x.shape == (41, 6)
     days = (np.datetime64("2024-01-01") - np.datetime64("2000-01-01")).astype(int)
     np.testing.assert_array_equal(x[1], [0.25, days + 1, 1, 1, 1, 1])
@@ -52,7 +52,7 @@ def test_what_training_rows_never_had_is_told(table):
     inputs = encoding.inputs_of(table.take(np.arange(40)), ["size", "place"], Tally())
     tally = Tally()
     names, x = rows.given(["place=west"], inputs)
-    encoding.encoded(table, inputs, tally)
+    encoding.tell_strange(table, inputs, tally)
     assert names == ["place=west"] and x.tolist() == [[inputs[0]["edges"][len(inputs[0]["edges"]) // 2], 0]]
     assert tally.changed == {"missing values of 'size', which training rows never had, taken for the median": 1}
 

@@ -1,0 +1,234 @@
+"""The rows of a table file, some at a time, for a table that is larger than the memory that it may take."""
+
+import codecs
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.config.task_facts import COMPRESSED, ending_of_table
+from zoo.console.errors import UsageError
+from zoo.data.reading import Tally
+from zoo.data.tabular import arrow, header, lines
+from zoo.data.tabular.header import DELIMITERS, PARQUET
+from zoo.data.tabular.table import BAD, TIMES_LARGER, Table, refuse_type, valued
+from zoo.data.tabular.traits import Traits
+
+# Most values, and most characters of them, that are in memory at a time.
+CELLS, CHARACTERS = 1 << 18, 1 << 23
+CHUNK = 1 << 20
+# Bytes of memory that reading a value of a Parquet file takes: in Arrow, as ours, and a mean text.
+VALUE = 32
+_DAMAGED = (EOFError, OSError, zlib.error)
+# Line numbers of rows, and the texts of each column.
+Texts = tuple[list[int], dict[str, list[str]]]
+
+
+def fits(paths: Iterable[Path], columns: int, most: int) -> bool:
+    """Return whether tables may be read whole, by the memory that reading takes.
+
+    Args:
+        paths: Tables.
+        columns: Number of columns that are read.
+        most: Bytes of memory that they may take.
+    """
+    left = most
+    for path in paths:
+        left -= _memory_of_columns(path, columns) if ending_of_table(path) == PARQUET else _memory(path, left)
+        if left < 0:
+            return False
+    return True
+
+
+def _memory(path: Path, most: int) -> int:
+    """Return the bytes that reading a text file takes; of a compressed one no more is read than tells that it is."""
+    if not path.name.lower().endswith(COMPRESSED):
+        return path.stat().st_size * TIMES_LARGER
+    size = 0
+    try:
+        with header.opened(path) as file:
+            while size * TIMES_LARGER <= most and (found := file.buffer.read(CHUNK)):
+                size += len(found)
+    except _DAMAGED as error:
+        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return size * TIMES_LARGER
+
+
+def _memory_of_columns(path: Path, columns: int) -> int:
+    from pyarrow import parquet
+
+    header.columns_of(path)  # refuses a damaged file
+    return parquet.read_metadata(header.parquet_file(path)).num_rows * columns * VALUE
+
+
+def read(path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally) -> tuple[list[str], Iterator[Table]]:
+    """Read a table twice: once for the types of its columns and faults of its rows, once for the values.
+
+    Args:
+        path: Path of the table.
+        columns: Names of the columns to read.
+        skip_bad: Whether rows with faults are left out.
+        tally: Takes what was assumed and, once all rows were read, those that are left out.
+
+    Returns:
+        Names of the columns in the order of the file, and an iterator over the rows.
+
+    Raises:
+        UsageError: As for `zoo.data.tabular.table.read`.
+    """
+    if ending_of_table(path) == PARQUET:
+        return _of_parquet(path, columns, tally)
+    if DELIMITERS[ending_of_table(path)] is None:
+        return _of_texts(path, False, lambda tally, known: _objects(path, columns, known), skip_bad, tally)
+    return _of_texts(
+        path, _commas(path), lambda tally, known: _delimited(path, columns, skip_bad, tally, known), skip_bad, tally
+    )
+
+
+def _commas(path: Path) -> bool:
+    """Return whether numbers may have decimal commas, because values have another delimiter."""
+    with header.opened(path) as file:
+        return header.delimiter_of(path, next((line for line in file if line.strip()), "")) != ","
+
+
+def _of_texts(
+    path: Path,
+    commas: bool,
+    texts: Callable[[Tally, dict[str, None]], Iterator[Texts]],
+    skip_bad: bool,
+    tally: Tally,
+) -> tuple[list[str], Iterator[Table]]:
+    stamp = _stamp(path)
+    known: dict[str, None] = {}
+    traits: dict[str, Traits] = {}
+    for numbers, columns in _told(path, texts(tally, known)):
+        traits = traits or {name: Traits(path, name, commas) for name in columns}
+        for name, values in columns.items():
+            traits[name].add(values, numbers)
+    names = [name for name in known if name in traits]
+    for name in names:
+        traits[name].tell(skip_bad, tally)
+    forms = {name: traits[name].form for name in names}
+
+    def tables() -> Iterator[Table]:
+        for numbers, columns in _told(path, texts(Tally(), {})):
+            table, bad = valued(path, {name: columns[name] for name in names}, numbers, forms)
+            if bad:
+                tally.left_out[BAD] += bad
+            yield table
+        _check_stamp(path, stamp)
+
+    return names, tables()
+
+
+def _of_parquet(path: Path, columns: Sequence[str], tally: Tally) -> tuple[list[str], Iterator[Table]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    stamp = _stamp(path)
+    names = list(lines.places(path, header.columns_of(path), columns, tally))
+    rows = max(1, CELLS // len(names))
+
+    def batches() -> Iterator[Any]:
+        try:
+            with parquet.ParquetFile(header.parquet_file(path)) as file:
+                for batch in file.iter_batches(rows, columns=names):
+                    yield pyarrow.Table.from_batches([batch])
+        except (pyarrow.ArrowException, OSError) as error:
+            raise UsageError(f"{path}: expected a Parquet file: {' '.join(str(error).split())[:200]}") from None
+
+    large, infinite, types = dict.fromkeys(names, False), dict.fromkeys(names, 0), {}
+    for part in batches():
+        for name in names:
+            types[name] = part.column(name).type
+            large[name] |= arrow.is_large(part.column(name))
+            values, count = arrow.values(part.column(name), False)
+            infinite[name] += count
+            if values is None:
+                refuse_type(path, name, types[name])
+    for name, kind in types.items():
+        told = arrow.told(kind, large[name], infinite[name])
+        tally.notes += [f"column {name!r} {clause}" for clause in told]
+
+    def tables() -> Iterator[Table]:
+        begin = 1
+        for part in batches():
+            values = {name: arrow.values(part.column(name), large[name])[0] for name in names}
+            yield Table(path, values, np.arange(begin, begin + part.num_rows))
+            begin += part.num_rows
+        _check_stamp(path, stamp)
+
+    return names, tables()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _check_stamp(path: Path, stamp: tuple[int, int]) -> None:
+    if _stamp(path) != stamp:
+        raise UsageError(f"{path}: expected a file that stays as it is, received one that was written meanwhile")
+
+
+def _told(path: Path, texts: Iterator[Texts]) -> Iterator[Texts]:
+    """Yield what an iterator does, and tell in a sentence what is wrong with the file."""
+    try:
+        yield from texts
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: expected UTF-8 text, received {_undecodable(path)}") from None
+    except _DAMAGED as error:
+        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _undecodable(path: Path) -> str:
+    """Return the first byte of a file that is not UTF-8, and its place."""
+    decoder, begin = codecs.getincrementaldecoder("utf-8")(), 0
+    with header.opened(path) as file:
+        while True:
+            chunk = file.buffer.read(CHUNK)
+            waiting = len(decoder.getstate()[0])
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                return f"byte {error.object[error.start]:#x} at offset {begin - waiting + error.start}"
+            begin += len(chunk)
+
+
+def _delimited(
+    path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally, known: dict[str, None]
+) -> Iterator[Texts]:
+    """Yield the texts of a file of values with delimiters; `known` takes the names of its columns."""
+    with header.opened(path) as file:
+        names, _, rows = lines.delimited(path, file, columns, skip_bad, tally)
+        known.update(dict.fromkeys(names))
+        yield from _together(names, rows)
+
+
+def _objects(path: Path, columns: Sequence[str], known: dict[str, None]) -> Iterator[Texts]:
+    """Yield the texts of a jsonl file; `known` takes the keys of all lines."""
+
+    def rows(file: Any) -> Iterator[tuple[int, list[str]]]:
+        for number, record in lines.objects(path, file):
+            known.update(dict.fromkeys(record))
+            yield number, [lines.text(path, number, name, record.get(name)) for name in columns]
+
+    with header.opened(path) as file:
+        yield from _together(columns, rows(file))
+    header.refuse_absent(path, list(known), columns)
+
+
+def _together(names: Sequence[str], rows: Iterable[tuple[int, list[str]]]) -> Iterator[Texts]:
+    """Yield the texts of several rows by column."""
+    numbers, found, characters = [], [], 0
+    for number, row in rows:
+        numbers.append(number)
+        found.append(row)
+        characters += sum(map(len, row))
+        if len(found) * len(names) >= CELLS or characters >= CHARACTERS:
+            yield numbers, {name: list(each) for name, each in zip(names, zip(*found, strict=True), strict=True)}
+            numbers, found, characters = [], [], 0
+    if found:
+        yield numbers, {name: list(each) for name, each in zip(names, zip(*found, strict=True), strict=True)}

@@ -1,0 +1,65 @@
+"""What is known of a column of texts once all of its values were seen, at once or in pieces."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo.console.errors import UsageError, short
+from zoo.data.reading import Tally
+from zoo.data.tabular.kinds import KINDS, Evidence, Form
+from zoo.data.text import check_text
+
+
+class Traits:
+    """The form of a column, and what is told of it.
+
+    Args:
+        path: File, for messages.
+        name: Name of the column.
+        commas: Whether a number may have a decimal comma.
+    """
+
+    def __init__(self, path: Path, name: str, commas: bool):
+        self._path, self._name = path, name
+        self._evidence = Evidence(commas)
+        self._spaces, self._line = 0, 0  # line of the first value that is no number
+
+    def add(self, texts: Sequence[str], numbers: Sequence[int]) -> None:
+        """Add values.
+
+        Args:
+            texts: Values as they are in the file.
+            numbers: Line of each.
+
+        Raises:
+            UsageError: A text with characters that none may have.
+        """
+        stripped = [text.strip() for text in texts]
+        for text in stripped:
+            if not text.isascii():
+                check_text(f"{self._path}, column {self._name!r}", text)
+        self._spaces += sum(map(len, texts)) - sum(map(len, stripped))
+        self._evidence.add(stripped)
+        if not self._line and self._evidence.no_number is not None:
+            self._line = numbers[stripped.index(self._evidence.no_number)]
+
+    @property
+    def form(self) -> Form:
+        """Form of the values."""
+        return self._evidence.verdict()[0]
+
+    def tell(self, skip_bad: bool, tally: Tally) -> None:
+        """Note what was assumed.
+
+        Raises:
+            UsageError: A value that is no number in a column of numbers, unless such lines are left out.
+        """
+        form, told = self._evidence.verdict()
+        if form == "mostly" and not skip_bad:
+            raise UsageError(
+                f"{self._path}, line {self._line}: expected a number in column {self._name!r}, as in"
+                f" {self._evidence.right:,} others, received {short(self._evidence.no_number)}; --skip-bad leaves such"
+                " lines out"
+            )
+        tally.notes += [f"column {self._name!r} {clause}" for clause in told]
+        if self._spaces and KINDS[form] != "numbers":
+            tally.notes.append(f"column {self._name!r} has spaces around values, which are left out")
