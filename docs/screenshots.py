@@ -103,7 +103,7 @@ def _compressed(folder: Path) -> Path:
 
 def _report(page: Page, folder: Path, path: Path) -> None:
     page.show((_trained(folder) / "report.html").as_uri(), WIDTH, 1500)
-    page.save(path, most=1500)
+    page.save(path, most=2000)  # down to the pictures of mistakes
 
 
 def _compression(page: Page, folder: Path, path: Path) -> None:

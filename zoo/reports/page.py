@@ -36,6 +36,7 @@ section { padding: 20px 22px; margin-top: 18px; overflow-x: auto; }
 .two.curves { grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); }
 .two > * { margin-top: 0; min-width: 0; }
 .long { max-height: 520px; overflow-y: auto; } .long th { position: sticky; top: 0; background: var(--paper); }
+a { color: var(--accent); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 svg { width: 100%; height: auto; display: block; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 14px; }
