@@ -3,6 +3,8 @@
 import csv
 import heapq
 import io
+import itertools
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ PAIRS = 10  # most often confused
 # Larger matrices are drawn without numbers and names, which would be unreadable.
 NAMED_CLASSES = 20
 DRAWN = 500  # most rows of the picture of a sparse matrix
+LONGEST_NAME = 16  # beside a matrix, in characters of Latin letters
 
 
 def write_confusion(path: Path, confusion: Any, class_names: Sequence[str]) -> None:
@@ -78,7 +81,7 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
     ]
     sections = [
         f"<div class=two><section><h2>Confusion matrix, test split</h2>{matrix(confusion, names)}</section>"
-        f"<section><h2>Each class, test split</h2>{_class_table(shown['per_class'])}</section></div>",
+        f"{_each_class(shown['per_class'])}</div>",
         _pairs(confusion, names),
         _mistakes(data, shown["logits"], scores["accuracy"]),
     ]
@@ -103,15 +106,16 @@ def matrix(confusion: Any, class_names: Sequence[str], counts: bool = True) -> s
     # On a linear scale, rare mistakes would be white.
     axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1, aspect="equal")
     if named:
-        long = max(map(len, class_names)) > 3
+        shown = [shortened(name) for name in class_names]
+        long = max(map(len, shown)) > 3
         axes.set_xticks(
             range(count),
-            class_names,
+            shown,
             rotation=45 if long else 0,
             ha="right" if long else "center",
             fontsize=9,
         )
-        axes.set_yticks(range(count), class_names, fontsize=9)
+        axes.set_yticks(range(count), shown, fontsize=9)
         for (i, j), n in np.ndenumerate(confusion):
             if n:
                 axes.text(
@@ -129,6 +133,26 @@ def matrix(confusion: Any, class_names: Sequence[str], counts: bool = True) -> s
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return report.svg(figure)
+
+
+def shortened(name: str, most: int = LONGEST_NAME) -> str:
+    """Return a name, cut to a width in Latin letters; Chinese, Japanese and Korean characters are twice as wide."""
+    wide = [2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in name]
+    if sum(wide) <= most:
+        return name
+    ends = itertools.accumulate(wide)
+    return name[: sum(end < most for end in ends)] + "…"
+
+
+def _each_class(per_class: Sequence[dict[str, Any]]) -> str:
+    """Return the table of the classes; that of many classes scrolls, and begins with the worst."""
+    if len(per_class) <= NAMED_CLASSES:
+        return f"<section><h2>Each class, test split</h2>{_class_table(per_class)}</section>"
+    rows = sorted(per_class, key=lambda row: row["f1"])
+    return (
+        "<section><h2>Each class, test split <small>worst F1 first</small></h2>"
+        f"<div class=long tabindex=0 role=region aria-label='scores of each class'>{_class_table(rows)}</div></section>"
+    )
 
 
 def _class_table(per_class: Sequence[dict[str, Any]]) -> str:
