@@ -112,8 +112,8 @@ def _dropout(random: Any, whole: Callable[..., Any]) -> Callable[..., Any]:
         seed = random._cast_seed(random.draw_seed(seed))
         inputs = tf.convert_to_tensor(inputs)
         shape = random._get_concrete_noise_shape(inputs, noise_shape)
-        kept = uniform_of_share(shape, seed, inputs.dtype, _replica()) >= tf.cast(rate, inputs.dtype)
-        return tf.where(kept, inputs * tf.cast(1 / (1 - rate), inputs.dtype), tf.zeros([], inputs.dtype))
+        kept = uniform_of_share(shape, seed, inputs.dtype, _replica()) >= tf.constant(rate, inputs.dtype)
+        return tf.where(kept, inputs * tf.constant(1 / (1 - rate), inputs.dtype), tf.zeros([], inputs.dtype))
 
     return dropout
 

@@ -34,6 +34,17 @@ class Scattered(keras.layers.Layer):
         return inputs * each + keras.random.normal(inputs.shape[1:], seed=self.seed)
 
 
+@pytest.fixture
+def float64():
+    """Let layers compute in float64."""
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx(before[0])
+    keras.config.set_dtype_policy(before[1])
+
+
 LAYERS = {
     "Dropout": lambda: keras.layers.Dropout(RATE, seed=1),
     "Dropout of steps": lambda: keras.layers.Dropout(RATE, noise_shape=(None, None, 1), seed=1),
@@ -48,8 +59,8 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_of_two_replicas_draw_what_one_device_draws(name, mirrored):
-    x = np.random.default_rng(0).normal(size=(6, 5, 3)).astype("float32")
+def test_layers_of_two_replicas_draw_what_one_device_draws(name, mirrored, float64):
+    x = np.random.default_rng(0).normal(size=(6, 5, 3))
 
     def output(scope, feed):
         """Return the outputs of two training steps, in which the seeds advance."""
@@ -72,7 +83,7 @@ def test_layers_of_two_replicas_draw_what_one_device_draws(name, mirrored):
 
     two = output(mirrored.scope(), by_replicas)
     for ours, theirs in zip(two, one, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-14)
     assert not np.array_equal(one[0], one[1])
 
 
