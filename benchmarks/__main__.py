@@ -28,6 +28,7 @@ WITHOUT_REPORT = (
     "waiting",
     "defaults",
     "few_pictures",
+    "gpu",
 )
 NAMES = (
     "startup",
@@ -68,6 +69,7 @@ NAMES = (
     "ensembles",
     "robustness",
     "throughput",
+    "gpu",
     "evaluation",
     "exports",
     "networks",
@@ -111,6 +113,11 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError(f"--against: expected the name of one benchmark, received {len(names)}")
     before = comparison.read(options.against) if options.against else None
     modules = {name: importlib.import_module(f"benchmarks.{name}") for name in names}
+    for name, what in _lacking(modules, options.quick).items():
+        if options.names:
+            raise UsageError(f"{name}: {what}")
+        print(f"{name}: left out: {what}", file=sys.stderr)
+        del modules[name]
     given = {name: _given(name, module, options) for name, module in modules.items()}
     for name, module in modules.items():
         result = {**module.measure(options.data_dir, **given[name]), "circumstances": _circumstances(name, options)}
@@ -121,6 +128,12 @@ def _run(options: argparse.Namespace) -> int:
         if folder := options.results or (None if options.quick else RESULTS):
             print(_written(folder, name, text, result))
     return 0
+
+
+def _lacking(modules: dict[str, ModuleType], quick: bool) -> dict[str, str]:
+    """Return what each benchmark needs and this machine does not have, for those that cannot run."""
+    found = {name: module.missing(quick) for name, module in modules.items() if hasattr(module, "missing")}
+    return {name: what for name, what in found.items() if what}
 
 
 def _given(name: str, module: ModuleType, options: argparse.Namespace) -> dict[str, Any]:
