@@ -33,9 +33,13 @@ def fits(paths: Iterable[Path], columns: int, most: int) -> bool:
         paths: Tables.
         columns: Number of columns that are read.
         most: Bytes of memory that they may take.
+
+    Raises:
+        UsageError: A path that is no table.
     """
     left = most
     for path in paths:
+        header.columns_of(path)  # refuses what is no table
         left -= _memory_of_columns(path, columns) if ending_of_table(path) == PARQUET else _memory(path, left)
         if left < 0:
             return False
@@ -59,7 +63,6 @@ def _memory(path: Path, most: int) -> int:
 def _memory_of_columns(path: Path, columns: int) -> int:
     from pyarrow import parquet
 
-    header.columns_of(path)  # refuses a damaged file
     return parquet.read_metadata(header.parquet_file(path)).num_rows * columns * VALUE
 
 

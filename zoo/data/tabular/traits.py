@@ -34,8 +34,8 @@ class Traits:
             UsageError: A text with characters that none may have.
         """
         stripped = [text.strip() for text in texts]
-        for text in stripped:
-            if not text.isascii():
+        if not "".join(stripped).isascii():
+            for text in stripped:
                 check_text(f"{self._path}, column {self._name!r}", text)
         self._spaces += sum(map(len, texts)) - sum(map(len, stripped))
         self._evidence.add(stripped)

@@ -130,6 +130,16 @@ def test_labels_and_tables_of_splits(tmp_path):
     assert parts.reading.changed["values of 'code' that training rows seldom or never had (077)"] == 200
 
 
+def test_rows_in_the_form_of_a_run(tmp_path):
+    (tmp_path / "t.csv").write_bytes(as_csv(records()))
+    asked = config(tmp_path / "t.csv")
+    like = load(asked).spec
+    asked.data.write_bytes(as_csv([(*row[:1], "new", *row[2:]) for row in records()]))
+    check_equal(*(load(dataclasses.replace(asked, memory=memory), like) for memory in (None, 1000)))
+    with pytest.raises(UsageError, match="gone.csv: expected a file, found none"):
+        load(config(tmp_path / "gone.csv"), like)
+
+
 def test_batches_are_the_same(tmp_path):
     (tmp_path / "t.csv").write_bytes(as_csv(records()))
     found = []
