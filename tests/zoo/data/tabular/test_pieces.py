@@ -29,6 +29,8 @@ NAMES = ("size", "code", "place", "remark", "built", "seen", "flag", "price", "k
 def _small_pieces(monkeypatch):
     """Pieces of about thirty rows, so that a table of a few hundred has many."""
     monkeypatch.setattr(pieces, "CELLS", 256)
+    monkeypatch.setattr(pieces, "CHUNK", 500)
+    monkeypatch.setattr(pieces, "BLOCK", 2000)
 
 
 def records(count=ROWS):
@@ -136,8 +138,10 @@ def test_rows_in_the_form_of_a_run(tmp_path):
     like = load(asked).spec
     asked.data.write_bytes(as_csv([(*row[:1], "new", *row[2:]) for row in records()]))
     check_equal(*(load(dataclasses.replace(asked, memory=memory), like) for memory in (None, 1000)))
-    with pytest.raises(UsageError, match="gone.csv: expected a file, found none"):
+    with pytest.raises(UsageError, match="gone.csv: expected a file or a folder, found none"):
         load(config(tmp_path / "gone.csv"), like)
+    with pytest.raises(UsageError, match="gone.csv: expected a file, found none"):
+        pieces.fits([tmp_path / "gone.csv"], 2, 1000)
 
 
 def test_batches_are_the_same(tmp_path):
