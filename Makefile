@@ -7,7 +7,7 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python -m
 INSTALL = $(RUN) pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup train test test-slow lint format docs benchmarks matrix zoo resolve clean
+.PHONY: help setup train test test-slow lint format docs screenshots benchmarks matrix zoo resolve clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +47,9 @@ format: setup  ## format, and fix what ruff can fix
 
 docs: setup  ## build the documentation into site/; a warning is an error
 	$(RUN) mkdocs build --strict
+
+screenshots: setup  ## make the pictures of docs/images anew, by a headless Chromium
+	$(RUN) docs.screenshots
 
 benchmarks: setup  ## run the benchmarks and write benchmarks/results
 	$(RUN) benchmarks

@@ -1,7 +1,7 @@
 """Agreement of strategies: the weights after training on one and on two replicas.
 
-Each run trains for one shuffled epoch with the default recipe and the same seed, without dropout. The result is the
-largest difference of any weight from the run without a strategy. Two replicas sum gradients in a different order than
+Each run trains for one shuffled epoch with the default recipe, its dropout and the same seed. The result is the largest
+difference of any weight from the run without a strategy. Two replicas sum gradients in a different order than
 one device, so they differ by rounding from the first step, and training can amplify this difference. float64 separates
 rounding from faults: a fault in the data, the loss or the optimizer would be as large as in float32, whereas rounding
 errors start 1e9 times smaller.
@@ -47,7 +47,7 @@ def _differences(model: str, dataset: str, precision: str, data_dir: Path, folde
     from zoo.runs.folder import RunFolder
 
     weights = {}
-    fixed = ("--model", model, "--dataset", dataset, "--precision", precision, "--set", "dropout=0", "--keep", "last")
+    fixed = ("--model", model, "--dataset", dataset, "--precision", precision, "--keep", "last")
     for way, words in WAYS.items():
         if dataset != "digits" and way == "one_device":
             continue  # identical to `none`, as the digits show

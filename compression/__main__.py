@@ -1,11 +1,13 @@
 """`python -m compression`: list the words of a recipe, and what each does."""
 
 import argparse
+import inspect
 import json
 import sys
 from collections.abc import Sequence
 
 from compression.recipes.language import WORDS, parameters
+from compression.searching.automatic import auto
 from strategies import streams
 from zoo.console import cli
 
@@ -22,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         (name, ", ".join(parameters(name)), " ".join(word.__doc__.partition("\n\n")[0].split()))
         for name, word in WORDS.items()
     ]
+    rows.append(("auto", ", ".join(inspect.signature(auto).parameters), " ".join(auto.__doc__.split())))
     columns = ("word", "arguments", "what it does")
     if options.json:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))

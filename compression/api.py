@@ -226,7 +226,6 @@ def _compress_model(
     import keras  # noqa: F401  plainly, before a command imports it with its own settings
 
     from compression import compress as command
-    from compression.recipes import language
 
     names = {field.name for field in dataclasses.fields(command.Options)}
     mine = typed({k: v for k, v in options.items() if k in names}, command.Options, "compress")
@@ -238,7 +237,7 @@ def _compress_model(
         raise UsageError("compress: expected output beside a Keras model, received none")
     mine |= {"run": opened.path or Path("model"), "recipe": recipe, "output": Path(output)}
     options = command.Options(**mine, sign=None if sign is None else Path(sign))
-    found = command.carried_out(options, language.parse(recipe), opened)
+    found = command.carried_out(options, opened)
     return CompressedFile(found.pop("path"), found)
 
 

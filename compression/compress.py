@@ -10,6 +10,7 @@ from typing import Any
 
 import strategies
 from compression import tasks
+from compression.devices import targets
 from compression.pipeline import source
 from compression.pipeline.source import OpenedRun
 from compression.receipts import signing
@@ -17,18 +18,23 @@ from compression.receipts.wording import called, left_in_float, on_device, slowe
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration, ExportOptions, ModelTraining, Nms, Reporting, StageTraining
+from compression.searching import automatic
+from compression.searching.budget import ON_A_DEVICE
+from compression.searching.worker import TRAINING, SearchInputs
 from strategies import backend
 from zoo.config import privacy
 from zoo.config.options import SEEDS, option
 from zoo.config.run_options import ModelData
 from zoo.config.sampling import Beam
-from zoo.config.train_config import TrainConfig, command_line
+from zoo.config.train_config import TrainConfig, command_line, flag
 from zoo.console import cli
 from zoo.console.errors import UsageError
 from zoo.guests.model import OpenedModel
 from zoo.runs import space
 from zoo.runs.folder import RunFolder, check_classifier
 
+# Options that name the data, and say how a model file is trained.
+SOURCE = ("dataset", "data", "data_dir", "input_range", *TRAINING)
 # Of the model: a SavedModel, the file and what the converter writes; for each stage its model and its checkpoints.
 COPIES_ON_DISK = 4
 
@@ -38,7 +44,9 @@ class Options(ModelTraining, ModelData):
     """What to compress, and how."""
 
     run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
-    recipe: str = option("words joined by +, such as 'prune(0.8) + qat + int8': see `python -m compression`", "int8")
+    recipe: str = option(
+        "words joined by +, such as 'prune(0.8) + qat + int8', or auto: see `python -m compression`", "int8"
+    )
     output: Path | None = option("folder for the file and its receipt (default: RUN/artifacts)")
     lstm_kernel: Kernel = option("export recurrent layers as a loop, unrolled, or as one fused operator", "auto")
     uint8_input: bool = option("take camera bytes from 0 to 255, scaled inside the file", False)
@@ -73,7 +81,10 @@ class Options(ModelTraining, ModelData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        language.parse(self.recipe)
+        if wanted := automatic.parse(self.recipe):
+            self._check_automatic(wanted)
+        else:
+            language.parse(self.recipe)
         for name, low in (("batch", 1), ("calibration", 1), ("time_limit", 1), ("skip_worst", 0), ("seed", 0)):
             if (value := getattr(self, name)) < low:
                 raise UsageError(f"--{name.replace('_', '-')}: expected at least {low}, received {value}")
@@ -87,6 +98,21 @@ class Options(ModelTraining, ModelData):
             raise UsageError(f"--input-size: expected HEIGHT,WIDTH in pixels, received {','.join(map(str, size))}")
         if size is not None and not self.uint8_input:
             raise UsageError("--input-size: expected together with --uint8-input, received without it")
+
+    def _check_automatic(self, wanted: automatic.Automatic) -> None:
+        """Refuse options of files that `auto` does not measure, and a device that is not installed."""
+        plain = {field.name: field.default for field in dataclasses.fields(ExportOptions)}
+        names = {"uint8_input": "uint8", "batch": "batch", "nms": "nms", "argmax": "argmax"}
+        others = [name for name, field in names.items() if getattr(self, name) != plain[field]]
+        others += [name for name, usual in (("skip_worst", 0), ("strategy", "none")) if getattr(self, name) != usual]
+        if others:
+            raise UsageError(
+                f"{flag(others[0])}: expected a recipe of words with it, received auto, which measures plain files on"
+                " one device"
+            )
+        if wanted.budget.device:
+            limits = {name for name in wanted.budget.limits if name in ON_A_DEVICE}
+            targets.check_installed([f"--recipe auto({name})" for name in sorted(limits)])
 
     @property
     def export(self) -> ExportOptions:
@@ -112,13 +138,18 @@ class Options(ModelTraining, ModelData):
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Compress, and return the receipt and the path of the file; a worker that is not the chief has no path."""
     options = Options(**given)
-    recipe = language.parse(options.recipe)
-    _check_skip_worst(options, recipe)
-    return carried_out(options, recipe, source.opened(options.run, given, any_task=True))
+    chosen = source.opened(options.run, given, any_task=automatic.parse(options.recipe) is None)
+    return carried_out(options, chosen)
 
 
-def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedModel) -> dict[str, Any]:
+def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, Any]:
     """Compress what was opened, and return what `run` returns."""
+    if wanted := automatic.parse(options.recipe):
+        recipe = _automatic(options, wanted, chosen)
+        options = dataclasses.replace(options, recipe=str(recipe), bare=True)  # as the files that were compared
+    else:
+        recipe = language.parse(options.recipe)
+    _check_skip_worst(options, recipe)
     folder = source.output_of(chosen, options.output)
     key = signing.private_key(options.sign) if options.sign else None
     limits = tasks.entry(chosen.task).limits
@@ -174,6 +205,23 @@ def carried_out(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedMode
         "next": _verifying(made.path, options, chosen),
         **made.receipt,
     }
+
+
+def _automatic(options: Options, wanted: automatic.Automatic, chosen: OpenedRun | OpenedModel) -> Recipe:
+    """Return the recipe that `auto` chooses; searches are kept in the folder `search` beside the files."""
+    folder = source.output_of(chosen, options.output)
+    inputs = SearchInputs(
+        run=options.run,
+        teachers=(),
+        folder=(folder if options.output else chosen.place) / "search",
+        kernel=options.lstm_kernel,
+        threads=1,
+        target=wanted.budget.device,
+        options={name: value for name in SOURCE if (value := getattr(options, name)) is not None},
+    )
+    of_run = isinstance(chosen, OpenedRun)
+    teachers = {str(options.run): source.open_teacher(options.run, chosen)} if of_run else {}
+    return automatic.choose(wanted, inputs, chosen, teachers, cli.say)
 
 
 def _compared(path: Path, options: Options, chosen: OpenedRun | OpenedModel) -> Path:

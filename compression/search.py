@@ -27,6 +27,7 @@ from zoo.config.run_options import ModelData
 from zoo.config.train_config import flag
 from zoo.console import cli
 from zoo.console.errors import Failed, UsageError
+from zoo.console.figures import duration
 from zoo.console.values import Bytes, Count, Seconds
 from zoo.guests import model as guest
 from zoo.guests.model import OpenedModel
@@ -162,23 +163,26 @@ def _ended(others: list[subprocess.Popen]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shown(trials: int, *, alone: bool) -> Iterator[tuple[Callable[[str], None], Callable[[int], None]]]:
+def _shown(trials: int, *, alone: bool) -> Iterator[tuple[Callable[[str], None], Callable[[int, float | None], None]]]:
     """Show a line for each trial, and a bar if this is the only process and it has a terminal.
 
     Yields:
-        Functions that show a line, and the number of finished trials.
+        Functions that show a line, and the number of finished trials with the seconds that the others will take.
     """
     if not (alone and sys.stderr.isatty()):
-        yield cli.say, lambda done: None
+        yield cli.say, lambda done, left: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True)) as bars:
-        task = bars.add_task("trials", total=trials)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("trials", total=trials, left="")
         yield (
             lambda text: bars.console.print(text, markup=False, highlight=False, soft_wrap=True),
-            lambda done: bars.update(task, completed=done),
+            lambda done, left: bars.update(
+                task, completed=done, left=f"about {duration(left)} left" if left else "", refresh=True
+            ),
         )
 
 

@@ -6,7 +6,6 @@ Importing this package imports the standard library only. Functions that need Te
 from strategies.builders import (
     ON_JAX,
     REFUSED,
-    STEP_BY_STEP,
     STRATEGIES,
     arranged,
     build,
@@ -22,7 +21,6 @@ from strategies.errors import StrategyError
 __all__ = [
     "ON_JAX",
     "REFUSED",
-    "STEP_BY_STEP",
     "STRATEGIES",
     "StrategyError",
     "arranged",

@@ -22,8 +22,6 @@ STRATEGIES = {
 }
 
 ON_JAX = (*jax_devices.STRATEGIES, "tpu")
-# Strategies under which Keras 3.15 fails with several steps per execution.
-STEP_BY_STEP = ("mirrored", "multi_worker")
 # Known strategies that cannot be used, with the reason shown to the user.
 REFUSED = {
     "parameter_server": "ParameterServerStrategy is not supported by fit of Keras 3",

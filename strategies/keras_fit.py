@@ -1,7 +1,8 @@
 """Workarounds for faults of Keras 3's `fit` under a `tf.distribute` strategy, applied to one model at a time.
 
 Faults of Keras 3.15 make the result depend on the number of replicas, or prevent `fit` from running with several
-workers. Keras itself is not patched: `prepared` temporarily replaces private methods of the model and its optimizer.
+workers. `prepared` temporarily replaces private methods of the model and its optimizer, and for several replicas the
+random functions of Keras' backend (`strategies.draws`).
 Tests fail when a new version of Keras makes a workaround unnecessary.
 """
 
@@ -11,7 +12,7 @@ from typing import Any
 
 import keras
 
-from strategies import collective
+from strategies import collective, draws
 
 
 @contextlib.contextmanager
@@ -37,6 +38,8 @@ def prepared(model: keras.Model, batches: Any) -> Iterator[None]:
         undo.enter_context(_reads_before_updates())
         if strategy.num_replicas_in_sync > 1:
             _normalise_the_whole_batch(model, undo)
+            _replace(model, "train_step", draws.sharing(model.train_step), undo)
+            undo.enter_context(draws.of_the_whole_batch())
         if collective.workers(strategy) > 1:
             for name in ("train_step", "test_step"):
                 _replace(model, name, _as_vectors(getattr(model, name)), undo)

@@ -1,5 +1,6 @@
 """What the page shows of a file, read from the file and its receipt."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.layers import layers_of
-from compression.receipts.artifacts import read_receipt, receipt_path
+from compression.receipts.artifacts import read_receipt, receipt_path, shown_path
 from compression.receipts.wording import short
 from zoo.config import task_facts
 from zoo.console.figures import ERRORS, by_output, form_of, label
@@ -57,7 +58,18 @@ def file(path: Path, reference: Mapping[str, np.ndarray] | None = None) -> dict[
         "stages": _stages(receipt),
         "graph": graph(model),
         "weights": histograms(weights(model), reference or {}),
+        **_shown(path, receipt),
     }
+
+
+def _shown(path: Path, receipt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the errors of a file by layer, and the answers that it changed, if they are those of this very file."""
+    try:
+        found = json.loads(shown_path(path).read_text(encoding="utf-8"))
+        found = found if found["sha256"] == receipt["sha256"] else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        found = {}
+    return {"errors": found.get("layers"), "changed": found.get("changed")}
 
 
 def _scores(receipt: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -22,8 +22,8 @@ from zoo.data import Dataset
 from zoo.data.images import scaled
 from zoo.models.parts.sound import SoundFeatures
 from zoo.runs.inference import logits_of
+from zoo.scores import classes
 from zoo.system.files import sha256, write_text
-from zoo.tasks import classification
 
 FILE = "classes.tflite"
 CALIBRATION = 200  # training clips
@@ -88,8 +88,8 @@ def export(model: keras.Model, folder: Path, data: Dataset) -> dict[str, Any]:
     whole, real = _values(plain, x), np.asarray(model.front(scaled(x)))
     found = litert.run(path, whole)
     logits = np.log(np.maximum(found, np.finfo(np.float32).tiny))
-    mine = classification.scores(logits, data.test.y)
-    keras_scores = classification.scores(logits_of(model, data.test), data.test.y)
+    mine = classes.scores(logits, data.test.y)
+    keras_scores = classes.scores(logits_of(model, data.test), data.test.y)
     return {
         "bytes": path.stat().st_size,
         "sha256": sha256(path),

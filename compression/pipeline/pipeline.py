@@ -18,13 +18,23 @@ from compression.passes.distillation import FEW
 from compression.pipeline import origin, stages
 from compression.pipeline.stage_plot import draw
 from compression.pipeline.stages import Stages, Trained
-from compression.receipts.artifacts import beside, check_beside, file_name, read_receipt, receipt_path, sealed
+from compression.receipts import by_layer
+from compression.receipts.artifacts import (
+    beside,
+    check_beside,
+    file_name,
+    read_receipt,
+    receipt_path,
+    sealed,
+    shown_path,
+)
 from compression.receipts.receipt import comparable, differences, file_sizes, measure, measure_outputs, read_off
+from compression.receipts.subject import Subject
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import Calibration, ExportOptions, Reporting, StageTraining
 from compression.surgery.copying import copies, weights_sha256
-from compression.tasks.base import Export, Form
+from compression.tasks.base import Export, Form, OutputForm
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
@@ -65,6 +75,7 @@ def compress(
     provenance: Mapping[str, Any] | None = None,
     sign: "Ed25519PrivateKey | None" = None,
     progress: Reporting = Reporting(),
+    page: bool = True,
 ) -> Compressed:
     """Carry out a recipe on a trained model, and measure the file on the test split.
 
@@ -84,6 +95,7 @@ def compress(
         provenance: Origin of the model, for the receipt.
         sign: Private key that signs the receipt, see `compression.receipts.signing`.
         progress: How the work is reported.
+        page: Whether what a page shows of the file besides its receipt is measured as well.
 
     Raises:
         UsageError: Recipe, options, model and data do not fit together. This is found before work starts.
@@ -128,7 +140,8 @@ def compress(
     }
     receipt = {"made": made, "interface": form.interface.to_json(), "about": form.described(trained.model)}
     receipt["beside"] = _beside(form, path)
-    receipt |= measure(path, form.subject(trained.as_trained, original))
+    subject = form.subject(trained.as_trained, original)
+    receipt |= measure(path, subject)
     if plan and training.every_stage:
         if "not_run" not in receipt:
             rows.append({"stage": str(recipe.stages[-1]), **_sizes(receipt), **receipt["test"]["litert"]})
@@ -137,7 +150,29 @@ def compress(
         receipt["stages"] = rows
     receipt = sealed(receipt, sign)
     write_json(receipt_path(path), receipt)
+    if page:
+        _write_shown(path, receipt, form, subject, trained.model, original)
     return Compressed(path, receipt)
+
+
+def _write_shown(
+    path: Path, receipt: Mapping[str, Any], form: Form, subject: Subject, model: keras.Model, original: keras.Model
+) -> None:
+    """Write what the page shows of a file besides its receipt: errors by layer, and answers that changed."""
+    shown: dict[str, Any] = {"sha256": receipt["sha256"]}
+    if "not_run" in receipt:
+        shown["layers"] = {"left_out": receipt["not_run"]}
+    elif not isinstance(form, OutputForm):
+        shown["layers"] = {"left_out": "the file is called once for each token, or has several functions"}
+    else:
+        split = form.data.validation if len(form.data.validation) else form.data.test
+        batch = form.interface.batch
+        examples = form.chosen(split, max(by_layer.EXAMPLES, batch), seed=0)
+        shown["layers"] = by_layer.measure(path, form.subject_on(model, examples), batch)
+    if "not_run" not in receipt:
+        shown["changed"] = form.changed(subject, original)
+    shown_path(path).parent.mkdir(exist_ok=True)
+    write_json(shown_path(path), shown)
 
 
 def _check_temporary(data: Dataset) -> None:

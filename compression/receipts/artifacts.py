@@ -43,6 +43,14 @@ def receipt_path(path: Path) -> Path:
     return path.with_name(f"{path.name.removesuffix(path.suffix)}.receipt.json")
 
 
+def shown_path(path: Path) -> Path:
+    """Return the path of what the page shows of a file besides its receipt.
+
+    It has examples of the data, and is in a folder of its own so that it is not shipped or published with the file.
+    """
+    return path.parent / "page" / f"{path.name.removesuffix(path.suffix)}.json"
+
+
 def canonical(receipt: Mapping[str, Any]) -> bytes:
     """Return the bytes that the digest and the signature cover: sorted JSON without spaces, without these two."""
     covered = {name: value for name, value in receipt.items() if name not in _OUTSIDE}

@@ -5,7 +5,7 @@ In the child, this module imports neither Keras nor TensorFlow.
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,28 @@ def latency(path: Path, example: np.ndarray | Mapping[str, np.ndarray]) -> list[
         return _child(path, {"work": "latency", "inputs": _stored(inputs, folder), "threads": sorted({1, cores()})})
 
 
+def tensors(path: Path, inputs: Mapping[str, np.ndarray], wanted: Sequence[int]) -> dict[int, np.ndarray]:
+    """Return tensors inside the first graph of a file for every example, each (examples, ...) float32, by index.
+
+    The operators are LiteRT's own, not XNNPACK's, because a delegate keeps no tensor between its operators.
+
+    Args:
+        path: Path of the file.
+        inputs: Inputs by name, see `run_named`. Each example is one call, so that their number is a multiple of the
+            file's batch.
+        wanted: Indices of the tensors.
+
+    Raises:
+        Failed: The file cannot be run.
+    """
+    with temporary.folder() as folder:
+        outputs = folder / "tensors.npz"
+        job = {"work": "tensors", "inputs": _stored(inputs, folder), "outputs": outputs, "tensors": list(wanted)}
+        _child(path, job)
+        with np.load(outputs) as found:
+            return {int(name): found[name] for name in found}
+
+
 def _stored(inputs: Mapping[str, np.ndarray], folder: Path) -> dict[str, str]:
     """Write arrays to files, and return the file of each; unlike in an .npz file, they can be mapped into memory."""
     found = {}
@@ -112,6 +134,9 @@ def work(job: dict[str, Any]) -> Any:
     if job["work"] == "run":
         np.savez(job["outputs"], **_run(job, inputs))
         return None
+    if job["work"] == "tensors":
+        np.savez(job["outputs"], **_tensors(job, inputs))
+        return None
     return [_latency(_Runner(job, threads), inputs, threads) for threads in job["threads"]]
 
 
@@ -121,7 +146,8 @@ class _Runner:
     def __init__(self, job: dict[str, Any], threads: int):
         from ai_edge_litert.interpreter import Interpreter
 
-        self.interpreter = Interpreter(job["file"], num_threads=threads)
+        keeps = "tensors" in job
+        self.interpreter = Interpreter(job["file"], num_threads=threads, experimental_preserve_all_tensors=keeps)
         self.interpreter.allocate_tensors()
         inputs, outputs = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         if set(job["inputs"]) != {""}:
@@ -204,6 +230,17 @@ def _run(job: dict[str, Any], inputs: Mapping[str, np.ndarray]) -> dict[str, np.
     with ThreadPoolExecutor(count) as pool:
         parts = list(pool.map(share, runners, ends[:-1], ends[1:]))
     return {name: np.concatenate([part[name] for part in parts]) for name in first.outputs}
+
+
+def _tensors(job: dict[str, Any], inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the tensors that a job wants for every example, by index."""
+    runner, parts = _Runner(job, 1), []
+    details = {int(each["index"]): each for each in runner.interpreter.get_tensor_details()}
+    for start in range(0, len(next(iter(inputs.values()))), runner.batch):
+        runner.set({name: np.asarray(x[start : start + runner.batch]) for name, x in inputs.items()})
+        runner.invoke()
+        parts.append({i: dequantized(runner.interpreter.get_tensor(i), details[i]) for i in job["tensors"]})
+    return {str(i): np.concatenate([part[i] for part in parts]) for i in job["tensors"]}
 
 
 def _latency(runner: _Runner, inputs: Mapping[str, np.ndarray], threads: int) -> dict[str, Any]:

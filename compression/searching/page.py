@@ -31,6 +31,7 @@ svg { width: 100%; height: auto; display: block; overflow: visible; }
 svg text { fill: var(--soft); font-size: 12px; } .grid { stroke: var(--line); } .limit { stroke: var(--win);
   stroke-dasharray: 5 4; } .front { fill: none; stroke: var(--accent); stroke-width: 1.5; opacity: .6; }
 circle { fill: var(--dot); cursor: pointer; } circle.on { fill: var(--accent); } circle.win { fill: var(--win); }
+.plain { fill: none; stroke: var(--ink); stroke-width: 2; }
 circle:hover, circle:focus, circle.chosen { stroke: var(--ink); stroke-width: 2; outline: none; }
 #detail { min-height: 108px; margin-top: 14px; }
 code { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
@@ -41,6 +42,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { text-align: left; color: var(--soft); font-weight: 500; } th, td { padding: 4px 10px 4px 0;
   border-bottom: 1px solid var(--line); vertical-align: top; } td.n, th.n { text-align: right; white-space: nowrap; }
 tr.win td { color: var(--win); font-weight: 600; } tr.win code { font-weight: 400; }
+td code { display: block; min-width: 240px; }
 .bars { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 22px; }
 .bar { display: grid; grid-template-columns: 120px 1fr 44px; gap: 8px; align-items: center; font-size: 13px; }
 .bar i { display: block; height: 9px; border-radius: 3px; background: var(--accent); }
@@ -51,7 +53,8 @@ small { color: var(--soft); }
 _SCRIPT = """
 const data = JSON.parse(document.getElementById("data").textContent);
 const files = data.files, limits = data.limits, NS = "http://www.w3.org/2000/svg";
-const W = 1000, H = 430, L = 66, R = 16, T = 14, B = 44;
+const L = 66, R = 16, T = 14, B = 44;
+let W = 1000, H = 430;
 const names = {bytes: "file size (bytes)", gzip_bytes: "gzipped file size (bytes)", latency_ms: "latency (ms)",
   arena_bytes: "arena in TFLite Micro (bytes)", flash_bytes: "flash (bytes)", cycles: "cycles"};
 const plot = document.getElementById("plot"), detail = document.getElementById("detail");
@@ -76,9 +79,12 @@ function ticks(low, high) {
 function draw() {
   const key = axis.value, split = scale.value, shown = files.filter(f => f[split] != null);
   plot.replaceChildren();
+  [W, H] = plot.clientWidth < 560 ? [460, 360] : [1000, 430];
+  plot.setAttribute("viewBox", `0 0 ${W} ${H}`);
   if (!shown.length) { add("text", {x: L, y: 40}, "No file has this measurement."); return; }
+  const plain = data.baselines.filter(b => b[split] != null && b[key] != null);
   const half = 0.5 / data.examples[split];  // half an example: stands for an error of zero on the logarithmic axis
-  const xs = shown.map(f => f[key]), errors = shown.map(f => Math.max(1 - f[split], half));
+  const all = [...shown, ...plain], xs = all.map(f => f[key]), errors = all.map(f => Math.max(1 - f[split], half));
   const pad = (v, way) => v * 1.15 ** way;
   const [x0, x1] = [pad(Math.min(...xs), -1), pad(Math.max(...xs), 1)];
   const [e0, e1] = [pad(Math.min(...errors), -1), pad(Math.max(...errors), 1)];
@@ -106,6 +112,12 @@ function draw() {
     path += i ? `H${x(f[key])}V${y(1 - f[split])}` : `M${x(f[key])} ${y(1 - f[split])}`;
   });
   add("path", {class: "front", d: path});
+  for (const b of plain) {
+    const [at, up] = [x(b[key]), y(1 - b[split])], end = at > W - 120;
+    add("path", {class: "plain", d: `M${at - 6} ${up}l6-6 6 6-6 6z`, role: "img",
+      "aria-label": `${b.name} without a search: ${number(key, b[key])}, ${percent(b[split])}`});
+    add("text", {x: at + (end ? -10 : 10), y: up - 8, "text-anchor": end ? "end" : "start"}, b.name);
+  }
   for (const f of shown) {
     const kind = f.number === data.winner ? "win" : f.on_front ? "on" : "";
     const node = add("circle", {class: kind + (f.number === chosen ? " chosen" : ""), r: kind ? 6 : 4.5, tabindex: 0,
@@ -142,6 +154,8 @@ document.querySelectorAll("tr[data-number]").forEach(row => row.addEventListener
   detail.scrollIntoView({block: "nearest"});
 }));
 draw();
+let wide = innerWidth;
+addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; draw(); } });
 if (files.length) tell(files.find(f => f.number === chosen) || files[0]);
 """
 
@@ -156,6 +170,7 @@ def page(result: Mapping[str, Any]) -> str:
     title = f"{subject.get('run') or subject['model']}: files within a budget"
     data = {
         "files": result["files"],
+        "baselines": result.get("baselines", []),
         "winner": result["winner"] and result["winner"]["number"],
         "first": row and row["number"],
         "limits": _limits(result["budget"]),
@@ -181,7 +196,7 @@ def page(result: Mapping[str, Any]) -> str:
 <section><div class=tools><label>x axis <select id=axis>{axes}</select></label>
 <label>y axis <select id=split><option value=accuracy>validation accuracy ({result["validation_examples"]:,} examples)
 </option><option value=test_accuracy>test accuracy ({result["test_examples"]:,} examples)</option></select></label>
-<span>blue: Pareto front, orange: best file within the budget, dashed: budget</span></div>
+<span>blue: Pareto front, orange: best file within the budget, dashed: budget, diamonds: without a search</span></div>
 <svg id=plot viewBox="0 0 1000 430" role=group aria-label="accuracy against cost of every file"></svg>
 <div id=detail></div></section>
 <section><h2>Pareto front</h2><div class=scroll>{_front(result)}</div>

@@ -20,6 +20,7 @@ from compression.searching.budget import LIMITS, ON_A_DEVICE, Budget
 from compression.searching.plan import Sampler, SearchPlan
 from compression.searching.trials import (
     SearchSubject,
+    baselines,
     estimate,
     initial_choices,
     least_on_device,
@@ -189,6 +190,9 @@ def open_study(subject: SearchSubject, plan: SearchPlan, folder: Path, say: Call
     say(f"budget: {plan.budget}; the smallest file in the search space has {least['bytes']:,} bytes")
     for line in plan.space.lines():
         say(f"  {line}")
+    for row in studies.baselines(study, lambda: baselines(subject)):
+        numbers = ", ".join(studies.number(cost, row[cost]) for cost in plan.costs)
+        say(f"{row['name']} without a search: {numbers}, validation accuracy {row['accuracy']:.2%}")
     studies.enqueue_first(study, plan, lambda: initial_choices(subject, plan.space, plan.budget))
     return study
 
@@ -224,7 +228,7 @@ def run_trials(
     plan: SearchPlan,
     study: Any,
     say: Callable[[str], None],
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int, float | None], None] = lambda done, left: None,
 ) -> None:
     """Run trials until all planned trials are done or time is up.
 
@@ -233,7 +237,7 @@ def run_trials(
         plan: Plan of the search.
         study: Study of the plan.
         say: Function that receives a message about each trial.
-        progress: Function that receives the number of ended trials.
+        progress: Function that receives the number of ended trials, and about how many seconds the others will take.
     """
     from compression.searching.claims import Claims
 
@@ -275,6 +279,7 @@ def finish_search(
         "importances": studies.importances(study, plan),
         "validation_examples": len(subject.data.validation),
         "test_examples": len(subject.data.test),
+        "baselines": studies.baselines(study, lambda: baselines(subject)),
         "winner": winner,
         "closest": closest,
         "excesses": plan.budget.excesses(closest) if closest else {},

@@ -17,6 +17,7 @@ from compression.searching.plan import SearchPlan
 from compression.searching.screening import stop_reason
 from compression.searching.space import Range, Space
 from zoo.console.errors import Diverged, Failed, UsageError
+from zoo.console.figures import duration
 
 DATABASE, SQLITE = "search.db", b"SQLite format 3\0"
 MOST_REPEATED = 30  # number of consecutive repeated trials after which the space counts as exhausted
@@ -170,6 +171,18 @@ def file_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def baselines(study: Any, measured: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the baselines of a study, which are measured once.
+
+    Args:
+        study: Study of a search.
+        measured: Function that measures them.
+    """
+    if "baselines" not in study.user_attrs:
+        study.set_user_attr("baselines", measured())
+    return study.user_attrs["baselines"]
+
+
 def run(
     study: Any,
     claims: Any,
@@ -177,7 +190,7 @@ def run(
     estimate: Callable[[language.Recipe], dict[str, Any]],
     finished: Callable[[language.Recipe], dict[str, Any]],
     say: Callable[[str], None],
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int, float | None], None] = lambda done, left: None,
 ) -> None:
     """Run trials of a study until all planned trials are done or time is up.
 
@@ -188,7 +201,7 @@ def run(
         estimate: Function that measures the file of a recipe without training.
         finished: Function that trains a recipe and measures its file.
         say: Function that receives a message about each trial.
-        progress: Function that receives the number of ended trials.
+        progress: Function that receives the number of ended trials, and about how many seconds the others will take.
 
     Raises:
         Interrupted: A signal interrupted a trial; the next search takes it up again.
@@ -196,19 +209,41 @@ def run(
     from optuna.trial import TrialState
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing warnings: every trial has another function
-    began = time.monotonic()
+    began, before = time.monotonic(), len(new_rows(rows(study)))
+
+    def told(trial: Any, guess: Mapping[str, Any]) -> None:
+        numbers = ", ".join(number(cost, guess[cost]) for cost in plan.costs)
+        say(f"[trial {trial.number}] estimate without training: {numbers}, accuracy {guess['accuracy']:.2%}; carrying"
+            f" out {trial.user_attrs['recipe']}")  # fmt: skip
+
     while not _enough(study, plan):
         with claims.next() as trial:
             try:
-                study.tell(trial, _objectives(study, plan, trial, estimate, finished))
+                study.tell(trial, _objectives(study, plan, trial, estimate, finished, told))
             except FAILURES as error:
                 trial.set_user_attr("failed", str(error))
                 study.tell(trial, state=TrialState.FAIL)
         ended = len(new_rows(rows(study)))
-        progress(ended)
-        say(_sentence(study.trials[trial.number], ended, plan))
+        left = _left(ended - before, plan.trials - ended, time.monotonic() - began, plan.seconds)
+        progress(ended, left)
+        say(_sentence(study.trials[trial.number], ended, plan) + (f"; about {duration(left)} left" if left else ""))
         if plan.seconds is not None and not _in_time(study, plan.seconds - (time.monotonic() - began)):
             break
+
+
+def _left(ended: int, missing: int, passed: float, limit: float | None) -> float | None:
+    """Return about how many seconds the missing trials will take, of all processes; None if nothing tells.
+
+    Args:
+        ended: Number of trials that ended since the start of this process.
+        missing: Number of trials that have not ended.
+        passed: Seconds since the start.
+        limit: Seconds after which no trial begins; None if there is no limit.
+    """
+    if ended < 1:
+        return None
+    left = missing * passed / ended
+    return left if limit is None else max(min(left, limit - passed), 0.0)
 
 
 def _in_time(study: Any, left: float) -> bool:
@@ -217,11 +252,11 @@ def _in_time(study: Any, left: float) -> bool:
     return left > (statistics.median(lasted) if lasted else 0)
 
 
-def _objectives(study: Any, plan: SearchPlan, trial: Any, estimate: Any, finished: Any) -> list[float]:
+def _objectives(study: Any, plan: SearchPlan, trial: Any, estimate: Any, finished: Any, told: Any) -> list[float]:
     """Run a trial, and return its costs and its accuracy."""
     recipe = plan.space.recipe({name: _suggested(trial, name, values) for name, values in plan.space.choices.items()})
     trial.set_user_attr("recipe", str(recipe))
-    row = _measured(study, plan, trial, recipe, estimate, finished)
+    row = _measured(study, plan, trial, recipe, estimate, finished, told)
     for limit, excess in plan.budget.excesses(row).items():
         trial.set_constraint(limit, excess)
     return [*(row[cost] for cost in plan.costs), row["accuracy"]]
@@ -233,7 +268,9 @@ def _suggested(trial: Any, name: str, values: Any) -> Any:
     return trial.suggest_categorical(name, values)
 
 
-def _measured(study: Any, plan: SearchPlan, trial: Any, recipe: language.Recipe, estimate: Any, finished: Any) -> dict:
+def _measured(
+    study: Any, plan: SearchPlan, trial: Any, recipe: language.Recipe, estimate: Any, finished: Any, told: Any
+) -> dict[str, Any]:
     """Return the measurements of a trial's final file, or of its estimate if the trial is stopped early."""
     everywhere = finished_trials(_all_trials(study))
     before = next((t for t in everywhere if t.user_attrs["recipe"] == str(recipe)), None)
@@ -247,6 +284,7 @@ def _measured(study: Any, plan: SearchPlan, trial: Any, recipe: language.Recipe,
     if why := stop_reason(guess, plan, file_rows(rows(study))):
         trial.set_user_attr("stopped", why)
         return guess
+    told(trial, guess)
     row = finished(recipe)
     trial.set_user_attr("file", row)
     return row
@@ -279,7 +317,7 @@ def importances(study: Any, plan: SearchPlan) -> dict[str, dict[str, float]]:
 def _sentence(trial: Any, done: int, plan: SearchPlan) -> str:
     attributes = trial.user_attrs
     row = attributes.get("file") or attributes.get("estimate", {})
-    numbers = ", ".join(_number(cost, row[cost]) for cost in plan.costs) if row else "no file"
+    numbers = ", ".join(number(cost, row[cost]) for cost in plan.costs) if row else "no file"
     if "failed" in attributes:
         end = f"failed: {attributes['failed']}"
     elif "stopped" in attributes:
@@ -292,6 +330,7 @@ def _sentence(trial: Any, done: int, plan: SearchPlan) -> str:
     return f"[{done}/{plan.trials}] {numbers}: {end}; {attributes.get('recipe', '')}"
 
 
-def _number(name: str, value: float) -> str:
+def number(name: str, value: float) -> str:
+    """Return a cost of a file with its unit."""
     ends = {"bytes": "bytes", "gzip_bytes": "bytes gzipped", "arena_bytes": "bytes of arena", "flash_bytes": "of flash"}
     return f"{value:.3f} ms" if name == "latency_ms" else f"{value:,} {ends.get(name, name)}"

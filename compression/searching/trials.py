@@ -1,5 +1,6 @@
 """One trial of a search: estimate a recipe without training, then train it; both are measured on exported files."""
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from compression.exporting import tflite
 from compression.passes import channels
 from compression.pipeline import pipeline
 from compression.receipts.receipt import file_sizes
-from compression.recipes.language import Kernel, Recipe
+from compression.recipes.language import Kernel, Recipe, parse
 from compression.recipes.options import Calibration, ExportOptions, StageTraining
 from compression.searching.budget import LIMITS, ON_A_DEVICE, Budget
 from compression.searching.space import NO_TEACHER, Space
@@ -27,7 +28,7 @@ from compression.searching.untrained import apply_untrained
 from compression.surgery.copying import copies
 from compression.tasks.base import Export, OutputForm
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import Failed
+from zoo.console.errors import Failed, UsageError
 from zoo.data import Dataset
 from zoo.data.dataset import mapped
 from zoo.data.images import scaled
@@ -112,6 +113,21 @@ def estimate(subject: SearchSubject, recipe: Recipe) -> dict[str, Any]:
         return _compressed(subject, model, recipe.file, folder)[0]
 
 
+def baselines(subject: SearchSubject) -> list[dict[str, Any]]:
+    """Return the measurements of the files that are made without any choice, which a search should surpass.
+
+    Those are the model in float32, and in plain int8 (or dynamic, where the model has no file in int8), each with its
+    name and recipe. On a device that cannot run a file, it is left out.
+    """
+    found = []
+    for names in (("float32",), ("int8", "dynamic")):
+        for name in names:
+            with contextlib.suppress(UsageError, Failed):
+                found.append({"name": name, "recipe": name, **estimate(subject, parse(name))})
+                break
+    return found
+
+
 def train_and_measure(subject: SearchSubject, recipe: Recipe) -> dict[str, Any]:
     """Train a recipe, and return the measurements of its file on validation examples, its path and the seconds taken.
 
@@ -154,6 +170,7 @@ def _pipeline(
             subject.training, (lambda: [teacher() for teacher in taught]) if taught else None, every_stage=False
         ),
         provenance=subject.provenance,
+        page=False,
     )
 
 

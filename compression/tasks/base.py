@@ -127,6 +127,17 @@ class Form(ABC):
             original: Model that the recipe began with; sizes are compared with its weights in float32.
         """
 
+    def changed(self, subject: Subject, original: keras.Model) -> dict[str, Any] | None:
+        """Return which test examples a file answers differently from the model that its recipe began with.
+
+        See `compression.tasks.parts.changes.changed`; None for a task whose answers are not one class each.
+
+        Args:
+            subject: What `subject` returned, after the file was measured.
+            original: Model that the recipe began with.
+        """
+        return None
+
     # Scores in words.
 
     @classmethod

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,16 +11,17 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import OneOutputSubject, fitted, given, heard, reference, sampled
+from compression.receipts.subject import OneOutputSubject, Subject, fitted, given, heard, reference, sampled
 from compression.runtime import litert
 from compression.tasks.base import Export, OutputForm
+from compression.tasks.parts.changes import changed
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.images import scaled
 from zoo.data.tabular.encoding import MISSING
+from zoo.scores import classes
 from zoo.system.files import write_text
-from zoo.tasks import classification
 
 _INPUT_NAMES = {"image": "image", "tokens": "tokens", "vector": "features", "sequence": "features", "sound": "samples",
                 "triples": "question", "table": "row"}  # fmt: skip
@@ -77,6 +78,12 @@ class Classification(OutputForm):
     def subject_on(self, model: keras.Model, examples: Split) -> "ClassSubject":
         return ClassSubject(model, self.interface, examples)
 
+    def changed(self, subject: Subject, original: keras.Model) -> dict[str, Any] | None:
+        if not isinstance(subject, ClassSubject) or self.data.spec.per_step:
+            return None
+        before = subject.seen["keras"] if subject.model is original else subject.as_trained(original)
+        return changed(subject.seen["file"], before, self.data.test.y, self.data)
+
     def calibration(self, count: int, seed: int) -> np.ndarray:
         return np.asarray(given(stratified(self.data.train, count, seed), self.interface))
 
@@ -125,7 +132,13 @@ class Classification(OutputForm):
 
 @dataclass(frozen=True)
 class ClassSubject(OneOutputSubject):
-    """Subject of a file that gives the probability of each class; see `ArraySubject`."""
+    """Subject of a file that gives the probability of each class; see `ArraySubject`.
+
+    Args:
+        seen: Outputs that were measured last: of the `file`, and of `keras` without the resizing of the file.
+    """
+
+    seen: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
         found = self.scores(outputs[0])
@@ -139,9 +152,9 @@ class ClassSubject(OneOutputSubject):
         expected = reference(self, x)
         as_trained = expected
         if self.interface.resize_from:  # so that what resizing loses counts as a loss of the file
-            plain = dataclasses.replace(self, interface=dataclasses.replace(self.interface, resize_from=None))
-            as_trained = reference(plain, given(self.examples, plain.interface))
+            as_trained = self.as_trained(self.model)
         found = litert.run(path, x)
+        self.seen.update(file=found, keras=as_trained)
         difference = np.abs(found.astype(np.float64) - expected)
         mine = self.scores(found)
         return {
@@ -149,7 +162,7 @@ class ClassSubject(OneOutputSubject):
                 "examples": len(x),
                 "sha256": examples_sha256(self.examples),
                 "litert": mine,
-                "intervals": classification.intervals_of(mine, self._logits(found), self.examples.y),
+                "intervals": classes.intervals_of(mine, self._logits(found), self.examples.y),
                 "keras": self.scores(as_trained),
             },
             "parity": {
@@ -160,9 +173,14 @@ class ClassSubject(OneOutputSubject):
             "latency": litert.latency(path, x[: self.interface.batch]),
         }
 
+    def as_trained(self, model: keras.Model) -> np.ndarray:
+        """Return the outputs of a model for the examples in the size that it was trained with."""
+        interface = dataclasses.replace(self.interface, resize_from=None)
+        return reference(dataclasses.replace(self, model=model, interface=interface), given(self.examples, interface))
+
     def scores(self, outputs: np.ndarray) -> dict[str, float]:
         """Return the scores of outputs, of the file or of Keras."""
-        found = classification.scores(self._logits(outputs), self.examples.y)
+        found = classes.scores(self._logits(outputs), self.examples.y)
         return {name: value for name, value in found.items() if name != "examples"}
 
     def _logits(self, outputs: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A model of one's own as a file, which computes what the model's `predict` computes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,17 +11,19 @@ import numpy as np
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import ModelInterface, Port
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import OutputSubject, enlarged, fitted
+from compression.receipts.subject import OutputSubject, Subject, enlarged, fitted
 from compression.runtime import litert
 from compression.surgery.copying import copies, in_float32
 from compression.tasks.base import Export, OutputForm
 from compression.tasks.classification import stratified
+from compression.tasks.parts.changes import changed
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, form_of
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.dataset import leaves, mapped
 from zoo.data.images import scaled
 from zoo.data.stored.column import Column
+from zoo.runs.inference import probabilities
 from zoo.system.files import write_text
 from zoo.tasks.own_model import OwnModel, compiled_with, first_of, identifier, of_model, outputs_of, told
 
@@ -109,6 +111,16 @@ class OwnForm(OutputForm):
                 f" accuracy; received {found}"
             )
         return outputs[0].truth(leaves(split.y)[0])
+
+    def changed(self, subject: Subject, original: keras.Model) -> dict[str, Any] | None:
+        labels, outputs = leaves(self.data.test.y), self.task.outputs
+        if len(outputs) != 1 or outputs[0].kind != "classes" or not labels or outputs[0].truth(labels[0]).ndim != 1:
+            return None
+        before = subject.seen["keras"]
+        if subject.model is not original:
+            before = outputs_of(original, self.data.test.x, self.data.spec)
+        shares = [probabilities(outputs[0].logits(each[0])) for each in (subject.seen["file"], before)]
+        return changed(*shares, outputs[0].truth(labels[0]), self.data)
 
     def subject_on(self, model: keras.Model, examples: Split) -> "OwnSubject":
         return OwnSubject(model, self.interface, examples, self.data.spec, self.task)
@@ -207,6 +219,7 @@ class OwnSubject(OutputSubject):
         spec: Form of the data.
         task: What the outputs mean.
         original: Model with whose weights in float32 the file's size is compared.
+        seen: Outputs that were measured last, of the `file` and of `keras`.
     """
 
     model: keras.Model
@@ -215,6 +228,7 @@ class OwnSubject(OutputSubject):
     spec: DataSpec
     task: OwnModel
     original: keras.Model | None = None
+    seen: dict[str, list[np.ndarray]] = field(default_factory=dict, compare=False, repr=False)
 
     probabilities = False
 
@@ -245,6 +259,7 @@ class OwnSubject(OutputSubject):
         inputs = self.inputs()
         found = self._run(inputs, path)
         keras_outputs = expected = self.reference()
+        self.seen.update(file=found, keras=keras_outputs)
         if self.interface.resize_from:  # what the file loses by resizing is not counted as a difference from Keras
             expected = outputs_of(self.model, self._resized(inputs), self.spec)
         rows = {

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from compression.recipes import language
+from compression.searching import automatic
 from tests.conftest import ROOT
 from tests.docs import inputs
 from zoo.__main__ import VERBS
@@ -93,7 +94,7 @@ def parse(name, words, monkeypatch, capsys):
         if "--print-config" in words:  # nothing else is done
             return
         options(**given[0])  # its own checks
-        if "recipe" in given[0]:
+        if "recipe" in given[0] and automatic.parse(given[0]["recipe"]) is None:
             language.parse(given[0]["recipe"])
         return
     read = argparse.ArgumentParser.parse_known_args

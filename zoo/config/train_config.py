@@ -136,11 +136,6 @@ class TrainConfig(
             value, (low, high) = getattr(self, field.name), field.metadata.get("within", (None, None))
             if low is not None and value is not None and not low <= value <= high:
                 raise UsageError(f"{flag(field.name)}: expected a value from {low:g} to {high:g}, received {value}")
-        if self.strategy in strategies.STEP_BY_STEP and (self.steps_per_execution or 1) > 1:
-            raise UsageError(
-                f"--steps-per-execution {self.steps_per_execution}: expected 1 with {self.strategy}, because Keras"
-                " 3 runs one step at a time under it"
-            )
         if self.classifier is not None and not task_facts.of(self.learns).judged_by_classifier:
             raise UsageError(f"--classifier: expected a model that draws images, {self.model} learns {self.learns}")
         self._check_pretrained()
@@ -337,8 +332,7 @@ class TrainConfig(
         return self.data is None and self.dataset is not None and self.dataset not in EMBEDDED
 
     def _default_steps_per_execution(self) -> int:
-        several = self.strategy == "tpu" or strategies.engine(self.strategy) == "tensorflow"
-        return 16 if several and self.strategy not in strategies.STEP_BY_STEP else 1
+        return 16 if self.strategy == "tpu" or strategies.engine(self.strategy) == "tensorflow" else 1
 
     def resolved(self) -> "TrainConfig":
         """Return the configuration with the default settings of its model and data filled in.

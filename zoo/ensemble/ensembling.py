@@ -19,8 +19,8 @@ from zoo.models.ensemble import FAINTEST, SMALLEST, Ensemble
 from zoo.reports import page as report
 from zoo.runs.folder import RunFolder
 from zoo.runs.inference import logits_of, probabilities
+from zoo.scores.classes import scores
 from zoo.system.files import replacing
-from zoo.tasks.classification import scores
 from zoo.training.finishing import finish
 
 Method = Literal["soft", "weighted", "stacking", "soup", "greedy_soup"]

@@ -26,6 +26,7 @@ NOTES, SHIPPED, TRIAL = "make.json", "ship", ".one-epoch"
 READING = (
     *("image_size", "text_column", "label_column", "columns", "target_column", "label_columns"),
     *("horizon", "lookback", "window", "hop", "time_column", "group_column"),
+    *("normal_class", "user_column", "item_column", "rating_column", "liked"),
 )
 # Share of the minutes for training when a search follows it; the rest is the search's.
 TRAINING_SHARE = 0.5
@@ -74,11 +75,20 @@ class Options:
     hop: int | None = option("samples between the beginnings of windows", group="choices", within=(1, 10**6))
     time_column: str | None = option("column of the times of a table", group="choices")
     group_column: str | None = option("column that tells series, or the subjects of recordings, apart", group="choices")
+    normal_class: tuple[str, ...] | None = option(
+        "class that is normal, to detect all others as anomalies",
+        metavar="NAME[,...]",
+        group="choices",
+    )
+    user_column: str | None = option("column of the users of a table, to recommend items", group="choices")
+    item_column: str | None = option("column of the items", group="choices")
+    rating_column: str | None = option("column of the users' ratings of items", group="choices")
+    liked: float | None = option("lowest rating that counts as liking an item", group="choices")
     epochs: int | None = option("epochs of the training instead of the default", group="choices", within=(1, 10**6))
     settings: Mapping[str, str] = option(
         "argument of the model's constructor; may be repeated", name="set", metavar="NAME=VALUE", group="choices"
     )
-    recipe: str | None = option("recipe of the file, instead of int8 or a search", group="choices")
+    recipe: str | None = option("recipe of the file, instead of the default or a search", group="choices")
     seed: int = option("random seed", 0, group="choices", within=(0, 2**32 - 1))
     output: Path | None = option("folder of everything (default: made/NAME); an unfinished one is continued")
 
@@ -125,6 +135,7 @@ class _Road:
 
     def __init__(self, options: Options, folder: Path):
         self.options, self.folder, self.steps = options, folder, []
+        self.recipe = options.recipe
 
     def choose(self) -> tuple[list[str], str]:
         """Return the words of the training, and what was chosen and why as a sentence."""
@@ -139,6 +150,7 @@ class _Road:
                 f"{next(iter(options.budget))}: expected data with classes, boxes or masks, because recipes are"
                 " selected by accuracy, mAP or mIoU; --recipe names one"
             )
+        self.recipe = self.recipe or made.recipe
         words = ["--model", options.model or made.model, "--data", str(options.data), "--seed", str(options.seed)]
         words += [word for name, value in reading.items() for word in (f"--{name.replace('_', '-')}", _typed(value))]
         words += [word for name, value in (options.settings or {}).items() for word in ("--set", f"{name}={value}")]
@@ -179,7 +191,7 @@ class _Road:
         """Return the file: the best within the budget, or that of the recipe."""
         options = self.options
         if not options.budget:
-            made = self._do("compression.compress", str(self.folder), "--recipe", options.recipe or "int8")
+            made = self._do("compression.compress", str(self.folder), "--recipe", self.recipe)
             return Path(made["path"])
         limits = [word for name, value in options.budget.items() for word in (name, str(value))]
         time_limit = ["--time-limit", f"{60 * options.minutes * TRAINING_SHARE:.0f}s"] if options.minutes else []
@@ -250,7 +262,9 @@ def show(result: Mapping[str, Any]) -> None:
     """Print what was chosen, what the file reaches, where things are, and last the file."""
     print(f"{result['chosen']}")
     test = result["test"]
-    name = next((name for name in ("accuracy", "miou", "map_50") if name in test), next(iter(by_output(test)), ""))
+    name = next(
+        (name for name in ("accuracy", "miou", "map_50", "auc") if name in test), next(iter(by_output(test)), "")
+    )
     label, form = form_of(name)
     score = f", test {label} {test[name]:{form}} (Keras {result['keras'][name]:{form}})" if name else ""
     arena = f", arena {result['arena_bytes']:,} bytes" if result["arena_bytes"] else ""

@@ -11,6 +11,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import Dataset, load
 from zoo.data.annotations import layouts
+from zoo.data.events.source import ITEMS, USERS
 from zoo.data.tabular import header
 from zoo.data.tabular.table import read
 from zoo.pretrained import kept
@@ -35,6 +36,7 @@ class Choice:
         why: Why this model, as a sentence.
         words: Further words of `zoo.train` for this model.
         reading: Words of `zoo.train` that say how the data are read, for any model.
+        recipe: Recipe of the file without a budget.
     """
 
     taken_for: str
@@ -42,6 +44,7 @@ class Choice:
     why: str
     words: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
+    recipe: str = "int8"
 
 
 def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
@@ -54,6 +57,10 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     Raises:
         UsageError: The data cannot be read, or are of a kind that no rule is for.
     """
+    if options.get("normal_class"):
+        return _for_anomalies(data, options)
+    if _has_events(data, options):
+        return _for_events(data, options)
     if options.get("target_column") or options.get("label_columns"):
         return _for_rows(data, options)
     if options.get("horizon"):
@@ -87,6 +94,43 @@ def choose(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
     if spec.kind == "vector":
         return Choice("vectors by class", "simplenet", "a multi-layer perceptron takes vectors"), found
     raise UsageError(f"{data}: expected pictures, texts, sequences or vectors by class, found {spec.kind}")
+
+
+def _for_anomalies(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
+    """Return the autoencoder for normal examples, and the data."""
+    found = load(TrainConfig(model="autoencoder", data=data, task="anomaly", **options).resolved())
+    spec = found.spec
+    kind = {"image": "pictures", "sound": "sounds", "sequence": "windows of sensors"}.get(spec.kind, "features")
+    taken = f"normal {kind} ({', '.join(spec.normal)}), from which anomalies are told"
+    if spec.kind in ("image", "sequence"):
+        why, model = "a convolutional autoencoder keeps places and times, and runs in TFLite Micro", "autoencoder_conv"
+    else:
+        why, model = "the autoencoder of MLPerf Tiny", "autoencoder"
+    return Choice(taken, model, why, reading=("--task", "anomaly")), found
+
+
+def _has_events(data: Path, options: Mapping[str, Any]) -> bool:
+    """Return whether a table has a column of users and one of items, and nothing else was asked to be learnt."""
+    if options.get("user_column") or options.get("item_column"):
+        return True
+    others = ("text_column", "label_column", "target_column", "label_columns", "horizon", "window")
+    if not header.is_table(data) or any(options.get(name) for name in others):
+        return False
+    plain = {"".join(filter(str.isalnum, name.lower())) for name in header.columns_of(data)}
+    return all(not plain.isdisjoint(known) for known in (USERS, ITEMS))
+
+
+def _for_events(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:
+    """Return the model for events of users and items, and the events."""
+    model = "matrix_factorization" if options.get("rating_column") else "two_tower"
+    found = load(TrainConfig(model=model, data=data, **options).resolved())
+    taken = f"events of {len(found.spec.events.users):,} users and {len(found.spec.events.items):,} items"
+    why = (
+        "the product of two tables of vectors predicts ratings"
+        if options.get("rating_column")
+        else "the product of two vectors ranks items, and needs no ratings"
+    )
+    return Choice(taken, model, why, recipe="dynamic"), found
 
 
 def _for_rows(data: Path, options: Mapping[str, Any]) -> tuple[Choice, Dataset]:

@@ -2,6 +2,7 @@
 
 import html
 import io
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,35 +13,47 @@ from zoo.system.files import write_text
 from zoo.system.machine import VERSION, versions
 
 _STYLE = """
-:root { --ink: #1c2530; --soft: #64707d; --line: #e3e7ec; --paper: #fff; --page: #f5f6f8; --accent: #2463c5; }
+:root { color-scheme: light dark; --ink: #1c2530; --soft: #5b6673; --line: #e3e7ec; --paper: #fff; --page: #f5f6f8;
+  --accent: #2463c5; --wrong: #b3261e; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6eaef; --soft: #a3aeba; --line: #2c3640; --paper: #171e26;
+  --page: #0f151b; --accent: #6ea4f7; --wrong: #f2938c; } svg { filter: invert(.9) hue-rotate(180deg); } }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
+body { margin: 0; background: var(--page); color: var(--ink);
+  font: 15px/1.5 system-ui, "Noto Sans CJK SC", sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 32px 24px 64px; }
-h1 { font-size: 26px; margin: 0; }
+h1 { font-size: 26px; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 17px; margin: 0 0 12px; }
 .sub { color: var(--soft); margin: 4px 0 24px; }
 section, .tile { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; }
-section { padding: 20px 22px; margin-top: 18px; }
+section { padding: 20px 22px; margin-top: 18px; overflow-x: auto; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 12px; }
 .tile { padding: 14px 16px; }
 .tile b { display: block; font-size: 22px; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .tile span { display: block; color: var(--soft); font-size: 13px; line-height: 1.35; }
 .tile.main b { color: var(--accent); }
-.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 18px; margin-top: 18px; }
-.two section { margin-top: 0; }
+.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: 18px;
+  margin-top: 18px; }
+.two.curves { grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); }
+.two > * { margin-top: 0; min-width: 0; }
+.long { max-height: 520px; overflow-y: auto; } .long th { position: sticky; top: 0; background: var(--paper); }
+a { color: var(--accent); }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 svg { width: 100%; height: auto; display: block; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 14px; }
 th { text-align: left; color: var(--soft); font-weight: 500; }
-th, td { padding: 4px 8px 4px 0; border-bottom: 1px solid var(--line); }
-td.n, th.n { text-align: right; }
+th, td { padding: 4px 8px 4px 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; min-width: 4em; }
+td.n, th.n { text-align: right; overflow-wrap: normal; min-width: 0; }
 .mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 12px; }
 figure { margin: 0; }
 figure img { width: 100%; image-rendering: pixelated; border-radius: 6px; border: 1px solid var(--line); }
-figcaption { font-size: 13px; line-height: 1.35; margin-top: 4px; }
-figcaption i { font-style: normal; color: #b3261e; font-weight: 600; }
+figcaption { font-size: 13px; line-height: 1.35; margin-top: 4px; overflow-wrap: anywhere; }
+figcaption i { font-style: normal; color: var(--wrong); font-weight: 600; }
 small { color: var(--soft); }
 code, pre { font: 13px/1.5 ui-monospace, monospace; }
 pre { background: var(--page); padding: 10px 12px; border-radius: 6px; overflow-x: auto; margin: 0 0 14px; }
+@media (max-width: 480px) { main { padding: 18px 10px 48px; } section { padding: 14px 12px; }
+  td, th { font-size: 13px; } }
+@media print { body { background: #fff; } section, figure { break-inside: avoid; } .long { max-height: none; } }
 """
 
 
@@ -95,7 +108,7 @@ def write(
         f"<h1>{text(title)}</h1><p class=sub>{text(page.subject)} · {trained} · "
         f"{metrics['parameters']:,} parameters · strategy {text(config.strategy)} · seed {config.seed}</p>",
         _tiles(page.tiles, metrics),
-        f"<div class=two>{''.join(curves)}</div>",
+        f"<div class='two curves'>{''.join(curves)}</div>",
         *page.sections,
         _configuration(run, config),
     ]
@@ -162,7 +175,10 @@ def svg(drawn: Any) -> str:
     # A fixed salt and no date, so that the same run gives the same page.
     import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": "zoo", "svg.fonttype": "none", "font.family": "sans-serif"}):
+    style = {"svg.hashsalt": "zoo", "svg.fonttype": "none", "font.family": "sans-serif"}
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        # The browser draws the text, with a font that has the characters.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         buffer = io.StringIO()
         drawn.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     found = buffer.getvalue()

@@ -25,16 +25,14 @@ from zoo.runs.folder import RunFolder
 from zoo.runs.inference import BATCH, as_floats, logits_of, probabilities, read_inputs
 from zoo.runs.vocabularies import read_spec
 from zoo.runs.windows import recordings_of
-from zoo.scores import intervals, table_baseline, text_baseline, votes
+from zoo.scores import table_baseline, text_baseline, votes
+from zoo.scores.classes import TOP, TOP_ABOVE_CLASSES, confusion_matrix, intervals_of, per_class, scores
 from zoo.tasks import base
 from zoo.tasks.base import Reading, Task, Texts, percent, ranked, short, standardized_by
 from zoo.tasks.pages import classes as class_page
 from zoo.tasks.parts import listening
 from zoo.tasks.parts.arguments import from_data
 
-# Top-5 accuracy is informative only if there are clearly more than five classes.
-TOP = 5
-TOP_ABOVE_CLASSES = 10
 # Number of tokens from which texts of about one length share a batch. Padding of shorter ones costs little.
 LONG = 128
 
@@ -215,91 +213,6 @@ def class_weights(y: np.ndarray, num_classes: int) -> np.ndarray:
     """Return weights of classes, (classes,) float32: inverse frequencies, 1 on average over the examples."""
     counts = np.bincount(y.reshape(-1), minlength=num_classes)
     return (y.size / (num_classes * np.maximum(counts, 1))).astype(np.float32)
-
-
-def scores(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """Return the scores of a split: loss, accuracy, macro precision, recall and F1, and top-5 accuracy of many classes.
-
-    Args:
-        logits: Logits, (examples, classes) or (examples, time, classes).
-        y: Labels, (examples,) or (examples, time).
-    """
-    classes = logits.shape[-1]
-    rows = per_class(confusion_matrix(logits, y), range(classes))
-    p, y = probabilities(logits.reshape(-1, classes)), y.reshape(-1)
-    result = {
-        "loss": float(-np.log(np.maximum(p[np.arange(len(y)), y], np.finfo(np.float64).tiny)).mean()),
-        "accuracy": float((p.argmax(-1) == y).mean()),
-        **{name: float(np.mean([row[name] for row in rows])) for name in ("precision", "recall", "f1")},
-        "examples": len(y),
-    }
-    if classes > TOP_ABOVE_CLASSES:
-        from sklearn.metrics import top_k_accuracy_score  # imported here because the import takes longer than the rest
-
-        result["top_5_accuracy"] = float(top_k_accuracy_score(y, p, k=TOP, labels=np.arange(classes)))
-    return result
-
-
-def intervals_of(found: dict[str, Any], logits: np.ndarray, y: np.ndarray) -> dict[str, intervals.Interval]:
-    """Return the 95 % intervals of the scores of a split. The bootstrap draws examples, with all of their steps.
-
-    Args:
-        found: Scores, as `scores` returns them.
-        logits: Logits, (examples, classes) or (examples, time, classes).
-        y: Labels, (examples,) or (examples, time).
-    """
-    from scipy import sparse
-
-    classes, steps, labels = logits.shape[-1], y[0].size, y.reshape(-1)
-    p = probabilities(logits.reshape(-1, classes))
-    each, answers = np.arange(len(labels)), p.argmax(-1)
-    right = answers == labels
-    # For each example the loss, and for each class how often it is right, true and predicted.
-    row, columns = each // steps, (labels[right], classes + labels, 2 * classes + answers)
-    places = (np.concatenate([row, row[right], row, row]), np.concatenate([0 * row, *(1 + c for c in columns)]))
-    losses = -np.log(np.maximum(p[each, labels], np.finfo(np.float64).tiny))
-    values = np.concatenate([losses, np.ones(len(places[0]) - len(losses))])
-    terms = sparse.coo_array((values, places), shape=(len(y), 1 + 3 * classes)).tocsr()
-
-    def figures(sums: np.ndarray) -> dict[str, np.ndarray]:
-        hits, true, predicted = (sums[:, 1 + i * classes : 1 + (i + 1) * classes] for i in range(3))
-        return {
-            "accuracy": hits.sum(1) / true.sum(1),
-            "precision": (hits / np.maximum(predicted, 1)).mean(1),
-            "recall": (hits / np.maximum(true, 1)).mean(1),
-            "f1": (2 * hits / np.maximum(true + predicted, 1)).mean(1),
-            "loss": sums[:, 0] / true.sum(1),
-        }
-
-    drawn = intervals.of_sums(terms, figures)
-    if y.ndim > 1:
-        return drawn
-    return drawn | intervals.of_shares(found, dict.fromkeys(("accuracy", "top_5_accuracy"), len(y)))
-
-
-def confusion_matrix(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the counts of a confusion matrix, (classes, classes), with a row for each true class."""
-    classes = logits.shape[-1]
-    cells = classes * y.reshape(-1).astype(np.int64) + logits.argmax(-1).reshape(-1)
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
-
-
-def per_class(confusion: np.ndarray, class_names: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return precision, recall, F1 and number of examples for each class."""
-    right, true, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    rows = []
-    for i, name in enumerate(class_names):
-        total = true[i] + predicted[i]
-        rows.append(
-            {
-                "class": name,
-                "precision": float(right[i] / predicted[i]) if predicted[i] else 0.0,
-                "recall": float(right[i] / true[i]) if true[i] else 0.0,
-                "f1": float(2 * right[i] / total) if total else 0.0,
-                "examples": int(true[i]),
-            }
-        )
-    return rows
 
 
 TASK = Classification()

@@ -24,9 +24,9 @@ from zoo.runs.folder import RunFolder
 from zoo.runs.inference import probabilities, read_inputs
 from zoo.runs.vocabularies import read_spec
 from zoo.scores import intervals
+from zoo.scores.classes import confusion_matrix, per_class
 from zoo.tasks import base
 from zoo.tasks.base import Shape, Task, ranked
-from zoo.tasks.classification import confusion_matrix, per_class
 from zoo.tasks.pages import classes as class_page
 from zoo.tasks.pages import contrastive as contrastive_page
 from zoo.tasks.parts.embeddings import BATCH, CELLS, RANKS, Embedded, embedded

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from strategies import collective
 from zoo.data.batches.pipeline import Gathered
 
 # Longest execution; signals and the progress bar wait as long.
@@ -29,11 +30,22 @@ class Executions:
         done: Number of steps done before.
         every: Number of steps at whose multiples an execution ends; 0: at none.
         gathered: Batches that a step gathers by itself; by default it takes them from the iterator of `fit`.
+        agreed: Function from the seconds that a step takes here to those that all workers go by, as their executions
+            must have equally many steps. None for a single process.
     """
 
-    def __init__(self, most: int, *, steps: int, done: int, every: int, gathered: Gathered | None = None):
+    def __init__(
+        self,
+        most: int,
+        *,
+        steps: int,
+        done: int,
+        every: int,
+        gathered: Gathered | None = None,
+        agreed: Callable[[float], float] | None = None,
+    ):
         self.most, self.steps, self.step, self.every, self.gathered = most, steps, done, every, gathered
-        self.ahead = 0
+        self.ahead, self.agreed = 0, agreed
         self._seconds = None  # duration of a step
 
     def install(self, model: keras.Model) -> None:
@@ -59,7 +71,11 @@ class Executions:
         batches = self.gathered.indices(self.step, self.ahead) if self.gathered else iterator
         logs = run(batches, self.ahead)
         if self._traced:  # the first call traces the graph
-            self._seconds = (time.perf_counter() - began) / self.ahead
+            seconds = (time.perf_counter() - began) / self.ahead
+            if not self.agreed:
+                self._seconds = seconds
+            elif self._seconds is None:  # once, as a message takes as long as a small step
+                self._seconds = self.agreed(seconds)
         self._traced = True
         return logs
 
@@ -84,26 +100,63 @@ def steps_of(model: keras.Model, gathered: Gathered | None = None) -> Callable[[
     """
     import tensorflow as tf
 
+    strategy = model.distribute_strategy
     step = tf.autograph.experimental.do_not_convert(model.train_step)
     if model.jit_compile:
         step = tf.function(step, jit_compile=True, reduce_retracing=True)
 
-    def run(batch_of: Callable[[tf.Tensor], Any], count: tf.Tensor) -> dict[str, Any]:
+    def run(on_replica: Callable[..., None], arguments: Callable[[tf.Tensor], tuple], count: tf.Tensor) -> dict:
+        # The replicas meet where their gradients are summed, which they can in the body of a loop over `Strategy.run`,
+        # and not in a loop inside it.
         def body(done: tf.Tensor) -> tf.Tensor:
-            model.distribute_strategy.run(step, args=(batch_of(done),))
+            strategy.run(on_replica, args=arguments(done))
             return done + 1
 
         tf.while_loop(lambda done: done < count, body, [tf.constant(0)], parallel_iterations=1)
-        return model.get_metrics_result()
+        return _metrics(model)
 
     if gathered:
+
+        def gathering_step(rows: tf.Tensor) -> None:
+            with tf.device("CPU:0"):  # where the examples are
+                batch = gathered.take(_share(rows))
+            step(batch)
+
         # The batch size is part of the signature: without it, the step of an lstm took 15 % longer.
         indices = tf.TensorSpec((None, gathered.batch_size), tf.int64)
         gathering = tf.function(
-            lambda rows: run(lambda done: gathered.take(rows[done]), tf.shape(rows)[0]), [indices], autograph=False
+            lambda rows: run(gathering_step, lambda done: (rows[done],), tf.shape(rows)[0]), [indices], autograph=False
         )
         return lambda rows, count: gathering(tf.constant(rows[:count]))
     taking = tf.function(
-        lambda iterator, count: run(lambda done: iterator.get_next(), count), reduce_retracing=True, autograph=False
+        lambda iterator, count: run(step, lambda done: (iterator.get_next(),), count),
+        reduce_retracing=True,
+        autograph=False,
     )
     return lambda iterator, count: taking(iterator, tf.constant(count))
+
+
+def _share(rows: Any) -> Any:
+    """Return the rows of this replica: its slice of a batch, in the order of the replicas as `fit` divides a batch."""
+    import tensorflow as tf
+
+    replica = tf.distribute.get_replica_context()
+    if replica.num_replicas_in_sync == 1:
+        return rows
+    size = rows.shape[0] // replica.num_replicas_in_sync
+    first = size * replica.replica_id_in_sync_group
+    return rows[first : first + size]
+
+
+def _metrics(model: keras.Model) -> dict[str, Any]:
+    """Return the metrics of a model as `fit` does: the mean over the replicas, each of which has its own."""
+    import tensorflow as tf
+
+    strategy = model.distribute_strategy
+    if collective.workers(strategy) == 1:
+        found = strategy.run(model.get_metrics_result)
+        return {
+            name: tf.reduce_mean(strategy.experimental_local_results(value), axis=0) for name, value in found.items()
+        }
+    found = strategy.run(lambda: {name: value[None] for name, value in model.get_metrics_result().items()})
+    return {name: strategy.reduce("MEAN", value, axis=0) for name, value in found.items()}

@@ -196,10 +196,62 @@ function drawFile() {
   if (cycles.length) by("cycles").replaceChildren(bars(cycles.slice(0, 14), "cycles by layer"), ...more(cycles, 14));
   by("stages-box").hidden = f.stages.length < 2;
   if (f.stages.length > 1) drawStages(f);
+  drawErrors(f);
+  drawChanged(f);
   by("weights-box").hidden = !f.weights.length;
   by("weights").replaceChildren(...f.weights.map(histogram));
   by("graph-box").hidden = !f.graph.length;
   if (f.graph.length) drawGraph(f);
+}
+
+const percent = (value) => (value && value < 1e-4 ? `${(100 * value).toExponential(1)} %` : `${(100 * value).toFixed(2)} %`);
+const decibels = (error) => (error ? `${(-20 * Math.log10(error)).toFixed(0)} dB` : "exact");
+function table(heads, rows) {
+  const cells = (row, name) => row.map((cell, i) => node(name, { class: heads[i][1], ...(name === "th" ? { scope: "col" } : {}) }, cell));
+  return node("div", { class: "scroll", tabindex: 0, role: "group" }, node("table", {}, node("thead", {}, node("tr", {}, ...cells(heads.map(([title]) => title), "th"))),
+    node("tbody", {}, ...rows.map((row) => node("tr", {}, ...cells(row, "td"))))));
+}
+
+function drawErrors(f) {
+  by("errors-box").hidden = !f.errors;
+  if (!f.errors) return;
+  if (f.errors.left_out || !f.errors.layers.length) {
+    by("errors-about").textContent = `Not measured: ${f.errors.left_out || "no operator has the name of a layer"}.`;
+    return by("errors").replaceChildren();
+  }
+  const named = (row) => (row.to ? `${row.layer} to ${row.to}` : row.layer), worst = [...f.errors.layers].sort((a, b) => b.own_error - a.own_error);
+  const above = worst.filter((row) => row.own_error > 1e-5).slice(0, 3).map(named);
+  by("errors-about").textContent =
+    `Each layer of the file against the same layer in float32, on ${f.errors.examples} examples: root-mean-square of the difference, relative to the output. ` +
+    "The bars are the error of the layer alone, given what the file gives to it. " +
+    (above.length ? `Worst: ${above.join(", ")}. ` : "No layer differs by more than rounding in float32. ") +
+    (f.errors.unmatched ? `Not compared, because they are inside a layer or change shapes and types: ${f.errors.unmatched} of the operators.` : "");
+  const shown = worst.filter((row) => row.own_error > (above.length ? 1e-6 : 0)), rows = shown.slice(0, 14).map((row) => [named(row), row.own_error, `${percent(row.own_error)} · ${decibels(row.own_error)}`,
+    `${row.operator}: ${percent(row.own_error)} of this layer, ${percent(row.error)} with all before it`]);
+  const all = f.errors.layers.map((row) => [named(row), row.operator, percent(row.own_error), decibels(row.own_error), percent(row.error), decibels(row.error)]);
+  const heads = [["layer", "who"], ["operator", ""], ["alone", "n"], ["", "n"], ["with all before it", "n"], ["", "n"]];
+  by("errors").replaceChildren(bars(rows, "error by layer, the worst first"), ...more(shown, 14),
+    node("details", {}, node("summary", {}, `All ${all.length} layers in the order of the file`), table(heads, all)));
+}
+
+function drawChanged(f) {
+  by("changed-box").hidden = !f.changed;
+  if (!f.changed) return;
+  const c = f.changed, sure = ([name, p]) => `${name} (${(100 * p).toFixed(1)} %)`;
+  by("changed-about").textContent = c.changed
+    ? `The file answers ${count(c.changed)} of ${count(c.examples)} test examples otherwise than the trained model: ${count(c.lost)} were right and are wrong now, ` +
+      `${count(c.gained)} were wrong and are right now, ${count(c.changed - c.lost - c.gained)} are wrong before and after. ` +
+      (c.rows.length < c.changed ? `These ${c.rows.length} lost most of the probability of their true class.` : "The first lost most of the probability of its true class.")
+    : `The file answers all ${count(c.examples)} test examples as the trained model does.`;
+  const words = { lost: "right before, wrong now", gained: "wrong before, right now", wrong: "wrong before and after" };
+  const pictures = c.rows.length && c.rows.every((row) => row.picture), texts = c.rows.some((row) => row.text);
+  if (pictures)
+    return by("changed").replaceChildren(node("ul", { class: "pictures" }, ...c.rows.map((row) => node("li", {}, node("figure", {},
+      node("img", { src: row.picture, alt: `test example ${row.index} of class ${row.true}` }),
+      node("figcaption", {}, node("b", {}, row.true), ` · ${words[row.change]}`, node("br"), `model: ${sure(row.before)}`, node("br"), `file: ${sure(row.now)}`, node("br"), `test ${row.index}`))))));
+  const heads = [["test", "n"], ["true class", "who"], ["model", "who"], ["file", "who"], ["", ""], ...(texts ? [["text as tokens", "recipe"]] : [])];
+  const rows = c.rows.map((row) => [row.index, row.true, sure(row.before), sure(row.now), words[row.change], ...(texts ? [row.text || ""] : [])]);
+  by("changed").replaceChildren(...(rows.length ? [table(heads, rows)] : []));
 }
 
 function drawStages(f) {

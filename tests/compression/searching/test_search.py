@@ -55,6 +55,9 @@ def test_the_winner_is_within_the_budget_and_all_files_are_written(searched):
     page = (folder / "search.html").read_text()
     embedded = page.split("id=data>")[1].split("</script>")[0]
     assert json.loads(embedded)["winner"] == winner["number"]
+    assert json.loads(embedded)["baselines"] == result["baselines"]
+    in_float, plain = result["baselines"]
+    assert (in_float["recipe"], plain["recipe"]) == ("float32", "int8") and in_float["bytes"] > plain["bytes"]
     # One of the trials is the baseline: a small network trained from scratch on labels only.
     assert any("init=scratch" in r["recipe"] and "distill" not in r["recipe"] for r in result["files"])
 

@@ -107,6 +107,26 @@ def test_sounds_get_a_network_that_takes_samples(tmp_path):
     assert data.spec.kind == "sound"
 
 
+def test_a_named_normal_class_makes_anomalies_of_all_others(tmp_path):
+    made, data = choice.choose(pictures(tmp_path / "data", 24, 1), {"normal_class": ("right",)})
+    assert (made.model, made.reading) == ("autoencoder_conv", ("--task", "anomaly"))
+    assert data.spec.task == "anomaly" and data.spec.normal == ("right",) and "pictures (right)" in made.taken_for
+    x = np.random.default_rng(0).random((40, 5), np.float32)
+    np.savez(tmp_path / "vectors.npz", x=x, y=np.arange(40) % 2)
+    assert choice.choose(tmp_path / "vectors.npz", {"normal_class": ("0",)})[0].model == "autoencoder"
+
+
+def test_a_table_of_users_and_items_is_taken_for_recommendations(tmp_path):
+    rows = [f"u{user},i{(user * 3 + step * 5) % 11},{1 + (user + step) % 5}" for user in range(12) for step in range(6)]
+    (tmp_path / "bought.csv").write_text("\n".join(["user_id,product,stars", *rows]))
+    made, data = choice.choose(tmp_path / "bought.csv", {})
+    assert (made.model, made.recipe, data.spec.task) == ("two_tower", "dynamic", "recommendation")
+    assert made.taken_for == "events of 12 users and 11 items"
+    made, _ = choice.choose(tmp_path / "bought.csv", {"rating_column": "stars", "liked": 3.0})
+    assert made.model == "matrix_factorization"
+    assert choice.choose(tmp_path / "bought.csv", {"target_column": ("stars",)})[0].model == "tabular"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -152,6 +172,22 @@ def test_the_whole_road_within_a_budget_and_again(tmp_path):
     assert (tmp_path / verified).read_bytes() == file.read_bytes()
     again = run_module("zoo.make", *words, cwd=tmp_path, check=0)
     assert "is trained already" in again.stderr and json.loads(again.stdout)["bytes"] == result["bytes"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", ["events", "anomalies"])
+def test_the_whole_road_of_recommendations_and_of_anomalies(tmp_path, kind):
+    if kind == "events":
+        rows = [f"u{user},i{(user * 3 + step * 5) % 31}" for user in range(40) for step in range(8)]
+        (tmp_path / "bought.csv").write_text("\n".join(["user,item", *rows]))
+        words, figure = (tmp_path / "bought.csv",), "recall_at_10"
+    else:
+        words, figure = (pictures(tmp_path / "parts", 24, 1, 60), "--normal-class", "left"), "auc"
+    done = run_module("zoo.make", *words, "--epochs", "1", "--json", cwd=tmp_path, check=0)
+    result = json.loads(done.stdout)
+    assert (tmp_path / result["path"]).stat().st_size == result["bytes"] and figure in result["test"]
+    assert result["recipe"] == ("dynamic" if kind == "events" else "int8")
 
 
 def test_boxes_get_a_detector(tmp_path):

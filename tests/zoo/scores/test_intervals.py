@@ -8,8 +8,8 @@ from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_
 from zoo import tasks
 from zoo.console import figures
 from zoo.runs.inference import probabilities
-from zoo.scores import intervals
-from zoo.tasks import classification, contrastive, generation, language_model, link_prediction, translation
+from zoo.scores import classes, intervals
+from zoo.tasks import contrastive, generation, language_model, link_prediction, translation
 
 
 def means(sums, count):
@@ -79,11 +79,11 @@ def test_classification_is_scored_as_sklearn_does():
     rng = np.random.default_rng(5)
     logits, y = rng.normal(size=(200, 4)).astype(np.float32), rng.integers(0, 3, 200).astype(np.int32)
     logits[:, 2] -= 9  # class 2 is never predicted, and class 3 never occurs
-    found, labels = classification.scores(logits, y), np.arange(4)
+    found, labels = classes.scores(logits, y), np.arange(4)
     theirs = precision_recall_fscore_support(y, logits.argmax(-1), labels=labels, average="macro", zero_division=0)
     assert [found[name] for name in ("precision", "recall", "f1")] == pytest.approx(list(theirs[:3]), rel=1e-12)
     np.testing.assert_array_equal(
-        classification.confusion_matrix(logits, y), confusion_matrix(y, logits.argmax(-1), labels=labels)
+        classes.confusion_matrix(logits, y), confusion_matrix(y, logits.argmax(-1), labels=labels)
     )
 
 
@@ -92,8 +92,8 @@ def test_classification_is_resampled_as_sklearn_scores_it():
     y = rng.integers(0, 3, 300)
     logits = rng.normal(size=(300, 3)).astype("float32")
     logits[np.arange(300), y] += 1.5
-    scores = classification.scores(logits, y)
-    found = classification.intervals_of(scores, logits, y)
+    scores = classes.scores(logits, y)
+    found = classes.intervals_of(scores, logits, y)
     assert set(found) == {"accuracy", "precision", "recall", "f1", "loss"}
     again = rng.integers(0, 300, (2000, 300))
     answers = logits.argmax(-1)
@@ -113,7 +113,7 @@ def test_steps_of_one_example_are_drawn_together():
     y = np.repeat(rng.integers(0, 2, 100)[:, None], 10, axis=1)
     wrong = np.arange(100) < 30
     logits = np.eye(2, dtype="float32")[np.where(wrong[:, None], 1 - y, y)] * 3
-    low, high = classification.intervals_of(classification.scores(logits, y), logits, y)["accuracy"]
+    low, high = classes.intervals_of(classes.scores(logits, y), logits, y)["accuracy"]
     half = 1.96 * np.sqrt(0.7 * 0.3 / 100)
     assert (low, high) == pytest.approx((0.7 - half, 0.7 + half), abs=0.02)
 

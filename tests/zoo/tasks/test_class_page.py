@@ -1,8 +1,17 @@
 """The page of a classifier: the surest mistakes and the classes that are confused most."""
 
-import numpy as np
+import shutil
+import warnings
 
+import numpy as np
+import pytest
+
+from docs import browser
+from zoo.reports import page as report
+from zoo.tasks.pages import classes
 from zoo.tasks.pages.classes import confused_pairs, worst_mistakes
+
+WINDOW = "<meta name=viewport content='width=device-width, initial-scale=1'>"
 
 
 def test_mistakes_are_sorted_by_the_probability_of_the_wrong_answer():
@@ -23,3 +32,48 @@ def test_confused_pairs_are_counted_beside_the_diagonal():
     ]
     assert len(confused_pairs(confusion, 1)) == 1 and confusion[0, 0] == 50
     assert confused_pairs(np.diag([4, 2]), 5) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("zebra", "zebra"),
+        ("sixteen letters!", "sixteen letters!"),
+        ("seventeen letters", "seventeen lette…"),
+        ("八个汉字正好放下", "八个汉字正好放下"),
+        ("九个汉字放不下了吧", "九个汉字放不下…"),
+    ],
+)
+def test_names_beside_a_matrix_are_cut_to_a_width(name, shown):
+    assert classes.shortened(name) == shown
+
+
+def test_a_table_of_many_classes_scrolls_and_begins_with_the_worst():
+    rows = [{"class": f"c{i}", "precision": 1, "recall": 1, "f1": (i * 7 % 25) / 25, "examples": 4} for i in range(25)]
+    few, many = classes._each_class(rows[:20]), classes._each_class(rows)
+    assert "class=long" not in few and few.index(">c0<") < few.index(">c1<")
+    assert "tabindex=0" in many and many.index(">c0<") < many.index(">c18<") < many.index(">c11<")  # 0, 1, 2 of 25
+
+
+def test_a_matrix_of_names_in_chinese_is_drawn_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = classes.matrix(np.eye(2, dtype=int), ["猫" * 40, "狗"])
+    assert "猫" * 7 + "…" in drawn and "猫" * 8 not in drawn
+
+
+@pytest.mark.skipif(not any(map(shutil.which, browser.PROGRAMS)), reason="no Chromium or Chrome is installed")
+def test_a_report_with_long_names_fits_a_narrow_window(tmp_path):
+    names = ["x" * 60, "a name of sixty characters with spaces, as some data have them"]
+    rows = [{"class": name, "precision": 1, "recall": 1, "f1": 1, "examples": 4} for name in names]
+    counts = np.array([[3, 1], [2, 2]])
+    body = f"<h1>{names[0]}</h1><div class=two>{classes._each_class(rows)}</div>{classes._pairs(counts, names)}"
+    (tmp_path / "page.html").write_text(f"{WINDOW}<style>{report._STYLE}</style><main>{body}</main>")
+    with browser.opened(browser.program()) as page:
+        for width in (1280, 390):
+            page.show((tmp_path / "page.html").as_uri(), width, 800)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            inside = (
+                "[...document.querySelectorAll('td')].every((td) => td.getBoundingClientRect().right <= innerWidth)"
+            )
+            assert page.evaluate(inside)

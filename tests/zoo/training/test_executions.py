@@ -27,9 +27,8 @@ def data():
 
 
 def trained(data, folder, model="simplenet", **options):
-    settings = {"dropout": 0.3, "num_layers": 1} if model == "transformer" else {}
-    config = TrainConfig(model=model, epochs=3, batch_size=16, output=folder, settings=settings, **options)
-    return train(config, data=data, verbose=False)
+    options.setdefault("settings", {"dropout": 0.3, "num_layers": 1} if model == "transformer" else {})
+    return train(TrainConfig(model=model, epochs=3, batch_size=16, output=folder, **options), data=data, verbose=False)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +51,23 @@ def test_weights_do_not_depend_on_who_gathers_the_batches(data, tmp_path, one, m
     for ours, theirs in zip(handed.model.get_weights(), one.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert handed.history == one.history
+
+
+@pytest.mark.parametrize("model", ["simplenet", "conv1d"])
+def test_two_replicas_give_the_same_bits_in_executions_and_step_by_step(data, tmp_path, mirrored, monkeypatch, model):
+    """Also when `fit` hands the batches to the replicas instead of letting them gather their shares."""
+    options = {"strategy": "mirrored", "virtual_devices": 2, "settings": {"dropout": 0.3}}
+    single = trained(data, tmp_path / "single", model, steps_per_execution=1, **options)
+    several = trained(data, tmp_path / "several", model, steps_per_execution=5, **options)
+    monkeypatch.setattr("zoo.tasks.classification.Classification.gathered", lambda *_: None)
+    handed = trained(data, tmp_path / "handed", model, **options)
+    alone = trained(data, tmp_path / "alone", model, **options | {"strategy": "none", "virtual_devices": 0})
+    for run in (several, handed):
+        for ours, theirs in zip(run.model.get_weights(), single.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert run.history == single.history
+    for ours, theirs in zip(several.model.get_weights(), alone.model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_executions_end_with_epochs_and_at_checkpoints(data, tmp_path, monkeypatch):

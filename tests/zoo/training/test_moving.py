@@ -10,7 +10,7 @@ import pytest
 from strategies import keras_fit
 from tests.conftest import blobs, run_module, stop_after
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import Interrupted, UsageError
+from zoo.console.errors import Interrupted
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.train import configure
@@ -110,19 +110,3 @@ def test_replicas_of_one_process_and_workers_of_one_replica_are_told_apart(mirro
 ])  # fmt: skip
 def test_an_execution_never_crosses_the_end_of_an_epoch(most, steps, done, stride):
     assert stride_of(most, steps, done) == stride
-
-
-@pytest.mark.parametrize("strategy", ["mirrored", "multi_worker"])
-def test_several_steps_in_an_execution_are_refused_where_keras_fails(strategy, monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')
-    with pytest.raises(UsageError, match=f"--steps-per-execution 4: expected 1 with {strategy}"):
-        TrainConfig(strategy=strategy, steps_per_execution=4)
-
-
-def test_keras_itself_fails_with_several_steps_under_mirrored(mirrored):
-    """Pass while Keras fails; otherwise STEP_BY_STEP can lose a name."""
-    with mirrored.scope():
-        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-        model.compile("sgd", "mse", steps_per_execution=2)
-    with pytest.raises(Exception):  # noqa: B017, PT011
-        model.fit(np.zeros((8, 2)), np.zeros((8, 1)), batch_size=2, verbose=0)

@@ -18,7 +18,7 @@ from zoo.runs.folder import RunFolder
 
 pytestmark = pytest.mark.timeout(600)  # two processes that each import TensorFlow and trace every model
 LAUNCH = ("strategies.launch", "--workers", "2")
-FEW = ("simplenet", "simplenet, one")
+FEW = ("simplenet", "simplenet, step by step", "simplenet, one")
 MORE = tuple(name for name in MODELS if name not in FEW)  # two processes on two cores trace a model for 20 seconds
 
 
@@ -53,6 +53,12 @@ def test_two_workers_equal_one_process(name, request):
         np.testing.assert_allclose(two[key], one[key], rtol=0, atol=tolerance, err_msg=key)
     changes = "loss" if name == "gan_dense" else "accuracy"
     assert one[f"1 {changes}"] != one[f"0 {changes}"]
+
+
+def test_workers_give_the_same_bits_in_executions_and_step_by_step(trained):
+    several, single = (np.load(trained["multi_worker"] / f"{name}.npz") for name in FEW[:2])
+    for ours, theirs in zip(several.files, single.files, strict=True):  # names of layers are counted in a process
+        np.testing.assert_array_equal(several[ours], single[theirs], err_msg=ours)
 
 
 @pytest.mark.slow
@@ -237,7 +243,7 @@ def images(tmp_path):
 def test_workers_train_on_files_of_their_own(images, tmp_path):
     """Two workers that read their own part of each batch from the files have the weights of one process."""
     words = ("zoo.train", "--model", "simplenet", "--data", images, "--epochs", 2, "--batch-size", 6, "--seed", 3)
-    words += ("--precision", "float64", "--set", "dropout=0", "--keep", "last")
+    words += ("--precision", "float64", "--keep", "last")
     run_module(*words, "--output", tmp_path / "one", cwd=tmp_path, check=0)
     several = (*LAUNCH, "--", "python", "-m", *words, "--strategy", "multi_worker", "--shard", "files")
     done = run_module(*several, "--output", tmp_path / "two", cwd=tmp_path, check=0)

@@ -27,6 +27,7 @@ from zoo.training.loop import train  # noqa: E402
 # Settings of a small model, and the precision: with batch normalisation a cnn differs by rounding in float32.
 MODELS = {
     "simplenet": ({"units": (12,)}, "float32"),
+    "simplenet, step by step": ({"units": (12,)}, "float32"),
     "simplenet, one": ({"units": (12,)}, "float32"),  # fewer validation examples than workers
     "cnn": ({"filters": (4, 6), "pools": 1, "units": 8}, "float32"),
     "cnn, normalised": ({"filters": (4, 6), "pools": 1, "units": 8, "batch_norm": True}, "float64"),
@@ -55,7 +56,7 @@ def main(strategy: str, folder: str, *names: str) -> None:
         draws = task == "generation"
         config = TrainConfig(  # the output folder belongs to the chief
             model=name.partition(",")[0],
-            settings=settings if draws else {**settings, "dropout": 0.0},
+            settings=settings if draws else {**settings, "dropout": 0.3},
             strategy=strategy,
             precision=precision,
             epochs=2,
@@ -64,6 +65,7 @@ def main(strategy: str, folder: str, *names: str) -> None:
             optimizer="sgd",
             clip_norm=1.0,
             keep="last",
+            steps_per_execution=1 if name.endswith("step by step") else None,
             adversarial="pgd(0.1, steps=2)" if name.endswith("attacked") else None,
             seed=3,
             output=f"{folder}/{name}",

@@ -1,8 +1,11 @@
 """Report of classes: confusion matrix, scores of each class, the pairs most often confused, the surest mistakes."""
 
 import csv
+import heapq
 import io
-from collections.abc import Sequence
+import itertools
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +17,48 @@ from zoo.data.images import as_bytes
 from zoo.reports import page as report
 from zoo.reports.mosaic import inline
 from zoo.reports.page import text as escaped
-from zoo.runs.inference import probabilities
+from zoo.scores.classes import answers_of
 from zoo.system.files import write_text
 
 MISTAKES = 24
 PAIRS = 10  # most often confused
 # Larger matrices are drawn without numbers and names, which would be unreadable.
 NAMED_CLASSES = 20
+DRAWN = 500  # most rows of the picture of a sparse matrix
+LONGEST_NAME = 16  # beside a matrix, in characters of Latin letters
 
 
-def write_confusion(path: Path, confusion: np.ndarray, class_names: Sequence[str]) -> None:
-    """Write a confusion matrix as csv, with a row for each true class and a column for each predicted class."""
+def write_confusion(path: Path, confusion: Any, class_names: Sequence[str]) -> None:
+    """Write a confusion matrix as csv, with a row for each true class and a column for each predicted class.
+
+    A sparse one, which has very many classes, is written as a row for each cell that is not zero.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["true \\ predicted", *class_names])
-    writer.writerows([name, *row.tolist()] for name, row in zip(class_names, confusion, strict=True))
+    if isinstance(confusion, np.ndarray):
+        writer.writerow(["true \\ predicted", *class_names])
+        writer.writerows([name, *row.tolist()] for name, row in zip(class_names, confusion, strict=True))
+    else:
+        writer.writerow(["true", "predicted", "examples"])
+        writer.writerows((class_names[i], class_names[j], n) for i, j, n in _cells(confusion))
     write_text(path, text.getvalue())
+
+
+def _cells(confusion: Any) -> Iterator[tuple[int, int, int]]:
+    """Yield the true class, the predicted class and the examples of each cell that is not zero, in order of rows."""
+    from scipy import sparse
+
+    cells = sparse.csr_array(confusion).sorted_indices().tocoo()
+    yield from zip(*(values.tolist() for values in (*cells.coords, cells.data)), strict=True)
+
+
+def _in_groups(confusion: Any) -> tuple[np.ndarray, int]:
+    """Return a sparse matrix with neighbouring classes added up, and the number of classes in a group."""
+    size = -(-confusion.shape[0] // DRAWN)
+    count = -(-confusion.shape[0] // size)
+    cells = confusion.tocoo()
+    places = [coordinates // size for coordinates in cells.coords]
+    return np.bincount(count * places[0] + places[1], cells.data, count**2).reshape(count, count), size
 
 
 def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report.Page:
@@ -52,38 +81,41 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
     ]
     sections = [
         f"<div class=two><section><h2>Confusion matrix, test split</h2>{matrix(confusion, names)}</section>"
-        f"<section><h2>Each class, test split</h2>{_class_table(shown['per_class'])}</section></div>",
+        f"{_each_class(shown['per_class'])}</div>",
         _pairs(confusion, names),
         _mistakes(data, shown["logits"], scores["accuracy"]),
     ]
     return report.Page(f"{data.spec.num_classes} classes", top, sections)
 
 
-def matrix(confusion: np.ndarray, class_names: Sequence[str], counts: bool = True) -> str:
+def matrix(confusion: Any, class_names: Sequence[str], counts: bool = True) -> str:
     """Return a confusion matrix as an SVG element.
 
     Args:
-        confusion: Counts, (classes, classes), with a row for each true class.
+        confusion: Counts, (classes, classes), with a row for each true class; a sparse one is drawn in groups.
         class_names: Names of the classes.
         counts: Whether cells show counts; otherwise shares of their row.
     """
-    count = len(class_names)
+    count, group = len(class_names), 1
     named = count <= NAMED_CLASSES
+    if not isinstance(confusion, np.ndarray):
+        confusion, group = _in_groups(confusion)
     figure = report.figure(5.2, 4.6)
     axes = figure.subplots()
     share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     # On a linear scale, rare mistakes would be white.
     axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1, aspect="equal")
     if named:
-        long = max(map(len, class_names)) > 3
+        shown = [shortened(name) for name in class_names]
+        long = max(map(len, shown)) > 3
         axes.set_xticks(
             range(count),
-            class_names,
+            shown,
             rotation=45 if long else 0,
             ha="right" if long else "center",
             fontsize=9,
         )
-        axes.set_yticks(range(count), class_names, fontsize=9)
+        axes.set_yticks(range(count), shown, fontsize=9)
         for (i, j), n in np.ndenumerate(confusion):
             if n:
                 axes.text(
@@ -95,11 +127,32 @@ def matrix(confusion: np.ndarray, class_names: Sequence[str], counts: bool = Tru
                     fontsize=8 if count <= 12 else 6,
                     color="white" if share[i, j] > 0.4 else "#1c2530",
                 )
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    of = f", groups of {group} classes" if group > 1 else ""
+    axes.set_xlabel(f"predicted{of}")
+    axes.set_ylabel(f"true{of}")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return report.svg(figure)
+
+
+def shortened(name: str, most: int = LONGEST_NAME) -> str:
+    """Return a name, cut to a width in Latin letters; Chinese, Japanese and Korean characters are twice as wide."""
+    wide = [2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in name]
+    if sum(wide) <= most:
+        return name
+    ends = itertools.accumulate(wide)
+    return name[: sum(end < most for end in ends)] + "…"
+
+
+def _each_class(per_class: Sequence[dict[str, Any]]) -> str:
+    """Return the table of the classes; that of many classes scrolls, and begins with the worst."""
+    if len(per_class) <= NAMED_CLASSES:
+        return f"<section><h2>Each class, test split</h2>{_class_table(per_class)}</section>"
+    rows = sorted(per_class, key=lambda row: row["f1"])
+    return (
+        "<section><h2>Each class, test split <small>worst F1 first</small></h2>"
+        f"<div class=long tabindex=0 role=region aria-label='scores of each class'>{_class_table(rows)}</div></section>"
+    )
 
 
 def _class_table(per_class: Sequence[dict[str, Any]]) -> str:
@@ -129,7 +182,7 @@ def _pairs(confusion: np.ndarray, class_names: Sequence[str]) -> str:
     )
 
 
-def confused_pairs(confusion: np.ndarray, count: int) -> list[dict[str, Any]]:
+def confused_pairs(confusion: Any, count: int) -> list[dict[str, Any]]:
     """Return the pairs of a true class and a wrong answer that are most frequent, the most frequent first.
 
     Args:
@@ -139,14 +192,11 @@ def confused_pairs(confusion: np.ndarray, count: int) -> list[dict[str, Any]]:
     Returns:
         True class, predicted class, number of examples and their share of the true class for each pair.
     """
-    wrong = confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
-    pairs = [divmod(int(place), len(wrong)) for place in order]
+    true = confusion.sum(1)
+    wrong = ((i, j, n) for i, j, n in _cells(confusion) if i != j)
     return [
-        {"true": i, "predicted": j, "examples": int(wrong[i, j]), "share": float(wrong[i, j] / confusion[i].sum())}
-        for i, j in pairs
-        if wrong[i, j]
+        {"true": i, "predicted": j, "examples": n, "share": float(n / true[i])}
+        for i, j, n in heapq.nsmallest(count, wrong, key=lambda cell: -cell[2])
     ]
 
 
@@ -192,17 +242,11 @@ def worst_mistakes(logits: np.ndarray, y: np.ndarray, count: int) -> list[dict[s
     Returns:
         Index, true class, predicted class and its probability for each.
     """
-    p = probabilities(logits)
-    wrong = np.flatnonzero(p.argmax(-1) != y)
-    order = wrong[np.argsort(-p[wrong].max(-1), kind="stable")][:count]
+    answers, sure = answers_of(logits)
+    wrong = np.flatnonzero(answers != y)
+    order = wrong[np.argsort(-sure[wrong], kind="stable")][:count]
     return [
-        {
-            "index": int(i),
-            "true": int(y[i]),
-            "predicted": int(p[i].argmax()),
-            "probability": float(p[i].max()),
-        }
-        for i in order
+        {"index": int(i), "true": int(y[i]), "predicted": int(answers[i]), "probability": float(sure[i])} for i in order
     ]
 
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from zoo.console.errors import UsageError
 from zoo.data.dataset import leaves
-from zoo.scores import intervals, numbers
+from zoo.scores import classes, intervals, numbers
 from zoo.scores import labels as several
-from zoo.tasks import classification
 
 # classes: an index, or a one-hot row, chooses one of the last axis. binary: one number that is above 0.5, or 0 for
 # logits, for yes. labels: any number of the last axis may hold. numbers: values as they are. none: no labels are given.
@@ -73,7 +72,7 @@ class Output:
         truth = self.truth(y)
         if self.kind == "classes":
             outputs = self.logits(outputs).reshape(-1, outputs.shape[-1])
-            found = classification.scores(outputs, truth.reshape(-1))
+            found = classes.scores(outputs, truth.reshape(-1))
             return {"accuracy": found.pop("accuracy"), **{k: v for k, v in found.items() if k != "examples"}}
         if self.kind == "numbers":
             return numbers.scores(outputs, truth)
@@ -83,7 +82,7 @@ class Output:
         """Return the 95 % intervals of the scores of one class or one decision for each example; none for others."""
         truth = self.truth(y)
         if self.kind == "classes" and truth.ndim == 1:
-            return classification.intervals_of(dict(scores), self.logits(outputs), truth)
+            return classes.intervals_of(dict(scores), self.logits(outputs), truth)
         if self.kind == "binary":
             return intervals.of_shares(dict(scores), {"accuracy": truth.size})
         return {}

@@ -118,8 +118,12 @@ class Training:
         return self.task.training_batches(self.config, self.data, self.batch_size, start, stop)
 
     def feed(self, start: int, stop: int) -> Any:
-        """Return what `fit` is given for these steps: the batches, unless a capability hands them over otherwise."""
-        for capability in self.capabilities:
+        """Return what `fit` is given for these steps: the batches, unless a capability hands them over otherwise.
+
+        The last capability of the registry that does so decides: steps that gather their batches themselves need none
+        that workers read in parts.
+        """
+        for capability in reversed(self.capabilities):
             if (fed := capability.feed(start, stop)) is not None:
                 return fed
         return self.batches(start, stop)

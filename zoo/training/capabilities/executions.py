@@ -5,7 +5,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import strategies
+import numpy as np
+
+from strategies import collective
 from zoo.config.train_config import TrainConfig
 from zoo.data.batches.pipeline import on_tensorflow
 from zoo.training.capabilities.base import Capability
@@ -13,7 +15,7 @@ from zoo.training.executions import Executions
 
 
 def _ours(config: TrainConfig) -> bool:
-    return on_tensorflow() and config.strategy not in ("tpu", *strategies.STEP_BY_STEP)
+    return on_tensorflow() and config.strategy != "tpu"
 
 
 class StepsPerExecution(Capability):
@@ -37,7 +39,12 @@ class StepsPerExecution(Capability):
             done=training.step,
             every=config.checkpoint_every,
             gathered=self.gathered,
+            agreed=self._slowest if collective.workers(training.strategy) > 1 else None,
         )
+
+    def _slowest(self, seconds: float) -> float:
+        """Return the longest of all workers' times."""
+        return float(collective.gather(self.training.strategy, np.array([seconds])).max())
 
     def before_fit(self) -> None:
         self.executions.install(self.training.model)
@@ -48,7 +55,11 @@ class StepsPerExecution(Capability):
             return None
         import tensorflow as tf
 
-        return tf.data.Dataset.range(start, stop)
+        numbers = tf.data.Dataset.range(start, stop)
+        strategy = self.training.strategy
+        if strategy.num_replicas_in_sync == 1:
+            return numbers
+        return strategy.distribute_datasets_from_function(lambda _: numbers)  # `fit` cannot divide numbers
 
 
 class KerasStepsPerExecution(Capability):
