@@ -73,13 +73,13 @@ def told(kind: Any, large: bool, infinite: int) -> tuple[str, ...]:
 
 
 def texts(values: Sequence[str]) -> Any:
-    """Return texts as an array of Arrow, or as they are if one has half of a surrogate pair."""
+    """Return texts as an array of Arrow, or as a list if one has half of a surrogate pair."""
     import pyarrow
 
     try:
         return pyarrow.array(values, pyarrow.string())
     except UnicodeEncodeError:
-        return values
+        return list(values)
 
 
 def texts_of(values: np.ndarray) -> Any:

@@ -53,7 +53,7 @@ def test_spaces_are_those_of_python():
     texts = [" a", "b\x1c", "\u3000c", "d\xa0", "é", "", "e f"]
     found, spaces = arrow.stripped(arrow.texts(texts))
     assert found.to_pylist() == [text.strip() for text in texts] and spaces == 4
-    assert arrow.texts(["\ud800"]) == ["\ud800"] and isinstance(arrow.texts(["a"]), pyarrow.Array)
+    assert arrow.texts(("\ud800",)) == ["\ud800"] and isinstance(arrow.texts(["a"]), pyarrow.Array)
 
 
 QUOTED = b'x,y\n1,"a\nb\r\nc"\n2,d\n' + b"3,e\n" * 30 + b'4,"f\n' + b"g\n" * 30 + b'h"\n5,i'
