@@ -27,15 +27,16 @@ def of_rows(arrays: Sequence[np.ndarray]) -> np.ndarray:
     if not len(arrays[0]):
         return np.zeros((0, BYTES), np.uint8)
     columns = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
-    return _hashed([b"".join(row.tobytes() for row in rows) for rows in zip(*columns, strict=True)])
+    return of_contents([b"".join(row.tobytes() for row in rows) for rows in zip(*columns, strict=True)])
 
 
 def of_texts(texts: Sequence[str]) -> np.ndarray:
     """Return the hash of each text, (texts, 16) uint8."""
-    return _hashed([text.encode() for text in texts])
+    return of_contents([text.encode() for text in texts])
 
 
-def _hashed(contents: Sequence[bytes]) -> np.ndarray:
+def of_contents(contents: Sequence[bytes | memoryview]) -> np.ndarray:
+    """Return the hash of each content, (contents, 16) uint8."""
     digests = b"".join(hashlib.blake2b(content, digest_size=BYTES).digest() for content in contents)
     return np.frombuffer(digests, np.uint8).reshape(-1, BYTES)
 

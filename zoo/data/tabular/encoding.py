@@ -34,6 +34,8 @@ INTERVALS = 64
 REPEATED, LEAST, MOST_VALUES = 5, 2, 1000
 # Words of other texts: so many at most, each in this share of the training rows or more.
 MOST_WORDS, SHARE = 64, 0.01
+# What is between the values of a row whose hash is taken.
+BETWEEN = "\x1f"
 _WORD = re.compile(r"\w+")
 ORDER = {"number": 0, "date": 0, "word": 1, "category": 2}
 
@@ -222,4 +224,4 @@ def for_model(inputs: Sequence[Input]) -> list[dict[str, Any]]:
 def marks_of(table: Table, names: Sequence[str]) -> np.ndarray:
     """Return a hash of the values that each row has in some columns, (rows, 16) uint8."""
     columns = [table.texts(name) for name in names]
-    return marks.of_texts(["\x1f".join(row) for row in zip(*columns, strict=True)])
+    return marks.of_texts([BETWEEN.join(row) for row in zip(*columns, strict=True)])

@@ -10,7 +10,7 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -153,24 +153,30 @@ def opened(path: Path) -> IO[str]:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def rows(text: IO[str], delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+def rows(text: Iterable[str], delimiter: str, path: Path, begin: int = 1) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the values of each line; in a .csv file a quoted value may span lines.
 
     In a .tsv file a quotation mark is a character like any other (IANA's text/tab-separated-values has no quoting).
+
+    Args:
+        text: Lines with their ends. No more of them are taken than a row has.
+        delimiter: Character between values.
+        path: Path of the file, for messages.
+        begin: Number of the first line.
 
     Raises:
         UsageError: A quoted value that does not end.
     """
     if delimiter == "\t":
-        for number, line in enumerate(text, 1):
+        for number, line in enumerate(text, begin):
             yield number, line.rstrip("\r\n").split("\t")
         return
     reader = csv.reader(text, delimiter=delimiter, strict=True)
-    number = 1
+    number = begin
     try:
         for row in reader:
             yield number, row
-            number = reader.line_num + 1
+            number = reader.line_num + begin
     except csv.Error as error:
         marks = "a text that begins with a quotation mark ends with one, and marks inside are doubled"
         raise UsageError(f"{path}, line {number}: expected a table: {error}; {marks}") from None

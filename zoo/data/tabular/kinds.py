@@ -9,6 +9,7 @@
 import datetime
 import re
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
@@ -159,7 +160,11 @@ def as_numbers(where: str, texts: np.ndarray) -> np.ndarray:
 def as_texts(numbers: np.ndarray) -> np.ndarray:
     """Return numbers as texts, whole ones without a point and missing ones as ""."""
     found = np.empty(len(numbers), object)
-    found[:] = ["" if np.isnan(n) else f"{n:.0f}" if n == np.round(n) else repr(float(n)) for n in numbers]
+    missing, whole = np.isnan(numbers), numbers == np.round(numbers)
+    found[missing] = ""
+    found[whole] = [f"{number:.0f}" for number in numbers[whole].tolist()]
+    rest = ~missing & ~whole
+    found[rest] = list(map(repr, numbers[rest].tolist()))
     return found
 
 
@@ -188,22 +193,42 @@ class Evidence:
         """First value that is no number, None if there is none."""
         return self._odd.get("is no number")
 
-    def add(self, texts: Sequence[str]) -> None:
-        """Add values without spaces around them."""
-        given = [text for text in texts if text.lower() not in MISSING]
+    def add(self, texts: Sequence[str], counts: Sequence[int] | None = None) -> None:
+        """Add values without spaces around them.
+
+        Args:
+            texts: Values.
+            counts: How often each occurs; None for once.
+        """
+        if counts is None:
+            counts = [1] * len(texts)
+        present = [text.lower() not in MISSING for text in texts]
+        given, counts = list(compress(texts, present)), list(compress(counts, present))
         if not given:
             return
-        self._first = self._first or given[0]
-        self._count += len(given)
         if _numbers(given) is not None:
-            self._right += len(given)
-        else:
-            self._fails["numbers"] = True
-            self._right += sum(NUMBER.fullmatch(text) is not None for text in given)
-            self._zero |= any(map(_LEADING_ZERO.match, given))
-            self._add_odd(given)
-            self._add_commas(given)
+            self.add_numbers(given[0], sum(counts))
+            return
+        self._first = self._first or given[0]
+        self._count += sum(counts)
+        self._fails["numbers"] = True
+        self._right += sum(count for text, count in zip(given, counts, strict=True) if NUMBER.fullmatch(text))
+        self._zero |= any(map(_LEADING_ZERO.match, given))
+        self._add_odd(given)
+        self._add_commas(given)
         self._add_dates(given)
+
+    def add_numbers(self, first: str, count: int) -> None:
+        """Add numbers, none of which is missing.
+
+        Args:
+            first: Text of the first.
+            count: How many there are.
+        """
+        self._first = self._first or first
+        self._count += count
+        self._right += count
+        self._fails["dates"], self._slashed = True, False  # no number is a date
 
     def _add_commas(self, given: Sequence[str]) -> None:
         if self._fails["commas"]:

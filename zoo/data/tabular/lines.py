@@ -1,6 +1,7 @@
 """The rows of a text file, checked one after another, whether the file is in memory or not."""
 
-from collections.abc import Collection, Iterator
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +13,78 @@ from zoo.data.tabular import header
 from zoo.data.tabular.header import DELIMITERS
 
 _MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+@dataclasses.dataclass
+class Layout:
+    """What the lines of a file of values with delimiters are.
+
+    Args:
+        path: Path of the file, for messages.
+        delimiter: Character between values.
+        names: Names of all columns.
+        places: Place of each column that is read, by its name.
+        skip_bad: Whether to leave out lines with another number of values than there are columns.
+    """
+
+    path: Path
+    delimiter: str
+    names: list[str]
+    places: dict[str, int]
+    skip_bad: bool
+    fewer: int = 0
+    surplus: int = 0
+
+    def chosen(self, lines: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number of each line that is not empty, and the values of the columns that are read.
+
+        Raises:
+            UsageError: A line with another number of values, unless such lines are left out.
+        """
+        count = len(self.names)
+        for number, row in lines:
+            if not row or row == [""]:
+                continue
+            if len(row) != count and (len(row) < count or any(row[count:])):
+                if not self.skip_bad:
+                    _refuse(self.path, number, self.names, row, self.delimiter)
+                self.fewer, self.surplus = self.fewer + (len(row) < count), self.surplus + (len(row) > count)
+                continue
+            yield number, [row[place] for place in self.places.values()]
+
+    def tell(self, tally: Tally) -> None:
+        """Add the lines that were left out."""
+        for count, what in ((self.surplus, "more"), (self.fewer, "fewer")):
+            if count:
+                tally.left_out[f"with {what} values than there are columns"] += count
+
+
+def layout(
+    path: Path, file: IO[str], columns: Collection[str] | None, skip_bad: bool, tally: Tally
+) -> tuple[Layout, Iterator[tuple[int, list[str]]]]:
+    """Read the names of the columns of a file of values with delimiters.
+
+    Args:
+        path: Path of the file, for messages.
+        file: Its text, with the line ends unchanged.
+        columns: Names of the columns to read; None for all that have a name.
+        skip_bad: Whether to leave out lines with another number of values than there are columns.
+        tally: Takes what was assumed.
+
+    Returns:
+        What the lines are, and an iterator over the number and the values of those after the names.
+
+    Raises:
+        UsageError: A column that is named twice or is not there, or a quoted value that does not end.
+    """
+    first = next((line for line in file if line.strip()), "")
+    file.seek(0)
+    delimiter = header.delimiter_of(path, first)
+    if delimiter != DELIMITERS[ending_of_table(path)]:
+        tally.notes.append(f"{path.name} has {_MARKS[delimiter]} between its values")
+    lines = header.rows(file, delimiter, path)
+    names = header.checked(path, *header.named(path, lines))
+    return Layout(path, delimiter, names, places(path, names, columns, tally), skip_bad), lines
 
 
 def delimited(
@@ -31,34 +104,15 @@ def delimited(
         each line and its values.
 
     Raises:
-        UsageError: A column that is named twice or is not there, a line with another number of values, or a quoted
-            value that does not end.
+        UsageError: As for `layout`, or a line with another number of values.
     """
-    first = next((line for line in file if line.strip()), "")
-    file.seek(0)
-    delimiter = header.delimiter_of(path, first)
-    if delimiter != DELIMITERS[ending_of_table(path)]:
-        tally.notes.append(f"{path.name} has {_MARKS[delimiter]} between its values")
-    lines = header.rows(file, delimiter, path)
-    names = header.checked(path, *header.named(path, lines))
-    wanted = places(path, names, columns, tally)
+    found, lines = layout(path, file, columns, skip_bad, tally)
 
     def chosen() -> Iterator[tuple[int, list[str]]]:
-        fewer, surplus = 0, 0
-        for number, row in lines:
-            if not row or row == [""]:
-                continue
-            if len(row) != len(names) and (len(row) < len(names) or any(row[len(names) :])):
-                if not skip_bad:
-                    _refuse(path, number, names, row, delimiter)
-                fewer, surplus = fewer + (len(row) < len(names)), surplus + (len(row) > len(names))
-                continue
-            yield number, [row[place] for place in wanted.values()]
-        for count, what in ((surplus, "more"), (fewer, "fewer")):
-            if count:
-                tally.left_out[f"with {what} values than there are columns"] += count
+        yield from found.chosen(lines)
+        found.tell(tally)
 
-    return list(wanted), delimiter != ",", chosen()
+    return list(found.places), found.delimiter != ",", chosen()
 
 
 def places(path: Path, names: list[str], columns: Collection[str] | None, tally: Tally) -> dict[str, int]:

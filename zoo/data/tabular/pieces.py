@@ -1,10 +1,11 @@
 """The rows of a table file, some at a time, for a table that is larger than the memory that it may take."""
 
 import codecs
+import io
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -19,11 +20,13 @@ from zoo.data.tabular.traits import Traits
 # Most values, and most characters of them, that are in memory at a time.
 CELLS, CHARACTERS = 1 << 18, 1 << 23
 CHUNK = 1 << 20
+# Bytes of a text file that are read at a time; whole lines of them are parsed together.
+BLOCK = 1 << 22
 # Bytes of memory that reading a value of a Parquet file takes: in Arrow, as ours, and a mean text.
 VALUE = 32
 _DAMAGED = (EOFError, OSError, zlib.error)
-# Line numbers of rows, and the texts of each column.
-Texts = tuple[list[int], dict[str, list[str]]]
+# Line numbers of rows, and the texts of each column: an array of Arrow, or a list if Arrow cannot hold one.
+Texts = tuple[Sequence[int], Mapping[str, Any]]
 
 
 def fits(paths: Iterable[Path], columns: int, most: int) -> bool:
@@ -33,9 +36,13 @@ def fits(paths: Iterable[Path], columns: int, most: int) -> bool:
         paths: Tables.
         columns: Number of columns that are read.
         most: Bytes of memory that they may take.
+
+    Raises:
+        UsageError: A path that is no table.
     """
     left = most
     for path in paths:
+        header.columns_of(path)  # refuses what is no table
         left -= _memory_of_columns(path, columns) if ending_of_table(path) == PARQUET else _memory(path, left)
         if left < 0:
             return False
@@ -59,7 +66,6 @@ def _memory(path: Path, most: int) -> int:
 def _memory_of_columns(path: Path, columns: int) -> int:
     from pyarrow import parquet
 
-    header.columns_of(path)  # refuses a damaged file
     return parquet.read_metadata(header.parquet_file(path)).num_rows * columns * VALUE
 
 
@@ -106,7 +112,7 @@ def _of_texts(
     for numbers, columns in _told(path, texts(tally, known)):
         traits = traits or {name: Traits(path, name, commas) for name in columns}
         for name, values in columns.items():
-            traits[name].add(values, numbers)
+            (traits[name].add if isinstance(values, list) else traits[name].add_column)(values, numbers)
     names = [name for name in known if name in traits]
     for name in names:
         traits[name].tell(skip_bad, tally)
@@ -202,9 +208,67 @@ def _delimited(
 ) -> Iterator[Texts]:
     """Yield the texts of a file of values with delimiters; `known` takes the names of its columns."""
     with header.opened(path) as file:
-        names, _, rows = lines.delimited(path, file, columns, skip_bad, tally)
-        known.update(dict.fromkeys(names))
-        yield from _together(names, rows)
+        layout, _ = lines.layout(path, file, columns, skip_bad, tally)
+    names = list(layout.places)
+    known.update(dict.fromkeys(names))
+    with header.opened(path) as file:
+        source = _Lines(file.buffer)
+        header.named(path, header.rows(source, layout.delimiter, path))
+        while not source.ended():
+            begin = source.number + 1
+            if (block := source.block()) is not None and (found := _columns(block, layout)) is not None:
+                source.skip()
+                yield range(begin, begin + len(found[0])), dict(zip(names, found, strict=True))
+            else:
+                rows = header.rows(source, layout.delimiter, path, begin)
+                yield from _together(names, layout.chosen(_until(rows, source)))
+    layout.tell(tally)
+
+
+def _until(rows: Iterator[tuple[int, list[str]]], source: "_Lines") -> Iterator[tuple[int, list[str]]]:
+    """Yield rows until one ends where a block does."""
+    for row in rows:
+        yield row
+        if source.at_end_of_block():
+            return
+
+
+def _columns(block: bytes, layout: lines.Layout) -> list[Any] | None:
+    """Return the texts of each column that is read, arrays of Arrow; None if lines need a closer look.
+
+    These are lines with another number of values, empty ones and those with quotation marks.
+
+    Args:
+        block: Whole lines.
+        layout: What they are.
+    """
+    import pyarrow
+    from pyarrow import csv
+
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")
+    quoted = layout.delimiter != "\t" and b'"' in block
+    if quoted or b"\r" in block or b"\0" in block or block.startswith(b"\n") or b"\n\n" in block:
+        return None
+    if not block.isascii():
+        block.decode()
+    places = [str(place) for place in range(len(layout.names))]
+    wanted = [places[place] for place in layout.places.values()]
+    try:
+        table = csv.read_csv(
+            pyarrow.py_buffer(block),
+            csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=places),
+            csv.ParseOptions(delimiter=layout.delimiter, quote_char=False, ignore_empty_lines=False),
+            csv.ConvertOptions(
+                check_utf8=False,
+                column_types=dict.fromkeys(wanted, pyarrow.string()),
+                include_columns=wanted,
+                strings_can_be_null=False,
+            ),
+        )
+    except pyarrow.ArrowInvalid:
+        return None
+    return [table.column(name).combine_chunks() for name in wanted]
 
 
 def _objects(path: Path, columns: Sequence[str], known: dict[str, None]) -> Iterator[Texts]:
@@ -223,12 +287,78 @@ def _objects(path: Path, columns: Sequence[str], known: dict[str, None]) -> Iter
 def _together(names: Sequence[str], rows: Iterable[tuple[int, list[str]]]) -> Iterator[Texts]:
     """Yield the texts of several rows by column."""
     numbers, found, characters = [], [], 0
+
+    def columns() -> dict[str, Any]:
+        return {name: arrow.texts(each) for name, each in zip(names, zip(*found, strict=True), strict=True)}
+
     for number, row in rows:
         numbers.append(number)
         found.append(row)
         characters += sum(map(len, row))
         if len(found) * len(names) >= CELLS or characters >= CHARACTERS:
-            yield numbers, {name: list(each) for name, each in zip(names, zip(*found, strict=True), strict=True)}
+            yield numbers, columns()
             numbers, found, characters = [], [], 0
     if found:
-        yield numbers, {name: list(each) for name, each in zip(names, zip(*found, strict=True), strict=True)}
+        yield numbers, columns()
+
+
+class _Lines:
+    """The lines of a file of UTF-8 text with their ends, one by one or in blocks.
+
+    Args:
+        file: File that was not read yet.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._rest, self._block, self._first = b"", b"", True
+        self._lines: Iterator[str] = iter(())
+        self._left = 0  # lines of the block that were not taken
+        self._whole = False  # whether none was taken
+        self.number = 0  # lines that were taken
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self.ended():
+            raise StopIteration
+        if self._whole:
+            text = self._block.decode("utf-8-sig" if self._first else "utf-8")
+            lines = list(io.StringIO(text, newline=""))
+            self._lines, self._left, self._whole, self._first = iter(lines), len(lines), False, False
+        self.number, self._left = self.number + 1, self._left - 1
+        return next(self._lines)
+
+    def ended(self) -> bool:
+        """Return whether no line is left, and read a block if all lines of the last one were taken."""
+        if not self._left and not self._whole:
+            self._block = self._read()
+            self._whole = bool(self._block)
+        return not self._left and not self._whole
+
+    def at_end_of_block(self) -> bool:
+        """Return whether all lines of a block were taken."""
+        return not self._left and not self._whole
+
+    def block(self) -> bytes | None:
+        """Return a block, None if some of its lines were taken."""
+        return self._block if self._whole and not self._first else None
+
+    def skip(self) -> None:
+        """Leave the lines of the block out."""
+        self.number += self._block.count(b"\n") + (not self._block.endswith(b"\n"))
+        self._whole = False
+
+    def _read(self) -> bytes:
+        """Return the next bytes until the end of a line."""
+        size = CHUNK if self._first else BLOCK
+        while chunk := self._file.read(size):
+            self._rest += chunk
+            # The end of a line that may be the first half of another one is left for the next block.
+            end = self._rest.rfind(b"\n") + 1 or self._rest.rfind(b"\r", 0, -1) + 1
+            if end:
+                found, self._rest = self._rest[:end], self._rest[end:]
+                return found
+        found, self._rest = self._rest, b""
+        return found

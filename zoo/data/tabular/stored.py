@@ -18,7 +18,7 @@ from zoo.data import cache, marks
 from zoo.data.reading import Tally
 from zoo.data.stored import places
 from zoo.data.stored.column import Column
-from zoo.data.tabular import encoding, pieces
+from zoo.data.tabular import arrow, encoding, pieces
 from zoo.data.tabular.encoding import Input
 from zoo.data.tabular.kinds import Kind
 from zoo.data.tabular.table import KINDS, Table
@@ -85,13 +85,13 @@ class StoredTable(Table):
         place = self._place(name)
         if self.kind(name) != "texts":
             return _part(self.arrays[place], low, high)
-        ends = _part(self.arrays[f"{place}.ends"], max(low - 1, 0), high).tolist()
-        ends = ends if low else [0, *ends]
-        content = _part(self.arrays[f"{place}.bytes"], ends[0], ends[-1]).tobytes()
-        texts = (content[a - ends[0] : b - ends[0]].decode() for a, b in zip(ends, ends[1:], strict=False))
-        found = np.empty(high - low, object)
+        ends = _part(self.arrays[f"{place}.ends"], max(low - 1, 0), high)
+        ends = ends if low else np.concatenate([np.zeros(1, ends.dtype), ends])
+        content = _part(self.arrays[f"{place}.bytes"], int(ends[0]), int(ends[-1]))
+        texts, places = arrow.distinct(arrow.from_bytes(content, ends - ends[0]))
+        found = np.empty(len(texts), object)
         found[:] = [known.setdefault(text, text) for text in texts]
-        return found
+        return found[places]
 
 
 def read(path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally) -> StoredTable:
@@ -138,7 +138,13 @@ def marks_of(table: StoredTable, names: Sequence[str]) -> np.ndarray:
     def write(folder: Path) -> None:
         with _Writer(folder) as writer:
             for piece in _whole(table).pieces(names):
-                writer.add("marks", encoding.marks_of(piece, names))
+                columns = [
+                    arrow.texts_of(piece.numbers(name))
+                    if piece.kind(name) == "numbers"
+                    else arrow.texts(piece.texts(name))
+                    for name in names
+                ]
+                writer.add("marks", marks.of_contents(arrow.joined(columns, encoding.BETWEEN)))
 
     found = cache.written(["marks", table.identity, list(names)], write)["marks"]
     out = np.empty((len(table), marks.BYTES), np.uint8)

@@ -84,7 +84,8 @@ class Table:
             return kinds.as_texts(values)
         if self.kind(name) == "times":
             found = np.empty(len(values), object)
-            found[:] = ["" if np.isnat(value) else str(value.astype("datetime64[s]")) for value in values]
+            found[:] = np.datetime_as_string(values.astype("datetime64[s]"))
+            found[np.isnat(values)] = ""
             return found
         return values
 
@@ -213,19 +214,22 @@ def _typed(
 
 
 def valued(
-    path: Path, columns: Mapping[str, Sequence[str]], numbers: Sequence[int], forms: Mapping[str, Form]
+    path: Path, columns: Mapping[str, Any], numbers: Sequence[int], forms: Mapping[str, Form]
 ) -> tuple[Table, int]:
     """Return rows of texts as a table, without those that have another value in a column of numbers, and their number.
 
     Args:
         path: File, for messages.
-        columns: Texts of each column.
+        columns: Texts of each column, a list or an array of Arrow.
         numbers: Line of each row.
         forms: Form of each column.
     """
     found, bad = {}, np.zeros(len(numbers), bool)
     for name, texts in columns.items():
-        found[name], places = kinds.values_of([text.strip() for text in texts], forms[name])
+        if isinstance(texts, list):
+            found[name], places = kinds.values_of([text.strip() for text in texts], forms[name])
+        else:
+            found[name], places = arrow.values_of_texts(texts, forms[name])
         bad[places] = True
     table = Table(path, found, np.asarray(numbers, np.int64))
     return (table.take(~bad) if bad.any() else table), int(bad.sum())

@@ -29,6 +29,8 @@ NAMES = ("size", "code", "place", "remark", "built", "seen", "flag", "price", "k
 def _small_pieces(monkeypatch):
     """Pieces of about thirty rows, so that a table of a few hundred has many."""
     monkeypatch.setattr(pieces, "CELLS", 256)
+    monkeypatch.setattr(pieces, "CHUNK", 500)
+    monkeypatch.setattr(pieces, "BLOCK", 2000)
 
 
 def records(count=ROWS):
@@ -128,6 +130,18 @@ def test_labels_and_tables_of_splits(tmp_path):
     whole, parts = both(config(tmp_path, columns=("size", "code", "place"), validation_split=0.2))
     check_equal(whole, parts)
     assert parts.reading.changed["values of 'code' that training rows seldom or never had (077)"] == 200
+
+
+def test_rows_in_the_form_of_a_run(tmp_path):
+    (tmp_path / "t.csv").write_bytes(as_csv(records()))
+    asked = config(tmp_path / "t.csv")
+    like = load(asked).spec
+    asked.data.write_bytes(as_csv([(*row[:1], "new", *row[2:]) for row in records()]))
+    check_equal(*(load(dataclasses.replace(asked, memory=memory), like) for memory in (None, 1000)))
+    with pytest.raises(UsageError, match="gone.csv: expected a file or a folder, found none"):
+        load(config(tmp_path / "gone.csv"), like)
+    with pytest.raises(UsageError, match="gone.csv: expected a file, found none"):
+        pieces.fits([tmp_path / "gone.csv"], 2, 1000)
 
 
 def test_batches_are_the_same(tmp_path):
