@@ -2,9 +2,9 @@
 
 Three networks: ResNet-50 for pictures of 224x224 pixels, a language model of GPT-2's smallest size with 1,024 tokens,
 and the small `cnn`. The zoo's side is the model, the loss, the metrics and the optimizer that `zoo.train` has on JAX;
-PyTorch has a network with the same weights, fused Adam, channels_last for images and its fused attention, and no
-metrics. All sides use Adam without clipping, one batch of random numbers that stays on the card, and for bfloat16
-weights in float32. In float32, TF32 is off.
+PyTorch has a network with the same weights, autocast for bfloat16, fused Adam, channels_last for images and its fused
+attention, and no metrics. All sides use Adam without clipping, weights in float32, and one batch of random numbers that
+stays on the card. In float32, TF32 is off.
 
 Each side has a process of its own. Times are medians of steps, after each of which the card is waited for; the memory
 is the peak of the framework's allocator. The operations are those of products and convolutions, the same for every

@@ -29,7 +29,7 @@ def test_the_operations_of_a_step_are_those_of_its_loops():
 def test_the_operations_are_about_those_that_the_compiler_counts():
     """XLA also counts elementwise operations, which a small network has many of."""
     network = dataclasses.replace(
-        QUICK["transformer_lm"], settings=QUICK["transformer_lm"].settings | {"model_dim": 128, "ff_dim": 512}
+        QUICK["transformer_lm"], settings=QUICK["transformer_lm"].settings | {"model_dim": 256, "ff_dim": 1024}
     )
     job = {"network": dataclasses.asdict(network), "on_gpu": False}
     found = child.run("benchmarks.gpu_zoo", job, seconds=200, once=True, environment={"JAX_PLATFORMS": "cpu"})
@@ -115,8 +115,10 @@ def test_the_driver_names_the_card(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_every_side_runs_with_tiny_sizes_on_the_cpu():
+@pytest.mark.timeout(3600)
+def test_every_side_runs_with_tiny_sizes_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(gpu, "SECONDS", 900.0)  # compiling for a CPU takes minutes on two cores
+    monkeypatch.setattr(gpu, "SECONDS_OF_ALL", 3600.0)
     rows = gpu.measure(None, quick=True)["rows"]
     for row in rows:
         if row["side"] == "zoo on JAX" or importlib.util.find_spec("torch"):
