@@ -59,6 +59,7 @@ class TaskFacts:
         compares_pairs: Whether the loss compares all pairs of a batch, so that a batch needs two or more, and labels
             cannot be smoothed.
         classifies: Whether a run gives the logits of classes for each example, or for each step of one.
+        one_class: Whether examples of a single class are learnt from, so that a folder needs no other one.
         several_answers: Whether an example may have several answers, such as a class for each pixel, so that a share of
             right ones need not be one of examples.
         focal: Whether --focal-gamma applies, although the task does not classify.
@@ -102,6 +103,7 @@ class TaskFacts:
     has_captions: bool = False
     compares_pairs: bool = False
     classifies: bool = False
+    one_class: bool = False
     several_answers: bool = False
     focal: bool = False
     judged_by_classifier: bool = False
@@ -153,6 +155,7 @@ TASKS = {
         " arrays",
         own_files=(ARRAYS,),
         own_folder="classes",
+        one_class=True,
         from_classes=True,
         not_augmented="changed images would be learnt as normal ones",
         test_stands_alone=False,  # the threshold is chosen on normal validation examples

@@ -145,7 +145,7 @@ def _tiles(scores: list[tuple[str, str]], metrics: dict[str, Any]) -> str:
     speed = metrics["examples_per_second"]
     tiles = [
         *scores,
-        *([(f"{metrics['seconds']:.1f} s", f"training, {metrics['epochs']} epochs")] if metrics["epochs"] else []),
+        *([(f"{metrics['seconds']:.1f} s", f"training, {_epochs(metrics['epochs'])}")] if metrics["epochs"] else []),
         *([(f"{speed:,}", "examples per second")] if speed else []),
     ]
     first = " main"
@@ -185,6 +185,10 @@ def svg(drawn: Any) -> str:
     return found[found.index("<svg") :]
 
 
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count:,} epochs"
+
+
 def _curve(history: list[dict[str, Any]], name: str, kept_epoch: int) -> str:
     epochs = [row["epoch"] + 1 for row in history]
     drawn = figure(5.2, 3.1, layout=None)
@@ -194,6 +198,7 @@ def _curve(history: list[dict[str, Any]], name: str, kept_epoch: int) -> str:
             axes.plot(epochs, [row[key] for row in history], marker="o", markersize=3.5, color=colour, label=label)
     if len(epochs) > 1:
         axes.axvline(kept_epoch, color="#1c2530", linewidth=0.8, linestyle=":", label=f"kept: epoch {kept_epoch}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
     if name == "loss":

@@ -99,14 +99,16 @@ def intervals_of(found: dict[str, Any], logits: np.ndarray, y: np.ndarray) -> di
     places = (np.concatenate([row, row[right], row, row]), np.concatenate([0 * row, *(1 + c for c in columns)]))
     values = np.concatenate([losses, np.ones(len(places[0]) - len(losses))])
     terms = sparse.coo_array((values, places), shape=(len(y), 1 + 3 * classes)).tocsr()
+    known = np.bincount(labels, minlength=classes) > 0
 
     def figures(sums: np.ndarray) -> dict[str, np.ndarray]:
         hits, true, predicted = (sums[:, 1 + i * classes : 1 + (i + 1) * classes] for i in range(3))
+        there = true > 0
         return {
             "accuracy": hits.sum(1) / true.sum(1),
-            "precision": (hits / np.maximum(predicted, 1)).mean(1),
-            "recall": (hits / np.maximum(true, 1)).mean(1),
-            "f1": (2 * hits / np.maximum(true + predicted, 1)).mean(1),
+            "precision": _macro(hits / np.maximum(predicted, 1), there, known),
+            "recall": _macro(hits / np.maximum(true, 1), there, known),
+            "f1": _macro(2 * hits / np.maximum(true + predicted, 1), there, known),
             "loss": sums[:, 0] / true.sum(1),
         }
 
@@ -114,6 +116,22 @@ def intervals_of(found: dict[str, Any], logits: np.ndarray, y: np.ndarray) -> di
     if y.ndim > 1:
         return drawn
     return drawn | intervals.of_shares(found, dict.fromkeys(("accuracy", "top_5_accuracy"), len(y)))
+
+
+def _macro(values: np.ndarray, there: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the means over classes of resamples, (resamples,).
+
+    A class with few examples is missing from many resamples. Counted as zero there, it would push the interval below
+    the score itself; it is left out instead.
+
+    Args:
+        values: Value of each class, (resamples, classes).
+        there: Whether the class has examples in the resample, (resamples, classes).
+        known: Whether it has examples at all, (classes,).
+    """
+    if there[:, known].all():
+        return values.mean(1)
+    return (values * there).sum(1) / there.sum(1) * known.mean()
 
 
 def confusion_matrix(logits: np.ndarray, y: np.ndarray) -> Any:

@@ -32,6 +32,18 @@ def test_scores_do_not_depend_on_how_many_probabilities_fit_into_memory(drawn, m
     assert whole[0]["top_5_accuracy"] == top_k_accuracy_score(y, p, k=5, labels=np.arange(COUNT))
 
 
+@pytest.mark.parametrize("absent", [0, 30])
+def test_intervals_hold_the_scores_of_classes_with_few_examples(absent):
+    """A class of three examples is missing from every twentieth resample."""
+    rng = np.random.default_rng(2)
+    y = np.repeat(np.arange(300), 3)
+    answers = np.where(rng.random(len(y)) < 0.1, rng.integers(0, 300, len(y)), y)
+    logits = 9 * np.eye(300 + absent, dtype="float32")[answers]
+    found = classes.scores(logits, y)
+    for name, (low, high) in classes.intervals_of(found, logits, y).items():
+        assert low < found[name] < high, name
+
+
 def test_equal_probabilities_are_ranked_as_by_scikit_learn():
     rng = np.random.default_rng(1)
     logits, y = rng.integers(0, 3, (300, COUNT)).astype("float32"), rng.integers(0, COUNT, 300)

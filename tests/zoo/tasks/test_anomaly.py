@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import blobs
 from zoo import evaluate, predict
@@ -54,6 +55,51 @@ def test_training_and_validation_have_normal_examples_alone(place):
     np.testing.assert_allclose(data.spec.mean, data.train.x.mean(0), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(data.spec.std, data.train.x.std(0), rtol=1e-4)
     assert "anomalies are in the test split alone" in data.reading.warning()
+
+
+def pictures(folder, **counts):
+    """Write pictures into folders; `split__class=count`, or `class=count`."""
+    rng = np.random.default_rng(0)
+    for name, count in counts.items():
+        place = folder.joinpath(*name.split("__"))
+        place.mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(rng.integers(0, 255, (8, 8), np.uint8)).save(place / f"{number}.png")
+    return folder
+
+
+def of_pictures(folder):
+    return load(TrainConfig(model="autoencoder", task="anomaly", data=folder).resolved())
+
+
+def test_other_classes_may_be_in_the_test_split_alone(tmp_path):
+    """As in MVTec AD, where the class to train on has any name."""
+    data = of_pictures(pictures(tmp_path, train__plain=20, test__plain=5, test__scratch=4, test__dent=3))
+    assert data.spec.normal == ("plain",) and data.spec.class_names == ("dent", "plain", "scratch")
+    names = np.array(data.spec.class_names)
+    assert len(data.train) + len(data.validation) == 20 and set(names[data.train.y]) == {"plain"}
+    assert dict(zip(*np.unique(names[data.test.y], return_counts=True), strict=True)) == {
+        "plain": 5, "scratch": 4, "dent": 3,
+    }  # fmt: skip
+
+
+def test_a_folder_of_normal_examples_alone_is_learnt_from(tmp_path):
+    data = of_pictures(pictures(tmp_path, parts=30))
+    assert data.spec.normal == ("parts",) and len(data.train) + len(data.validation) + len(data.test) == 30
+    assert "there is no other" in data.reading.warning()
+
+
+def test_several_classes_to_train_on_need_a_normal_one(tmp_path):
+    folder = pictures(tmp_path, train__a=6, train__b=6, test__c=3)
+    with pytest.raises(UsageError, match="--normal-class: expected the name of the class to train on, one of a, b, c"):
+        of_pictures(folder)
+    with pytest.raises(UsageError, match="expected a folder for each of one or more classes, received 0"):
+        of_pictures(pictures(tmp_path, none__empty=0) / "none" / "empty")
+
+
+def test_a_classifier_still_wants_two_classes(tmp_path):
+    with pytest.raises(UsageError, match="expected a folder for each of two or more classes, received 1"):
+        load(TrainConfig(model="cnn", data=pictures(tmp_path, parts=6)).resolved())
 
 
 def test_the_normal_class_is_found_by_its_name_or_asked_for(place):

@@ -89,12 +89,14 @@ def _read(config: TrainConfig, like: DataSpec | None, tally: Tally) -> tuple[Sou
         fit = like.fit if like else config.fit or USUAL_FIT
         source = labelled.read(config, config.data, image_shape, None, fit, tally)
         names = source.class_names or numbered_classes(config.data_name, [s.y for s in source.splits.values()])
-        return source, known or _normal(config, names, tally), "test" in source.splits
+        train = source.splits.get("train", source.splits.get("all"))
+        trained_on = [names[label] for label in np.unique(train.y)]
+        return source, known or _normal(config, names, trained_on, tally), "test" in source.splits
     read = recordings.read_all(config, config.data, tally, by_label=False)
     labels = windows.classes_of(read, tally)
     if not labels:
         tally.notes.append("there are no labels: every window is taken for normal, and AUC is not measured")
-    normal = known or (_normal(config, labels, tally) if labels else (NORMAL[0],))
+    normal = known or (_normal(config, labels, labels, tally) if labels else (NORMAL[0],))
     names = labels or normal
     codes = np.array([names.index(one) for one in normal if one in names], np.int64)
 
@@ -133,8 +135,14 @@ def _rate(config: TrainConfig) -> float:
     return RATE if config.false_alarm_rate is None else config.false_alarm_rate
 
 
-def _normal(config: TrainConfig, names: Sequence[str], tally: Tally) -> tuple[str, ...]:
-    """Return the normal classes: those that were named, or the one whose name says it.
+def _normal(config: TrainConfig, names: Sequence[str], trained_on: Sequence[str], tally: Tally) -> tuple[str, ...]:
+    """Return the normal classes: those that were named, or the only one to train on, or the one whose name says it.
+
+    Args:
+        config: Names the normal classes, or none.
+        names: Names of all classes.
+        trained_on: Names of the classes with examples to train on.
+        tally: Takes a note about a choice.
 
     Raises:
         UsageError: A name that is no class, or none that is known for a normal one.
@@ -145,8 +153,8 @@ def _normal(config: TrainConfig, names: Sequence[str], tally: Tally) -> tuple[st
                 raise unknown("--normal-class", one, names)
         return tuple(config.normal_class)
     found = [name for usual in NORMAL for name in names if name.lower() == usual]
-    if len(names) == 1:
-        found = list(names)
+    if len(trained_on) == 1:
+        found = list(trained_on)
     if not found:
         raise UsageError(
             f"--normal-class: expected the name of the class to train on, one of {few(names)}; none is called"

@@ -89,7 +89,7 @@ class Listing:
         tally.made |= {split: f"folder {name}" for split, name in self.named.items() if name != split}
 
 
-def listed(root: Path, medium: Medium = PICTURES) -> Listing:
+def listed(root: Path, medium: Medium = PICTURES, one_class: bool = False) -> Listing:
     """List the pictures or sounds of a folder by split and class.
 
     Left out are what begins with a dot, files that are no examples by their content, whatever they are named, and
@@ -98,6 +98,7 @@ def listed(root: Path, medium: Medium = PICTURES) -> Listing:
     Args:
         root: Folder with one subfolder per class, or with folders train, validation and test that have them.
         medium: What the examples are.
+        one_class: Whether a single class is enough to learn from, and others may be in other splits than train.
 
     Raises:
         UsageError: Two folders for one split, a folder beside train that is no split, fewer than two classes, a class
@@ -128,9 +129,9 @@ def listed(root: Path, medium: Medium = PICTURES) -> Listing:
             found.files[split] += [(file, name) for file in files]
         if len({class_name(path) for path in folders}) < len(folders):
             found.notes.append(f"{folder} has folders whose names differ in Unicode's form alone: each is one class")
-        if split in ("all", "train"):
-            found.classes = sorted({class_name(path) for path in folders})
-    _check(root, found)
+        if one_class or split in ("all", "train"):
+            found.classes = sorted({*found.classes, *map(class_name, folders)})
+    _check(root, found, 1 if one_class else 2)
     return found
 
 
@@ -279,10 +280,11 @@ def _count_loose(folder: Path, found: Listing) -> None:
             found.left_out["outside the folders of classes"] += 1
 
 
-def _check(root: Path, found: Listing) -> None:
-    if len(found.classes) < 2:
+def _check(root: Path, found: Listing, least: int) -> None:
+    if len(found.classes) < least:
+        count = "two or more" if least > 1 else "one or more"
         raise UsageError(
-            f"{root}: expected a folder for each of two or more classes, received {len(found.classes)}"
+            f"{root}: expected a folder for each of {count} classes, received {len(found.classes)}"
             + (f" ({found.classes[0]})" if found.classes else "")
         )
     for split, files in found.files.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.config import catalogue, registry
+from zoo.config import catalogue, registry, task_facts
 from zoo.config.records import holds_records
 from zoo.config.task_facts import Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig, flag
@@ -115,7 +115,7 @@ def _read_folder(
 ) -> Source:
     medium = folders.medium_of(path)
     _check_medium(config, medium)
-    found = folders.listed(path, medium)
+    found = folders.listed(path, medium, task_facts.of(catalogue.task_of(config)).one_class)
     names = tuple(class_names or found.classes)
     index = {name: i for i, name in enumerate(names)}
     if strange := sorted({n for files in found.files.values() for _, n in files} - set(names)):

@@ -85,7 +85,7 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
         _pairs(confusion, names),
         _mistakes(data, shown["logits"], scores["accuracy"]),
     ]
-    return report.Page(f"{data.spec.num_classes} classes", top, sections)
+    return report.Page(f"{data.spec.num_classes:,} classes", top, sections)
 
 
 def matrix(confusion: Any, class_names: Sequence[str], counts: bool = True) -> str:

@@ -38,7 +38,7 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
     accuracy = f"zero-shot accuracy ({wrong:,} of {scores['examples']:,} wrong)"
     accuracy += below("zero_shot_accuracy", within)
     tiles = [(f"{scores['zero_shot_accuracy']:.2%}", accuracy), *tiles]
-    subject = f"{data.spec.num_classes} classes, {len(known.texts):,} captions"
+    subject = f"{data.spec.num_classes:,} classes, {len(known.texts):,} captions"
     cosine = found.head == "cosine"
     title = "cosine of images and captions" if cosine else "score of images with captions"
     heading = f"<h2>Mean {title} <small>rows: images of a class, columns: captions of a class, test split</small></h2>"

@@ -40,7 +40,7 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
         f"<section><h2>Scores without an interval</h2>{escaped(shown['no_intervals'])}.</section>",
     ]
     curves = (("Mean average precision, validation", "map"), ("Loss", "loss"))
-    return report.Page(f"objects of {data.spec.num_classes} classes", top, sections, curves)
+    return report.Page(f"objects of {data.spec.num_classes:,} classes", top, sections, curves)
 
 
 def _curves(shown: dict[str, Any], class_names: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> report.
     if "classes" in found:
         histogram = _histogram(found["classes"])
         sections.append(f"<section><h2>Classes of {found['samples']:,} samples</h2>{histogram}</section>")
-    return report.Page(f"{data.spec.num_classes} classes", tiles, sections, CURVES)
+    return report.Page(f"{data.spec.num_classes:,} classes", tiles, sections, CURVES)
 
 
 def _histogram(shares: dict[str, float]) -> str:

@@ -37,7 +37,7 @@ def page(data: Dataset, scores: dict[str, Any], shown: dict[str, Any]) -> report
     ]
     curves = (("Mean IoU", "miou"), ("Loss", "loss"))
     return report.Page(
-        f"{data.spec.num_classes} classes", tiles(scores, _FIGURES, shown["intervals"]), sections, curves
+        f"{data.spec.num_classes:,} classes", tiles(scores, _FIGURES, shown["intervals"]), sections, curves
     )
 
 
