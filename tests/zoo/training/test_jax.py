@@ -65,6 +65,15 @@ def test_a_resumed_run_has_the_same_bits(trained):
     assert float(found["resumed"]) == 0 and bool(found["same_history"])
 
 
+@pytest.mark.slow
+def test_pictures_decoded_ahead_give_the_same_bits_after_a_resume(tmp_path):
+    run_module("tests.zoo.training.jax_streamed_child", tmp_path, cwd=ROOT, check=0, timeout=550)
+    streamed = np.load(tmp_path / "streamed.npz")
+    assert len(streamed["losses"]) == 3 and len(streamed.files) > 8
+    for way in ("resumed", "in_memory"):
+        np.testing.assert_equal(dict(np.load(tmp_path / f"{way}.npz")), dict(streamed), err_msg=way)
+
+
 def test_frozen_weights_of_another_run_do_not_change(trained):
     found = np.load(trained / "cnn-data_parallel.npz")
     assert found["kept"].tolist() == ["hidden/kernel", "hidden/bias"]

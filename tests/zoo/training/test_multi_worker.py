@@ -170,7 +170,7 @@ def test_data_that_changed_before_resume_are_refused_by_every_worker(words, tmp_
     np.savez(tmp_path / "blobs.npz", x=(x * 255).astype("uint8"), y=y[::-1])
     done = run_module(*LAUNCH, "--", "python", "-m", *words, "--resume", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
-    refused = r"\[worker (\d)\] zoo.train: .* belongs to another run.*the training examples differ"
+    refused = r"\[worker (\d)\] zoo.train: .*: the data changed since the run was started: the training examples differ"
     assert sorted(re.findall(refused, done.stderr)) == ["0", "1"], done.stderr
 
 
