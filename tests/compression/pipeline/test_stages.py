@@ -310,3 +310,10 @@ def test_a_stage_of_a_run_with_weights_from_elsewhere_begins_with_its_own_model(
     trained = stages.configured(config, language.parse("prune(0.5) + int8").stages[0])
     assert (trained.pretrained, trained.input_range, trained.probe) == (None, None, None)
     assert trained.epochs == language.parse("prune(0.5) + int8").stages[0].USUAL[0] and trained.freeze is None
+
+
+@pytest.mark.parametrize(("given", "expected"), [(0.0, stages.CLIP), (0.25, 0.25), (5.0, 5.0)])
+def test_gradients_of_a_stage_are_limited_also_if_those_of_the_run_were_not(given, expected):
+    config = TrainConfig(model="cnn", clip_norm=given).resolved()
+    (stage,) = language.parse("qat + int8").stages
+    assert stages.configured(config, stage).clip_norm == expected
