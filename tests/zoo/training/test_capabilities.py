@@ -50,12 +50,13 @@ def test_options_of_other_groups_activate_capabilities_too(changes, expected):
     assert set(wanted(TrainConfig(**changes))) == expected | OFF
 
 
-def test_single_steps_depend_on_the_strategy():
-    assert wanted(TrainConfig(strategy="multi_worker", shard="files")) == [
-        "Moments",
-        "KerasStepsPerExecution",
-        "Baseline",
-    ]
+@pytest.mark.parametrize(("strategy", "expected"), [
+    ("multi_worker", "StepsPerExecution"),
+    ("mirrored", "StepsPerExecution"),
+    ("tpu", "KerasStepsPerExecution"),
+])  # fmt: skip
+def test_executions_depend_on_the_strategy(strategy, expected):
+    assert wanted(TrainConfig(strategy=strategy)) == ["Moments", expected, "Baseline"]
 
 
 def test_the_loop_names_no_capability():

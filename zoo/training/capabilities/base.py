@@ -29,6 +29,7 @@ import keras
 
 from zoo.config.train_config import TrainConfig
 from zoo.data import Dataset
+from zoo.data.batches.pipeline import Gathered
 from zoo.runs import checkpoints
 from zoo.runs.folder import RunFolder
 from zoo.tasks.base import Task
@@ -71,6 +72,7 @@ class Training:
         steps: Number of steps in an epoch.
         stride: Number of steps between two calls of a callback.
         step: Number of steps done, over all epochs.
+        gathered: Batches that the steps gather themselves; None if `fit` is fed with them.
         plain: Model that is saved; set when it is built.
         model: Model that `fit` trains: `plain`, or a wrapper of it.
         memory: History and best weights.
@@ -91,6 +93,7 @@ class Training:
     steps: int = field(init=False)
     stride: int = 1
     step: int = 0
+    gathered: Gathered | None = None
     plain: keras.Model = field(init=False)
     model: keras.Model = field(init=False)
     memory: Memory = field(default_factory=Memory)
@@ -118,12 +121,8 @@ class Training:
         return self.task.training_batches(self.config, self.data, self.batch_size, start, stop)
 
     def feed(self, start: int, stop: int) -> Any:
-        """Return what `fit` is given for these steps: the batches, unless a capability hands them over otherwise.
-
-        The last capability of the registry that does so decides: steps that gather their batches themselves need none
-        that workers read in parts.
-        """
-        for capability in reversed(self.capabilities):
+        """Return what `fit` is given for these steps: the batches, unless a capability hands them over otherwise."""
+        for capability in self.capabilities:
             if (fed := capability.feed(start, stop)) is not None:
                 return fed
         return self.batches(start, stop)

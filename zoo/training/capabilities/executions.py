@@ -32,13 +32,13 @@ class StepsPerExecution(Capability):
     def started(self) -> None:
         training, config = self.training, self.training.config
         theirs = any(capability.makes_batches for capability in training.capabilities)
-        self.gathered = None if theirs else training.task.gathered(config, training.data, config.batch_size)
+        training.gathered = None if theirs else training.task.gathered(config, training.data, config.batch_size)
         self.executions = Executions(
             config.steps_per_execution,
             steps=training.steps,
             done=training.step,
             every=config.checkpoint_every,
-            gathered=self.gathered,
+            gathered=training.gathered,
             agreed=self._slowest if collective.workers(training.strategy) > 1 else None,
         )
 
@@ -51,7 +51,7 @@ class StepsPerExecution(Capability):
 
     def feed(self, start: int, stop: int) -> Any | None:
         """Return step numbers for `fit` to count, if the steps gather their batches themselves."""
-        if not self.gathered:
+        if not self.training.gathered:
             return None
         import tensorflow as tf
 

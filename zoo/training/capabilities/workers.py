@@ -68,7 +68,7 @@ class Workers(Capability):
     def feed(self, start: int, stop: int) -> Any | None:
         """Return batches that `fit` does not divide among the workers again, if each worker reads its part of them."""
         training, strategy = self.training, self.training.strategy
-        if not training.task.reads_parts(training.config):
+        if training.gathered or not training.task.reads_parts(training.config):
             return None
         batches, replicas, local = training.batches(start, stop), strategy.num_replicas_in_sync, self._local
         if local > 1:  # each replica of this worker takes a batch of its own
