@@ -32,6 +32,7 @@ from zoo.console.errors import UsageError
 from zoo.guests.model import OpenedModel
 from zoo.runs import space
 from zoo.runs.folder import RunFolder, check_classifier
+from zoo.system.machine import processor
 
 # Options that name the data, and say how a model file is trained.
 SOURCE = ("dataset", "data", "data_dir", "input_range", *TRAINING)
@@ -93,6 +94,10 @@ class Options(ModelTraining, ModelData):
                 f"--strategy {self.strategy}: recipes are trained and files exported on TensorFlow; expected none,"
                 " one_device, mirrored or multi_worker, received one of JAX"
             )
+        if self.output is not None and self.output.suffix == ".tflite":
+            raise UsageError(
+                f"--output: expected a folder, which gets a file named after the recipe, received {self.output}"
+            )
         size = self.input_size
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise UsageError(f"--input-size: expected HEIGHT,WIDTH in pixels, received {','.join(map(str, size))}")
@@ -151,6 +156,7 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
         recipe = language.parse(options.recipe)
     _check_skip_worst(options, recipe)
     folder = source.output_of(chosen, options.output)
+    cli.say(_opening(options, recipe, chosen, folder))
     key = signing.private_key(options.sign) if options.sign else None
     limits = tasks.entry(chosen.task).limits
     limits.check(recipe, options.export, beam=options.beam, skip_worst=options.skip_worst)
@@ -205,6 +211,17 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
         "next": _verifying(made.path, options, chosen),
         **made.receipt,
     }
+
+
+def _opening(options: Options, recipe: Recipe, chosen: OpenedRun | OpenedModel, folder: Path) -> str:
+    """Return what is about to happen, as a sentence."""
+    made = chosen.provenance()
+    name, where = made.get("run") or made.get("model_file") or made["model"], processor()
+    of = f"{made['model']} on {made['data']}" if isinstance(chosen, OpenedRun) else f"on {made['data']}"
+    size = f", {chosen.run.read_metrics()['parameters']:,} parameters" if isinstance(chosen, OpenedRun) else ""
+    count = len(recipe.stages)
+    trains = f"; {count} stage{'s' * (count > 1)} of training, strategy {options.strategy}," if count else ";"
+    return f"{recipe} of {name} ({of}{size}){trains} on {where['name']}, {where['cores']} cores; writes {folder}"
 
 
 def _automatic(options: Options, wanted: automatic.Automatic, chosen: OpenedRun | OpenedModel) -> Recipe:
