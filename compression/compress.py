@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -144,8 +145,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, Any]:
     """Compress what was opened, and return what `run` returns."""
+    loaded = None
     if wanted := automatic.parse(options.recipe):
-        recipe = _automatic(options, wanted, chosen)
+        loaded = chosen.load()
+        recipe = _automatic(options, wanted, chosen, loaded)
         options = dataclasses.replace(options, recipe=str(recipe), bare=True)  # as the files that were compared
     else:
         recipe = language.parse(options.recipe)
@@ -173,7 +176,7 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
         }
         strategies.build(options.strategy, options.virtual_devices, facts=facts, seconds=config.worker_timeout)
 
-    model, data = chosen.load()
+    model, data = loaded or chosen.load()
     from compression.pipeline import pipeline, sensitivity
 
     if options.skip_worst:
@@ -207,8 +210,13 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
     }
 
 
-def _automatic(options: Options, wanted: automatic.Automatic, chosen: OpenedRun | OpenedModel) -> Recipe:
-    """Return the recipe that `auto` chooses; searches are kept in the folder `search` beside the files."""
+def _automatic(
+    options: Options, wanted: automatic.Automatic, chosen: OpenedRun | OpenedModel, loaded: tuple[Any, Any]
+) -> Recipe:
+    """Return the recipe that `auto` chooses; searches are kept in the folder `search` beside the files.
+
+    Stages that a search trained are copied, so that they are not trained again.
+    """
     folder = source.output_of(chosen, options.output)
     inputs = SearchInputs(
         run=options.run,
@@ -221,7 +229,14 @@ def _automatic(options: Options, wanted: automatic.Automatic, chosen: OpenedRun 
     )
     of_run = isinstance(chosen, OpenedRun)
     teachers = {str(options.run): source.open_teacher(options.run, chosen)} if of_run else {}
-    return automatic.choose(wanted, inputs, chosen, teachers, cli.say)
+    recipe = automatic.choose(wanted, inputs, chosen, teachers, loaded, cli.say)
+    from compression.searching.search import FILES
+
+    stages = f"{recipe.training_name}.stages"
+    trained = inputs.folder / FILES / stages
+    if recipe.stages and trained.is_dir() and not (folder / stages).exists():
+        shutil.copytree(trained, folder / stages)
+    return recipe
 
 
 def _compared(path: Path, options: Options, chosen: OpenedRun | OpenedModel) -> Path:
