@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from compression.flatbuffers.flatbuffer import code, decoded, real_values
+from compression.flatbuffers.flatbuffer import code, decoded, stored_values
 
 # Begins the name of an output in a mapping of ranges.
 OUTPUT = "output:"
@@ -60,5 +60,5 @@ def set_lookup_ranges(model: schema.ModelT) -> None:
             data = model.buffers[table.buffer].data
             found = code(model, operator) == lookup and made.quantization is not None
             if found and data is not None and table.type == schema.TensorType.FLOAT32:
-                values = real_values(table, np.asarray(data, np.uint8))
+                values = stored_values(table, np.asarray(data, np.uint8))
                 made.quantization.min, made.quantization.max = np.float32([values.min()]), np.float32([values.max()])

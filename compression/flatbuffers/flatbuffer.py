@@ -329,7 +329,7 @@ def constants(model: schema.ModelT) -> list[dict[str, Any]]:
                 continue
             row = {"name": decoded(tensor.name), **_form(tensor), "bytes": 0 if tensor.buffer in seen else len(data)}
             seen.add(tensor.buffer)
-            values = real_values(tensor, np.asarray(data, np.uint8))
+            values = stored_values(tensor, np.asarray(data, np.uint8))
             if values is not None:
                 zero = row.get("zero_point", 0)
                 row |= {
@@ -341,7 +341,7 @@ def constants(model: schema.ModelT) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-row["bytes"], row["name"]))
 
 
-def real_values(tensor: schema.TensorT, data: np.ndarray) -> np.ndarray | None:
+def stored_values(tensor: schema.TensorT, data: np.ndarray) -> np.ndarray | None:
     """Return the stored values of a constant, flat, or None for types and layouts whose values cannot be counted."""
     if tensor.sparsity is not None:
         return None
@@ -361,7 +361,7 @@ def real_constants(model: schema.ModelT) -> list[tuple[str, np.ndarray]]:
             if data is None or not len(data) or tensor.buffer in seen:
                 continue
             seen.add(tensor.buffer)
-            values = real_values(tensor, np.asarray(data, np.uint8))
+            values = stored_values(tensor, np.asarray(data, np.uint8))
             if values is None or values.size != math.prod(_indices(tensor.shape)):
                 continue
             values = values.reshape(_indices(tensor.shape)).astype(np.float32)
