@@ -10,9 +10,10 @@ import strategies
 from strategies import backend
 from zoo.config import privacy, registry
 from zoo.config.catalogue import check_source
-from zoo.config.train_config import CHANGEABLE, TrainConfig, command_line, differences
+from zoo.config.train_config import CHANGEABLE, TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.errors import Interrupted, UsageError
+from zoo.runs.continuing import differences
 from zoo.runs.folder import RunFolder, check_beginning, continued, default_output, newest_unfinished
 from zoo.sizing import adaptation
 

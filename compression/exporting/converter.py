@@ -19,7 +19,7 @@ import threadpoolctl
 
 from compression.exporting import corrections, learnt
 from compression.exporting.tapping import Call
-from compression.flatbuffers import equalization, flatbuffer, weights
+from compression.flatbuffers import calibrated, equalization, flatbuffer, weights
 from compression.flatbuffers.slim import slim
 from compression.runtime import rollout
 from strategies import backend
@@ -192,13 +192,13 @@ def _given_ranges(
             self = Calibrator(adjusted.before(bytes(self._model_content)))
         content = bytes(before(self, *args))
         model = flatbuffer.parse(content, "the calibrated file")
-        if not flatbuffer.widen_empty_ranges(model) and not asked:
+        if not calibrated.widen_empty_ranges(model) and not asked:
             return content
         if adjusted and adjusted.best_ranges:
             corrections.set_best_ranges(model, adjusted.calls)
-        flatbuffer.set_ranges(model, ranges)
+        calibrated.set_ranges(model, ranges)
         if lookups:
-            flatbuffer.set_lookup_ranges(model)
+            calibrated.set_lookup_ranges(model)
         if adjusted:
             adjusted.calibrated = model
         return flatbuffer.pack(model)
