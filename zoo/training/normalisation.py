@@ -2,7 +2,7 @@
 
 Keras 3 computes it from a dozen elementwise operations, each of which reads and writes the whole activation. On two
 AVX-512 cores TensorFlow's own operation took a third to a half of that time, forward and backward, and a step of
-ResNet-8 with 128 images was 1.5 times as fast (`python -m benchmarks throughput`).
+ResNet-8 with 128 images was 1.5 times as fast (docs/results/performance.md).
 """
 
 import contextlib
