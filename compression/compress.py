@@ -33,6 +33,7 @@ from zoo.console.errors import UsageError
 from zoo.guests.model import OpenedModel
 from zoo.runs import space
 from zoo.runs.folder import RunFolder, check_classifier
+from zoo.system.machine import processor
 
 # Options that name the data, and say how a model file is trained.
 SOURCE = ("dataset", "data", "data_dir", "input_range", *TRAINING)
@@ -94,6 +95,10 @@ class Options(ModelTraining, ModelData):
                 f"--strategy {self.strategy}: recipes are trained and files exported on TensorFlow; expected none,"
                 " one_device, mirrored or multi_worker, received one of JAX"
             )
+        if self.output is not None and self.output.suffix == ".tflite":
+            raise UsageError(
+                f"--output: expected a folder, which gets a file named after the recipe, received {self.output}"
+            )
         size = self.input_size
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise UsageError(f"--input-size: expected HEIGHT,WIDTH in pixels, received {','.join(map(str, size))}")
@@ -147,6 +152,7 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
     """Compress what was opened, and return what `run` returns."""
     loaded = None
     if wanted := automatic.parse(options.recipe):
+        cli.say(_opening(options, None, chosen))
         loaded = chosen.load()
         recipe = _automatic(options, wanted, chosen, loaded)
         options = dataclasses.replace(options, recipe=str(recipe), bare=True)  # as the files that were compared
@@ -167,6 +173,8 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
     space.check(folder, COPIES_ON_DISK * (1 + len(recipe.stages)) * chosen.model_bytes)
     teachers = [source.open_teacher(Path(path), chosen) for path in (recipe.distill.teacher if recipe.distill else ())]
     chief = strategies.is_chief(options.strategy)
+    if chief:
+        cli.say(_opening(options, recipe, chosen))
     if options.virtual_devices or options.strategy == "multi_worker":  # before anything else uses TensorFlow
         backend.start("tensorflow")
         facts = {
@@ -208,6 +216,18 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
         "next": _verifying(made.path, options, chosen),
         **made.receipt,
     }
+
+
+def _opening(options: Options, recipe: Recipe | None, chosen: OpenedRun | OpenedModel) -> str:
+    """Return what is about to happen, as a sentence; without a recipe, one is to be chosen."""
+    made = chosen.provenance()
+    name, machine = made.get("run") or made.get("model_file") or made["model"], processor()
+    of = f"{made['model']} on {made['data']}" if isinstance(chosen, OpenedRun) else f"on {made['data']}"
+    size = f", {chosen.run.read_metrics()['parameters']:,} parameters" if isinstance(chosen, OpenedRun) else ""
+    count = len(recipe.stages) if recipe else 0
+    trains = f"; {count} stage{'s' * (count > 1)} of training, strategy {options.strategy}," if count else ";"
+    where = f"on {machine['name']}, {machine['cores']} cores; writes {source.output_of(chosen, options.output)}"
+    return f"{recipe or options.recipe} of {name} ({of}{size}){trains} {where}"
 
 
 def _automatic(

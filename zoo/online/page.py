@@ -64,5 +64,5 @@ def sections(numbers: Mapping[str, Any], drawn: Any) -> list[str]:
     table = f"<table><tr><th class=n>example<th>event</tr>{events}</table>" if events else ""
     return [
         f"<section><h2>Prequential accuracy: {numbers['accuracy']:.2%} of {numbers['examples']:,} examples</h2>"
-        f"{report.svg(drawn)}{table}</section>"
+        f"{report.svg(drawn, 'accuracy by example')}{table}</section>"
     ]
