@@ -2,7 +2,8 @@
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -19,8 +20,8 @@ from zoo.system import temporary
 
 # Numbers of patches that are tried unless the recipe has one.
 PATCHES = tuple(number for number in get_args(Patches) if number not in ("auto", 1))
-# Files that are laid out, and files that are measured, of those that promise to take least.
-LAID_OUT, MEASURED = 24, 6
+# Files that are laid out, of those that promise to take least, and of these files that are measured.
+LAID_OUT, MEASURED = 24, 4
 # Bytes of the structures of TFLite Micro on a 64-bit machine: for an operator, a tensor, and a channel of weights.
 _OPERATOR, _TENSOR, _CHANNEL = 200, 24, 8
 
@@ -87,16 +88,21 @@ def fit(path: Path, recipe: Recipe) -> Memory:
         UsageError: No patches are possible, or TFLite Micro cannot run the file.
     """
     model = flatbuffer.read(path)
+    ordering.arrange(model)
     trials = [] if recipe.patches == 1 else [*_trials(model, recipe)]
     if recipe.patches != 1 and not trials:
         raise UsageError(f"--recipe {recipe}: patches: {_why_not(model, recipe)}")
     trials.sort(key=lambda trial: _promised(trial.model, recipe))
     whole = [] if recipe.patches not in (1, "auto") else [_Trial(1, Stage((), {}), model)]
-    laid_out = [dataclasses.replace(t, model=_laid_out(t.model, recipe)) for t in (*whole, *trials[:LAID_OUT])]
-    rest = sorted(laid_out[len(whole) :], key=lambda trial: _bytes(trial.model) + _structures(trial.model))
-    before, sizes = _arena(path, recipe), []
+    laid_out = [dataclasses.replace(each, model=_laid_out(each.model, recipe)) for each in trials[:LAID_OUT]]
+    laid_out.sort(key=lambda trial: _bytes(trial.model) + _structures(trial.model))
+    whole = [] if recipe.patches not in (1, "auto") else [_Trial(1, Stage((), {}), model)]
+    again = [
+        dataclasses.replace(each, model=_laid_out(each.model, recipe, True)) for each in (*whole, *laid_out[:MEASURED])
+    ]
+    before, sizes, measured = _arena(path, recipe), [], [*again, *laid_out[:MEASURED]]
     with temporary.folder() as folder:
-        for trial in (measured := [*laid_out[: len(whole)], *rest][:MEASURED]):
+        for trial in measured:
             flatbuffer.write(trial.model, folder / "trial.tflite")
             sizes.append(_arena(folder / "trial.tflite", recipe))
     best = measured[sizes.index(min(sizes))]
@@ -113,12 +119,14 @@ def fit(path: Path, recipe: Recipe) -> Memory:
 
 def _trials(model: Any, recipe: Recipe) -> Iterator[_Trial]:
     """Yield the files with each stage in each number of patches that the recipe allows."""
-    most = cortex_m.multiply_adds(model) * (1 + recipe.recompute)
+    most, usual = cortex_m.multiply_adds(model) * (1 + recipe.recompute), greedy.bytes_taken(model)
     for stage in patching.stages(model):
-        for patches in PATCHES if recipe.patches == "auto" else (recipe.patches,):
-            for cut in (True, False) if patches <= min(stage.outputs.values()) else ():
+        added = _structures(model, stage.operators)  # by each patch
+        for patches in (p for p in PATCHES if p * added < usual) if recipe.patches == "auto" else (recipe.patches,):
+            ways = itertools.product((True, False), repeat=2) if patches <= min(stage.outputs.values()) else ()
+            for cut, upwards in ways:
                 trial = copied(model)
-                patching.patch(trial, stage, patches, cut)
+                patching.patch(trial, stage, patches, cut, upwards)
                 if cortex_m.multiply_adds(trial) <= most:
                     yield _Trial(patches, stage, trial)
 
@@ -140,9 +148,13 @@ def copied(model: Any) -> Any:
     return copy.deepcopy(model, {id(buffer): buffer for buffer in model.buffers})
 
 
-def _laid_out(model: Any, recipe: Recipe) -> Any:
+def _laid_out(model: Any, recipe: Recipe, ordered: bool = False) -> Any:
+    """Return a file with the tensors and the plan that take least; with its operators in the best order, if asked."""
     model = copied(model)
-    ordering.arrange(model)
+    if ordered:
+        ordering.arrange(model)
+    elif not ordering.fixed(model):
+        ordering.place(model)
     if recipe.plan:
         planning.plan(model)
     return model
@@ -157,12 +169,14 @@ def _bytes(model: Any) -> int:
     return arena_plan.bytes_taken(model) or greedy.bytes_taken(model)
 
 
-def _structures(model: Any) -> int:
-    """Return about how many bytes the structures of TFLite Micro take."""
+def _structures(model: Any, operators: Iterable[int] | None = None) -> int:
+    """Return about how many bytes the structures of TFLite Micro take, of all operators or of some."""
     graph, nodes = model.subgraphs[0], flatbuffer.nodes(model)[0]
     names = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-    channels = sum(int(graph.tensors[outputs[0]].shape[-1]) for name, _, outputs in nodes if name in names)
-    return _OPERATOR * len(nodes) + _TENSOR * len(graph.tensors) + _CHANNEL * channels
+    chosen = nodes if operators is None else [nodes[number] for number in operators]
+    channels = sum(int(graph.tensors[outputs[0]].shape[-1]) for name, _, outputs in chosen if name in names)
+    tensors = len(graph.tensors) if operators is None else len(chosen)
+    return _OPERATOR * len(chosen) + _TENSOR * tensors + _CHANNEL * channels
 
 
 def _layers(model: Any, stage: Stage) -> list[str]:

@@ -47,10 +47,19 @@ def arrange(model: Any) -> bool:
     graph.operators = [operators[node] for node in least(model)]
     if greedy.bytes_taken(model) >= before:
         graph.operators = operators
+    place(model)
+    return greedy.bytes_taken(model) < before or len(graph.tensors) < count
+
+
+def place(model: Any) -> None:
+    """Number the tensors of a file so that they take least in TFLite Micro.
+
+    Args:
+        model: Result of `flatbuffer.read`, with one graph, which is changed.
+    """
     live = {*(placed := _placed(model))}
     slots = iter(placed)
-    number(model, [next(slots) if index in live else index for index in range(len(graph.tensors))])
-    return greedy.bytes_taken(model) < before or len(graph.tensors) < count
+    number(model, [next(slots) if index in live else index for index in range(len(model.subgraphs[0].tensors))])
 
 
 def least(model: Any) -> list[int]:

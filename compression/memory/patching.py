@@ -77,7 +77,7 @@ def _read_after(graph: schema.SubGraphT, reads: Sequence[Sequence[int]], operato
     return index in {*map(int, graph.outputs)} or any(index in read for read in others)
 
 
-def patch(model: Any, stage: Stage, patches: int, cut: bool = True) -> None:
+def patch(model: Any, stage: Stage, patches: int, cut: bool = True, upwards: bool = False) -> None:
     """Compute a stage in patches.
 
     Args:
@@ -86,6 +86,7 @@ def patch(model: Any, stage: Stage, patches: int, cut: bool = True) -> None:
         patches: Number of patches, from 2 to the least height of the stage's outputs.
         cut: Whether rows that no later operator needs are cut off after each operator. This takes an operator, and
             saves multiply-adds and memory.
+        upwards: Whether the lowest patch is computed first.
     """
     graph = model.subgraphs[0]
     operators = [graph.operators[number] for number in stage.operators]
@@ -93,12 +94,13 @@ def patch(model: Any, stage: Stage, patches: int, cut: bool = True) -> None:
     windows = [window(model, operator) for operator in operators]
     added: list[schema.OperatorT] = []
     parts: dict[int, list[int]] = {output: [] for output in stage.outputs}
-    for number in range(patches):
+    for number in sorted(range(patches), reverse=upwards):
         band = _Band(model, number, added, int(graph.inputs[0]))
         ends = {i: (rows * number // patches, rows * (number + 1) // patches) for i, rows in stage.outputs.items()}
         for output, part in band.computed(operators, windows, ends, cut).items():
             parts[output].append(part)
     for output, joined in parts.items():
+        joined = joined[::-1] if upwards else joined
         options = schema.ConcatenationOptionsT()
         options.axis = ROWS
         added.append(adding.operator(model, schema.BuiltinOperator.CONCATENATION, joined, [output], options))

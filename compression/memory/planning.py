@@ -21,7 +21,7 @@ from compression.memory import greedy
 from compression.memory.ordering import fixed
 
 # Orders in which groups of tensors are placed.
-TRIES = 200
+TRIES = 100
 # Operators that may write over an input: a value of the output depends on the values at its place alone.
 _IN_PLACE = ("ADD", "MUL", "RELU", "RELU6", "SUB")
 _RESHAPES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
@@ -187,7 +187,7 @@ def _read_in_parts(groups: _Groups, parts: Sequence[list[tuple[int, int, int]]],
         numbers = readers.get(index, [])
         cuts = [(number, part) for number in numbers for part in parts[number] if nodes[number][0] == "SLICE"]
         if index not in ends and numbers and len(cuts) == len(numbers):
-            groups.parts[index] = [(at, at + aligned(groups.sizes[part]), number + 1) for number, (part, _, at) in cuts]
+            groups.parts[index] = [(at, at + groups.sizes[part], number + 1) for number, (part, _, at) in cuts]
 
 
 def _parts(model: Any, name: str, inputs: Sequence[int], outputs: Sequence[int]) -> list[tuple[int, int, int]]:
