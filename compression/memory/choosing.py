@@ -93,10 +93,10 @@ def fit(path: Path, recipe: Recipe) -> Memory:
     if recipe.patches != 1 and not trials:
         raise UsageError(f"--recipe {recipe}: patches: {_why_not(model, recipe)}")
     trials.sort(key=lambda trial: _promised(trial.model, recipe))
-    whole = [] if recipe.patches not in (1, "auto") else [_Trial(1, Stage((), {}), model)]
+    whole = [] if recipe.patches not in (1, "auto") else [_Trial(1, Stage(-1, (), {}), model)]
     laid_out = [dataclasses.replace(each, model=_laid_out(each.model, recipe)) for each in trials[:LAID_OUT]]
     laid_out.sort(key=lambda trial: _bytes(trial.model) + _structures(trial.model))
-    whole = [] if recipe.patches not in (1, "auto") else [_Trial(1, Stage((), {}), model)]
+    whole = [] if recipe.patches not in (1, "auto") else [_Trial(1, Stage(-1, (), {}), model)]
     again = [
         dataclasses.replace(each, model=_laid_out(each.model, recipe, True)) for each in (*whole, *laid_out[:MEASURED])
     ]
@@ -110,7 +110,7 @@ def fit(path: Path, recipe: Recipe) -> Memory:
     return Memory(
         patches=best.patches,
         operators=len(best.stage.operators),
-        layers=tuple(dict.fromkeys(_layers(model, best.stage))),
+        layers=tuple(_layers(model, best.stage)),
         plan=arena_plan.bytes_taken(best.model) is not None,
         arena_bytes=(before, min(sizes)),
         multiply_adds=(cortex_m.multiply_adds(model), cortex_m.multiply_adds(best.model)),
@@ -180,10 +180,10 @@ def _structures(model: Any, operators: Iterable[int] | None = None) -> int:
 
 
 def _layers(model: Any, stage: Stage) -> list[str]:
-    graph = model.subgraphs[0]
-    outputs = [int(graph.operators[number].outputs[0]) for number in stage.operators]
+    """Return the layers of the operators of a stage."""
     tensors = flatbuffer.tensors(model)[0]
-    return layers_of([tensors[index]["name"] for index in outputs])
+    names = layers_of([tensors[outputs[0]]["name"] for _, _, outputs in flatbuffer.nodes(model)[0]])
+    return list(dict.fromkeys(names[number] for number in stage.operators))
 
 
 def _arena(path: Path, recipe: Recipe) -> int:

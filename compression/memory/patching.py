@@ -27,10 +27,12 @@ class Stage:
     """The first operators of a file, which patches are computed by.
 
     Args:
+        given: Tensor that they read from: the input of the file, or what is cut out of it.
         operators: Their numbers.
         outputs: Rows of each tensor that they give to the rest of the file, by its index.
     """
 
+    given: int
     operators: tuple[int, ...]
     outputs: Mapping[int, int]
 
@@ -44,26 +46,31 @@ def stages(model: Any) -> list[Stage]:
     graph = model.subgraphs[0]
     if len(model.subgraphs) > 1 or len(graph.inputs) != 1:
         return []
-    given = int(graph.inputs[0])
     reads = [activations(model, operator) for operator in graph.operators]
     local = [window(model, operator) for operator in graph.operators]
+    begin = next((number for number, rows in enumerate(local) if rows is not None), len(local))
+    given = int(graph.operators[begin - 1].outputs[0] if begin else graph.inputs[0])
+    if any(_read_after(graph, reads, range(begin), i) for i in {*_made(graph, range(begin)), *graph.inputs} - {given}):
+        return []
     found: list[Stage] = []
-    for count in range(1, len(local) + 1):
-        if local[count - 1] is None or not {*reads[count - 1]} <= _made(graph, range(count - 1)) | {given}:
+    for end in range(begin + 1, len(local) + 1):
+        if local[end - 1] is None or not {*reads[end - 1]} <= _made(graph, range(begin, end - 1)) | {given}:
             break
-        chosen = [*range(count)]
+        chosen = [*range(begin, end)]
         made = _made(graph, chosen) | {given}
         # Further operators that are the last to read a tensor, such as the convolution of a shortcut.
-        for number in range(count, len(local)):
-            alone = any(not _read_after(graph, reads, [*chosen, number], index) for index in reads[number])
-            if local[number] is not None and {*reads[number]} <= made and len(chosen) < number and alone:
+        for number in range(end, len(local)):
+            done = [*range(begin), *chosen, number]
+            alone = any(not _read_after(graph, reads, done, index) for index in reads[number])
+            if local[number] is not None and {*reads[number]} <= made and alone:
                 chosen.append(number)
-        for operators in {tuple(range(count)): None, tuple(chosen): None}:
-            outputs = [i for i in sorted(_made(graph, operators)) if _read_after(graph, reads, operators, i)]
+        for operators in {tuple(range(begin, end)): None, tuple(chosen): None}:
+            done = [*range(begin), *operators]
+            outputs = [i for i in sorted(_made(graph, operators)) if _read_after(graph, reads, done, i)]
             heights = {index: int(graph.tensors[index].shape[ROWS]) for index in outputs}
             reaches = any(local[number].rows > 1 for number in operators)
-            if reaches and outputs and min(heights.values()) > 1 and not _read_after(graph, reads, operators, given):
-                found.append(Stage(operators, heights))
+            if reaches and outputs and min(heights.values()) > 1 and not _read_after(graph, reads, done, given):
+                found.append(Stage(given, operators, heights))
     return list({stage.operators: stage for stage in found}.values())
 
 
@@ -91,11 +98,12 @@ def patch(model: Any, stage: Stage, patches: int, cut: bool = True, upwards: boo
     graph = model.subgraphs[0]
     operators = [graph.operators[number] for number in stage.operators]
     rest = [operator for number, operator in enumerate(graph.operators) if number not in stage.operators]
+    before = stage.operators[0]
     windows = [window(model, operator) for operator in operators]
     added: list[schema.OperatorT] = []
     parts: dict[int, list[int]] = {output: [] for output in stage.outputs}
     for number in sorted(range(patches), reverse=upwards):
-        band = _Band(model, number, added, int(graph.inputs[0]))
+        band = _Band(model, number, added, stage.given)
         ends = {i: (rows * number // patches, rows * (number + 1) // patches) for i, rows in stage.outputs.items()}
         for output, part in band.computed(operators, windows, ends, cut).items():
             parts[output].append(part)
@@ -104,7 +112,7 @@ def patch(model: Any, stage: Stage, patches: int, cut: bool = True, upwards: boo
         options = schema.ConcatenationOptionsT()
         options.axis = ROWS
         added.append(adding.operator(model, schema.BuiltinOperator.CONCATENATION, joined, [output], options))
-    graph.operators = [*added, *rest]
+    graph.operators = [*rest[:before], *added, *rest[before:]]
     drop_unused(model)
 
 
@@ -120,7 +128,7 @@ class _Band:
 
     def __init__(self, model: Any, number: int, operators: list[schema.OperatorT], given: int):
         self.model, self.number, self.operators = model, number, operators
-        self.graph = model.subgraphs[0]
+        self.graph, self.given = model.subgraphs[0], given
         whole = 0, int(self.graph.tensors[given].shape[ROWS])
         # By tensor of the file: the tensor with some of its rows, these rows, and those of them that are right.
         self.held = {given: (given, whole, whole)}
@@ -151,7 +159,7 @@ class _Band:
         held = [self.held[index] for index in given]
         read = max(each[1][0] for each in held), min(each[1][1] for each in held)
         found = rows.output(read)
-        first = int(self.graph.inputs[0]) in given  # whose rows are all there
+        first = self.given in given  # whose rows are all there
         if cut or first or found is None or found[0] > wanted[0] or found[1] < wanted[1]:
             read = rows.input(wanted)
             found = rows.output(read)

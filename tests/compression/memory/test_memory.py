@@ -50,10 +50,16 @@ def dilated(given):
     return layers.Conv2D(8, 3, padding="same", activation="relu")(x)
 
 
+def cropped(given):
+    """A convolution that never reads the last row, which the converter cuts off first."""
+    return layers.Conv2D(8, 3, padding="same")(layers.Conv2D(8, 3, strides=2, activation="relu")(given))
+
+
 NETWORKS = {
     "residual": (residual, (13, 11, 3)),
     "residual, even": (residual, (16, 16, 2)),
     "unpadded": (unpadded, (27, 12, 2)),
+    "cropped": (cropped, (16, 12, 2)),
     "dilated": (dilated, (21, 10, 2)),
 }
 
@@ -116,7 +122,7 @@ def test_patches_give_the_same_integers_in_every_stage_number_and_cut(name, expo
     plain, plain_reference = (in_litert(flatbuffer.pack(model), kernels) for kernels in (False, True))
     assert len(np.unique(plain)) > 50
     seen = patching.stages(model)
-    assert len(seen) > 2 and max(len(stage.operators) for stage in seen) >= 3
+    assert len(seen) > 1 and max(len(stage.operators) for stage in seen) > 1
     for number, stage in enumerate(seen):
         for patches in range(2, min(min(stage.outputs.values()), 5) + 1):
             for cut in (True, False):
