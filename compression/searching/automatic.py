@@ -15,6 +15,7 @@ from compression.recipes import language
 from compression.recipes.language import Recipe
 from compression.searching import pareto, worker
 from compression.searching.budget import Budget
+from compression.searching.space import MEMORY
 from compression.searching.wording import searched
 from compression.searching.worker import SearchInputs
 from zoo.config import privacy
@@ -140,6 +141,8 @@ def _untrained(
     recipes = list(KNOWN.get(model, _USUAL))
     if budget.max_bytes:
         recipes.append(f"int4(mixed={budget.max_bytes})")
+    if budget.max_arena:
+        recipes.append(str(Recipe("int8", **MEMORY["patches"])))
     own = estimate(subject, language.parse("float32"))["accuracy"]
     say(f"float32: {own:.2%} of the validation examples")
     rows = []
