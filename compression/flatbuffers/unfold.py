@@ -11,7 +11,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from compression.flatbuffers import adding, flatbuffer
+from compression.flatbuffers import editing, flatbuffer
 
 # Minimum bytes of constants for the rewrite: the added operators take 900 to 1,500 bytes, so 2 % at most.
 SMALLEST = 75_000
@@ -59,19 +59,19 @@ def _rewrite(model: schema.ModelT, graph: schema.SubGraphT, convolution: schema.
 
     def add(code: int, inputs: list[int], options: Any, shape: tuple[int, ...]) -> int:
         """Insert an operator before the convolution, and return the index of its output."""
-        output = adding.activation(graph, image, shape, f"/unfold_{len(graph.tensors)}")
-        made = adding.operator(model, code, inputs, [output], options)
+        output = editing.activation(graph, image, shape, f"/unfold_{len(graph.tensors)}")
+        made = editing.operator(model, code, inputs, [output], options)
         graph.operators.insert(graph.operators.index(convolution), made)
         return output
 
-    size = adding.constant(model, graph, (1, height, left, 1), "unfold")
+    size = editing.constant(model, graph, (1, height, left, 1), "unfold")
     shifted = []
     for column in range(columns):
-        inputs = [convolution.inputs[0], adding.constant(model, graph, (0, 0, column, 0), "unfold"), size]
+        inputs = [convolution.inputs[0], editing.constant(model, graph, (0, 0, column, 0), "unfold"), size]
         shifted.append(add(Operators.SLICE, inputs, schema.SliceOptionsT(), (1, height, left, 1)))
     # Concatenating whole images and transposing once is faster than concatenating along the channel axis.
     joined = add(Operators.CONCATENATION, shifted, schema.ConcatenationOptionsT(), (columns, height, left, 1))
-    order = adding.constant(model, graph, (3, 1, 2, 0), "unfold")
+    order = editing.constant(model, graph, (3, 1, 2, 0), "unfold")
     channels = add(Operators.TRANSPOSE, [joined, order], schema.TransposeOptionsT(), (1, height, left, columns))
     convolution.inputs = [channels, *convolution.inputs[1:]]
     kernel.shape, kernel.shapeSignature = [filters, rows, 1, columns], None

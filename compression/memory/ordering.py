@@ -8,8 +8,8 @@ import random
 from typing import Any
 
 from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.editing import drop_unused, number
 from compression.flatbuffers.lifetimes import lifetimes, peak
-from compression.flatbuffers.numbering import drop_unused, number
 from compression.memory import greedy
 
 # Sets of finished operators that are followed at once. With fewer sets than this the order is the best there is.

@@ -15,8 +15,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from compression.flatbuffers import adding
-from compression.flatbuffers.numbering import drop_unused
+from compression.flatbuffers import editing
 from compression.memory.local import ROWS, Window, activations, window
 
 _Rows = tuple[int, int]
@@ -111,9 +110,9 @@ def patch(model: Any, stage: Stage, patches: int, cut: bool = True, upwards: boo
         joined = joined[::-1] if upwards else joined
         options = schema.ConcatenationOptionsT()
         options.axis = ROWS
-        added.append(adding.operator(model, schema.BuiltinOperator.CONCATENATION, joined, [output], options))
+        added.append(editing.operator(model, schema.BuiltinOperator.CONCATENATION, joined, [output], options))
     graph.operators = [*rest[:before], *added, *rest[before:]]
-    drop_unused(model)
+    editing.drop_unused(model)
 
 
 class _Band:
@@ -183,10 +182,12 @@ class _Band:
         if (index, wanted) not in self.cuts:
             made = self._tensor(index, wanted[1] - wanted[0])
             shape = [int(size) for size in self.graph.tensors[made].shape]
-            begin = adding.constant(self.model, self.graph, (0, wanted[0] - held[0], 0, 0), "patch")
-            size = adding.constant(self.model, self.graph, shape, "patch")
+            begin = editing.constant(self.model, self.graph, (0, wanted[0] - held[0], 0, 0), "patch")
+            size = editing.constant(self.model, self.graph, shape, "patch")
             options = schema.SliceOptionsT()
-            operator = adding.operator(self.model, schema.BuiltinOperator.SLICE, [tensor, begin, size], [made], options)
+            operator = editing.operator(
+                self.model, schema.BuiltinOperator.SLICE, [tensor, begin, size], [made], options
+            )
             self.operators.append(operator)
             self.cuts[index, wanted] = made
         return self.cuts[index, wanted]
@@ -194,4 +195,4 @@ class _Band:
     def _tensor(self, like: int, height: int) -> int:
         tensor = self.graph.tensors[like]
         batch, _, *others = map(int, tensor.shape)
-        return adding.activation(self.graph, tensor, (batch, height, *others), f"_patch_{self.number}")
+        return editing.activation(self.graph, tensor, (batch, height, *others), f"_patch_{self.number}")

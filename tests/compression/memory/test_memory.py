@@ -13,7 +13,7 @@ from keras import layers
 from compression.devices import arena, cortex_m, vela
 from compression.devices.targets import versions
 from compression.exporting import tflite
-from compression.flatbuffers import adding, arena_plan, flatbuffer, lifetimes
+from compression.flatbuffers import arena_plan, editing, flatbuffer, lifetimes
 from compression.flatbuffers.interface import Interface
 from compression.memory import choosing, greedy, ordering, patching, planning
 from compression.recipes.language import parse
@@ -179,7 +179,7 @@ def graph_of_sums(generator, count):
     for _ in range(count):
         given = [generator.randrange(len(graph.tensors)) for _ in range(2)]
         options = schema.AddOptionsT()
-        graph.operators.append(adding.operator(model, schema.BuiltinOperator.ADD, given, [tensor()], options))
+        graph.operators.append(editing.operator(model, schema.BuiltinOperator.ADD, given, [tensor()], options))
     read = {index for operator in graph.operators for index in operator.inputs}
     graph.outputs = [index for index in range(1, len(graph.tensors)) if index not in read]
     return model
