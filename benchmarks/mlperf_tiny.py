@@ -147,20 +147,34 @@ def measure(data_dir: Path) -> dict[str, Any]:
     return {"rows": [told(_row(task, networks, data_dir)) for task in TASKS]}
 
 
+def converted(task: Task, networks: Path, data_dir: Path, work: Path) -> dict[str, Any]:
+    """Convert a network of the benchmark's repository into a run, in work/run, and return its metrics.
+
+    Args:
+        task: Task of the network.
+        networks: Folder of MLPerf Tiny's networks.
+        data_dir: Folder of prepared TFDS sets.
+        work: Folder to write to.
+    """
+    from benchmarks.commands import run_command
+
+    given = {name: str(value) for name, value in task.data(networks, data_dir, work).items()}
+    words = [*task.words, *(word for name, value in given.items() for word in (f"--{name}", value))]
+    if "dataset" in given:
+        words += ["--data-dir", str(data_dir)]
+    pretrained = ("--pretrained", str(networks / task.keras), "--epochs", "0")
+    return run_command("zoo.train", *words, *pretrained, "--output", str(work / "run"))
+
+
 def _row(task: Task, networks: Path, data_dir: Path) -> dict[str, Any]:
     from benchmarks.commands import run_command
 
     with temporary.folder() as work:
-        given = {name: str(value) for name, value in task.data(networks, data_dir, work).items()}
-        words = [*task.words, *(word for name, value in given.items() for word in (f"--{name}", value))]
-        if "dataset" in given:
-            words += ["--data-dir", str(data_dir)]
-        pretrained = ("--pretrained", str(networks / task.keras), "--epochs", "0")
-        trained = run_command("zoo.train", *words, *pretrained, "--output", str(work / "run"))
+        trained = converted(task, networks, data_dir, work)
         made = run_command("compression.compress", str(work / "run"), "--recipe", RECIPE)
         files = {"ours": Path(made["path"]), "reference": networks / task.reference}
-        keras_file, labels, pixels = networks / task.keras, *_test(task, work, data_dir)
-        answers = {name: _answers(file, pixels, task, name == "ours") for name, file in files.items()}
+        keras_file, labels, pixels = networks / task.keras, *examples(task, work)
+        answers = {name: answers_of(file, pixels, task, name == "ours") for name, file in files.items()}
         theirs = _keras_answers(keras_file, pixels, task)
         times = _turn_by_turn(files, pixels[:1], task)
         return {
@@ -182,7 +196,7 @@ def _row(task: Task, networks: Path, data_dir: Path) -> dict[str, Any]:
         }
 
 
-def _test(task: Task, work: Path, data_dir: Path) -> tuple[np.ndarray | None, np.ndarray]:
+def examples(task: Task, work: Path) -> tuple[np.ndarray | None, np.ndarray]:
     """Return the labels of the test examples, None without any, and their bytes (examples, height, width, channels)."""
     from zoo.data import load
     from zoo.runs.folder import RunFolder
@@ -224,7 +238,8 @@ def _fed(interpreter: Any, pixels: np.ndarray, task: Task, ours: bool) -> np.nda
     return np.clip(np.round(values / scale) + zero, -128, 127).astype(np.int8)
 
 
-def _answers(file: Path, pixels: np.ndarray, task: Task, ours: bool) -> np.ndarray:
+def answers_of(file: Path, pixels: np.ndarray, task: Task, ours: bool) -> np.ndarray:
+    """Return the class that a file gives for each example; ours takes pixels from 0 to 1, the reference its own."""
     interpreter = _opened(file)
     (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
     found = []
