@@ -114,7 +114,8 @@ def table(result: dict[str, Any]) -> list[str]:
         figures = [row[key] for key in ("bytes", "arena_bytes", "cycles", "flash_bytes", "sram_bytes")]
         cells = ["" if value is None else f"{value:,}" for value in figures]
         lines.append(f"| {row['network']} | {row['file']} | {' | '.join(cells)} |")
-    return [*lines, "", *_answers_table(result["answers"])]
+    answers = result.get("answers")  # none in a report of before patches
+    return [*lines, "", *_answers_table(answers)] if answers else lines
 
 
 def _answers_table(answers: list[dict[str, Any]]) -> list[str]:
