@@ -1,8 +1,8 @@
 """Inputs for the networks of MLPerf Tiny: the official ones of keyword spotting, and others without labels elsewhere.
 
 The pictures of COCO, the sounds of ToyADMOS and the recordings of the wake word are not here. Photographs of flowers
-and spoken digits stand in their place: they calibrate the files, and show how far a file is from its network, which needs
-no labels. They say nothing about accuracy on the task. Of each set, every fifth input calibrates and the others judge.
+and spoken digits stand in their place: they calibrate the files, and show how far a file is from its network, which
+needs no labels. They say nothing about accuracy on the task. Every fifth input calibrates, and the others judge.
 """
 
 import io

@@ -236,7 +236,7 @@ def _test(run: Path) -> tuple[np.ndarray, np.ndarray | None]:
     return np.asarray(data.test.x), None if data.spec.unlabelled else np.asarray(data.test.y)
 
 
-def _of_reference(pixels: np.ndarray, task: Task) -> np.ndarray:
+def of_reference(pixels: np.ndarray, task: Task) -> np.ndarray:
     """Return what the Keras network of the repository takes for the inputs of a run."""
     scale, zero = task.factor
     values = (pixels.astype("float32") - zero) * np.float32(scale)
@@ -246,7 +246,7 @@ def _of_reference(pixels: np.ndarray, task: Task) -> np.ndarray:
 def _of_keras(file: Path, pixels: np.ndarray, task: Task) -> np.ndarray:
     import keras
 
-    return keras.models.load_model(file, compile=False).predict(_of_reference(pixels, task), verbose=0)
+    return keras.models.load_model(file, compile=False).predict(of_reference(pixels, task), verbose=0)
 
 
 def _accuracy(outputs: np.ndarray, labels: np.ndarray | None, task: Task) -> float | None:
@@ -257,7 +257,7 @@ def _parity(outputs: np.ndarray, theirs: np.ndarray, pixels: np.ndarray, task: T
     """Return the share of answers that are those of Keras, or how far scores are from those of Keras."""
     if not task.by_errors:
         return float((outputs.argmax(-1) == theirs.argmax(-1)).mean())
-    inputs = _of_reference(pixels, task)
+    inputs = of_reference(pixels, task)
     mine, expected = (np.square(inputs - found, dtype=np.float64).mean(1) for found in (outputs, theirs))
     return float(np.abs(mine - expected).mean() / expected.std())
 
@@ -280,7 +280,7 @@ def _opened(file: Path) -> Any:
 def _fed(interpreter: Any, pixels: np.ndarray, task: Task, ours: bool) -> np.ndarray:
     """Return inputs as a file takes them: ours takes pixels from 0 to 1, the reference what its network takes."""
     (details,) = interpreter.get_input_details()
-    values = _of_reference(pixels, task)
+    values = of_reference(pixels, task)
     if ours:
         values = pixels.astype("float32") / (255 if pixels.dtype == np.uint8 else 1)
     if details["dtype"] == np.float32:

@@ -227,7 +227,8 @@ def _copied_whole(
     shape: tuple[int, ...],
 ) -> Weights:
     """Copy the weights of a network that takes inputs of the shape of ours as they are."""
-    taken = getattr(theirs, "input_shape", None)
+    built = theirs.get_build_config() or {}  # a subclassed network has no input_shape
+    taken = getattr(theirs, "input_shape", None) or built.get("input_shape")
     if not isinstance(taken, tuple | list) or tuple(taken[1:]) != tuple(shape):
         raise UsageError(f"--pretrained {source}: expected a network that takes inputs of shape {shape}, found {taken}")
     if config.input_range is not None:
