@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import ROOT
+from tests.zoo.models.small import SMALL
 from zoo.config import registry
 from zoo.introspection.layers import with_itself
 from zoo.objectives.losses import CrossEntropy
@@ -83,18 +84,6 @@ OTHER_ARGUMENTS = {
     "conv1d": {"num_classes": 4, "filters": (5, 6), "kernel_sizes": (3, 2), "strides": 2, "dropout": 0.1, **FEATURES},
     "tcn": {"num_classes": 4, "filters": (5, 6), "kernel_size": 2, "dropout": 0.2, **FEATURES},
 }  # fmt: skip
-# Arguments that make the convolutional networks small, where a test does not depend on their size.
-SMALL = {
-    "resnet": {"depth": 8, "alpha": 0.5},
-    "mobilenet": {"alpha": 0.125},
-    "mobilenet_v2": {"alpha": 0.1},
-    "mobilenet_v3": {"alpha": 0.1},
-    "efficientnet_lite": {"alpha": 0.1},
-    "proxyless": {"alpha": 0.1},
-    "ds_cnn": {"filters": 8, "num_blocks": 2, "dropout": 0.0},
-    "tc_resnet": {"alpha": 0.25, "dropout": 0.0},
-    "streaming_wakeword": {"filters": (16, 16, 16, 16), "dropout": 0.0},
-}
 # Arguments for samples of sound, which tests/zoo/models/test_sound.py has.
 FRONT_END = ("rate", "features", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level", "floor")
 # Those that learn from tables or series have tests of their own.
