@@ -95,8 +95,6 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
     data = load_like(folder, config)
     reading.tell(data.reading)
-    if data.spec.unlabelled:
-        raise UsageError(_no_labels(data.spec.name, options.split))
     # Own data without named splits are measured as a whole.
     whole = options.data is not None and "split" not in given and not len(data.test)
     task = tasks.of(data.spec.task)
@@ -125,14 +123,10 @@ def measured(opened: guest.OpenedModel, options: Options) -> dict[str, Any]:
 
     split = data.split(options.split)
     if split.y is None:
-        raise UsageError(_no_labels(data.spec.name, options.split))
+        raise UsageError(f"{data.spec.name}: expected labels to measure against, the {options.split} split has none")
     result, shown = of_model(model, data).measure(model, data, options.split)
     result |= tasks.kept(shown)
     return _told(data.spec.name, data.spec.task, options.split, result, options.output)
-
-
-def _no_labels(name: str, split: str) -> str:
-    return f"{name}: expected labels to measure against, the {split} split has none"
 
 
 def _listened(folder: RunFolder, options: Options, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ def facts(folder: Path, file: str) -> dict[str, Any]:
         file: Path of the small file, relative to the folder.
 
     Returns:
-        A dictionary. figure: name of the score; keras and litert: score of the model and of the file on the test split,
-        or, without labels, how far the file is from the model;
+        A dictionary. figure: name of the score; keras and litert: score of the model and of the file on the test split
+        (without labels, figure and keras are empty, and litert says how far the file is from the model);
         examples: number of test examples; parameters: number of parameters; float32_bytes: size of the file without
         compression; bytes and gzip_bytes: size of the small file; latency_ms: median latency on one thread, by
         signature ("" if there is only one); seconds: training time.
@@ -34,10 +34,11 @@ def facts(folder: Path, file: str) -> dict[str, Any]:
     figure = known.stock_figure or known.headline[0]
     of_file = receipt["test"]["litert"]
     scores = {"keras": metrics["test"], "litert": of_file.get("against_real", of_file)}
-    told = {"figure": "no labels:", "keras": "compared with Keras", "litert": _parity(receipt["parity"])}
     if of_file:
         told = {side: format(found[figure], form_of(figure)[1]) for side, found in scores.items()}
         told["figure"] = label(figure, scores["keras"])
+    else:
+        told = {"figure": "", "keras": "", "litert": _parity(receipt["parity"])}
     return {
         **told,
         "examples": receipt["test"]["examples"],
@@ -65,9 +66,10 @@ def cells(name: str) -> dict[str, str]:
     """Return the table row of a pretrained run, by column title."""
     entry = stock.index()[name]
     found = facts(stock.FOLDER / name, entry["file"])
+    count = f"{found['examples']:,}"
     return {
         "run": name,
-        "test": f"{found['figure']} {found['keras']} of {found['examples']:,}",
+        "test": f"{found['figure']} {found['keras']} of {count}" if found["figure"] else f"no labels, {count} inputs",
         "of the file": found["litert"],
         "parameters": f"{found['parameters']:,}",
         "float32": f"{found['float32_bytes']:,} bytes",
