@@ -184,7 +184,7 @@ def _rows(task: Task, networks: Path, data_dir: Path) -> list[dict[str, Any]]:
 
 def _opened_up(task: Task, networks: Path, runs: list[Path], recipe: str) -> dict[str, Any]:
     """Return the row of a recipe of the open division: its file for each choice of calibration."""
-    files = [_compressed(run, recipe, "--bare") for run in runs]
+    files = [_compressed(run, recipe, bare=True) for run in runs]
     accuracies, parities = [], []
     for run, file in zip(runs, files, strict=True):
         pixels, labels = _test(run)
@@ -221,10 +221,10 @@ def _converted(task: Task, networks: Path, data_dir: Path, work: Path, choice: i
     return place / "run"
 
 
-def _compressed(run: Path, recipe: str, *words: str) -> Path:
-    from benchmarks.commands import run_command
+def _compressed(run: Path, recipe: str, *, bare: bool = False) -> Path:
+    from compression import api
 
-    return Path(run_command("compression.compress", str(run), "--recipe", recipe, *words)["path"])
+    return api.compress(run, recipe, bare=bare).path
 
 
 def _test(run: Path) -> tuple[np.ndarray, np.ndarray | None]:
