@@ -28,6 +28,7 @@ WITHOUT_REPORT = (
     "waiting",
     "defaults",
     "few_pictures",
+    "vision_throughput",
     "gpu",
 )
 NAMES = (
@@ -69,6 +70,7 @@ NAMES = (
     "ensembles",
     "robustness",
     "throughput",
+    "vision_throughput",
     "gpu",
     "evaluation",
     "exports",

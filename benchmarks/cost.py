@@ -1,23 +1,29 @@
-"""Scaling of a training step's time and memory with batch, width, depth, length or data: fitted exponents.
+"""Scaling of a training step's time and memory with batch, width, depth, length, classes or data: fitted exponents.
 
 Each case trains on random examples of one size in a separate process. Its time is the median of `fit`'s compiled step,
 repeated on one batch; for cases that vary the amount of data, it is the time of an epoch through the input pipeline.
-Its memory is the peak resident set size of the process minus that before the model was built. The exponent b is fitted
+Its memory is the peak resident set size of the process minus that before the model was built. For a folder of pictures
+(hard links to 2,000 JPEG files of 32x32 pixels), it is the time of the first reading, which decodes every picture, and
+of the second, from the cache. The exponent b is fitted
 to a * size^b by least squares in logarithms: 1 is linear, 2 quadratic. Constant costs lower the exponent. A cost that
 grows faster than the arithmetic raises it above the expected value.
 """
 
 import json
 import math
+import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks import steps
 from benchmarks.commands import told
+from benchmarks.timing import peak_memory
 from zoo.system.files import replacing
 
 # By name: model, varied size, its values, and the largest exponent that the arithmetic explains.
@@ -31,13 +37,31 @@ CASES: dict[str, tuple[str, str, tuple[int, ...], float]] = {
     "transformer, blocks": ("transformer", "depth", (1, 2, 4), 1),
     "transformer, model_dim": ("transformer", "width", (64, 128, 256), 2),
     "transformer, length": ("transformer", "length", (64, 128, 256, 512), 2),
+    "resnet, batch": ("resnet", "batch", (16, 32, 64, 128), 1),
+    "resnet, side of the images": ("resnet", "side", (16, 32, 64), 2),
     "simplenet, examples": ("simplenet", "examples", (8000, 32000, 128000), 1),
+    "simplenet, classes": ("simplenet", "classes", (10, 100, 1000, 10_000), 1),
+    "transformer, tokens of the vocabulary": ("transformer", "vocabulary", (1000, 10_000, 100_000), 1),
+    "folder, files, first reading": ("folder", "files", (10_000, 100_000, 1_000_000), 1),
+    "folder, files, second reading": ("folder again", "files", (10_000, 100_000, 1_000_000), 1),
 }
 QUICK = ("cnn, batch",)
-STANDING = {"batch": 32, "width": 64, "side": 28, "depth": 1, "length": 64, "vocabulary": 5000, "examples": 4096}
+STANDING = {
+    "batch": 32,
+    "width": 64,
+    "side": 28,
+    "depth": 1,
+    "length": 64,
+    "vocabulary": 5000,
+    "examples": 4096,
+    "classes": 10,
+    "files": 1000,
+}
 STEPS, WARM_UP, SECONDS = 30, 3, 4.0
 # Tolerance above the exponent of the arithmetic, for cache effects and noise.
 ALLOWANCE = 0.25
+# Pictures that the files of a folder are hard links to; file systems allow 65,000 links to one file.
+PICTURES = 2000
 
 
 def measure(data_dir: Path, quick: bool = False) -> dict[str, Any]:
@@ -71,18 +95,13 @@ def _case(model: str, grows: str, sizes: dict[str, int]) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _resident_megabytes() -> float:
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS reports bytes, Linux kilobytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
 def _settings(model: str, size: dict[str, int]) -> dict[str, Any]:
     if model == "cnn":
         return {"filters": (size["width"] // 2, size["width"], size["width"]), "units": size["width"]}
     if model == "lstm":
         return {"units": (size["width"],) * size["depth"]}
+    if model == "resnet":
+        return {"depth": 8}
     if model == "transformer":
         wide = {"model_dim": size["width"], "num_heads": 4, "ff_dim": 2 * size["width"]}
         return {"num_layers": size["depth"], **wide}
@@ -102,19 +121,19 @@ def _measured(model: str, grows: str, size: dict[str, int]) -> dict[str, float]:
     from zoo.data.dataset import Dataset, DataSpec, Split
 
     rng, count = np.random.default_rng(0), max(size["examples"], size["batch"])
-    names = tuple(map(str, range(10)))
+    names = tuple(map(str, range(size["classes"])))
     if model == "transformer":
         x = rng.integers(1, size["vocabulary"], (count, size["length"]), np.int32)
         spec = DataSpec("random", "tokens", x.shape[1:], names, vocabulary_size=size["vocabulary"])
     else:
         height = size["length"] if model == "lstm" else size["side"]
-        x = rng.integers(0, 256, (count, height, size["side"], 1), np.uint8)
+        x = rng.integers(0, 256, (count, height, size["side"], 3 if model == "resnet" else 1), np.uint8)
         spec = DataSpec("random", "image", x.shape[1:], names)
-    train = Split(x, rng.integers(0, 10, count).astype("int32"))
+    train = Split(x, rng.integers(0, len(names), count).astype("int32"))
     data = Dataset(spec, train, train.take(slice(0)), train.take(slice(1)))
     config = TrainConfig(model=model, batch_size=size["batch"], settings=_settings(model, size)).resolved()
     tf.ones((8, 8)) @ tf.ones((8, 8))  # excludes the memory of TensorFlow's first operation
-    before = _resident_megabytes()
+    before = peak_memory()
     _, run = steps.compiled(config, spec)
     batches = iter(tasks.of(spec.task).training_batches(config, data, config.batch_size, 0, 1_000_000))
     if grows != "examples":
@@ -125,7 +144,49 @@ def _measured(model: str, grows: str, size: dict[str, int]) -> dict[str, float]:
         began = time.perf_counter()
         float(run(batches, at_once)["loss"])
         times.append(time.perf_counter() - began)
-    return {"ms": statistics.median(times) * 1e3, "megabytes": _resident_megabytes() - before}
+    return {"ms": statistics.median(times) * 1e3, "megabytes": (peak_memory() - before) / 1e6}
+
+
+def _read(files: int, again: bool) -> dict[str, float]:
+    """Measure how long a process takes to read a folder of pictures, the first time or after another process."""
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["ZOO_CACHE"] = f"{place}/cache"
+        _linked(Path(place), files)
+        for _ in range(1 + again):
+            with multiprocessing.get_context("spawn").Pool(1) as process:
+                found = process.apply(_loaded, (Path(place) / "pictures",))
+    assert found.pop("examples") == files
+    return found
+
+
+def _loaded(folder: Path) -> dict[str, float]:
+    """Read a folder of pictures, and return the time, the memory and the number of examples."""
+    from strategies import backend
+
+    backend.start()
+    from zoo import data
+    from zoo.config.train_config import TrainConfig
+
+    config = TrainConfig(model="simplenet", data=folder, image_size=16).resolved()
+    before, began = peak_memory(), time.perf_counter()
+    found = data.load(config)
+    seconds = time.perf_counter() - began
+    examples = len(found.train) + len(found.validation) + len(found.test)
+    return {"ms": seconds * 1e3, "megabytes": (peak_memory() - before) / 1e6, "examples": examples}
+
+
+def _linked(place: Path, files: int) -> None:
+    """Write a folder `pictures` with ten classes, whose files are hard links to some random pictures."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for folder in ("sources", *(f"pictures/{label}" for label in range(10))):
+        (place / folder).mkdir(parents=True)
+    for number in range(PICTURES):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(place / f"sources/{number}.jpg")
+    for number in range(files):
+        os.link(place / f"sources/{number % PICTURES}.jpg", place / f"pictures/{number % 10}/{number:07d}.jpg")
 
 
 def table(result: dict[str, Any]) -> list[str]:
@@ -187,4 +248,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measured(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))))
+    subject, grows, sizes = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    folder = subject.startswith("folder")
+    found = _read(sizes["files"], subject.endswith("again")) if folder else _measured(subject, grows, sizes)
+    print(json.dumps(found))

@@ -1,5 +1,6 @@
 """Networks of `python -m benchmarks gpu`: their sizes, the operations of a training step, and what cards can do."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,30 +60,21 @@ NETWORKS = {
     ),
 }
 QUICK = {
-    "resnet": Network(
-        model="resnet",
+    "resnet": dataclasses.replace(
+        NETWORKS["resnet"],
         shape=(64, 64, 3),
         classes=10,
         batch=2,
-        precision="bfloat16",
         settings={"depth": 50, "alpha": 0.125, "mean": (0.0,)},
     ),
-    "transformer_lm": Network(
-        model="transformer_lm",
+    "transformer_lm": dataclasses.replace(
+        NETWORKS["transformer_lm"],
         shape=(32,),
         classes=100,
         batch=4,
-        precision="bfloat16",
         settings={"num_layers": 2, "model_dim": 32, "num_heads": 4, "ff_dim": 64, "dropout": 0.0},
     ),
-    "cnn": Network(
-        model="cnn",
-        shape=(28, 28, 1),
-        classes=10,
-        batch=8,
-        precision="float32",
-        settings={"filters": (32, 64, 64), "units": 64, "dropout": 0.0},
-    ),
+    "cnn": dataclasses.replace(NETWORKS["cnn"], batch=8),
 }
 
 

@@ -69,7 +69,7 @@ def _data(model: str) -> tuple[Any, Any]:
     return rng.integers(0, 256, (IMAGES, SIDE, SIDE, 1), np.uint8), rng.integers(0, CLASSES, IMAGES)
 
 
-def _turns(batch: int, steps: int) -> Any:
+def turns(batch: int, steps: int) -> Any:
     """Return a Keras callback that measures examples per second over `steps` steps on each request."""
     import keras
 
@@ -122,7 +122,7 @@ def _zoo(model: str, batch: int, steps: int) -> None:
             output=Path(folder) / "run",
         )
         data = Dataset(spec, examples, examples.take(slice(0)), examples.take(slice(batch)))
-        train(config, data=data, callbacks=[_turns(batch, steps)], verbose=False)
+        train(config, data=data, callbacks=[turns(batch, steps)], verbose=False)
 
 
 def _plain(model: str, batch: int, steps: int) -> None:
@@ -140,7 +140,7 @@ def _plain(model: str, batch: int, steps: int) -> None:
         net = keras.Sequential([keras.Input((SIDE, SIDE)), *recurrent, layers.Dense(CLASSES)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     net.compile(keras.optimizers.Adam(RATE), loss, metrics=["accuracy"])
-    net.fit(x, y, batch_size=batch, epochs=1000, callbacks=[_turns(batch, steps)], verbose=0)
+    net.fit(x, y, batch_size=batch, epochs=1000, callbacks=[turns(batch, steps)], verbose=0)
 
 
 def _plain_on_jax(model: str, batch: int, steps: int) -> None:

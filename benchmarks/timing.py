@@ -1,4 +1,4 @@
-"""Time of synchronised steps, and peak memory of a process, for sides of `python -m benchmarks gpu`."""
+"""Time of synchronised steps, and peak memory of a process."""
 
 import statistics
 import sys

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from zoo.console.errors import UsageError
 from zoo.guests.model import OpenedModel
 from zoo.runs import space
 from zoo.runs.folder import RunFolder, check_classifier
+from zoo.system.machine import processor
 
 # Options that name the data, and say how a model file is trained.
 SOURCE = ("dataset", "data", "data_dir", "input_range", *TRAINING)
@@ -93,6 +95,10 @@ class Options(ModelTraining, ModelData):
                 f"--strategy {self.strategy}: recipes are trained and files exported on TensorFlow; expected none,"
                 " one_device, mirrored or multi_worker, received one of JAX"
             )
+        if self.output is not None and self.output.suffix == ".tflite":
+            raise UsageError(
+                f"--output: expected a folder, which gets a file named after the recipe, received {self.output}"
+            )
         size = self.input_size
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise UsageError(f"--input-size: expected HEIGHT,WIDTH in pixels, received {','.join(map(str, size))}")
@@ -144,8 +150,11 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, Any]:
     """Compress what was opened, and return what `run` returns."""
+    loaded = None
     if wanted := automatic.parse(options.recipe):
-        recipe = _automatic(options, wanted, chosen)
+        cli.say(_opening(options, None, chosen))
+        loaded = chosen.load()
+        recipe = _automatic(options, wanted, chosen, loaded)
         options = dataclasses.replace(options, recipe=str(recipe), bare=True)  # as the files that were compared
     else:
         recipe = language.parse(options.recipe)
@@ -164,6 +173,8 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
     space.check(folder, COPIES_ON_DISK * (1 + len(recipe.stages)) * chosen.model_bytes)
     teachers = [source.open_teacher(Path(path), chosen) for path in (recipe.distill.teacher if recipe.distill else ())]
     chief = strategies.is_chief(options.strategy)
+    if chief:
+        cli.say(_opening(options, recipe, chosen))
     if options.virtual_devices or options.strategy == "multi_worker":  # before anything else uses TensorFlow
         backend.start("tensorflow")
         facts = {
@@ -173,7 +184,7 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
         }
         strategies.build(options.strategy, options.virtual_devices, facts=facts, seconds=config.worker_timeout)
 
-    model, data = chosen.load()
+    model, data = loaded or chosen.load()
     from compression.pipeline import pipeline, sensitivity
 
     if options.skip_worst:
@@ -207,8 +218,25 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
     }
 
 
-def _automatic(options: Options, wanted: automatic.Automatic, chosen: OpenedRun | OpenedModel) -> Recipe:
-    """Return the recipe that `auto` chooses; searches are kept in the folder `search` beside the files."""
+def _opening(options: Options, recipe: Recipe | None, chosen: OpenedRun | OpenedModel) -> str:
+    """Return what is about to happen, as a sentence; without a recipe, one is to be chosen."""
+    made = chosen.provenance()
+    name, machine = made.get("run") or made.get("model_file") or made["model"], processor()
+    of = f"{made['model']} on {made['data']}" if isinstance(chosen, OpenedRun) else f"on {made['data']}"
+    size = f", {chosen.run.read_metrics()['parameters']:,} parameters" if isinstance(chosen, OpenedRun) else ""
+    count = len(recipe.stages) if recipe else 0
+    trains = f"; {count} stage{'s' * (count > 1)} of training, strategy {options.strategy}," if count else ";"
+    where = f"on {machine['name']}, {machine['cores']} cores; writes {source.output_of(chosen, options.output)}"
+    return f"{recipe or options.recipe} of {name} ({of}{size}){trains} {where}"
+
+
+def _automatic(
+    options: Options, wanted: automatic.Automatic, chosen: OpenedRun | OpenedModel, loaded: tuple[Any, Any]
+) -> Recipe:
+    """Return the recipe that `auto` chooses; searches are kept in the folder `search` beside the files.
+
+    Stages that a search trained are copied, so that they are not trained again.
+    """
     folder = source.output_of(chosen, options.output)
     inputs = SearchInputs(
         run=options.run,
@@ -221,7 +249,14 @@ def _automatic(options: Options, wanted: automatic.Automatic, chosen: OpenedRun 
     )
     of_run = isinstance(chosen, OpenedRun)
     teachers = {str(options.run): source.open_teacher(options.run, chosen)} if of_run else {}
-    return automatic.choose(wanted, inputs, chosen, teachers, cli.say)
+    recipe = automatic.choose(wanted, inputs, chosen, teachers, loaded, cli.say)
+    from compression.searching.search import FILES
+
+    stages = f"{recipe.training_name}.stages"
+    trained = inputs.folder / FILES / stages
+    if recipe.stages and trained.is_dir() and not (folder / stages).exists():
+        shutil.copytree(trained, folder / stages)
+    return recipe
 
 
 def _compared(path: Path, options: Options, chosen: OpenedRun | OpenedModel) -> Path:

@@ -262,6 +262,23 @@ def _devices(virtual_devices: int) -> list[str]:
     return [device.name for device in (gpus or cpus)]
 
 
+def devices_of(strategy: Any) -> list[str]:
+    """Return the short names of the devices of this process that a strategy computes on, such as GPU:0.
+
+    Args:
+        strategy: Strategy returned by `build`.
+    """
+    if isinstance(strategy, jax_devices.Sharding):
+        return [name.upper() for name in strategy.devices]
+    import tensorflow as tf
+
+    if strategy is tf.distribute.get_strategy() and not tf.distribute.has_strategy():
+        names = _devices(0)[:1]
+    else:
+        names = strategy.extended.worker_devices
+    return [name.rpartition("device:")[2] for name in names]
+
+
 def _split_cpu(count: int) -> None:
     import tensorflow as tf
 

@@ -59,6 +59,22 @@ def of_all_replicas(*tensors: Any) -> tuple[Any, ...]:
     return tuple(context.all_gather(tf.identity(tensor), axis=0) for tensor in tensors)
 
 
+def of_this_replica(values: Any) -> Any:
+    """Return this replica's slice of a batch of all replicas, as `fit` divides a batch; call it inside a step.
+
+    Args:
+        values: Tensor, (replicas x share, ...), the same on all replicas.
+    """
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return values
+    share = (values.shape[0] or tf.shape(values)[0]) // context.num_replicas_in_sync
+    first = share * context.replica_id_in_sync_group
+    return values[first : first + share]
+
+
 def broadcast(strategy: Any, message: bytes | None) -> bytes:
     """Return the chief's message on every worker.
 

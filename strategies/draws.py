@@ -13,6 +13,8 @@ from typing import Any
 
 import keras
 
+from strategies import collective
+
 # Functions of Keras' TensorFlow backend whose first argument is the shape of what they return.
 SHAPED = ("normal", "uniform", "truncated_normal", "randint")
 _PHILOX = 1  # number of the generator in TensorFlow's operations; the default of CPUs and GPUs
@@ -66,13 +68,6 @@ def _replicas() -> int:
     return context.num_replicas_in_sync if context and getattr(_step, "inside", False) else 1
 
 
-def _replica() -> Any:
-    """Return the index of this replica, a scalar tensor."""
-    import tensorflow as tf
-
-    return tf.distribute.get_replica_context().replica_id_in_sync_group
-
-
 def _share_of(draw: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that draws for the whole batch and returns the share of this replica."""
     import tensorflow as tf
@@ -82,7 +77,7 @@ def _share_of(draw: Callable[..., Any]) -> Callable[..., Any]:
         if replicas == 1 or not _is_batch(shape):
             return draw(shape, *args, **kwargs)
         size, *rest = tf.unstack(tf.convert_to_tensor(shape, tf.int32))
-        return draw(tf.stack([replicas * size, *rest]), *args, **kwargs)[_replica() * size :][:size]
+        return collective.of_this_replica(draw(tf.stack([replicas * size, *rest]), *args, **kwargs))
 
     return own
 
@@ -112,7 +107,8 @@ def _dropout(random: Any, whole: Callable[..., Any]) -> Callable[..., Any]:
         seed = random._cast_seed(random.draw_seed(seed))
         inputs = tf.convert_to_tensor(inputs)
         shape = random._get_concrete_noise_shape(inputs, noise_shape)
-        kept = uniform_of_share(shape, seed, inputs.dtype, _replica()) >= tf.constant(rate, inputs.dtype)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        kept = uniform_of_share(shape, seed, inputs.dtype, replica) >= tf.constant(rate, inputs.dtype)
         return tf.where(kept, inputs * tf.constant(1 / (1 - rate), inputs.dtype), tf.zeros([], inputs.dtype))
 
     return dropout

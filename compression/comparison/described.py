@@ -10,6 +10,7 @@ import numpy as np
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.layers import layers_of
 from compression.receipts.artifacts import read_receipt, receipt_path, shown_path
+from compression.receipts.quantiles import summary
 from compression.receipts.wording import short
 from zoo.config import task_facts
 from zoo.console.figures import ERRORS, by_output, form_of, label
@@ -20,17 +21,18 @@ KERNELS, BINS, LEAST_WEIGHTS = 12, 41, 64
 MOST_OPERATORS = 400
 
 
-def file(path: Path, reference: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
+def file(path: Path, reference: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> dict[str, Any]:
     """Return what the page shows of a file.
 
     Args:
         path: Path of the file, with its receipt beside it.
-        reference: Weights of the file in float32 by tensor, as `weights` returns them; None if there is no such file.
+        reference: Result of `in_float32` for a file in float32, for files whose model was not described.
 
     Raises:
         UsageError: The file or its receipt is missing or damaged.
     """
     receipt, model = read_receipt(path), flatbuffer.read(path)
+    shown = _shown(path, receipt)
     device = receipt.get("device", {})
     return {
         "file": path.name,
@@ -57,19 +59,19 @@ def file(path: Path, reference: Mapping[str, np.ndarray] | None = None) -> dict[
         "float_operators": receipt.get("float_operators", {}),
         "stages": _stages(receipt),
         "graph": graph(model),
-        "weights": histograms(weights(model), reference or {}),
-        **_shown(path, receipt),
+        "weights": histograms(weights(model), shown.get("weights") or reference or {}),
+        "errors": shown.get("layers"),
+        "changed": shown.get("changed"),
     }
 
 
 def _shown(path: Path, receipt: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the errors of a file by layer, and the answers that it changed, if they are those of this very file."""
+    """Return what was measured for the page besides the receipt, if it is of this very file."""
     try:
         found = json.loads(shown_path(path).read_text(encoding="utf-8"))
-        found = found if found["sha256"] == receipt["sha256"] else {}
+        return found if found["sha256"] == receipt["sha256"] else {}
     except (OSError, ValueError, KeyError, TypeError):
-        found = {}
-    return {"errors": found.get("layers"), "changed": found.get("changed")}
+        return {}
 
 
 def _scores(receipt: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -130,16 +132,18 @@ def weights(model: Any) -> dict[str, np.ndarray]:
     return found
 
 
-def histograms(found: Mapping[str, np.ndarray], before: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Return the histogram of each of the largest kernels, and that of the same kernel in float32 if it is there.
+def histograms(
+    found: Mapping[str, np.ndarray], before: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Return the histogram of each of the largest kernels, and that of the same kernel in float32 if it is known.
 
     Args:
         found: Weights of a file, by layer.
-        before: Weights of the file in float32, by layer.
+        before: Sizes and quantiles of the kernels of the model in float32, by the path of the layer.
     """
     rows = []
     for layer, values in list(found.items())[:KERNELS]:
-        other = before.get(layer)
+        other = _before(layer, values.size, before)
         most = max(float(np.abs(v).max()) for v in (values, other) if v is not None and v.size) or 1.0
         edges = np.linspace(-most, most, BINS + 1)
         rows.append(
@@ -147,12 +151,35 @@ def histograms(found: Mapping[str, np.ndarray], before: Mapping[str, np.ndarray]
                 "layer": layer,
                 "most": most,
                 "after": _shares(values, edges),
-                "before": None if other is None else _shares(other, edges),
+                "before": None if other is None else _shares_between(other, edges),
                 "distinct": len(np.unique(values)),
                 "zeros": float((values == 0).mean()),
             }
         )
     return rows
+
+
+def in_float32(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the size and the quantiles of each kernel of a file in float32, by layer."""
+    return {name: [summary(values)] for name, values in weights(flatbuffer.read(path)).items()}
+
+
+def _before(layer: str, size: int, known: Mapping[str, Sequence[Mapping[str, Any]]]) -> np.ndarray | None:
+    """Return the quantiles of a layer's kernel in float32; None if it is not known which of several it is.
+
+    In the name of a tensor, operations follow the path of the layer.
+    """
+    parts = layer.split("/")
+    paths = ("/".join(parts[:end]) for end in range(len(parts), 0, -1))
+    rows = next((known[path] for path in paths if path in known), ())
+    chosen = rows if len(rows) == 1 else [row for row in rows if row["size"] == size]
+    return np.asarray(chosen[0]["quantiles"]) if len(chosen) == 1 else None
+
+
+def _shares_between(quantiles: np.ndarray, edges: np.ndarray) -> list[float]:
+    """Return the share of values between edges, from their quantiles at equal distances of probability."""
+    below = np.interp(edges, quantiles, np.linspace(0, 1, len(quantiles)), left=0, right=1)
+    return [round(float(share), 5) for share in np.diff(below)]
 
 
 def _shares(values: np.ndarray, edges: np.ndarray) -> list[float]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from compression.comparison import described
-from compression.flatbuffers import flatbuffer
 from zoo.console.errors import UsageError
 from zoo.system.files import write_text
 
@@ -35,7 +34,7 @@ def write(paths: Sequence[Path], page: Path, title: str) -> dict[str, Any]:
     files, left_out, before = [], [], None
     if reference is not None:
         try:
-            before = described.weights(flatbuffer.read(reference))
+            before = described.in_float32(reference)
         except UsageError as error:
             left_out.append(str(error))
     for path in paths:

@@ -19,10 +19,11 @@ import threadpoolctl
 
 from compression.exporting import corrections, learnt
 from compression.exporting.tapping import Call
-from compression.flatbuffers import equalization, flatbuffer, weights
+from compression.flatbuffers import calibrated, equalization, flatbuffer, weights
 from compression.flatbuffers.slim import slim
 from compression.runtime import rollout
 from strategies import backend
+from zoo.console import progress
 from zoo.console.errors import Failed
 
 QUANTIZER = "litert-quantizer"
@@ -191,13 +192,13 @@ def _given_ranges(
             self = Calibrator(adjusted.before(bytes(self._model_content)))
         content = bytes(before(self, *args))
         model = flatbuffer.parse(content, "the calibrated file")
-        if not flatbuffer.widen_empty_ranges(model) and not asked:
+        if not calibrated.widen_empty_ranges(model) and not asked:
             return content
         if adjusted and adjusted.best_ranges:
             corrections.set_best_ranges(model, adjusted.calls)
-        flatbuffer.set_ranges(model, ranges)
+        calibrated.set_ranges(model, ranges)
         if lookups:
-            flatbuffer.set_lookup_ranges(model)
+            calibrated.set_lookup_ranges(model)
         if adjusted:
             adjusted.calibrated = model
         return flatbuffer.pack(model)
@@ -249,7 +250,7 @@ def _by_converter(job: dict[str, Any]) -> bytes:
     # Comparisons and casts of token ids have no int8 form, so builtin operators in other types are allowed.
     flex = [sets.SELECT_TF_OPS] if job["allow_flex"] else []
     converter.target_spec.supported_ops = [integer, sets.TFLITE_BUILTINS, *flex]
-    converter.representative_dataset = lambda: _calibration(job)
+    converter.representative_dataset = lambda: _told(_calibration(job))
     if job["integer_io"]:
         kind = {"int8": tf.int8, "int16x8": tf.int16}[precision]
         if job["integer_input"]:
@@ -401,6 +402,13 @@ def _skipped(model: Any, found: weights.Weights, scopes: list[str]) -> bool:
 def _calibration(job: dict[str, Any]) -> Iterator[Call]:
     calls = _steps if job["rolled_out"] else _calls if job["functions"] else _examples
     return calls(job)
+
+
+def _told(calls: Iterator[Call]) -> Iterator[Call]:
+    """Yield calls, and tell how many there were."""
+    for number, call in enumerate(calls, 1):
+        progress.part(number, what="calibration, examples")
+        yield call
 
 
 def _spare(source: Path, output: Path, bits: Mapping[tuple[int, int], int], job: dict[str, Any]) -> int:

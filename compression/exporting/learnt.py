@@ -16,6 +16,7 @@ from compression.exporting.tapping import Calls
 from compression.flatbuffers import flatbuffer, weights
 from compression.flatbuffers.rounding import nearest, rounded
 from compression.flatbuffers.weights import Operators, Weights
+from zoo.console import progress
 
 # Operators that LiteRT runs with int4 weights; the others have few weights, or no such kernel, and get int8.
 FOUR_BITS = (Operators.FULLY_CONNECTED, Operators.CONV_2D)
@@ -126,6 +127,7 @@ def learnt(
         part = layers[begin : begin + size]
         moments = _moments(model, current, part, calls, seed + number)
         for found in part:
+            progress.part(len(made), len(layers), "rounding, layers")
             made.append(_round(model, current, found, moments[found.place], bits[found.place], per_tensor))
     return current, made
 
@@ -173,7 +175,8 @@ def _harm(
     }
     expected = list(tapping.run(model, calls, ends))
     harm = {}
-    for found in layers:
+    for number, found in enumerate(layers):
+        progress.part(number, len(layers), "bits, layers")
         before = {
             t: current.subgraphs[found.graph].tensors[t].buffer for t in (found.tensor, found.bias) if t is not None
         }

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from compression.exporting.endpoints import Endpoint, check_model, endpoints
-from compression.flatbuffers import flatbuffer, scales
+from compression.flatbuffers import calibrated, flatbuffer, scales
 from compression.flatbuffers.interface import AnyInterface
 from compression.flatbuffers.slim import slim
 from compression.flatbuffers.tying import tie
@@ -172,7 +172,7 @@ def save(
             for name, tensor in made.items():
                 found = next((op.name for op in _same_values(tensor) if op.name in named), None)
                 if found is not None:
-                    named[flatbuffer.OUTPUT + name] = named[found]
+                    named[calibrated.OUTPUT + name] = named[found]
             return made
 
         return compute

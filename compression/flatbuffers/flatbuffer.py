@@ -4,10 +4,8 @@ Schema: tensorflow/compiler/mlir/lite/schema/schema.fbs, as generated into ai-ed
 """
 
 import math
-import re
 import struct
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,6 @@ from zoo.console.errors import UsageError
 from zoo.system.files import replacing
 
 IDENTIFIER = b"TFL3"
-# Begins the name of an output in a mapping of ranges.
-OUTPUT = "output:"
 # Required by the schema (force_align) so that kernels can load constants in blocks; the generated Python ignores it.
 ALIGNMENT = 16
 # Operators without weights that may give the output of a layer in float32.
@@ -229,7 +225,7 @@ def signatures(model: schema.ModelT) -> dict[str, dict[str, list[dict[str, Any]]
     graphs: dict[int, schema.SignatureDefT] = {}
     for found in model.signatureDefs or ():
         graphs.setdefault(found.subgraphIndex, found)
-    return {_text(found.signatureKey): _ends(model, found) for found in graphs.values()}
+    return {decoded(found.signatureKey): _ends(model, found) for found in graphs.values()}
 
 
 def _ends(model: schema.ModelT, found: schema.SignatureDefT | None) -> dict[str, list[dict[str, Any]]]:
@@ -237,7 +233,8 @@ def _ends(model: schema.ModelT, found: schema.SignatureDefT | None) -> dict[str,
 
     def described(maps: Any, indices: Any) -> list[dict[str, Any]]:
         named = [(m.name.decode(), m.tensorIndex) for m in maps] if maps else [(None, i) for i in indices]
-        return [{"name": name or _text(graph.tensors[i].name), **_form(graph.tensors[i])} for name, i in sorted(named)]
+        found = [(name or decoded(graph.tensors[i].name), graph.tensors[i]) for name, i in sorted(named)]
+        return [{"name": name, **_form(tensor)} for name, tensor in found]
 
     return {
         "inputs": described(found and found.inputs, graph.inputs),
@@ -254,10 +251,10 @@ def ends_in_order(model: schema.ModelT) -> dict[str, list[dict[str, Any]]]:
     found = next((s for s in model.signatureDefs or () if s.subgraphIndex == 0), None)
 
     def described(maps: Any, indices: Any) -> list[dict[str, Any]]:
-        names = {m.tensorIndex: _text(m.name) for m in maps or ()}
+        names = {m.tensorIndex: decoded(m.name) for m in maps or ()}
         tensors = [(i, graph.tensors[i]) for i in _indices(indices)]
         return [
-            {"name": names.get(i) or _text(t.name), **_form(t), "elements": math.prod(_indices(t.shape))}
+            {"name": names.get(i) or decoded(t.name), **_form(t), "elements": math.prod(_indices(t.shape))}
             for i, t in tensors
         ]
 
@@ -275,7 +272,7 @@ def tensors(model: schema.ModelT) -> list[list[dict[str, Any]]]:
     return [
         [
             {
-                "name": _text(tensor.name),
+                "name": decoded(tensor.name),
                 "type": _TYPES[tensor.type].lower(),
                 "bytes": math.prod(_indices(tensor.shape)) * _item_bytes(tensor),
                 "constant": model.buffers[tensor.buffer].data is not None,
@@ -302,7 +299,8 @@ def nodes(model: schema.ModelT) -> list[list[tuple[str, list[int], list[int]]]]:
     ]
 
 
-def _text(name: bytes | None) -> str:
+def decoded(name: bytes | None) -> str:
+    """Return a name in a file as text."""
     return (name or b"").decode(errors="replace")
 
 
@@ -329,9 +327,9 @@ def constants(model: schema.ModelT) -> list[dict[str, Any]]:
             data = model.buffers[tensor.buffer].data
             if data is None or not len(data):
                 continue
-            row = {"name": _text(tensor.name), **_form(tensor), "bytes": 0 if tensor.buffer in seen else len(data)}
+            row = {"name": decoded(tensor.name), **_form(tensor), "bytes": 0 if tensor.buffer in seen else len(data)}
             seen.add(tensor.buffer)
-            values = _values(tensor, np.asarray(data, np.uint8))
+            values = stored_values(tensor, np.asarray(data, np.uint8))
             if values is not None:
                 zero = row.get("zero_point", 0)
                 row |= {
@@ -343,7 +341,7 @@ def constants(model: schema.ModelT) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-row["bytes"], row["name"]))
 
 
-def _values(tensor: schema.TensorT, data: np.ndarray) -> np.ndarray | None:
+def stored_values(tensor: schema.TensorT, data: np.ndarray) -> np.ndarray | None:
     """Return the stored values of a constant, flat, or None for types and layouts whose values cannot be counted."""
     if tensor.sparsity is not None:
         return None
@@ -363,7 +361,7 @@ def real_constants(model: schema.ModelT) -> list[tuple[str, np.ndarray]]:
             if data is None or not len(data) or tensor.buffer in seen:
                 continue
             seen.add(tensor.buffer)
-            values = _values(tensor, np.asarray(data, np.uint8))
+            values = stored_values(tensor, np.asarray(data, np.uint8))
             if values is None or values.size != math.prod(_indices(tensor.shape)):
                 continue
             values = values.reshape(_indices(tensor.shape)).astype(np.float32)
@@ -374,14 +372,14 @@ def real_constants(model: schema.ModelT) -> list[tuple[str, np.ndarray]]:
                     shape[quantization.quantizedDimension] = len(quantization.scale)
                 zero = np.asarray(quantization.zeroPoint, np.float32).reshape(shape)
                 values = (values - zero) * np.asarray(quantization.scale, np.float32).reshape(shape)
-            found.append((_text(tensor.name), values))
+            found.append((decoded(tensor.name), values))
     return found
 
 
 def output_names(model: schema.ModelT) -> list[str]:
     """Return the names of the tensors that operators of the main graph write; they contain the layers' name scopes."""
     graph = model.subgraphs[0]
-    return [_text(graph.tensors[i].name) for op in graph.operators or () for i in _indices(op.outputs)]
+    return [decoded(graph.tensors[i].name) for op in graph.operators or () for i in _indices(op.outputs)]
 
 
 def weightless_outputs(model: schema.ModelT) -> dict[str, str]:
@@ -391,7 +389,7 @@ def weightless_outputs(model: schema.ModelT) -> dict[str, str]:
         graph = model.subgraphs[signed.subgraphIndex]
         sums = {i for name, _, made in nodes(model)[signed.subgraphIndex] if name in WEIGHTLESS for i in made}
         found |= {
-            _text(each.name): _text(graph.tensors[each.tensorIndex].name)
+            decoded(each.name): decoded(graph.tensors[each.tensorIndex].name)
             for each in signed.outputs or ()
             if each.tensorIndex in sums
         }
@@ -412,7 +410,7 @@ def metadata_sizes(model: schema.ModelT) -> dict[str, int]:
     found = {}
     for entry in model.metadata or ():
         data = model.buffers[entry.buffer].data
-        found[_text(entry.name)] = 0 if data is None else len(data)
+        found[decoded(entry.name)] = 0 if data is None else len(data)
     return found
 
 
@@ -442,58 +440,6 @@ def pack(model: schema.ModelT) -> bytes:
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
-
-
-def set_ranges(model: schema.ModelT, ranges: Mapping[str, tuple[float, float]]) -> int:
-    """Replace calibrated ranges of tensors, and return the number of tensors found.
-
-    Args:
-        model: Calibrated model, with a range for every activation.
-        ranges: (lowest, highest) of each tensor, by its name at tracing, or by OUTPUT and its name in the signature.
-            The converter joins the names of fused operators with `;` and appends a number to repeated names.
-    """
-    found = 0
-    ends = {
-        id(model.subgraphs[signature.subgraphIndex].tensors[end.tensorIndex]): OUTPUT + _text(end.name)
-        for signature in model.signatureDefs or ()
-        for end in signature.outputs
-    }
-    for tensor in (t for graph in model.subgraphs for t in graph.tensors):
-        if tensor.quantization is None or tensor.quantization.min is None:
-            continue
-        parts = [re.sub(r"(?<=\D)\d*$", "", part) for part in _text(tensor.name).split(";")]
-        names = [n for n in (ends.get(id(tensor)), *_text(tensor.name).split(";"), *parts) if n in ranges]
-        if names:
-            low, high = ranges[names[0]]
-            tensor.quantization.min, tensor.quantization.max = np.float32([low]), np.float32([high])
-            found += 1
-    return found
-
-
-def widen_empty_ranges(model: schema.ModelT) -> int:
-    """Give calibrated tensors that were always zero the range from 0 to 1, and return their number."""
-    found = 0
-    for tensor in (t for graph in model.subgraphs for t in graph.tensors):
-        quantization = tensor.quantization
-        if quantization is None or quantization.min is None or quantization.max is None or not len(quantization.min):
-            continue
-        if not np.any(quantization.min) and not np.any(quantization.max):
-            quantization.max = np.ones_like(quantization.max, np.float32)
-            found += 1
-    return found
-
-
-def set_lookup_ranges(model: schema.ModelT) -> None:
-    """Set the range of every lookup in a constant table to the range of the whole table."""
-    lookup = schema.BuiltinOperator.GATHER
-    for graph in model.subgraphs:
-        for operator in graph.operators or ():
-            table, made = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
-            data = model.buffers[table.buffer].data
-            found = code(model, operator) == lookup and made.quantization is not None
-            if found and data is not None and table.type == schema.TensorType.FLOAT32:
-                values = _values(table, np.asarray(data, np.uint8))
-                made.quantization.min, made.quantization.max = np.float32([values.min()]), np.float32([values.max()])
 
 
 class _AlignedBuffer(schema.BufferT):

@@ -19,6 +19,7 @@ import keras
 from keras import layers
 
 from compression.passes.rounding import FIXED, FLOAT, Place, Rounding, RoundingPoint, changed, is_apart, kind_of
+from compression.passes.shared_grids import CLIPPING, Tensors, key_of
 from compression.surgery import operators
 from compression.surgery.folding import is_identity
 from compression.surgery.layers import RECURRENT, kernels_of, matching, with_kernels
@@ -27,44 +28,7 @@ from zoo.console.errors import UsageError
 from zoo.models.parts.attention import PositionEncoding
 from zoo.models.parts.floating import InFloat
 
-# Operators of TensorFlow whose output is a selection of the values of their inputs.
-SELECTING = {
-    "BatchToSpaceND",
-    "BroadcastTo",
-    "ConcatV2",
-    "DepthToSpace",
-    "ExpandDims",
-    "GatherV2",
-    "Identity",
-    "Max",
-    "MaxPool",
-    "MaxPoolV2",
-    "Maximum",
-    "Min",
-    "Minimum",
-    "MirrorPad",
-    "Pack",
-    "Pad",
-    "PadV2",
-    "Reshape",
-    "ResizeNearestNeighbor",
-    "ReverseV2",
-    "Slice",
-    "SpaceToBatchND",
-    "SpaceToDepth",
-    "Split",
-    "SplitV",
-    "Squeeze",
-    "StopGradient",
-    "StridedSlice",
-    "Tile",
-    "Transpose",
-    "Unpack",
-}
-# Operators with new values on the grid of their input.
-BLENDING = {"AvgPool", "ResizeBilinear"}
 POOLING = {"AvgPool", "MaxPool", "MaxPoolV2"}
-CLIPPING = {"Relu", "Relu6"}
 # Operators that a ReLU after them is fused into.
 FUSING = {
     *("Add", "AddV2", "BiasAdd", "Sub", "Mul", "RealDiv"),
@@ -81,28 +45,6 @@ FIXED_BY_OPERATOR = {
     "Tanh": FIXED[keras.activations.tanh],
 }
 INPUT, OUTPUT = "input", "output"
-
-
-class Grid:
-    """Scale and zero point of one or more tensors.
-
-    Args:
-        name: Name of the point whose range gives the grid; None for a grid that TFLite fixes.
-    """
-
-    def __init__(self, name: str | None = None):
-        self.name = name
-        self._same: Grid | None = None
-
-    @property
-    def root(self) -> "Grid":
-        return self if self._same is None else self._same.root
-
-    def join(self, other: "Grid") -> None:
-        """Make two grids one, with the name of the first; a fixed grid stays apart."""
-        mine, theirs = self.root, other.root
-        if mine is not theirs and mine.name and theirs.name:
-            theirs._same = mine
 
 
 class Points:
@@ -135,7 +77,7 @@ class Points:
         self.passive: set[str] = set()
         self.kept: set[str] = set()
         self.averaged: set[str] = set()
-        tensors, points, given = _Tensors(self.passive, self.kept), {}, {}
+        tensors, points, given = Tensors(self.passive, self.kept), {}, {}
         self.inputs = [f"{INPUT}:{i}" if i else INPUT for i in range(len(traced.inputs))]
         for i, tensor in enumerate(traced.inputs):
             if tensor.dtype.is_floating and any(_takes_in_float(call, tensor) for call in traced.calls):
@@ -197,7 +139,7 @@ class Points:
             yield
 
     def _place(
-        self, point: RoundingPoint, call: LayerCall, name: str, traced: Survey, tensors: "_Tensors", left_out: bool
+        self, point: RoundingPoint, call: LayerCall, name: str, traced: Survey, tensors: "Tensors", left_out: bool
     ) -> Place:
         """Return where a call is rounded, and note the grids of its outputs."""
         made = [tensor for tensor in call.outputs if tensor.dtype.is_floating]
@@ -262,146 +204,7 @@ def _check_outside_loops(call: LayerCall, name: str, traced: Survey, left_out: b
         )
 
 
-class _Passed:
-    """The grids of the inputs that an output is a selection or a mean of.
-
-    Args:
-        grids: Grids; None for an input that is not rounded.
-        blended: Whether some values are new.
-    """
-
-    def __init__(self, grids: list[Grid | None], blended: bool):
-        self.grids, self.blended = grids, blended
-
-
-class _Tensors:
-    """Grids of the symbolic tensors of a traced model."""
-
-    def __init__(self, passive: set[str], kept: set[str]) -> None:
-        self.passive, self.kept = passive, kept
-        self.named: dict[str, Grid] = {}  # by name of the point
-        self._grids: dict[Any, Grid | None] = {}
-        self._constants: dict[Any, bool] = {}
-        self._entered: set[Any] = set()  # rounded at each use, not where they are computed
-        self.floats: set[Any] = set()  # given by layers in float32, and rounded by the others that use them
-
-    def new(self, tensor: Any, name: str) -> None:
-        """Note that a tensor is rounded under a name."""
-        self._grids[_key(tensor)] = self.named.setdefault(name, Grid(name))
-
-    def fixed(self, made: Sequence[Any]) -> None:
-        """Note that tensors are on a grid that needs no range."""
-        self._grids |= {_key(tensor): Grid() for tensor in made}
-
-    def unrounded(self, made: Sequence[Any]) -> None:
-        """Note that tensors are not rounded."""
-        self._grids |= {_key(tensor): None for tensor in made}
-
-    def left_in_float(self, made: Sequence[Any]) -> None:
-        """Note that tensors are in float32, and are rounded where a layer of integers uses them."""
-        self.floats |= {_key(tensor) for tensor in made}
-
-    def same(self, made: Sequence[Any], found: _Passed) -> None:
-        """Note that tensors share the grids of the inputs that they consist of, which become one."""
-        known = [grid for grid in found.grids if grid is not None]
-        named = sorted((grid for grid in known if grid.root.name), key=lambda grid: self._order(grid))
-        for other in named[1:]:
-            named[0].join(other)
-        grid = next(iter(named or known), None)
-        self._grids |= {_key(tensor): grid for tensor in made}
-
-    def knows(self, tensor: Any) -> bool:
-        """Return whether a tensor is the input of the model, or the output of a known call."""
-        return _key(tensor) in self._grids
-
-    def grid(self, tensor: Any) -> Grid | None:
-        """Return the grid of a known tensor."""
-        return self._grids[_key(tensor)]
-
-    def enter(self, tensor: Any, name: str) -> str | None:
-        """Return the name under which a tensor must be rounded where it is used, or None if its grid is known.
-
-        Args:
-            tensor: Input of a call.
-            name: Name to give to it.
-        """
-        if not tensor.dtype.is_floating or self.is_constant(tensor):
-            return None
-        grids, unknown, blended = self._origins(tensor)
-        if not unknown:
-            roots = {grid.root.name for grid in grids if grid is not None and grid.root.name}
-            if not roots or (len(roots) == 1 and not blended):
-                return None
-            # Unknown operators join or average known grids, or another layer has rounded the tensor for itself alone.
-            self.same([tensor], _Passed(grids, blended))
-            self.named[name] = self.grid(tensor)
-            (self.passive if blended else self.kept).add(name)
-            return name
-        for other in unknown:
-            self.new(other, name)
-            self._entered.add(_key(other))
-        if grids:
-            self.same(unknown, _Passed([self.named[name], *grids], False))
-        return name
-
-    def passing(self, call: LayerCall, through_clipping: bool) -> _Passed | None:
-        """Return the grids of the inputs whose values the output has, or None if it has others.
-
-        Args:
-            call: Call of a layer.
-            through_clipping: Whether a ReLU counts as a selection of values.
-        """
-        stops = {_key(t): t for t in call.inputs if t.dtype.is_floating}
-        types = SELECTING | BLENDING | (CLIPPING if through_clipping else set())
-        grids: list[Grid | None] = []
-        blended = False
-        for made in call.outputs:
-            found, unknown, averaged = self._origins(made, stops, types)
-            if unknown:
-                return None
-            grids, blended = [*grids, *found], blended or averaged
-        return _Passed(grids, blended) if grids else None
-
-    def is_constant(self, tensor: Any) -> bool:
-        """Return whether a tensor depends on no known tensor."""
-        key = _key(tensor)
-        if key not in self._constants:
-            self._constants[key] = not self.knows(tensor) and all(map(self.is_constant, tensor.op.inputs))
-        return self._constants[key]
-
-    def _origins(
-        self, tensor: Any, stops: dict[Any, Any] | None = None, types: set[str] = SELECTING | BLENDING
-    ) -> tuple[list[Grid | None], list[Any], bool]:
-        """Return the grids of known tensors that a tensor consists of, unknown such tensors, and whether it has means.
-
-        Args:
-            tensor: Tensor to begin with.
-            stops: Tensors to go back to; by default, all known tensors.
-            types: Operators to go through.
-        """
-        key = _key(tensor)
-        if stops is None and key in self._grids:
-            return [self._grids[key]], [], key in self._entered
-        if stops is not None and key in stops:
-            return self._origins(tensor)[0] or [None], [], False
-        if tensor.op.type not in types or key in self.floats:
-            return [], [tensor], False
-        grids, unknown, blended = [], [], tensor.op.type in BLENDING
-        for given in tensor.op.inputs:
-            if given.dtype.is_floating and not self.is_constant(given):
-                found, more, averaged = self._origins(given, stops, types)
-                grids, unknown, blended = [*grids, *found], [*unknown, *more], blended or averaged
-        return grids, unknown, blended
-
-    def _order(self, grid: Grid) -> int:
-        return list(self.named).index(grid.root.name)
-
-
-def _key(tensor: Any) -> tuple[int, str]:
-    return id(tensor.graph), tensor.name
-
-
-def _kind(call: LayerCall, traced: Survey, tensors: _Tensors) -> str:
+def _kind(call: LayerCall, traced: Survey, tensors: Tensors) -> str:
     layer = call.layer
     if isinstance(layer, RECURRENT):
         return "states"
@@ -426,11 +229,11 @@ def _states(call: LayerCall) -> list[str]:
     return ["hidden", "hidden", "cell"][: len(call.outputs)]
 
 
-def _entered(call: LayerCall, name: str, tensors: _Tensors) -> tuple[str | None, ...]:
+def _entered(call: LayerCall, name: str, tensors: Tensors) -> tuple[str | None, ...]:
     if call.layer.__class__ is layers.MultiHeadAttention:
         return ()
     names = [f"{name}/given:{i}" if i else f"{name}/given" for i in range(len(call.inputs))]
-    kept = [isinstance(call.layer, InFloat) and _key(tensor) in tensors.floats for tensor in call.inputs]
+    kept = [isinstance(call.layer, InFloat) and key_of(tensor) in tensors.floats for tensor in call.inputs]
     each = zip(call.inputs, names, kept, strict=True)
     found = tuple(None if unchanged else tensors.enter(tensor, given) for tensor, given, unchanged in each)
     return found if any(found) else ()
@@ -439,7 +242,7 @@ def _entered(call: LayerCall, name: str, tensors: _Tensors) -> tuple[str | None,
 def _clips(call: LayerCall) -> bool:
     """Return whether a call is a ReLU and nothing else."""
     made = call.outputs[0]
-    return len(call.inputs) == 1 and made.op.type in CLIPPING and _key(made.op.inputs[0]) == _key(call.inputs[0])
+    return len(call.inputs) == 1 and made.op.type in CLIPPING and key_of(made.op.inputs[0]) == key_of(call.inputs[0])
 
 
 def _is_pooled(call: LayerCall) -> bool:
@@ -448,12 +251,12 @@ def _is_pooled(call: LayerCall) -> bool:
     return given.op.type in POOLING and len(given.consumers()) == 1
 
 
-def _fuses(tensor: Any, tensors: _Tensors) -> bool:
+def _fuses(tensor: Any, tensors: Tensors) -> bool:
     """Return whether the file fuses a ReLU into the unknown operator before it."""
     return not tensors.knows(tensor) and tensor.op.type in FUSING and len(tensor.consumers()) == 1
 
 
-def _is_fused(call: LayerCall, traced: Survey, tensors: _Tensors) -> bool:
+def _is_fused(call: LayerCall, traced: Survey, tensors: Tensors) -> bool:
     """Return whether the file fuses a call with the operators that follow, and rounds only after them."""
     if len(call.outputs) != 1 or isinstance(call.layer, RECURRENT):
         return False
@@ -466,7 +269,7 @@ def _is_fused(call: LayerCall, traced: Survey, tensors: _Tensors) -> bool:
     if not linear and isinstance(call.layer, layers.Activation):
         return False
     if kernel and linear and not isinstance(call.layer, (*FLOAT, layers.Embedding)):
-        others = [t for t in user.inputs if t.dtype.is_floating and _key(t) != _key(made)]
+        others = [t for t in user.inputs if t.dtype.is_floating and key_of(t) != key_of(made)]
         if user.type in FOLDED and len(others) == 1 and tensors.is_constant(others[0]) and _by_channel(others[0], made):
             return True
     fusing = _source(made).type in FUSING and linear and not (kernel and is_apart(call.layer))

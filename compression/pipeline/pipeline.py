@@ -18,7 +18,7 @@ from compression.passes.distillation import FEW
 from compression.pipeline import origin, stages
 from compression.pipeline.stage_plot import draw
 from compression.pipeline.stages import Stages, Trained
-from compression.receipts import by_layer
+from compression.receipts import by_layer, distributions
 from compression.receipts.artifacts import (
     beside,
     check_beside,
@@ -38,6 +38,7 @@ from compression.tasks.base import Export, Form, OutputForm
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
+from zoo.console.progress import bar
 from zoo.data import Dataset
 from zoo.data.dataset import leaves
 from zoo.runs import space
@@ -121,7 +122,8 @@ def compress(
             *_, trained = stages.run(plan, progress.say, progress.verbose)
 
     progress.say(f"exporting {path.name}")
-    written = write(trained, path)
+    with bar(f"exporting {path.name}", progress.verbose):
+        written = write(trained, path)
     if mixed := written.told():
         progress.say(mixed)
     form.write_beside(path)
@@ -141,7 +143,8 @@ def compress(
     receipt = {"made": made, "interface": form.interface.to_json(), "about": form.described(trained.model)}
     receipt["beside"] = _beside(form, path)
     subject = form.subject(trained.as_trained, original)
-    receipt |= measure(path, subject)
+    with bar(f"measuring {path.name}", progress.verbose):
+        receipt |= measure(path, subject)
     if plan and training.every_stage:
         if "not_run" not in receipt:
             rows.append({"stage": str(recipe.stages[-1]), **_sizes(receipt), **receipt["test"]["litert"]})
@@ -151,14 +154,15 @@ def compress(
     receipt = sealed(receipt, sign)
     write_json(receipt_path(path), receipt)
     if page:
-        _write_shown(path, receipt, form, subject, trained.model, original)
+        with bar("comparing layers and answers with the model", progress.verbose):
+            _write_shown(path, receipt, form, subject, trained.model, original)
     return Compressed(path, receipt)
 
 
 def _write_shown(
     path: Path, receipt: Mapping[str, Any], form: Form, subject: Subject, model: keras.Model, original: keras.Model
 ) -> None:
-    """Write what the page shows of a file besides its receipt: errors by layer, and answers that changed."""
+    """Write what the page shows of a file besides its receipt: errors by layer, changed answers, weights before it."""
     shown: dict[str, Any] = {"sha256": receipt["sha256"]}
     if "not_run" in receipt:
         shown["layers"] = {"left_out": receipt["not_run"]}
@@ -171,6 +175,7 @@ def _write_shown(
         shown["layers"] = by_layer.measure(path, form.subject_on(model, examples), batch)
     if "not_run" not in receipt:
         shown["changed"] = form.changed(subject, original)
+    shown["weights"] = distributions.quantiles(original, form.examples(FEW, seed=0))
     shown_path(path).parent.mkdir(exist_ok=True)
     write_json(shown_path(path), shown)
 
@@ -373,9 +378,12 @@ def _train_and_measure(
     trained, rows, left = begun, [], stages.run(plan, progress.say, progress.verbose)
     for number, name in enumerate(["start", *map(str, plan.recipe.stages[:-1])]):
         file = plan.folder / f"{number}.tflite"
-        write(trained, file)
+        progress.say(f"exporting and measuring a file {f'after {name}' if number else 'before the first stage'}")
+        with bar(f"exporting {file.name}", progress.verbose):
+            write(trained, file)
         if not flatbuffer.flex(flatbuffer.read(file)):  # files with Flex operators cannot be run here
-            found = form.subject(begun.model, begun.model).scored(file)
+            with bar(f"measuring {file.name}", progress.verbose):
+                found = form.subject(begun.model, begun.model).scored(file)
             rows.append({"stage": name, **_sizes(file_sizes(file, begun.model)), **found})
             progress.say(f"  {_sentence(form, rows[-1])}")
         trained = next(left)

@@ -1,4 +1,4 @@
-"""Plot of a recipe: score against file size after each of its stages."""
+"""Picture of a recipe: score and file size after each of its stages, in their order."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ def draw(
     precision: str,
     plotted: Callable[[Mapping[str, Any]], tuple[float, str]],
 ) -> None:
-    """Write a PNG with a point for each stage, for the file as it is and gzipped.
+    """Write a PNG with the score after each stage, and below it the bytes of the file as it is and gzipped.
 
     Args:
         path: Path of the picture.
@@ -23,23 +23,30 @@ def draw(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for key, label, colour in (("bytes", "file", "#1f5fa8"), ("gzip_bytes", "gzipped", "#c2571a")):
-        x, y = [row[key] / 1000 for row in rows], [plotted(row)[0] for row in rows]
-        axes.plot(x, y, "o-", color=colour, label=label)
-        for i, row in enumerate(rows):
-            if key == "gzip_bytes":
-                above = 8 if i % 4 in (1, 2) else -16  # neighbours often lie close together
-                name = row["stage"].partition("(")[0]
-                axes.annotate(name, (x[i], y[i]), (6, above), textcoords="offset points", fontsize=9)
-    axes.margins(0.08, 0.12)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
-    axes.set_xlabel(f"file size in {precision}, kB (logarithmic)")
-    axes.set_ylabel(plotted(rows[0])[1])
-    axes.grid(alpha=0.3)
-    axes.legend()
+    names, places = [row["stage"].partition("(")[0] for row in rows], range(len(rows))
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    scores = [plotted(row)[0] for row in rows]
+    above.plot(places, scores, "o-", color="#1c2530")
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    for place, score in zip(places, scores, strict=True):
+        away = 10 if score >= sum(scores) / len(scores) else -18
+        named = {"textcoords": "offset points", "ha": "center", "fontsize": 9, "bbox": white}
+        above.annotate(f"{score:.4g}", (place, score), (0, away), **named)
+    above.set_ylabel(plotted(rows[0])[1])
+    above.margins(0.12, 0.25)
+    for key, label, colour, shift in (("bytes", "file", "#1f5fa8", -0.2), ("gzip_bytes", "gzipped", "#c2571a", 0.2)):
+        bars = below.bar([place + shift for place in places], [row[key] / 1000 for row in rows], 0.4)
+        for bar in bars:
+            bar.set_color(colour)
+        bars.set_label(label)
+        below.bar_label(bars, fmt="%.3g", fontsize=9, padding=2)
+    below.set_xticks(places, ["start", *(f"after {name}" for name in names[1:])])
+    below.set_ylabel(f"file in {precision}, kB")
+    below.margins(y=0.2)
+    below.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.3, axis="y")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from compression.flatbuffers import flatbuffer
+from zoo.console import progress
 from zoo.console.errors import Failed, UsageError
 from zoo.data.stored.column import parts
 from zoo.isolation import child
@@ -137,7 +138,11 @@ def work(job: dict[str, Any]) -> Any:
     if job["work"] == "tensors":
         np.savez(job["outputs"], **_tensors(job, inputs))
         return None
-    return [_latency(_Runner(job, threads), inputs, threads) for threads in job["threads"]]
+    found = []
+    for threads in job["threads"]:
+        progress.part(len(found), len(job["threads"]), "latency")
+        found.append(_latency(_Runner(job, threads), inputs, threads))
+    return found
 
 
 class _Runner:
@@ -172,17 +177,18 @@ class _Runner:
             self.interpreter.reset_all_variables()
         self.interpreter.invoke()
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return the outputs of every example by name, (examples, ...) float32."""
+    def run(self, inputs: Mapping[str, np.ndarray], told: Callable[[int], None]) -> dict[str, np.ndarray]:
+        """Return the outputs of every example by name, (examples, ...) float32, and tell how many are done."""
         parts, step = [], -(-PART // self.batch) * self.batch
         for start in range(0, len(next(iter(inputs.values()))), step):
             part = {n: quantized(np.asarray(x[start : start + step]), self.inputs[n]) for n, x in inputs.items()}
             count = len(next(iter(part.values())))
             if missing := -count % self.batch:  # pad the last batch; the padding is dropped from the outputs
                 part = {n: np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for n, x in part.items()}
-            found = [
-                self._outputs({n: x[i : i + self.batch] for n, x in part.items()}) for i in range(0, count, self.batch)
-            ]
+            found = []
+            for i in range(0, count, self.batch):
+                found.append(self._outputs({n: x[i : i + self.batch] for n, x in part.items()}))
+                told(self.batch)
             parts.append(
                 {
                     n: dequantized(np.concatenate([outputs[n] for outputs in found])[:count], details)
@@ -224,8 +230,10 @@ def _run(job: dict[str, Any], inputs: Mapping[str, np.ndarray]) -> dict[str, np.
     runners = [first, *(_Runner(job, 1) for _ in range(count - 1))]
     ends = [index * batches // count * first.batch for index in range(count)] + [examples]
 
+    told = progress.counter(examples, "examples")
+
     def share(runner: _Runner, start: int, stop: int) -> dict[str, np.ndarray]:
-        return runner.run({name: x[start:stop] for name, x in inputs.items()})
+        return runner.run({name: x[start:stop] for name, x in inputs.items()}, told)
 
     with ThreadPoolExecutor(count) as pool:
         parts = list(pool.map(share, runners, ends[:-1], ends[1:]))

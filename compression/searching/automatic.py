@@ -1,6 +1,6 @@
 """`--recipe auto`: the recipe with the best file within a budget, chosen by measuring files on validation examples.
 
-Recipes that do not train are tried first, those that serve the family of the network: they take seconds. If no file is
+Recipes that do not train are tried first, those that serve the layers of the network: they take seconds. If no file is
 within the budget at nearly the accuracy of the run, recipes that train are searched (`compression.searching.search`).
 """
 
@@ -24,21 +24,15 @@ from zoo.console.values import Bytes, Count
 from zoo.guests.model import OpenedModel
 from zoo.runs.folder import RunFolder
 
-# Accuracy that a file may lose compared with the run, unless the budget says how accurate it must be.
-LOSS = 0.005
+# Number of recipes that train to try, unless the recipe says it.
+TRIALS = 20
 
-# Recipes that do not train, by family of networks. Depthwise kernels have channels of very different ranges, which
+# Recipes that do not train, by what a network has. Depthwise kernels have channels of very different ranges, which
 # equalization and corrected biases are for (Nagel et al., 2019); the activations of recurrent layers and of attention
 # often have rare large values, which `dynamic` does not round to a fixed range.
-_USUAL = ("int8", "int8(per_tensor=true)", "int4", "dynamic")
-_DEPTHWISE = ("int8", "int8(correct_bias=true, ranges=mse)", "int8(equalize=true, correct_bias=true)", "int4")
-_SEQUENCES = ("int8", "dynamic", "int4")
-KNOWN = {
-    **dict.fromkeys(
-        ("mobilenet", "mobilenet_v2", "mobilenet_v3", "efficientnet_lite", "proxyless", "ds_cnn"), _DEPTHWISE
-    ),
-    **dict.fromkeys(("lstm", "self_attention", "transformer"), _SEQUENCES),
-}
+DEPTHWISE = ("int8", "int8(correct_bias=true, ranges=mse)", "int8(equalize=true, correct_bias=true)", "int4")
+SEQUENCES = ("int8", "dynamic", "int4")
+OTHERS = ("int8", "int8(per_tensor=true)", "int4", "dynamic")
 
 
 def auto(
@@ -49,7 +43,7 @@ def auto(
     max_flash: Bytes | None = None,
     max_cycles: Count | None = None,
     min_accuracy: float | None = None,
-    trials: int = 20,
+    trials: int = TRIALS,
 ) -> None:
     """The recipe with the best file within limits, those of compression.search; without any, the smallest file within
     half a percentage point of the run. If none that does not train is good enough, `trials` recipes that do are tried.
@@ -82,7 +76,7 @@ def parse(text: str) -> Automatic | None:
     known = {"auto": dict(inspect.signature(auto).parameters)}
     such_as = "auto or auto(max_bytes=50k, min_accuracy=0.85)"
     _, given = words.parse("--recipe", text.strip(), known, what="recipe word", such_as=such_as)
-    trials = given.pop("trials", 20)
+    trials = given.pop("trials", TRIALS)
     if trials < 1:
         raise UsageError(f"--recipe auto: trials: expected at least 1, received {trials}")
     return Automatic(Budget(**given), trials)
@@ -93,6 +87,7 @@ def choose(
     chosen: SearchInputs,
     opened: OpenedRun | OpenedModel,
     teachers: Mapping[str, RunFolder],
+    loaded: tuple[Any, Any],
     say: Callable[[str], None],
 ) -> Recipe:
     """Return the recipe whose file is best within the budget.
@@ -102,6 +97,7 @@ def choose(
         chosen: Inputs of a search.
         opened: Run or model to compress.
         teachers: Runs that may be teachers, by name.
+        loaded: (keras.Model, Dataset) of `opened`.
         say: Function that receives a line about each recipe.
 
     Raises:
@@ -109,14 +105,18 @@ def choose(
         Failed: No file is within the budget.
     """
     privacy.check_searched(opened.config.private)
-    subject = worker.load_subject(chosen, opened, teachers)
+    subject = worker.load_subject(chosen, opened, teachers, loaded)
     from compression.searching import search
+    from compression.searching.trials import estimate
 
     plan = search.make_plan(subject, wanted.budget, trials=wanted.trials)
-    rows, own = _untrained(subject, plan.budget, opened.config.model, say)
+    search.check_smallest(subject, plan)
     demanding = plan.budget
     if demanding.min_accuracy is None:
-        demanding = dataclasses.replace(demanding, min_accuracy=max(round(own - LOSS, 4), 1e-4))
+        own = estimate(subject, language.parse("float32"))["accuracy"]
+        demanding = dataclasses.replace(demanding, min_accuracy=max(round(own - search.LOSS, 4), 1e-4))
+    say(f"recipes that do not train are tried first, for {demanding}")
+    rows = _untrained(subject, plan.budget, say)
     best = pareto.winner(rows, demanding, plan.costs)
     if best is None:
         say("no file of a recipe that does not train is good enough: recipes that train are tried")
@@ -131,17 +131,28 @@ def choose(
     return language.parse(best["recipe"])
 
 
-def _untrained(
-    subject: Any, budget: Budget, model: str, say: Callable[[str], None]
-) -> tuple[list[dict[str, Any]], float]:
-    """Return the measurements of recipes that do not train, and the accuracy of the run's own file in float32."""
+def candidates(model: Any) -> tuple[str, ...]:
+    """Return the recipes that do not train and that serve the layers of a model.
+
+    Args:
+        model: Built Keras model.
+    """
+    from compression.surgery import layers, survey
+
+    found = layers.paths(model).values()
+    if any(isinstance(layer, (*layers.RECURRENT, survey.ATTENTION)) for layer in found):
+        return SEQUENCES
+    depthwise = (len(layers.channel_axes(layer, kernel)) > 1 for layer in found for kernel in layers.kernels_of(layer))
+    return DEPTHWISE if any(depthwise) else OTHERS
+
+
+def _untrained(subject: Any, budget: Budget, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Return the measurements of the files of recipes that do not train."""
     from compression.searching.trials import estimate
 
-    recipes = list(KNOWN.get(model, _USUAL))
+    recipes = list(candidates(subject.model))
     if budget.max_bytes:
         recipes.append(f"int4(mixed={budget.max_bytes})")
-    own = estimate(subject, language.parse("float32"))["accuracy"]
-    say(f"float32: {own:.2%} of the validation examples")
     rows = []
     for recipe in recipes:
         try:
@@ -151,4 +162,4 @@ def _untrained(
             continue
         rows.append(row | {"recipe": recipe})
         say(f"{recipe}: {row['bytes']:,} bytes, {row['accuracy']:.2%}")
-    return rows, own
+    return rows

@@ -14,6 +14,7 @@ import keras
 from compression import tasks
 from compression.recipes import language
 from compression.recipes.language import Kernel
+from compression.recipes.passes import Pass
 from compression.searching import pareto, screening, space, studies
 from compression.searching import report as search_report
 from compression.searching.budget import LIMITS, ON_A_DEVICE, Budget
@@ -42,8 +43,6 @@ from zoo.system.machine import cores
 LOSS = 0.005
 TESTED = "tested.json"
 FILES = "files"
-# Epochs of the words that train, for a run whose weights were trained elsewhere (--epochs 0).
-UNTRAINED_EPOCHS = 4
 OWN = "model"  # name of the model as teacher of its smaller versions
 
 
@@ -149,10 +148,11 @@ def make_plan(
     if not budget.limits:
         own = estimate(subject, language.parse("float32"))["accuracy"]
         budget = dataclasses.replace(budget, min_accuracy=round(own - LOSS, 4))
+    usual_epochs, usual_rate = Pass.USUAL  # of a model that was trained elsewhere
     found = space.default(
         subject.widths,
-        epochs=subject.training.epochs or UNTRAINED_EPOCHS,
-        learning_rate=subject.training.learning_rate,
+        epochs=subject.training.epochs or usual_epochs,
+        learning_rate=subject.training.learning_rate or usual_rate,
         teachers=list(subject.teachers),
         gzipped=budget.max_gzip_bytes is not None,
         timed=budget.max_latency_ms is not None,
@@ -177,14 +177,7 @@ def open_study(subject: SearchSubject, plan: SearchPlan, folder: Path, say: Call
     study = studies.open_or_create(plan, folder, facts(subject))
     for place in [p for p in (folder / FILES).rglob("*") if p.is_dir()]:  # of trials that were killed
         temporary.sweep(place)
-    least = smallest(subject, plan.space)
-    for name, key in (("max_bytes", "bytes"), ("max_gzip_bytes", "gzip_bytes")):
-        limit = plan.budget.limits.get(name)
-        if limit is not None and limit < least[key]:
-            raise UsageError(
-                f"{flag(name)} {limit:,}: expected at least {least[key]:,}, the smallest file of this model in the"
-                f" search space ({least['recipe']})"
-            )
+    least = check_smallest(subject, plan)
     if (score := subject.form.selected_by) != "accuracy":
         say(f"the accuracy of a file is its {form_of(score)[0]}")
     say(f"budget: {plan.budget}; the smallest file in the search space has {least['bytes']:,} bytes")
@@ -195,6 +188,23 @@ def open_study(subject: SearchSubject, plan: SearchPlan, folder: Path, say: Call
         say(f"{row['name']} without a search: {numbers}, validation accuracy {row['accuracy']:.2%}")
     studies.enqueue_first(study, plan, lambda: initial_choices(subject, plan.space, plan.budget))
     return study
+
+
+def check_smallest(subject: SearchSubject, plan: SearchPlan) -> dict[str, Any]:
+    """Return bytes, gzip_bytes and recipe of the smallest file of a plan's space.
+
+    Raises:
+        UsageError: The budget is below it.
+    """
+    least = smallest(subject, plan.space)
+    for name, key in (("max_bytes", "bytes"), ("max_gzip_bytes", "gzip_bytes")):
+        limit = plan.budget.limits.get(name)
+        if limit is not None and limit < least[key]:
+            raise UsageError(
+                f"{flag(name)} {limit:,}: expected at least {least[key]:,}, the smallest file of this model in the"
+                f" search space ({least['recipe']})"
+            )
+    return least
 
 
 def _for_device(subject: SearchSubject, found: space.Space, budget: Budget) -> space.Space:

@@ -84,15 +84,21 @@ def open_runs(chosen: SearchInputs) -> tuple[OpenedRun | OpenedModel, dict[str, 
     return found, {name: source.open_teacher(Path(name), found) for name in names}
 
 
-def load_subject(chosen: SearchInputs, found: OpenedRun | OpenedModel, teachers: Mapping[str, RunFolder]) -> Any:
-    """Load the model and its data, and return the `trials.SearchSubject`.
+def load_subject(
+    chosen: SearchInputs,
+    found: OpenedRun | OpenedModel,
+    teachers: Mapping[str, RunFolder],
+    loaded: tuple[Any, Any] | None = None,
+) -> Any:
+    """Return the `trials.SearchSubject` of a model and its data.
 
     Args:
         chosen: Inputs of the search.
         found: Run or model, as returned by `open_runs`.
         teachers: Teachers, as returned by `open_runs`.
+        loaded: (keras.Model, Dataset) of `found`; default, they are loaded.
     """
-    model, data = found.load()
+    model, data = loaded or found.load()
     from compression.searching import search as explore
     from compression.searching import trials
 

@@ -161,6 +161,14 @@ def size(count: float) -> str:
     return f"{number:,.0f} {units[power]}" if power == 0 or number >= 100 else f"{number:.1f} {units[power]}"
 
 
+def many(count: int) -> str:
+    """Return a large number with three digits in words: 4.81 million."""
+    for unit, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if count >= unit:
+            return f"{count / unit:.3g} {name}"
+    return f"{count:,}"
+
+
 def duration(seconds: float) -> str:
     """Return a time in words: 40 s, 12 min, 1.5 h."""
     if seconds < 90:

@@ -350,7 +350,8 @@ def _sections(rows: Sequence[dict[str, Any]], drawn: Any) -> list[str]:
     columns, texts = table(rows)
     heads = "".join(f"<th>{report.text(name)}" for name in columns)
     lines = "".join("<tr>" + "".join(f"<td>{report.text(cell)}</td>" for cell in line) + "</tr>" for line in texts)
+    about = "confidence against accuracy of the ensemble and its members"
     return [
         f"<section><h2>Members</h2><table><tr>{heads}</tr>{lines}</table></section>",
-        f"<section><h2>Calibration on the test split</h2>{report.svg(drawn)}</section>",
+        f"<section><h2>Calibration on the test split</h2>{report.svg(drawn, about)}</section>",
     ]

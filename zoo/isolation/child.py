@@ -20,12 +20,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from strategies import processes
+from zoo.console import progress
 from zoo.console.errors import Failed
 from zoo.system import temporary
 
@@ -65,8 +67,10 @@ def run(
         Failed: The child raised an exception.
     """
     with temporary.folder() as folder:
-        files = {name: str(folder / name) for name in ("job", "result", "output")}
-        Path(files["job"]).write_text(json.dumps({"job": job, "memory_bytes": memory_bytes}, default=_absolute))
+        files = {name: str(folder / name) for name in ("job", "result", "output", "progress")}
+        Path(files["job"]).write_text(
+            json.dumps({"job": job, "memory_bytes": memory_bytes, "tells": progress.showing()}, default=_absolute)
+        )
         forked = hasattr(os, "fork") and not once
         status = (_forked if forked else _started)(module, files, seconds, environment or {})
         if status is None:
@@ -138,12 +142,23 @@ class _Server:
         self._connection.send(files)
         pid, done = self._connection.recv(), False
         try:
-            done = self._connection.poll(seconds)
+            done = self._ended(files, seconds)
         finally:
             if not done:  # time limit or KeyboardInterrupt
                 os.kill(pid, signal.SIGKILL)
                 self._connection.recv()
         return self._connection.recv() if done else None
+
+    def _ended(self, files: dict[str, str], seconds: float) -> bool:
+        """Wait for the end of a job, and show how far it is; return whether it ended in time."""
+        if not progress.showing():
+            return self._connection.poll(seconds)
+        end = time.monotonic() + seconds
+        while not self._connection.poll(min(progress.INTERVAL, max(end - time.monotonic(), 0))):
+            progress.told_in(Path(files["progress"]))
+            if time.monotonic() >= end:
+                return False
+        return True
 
     def _start(self, environment: Mapping[str, str]) -> None:
         ours, theirs = socket.socketpair()
@@ -197,6 +212,8 @@ def _do(module: str, files: dict[str, str]) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     order = json.loads(Path(files["job"]).read_text())
+    if order["tells"]:
+        progress.into(Path(files["progress"]))
     try:
         loaded = importlib.import_module(module)
         getattr(loaded, "preload", lambda: None)()

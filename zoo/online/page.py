@@ -17,7 +17,7 @@ def draw(rows: Sequence[Mapping[str, str]], numbers: Mapping[str, Any]) -> Any:
     axes = figure.subplots()
     lines = (
         ("windowed", f"predictions, last {numbers['window']:,}", "-", "#2463c5"),
-        ("accuracy", "predictions, all so far", "-", "#9aa5b1"),
+        ("accuracy", "predictions, all so far", "-", "#6b7785"),
         ("held_out", "held-out examples", ".", "#1c2530"),
     )
     for name, label, style, colour in lines:
@@ -64,5 +64,5 @@ def sections(numbers: Mapping[str, Any], drawn: Any) -> list[str]:
     table = f"<table><tr><th class=n>example<th>event</tr>{events}</table>" if events else ""
     return [
         f"<section><h2>Prequential accuracy: {numbers['accuracy']:.2%} of {numbers['examples']:,} examples</h2>"
-        f"{report.svg(drawn)}{table}</section>"
+        f"{report.svg(drawn, 'accuracy by example')}{table}</section>"
     ]

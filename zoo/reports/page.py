@@ -2,7 +2,9 @@
 
 import html
 import io
+import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +58,9 @@ pre { background: var(--page); padding: 10px 12px; border-radius: 6px; overflow-
 @media print { body { background: #fff; } section, figure { break-inside: avoid; } .long { max-height: none; } }
 """
 
+# Markers of a line, or bars, that tell their values on hovering.
+MOST_TOLD = 300
+
 
 @dataclass(frozen=True)
 class Page:
@@ -101,7 +106,7 @@ def write(
     attacked = f" <small>training: attacked by {text(config.adversarial)}</small>" if config.adversarial else ""
     curves = (
         f"<section><h2>{title}{smoothed * (name == 'loss')}{attacked}</h2>"
-        f"{_curve(history, name, metrics['epoch'])}</section>"
+        f"{_curve(history, title, name, metrics['epoch'])}</section>"
         for title, name in page.curves
     )
     body = [
@@ -170,11 +175,17 @@ def figure(width: float, height: float, layout: str | None = "constrained") -> A
     return Figure(figsize=(width, height), layout=layout)
 
 
-def svg(drawn: Any) -> str:
-    """Return a matplotlib figure as an SVG element."""
+def svg(drawn: Any, about: str) -> str:
+    """Return a matplotlib figure as an SVG element, whose markers, bars and named cells tell their values.
+
+    Args:
+        drawn: Figure. A patch with a label that does not begin with "_" tells the label.
+        about: What the figure shows, for those who cannot see it.
+    """
     # A fixed salt and no date, so that the same run gives the same page.
     import matplotlib
 
+    told = _told(drawn)
     style = {"svg.hashsalt": "zoo", "svg.fonttype": "none", "font.family": "sans-serif"}
     with matplotlib.rc_context(style), warnings.catch_warnings():
         # The browser draws the text, with a font that has the characters.
@@ -182,23 +193,63 @@ def svg(drawn: Any) -> str:
         buffer = io.StringIO()
         drawn.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     found = buffer.getvalue()
-    return found[found.index("<svg") :]
+    found = found[found.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{text(about)}" ', 1)
+    for name, texts in told.items():
+        found = _with_titles(found, name, texts)
+    return found
+
+
+def _told(drawn: Any) -> dict[str, list[str]]:
+    """Return what each element of a figure tells, by the name that it gets in the SVG."""
+    found: dict[str, list[str]] = {}
+    for axes in drawn.axes:
+        across = axes.get_xlabel() or "x"
+        for line in axes.lines:
+            if line.get_marker() not in ("None", "", " ", None) and len(line.get_xdata()) <= MOST_TOLD:
+                line.set_gid(f"told-{len(found)}")
+                pairs = zip(line.get_xdata(), line.get_ydata(), strict=True)
+                found[line.get_gid()] = [f"{line.get_label()}, {across} {x:g}: {y:.4g}" for x, y in pairs]
+        names = [each.get_text() for each in axes.get_xticklabels()]
+        ticks = {round(place): name for place, name in zip(axes.get_xticks(), names, strict=True)}
+        for bars in axes.containers:
+            for bar in bars.patches if len(bars.patches) <= MOST_TOLD else ():
+                middle = bar.get_x() + bar.get_width() / 2
+                name = "" if str(bars.get_label()).startswith("_") else f"{bars.get_label()}, "
+                at = ticks.get(round(middle)) or f"{across} {middle:.4g}"
+                bar.set_label(f"{name}{at}: {bar.get_height():.4g}")
+        named = [patch for patch in axes.patches if not str(patch.get_label()).startswith("_")]
+        for patch in named:
+            patch.set_gid(f"told-{len(found)}")
+            found[patch.get_gid()] = [str(patch.get_label())]
+    return found
+
+
+def _with_titles(content: str, name: str, texts: Sequence[str]) -> str:
+    """Return an SVG in which the markers of a line, or a patch, have titles, which browsers show on hovering."""
+    start = content.index(f'<g id="{name}">')
+    stop = content.find('<g id="', start + 1)
+    part, left = content[start : None if stop < 0 else stop], iter(texts)
+    titles = [f"<title>{text(each)}</title>" for each in texts]
+    if (count := part.count("<use ")) == len(texts) and count:
+        part = re.sub(r"<use ([^>]*)/>", lambda use: f"<use {use[1]}><title>{text(next(left))}</title></use>", part)
+    else:  # a patch; markers outside the axes are not drawn
+        part = part.replace(">", f">{titles[0]}", 1) if len(titles) == 1 else part
+    return content[:start] + part + ("" if stop < 0 else content[stop:])
 
 
 def _epochs(count: int) -> str:
     return "1 epoch" if count == 1 else f"{count:,} epochs"
 
 
-def _curve(history: list[dict[str, Any]], name: str, kept_epoch: int) -> str:
+def _curve(history: list[dict[str, Any]], title: str, name: str, kept_epoch: int) -> str:
     epochs = [row["epoch"] + 1 for row in history]
     drawn = figure(5.2, 3.1, layout=None)
     axes = drawn.subplots(gridspec_kw={"left": 0.14, "right": 0.98, "bottom": 0.16, "top": 0.97})
-    for key, label, colour in ((name, "training", "#9aa5b1"), (f"val_{name}", "validation", "#2463c5")):
+    for key, label, colour in ((name, "training", "#6b7785"), (f"val_{name}", "validation", "#2463c5")):
         if key in history[0]:
             axes.plot(epochs, [row[key] for row in history], marker="o", markersize=3.5, color=colour, label=label)
     if len(epochs) > 1:
-        axes.axvline(kept_epoch, color="#1c2530", linewidth=0.8, linestyle=":", label=f"kept: epoch {kept_epoch}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.axvline(kept_epoch, color="#1c2530", linewidth=1.2, linestyle=":", label=f"kept: epoch {kept_epoch}")
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
     if name == "loss":
@@ -206,7 +257,7 @@ def _curve(history: list[dict[str, Any]], name: str, kept_epoch: int) -> str:
     axes.grid(color="#e3e7ec", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
-    return svg(drawn)
+    return svg(drawn, f"{title}: training and validation by epoch")
 
 
 def _as_typed(name: str, value: Any) -> list[tuple[str, Any]]:

@@ -14,6 +14,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.batches.pipeline import on_tensorflow
+from zoo.introspection import operations
 from zoo.sizing import widths
 from zoo.sizing.widths import Widths
 from zoo.training.building import built, maker
@@ -99,11 +100,9 @@ def parameters(config: TrainConfig, spec: DataSpec) -> int:
 def flops(config: TrainConfig, spec: DataSpec) -> int:
     """Return the floating-point operations of a call of a configuration's model with one example in inference.
 
-    They are counted by TensorFlow's profiler in the traced graph, or on JAX by XLA's cost analysis. Both count a
-    multiplication and an addition as two operations. TensorFlow omits activation functions, XLA omits the zeros between
-    the pixels of a transposed convolution. Texts have the length of the data.
+    See `zoo.introspection.operations.count`. Texts have the length of the data.
     """
-    # Neither counts the iterations of a loop, so recurrent layers are unrolled. All of their steps cost the same.
+    # The iterations of a loop are not counted, so recurrent layers are unrolled. All of their steps cost the same.
     if "unroll" not in registry.arguments(config.model):
         return _operations(config, spec)
     unrolled = dataclasses.replace(config, settings=config.settings | {"unroll": True})
@@ -138,20 +137,4 @@ def _operations(config: TrainConfig, spec: DataSpec) -> int:
 
     inputs = tasks.of(spec.task).inputs(model, spec)
     shapes = model.trainable_variables, model.non_trainable_variables, inputs
-    return _of_tensorflow(call, shapes) if on_tensorflow() else _of_jax(call, shapes)
-
-
-def _of_tensorflow(call: Callable, shapes: Any) -> int:
-    import tensorflow as tf
-
-    given = keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), shapes)
-    graph = tf.function(call).get_concrete_function(*given).graph
-    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
-    return tf.compat.v1.profiler.profile(graph, options=options | {"output": "none"}).total_float_ops
-
-
-def _of_jax(call: Callable, shapes: Any) -> int:
-    import jax
-
-    given = keras.tree.map_structure(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), shapes)
-    return int(jax.jit(call).lower(*given).cost_analysis()["flops"])
+    return operations.count(call, shapes)

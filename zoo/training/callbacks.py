@@ -251,6 +251,7 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.epochs, self.steps, self.done, self.stride = epochs, steps, done, stride
         self._bar, self._since, self._counted = None, None, 0
+        self._finished, self._seconds, self._said = 0, None, False
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._began = time.perf_counter()
@@ -266,10 +267,11 @@ class Progress(keras.callbacks.Callback):
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[loss]}"),
+            TextColumn("{task.fields[whole]}"),
         )
         self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
         self._task = self._bar.add_task(
-            f"epoch {epoch + 1}/{self.epochs}", total=self.steps, completed=self.done, loss=""
+            f"epoch {epoch + 1}/{self.epochs}", total=self.steps, completed=self.done, loss="", whole=self._whole(epoch)
         )
         self._bar.start()
 
@@ -297,14 +299,28 @@ class Progress(keras.callbacks.Callback):
                 print(said, file=sys.stderr, flush=True)
             else:
                 self._bar.console.print(said, highlight=False)
+            self._said = True
         self._counted = None
+
+    def _whole(self, epoch: int) -> str:
+        """Return how long the epochs from this one on will take, once one is done without the tracing of the graph."""
+        left = self.epochs - epoch
+        return f"all epochs: about {duration(self._seconds * left)} left" if self._seconds and left > 1 else ""
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.close()
-        self.done, self._counted = 0, None
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
         seconds = time.perf_counter() - self._began
         print(f"epoch {epoch + 1}/{self.epochs}  {numbers}  {seconds:.1f} s", file=sys.stderr, flush=True)
+        left = (self.epochs - epoch - 1) * seconds
+        if self._finished == 1 and not self._said and left > ESTIMATED_AFTER:
+            print(
+                f"the other {self.epochs - epoch - 1:,} epochs will take about {duration(left)}",
+                file=sys.stderr,
+                flush=True,
+            )
+        self._seconds = seconds if self._finished else None  # the first one has traced the graph
+        self.done, self._counted, self._finished = 0, None, self._finished + 1
 
     def close(self) -> None:
         """Remove the bar from the terminal."""

@@ -31,6 +31,7 @@ from zoo.training.callbacks import Checkpointer, Clock, Progress, Recorder, tens
 from zoo.training.capabilities import Start, Training
 from zoo.training.data import check_data, facts, load_data, recorded, with_filled_batch
 from zoo.training.finishing import finish
+from zoo.training.normalisation import fused
 from zoo.training.numerics import numerics
 
 
@@ -136,6 +137,7 @@ def _fit(training: Training, make: Callable[[], keras.Model], callbacks: Sequenc
     with contextlib.ExitStack() as around:
         with training.strategy.scope():  # variables of metrics and the optimizer belong to it as well
             _build(training, make)
+            around.enter_context(fused(training.model))
             around.enter_context(prepared(training.model, training.batches(0, 1)))
         starting.check_disk(training)
         arrays = starting.restore(training)

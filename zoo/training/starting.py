@@ -3,22 +3,23 @@
 import contextlib
 import dataclasses
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from strategies import collective
+from strategies import collective, devices_of
 from zoo.config.train_config import TrainConfig
+from zoo.console import cli
 from zoo.console.errors import UsageError
+from zoo.console.figures import many
 from zoo.data import digests
 from zoo.data.dataset import steps_per_epoch
-from zoo.introspection import architecture
+from zoo.introspection import architecture, operations
 from zoo.runs import checkpoints, examples, space
 from zoo.runs.folder import RunFolder, default_output
-from zoo.system import temporary
+from zoo.system import machine, temporary
 from zoo.training.callbacks import Memory, write_history
 from zoo.training.capabilities import Training
 
@@ -69,7 +70,8 @@ def newest_snapshot(training: Training) -> checkpoints.Snapshot | None:
         try:
             _check_examples(training)
             snapshot, told = checkpoints.newest(run.checkpoints, _compared(training))
-            print("".join(f"{sentence}\n" for sentence in told), file=sys.stderr, end="")
+            for sentence in told:
+                cli.say(sentence)
         except UsageError as error:
             refusal = str(error)
     if together:  # all resume from the checkpoint of the chief
@@ -78,7 +80,7 @@ def newest_snapshot(training: Training) -> checkpoints.Snapshot | None:
     if refusal:
         raise UsageError(refusal)
     if snapshot is None and training.verbose and resume:
-        print(f"no complete checkpoint in {run.checkpoints}: starting from the first step", file=sys.stderr)
+        cli.say(f"no complete checkpoint in {run.checkpoints}: starting from the first step")
     return snapshot
 
 
@@ -94,7 +96,7 @@ def _check_examples(training: Training) -> None:
             " or go on with --accept-changed-data, which keeps every example in the split that it had"
         )
     if changed and training.verbose:
-        print(f"{training.run.path}: the data changed, which is accepted: {'; '.join(changed)}", file=sys.stderr)
+        cli.say(f"{training.run.path}: the data changed, which is accepted: {'; '.join(changed)}")
 
 
 def _compared(training: Training) -> dict[str, dict[str, Any]]:
@@ -149,7 +151,7 @@ def restore(training: Training) -> dict[str, np.ndarray] | None:
     except ValueError as error:
         raise UsageError(f"{training.run.checkpoints}: expected checkpoints of this model: {error}") from None
     if training.verbose:
-        print(f"continuing {training.run.path} after step {snapshot.step}", file=sys.stderr)
+        cli.say(f"continuing {training.run.path} after step {snapshot.step}")
     training.step, training.memory = snapshot.step, Memory.from_snapshot(snapshot)
     if training.memory.history:
         write_history(training.run, training.memory.history)
@@ -180,13 +182,25 @@ def tell_size(training: Training) -> None:
     """Print the parameters of the model and the steps to train, before the first of them is traced."""
     if not training.verbose:
         return
-    config, count = training.config, training.plain.count_params()
+    config, count, spec = training.config, training.plain.count_params(), training.data.spec
     trained = sum(math.prod(variable.shape) for variable in training.plain.trainable_variables)
     frozen = f", {trained:,} of them trained" if trained < count else ""
     replicas = training.strategy.num_replicas_in_sync
     shared = f" on {replicas} replicas" if replicas > 1 else ""
     epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
-    print(
-        f"{count:,} parameters{frozen}; {epochs} of {training.steps:,} steps, batches of {config.batch_size}{shared}",
-        file=sys.stderr,
+    found = operations.of_model(training.plain, training.task.inputs(training.plain, spec))
+    work = f", {many(found)} operations an example" if found else ""
+    cli.say(
+        f"{count:,} parameters{frozen}{work}; {epochs} of {training.steps:,} steps, batches of"
+        f" {config.batch_size}{shared}; on {_devices(training)}"
     )
+
+
+def _devices(training: Training) -> str:
+    """Return the devices of a training in words; of a CPU its name and the cores that may be used."""
+    found = devices_of(training.strategy)
+    if any("CPU" not in name for name in found):
+        return ", ".join(found)
+    facts = machine.processor()
+    parts = f" as {len(found)} devices" if len(found) > 1 else ""
+    return f"{facts['name']}, {facts['cores']} cores{parts}"

@@ -48,7 +48,8 @@ function setUp() {
   for (const [key, [title, cost]] of Object.entries(COSTS))
     if (files.some((f) => cost(f) != null)) by("cost").append(node("option", { value: key }, title));
   by("file").replaceChildren(...files.map((f, i) => node("option", { value: i }, f.name)));
-  const tested = first.examples ? `, measured on ${count(first.examples)} test examples` : "";
+  const counts = [...new Set(files.map((f) => f.examples).filter(Boolean))].sort((a, b) => a - b);
+  const tested = counts.length ? `, measured on ${counts.map(count).join(" or ")} test examples` : "";
   const sets = [...new Set(files.map((f) => f.data).filter(Boolean))];
   by("sub").textContent =
     `${files.length} file${files.length > 1 ? "s" : ""} on ${sets.join(", ") || "the data of the model"}${tested}. ` +
@@ -84,18 +85,25 @@ function drawFront() {
   const name = by("score").value, [title, cost] = COSTS[by("cost").value];
   const shown = files.filter((f) => scoreOf(f, name) && cost(f) > 0);
   if (!shown.length) return by("front").replaceChildren(node("p", { class: "soft" }, "No file has both measurements."));
-  const wide = by("front").clientWidth > 640, W = wide ? 1000 : 460, H = wide ? 380 : 360, L = 74, R = 20, T = 16, B = 46;
+  const W = Math.max(300, by("front").clientWidth), wide = W > 640, H = wide ? 400 : 340, L = wide ? 74 : 60, R = 14, T = 16, B = 46;
   const row = scoreOf(shown[0], name), less = row.less_is_better;
   const ends = shown.flatMap((f) => [...(scoreOf(f, name).interval || []), scoreOf(f, name).value, scoreOf(f, name).keras]);
   let low = Math.min(...ends.filter((v) => v != null)), high = Math.max(...ends.filter((v) => v != null));
   const pad = (high - low) * 0.08 || Math.abs(high) * 0.02 || 1;
   [low, high] = [low - pad, high + pad];
-  const xs = shown.map(cost), x0 = Math.min(...xs) / 1.25, x1 = Math.max(...xs) * 1.4;
+  // The model before any training of a recipe; its weights in float32 stand for a file in float32 that was not made.
+  const plain = shown.filter((f) => !f.stages.length && scoreOf(f, name).keras != null), weights = [...new Set(plain.map((f) => f.weights_in_float32))];
+  const keras = [...new Set(plain.map((f) => scoreOf(f, name).keras))]; // files of several models have no common line
+  const float = by("cost").value === "bytes" && weights.length === 1 && keras.length === 1 && !shown.some((f) => f.recipe === data.references[0]) ? weights[0] : null;
+  const xs = [...shown.map(cost), ...(float ? [float] : [])], x0 = Math.min(...xs) / 1.25, x1 = Math.max(...xs) * 1.4;
   const x = (v) => L + ((W - L - R) * Math.log(v / x0)) / Math.log(x1 / x0);
   const y = (v) => H - B - ((H - T - B) * (v - low)) / (high - low);
   const svg = canvas(W, H, `${row.label} against ${title}, one mark for each file`);
+  let last = -Infinity;
   for (const v of powers(x0, x1)) {
     draw(svg, "line", { class: "grid", x1: x(v), x2: x(v), y1: T, y2: H - B });
+    if (x(v) - last < 42) continue; // numbers that would touch
+    last = x(v);
     draw(svg, "text", { x: x(v), y: H - B + 17, "text-anchor": "middle" }, v >= 1e6 ? `${v / 1e6}M` : v >= 1000 ? `${v / 1000}k` : +v.toPrecision(2));
   }
   for (const v of ticks(low, high)) {
@@ -103,18 +111,36 @@ function drawFront() {
     draw(svg, "text", { x: L - 8, y: y(v) + 4, "text-anchor": "end" }, score(row, v));
   }
   draw(svg, "text", { x: (L + W - R) / 2, y: H - 6, "text-anchor": "middle" }, `${title} (logarithmic)`);
-  // The model before any training of a recipe; files of several models have no common line.
-  const keras = [...new Set(shown.filter((f) => !f.stages.length).map((f) => scoreOf(f, name).keras).filter((v) => v != null))];
   if (keras.length === 1) {
     draw(svg, "line", { class: "keras", x1: L, x2: W - R, y1: y(keras[0]), y2: y(keras[0]) });
-    draw(svg, "text", { x: W - R, y: y(keras[0]) - 5, "text-anchor": "end" }, `Keras ${score(row, keras[0])}`);
+  }
+  const taken = [], wideOf = (text) => 6.6 * text.length;
+  // Names that would lie on each other, or on marks, are moved apart.
+  const label = (kind, text, cx, cy) => {
+    const room = wideOf(text), right = cx + 12 + room < W - 2, left = right ? cx + 11 : Math.max(2, cx - 11 - room);
+    const free = (top) => top > 12 && top < H - B && !taken.some(([a, b, c]) => left < b && left + room > a && Math.abs(c - top) < 14);
+    const top = [-9, 17, -23, 31, -37, 45, -51, 59].map((by) => cy + by).find(free) ?? cy - 9;
+    taken.push([left, left + room, top]);
+    draw(svg, "text", { class: kind, x: left, y: top }, text);
+  };
+  for (const f of shown) taken.push([x(cost(f)) - 7, x(cost(f)) + 7, y(scoreOf(f, name).value) + 4]);
+  if (keras.length === 1 && !float) {
+    const text = `Keras ${score(row, keras[0])}`, ends = xs.map(x), free = [L + 4, W - R - wideOf(text)].find((at) => !ends.some((end) => end > at - 12 && end < at + wideOf(text) + 12));
+    const at = free ?? W - R - wideOf(text), top = y(keras[0]) - 5;
+    draw(svg, "text", { x: at, y: top }, text);
+    taken.push([at, at + wideOf(text), top]);
+  }
+  if (float) {
+    const mark = draw(svg, "rect", { class: "reference", x: x(float) - 6, y: y(keras[0]) - 6, width: 12, height: 12, tabindex: 0, role: "img",
+      "aria-label": `model in Keras: ${row.label} ${score(row, keras[0])}, weights in float32 ${count(float)} bytes` });
+    draw(mark, "title", {}, mark.getAttribute("aria-label"));
+    label("", `Keras ${score(row, keras[0])}, float32`, x(float), y(keras[0]));
   }
   const better = (a, b) => (less ? a <= b : a >= b), value = (f) => scoreOf(f, name).value;
   const front = shown.filter((f) => !shown.some((o) => o !== f && cost(o) <= cost(f) && better(value(o), value(f)) &&
     (cost(o) < cost(f) || value(o) !== value(f))));
   const line = [...front].sort((a, b) => cost(a) - cost(b));
   draw(svg, "path", { class: "step", d: line.map((f, i) => (i ? `H${x(cost(f))}V${y(value(f))}` : `M${x(cost(f))} ${y(value(f))}`)).join("") });
-  const taken = [];
   for (const f of [...shown].sort((a, b) => cost(a) - cost(b))) {
     const found = scoreOf(f, name), at = files.indexOf(f), cx = x(cost(f));
     if (found.interval) draw(svg, "line", { class: "bar", x1: cx, x2: cx, y1: y(found.interval[0]), y2: y(found.interval[1]) });
@@ -128,11 +154,8 @@ function drawFront() {
       "aria-label": text, "aria-pressed": at === chosen, ...shape,
     });
     draw(mark, "title", {}, text);
-    const right = cx < W - 150, shownName = f.name.length > 26 ? `${f.name.slice(0, 25)}…` : f.name;
-    let up = y(found.value) - 9; // names that would lie on each other are moved apart
-    while (taken.some(([a, b]) => Math.abs(a - cx) < 110 && Math.abs(b - up) < 14)) up -= 14;
-    taken.push([cx, up]);
-    draw(svg, "text", { class: "name", x: right ? cx + 10 : cx - 10, y: up, "text-anchor": right ? "start" : "end" }, shownName);
+    const longest = wide ? 34 : 20;
+    label("name", f.name.length > longest ? `${f.name.slice(0, longest - 1)}…` : f.name, cx, y(found.value));
     mark.addEventListener("click", () => choose(at));
     mark.addEventListener("keydown", (event) => {
       if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(at, true); }
@@ -150,14 +173,13 @@ function drawTable() {
     ["times smaller", "n", (f) => (f.weights_in_float32 / f.bytes).toFixed(1)],
     ...(any((f) => scoreOf(f, name)) ? [
       [scoreOf(files.find((f) => scoreOf(f, name)), name).label, "n", (f) => { const s = scoreOf(f, name); return s ? score(s) : f.not_run ? "not run" : ""; }],
-      ["95 % interval", "n", (f) => { const s = scoreOf(f, name); return s && s.interval ? `${score(s, s.interval[0])} to ${score(s, s.interval[1])}` : ""; }],
+      ["95 % interval", "n", (f) => { const s = scoreOf(f, name); return s && s.interval ? `${score(s, s.interval[0]).replace(" %", "")} to ${score(s, s.interval[1])}` : ""; }],
       ["Keras", "n", (f) => { const s = scoreOf(f, name); return s ? score(s, s.keras) : ""; }]] : []),
     ...(any((f) => f.parity.same_answer != null) ? [["same answers", "n", (f) => (f.parity.same_answer == null ? "" : `${(100 * f.parity.same_answer).toFixed(1)} %`)]] : []),
     ["largest difference", "n", (f) => (f.parity.largest_difference == null ? "" : f.parity.largest_difference.toExponential(1))],
     ["ms", "n", (f) => ms(COSTS.latency[1](f))],
     ...(any((f) => f.device.arena_bytes) ? [["arena", "n", (f) => count(f.device.arena_bytes)]] : []),
     ...(any((f) => f.device.cycles) ? [["cycles", "n", (f) => count(f.device.cycles)]] : []),
-    ["recipe", "recipe", (f) => node("code", {}, f.recipe)],
   ];
   const head = node("tr", {}, ...columns.map(([title, kind]) => node("th", { scope: "col", class: kind }, title)));
   const rows = files.map((f, i) => node("tr", i === chosen ? { class: "chosen" } : {}, ...columns.map(([, kind, cell]) => node("td", { class: kind }, cell(f, i)))));
@@ -254,11 +276,14 @@ function drawChanged(f) {
   by("changed").replaceChildren(...(rows.length ? [table(heads, rows)] : []));
 }
 
+const difference = (row, value) => `${value < 0 ? "−" : "+"}${row.percent ? `${(100 * Math.abs(value)).toFixed(2)} points` : Number(Math.abs(value).toPrecision(3))}`;
 function drawStages(f) {
-  const row = f.scores[0], box = node("div", { class: "scroll" });
-  const lines = f.stages.map((s) => node("tr", {}, node("td", {}, node("code", {}, s.stage)), node("td", { class: "n" }, count(s.bytes)), node("td", { class: "n" }, count(s.gzip_bytes)), node("td", { class: "n" }, row ? score(row, s.score) : "")));
+  const row = f.scores[0], most = Math.max(...f.stages.map((s) => s.bytes)), box = node("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "stages of the recipe" });
+  const bar = (value, kind) => node("td", { class: "n" }, node("div", {}, count(value)), node("div", { class: `meter ${kind}` }, node("i", { style: `width:${(100 * value) / most}%`, title: `${count(value)} bytes` })));
+  const lines = f.stages.map((s, i) => node("tr", {}, node("td", {}, node("code", {}, s.stage)), bar(s.bytes, ""), bar(s.gzip_bytes, "gzip"),
+    node("td", { class: "n" }, row ? score(row, s.score) : "", ...(row && i && s.score != null ? [node("div", { class: "soft" }, difference(row, s.score - f.stages[i - 1].score))] : []))));
   const heads = ["after", "bytes", "gzip", row ? row.label : ""].map((title, i) => node("th", { scope: "col", class: i ? "n" : "" }, title));
-  box.append(node("table", {}, node("thead", {}, node("tr", {}, ...heads)), node("tbody", {}, ...lines)));
+  box.append(node("table", { class: "stages" }, node("thead", {}, node("tr", {}, ...heads)), node("tbody", {}, ...lines)));
   by("stages").replaceChildren(box);
 }
 
@@ -287,6 +312,7 @@ function drawGraph(f) {
   const W = 20 + WIDE * Math.max(...columns), H = 20 + HIGH * columns.length;
   const svg = canvas(W, H, "operators from the input at the top to the output"), at = (i) => [10 + WIDE * places[i], 10 + HIGH * depth[i]];
   svg.setAttribute("width", W * scale);
+  svg.style.margin = "0 auto";
   f.graph.forEach((op, i) => {
     const [x, y] = at(i);
     for (const t of op.takes) {

@@ -10,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from compression.comparison import described, page
 from compression.flatbuffers import flatbuffer
+from compression.receipts import quantiles
 from compression.receipts.wording import short
 from tests.compression.test_commands import said
 from tests.conftest import ROOT
@@ -79,11 +80,23 @@ def test_a_page_holds_the_numbers_of_the_receipts(tmp_path):
 def test_weights_before_a_recipe_come_from_the_file_in_float32(tmp_path):
     values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
     pruned = np.where(np.abs(values) < 0.7, 0, values)
-    (row,) = described.histograms({"layer": pruned}, {"layer": values, "other": values})
+    known = {"layer": [quantiles.summary(values)], "other": [quantiles.summary(2 * values)]}
+    (row,) = described.histograms({"layer": pruned}, known)
     assert row["zeros"] == pytest.approx((np.abs(values) < 0.7).mean())
     assert row["before"] != row["after"] and sum(row["before"]) == pytest.approx(1, abs=1e-3)
     assert row["after"][described.BINS // 2] > 0.4 > row["before"][described.BINS // 2]
     assert described.histograms({"layer": values}, {})[0]["before"] is None
+    assert described.histograms({"layer/Tensordot": values}, known)[0]["before"] == pytest.approx(
+        described._shares(values, np.linspace(-np.abs(values).max(), np.abs(values).max(), described.BINS + 1)),
+        abs=0.004,
+    )
+
+
+def test_a_kernel_of_several_is_known_by_its_size():
+    values = np.random.default_rng(0).normal(size=100).astype(np.float32)
+    two = {"cell": [quantiles.summary(values), quantiles.summary(values[:64])]}
+    assert described._before("cell/lstm", 64, two)[-1] == pytest.approx(values[:64].max(), rel=1e-3)
+    assert described._before("cell/lstm", 50, two) is None and described._before("other", 64, two) is None
 
 
 @pytest.mark.parametrize(

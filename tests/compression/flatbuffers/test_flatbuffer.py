@@ -43,7 +43,7 @@ def test_int4_values_are_the_rounded_weights(int4_file):
     model, path, _ = int4_file
     found = flatbuffer.read(path)
     tensor = next(t for t in found.subgraphs[0].tensors if b"head" in t.name and t.type == schema.TensorType.INT4)
-    values = flatbuffer._values(tensor, np.asarray(found.buffers[tensor.buffer].data, np.uint8))
+    values = flatbuffer.stored_values(tensor, np.asarray(found.buffers[tensor.buffer].data, np.uint8))
     values = values.reshape(list(tensor.shape))  # (classes, inputs)
     kernel = np.asarray(model.head.kernel).T
     scales = np.asarray(tensor.quantization.scale)[:, None]

@@ -63,4 +63,4 @@ def test_packed_int4_values_are_read_back():
     integers = np.arange(-7, 8, dtype=np.int8)
     tensor = schema.TensorT()
     tensor.type, tensor.shape = schema.TensorType.INT4, [15]
-    np.testing.assert_array_equal(flatbuffer._values(tensor, weights.packed(integers)), integers)
+    np.testing.assert_array_equal(flatbuffer.stored_values(tensor, weights.packed(integers)), integers)

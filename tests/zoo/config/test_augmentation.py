@@ -10,9 +10,10 @@ import pytest
 from zoo import augment, train
 from zoo.config import augmentation
 from zoo.config.augmentation import Colour, Crop, CutMix, Erase, Flip, Mixup, RandAugment, Rotate, Shift, Zoom, parse
-from zoo.config.train_config import TrainConfig, differences
+from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import from_tf_data
+from zoo.runs.continuing import differences
 from zoo.training.data import check_data
 
 

@@ -1,5 +1,6 @@
 """The page of a classifier: the surest mistakes and the classes that are confused most."""
 
+import re
 import shutil
 import warnings
 
@@ -59,7 +60,32 @@ def test_a_matrix_of_names_in_chinese_is_drawn_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drawn = classes.matrix(np.eye(2, dtype=int), ["猫" * 40, "狗"])
-    assert "猫" * 7 + "…" in drawn and "猫" * 8 not in drawn
+    beside = re.sub("<title>.*?</title>", "", drawn)
+    assert "猫" * 7 + "…" in beside and "猫" * 8 not in beside
+    assert f"<title>true {'猫' * 40}, predicted {'猫' * 40}: 1</title>" in drawn
+
+
+def test_curves_tell_their_values_on_hovering_and_have_names():
+    history = [{"epoch": i, "loss": 1 / (i + 1), "val_loss": 2 / (i + 1)} for i in range(3)]
+    drawn = report._curve(history, "Loss", "loss", 2)
+    assert 'role="img" aria-label="Loss: training and validation by epoch"' in drawn
+    assert "<title>training, epoch 3: 0.3333</title>" in drawn and "<title>validation, epoch 1: 2</title>" in drawn
+
+
+def test_bars_tell_their_values_on_hovering():
+    figure = report.figure(3, 2)
+    axes = figure.subplots()
+    axes.bar([0, 1], [0.25, 4], label="share")
+    axes.set_xticks([0, 1], ["a < b", "c"])
+    drawn = report.svg(figure, "two bars")
+    assert "<title>share, a &lt; b: 0.25</title>" in drawn and "<title>share, c: 4</title>" in drawn
+
+
+def test_cells_of_a_matrix_of_many_classes_tell_their_values():
+    counts = np.diag(np.full(40, 3))
+    counts[3, 7] = 2
+    drawn = classes.matrix(counts, [f"c{i}" for i in range(40)])
+    assert "<title>true c3, predicted c7: 2</title>" in drawn and drawn.count("<title>true c") == 41
 
 
 @pytest.mark.skipif(not any(map(shutil.which, browser.PROGRAMS)), reason="no Chromium or Chrome is installed")

@@ -197,7 +197,8 @@ def test_resuming_with_another_configuration_names_what_differs(image_npz, tmp_p
 
 
 def test_default_settings_do_not_contradict_the_same_command():
-    from zoo.config.train_config import TrainConfig, differences
+    from zoo.config.train_config import TrainConfig
+    from zoo.runs.continuing import differences
 
     given = {"model": "cnn", "dataset": "digits", "settings": {"units": "32"}}
     stored = TrainConfig(**given).resolved()

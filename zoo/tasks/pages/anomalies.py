@@ -65,7 +65,7 @@ def _distribution(shown: Mapping[str, Any], limit: float) -> str:
     axes.set_ylabel("share of examples")
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    return f"<section><h2>Scores, test split</h2>{report.svg(figure)}</section>"
+    return f"<section><h2>Scores, test split</h2>{report.svg(figure, 'distribution of the scores')}</section>"
 
 
 def _roc(shown: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
@@ -80,7 +80,8 @@ def _roc(shown: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
     axes.set_ylabel("anomalies detected")
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
-    return f"<section><h2>Receiver operating characteristic, test split</h2>{report.svg(figure)}</section>"
+    drawn = report.svg(figure, "true against false positive rate")
+    return f"<section><h2>Receiver operating characteristic, test split</h2>{drawn}</section>"
 
 
 def _classes(rows: list[dict[str, Any]]) -> str:
@@ -126,7 +127,7 @@ def _pictures(spec: DataSpec, row: Mapping[str, Any]) -> str:
     """Return an input and its reconstruction side by side."""
     both = np.concatenate([np.clip(row[name], 0, 1) for name in ("target", "output")], axis=1)
     pixels = np.rint(both * 255).astype(np.uint8)
-    return f"<img alt='' src='{inline(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)}'>"
+    return f"<img alt='test example' src='{inline(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)}'>"
 
 
 def _sound(spec: DataSpec, row: Mapping[str, Any]) -> str:
@@ -141,7 +142,7 @@ def _sound(spec: DataSpec, row: Mapping[str, Any]) -> str:
     for axes in (above, below):
         axes.tick_params(labelsize=5, length=2)
     below.spines[["top", "right"]].set_visible(False)
-    return report.svg(figure)
+    return report.svg(figure, "frames of the clip, and its error at each time")
 
 
 def _lines(spec: DataSpec, row: Mapping[str, Any]) -> str:
@@ -161,4 +162,4 @@ def _lines(spec: DataSpec, row: Mapping[str, Any]) -> str:
         axes.legend(frameon=False, fontsize=5)
     axes.tick_params(labelsize=5, length=2)
     axes.spines[["top", "right"]].set_visible(False)
-    return report.svg(figure)
+    return report.svg(figure, "features with the largest errors, and their reconstructions")

@@ -25,6 +25,7 @@ PAIRS = 10  # most often confused
 # Larger matrices are drawn without numbers and names, which would be unreadable.
 NAMED_CLASSES = 20
 DRAWN = 500  # most rows of the picture of a sparse matrix
+MOST_CELLS = 2000  # with values on hovering
 LONGEST_NAME = 16  # beside a matrix, in characters of Latin letters
 
 
@@ -96,6 +97,8 @@ def matrix(confusion: Any, class_names: Sequence[str], counts: bool = True) -> s
         class_names: Names of the classes.
         counts: Whether cells show counts; otherwise shares of their row.
     """
+    from matplotlib.patches import Rectangle
+
     count, group = len(class_names), 1
     named = count <= NAMED_CLASSES
     if not isinstance(confusion, np.ndarray):
@@ -132,7 +135,18 @@ def matrix(confusion: Any, class_names: Sequence[str], counts: bool = True) -> s
     axes.set_ylabel(f"true{of}")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return report.svg(figure)
+    for i, j, n in _cells(confusion) if np.count_nonzero(share) <= MOST_CELLS else ():
+        cell = f"true {_group(class_names, i, group)}, predicted {_group(class_names, j, group)}: {n:,}"
+        told = cell if counts else f"{cell} ({share[i, j]:.1%})"
+        colour = axes.images[0].cmap(np.sqrt(share[i, j]))
+        axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colour, linewidth=0, label=told))
+    return report.svg(figure, f"confusion matrix of {count:,} classes; confusion_matrix.csv has its numbers")
+
+
+def _group(class_names: Sequence[str], index: int, size: int) -> str:
+    """Return the names of the classes that a row of a matrix stands for."""
+    first, last = class_names[index * size], class_names[min((index + 1) * size, len(class_names)) - 1]
+    return first if size == 1 else f"{first} to {last}"
 
 
 def shortened(name: str, most: int = LONGEST_NAME) -> str:
@@ -212,7 +226,7 @@ def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
     names = spec.class_names
     if spec.kind == "image":
         figures = "".join(
-            f"<figure><img alt='' src='{png(data.test.x[m['index']])}'>"
+            f"<figure><img alt='test example {m['index']}' src='{png(data.test.x[m['index']])}'>"
             f"<figcaption>{escaped(names[m['true']])}, predicted <i>{escaped(names[m['predicted']])}</i><br>"
             f"<small>{m['probability']:.1%}, test {m['index']}</small></figcaption></figure>"
             for m in found

@@ -70,7 +70,7 @@ def _matrix(similarity: np.ndarray, data: Dataset) -> str:
     axes.set_ylabel("images")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return report.svg(drawn)
+    return report.svg(drawn, "mean similarity of the images of a class to the caption of another")
 
 
 def _mistakes(data: Dataset, logits: np.ndarray, wrong: int) -> str:
@@ -121,4 +121,4 @@ def _worst_captions(data: Dataset, found: Embedded) -> str:
 
 
 def _figure(image: np.ndarray, caption: str) -> str:
-    return f"<figure><img alt='' src='{png(image)}'><figcaption>{caption}</figcaption></figure>"
+    return f"<figure><img alt='test picture' src='{png(image)}'><figcaption>{caption}</figcaption></figure>"

@@ -61,7 +61,7 @@ def _curves(shown: dict[str, Any], class_names: Sequence[str]) -> str:
     axes.set_ylim(0, 1.02)
     if axes.lines:
         axes.legend(fontsize=8, frameon=False, loc="lower left")
-    return report.svg(figure)
+    return report.svg(figure, "precision against recall of each class")
 
 
 def _class_table(per_class: Sequence[dict[str, Any]]) -> str:
@@ -98,8 +98,8 @@ def _misses(data: Dataset, found: Sequence[Found]) -> str:
         factor = max(1, -(-SIDE // min(picture.shape[:2])))
         shown = np.concatenate([_drawn(picture, objects, names, factor) for objects in (true, answers)], axis=1)
         figures.append(
-            f"<figure><img alt='' src='{inline(shown)}'><figcaption>test {index}: {missed} missed, <i>{wrong} wrong</i>"
-            "</figcaption></figure>"
+            f"<figure><img alt='test picture {index} with boxes' src='{inline(shown)}'>"
+            f"<figcaption>test {index}: {missed} missed, <i>{wrong} wrong</i></figcaption></figure>"
         )
     return (
         f"<section><h2>Worst misses <small>left the truth, right what is found with a score of {LEAST_SCORE} or more;"

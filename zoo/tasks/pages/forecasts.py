@@ -18,7 +18,7 @@ CURVES = (("Loss", "loss"),)
 DRAWN_COLUMNS, PAST = 3, 2
 # Rows of the table of columns.
 LISTED = 40
-BLUE, GREY, DARK = "#2463c5", "#9aa5b1", "#1c2530"
+BLUE, GREY, DARK = "#2463c5", "#6b7785", "#1c2530"
 
 
 def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> report.Page:
@@ -100,7 +100,7 @@ def _drawn(data: Dataset, shown: dict[str, Any]) -> str:
             axis.set_title(f"{form.columns[column]}, {title}" if column == 0 else form.columns[column], fontsize=8)
     axes[0, -1].legend(frameon=False, fontsize=7)
     axes[-1, 0].set_xlabel("steps from the forecast", fontsize=8)
-    return f"<section><h2>Forecasts, test split</h2>{report.svg(drawn)}</section>"
+    return f"<section><h2>Forecasts, test split</h2>{report.svg(drawn, 'forecasts beside what happened')}</section>"
 
 
 def _steps(shown: dict[str, Any]) -> str:
@@ -116,7 +116,7 @@ def _steps(shown: dict[str, Any]) -> str:
     axis.grid(color="#e3e7ec", linewidth=0.8)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
-    return f"<section><h2>Error by step</h2>{report.svg(drawn)}</section>"
+    return f"<section><h2>Error by step</h2>{report.svg(drawn, 'error by step of the horizon')}</section>"
 
 
 def _columns(shown: dict[str, Any], form: SeriesForm) -> str:

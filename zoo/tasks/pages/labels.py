@@ -57,4 +57,5 @@ def _counts(data: Dataset, shown: dict[str, Any]) -> str:
     axes.set_xlabel("labels of an example")
     axes.set_ylabel("examples")
     axes.legend(frameon=False)
-    return f"<section><h2>Labels an example <small>test split</small></h2>{report.svg(figure)}</section>"
+    drawn = report.svg(figure, "number of labels of an example, true and predicted")
+    return f"<section><h2>Labels an example <small>test split</small></h2>{drawn}</section>"

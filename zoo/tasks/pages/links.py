@@ -118,4 +118,5 @@ def _plane(spec: DataSpec, entities: np.ndarray) -> str:
     for name, place in zip(spec.class_names, places, strict=True):
         axes.annotate(name, place, textcoords="offset points", xytext=(4, 3), fontsize=8)
     axes.set_axis_off()
-    return f"<section><h2>Entities in their first two principal components</h2>{report.svg(drawn)}</section>"
+    picture = report.svg(drawn, "entities by name")
+    return f"<section><h2>Entities in their first two principal components</h2>{picture}</section>"

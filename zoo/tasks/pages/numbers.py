@@ -78,8 +78,9 @@ def _plots(name: str, predicted: np.ndarray, y: np.ndarray) -> str:
     for axes in (left, middle, right):
         axes.tick_params(labelsize=8)
         axes.ticklabel_format(style="sci", scilimits=(-3, 5), axis="both")
+    about = f"{name}: predicted against true, residuals against predictions, and their distribution"
     shift = f"mean of the residuals {residual.mean():,.4g}, median of their sizes {np.median(np.abs(residual)):,.5g}"
-    return f"<section><h2>{escaped(name)}, test split <small>{shift}</small></h2>{report.svg(figure)}</section>"
+    return f"<section><h2>{escaped(name)}, test split <small>{shift}</small></h2>{report.svg(figure, about)}</section>"
 
 
 def _quantiles(outputs: np.ndarray, y: np.ndarray, data: Dataset) -> str:
@@ -104,7 +105,7 @@ def _worst(data: Dataset, outputs: np.ndarray) -> str:
     heading = "<section><h2>Largest errors <small>test split</small></h2>"
     if spec.kind == "image":
         figures = "".join(
-            f"<figure><img alt='' src='{png(data.test.x[i])}'><figcaption>{_numbers(y[i])}, predicted"
+            f"<figure><img alt='test example {i}' src='{png(data.test.x[i])}'><figcaption>{_numbers(y[i])}, predicted"
             f" <i>{_numbers(outputs[i][: len(spec.targets)])}</i></figcaption></figure>"
             for i in order
         )

@@ -44,7 +44,7 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> report.
     if "as_asked" in found:
         tiles.append((f"{found['as_asked']:.2%}", f"of the class asked for{below('as_asked', within)}"))
     pictures = "".join(
-        f"<section><h2>{title}</h2><img alt='' style='width:100%;image-rendering:pixelated'"
+        f"<section><h2>{title}</h2><img alt='{title.lower()}' style='width:100%;image-rendering:pixelated'"
         f" src='{inline(mosaic(shown[name], COLUMNS))}'></section>"
         for title, name in (("Samples", "made"), ("Real images, test split", "real"))
     )
@@ -65,4 +65,4 @@ def _histogram(shares: dict[str, float]) -> str:
     axes.set_ylabel("% of samples")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e3e7ec", linewidth=0.8, axis="y")
-    return report.svg(drawn)
+    return report.svg(drawn, "share of the samples by class")

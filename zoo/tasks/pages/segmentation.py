@@ -69,7 +69,7 @@ def _worst(data: Dataset, chosen: Sequence[tuple[int, float]], masks: np.ndarray
             ("wrong pixels", drawing.marked(picture, wrong)),
         )
         figures = "".join(
-            f"<figure><img alt='' src='{inline(np.ascontiguousarray(image))}'><figcaption>{title}"
+            f"<figure><img alt='{title}' src='{inline(np.ascontiguousarray(image))}'><figcaption>{title}"
             f"{f'<br><small>test {index}, mean IoU {iou:.1%}</small>' if title == 'picture' else ''}</figcaption>"
             "</figure>"
             for title, image in shown
