@@ -17,7 +17,7 @@ import numpy as np
 from compression.devices import targets
 from compression.exporting.endpoints import Endpoint, check_model, endpoints
 from compression.flatbuffers import calibrated, flatbuffer, scales
-from compression.flatbuffers.interface import AnyInterface
+from compression.flatbuffers.interface import AnyInterface, StreamInterface
 from compression.flatbuffers.slim import slim
 from compression.flatbuffers.tying import tie
 from compression.flatbuffers.unfold import unfold
@@ -111,10 +111,15 @@ def _check_memory(model: keras.Model, recipe: Recipe, interface: AnyInterface) -
         raise UsageError(
             f"--recipe {recipe}: {word}: expected a file with one function for one example, it has {found}"
         )
-    if interface.nms:
+    if getattr(interface, "nms", False):
         raise UsageError(f"--recipe {recipe}: {word}: expected --nms host, as boxes are added to the file afterwards")
     if recipe.patches == 1:
         return
+    if (count := len(getattr(interface, "inputs", (interface,)))) > 1 or isinstance(interface, StreamInterface):
+        raise UsageError(
+            f"--recipe {recipe}: patches: expected a network with one input, this one has"
+            f" {'states' if isinstance(interface, StreamInterface) else count}"
+        )
     if recurrent := kernels.recurrent_layers(model):
         raise UsageError(
             f"--recipe {recipe}: patches: expected a network of convolutions, this one is recurrent"

@@ -16,6 +16,8 @@ from compression.memory import greedy
 MOST = 500
 # Random orders of tensors that are tried.
 TRIES = 100
+# Metadata entry with an order of operators that tensors do not show.
+_DEPENDENCIES = "model_control_dependencies"
 # Operators that act on something besides their outputs; a file with one of them keeps its order.
 _EFFECTS = ("ASSIGN_VARIABLE", "CALL_ONCE", "IF", "READ_VARIABLE", "VAR_HANDLE", "WHILE")
 
@@ -27,6 +29,7 @@ def fixed(model: Any) -> bool:
         model: Result of `flatbuffer.read`.
     """
     effects = {name for name, _, _ in flatbuffer.nodes(model)[0]} & {*_EFFECTS}
+    effects |= {*flatbuffer.metadata_sizes(model)} & {_DEPENDENCIES}
     return len(model.subgraphs) > 1 or flatbuffer.keeps_state(model) or bool(effects)
 
 

@@ -116,6 +116,7 @@ _OPTIONAL = {
     "made.memory.multiply_adds": _LIST,
     "made.memory.multiply_adds.*": _COUNT,
     "not_run": _TEXT,
+    "test.labels": _TEXT,
     "device": _OBJECT,
     "device.target": _TEXT,
     "device.arena_bytes": _COUNT,

@@ -213,6 +213,7 @@ def smallest(subject: SearchSubject, space: Space, precision: str | None = None)
     recipe = space.recipe(space.scaled(0, precision=wanted, per_tensor=per_tensor, qat=False))
     model = subject.without_training(dataclasses.replace(recipe, stages=recipe.stages[:1]))
     model.set_weights([np.zeros(v.shape, np.float32) for v in model.weights])
+    recipe = dataclasses.replace(recipe, patches=1, plan=False)  # which add bytes, and TFLite Micro aborts on zeros
     return {**_sizes(subject, model, recipe), "recipe": str(recipe)}
 
 

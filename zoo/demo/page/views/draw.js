@@ -1,4 +1,4 @@
-// View that classifies a picture, drawn by pointer, finger or keyboard, uploaded, or from the camera.
+// View that classifies a picture: drawn by pointer, finger or keyboard, uploaded, or seen by the camera.
 
 import { answers } from "../answer.js";
 import { element } from "../parts.js";
@@ -10,7 +10,7 @@ const SIDE = 280; // larger side of the drawing, in canvas pixels
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const HELP = "By keyboard: arrow keys move the pen, the space bar puts it down and lifts it, Delete clears.";
 
-/** Build the view, and classify what is drawn or seen. */
+/** Build the view, and classify what is drawn, uploaded or seen. */
 export async function show(place, pair, facts) {
   const { about, data } = pair.files[0];
   const { shape } = about.input;
@@ -22,10 +22,10 @@ export async function show(place, pair, facts) {
   const fit = element("input", { type: "checkbox", checked: square && known(data), change: () => answer() });
   const fits = element("label", { hidden: !fit.checked }, fit, ` Centre and scale drawings as in ${data}`);
   let picture = null; // ImageData of an upload or of the camera; null while drawing
-  const taken = pictureButtons(take, async () => {});
 
+  const { buttons, stop } = pictureButtons(look, async () => {});
   const sheet = drawing(shape, () => {
-    taken.stop();
+    stop();
     picture = null;
     inverts.hidden = true;
     return answer();
@@ -55,7 +55,7 @@ export async function show(place, pair, facts) {
     performance.measure("answer", { start });
   }
 
-  async function take(found) {
+  async function look(found) {
     picture = found;
     sheet.put(picture);
     inverts.hidden = false;
@@ -63,14 +63,8 @@ export async function show(place, pair, facts) {
   }
 
   const clear = element("button", { type: "button", click: () => sheet.clear() }, "Clear");
-  const buttons = element(
-    "div",
-    { class: "buttons" },
-    clear,
-    ...taken.children,
-    fits,
-    inverts,
-  );
+  buttons.prepend(clear);
+  buttons.append(fits, inverts);
   const [height, width] = shape;
   const sees = element("p", { class: "sees" }, seen, element("span", {}, `Model input: ${width} × ${height} pixels`));
   const help = element("p", { id: "help", class: "note" }, HELP);
