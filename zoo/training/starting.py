@@ -188,10 +188,11 @@ def tell_size(training: Training) -> None:
     replicas = training.strategy.num_replicas_in_sync
     shared = f" on {replicas} replicas" if replicas > 1 else ""
     epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
+    steps = f"{training.steps:,} step{'s' * (training.steps != 1)}"
     found = operations.of_model(training.plain, training.task.inputs(training.plain, spec))
     work = f", {many(found)} operations an example" if found else ""
     cli.say(
-        f"{count:,} parameters{frozen}{work}; {epochs} of {training.steps:,} steps, batches of"
+        f"{count:,} parameters{frozen}{work}; {epochs} of {steps}, batches of"
         f" {config.batch_size}{shared}; on {_devices(training)}"
     )
 

@@ -42,7 +42,8 @@ class Moments(Capability):
                 self.usual[layer], layer.momentum = layer.momentum, fitting
         if self.usual and training.verbose:
             listed = ", ".join(f"{value:.4g}" for value in sorted({layer.momentum for layer in self.usual}))
-            print(f"momentum of batch normalisation: {listed}, for {training.steps} steps an epoch", file=sys.stderr)
+            steps = f"{training.steps:,} step{'s' * (training.steps != 1)} an epoch"
+            print(f"momentum of batch normalisation: {listed}, for {steps}", file=sys.stderr)
 
     @contextlib.contextmanager
     def around_fit(self) -> Iterator[None]:
