@@ -30,6 +30,7 @@ import numpy as np
 from benchmarks import mlperf_inputs
 from benchmarks.commands import told
 from benchmarks.mlperf_inputs import KWS_SCALE, KWS_ZERO
+from zoo.console.errors import Failed
 from zoo.system import temporary
 
 ROUNDS, CALLS = 5, 200
@@ -184,7 +185,11 @@ def _rows(task: Task, networks: Path, data_dir: Path) -> list[dict[str, Any]]:
 
 def _opened_up(task: Task, networks: Path, runs: list[Path], recipe: str) -> dict[str, Any]:
     """Return the row of a recipe of the open division: its file for each choice of calibration."""
-    files = [_compressed(run, recipe, bare=True) for run in runs]
+    about = {"division": "open", "file": "ours", "recipe": recipe}
+    try:
+        files = [_compressed(run, recipe, bare=True) for run in runs]
+    except Failed as error:
+        return {**about, "failed": str(error).rpartition(": ")[2]}
     accuracies, parities = [], []
     for run, file in zip(runs, files, strict=True):
         pixels, labels = examples(run)
@@ -193,9 +198,7 @@ def _opened_up(task: Task, networks: Path, runs: list[Path], recipe: str) -> dic
         parities.append(_parity(outputs, _of_keras(networks / task.network, pixels, task), pixels, task))
     times = _turn_by_turn({"ours": files[0]}, pixels[:1], task)["ours"]
     return {
-        "division": "open",
-        "file": "ours",
-        "recipe": recipe,
+        **about,
         "accuracies": accuracies,
         "parities": parities,
         "all_bytes": [file.stat().st_size for file in files],
@@ -341,6 +344,8 @@ def table(result: dict[str, Any]) -> list[str]:
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     file = row["file"] if row["division"] == "closed" else f"`{row['recipe']}`, bare"
+    if "failed" in row:
+        return (row["task"], row["division"], file, "LiteRT cannot run it", *[""] * 5)
     accuracy = f"not measured ({row['target']})"
     if row["keras"] is not None:
         accuracy = f"{_mean(row['accuracies'])} ({row['target']}, {row['keras']:.2%})"
