@@ -127,8 +127,11 @@ def show(result: Mapping[str, Any]) -> None:
         if "not_run" in result:
             print(f"not measured: {result['not_run']}")
         else:
-            score = tasks.of(result["task"]).headline(result["test"]["litert"])
-            print(f"reproduced: test {score} ({result['test']['examples']:,} examples)")
+            scores = result["test"]["litert"]
+            score = (
+                f"test {tasks.of(result['task']).headline(scores)}" if scores else "differences from Keras, no labels"
+            )
+            print(f"reproduced: {score} ({result['test']['examples']:,} examples)")
     for line in on_device(result):
         print(f"reproduced: {line}")
     before = {called(row): row["median_ms"] for row in result.get("receipt_latency") or ()}

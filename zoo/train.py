@@ -103,7 +103,9 @@ def show(result: Mapping[str, Any]) -> None:
     from zoo import tasks
 
     task = tasks.of(RunFolder(result["run"]).task)
-    scores = task.headline(result["test"], result.get("intervals", {}))
+    scores = f"examples: {result['test']['examples']:,}, without labels"
+    if len(result["test"]) > 1:
+        scores = task.headline(result["test"], result.get("intervals", {}))
     print(f"test {scores}, weights of epoch {result['epoch']} of {result['epochs']}")
     if "private" in result:
         print(f"private: {privacy.headline(result['private'])}")

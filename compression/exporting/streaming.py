@@ -40,7 +40,9 @@ def front_of(model: keras.Model, to: str, name: str) -> SoundFeatures:
     """
     front = model.front if isinstance(model, ListeningModel) else None
     if front is None:
-        raise UsageError(f"--to {to}: expected a run of ds_cnn or tc_resnet on sound, received {name}")
+        raise UsageError(
+            f"--to {to}: expected a run of ds_cnn, tc_resnet or streaming_wakeword on sound, received {name}"
+        )
     return front
 
 

@@ -343,7 +343,7 @@ def _planned(
     """Return what the stages are trained with, after checking that it is possible."""
     if training is None:
         raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
-    if form.data.train.y is None:
+    if form.data.train.y is None or form.data.spec.unlabelled:
         raise UsageError(
             f"--recipe {recipe}: expected labels to train with, {form.data.spec.name} has none; give labels, or a"
             " precision alone"

@@ -69,7 +69,7 @@ class OpenedRun:
 
         model = self.run.load_model()
         model.trainable = True  # a recipe trains every layer that it changes
-        return model, load_like(self.run, self.config)
+        return model, load_like(self.run, self.config, unlabelled=True)
 
     def provenance(self) -> dict[str, Any]:
         """Return the origin of a file, for its receipt."""

@@ -110,6 +110,7 @@ _OPTIONAL = {
     "made.stages_sha256": _HASH,
     "made.privacy": _TEXT,
     "not_run": _TEXT,
+    "test.labels": _TEXT,
     "device": _OBJECT,
     "device.target": _TEXT,
     "device.arena_bytes": _COUNT,

@@ -20,6 +20,11 @@ from zoo.data.images import scaled
 from zoo.data.stored.column import Column
 from zoo.runs.inference import BATCH
 
+# What a receipt says of inputs without labels, in place of scores.
+UNLABELLED = "none: outputs are compared with Keras on these inputs, and no score is measured"
+
+NO_SCORES = "no labels: the file is compared with Keras alone"
+
 
 class Subject(ABC):
     """What a file was made from and is measured against.

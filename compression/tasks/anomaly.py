@@ -15,7 +15,16 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import OneOutputSubject, fitted, given, heard, reference, sampled
+from compression.receipts.subject import (
+    NO_SCORES,
+    UNLABELLED,
+    OneOutputSubject,
+    fitted,
+    given,
+    heard,
+    reference,
+    sampled,
+)
 from compression.runtime import litert
 from compression.tasks.base import Export, OutputForm
 from compression.tasks.classification import interface_of, stratified
@@ -130,7 +139,9 @@ class Anomaly(OutputForm):
         }
 
     def learnt(self, model: keras.Model) -> dict[str, Any]:
-        """Return the threshold of the model that is exported; that of the file is in its receipt."""
+        """Return the threshold of the exported model, if there are labels; that of the file is in its receipt."""
+        if self.data.spec.unlabelled:
+            return {}
         judged = self.data.validation if len(self.data.validation) else self.data.train
         limit = roc.threshold(self._errors(model, judged), self.data.spec.false_alarm_rate)
         return {"threshold_in_float": float(f"{limit:.6g}")}
@@ -149,6 +160,8 @@ class Anomaly(OutputForm):
 
     @classmethod
     def comparison(cls, test: Mapping[str, Any]) -> str:
+        if not test["litert"]:
+            return NO_SCORES
         file, theirs = test["litert"], test["keras"]
         return f"test {cls.headline(file, test.get('intervals'))}; Keras {cls.headline(theirs)}"
 
@@ -193,29 +206,29 @@ class ReconstructionSubject(OneOutputSubject):
         return anomaly.error((scaled(split.x) - mean) / std, outputs)
 
     def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
+        if self.spec.unlabelled:
+            return {}
         found, anomalous = self.errors(self.examples, outputs[0]), anomaly.anomalies(self.spec, self.examples)
         limit = roc.threshold(found, self.spec.false_alarm_rate)
         scores = roc.figures(found, anomalous, limit)
         return {name: scores[name] for name in ("auc", "partial_auc") if name in scores} | {"loss": float(found.mean())}
 
     def scored(self, path: Path) -> dict[str, float]:
+        if self.spec.unlabelled:
+            return {}
         return self._scores(self.errors(self.examples, *self.outputs(path)), self._limit_of_file(path))
 
     def measured(self, path: Path) -> dict[str, Any]:
         x = given(self.examples, self.interface)
         expected, found = reference(self, x), litert.run(path, x)
         theirs, mine = self.errors(self.examples, expected), self.errors(self.examples, found)
-        limit = self._limit(reference(self, given(self.judged, self.interface)))
-        scores = self._scores(mine, self._limit_of_file(path))
         difference, moved = np.abs(found.astype(np.float64) - expected), np.abs(mine - theirs)
         spread = max(float(theirs.std()), np.finfo(np.float64).tiny)
         return {
             "test": {
                 "examples": len(x),
                 "sha256": examples_sha256(self.examples),
-                "litert": scores,
-                "intervals": roc.intervals(mine, anomaly.anomalies(self.spec, self.examples), scores),
-                "keras": self._scores(theirs, limit),
+                **self._judged(path, mine, theirs),
             },
             "parity": {
                 "largest_difference": float(difference.max()),
@@ -225,6 +238,15 @@ class ReconstructionSubject(OneOutputSubject):
             },
             "latency": litert.latency(path, x[: self.interface.batch]),
         }
+
+    def _judged(self, path: Path, mine: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
+        """Return the scores of the file and of Keras with their intervals; none without labels."""
+        if self.spec.unlabelled:
+            return {"litert": {}, "intervals": {}, "keras": {}, "labels": UNLABELLED}
+        limit = self._limit(reference(self, given(self.judged, self.interface)))
+        scores = self._scores(mine, self._limit_of_file(path))
+        within = roc.intervals(mine, anomaly.anomalies(self.spec, self.examples), scores)
+        return {"litert": scores, "intervals": within, "keras": self._scores(theirs, limit)}
 
     def _scores(self, found: np.ndarray, limit: float) -> dict[str, float]:
         return anomaly.TASK.scores(found, anomaly.anomalies(self.spec, self.examples), limit)

@@ -11,7 +11,17 @@ import numpy as np
 
 from compression.flatbuffers.interface import Interface
 from compression.receipts.receipt import examples_sha256
-from compression.receipts.subject import OneOutputSubject, Subject, fitted, given, heard, reference, sampled
+from compression.receipts.subject import (
+    NO_SCORES,
+    UNLABELLED,
+    OneOutputSubject,
+    Subject,
+    fitted,
+    given,
+    heard,
+    reference,
+    sampled,
+)
 from compression.runtime import litert
 from compression.tasks.base import Export, OutputForm
 from compression.tasks.parts.changes import changed
@@ -67,19 +77,24 @@ class Classification(OutputForm):
         return cls(made.data, interface_of(made.data.spec, **options, **cls.ends))
 
     def subject(self, model: keras.Model, original: keras.Model) -> "ClassSubject":
-        return ClassSubject(model, self.interface, self.data.split("test"), original=original)
+        unlabelled = self.data.spec.unlabelled
+        return ClassSubject(model, self.interface, self.data.split("test"), original=original, unlabelled=unlabelled)
 
     def chosen(self, split: Split, count: int, seed: int) -> Split:
         return stratified(split, count, seed)
 
     def class_indices(self, split: Split) -> np.ndarray:
+        if self.data.spec.unlabelled:
+            raise UsageError(
+                f"search: expected labels, because recipes are selected by accuracy; {self.data.spec.name} has none"
+            )
         return split.y
 
     def subject_on(self, model: keras.Model, examples: Split) -> "ClassSubject":
-        return ClassSubject(model, self.interface, examples)
+        return ClassSubject(model, self.interface, examples, unlabelled=self.data.spec.unlabelled)
 
     def changed(self, subject: Subject, original: keras.Model) -> dict[str, Any] | None:
-        if not isinstance(subject, ClassSubject) or self.data.spec.per_step:
+        if not isinstance(subject, ClassSubject) or self.data.spec.per_step or subject.unlabelled:
             return None
         before = subject.seen["keras"] if subject.model is original else subject.as_trained(original)
         return changed(subject.seen["file"], before, self.data.test.y, self.data)
@@ -121,6 +136,8 @@ class Classification(OutputForm):
 
     @classmethod
     def comparison(cls, test: Mapping[str, Any]) -> str:
+        if not test["litert"]:
+            return NO_SCORES
         file, theirs = test["litert"], test["keras"]["accuracy"]
         points = (file["accuracy"] - theirs) * 100
         return f"test {cls.headline(file, test.get('intervals'))}, Keras {theirs:.2%}, difference {points:+.2f} points"
@@ -136,13 +153,15 @@ class ClassSubject(OneOutputSubject):
 
     Args:
         seen: Outputs that were measured last: of the `file`, and of `keras` without the resizing of the file.
+        unlabelled: Whether the examples have no labels, so that there are no scores.
     """
 
     seen: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+    unlabelled: bool = False
 
     def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
         found = self.scores(outputs[0])
-        return {"accuracy": found.pop("accuracy"), **found}
+        return {name: found[name] for name in sorted(found, key=lambda name: name != "accuracy")}
 
     def scored(self, path: Path) -> dict[str, float]:
         return self.scores(*self.outputs(path))
@@ -162,8 +181,9 @@ class ClassSubject(OneOutputSubject):
                 "examples": len(x),
                 "sha256": examples_sha256(self.examples),
                 "litert": mine,
-                "intervals": classes.intervals_of(mine, self._logits(found), self.examples.y),
+                "intervals": classes.intervals_of(mine, self._logits(found), self.examples.y) if mine else {},
                 "keras": self.scores(as_trained),
+                **({"labels": UNLABELLED} if self.unlabelled else {}),
             },
             "parity": {
                 "largest_difference": float(difference.max()),
@@ -179,7 +199,9 @@ class ClassSubject(OneOutputSubject):
         return reference(dataclasses.replace(self, model=model, interface=interface), given(self.examples, interface))
 
     def scores(self, outputs: np.ndarray) -> dict[str, float]:
-        """Return the scores of outputs, of the file or of Keras."""
+        """Return the scores of outputs, of the file or of Keras; none without labels."""
+        if self.unlabelled:
+            return {}
         found = classes.scores(self._logits(outputs), self.examples.y)
         return {name: value for name, value in found.items() if name != "examples"}
 

@@ -152,6 +152,12 @@ MODELS = {
         ("image", "sound"),
         also=_NUMBERS,
     ),
+    "streaming_wakeword": ModelEntry(
+        "zoo.models.streaming_wakeword:StreamingWakeword",
+        "wake word network of MLPerf Tiny: separable convolutions along time on 30 frames of sound",
+        ("image", "sound"),
+        also=_NUMBERS,
+    ),
     "tabular": ModelEntry(
         "zoo.models.tabular:Tabular",
         "multi-layer perceptron on the columns of a table: piecewise-linear numbers, embedded categories, dates, words",

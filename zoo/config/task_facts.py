@@ -59,6 +59,7 @@ class TaskFacts:
         compares_pairs: Whether the loss compares all pairs of a batch, so that a batch needs two or more, and labels
             cannot be smoothed.
         classifies: Whether a run gives the logits of classes for each example, or for each step of one.
+        unlabelled: Whether the inputs of a network that is not trained here may lack labels, see `DataSpec.unlabelled`.
         one_class: Whether examples of a single class are learnt from, so that a folder needs no other one.
         several_answers: Whether an example may have several answers, such as a class for each pixel, so that a share of
             right ones need not be one of examples.
@@ -103,6 +104,7 @@ class TaskFacts:
     has_captions: bool = False
     compares_pairs: bool = False
     classifies: bool = False
+    unlabelled: bool = False
     one_class: bool = False
     several_answers: bool = False
     focal: bool = False
@@ -141,6 +143,7 @@ TASKS = {
         own_folder="classes",
         check_data="zoo.data.sources.classes:check",
         classifies=True,
+        unlabelled=True,
         explained=True,
         options=(*_OF_WINDOWS, "target_column"),
         figures=("accuracy", "f1", "precision", "recall", "top_5_accuracy", "recording_accuracy", "loss"),
@@ -155,6 +158,7 @@ TASKS = {
         " arrays",
         own_files=(ARRAYS,),
         own_folder="classes",
+        unlabelled=True,
         one_class=True,
         from_classes=True,
         not_augmented="changed images would be learnt as normal ones",

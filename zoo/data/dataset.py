@@ -153,6 +153,7 @@ class DataSpec:
         quantiles: Quantiles that are predicted besides, between 0 and 1.
         series: Form of series and their windows, for forecasting.
         events: Form of events of users and items, for recommendation.
+        unlabelled: Whether the examples have no labels: those of the splits are zeros that mean nothing.
     """
 
     name: str
@@ -183,6 +184,7 @@ class DataSpec:
     quantiles: tuple[float, ...] = ()
     series: SeriesForm | None = None
     events: EventsForm | None = None
+    unlabelled: bool = False
 
     @property
     def num_classes(self) -> int:

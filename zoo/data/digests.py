@@ -15,7 +15,7 @@ SPLITS = ("train", "validation", "test")
 # Fields of a specification that version 0.1 did not have and that most data have not.
 LATER = (
     *("series", "events", "columns", "hop", "rate", "mean", "std", "normal", "false_alarm_rate"),
-    *("inputs", "targets", "means", "deviations", "quantiles"),
+    *("inputs", "targets", "means", "deviations", "quantiles", "unlabelled"),
 )
 # End of the name of a digest that is made of the hash of each example, which version 0.1 did not do.
 BY_EXAMPLE = " by example"

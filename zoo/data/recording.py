@@ -16,8 +16,9 @@ def of(data: Dataset, tally: Tally | None = None) -> Reading:
         tally: What its source has counted; None for data that were given as arrays.
     """
     tally = tally or Tally()
-    classes = tally.classes
-    if not classes and data.spec.class_names and data.spec.kind != "triples" and data.captions is None:
+    classes, spec = tally.classes, data.spec
+    counted = not classes and spec.class_names and spec.kind != "triples" and not spec.unlabelled
+    if counted and data.captions is None:
         labels = [np.asarray(getattr(data, split).y) for split in SPLITS]
         if labels[0].dtype.kind == "f":  # several labels an example, or images to imitate
             several = labels[0].ndim == 2 and labels[0].shape[1] == len(data.spec.class_names)

@@ -14,6 +14,7 @@ from zoo.introspection.variables import named
 from zoo.isolation import hdf5, models
 from zoo.models.detector import Detector
 from zoo.models.lraspp import LRASPP
+from zoo.models.parts.listening import ListeningModel
 from zoo.models.ssd import SSD
 from zoo.pretrained import kept, structure
 from zoo.system import temporary
@@ -203,6 +204,8 @@ def _copied(
         factor, flipped = 255.0, True
     if "first_stride" not in model.get_config():
         return _copied_whole(theirs, source, digest, config, model, shape)
+    if isinstance(model, ListeningModel):
+        shape = model.picture_shape((None, *shape))[1:]
     size = _pictures(theirs, shape, source)
     stride = getattr(structure.units(theirs, size)[0].layer, "strides", (1,))[0]
     twin = type(model).from_config(model.get_config() | {"first_stride": stride})
@@ -224,7 +227,8 @@ def _copied_whole(
     shape: tuple[int, ...],
 ) -> Weights:
     """Copy the weights of a network that takes inputs of the shape of ours as they are."""
-    taken = getattr(theirs, "input_shape", None)
+    built = theirs.get_build_config() or {}  # a subclassed network has no input_shape
+    taken = getattr(theirs, "input_shape", None) or built.get("input_shape")
     if not isinstance(taken, tuple | list) or tuple(taken[1:]) != tuple(shape):
         raise UsageError(f"--pretrained {source}: expected a network that takes inputs of shape {shape}, found {taken}")
     if config.input_range is not None:

@@ -172,7 +172,7 @@ def _values(there: Unit, here: Unit) -> list[tuple[Any, np.ndarray]]:
         factor = gamma / np.sqrt(variance)
         shaped = factor if kernel.shape[-1] == factor.size else factor.reshape(*kernel.shape[2:])
         found = [(here.layer.kernel, (kernel * shaped).reshape(here.layer.kernel.shape))]
-        return [*found, (here.layer.bias, (bias - mean) * factor + beta)]
+        return [*found, (here.layer.bias, (bias - mean) * factor + beta)] if here.layer.use_bias else found
     if here.layer.use_bias:
         found.append((here.layer.bias, bias))
     else:

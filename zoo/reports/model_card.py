@@ -160,6 +160,8 @@ def _training(stored: Mapping[str, Any], config: TrainConfig, metrics: Mapping[s
 def _results(metrics: Mapping[str, Any], facts: TaskFacts) -> str:
     test, within = metrics["test"], metrics.get("intervals", {})
     names = [name for name in facts.figures if isinstance(test.get(name), float)]
+    if not names:
+        return f"{NOT_MEASURED}: the {test['examples']:,} test examples have no labels."
     rows = [(label(name, test), written(test, name, within)) for name in names]
     found = f"{_table(['test split', ''], rows)}\n\n{test['examples']:,} examples."
     if why := metrics.get("no_intervals"):
@@ -173,6 +175,8 @@ def _classes(metrics: Mapping[str, Any], task: str, facts: TaskFacts) -> str:
     classes = facts.classifies or "per_class" in metrics or "zero_shot_accuracy" in metrics["test"]
     if not classes:
         return f"A run that gives {facts.gives} has no classes."
+    if len(metrics["test"]) == 1:
+        return f"{NOT_MEASURED}: there are no labels."
     if "per_class" not in metrics:
         return f"{NOT_MEASURED} when this run was made; its confusion_matrix.csv holds the counts."
     rows = [
@@ -287,7 +291,7 @@ def _file(name: str, receipt: Mapping[str, Any], facts: TaskFacts) -> list[str]:
     ]
     calls = zip(receipt["latency"], how, strict=True)
     latency = ", ".join(f"{row['median_ms']:.3f} ({said})" for row, said in calls)
-    tested = f"{', '.join(figures)}; {test['examples']:,} examples"
+    tested = f"{', '.join(figures) or 'no labels, compared with Keras'}; {test['examples']:,} examples"
     return [*first, tested, latency, _on_device(receipt), receipt["processor"]["name"]]
 
 
@@ -304,6 +308,8 @@ def _many(count: int, what: str) -> str:
 
 
 def _limits(metrics: Mapping[str, Any], facts: TaskFacts) -> str:
+    if len(metrics["test"]) == 1:
+        return "- No score was measured, as the test examples have no labels."
     found = [f"- Intervals assume that the {metrics['test']['examples']:,} test examples are independent."]
     if "per_class" in metrics:
         name = facts.of_classes[-1]

@@ -21,7 +21,8 @@ def facts(folder: Path, file: str) -> dict[str, Any]:
         file: Path of the small file, relative to the folder.
 
     Returns:
-        A dictionary. figure: name of the score; keras and litert: score of the model and of the file on the test split;
+        A dictionary. figure: name of the score; keras and litert: score of the model and of the file on the test split
+        (without labels, figure and keras are empty, and litert says how far the file is from the model);
         examples: number of test examples; parameters: number of parameters; float32_bytes: size of the file without
         compression; bytes and gzip_bytes: size of the small file; latency_ms: median latency on one thread, by
         signature ("" if there is only one); seconds: training time.
@@ -33,9 +34,13 @@ def facts(folder: Path, file: str) -> dict[str, Any]:
     figure = known.stock_figure or known.headline[0]
     of_file = receipt["test"]["litert"]
     scores = {"keras": metrics["test"], "litert": of_file.get("against_real", of_file)}
+    if of_file:
+        told = {side: format(found[figure], form_of(figure)[1]) for side, found in scores.items()}
+        told["figure"] = label(figure, scores["keras"])
+    else:
+        told = {"figure": "", "keras": "", "litert": _parity(receipt["parity"])}
     return {
-        "figure": label(figure, scores["keras"]),
-        **{side: format(found[figure], form_of(figure)[1]) for side, found in scores.items()},
+        **told,
         "examples": receipt["test"]["examples"],
         "parameters": metrics["parameters"],
         "float32_bytes": reference["bytes"],
@@ -44,6 +49,12 @@ def facts(folder: Path, file: str) -> dict[str, Any]:
         "latency_ms": {row.get("signature", ""): row["median_ms"] for row in receipt["latency"] if row["threads"] == 1},
         "seconds": round(metrics["seconds"], 1),
     }
+
+
+def _parity(parity: dict[str, Any]) -> str:
+    if "same_answer" in parity:
+        return f"{parity['same_answer']:.2%} the same answer"
+    return f"scores {parity['score_difference']:.2%} of their spread away"
 
 
 def _receipt(file: Path) -> dict[str, Any]:
@@ -55,9 +66,10 @@ def cells(name: str) -> dict[str, str]:
     """Return the table row of a pretrained run, by column title."""
     entry = stock.index()[name]
     found = facts(stock.FOLDER / name, entry["file"])
+    count = f"{found['examples']:,}"
     return {
         "run": name,
-        "test": f"{found['figure']} {found['keras']} of {found['examples']:,}",
+        "test": f"{found['figure']} {found['keras']} of {count}" if found["figure"] else f"no labels, {count} inputs",
         "of the file": found["litert"],
         "parameters": f"{found['parameters']:,}",
         "float32": f"{found['float32_bytes']:,} bytes",

@@ -37,16 +37,17 @@ def logits_of(model: keras.Model, split: Split, batch_size: int = BATCH) -> np.n
     return np.asarray(outputs, np.float32)[: len(split)]  # on JAX the last batch is padded
 
 
-def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
+def load_like(run: RunFolder, config: TrainConfig, *, unlabelled: bool = False) -> Dataset:
     """Load data in the form that a run was trained on.
 
     Args:
         run: Run folder.
         config: Configuration that names the data.
+        unlabelled: Whether data without labels are taken, see `DataSpec.unlabelled`.
 
     Raises:
-        UsageError: Data of another kind or shape, or with other classes; a run on data that the configuration does not
-            name.
+        UsageError: Data of another kind or shape, with other classes or without labels; a run on data that the
+            configuration does not name.
     """
     spec, vocabulary = read_spec(run)
     stored = run.read_config()["config"]
@@ -60,7 +61,10 @@ def load_like(run: RunFolder, config: TrainConfig) -> Dataset:
     own = (config.data, config.dataset) == (stored.data, stored.dataset)
     splits = examples.accepted_splits(run) if own else None
     targets = read_target_vocabulary(run, spec)
-    return load(config, like=spec, vocabulary=vocabulary, target_vocabulary=targets, splits=splits)
+    data = load(config, like=spec, vocabulary=vocabulary, target_vocabulary=targets, splits=splits)
+    if data.spec.unlabelled and not unlabelled:
+        raise UsageError(f"{data.spec.name}: expected examples with labels, these have none")
+    return data
 
 
 def read_inputs(

@@ -178,7 +178,10 @@ def threshold_of(run: RunFolder) -> float:
     try:
         return float(run.read_metrics()["test"]["threshold"])
     except (KeyError, TypeError, ValueError):
-        raise UsageError(f"{run.path}: expected a run for {Anomaly.name} whose metrics.json has a threshold") from None
+        raise UsageError(
+            f"{run.path}: expected a run for {Anomaly.name} whose metrics.json has a threshold; one on data without"
+            " labels has none"
+        ) from None
 
 
 def anomalies(spec: DataSpec, split: Split) -> np.ndarray:

@@ -29,6 +29,8 @@ def finish(
 ) -> dict[str, Any]:
     """Write model.keras, measure it on the test split, write the report and metrics.json, and return the metrics.
 
+    Nothing is measured on examples without labels.
+
     Args:
         run: Run folder, which has its config.json.
         config: Resolved configuration.
@@ -43,7 +45,10 @@ def finish(
     with replacing(run.model_file) as temporary:
         model.save(temporary)
         passed.remember(sha256(temporary))
-    scores, shown = task.measure(model, data, **task.measured_with(config))
+    unlabelled = data.spec.unlabelled
+    scores, shown = {"examples": len(data.test)}, {}
+    if not unlabelled:
+        scores, shown = task.measure(model, data, **task.measured_with(config))
     metrics = {
         "test": scores,
         **tasks.kept(shown),
@@ -53,8 +58,11 @@ def finish(
         "parameters": model.count_params(),
         "model_sha256": sha256(run.model_file),
     }
-    task.save(run, data, shown)
-    page = task.page(data, scores, shown)
+    if unlabelled:
+        page = report.Page("no labels", [(f"{len(data.test):,}", "test examples without labels: no score")], [])
+    else:
+        task.save(run, data, shown)
+        page = task.page(data, scores, shown)
     curves = page.curves if history else ()
     page = dataclasses.replace(page, sections=[*sections, *page.sections], curves=curves)
     report.write(run, config, data, metrics, list(history), page, title)

@@ -15,6 +15,7 @@ from compression.runtime import streamed
 from tests.zoo.models.test_sound import clips
 from zoo.console.errors import UsageError
 from zoo.models.ds_cnn import DSCNN
+from zoo.models.streaming_wakeword import StreamingWakeword
 from zoo.models.tc_resnet import TCResNet
 
 RATE, CLIP = 8000, 4000
@@ -24,6 +25,7 @@ MODELS = {
     "ds_cnn, pcen": (DSCNN, {"filters": 8, "num_blocks": 1, "features": "pcen", "hop_ms": 10.0}),
     "tc_resnet": (TCResNet, {"alpha": 0.25, "features": "logmel", "frame_ms": 25.0}),
     "tc_resnet, frames side by side": (TCResNet, {"alpha": 0.25, "num_blocks": 6, "frame_ms": 20.0, "hop_ms": 20.0}),
+    "streaming_wakeword": (StreamingWakeword, {"kernels": (3, 5), "filters": (8, 6), "features": "logmel"}),
 }
 
 

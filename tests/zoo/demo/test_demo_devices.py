@@ -8,12 +8,13 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import wavfile
 
 from compression import api
 from tests.zoo.data.annotations import pictures
 from tests.zoo.data.sound.test_sound import folder, tone
-from zoo import predict
+from zoo import predict, stock
 from zoo.config.train_config import TrainConfig
 from zoo.data import images
 from zoo.data.annotations.placing import Placing
@@ -132,6 +133,22 @@ def test_the_camera_is_seen_until_it_is_stopped_or_refused(browse, boxes):
     (refused,) = browse(boxes, [start, READ], args=REFUSING)
     (problem,) = refused["problems"]
     assert problem.startswith("The camera was refused.") and refused["buttons"] == ["Use the camera"]
+
+
+def test_colour_pictures_are_classified_from_a_file_and_from_the_camera(browse, tmp_path, capsys):
+    picture, run = tmp_path / "noise.png", stock.FOLDER / "resnet8-cifar10"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 47, 3), np.uint8)).save(picture)
+    start, stroke = {"do": "click", "text": "Use the camera"}, {"do": "draw", "points": [[0.2, 0.5], [0.8, 0.5]]}
+    uploaded, seen, drawn = browse(
+        run, [{"do": "upload", "path": str(picture)}, READ, start, READ, stroke, READ], args=FAKE
+    )
+    (row,) = predicted(capsys, run, picture)
+    assert (uploaded["view"], uploaded["problems"]) == ("image", [])
+    assert uploaded["labels"][0] == row["label"]
+    given = [np.float32(found["files"][0]["given"]["image"]).reshape(32, 32, 3) for found in (uploaded, seen, drawn)]
+    np.testing.assert_array_equal(given[0], images.scaled(images.decode(picture, (32, 32), 3, "crop")))
+    assert np.ptp(given[1], axis=-1).max() > 0.2  # the fake camera shows colours
+    assert np.ptp(given[2], axis=-1).max() == 0 and "Use the camera" in drawn["buttons"]
 
 
 def test_an_uploaded_sound_is_heard_as_in_python(browse, words, tmp_path, capsys):

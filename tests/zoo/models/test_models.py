@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import ROOT
+from tests.zoo.models.small import SMALL
 from zoo.config import registry
 from zoo.introspection.layers import with_itself
 from zoo.objectives.losses import CrossEntropy
@@ -37,6 +38,7 @@ CONVOLUTIONAL = {
     + 4 * (16 + 3 * (24 + 32 + 48))
     + 48 * 10
     + 10,
+    "streaming_wakeword": 47_707 - 12 * (3 + 128) + 7 * (32 + 1),  # 28 bands and ten classes
 }
 # Exact parameter counts, computed by hand from the weights and biases of each layer.
 PARAMETERS = {
@@ -70,6 +72,7 @@ OTHER_ARGUMENTS = {
     "proxyless": {"alpha": 0.1, **PIXELS},
     "ds_cnn": {"filters": 8, "num_blocks": 2, "use_bias": True, "causal": True, **PIXELS},
     "tc_resnet": {"alpha": 0.25, "num_blocks": 6, "causal": True, **PIXELS},
+    "streaming_wakeword": {"kernels": (3, 4), "filters": (9, 7), "causal": True, **PIXELS},
     "lstm": {"num_classes": 4, "units": (6,), "cell": "gru", "return_sequences": True, "dropout": 0.1, "unroll": True,
              "pooling": "mean", "word_dropout": 0.1,
              "embedding_dim": 9, **FEATURES},
@@ -81,17 +84,6 @@ OTHER_ARGUMENTS = {
     "conv1d": {"num_classes": 4, "filters": (5, 6), "kernel_sizes": (3, 2), "strides": 2, "dropout": 0.1, **FEATURES},
     "tcn": {"num_classes": 4, "filters": (5, 6), "kernel_size": 2, "dropout": 0.2, **FEATURES},
 }  # fmt: skip
-# Arguments that make the convolutional networks small, where a test does not depend on their size.
-SMALL = {
-    "resnet": {"depth": 8, "alpha": 0.5},
-    "mobilenet": {"alpha": 0.125},
-    "mobilenet_v2": {"alpha": 0.1},
-    "mobilenet_v3": {"alpha": 0.1},
-    "efficientnet_lite": {"alpha": 0.1},
-    "proxyless": {"alpha": 0.1},
-    "ds_cnn": {"filters": 8, "num_blocks": 2, "dropout": 0.0},
-    "tc_resnet": {"alpha": 0.25, "dropout": 0.0},
-}
 # Arguments for samples of sound, which tests/zoo/models/test_sound.py has.
 FRONT_END = ("rate", "features", "frame_ms", "hop_ms", "mels", "coefficients", "highest_hz", "level", "floor")
 # Those that learn from tables or series have tests of their own.
@@ -132,7 +124,7 @@ def test_parameter_table_is_complete():
 
 @names
 def test_parameter_count_is_exact(name):
-    count = {"num_classes": 10} if name in ("ds_cnn", "tc_resnet") else {}
+    count = {"num_classes": 10} if name in ("ds_cnn", "tc_resnet", "streaming_wakeword") else {}
     assert make(name, small=False, **count).count_params() == PARAMETERS[name]
 
 

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from zoo.config import registry
-from zoo.models import DSCNN, EfficientNetLite, MobileNet, MobileNetV2, MobileNetV3, Proxyless, ResNet
+from zoo.models import (
+    DSCNN,
+    EfficientNetLite,
+    MobileNet,
+    MobileNetV2,
+    MobileNetV3,
+    Proxyless,
+    ResNet,
+    StreamingWakeword,
+)
 from zoo.models.parts.convolutions import divisible
 from zoo.pretrained import structure
 
@@ -31,8 +40,17 @@ COUNTS = {
         MobileNet, {"num_classes": 2, "alpha": 0.25, "use_bias": True, "activation": "relu"}, (96, 96, 3), 221_794, True
     ),  # MLPerf Tiny
     "keyword spotting": (DSCNN, {"num_classes": 12, "use_bias": True}, (49, 10, 1), 24_908, True),  # MLPerf Tiny
+    "streaming wake word": (StreamingWakeword, {"num_classes": 3}, (30, 40, 1), 47_707, True),  # MLPerf Tiny
 }  # fmt: skip
-FEW = ("MobileNet", "MobileNetV2", "MobileNetV3 small", "ResNet-8", "EfficientNet-Lite0", "keyword spotting")
+FEW = (
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3 small",
+    "ResNet-8",
+    "EfficientNet-Lite0",
+    "keyword spotting",
+    "streaming wake word",
+)
 
 
 def some(names, few):

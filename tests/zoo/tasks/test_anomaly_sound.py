@@ -178,7 +178,7 @@ def test_settings_that_do_not_fit_the_clips_are_refused_before_training(place):
 @pytest.mark.parametrize("to", ["streaming", "features"])
 def test_files_of_classifiers_of_sound_are_refused(to, run, tmp_path, capsys):
     assert export.main([str(run.run.path), "--to", to, "--output", str(tmp_path)]) == 2
-    assert f"--to {to}: expected a run of ds_cnn or tc_resnet on sound" in capsys.readouterr().err
+    assert f"--to {to}: expected a run of ds_cnn, tc_resnet or streaming_wakeword on sound" in capsys.readouterr().err
 
 
 def test_weights_of_another_front_end_are_refused(place):

@@ -7,6 +7,7 @@ import pytest
 import zoo.models  # noqa: F401
 from strategies import StrategyError, jax_devices
 from tests.conftest import ROOT, blobs, run_module
+from tests.zoo.models.small import SMALL
 from zoo.config.augmentation import parse
 from zoo.data.augmentation.augmenter import Augmenter
 from zoo.data.batches.numpy import EvaluationBatches, TrainingBatches
@@ -58,6 +59,18 @@ def test_the_model_lies_on_the_devices_of_its_strategy(name, folder):
     assert (int(one["devices"]), float(one["share"])) == (1, 1)
     assert (int(data["devices"]), float(data["share"])) == (8, 1)  # a whole copy on each
     assert (int(model["devices"]), float(model["share"])) == (8, 0.25)  # a quarter, on two devices
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_networks_for_pictures_on_eight_devices_equal_one_and_load_on_tensorflow(name, tmp_path):
+    run_module("tests.zoo.training.jax_child", tmp_path, name, cwd=ROOT, check=0, timeout=550)
+    one, many = (np.load(tmp_path / f"{name}-{way}.npz") for way in ("none", "data_parallel"))
+    for key in one.files:
+        if key not in BESIDES:
+            np.testing.assert_allclose(many[key], one[key], rtol=0, atol=1e-4, err_msg=key)
+    x = (blobs(103, (9, 10, 1))[0][83:] * 255).astype("uint8").astype("float32") / 255
+    np.testing.assert_allclose(RunFolder(tmp_path / f"{name}-none").load_model()(x), one["logits"], atol=2e-5)
 
 
 def test_a_resumed_run_has_the_same_bits(trained):

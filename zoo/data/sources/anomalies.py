@@ -71,6 +71,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         rate=source.rate,
         normal=tuple(normal),
         false_alarm_rate=like.false_alarm_rate if like else _rate(config),
+        unlabelled=source.unlabelled,
     )
     if like is None:
         mean, std = _frames(config, spec, train) or standardization.of_split(spec, train, tally)
@@ -88,6 +89,10 @@ def _read(config: TrainConfig, like: DataSpec | None, tally: Tally) -> tuple[Sou
         image_shape = like.input_shape if like and like.kind in ("image", "sound") else None
         fit = like.fit if like else config.fit or USUAL_FIT
         source = labelled.read(config, config.data, image_shape, None, fit, tally)
+        if source.unlabelled:
+            tally.notes.append("there are no labels: every example is taken for normal, and nothing is scored")
+            source = dataclasses.replace(source, class_names=known or NORMAL[:1])
+            return source, known or NORMAL[:1], "test" in source.splits
         names = source.class_names or numbered_classes(config.data_name, [s.y for s in source.splits.values()])
         train = source.splits.get("train", source.splits.get("all"))
         trained_on = [names[label] for label in np.unique(train.y)]

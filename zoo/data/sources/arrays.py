@@ -83,6 +83,12 @@ def read_npz(
     return kinds.pop(), splits, class_names
 
 
+def without_labels(path: Path) -> bool:
+    """Return whether an .npz file has examples, and labels of none of them."""
+    _, listed = npz.read(path, ())
+    return any(x in listed for x, _ in PAIRS.values()) and not any(y in listed for _, y in PAIRS.values())
+
+
 def _classes_of(where: str, x: np.ndarray, y: np.ndarray, tally: Tally) -> np.ndarray:
     """Return labels (examples,) or (examples, time) for labels in a column or one-hot, which are told of.
 

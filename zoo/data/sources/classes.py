@@ -59,9 +59,11 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     class_names = like.class_names if like else source.class_names
     if like is not None and source.class_names is not None:
         splits = _by_name(name, splits, source.class_names, like.class_names, tally)
+    if source.unlabelled and class_names is None:
+        raise UsageError(f"{name}: expected an array class_names beside examples without labels, received none")
     if class_names is None:
         class_names = numbered_classes(name, [split.y for split in splits.values()], num_classes)
-    elif like is None and num_classes is None:
+    elif like is None and num_classes is None and not source.unlabelled:
         splits, class_names = _with_examples(splits, class_names, tally)
     check_class_names(name, class_names)
     if num_classes is not None:
@@ -84,7 +86,8 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     _check_shapes(name, splits)
     for split, examples in splits.items():
         check_labels(f"{name}, {split} split" if split != "all" else name, examples.y, class_names)
-    _check_classes(name, splits, class_names, num_classes)
+    if not source.unlabelled:
+        _check_classes(name, splits, class_names, num_classes)
 
     if taken.splits is None:
         splits = held_out(config, splits, class_names, tally)
@@ -116,6 +119,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         rate=source.rate,
         columns=source.columns,
         hop=source.hop,
+        unlabelled=source.unlabelled,
     )
     if like is None and source.hop:
         mean, std = standardization.of_split(spec, train, tally)
@@ -125,7 +129,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         if kind == "tokens":
             for split in splits.values():
                 check_tokens(name, split.x, like.vocabulary_size)
-        spec = dataclasses.replace(like, name=name)
+        spec = dataclasses.replace(like, name=name, unlabelled=source.unlabelled)
     mixed_in = noise.of(config, spec.rate, tally) if kind == "sound" and like is None else None
     parts = (train, splits["validation"], splits["test"])
     return Dataset(spec, *parts, vocabulary, texts=texts, noise=mixed_in)

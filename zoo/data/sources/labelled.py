@@ -40,6 +40,7 @@ class Source:
         rate: Samples of sound in a second; of windows if their time tells it.
         columns: Names of the features of windows.
         hop: Number of samples from one window to the next; 0 for other examples.
+        unlabelled: Whether there are no labels: all are zeros.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Source:
     rate: float = 0
     columns: tuple[str, ...] = ()
     hop: int = 0
+    unlabelled: bool = False
 
 
 def read(
@@ -83,14 +85,20 @@ def read(
     if path.is_dir():
         return _read_folder(config, path, image_shape, class_names, fit, tally)
     if path.suffix.lower() == ".npz":
-        kind, splits, names = arrays.read_npz(path, tally=tally)
+        unlabelled = _takes_unlabelled(config) and arrays.without_labels(path)
+        kind, splits, names = arrays.read_npz(path, not unlabelled, tally)
         if config.image_size and kind == "image":
             size = (config.image_size, config.image_size)
             splits = {k: Split(np.stack([resize(i, size, fit) for i in s.x]), s.y) for k, s in splits.items()}
-        return Source(kind, splits, names)
+        return Source(kind, splits, names, unlabelled=unlabelled)
     if place := listed_in(config, path):
         return _read_listed(config, path, place, image_shape, class_names, fit, tally)
     return _read_table(config, path, class_names, tally)
+
+
+def _takes_unlabelled(config: TrainConfig) -> bool:
+    """Return whether labels may be missing: nothing is trained, and a file is then compared with its model alone."""
+    return config.epochs == 0 and task_facts.of(catalogue.task_of(config)).unlabelled
 
 
 def listed_in(config: TrainConfig, path: Path) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ const START = "Use the camera";
 const STOP = "Stop the camera";
 
 /**
- * Return the buttons that upload a picture and start and stop the camera.
+ * Return the buttons that upload a picture and start and stop the camera, and a function that stops it.
  *
  * @param {function(ImageData): Promise} seen Function that is given each picture; the next frame waits for it.
  * @param {function(): Promise} uploaded Function that is called after an uploaded picture was seen.
@@ -66,11 +66,11 @@ export function pictureButtons(seen, uploaded) {
     live.textContent = START;
   }
 
-  return element("div", { class: "buttons" }, upload("Upload a picture", "image/*", take), live);
+  return { buttons: element("div", { class: "buttons" }, upload("Upload a picture", "image/*", take), live), stop };
 }
 
 /** Return the pixels of a picture file, or tell that it cannot be read. */
-export async function pictureOf(file, mishap) {
+async function pictureOf(file, mishap) {
   try {
     return await decoded(file);
   } catch {

@@ -57,7 +57,7 @@ export async function show(place, pair, facts) {
     speak(pair.files.map(({ name }, i) => `${name}: ${countsOf(found[i], labels)}.`).join(" "));
   }
 
-  const buttons = pictureButtons(look, () => facts.time(Object.keys(pair.files[0].signatures)[0]));
+  const { buttons } = pictureButtons(look, () => facts.time(Object.keys(pair.files[0].signatures)[0]));
   const [height, width] = about.input.shape;
   const note = element("p", { class: "note" }, `The model sees ${width} × ${height} pixels.`);
   const title = element("h2", { id: "boxes-title" }, "Boxes around objects");

@@ -1,16 +1,16 @@
-// View that classifies a picture, drawn by pointer, finger or keyboard, or uploaded.
+// View that classifies a picture: drawn by pointer, finger or keyboard, uploaded, or seen by the camera.
 
 import { answers } from "../answer.js";
-import { element, mishaps, upload } from "../parts.js";
+import { element } from "../parts.js";
 import { fitted, known } from "../pictures/fit.js";
 import { given, inverted, pixels, show as paint } from "../pictures/image.js";
-import { pictureOf } from "../pictures/source.js";
+import { pictureButtons } from "../pictures/source.js";
 
 const SIDE = 280; // larger side of the drawing, in canvas pixels
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const HELP = "By keyboard: arrow keys move the pen, the space bar puts it down and lifts it, Delete clears.";
 
-/** Build the view, and classify what is drawn or uploaded. */
+/** Build the view, and classify what is drawn, uploaded or seen. */
 export async function show(place, pair, facts) {
   const { about, data } = pair.files[0];
   const { shape } = about.input;
@@ -21,10 +21,11 @@ export async function show(place, pair, facts) {
   const inverts = element("label", { hidden: true }, invert, " Invert (dark on light)");
   const fit = element("input", { type: "checkbox", checked: square && known(data), change: () => answer() });
   const fits = element("label", { hidden: !fit.checked }, fit, ` Centre and scale drawings as in ${data}`);
-  const mishap = mishaps();
-  let picture = null; // ImageData of an upload; null while drawing
+  let picture = null; // ImageData of an upload or of the camera; null while drawing
 
+  const { buttons, stop } = pictureButtons(look, async () => {});
   const sheet = drawing(shape, () => {
+    stop();
     picture = null;
     inverts.hidden = true;
     return answer();
@@ -54,10 +55,7 @@ export async function show(place, pair, facts) {
     performance.measure("answer", { start });
   }
 
-  async function take(file) {
-    mishap("");
-    const found = await pictureOf(file, mishap);
-    if (!found) return;
+  async function look(found) {
     picture = found;
     sheet.put(picture);
     inverts.hidden = false;
@@ -65,14 +63,8 @@ export async function show(place, pair, facts) {
   }
 
   const clear = element("button", { type: "button", click: () => sheet.clear() }, "Clear");
-  const buttons = element(
-    "div",
-    { class: "buttons" },
-    clear,
-    upload("Upload a picture", "image/*", take),
-    fits,
-    inverts,
-  );
+  buttons.prepend(clear);
+  buttons.append(fits, inverts);
   const [height, width] = shape;
   const sees = element("p", { class: "sees" }, seen, element("span", {}, `Model input: ${width} × ${height} pixels`));
   const help = element("p", { id: "help", class: "note" }, HELP);

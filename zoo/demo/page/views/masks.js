@@ -36,7 +36,7 @@ export async function show(place, pair, facts) {
     body.replaceChildren(...labels.map((label, k) => row(label, colours[k], shares.map((each) => each[k]))));
   }
 
-  const buttons = pictureButtons(look, () => facts.time(Object.keys(pair.files[0].signatures)[0]));
+  const { buttons } = pictureButtons(look, () => facts.time(Object.keys(pair.files[0].signatures)[0]));
   const table = element("table", { class: "marks" }, element("thead", {}, heads), body);
   const [height, width] = about.input.shape;
   const note = element("p", { class: "note" }, `The model sees ${width} × ${height} pixels.`);
