@@ -155,11 +155,11 @@ def measure(data_dir: Path) -> dict[str, Any]:
 
 def _rows(task: Task, networks: Path, data_dir: Path) -> list[dict[str, Any]]:
     with temporary.folder() as work:
-        runs = [_converted(task, networks, data_dir, work, choice) for choice in task.choices]
-        pixels, labels = _test(runs[0])
+        runs = [converted(task, networks, data_dir, work, choice) for choice in task.choices]
+        pixels, labels = examples(runs[0])
         theirs = _of_keras(networks / task.network, pixels, task)
         files = {"ours": _compressed(runs[0], CLOSED), "reference": networks / task.reference}
-        outputs = {name: _outputs(file, pixels, task, name == "ours") for name, file in files.items()}
+        outputs = {name: outputs_of(file, pixels, task, name == "ours") for name, file in files.items()}
         times = _turn_by_turn(files, pixels[:1], task)
         common = {"task": task.name, "target": task.target, "examples": len(pixels)}
         common |= {"keras": _accuracy(theirs, labels, task), "by_errors": task.by_errors}
@@ -184,11 +184,11 @@ def _rows(task: Task, networks: Path, data_dir: Path) -> list[dict[str, Any]]:
 
 def _opened_up(task: Task, networks: Path, runs: list[Path], recipe: str) -> dict[str, Any]:
     """Return the row of a recipe of the open division: its file for each choice of calibration."""
-    files = [_compressed(run, recipe, "--bare") for run in runs]
+    files = [_compressed(run, recipe, bare=True) for run in runs]
     accuracies, parities = [], []
     for run, file in zip(runs, files, strict=True):
-        pixels, labels = _test(run)
-        outputs = _outputs(file, pixels, task, ours=True)
+        pixels, labels = examples(run)
+        outputs = outputs_of(file, pixels, task, ours=True)
         accuracies.append(_accuracy(outputs, labels, task))
         parities.append(_parity(outputs, _of_keras(networks / task.network, pixels, task), pixels, task))
     times = _turn_by_turn({"ours": files[0]}, pixels[:1], task)["ours"]
@@ -205,8 +205,16 @@ def _opened_up(task: Task, networks: Path, runs: list[Path], recipe: str) -> dic
     }
 
 
-def _converted(task: Task, networks: Path, data_dir: Path, work: Path, choice: int) -> Path:
-    """Return the run folder of the given weights, with a choice of the inputs that calibrate."""
+def converted(task: Task, networks: Path, data_dir: Path, work: Path, choice: int = 0) -> Path:
+    """Convert a network of the benchmark's repository into a run, and return its folder.
+
+    Args:
+        task: Task.
+        networks: Folder of MLPerf Tiny's networks.
+        data_dir: Folder of prepared TFDS sets.
+        work: Folder to write to.
+        choice: Which inputs calibrate, where there are several choices.
+    """
     from benchmarks.commands import run_command
 
     place = work / str(choice)
@@ -221,13 +229,13 @@ def _converted(task: Task, networks: Path, data_dir: Path, work: Path, choice: i
     return place / "run"
 
 
-def _compressed(run: Path, recipe: str, *words: str) -> Path:
-    from benchmarks.commands import run_command
+def _compressed(run: Path, recipe: str, *, bare: bool = False) -> Path:
+    from compression import api
 
-    return Path(run_command("compression.compress", str(run), "--recipe", recipe, *words)["path"])
+    return api.compress(run, recipe, bare=bare).path
 
 
-def _test(run: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def examples(run: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the test examples of a run as they are, and their labels if they have any."""
     from zoo.data import load
     from zoo.runs.folder import RunFolder
@@ -289,7 +297,7 @@ def _fed(interpreter: Any, pixels: np.ndarray, task: Task, ours: bool) -> np.nda
     return np.clip(np.round(values / scale) + zero, -128, 127).astype(np.int8)
 
 
-def _outputs(file: Path, pixels: np.ndarray, task: Task, ours: bool) -> np.ndarray:
+def outputs_of(file: Path, pixels: np.ndarray, task: Task, ours: bool) -> np.ndarray:
     """Return the outputs of a file, (examples, ...) float32."""
     interpreter = _opened(file)
     (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()

@@ -97,7 +97,10 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     if options.output is None and guest.is_file(options.run):
         raise UsageError(source.NO_FOLDER)
     chosen = inputs_of(options, options.output or options.run / "search")
-    return carried_out(options, chosen, *search_worker.open_runs(chosen))
+    opened, teachers = search_worker.open_runs(chosen)
+    limited = f", or {duration(options.time_limit)}" if options.time_limit else ""
+    cli.say(f"search for a recipe for {options.run}: up to {options.trials} trials{limited}; writes {chosen.folder}")
+    return carried_out(options, chosen, opened, teachers)
 
 
 def inputs_of(options: Options, folder: Path) -> search_worker.SearchInputs:

@@ -103,7 +103,7 @@ def _compressed(folder: Path) -> Path:
 
 def _report(page: Page, folder: Path, path: Path) -> None:
     page.show((_trained(folder) / "report.html").as_uri(), WIDTH, 1500)
-    page.save(path, most=2000)  # down to the pictures of mistakes
+    page.save(path, most=1725)  # down to the pictures of mistakes
 
 
 def _compression(page: Page, folder: Path, path: Path) -> None:
@@ -133,7 +133,7 @@ def _demo(page: Page, folder: Path, path: Path) -> None:
             url = next((found[0] for line in server.stdout if (found := re.search(r"http://\S+", line))), None)
             if url is None:
                 raise Failed("zoo.demo cnn-mnist: expected the address of its page, it ended without one")
-            page.show(url, 728, 900)
+            page.show(url, 1000, 800)  # the answer beside the drawing
             page.wait("document.body.dataset.state !== 'loading'")
             sheet = page.evaluate(
                 "(({x, y, width}) => ({x, y, width}))(document.querySelector('.sheet canvas').getBoundingClientRect())"

@@ -43,7 +43,7 @@ ORDER = (
     ),
     *(
         f"compression.{room}"
-        for room in ("on_device", "recipes", "flatbuffers", "runtime", "devices", "surgery", "passes")
+        for room in ("on_device", "recipes", "flatbuffers", "runtime", "devices", "memory", "surgery", "passes")
     ),
     *(
         f"compression.{room}"

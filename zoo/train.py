@@ -72,6 +72,9 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         backend.start()  # the scores below are written by a task, which imports Keras
         return {"run": str(folder.path), **folder.read_metrics()}
     check_source(config)
+    if chief and not config.resume:
+        name = config.dataset or config.data
+        cli.say(f"{config.model} on {name}, strategy {config.strategy}, seed {config.seed}; writes {folder.path}")
     from zoo.training.data import load_data, with_filled_batch
 
     # Other data than those of TFDS are read without TensorFlow, so that their errors come before its import.
@@ -82,9 +85,6 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     adapted = None
     if wanted and not continued(config):  # before this process takes the memory of a device
         config, adapted = adaptation.adapted(config, wanted)
-    if chief and not config.resume:
-        name = config.dataset or config.data
-        cli.say(f"{config.model} on {name}, strategy {config.strategy}, seed {config.seed}; writes {folder.path}")
     backend.start(strategies.engine(config.strategy), config.virtual_devices)
     from zoo.training.loop import train
 

@@ -10,11 +10,9 @@ support fewer types.
 from collections.abc import Iterator
 from typing import Any
 
-from compression.flatbuffers import flatbuffer
+from compression.flatbuffers import flatbuffer, lifetimes
 
 SOURCE = "commit 90b983c of 2026-08-20"
-# Buffers in the arena are aligned to this number of bytes: MicroArenaBufferAlignment.
-ALIGNMENT = 16
 # Methods Add... of MicroMutableOpResolver<N>; in lower case, each equals the operator's name without underscores.
 _METHODS = (
     *("Abs", "Add", "AddN", "ArgMax", "ArgMin", "AssignVariable", "AveragePool2D", "BatchMatMul", "BatchToSpaceNd"),
@@ -104,17 +102,4 @@ def arena_at_least(model: Any) -> int:
     Args:
         model: Result of `flatbuffer.read`.
     """
-    tensors, nodes = flatbuffer.tensors(model)[0], flatbuffer.nodes(model)[0]
-    ends = model.subgraphs[0]
-    steps = [list(ends.inputs), *([*inputs, *outputs] for _, inputs, outputs in nodes), list(ends.outputs)]
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for step, indices in enumerate(steps):
-        for index in indices:
-            if index != -1 and not tensors[index]["constant"]:
-                first.setdefault(index, step)
-                last[index] = len(steps) if tensors[index]["variable"] else step
-    sizes = {index: -(-tensors[index]["bytes"] // ALIGNMENT) * ALIGNMENT for index in first}
-    return max(
-        sum(size for index, size in sizes.items() if first[index] <= step <= last[index]) for step in range(len(steps))
-    )
+    return lifetimes.peak(model)

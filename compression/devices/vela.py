@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from compression.flatbuffers import arena_plan, flatbuffer
 from compression.flatbuffers.layers import layers_of
 from zoo.console.errors import Failed
 from zoo.isolation import child
@@ -43,6 +44,7 @@ def measure(path: Path, target: str, compiled: Path | None = None) -> dict[str, 
     with temporary.folder() as folder:
         given = folder / f"{_NAME}.tflite"
         shutil.copyfile(path, given)
+        _without_plan(given)
         job = {"file": given, "folder": folder, "target": target, "log": folder / "log"}
         try:
             status = child.run("compression.devices.vela", job, seconds=SECONDS, memory_bytes=MEMORY_BYTES)
@@ -61,6 +63,13 @@ def measure(path: Path, target: str, compiled: Path | None = None) -> dict[str, 
         if compiled is not None:
             shutil.copyfile(made, compiled)
         return _told(row, log) | {"compiled_bytes": made.stat().st_size, "layers": layers}
+
+
+def _without_plan(path: Path) -> None:
+    """Remove a plan of the arena; Vela would keep it, though it is of other tensors than those of the compiled file."""
+    model = flatbuffer.read(path)
+    if arena_plan.remove(model):
+        flatbuffer.write(model, path)
 
 
 def _told(row: Mapping[str, str], log: str) -> dict[str, Any]:

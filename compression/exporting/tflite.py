@@ -14,12 +14,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from compression.devices import targets
 from compression.exporting.endpoints import Endpoint, check_model, endpoints
 from compression.flatbuffers import calibrated, flatbuffer, scales
-from compression.flatbuffers.interface import AnyInterface
+from compression.flatbuffers.interface import AnyInterface, StreamInterface
 from compression.flatbuffers.slim import slim
 from compression.flatbuffers.tying import tie
 from compression.flatbuffers.unfold import unfold
+from compression.memory import choosing
+from compression.memory.choosing import Memory
 from compression.passes.grids import ARRANGING, Points
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import ExportOptions
@@ -27,10 +30,15 @@ from compression.surgery import kernels
 from compression.surgery.layers import in_float, layer_paths, with_kernels
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
+from zoo.introspection.layers import layers_of as layers_inside
 from zoo.isolation import child
 from zoo.system import temporary
 from zoo.system.files import publish
 
+_SPATIAL = (
+    *(keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D),
+    *(keras.layers.MaxPooling2D, keras.layers.AveragePooling2D),
+)
 _ENTRY = 80  # bytes that an entry of metadata takes besides its content, at most
 # The converter's error for an operator that TFLite lacks.
 _NEEDS_FLEX = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
@@ -74,6 +82,8 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
             f"--recipe int16x8: {', '.join(found)}: TFLite has no convolution in three dimensions on integers of 16"
             " bits; use int8, float16 or dynamic"
         )
+    if recipe.saves_memory:
+        _check_memory(model, recipe, interface)
     if not kernels.recurrent_layers(model):
         if kernel != "auto":
             raise UsageError(f"--lstm-kernel {kernel}: this model has no recurrent layers")
@@ -90,6 +100,36 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
             what = f"no {recipe.precision} form" if not recipe.skip else "one precision for all its parts"
             raise UsageError(f"--lstm-kernel fused: the fused operator has {what}; use unrolled")
     return kernel
+
+
+def _check_memory(model: keras.Model, recipe: Recipe, interface: AnyInterface) -> None:
+    """Refuse patches and plans that no file of a model can have."""
+    word = "patches" if recipe.patches != 1 else "plan"
+    targets.check_installed([f"--recipe {recipe}"])
+    if interface.functions is not None or interface.batch != 1:
+        found = "several functions" if interface.functions is not None else f"batches of {interface.batch}"
+        raise UsageError(
+            f"--recipe {recipe}: {word}: expected a file with one function for one example, it has {found}"
+        )
+    if getattr(interface, "nms", False):
+        raise UsageError(f"--recipe {recipe}: {word}: expected --nms host, as boxes are added to the file afterwards")
+    if recipe.patches == 1:
+        return
+    if (count := len(getattr(interface, "inputs", (interface,)))) > 1 or isinstance(interface, StreamInterface):
+        raise UsageError(
+            f"--recipe {recipe}: patches: expected a network with one input, this one has"
+            f" {'states' if isinstance(interface, StreamInterface) else count}"
+        )
+    if recurrent := kernels.recurrent_layers(model):
+        raise UsageError(
+            f"--recipe {recipe}: patches: expected a network of convolutions, this one is recurrent"
+            f" ({recurrent[0].name})"
+        )
+    if not any(isinstance(layer, _SPATIAL) for layer in layers_inside(model)):
+        raise UsageError(
+            f"--recipe {recipe}: patches: expected a network that begins with convolutions or pooling of pictures, this"
+            " one has none"
+        )
 
 
 def _in_3d(layer: keras.Layer) -> bool:
@@ -245,13 +285,17 @@ class Made:
     Args:
         engine: Engine that was used.
         bits: Number of bits of every quantized weight, by the name of its tensor, if the engine is litert-quantizer.
+        memory: What was done so that the file takes less memory, if anything.
     """
 
     engine: str
     bits: Mapping[str, int]
+    memory: Memory | None = None
 
     def told(self) -> str:
-        """Return which weights have int8 where others have int4, in a sentence; empty if all have the same."""
+        """Return which weights have int8 where others have int4, and what was done about memory; empty if nothing."""
+        if self.memory:
+            return self.memory.told()
         if len(set(self.bits.values())) < 2:
             return ""
         eight = [name.split(";")[0] for name, bits in self.bits.items() if bits == 8]
@@ -359,6 +403,7 @@ def export_each(
             raise _explained(error, recipe, allow_flex) from None
         if refused := results[0].get("refused"):
             raise UsageError(f"--recipe {recipe}: {refused}")
+        memory: dict[Path, Memory | None] = {}
         for path in files:
             made = folder / path.name
             needed = flatbuffer.flex(flatbuffer.read(made))
@@ -368,8 +413,12 @@ def export_each(
                 tie(made)
             if files[path].one_scale:
                 scales.repeat(made)
-            if files[path].precision == "int8" and files[path].unfold:
+            saves = files[path].saves_memory
+            if files[path].precision == "int8" and files[path].unfold and not saves:
                 unfold(made)
+            memory[path] = choosing.fit(made, files[path]) if saves else None
+            if not saves:
+                choosing.arrange(made)
             for name, content in metadata.items():
                 flatbuffer.add_metadata(made, name, content)
             slim(made, names=not bare)
@@ -377,7 +426,7 @@ def export_each(
             if most and size > most:
                 raise Failed(f"--recipe {recipe}: expected at most {most:,} bytes, the file has {size:,}")
             publish(made, path)
-    return {path: Made(**result) for path, result in zip(files, results, strict=True)}
+    return {path: Made(**result, memory=memory[path]) for path, result in zip(files, results, strict=True)}
 
 
 def _explained(error: Failed, recipe: Recipe, allow_flex: bool) -> Exception:

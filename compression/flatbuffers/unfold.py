@@ -6,14 +6,12 @@ rewrite stacks copies of the image as channels, one per kernel column, each shif
 only). A 3 x 3 kernel then needs three groups per output instead of nine. The outputs are the same integers.
 """
 
-import copy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from compression.flatbuffers import flatbuffer
+from compression.flatbuffers import editing, flatbuffer
 
 # Minimum bytes of constants for the rewrite: the added operators take 900 to 1,500 bytes, so 2 % at most.
 SMALLEST = 75_000
@@ -61,54 +59,19 @@ def _rewrite(model: schema.ModelT, graph: schema.SubGraphT, convolution: schema.
 
     def add(code: int, inputs: list[int], options: Any, shape: tuple[int, ...]) -> int:
         """Insert an operator before the convolution, and return the index of its output."""
-        made = schema.OperatorT()
-        made.opcodeIndex, made.inputs = _code(model, code), inputs
-        made.outputs = [_activation(graph, image, shape)]
-        made.builtinOptions = options
-        made.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        output = editing.activation(graph, image, shape, f"/unfold_{len(graph.tensors)}")
+        made = editing.operator(model, code, inputs, [output], options)
         graph.operators.insert(graph.operators.index(convolution), made)
-        return made.outputs[0]
+        return output
 
-    size = _constant(model, graph, (1, height, left, 1))
+    size = editing.constant(model, graph, (1, height, left, 1), "unfold")
     shifted = []
     for column in range(columns):
-        inputs = [convolution.inputs[0], _constant(model, graph, (0, 0, column, 0)), size]
+        inputs = [convolution.inputs[0], editing.constant(model, graph, (0, 0, column, 0), "unfold"), size]
         shifted.append(add(Operators.SLICE, inputs, schema.SliceOptionsT(), (1, height, left, 1)))
     # Concatenating whole images and transposing once is faster than concatenating along the channel axis.
     joined = add(Operators.CONCATENATION, shifted, schema.ConcatenationOptionsT(), (columns, height, left, 1))
-    order = _constant(model, graph, (3, 1, 2, 0))
+    order = editing.constant(model, graph, (3, 1, 2, 0), "unfold")
     channels = add(Operators.TRANSPOSE, [joined, order], schema.TransposeOptionsT(), (1, height, left, columns))
     convolution.inputs = [channels, *convolution.inputs[1:]]
     kernel.shape, kernel.shapeSignature = [filters, rows, 1, columns], None
-
-
-def _activation(graph: schema.SubGraphT, image: schema.TensorT, shape: tuple[int, ...]) -> int:
-    """Add an activation tensor with the type and quantization of the image, and return its index."""
-    made = copy.copy(image)
-    made.shape, made.shapeSignature, made.buffer = list(shape), None, 0
-    made.name = b"%s/unfold_%d" % (image.name or b"", len(graph.tensors))
-    graph.tensors.append(made)
-    return len(graph.tensors) - 1
-
-
-def _constant(model: schema.ModelT, graph: schema.SubGraphT, values: tuple[int, ...]) -> int:
-    """Add an int32 constant, and return its index."""
-    buffer, made = schema.BufferT(), schema.TensorT()
-    buffer.data = np.array(values, np.int32).view(np.uint8)
-    made.type, made.shape, made.buffer = schema.TensorType.INT32, [len(values)], len(model.buffers)
-    made.name = b"unfold_%d" % len(graph.tensors)
-    model.buffers.append(buffer)
-    graph.tensors.append(made)
-    return len(graph.tensors) - 1
-
-
-def _code(model: schema.ModelT, code: int) -> int:
-    """Return the index of an operator code, adding it if the file does not have it."""
-    known = [max(each.builtinCode, each.deprecatedBuiltinCode) for each in model.operatorCodes]
-    if code in known:
-        return known.index(code)
-    added = schema.OperatorCodeT()
-    added.builtinCode = added.deprecatedBuiltinCode = code
-    added.version = 1
-    model.operatorCodes.append(added)
-    return len(known)

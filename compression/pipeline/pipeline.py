@@ -133,6 +133,7 @@ def compress(
         "task": data.spec.task,
         "engine": written.engine,
         **({"weight_bits": dict(written.bits)} if written.bits else {}),
+        **({"memory": written.memory.to_json()} if written.memory else {}),
         "lstm_kernel": kernel,
         "calibration_examples": 0 if examples is None else form.calibration_count(examples),
         "seed": calibration.seed,

@@ -156,7 +156,7 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     names, score = [row["layer"] for row in rows][::-1], score_of(rows[0])
     figure = Figure(figsize=(9, 1.4 + 0.34 * len(rows)), layout="constrained")
     left, *others = figure.subplots(1, 2 if score else 1, sharey=True, squeeze=False)[0]
-    colours = ["#2463c5" if name != EVERY_LAYER else "#9aa5b1" for name in names]
+    colours = ["#2463c5" if name != EVERY_LAYER else "#6b7785" for name in names]
     left.barh(names, [row["mean_difference"] for row in rows][::-1], color=colours)
     left.set_xlabel("mean difference from Keras")
     for right in others:

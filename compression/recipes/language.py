@@ -19,6 +19,9 @@ Kernel = Literal["auto", "loop", "unrolled", "fused"]
 Rounding = Literal["learnt", "nearest"]
 Ranges = Literal["minmax", "mse"]
 
+# Number of patches that the first operators are computed in.
+Patches = Literal["auto", 1, 2, 3, 4, 5, 6, 8, 10, 12, 16]
+
 
 def float32() -> None:
     """Weights and arithmetic in float32, as trained."""
@@ -41,11 +44,17 @@ def int8(
     equalize: bool = False,
     correct_bias: bool = False,
     rounding: Rounding = "nearest",
+    patches: Patches = 1,
+    recompute: float = 0.25,
+    plan: bool = False,
 ) -> None:
     """Weights, activations and arithmetic in int8, with ranges from calibration; integer inputs and outputs.
     ranges=mse cuts off rare large activations where that lowers the squared error; equalize=true gives all channels
     between two layers the same range, and changes no output but for rounding; correct_bias=true removes what rounding
     shifts the mean of each layer's outputs by (Nagel et al., 2019); rounding=learnt rounds weights as int4 does.
+    For microcontrollers, with the same outputs: patches=auto computes the first layers patch by patch, in bands of rows
+    (Lin et al., 2021), so that they take less memory and at most a share recompute of multiply-adds more; plan=true
+    writes a plan of the arena, by which sums, reshapes and patches share memory.
     """
 
 
@@ -75,6 +84,7 @@ _UNDONE = {
     ("qat", "prune"): "pruning afterwards would train the weights off the grid that they were rounded to",
     ("qat", "cluster"): "clustering afterwards would move the weights off the grid that they were rounded to",
 }
+MOST_RECOMPUTED = 10  # largest share of multiply-adds that patches may add
 LONGEST_NAME = 80  # largest number of characters of a file name without its suffix
 
 _BETWEEN = re.compile(r"\+(?![^(]*\))")  # a + outside of parentheses
@@ -97,6 +107,9 @@ class Recipe:
         equalize: Whether int8 files have the ranges of channels equalized between layers.
         correct_bias: Whether biases in int8 files are corrected, so that rounding shifts no mean.
         rounding: How weights are rounded: learnt from examples in int4 and int8, or each to the nearest value.
+        patches: Number of patches that the first operators of an int8 file are computed in, or auto.
+        recompute: Largest share of multiply-adds that patches may add.
+        plan: Whether an int8 file has a plan of the arena for TFLite Micro.
         mixed: Largest number of bytes of an int4 file whose most sensitive layers are in int8.
         stages: Training words, in order.
         distill: Teachers that all of them learn from, if any.
@@ -111,6 +124,9 @@ class Recipe:
     equalize: bool = False
     correct_bias: bool = False
     rounding: Rounding = "nearest"
+    patches: Patches = 1
+    recompute: float = 0.25
+    plan: bool = False
     mixed: int | None = None
     stages: tuple[Pass, ...] = ()
     distill: Distill | None = None
@@ -123,6 +139,11 @@ class Recipe:
     def learns(self) -> bool:
         """Whether the rounding of weights is learnt from examples."""
         return self.precision in ("int4", "int8") and self.rounding == "learnt"
+
+    @property
+    def saves_memory(self) -> bool:
+        """Whether the file is laid out anew for TFLite Micro."""
+        return self.patches != 1 or self.plan
 
     @property
     def takes_examples(self) -> bool:
@@ -158,6 +179,9 @@ class Recipe:
         given += [f"{name}=true" for name in ("equalize", "correct_bias") if getattr(self, name)]
         if self.rounding != _usual_rounding(self.precision, self.stages):
             given.append(f"rounding={self.rounding}")
+        given += [f"patches={self.patches}"] if self.patches != 1 else []
+        given += [f"recompute={self.recompute:g}"] if self.recompute != Recipe.recompute else []
+        given += ["plan=true"] if self.plan else []
         given += [f"mixed={self.mixed}"] if self.mixed else []
         precision = f"{self.precision}({', '.join(given)})" if given else self.precision
         teacher = [self.distill] if self.distill and self.distill not in self.stages else []
@@ -172,7 +196,8 @@ class Recipe:
     def training_name(self) -> str:
         """Name for the trained stages; precisions share it unless training depends on the precision."""
         trained_for = any(isinstance(stage, Qat) for stage in self.stages)
-        usual = {"unfold": True, "correct_bias": False, "mixed": None}
+        usual = {"unfold": True, "correct_bias": False, "mixed": None, "patches": 1, "plan": False}
+        usual["recompute"] = Recipe.recompute
         trained = dataclasses.replace(self, **usual, rounding=_usual_rounding(self.precision, self.stages))
         others = {"skip": (), "io": "integer", "per_tensor": False, "ranges": "minmax", "equalize": False}
         others |= {"rounding": "nearest"}
@@ -208,6 +233,7 @@ def parse(text: str) -> Recipe:
         ((n, a) for n, a in found if n in PRECISIONS), ("int8", {"skip": qat.skip}) if qat else ("float32", {})
     )
     _check_rounding(text, precision, stages, arguments)
+    _check_memory(text, arguments)
     recipe = Recipe(precision, **arguments, stages=stages, distill=distill)
     if qat and precision in ("float32", "float16"):
         raise UsageError(
@@ -253,6 +279,20 @@ def _check_rounding(text: str, precision: str, stages: tuple[Pass, ...], argumen
         raise UsageError(
             f"--recipe {text!r}: int4: mixed measures on examples which layers need int8; expected rounding=learnt,"
             " without cluster and qat, received rounding=nearest"
+        )
+
+
+def _check_memory(text: str, arguments: dict[str, Any]) -> None:
+    """Refuse shares of multiply-adds that mean nothing."""
+    share = arguments.get("recompute")
+    if share is not None and not 0 < share <= MOST_RECOMPUTED:
+        raise UsageError(
+            f"--recipe {text!r}: int8: recompute: expected a share above 0, at most {MOST_RECOMPUTED}, received"
+            f" {share:g}"
+        )
+    if share is not None and arguments.get("patches", 1) == 1:
+        raise UsageError(
+            f"--recipe {text!r}: int8: recompute is what patches may add; expected it with patches=auto or a number"
         )
 
 

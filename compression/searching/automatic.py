@@ -15,6 +15,7 @@ from compression.recipes import language
 from compression.recipes.language import Recipe
 from compression.searching import pareto, worker
 from compression.searching.budget import Budget
+from compression.searching.space import MEMORY
 from compression.searching.wording import searched
 from compression.searching.worker import SearchInputs
 from zoo.config import privacy
@@ -153,6 +154,8 @@ def _untrained(subject: Any, budget: Budget, say: Callable[[str], None]) -> list
     recipes = list(candidates(subject.model))
     if budget.max_bytes:
         recipes.append(f"int4(mixed={budget.max_bytes})")
+    if budget.max_arena:
+        recipes.append(str(Recipe("int8", **MEMORY["patches"])))
     rows = []
     for recipe in recipes:
         try:

@@ -14,9 +14,9 @@ AXES = {"bytes": "file size", "gzip_bytes": "gzipped file size", "latency_ms": "
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2530; --soft: #64707d; --line: #e3e7ec; --paper: #fff; --page: #f5f6f8;
-  --accent: #2463c5; --dot: #9aa5b1; --win: #c2571a; }
+  --accent: #2463c5; --dot: #6b7785; --win: #b04a12; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6eaef; --soft: #97a3b0; --line: #2c3640; --paper: #171e26;
-  --page: #0f151b; --accent: #6ea4f7; --dot: #55626f; --win: #f0935a; } }
+  --page: #0f151b; --accent: #6ea4f7; --dot: #8b97a4; --win: #f0935a; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 32px 20px 64px; }

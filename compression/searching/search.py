@@ -25,6 +25,7 @@ from compression.searching.trials import (
     estimate,
     initial_choices,
     least_on_device,
+    memory_choices,
     receipt_on_test,
     smallest,
     train_and_measure,
@@ -157,6 +158,7 @@ def make_plan(
         gzipped=budget.max_gzip_bytes is not None,
         timed=budget.max_latency_ms is not None,
         numbers=tasks.entry(subject.data.spec.task).limits.numbers,
+        memory=memory_choices(subject) if budget.max_arena is not None else (),
     )
     found = space.narrowed(found, narrowing or {})
     if unknown := [t for t in found.choices["distill"] if t not in (*subject.teachers, space.NO_TEACHER)]:

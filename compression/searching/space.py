@@ -24,6 +24,12 @@ TEMPERATURE = 3.0
 LATER_EPOCHS = {"prune": 0.5, "cluster": 0.25, "qat": 0.25}
 # Learning rate of a later stage, relative to the first stage.
 LATER_RATES = {"prune": 0.5, "cluster": 0.1, "qat": 0.1}
+# How a file in int8 saves memory in TFLite Micro: arguments of the precision.
+MEMORY: Mapping[str, Mapping[str, Any]] = {
+    "usual": {},
+    "plan": {"plan": True},
+    "patches": {"patches": "auto", "plan": True},
+}
 ROUNDED = ("int8", "dynamic", "int4", "int16x8")  # precisions that qat trains for
 
 
@@ -79,7 +85,8 @@ class Space:
         taught = stages and chosen["distill"] != NO_TEACHER
         distill = Distill(teacher=(chosen["distill"],), temperature=self.temperature) if taught else None
         per_tensor = bool(chosen["per_tensor"]) and "per_tensor" in language.parameters(precision)
-        return Recipe(precision, per_tensor=per_tensor, stages=tuple(stages), distill=distill)
+        memory = MEMORY[chosen.get("memory", "usual")] if precision == "int8" else {}
+        return Recipe(precision, per_tensor=per_tensor, stages=tuple(stages), distill=distill, **memory)
 
     def _narrower(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         kept = {layer: chosen[WIDTH + layer] for layer in self.widths if chosen[WIDTH + layer] < self.widths[layer]}
@@ -127,6 +134,7 @@ MEANINGS = {
     "distill": "teacher run for distillation; none: labels only",
     "precision": "precision of the file",
     "per_tensor": "one scale per weight tensor instead of one per channel: fewer bytes",
+    "memory": "what saves memory of int8 files in TFLite Micro: plan=true, or with patches=auto as well",
     "epochs": "multiple of the run's epochs for the first stage",
     "rate": "multiple of the run's learning rate for the first stage",
 }
@@ -157,6 +165,7 @@ def default(
     gzipped: bool,
     timed: bool,
     numbers: bool = False,
+    memory: tuple[str, ...] = (),
 ) -> Space:
     """Return the default search space of a model.
 
@@ -168,6 +177,7 @@ def default(
         gzipped: Whether gzipped bytes are limited; only these shrink with zeros and shared values.
         timed: Whether the latency is limited; float16 and float32 may then be the fastest.
         numbers: Whether a teacher's outputs are numbers, which have no temperature.
+        memory: Names in MEMORY to choose from; none leaves files as they are.
     """
     choices: dict[str, Values] = {WIDTH + layer: Range(max(1, n // NARROWEST), n) for layer, n in widths.items()}
     choices |= {
@@ -180,6 +190,7 @@ def default(
         "per_tensor": (True, False),
         "epochs": (1, 2, 3),
         "rate": (0.5, 1.0, 2.0),
+        **({"memory": memory} if memory else {}),
     }
     return Space(choices, dict(widths), epochs, learning_rate, Distill.temperature if numbers else TEMPERATURE)
 
@@ -270,6 +281,9 @@ def _value(name: str, text: str) -> Any:
             return _BOOLEANS[text]
         if name == "init":
             known = ("own", "scratch")
+            return {word: word for word in known}[text]
+        if name == "memory":
+            known = tuple(MEMORY)
             return {word: word for word in known}[text]
         if name == "precision":
             known = tuple(PRECISIONS)

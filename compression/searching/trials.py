@@ -23,7 +23,7 @@ from compression.receipts.receipt import file_sizes
 from compression.recipes.language import Kernel, Recipe, parse
 from compression.recipes.options import Calibration, ExportOptions, StageTraining
 from compression.searching.budget import LIMITS, ON_A_DEVICE, Budget
-from compression.searching.space import NO_TEACHER, Space
+from compression.searching.space import MEMORY, NO_TEACHER, Space
 from compression.searching.untrained import apply_untrained
 from compression.surgery.copying import copies
 from compression.tasks.base import Export, OutputForm
@@ -213,6 +213,7 @@ def smallest(subject: SearchSubject, space: Space, precision: str | None = None)
     recipe = space.recipe(space.scaled(0, precision=wanted, per_tensor=per_tensor, qat=False))
     model = subject.without_training(dataclasses.replace(recipe, stages=recipe.stages[:1]))
     model.set_weights([np.zeros(v.shape, np.float32) for v in model.weights])
+    recipe = dataclasses.replace(recipe, patches=1, plan=False)  # which add bytes, and TFLite Micro aborts on zeros
     return {**_sizes(subject, model, recipe), "recipe": str(recipe)}
 
 
@@ -247,6 +248,16 @@ def _exported(
         options = {"calibration": calibration, "kernel": kernel, "probabilities": form.softmax, "bare": True}
         tflite.export(model, path, recipe.file, form.interface, **options)
         return measure(path, model)
+
+
+def memory_choices(subject: SearchSubject) -> tuple[str, ...]:
+    """Return how files in int8 of a model can save memory: names in `space.MEMORY`, what saves most first."""
+    found = []
+    for name in ("patches", "plan"):
+        with contextlib.suppress(UsageError, Failed):
+            _exported(subject, subject.exported, Recipe("int8", **MEMORY[name]), file_sizes)
+            found.append(name)
+    return tuple(found)
 
 
 def initial_choices(subject: SearchSubject, space: Space, budget: Budget) -> list[dict[str, Any]]:

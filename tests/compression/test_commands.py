@@ -187,7 +187,10 @@ def test_a_recipe_that_trains_tells_each_stage_and_is_verified(image_run, tmp_pa
 )
 def test_a_training_recipe_that_cannot_be_is_one_sentence(image_run, capsys, words, sentence):
     status, _, err = said(capsys, compress, image_run, *words)
-    assert status == 2 and sentence in err and err.count("\n") == 1, err
+    *opening, last = (
+        err.splitlines()
+    )  # some of these are known only of the model, which is loaded after the opening line
+    assert status == 2 and sentence in last and len(opening) <= 1, err
 
 
 def test_a_teacher_of_other_classes_is_refused(image_run, tmp_path, capsys):

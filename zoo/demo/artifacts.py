@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from strategies import processes
-from zoo.console import cli
+from zoo.console import cli, progress
 from zoo.console.errors import Failed, UsageError
 from zoo.runs.folder import RunFolder
 
@@ -46,14 +46,16 @@ def _make(run_folder: Path, recipes: Sequence[str], data_dir: Path | None) -> No
     """Compress a run by several recipes in parallel child processes, and report those that are refused."""
     if not recipes:
         return
-    cli.say(f"compressing {run_folder} to {' and '.join(recipes)} first")
+    cli.say(f"compressing {run_folder} to {' and '.join(recipes)} first; this is done once, and may take minutes")
     where = ["--data-dir", str(data_dir)] if data_dir else []
     command = processes.command("compression.compress", str(run_folder), *where, "--recipe")
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     children = {recipe: subprocess.Popen([*command, recipe], **pipes) for recipe in recipes}
     refused = []
-    for recipe, child in children.items():
-        said = child.communicate()[1].strip().splitlines()
+    for number, (recipe, child) in enumerate(children.items()):
+        with progress.bar(f"compressing {run_folder.name} to {recipe}"):
+            progress.part(number, len(children), "files")
+            said = child.communicate()[1].strip().splitlines()
         if child.returncode == REFUSED:
             refused.append(recipe)
             cli.say(f"no {recipe} file: {said[-1]}")

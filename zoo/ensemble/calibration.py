@@ -98,7 +98,7 @@ def diagram(parts: dict[str, np.ndarray], y: np.ndarray) -> Any:
         above.plot(sure[there], right[there], "o", color="#1c2530", markersize=3.5, label="at the mean probability")
         above.set_title(f"{title}: ECE {measured(logits, y)['ece']:.4f}", fontsize=11)
         above.set_ylim(0, 1.02)
-        below.bar(middles, many, width, color="#9aa5b1", edgecolor="white")
+        below.bar(middles, many, width, color="#6b7785", edgecolor="white")
         below.set_yscale("symlog", linthresh=1)
         below.set_xlim(0, 1)
         below.set_xlabel("probability of the predicted class")

@@ -115,6 +115,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     folder = options.output or Path("made") / (options.data.stem or "data")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--output {folder}: expected a folder, found a file")
+    cli.say(f"{options.data}: looking at the data; writes {folder}")
     road = _Road(options, folder)
     words, chosen = road.choose()
     road.train(words)

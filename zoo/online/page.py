@@ -17,7 +17,7 @@ def draw(rows: Sequence[Mapping[str, str]], numbers: Mapping[str, Any]) -> Any:
     axes = figure.subplots()
     lines = (
         ("windowed", f"predictions, last {numbers['window']:,}", "-", "#2463c5"),
-        ("accuracy", "predictions, all so far", "-", "#9aa5b1"),
+        ("accuracy", "predictions, all so far", "-", "#6b7785"),
         ("held_out", "held-out examples", ".", "#1c2530"),
     )
     for name, label, style, colour in lines:

@@ -201,6 +201,8 @@ def svg(drawn: Any, about: str) -> str:
 
 def _told(drawn: Any) -> dict[str, list[str]]:
     """Return what each element of a figure tells, by the name that it gets in the SVG."""
+    from matplotlib.ticker import FixedLocator
+
     found: dict[str, list[str]] = {}
     for axes in drawn.axes:
         across = axes.get_xlabel() or "x"
@@ -209,16 +211,16 @@ def _told(drawn: Any) -> dict[str, list[str]]:
                 line.set_gid(f"told-{len(found)}")
                 pairs = zip(line.get_xdata(), line.get_ydata(), strict=True)
                 found[line.get_gid()] = [f"{line.get_label()}, {across} {x:g}: {y:.4g}" for x, y in pairs]
-        names = [each.get_text() for each in axes.get_xticklabels()]
-        ticks = {round(place): name for place, name in zip(axes.get_xticks(), names, strict=True)}
+        named = isinstance(axes.xaxis.get_major_locator(), FixedLocator)
+        names = [each.get_text() for each in axes.get_xticklabels()] if named else []
+        ticks = {round(place): name for place, name in zip(axes.get_xticks() if named else (), names, strict=True)}
         for bars in axes.containers:
             for bar in bars.patches if len(bars.patches) <= MOST_TOLD else ():
                 middle = bar.get_x() + bar.get_width() / 2
                 name = "" if str(bars.get_label()).startswith("_") else f"{bars.get_label()}, "
                 at = ticks.get(round(middle)) or f"{across} {middle:.4g}"
                 bar.set_label(f"{name}{at}: {bar.get_height():.4g}")
-        named = [patch for patch in axes.patches if not str(patch.get_label()).startswith("_")]
-        for patch in named:
+        for patch in (patch for patch in axes.patches if not str(patch.get_label()).startswith("_")):
             patch.set_gid(f"told-{len(found)}")
             found[patch.get_gid()] = [str(patch.get_label())]
     return found

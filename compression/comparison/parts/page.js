@@ -336,7 +336,10 @@ function drawGraph(f) {
 
 function choose(index, show = false) {
   chosen = index;
-  drawAll();
+  const marked = document.activeElement?.classList.contains("mark"), named = document.activeElement?.closest?.("#files");
+  drawAll(); // makes the marks and rows anew, of which one had the focus
+  if (marked) document.querySelector(".mark.chosen")?.focus({ preventScroll: true });
+  else if (named) document.querySelector("#files tr.chosen button")?.focus({ preventScroll: true });
   if (show) by("h-one").scrollIntoView({ behavior: "smooth", block: "start" });
 }
 let width = 0;

@@ -12,6 +12,7 @@ from compression.comparison import described, page
 from compression.flatbuffers import flatbuffer
 from compression.receipts import quantiles
 from compression.receipts.wording import short
+from docs import browser
 from tests.compression.test_commands import said
 from tests.conftest import ROOT
 from zoo import compare
@@ -149,3 +150,28 @@ def test_a_report_gets_one_link(tmp_path):
         report.link(RunFolder(tmp_path), "compression.html", "compressed files")
     text = (tmp_path / "report.html").read_text()
     assert text.count("<a href=compression.html>compressed files</a>") == 1
+
+
+@pytest.mark.skipif(not any(map(shutil.which, browser.PROGRAMS)), reason="no Chromium or Chrome is installed")
+def test_the_page_is_used_by_keyboard_and_fits_narrow_windows_and_paper(tmp_path):
+    page.write(STOCK, tmp_path / "page.html", "Files of cnn-mnist")
+    marks = "[...document.querySelectorAll('.mark')]"
+    with browser.opened(browser.program()) as shown:
+        for width in (1280, 390):
+            shown.show((tmp_path / "page.html").as_uri(), width, 800)
+            assert shown.evaluate("document.documentElement.scrollWidth") <= width
+            assert (
+                shown.evaluate("document.querySelector('#front svg').getBoundingClientRect().width") > 0.8 * width - 30
+            )
+        before = shown.evaluate("document.getElementById('file').value")
+        other = f"{marks}.find((each) => !each.classList.contains('chosen'))"
+        shown.evaluate(f"{other}.focus()")
+        shown.evaluate(
+            "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true}))"
+        )
+        assert shown.evaluate("document.getElementById('file').value") != before
+        assert shown.evaluate("document.activeElement.classList.contains('chosen')")
+        assert shown.evaluate(f"{marks}.every((each) => each.getAttribute('aria-label') && each.tabIndex === 0)")
+        before = float(shown.evaluate("document.querySelector('#graph svg').getAttribute('width')"))
+        shown.evaluate("document.getElementById('closer').click()")
+        assert float(shown.evaluate("document.querySelector('#graph svg').getAttribute('width')")) > before

@@ -37,7 +37,7 @@ def test_recipes_are_parsed_and_written_back(text, precision, skip, io):
         ("int8(", ["expected words such as int8", "int8("]),
         ("int8(skp=head)", ["no argument 'skp'", "did you mean 'skip'"]),
         ("int8(io=int)", ["int8(io)", "integer, float32", "'int'"]),
-        ("int8(a, integer, true, true, mse, true, true, learnt, b)", ["at most 8 arguments", "'b'"]),
+        ("int8(a, integer, true, true, mse, true, true, learnt, 2, 1, true, b)", ["at most 11 arguments", "'b'"]),
         ("int8(ranges=max)", ["int8(ranges)", "minmax, mse", "'max'"]),
         ("qat + int8(ranges=mse)", ["ranges would replace the ranges that qat trains"]),
         ("qat + int8(equalize=true)", ["equalize would replace"]),

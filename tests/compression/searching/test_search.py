@@ -294,4 +294,5 @@ def test_files_within_a_devices_limits_keep_them_when_measured_again(image_run, 
         assert (row["arena_bytes"], row["cycles"]) == (found["arena_bytes"], found["cycles"])
     winner = result["winner"]
     assert winner["arena_bytes"] <= 12_000 and winner["cycles"] <= 20_000
+    assert "plan=true" in winner["recipe"] and result["space"]["choices"]["memory"] == ["patches", "plan"]
     assert "arena_bytes" in (tmp_path / "found" / "front.csv").read_text().splitlines()[0]

@@ -59,8 +59,20 @@ def test_sparsity_and_clusters_are_searched_only_with_a_limit_of_gzipped_bytes()
     assert "float32" not in default(timed=False).choices["precision"]
 
 
+def test_memory_is_searched_on_request_and_only_of_files_in_int8():
+    assert "memory" not in default().choices
+    found = default(memory=("patches", "plan"))
+    alone = {"precision": "int8", "qat": False, "per_tensor": False}
+    assert str(found.recipe(found.scaled(1, **alone))) == "int8(patches=auto, plan=true)"
+    assert str(found.recipe(found.scaled(1, **alone, memory="plan"))) == "int8(plan=true)"
+    assert str(found.recipe(found.scaled(1, **alone | {"precision": "dynamic"}))) == "dynamic"
+    assert space.narrowed(found, {"memory": "usual"}).choices["memory"] == ("usual",)
+    with pytest.raises(UsageError, match="memory: expected one of usual, plan, patches"):
+        space.narrowed(found, {"memory": "none"})
+
+
 def test_a_space_survives_json():
-    found = default()
+    found = default(memory=("patches", "plan"))
     assert Space.from_json(found.to_json()) == found
     assert len(found.lines()) == len(found.choices)
 

@@ -81,6 +81,16 @@ def test_bars_tell_their_values_on_hovering():
     assert "<title>share, a &lt; b: 0.25</title>" in drawn and "<title>share, c: 4</title>" in drawn
 
 
+def test_bars_without_names_tell_their_places():
+    figure = report.figure(3, 2)
+    above, below = figure.subplots(2, sharex=True)
+    above.plot([0, 1], [0, 1])
+    below.bar([0.05, 0.15], [3, 4], 0.1)
+    below.set_xlabel("confidence")
+    drawn = report.svg(figure, "bars of numbers")
+    assert "<title>confidence 0.05: 3</title>" in drawn and "<title>confidence 0.15: 4</title>" in drawn
+
+
 def test_cells_of_a_matrix_of_many_classes_tell_their_values():
     counts = np.diag(np.full(40, 3))
     counts[3, 7] = 2

@@ -53,7 +53,7 @@ def test_weights_do_not_depend_on_who_gathers_the_batches(data, tmp_path, one, m
     assert handed.history == one.history
 
 
-@pytest.mark.parametrize("model", ["simplenet", "conv1d"])
+@pytest.mark.parametrize("model", ["simplenet", pytest.param("conv1d", marks=pytest.mark.slow)])
 def test_two_replicas_give_the_same_bits_in_executions_and_step_by_step(data, tmp_path, mirrored, monkeypatch, model):
     """Also when `fit` hands the batches to the replicas instead of letting them gather their shares."""
     options = {"strategy": "mirrored", "virtual_devices": 2, "settings": {"dropout": 0.3}}
