@@ -98,8 +98,6 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(source.NO_FOLDER)
     chosen = inputs_of(options, options.output or options.run / "search")
     opened, teachers = search_worker.open_runs(chosen)
-    limited = f", or {duration(options.time_limit)}" if options.time_limit else ""
-    cli.say(f"search for a recipe for {options.run}: up to {options.trials} trials{limited}; writes {chosen.folder}")
     return carried_out(options, chosen, opened, teachers)
 
 
@@ -127,6 +125,8 @@ def carried_out(
     budget = options.budget
     narrowing = {**(space.read(options.space_file) if options.space_file else {}), **(options.space or {})}
     studies.check_file(chosen.folder)
+    limited = f", or {duration(options.time_limit)}" if options.time_limit else ""
+    cli.say(f"search for a recipe for {options.run}: up to {options.trials} trials{limited}; writes {chosen.folder}")
     subject = search_worker.load_subject(chosen, opened, teachers)
     from compression.searching import search as searching
 

@@ -32,15 +32,19 @@ class OwnModel(Task):
         outputs: What each output means.
         compiled: Loss, and weights of losses, that the user's model was compiled with, as keyword arguments of
             `compile`; empty if it was not compiled, and each output has its usual loss.
+        given: Symbolic inputs of the model in the structure that it takes; None if the model is not known.
     """
 
     name = "own_model"
 
-    def __init__(self, outputs: Sequence[Output] = (), compiled: dict[str, Any] | None = None):
-        self.outputs, self.compiled = tuple(outputs), dict(compiled or {})
+    def __init__(self, outputs: Sequence[Output] = (), compiled: dict[str, Any] | None = None, given: Any = None):
+        self.outputs, self.compiled, self.given = tuple(outputs), dict(compiled or {}), given
 
     def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
         return dict(config.settings)
+
+    def inputs(self, model: keras.Model, spec: DataSpec) -> Any:
+        return super().inputs(model, spec) if self.given is None else self.given
 
     def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
         if self.compiled:
@@ -143,7 +147,9 @@ def of_model(model: keras.Model, data: Dataset, compiled: dict[str, Any] | None 
     outputs = _called(model, few.x, data.spec)
     names, compiled = output_names(model, outputs), _in_order(compiled, model, outputs)
     values, losses = outputs_of(model, few.x, data.spec), _losses(compiled, len(names))
-    return OwnModel(meanings(names, values, _labels(data), data.spec.class_names, losses), compiled)
+    meant = meanings(names, values, _labels(data), data.spec.class_names, losses)
+    one = mapped(lambda array: scaled(array[:1], data.spec.pixel_range), few.x)
+    return OwnModel(meant, compiled, mapped(lambda array: keras.KerasTensor(array.shape, str(array.dtype)), one))
 
 
 def guessed(model: keras.Model, x: Any, spec: DataSpec, class_names: Sequence[str] = ()) -> list[Output]:

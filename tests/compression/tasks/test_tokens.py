@@ -342,8 +342,8 @@ def test_every_training_word_of_texts(loaded, translation_run, tmp_path):
 def test_what_cannot_be_is_refused_in_one_sentence(words, expected, translation_run, tmp_path, capsys):
     capsys.readouterr()
     assert compress.main([str(translation_run), *words, "--output", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert len(error.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
+    *said, error = capsys.readouterr().err.strip().splitlines()
+    assert len(said) < 2 and not list(tmp_path.iterdir())  # at most the line that says what is made
     for part in expected:
         assert part in error
 
