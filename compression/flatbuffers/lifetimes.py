@@ -48,8 +48,13 @@ def lifetimes(model: Any) -> dict[int, Lifetime]:
     return {index: Lifetime(aligned(tensors[index]["bytes"]), first[index], last[index]) for index in first}
 
 
+def live(model: Any) -> list[int]:
+    """Return the number of bytes of tensors that are in memory at each step."""
+    found = lifetimes(model).values()
+    steps = range(max((each.first for each in found), default=-1) + 1)
+    return [sum(each.bytes for each in found if each.first <= step <= each.last) for step in steps]
+
+
 def peak(model: Any) -> int:
     """Return the largest number of bytes of tensors that are in memory at the same time."""
-    found = lifetimes(model).values()
-    steps = {each.first for each in found}
-    return max((sum(each.bytes for each in found if each.first <= step <= each.last) for step in steps), default=0)
+    return max(live(model), default=0)

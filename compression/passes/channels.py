@@ -100,6 +100,7 @@ def plan(
     keep: Mapping[str, int] | None = None,
     importance: str = "l1",
     skip: Sequence[str] = (),
+    coupled: bool = False,
     x: Any,
     y: Any = None,
     found: tuple[dict[str, tuple[Group, ...]], dict[str, str]] | None = None,
@@ -111,11 +112,13 @@ def plan(
         share: Share of each layer's groups to remove, in (0, 1); `round(groups * (1 - share))` are kept, at least one.
             None prunes only the layers named in `keep`.
         keep: Number of groups (units, filters, cells or heads) to keep, by layer pattern; takes precedence over
-            `share`.
+            `share`. For layers that are cut together, the name of one is enough.
         importance: Importance of a group: "l1", the mean absolute weight of the slices that produce it (Li et al.,
             2017), or "taylor", the absolute sum of gradient times weight over them, a first-order estimate of the
             change in cross-entropy without the group (Molchanov et al., 2017 and 2019). Biases do not count.
         skip: Patterns of layers that keep their width. Like those of `keep`, they match a whole path or its end.
+        coupled: Whether `share` also counts for layers whose outputs meet in a sum or a product, such as a residual
+            connection; they keep the same channels.
         x: Model inputs, (examples, ...).
         y: Class ids for "taylor", (examples,), (examples, time) for models that label every step, or masks (examples,
             height, width).
@@ -138,8 +141,13 @@ def plan(
     skipped = matching(paths, skip, "skip")
     named = [(pattern, count, path) for pattern, count in keep.items() for path in matching(paths, [pattern], "keep")]
     found, reasons = found or removable(model, x)
-    reasons = reasons | {path: "it is skipped" for path in skipped if path in found}
-    found = {path: each for path, each in found.items() if path not in skipped}
+    first = {other: path for path, each in found.items() for other in (path, *each[0].coupled)}
+    named = [(pattern, count, first.get(path, path)) for pattern, count, path in named]
+    reasons = reasons | {first[path]: "it is skipped" for path in skipped if path in first}
+    meeting = {path: ", ".join(each[0].coupled) for path, each in found.items() if each[0].coupled and not coupled}
+    for path in meeting.keys() - reasons.keys() - {path for _, _, path in named}:
+        reasons[path] = f"it is added to or multiplied with {meeting[path]}; coupled=true cuts them together"
+    found = {path: each for path, each in found.items() if path not in reasons}
     if not found:
         listed = "; ".join(f"{path}: {reason}" for path, reason in reasons.items())
         raise UsageError(f"model {model.name}: no layer can be pruned: {listed or 'none has kernels'}")
@@ -153,14 +161,32 @@ def plan(
         raise UsageError(
             f"{name}: expected a value that removes at least one of {widest} channels, received {received}"
         )
+    scores = importances(model, found, importance, x, y)
+    order = {path: np.argsort(-each, kind="stable") for path, each in scores.items()}
+    return _plan(model, found, {path: set(numbers[: counts[path]]) for path, numbers in order.items()})
+
+
+def importances(
+    model: keras.Model, found: Mapping[str, Sequence[Group]], importance: str = "l1", x: Any = None, y: Any = None
+) -> dict[str, np.ndarray]:
+    """Return the importance of each group of channels, (groups,), by layer path.
+
+    Args:
+        model: Built Keras model.
+        found: Groups of layers, as `removable` returns them.
+        importance: As of `plan`.
+        x: Model inputs, for "taylor".
+        y: Class ids, for "taylor".
+    """
     layers = innermost(model)
-    kernels = {path: anatomy_of(layers[path]).kernels for path in found}
+    kernels = {
+        path: anatomy_of(layers[path]).kernels for path, each in found.items() for path in (path, *each[0].coupled)
+    }
     variables = [cut.variable for cuts in kernels.values() for cut in cuts]
     weights = {id(v): np.abs(to_numpy(v)) for v in variables}
     if importance == "taylor":
         weights = {id(v): g * to_numpy(v) for v, g in zip(variables, _gradients(model, variables, x, y), strict=True)}
-    order = {path: np.argsort(-_scores(kernels[path], each, weights), kind="stable") for path, each in found.items()}
-    return _plan(model, found, {path: set(numbers[: counts[path]]) for path, numbers in order.items()})
+    return {path: _scores(path, each, kernels, weights) for path, each in found.items()}
 
 
 def apply(model: keras.Model, plan: ChannelPlan) -> None:
@@ -251,19 +277,25 @@ def _are_probabilities(outputs: np.ndarray) -> bool:
     return bool((outputs >= 0).all()) and np.allclose(outputs.sum(-1), 1, atol=1e-3)
 
 
-def _scores(kernels: Sequence[Cut], groups: Sequence[Group], weights: Mapping[int, np.ndarray]) -> np.ndarray:
+def _scores(
+    path: str, groups: Sequence[Group], kernels: Mapping[str, Sequence[Cut]], weights: Mapping[int, np.ndarray]
+) -> np.ndarray:
     """Return the importance of each group, (groups,): the absolute mean of `weights` over the slices that produce it.
 
     Args:
-        kernels: Cuts along the output channels of a layer.
+        path: Path of the layer that has the groups.
         groups: Groups of the layer's channels.
+        kernels: Cuts along the output channels of each layer, by path.
         weights: Importance of every weight, by the variable's id.
     """
-    total, count = 0.0, 0
-    for cut in kernels:
-        values = np.moveaxis(weights[id(cut.variable)], cut.axis, -1).reshape(-1, cut.channels())
-        total, count = total + values.sum(0), count + len(values)
-    return np.array([abs(np.mean(total[list(group.channels)] / count)) for group in groups])
+    totals, counts = {}, {}
+    for at in (path, *groups[0].coupled):
+        slices = [np.moveaxis(weights[id(c.variable)], c.axis, -1).reshape(-1, c.channels()) for c in kernels[at]]
+        totals[at], counts[at] = sum(values.sum(0) for values in slices), sum(map(len, slices))
+    members = [{path: group.channels, **group.coupled} for group in groups]
+    sums = [sum(totals[at][list(channels)].sum() for at, channels in each.items()) for each in members]
+    sizes = [sum(counts[at] * len(channels) for at, channels in each.items()) for each in members]
+    return np.abs(np.array(sums) / np.array(sizes))
 
 
 def _plan(model: keras.Model, groups: Mapping[str, Sequence[Group]], kept: Mapping[str, set[int]]) -> ChannelPlan:
@@ -272,8 +304,10 @@ def _plan(model: keras.Model, groups: Mapping[str, Sequence[Group]], kept: Mappi
     outputs, heads = {}, {}
     gone: dict[str, set[int]] = {}
     for path, each in groups.items():
-        stay = sorted(channel for i in kept[path] for channel in each[i].channels)
-        outputs[path] = KeptIndices(sum(len(group.channels) for group in each), tuple(stay))
+        for at in (path, *each[0].coupled):
+            channels = [group.channels if at == path else group.coupled[at] for group in each]
+            stay = sorted(channel for i in kept[path] for channel in channels[i])
+            outputs[at] = KeptIndices(sum(map(len, channels)), tuple(stay))
         owner = _owner(model, layers[path])
         if len(each[0].channels) > 1 and getattr(owner, "num_heads", None) == len(each):
             heads[path] = len(kept[path])
@@ -360,6 +394,9 @@ def _edits(model: keras.Model, plan: ChannelPlan) -> Edits:
             width = _input_width if side == "inputs" else _output_width
             edits += width(layers[path], len(kept.indices))
     edits += [(_owner(model, layers[path]), "num_heads", count) for path, count in plan.heads.items()]
+    # The last axis of a reshape, as in Keras' squeeze-and-excite, is what the other axes leave.
+    shaping = [layer for layer in layers_of(model) if isinstance(layer, keras.layers.Reshape)]
+    edits += [(r, "target_shape", (*r.target_shape[:-1], -1)) for r in shaping if -1 not in r.target_shape]
     return edits + _replacing(values.values())
 
 

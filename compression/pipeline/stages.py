@@ -203,8 +203,8 @@ def check(stages: Stages) -> None:
     for index, stage in enumerate(stages.recipe.stages):
         if isinstance(stage, Channels):
             x, y = _labelled(stages)
-            options = {"importance": stage.importance, "skip": stage.skip, "x": x, "y": y}
-            plans[index] = channels.plan(model, stage.share, keep=stage.counts, **options)
+            options = {"importance": stage.importance, "skip": stage.skip, "coupled": stage.coupled}
+            plans[index] = channels.plan(model, stage.share, keep=stage.counts, **options, x=x, y=y)
             channels.apply(model, plans[index])
             if stage.init == "scratch":
                 reinitialized(model, stages.few)

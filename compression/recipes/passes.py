@@ -62,13 +62,15 @@ def _text(value: Any) -> str:
 class Channels(Pass):
     """Remove this share of every layer's units, filters, recurrent cells or attention heads, or keep LAYER:COUNT.
 
-    The rest keeps its weights, or begins from scratch with init=scratch (Liu et al., 2019).
+    The rest keeps its weights, or begins from scratch with init=scratch (Liu et al., 2019). Layers whose outputs meet
+    in a sum or a product, as in a residual connection, keep their width unless coupled=true or keep names one of them.
     """
 
     share: float | None = None
     importance: Literal["l1", "taylor"] = "l1"
     skip: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    coupled: bool = False
     init: Literal["own", "scratch"] = "own"
     SHARES = (1.0, 0.5)
 

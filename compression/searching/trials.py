@@ -17,13 +17,17 @@ from compression import tasks
 from compression.devices import profile
 from compression.devices.targets import NPUS
 from compression.exporting import tflite
+from compression.flatbuffers import flatbuffer
+from compression.flatbuffers.lifetimes import live
 from compression.passes import channels
 from compression.pipeline import pipeline
 from compression.receipts.receipt import file_sizes
+from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe, parse
 from compression.recipes.options import Calibration, ExportOptions, StageTraining
 from compression.searching.budget import LIMITS, ON_A_DEVICE, Budget
-from compression.searching.space import MEMORY, NO_TEACHER, Space
+from compression.searching.narrowing import Narrowing
+from compression.searching.space import MEMORY, NO_TEACHER, WIDTH, Space
 from compression.searching.untrained import apply_untrained
 from compression.surgery.copying import copies
 from compression.tasks.base import Export, OutputForm
@@ -221,13 +225,15 @@ def least_on_device(subject: SearchSubject, space: Space) -> tuple[dict[str, dic
     """Return what a device takes of the narrowest network in each precision, and why it cannot run the others."""
     found, refused = {}, {}
     for precision in space.choices["precision"]:
-        recipe = space.recipe(space.scaled(0, precision=precision, per_tensor=True, qat=False))
-        model = subject.without_training(dataclasses.replace(recipe, stages=recipe.stages[:1]))
-        try:
-            found[precision] = _exported(subject, model, recipe, lambda path, model: _on_device(subject, path))
-        except Failed as error:
-            refused[precision] = str(error)
-    return found, refused
+        for memory in space.choices.get("memory", ("usual",)):
+            recipe = space.recipe(space.scaled(0, precision=precision, per_tensor=True, qat=False, memory=memory))
+            model = subject.without_training(dataclasses.replace(recipe, stages=recipe.stages[:1]))
+            try:
+                found[precision] = _exported(subject, model, recipe, lambda path, model: _on_device(subject, path))
+                break
+            except (UsageError, Failed) as error:  # patches that save memory in the whole network may not in this one
+                refused[precision] = str(error)
+    return found, {precision: reason for precision, reason in refused.items() if precision not in found}
 
 
 def _sizes(subject: SearchSubject, model: keras.Model, recipe: Recipe) -> dict[str, int]:
@@ -261,11 +267,12 @@ def memory_choices(subject: SearchSubject) -> tuple[str, ...]:
 
 
 def initial_choices(subject: SearchSubject, space: Space, budget: Budget) -> list[dict[str, Any]]:
-    """Return the choices for the first trials: all layers narrowed alike to fit the budget, with distillation.
+    """Return the choices for the first trials: layers narrowed to fit the budget, with distillation.
 
-    One of them is the baseline: a small network trained from scratch on labels only and quantized afterwards. In the
-    precision with the fewest bits, files of half and a quarter of the budget are added, so that the front is known
-    early.
+    All layers are narrowed alike to a limit of bytes. Limits of a device also decide which layers: once alike, once by
+    what their channels save there. One trial is the baseline: a small network trained from scratch on labels only and
+    quantized afterwards. In the precision with the fewest bits, files of half and a quarter of the budget are added, so
+    that the front is known early.
     """
     wanted = [p for p in ("int8", "int4") if p in space.choices["precision"]] or [space.choices["precision"][0]]
     limit, gzipped = budget.max_bytes or budget.max_gzip_bytes, not budget.max_bytes
@@ -273,16 +280,70 @@ def initial_choices(subject: SearchSubject, space: Space, budget: Budget) -> lis
     taught = common | {"distill": space.choices["distill"][0], "qat": True}
     plain = {"init": "scratch", "distill": NO_TEACHER, "qat": False}
 
-    def narrowed(precision: str, part: float) -> dict[str, Any]:
+    by_savings = {precision: _narrowing(subject, space, precision) for precision in wanted} if budget.device else {}
+
+    def alike(precision: str, part: float) -> dict[str, Any]:
         share = _share(subject, space, precision, limit * part, gzipped) if limit else part / 2
         if budget.device:
             share = min(share if limit else 1.0, _share_on_device(subject, space, precision, budget, part))
         return space.scaled(share, precision=precision, **taught)
 
+    def narrowed(precision: str, part: float) -> dict[str, Any]:
+        if not budget.device:
+            return alike(precision, part)
+        share = _share(subject, space, precision, limit * part, gzipped) if limit else 1.0
+        chosen = space.scaled(share, precision=precision, **taught)
+        limits = {LIMITS[name][0]: value * part for name, value in budget.limits.items() if name in ON_A_DEVICE}
+        counts = by_savings[precision].within(limits)
+        return chosen | {WIDTH + layer: min(chosen[WIDTH + layer], count) for layer, count in counts.items()}
+
     found = [narrowed(precision, 1.0) for precision in wanted]
+    found += [alike(precision, 1.0) for precision in wanted] if budget.device else []
     baseline = {name: v if v in space.choices[name] else found[0][name] for name, v in plain.items()}
     found += [found[0] | baseline, *(narrowed(wanted[-1], part) for part in PARTS)]
+    found = [_with_memory(subject, space, chosen) for chosen in found]
     return [chosen for i, chosen in enumerate(found) if chosen not in found[:i]]
+
+
+def _with_memory(subject: SearchSubject, space: Space, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return choices with the first way to save memory that is possible in their network."""
+    ways = space.choices.get("memory", ())
+    for memory in ways[:-1]:
+        recipe = space.recipe(chosen | {"memory": memory})
+        with contextlib.suppress(UsageError, Failed):
+            model = subject.without_training(dataclasses.replace(recipe, stages=recipe.stages[:1]))
+            _exported(subject, model, recipe, file_sizes)
+            return chosen | {"memory": memory}
+    return chosen | {"memory": ways[-1]} if ways else chosen
+
+
+def _narrowing(subject: SearchSubject, space: Space, precision: str) -> Narrowing:
+    """Return how layers can be narrowed for the device of a search."""
+    found = subject.removable[0]
+    ranges = {layer: space.choices[WIDTH + layer] for layer in space.widths}
+    recipe = Recipe(precision, per_tensor="per_tensor" in language.parameters(precision))
+
+    def measure(counts: Mapping[str, int]) -> dict[str, np.ndarray]:
+        model = copies(subject.exported, subject.few[0])()
+        keep = {layer: high for layer, high in highest.items() if high < space.widths[layer]} | dict(counts)
+        if keep:
+            channels.apply(model, channels.plan(model, keep=keep, x=subject.few[0], found=subject.removable))
+        return _exported(subject, model, recipe, lambda path, model: _by_step(subject, path))
+
+    highest = {layer: values.high for layer, values in ranges.items()}
+    return Narrowing(
+        widths=highest,
+        lowest={layer: values.low for layer, values in ranges.items()},
+        scores={p: np.sort(each)[-highest[p] :] for p, each in channels.importances(subject.exported, found).items()},
+        measure=measure,
+    )
+
+
+def _by_step(subject: SearchSubject, path: Path) -> dict[str, np.ndarray]:
+    """Return what a file takes on the device of a search; its arena at each step."""
+    found = {name: np.array([value]) for name, value in _on_device(subject, path).items()}
+    steps = np.array(live(flatbuffer.read(path)))
+    return found | {"arena_bytes": steps + found["arena_bytes"] - steps.max()}
 
 
 def _share(subject: SearchSubject, space: Space, precision: str, limit: float, gzipped: bool, tries: int = 8) -> float:
@@ -305,6 +366,7 @@ def _share_on_device(subject: SearchSubject, space: Space, precision: str, budge
 
     def within(share: float) -> bool:
         recipe = space.recipe(space.scaled(share, precision=precision, per_tensor=True))
+        recipe = dataclasses.replace(recipe, patches=1)  # which a narrower network may not allow
         try:
             model = subject.without_training(recipe)
             found = _exported(subject, model, recipe, lambda path, model: _on_device(subject, path))

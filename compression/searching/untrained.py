@@ -44,8 +44,9 @@ def apply_untrained(
     pruned: set[str] = set()
     for stage in stages:
         if isinstance(stage, Channels):
-            options = {"importance": stage.importance, "skip": stage.skip, "x": x, "y": y, "found": found}
-            channels.apply(model, channels.plan(model, stage.share, keep=stage.counts, **options))
+            options = {"importance": stage.importance, "skip": stage.skip, "coupled": stage.coupled}
+            plan = channels.plan(model, stage.share, keep=stage.counts, **options, x=x, y=y, found=found)
+            channels.apply(model, plan)
             fit_last(model, x, y)
         elif isinstance(stage, Prune):
             pruned = _prune(model, stage)

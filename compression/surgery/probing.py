@@ -6,6 +6,7 @@ have a rule: the axes along which their variables are cut.
 """
 
 import contextlib
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from compression.surgery.layers import RECURRENT, with_kernels
 from zoo.console.errors import UsageError
@@ -24,25 +27,31 @@ from zoo.introspection.layers import layers_of
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 # Number of examples for probing and trials: more than one, because padding may hide most of an example.
 EXAMPLES = 2
 # Maximum number of activation values in one probing batch: 64 MiB in float32.
 PROBED_NUMBERS = 2**24
+# Least change of a random output, whose deviation is 1, in a probe: a relu hides smaller ones where it gives zero, and
+# in a sum of several outputs values are further from zero.
+CHANGE = 10
 # Key of the model's output among the paths of layers.
 OUTPUT = ""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Channels of a layer that can only be removed together, and the input features of other layers removed with them.
+    """Channels of a layer that can only be removed together, and what is removed with them from other layers.
 
     Args:
         channels: Channels of the layer's output: one channel, or those of one attention head.
         features: Indices on the last axis of the inputs of other layers, by layer path.
+        coupled: Output channels of other layers that meet these channels in a sum or a product, by layer path.
     """
 
     channels: tuple[int, ...]
     features: Mapping[str, tuple[int, ...]]
+    coupled: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
 
 class Cut(NamedTuple):
@@ -86,7 +95,8 @@ class _Call(NamedTuple):
 def group_channels(model: keras.Model, x: Any) -> tuple[dict[str, tuple[Group, ...]], dict[str, str]]:
     """Group the channels of each layer that must be removed together.
 
-    DepGraph (Fang et al., 2023) introduced such groups and derives them from a graph of known operations.
+    DepGraph (Fang et al., 2023) introduced such groups and derives them from a graph of known operations. Layers whose
+    outputs meet in a sum or a product, as in a residual connection, share their groups: the first layer has them.
 
     Args:
         model: Built Keras model.
@@ -110,14 +120,21 @@ def group_channels(model: keras.Model, x: Any) -> tuple[dict[str, tuple[Group, .
         path: {at: each[i] for at, each in changed.items() if each[i].any()} for i, path in enumerate(probe.mixing)
     }
     reasons = {path: reason for path in probe.mixing if (reason := _refusal(path, probe, reached))}
+    families = _families(reached)
+    for family in families:
+        if refused := [path for path in family if path in reasons]:
+            why = f"it is added to or multiplied with {refused[0]}, which cannot be cut: {reasons[refused[0]]}"
+            reasons |= dict.fromkeys([path for path in family if path not in reasons], why)
+    families = [family for family in families if family[0] not in reasons]
+    singles = _singles(probe, reached, families)
     found: dict[str, tuple[Group, ...]] = {}
-    cuttable = {path: reached[path] for path in probe.mixing if path not in reasons}
-    for path, singles in _singles(probe, cuttable).items():
-        groups = _components(path, probe, reached[path], singles)
+    for first, *others in families:
+        groups = _components([first, *others], probe, reached, singles)
         if reason := _unequal(groups):
-            reasons[path] = reason
+            reasons |= dict.fromkeys([first, *others], reason)
         else:
-            found[path] = groups
+            found[first] = groups
+            reasons |= dict.fromkeys(others, f"it is cut together with {first}")
     return found, reasons
 
 
@@ -131,6 +148,9 @@ def anatomy_of(layer: keras.layers.Layer) -> Anatomy | None:
         anatomy = Anatomy((Cut(layer._kernel, -2),), (Cut(layer._kernel, -1),), biases)
     elif isinstance(layer, TRANSPOSED) and layer.data_format == "channels_last":
         anatomy = Anatomy((Cut(layer.kernel, -1),), (Cut(layer.kernel, -2),), biases)
+    elif isinstance(layer, SEPARABLE) and layer.data_format == "channels_last":
+        pointwise = Cut(layer.pointwise_kernel, -2, 1, layer.depth_multiplier)
+        anatomy = Anatomy((Cut(layer.depthwise_kernel, -2), pointwise), (Cut(layer.pointwise_kernel, -1),), biases)
     elif isinstance(layer, DEPTHWISE) and layer.data_format == "channels_last":
         anatomy = Anatomy((Cut(layer.kernel, -2), *(Cut(cut.variable, 0, 1, layer.depth_multiplier) for cut in biases)))
     elif isinstance(layer, keras.layers.BatchNormalization) and layer.axis in (-1, layer.input_spec.ndim - 1):
@@ -213,8 +233,8 @@ class _Probe:
             (sources, features) bool by path; the key `path:` stands for a layer's inputs other than the first.
         """
         found: dict[str, np.ndarray] = {}
-        # Both signs, because a relu hides changes of one sign; all examples, because padding may hide one of them.
-        probes = itertools.product(range(0, len(sources), self.chunk), range(len(self.x)), (1, -1))
+        # Both signs, because a relu hides changes of one sign; two examples, because padding may hide one of them.
+        probes = itertools.product(range(0, len(sources), self.chunk), range(EXAMPLES), (1, -1))
         for start, example, sign in probes:
             chunk = slice(start, start + self.chunk)
             for at, changed in self._changes(sources[chunk], readers, example, sign):
@@ -224,7 +244,8 @@ class _Probe:
     def _changes(
         self, sources: Sequence[Mapping[str, Any]], readers: Collection[str], example: int, sign: int
     ) -> Iterator[tuple[str, np.ndarray]]:
-        before, batch, rng = self.before[example], 1 + len(sources), np.random.default_rng(example)
+        before, batch = self.before[example % len(self.x)], 1 + len(sources)
+        rng, positive = np.random.default_rng(example), bool(example % 2)
 
         def constant(path: str) -> Callable:
             calls = iter(before[path])
@@ -234,11 +255,13 @@ class _Probe:
                 # 1 for inputs without a batch dimension, such as positions
                 copies = inputs[0].shape[0] // known.inputs[0].shape[0] if inputs and inputs[0].shape else 1
                 changed = {i: source[path] for i, source in enumerate(sources, 1) if path in source and copies == batch}
-                return keras.tree.map_structure(lambda y: _random(y, copies, changed, sign, rng), known.output)
+                return keras.tree.map_structure(
+                    lambda y: _random(y, copies, changed, sign, rng, positive), known.output
+                )
 
             return give
 
-        repeated = mapped(lambda array: np.repeat(array, batch, axis=0), self.x[example])
+        repeated = mapped(lambda array: np.repeat(array, batch, axis=0), self.x[example % len(self.x)])
         after = self._run(repeated, {path: constant(path) for path in self.mixing})
         for path in readers:
             for call, known in zip(after[path], before[path], strict=True):
@@ -267,17 +290,23 @@ class _Probe:
         return seen | {OUTPUT: [_Call(keras.tree.flatten(y), None)]}
 
 
-def _random(y: Any, copies: int, changed: Mapping[int, Any], sign: int, rng: np.random.Generator) -> Any:
-    """Return a random output like y, equal for all copies except for the channels changed[i] of copy i."""
+def _random(
+    y: Any, copies: int, changed: Mapping[int, Any], sign: int, rng: np.random.Generator, positive: bool
+) -> Any:
+    """Return a random output like y, equal for all copies except for the channels changed[i] of copy i.
+
+    Where all values are positive, a product with the output of an activation does not hide the change of a factor.
+    """
     dtype = keras.backend.standardize_dtype(y.dtype)
     if not y.shape:
         return y
     if not keras.backend.is_float_dtype(dtype):
         return keras.ops.concatenate([y] * copies)
-    values = np.repeat(rng.standard_normal((1, *y.shape), "float32"), copies, axis=0)
+    one = rng.standard_normal((1, *y.shape), "float32")
+    values = np.repeat(np.abs(one) if positive else one, copies, axis=0)
     for i, which in changed.items():
-        # Large enough to cross zero, and different at each position, because a softmax hides a common offset.
-        values[i][..., which] += sign * (3 + np.abs(rng.standard_normal(values[i][..., which].shape, "float32")))
+        # Different at each position, because a softmax hides a common offset.
+        values[i][..., which] += sign * (CHANGE + np.abs(rng.standard_normal(values[i][..., which].shape, "float32")))
     return keras.ops.cast(values.reshape(-1, *y.shape[1:]), dtype)
 
 
@@ -307,7 +336,7 @@ def _refusal(path: str, probe: _Probe, reached: Mapping[str, Mapping[str, np.nda
         return f"it is called {probe.calls(path)} times"
     if not reached[path]:
         return "nothing reads it"
-    for at, features in reached[path].items():
+    for at in reached[path]:
         reader = at.removesuffix(":")
         if reader == OUTPUT:
             return "it is part of the model's output"
@@ -315,62 +344,110 @@ def _refusal(path: str, probe: _Probe, reached: Mapping[str, Mapping[str, np.nda
             return f"{reader} reads it and cannot be cut"
         if probe.calls(reader) != 1:
             return f"{reader} reads it and is called {probe.calls(reader)} times"
-        for other in reached:
-            if other != path and (reached[other].get(at, False) & features).any():
-                return f"{reader} reads it mixed with {other}"
     return None
 
 
+def _families(reached: Mapping[str, Mapping[str, np.ndarray]]) -> list[list[str]]:
+    """Return the layers, those together that reach the same features; both in the order of `reached`."""
+    paths = list(reached)
+    sharing = np.eye(len(paths), dtype=bool)
+    for i, j in itertools.combinations(range(len(paths)), 2):
+        one, other = reached[paths[i]], reached[paths[j]]
+        sharing[i, j] = any((one[at] & other[at]).any() for at in one.keys() & other.keys())
+    _, labels = csgraph.connected_components(sharing, directed=False)
+    families: dict[int, list[str]] = {}
+    for path, label in zip(paths, labels.tolist(), strict=True):
+        families.setdefault(label, []).append(path)
+    return list(families.values())
+
+
 def _components(
-    path: str, probe: _Probe, reached: Mapping[str, np.ndarray], changed: Mapping[str, np.ndarray] | None
+    paths: Sequence[str],
+    probe: _Probe,
+    reached: Mapping[str, Mapping[str, np.ndarray]],
+    singles: Mapping[str, Mapping[str, np.ndarray] | None],
 ) -> tuple[Group, ...]:
-    """Return the channels of a layer, grouped by the features they share.
+    """Return the channels of a family of layers, grouped by the features they share.
 
     Args:
-        path: Path of the layer.
+        paths: Paths of the layers.
         probe: Probe of the model.
-        reached: Features that the layer reaches, by reader.
-        changed: Result of `_singles` for the layer.
+        reached: Features that each layer reaches, by its path and by reader.
+        singles: Result of `_singles`.
     """
-    count = probe.anatomies[path].kernels[0].channels()
-    if changed is None:
-        changed = probe.changes([{path: channel} for channel in range(count)], reached)
-    together = np.concatenate(list(changed.values()), axis=1).astype("float32")
-    linked = together @ together.T > 0
-    np.fill_diagonal(linked, True)
-    labels, before = np.arange(count), None
-    while not np.array_equal(labels, before):  # the smallest label spreads through each connected component
-        before, labels = labels, np.where(linked, labels, count).min(axis=1)
-    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    counts = {path: _width(probe, path) for path in paths}
+    changed = {
+        path: singles[path] or probe.changes([{path: channel} for channel in range(counts[path])], reached[path])
+        for path in paths
+    }
+    readers = {at: each.shape[1] for path in paths for at, each in changed[path].items()}
+    # A graph with a node for each channel and each feature, and an edge where a channel changes a feature.
+    sizes = {("output", path): count for path, count in counts.items()} | {
+        ("input", at): n for at, n in readers.items()
+    }
+    begins = dict(zip(sizes, itertools.accumulate(sizes.values(), initial=0), strict=False))
+    edges = [
+        np.argwhere(each) + (begins["output", path], begins["input", at])
+        for path in paths
+        for at, each in changed[path].items()
+    ]
+    rows, columns = np.concatenate(edges).T
+    nodes = sum(sizes.values())
+    graph = sparse.coo_array((np.ones(len(rows), bool), (rows, columns)), (nodes, nodes))
+    labels = csgraph.connected_components(graph, directed=False)[1]
+    members = {
+        key: _by_label(labels[begins[key] : begins[key] + size]) for key, size in sizes.items()
+    }  # indices, by label, for each layer's outputs or inputs
+    first, *others = paths
+    among = dict.fromkeys(label for path in paths for label in members["output", path])
     return tuple(
         Group(
-            tuple(channels.tolist()),
-            {at: tuple(np.flatnonzero(each[channels].any(0)).tolist()) for at, each in changed.items()},
+            members["output", first].get(label, ()),
+            {at: members["input", at].get(label, ()) for at in readers},
+            {path: members["output", path].get(label, ()) for path in others},
         )
-        for channels in members
+        for label in among
     )
 
 
-def _singles(probe: _Probe, reached: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray] | None]:
+def _by_label(labels: np.ndarray) -> dict[int, tuple[int, ...]]:
+    """Return the indices of each label."""
+    found: dict[int, list[int]] = {}
+    for i, label in enumerate(labels.tolist()):
+        found.setdefault(label, []).append(i)
+    return {label: tuple(indices) for label, indices in found.items()}
+
+
+def _width(probe: _Probe, path: str) -> int:
+    return probe.anatomies[path].kernels[0].channels()
+
+
+def _singles(
+    probe: _Probe, reached: Mapping[str, Mapping[str, np.ndarray]], families: Sequence[Sequence[str]]
+) -> dict[str, dict[str, np.ndarray] | None]:
     """Return (channels, features) bool by reader for each layer; None unless each feature depends on one channel.
 
     For each bit of the channel number, one probe changes the channels with the bit set and one the others, so the
     number of probes is logarithmic. A feature of two channels changes in both probes of a bit in which they differ. No
-    feature is reached by two of the layers, so one probe serves all of them.
+    feature is reached by two families, so one probe serves a layer of each.
 
     Args:
         probe: Probe of the model.
         reached: Features that each layer reaches, by its path and by reader.
+        families: Paths of layers that reach common features.
     """
-    counts = {path: probe.anatomies[path].kernels[0].channels() for path in reached}
-    bits = {path: max(1, (count - 1).bit_length()) for path, count in counts.items()}
-    sources = [
-        {path: np.flatnonzero(np.arange(counts[path]) >> bit & 1 == side) for path in reached if bit < bits[path]}
-        for bit in range(max(bits.values(), default=0))
-        for side in (0, 1)
-    ]
-    found = probe.changes(sources, {at for each in reached.values() for at in each}) if sources else {}
-    return {path: _decoded(found, reached[path], counts[path], bits[path]) for path in reached}
+    singles = {}
+    for paths in itertools.zip_longest(*families):
+        counts = {path: _width(probe, path) for path in paths if path is not None}
+        bits = {path: max(1, (count - 1).bit_length()) for path, count in counts.items()}
+        sources = [
+            {path: np.flatnonzero(np.arange(counts[path]) >> bit & 1 == side) for path in counts if bit < bits[path]}
+            for bit in range(max(bits.values()))
+            for side in (0, 1)
+        ]
+        found = probe.changes(sources, {at for path in counts for at in reached[path]})
+        singles |= {path: _decoded(found, reached[path], counts[path], bits[path]) for path in counts}
+    return singles
 
 
 def _decoded(
@@ -391,7 +468,7 @@ def _unequal(groups: Sequence[Group]) -> str | None:
     """Return why groups cannot be removed one by one, or None if they can."""
     if len(groups) == 1:
         return "all its channels depend on each other"
-    if len({(len(g.channels), *map(len, g.features.values())) for g in groups}) > 1:
+    if len({(len(g.channels), *map(len, (*g.features.values(), *g.coupled.values()))) for g in groups}) > 1:
         return "its channels are not all read in the same way"
     return None
 
