@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -230,13 +231,24 @@ SETTINGS = {
 
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
+    return compared(result, OTHERS, "examples/s")
+
+
+def compared(result: dict[str, Any], others: Sequence[str], unit: str) -> list[str]:
+    """Return the lines of a table with the throughput of the zoo beside that of other sides.
+
+    Args:
+        result: Rows with model, batch, side and rounds.
+        others: The other sides.
+        unit: Unit of the throughput.
+    """
     lines = [
-        f"| training | zoo, examples/s | {' | '.join(f'{side} | speed-up of zoo' for side in OTHERS)} |",
-        "| --- | --- |" + " --- | --- |" * len(OTHERS),
+        f"| training | zoo, {unit} | {' | '.join(f'{side} | speed-up of zoo' for side in others)} |",
+        "| --- | --- |" + " --- | --- |" * len(others),
     ]
     for name, sides in _cases(result).items():
         cells = [f"{statistics.median(sides['zoo']):,.0f}"]
-        for side in OTHERS:
+        for side in others:
             if side not in sides:
                 cells += ["", ""]
                 continue
@@ -291,17 +303,21 @@ def draw(result: dict[str, Any], path: Path) -> None:
         figure.savefig(temporary, dpi=120)
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown, followed by the rounds of each side."""
-    each = [
+def each_round(result: dict[str, Any]) -> list[str]:
+    """Return a line with the parameters and the rounds of each side."""
+    return [
         f"- {row['name']}: {row['parameters']:,} parameters; {', '.join(f'{value:,.0f}' for value in row['rounds'])}"
         for row in result["measured"]
     ]
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown, followed by the rounds of each side."""
     targets = [
         f"{model}, batch {batch}: {' and '.join(f'{least} of {side}' for side, least in peers.items())}"
         for (model, batch), peers in TARGETS.items()
     ]
-    return "\n".join([*table(result), "", f"Targets: {'; '.join(targets)}.", "", *each])
+    return "\n".join([*table(result), "", f"Targets: {'; '.join(targets)}.", "", *each_round(result)])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ pictures. PyTorch comes with the extra `peers` and --peers.
 """
 
 import dataclasses
-import statistics
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 from benchmarks import rounds
 from benchmarks.commands import told
-from benchmarks.throughput import RATE, turns
+from benchmarks.throughput import RATE, compared, each_round, turns
 
 ROUNDS, QUICK_ROUNDS = 5, 2
 EXAMPLES = 1024
@@ -72,7 +71,7 @@ def measure(data_dir: Path, quick: bool = False, peers: bool = False) -> dict[st
             words = {side: (side, name, str(batch)) for side in (SIDES if peers else SIDES[:2])}
             found = rounds.in_turn("benchmarks.vision_throughput", words, QUICK_ROUNDS if quick else ROUNDS)
             for side, row in found.items():
-                told_as = {"name": f"{name}, batch {batch}: {side}", "network": name, "batch": batch, "side": side}
+                told_as = {"name": f"{name}, batch {batch}: {side}", "model": name, "batch": batch, "side": side}
                 rows.append(told({**told_as, "unit": "images/s", "better": "higher", **row}))
     return {"measured": rows}
 
@@ -158,31 +157,12 @@ def _pytorch(case: Case, batch: int, compiled: bool = False) -> None:
 
 def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of the table."""
-    cases: dict[str, dict[str, list[float]]] = {}
-    for row in result["measured"]:
-        cases.setdefault(f"{row['network']}, batch {row['batch']}", {})[row["side"]] = row["rounds"]
-    others = [side for side in SIDES[1:] if any(side in sides for sides in cases.values())]
-    lines = [
-        f"| training | zoo, images/s | {' | '.join(f'{side} | speed-up of zoo' for side in others)} |",
-        "| --- | --- |" + " --- | --- |" * len(others),
-    ]
-    for name, sides in cases.items():
-        cells = [f"{statistics.median(sides['zoo']):,.0f}"]
-        for side in others:
-            times, low, high = rounds.ratio(sides["zoo"], sides[side])
-            cells += [f"{statistics.median(sides[side]):,.0f}", f"{times:.2f} ({low:.2f} to {high:.2f})"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
+    return compared(result, SIDES[1:], "images/s")
 
 
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown, followed by the rounds of each side."""
-    each = [
-        f"- {row['name']}: {row['parameters']:,} trainable parameters;"
-        f" {', '.join(f'{value:,.0f}' for value in row['rounds'])}"
-        for row in result["measured"]
-    ]
-    return "\n".join([*table(result), "", *each])
+    return "\n".join([*table(result), "", *each_round(result)])
 
 
 if __name__ == "__main__":

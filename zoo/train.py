@@ -14,7 +14,7 @@ from zoo.config.train_config import CHANGEABLE, TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.errors import Interrupted, UsageError
 from zoo.runs.continuing import differences
-from zoo.runs.folder import RunFolder, check_beginning, continued, default_output, newest_unfinished
+from zoo.runs.folder import RunFolder, check_beginning, continued, default_output, newest_unfinished, scored
 from zoo.sizing import adaptation
 
 
@@ -104,7 +104,7 @@ def show(result: Mapping[str, Any]) -> None:
 
     task = tasks.of(RunFolder(result["run"]).task)
     scores = f"examples: {result['test']['examples']:,}, without labels"
-    if len(result["test"]) > 1:
+    if scored(result):
         scores = task.headline(result["test"], result.get("intervals", {}))
     print(f"test {scores}, weights of epoch {result['epoch']} of {result['epochs']}")
     if "private" in result:

@@ -93,7 +93,6 @@ def fit(path: Path, recipe: Recipe) -> Memory:
     if recipe.patches != 1 and not trials:
         raise UsageError(f"--recipe {recipe}: patches: {_why_not(model, recipe)}")
     trials.sort(key=lambda trial: _promised(trial.model, recipe))
-    whole = [] if recipe.patches not in (1, "auto") else [_Trial(1, Stage(-1, (), {}), model)]
     laid_out = [dataclasses.replace(each, model=_laid_out(each.model, recipe)) for each in trials[:LAID_OUT]]
     laid_out.sort(key=lambda trial: _bytes(trial.model) + _structures(trial.model))
     whole = [] if recipe.patches not in (1, "auto") else [_Trial(1, Stage(-1, (), {}), model)]

@@ -27,7 +27,7 @@ def test_networks_of_pytorch_have_the_layers_of_the_zoo(name):
 def test_the_table_has_the_ratio_of_each_round():
     sides = {"zoo": [200.0, 400.0, 300.0], "plain Keras": [100.0, 100.0, 100.0]}
     rows = [
-        {"network": "resnet8", "batch": 32, "side": side, "parameters": 1, "name": side, "rounds": values}
+        {"model": "resnet8", "batch": 32, "side": side, "parameters": 1, "name": side, "rounds": values}
         for side, values in sides.items()
     ]
-    assert table({"measured": rows})[-1] == "| resnet8, batch 32 | 300 | 100 | 3.00 (2.00 to 4.00) |"
+    assert table({"measured": rows})[-1] == "| resnet8, batch 32 | 300 | 100 | 3.00 (2.00 to 4.00) |  |  |  |  |"

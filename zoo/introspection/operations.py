@@ -24,6 +24,20 @@ def count(call: Callable, shapes: Any) -> int:
     return _of_tensorflow(call, shapes) if keras.backend.backend() == "tensorflow" else _of_jax(call, shapes)
 
 
+def of_inference(model: keras.Model, inputs: Any) -> int:
+    """Return the operations of a built model in inference, where a loop counts as one iteration.
+
+    Args:
+        model: Built model.
+        inputs: Its inputs, of anything with shape and dtype.
+    """
+
+    def call(trainable: list, non_trainable: list, x: Any) -> Any:
+        return model.stateless_call(trainable, non_trainable, x, training=False)[0]
+
+    return count(call, (model.trainable_variables, model.non_trainable_variables, inputs))
+
+
 def of_model(model: keras.Model, inputs: Any) -> int | None:
     """Return the operations of a built model in inference; None if a recurrent layer makes them unknown.
 
@@ -31,9 +45,6 @@ def of_model(model: keras.Model, inputs: Any) -> int | None:
         model: Built model, which is not changed.
         inputs: Its inputs, of anything with shape and dtype.
     """
-
-    def call(trainable: list, non_trainable: list, x: Any) -> Any:
-        return model.stateless_call(trainable, non_trainable, x, training=False)[0]
 
     # No count has the iterations of a loop.
     recurrent = [layer for layer in layers_of(model) if isinstance(layer, keras.layers.RNN) and not layer.unroll]
@@ -43,7 +54,7 @@ def of_model(model: keras.Model, inputs: Any) -> int | None:
     for layer in recurrent:
         layer.unroll = True
     try:
-        return count(call, (model.trainable_variables, model.non_trainable_variables, inputs))
+        return of_inference(model, inputs)
     finally:
         for layer in recurrent:
             layer.unroll = False

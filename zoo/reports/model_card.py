@@ -14,7 +14,7 @@ from zoo.config.train_config import EMBEDDED, TrainConfig, command_line, flag
 from zoo.console.errors import UsageError
 from zoo.console.figures import form_of, label, written
 from zoo.runs import attacked
-from zoo.runs.folder import RunFolder
+from zoo.runs.folder import RunFolder, scored
 from zoo.scores import groups
 
 NOT_MEASURED = "Not measured"
@@ -175,7 +175,7 @@ def _classes(metrics: Mapping[str, Any], task: str, facts: TaskFacts) -> str:
     classes = facts.classifies or "per_class" in metrics or "zero_shot_accuracy" in metrics["test"]
     if not classes:
         return f"A run that gives {facts.gives} has no classes."
-    if len(metrics["test"]) == 1:
+    if not scored(metrics):
         return f"{NOT_MEASURED}: there are no labels."
     if "per_class" not in metrics:
         return f"{NOT_MEASURED} when this run was made; its confusion_matrix.csv holds the counts."
@@ -308,7 +308,7 @@ def _many(count: int, what: str) -> str:
 
 
 def _limits(metrics: Mapping[str, Any], facts: TaskFacts) -> str:
-    if len(metrics["test"]) == 1:
+    if not scored(metrics):
         return "- No score was measured, as the test examples have no labels."
     found = [f"- Intervals assume that the {metrics['test']['examples']:,} test examples are independent."]
     if "per_class" in metrics:

@@ -28,6 +28,15 @@ LOCK = ".lock"
 MOVING = (*PLACES, "data_dir", "output")
 
 
+def scored(metrics: Mapping[str, Any]) -> bool:
+    """Return whether the test examples had labels, so that there are scores besides their number.
+
+    Args:
+        metrics: Content of metrics.json.
+    """
+    return metrics["test"].keys() != {"examples"}
+
+
 class RunFolder:
     """The files of one run. Reading a file also checks it.
 

@@ -131,10 +131,4 @@ def _without_values(config: TrainConfig, spec: DataSpec) -> keras.Model:
 
 def _operations(config: TrainConfig, spec: DataSpec) -> int:
     model = _without_values(config, spec)
-
-    def call(trainable: list, non_trainable: list, inputs: Any) -> Any:
-        return model.stateless_call(trainable, non_trainable, inputs, training=False)[0]
-
-    inputs = tasks.of(spec.task).inputs(model, spec)
-    shapes = model.trainable_variables, model.non_trainable_variables, inputs
-    return operations.count(call, shapes)
+    return operations.of_inference(model, tasks.of(spec.task).inputs(model, spec))
