@@ -241,5 +241,6 @@ def _free_output(config: TrainConfig, own: Any) -> Path | None:
     """Return a free folder named after a model of one's own; None for the default, or where another worker chooses."""
     if own is None or not strategies.is_chief(config.strategy):
         return None
-    name = getattr(own, "name", None) or getattr(own, "__name__", "model")
-    return free_folder(PARENT / f"{name}-{config.data_name}")
+    from zoo.training.building import own_name
+
+    return free_folder(PARENT / f"{own_name(own)}-{config.data_name}")

@@ -76,7 +76,7 @@ class OpenedRun:
         metrics = self.run.read_metrics()
         return {
             "run": self.run.path.name,
-            "model": self.config.model,
+            "model": self.run.model_name,
             "data": self.config.data_name,
             "model_sha256": metrics["model_sha256"],
             "training_seed": self.config.seed,

@@ -117,6 +117,9 @@ def test_a_model_of_ones_own_is_trained(images, here):
     assert run.path.name.startswith("mine-arrays-")
     assert not np.array_equal(run.model.get_weights()[0], before)
     np.testing.assert_array_equal(api.load(run.path / "model.keras").get_weights()[0], run.model.get_weights()[0])
+    assert run.table().rows[1] == ("model", "mine")
+    assert f"<title>mine on {run.config.data_name}" in run.report.read_text(encoding="utf-8")
+    assert "--set filters" not in run.report.read_text(encoding="utf-8")  # of the cnn, whose name stands in config.json
 
 
 def test_a_model_that_gives_probabilities_is_refused(images, here):

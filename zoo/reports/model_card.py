@@ -48,7 +48,7 @@ def card(run: RunFolder, read_receipt: Callable[[Path], dict[str, Any]]) -> tupl
     ]
     missing.append("Other seeds: a run is one training; `python -m zoo.sweep --seeds N` compares several seeds.")
     text = _template().substitute(
-        title=f"{config.model} on {stored['data']['name']}",
+        title=f"{run.model_name} on {stored['data']['name']}",
         model=_model(run, config, metrics, task),
         data=_data(config, stored["data"], metrics),
         training=_training(stored, config, metrics),
@@ -89,9 +89,10 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _model(run: RunFolder, config: TrainConfig, metrics: Mapping[str, Any], task: str) -> str:
-    settings = ", ".join(f"{name}={value}" for name, value in (config.settings or {}).items()) or "none"
+    given = {} if run.own_model else config.settings or {}
+    settings = ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
     rows = [
-        ("model", config.model),
+        ("model", run.model_name),
         ("task", task.replace("_", " ")),
         ("parameters", f"{metrics['parameters']:,}"),
         ("arguments", settings),
@@ -152,7 +153,9 @@ def _training(stored: Mapping[str, Any], config: TrainConfig, metrics: Mapping[s
         *([("began with", json.dumps(begun))] if begun else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in stored["versions"].items())),
     ]
-    options = [(f"`{flag(name)}`", value) for name, value in config.to_json().items() if value is not None]
+    unused = ("model", "settings") if stored.get("own_model") else ()
+    given = {name: value for name, value in config.to_json().items() if value is not None and name not in unused}
+    options = [(f"`{flag(name)}`", value) for name, value in given.items()]
     folded = f"<details><summary>Every option</summary>\n\n{_table(['option', 'value'], options)}\n\n</details>"
     return f"    {command}\n\n{_table(['', ''], rows)}\n\n{folded}"
 

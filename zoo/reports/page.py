@@ -99,7 +99,7 @@ def write(
         page: Task's part of the page.
         title: Title of the page. Default: the model and the data.
     """
-    title = title or f"{config.model} on {data.spec.name}"
+    title = title or f"{run.model_name} on {data.spec.name}"
     trained = f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test examples"
     # Smoothed targets have a lower bound above 0, while the test loss in the tile is computed without smoothing.
     smoothed = f" <small>with labels smoothed by {config.label_smoothing}</small>" if config.label_smoothing else ""
@@ -277,11 +277,12 @@ def _joined(value: Any) -> Any:
 
 def _configuration(run: RunFolder, config: TrainConfig) -> str:
     stored = run.read_config()
+    not_used = ("model", "settings") if run.own_model else ()
     command = " ".join(stored["command"]) or "zoo.training.loop.train(config)"
     values = "".join(
         f"<tr><td><code>{typed}</code></td><td>{text(value)}</td></tr>"
         for name, value in config.to_json().items()
-        if value is not None and value != {}
+        if value is not None and value != {} and name not in not_used
         for typed, value in _as_typed(name, value)
     )
     found = "".join(f"<tr><td>{text(name)}</td><td>{text(value)}</td></tr>" for name, value in versions().items())

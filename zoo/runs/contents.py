@@ -50,6 +50,8 @@ def check_config(stored: Mapping[str, Any]) -> None:
     for name in ("begun_with", "adapted", "processor", "kernels"):
         if stored.get(name) is not None:
             _typed(stored, name, dict)
+    if stored.get("own_model") is not None:
+        _typed(stored, "own_model", str)
     _typed(stored, "versions", dict)
     if stored.get("processor"):
         _typed(stored["processor"], "name", str)

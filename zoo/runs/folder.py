@@ -131,6 +131,16 @@ class RunFolder:
         """What the run learns, a key of `zoo.config.task_facts.TASKS`."""
         return self.read_config()["data"].get("task", task_facts.CLASSES)
 
+    @property
+    def own_model(self) -> str | None:
+        """Name of a model of one's own that the run trained; None for a model of the zoo."""
+        return self.read_config().get("own_model")
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model that the run trained."""
+        return self.own_model or self.read_config()["config"].model
+
     def write_config(
         self,
         config: TrainConfig,
@@ -138,6 +148,7 @@ class RunFolder:
         command: list[str],
         begun_with: Mapping[str, Any] | None = None,
         adapted: Mapping[str, Any] | None = None,
+        own_model: str | None = None,
     ) -> None:
         """Write config.json.
 
@@ -147,6 +158,7 @@ class RunFolder:
             command: Command line of the training.
             begun_with: Record of the run or runs that this one starts from.
             adapted: Record of `zoo.sizing.adaptation.adapted`, if it chose the configuration.
+            own_model: Name of a model of one's own, which was trained in place of the configuration's.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         content = {
@@ -155,6 +167,7 @@ class RunFolder:
             "command": command,
             "begun_with": begun_with,
             "adapted": adapted,
+            "own_model": own_model,
             "versions": versions(),
             "processor": processor(),
             "kernels": kernels(),

@@ -74,7 +74,7 @@ class Run(Readable):
         metrics = self.metrics
         facts = [
             ("run", str(self.path)),
-            ("model", self.config.model),
+            ("model", self.folder.model_name),
             ("data", self.config.data_name),
             ("parameters", f"{metrics['parameters']:,}"),
             ("epochs", f"{metrics['epochs']}, weights of epoch {metrics['epoch']}"),

@@ -18,6 +18,11 @@ from zoo.objectives.losses import CrossEntropy, FocalLoss
 from zoo.tasks.base import Task
 
 
+def own_name(model: keras.Model | Callable[[], keras.Model]) -> str:
+    """Return the name of a model of one's own, or of the function that makes it."""
+    return getattr(model, "name", None) or getattr(model, "__name__", "model")
+
+
 def check_kind(config: TrainConfig, spec: DataSpec, task: Task) -> None:
     """Raise UsageError if the model does not take this kind of data, or is for another task.
 

@@ -26,7 +26,7 @@ from zoo.runs.folder import RunFolder, check_beginning
 from zoo.system.signals import stopped_by_signals
 from zoo.tasks.base import Task
 from zoo.training import capabilities, layerwise, optimization, starting
-from zoo.training.building import built, maker, over_replicas
+from zoo.training.building import built, maker, over_replicas, own_name
 from zoo.training.callbacks import Checkpointer, Clock, Progress, Recorder, tensorboard
 from zoo.training.capabilities import Start, Training
 from zoo.training.data import check_data, facts, load_data, recorded, with_filled_batch
@@ -104,6 +104,7 @@ def train(
         config = config if batch_was_chosen else with_filled_batch(config, data)
         task = task or tasks.of(data.spec.task)
         training = Training(config, strategy, run, data, task, verbose and not collective.worker(strategy))
+        training.own_model = None if model is None else own_name(model)
         make = _checked(training, model)
         training.origin = starting.origin(training)
         training.start = Start(starting.newest_snapshot(training), command or [], adapted)

@@ -170,7 +170,7 @@ def write_config(training: Training) -> None:
     if not run.examples_file.is_file():
         examples.write(run, examples.of_data(data))
     config = dataclasses.replace(training.config, resume=False, accept_changed_data=False)
-    run.write_config(config, data.spec.to_json(), command, begun_with, adapted)
+    run.write_config(config, data.spec.to_json(), command, begun_with, adapted, training.own_model)
 
 
 def check_disk(training: Training) -> None:

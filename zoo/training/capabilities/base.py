@@ -64,6 +64,7 @@ class Training:
         task: Task of the data, see `zoo.tasks`.
         verbose: Whether progress is shown on standard error.
         start: How the training starts.
+        own_model: Name of a model of one's own; None for that of the configuration.
 
     Attributes:
         capabilities: Active capabilities in the order of the registry.
@@ -87,6 +88,7 @@ class Training:
     task: Task
     verbose: bool
     start: Start = field(default_factory=Start)
+    own_model: str | None = None
     capabilities: "list[Capability]" = field(default_factory=list)
     batch_size: int = field(init=False)
     origin: dict[str, dict[str, Any]] = field(default_factory=dict)
