@@ -34,7 +34,7 @@ from zoo.system.files import sha256, write_json
 ROOT = Path(__file__).parent.parent
 # Maximum size in bytes of each file, of one with given weights, and of the whole stock. Given weights cannot take less
 # without becoming others: the autoencoder of MLPerf Tiny has 269,992 weights in float32.
-MOST_FILE, MOST_GIVEN, MOST_ALL = 500_000, 1_200_000, 16_000_000
+MOST_FILE, MOST_GIVEN, MOST_ALL = 500_000, 1_200_000, 18_000_000
 # Files of a run to keep, if they exist.
 KEPT = ("config.json", "metrics.json", "model.keras", "vocabulary.json", "target_vocabulary.json")
 # Suffixes of a compressed file, its receipt and its metadata, and files of the last stage, the reference for verify.
@@ -43,10 +43,10 @@ LAST = ("*.json", "{last}/metrics.json", "{last}/model.keras")
 KEPT_IN = "kept"
 
 
-# How MLPerf Tiny's ResNet-8 is trained further.
-FURTHER = (
-    *("--augment", "light", "--epochs", "8", "--learning-rate", "1e-3", "--batch-size", "128"),
-    *("--label-smoothing", "0"),
+# How a ResNet-8 is trained on CIFAR-10, from random weights.
+RESNET8 = (
+    "--model resnet --dataset cifar10 --set depth=8 --augment light --epochs 60 --batch-size 128 --optimizer sgd"
+    " --learning-rate 0.1 --weight-decay 2e-3 --label-smoothing 0 --clip-norm 0"
 )
 
 
@@ -58,25 +58,24 @@ class Made:
         words: Arguments of `zoo.train`.
         recipe: Recipe of its compressed file.
         given: Task of MLPerf Tiny whose weights and inputs it has, see `benchmarks.mlperf_tiny`; None for none.
+        bare: Whether the compressed file has no names and descriptions.
     """
 
     words: str
     recipe: str
     given: mlperf_tiny.Task | None = None
+    bare: bool = False
+
+    @property
+    def file_name(self) -> str:
+        """Name of the compressed file, without its suffix."""
+        return language.parse(self.recipe).file_name + "-bare" * self.bare
 
 
 def _given(name: str) -> Made:
     """Return the definition of a network of MLPerf Tiny with its own weights."""
     task = mlperf_tiny.TASKS[name]
     return Made(shlex.join(mlperf_tiny.train_words(task, f"{task.inputs}.npz")), mlperf_tiny.CLOSED, task)
-
-
-def _smaller(recipe: str) -> Made:
-    """Return the definition of MLPerf Tiny's ResNet-8, trained further with augmentation, and compressed."""
-    task = mlperf_tiny.TASKS["resnet8-cifar10"]
-    begun = mlperf_tiny.train_words(task, "")
-    words = [word for word in begun if word not in ("--epochs", "0")]
-    return Made(shlex.join([*words, *FURTHER]), recipe, task)
 
 
 STOCK = {
@@ -114,9 +113,18 @@ STOCK = {
         "int8",
     ),
     **{name: _given(name) for name in mlperf_tiny.TASKS},
-    "resnet8-cifar10-50kb": _smaller(
-        "channels(0.56, epochs=16, learning_rate=4e-3) + qat(epochs=2, learning_rate=5e-4)"
-        " + distill(resnet8-cifar10-50kb) + int8(per_tensor=true)"
+    "resnet8-cifar10-100kb": Made(RESNET8, "int8(per_tensor=true)"),
+    "resnet8-cifar10-50kb": Made(
+        RESNET8,
+        "channels(0.2, coupled=true, epochs=24, learning_rate=0.05) + qat(epochs=2, learning_rate=0.002)"
+        " + distill(resnet8-cifar10-50kb) + int8(per_tensor=true)",
+        bare=True,
+    ),
+    "resnet8-cifar10-20kb": Made(
+        RESNET8,
+        "channels(0.38, coupled=true, epochs=24, learning_rate=0.05) + distill(resnet8-cifar10-20kb)"
+        " + int4(per_tensor=true)",
+        bare=True,
     ),
     "kg_embedding-family": Made("--model kg_embedding --dataset family", "dynamic"),
 }
@@ -185,6 +193,7 @@ class Options:
         "pretrained runs to make (default: all)", (), positional=True, metavar="NAME", optional=True
     )
     data_dir: Path | None = option("folder of prepared TFDS sets (default: that of TFDS)")
+    work: Path | None = option("folder that keeps the runs; those that it has already are used (default: temporary)")
     receipts: bool = option("train nothing, and add to the receipts what those of an earlier version lack", False)
 
 
@@ -209,9 +218,11 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(f"--data-dir {data_dir}: expected the prepared set {absent}, found none")
     if options.receipts:
         return {"changed": {name: complete(name, data_dir) for name in names}, "path": str(stock.FOLDER / stock.INDEX)}
-    with tempfile.TemporaryDirectory() as work:
-        made = {name: make(name, Path(work), data_dir) for name in names}
-        return _replaced(made, Path(work))
+    with tempfile.TemporaryDirectory() as temporary:
+        work = options.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        made = {name: make(name, work, data_dir) for name in names}
+        return _replaced(made, work)
 
 
 def _replaced(made: Mapping[str, Any], work: Path) -> dict[str, Any]:
@@ -286,9 +297,11 @@ def _word(name: str, flag: str) -> str:
 def make(name: str, work: Path, data_dir: Path) -> dict[str, Any]:
     """Train and compress a run in `work`, verify the files kept in work/kept, and return its index entry.
 
+    Runs with the same training are trained once.
+
     Args:
         name: Name of the run.
-        work: Temporary folder.
+        work: Folder for the runs.
         data_dir: Folder of prepared TFDS sets.
 
     Raises:
@@ -300,15 +313,24 @@ def make(name: str, work: Path, data_dir: Path) -> dict[str, Any]:
         shutil.copyfile(mlperf_inputs.folder_of(data_dir) / given.network, work / given.network)
         if given.write is not None:
             given.write(data_dir, work / f"{given.inputs}.npz")
-    say("zoo.train", *shlex.split(made.words), "--output", name)
-    without_optimizer(work / name)
-    recipe = language.parse(made.recipe)
-    for text in (stock_table.REFERENCE, made.recipe):
-        say("compression.compress", name, "--recipe", text)
-    facts = _kept(work / name, recipe, work / KEPT_IN / name)
-    for of in (stock_table.REFERENCE, recipe.file_name):
+    trained = RunFolder(work / trained_as(name))
+    if not trained.finished:
+        resumed = ["--resume"] * trained.started
+        say("zoo.train", *shlex.split(made.words), "--output", trained.path.name, *resumed)
+        without_optimizer(trained.path)
+    if not (work / name).is_dir():
+        shutil.copytree(trained.path, work / name, ignore=shutil.ignore_patterns("artifacts"))
+    for text, bare in ((stock_table.REFERENCE, False), (made.recipe, made.bare)):
+        say("compression.compress", name, "--recipe", text, *["--bare"] * bare)
+    facts = _kept(work / name, made, work / KEPT_IN / name)
+    for of in (stock_table.REFERENCE, made.file_name):
         say("compression.verify", f"{KEPT_IN}/{name}/artifacts/{of}.tflite")
     return entry(name, facts)
+
+
+def trained_as(name: str) -> str:
+    """Return the name of the first run with the same training, whose weights all of them have."""
+    return next(other for other in STOCK if STOCK[other].words == STOCK[name].words)
 
 
 def entry(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,18 +347,19 @@ def entry(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         **DATA[dataset(name)],
         "train": f"python -m zoo.train {made.words}",
         "recipe": str(language.parse(made.recipe)),
-        "file": f"artifacts/{language.parse(made.recipe).file_name}.tflite",
+        "file": f"artifacts/{made.file_name}.tflite",
         "files": dict(facts),
     }
 
 
-def _kept(run: Path, recipe: language.Recipe, place: Path) -> dict[str, dict[str, Any]]:
+def _kept(run: Path, made: Made, place: Path) -> dict[str, dict[str, Any]]:
     """Copy the files of a run to keep, and return bytes and SHA-256 of each."""
-    small = recipe.file_name
-    patterns = [*KEPT, *(f"artifacts/{of}{suffix}" for of in (stock_table.REFERENCE, small) for suffix in BESIDE)]
-    if recipe.stages:
-        last = f"{len(recipe.stages)}-{recipe.stages[-1].word}"
-        patterns += [f"artifacts/{small}.stages/{pattern.format(last=last)}" for pattern in LAST]
+    files, stages = (stock_table.REFERENCE, made.file_name), language.parse(made.recipe).stages
+    patterns = [*KEPT, *(f"artifacts/{of}{suffix}" for of in files for suffix in BESIDE)]
+    if stages:
+        folder = f"{language.parse(made.recipe).training_name}.stages"
+        last = f"{len(stages)}-{stages[-1].word}"
+        patterns += [f"artifacts/{folder}/{pattern.format(last=last)}" for pattern in LAST]
     facts = {}
     for path in (path for pattern in patterns for path in sorted(run.glob(pattern))):
         copy = place / path.relative_to(run)
