@@ -21,13 +21,14 @@ NEAR = {"float32": 1e-4, "float16": 5e-3}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "resnet")) for n in SMALL])
-def test_channels_are_removed_and_the_smaller_network_is_made_again(name):
+@pytest.mark.parametrize("coupled", [False, True])
+def test_channels_are_removed_and_the_smaller_network_is_made_again(name, coupled):
     shape = (16, 16, 3)
     model = make(name, shape)
     x = np.random.default_rng(0).random((4, *shape), dtype="float32")
     before = model.count_params()
-    channels.apply(model, channels.plan(model, 0.5, x=x))
-    assert model.count_params() < 0.8 * before
+    channels.apply(model, channels.plan(model, 0.5, coupled=coupled, x=x))
+    assert model.count_params() < (0.5 if coupled else 0.8) * before
     assert model.get_config()["widths"]
     np.testing.assert_allclose(copies(model)()(x), model(x), atol=1e-6)
 
