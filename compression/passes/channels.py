@@ -15,15 +15,26 @@ import keras
 import numpy as np
 
 from compression.surgery.layers import RECURRENT, matching, with_kernels
-from compression.surgery.probing import EXAMPLES, Cut, Group, anatomy_of, group_channels, innermost, to_numpy
+from compression.surgery.probing import (
+    EXAMPLES,
+    OF_OUTPUT,
+    Cut,
+    Group,
+    anatomy_of,
+    group_channels,
+    innermost,
+    to_numpy,
+)
 from zoo.config.masks import IGNORED
-from zoo.console.errors import UsageError, nearest, unknown
+from zoo.console.errors import UsageError, few, nearest, unknown
 from zoo.data.dataset import leaves, mapped
 from zoo.introspection.layers import layers_of, with_itself
 
 IMPORTANCES = ("l1", "taylor")
 # Batch size for the gradients of the Taylor importance.
 BATCH = 64
+# Argument of the recipe that cuts what a sum or a product joins.
+COUPLED = "coupled=true"
 # Tolerance for the logits of a trial, relative to the largest logit: sums are computed in a different order.
 TOLERANCE = {"float16": 2e-2, "bfloat16": 1e-1}
 
@@ -46,11 +57,23 @@ class ChannelPlan:
         outputs: Output channels to keep in each pruned layer.
         inputs: Input features to keep in each layer that reads pruned channels.
         heads: Number of attention heads to keep in each pruned layer whose groups are heads.
+        uncut: Reasons why other layers keep their width, without those of the model's output.
     """
 
     outputs: Mapping[str, KeptIndices]
     inputs: Mapping[str, KeptIndices]
     heads: Mapping[str, int]
+    uncut: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def told(self) -> str:
+        """Return in a sentence which layers get narrower, and which do not."""
+        narrower = [f"{path} {kept.of} to {len(kept.indices)}" for path, kept in self.outputs.items()]
+        coupled = sum(COUPLED in reason for reason in self.uncut.values())
+        return (
+            f"channels: {few(narrower)}"
+            + (f"; as wide as before: {few(list(self.uncut))}" if self.uncut else "")
+            + (f"; {COUPLED} cuts {coupled} of them" if coupled else "")
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return values for JSON, which `from_json` reads back."""
@@ -63,7 +86,7 @@ class ChannelPlan:
             {path: KeptIndices(kept["of"], tuple(kept["indices"])) for path, kept in content[side].items()}
             for side in ("outputs", "inputs")
         )
-        return cls(outputs, inputs, dict(content["heads"]))
+        return cls(outputs, inputs, dict(content["heads"]), dict(content.get("uncut", {})))
 
 
 def groups(model: keras.Model, x: Any) -> dict[str, tuple[Group, ...]]:
@@ -87,9 +110,9 @@ def removable(model: keras.Model, x: Any) -> tuple[dict[str, tuple[Group, ...]],
         UsageError: The model is not built, or there are no examples.
     """
     found, reasons = group_channels(model, x)
-    few = mapped(lambda array: array[:EXAMPLES], x)
-    if _trial(model, found, few):  # one of them at least cannot be cut
-        reasons |= {path: reason for path, each in found.items() if (reason := _trial(model, {path: each}, few))}
+    examples = mapped(lambda array: array[:EXAMPLES], x)
+    if _trial(model, found, examples):  # one of them at least cannot be cut
+        reasons |= {path: reason for path, each in found.items() if (reason := _trial(model, {path: each}, examples))}
     return {path: each for path, each in found.items() if path not in reasons}, reasons
 
 
@@ -145,8 +168,9 @@ def plan(
     named = [(pattern, count, first.get(path, path)) for pattern, count, path in named]
     reasons = reasons | {first[path]: "it is skipped" for path in skipped if path in first}
     meeting = {path: ", ".join(each[0].coupled) for path, each in found.items() if each[0].coupled and not coupled}
-    for path in meeting.keys() - reasons.keys() - {path for _, _, path in named}:
-        reasons[path] = f"it is added to or multiplied with {meeting[path]}; coupled=true cuts them together"
+    for path in [p for p in meeting if p not in reasons and p not in {path for _, _, path in named}]:
+        reasons[path] = f"it is added to or multiplied with {meeting[path]}; {COUPLED} cuts them together"
+        reasons |= dict.fromkeys(found[path][0].coupled, f"it is added to or multiplied with {path}; {COUPLED} cuts it")
     found = {path: each for path, each in found.items() if path not in reasons}
     if not found:
         listed = "; ".join(f"{path}: {reason}" for path, reason in reasons.items())
@@ -163,7 +187,9 @@ def plan(
         )
     scores = importances(model, found, importance, x, y)
     order = {path: np.argsort(-each, kind="stable") for path, each in scores.items()}
-    return _plan(model, found, {path: set(numbers[: counts[path]]) for path, numbers in order.items()})
+    chosen = _plan(model, found, {path: set(numbers[: counts[path]]) for path, numbers in order.items()})
+    left = [path for path in paths if path in reasons and path not in chosen.outputs and reasons[path] != OF_OUTPUT]
+    return dataclasses.replace(chosen, uncut={path: reasons[path] for path in left})
 
 
 def importances(

@@ -167,6 +167,8 @@ def run(stages: Stages, say: Callable[[str], None], verbose: bool = True) -> Ite
             say(f"{title}: finished before")
         else:
             say(title)
+            if isinstance(stage, Channels):
+                say(f"  {_channel_plan(stages, index).told()}")
             _train(stages, index, place, verbose)
             shutil.rmtree(place.checkpoints, ignore_errors=True)
         yield restored(stages, index)
@@ -290,6 +292,11 @@ def claimed(stages: Stages) -> dict[str, Any]:
         raise UsageError(f"{file}: expected what the stages were trained with, found {error}") from None
 
 
+def _channel_plan(stages: Stages, index: int) -> channels.ChannelPlan:
+    """Return which channels a stage keeps, as `check` decided."""
+    return channels.ChannelPlan.from_json(json.loads(stages.kept(index).read_text(encoding="utf-8")))
+
+
 def _labelled(stages: Stages) -> tuple[Any, Any]:
     """Return training inputs of the model, and their labels."""
     few = stages.data.train.take(np.arange(min(len(stages.data.train), len(leaves(stages.examples)[0]))))
@@ -302,9 +309,7 @@ def _with_weights(stages: Stages, index: int) -> keras.Model:
         initialise(model, stages.teachers()[0], stages.few)
     for i, stage in enumerate(stages.recipe.stages[: index + 1]):
         if isinstance(stage, Channels):
-            channels.apply(
-                model, channels.ChannelPlan.from_json(json.loads(stages.kept(i).read_text(encoding="utf-8")))
-            )
+            channels.apply(model, _channel_plan(stages, i))
     if index >= 0:
         place = RunFolder(stages.place(index))
         # The stages of pretrained runs come without config.json; the receipt has their hash.
@@ -321,8 +326,7 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
     def begin() -> keras.Model:
         model = _with_weights(stages, index - 1)
         if isinstance(stage, Channels):
-            plan = channels.ChannelPlan.from_json(json.loads(stages.kept(index).read_text(encoding="utf-8")))
-            channels.apply(model, plan)
+            channels.apply(model, _channel_plan(stages, index))
             if stage.init == "scratch":
                 model.set_weights(reinitialized(model, stages.few).get_weights())
         made = _WRAPPED[type(stage)](stages, index, model)

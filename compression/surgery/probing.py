@@ -35,8 +35,9 @@ PROBED_NUMBERS = 2**24
 # Least change of a random output, whose deviation is 1, in a probe: a relu hides smaller ones where it gives zero, and
 # in a sum of several outputs values are further from zero.
 CHANGE = 10
-# Key of the model's output among the paths of layers.
+# Key of the model's output among the paths of layers, and why a layer that makes it is not cut.
 OUTPUT = ""
+OF_OUTPUT = "it is part of the model's output"
 
 
 @dataclass(frozen=True)
@@ -339,7 +340,7 @@ def _refusal(path: str, probe: _Probe, reached: Mapping[str, Mapping[str, np.nda
     for at in reached[path]:
         reader = at.removesuffix(":")
         if reader == OUTPUT:
-            return "it is part of the model's output"
+            return OF_OUTPUT
         if reader != at or probe.anatomies[reader] is None:
             return f"{reader} reads it and cannot be cut"
         if probe.calls(reader) != 1:

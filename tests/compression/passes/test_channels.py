@@ -272,6 +272,13 @@ def test_coupled_layers_of_a_residual_sum_lose_the_same_channels(tmp_path):
     np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(x), model(x))
 
 
+def test_a_plan_tells_what_it_cuts_and_what_it_leaves():
+    model, x = randomized(residual(), (8, 9, 2))
+    alone, together = channels.plan(model, 0.5, x=x), channels.plan(model, 0.5, coupled=True, x=x)
+    assert alone.told() == "channels: inner 6 to 3; as wide as before: stem, outer; coupled=true cuts 2 of them"
+    assert together.told() == "channels: stem 4 to 2, outer 4 to 2, inner 6 to 3"
+
+
 @pytest.mark.parametrize("name", ["stem", "outer"])
 def test_one_name_in_keep_is_enough_for_coupled_layers(name):
     model, x = randomized(residual(), (8, 9, 2))
