@@ -294,7 +294,10 @@ def initial_choices(subject: SearchSubject, space: Space, budget: Budget) -> lis
         share = _share(subject, space, precision, limit * part, gzipped) if limit else 1.0
         chosen = space.scaled(share, precision=precision, **taught)
         limits = {LIMITS[name][0]: value * part for name, value in budget.limits.items() if name in ON_A_DEVICE}
-        counts = by_savings[precision].within(limits)
+        try:
+            counts = by_savings[precision].within(limits)
+        except Failed:  # the device cannot run one of the narrower networks
+            return alike(precision, part)
         return chosen | {WIDTH + layer: min(chosen[WIDTH + layer], count) for layer, count in counts.items()}
 
     found = [narrowed(precision, 1.0) for precision in wanted]
