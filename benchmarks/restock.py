@@ -116,7 +116,7 @@ STOCK = {
     "resnet8-cifar10-100kb": Made(RESNET8, "int8(per_tensor=true)"),
     "resnet8-cifar10-50kb": Made(
         RESNET8,
-        "channels(0.2, coupled=true, epochs=24, learning_rate=0.05) + qat(epochs=2, learning_rate=0.002)"
+        "channels(0.25, coupled=true, epochs=18, learning_rate=0.05) + qat(epochs=2, learning_rate=0.002)"
         " + distill(resnet8-cifar10-50kb) + int8(per_tensor=true)",
         bare=True,
     ),

@@ -20,13 +20,13 @@ from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.lifetimes import live
 from compression.passes import channels
+from compression.passes.narrowing import Narrowing
 from compression.pipeline import pipeline
 from compression.receipts.receipt import file_sizes
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe, parse
 from compression.recipes.options import Calibration, ExportOptions, StageTraining
 from compression.searching.budget import LIMITS, ON_A_DEVICE, Budget
-from compression.searching.narrowing import Narrowing
 from compression.searching.space import MEMORY, NO_TEACHER, WIDTH, Space
 from compression.searching.untrained import apply_untrained
 from compression.surgery.copying import copies

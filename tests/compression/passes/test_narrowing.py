@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from compression.searching.narrowing import Narrowing, lamp
+from compression.passes.narrowing import Narrowing, lamp
 
 WIDTHS = {"early": 16, "late": 64}
 SCORES = {path: np.linspace(1, 2, width) for path, width in WIDTHS.items()}
