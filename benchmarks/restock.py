@@ -361,6 +361,7 @@ def _kept(run: Path, made: Made, place: Path) -> dict[str, dict[str, Any]]:
         last = f"{len(stages)}-{stages[-1].word}"
         patterns += [f"artifacts/{folder}/{pattern.format(last=last)}" for pattern in LAST]
     facts = {}
+    shutil.rmtree(place, ignore_errors=True)  # files of an earlier recipe
     for path in (path for pattern in patterns for path in sorted(run.glob(pattern))):
         copy = place / path.relative_to(run)
         copy.parent.mkdir(parents=True, exist_ok=True)
