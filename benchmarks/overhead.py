@@ -3,6 +3,9 @@
 All strategies have the same global batch and the same cores, so that any difference from `none` is overhead.
 `multi_worker` runs under `strategies.launch` with separate worker processes. The throughput is that of metrics.json,
 which excludes start-up, the first step and validation.
+
+A simple model is checked: a step on two devices or workers takes as long as on one, and in addition a fixed time and a
+time for each byte of the gradients. The two are fitted to the step times of `PROBES`, and predict the other networks.
 """
 
 import json
@@ -27,8 +30,10 @@ WAYS = {
     "multi_worker, 2 workers": ((*LAUNCH, "2"), ("--strategy", "multi_worker")),
 }
 # Number of steps of a run at batch 128, by model.
-MODELS = {"cnn": 150, "simplenet": 400}
-ROUNDS = 3
+MODELS = {"simplenet": 400, "large": 300, "cnn": 150, "lstm": 60}
+PROBES = ("simplenet", "large")
+PREDICTED = ("mirrored, 2 virtual devices", "multi_worker, 2 workers")
+BATCH, ROUNDS = 128, 2
 
 
 def measure(data_dir: Path) -> dict[str, Any]:
@@ -45,26 +50,71 @@ def measure(data_dir: Path) -> dict[str, Any]:
     for number in range(ROUNDS):
         for model in MODELS:
             for way in list(WAYS) if number % 2 == 0 else reversed(WAYS):
-                rows[model, way]["rounds"].append(_examples_a_second(model, way, data_dir))
+                found = _trained(model, way, data_dir)
+                rows[model, way]["rounds"].append(found["examples_per_second"])
+                rows[model, way]["parameters"] = found["parameters"]
                 told(rows[model, way])
     return {"measured": list(rows.values())}
 
 
-def _examples_a_second(model: str, way: str, data_dir: Path) -> float:
+def _trained(model: str, way: str, data_dir: Path) -> dict[str, Any]:
+    """Return the metrics of a training."""
     launched, words = WAYS[way]
     with tempfile.TemporaryDirectory() as folder:
         command = (
             *("-m", "zoo.train", "--model", model, "--dataset", "mnist", "--data-dir", str(data_dir), *words),
-            *("--epochs", "1", "--steps-per-epoch", str(MODELS[model]), "--batch-size", "128"),
+            *("--epochs", "1", "--steps-per-epoch", str(MODELS[model]), "--batch-size", str(BATCH)),
             *("--output", f"{folder}/run", "--json"),
         )
         start = ("-m", *launched, "--", sys.executable) if launched else ()
         done = subprocess.run([sys.executable, *start, *command], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)["examples_per_second"]
+    return json.loads(done.stdout)
+
+
+def predictions(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the predicted and the measured throughput relative to `none`, for each network that is no probe."""
+    found = {row["name"]: row for row in result["measured"]}
+
+    def seconds(model: str, way: str) -> float:
+        return BATCH / statistics.median(found[f"{model}, {way}"]["rounds"])
+
+    def size(model: str) -> int:
+        return 4 * found[f"{model}, none"]["parameters"]  # bytes of the gradients, in float32
+
+    rows = []
+    for way in PREDICTED:
+        few, many = PROBES
+        added = {model: seconds(model, way) - seconds(model, "none") for model in PROBES}
+        by_byte = max((added[many] - added[few]) / (size(many) - size(few)), 0)
+        fixed = added[few] - by_byte * size(few)
+        for model in (model for model in MODELS if model not in PROBES):
+            alone = seconds(model, "none")
+            rows.append(
+                {
+                    "model": model,
+                    "way": way,
+                    "fixed": fixed,
+                    "by_byte": by_byte,
+                    "predicted": alone / (alone + fixed + by_byte * size(model)),
+                    "measured": alone / seconds(model, way),
+                }
+            )
+    return rows
 
 
 def table(result: dict[str, Any]) -> list[str]:
-    """Return the lines of the table."""
+    """Return the lines of both tables, and what the prediction was fitted to."""
+    costs = {row["way"]: row for row in predictions(result)}
+    told = [
+        f"{way}: {1000 * row['fixed']:.2f} ms for each step, and {1e9 * row['by_byte']:.2f} ms for each MB of gradients"
+        for way, row in costs.items()
+    ]
+    fitted = f"Fitted to {' and '.join(PROBES)}: {'; '.join(told)}."
+    return [*measured_table(result), "", *predicted_table(result), "", fitted]
+
+
+def measured_table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table of throughputs."""
     found = {row["name"]: row["rounds"] for row in result["measured"]}
     lines = ["| strategy | " + " | ".join(f"{model}, examples/s | relative to none" for model in MODELS) + " |"]
     lines.append("| --- |" + " --- | --- |" * len(MODELS))
@@ -74,6 +124,20 @@ def table(result: dict[str, Any]) -> list[str]:
             share, low, high = rounds.ratio(found[f"{model}, {way}"], found[f"{model}, none"])
             cells += [f"{statistics.median(found[f'{model}, {way}']):,.0f}", f"{share:.2f} ({low:.2f} to {high:.2f})"]
         lines.append(f"| {way} | {' | '.join(cells)} |")
+    return lines
+
+
+def predicted_table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table of predictions."""
+    lines = [
+        "| relative to none | network | predicted | measured | predicted / measured |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in predictions(result):
+        ratio = row["predicted"] / row["measured"]
+        lines.append(
+            f"| {row['way']} | {row['model']} | {row['predicted']:.2f} | {row['measured']:.2f} | {ratio:.2f} |"
+        )
     return lines
 
 
