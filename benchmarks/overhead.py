@@ -5,7 +5,7 @@ All strategies have the same global batch and the same cores, so that any differ
 which excludes start-up, the first step and validation.
 
 A simple model is checked: a step on two devices or workers takes as long as on one, and in addition a fixed time and a
-time for each byte of the gradients. The two are fitted to the step times of `PROBES`, and predict the other networks.
+time for each byte of the gradients. Both are fitted to the steps of simplenet and large, and predict the others.
 """
 
 import json

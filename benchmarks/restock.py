@@ -216,6 +216,8 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     sets = {dataset(name) for name in names if not (given := STOCK[name].given) or not given.inputs}
     for absent in sorted(s for s in sets if s not in catalogue.EMBEDDED and not catalogue.find_prepared(s, data_dir)):
         raise UsageError(f"--data-dir {data_dir}: expected the prepared set {absent}, found none")
+    if options.work and not options.work.is_dir() and any(p.is_file() for p in (options.work, *options.work.parents)):
+        raise UsageError(f"--work {options.work}: expected a folder, found a file on its path")
     if options.receipts:
         return {"changed": {name: complete(name, data_dir) for name in names}, "path": str(stock.FOLDER / stock.INDEX)}
     with tempfile.TemporaryDirectory() as temporary:

@@ -112,7 +112,9 @@ def removable(model: keras.Model, x: Any) -> tuple[dict[str, tuple[Group, ...]],
     found, reasons = group_channels(model, x)
     examples = mapped(lambda array: array[:EXAMPLES], x)
     if _trial(model, found, examples):  # one of them at least cannot be cut
-        reasons |= {path: reason for path, each in found.items() if (reason := _trial(model, {path: each}, examples))}
+        for path, each in found.items():
+            if reason := _trial(model, {path: each}, examples):
+                reasons |= dict.fromkeys((path, *each[0].coupled), reason)
     return {path: each for path, each in found.items() if path not in reasons}, reasons
 
 
@@ -166,11 +168,15 @@ def plan(
     found, reasons = found or removable(model, x)
     first = {other: path for path, each in found.items() for other in (path, *each[0].coupled)}
     named = [(pattern, count, first.get(path, path)) for pattern, count, path in named]
-    reasons = reasons | {first[path]: "it is skipped" for path in skipped if path in first}
-    meeting = {path: ", ".join(each[0].coupled) for path, each in found.items() if each[0].coupled and not coupled}
-    for path in [p for p in meeting if p not in reasons and p not in {path for _, _, path in named}]:
-        reasons[path] = f"it is added to or multiplied with {meeting[path]}; {COUPLED} cuts them together"
-        reasons |= dict.fromkeys(found[path][0].coupled, f"it is added to or multiplied with {path}; {COUPLED} cuts it")
+    left_out = {first[path]: "it is skipped" for path in skipped if path in first}
+    by_name = {path for _, _, path in named}
+    for path, each in found.items():
+        if (others := each[0].coupled) and not coupled and path not in by_name:
+            why = f"{', '.join((path, *others))} are added or multiplied; {COUPLED} cuts them together"
+            left_out.setdefault(path, why)
+    reasons = dict(reasons)
+    for path, why in left_out.items():
+        reasons |= dict.fromkeys((path, *found[path][0].coupled), why)
     found = {path: each for path, each in found.items() if path not in reasons}
     if not found:
         listed = "; ".join(f"{path}: {reason}" for path, reason in reasons.items())

@@ -49,7 +49,7 @@ def card(run: RunFolder, read_receipt: Callable[[Path], dict[str, Any]]) -> tupl
     missing.append("Other seeds: a run is one training; `python -m zoo.sweep --seeds N` compares several seeds.")
     text = _template().substitute(
         title=f"{run.model_name} on {stored['data']['name']}",
-        model=_model(run, config, metrics, task),
+        model=_model(run, stored, metrics, task),
         data=_data(config, stored["data"], metrics),
         training=_training(stored, config, metrics),
         results=_results(metrics, facts),
@@ -88,8 +88,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)])
 
 
-def _model(run: RunFolder, config: TrainConfig, metrics: Mapping[str, Any], task: str) -> str:
-    given = {} if run.own_model else config.settings or {}
+def _model(run: RunFolder, stored: Mapping[str, Any], metrics: Mapping[str, Any], task: str) -> str:
+    given = {} if stored.get("own_model") else stored["config"].settings or {}
     settings = ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
     rows = [
         ("model", run.model_name),

@@ -277,7 +277,7 @@ def _joined(value: Any) -> Any:
 
 def _configuration(run: RunFolder, config: TrainConfig) -> str:
     stored = run.read_config()
-    not_used = ("model", "settings") if run.own_model else ()
+    not_used = ("model", "settings") if stored.get("own_model") else ()
     command = " ".join(stored["command"]) or "zoo.training.loop.train(config)"
     values = "".join(
         f"<tr><td><code>{typed}</code></td><td>{text(value)}</td></tr>"

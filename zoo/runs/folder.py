@@ -132,14 +132,10 @@ class RunFolder:
         return self.read_config()["data"].get("task", task_facts.CLASSES)
 
     @property
-    def own_model(self) -> str | None:
-        """Name of a model of one's own that the run trained; None for a model of the zoo."""
-        return self.read_config().get("own_model")
-
-    @property
     def model_name(self) -> str:
         """Name of the model that the run trained."""
-        return self.own_model or self.read_config()["config"].model
+        stored = self.read_config()
+        return stored.get("own_model") or stored["config"].model
 
     def write_config(
         self,

@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import layers, ops
 
 from compression.passes import channels
-from compression.surgery.layers import layer_paths
 from tests.compression.conftest import CLASSES, small
+from tests.compression.passes.cutting import check, randomized, same, widths
 from zoo.console.errors import UsageError
 
 RECURRENT = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
@@ -45,16 +45,6 @@ class Recurrent(keras.Model):
         return self.head(self.second(self.first(x)))
 
 
-def randomized(model, shape, count=5):
-    """Return the model and examples, with random values for every weight instead of zeros and ones."""
-    rng = np.random.default_rng(2)
-    x = rng.standard_normal((count, *shape)).astype("float32")
-    model(x)
-    for v in model.weights:
-        v.assign(rng.uniform(0.5, 1.5, v.shape) if "variance" in v.name else rng.normal(0, 0.5, v.shape))
-    return model, x
-
-
 def sequential(*stack):
     return keras.Sequential([keras.Input((8, 9, 2)), *stack, layers.Dense(CLASSES, name="head")])
 
@@ -70,57 +60,11 @@ def conv_flatten(activation):
     )  # fmt: skip
 
 
-def residual():
-    x = inputs = keras.Input((8, 9, 2))
-    x = layers.Conv2D(4, 1, name="stem")(x)
-    y = layers.Conv2D(6, 3, padding="same", activation="relu", name="inner")(x)
-    y = layers.Conv2D(4, 3, padding="same", name="outer")(y)
-    y = layers.GlobalAveragePooling2D()(layers.Add()([x, y]))
-    return keras.Model(inputs, layers.Dense(CLASSES, name="head")(y))
-
-
 def concatenated():
     x = inputs = keras.Input((8, 9, 2))
     x = layers.Concatenate()([layers.Conv2D(4, 3, name="a")(x), layers.Conv2D(6, 3, name="b")(x), x[:, 1:-1, 1:-1]])
     x = layers.BatchNormalization(name="norm")(x)
     return keras.Model(inputs, layers.Dense(CLASSES, name="head")(layers.Flatten()(layers.ReLU()(x))))
-
-
-def silenced(model, x, plan, readers):
-    """Return the logits with the weights that read removed channels set to zero.
-
-    Args:
-        readers: For each pruned layer, its readers as (variable, axis, function from a channel to its indices).
-    """
-    before = model.get_weights()
-    assert plan.outputs.keys() == readers.keys()
-    for path, reading in readers.items():
-        kept = plan.outputs[path]
-        for variable, axis, indices in reading:
-            value = variable.numpy().copy()
-            for channel in set(range(kept.of)) - set(kept.indices):
-                np.moveaxis(value, axis, 0)[indices(channel)] = 0
-            variable.assign(value)
-    logits = np.asarray(model(x, training=False))
-    model.set_weights(before)
-    return logits
-
-
-def check(model, x, readers, tolerance=1e-5, coupled=False):
-    """Remove half of the channels, compare with the model in which nothing reads them, and return the plan."""
-    plan = channels.plan(model, 0.5, coupled=coupled, x=x)
-    expected, before = silenced(model, x, plan, readers), model.count_params()
-    variables = model.variables
-    channels.apply(model, plan)
-    assert all(a is b for a, b in zip(model.variables, variables, strict=True))
-    assert model.count_params() < before
-    np.testing.assert_allclose(model(x, training=False), expected, atol=tolerance)
-    np.testing.assert_allclose(tf.function(model)(x), expected, atol=tolerance)
-    return plan, expected
-
-
-def same(channel):
-    return channel
 
 
 def test_units_of_a_sequential_model(tmp_path):
@@ -159,27 +103,6 @@ def test_separable_convolutions(tmp_path):
     check(model, x, readers)
     assert second.depthwise_kernel.shape == (3, 3, 2, 2)
     assert second.pointwise_kernel.shape == (1, 1, 4, 3)
-    model.save(tmp_path / "model.keras")
-    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(x), model(x))
-
-
-def reshaped():
-    x = inputs = keras.Input((8, 9, 2))
-    x = layers.Conv2D(4, 3, activation="relu", name="body")(x)
-    gate = layers.Reshape((1, 1, 4))(layers.GlobalAveragePooling2D()(x))
-    gate = layers.Conv2D(4, 1, activation="sigmoid", name="gate")(gate)
-    y = layers.Reshape((6 * 7 * 4,))(layers.Multiply()([x, gate]))
-    return keras.Model(inputs, layers.Dense(CLASSES, name="head")(y))
-
-
-def test_a_reshape_to_a_fixed_number_of_channels_follows_them(tmp_path):
-    model, x = randomized(reshaped(), (8, 9, 2))
-    head = model.get_layer("head").kernel
-    readers = {
-        "body": [(model.get_layer("gate").kernel, 2, same), (head, 0, lambda c: [4 * p + c for p in range(42)])],
-        "gate": [],
-    }
-    check(model, x, readers, coupled=True)
     model.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(x), model(x))
 
@@ -245,166 +168,6 @@ def test_layers_side_by_side_are_both_pruned():
     }
     plan, _ = check(model, x, readers)
     assert {10, 11} <= set(plan.inputs["norm"].indices)  # channels of the model's input
-
-
-def test_a_residual_sum_keeps_its_width():
-    model, x = randomized(residual(), (8, 9, 2))
-    check(model, x, {"inner": [(model.get_layer("outer").kernel, 2, same)]})
-    found, reasons = channels.removable(model, x)
-    assert found.keys() <= set(layer_paths(model))
-    assert found["stem"][0].coupled.keys() == {"outer"}
-    assert reasons["outer"] == "it is cut together with stem"
-    assert reasons["head"] == "it is part of the model's output"
-
-
-def test_coupled_layers_of_a_residual_sum_lose_the_same_channels(tmp_path):
-    model, x = randomized(residual(), (8, 9, 2))
-    inner, outer, head = (model.get_layer(name) for name in ("inner", "outer", "head"))
-    readers = {
-        "stem": [(inner.kernel, 2, same), (head.kernel, 0, same)],
-        "outer": [],
-        "inner": [(outer.kernel, 2, same)],
-    }
-    plan, _ = check(model, x, readers, coupled=True)
-    assert plan.outputs["stem"] == plan.outputs["outer"]
-    assert (model.get_layer("stem").filters, outer.filters, inner.filters) == (2, 2, 3)
-    model.save(tmp_path / "model.keras")
-    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(x), model(x))
-
-
-def test_a_plan_tells_what_it_cuts_and_what_it_leaves():
-    model, x = randomized(residual(), (8, 9, 2))
-    alone, together = channels.plan(model, 0.5, x=x), channels.plan(model, 0.5, coupled=True, x=x)
-    assert alone.told() == "channels: inner 6 to 3; as wide as before: stem, outer; coupled=true cuts 2 of them"
-    assert together.told() == "channels: stem 4 to 2, outer 4 to 2, inner 6 to 3"
-
-
-@pytest.mark.parametrize("name", ["stem", "outer"])
-def test_one_name_in_keep_is_enough_for_coupled_layers(name):
-    model, x = randomized(residual(), (8, 9, 2))
-    assert widths(channels.plan(model, keep={name: 3}, x=x)) == {"stem": 3, "outer": 3}
-    assert widths(channels.plan(model, 0.5, keep={name: 3}, x=x)) == {"stem": 3, "outer": 3, "inner": 3}
-    assert widths(channels.plan(model, 0.5, skip=[name], coupled=True, x=x)) == {"inner": 3}
-
-
-def test_the_importance_of_coupled_channels_counts_all_their_weights():
-    model, x = randomized(residual(), (8, 9, 2))
-    kernels = [model.get_layer(name).kernel.numpy().reshape(-1, 4) for name in ("stem", "outer")]
-    scores = np.abs(np.concatenate(kernels)).mean(0)
-    kept = channels.plan(model, 0.5, coupled=True, x=x).outputs["stem"].indices
-    assert set(kept) == set(np.argsort(scores)[2:])
-
-
-class Gated(keras.Model):
-    """Squeeze-and-excite, and a residual connection around it, written with raw operations."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.body = layers.Conv2D(6, 3, padding="same", name="body")
-        self.squeeze = layers.Dense(3, activation="relu", name="squeeze")
-        self.excite = layers.Dense(6, activation="sigmoid", name="excite")
-        self.again = layers.Conv2D(6, 3, padding="same", name="again")
-        self.head = layers.Dense(CLASSES, name="head")
-
-    def call(self, x):
-        x = ops.relu(self.body(x))
-        gate = self.excite(self.squeeze(ops.mean(x, (1, 2))))
-        x = x * gate[:, None, None] + self.again(x)
-        return self.head(ops.mean(ops.relu(x), (1, 2)))
-
-
-def test_a_gate_and_a_sum_in_a_subclassed_model():
-    model, x = randomized(Gated(), (8, 9, 2))
-    readers = {
-        "body": [(model.squeeze.kernel, 0, same), (model.again.kernel, 2, same), (model.head.kernel, 0, same)],
-        "excite": [],
-        "again": [],
-        "squeeze": [(model.excite.kernel, 0, same)],
-    }
-    plan, _ = check(model, x, readers, coupled=True)
-    assert plan.outputs["body"] == plan.outputs["excite"] == plan.outputs["again"]
-
-
-class Attention(keras.Model):
-    """Attention with separate layers for queries, keys and values."""
-
-    num_heads = 4
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.query, self.key, self.value = (layers.Dense(8, name=name) for name in ("query", "key", "value"))
-        self.head = layers.Dense(CLASSES, name="head")
-
-    def call(self, x):
-        def heads(y):
-            return ops.transpose(ops.reshape(y, (-1, y.shape[1], self.num_heads, 2)), (0, 2, 1, 3))
-
-        query, key, value = heads(self.query(x)), heads(self.key(x)), heads(self.value(x))
-        weights = ops.softmax(query @ ops.transpose(key, (0, 1, 3, 2)))
-        y = ops.transpose(weights @ value, (0, 2, 1, 3))
-        return self.head(ops.mean(ops.reshape(y, (-1, y.shape[1], self.num_heads * 2)), 1))
-
-
-def test_heads_of_separate_queries_keys_and_values():
-    model, x = randomized(Attention(), (5, 3))
-    readers = {"query": [], "key": [], "value": [(model.head.kernel, 0, same)]}
-    plan, _ = check(model, x, readers, coupled=True)
-    assert plan.outputs["query"] == plan.outputs["key"] == plan.outputs["value"]
-    assert plan.heads == {"query": 2}
-    assert model.num_heads == 2
-
-
-class Sum(keras.Model):
-    """The sum of a layer and of something that differs in each `way`."""
-
-    def __init__(self, way):
-        super().__init__()
-        self.way = way
-        self.body = layers.Conv2D(6, 1, name="body")
-        self.other = layers.Conv2D(3 if way == "padded" else 6, 1, name="other")
-        if way == "uncut":
-            self.scale = layers.PReLU(shared_axes=[1, 2], name="scale")
-        self.head = layers.Dense(CLASSES, name="head")
-
-    def call(self, x):
-        x, y = self.body(x), self.other(x)
-        if self.way == "padded":
-            y = ops.pad(y, ((0, 0), (0, 0), (0, 0), (0, 3)))
-        elif self.way == "uncut":
-            y = self.scale(y)
-        elif self.way == "shifted":
-            y = ops.roll(y, 1, -1)
-        elif self.way == "output":
-            return self.head(ops.mean(x + y, (1, 2))), ops.mean(y, (1, 2))
-        return self.head(ops.mean(x + y, (1, 2)))
-
-
-@pytest.mark.parametrize(
-    ("way", "body"),
-    [
-        ("padded", "its channels are not all read in the same way"),
-        ("shifted", "the model's outputs depend on its number of channels"),
-        (
-            "uncut",
-            "it is added to or multiplied with scale, which cannot be cut: PReLU with these options cannot be cut",
-        ),
-        ("output", "it is added to or multiplied with other, which cannot be cut: it is part of the model's output"),
-    ],
-)
-def test_sums_that_cannot_be_cut_have_a_reason(way, body):
-    model, x = randomized(Sum(way), (4, 4, 2))
-    found, reasons = channels.removable(model, x)
-    assert "body" not in found
-    assert "other" not in found
-    assert reasons["body"] == body
-
-
-def test_a_share_that_leaves_coupled_layers_says_how_to_cut_them():
-    model, x = randomized(Sum("plain"), (4, 4, 2))
-    with pytest.raises(
-        UsageError, match="body: it is added to or multiplied with other; coupled=true cuts them together"
-    ):
-        channels.plan(model, 0.5, x=x)
 
 
 @pytest.mark.parametrize("kind", ["image", "tokens"])
@@ -482,10 +245,6 @@ def test_channels_with_the_smallest_weights_are_removed():
     model.hidden[0].kernel.assign(kernel)
     kept = channels.plan(model, 0.25, x=x).outputs["hidden_1"]
     assert set(range(12)) - set(kept.indices) == {2, 5, 6}
-
-
-def widths(plan):
-    return {path: len(kept.indices) for path, kept in plan.outputs.items()}
 
 
 def test_keep_alone_changes_only_the_named_layers():
