@@ -55,11 +55,14 @@ def told() -> Iterator[None]:
     Raises:
         Failed: An example could not be read inside tf.data.
     """
+    import tensorflow as tf
+
+    before = len(_FAILURES)
     try:
         yield
-    except Exception as error:
-        if not _FAILURES:
+    except tf.errors.OpError as error:
+        said = _FAILURES[before:]
+        del _FAILURES[before:]
+        if not said:
             raise
-        said = _FAILURES[0]
-        _FAILURES.clear()
-        raise Failed(said) from error
+        raise Failed(said[0]) from error

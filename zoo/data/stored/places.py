@@ -99,8 +99,8 @@ def ranges(path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         size = _size(path)
         starts, ends = zip(*((begin, min(end, size)) for begin, end in spans), strict=True)
         return system(path).cat_ranges([path] * len(spans), list(starts), list(ends), on_error="raise")
-    descriptor = _descriptor(path)
-    return [os.pread(descriptor, end - begin, begin) for begin, end in spans]
+    opened = _kept_open(path)  # held until the parts are read: another thread may take it out of the cache
+    return [os.pread(opened.descriptor, end - begin, begin) for begin, end in spans]
 
 
 @lru_cache(maxsize=4096)
@@ -121,7 +121,3 @@ class _Opened:
 @lru_cache(maxsize=256)
 def _kept_open(path: str) -> _Opened:
     return _Opened(path)
-
-
-def _descriptor(path: str) -> int:
-    return _kept_open(path).descriptor
