@@ -207,7 +207,7 @@ def _search_model(
         if options.jobs > 1:
             raise UsageError(f"search: jobs={options.jobs}: expected a model file and a path or a data set's name")
         if options.teacher:
-            raise UsageError("search: teacher: expected with a run; a Keras model is trained on labels alone")
+            raise UsageError("search: teacher: expected with a run; a Keras model has itself as teacher")
     inputs = command.inputs_of(options, options.output)
     opened = guest.given(model, inputs.options.get("data", data), inputs.options, "search", class_names=class_names)
     return SearchResult(command.carried_out(options, inputs, opened, {}))
@@ -242,4 +242,4 @@ def _compress_model(
 
 
 # Options of `python -m compression.compress` that say how a recipe trains as well.
-_BOTH = ("dataset", "data_dir", "seed", "strategy", "virtual_devices", "epochs", "batch_size", "learning_rate")
+_BOTH = ("dataset", "data_dir", "seed", "strategy", "virtual_devices", "epochs", "batch_size", "learning_rate", "augment")

@@ -5,6 +5,7 @@ decides which of two equally large ones TFLite Micro's memory planner places fir
 """
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 from compression.flatbuffers import flatbuffer
@@ -14,6 +15,8 @@ from compression.memory import greedy
 
 # Sets of finished operators that are followed at once. With fewer sets than this the order is the best there is.
 MOST = 500
+# Continuations of sets of operators that are looked at, in all steps together: a few seconds.
+STEPS = 1_000_000
 # Random orders of tensors that are tried.
 TRIES = 100
 # Metadata entry with an order of operators that tensors do not show.
@@ -68,8 +71,8 @@ def place(model: Any) -> None:
 def least(model: Any) -> list[int]:
     """Return the numbers of the operators in an order with the least peak of live tensors.
 
-    It is exact unless more than MOST sets of operators can be finished first; then those with the least peak are
-    followed.
+    It is exact unless more than MOST sets of operators can be finished first, or fewer in a large graph, where the sets
+    of a step have at most STEPS / operators continuations. Then those with the least peak are followed.
 
     Args:
         model: Result of `flatbuffer.read`, with one graph.
@@ -79,25 +82,47 @@ def least(model: Any) -> list[int]:
     made = {index: node for node, (_, _, outputs) in enumerate(nodes) for index in outputs}
     reads = [{index for index in inputs if index in sizes} for _, inputs, _ in nodes]
     writes = [{index for index in outputs if index in sizes} for _, _, outputs in nodes]
-    waits = [{made[index] for index in inputs if index in made} for _, inputs, _ in nodes]
-    readers = {index: {node for node, read in enumerate(reads) if index in read} for index in sizes}
+    # Sets of operators, and of tensors, are the bits of a number.
+    waits = [_bits(made[index] for index in inputs if index in made) for _, inputs, _ in nodes]
+    followers = [[] for _ in nodes]
+    for node, (_, inputs, _) in enumerate(nodes):
+        for maker in {made[index] for index in inputs if index in made}:
+            followers[maker].append(node)
+    readers = {index: _bits(node for node, read in enumerate(reads) if index in read) for index in sizes}
     kept = {*map(int, graph.outputs)}
-    begun = frozenset(int(index) for index in graph.inputs if int(index) in sizes)
-    # By the set of finished operators: the peak so far, their order, and the tensors that are live.
-    states = {frozenset(): (sum(sizes[index] for index in begun), (), begun)}
+    ends = [[i for i in reads[node] | writes[node] if i not in kept] for node in range(len(nodes))]
+    begun = [int(index) for index in graph.inputs if int(index) in sizes]
+    first = sum(sizes[index] for index in begun)
+    # By the set of finished operators: the peak so far, their order, the bytes of the live tensors, the live tensors,
+    # and the operators that can follow. An order is bytes, which compare like the numbers in them.
+    states = {0: (first, b"", first, _bits(begun), tuple(node for node, wait in enumerate(waits) if not wait))}
     for _ in nodes:
-        found: dict[frozenset, tuple[int, tuple[int, ...], frozenset]] = {}
-        for done, (highest, order, live) in states.items():
-            for node in range(len(nodes)):
-                if node in done or not waits[node] <= done:
+        found: dict[int, tuple[int, bytes, int, int, tuple[int, ...]]] = {}
+        for done, (highest, order, size, live, ready) in states.items():
+            for node in ready:
+                after = done | 1 << node
+                held = size + sum(sizes[index] for index in writes[node] if not live >> index & 1)
+                reached = max(highest, held), order + node.to_bytes(4, "big")
+                if after in found and found[after][:2] <= reached:
                     continue
-                after, held = done | {node}, live | writes[node]
-                reached = max(highest, sum(sizes[index] for index in held)), (*order, node)
-                if after not in found or reached < found[after][:2]:
-                    found[after] = *reached, frozenset(i for i in held if i in kept or readers[i] - after)
-        states = dict(sorted(found.items(), key=lambda pair: pair[1][:2])[:MOST])
-    ((_, best, _),) = states.values()
-    return list(best)
+                still = live | _bits(writes[node])
+                gone = [index for index in ends[node] if still >> index & 1 and not readers[index] & ~after]
+                held -= sum(sizes[index] for index in gone)
+                following = [other for other in followers[node] if not waits[other] & ~after]
+                found[after] = *reached, held, still & ~_bits(gone), (*(n for n in ready if n != node), *following)
+        states, left = {}, max(1, STEPS // len(nodes))
+        for done, state in sorted(found.items(), key=lambda pair: pair[1][:2])[:MOST]:
+            states[done] = state
+            left -= len(state[-1])
+            if left <= 0:
+                break
+    ((_, best, *_),) = states.values()
+    return [int.from_bytes(best[place : place + 4], "big") for place in range(0, len(best), 4)]
+
+
+def _bits(places: Iterable[int]) -> int:
+    """Return the number that has these bits."""
+    return sum(1 << place for place in {*places})
 
 
 def _placed(model: Any) -> list[int]:

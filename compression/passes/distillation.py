@@ -6,7 +6,8 @@ Outputs are logits of classes, or numbers such as values, boxes and reconstructi
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -48,56 +49,119 @@ class SoftTargets(keras.losses.Loss):
         return self.temperature**2 * ops.sum(y_true * (teacher - student), axis=-1)
 
 
-class Differences:
-    """Squared differences of a student's outputs from its teacher's, relative to the spread of the teacher's.
+class SoftDecisions(keras.losses.Loss):
+    """T^2 times the Kullback-Leibler divergence of yes-or-no answers from the teacher's softened ones.
 
-    The mean over all numbers of an output, then over the outputs: a student whose errors are as large as the spread has
-    a loss of 1, whatever the units are. The spread is measured for each place on the last axis.
+    The mean over the last axis, where an output gives several answers.
 
     Args:
-        outputs: Outputs of the teacher for some examples: an array (examples, ..., numbers), or a structure of them.
+        temperature: Temperature T of the sigmoid.
     """
 
-    def __init__(self, outputs: Any):
-        self.variances = keras.tree.map_structure(_variances, outputs)
+    def __init__(self, temperature: float):
+        super().__init__(name="soft_decisions")
+        self.temperature = temperature
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each example.
+
+        Args:
+            y_true: Teacher's probabilities at this temperature.
+            y_pred: Student's logits.
+        """
+        least, student = keras.config.epsilon(), y_pred / self.temperature
+        yes = y_true * (ops.log(ops.maximum(y_true, least)) - ops.log_sigmoid(student))
+        no = (1 - y_true) * (ops.log(ops.maximum(1 - y_true, least)) - ops.log_sigmoid(-student))
+        return self.temperature**2 * ops.mean(yes + no, axis=-1)
+
+
+class Differences:
+    """Mean squared difference of a student's output from its teacher's, relative to the spread of the teacher's.
+
+    A student whose errors are as large as the spread has a loss of 1, whatever the units are. The spread is measured
+    for each place on the last axis.
+
+    Args:
+        output: Output of the teacher for some examples, (examples, ..., numbers).
+    """
+
+    def __init__(self, output: np.ndarray):
+        self.variances = _variances(output)
 
     def __call__(self, theirs: Any, mine: Any) -> Any:
         """Return the loss of a batch.
 
         Args:
-            theirs: Outputs of the teacher.
-            mine: Outputs of the student.
+            theirs: Output of the teacher.
+            mine: Output of the student.
         """
-        losses = keras.tree.map_structure(
-            lambda found, wanted, variances: ops.mean(ops.square(found - wanted) / variances),
-            mine, theirs, self.variances,
-        )  # fmt: skip
-        found = keras.tree.flatten(losses)
-        return sum(found) / len(found)
+        return ops.mean(ops.square(mine - theirs) / self.variances)
 
 
-def _variances(outputs: Any) -> np.ndarray:
+def _variances(output: np.ndarray) -> np.ndarray:
     """Return the variance of each place on the last axis; places that hardly vary get a thousandth of the mean one."""
-    outputs = np.asarray(outputs, np.float64)
-    found = outputs.reshape(-1, outputs.shape[-1]).var(axis=0)
+    output = np.asarray(output, np.float64)
+    found = output.reshape(-1, output.shape[-1] if output.ndim > 1 else 1).var(axis=0)
     least = max(found.mean() / 1000, np.finfo(np.float32).tiny)
     return np.maximum(found, least).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What a student learns of an output.
+
+    Args:
+        form: `classes`: one place of the last axis is right; `decisions`: each number stands for yes or no; `numbers`:
+            the values themselves.
+        probabilities: Whether classes or decisions are given as probabilities, and not as logits.
+    """
+
+    form: Literal["classes", "decisions", "numbers"]
+    probabilities: bool = False
+
+    def logits(self, output: Any) -> Any:
+        """Return the logits of an output of classes or decisions, and numbers as they are."""
+        if not self.probabilities:
+            return output
+        least = keras.config.epsilon()
+        yes = ops.log(ops.clip(output, least, 1.0))
+        return yes if self.form == "classes" else yes - ops.log(ops.clip(1 - output, least, 1.0))
+
+    def softened(self, output: Any, temperature: float) -> Any:
+        """Return what is learnt of a teacher's output: probabilities at a temperature, or numbers as they are."""
+        if self.form == "numbers":
+            return output
+        softened = self.logits(output) / temperature
+        return ops.softmax(softened) if self.form == "classes" else ops.sigmoid(softened)
+
+    def loss(self, temperature: float, outputs: Sequence[np.ndarray] | None) -> Callable[[Any, Any], Any]:
+        """Return the function of what is learnt, and of the student's logits or numbers, to the loss of a batch.
+
+        Args:
+            temperature: Temperature of probabilities.
+            outputs: Outputs of the teachers for some examples, of which numbers have their spread.
+        """
+        if self.form == "numbers":
+            return Differences(np.mean(outputs, axis=0))
+        return SoftTargets(temperature) if self.form == "classes" else SoftDecisions(temperature)
 
 
 class Distillation(layers.Layer):
     """Loss of a student: alpha times the label loss, 1 - alpha times the teacher loss, and optionally hidden layers'.
 
+    The teacher loss is the mean over the outputs. What several teachers give is averaged.
+
     Args:
         config: Temperature, alpha and pairs of hidden layers.
-        teachers: Built models; the probabilities, or the outputs, of several teachers are averaged.
+        teachers: Built models.
         student: Built model to train.
         x: Examples, (examples, ...), a tuple if the models take several inputs, to find the shapes of hidden layers and
             the spread of numbers.
-        numbers: Whether the outputs are numbers. They are logits of classes otherwise.
+        taught: What is learnt of each output; one stands for all.
 
     Raises:
-        UsageError: A hidden layer does not exist, the outputs of a pair differ in more than the last axis, or a teacher
-            gives numbers of another shape.
+        UsageError: A hidden layer does not exist, the outputs of a pair differ in more than the last axis, a teacher
+            gives outputs of another shape, or a temperature for numbers alone.
     """
 
     def __init__(
@@ -106,12 +170,23 @@ class Distillation(layers.Layer):
         teachers: Sequence[keras.Model],
         student: keras.Model,
         x: Any,
-        numbers: bool = False,
+        taught: Sequence[Taught] = (Taught("classes"),),
     ):
         super().__init__(name="distillation")
         self.config = config
-        self.soft: Callable = _differences(teachers, student, x) if numbers else SoftTargets(config.temperature)
-        self._taught: Callable = _mean if numbers else lambda answers: _probabilities(answers, config.temperature)
+        outputs = _outputs([student, *teachers], x)
+        self.taught = tuple(taught) * (len(outputs[0]) if len(taught) == 1 else 1)
+        for found in outputs[1:]:
+            _check_same(self.taught, outputs[0], found)
+        numbers = [each.form == "numbers" for each in self.taught]
+        if all(numbers) and config.temperature != Distill.temperature:
+            raise UsageError(
+                "--recipe distill: temperature is for probabilities of classes, and the model gives numbers; leave it"
+                " out"
+            )
+        given = [keras.tree.flatten(each.predict(x, batch_size=FEW, verbose=0)) for each in teachers if any(numbers)]
+        seen = zip(*given, strict=True) if given else [None] * len(self.taught)
+        self.soft = [each.loss(config.temperature, rows) for each, rows in zip(self.taught, seen, strict=True)]
         self.squared = keras.losses.MeanSquaredError()
         # Wrapped in functions, so that Keras does not track the teachers' and the student's variables here.
         self._answer: Callable = lambda inputs: [teacher(inputs, training=False) for teacher in teachers]
@@ -154,9 +229,13 @@ class Distillation(layers.Layer):
         """
         config, mine = self.config, dict(getattr(self._seen, "outputs", {}))
         with watching(self._teacher(), [pair.split(":")[1] for pair in config.match], self._seen):
-            answers = self._answer(x)
-        taught = keras.tree.map_structure(ops.stop_gradient, self._taught(answers))
-        loss = config.alpha * hard + (1 - config.alpha) * self.soft(taught, outputs)
+            answers = [keras.tree.flatten(answer) for answer in self._answer(x)]
+        rows = zip(self.taught, self.soft, zip(*answers, strict=True), keras.tree.flatten(outputs), strict=True)
+        losses = []
+        for taught, soft, theirs, output in rows:
+            target = _mean([taught.softened(each, config.temperature) for each in theirs])
+            losses.append(soft(ops.stop_gradient(target), taught.logits(output)))
+        loss = config.alpha * hard + (1 - config.alpha) * _mean(losses)
         for pair, projection in zip(config.match, self.projections, strict=True):
             student, teacher = pair.split(":")
             target = ops.stop_gradient(self._seen.outputs[teacher])
@@ -168,28 +247,42 @@ def _first(x: Any, count: int) -> Any:
     return keras.tree.map_structure(lambda array: ops.convert_to_tensor(array[:count]), x)
 
 
-def _probabilities(answers: Sequence[Any], temperature: float) -> Any:
-    return sum(ops.softmax(answer / temperature) for answer in answers) / len(answers)
+def _mean(values: Sequence[Any]) -> Any:
+    return sum(values) / len(values)
 
 
-def _mean(answers: Sequence[Any]) -> Any:
-    return keras.tree.map_structure(lambda *found: sum(found) / len(found), *answers)
+def _outputs(models: Sequence[keras.Model], x: Any) -> list[list[np.ndarray]]:
+    """Return the outputs of each model for a few examples."""
+    few = _first(x, FEW)
+    return [[ops.convert_to_numpy(y) for y in keras.tree.flatten(model(few, training=False))] for model in models]
 
 
-def _differences(teachers: Sequence[keras.Model], student: keras.Model, x: Any) -> Differences:
-    """Return the differences from what teachers give for examples.
+def _check_same(taught: Sequence[Taught], mine: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:
+    """Raise UsageError unless a teacher gives outputs of the student's shape and form.
 
-    Raises:
-        UsageError: A teacher gives other outputs than the student, or outputs of another shape.
+    Args:
+        taught: What is learnt of each output.
+        mine: Outputs of the student for a few examples.
+        theirs: Those of the teacher.
     """
-    outputs = _mean([teacher.predict(x, batch_size=FEW, verbose=0) for teacher in teachers])
-    mine = keras.tree.map_structure(lambda found: tuple(found.shape[1:]), student.predict(_first(x, 1), verbose=0))
-    theirs = keras.tree.map_structure(lambda found: tuple(found.shape[1:]), outputs)
-    if mine != theirs:
+    shapes, given = (", ".join(str(y.shape[1:]) for y in outputs) for outputs in (mine, theirs))
+    if shapes != given:
         raise UsageError(
-            f"--recipe distill: teacher: expected outputs of the student's shape {mine}, received {theirs}"
+            f"--recipe distill: teacher: expected outputs of the student's shape {shapes}, received {given}"
         )
-    return Differences(outputs)
+    for each, output in zip(taught, theirs, strict=True):
+        if each.form != "numbers" and each.probabilities != _are_probabilities(each.form, output):
+            names = ("probabilities", "logits")[:: 1 if each.probabilities else -1]
+            raise UsageError(
+                f"--recipe distill: teacher: expected {names[0]}, as the student gives them, received {names[1]} from"
+                f" {output.min():.3g} to {output.max():.3g}"
+            )
+
+
+def _are_probabilities(form: str, output: np.ndarray) -> bool:
+    if output.min() < 0 or output.max() > 1:
+        return False
+    return form != "classes" or bool(np.allclose(output.sum(-1), 1, atol=1e-3))
 
 
 def initialise(student: keras.Model, teacher: keras.Model, x: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from compression import tasks
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
 from compression.on_device.generate import METADATA
-from compression.passes.distillation import FEW
+from compression.passes.distillation import FEW, Taught
 from compression.pipeline import origin, stages
 from compression.pipeline.stage_plot import draw
 from compression.pipeline.stages import Stages, Trained
@@ -45,6 +45,7 @@ from zoo.runs import space
 from zoo.runs.folder import RunFolder
 from zoo.system import temporary
 from zoo.system.files import write_json
+from zoo.training.data import check_data
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -350,6 +351,9 @@ def _planned(
             " precision alone"
         )
     config = training.config if training.config.batch_size else training.config.resolved()
+    check_data(config, form.data)
+    if form.task:
+        form.task.check(config, form.data)
     examples = form.examples(calibration.examples, calibration.seed)
     plan = Stages(
         base=copies(original, examples),
@@ -361,7 +365,7 @@ def _planned(
         teachers=training.teachers,
         identity=weights_sha256(original),
         task=form.task,
-        numbers=tasks.entry(task).limits.numbers,
+        taught=form.taught() or (Taught("numbers" if tasks.entry(task).limits.numbers else "classes"),),
     )
     stages.check(plan)
     stages.share(plan)

@@ -144,7 +144,7 @@ def open_run(path: Path, given: Mapping[str, Any], *, any_task: bool = False) ->
             f"{run.path}: expected a run that gives classes, this one is for {run.task}; compression.compress takes it"
         )
     run.check_model_file()
-    for name in ("input_range", "epochs", "batch_size", "learning_rate"):
+    for name in ("input_range", "epochs", "batch_size", "learning_rate", "augment"):
         if given.get(name) is not None:
             raise UsageError(
                 f"--{name.replace('_', '-')}: expected with a model file, received with a run, which has its own"
@@ -157,12 +157,19 @@ def open_run(path: Path, given: Mapping[str, Any], *, any_task: bool = False) ->
     return OpenedRun(run, config)
 
 
-def open_teacher(path: Path, student: OpenedRun) -> RunFolder:
-    """Check that a run can teach another, without importing Keras.
+def open_teacher(path: Path, student: OpenedRun | OpenedModel) -> RunFolder | OpenedModel:
+    """Check that a run can teach another, or a model file a model of one's own, without importing Keras.
 
     Raises:
         UsageError: The run is not finished, or has other inputs or classes than the student.
     """
+    if isinstance(student, OpenedModel):
+        if not guest.is_file(path):
+            raise UsageError(
+                f"--recipe distill: teacher={path}: expected a model file that ends in {' or '.join(guest.SUFFIXES)}"
+                " for a model of one's own, or no teacher: it then learns from itself as it was"
+            )
+        return guest.opened(path, {}, data_needed=False)
     run = RunFolder(path)
     run.read_metrics()
     run.check_model_file()

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import strategies
 from compression.exporting.tflite import Ranges
 from compression.passes import channels, clustering, pruning, qat
-from compression.passes.distillation import FEW, Distillation, initialise
+from compression.passes.distillation import FEW, Distillation, Taught, initialise
 from compression.passes.parametrize import Parametrized, preserving
 from compression.recipes.language import Recipe
 from compression.recipes.passes import Channels, Cluster, Distill, Pass, Prune, Qat
@@ -78,10 +78,11 @@ class Stages:
         config: Configuration of the run. A stage takes a share of its epochs and learning rate unless it has its own.
         examples: (count, ...) Inputs of the model, a tuple if it takes several. They initialise the ranges of
             activations.
-        teachers: Function that returns the built models to learn from, if the recipe has a teacher.
+        teachers: Function that returns the built models to learn from; by default the model that the recipe begins
+            with.
         identity: SHA-256 of the weights that the recipe begins with.
         task: What the model is trained for, by default the task of the data.
-        numbers: Whether a student learns the outputs of its teachers as numbers, not as logits of classes.
+        taught: What a student learns of each output of its teachers; one stands for all.
     """
 
     base: Callable[[], keras.Model]
@@ -93,11 +94,25 @@ class Stages:
     teachers: Callable[[], list[keras.Model]] | None = None
     identity: str = ""
     task: Task | None = None
-    numbers: bool = False
+    taught: Sequence[Taught] = (Taught("classes"),)
 
     @property
     def few(self) -> Any:
         return keras.tree.map_structure(lambda x: x[:FEW], self.examples)
+
+    def taught_by(self) -> list[keras.Model]:
+        """Return the models that the recipe learns from.
+
+        Raises:
+            UsageError: The recipe names teachers, and none were given.
+        """
+        if self.teachers:
+            return self.teachers()
+        if self.recipe.distill.teacher:
+            raise UsageError(
+                "distill: expected teachers, a function that returns the models to learn from, received none"
+            )
+        return [self.base()]
 
     def place(self, index: int) -> Path:
         """Return the folder of a stage."""
@@ -182,9 +197,7 @@ def check(stages: Stages) -> None:
     """
     claimed = stages.folder / "stages.json"
     privacy.check_trained_on(stages.config.private, stages.recipe)
-    if stages.recipe.distill and stages.teachers is None:
-        raise UsageError("distill: expected teachers, a function that returns the models to learn from, received none")
-    teachers = stages.teachers() if stages.recipe.distill else []
+    teachers = stages.taught_by() if stages.recipe.distill else []
     mine = {
         "stages": [str(s) for s in stages.recipe.stages],
         "distillation": str(stages.recipe.distill or ""),
@@ -193,12 +206,14 @@ def check(stages: Stages) -> None:
         "epochs": stages.config.epochs,
         "batch_size": stages.config.batch_size,
         "learning_rate": stages.config.learning_rate,
+        "optimizer": stages.config.optimizer,
+        "augment": stages.config.augment,
         "strategy": stages.config.strategy,
         "seed": stages.config.seed,
     }
     theirs = json.loads(claimed.read_text(encoding="utf-8")) if claimed.is_file() else mine
     if changed := [
-        f"{name} {theirs.get(name)} (now {value})" for name, value in mine.items() if theirs.get(name) != value
+        f"{name} {theirs[name]} (now {value})" for name, value in mine.items() if theirs.get(name, value) != value
     ]:
         raise UsageError(f"{stages.folder}: holds other stages: {', '.join(changed)}; remove it, or choose --output")
     model, plans = _with_weights(stages, -1), {}
@@ -229,7 +244,7 @@ def check(stages: Stages) -> None:
 
 
 def _distillation(stages: Stages, teachers: list[keras.Model], model: keras.Model) -> Distillation:
-    return Distillation(stages.recipe.distill, teachers, model, stages.examples, stages.numbers)
+    return Distillation(stages.recipe.distill, teachers, model, stages.examples, stages.taught)
 
 
 def share(stages: Stages) -> None:
@@ -306,7 +321,7 @@ def _labelled(stages: Stages) -> tuple[Any, Any]:
 def _with_weights(stages: Stages, index: int) -> keras.Model:
     model = stages.base()
     if index < 0 and stages.recipe.distill and stages.recipe.distill.init == "teacher":
-        initialise(model, stages.teachers()[0], stages.few)
+        initialise(model, stages.taught_by()[0], stages.few)
     for i, stage in enumerate(stages.recipe.stages[: index + 1]):
         if isinstance(stage, Channels):
             channels.apply(model, _channel_plan(stages, i))
@@ -331,7 +346,7 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
                 model.set_weights(reinitialized(model, stages.few).get_weights())
         made = _WRAPPED[type(stage)](stages, index, model)
         if stages.recipe.distill:
-            made.distillation = _distillation(stages, stages.teachers(), model)
+            made.distillation = _distillation(stages, stages.taught_by(), model)
         return made
 
     def end(made: Parametrized) -> keras.Model:

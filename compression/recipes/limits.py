@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from compression.recipes.language import Recipe
 from compression.recipes.options import ExportOptions
-from compression.recipes.passes import Distill
 from zoo.config.sampling import Beam
 from zoo.console.errors import UsageError
 
@@ -68,11 +67,6 @@ class Limits:
             raise UsageError(f"--skip-worst: expected a run that gives classes, this one {self.does}")
         if recipe.skip and self.skip:
             raise UsageError(f"--recipe {recipe}: skip: {self.skip}; leave skip out")
-        if self.numbers and recipe.distill and recipe.distill.temperature != Distill.temperature:
-            raise UsageError(
-                f"--recipe {recipe}: distill: temperature is for probabilities of classes, and this run {self.does};"
-                " leave it out"
-            )
         training = [stage.word for stage in (*recipe.stages, *([recipe.distill] if recipe.distill else []))]
         for word in (recipe.precision, *training):
             reason = self.words.get(word) or self.words.get(f"{word} + {recipe.precision}")

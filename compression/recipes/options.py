@@ -54,6 +54,11 @@ class ModelTraining:
         "learning rate of which words that train take a share, for a model file (default: 5e-4 for prune and channels,"
         " 1e-4 for cluster, 1e-5 for qat)"
     )
+    augment: str | None = option(
+        "random changes of training images, for a model file: none, light, standard, strong, or words joined by +, as"
+        " zoo.train has them (default: none)",
+        metavar="RECIPE",
+    )
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ class Qat(Pass):
 @dataclass(frozen=True)
 class Distill(Pass):
     """Learn from a teacher, alone or as the loss of the other words: probabilities of classes (Hinton et al., 2015), or
-    other outputs by their squared differences.
+    other outputs by their squared differences. Without a teacher, learn from the model as it was before the recipe.
     """
 
     teacher: tuple[str, ...] = ()
@@ -190,14 +190,14 @@ class Distill(Pass):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.expect("teacher", bool(self.teacher), "a run folder, or several as RUN|RUN")
         self.expect("temperature", self.temperature > 0, "a number above 0")
         self.expect("alpha", 0 <= self.alpha <= 1, "a share of the labels from 0 to 1")
         self.expect("weight", self.weight >= 0, "a number from 0")
         self.expect("match", all(p.count(":") == 1 for p in self.match), "STUDENT_LAYER:TEACHER_LAYER")
-        one = len(self.teacher) == 1
+        one = len(self.teacher) < 2
         self.expect("match", one or not self.match, "none with several teachers, whose layers have no mean")
         self.expect("init", one or self.init == "own", "own with several teachers")
+        self.expect("init", bool(self.teacher) or self.init == "own", "own, as the model itself is the teacher")
 
 
 PASSES: dict[str, type[Pass]] = {c.__name__.lower(): c for c in (Channels, Prune, Cluster, Qat, Distill)}

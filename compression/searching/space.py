@@ -19,6 +19,7 @@ WIDTH = "width."
 MOST_BYTES = 1 << 14
 NARROWEST = 16  # layers keep at least 1 / 16 of their width
 NO_TEACHER = "none"
+ITSELF = "itself"  # a model of one's own, which has no run
 TEMPERATURE = 3.0
 # Epochs of a later stage, relative to the first stage.
 LATER_EPOCHS = {"prune": 0.5, "cluster": 0.25, "qat": 0.25}
@@ -83,7 +84,8 @@ class Space:
             rate = self.learning_rate * chosen["rate"] * (LATER_RATES.get(word, 1) if later or word == "qat" else 1)
             stages.append(kind(**arguments, epochs=max(1, round(epochs)), learning_rate=float(f"{rate:.3g}")))
         taught = stages and chosen["distill"] != NO_TEACHER
-        distill = Distill(teacher=(chosen["distill"],), temperature=self.temperature) if taught else None
+        teacher = () if chosen["distill"] == ITSELF else (chosen["distill"],)
+        distill = Distill(teacher=teacher, temperature=self.temperature) if taught else None
         per_tensor = bool(chosen["per_tensor"]) and "per_tensor" in language.parameters(precision)
         memory = MEMORY[chosen.get("memory", "usual")] if precision == "int8" else {}
         return Recipe(precision, per_tensor=per_tensor, stages=tuple(stages), distill=distill, **memory)

@@ -19,7 +19,7 @@ from compression.pipeline.source import OpenedRun
 from compression.recipes.language import Kernel
 from compression.searching.budget import Budget
 from compression.searching.plan import SearchPlan
-from compression.searching.space import Space
+from compression.searching.space import ITSELF, Space
 from strategies import StrategyError, processes, streams
 from zoo.config import privacy
 from zoo.config.train_config import command_line, flag
@@ -40,7 +40,7 @@ ON_ONE_DEVICE = {
 }
 
 # Options that say how a model file is trained.
-TRAINING = ("epochs", "batch_size", "learning_rate")
+TRAINING = ("epochs", "batch_size", "learning_rate", "augment")
 # Folder in that of the search for the file of a model file that is made again.
 AGAIN = "again"
 
@@ -78,7 +78,7 @@ def open_runs(chosen: SearchInputs) -> tuple[OpenedRun | OpenedModel, dict[str, 
     privacy.check_searched(found.config.private)
     if isinstance(found, OpenedModel):
         if chosen.teachers:
-            raise UsageError("--teacher: expected with a run of the zoo; a model file is trained on labels alone")
+            raise UsageError("--teacher: expected with a run of the zoo; a model file has itself as teacher")
         return found, {}
     names = dict.fromkeys([str(chosen.run), *chosen.teachers])
     return found, {name: source.open_teacher(Path(name), found) for name in names}
@@ -113,7 +113,7 @@ def load_subject(
         model,
         data,
         dataclasses.replace(found.config, **ON_ONE_DEVICE),
-        {name: run.load_model for name, run in teachers.items()},
+        {ITSELF: lambda: model} if of_file else {name: run.load_model for name, run in teachers.items()},
         chosen.folder / explore.FILES,
         threads=chosen.threads,
         target=chosen.target,

@@ -155,7 +155,6 @@ TASKS = {
             run="a model of one's own",
             does="computes what its predict computes",
             by_output=True,
-            words={"distill": "a teacher is a run of the zoo; train the student with zoo.api.train first"},
         ),
     ),
     "recommendation": Entry(

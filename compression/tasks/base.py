@@ -1,7 +1,7 @@
 """What compression asks of a task: how a model of it becomes a file, and how that file is scored."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from compression.flatbuffers.interface import AnyInterface, Interface, ModelInterface
+from compression.passes.distillation import Taught
 from compression.receipts.subject import OutputSubject, Subject
 from compression.recipes.options import ExportOptions
 from compression.surgery.copying import in_float32
@@ -109,6 +110,10 @@ class Form(ABC):
     def described(self, model: keras.Model) -> dict[str, Any]:
         """Return the description that is embedded in the file of a model, and written into its receipt."""
         return self.about() | self.learnt(model)
+
+    def taught(self) -> Sequence[Taught]:
+        """Return what a student learns of each output of its teacher; empty for what the task of a run has."""
+        return ()
 
     @abstractmethod
     def write_beside(self, path: Path) -> None:

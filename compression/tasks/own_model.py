@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import keras
 import numpy as np
 
 from compression.flatbuffers import flatbuffer
 from compression.flatbuffers.interface import ModelInterface, Port
+from compression.passes.distillation import Taught
 from compression.receipts.receipt import examples_sha256
 from compression.receipts.subject import OutputSubject, Subject, enlarged, fitted
 from compression.runtime import litert
@@ -26,6 +27,7 @@ from zoo.data.stored.column import Column
 from zoo.runs.inference import probabilities
 from zoo.system.files import write_text
 from zoo.tasks.own_model import OwnModel, compiled_with, first_of, identifier, of_model, outputs_of, told
+from zoo.tasks.parts.outputs import Kind
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ class OwnForm(OutputForm):
     def subject_on(self, model: keras.Model, examples: Split) -> "OwnSubject":
         return OwnSubject(model, self.interface, examples, self.data.spec, self.task)
 
+    def taught(self) -> list[Taught]:
+        return [Taught(_TAUGHT[output.kind], output.probabilities) for output in self.task.outputs]
+
     def about(self) -> dict[str, Any]:
         low, high = self.interface.pixel_range
         images = self.data.spec.kind == "image" and leaves(self.data.test.x)[0].dtype == np.uint8
@@ -175,6 +180,15 @@ class OwnForm(OutputForm):
         shares = form.endswith("%")
         return scores[name] * (100 if shares else 1), f"test {label}{', %' if shares else ''}"
 
+
+# Form in which a student learns an output of a kind.
+_TAUGHT: dict[Kind, Literal["classes", "decisions", "numbers"]] = {
+    "classes": "classes",
+    "binary": "decisions",
+    "labels": "decisions",
+    "numbers": "numbers",
+    "none": "numbers",
+}
 
 _VALUES = {
     ("classes", True): "probability of each class",

@@ -16,11 +16,13 @@ from zoo.data.fitting import inner_size, resize
 from zoo.data.reading import Tally
 
 PIXEL_MAX = 255
+# Range of the pixels of a model of the zoo.
+UNIT = (0.0, 1.0)
 # Samples of 16 bits, whose range becomes -1 to 1.
 FULL_SCALE = 1 << 15
 
 
-def scaled(x: np.ndarray, pixel_range: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
+def scaled(x: np.ndarray, pixel_range: tuple[float, float] = UNIT) -> np.ndarray:
     """Return uint8 images as float32 pixels in a range, as in training batches, and other arrays unchanged.
 
     Samples of sound (int16) become float32 from -1 to 1.

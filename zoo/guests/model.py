@@ -24,6 +24,31 @@ AHEAD, TRIED = 0.05, 512
 IN_MEMORY = "data in memory"
 # Splits in words.
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+# Options of `TrainConfig` that a recipe does not follow, and why.
+_NOT_FOLLOWED = (
+    (
+        ("label_smoothing", "focal_gamma", "dice", "class_weights", "sampling", "adversarial", "private"),
+        "its own loss is trained on its examples as they are",
+    ),
+    (
+        (
+            "model",
+            "settings",
+            "init_from",
+            "pretrained",
+            "probe",
+            "freeze",
+            "new_head",
+            "unfreeze_every",
+            "layer_decay",
+        ),
+        "the model is trained whole, from its own weights",
+    ),
+    (
+        ("schedule", "weight_decay", "early_stopping", "keep", "average", "snapshots", "precision", "resume"),
+        "each stage of a recipe decides it",
+    ),
+)
 NO_RANGE = (
     "--input-range: expected LOW,HIGH, what the model takes for the darkest and the brightest pixel, or --data or"
     " --dataset with images of bytes to find it by"
@@ -93,8 +118,7 @@ class OpenedModel:
         from zoo.isolation import models
 
         model = models.loaded(self.path) if self.model is None else self.model
-        if not model.built:
-            raise UsageError(f"model {model.name}: expected a built model, received one without weights; call it once")
+        _check_built(model)
         return model
 
     @property
@@ -163,7 +187,8 @@ def opened(path: Path, given: Mapping[str, Any], *, data_needed: bool = True) ->
     Raises:
         UsageError: The data are not named, or not available.
     """
-    names = ("dataset", "data", "data_dir", "image_size", "epochs", "batch_size", "learning_rate", "seed", "skip_bad")
+    names = ("dataset", "data", "data_dir", "image_size", "epochs", "batch_size", "learning_rate", "augment")
+    names = (*names, "seed", "skip_bad")
     config = training_config({name: given.get(name) for name in names if given.get(name) is not None})
     if given.get("dataset") is None and given.get("data") is None:
         config = dataclasses.replace(config, dataset=None)
@@ -209,6 +234,8 @@ def given(
     path = Path(source) if isinstance(source, (str, Path)) else None
     if path is None and not isinstance(source, keras.Model):
         raise UsageError(f"{function}: expected a run, its path or a Keras model, received {type(source).__name__}")
+    if path is None:
+        _check_built(source)
     options = {name: value for name, value in options.items() if value is not None}
     if data_needed and data is None and options.get("dataset") is None:
         raise UsageError(f"{function}: expected data beside a Keras model, received none")
@@ -259,10 +286,22 @@ def training_config(given: dict[str, Any]) -> TrainConfig:
     Args:
         given: Options of `TrainConfig` that were given. Epochs and learning rate stay None if they were not: each word
             of a recipe then has its usual ones.
+
+    Raises:
+        UsageError: An option that no recipe follows.
     """
-    found = TrainConfig(**{"batch_size": BATCH_SIZE} | {k: v for k, v in given.items() if v is not None}).resolved()
+    given = {name: value for name, value in given.items() if value is not None}
+    for names, why in _NOT_FOLLOWED:
+        if refused := [name for name in names if name in given]:
+            raise UsageError(f"{refused[0]}: expected none with a model of one's own: {why}")
+    found = TrainConfig(**{"batch_size": BATCH_SIZE} | given).resolved()
     unknown = {name: None for name in ("epochs", "learning_rate") if given.get(name) is None}
     return dataclasses.replace(found, **unknown)
+
+
+def _check_built(model: Any) -> None:
+    if not model.built:
+        raise UsageError(f"model {model.name}: expected a built model, received one without weights; call it once")
 
 
 def _image_size(model: Any) -> int | None:

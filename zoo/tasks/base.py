@@ -118,6 +118,14 @@ class Task(abc.ABC):
 
     # Training.
 
+    def check(self, config: TrainConfig, data: Dataset) -> None:
+        """Refuse options that the task cannot follow with these data; nothing by default.
+
+        Raises:
+            UsageError: The message names the option.
+        """
+        return
+
     @abc.abstractmethod
     def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
         """Return the loss and the metrics, as keyword arguments of `compile`.

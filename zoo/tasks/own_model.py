@@ -11,6 +11,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, form_of, tiles, written
 from zoo.data import Dataset, DataSpec, Split
+from zoo.data.augmentation import augmenter
 from zoo.data.batches import pipeline as batches
 from zoo.data.dataset import leaves, mapped
 from zoo.data.images import scaled
@@ -52,11 +53,28 @@ class OwnModel(Task):
         losses = [output.loss() for output in self.outputs]
         return {"loss": losses[0] if len(losses) == 1 else losses}
 
+    def check(self, config: TrainConfig, data: Dataset) -> None:
+        words = config.augmentation
+        if mixing := [word.name for word in words if word.mixes]:
+            raise UsageError(
+                f"{config.augmented_by}: {mixing[0]} mixes the labels of two examples; a model of one's own learns its"
+                " labels as they are"
+            )
+        placed = [labels.shape[1:] for labels in leaves(data.train.y) if labels.ndim > 2]
+        if words and placed:
+            raise UsageError(
+                f"{config.augmented_by}: expected one label for each image, received labels of shape {placed[0]}, which"
+                " would not move with the images"
+            )
+
     def training_batches(self, config: TrainConfig, data: Dataset, batch_size: int, start: int, stop: int) -> Any:
         options = {"batch_size": batch_size, "seed": config.seed, "start": start, "stop": stop}
-        return batches.training_batches(data.train, **options, pixel_range=data.spec.pixel_range)
+        options |= {"augment": augmenter.of(config, 0), "pixel_range": data.spec.pixel_range}
+        return batches.training_batches(data.train, **options)
 
     def gathered(self, config: TrainConfig, data: Dataset, batch_size: int) -> batches.Gathered | None:
+        if config.augmentation:
+            return None
         options = {"batch_size": batch_size, "seed": config.seed, "pixel_range": data.spec.pixel_range}
         return batches.gathered(data.train, **options)
 

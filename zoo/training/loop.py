@@ -127,6 +127,7 @@ def train(
 def _checked(training: Training, model: keras.Model | Callable[[], keras.Model] | None) -> Callable[[], keras.Model]:
     """Refuse options, data and a model that do not fit together; return the function that makes the model."""
     check_data(training.config, training.data)
+    training.task.check(training.config, training.data)
     training.capabilities = capabilities.active(training)
     for capability in training.capabilities:
         capability.check()

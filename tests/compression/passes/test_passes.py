@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from compression.passes import clustering, grids, parametrize, pruning, qat
-from compression.passes.distillation import Distillation, SoftTargets, initialise
+from compression.passes.distillation import Distillation, SoftDecisions, SoftTargets, Taught, initialise
 from compression.recipes import language
 from compression.surgery import folding
 from compression.surgery.layers import kernels_of, with_kernels
@@ -246,6 +246,37 @@ def test_soft_targets_are_temperature_squared_times_the_divergence():
     assert float(SoftTargets(temperature)(p.astype("float32"), student)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_decisions_are_learnt_by_their_divergence(temperature):
+    student, teacher = np.random.default_rng(0).normal(0, 3, (2, 6, 4))
+    p, q = (1 / (1 + np.exp(-z / temperature)) for z in (teacher, student))
+    expected = temperature**2 * (p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).mean()
+    found = float(SoftDecisions(temperature)(p.astype("float32"), student.astype("float32")))
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_probabilities_and_logits_teach_the_same():
+    inputs = keras.Input((5,))
+    logits = [keras.layers.Dense(3)(inputs), keras.layers.Dense(2)(inputs)]
+    shares = [keras.layers.Softmax()(logits[0]), keras.layers.Activation("sigmoid")(logits[1])]
+    plain, ended = keras.Model(inputs, logits), keras.Model(inputs, shares)
+    teachers = [keras.models.clone_model(plain) for _ in range(2)]
+    x = np.random.default_rng(0).normal(size=(8, 5)).astype("float32")
+    config = language.parse("distill(a|b, alpha=0, temperature=2)").distill
+    forms = ("classes", "decisions")
+    losses = []
+    for student, end in ((plain, lambda model: model), (ended, _ended)):
+        taught = [Taught(form, student is ended) for form in forms]
+        made = Distillation(config, [end(teacher) for teacher in teachers], student, x, taught)
+        losses.append(float(made.loss(x, student(x), 0.0)))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4) and losses[0] > 0
+
+
+def _ended(model):
+    first, second = model.outputs
+    return keras.Model(model.input, [keras.layers.Softmax()(first), keras.layers.Activation("sigmoid")(second)])
+
+
 def test_student_loss_combines_labels_teachers_and_hidden_layers():
     student, _, x = small("simplenet", units=(6,))
     teacher, _, _ = small("simplenet", units=(9,))
@@ -279,7 +310,7 @@ def test_numbers_are_learnt_by_their_differences_relative_to_the_spread_of_the_t
 
     student, teachers = model(0), [model(10), model(20)]
     x = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
-    made = Distillation(language.parse("distill(a|b, alpha=0.25)").distill, teachers, student, x, numbers=True)
+    made = Distillation(language.parse("distill(a|b, alpha=0.25)").distill, teachers, student, x, [Taught("numbers")])
     expected = []
     for name in ("boxes", "scores"):
         theirs = np.mean([np.asarray(teacher(x)[name], np.float64) for teacher in teachers], axis=0)
@@ -292,7 +323,7 @@ def test_a_teacher_of_numbers_needs_the_outputs_of_the_student():
     x = np.zeros((2, 3), np.float32)
     student, teacher = (keras.Sequential([keras.Input((3,)), keras.layers.Dense(n)]) for n in (2, 3))
     with pytest.raises(UsageError, match=r"outputs of the student's shape \(2,\), received \(3,\)"):
-        Distillation(language.parse("distill(a)").distill, [teacher], student, x, numbers=True)
+        Distillation(language.parse("distill(a)").distill, [teacher], student, x, [Taught("numbers")])
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_recipes_are_parsed_and_written_back(text, precision, skip, io):
         ("channels(keep=conv_1:2.5)", ["expected LAYER:COUNT"]),
         ("channels(keep=:2)", ["expected LAYER:COUNT"]),
         ("channels(keep=a:2|a:3)", ["channels: keep: expected each layer once"]),
-        ("distill", ["distill: teacher", "a run folder"]),
+        ("distill(init=teacher)", ["init", "own", "the model itself is the teacher"]),
         ("distill(a, temperature=0)", ["temperature", "0.0"]),
         ("distill(a, alpha=2)", ["alpha", "2.0"]),
         ("distill(a, match=hidden)", ["match", "STUDENT_LAYER:TEACHER_LAYER", "hidden"]),

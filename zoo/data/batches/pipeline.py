@@ -20,7 +20,7 @@ from zoo.data.batches import buckets, streamed
 from zoo.data.batches.ahead import ahead
 from zoo.data.batches.order import epoch_order, epoch_orders
 from zoo.data.dataset import ALIGNMENT, Split, leaves, mapped, steps_per_epoch
-from zoo.data.images import FULL_SCALE, pixel_scale
+from zoo.data.images import FULL_SCALE, UNIT, pixel_scale
 from zoo.data.stored.column import Column
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def training_batches(
     class_weights: np.ndarray | None = None,
     augment: Augmenter | None = None,
     balance: bool = False,
-    pixel_range: tuple[float, float] = (0.0, 1.0),
+    pixel_range: tuple[float, float] = UNIT,
     part: tuple[int, int] = (0, 1),
     lengths: np.ndarray | None = None,
 ) -> tf.data.Dataset:
@@ -60,7 +60,8 @@ def training_batches(
         start: First global step.
         stop: Global step after the last one.
         class_weights: Weight of each class, (classes,) float32; makes the batches (x, y, weight). None for no weights.
-        augment: Random changes of images, a pure function of the seed, the epoch and the example.
+        augment: Random changes of images with pixels in [0, 1], a pure function of the seed, the epoch and the example;
+            bytes are brought into the range of the model afterwards.
         balance: Whether an epoch has equally many examples of each class.
         pixel_range: What the model takes for the darkest and the brightest pixel of images of bytes.
         part: Worker and number of workers: each reads its part of every batch, and all parts together are the batch of
@@ -73,7 +74,7 @@ def training_batches(
     """
     if not on_tensorflow():
         options = {"class_weights": class_weights, "augment": augment, "balance": balance}
-        if pixel_range != (0.0, 1.0):
+        if pixel_range != UNIT:
             raise NotImplementedError("pixels in another range than [0, 1] are made on TensorFlow only")
         return training_arrays(split, batch_size=batch_size, seed=seed, start=start, stop=stop, **options)
     import tensorflow as tf
@@ -123,7 +124,7 @@ def gathered(
     seed: int,
     class_weights: np.ndarray | None = None,
     balance: bool = False,
-    pixel_range: tuple[float, float] = (0.0, 1.0),
+    pixel_range: tuple[float, float] = UNIT,
     lengths: np.ndarray | None = None,
 ) -> Gathered | None:
     """Return the batches of `training_batches` for gathering within the step, equal bit for bit; TensorFlow only.
@@ -196,7 +197,7 @@ def training_arrays(
 
 
 def evaluation_batches(
-    split: Split, *, batch_size: int, stride: int = 1, pixel_range: tuple[float, float] = (0.0, 1.0)
+    split: Split, *, batch_size: int, stride: int = 1, pixel_range: tuple[float, float] = UNIT
 ) -> tf.data.Dataset:
     """Return every example once, in order, as batches (x, y); the last batch may be smaller.
 
@@ -228,7 +229,7 @@ def evaluation_parts(
     count: int,
     *,
     batch_size: int,
-    pixel_range: tuple[float, float] = (0.0, 1.0),
+    pixel_range: tuple[float, float] = UNIT,
 ) -> tf.data.Dataset:
     """Return the examples that some replicas evaluate, as batches (x, y); TensorFlow only.
 
@@ -297,7 +298,8 @@ def _taker(
         weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
         own, widths = (None, None) if lengths is None else (tf.constant(lengths), tf.constant(_widths(lengths)))
 
-    factor, low = pixel_scale(pixel_range)
+    low, high = pixel_range
+    factor, first = pixel_scale(pixel_range if augment is None else UNIT)
 
     def gathered(array: Column | tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         return streamed.read(array, index) if isinstance(array, Column) else tf.gather(array, index)
@@ -309,7 +311,12 @@ def _taker(
         if values.dtype != tf.uint8:
             return values
         pixels = tf.cast(values, tf.float32) * factor
-        return pixels + low if low else pixels
+        return pixels + first if first else pixels
+
+    def changed(inputs: tf.Tensor, labels: Any, index: tf.Tensor, epoch: tf.Tensor | None) -> tuple:
+        inputs, labels = augment(inputs, labels, index, epoch)
+        bytes_given = getattr(x, "dtype", None) == np.uint8
+        return (inputs * (high - low) + low if bytes_given and pixel_range != UNIT else inputs), labels
 
     def batch(index: tf.Tensor, epoch: tf.Tensor | None = None) -> tuple:
         inputs, labels = mapped(lambda array: taken(array, index), x), mapped(lambda array: gathered(array, index), y)
@@ -317,7 +324,7 @@ def _taker(
             longest = tf.reduce_max(tf.gather(own, index))
             inputs = inputs[:, : widths[tf.searchsorted(widths, longest[None])[0]]]
         if augment is not None:
-            inputs, labels = augment(inputs, labels, index, epoch)
+            inputs, labels = changed(inputs, labels, index, epoch)
         if weights is None:
             return inputs, labels
         mixed = augment is not None and augment.mixes
