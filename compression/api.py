@@ -242,4 +242,14 @@ def _compress_model(
 
 
 # Options of `python -m compression.compress` that say how a recipe trains as well.
-_BOTH = ("dataset", "data_dir", "seed", "strategy", "virtual_devices", "epochs", "batch_size", "learning_rate", "augment")
+_BOTH = (
+    "dataset",
+    "data_dir",
+    "seed",
+    "strategy",
+    "virtual_devices",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "augment",
+)

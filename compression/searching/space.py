@@ -133,7 +133,7 @@ MEANINGS = {
     "sparsity": "share of weights pruned to zero; 0: no pruning",
     "clusters": "number of shared weight values per layer; 0: no clustering",
     "qat": "quantization-aware training",
-    "distill": "teacher run for distillation; none: labels only",
+    "distill": "teacher for distillation; none: labels only",
     "precision": "precision of the file",
     "per_tensor": "one scale per weight tensor instead of one per channel: fewer bytes",
     "memory": "what saves memory of int8 files in TFLite Micro: plan=true, or with patches=auto as well",
