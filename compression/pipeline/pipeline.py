@@ -45,6 +45,7 @@ from zoo.runs import space
 from zoo.runs.folder import RunFolder
 from zoo.system import temporary
 from zoo.system.files import write_json
+from zoo.tasks.own_model import without_labels
 from zoo.training.data import check_data
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def compress(
 
     trained, rows, plan = Trained(original, original), [], None
     if recipe.stages:
-        plan = _planned(original, data.spec.task, form, recipe, folder, training, calibration)
+        plan = _planned(original, data.spec.task, form, recipe, folder, training, calibration, progress.say)
         if training.every_stage:
             trained, rows = _train_and_measure(plan, trained, form, write, progress)
         else:
@@ -151,7 +152,8 @@ def compress(
         if "not_run" not in receipt:
             rows.append({"stage": str(recipe.stages[-1]), **_sizes(receipt), **receipt["test"]["litert"]})
             progress.say(f"  {_sentence(form, rows[-1])}")
-            draw(path.with_suffix(".stages.png"), rows, recipe.precision, form.plotted)
+            if receipt["test"]["litert"]:
+                draw(path.with_suffix(".stages.png"), rows, recipe.precision, form.plotted)
         receipt["stages"] = rows
     receipt = sealed(receipt, sign)
     write_json(receipt_path(path), receipt)
@@ -341,30 +343,35 @@ def _planned(
     folder: Path,
     training: StageTraining | None,
     calibration: Calibration,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Stages:
     """Return what the stages are trained with, after checking that it is possible."""
     if training is None:
         raise UsageError(f"--recipe {recipe}: expected how the model was trained (training), received none")
-    if form.data.train.y is None or form.data.spec.unlabelled:
+    data, trained_for = form.data, form.task
+    if data.train.y is None and recipe.distill:
+        trained_for, data = without_labels(form.task, data)
+        say(f"{data.spec.name} has no labels: the model learns from its teacher alone")
+    elif data.train.y is None or data.spec.unlabelled:
         raise UsageError(
-            f"--recipe {recipe}: expected labels to train with, {form.data.spec.name} has none; give labels, or a"
-            " precision alone"
+            f"--recipe {recipe}: expected labels to train with, {data.spec.name} has none; give labels, a teacher"
+            " (distill), or a precision alone"
         )
     config = training.config if training.config.batch_size else training.config.resolved()
-    check_data(config, form.data)
+    check_data(config, data)
     if form.task:
-        form.task.check(config, form.data)
+        form.task.check(config, data)
     examples = form.examples(calibration.examples, calibration.seed)
     plan = Stages(
         base=copies(original, examples),
-        data=form.data,
+        data=data,
         recipe=recipe,
         folder=folder / f"{recipe.training_name}.stages",
         config=config,
         examples=examples,
         teachers=training.teachers,
         identity=weights_sha256(original),
-        task=form.task,
+        task=trained_for,
         taught=form.taught() or (Taught("numbers" if tasks.entry(task).limits.numbers else "classes"),),
     )
     stages.check(plan)
@@ -430,5 +437,5 @@ def _sizes(row: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _sentence(form: Form, row: Mapping[str, Any]) -> str:
-    score = form.headline(row)
-    return f"after {row['stage']}: test {score}, {row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})"
+    score = f"test {form.headline(row)}, " if any(isinstance(value, float) for value in row.values()) else ""
+    return f"after {row['stage']}: {score}{row['bytes']:,} bytes (gzip {row['gzip_bytes']:,})"

@@ -106,8 +106,9 @@ class OwnForm(OutputForm):
 
     def class_indices(self, split: Split) -> np.ndarray:
         outputs = self.task.outputs
-        if len(outputs) != 1 or outputs[0].kind != "classes":
+        if len(outputs) != 1 or outputs[0].kind != "classes" or split.y is None:
             found = ", ".join(f"{output.name}: {_GIVEN[output.kind]}" for output in outputs)
+            found = "no labels" if split.y is None else found
             raise UsageError(
                 "search: expected a model with one output of classes and their labels, because recipes are selected by"
                 f" accuracy; received {found}"
@@ -187,7 +188,6 @@ _TAUGHT: dict[Kind, Literal["classes", "decisions", "numbers"]] = {
     "binary": "decisions",
     "labels": "decisions",
     "numbers": "numbers",
-    "none": "numbers",
 }
 
 _VALUES = {
@@ -198,7 +198,6 @@ _VALUES = {
     ("labels", True): "probability of each label",
     ("labels", False): "logit of each label",
     ("numbers", False): "numbers",
-    ("none", False): "as the model gives them",
 }
 
 
@@ -207,7 +206,6 @@ _GIVEN = {
     "binary": "yes or no",
     "labels": "several labels",
     "numbers": "numbers",
-    "none": "no labels",
 }
 
 

@@ -1,5 +1,6 @@
 """A model of one's own, with any inputs and outputs, which a recipe trains further."""
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -101,7 +102,7 @@ class OwnModel(Task):
 
     def intervals(self, scores: dict[str, float], outputs: Sequence[np.ndarray], y: Any) -> dict[str, Any]:
         """Return the 95 % intervals of those scores that have one."""
-        if len(self.outputs) > 1 or not leaves(y):
+        if len(self.outputs) != 1 or not leaves(y):
             return {}
         return self.outputs[0].intervals(scores, outputs[0], leaves(y)[0])
 
@@ -113,6 +114,28 @@ class OwnModel(Task):
 
     def example_spec(self, input_shape: tuple[int, ...] | None = None, size: int | None = None) -> DataSpec:
         return DataSpec("example", "arrays", input_shape or base.IMAGE, (), task=self.name)
+
+
+def without_labels(task: OwnModel, data: Dataset) -> tuple[OwnModel, Dataset]:
+    """Return a task without a loss on labels, and data with zeros for them, for a model that a teacher alone teaches.
+
+    Args:
+        task: What the model is for.
+        data: Data without labels.
+    """
+    nothing = [_nothing] * len(task.outputs)
+
+    def zeros(split: Split) -> Split:
+        y = tuple(np.zeros(len(split), np.int32) for _ in nothing)
+        return dataclasses.replace(split, y=y if len(y) > 1 else y[0])
+
+    splits = {name: zeros(getattr(data, name)) for name in ("train", "validation", "test")}
+    loss = {"loss": nothing if len(nothing) > 1 else _nothing}
+    return OwnModel((), loss, task.given), dataclasses.replace(data, **splits)
+
+
+def _nothing(y: Any, outputs: Any) -> Any:
+    return 0.0 * keras.ops.sum(outputs)
 
 
 def told(scores: dict[str, Any], within: Intervals) -> str:

@@ -58,6 +58,27 @@ def test_a_model_teaches_itself_whatever_its_outputs_mean(ending, tmp_path):
     np.testing.assert_array_equal(model.predict(X, verbose=0), before)
 
 
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_teacher_is_enough_without_labels(outputs, tmp_path, capsys):
+    model = fitted(3, "softmax", "sparse_categorical_crossentropy", KINDS)
+    if outputs == 2:
+        given = keras.Input((12,))
+        model = keras.Model(given, {"kind": model(given), "size": layers.Dense(2)(given)})
+    before = keras.tree.flatten(model.predict(X, verbose=0))[0]
+    options = {"data": {"train": X, "test": X}, "output": tmp_path, **OPTIONS}
+    for recipe, least in (("channels(0.5) + qat + distill + int8", 0.9), ("channels(0.5) + int8", None)):
+        if least is None:
+            with pytest.raises(UsageError, match="give labels, a teacher"):
+                api.compress(model, recipe, **options)
+            continue
+        made = api.compress(model, recipe, **options)
+        found = litert.run_named(made.path, {made.receipt["interface"]["inputs"][0]["name"]: X})
+        assert (next(iter(found.values())).argmax(1) == before.argmax(1)).mean() > least
+        assert made.test == {} and [row["stage"] for row in made.receipt["stages"]][0] == "start"
+        assert "has no labels: the model learns from its teacher alone" in capsys.readouterr().err
+        api.verify(made, model, data=options["data"])
+
+
 def test_each_of_several_outputs_is_learnt(tmp_path):
     inputs = keras.Input((12,))
     hidden = layers.Dense(16, activation="relu")(inputs)

@@ -13,8 +13,8 @@ from zoo.scores import classes, intervals, numbers
 from zoo.scores import labels as several
 
 # classes: an index, or a one-hot row, chooses one of the last axis. binary: one number that is above 0.5, or 0 for
-# logits, for yes. labels: any number of the last axis may hold. numbers: values as they are. none: no labels are given.
-Kind = Literal["classes", "binary", "labels", "numbers", "none"]
+# logits, for yes. labels: any number of the last axis may hold. numbers: values as they are.
+Kind = Literal["classes", "binary", "labels", "numbers"]
 
 _LOSSES = {
     "classes": keras.losses.SparseCategoricalCrossentropy,
@@ -107,7 +107,7 @@ def meanings(
     Args:
         names: Names of the outputs.
         outputs: Outputs for a few examples, in the structure of the model.
-        y: Labels of a split in the same structure or in that order; None without labels.
+        y: Labels of a split in the same structure or in that order; None without labels, where the meaning is guessed.
         class_names: Names of the classes, if the data have them.
         losses: Compiled loss of each output, None where there is none.
 
@@ -115,16 +115,17 @@ def meanings(
         UsageError: Labels whose number or shape does not fit the outputs.
     """
     values = [np.asarray(output) for output in leaves(outputs)]
+    losses = losses or [None] * len(names)
+    named = len(class_names) if len(names) == 1 else 0
     if y is None:
-        return [Output(name, "none") for name in names]
+        return [guess(*row, named) for row in zip(names, values, losses, strict=True)]
     labels = leaves(y)
     if len(labels) != len(values):
         raise UsageError(
             f"data: expected labels for each of {len(values)} outputs ({', '.join(names)}), received {len(labels)}"
         )
-    losses = losses or [None] * len(names)
     return [
-        _meaning(name, value, label, loss, len(class_names) if len(names) == 1 else 0)
+        _meaning(name, value, label, loss, named)
         for name, value, label, loss in zip(names, values, labels, losses, strict=True)
     ]
 
