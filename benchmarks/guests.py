@@ -240,7 +240,7 @@ def hub_backbone(kind: str) -> keras.Model:
             image_shape=(SIZE, SIZE, 3), patch_size=8, num_layers=2, num_heads=2, hidden_dim=32, mlp_dim=64
         ),
         "resnet": lambda: keras_hub.models.ResNetBackbone(
-            input_conv_filters=[8],
+            input_conv_filters=[64],
             input_conv_kernel_sizes=[3],
             stackwise_num_filters=[64, 16],
             stackwise_num_blocks=[1, 1],

@@ -84,9 +84,9 @@ def correct_biases(model: schema.ModelT, integer: schema.ModelT, calls: Calls, s
             if found.graph != graph:
                 continue
             x = found.patches(model, found.readers[0], values[found.inputs(model)[0]], PATCHES, generator)
-            made = _products(found, _kernel(model, found), x) + weights.constant(model, graph, found.bias)[:, None]
+            made = _products(_kernel(model, found), x) + weights.constant(model, graph, found.bias)[:, None]
             share = passed(model, found, found.readers[0], made)
-            sums[number] = sums[number] + (share * _products(found, errors[number], x)).sum(1)
+            sums[number] = sums[number] + (share * _products(errors[number], x)).sum(1)
             counts[number] = counts[number] + share.sum(1)
     for number, (found, reader) in enumerate(layers):
         graph = integer.subgraphs[found.graph]
@@ -96,9 +96,9 @@ def correct_biases(model: schema.ModelT, integer: schema.ModelT, calls: Calls, s
     return len(layers)
 
 
-def _products(layer: Weights, matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _products(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Return the products of a layer's rows and patches, (rows, patches)."""
-    return np.einsum("rpc,rc->rp", x, matrix) if layer.depthwise else matrix @ x.T
+    return np.einsum("rpc,rc->rp", x, matrix) if x.ndim == 3 else matrix @ x.T
 
 
 def _set_bias(integer: schema.ModelT, bias: schema.TensorT, values: np.ndarray) -> None:

@@ -62,7 +62,7 @@ class Rounded:
 class Moments:
     """Sums over patches of a layer's inputs, in the rounded file (x) and in the float file (y).
 
-    A depthwise convolution has them for each row, of the patches that its activation function lets through.
+    A depthwise or grouped convolution has them for each row, of the patches that its activation function lets through.
     """
 
     xx: np.ndarray | float = 0.0
@@ -249,7 +249,7 @@ def _counted(model: schema.ModelT, layer: Weights, reader: int, y: np.ndarray) -
         reader: Index of its operator.
         y: Patches of its inputs.
     """
-    if not layer.depthwise:
+    if y.ndim == 2:
         return None
     made = np.einsum("rpc,rc->rp", y, layer.matrix(weights.constant(model, layer.graph, layer.tensor)))
     if layer.bias is not None:

@@ -1,7 +1,8 @@
 """Weights of the operators of a float .tflite file, as matrices, and the inputs that each of their rows is applied to.
 
 The matrix of a layer has a row per output channel. A row is multiplied by a patch of the input: by the whole input of a
-fully connected layer, or by the window of a convolution. In a depthwise convolution, each row has patches of its own.
+fully connected layer, or by the window of a convolution. In a depthwise convolution and in one of several groups of
+channels, each row has patches of its own.
 """
 
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ class Weights:
             generator: Random generator of the choice; calls with equal ones choose equal places.
 
         Returns:
-            (patches, columns), for a depthwise convolution (rows, patches, columns).
+            (patches, columns), or (rows, patches, columns) where the rows have patches of their own.
         """
         if self.code == Operators.FULLY_CONNECTED:
             return _chosen(x.reshape(-1, self.shape[-1]), most, generator)
@@ -95,7 +96,11 @@ class Weights:
             found = np.repeat(found.reshape(*found.shape[:2], -1), multiplier, 1)
             return found.transpose(1, 0, 2)
         found = _chosen(windows, most, generator).transpose(0, 2, 3, 1)
-        return found.reshape(len(found), -1)
+        groups = found.shape[-1] // self.shape[-1]
+        if groups == 1:
+            return found.reshape(len(found), -1)
+        parts = [part.reshape(len(found), -1) for part in np.split(found, groups, -1)]
+        return np.repeat(np.stack(parts), self.shape[0] // groups, 0)
 
     def _windows(self, x: np.ndarray, options: schema.Conv2DOptionsT, made: np.ndarray) -> np.ndarray:
         rows, columns = self.shape[1:3]

@@ -116,7 +116,8 @@ class Tensors:
 
     def knows(self, tensor: Any) -> bool:
         """Return whether a tensor is the input of the model, or the output of a known call."""
-        return key_of(tensor) in self._grids
+        # A layer that is called with an array, such as positions, has a tensor of values, which is in no graph.
+        return not hasattr(tensor, "numpy") and key_of(tensor) in self._grids
 
     def grid(self, tensor: Any) -> Grid | None:
         """Return the grid of a known tensor."""

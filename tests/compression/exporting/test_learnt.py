@@ -12,7 +12,7 @@ from tests.compression.conftest import small
 from zoo.console.errors import UsageError
 
 
-def network(seed=0):
+def network(seed=0, groups=1):
     """Return a small network with a depthwise convolution, its interface and 64 examples with correlated pixels."""
     keras.utils.set_random_seed(seed)
     model = keras.Sequential(
@@ -20,7 +20,7 @@ def network(seed=0):
             keras.Input((8, 8, 3)),
             layers.Conv2D(16, 3, activation="relu", bias_initializer="normal"),
             layers.DepthwiseConv2D(3, activation="relu"),
-            layers.Conv2D(24, 1, activation="relu"),
+            layers.Conv2D(24, 1, groups=groups, activation="relu"),
             layers.GlobalAveragePooling2D(),
             layers.Dense(32, activation="relu"),
             layers.Dense(5, activation="softmax"),
@@ -40,8 +40,9 @@ def calls(x):
     return lambda: ({"image": x[i : i + 1]} for i in range(len(x)))
 
 
-def test_learnt_rounding_is_nearer_to_keras_than_the_nearest_and_deterministic(tmp_path):
-    model, interface, x = network()
+@pytest.mark.parametrize("groups", [1, 4])
+def test_learnt_rounding_is_nearer_to_keras_than_the_nearest_and_deterministic(groups, tmp_path):
+    model, interface, x = network(groups=groups)
     logits = keras.Model(model.inputs, model.layers[-2].output)  # before the softmax; one layer less
     expected, error, files = logits.predict(x[32:], verbose=0), {}, {}
     for name, recipe in {"learnt": "int4", "again": "int4", "nearest": "int4(rounding=nearest)"}.items():

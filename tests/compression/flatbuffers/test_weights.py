@@ -15,6 +15,7 @@ OPERATORS = {
     "same": ((8, 7, 3), lambda: layers.Conv2D(4, 3, strides=2, padding="same", bias_initializer="normal")),
     "dilated": ((9, 8, 3), lambda: layers.Conv2D(4, 3, dilation_rate=2, bias_initializer="normal")),
     "sequence": ((9, 3), lambda: layers.Conv1D(4, 3, padding="same", bias_initializer="normal")),
+    "grouped": ((8, 7, 6), lambda: layers.Conv2D(9, 3, groups=3, bias_initializer="normal")),
     "depthwise": ((8, 7, 3), lambda: layers.DepthwiseConv2D(3, padding="same", bias_initializer="normal")),
     "multiplied": ((8, 7, 3), lambda: layers.DepthwiseConv2D(3, depth_multiplier=2, bias_initializer="normal")),
     "transposed": ((5, 4, 3), lambda: layers.Conv2DTranspose(4, 3, strides=2, padding="same")),
@@ -37,7 +38,7 @@ def test_outputs_are_the_patches_times_the_matrix(name, tmp_path):
     ((_, values),) = tapping.run(content, lambda: iter([{"x": x}]), {0: {given, made}})
     matrix = found.matrix(weights.constant(content, 0, found.tensor))
     patches = found.patches(content, reader, values[given], 10**6, np.random.default_rng(0))
-    outputs = np.einsum("rd,rnd->nr", matrix, patches) if found.depthwise else patches @ matrix.T
+    outputs = np.einsum("rd,rnd->nr", matrix, patches) if patches.ndim == 3 else patches @ matrix.T
     bias = 0 if found.bias is None else weights.constant(content, 0, found.bias)
     np.testing.assert_allclose(outputs + bias, values[made].reshape(outputs.shape), atol=1e-5)
     np.testing.assert_array_equal(found.arranged(matrix), weights.constant(content, 0, found.tensor))

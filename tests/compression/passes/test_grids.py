@@ -301,6 +301,30 @@ def test_operators_of_a_subclassed_model_are_rounded_where_layers_use_them(tmp_p
     assert output.largest <= 3.05 and np.abs(output.trained - output.file).mean() <= 0.75
 
 
+class Positions(layers.Layer):
+    """Adds what a layer makes of an array, as embeddings of positions do."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.dense = layers.Dense(6)
+
+    def build(self, shape):
+        self.dense.build((None, 3))
+        self.built = True
+
+    def call(self, x):
+        return x + self.dense(np.eye(4, 3, dtype="float32"))
+
+
+def test_a_layer_that_is_called_with_an_array_is_trained_as_the_file_has_it(tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 6))
+    model = keras.Model(inputs, layers.Dense(5)(Positions()(layers.Dense(6, activation="relu")(inputs))))
+    x = np.random.default_rng(0).normal(size=(32, 4, 6)).astype("float32")
+    (output,) = compared(model, x, tmp_path)
+    assert output.largest <= 1.05 and output.different <= 0.04
+
+
 def test_one_grid_follows_all_its_tensors():
     x = keras.Input(SHAPE)
     wide, narrow = conv(name="wide"), conv(activation="relu", name="narrow")

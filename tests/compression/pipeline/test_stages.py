@@ -292,6 +292,16 @@ def test_a_student_learns_from_its_teacher_alone_and_while_it_is_pruned(model, d
     assert zeros[0]["zeros"] == zeros[0]["elements"] - round(zeros[0]["elements"] * 0.5)
 
 
+def test_without_a_teacher_the_model_teaches_itself(model, data, tmp_path):
+    named = compressed(
+        model, data, "prune(0.5) + distill(a) + float32", tmp_path / "a", teachers=lambda: [copies(model)()]
+    )
+    alone = compressed(model, data, "prune(0.5) + distill + float32", tmp_path / "b")
+    assert named.path.read_bytes() == alone.path.read_bytes()
+    with pytest.raises(UsageError, match="distill: expected teachers"):
+        compressed(model, data, "prune(0.5) + distill(a) + float32", tmp_path / "c")
+
+
 def test_a_model_of_ones_own_is_trained_too(data, tmp_path):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((9, 10, 1))
