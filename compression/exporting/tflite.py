@@ -413,6 +413,8 @@ def export_each(
                 tie(made)
             if files[path].one_scale:
                 scales.repeat(made)
+            if files[path].precision in ("int8", "int16x8"):
+                scales.own_biases(made)
             saves = files[path].saves_memory
             if files[path].precision == "int8" and files[path].unfold and not saves:
                 unfold(made)

@@ -1,11 +1,12 @@
-"""Scales of depthwise kernels that LiteRT multiplies by inputs in float."""
+"""Scales that LiteRT does not read where they stand: those of depthwise kernels, and of biases that layers share."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from compression.flatbuffers import flatbuffer
+from compression.flatbuffers import flatbuffer, weights
 
 
 def repeat(path: Path) -> bool:
@@ -32,3 +33,55 @@ def repeat(path: Path) -> bool:
     if found:
         flatbuffer.write(model, path)
     return found
+
+
+# Largest relative difference of two scales that are the same but for rounding.
+SAME = 1e-3
+
+
+def own_biases(path: Path) -> int:
+    """Give operators a bias on their own scale, and return how many had one on another.
+
+    LiteRT adds the integers of a bias to products of inputs and weights, whose scale is that of the input times that of
+    the weights. A layer that is called twice has inputs of two scales; in int16x8, the converter writes one bias, on
+    the first of them (TensorFlow 2.21).
+
+    Args:
+        path: Path of the file.
+    """
+    model, count = flatbuffer.read(path), 0
+    for graph in model.subgraphs:
+        for operator in graph.operators or ():
+            places = weights.PLACES.get(flatbuffer.code(model, operator))
+            if places is None or len(operator.inputs) <= places[2] or operator.inputs[places[2]] < 0:
+                continue
+            given, kernel, bias = (graph.tensors[operator.inputs[place]] for place in places)
+            grids = [each.quantization for each in (given, kernel, bias)]
+            if any(grid is None or grid.scale is None or not len(grid.scale) for grid in grids):
+                continue
+            read, written = grids[0].scale[0] * np.float64(grids[1].scale), np.float64(grids[2].scale)
+            if np.allclose(read, written, rtol=SAME):
+                continue
+            operator.inputs = [int(index) for index in operator.inputs]
+            operator.inputs[places[2]] = _on_scale(model, graph, bias, np.broadcast_to(read, written.shape))
+            count += 1
+    if count:
+        flatbuffer.write(model, path)
+    return count
+
+
+def _on_scale(model: schema.ModelT, graph: schema.SubGraphT, bias: schema.TensorT, scale: np.ndarray) -> int:
+    """Add a copy of a bias on another scale, (channels,) or (1,), and return its index."""
+    kind = np.dtype(np.int64 if bias.type == schema.TensorType.INT64 else np.int32)
+    integers = np.frombuffer(bytes(np.asarray(model.buffers[bias.buffer].data, np.uint8)), kind)
+    ends = np.iinfo(kind)
+    values = np.rint(integers * np.float64(bias.quantization.scale) / scale).clip(ends.min, ends.max)
+    made, buffer = copy.copy(bias), schema.BufferT()
+    made.quantization = copy.copy(bias.quantization)
+    made.quantization.scale = scale.astype(np.float32)
+    made.name = (bias.name or b"") + f"/own_{len(graph.tensors)}".encode()
+    buffer.data = np.frombuffer(values.astype(kind).tobytes(), np.uint8)
+    made.buffer = len(model.buffers)
+    model.buffers.append(buffer)
+    graph.tensors.append(made)
+    return len(graph.tensors) - 1

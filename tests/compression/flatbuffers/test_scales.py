@@ -1,4 +1,4 @@
-"""Depthwise kernels with one scale: LiteRT's answers are those of Keras, and the weights stay what they were."""
+"""Scales that LiteRT does not read where they stand: its answers are those of Keras, and the weights stay the same."""
 
 import keras
 import numpy as np
@@ -39,3 +39,23 @@ def test_one_scale_of_a_depthwise_kernel_is_one_for_each_channel(network, recipe
     (grid,) = [tensor.quantization for tensor in kernels if tensor.quantization.scale is not None]
     assert len(grid.scale) == len(grid.zeroPoint) == 128 and len(set(grid.scale.tolist())) == 1
     assert not scales.repeat(path)  # nothing is left to do
+
+
+@pytest.mark.parametrize("kind", ["convolution", "dense"])
+@pytest.mark.parametrize("recipe", ["int16x8", "int8", "int8(per_tensor=true)"])
+def test_a_layer_that_is_called_twice_has_a_bias_for_each_call(kind, recipe, tmp_path):
+    """The inputs of the two calls have ranges that differ by about ten."""
+    keras.utils.set_random_seed(0)
+    shape = (6, 6, 4) if kind == "convolution" else (8,)
+    convolution = keras.layers.Conv2D(4, 3, padding="same", activation="relu")
+    layer = convolution if kind == "convolution" else keras.layers.Dense(8, activation="relu")
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, layer(layer(inputs)))
+    layer.bias.assign(np.linspace(-20, 30, layer.bias.shape[0]))
+    x = np.random.default_rng(0).normal(size=(64, *shape)).astype("float32")
+    path = tmp_path / "m.tflite"
+    tflite.export(model, path, parse(recipe), Interface("x", shape, output="y"), calibration=x, probabilities=False)
+    expected = model.predict(x, verbose=0)
+    most = 0.01 if recipe == "int16x8" else 0.05
+    assert np.abs(litert.run(path, x) - expected).max() < most * np.abs(expected).max()
+    assert scales.own_biases(path) == 0
