@@ -119,10 +119,7 @@ class OwnForm(OutputForm):
         labels, outputs = leaves(self.data.test.y), self.task.outputs
         if len(outputs) != 1 or outputs[0].kind != "classes" or not labels or outputs[0].truth(labels[0]).ndim != 1:
             return None
-        before = subject.seen["keras"]
-        if subject.model is not original:
-            before = outputs_of(original, self.data.test.x, self.data.spec)
-        shares = [probabilities(outputs[0].logits(each[0])) for each in (subject.seen["file"], before)]
+        shares = [probabilities(outputs[0].logits(subject.seen[name][0])) for name in ("file", "before")]
         return changed(*shares, outputs[0].truth(labels[0]), self.data)
 
     def subject_on(self, model: keras.Model, examples: Split) -> "OwnSubject":
@@ -215,9 +212,20 @@ def _scored(scores: Mapping[str, Any]) -> list[str]:
 
 
 def _parity_line(name: str, row: Mapping[str, Any]) -> str:
-    same = f", the same answer for {row['same_answer']:.2%}" if "same_answer" in row else ""
     output = f"output {name}: " if name else ""
-    return f"{output}largest difference from predict {row['largest_difference']:.1e}{same}"
+    if "before_largest_difference" not in row:
+        return f"{output}largest difference from predict {_difference(row, '')}"
+    return (
+        f"{output}largest difference from predict after training {_difference(row, '')}; from the model before the"
+        f" recipe {_difference(row, 'before_')}"
+    )
+
+
+def _difference(row: Mapping[str, Any], before: str) -> str:
+    same = f"{before}same_answer"
+    return f"{row[f'{before}largest_difference']:.1e}" + (
+        f", the same answer for {row[same]:.2%}" if same in row else ""
+    )
 
 
 @dataclass(frozen=True)
@@ -230,8 +238,9 @@ class OwnSubject(OutputSubject):
         examples: Examples and, if there are any, their labels.
         spec: Form of the data.
         task: What the outputs mean.
-        original: Model with whose weights in float32 the file's size is compared.
-        seen: Outputs that were measured last, of the `file` and of `keras`.
+        original: Model that the recipe began with, whose weights in float32 the size of the file is compared with, and
+            whose outputs its own if the recipe trained.
+        seen: Outputs that were measured last, of the `file`, of `keras`, and of the original `before` the recipe.
     """
 
     model: keras.Model
@@ -271,15 +280,20 @@ class OwnSubject(OutputSubject):
         inputs = self.inputs()
         found = self._run(inputs, path)
         keras_outputs = expected = self.reference()
-        self.seen.update(file=found, keras=keras_outputs)
+        trained = self.original is not None and self.original is not self.model
+        before = outputs_of(self.original, self.examples.x, self.spec) if trained else keras_outputs
+        self.seen.update(file=found, keras=keras_outputs, before=before)
         if self.interface.resize_from:  # what the file loses by resizing is not counted as a difference from Keras
             expected = outputs_of(self.model, self._resized(inputs), self.spec)
-        rows = {
-            port.name: self._parity(output, mine, theirs)
-            for port, output, mine, theirs in zip(
-                self.interface.outputs, self.task.outputs, found, expected, strict=True
-            )
-        }
+        rows = {}
+        for port, output, mine, theirs, first in zip(
+            self.interface.outputs, self.task.outputs, found, expected, before, strict=True
+        ):
+            rows[port.name] = self._parity(output, mine, theirs)
+            if trained:
+                rows[port.name] |= {
+                    f"before_{name}": value for name, value in self._parity(output, mine, first).items()
+                }
         one = next(iter(rows.values()))
         worst = max(row["largest_difference"] for row in rows.values())
         named = {f"{output}.{name}": value for output, row in rows.items() for name, value in row.items()}

@@ -381,7 +381,7 @@ def test_search_needs_an_accuracy_and_validation_examples(files, tmp_path):
     options = {"max_bytes": 2500, "trials": 1, "output": tmp_path / "found"}
     with pytest.raises(UsageError, match="one output of classes .* received kind: classes, size: numbers"):
         api.search(files / "two.keras", data=files / "two.npz", **options)
-    with pytest.raises(UsageError, match="received output: no labels"):
+    with pytest.raises(UsageError, match="received no labels"):
         api.search(files / "mine.keras", data=files / "bare.npz", **options)
     with pytest.raises(UsageError, match="expected a validation split"):
         api.search(dense(), data=both(X, Y), **options)

@@ -74,6 +74,10 @@ def test_a_teacher_is_enough_without_labels(outputs, tmp_path, capsys):
         made = api.compress(model, recipe, **options)
         found = litert.run_named(made.path, {made.receipt["interface"]["inputs"][0]["name"]: X})
         assert (next(iter(found.values())).argmax(1) == before.argmax(1)).mean() > least
+        parity, name = made.receipt["parity"], "" if outputs == 1 else "kind."
+        assert parity[f"{name}before_same_answer"] == pytest.approx(
+            (next(iter(found.values())).argmax(1) == before.argmax(1)).mean()
+        )
         assert made.test == {} and [row["stage"] for row in made.receipt["stages"]][0] == "start"
         assert "has no labels: the model learns from its teacher alone" in capsys.readouterr().err
         api.verify(made, model, data=options["data"])
