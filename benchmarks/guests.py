@@ -17,8 +17,9 @@ from keras import layers, ops
 SIZE, CLASSES, EXAMPLES = 32, 10, 96
 # Side of the coarse patterns that tell the classes of images apart, and the share of noise in an example.
 COARSE, NOISE = 4, 0.25
-# `fit` ends at this training accuracy, or share of explained variance, or after this many steps.
-LEARNT, STEPS, BATCH = 0.99, 400, 32
+# `fit` ends at this accuracy on fresh examples, or share of explained variance, or after this many steps.
+LEARNT, STEPS, BATCH, EPOCHS = 0.99, 800, 32, 4
+FRESH = 100  # seed of the first examples that train
 
 _APPLICATIONS = {
     "MobileNet": {"alpha": 0.25},
@@ -287,7 +288,6 @@ def hub_backbone(kind: str) -> keras.Model:
             stackwise_block_types=["v1", "v1"],
             width_coefficient=1.0,
             depth_coefficient=1.0,
-            num_features=64,
             input_shape=(SIZE, SIZE, 3),
         ),
     }
@@ -387,18 +387,19 @@ def _labels(chosen: np.ndarray, shape: tuple[int | None, ...], decides: bool) ->
     return ((chosen - (CLASSES - 1) / 2) / CLASSES)[:, None].astype("float32")
 
 
-def fit(model: keras.Model, x: Any, y: Any) -> None:
-    """Train a network until its answers are right on its training examples, or for a limited number of steps.
+def fit(model: keras.Model, count: int) -> None:
+    """Train a network until its answers are right for fresh examples, or for a limited number of steps.
 
-    The averages of batch normalization get a short memory, so that they follow the short training.
+    The noise is drawn anew every few epochs: a large network would learn that of some hundred examples by heart. The
+    averages of batch normalization get a short memory, so that they follow the short training.
 
     Args:
         model: Network of NETWORKS, which is changed and stays compiled.
-        x: Training examples, as `examples` returns them.
-        y: Their labels.
+        count: Number of examples of an epoch.
     """
     from zoo.tasks.parts.outputs import meanings
 
+    x, y = examples(model, count, FRESH)
     for layer in model._flatten_layers():
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.8
@@ -410,9 +411,10 @@ def fit(model: keras.Model, x: Any, y: Any) -> None:
     losses = [each.loss() for each in means]
     loss = losses if len(losses) > 1 else losses[0]
     model.compile(keras.optimizers.Adam(4e-3 if model.count_params() < 10_000 else 1e-3), loss)
-    steps = -(-len(keras.tree.flatten(x)[0]) // BATCH)
-    for _ in range(max(1, STEPS // (4 * steps))):
-        model.fit(x, y, batch_size=BATCH, epochs=4, verbose=0)
+    steps = EPOCHS * -(-count // BATCH)
+    for seed in range(FRESH + 1, FRESH + 1 + max(1, STEPS // steps)):
+        model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0)
+        x, y = examples(model, count, seed)
         outputs = keras.tree.flatten(model.predict(x, verbose=0))
         parts = zip(means, outputs, keras.tree.flatten(y), strict=True)
         if min(each.scores(found, truth)[score_of(each)] for each, found, truth in parts) >= LEARNT:

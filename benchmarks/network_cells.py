@@ -52,7 +52,7 @@ def main(words: Sequence[str]) -> int:
     if not file.is_file():
         keras.utils.set_random_seed(0)
         fresh = guests.NETWORKS[name]()
-        guests.fit(fresh, *guests.examples(fresh, TRAIN, 0))
+        guests.fit(fresh, TRAIN)
         fresh.save(file)
     model = keras.saving.load_model(file)
     train, test = guests.examples(model, TRAIN, 0), guests.examples(model, TEST, 1)

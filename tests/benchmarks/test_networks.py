@@ -16,7 +16,7 @@ def guest(name, folder):
     keras.utils.set_random_seed(0)
     model = guests.NETWORKS[name]()
     train, test = (guests.examples(model, count, seed) for seed, count in enumerate((192, 100)))
-    guests.fit(model, *train)
+    guests.fit(model, 192)
     return network_cells.Guest(model, folder / "model.keras", train, test, folder)
 
 
