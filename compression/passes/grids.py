@@ -126,7 +126,7 @@ class Points:
         return any(name.startswith(f"{point.prefix}/") for point in self.points if point.kind == "states")
 
     @contextlib.contextmanager
-    def rounding(self, at: Callable[[str, Any], Any], **more: Callable) -> Iterator[None]:
+    def rounding(self, at: Callable[[str, Any], Any], **more: Any) -> Iterator[None]:
         """Round in every call of the model inside this context.
 
         Args:
@@ -181,6 +181,7 @@ class Points:
         if limits := _limits(point, made[0]):
             tensors.fixed(made)
             point.limits = limits if point.kind == "output" else None
+            point.ends |= not limits[0] and any(tensor is end for tensor in made for end in traced.outputs)
             return Place(name, None, inputs)
         if len(made) > 1 and point.kind == "output":  # several new values: each is rounded where it is used
             return Place(name if any(inputs) else None, None, inputs)

@@ -6,6 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
+from compression.passes.pruning import lamp
+
 # Times that a choice is measured, and made again with lower limits where it exceeds them.
 TRIES = 10
 # By how much more the next choice should save than the missing share of what the last one saved.
@@ -102,19 +104,6 @@ class Narrowing:
             counts[path] -= count
             values = {name: v - count * self.saved[path][name] for name, v in values.items()}
         return counts
-
-
-def lamp(scores: Sequence[float]) -> np.ndarray:
-    """Return how much channels matter when the less important ones are gone, in ascending order of importance.
-
-    The square of the score as a share of those of all channels that are left (LAMP; Lee et al., 2021,
-    arXiv:2010.07611), which makes layers comparable.
-
-    Args:
-        scores: Importance of each channel.
-    """
-    squares = np.sort(np.asarray(scores, float)) ** 2 + np.finfo(float).tiny
-    return squares / np.cumsum(squares[::-1])[::-1]
 
 
 def _difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:

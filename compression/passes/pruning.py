@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from compression.passes import tfmot
 from compression.passes.parametrize import Parametrized
@@ -134,11 +135,25 @@ def timing(config: Prune, steps: int) -> tuple[int, int, int]:
 
 
 def sparsities(config: Prune, values: list[np.ndarray]) -> list[float]:
-    """Return the final sparsity of each kernel: uniform, or from one global ranking of all weights."""
+    """Return the final sparsity of each kernel: uniform, or from one ranking of all weights."""
     if config.budget == "layer":
         return [config.sparsity] * len(values)
-    magnitudes = np.concatenate([np.abs(v).reshape(-1) for v in values])
-    kept = max(round(magnitudes.size * (1 - config.sparsity)), 1)
-    threshold = np.partition(magnitudes, magnitudes.size - kept)[magnitudes.size - kept]
+    ranked = [lamp(np.abs(v)) if config.budget == "lamp" else np.abs(v).reshape(-1) for v in values]
+    every = np.concatenate(ranked)
+    kept = max(round(every.size * (1 - config.sparsity)), 1)
+    threshold = np.partition(every, every.size - kept)[every.size - kept]
     # At least one weight per kernel is kept, as in TF-MOT's masks.
-    return [1 - max(int((np.abs(v) >= threshold).sum()), 1) / v.size for v in values]
+    return [1 - max(int((scores >= threshold).sum()), 1) / scores.size for scores in ranked]
+
+
+def lamp(scores: ArrayLike) -> np.ndarray:
+    """Return how much weights or channels matter when the less important ones are gone, in ascending order.
+
+    The square of the score as a share of those of all that are left (LAMP; Lee et al., 2021, arXiv:2010.07611), which
+    makes layers comparable.
+
+    Args:
+        scores: Importance of each weight or channel, of any shape.
+    """
+    squares = np.sort(np.asarray(scores, float).reshape(-1)) ** 2 + np.finfo(float).tiny
+    return squares / np.cumsum(squares[::-1])[::-1]

@@ -229,7 +229,7 @@ class Quantized(Parametrized):
             yield
             return
         at, floor = self._local.rounding
-        with self.points.rounding(at, constant=_constant, factor=_factor, floor=floor):
+        with self.points.rounding(at, constant=_constant, factor=_factor, floor=floor, ends=not training):
             yield
 
     def _follow(self, ends: list[Any], seen: Mapping[int, list]) -> None:

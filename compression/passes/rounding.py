@@ -52,6 +52,7 @@ class RoundingPoint:
         places: The calls of the layer in one run of the model.
         limits: Range that TFLite fixes for the output, as (lowest, highest).
         other: Position encoding of an embedding, or embedding of a position encoding.
+        ends: Whether the output is probabilities that the model gives.
     """
 
     layer: Any
@@ -59,6 +60,7 @@ class RoundingPoint:
     places: list[Place] = field(default_factory=list)
     limits: tuple[float, float] | None = None
     other: layers.Layer | None = None
+    ends: bool = False
 
     @property
     def rounds(self) -> bool:
@@ -79,6 +81,10 @@ class RoundingPoint:
             return x if name is None or not hasattr(x, "dtype") else at(name, x)
 
         return rounded
+
+    def to_fixed(self, rounding: "Rounding") -> Callable[[Any, tuple[float, float]], Any]:
+        """Return the function that rounds the output to limits that TFLite fixes."""
+        return to_fixed if rounding.ends or not self.ends else _as_it_is
 
     def each_part(self, at: At) -> Callable[[], "Parts"]:
         """Return a function that returns, at every call of the layer, what rounds the values inside it."""
@@ -110,12 +116,15 @@ class Rounding(NamedTuple):
         constant: Function applied to constants that the file adds or multiplies.
         factor: Function applied to the slopes of a PReLU.
         floor: Function from the name of a point to the smallest positive value on its grid; 0 if it has none.
+        ends: Whether probabilities that the model gives are rounded. They are not in training: the lowest of 256 values
+            is 0, whose logarithm the loss would take.
     """
 
     at: At
     constant: Callable[[Any], Any] = operators.unchanged
     factor: Callable[[Any], Any] = operators.unchanged
     floor: Callable[[str], Any] = lambda name: 0.0
+    ends: bool = True
 
 
 @contextlib.contextmanager
@@ -145,11 +154,11 @@ def _inputs(point: RoundingPoint, rounding: Rounding) -> contextlib.AbstractCont
 
 
 def _output(point: RoundingPoint, rounding: Rounding) -> contextlib.AbstractContextManager:
-    before, behind = point.layer.call, point.each_output(rounding.at)
+    before, behind, fixed = point.layer.call, point.each_output(rounding.at), point.to_fixed(rounding)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         made = before(*args, **kwargs)
-        return to_fixed(made, point.limits) if point.limits else behind(made)
+        return fixed(made, point.limits) if point.limits else behind(made)
 
     return calling(point.layer, call)
 
@@ -174,17 +183,19 @@ def _activation(point: RoundingPoint, rounding: Rounding) -> contextlib.Abstract
     """Round after the activation of a kernel, and also before it if the file has it as a separate operator."""
     inner, behind = point.each_part(rounding.at), point.each_output(rounding.at)
     fused = () if is_apart(point.layer) else CLIPPING
-    return _with_activation(point.layer, rounded_activation(point.layer.activation, inner, behind, fused))
+    made = rounded_activation(point.layer.activation, inner, behind, fused, fixed=point.to_fixed(rounding))
+    return _with_activation(point.layer, made)
 
 
 def _function(point: RoundingPoint, rounding: Rounding) -> contextlib.AbstractContextManager:
     """Round after and inside an activation that is a layer; another layer has computed its input."""
     inner, behind, activation = point.each_part(rounding.at), point.each_output(rounding.at), point.layer.activation
+    fixed = point.to_fixed(rounding)
 
     def function(x: Any) -> Any:
         at = inner()
         if activation in FIXED:
-            return to_fixed(activation(x), FIXED[activation])
+            return fixed(activation(x), FIXED[activation])
         return behind(ACTIVATIONS[activation](x, _inside(at)) if activation in ACTIVATIONS else activation(x))
 
     return _with_activation(point.layer, function)
@@ -206,6 +217,7 @@ def rounded_activation(
     behind: Callable[[Any], Any],
     fused: tuple[Any, ...] = CLIPPING,
     ahead: str = "linear",
+    fixed: Callable[[Any, tuple[float, float]], Any] | None = None,
 ) -> Callable:
     """Return an activation that rounds its result, its input where the file has it, and values inside.
 
@@ -215,6 +227,7 @@ def rounded_activation(
         behind: Function applied to the result.
         fused: Activations whose input the file does not have.
         ahead: Name of the input.
+        fixed: Function that rounds to limits that TFLite fixes; default, `to_fixed`.
     """
 
     def function(z: Any) -> Any:
@@ -226,7 +239,7 @@ def rounded_activation(
             return behind(activation(z))
         z = at(ahead, z)
         if activation in FIXED:
-            return to_fixed(activation(z), FIXED[activation])
+            return (fixed or to_fixed)(activation(z), FIXED[activation])
         return behind(ACTIVATIONS[activation](z, _inside(at)) if activation in ACTIVATIONS else activation(z))
 
     return function
@@ -421,6 +434,10 @@ def is_apart(layer: layers.Layer) -> bool:
     """
     separate = isinstance(layer, layers.Conv1DTranspose | layers.Conv2DTranspose | layers.Conv3D)
     return isinstance(layer, layers.Conv3DTranspose) or (separate and not layer.use_bias)
+
+
+def _as_it_is(x: Any, limits: tuple[float, float]) -> Any:
+    return x
 
 
 def to_fixed(x: Any, limits: tuple[float, float]) -> Any:

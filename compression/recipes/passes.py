@@ -100,7 +100,7 @@ class Prune(Pass):
     begin: int = 0
     end: int | None = None
     frequency: int | None = None
-    budget: Literal["layer", "global"] = "layer"
+    budget: Literal["layer", "global", "lamp"] = "layer"
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     first: bool = True

@@ -425,3 +425,20 @@ def test_recurrent_layers_are_within_a_few_steps_of_their_file(layer, tmp_path):
     keras.utils.set_random_seed(0)
     (output,) = compared(recurrent(layer()), examples(shape=(6, 5)), tmp_path, loops=True)
     assert output.largest <= 8 and np.abs(output.trained - output.file).mean() <= 1.5
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_probabilities_that_a_model_gives_are_rounded_in_its_file_and_not_while_it_is_trained(apart):
+    """A rounded probability of 0 has a loss without an end, and no gradient."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6,))
+    head = layers.Dense(4, activation=None if apart else "softmax")(inputs)
+    model = keras.Model(inputs, layers.Softmax()(head) if apart else head)
+    model.weights[0].assign(model.weights[0] * 20)
+    x = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
+    points = grids.Points(model, x[:4])
+    made = qat.Quantized(model, points=points, functions={}, ranges=qat.calibrated(model, points, x))
+    trained, file = (np.asarray(made(x, training=training)) for training in (True, False))
+    assert trained.min() > 0 and file.min() == 0
+    np.testing.assert_allclose(file, np.minimum(np.round(trained * 256), 255) / 256, atol=1e-6)
+    np.testing.assert_allclose(trained.sum(1), 1, rtol=1e-5)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from compression.passes.narrowing import Narrowing, lamp
+from compression.passes.narrowing import Narrowing
+from compression.passes.pruning import lamp
 
 WIDTHS = {"early": 16, "late": 64}
 SCORES = {path: np.linspace(1, 2, width) for path, width in WIDTHS.items()}
