@@ -135,10 +135,10 @@ def timing(config: Prune, steps: int) -> tuple[int, int, int]:
 
 
 def sparsities(config: Prune, values: list[np.ndarray]) -> list[float]:
-    """Return the final sparsity of each kernel: uniform, or from one ranking of all weights."""
-    if config.budget == "layer":
+    """Return the final sparsity of each kernel: uniform, or from one ranking of all weights, by LAMP or by magnitude."""
+    if config.shares == "layer":
         return [config.sparsity] * len(values)
-    ranked = [lamp(np.abs(v)) if config.budget == "lamp" else np.abs(v).reshape(-1) for v in values]
+    ranked = [lamp(np.abs(v)) if config.shares == "lamp" else np.abs(v).reshape(-1) for v in values]
     every = np.concatenate(ranked)
     kept = max(round(every.size * (1 - config.sparsity)), 1)
     threshold = np.partition(every, every.size - kept)[every.size - kept]

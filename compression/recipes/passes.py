@@ -100,7 +100,7 @@ class Prune(Pass):
     begin: int = 0
     end: int | None = None
     frequency: int | None = None
-    budget: Literal["layer", "global", "lamp"] = "layer"
+    budget: Literal["lamp", "layer", "global"] = "lamp"
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     first: bool = True
@@ -114,7 +114,7 @@ class Prune(Pass):
             self.expect("pattern", 0 < zeros[0] < zeros[1], "M:N with 0 < M < N")
             share = zeros[0] / zeros[1]
             self.expect("sparsity", self.sparsity in (None, share), f"{share:g}, which {self.pattern} is")
-            self.expect("budget", self.budget == "layer", f"layer, because {self.pattern} fixes every layer's share")
+            self.expect("budget", self.budget != "global", f"layer, because {self.pattern} fixes every layer's share")
             object.__setattr__(self, "sparsity", share)
         if block := self.block:
             self.expect("pattern", min(block) > 0, "a block of at least 1x1")
@@ -123,6 +123,11 @@ class Prune(Pass):
         self.expect("begin", self.begin >= 0, "a step from 0")
         self.expect("end", self.end is None or self.end > self.begin, f"a step after begin={self.begin}")
         self.expect("frequency", self.frequency is None or self.frequency >= 1, "at least 1 step")
+
+    @property
+    def shares(self) -> str:
+        """How the layers share the zeros: by LAMP, all alike, or by one ranking of magnitudes; patterns are for all."""
+        return "layer" if self.budget == "lamp" and self.pattern != "unstructured" else self.budget
 
     @property
     def block(self) -> tuple[int, int] | None:

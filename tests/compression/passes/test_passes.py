@@ -38,7 +38,7 @@ def fitted(wrapped, x, steps=4, classes=3):
 def test_pruning_leaves_exactly_the_largest_weights(schedule):
     model, _, x = small("simplenet")
     before = kernels(model)
-    wrapped = pruning.Pruned(model, stage(f"prune(0.7, schedule={schedule}, end=1, frequency=1)"), 4)
+    wrapped = pruning.Pruned(model, stage(f"prune(0.7, schedule={schedule}, end=1, frequency=1, budget=layer)"), 4)
     wrapped.compile(optimizer=keras.optimizers.SGD(0.0), loss=keras.losses.SparseCategoricalCrossentropy(True))
     wrapped.fit(x, np.arange(len(x)) % 3, batch_size=8, verbose=0)  # learning rate 0: initial weights decide
     for path, value in kernels(wrapped.strip()).items():
@@ -50,7 +50,7 @@ def test_pruning_leaves_exactly_the_largest_weights(schedule):
 
 def test_pruning_keeps_zeros_through_training_and_under_adam():
     model, _, x = small("cnn")
-    pruned = kernels(fitted(pruning.Pruned(model, stage("prune(0.8, end=2)"), 4), x).strip())
+    pruned = kernels(fitted(pruning.Pruned(model, stage("prune(0.8, end=2, budget=layer)"), 4), x).strip())
     assert all(np.count_nonzero(v) == round(v.size * 0.2) for v in pruned.values())
 
 
@@ -81,6 +81,17 @@ def test_a_global_budget_ranks_all_weights_together():
     ranked = np.sort(np.abs(np.concatenate([v.reshape(-1) for v in values])))[-250:]
     assert sum(kept) == 250
     assert kept == [int((np.abs(v) >= ranked[0]).sum()) for v in values]
+
+
+def test_layers_share_the_zeros_by_lamp():
+    """A weight's score is its square as a share of the squares that are not smaller; scores of one layer end in 1."""
+    values = [np.array([[3.0, -1.0], [2.0, 4.0]]), 100 * np.array([[0.1, 1.0]])]
+    scores = [[1 / 30, 4 / 29, 9 / 25, 1], [0.01 / 1.01, 1]]
+    np.testing.assert_allclose(np.concatenate([pruning.lamp(v) for v in values]), np.concatenate(scores))
+    assert pruning.sparsities(stage("prune(0.5)"), values) == [0.5, 0.5]  # 9 / 25, 1 and 1 are left
+    assert pruning.sparsities(stage("prune(0.5, budget=global)"), values) == [0.75, 0.0]
+    assert pruning.sparsities(stage("prune(0.5, pattern=2x1)"), values) == [0.5, 0.5]
+    assert stage("prune(0.5)").shares == "lamp" and stage("prune(pattern=2:4)").shares == "layer"
 
 
 def test_first_and_last_layers_can_be_left_out():

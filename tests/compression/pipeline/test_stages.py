@@ -281,7 +281,10 @@ def test_a_student_learns_from_its_teacher_alone_and_while_it_is_pruned(model, d
     apart = np.abs(np.asarray(ops.softmax(student(x))) - theirs).mean()
     # Ten epochs in one: what surrounds an epoch takes longer than its few steps.
     longer = dataclasses.replace(data, train=data.train.take(np.tile(np.arange(len(data.train)), 10)))
-    for recipe in ("distill(teacher, alpha=0, epochs=3)", "prune(0.5, epochs=3) + distill(teacher, alpha=0)"):
+    for recipe in (
+        "distill(teacher, alpha=0, epochs=3)",
+        "prune(0.5, budget=layer, epochs=3) + distill(teacher, alpha=0)",
+    ):
         made = compressed(student, longer, recipe, tmp_path, teachers=teachers)
         found = litert.run(made.path, x)
         assert np.abs(found - theirs).mean() < 0.7 * apart

@@ -76,6 +76,11 @@ def test_the_scores_follow_what_the_outputs_mean(tmp_path):
     one_hot = np.eye(3, dtype="float32")[Y]
     found, p = scored(dense(), one_hot)
     assert found["accuracy"] == pytest.approx((p.argmax(1) == Y).mean())
+    sure = dense()
+    sure.layers[-1].kernel.assign(sure.layers[-1].kernel * 200)  # some probabilities are below what a float32 holds
+    found, p = scored(sure, Y)
+    sure.compile(loss="sparse_categorical_crossentropy")
+    assert p.min() == 0 and found["loss"] == pytest.approx(sure.evaluate(X, Y, verbose=0), rel=1e-3)
 
 
 def test_several_inputs_and_outputs(tmp_path):

@@ -56,8 +56,8 @@ class Output:
         return (y[..., 0] if y.ndim > 1 and y.shape[-1] == 1 else y).astype(np.int32)
 
     def logits(self, outputs: np.ndarray) -> np.ndarray:
-        """Return logits of outputs that are probabilities or logits of classes."""
-        return np.log(np.maximum(outputs, np.finfo(np.float32).tiny)) if self.probabilities else outputs
+        """Return logits of outputs that are probabilities or logits of classes; 0 counts as in the losses of Keras."""
+        return np.log(np.maximum(outputs, keras.config.epsilon())) if self.probabilities else outputs
 
     def answers(self, outputs: np.ndarray) -> np.ndarray | None:
         """Return the answers that outputs stand for: classes, or yes and no; None for numbers."""
