@@ -135,7 +135,7 @@ def timing(config: Prune, steps: int) -> tuple[int, int, int]:
 
 
 def sparsities(config: Prune, values: list[np.ndarray]) -> list[float]:
-    """Return the final sparsity of each kernel: uniform, or from one ranking of all weights, by LAMP or by magnitude."""
+    """Return the final sparsity of each kernel: the same for all, or from one ranking of all weights."""
     if config.shares == "layer":
         return [config.sparsity] * len(values)
     ranked = [lamp(np.abs(v)) if config.shares == "lamp" else np.abs(v).reshape(-1) for v in values]

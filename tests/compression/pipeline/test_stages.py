@@ -61,7 +61,7 @@ def stored(path):
     return kernels
 
 
-CHAIN = "prune(0.7) + cluster(8) + qat + int8"
+CHAIN = "prune(0.7, budget=layer) + cluster(8) + qat + int8"
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_all_words_together_keep_what_each_won(chain, model):
     exact = [int((v == 0).sum()) == v.size - round(v.size * 0.3) for v in kernels.values()]
     assert sum(exact) >= 3  # a shared value may round to zero, a zero to nothing else
     rows = chain.receipt["stages"]
-    assert [row["stage"] for row in rows] == ["start", "prune(0.7)", "cluster(8)", "qat"]
+    assert [row["stage"] for row in rows] == ["start", "prune(0.7, budget=layer)", "cluster(8)", "qat"]
     assert rows[0]["accuracy"] == 1
     assert rows[-1]["accuracy"] == chain.receipt["test"]["litert"]["accuracy"] > 0.9
     assert rows[2]["gzip_bytes"] < rows[1]["gzip_bytes"] < rows[0]["gzip_bytes"]

@@ -96,9 +96,9 @@ def test_a_receipt_does_not_depend_on_the_processor_that_drew_the_images(made, g
 @pytest.mark.parametrize(
     "recipe",
     [
-        "prune(0.5, epochs=2) + float32",
+        "prune(0.5, budget=layer, epochs=2) + float32",
         pytest.param("cluster(8, epochs=2) + dynamic", marks=pytest.mark.slow),
-        pytest.param("prune(0.5, epochs=2) + qat(epochs=2) + int8", marks=pytest.mark.slow),
+        pytest.param("prune(0.5, budget=layer, epochs=2) + qat(epochs=2) + int8", marks=pytest.mark.slow),
         pytest.param("float16", marks=pytest.mark.slow),
         pytest.param("dynamic", marks=pytest.mark.slow),
         pytest.param("int16x8", marks=pytest.mark.slow),
