@@ -164,7 +164,11 @@ def _parity(output: Output, mine: np.ndarray, theirs: np.ndarray) -> dict[str, f
 
 
 def _agreement(parity: Mapping[str, float]) -> dict[str, float]:
-    """Return the lowest share of same answers, and the largest difference of numbers as a share of their largest."""
+    """Return the lowest share of same answers, and the largest difference of numbers as a share of their largest.
+
+    They are those of the model that the file holds; a recipe that trains has others from the model before it.
+    """
+    parity = {name: value for name, value in parity.items() if "before_" not in name}
     before = {name.rpartition(".")[0] for name in parity if name.endswith("largest_value")}
     names = [f"{each}." if each else "" for each in sorted(before)]
     same = [value for name, value in parity.items() if name.endswith("same_answer")]

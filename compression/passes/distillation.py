@@ -271,7 +271,9 @@ def _check_same(taught: Sequence[Taught], mine: Sequence[np.ndarray], theirs: Se
             f"--recipe distill: teacher: expected outputs of the student's shape {shapes}, received {given}"
         )
     for each, output in zip(taught, theirs, strict=True):
-        if each.form != "numbers" and each.probabilities != _are_probabilities(each.form, output):
+        if each.form == "numbers" or each == Taught("decisions"):  # logits may lie between 0 and 1
+            continue
+        if each.probabilities != _are_probabilities(each.form, output):
             names = ("probabilities", "logits")[:: 1 if each.probabilities else -1]
             raise UsageError(
                 f"--recipe distill: teacher: expected {names[0]}, as the student gives them, received {names[1]} from"

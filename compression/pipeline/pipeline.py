@@ -1,5 +1,6 @@
 """`compress` makes a measured file with its receipt from a trained model and a recipe; `verify` measures it again."""
 
+import dataclasses
 import functools
 import json
 import tempfile
@@ -41,12 +42,13 @@ from zoo.console.errors import UsageError
 from zoo.console.progress import bar
 from zoo.data import Dataset
 from zoo.data.dataset import leaves
+from zoo.guests.model import BATCH_SIZE
 from zoo.runs import space
 from zoo.runs.folder import RunFolder
 from zoo.system import temporary
 from zoo.system.files import write_json
-from zoo.tasks.own_model import without_labels
-from zoo.training.data import check_data
+from zoo.tasks.own_model import OwnModel, without_labels
+from zoo.training.data import check_data, with_filled_batch
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -357,7 +359,11 @@ def _planned(
             f"--recipe {recipe}: expected labels to train with, {data.spec.name} has none; give labels, a teacher"
             " (distill), or a precision alone"
         )
-    config = training.config if training.config.batch_size else training.config.resolved()
+    config = training.config
+    if not config.batch_size and isinstance(form.task, OwnModel):
+        config = with_filled_batch(dataclasses.replace(config, batch_size=BATCH_SIZE), data)
+    elif not config.batch_size:
+        config = config.resolved()
     check_data(config, data)
     if form.task:
         form.task.check(config, data)

@@ -284,8 +284,8 @@ def training_config(given: dict[str, Any]) -> TrainConfig:
     """Return how recipes train a model of one's own.
 
     Args:
-        given: Options of `TrainConfig` that were given. Epochs and learning rate stay None if they were not: each word
-            of a recipe then has its usual ones.
+        given: Options of `TrainConfig` that were given. Epochs, learning rate and batch size stay None if they were
+            not: each word of a recipe has its usual ones, and a batch is not larger than the data.
 
     Raises:
         UsageError: An option that no recipe follows.
@@ -294,8 +294,8 @@ def training_config(given: dict[str, Any]) -> TrainConfig:
     for names, why in _NOT_FOLLOWED:
         if refused := [name for name in names if name in given]:
             raise UsageError(f"{refused[0]}: expected none with a model of one's own: {why}")
-    found = TrainConfig(**{"batch_size": BATCH_SIZE} | given).resolved()
-    unknown = {name: None for name in ("epochs", "learning_rate") if given.get(name) is None}
+    found = TrainConfig(**given).resolved()
+    unknown = {name: None for name in ("epochs", "learning_rate", "batch_size") if name not in given}
     return dataclasses.replace(found, **unknown)
 
 

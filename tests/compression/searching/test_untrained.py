@@ -35,7 +35,7 @@ def test_a_last_layer_that_cannot_be_fitted_is_unchanged():
 def test_a_narrowed_model_has_fewer_channels_zeros_and_shared_values():
     model, _, x = small("cnn", filters=(8, 12), units=16)
     y = (np.arange(len(x)) % CLASSES).astype("int32")
-    recipe = language.parse("channels(0.5) + prune(0.75) + cluster(4) + qat + int8")
+    recipe = language.parse("channels(0.5) + prune(0.75, budget=layer) + cluster(4) + qat + int8")
     made = apply_untrained(model, recipe.stages, x, y)
     assert [layer.filters for layer in made.convolutions] == [4, 6] and made.hidden.units == 8
     for layer in (*made.convolutions, made.hidden, made.head):

@@ -46,7 +46,7 @@ def test_a_model_teaches_itself_whatever_its_outputs_mean(ending, tmp_path):
     """The labels are shuffled: a model that learns from them alone forgets, one with a teacher does not."""
     last, loss, y = ENDINGS[ending]
     model = fitted(*last, loss, y)
-    before, shuffled = model.predict(X, verbose=0), y[RNG.permutation(len(y))]
+    before, shuffled = model.predict(X, verbose=0), y[np.random.default_rng(1).permutation(len(y))]
     errors = {}
     for word in ("", "distill(alpha=0) + "):
         made = api.compress(
@@ -84,27 +84,29 @@ def test_a_teacher_is_enough_without_labels(outputs, tmp_path, capsys):
 
 
 def test_each_of_several_outputs_is_learnt(tmp_path):
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((12,))
     hidden = layers.Dense(16, activation="relu")(inputs)
     outputs = {"kind": layers.Dense(3, activation="softmax")(hidden), "size": layers.Dense(1)(hidden)}
     model = keras.Model(inputs, outputs)
     model.compile("adam", {"kind": "sparse_categorical_crossentropy", "size": "mse"})
     model.fit(X, {"kind": KINDS, "size": X[:, 0]}, epochs=20, verbose=0)
-    before, order = model.predict(X, verbose=0), RNG.permutation(len(X))
+    before, order = model.predict(X, verbose=0), np.random.default_rng(1).permutation(len(X))
     data = both({"kind": KINDS[order], "size": X[order, 0]})
     made = api.compress(model, "channels(0.2) + distill(alpha=0) + float32", data=data, output=tmp_path, **OPTIONS)
     (port,) = made.receipt["interface"]["inputs"]
     found = litert.run_named(made.path, {port["name"]: X})
-    assert (found["kind"].argmax(1) == before["kind"].argmax(1)).mean() > 0.9
+    assert (found["kind"].argmax(1) == before["kind"].argmax(1)).mean() > 0.85
     assert np.corrcoef(found["size"][:, 0], before["size"][:, 0])[0, 1] > 0.95
 
 
 def test_the_teacher_may_be_another_model_file(tmp_path):
+    keras.utils.set_random_seed(0)
     y = KINDS
     teacher = fitted(3, "softmax", "sparse_categorical_crossentropy", y)
     teacher.save(tmp_path / "teacher.keras")
     student = keras.Sequential([keras.Input((12,)), layers.Dense(8, activation="relu"), layers.Dense(3, "softmax")])
-    shuffled = y[RNG.permutation(len(y))]
+    shuffled = y[np.random.default_rng(1).permutation(len(y))]
     recipe = f"distill({tmp_path}/teacher.keras, alpha=0) + float32"
     made = api.compress(student, recipe, data=both(shuffled), output=tmp_path / "out", **OPTIONS | {"epochs": 40})
     assert (litert.run(made.path, X).argmax(1) == teacher.predict(X, verbose=0).argmax(1)).mean() > 0.9
@@ -154,7 +156,7 @@ def test_images_are_augmented_as_pixels_and_then_brought_into_the_range_of_the_m
     assert np.abs(x - (low + pixels * (high - low))).max() > 0.05 * (high - low)
 
 
-def test_options_that_no_recipe_follows_are_refused(tmp_path):
+def test_options_that_no_recipe_follows_are_refused(tmp_path, capsys):
     images = RNG.integers(0, 256, (40, 8, 8, 3)).astype("uint8")
     classes = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2, activation="softmax")])
     labels = np.arange(40) % 2
@@ -172,8 +174,9 @@ def test_options_that_no_recipe_follows_are_refused(tmp_path):
     refused(r"expected one label for each image, received labels of shape \(8, 8, 1\)", masks, places, augment="flip")
     refused("unknown recipe or word 'flop'", augment="flop")
 
-    made = {"data": both(labels, images), "output": tmp_path / "out", "epochs": 1, "batch_size": 16}
+    made = {"data": both(labels, images), "output": tmp_path / "out", "epochs": 1}
     api.compress(classes, "prune(0.5) + int8", augment="light", **made)
+    assert "batches of 32 instead of the default 64, as there are 40" in capsys.readouterr().err
     with pytest.raises(UsageError, match="holds other stages: augment .*now None"):
         api.compress(classes, "prune(0.5) + int8", **made)
 

@@ -104,7 +104,7 @@ def test_what_was_measured_later_is_in_the_next_card(run, capsys):
 
 def receipt(file, **changes):
     whole = json.loads((ROOT / "zoo/stock/cnn-digits/artifacts/float32.receipt.json").read_text())
-    without = ("digest", "signed", "not_run", "beside", "tolerances")
+    without = ("digest", "signed", "not_run", "beside", "tolerances", "device")
     test = {"examples": 16, "litert": {"accuracy": 0.75, "f1": 0.7, "precision": 0.7}}
     found = {name: value for name, value in whole.items() if name not in without} | {
         "sha256": sha256(file),
