@@ -89,7 +89,7 @@ def test_each_of_several_outputs_is_learnt(tmp_path):
     hidden = layers.Dense(16, activation="relu")(inputs)
     outputs = {"kind": layers.Dense(3, activation="softmax")(hidden), "size": layers.Dense(1)(hidden)}
     model = keras.Model(inputs, outputs)
-    model.compile("adam", {"kind": "sparse_categorical_crossentropy", "size": "mse"})
+    model.compile(keras.optimizers.Adam(0.01), {"kind": "sparse_categorical_crossentropy", "size": "mse"})
     model.fit(X, {"kind": KINDS, "size": X[:, 0]}, epochs=20, verbose=0)
     before, order = model.predict(X, verbose=0), np.random.default_rng(1).permutation(len(X))
     data = both({"kind": KINDS[order], "size": X[order, 0]})
