@@ -42,7 +42,9 @@ def test_one_scale_of_a_depthwise_kernel_is_one_for_each_channel(network, recipe
 
 
 @pytest.mark.parametrize("kind", ["convolution", "dense"])
-@pytest.mark.parametrize("recipe", ["int16x8", "int8", "int8(per_tensor=true)"])
+@pytest.mark.parametrize(
+    "recipe", ["int16x8", *(pytest.param(r, marks=pytest.mark.slow) for r in ("int8", "int8(per_tensor=true)"))]
+)
 def test_a_layer_that_is_called_twice_has_a_bias_for_each_call(kind, recipe, tmp_path):
     """The inputs of the two calls have ranges that differ by about ten."""
     keras.utils.set_random_seed(0)

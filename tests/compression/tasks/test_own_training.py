@@ -28,6 +28,9 @@ ENDINGS = {
 }
 
 
+QUICK = ("probabilities of classes", "numbers")
+
+
 def fitted(units, activation, loss, y):
     keras.utils.set_random_seed(0)
     hidden = layers.Dense(24, activation="relu")
@@ -41,7 +44,9 @@ def both(y, x=X):
     return {"train": (x, y), "test": (x, y)}
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    "ending", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ENDINGS]
+)
 def test_a_model_teaches_itself_whatever_its_outputs_mean(ending, tmp_path):
     """The labels are shuffled: a model that learns from them alone forgets, one with a teacher does not."""
     last, loss, y = ENDINGS[ending]
@@ -58,7 +63,7 @@ def test_a_model_teaches_itself_whatever_its_outputs_mean(ending, tmp_path):
     np.testing.assert_array_equal(model.predict(X, verbose=0), before)
 
 
-@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("outputs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_teacher_is_enough_without_labels(outputs, tmp_path, capsys):
     model = fitted(3, "softmax", "sparse_categorical_crossentropy", KINDS)
     if outputs == 2:
@@ -132,6 +137,7 @@ def test_the_teacher_may_be_another_model_file(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_search_lets_a_model_teach_itself(tmp_path):
     model = fitted(3, "softmax", "sparse_categorical_crossentropy", KINDS)
     data = {"train": (X, KINDS), "validation": (X, KINDS), "test": (X, KINDS)}
