@@ -55,14 +55,8 @@ class OwnModel(Task):
         return {"loss": losses[0] if len(losses) == 1 else losses}
 
     def check(self, config: TrainConfig, data: Dataset) -> None:
-        words = config.augmentation
-        if mixing := [word.name for word in words if word.mixes]:
-            raise UsageError(
-                f"{config.augmented_by}: {mixing[0]} mixes the labels of two examples; a model of one's own learns its"
-                " labels as they are"
-            )
         placed = [labels.shape[1:] for labels in leaves(data.train.y) if labels.ndim > 2]
-        if words and placed:
+        if config.augmentation and placed:
             raise UsageError(
                 f"{config.augmented_by}: expected one label for each image, received labels of shape {placed[0]}, which"
                 " would not move with the images"
