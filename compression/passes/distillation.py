@@ -24,17 +24,17 @@ from zoo.introspection.hooks import calling
 FEW = 8
 
 
-class SoftTargets(keras.losses.Loss):
-    """T^2 times the Kullback-Leibler divergence of a student from its teacher's softened probabilities.
+class _Softened(keras.losses.Loss):
+    """T^2 times a Kullback-Leibler divergence at a temperature T.
 
-    The factor T^2 keeps the scale of the gradients independent of the temperature T.
+    The factor T^2 keeps the scale of the gradients independent of the temperature.
 
     Args:
-        temperature: Temperature T of the softmax.
+        temperature: Temperature T.
     """
 
     def __init__(self, temperature: float):
-        super().__init__(name="soft_targets")
+        super().__init__()
         self.temperature = temperature
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -44,35 +44,31 @@ class SoftTargets(keras.losses.Loss):
             y_true: Teacher's probabilities at this temperature.
             y_pred: Student's logits.
         """
-        student = ops.log_softmax(y_pred / self.temperature)
-        teacher = ops.log(ops.maximum(y_true, keras.config.epsilon()))
-        return self.temperature**2 * ops.sum(y_true * (teacher - student), axis=-1)
+        return self.temperature**2 * self.divergence(y_true, y_pred / self.temperature)
+
+    def divergence(self, teacher: Any, student: Any) -> Any:
+        """Return the divergence of logits from the teacher's probabilities, for each example."""
+        raise NotImplementedError
 
 
-class SoftDecisions(keras.losses.Loss):
-    """T^2 times the Kullback-Leibler divergence of yes-or-no answers from the teacher's softened ones.
+class SoftTargets(_Softened):
+    """T^2 times the divergence of a student from its teacher's softened probabilities of classes."""
 
-    The mean over the last axis, where an output gives several answers.
+    def divergence(self, teacher: Any, student: Any) -> Any:
+        return ops.sum(teacher * (_log(teacher) - ops.log_softmax(student)), axis=-1)
 
-    Args:
-        temperature: Temperature T of the sigmoid.
-    """
 
-    def __init__(self, temperature: float):
-        super().__init__(name="soft_decisions")
-        self.temperature = temperature
+class SoftDecisions(_Softened):
+    """T^2 times the divergence of yes-or-no answers from the teacher's softened ones, the mean over the last axis."""
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the loss of each example.
+    def divergence(self, teacher: Any, student: Any) -> Any:
+        yes = teacher * (_log(teacher) - ops.log_sigmoid(student))
+        no = (1 - teacher) * (_log(1 - teacher) - ops.log_sigmoid(-student))
+        return ops.mean(yes + no, axis=-1)
 
-        Args:
-            y_true: Teacher's probabilities at this temperature.
-            y_pred: Student's logits.
-        """
-        least, student = keras.config.epsilon(), y_pred / self.temperature
-        yes = y_true * (ops.log(ops.maximum(y_true, least)) - ops.log_sigmoid(student))
-        no = (1 - y_true) * (ops.log(ops.maximum(1 - y_true, least)) - ops.log_sigmoid(-student))
-        return self.temperature**2 * ops.mean(yes + no, axis=-1)
+
+def _log(probability: Any) -> Any:
+    return ops.log(ops.maximum(probability, keras.config.epsilon()))
 
 
 class Differences:
@@ -123,9 +119,7 @@ class Taught:
         """Return the logits of an output of classes or decisions, and numbers as they are."""
         if not self.probabilities:
             return output
-        least = keras.config.epsilon()
-        yes = ops.log(ops.clip(output, least, 1.0))
-        return yes if self.form == "classes" else yes - ops.log(ops.clip(1 - output, least, 1.0))
+        return _log(output) if self.form == "classes" else _log(output) - _log(1 - output)
 
     def softened(self, output: Any, temperature: float) -> Any:
         """Return what is learnt of a teacher's output: probabilities at a temperature, or numbers as they are."""

@@ -45,7 +45,8 @@ def test_one_scale_of_a_depthwise_kernel_is_one_for_each_channel(network, recipe
 @pytest.mark.parametrize(
     "recipe", ["int16x8", *(pytest.param(r, marks=pytest.mark.slow) for r in ("int8", "int8(per_tensor=true)"))]
 )
-def test_a_layer_that_is_called_twice_has_a_bias_for_each_call(kind, recipe, tmp_path):
+@pytest.mark.parametrize("size", [1, 1e-4])
+def test_a_layer_that_is_called_twice_has_a_bias_for_each_call(kind, recipe, size, tmp_path):
     """The inputs of the two calls have ranges that differ by about ten."""
     keras.utils.set_random_seed(0)
     shape = (6, 6, 4) if kind == "convolution" else (8,)
@@ -53,8 +54,8 @@ def test_a_layer_that_is_called_twice_has_a_bias_for_each_call(kind, recipe, tmp
     layer = convolution if kind == "convolution" else keras.layers.Dense(8, activation="relu")
     inputs = keras.Input(shape)
     model = keras.Model(inputs, layer(layer(inputs)))
-    layer.bias.assign(np.linspace(-20, 30, layer.bias.shape[0]))
-    x = np.random.default_rng(0).normal(size=(64, *shape)).astype("float32")
+    layer.bias.assign(size * np.linspace(-20, 30, layer.bias.shape[0]))
+    x = (size * np.random.default_rng(0).normal(size=(64, *shape))).astype("float32")
     path = tmp_path / "m.tflite"
     tflite.export(model, path, parse(recipe), Interface("x", shape, output="y"), calibration=x, probabilities=False)
     expected = model.predict(x, verbose=0)

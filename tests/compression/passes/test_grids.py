@@ -429,7 +429,7 @@ def test_recurrent_layers_are_within_a_few_steps_of_their_file(layer, tmp_path):
 
 @pytest.mark.parametrize("apart", [False, True])
 def test_probabilities_that_a_model_gives_are_rounded_in_its_file_and_not_while_it_is_trained(apart):
-    """A rounded probability of 0 has a loss without an end, and no gradient."""
+    """A probability that is rounded to 0 makes the loss very large, and has no gradient."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((6,))
     head = layers.Dense(4, activation=None if apart else "softmax")(inputs)
