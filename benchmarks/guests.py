@@ -404,7 +404,7 @@ def fit(model: keras.Model, count: int) -> None:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.8
         if isinstance(layer, layers.Normalization):
-            layer.adapt(np.asarray(x))
+            layer.adapt(keras.Model(model.inputs, layer.input).predict(x, verbose=0))
     few = keras.tree.map_structure(lambda array: array[:8], x)
     found = keras.tree.flatten(model.predict_on_batch(few))
     means = meanings([str(number) for number in range(len(found))], found, y)

@@ -19,6 +19,7 @@ from compression.surgery.copying import copies
 from compression.surgery.layers import with_kernels
 from zoo.console.errors import UsageError, nearest
 from zoo.introspection.hooks import calling
+from zoo.introspection.variables import set_weights
 
 # Examples that are enough to follow which layer feeds which, and that are computed at once.
 FEW = 8
@@ -306,7 +307,7 @@ def initialise(student: keras.Model, teacher: keras.Model, x: np.ndarray) -> Non
             "--recipe distill: init=teacher: expected a teacher with the student's layers, none narrower; received"
             f" weights of {differing[0]} (student) and {differing[1]} (teacher)"
         )
-    student.set_weights(smaller.get_weights())
+    set_weights(student, smaller.get_weights())
 
 
 @contextlib.contextmanager

@@ -22,11 +22,10 @@ from compression.passes.rounding import FIXED, FLOAT, Place, Rounding, RoundingP
 from compression.passes.shared_grids import CLIPPING, Tensors, key_of
 from compression.surgery import operators
 from compression.surgery.folding import is_identity
-from compression.surgery.layers import RECURRENT, kernels_of, matching, with_kernels
+from compression.surgery.layers import RECURRENT, kernels_of, matching, stays_in_float, with_kernels
 from compression.surgery.survey import LayerCall, Survey, consumers, leaves, survey
 from zoo.console.errors import UsageError
 from zoo.models.parts.attention import PositionEncoding
-from zoo.models.parts.floating import InFloat
 
 POOLING = {"AvgPool", "MaxPool", "MaxPoolV2"}
 # Operators that a ReLU after them is fused into.
@@ -153,7 +152,7 @@ class Points:
         if isinstance(point.layer, layers.Embedding):
             tensors.fixed(made)  # values of the table, which is rounded
             return Place(None, None)
-        if isinstance(call.layer, InFloat):
+        if stays_in_float(call.layer):
             if any(tensor is end for tensor in made for end in traced.outputs):
                 tensors.unrounded(made)
             else:
@@ -192,7 +191,7 @@ class Points:
 
 def _takes_in_float(call: LayerCall, tensor: Any) -> bool:
     """Return whether a call is one of a layer that stays in float32 and takes this tensor."""
-    return isinstance(call.layer, InFloat) and any(tensor is given for given in call.inputs)
+    return stays_in_float(call.layer) and any(tensor is given for given in call.inputs)
 
 
 def _check_outside_loops(call: LayerCall, name: str, traced: Survey, left_out: bool) -> None:
@@ -207,6 +206,8 @@ def _check_outside_loops(call: LayerCall, name: str, traced: Survey, left_out: b
 
 def _kind(call: LayerCall, traced: Survey, tensors: Tensors) -> str:
     layer = call.layer
+    if stays_in_float(layer):
+        return "output"
     if isinstance(layer, RECURRENT):
         return "states"
     if isinstance(layer, PositionEncoding):
@@ -234,7 +235,7 @@ def _entered(call: LayerCall, name: str, tensors: Tensors) -> tuple[str | None, 
     if call.layer.__class__ is layers.MultiHeadAttention:
         return ()
     names = [f"{name}/given:{i}" if i else f"{name}/given" for i in range(len(call.inputs))]
-    kept = [isinstance(call.layer, InFloat) and key_of(tensor) in tensors.floats for tensor in call.inputs]
+    kept = [stays_in_float(call.layer) and key_of(tensor) in tensors.floats for tensor in call.inputs]
     each = zip(call.inputs, names, kept, strict=True)
     found = tuple(None if unchanged else tensors.enter(tensor, given) for tensor, given, unchanged in each)
     return found if any(found) else ()

@@ -32,6 +32,7 @@ from zoo.data import Dataset
 from zoo.data.batches.pipeline import steps_per_epoch
 from zoo.data.dataset import leaves, mapped
 from zoo.data.images import scaled
+from zoo.introspection.variables import set_weights
 from zoo.isolation import models
 from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256, write_json
@@ -343,7 +344,7 @@ def _train(stages: Stages, index: int, place: RunFolder, verbose: bool) -> None:
         if isinstance(stage, Channels):
             channels.apply(model, _channel_plan(stages, index))
             if stage.init == "scratch":
-                model.set_weights(reinitialized(model, stages.few).get_weights())
+                set_weights(model, reinitialized(model, stages.few).get_weights())
         made = _WRAPPED[type(stage)](stages, index, model)
         if stages.recipe.distill:
             made.distillation = _distillation(stages, stages.taught_by(), model)

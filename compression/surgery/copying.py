@@ -13,6 +13,11 @@ from zoo.console.errors import UsageError
 from zoo.data.dataset import mapped
 from zoo.introspection.layers import layers_of, with_itself
 from zoo.introspection.naming import fresh_names
+from zoo.introspection.variables import derive, set_weights
+
+# Examples on which a copy is compared with the model, and the largest difference of their outputs, as a share of the
+# largest, that rounding explains.
+COMPARED, SAME = 8, 1e-3
 
 
 def copies(model: keras.Model, examples: Any = None) -> Callable[[], keras.Model]:
@@ -21,21 +26,46 @@ def copies(model: keras.Model, examples: Any = None) -> Callable[[], keras.Model
     Args:
         model: Built model.
         examples: Inputs of the model, (examples, ...), a structure of arrays if it takes several. A subclassed model
-            without `build` is built by calling it on zeros of their shapes.
+            without `build` is built by calling it on zeros of their shapes, and a copy has to give the outputs that the
+            model gives for COMPARED of them.
 
     Raises:
-        UsageError: The model cannot be rebuilt from its configuration.
+        UsageError: The model cannot be rebuilt from its configuration, or the copy computes something else.
     """
     form, weights = model.get_build_config(), model.get_weights()
     try:
         config = model.get_config()
-        _made(type(model), config, form, weights, examples)
+        made = _made(type(model), config, form, weights, examples)
     except Exception as error:  # a user's class may raise anything
         raise UsageError(
             f"model {model.name}: expected a model that can be rebuilt from get_config(), to train a copy of it;"
             f" {' '.join(str(error).split())[:200]}"
         ) from None
+    if examples is not None and (difference := _difference(model, made, examples)) > SAME:
+        raise UsageError(
+            f"model {model.name}: expected a copy from get_config() and the weights to compute the same, to train it;"
+            f" its outputs differ by {difference:.2g} of the largest. Put what the layers compute with into"
+            " get_config() or into weights"
+        )
     return lambda: _made(type(model), config, form, weights, examples)
+
+
+def _difference(model: keras.Model, made: keras.Model, examples: Any) -> float:
+    """Return how far the outputs of two models for a few examples are apart, as a share of the largest.
+
+    A model with random outputs differs from itself, and nothing can be said of its copies: 0.
+    """
+    few = mapped(lambda array: array[:COMPARED], examples)
+
+    def outputs(of: keras.Model) -> np.ndarray:
+        found = keras.tree.flatten(of(few, training=False))
+        return np.concatenate([np.asarray(keras.ops.convert_to_numpy(each), np.float64).ravel() for each in found])
+
+    first = outputs(model)
+    largest = max(np.abs(first).max(), np.finfo(np.float32).tiny)
+    if not np.abs(outputs(model) - first).max() <= SAME * largest:
+        return 0.0
+    return float(np.nan_to_num(np.abs(outputs(made) - first), nan=np.inf).max() / largest)
 
 
 def reinitialized(model: keras.Model, examples: Any = None) -> keras.Model:
@@ -57,6 +87,10 @@ def reinitialized(model: keras.Model, examples: Any = None) -> keras.Model:
             f"model {model.name}: expected a get_config() with the model's present widths, to train it from scratch;"
             f" a weight of shape {mine} was rebuilt with shape {theirs}"
         )
+    for layer, trained in zip(with_itself(made), with_itself(model), strict=True):
+        if isinstance(layer, keras.layers.Normalization):  # made from the data, not trained
+            layer.set_weights(trained.get_weights())
+    derive(made)
     return made
 
 
@@ -83,7 +117,7 @@ def _made(
         if examples is not None and not (made.built and all(layer.built for layer in layers_of(made))):
             made(mapped(lambda array: np.zeros_like(array[:1]), examples), training=False)
     if weights is not None:
-        made.set_weights(weights)
+        set_weights(made, weights)
     return made
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import keras
+import numpy as np
 
 from zoo.config import patterns as shell
 from zoo.console.errors import UsageError, nearest
@@ -12,6 +13,10 @@ from zoo.models.parts.floating import InFloat
 RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 # Names of weight matrices in Keras layers; biases, scales and position tables have other names.
 KERNELS = ("kernel", "recurrent_kernel", "embeddings", "depthwise_kernel", "pointwise_kernel")
+# Number of steps between the smallest and the largest integer of 8 and 16 bits, and the steps that a standard deviation
+# of a feature has to span.
+STEPS_8_BITS, STEPS_16_BITS = 255, 65_535
+FEWEST_STEPS = 4
 
 
 def paths(model: keras.Model) -> dict[str, keras.layers.Layer]:
@@ -48,9 +53,32 @@ def with_kernels(model: keras.Model) -> dict[str, keras.layers.Layer]:
     return {path: layer for path, layer in paths(model).items() if _has_kernel(layer)}
 
 
-def in_float(model: keras.Model) -> list[InFloat]:
-    """Return the layers of a model that stay in float32 in every file."""
-    return [layer for layer in layers_of(model) if isinstance(layer, InFloat)]
+def in_float(model: keras.Model, steps: int = STEPS_8_BITS) -> list[keras.layers.Layer]:
+    """Return the layers of a model that stay in float32 in every file; see `stays_in_float`."""
+    return [layer for layer in layers_of(model) if stays_in_float(layer, steps)]
+
+
+def stays_in_float(layer: keras.layers.Layer, steps: int = STEPS_8_BITS) -> bool:
+    """Return whether a layer stays in float32 in every file, because one scale would not suit what it takes.
+
+    So do layers that say it of themselves, and a `keras.layers.Normalization` of features in units of their own: if one
+    scale for all of them gave a feature fewer than FEWEST_STEPS steps in a standard deviation.
+
+    Args:
+        layer: Layer.
+        steps: Number of steps of the scale.
+    """
+    if isinstance(layer, InFloat):
+        return True
+    if not (isinstance(layer, keras.layers.Normalization) and layer.built):
+        return False
+    mean, deviation = (np.ravel(keras.ops.convert_to_numpy(each)) for each in (layer.mean, layer.variance))
+    deviation = np.sqrt(deviation)
+    varied = deviation > 0
+    if layer.invert or not varied.any():
+        return False
+    low, high = min((mean - 2 * deviation).min(), 0.0), max((mean + 2 * deviation).max(), 0.0)
+    return (high - low) / steps > deviation[varied].min() / FEWEST_STEPS
 
 
 def kernels_of(layer: keras.layers.Layer) -> list[keras.Variable]:

@@ -14,7 +14,7 @@ from compression.passes.distillation import Taught
 from compression.receipts.receipt import examples_sha256
 from compression.receipts.subject import OutputSubject, Subject, enlarged, fitted
 from compression.runtime import litert
-from compression.surgery.copying import copies, in_float32
+from compression.surgery.copying import COMPARED, copies, in_float32
 from compression.tasks.base import Export, OutputForm
 from compression.tasks.classification import stratified
 from compression.tasks.parts.changes import changed
@@ -49,7 +49,9 @@ class OwnForm(OutputForm):
     @classmethod
     def exported(cls, model: keras.Model, data: Dataset) -> keras.Model:
         """Return the model in float32, as a copy if it can be copied: all copies have the same names of layers."""
-        few = mapped(lambda array: scaled(array, data.spec.pixel_range), first_of(data).take(np.arange(1)).x)
+        first = first_of(data)
+        some = first.take(np.arange(min(COMPARED, len(first)))).x
+        few = mapped(lambda array: scaled(array, data.spec.pixel_range), some)
         try:
             return in_float32(copies(model, few)())
         except UsageError:  # it cannot be rebuilt; a recipe that trains will be refused

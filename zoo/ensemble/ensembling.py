@@ -14,7 +14,7 @@ from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.ensemble import calibration
 from zoo.ensemble.members import Member
-from zoo.introspection.variables import named
+from zoo.introspection.variables import named, set_weights
 from zoo.models.ensemble import FAINTEST, SMALLEST, Ensemble
 from zoo.reports import page as report
 from zoo.runs.folder import RunFolder
@@ -137,7 +137,7 @@ def _copied(model: keras.Model, **changes: Any) -> keras.Model:
     form = keras.saving.serialize_keras_object(model)
     form["config"] |= changes
     copy = keras.saving.deserialize_keras_object(form)
-    copy.set_weights(model.get_weights())
+    set_weights(copy, model.get_weights())
     return copy
 
 
@@ -282,9 +282,8 @@ def averaged(models: Sequence[keras.Model]) -> keras.Model:
     same `--init-from`.
     """
     soup = _copied(models[0])
-    soup.set_weights(
-        [np.mean(each, axis=0, dtype=np.float64) for each in zip(*(m.get_weights() for m in models), strict=True)]
-    )
+    weights = zip(*(m.get_weights() for m in models), strict=True)
+    set_weights(soup, [np.mean(each, axis=0, dtype=np.float64) for each in weights])
     return soup
 
 

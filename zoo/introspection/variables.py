@@ -1,10 +1,12 @@
-"""The variables of a built model by path, and freezing some of them."""
+"""The variables of a built model by path, setting all of them, and freezing some."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
-from zoo.introspection.layers import layers_of
+from zoo.introspection.layers import layers_of, with_itself
 
 
 def named(model: keras.Model) -> dict[str, Any]:
@@ -19,6 +21,28 @@ def named(model: keras.Model) -> dict[str, Any]:
             name = f"{path}#{count}"
         found[name] = variable
     return found
+
+
+def set_weights(model: keras.Model, arrays: Sequence[np.ndarray]) -> None:
+    """Set the weights of a model, as `keras.Model.set_weights` does, and what its layers derive from them.
+
+    Args:
+        model: Built model.
+        arrays: Values of `model.weights`, in their order.
+    """
+    model.set_weights(arrays)
+    derive(model)
+
+
+def derive(model: keras.Model) -> None:
+    """Let layers derive again what they keep beside their weights, after the weights were assigned.
+
+    `keras.layers.Normalization` computes with constants made from its weights, which only `adapt` and the loading of a
+    file renew.
+    """
+    for layer in with_itself(model):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def hold(model: keras.Model, names: list[str]) -> None:

@@ -26,6 +26,7 @@ from strategies import collective
 from zoo.config.train_config import flag
 from zoo.console.errors import UsageError
 from zoo.data import digests
+from zoo.introspection.variables import derive
 from zoo.system.files import publish, sha256
 from zoo.system.temporary import beside
 
@@ -143,6 +144,7 @@ def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
         if first not in arrays:
             raise ValueError(f"the checkpoint has no {first}")
         _assign(variable, arrays.get(name, arrays[first]), name)
+    derive(model)
     restore_metrics(model, arrays)
 
 

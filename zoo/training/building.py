@@ -13,6 +13,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
 from zoo.data.batches.pipeline import on_tensorflow
+from zoo.introspection.variables import set_weights
 from zoo.objectives.adversarial import Attacked
 from zoo.objectives.losses import CrossEntropy, FocalLoss
 from zoo.tasks.base import Task
@@ -136,7 +137,7 @@ def _in_scope(model: keras.Model, strategy: str) -> keras.Model:
     copy = type(model).from_config(model.get_config())
     if not copy.built:
         copy.build_from_config(model.get_build_config())
-    copy.set_weights(model.get_weights())
+    set_weights(copy, model.get_weights())
     return copy
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from compression.passes import channels
-from compression.surgery.copying import reinitialized
+from compression.surgery.copying import copies, reinitialized
 from tests.compression.conftest import small
 from zoo.console.errors import UsageError
 
@@ -47,3 +47,24 @@ def test_a_model_whose_configuration_has_other_widths_is_not_reinitialized():
     channels.apply(model, channels.plan(model, 0.5, x=x))
     with pytest.raises(UsageError, match=r"expected a get_config\(\) with the model's present widths"):
         reinitialized(model)
+
+
+def test_a_reinitialized_model_keeps_what_was_made_from_the_data():
+    x = np.random.default_rng(0).normal(50, 10, (64, 4)).astype("float32")
+    norm = keras.layers.Normalization()
+    norm.adapt(x)
+    model = keras.Sequential([keras.Input((4,)), norm, keras.layers.Dense(3)])
+    made = reinitialized(model)
+    np.testing.assert_allclose(made.layers[0](x), norm(x), atol=1e-6)
+    assert not np.allclose(made.layers[1].kernel, model.layers[1].kernel)
+
+
+def test_a_model_with_random_outputs_can_be_copied():
+    class Noisy(keras.layers.Layer):
+        def call(self, x):
+            return x + keras.random.normal(keras.ops.shape(x))
+
+    keras.saving.register_keras_serializable("test_copying")(Noisy)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), Noisy()])
+    made = copies(model, np.ones((2, 4), "float32"))()
+    assert all(np.array_equal(a, b) for a, b in zip(made.get_weights(), model.get_weights(), strict=True))

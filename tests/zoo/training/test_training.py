@@ -188,6 +188,32 @@ def test_a_model_and_tf_data_of_ones_own(strategy, form, tmp_path, mirrored, mon
         load_like(folder, folder.read_config()["config"])
 
 
+def test_an_adapted_normalization_follows_a_model_into_a_strategy_and_a_checkpoint(tmp_path):
+    """Its constants come from weights that only `adapt` and the loading of a file turn into them."""
+    x, y = blobs(90, (12,))
+    x = x * np.linspace(1, 50, 12, dtype="float32") + 40
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+    data = from_tf_data("mine", batches, batches)
+
+    def build(adapted=True):
+        keras.utils.set_random_seed(7)
+        norm = keras.layers.Normalization()
+        if adapted:
+            norm.adapt(x)
+        return keras.Sequential([keras.Input((12,)), norm, keras.layers.Dense(3)])
+
+    losses = {}
+    for strategy in ("none", "one_device"):
+        options = config(None, strategy=strategy, epochs=1, learning_rate=0.0, output=tmp_path / strategy)
+        losses[strategy] = run(options, tmp_path, model=build(), data=data).metrics["test"]["loss"]
+    assert losses["one_device"] == pytest.approx(losses["none"], rel=1e-5)
+    model, other = build(), build(adapted=False)
+    for each in (model, other):
+        each.compile("sgd", "mse")
+    checkpoints.restore(other, checkpoints.capture(model))
+    np.testing.assert_allclose(other(x), model(x), rtol=1e-5)
+
+
 def test_one_label_a_step(tmp_path):
     x, _ = blobs(60, (6, 4))
     y = (x[..., 0] > 0.4).astype("int32")
