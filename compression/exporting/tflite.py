@@ -159,6 +159,7 @@ class Traced:
         in_float: Name scopes of the layers that stay in float32 in every file.
         float_ends: Whether an input is given to such a layer, and whether an output comes from one.
         float_outputs: Names of the outputs that come from such a layer.
+        loops: Names of the loops.
     """
 
     scopes: Mapping[str, str]
@@ -166,6 +167,7 @@ class Traced:
     in_float: tuple[str, ...] = ()
     float_ends: tuple[bool, bool] = (False, False)
     float_outputs: tuple[str, ...] = ()
+    loops: tuple[str, ...] = ()
 
 
 def save(
@@ -191,7 +193,7 @@ def save(
     archive = keras.export.ExportArchive()
     archive.track(model)
     named: dict[str, tuple[float, float]] = {}
-    ends, in_units = [False], []
+    ends, in_units, loops = [False], [], []
 
     def record(point: str, tensor: Any) -> Any:
         if point not in ranges.values:  # ranges that an earlier version trained
@@ -207,6 +209,8 @@ def save(
 
         def compute(*inputs: Any) -> dict[str, Any]:
             made = each.compute(*inputs)
+            graph = tf.compat.v1.get_default_graph()
+            loops.extend(op.name for op in graph.get_operations() if op.type in ("While", "StatelessWhile"))
             ends[0] |= any(tensor is given for tensor in inputs for given in floats.given)
             in_units.extend(name for name, tensor in made.items() if any(tensor is output for output in floats.made))
             for name, tensor in made.items():
@@ -224,7 +228,8 @@ def save(
             signature = [tf.TensorSpec(shape, dtype, name) for name, shape, dtype in each.inputs]
             archive.add_endpoint(each.name, computed(each), input_signature=signature)
         archive.write_out(str(folder), verbose=False)
-    return Traced(scopes, named, tuple(floats.scopes), (ends[0], bool(in_units)), tuple(in_units))
+    float_ends = ends[0], bool(in_units)
+    return Traced(scopes, named, tuple(floats.scopes), float_ends, tuple(in_units), tuple(loops))
 
 
 def _same_values(tensor: Any) -> Iterator[Any]:
@@ -364,6 +369,11 @@ def export_each(
     with temporary.folder(parent) as folder:
         saved, examples = folder / "saved_model", folder / "examples.npz"
         traced = save(model, saved, interface, kernel, probabilities, ranges)
+        if traced.loops and interface.functions is None and (found := [r for r in files.values() if r.calibrated]):
+            raise UsageError(
+                f"--recipe {found[0]}: {found[0].precision} of a loop crashes the TFLite converter, and this model has"
+                f" one ({traced.loops[0]}); use dynamic or float16, or write its steps out"
+            )
         if needing:
             one = not isinstance(calibration, Mapping)
             np.savez(examples, **({interface.name: calibration.astype(interface.given_dtype)} if one else calibration))

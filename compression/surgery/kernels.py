@@ -14,15 +14,14 @@ from keras import ops
 
 from compression.recipes.language import Kernel
 from compression.surgery import operators
-from compression.surgery.layers import RECURRENT
 from zoo.console.errors import UsageError
 from zoo.introspection.hooks import calling, replacing
 from zoo.introspection.layers import layers_of
 
 
 def recurrent_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Return the recurrent layers of a model."""
-    return [layer for layer in layers_of(model) if isinstance(layer, RECURRENT)]
+    """Return the recurrent layers of a model, those with cells of one's own and convolutional ones among them."""
+    return [layer for layer in layers_of(model) if isinstance(layer, keras.layers.RNN)]
 
 
 def check_fused(model: keras.Model, masked: bool) -> None:
@@ -57,10 +56,10 @@ def using(model: keras.Model, kernel: Kernel) -> Iterator[list[Any]]:
     held: list[Any] = []
     with contextlib.ExitStack() as undo:
         for layer in layers_of(model):
-            if isinstance(layer, RECURRENT) and kernel == "unrolled":
+            if isinstance(layer, keras.layers.RNN) and kernel == "unrolled":
                 undo.callback(setattr, layer, "unroll", layer.unroll)
                 layer.unroll = True
-            elif isinstance(layer, RECURRENT) and kernel == "fused":
+            elif isinstance(layer, keras.layers.RNN) and kernel == "fused":
                 held.append(_twin(layer))
                 undo.enter_context(calling(layer, _fused(held[-1])))
             elif operators.is_normalization(layer):

@@ -38,11 +38,13 @@ class OwnForm(OutputForm):
         data: Data of the model.
         interface: Inputs and outputs of the file.
         task: What the outputs mean, and how they are trained and scored.
+        own: Model as it was given, whose `predict` is what the file should compute.
     """
 
     data: Dataset
     interface: ModelInterface
     task: OwnModel
+    own: keras.Model | None = None
 
     softmax = False
 
@@ -75,15 +77,16 @@ class OwnForm(OutputForm):
         )
         if options.uint8 and not (interface.structure == "one" and few.x.dtype == np.uint8):
             raise UsageError(f"--uint8-input: expected one input of images of bytes, {data.spec.name} has none")
-        return cls(data, interface, task)
+        return cls(data, interface, task, made.model)
 
     @classmethod
     def recorded(cls, made: Export, receipt: Mapping[str, Any]) -> Self:
         interface = ModelInterface.from_json(receipt["interface"])
-        return cls(made.data, interface, cls.build(made).task)
+        return cls(made.data, interface, cls.build(made).task, made.model)
 
     def subject(self, model: keras.Model, original: keras.Model) -> "OwnSubject":
-        return OwnSubject(model, self.interface, self.data.split("test"), self.data.spec, self.task, original)
+        examples = self.data.split("test")
+        return OwnSubject(model, self.interface, examples, self.data.spec, self.task, original, self.own)
 
     def calibration(self, count: int, seed: int) -> dict[str, np.ndarray]:
         found = given(self.chosen(self.data.train, count, seed).x, self.interface)
@@ -240,8 +243,9 @@ class OwnSubject(OutputSubject):
         examples: Examples and, if there are any, their labels.
         spec: Form of the data.
         task: What the outputs mean.
-        original: Model that the recipe began with, whose weights in float32 the size of the file is compared with, and
-            whose outputs its own if the recipe trained.
+        original: Model that the recipe began with, whose weights in float32 the size of the file is compared with.
+        own: Model as it was given, that `original` is a copy of. The file is compared with its outputs, and a trained
+            model as well.
         seen: Outputs that were measured last, of the `file`, of `keras`, and of the original `before` the recipe.
     """
 
@@ -251,6 +255,7 @@ class OwnSubject(OutputSubject):
     spec: DataSpec
     task: OwnModel
     original: keras.Model | None = None
+    own: keras.Model | None = None
     seen: dict[str, list[np.ndarray]] = field(default_factory=dict, compare=False, repr=False)
 
     probabilities = False
@@ -261,8 +266,18 @@ class OwnSubject(OutputSubject):
     def outputs(self, path: Path) -> list[np.ndarray]:
         return self._run(self.inputs(), path)
 
+    @property
+    def trained(self) -> bool:
+        """Whether the recipe trained a copy of the model."""
+        return self.original is not None and self.original is not self.model
+
     def reference(self) -> list[np.ndarray]:
-        return outputs_of(self.model, self.examples.x, self.spec)
+        return self._predicted(self.examples.x)
+
+    def _predicted(self, x: Any) -> list[np.ndarray]:
+        """Return what `predict` of the model gives, as it was trained by the recipe or as it was given."""
+        model = self.model if self.trained or self.own is None else self.own
+        return outputs_of(model, x, self.spec)
 
     def graded(self, outputs: Sequence[np.ndarray]) -> dict[str, float]:
         return self.task.scores(outputs, self.examples.y)
@@ -282,17 +297,16 @@ class OwnSubject(OutputSubject):
         inputs = self.inputs()
         found = self._run(inputs, path)
         keras_outputs = expected = self.reference()
-        trained = self.original is not None and self.original is not self.model
-        before = outputs_of(self.original, self.examples.x, self.spec) if trained else keras_outputs
+        before = outputs_of(self.own, self.examples.x, self.spec) if self.trained else keras_outputs
         self.seen.update(file=found, keras=keras_outputs, before=before)
         if self.interface.resize_from:  # what the file loses by resizing is not counted as a difference from Keras
-            expected = outputs_of(self.model, self._resized(inputs), self.spec)
+            expected = self._predicted(self._resized(inputs))
         rows = {}
         for port, output, mine, theirs, first in zip(
             self.interface.outputs, self.task.outputs, found, expected, before, strict=True
         ):
             rows[port.name] = self._parity(output, mine, theirs)
-            if trained:
+            if self.trained:
                 rows[port.name] |= {
                     f"before_{name}": value for name, value in self._parity(output, mine, first).items()
                 }

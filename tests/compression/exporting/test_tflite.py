@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from compression import api
 from compression.devices import micro
 from compression.exporting import tflite
 from compression.flatbuffers import flatbuffer
@@ -198,6 +199,29 @@ def test_a_crash_of_the_converter_is_an_error_message(tmp_path):
     }
     with pytest.raises(Failed, match="SIGSEGV"):  # if a converter no longer crashes here, `tflite.check` can allow it
         child.run("compression.exporting.converter", job, seconds=200)
+
+
+@pytest.mark.parametrize("kind", ["cells", "convolutional", "loop"])
+def test_loops_are_written_out_or_refused_in_integers(kind, tmp_path):
+    """The converter crashes on a loop. Recurrent layers with cells of one's own have no class of their own."""
+
+    class Halved(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.while_loop(lambda i, v: i < 3, lambda i, v: (i + 1, v / 2), (0, x))[1]
+
+    shape = (4, 6, 6, 2) if kind == "convolutional" else (4, 5)
+    cells = [keras.layers.GRUCell(4), keras.layers.LSTMCell(3)]
+    layer = {"cells": keras.layers.RNN(cells), "convolutional": keras.layers.ConvLSTM2D(2, 3), "loop": Halved()}[kind]
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(layer(inputs))))
+    x = np.random.default_rng(0).standard_normal((32, *shape)).astype("float32")
+    if kind == "loop":
+        with pytest.raises(UsageError, match="int8 of a loop crashes the TFLite converter, and this model has one"):
+            api.compress(model, "int8", data=x, output=tmp_path)
+        return
+    made = api.compress(model, "int8", data={"train": x, "test": x}, output=tmp_path)
+    expected = model.predict(x, verbose=0)
+    assert np.abs(litert.run(made.path, x) - expected).max() < 0.05 * np.abs(expected).max()
 
 
 def test_a_conversion_has_a_time_limit_and_leaves_nothing_behind(tmp_path):

@@ -98,3 +98,14 @@ def test_a_layer_that_its_configuration_does_not_describe(tmp_path):
         api.compress(
             found, "prune(0.5) + float32", data={"train": (x, Y), "test": (x, Y)}, output=tmp_path / "b", **TRAINING
         )
+
+
+def test_parity_is_measured_against_predict_in_bfloat16(tmp_path):
+    """The file computes in float32; what it differs by is from the model that was given, not from a copy."""
+    policy = keras.mixed_precision.DTypePolicy("mixed_bfloat16")
+    hidden = layers.Dense(64, activation="relu", dtype=policy)
+    model = keras.Sequential([keras.Input((4,)), hidden, layers.Dense(3, dtype=policy)])
+    x = ((X - CENTRE) / SPREAD).astype("float32")
+    made = api.compress(model, "float32", data={"train": (x, Y), "test": (x, Y)}, output=tmp_path)
+    difference = np.abs(litert.run(made.path, x) - model.predict(x, verbose=0).astype("float32")).max()
+    assert 1e-4 < difference == pytest.approx(made.receipt["parity"]["largest_difference"])
