@@ -365,8 +365,8 @@ def _planned(
     elif not config.batch_size:
         config = config.resolved()
     check_data(config, data)
-    if form.task:
-        form.task.check(config, data)
+    if trained_for:
+        trained_for.check(config, data)
     examples = form.examples(calibration.examples, calibration.seed)
     plan = Stages(
         base=copies(original, examples),

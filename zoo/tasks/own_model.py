@@ -35,12 +35,20 @@ class OwnModel(Task):
         compiled: Loss, and weights of losses, that the user's model was compiled with, as keyword arguments of
             `compile`; empty if it was not compiled, and each output has its usual loss.
         given: Symbolic inputs of the model in the structure that it takes; None if the model is not known.
+        override: Name of the method by which the model's class trains in a way of its own; see `overridden`.
     """
 
     name = "own_model"
 
-    def __init__(self, outputs: Sequence[Output] = (), compiled: dict[str, Any] | None = None, given: Any = None):
+    def __init__(
+        self,
+        outputs: Sequence[Output] = (),
+        compiled: dict[str, Any] | None = None,
+        given: Any = None,
+        override: str = "",
+    ):
         self.outputs, self.compiled, self.given = tuple(outputs), dict(compiled or {}), given
+        self.override = override
 
     def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
         return dict(config.settings)
@@ -55,6 +63,12 @@ class OwnModel(Task):
         return {"loss": losses[0] if len(losses) == 1 else losses}
 
     def check(self, config: TrainConfig, data: Dataset) -> None:
+        if self.override:
+            raise UsageError(
+                "--recipe: expected a model that trains by its compiled loss, received one with a"
+                f" {self.override} of its own, which recipes do not follow; give data without labels and distill, which"
+                " learns from the model's outputs alone, or a precision alone"
+            )
         placed = [labels.shape[1:] for labels in leaves(data.train.y) if labels.ndim > 2]
         if config.augmentation and placed:
             raise UsageError(
@@ -184,7 +198,8 @@ def of_model(model: keras.Model, data: Dataset, compiled: dict[str, Any] | None 
     values, losses = outputs_of(model, few.x, data.spec), _losses(compiled, len(names))
     meant = meanings(names, values, _labels(data), data.spec.class_names, losses)
     one = mapped(lambda array: scaled(array[:1], data.spec.pixel_range), few.x)
-    return OwnModel(meant, compiled, mapped(lambda array: keras.KerasTensor(array.shape, str(array.dtype)), one))
+    given = mapped(lambda array: keras.KerasTensor(array.shape, str(array.dtype)), one)
+    return OwnModel(meant, compiled, given, overridden(model))
 
 
 def guessed(model: keras.Model, x: Any, spec: DataSpec, class_names: Sequence[str] = ()) -> list[Output]:
@@ -239,6 +254,12 @@ def compiled_with(model: keras.Model) -> dict[str, Any]:
     config = getattr(model, "_compile_config", None)
     weights = config.config.get("loss_weights") if config is not None else None
     return {"loss": loss} | ({"loss_weights": weights} if weights is not None else {})
+
+
+def overridden(model: keras.Model) -> str:
+    """Return the method by which a model's class replaces Keras' training or loss, such as `train_step`; or nothing."""
+    kind = type(model)
+    return next((n for n in ("train_step", "compute_loss") if getattr(kind, n) is not getattr(keras.Model, n)), "")
 
 
 def output_names(model: keras.Model, outputs: Any) -> list[str]:

@@ -52,6 +52,21 @@ def test_a_recipe_that_trains_uses_the_compiled_loss(tmp_path):
     assert moved.receipt["stages"]
 
 
+def test_a_way_of_training_of_its_own_is_not_replaced_silently(tmp_path):
+    class Custom(keras.Sequential):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    model = Custom([keras.Input((12,)), layers.Dense(3, activation="softmax")])
+    with pytest.raises(
+        UsageError, match="a train_step of its own, which recipes do not follow; give data without labels"
+    ):
+        api.compress(model, "prune(0.5) + float32", data=both(X, Y), output=tmp_path / "labels", epochs=1)
+    unlabelled = {"train": X, "test": X}
+    made = api.compress(model, "prune(0.5) + distill + float32", data=unlabelled, output=tmp_path / "own", epochs=1)
+    assert made.receipt["stages"]
+
+
 def test_the_scores_follow_what_the_outputs_mean(tmp_path):
     from sklearn import metrics
 
