@@ -27,7 +27,8 @@ from compression.passes.grids import ARRANGING, Points
 from compression.recipes.language import Kernel, Recipe
 from compression.recipes.options import ExportOptions
 from compression.surgery import kernels
-from compression.surgery.layers import STEPS_16_BITS, in_float, layer_paths, with_kernels
+from compression.surgery.layers import in_float, layer_paths, with_kernels
+from compression.surgery.steps import STEPS
 from zoo.console.errors import Failed, UsageError
 from zoo.introspection.hooks import calling
 from zoo.introspection.layers import layers_of as layers_inside
@@ -72,7 +73,7 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
             "--recipe int16x8: the converter cannot calibrate it for whole-number inputs (token ids);"
             " use int8 or dynamic"
         )
-    if recipe.precision == "int16x8" and (kept := in_float(model, STEPS_16_BITS)):
+    if recipe.precision == "int16x8" and (kept := in_float(model, STEPS["int16x8"])):
         raise UsageError(
             f"--recipe int16x8: the converter cannot leave {kept[0].name} in float32, as its numbers have ranges of"
             " their own; use int8, float16 or dynamic"

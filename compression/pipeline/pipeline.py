@@ -115,6 +115,8 @@ def compress(
     kernel = tflite.check(original, recipe, form.interface, export.kernel)
     path = folder / f"{file_name(recipe, form.interface, kernel, export.bare)}.tflite"
     examples = form.calibration(calibration.examples, calibration.seed) if recipe.takes_examples else None
+    for sentence in form.advice(original, recipe):
+        progress.say(sentence)
     write = functools.partial(_write, form=form, recipe=recipe.file, export=export, kernel=kernel, calibration=examples)
 
     trained, rows, plan = Trained(original, original), [], None

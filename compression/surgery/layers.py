@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import keras
 import numpy as np
 
+from compression.surgery.steps import STEPS, lost
 from zoo.config import patterns as shell
 from zoo.console.errors import UsageError, nearest
 from zoo.introspection.layers import layers_of, parts_of
@@ -13,10 +14,6 @@ from zoo.models.parts.floating import InFloat
 RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 # Names of weight matrices in Keras layers; biases, scales and position tables have other names.
 KERNELS = ("kernel", "recurrent_kernel", "embeddings", "depthwise_kernel", "pointwise_kernel")
-# Number of steps between the smallest and the largest integer of 8 and 16 bits, and the steps that a standard deviation
-# of a feature has to span.
-STEPS_8_BITS, STEPS_16_BITS = 255, 65_535
-FEWEST_STEPS = 4
 
 
 def paths(model: keras.Model) -> dict[str, keras.layers.Layer]:
@@ -53,16 +50,16 @@ def with_kernels(model: keras.Model) -> dict[str, keras.layers.Layer]:
     return {path: layer for path, layer in paths(model).items() if _has_kernel(layer)}
 
 
-def in_float(model: keras.Model, steps: int = STEPS_8_BITS) -> list[keras.layers.Layer]:
+def in_float(model: keras.Model, steps: int = STEPS["int8"]) -> list[keras.layers.Layer]:
     """Return the layers of a model that stay in float32 in every file; see `stays_in_float`."""
     return [layer for layer in layers_of(model) if stays_in_float(layer, steps)]
 
 
-def stays_in_float(layer: keras.layers.Layer, steps: int = STEPS_8_BITS) -> bool:
+def stays_in_float(layer: keras.layers.Layer, steps: int = STEPS["int8"]) -> bool:
     """Return whether a layer stays in float32 in every file, because one scale would not suit what it takes.
 
-    So do layers that say it of themselves, and a `keras.layers.Normalization` of features in units of their own: if one
-    scale for all of them gave a feature fewer than FEWEST_STEPS steps in a standard deviation.
+    So do layers that say it of themselves, and a `keras.layers.Normalization` of features in units of their own; see
+    `compression.surgery.steps.lost`.
 
     Args:
         layer: Layer.
@@ -70,15 +67,12 @@ def stays_in_float(layer: keras.layers.Layer, steps: int = STEPS_8_BITS) -> bool
     """
     if isinstance(layer, InFloat):
         return True
-    if not (isinstance(layer, keras.layers.Normalization) and layer.built):
+    if not (isinstance(layer, keras.layers.Normalization) and layer.built) or layer.invert:
         return False
-    mean, deviation = (np.ravel(keras.ops.convert_to_numpy(each)) for each in (layer.mean, layer.variance))
-    deviation = np.sqrt(deviation)
-    varied = deviation > 0
-    if layer.invert or not varied.any():
-        return False
-    low, high = min((mean - 2 * deviation).min(), 0.0), max((mean + 2 * deviation).max(), 0.0)
-    return (high - low) / steps > deviation[varied].min() / FEWEST_STEPS
+    mean, variance = (np.ravel(keras.ops.convert_to_numpy(each)) for each in (layer.mean, layer.variance))
+    deviations = np.sqrt(variance)
+    low, high = (mean - 2 * deviations).min(), (mean + 2 * deviations).max()
+    return bool(lost(float(low), float(high), deviations, steps).any())
 
 
 def kernels_of(layer: keras.layers.Layer) -> list[keras.Variable]:

@@ -12,6 +12,7 @@ import numpy as np
 from compression.flatbuffers.interface import AnyInterface, Interface, ModelInterface
 from compression.passes.distillation import Taught
 from compression.receipts.subject import OutputSubject, Subject
+from compression.recipes.language import Recipe
 from compression.recipes.options import ExportOptions
 from compression.surgery.copying import in_float32
 from zoo.config.sampling import Beam
@@ -114,6 +115,10 @@ class Form(ABC):
     def taught(self) -> Sequence[Taught]:
         """Return what a student learns of each output of its teacher; empty for what the task of a run has."""
         return ()
+
+    def advice(self, model: keras.Model, recipe: Recipe) -> list[str]:
+        """Return what will harm the file of a recipe and can be avoided, a sentence for each."""
+        return []
 
     @abstractmethod
     def write_beside(self, path: Path) -> None:

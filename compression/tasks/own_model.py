@@ -13,8 +13,11 @@ from compression.flatbuffers.interface import ModelInterface, Port
 from compression.passes.distillation import Taught
 from compression.receipts.receipt import examples_sha256
 from compression.receipts.subject import OutputSubject, Subject, enlarged, fitted
+from compression.recipes.language import Recipe
 from compression.runtime import litert
 from compression.surgery.copying import COMPARED, copies, in_float32
+from compression.surgery.layers import in_float, layer_paths
+from compression.surgery.steps import FEWEST, STEPS, lost
 from compression.tasks.base import Export, OutputForm
 from compression.tasks.classification import stratified
 from compression.tasks.parts.changes import changed
@@ -28,6 +31,9 @@ from zoo.runs.inference import probabilities
 from zoo.system.files import write_text
 from zoo.tasks.own_model import OwnModel, compiled_with, first_of, identifier, of_model, outputs_of, told
 from zoo.tasks.parts.outputs import Kind
+
+# Examples whose features are looked at.
+SCANNED = 256
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,28 @@ class OwnForm(OutputForm):
 
     def taught(self) -> list[Taught]:
         return [Taught(_TAUGHT[output.kind], output.probabilities) for output in self.task.outputs]
+
+    def advice(self, model: keras.Model, recipe: Recipe) -> list[str]:
+        """Return a sentence for each input with features that the rounding of the recipe would all but remove."""
+        kernels = layer_paths(model)
+        cared_for = in_float(model) or not kernels or kernels[0] in layer_paths(model, recipe.skip)
+        unsuited = self.data.spec.kind == "image" or not len(self.data.train)
+        if recipe.precision not in STEPS or unsuited or cared_for:
+            return []
+        few, found = self.examples(SCANNED, seed=0), []
+        for port, array in zip(self.interface.inputs, leaves(few), strict=True):
+            if array.ndim not in (2, 3) or not np.issubdtype(array.dtype, np.floating):
+                continue
+            rows = array.reshape(-1, array.shape[-1]).astype(np.float64)
+            features = np.flatnonzero(lost(rows.min(), rows.max(), rows.std(0), STEPS[recipe.precision]))
+            if len(features):
+                skip = f"leave the first layer in float32 (skip={kernels[0]}), or " if recipe.skippable else ""
+                found.append(
+                    f"{port.name}: in {recipe.precision}, one scale for all features leaves {len(features)} of"
+                    f" {rows.shape[1]} less than {FEWEST} steps in a standard deviation (feature {features[0]} is the"
+                    f" first); {skip}begin the model with keras.layers.Normalization"
+                )
+        return found
 
     def about(self) -> dict[str, Any]:
         low, high = self.interface.pixel_range

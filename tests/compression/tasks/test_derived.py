@@ -109,3 +109,19 @@ def test_parity_is_measured_against_predict_in_bfloat16(tmp_path):
     made = api.compress(model, "float32", data={"train": (x, Y), "test": (x, Y)}, output=tmp_path)
     difference = np.abs(litert.run(made.path, x) - model.predict(x, verbose=0).astype("float32")).max()
     assert 1e-4 < difference == pytest.approx(made.receipt["parity"]["largest_difference"])
+
+
+def test_a_network_on_raw_features_is_told_what_helps(tmp_path, capsys):
+    """Its first layer divides by the spread of each feature, which one scale for the input loses."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(16, activation="relu"), layers.Dense(3)])
+    kernel, bias = model.layers[0].get_weights()
+    model.layers[0].set_weights([kernel / SPREAD[:, None], bias - (CENTRE / SPREAD) @ kernel])
+    first, made = model.layers[0].name, {}
+    lost = {"int8": "leaves 3 of 4", "int16x8": "leaves 1 of 4", "float16": None, f"int8(skip={first})": None}
+    for recipe, words in lost.items():
+        made[recipe] = api.compress(model, recipe, data=DATA, output=tmp_path / recipe)
+        said = capsys.readouterr().err
+        assert (words or "") in said and ("one scale for all features" in said) == bool(words)
+    worst = {recipe: each.receipt["parity"]["largest_difference"] for recipe, each in made.items()}
+    assert worst[f"int8(skip={first})"] < 0.1 * worst["int8"]
