@@ -18,7 +18,7 @@ from typing import Any
 import threadpoolctl
 
 from compression.exporting import corrections, learnt
-from compression.exporting.tapping import Call
+from compression.exporting.tapping import Call, Calls
 from compression.flatbuffers import calibrated, equalization, flatbuffer, weights
 from compression.flatbuffers.slim import slim
 from compression.runtime import rollout
@@ -137,7 +137,7 @@ def _convert(job: dict[str, Any]) -> dict[str, Any]:
     output, by = Path(job["output"]), engine(job["precision"], bool(job["skip"]) or _rounds_floats(job))
     if by != QUANTIZER:
         adjusted = Adjusted.of(job)
-        with _given_ranges(job["ranges"], bool(job["functions"]), adjusted):
+        with _given_ranges(job["ranges"], bool(job["functions"]), lambda: _calibration(job), adjusted):
             output.write_bytes(_by_converter(job))
         if adjusted:
             adjusted.after(output)
@@ -153,9 +153,9 @@ def _convert(job: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _given_ranges(
-    ranges: dict[str, tuple[float, float]], lookups: bool, adjusted: Adjusted | None = None
+    ranges: dict[str, tuple[float, float]], lookups: bool, calls: Calls, adjusted: Adjusted | None = None
 ) -> Iterator[None]:
-    """Replace calibrated ranges by trained or chosen ones, and equalize the float file before it is calibrated.
+    """Replace calibrated ranges by true, trained or chosen ones, and equalize the float file before it is calibrated.
 
     A tensor that is zero in all examples gets a range as well: with the scale 0, LiteRT cannot prepare the file.
 
@@ -192,7 +192,8 @@ def _given_ranges(
             self = Calibrator(adjusted.before(bytes(self._model_content)))
         content = bytes(before(self, *args))
         model = flatbuffer.parse(content, "the calibrated file")
-        if not calibrated.widen_empty_ranges(model) and not asked:
+        measured = corrections.set_true_ranges(model, calls)
+        if not calibrated.widen_empty_ranges(model) and not asked and not measured:
             return content
         if adjusted and adjusted.best_ranges:
             corrections.set_best_ranges(model, adjusted.calls)

@@ -10,7 +10,56 @@ from compression.exporting.learnt import PATCHES, Rounded, passed
 from compression.exporting.tapping import Calls
 from compression.flatbuffers import flatbuffer, weights
 from compression.flatbuffers.ranges import BINS, best_range
-from compression.flatbuffers.weights import Weights
+from compression.flatbuffers.weights import Operators, Weights
+
+# Operators of TensorFlow Lite that may write their output over an input.
+_IN_PLACE = (
+    *(Operators.ADD, Operators.SUB, Operators.MUL, Operators.DIV, Operators.FLOOR_DIV, Operators.SQUARED_DIFFERENCE),
+    *(Operators.MAXIMUM, Operators.MINIMUM, Operators.RESHAPE, Operators.SQUEEZE, Operators.EXPAND_DIMS),
+    *(Operators.BITCAST, Operators.SOFTMAX, Operators.DYNAMIC_UPDATE_SLICE),
+)
+_ROUNDING = 1e-3  # share of a range that other kernels may differ by
+
+
+def set_true_ranges(model: schema.ModelT, calls: Calls) -> int:
+    """Replace the ranges of activations that the calibrator may have recorded after they were overwritten.
+
+    It records the inputs of an operator after running it, when an operator that works in place has written its result
+    over them: the inputs of a sum get the range of the sum as well. Tensors that are outputs of a file are never
+    overwritten.
+
+    Args:
+        model: Calibrated float file, changed in place.
+        calls: Function that returns an iterator of the calibration examples.
+
+    Returns:
+        Number of ranges that became smaller.
+    """
+    served = {int(found.subgraphIndex) for found in model.signatureDefs}
+    wanted = {number: set(_overwritten(model, model.subgraphs[number])) for number in served}
+    ends: dict[tuple[int, int], tuple[float, float]] = {}
+    for number, values in tapping.run(model, calls, wanted) if any(wanted.values()) else ():
+        for tensor, value in values.items():
+            low, high = ends.get((number, tensor), (np.inf, -np.inf))
+            ends[number, tensor] = min(low, float(value.min())), max(high, float(value.max()))
+    changed = 0
+    for (number, tensor), (low, high) in ends.items():
+        quantization = model.subgraphs[number].tensors[tensor].quantization
+        wider = max(low - quantization.min[0], quantization.max[0] - high)
+        if wider > _ROUNDING * (high - low):
+            quantization.min, quantization.max = np.float32([low]), np.float32([high])
+            changed += 1
+    return changed
+
+
+def _overwritten(model: schema.ModelT, graph: schema.SubGraphT) -> Iterator[int]:
+    """Yield the calibrated tensors that operators read which may work in place."""
+    given = {int(i) for i in graph.inputs}
+    for operator in graph.operators or ():
+        if flatbuffer.code(model, operator) in _IN_PLACE:
+            for tensor in {int(i) for i in operator.inputs} - given - {-1}:
+                if _calibrated(model, graph.tensors[tensor]):
+                    yield tensor
 
 
 def set_best_ranges(model: schema.ModelT, calls: Calls) -> int:

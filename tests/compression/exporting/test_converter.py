@@ -50,13 +50,13 @@ def test_a_tensorflow_without_the_calibrator_that_is_replaced_is_one_sentence(mo
     from tensorflow.lite.python.optimize import calibrator
 
     monkeypatch.delattr(calibrator.Calibrator, "calibrate")
-    with converter._given_ranges({}, lookups=False):  # nothing to replace
+    with converter._given_ranges({}, False, list):  # nothing to replace
         pass
     with (
         pytest.raises(Failed, match=r"TensorFlow 2\.21.* has no .*Calibrator\.calibrate.*expected TensorFlow 2\.21"),
-        converter._given_ranges({"hidden": (0.0, 1.0)}, lookups=False),
+        converter._given_ranges({"hidden": (0.0, 1.0)}, False, list),
     ):
         pass
     monkeypatch.delattr(calibrator, "Calibrator")
-    with pytest.raises(Failed, match="has no"), converter._given_ranges({}, lookups=True):
+    with pytest.raises(Failed, match="has no"), converter._given_ranges({}, True, list):
         pass
