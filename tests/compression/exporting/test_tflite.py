@@ -201,7 +201,7 @@ def test_a_crash_of_the_converter_is_an_error_message(tmp_path):
         child.run("compression.exporting.converter", job, seconds=200)
 
 
-@pytest.mark.parametrize("kind", ["cells", "convolutional", "loop"])
+@pytest.mark.parametrize("kind", ["cells", pytest.param("convolutional", marks=pytest.mark.slow), "loop"])
 def test_loops_are_written_out_or_refused_in_integers(kind, tmp_path):
     """The converter crashes on a loop. Recurrent layers with cells of one's own have no class of their own."""
 

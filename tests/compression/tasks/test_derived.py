@@ -48,7 +48,11 @@ def test_an_adapted_normalization_reaches_the_file(model, saved, tmp_path):
     assert made.receipt["test"]["keras"]["accuracy"] == pytest.approx((expected.argmax(1) == Y).mean())
 
 
-@pytest.mark.parametrize("recipe", ["int8", "int8(rounding=learnt)", "dynamic", "int4", "qat + int8"])
+@pytest.mark.parametrize(
+    "recipe",
+    ["int8", "qat + int8"]
+    + [pytest.param(each, marks=pytest.mark.slow) for each in ("int8(rounding=learnt)", "dynamic", "int4")],
+)
 def test_features_in_units_of_their_own_keep_their_precision(model, recipe, tmp_path):
     """The file takes floats, and the layer that brings them to one scale stays in float32."""
     made = api.compress(model, recipe, data=DATA, output=tmp_path, **TRAINING)
