@@ -35,6 +35,7 @@ def run(model: schema.ModelT, calls: Calls, wanted: Mapping[int, set[int]]) -> I
         key, inputs = call if isinstance(call, tuple) else (only, call)
         graph = graphs[key].subgraphIndex
         own = {int(each.tensorIndex): each.name.decode() for each in graphs[key].inputs}
+        interpreter.reset_all_variables()  # the states of fused LSTMs
         made = runners[key](**inputs)
         tensors = wanted.get(graph, set())
         yield graph, {t: np.asarray(inputs[own[t]] if t in own else made[_NAME.format(t)]) for t in tensors}
