@@ -159,9 +159,8 @@ def _given_ranges(
 
     A tensor that is zero in all examples gets a range as well: with the scale 0, LiteRT cannot prepare the file.
 
-    In files that generate text, the output of a table lookup gets the range of the whole table. The calibrator records
-    the inputs of an operator after running it, when an in-place product may have overwritten them: a table multiplied
-    by 8 got a scale 8 times too large. Besides, tokens that occur in no calibration text would be clipped.
+    In files that generate text, the output of a table lookup gets the range of the whole table: tokens that occur in no
+    calibration text would be clipped otherwise.
 
     Fake quantization in the graph is no alternative: the converter then calibrates nothing, so that any operation
     without fake quantization stays float, and it refuses per-channel scales of Dense kernels.

@@ -35,13 +35,10 @@ def set_true_ranges(model: schema.ModelT, calls: Calls) -> int:
     Returns:
         Number of ranges that became smaller.
     """
-    served = {int(found.subgraphIndex) for found in model.signatureDefs}
-    wanted = {number: set(_overwritten(model, model.subgraphs[number])) for number in served}
     ends: dict[tuple[int, int], tuple[float, float]] = {}
-    for number, values in tapping.run(model, calls, wanted) if any(wanted.values()) else ():
-        for tensor, value in values.items():
-            low, high = ends.get((number, tensor), (np.inf, -np.inf))
-            ends[number, tensor] = min(low, float(value.min())), max(high, float(value.max()))
+    for place, value in _values(model, calls, {number: set(_overwritten(model, number)) for number in _served(model)}):
+        low, high = ends.get(place, (np.inf, -np.inf))
+        ends[place] = min(low, float(value.min())), max(high, float(value.max()))
     changed = 0
     for (number, tensor), (low, high) in ends.items():
         quantization = model.subgraphs[number].tensors[tensor].quantization
@@ -52,8 +49,23 @@ def set_true_ranges(model: schema.ModelT, calls: Calls) -> int:
     return changed
 
 
-def _overwritten(model: schema.ModelT, graph: schema.SubGraphT) -> Iterator[int]:
-    """Yield the calibrated tensors that operators read which may work in place."""
+def _served(model: schema.ModelT) -> set[int]:
+    """Return the indices of the graphs that have a signature, which are the ones that can be run."""
+    return {int(found.subgraphIndex) for found in model.signatureDefs}
+
+
+def _values(
+    model: schema.ModelT, calls: Calls, wanted: dict[int, set[int]]
+) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """Yield the values of tensors in every call, each with the index of its graph and of the tensor."""
+    for number, values in tapping.run(model, calls, wanted) if any(wanted.values()) else ():
+        for tensor, value in values.items():
+            yield (number, tensor), value
+
+
+def _overwritten(model: schema.ModelT, number: int) -> Iterator[int]:
+    """Yield the calibrated tensors of a graph that operators read which may work in place."""
+    graph = model.subgraphs[number]
     given = {int(i) for i in graph.inputs}
     for operator in graph.operators or ():
         if flatbuffer.code(model, operator) in _IN_PLACE:
@@ -72,19 +84,17 @@ def set_best_ranges(model: schema.ModelT, calls: Calls) -> int:
     Returns:
         Number of ranges that became smaller.
     """
-    served = {int(found.subgraphIndex) for found in model.signatureDefs}
     ends = {
         number: {
             t: (float(tensor.quantization.min[0]), float(tensor.quantization.max[0]))
             for t, tensor in enumerate(model.subgraphs[number].tensors)
             if _calibrated(model, tensor)
         }
-        for number in served
+        for number in _served(model)
     }
     counts = {(number, t): np.zeros(BINS) for number, found in ends.items() for t in found}
-    for number, values in tapping.run(model, calls, {number: set(found) for number, found in ends.items()}):
-        for tensor, value in values.items():
-            counts[number, tensor] += np.histogram(value, BINS, ends[number][tensor])[0]
+    for (number, tensor), value in _values(model, calls, {number: set(found) for number, found in ends.items()}):
+        counts[number, tensor] += np.histogram(value, BINS, ends[number][tensor])[0]
     changed = 0
     for (number, tensor), found in counts.items():
         low, high = ends[number][tensor]

@@ -51,24 +51,27 @@ def copies(model: keras.Model, examples: Any = None) -> Callable[[], keras.Model
 
 
 def _difference(model: keras.Model, made: keras.Model, examples: Any) -> float:
-    """Return how far the outputs of two models for a few examples are apart, as a share of the largest.
+    """Return how far the outputs of two models for a few examples are apart, as a share of the largest
+    value of each output.
 
     A model with random outputs differs from itself, and nothing can be said of its copies: 0.
     """
     few = mapped(lambda array: array[:COMPARED], examples)
 
-    def outputs(of: keras.Model) -> np.ndarray:
+    def outputs(of: keras.Model) -> list[np.ndarray]:
         found = keras.tree.flatten(of(few, training=False))
-        return np.concatenate([np.asarray(keras.ops.convert_to_numpy(each), np.float64).ravel() for each in found])
+        return [np.asarray(keras.ops.convert_to_numpy(each), np.float64) for each in found]
+
+    def apart(found: list[np.ndarray]) -> float:
+        largest = [max(np.abs(right).max(), np.finfo(np.float32).tiny) for right in first]
+        pairs = zip(found, first, largest, strict=True)
+        return max(float(np.nan_to_num(np.abs(a - b), nan=np.inf).max() / most) for a, b, most in pairs)
 
     try:
         first = outputs(model)
     except Exception:  # data that it does not take, which are refused where they are read
         return 0.0
-    largest = max(np.abs(first).max(), np.finfo(np.float32).tiny)
-    if not np.abs(outputs(model) - first).max() <= SAME * largest:
-        return 0.0
-    return float(np.nan_to_num(np.abs(outputs(made) - first), nan=np.inf).max() / largest)
+    return apart(outputs(made)) if apart(outputs(model)) <= SAME else 0.0
 
 
 def reinitialized(model: keras.Model, examples: Any = None) -> keras.Model:

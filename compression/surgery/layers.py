@@ -51,12 +51,12 @@ def with_kernels(model: keras.Model) -> dict[str, keras.layers.Layer]:
 
 
 def in_float(model: keras.Model, steps: int = STEPS["int8"]) -> list[keras.layers.Layer]:
-    """Return the layers of a model that stay in float32 in every file; see `stays_in_float`."""
+    """Return the layers of a model that stay in float32; see `stays_in_float`."""
     return [layer for layer in layers_of(model) if stays_in_float(layer, steps)]
 
 
 def stays_in_float(layer: keras.layers.Layer, steps: int = STEPS["int8"]) -> bool:
-    """Return whether a layer stays in float32 in every file, because one scale would not suit what it takes.
+    """Return whether a layer stays in float32 in quantized files, because one scale would not suit what it takes.
 
     So do layers that say it of themselves, and a `keras.layers.Normalization` of features in units of their own; see
     `compression.surgery.steps.lost`.

@@ -68,3 +68,22 @@ def test_a_model_with_random_outputs_can_be_copied():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), Noisy()])
     made = copies(model, np.ones((2, 4), "float32"))()
     assert all(np.array_equal(a, b) for a, b in zip(made.get_weights(), model.get_weights(), strict=True))
+
+
+def test_a_small_output_beside_a_large_one_is_compared_too():
+    @keras.saving.register_keras_serializable("test_copying")
+    class Forgetful(keras.layers.Layer):
+        def __init__(self, factor=1.0, **kwargs):
+            super().__init__(**kwargs)
+            self.factor = factor
+
+        def call(self, x):
+            return x * self.factor
+
+        def get_config(self):
+            return super().get_config()
+
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, [keras.layers.Rescaling(1e6)(inputs), Forgetful(3.0)(inputs)])
+    with pytest.raises(UsageError, match="its outputs differ by 0.67 of the largest"):
+        copies(model, np.ones((2, 4), "float32"))
