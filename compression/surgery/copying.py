@@ -121,6 +121,7 @@ def _made(
             with contextlib.suppress(*([] if examples is None else [Exception])):  # it is called below instead
                 made.build_from_config(form)
         if examples is not None and not (made.built and all(layer.built for layer in layers_of(made))):
+            derive(made)  # a Normalization that was built while a graph was traced holds tensors of that graph
             made(mapped(lambda array: np.zeros_like(array[:1]), examples), training=False)
     if weights is not None:
         set_weights(made, weights)

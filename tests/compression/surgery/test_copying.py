@@ -87,3 +87,22 @@ def test_a_small_output_beside_a_large_one_is_compared_too():
     model = keras.Model(inputs, [keras.layers.Rescaling(1e6)(inputs), Forgetful(3.0)(inputs)])
     with pytest.raises(UsageError, match="its outputs differ by 0.67 of the largest"):
         copies(model, np.ones((2, 4), "float32"))
+
+
+def test_a_subclassed_model_with_an_adapted_normalization_is_copied():
+    """Keras builds its copy while it traces a graph, whose tensors no other call can use."""
+    x = np.random.default_rng(0).normal(50, 10, (64, 4)).astype("float32")
+
+    @keras.saving.register_keras_serializable("test_copying")
+    class Net(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.norm, self.head = keras.layers.Normalization(), keras.layers.Dense(3)
+
+        def call(self, x):
+            return self.head(self.norm(x))
+
+    model = Net()
+    model.norm.adapt(x)
+    expected = model(x)
+    np.testing.assert_allclose(copies(model, x)()(x), expected, rtol=1e-5)
