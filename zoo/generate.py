@@ -40,7 +40,7 @@ main = functools.partial(
     run,
     show,
     examples=(
-        "python -m zoo.generate runs/gan-mnist --count 64 --output samples",
+        "python -m zoo.generate runs/gan-mnist --count 64 --output samples.png",
         "python -m zoo.generate runs/transformer_lm-texts 'Once upon a time' --temperature 0.8 --top-k 40",
     ),
     prog="python -m zoo.generate",

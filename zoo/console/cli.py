@@ -252,7 +252,7 @@ def _add(parser: argparse._ActionsContainer, field: dataclasses.Field, annotatio
     """Add the option of a field to a parser or to a group of it, and return the option as typed."""
     meta = field.metadata
     text = meta["help"].replace("%", "%%")
-    if field.default not in (None, False, dataclasses.MISSING):
+    if field.default not in (None, False, (), dataclasses.MISSING):
         text += f" (default: {field.default})"
     if meta.get("positional"):
         many = typing.get_origin(annotation) is tuple

@@ -15,9 +15,10 @@ class DataOptions:
 
     dataset: str | None = option("data set: an embedded one or any TFDS name (default: digits)")
     data: Path | None = option(
-        "own data: a folder of images or sounds by class; an .npz, .csv, .tsv or .jsonl file; a .txt file or a folder"
-        " of them; a folder with train, valid and test tables of triples; files of records (.tfrecord, .array_record,"
-        " .tar, .parquet) or a folder of them, also at an address such as gs://bucket/folder"
+        "own data: a folder of images or sounds by class, or of images with masks or boxes; an .npz, .csv, .tsv or"
+        " .jsonl file; a .txt file or a folder of them; a folder with train, valid and test tables of triples; files of"
+        " records (.tfrecord, .array_record, .tar, .parquet) or a folder of them, also at an address such as"
+        " gs://bucket/folder"
     )
     schema: str | None = option(
         "fields of records: x=FIELD of the input, y=FIELD of the label, such as 'x=image/encoded, y=label' or"
@@ -31,11 +32,12 @@ class DataOptions:
     validation_data: Path | None = option("own validation data in the format of --data")
     data_dir: Path | None = option("folder of prepared TFDS sets (default: TFDS' own folder)")
     image_size: int | None = option(
-        "height and width in pixels to which images are resized (default: the set's own)", within=(1, 4096)
+        "height and width in pixels to which images are resized (default: the recipe's, or else the set's own)",
+        within=(1, 4096),
     )
     fit: Fit | None = option(
-        "what is done to pictures whose aspect ratio is not that of the input: crop (cut off both ends of the longer"
-        " side), pad (with black) or stretch (default: crop)"
+        "how pictures with another aspect ratio than the input are resized: crop (cut off both ends of the longer"
+        " side), pad (with black) or stretch (default: crop; stretch for boxes, pad for masks)"
     )
     group: str | None = option(
         "regular expression: files with the same first match in their name, or the same group 1 of it, are in one"

@@ -21,8 +21,8 @@ class SensorOptions:
         within=(1, 1_000_000),
     )
     normal_class: tuple[str, ...] | None = option(
-        "class or classes that are normal: a detector of anomalies is trained on them alone (default: normal, good, ok,"
-        " healthy or 0, as far as there is one)",
+        "class or classes that are normal: a detector of anomalies is trained on them alone (default: the only class"
+        " with training examples, or else the one called normal, good, ok, healthy or 0)",
         metavar="NAME[,...]",
     )
     false_alarm_rate: float | None = option(

@@ -27,7 +27,7 @@ class StrategyOptions:
         "seconds that multi_worker processes wait for each other at the start", 300.0, within=(0.1, 1e9)
     )
     steps_per_execution: int | None = option(
-        "largest number of steps in one execution on the device; the results stay the same (default: 16; 1 under"
-        " mirrored and multi_worker, and with JAX on a CPU or GPU)",
+        "largest number of steps in one execution on the device; the results stay the same (default: 16; 1 with"
+        " JAX on a CPU or GPU)",
         within=(1, 100_000),
     )
