@@ -1,5 +1,6 @@
-"""`python -m benchmarks.readme`: write the newest results and the pretrained runs into the pages, between marks."""
+"""`python -m benchmarks.readme`: Write the newest results and the pretrained runs into the pages, between marks."""
 
+import argparse
 import importlib
 import json
 import re
@@ -172,6 +173,7 @@ def _link(path: Path) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__.partition(": ")[2]).parse_args()
     for name in DRAWN:
         importlib.import_module(f"benchmarks.{name}").draw(newest(name)[1], picture(name))
     for page in PAGES:

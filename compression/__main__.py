@@ -15,7 +15,7 @@ from zoo.console import cli
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table, or a JSON list with --json."""
     parser = argparse.ArgumentParser(
-        prog="python -m compression", description=__doc__.partition(": ")[2], allow_abbrev=False
+        prog="python -m compression", description="List the words of a recipe, and what each does.", allow_abbrev=False
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of the table")
     options = parser.parse_args(argv)

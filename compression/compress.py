@@ -51,28 +51,30 @@ class Options(ModelTraining, ModelData):
     )
     output: Path | None = option("folder for the file and its receipt (default: RUN/artifacts)")
     lstm_kernel: Kernel = option("export recurrent layers as a loop, unrolled, or as one fused operator", "auto")
-    uint8_input: bool = option("take camera bytes from 0 to 255, scaled inside the file", False)
+    uint8_input: bool = option("make a file that takes camera bytes from 0 to 255 and scales them itself", False)
     input_size: tuple[int, ...] | None = option(
-        "height and width of those bytes, resized inside the file", metavar="HEIGHT,WIDTH"
+        "height and width of the camera picture, which the file resizes; needs --uint8-input", metavar="HEIGHT,WIDTH"
     )
     batch: int = option("static batch size of the file", ExportOptions.batch)
     beams: int | None = option(
         "width of the beam search of a run that translates, in the file and in Keras (default: 4)"
     )
-    skip_worst: int = option("number of layers left in float32, those that quantization harms most", 0)
+    skip_worst: int = option("number of layers to leave in float32, those that quantization harms most", 0)
     calibration: int = option(
         "number of training examples (tokens, for texts) for int8, int16x8 and the rounding of int4",
         Calibration.examples,
     )
-    strategy: str = option("strategy that recipes are trained with: see `python -m strategies`", "none")
-    virtual_devices: int = option("split the CPU into this many devices, so mirrored has replicas anywhere", 0)
+    strategy: str = option("strategy for recipes that train: none, one_device, mirrored or multi_worker", "none")
+    virtual_devices: int = option(
+        "number of virtual devices into which the CPU is split, the replicas of mirrored; 0: no split", 0
+    )
     bare: bool = option("leave out tensor names and metadata: smaller, but `inspect` cannot tell layers apart", False)
     nms: Nms = option(
         "where the boxes of a detector are decoded and overlapping ones suppressed: host (the file gives raw boxes and"
         " scores; see compression/on_device/detect.py) or file (in float32, by operators of LiteRT)",
         "host",
     )
-    argmax: bool = option("write a file of masks that gives the class of each pixel, not the scores of all", False)
+    argmax: bool = option("for masks: give the class of each pixel instead of the scores of all classes", False)
     allow_flex: bool = option("allow operators that need TensorFlow's own kernels on the device", False)
     seed: int = option("random seed for the choice of calibration examples", Calibration.seed, within=SEEDS)
     time_limit: float = option("time limit of a conversion in seconds", ExportOptions.seconds)

@@ -27,8 +27,8 @@ class Options(ModelData):
 
     run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
     to: Literal["savedmodel", "onnx", "streaming", "features"] = option(
-        "format; of a run on sound: streaming, a .tflite file that takes the next samples and its states; or features,"
-        " C code that computes the features in whole numbers, and an int8 file that takes them",
+        "format; for a run on sound also streaming (a .tflite file that takes the next samples and its states) and"
+        " features (C code that computes the features in integers, and an int8 file that takes them)",
         "savedmodel",
     )
     recipe: str | None = option(
@@ -167,7 +167,7 @@ main = functools.partial(
         "python -m compression.export runs/words --to streaming --recipe int8",
         "python -m compression.export mine.keras --data photographs --to onnx --output small",
     ),
-    description="Write a run or a model file as a SavedModel, an ONNX or a streaming file, checked against Keras.",
+    description="Export a run or a model file as a SavedModel, ONNX or streaming file, checked against Keras.",
 )
 
 

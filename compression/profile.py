@@ -30,7 +30,8 @@ class Options:
         "tflm",
     )
     clock: Hertz | None = option(
-        "clock of the device, for the time of one inference: 80MHz (default: the one that Vela assumes)", metavar="HZ"
+        "clock of the device, for the time of one inference, such as 80MHz (default: the one Vela assumes)",
+        metavar="HZ",
     )
     compiled: Path | None = option("path for the file that Vela compiles for the accelerator", metavar="FILE")
 

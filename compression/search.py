@@ -39,29 +39,33 @@ class Options(ModelTraining, ModelData):
     """What to search, and the budget."""
 
     run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
-    max_bytes: Bytes | None = option("largest file: 20000, 20k, 20KiB", metavar="SIZE")
+    max_bytes: Bytes | None = option("largest file, such as 20000, 20k or 20KiB", metavar="SIZE")
     max_gzip_bytes: Bytes | None = option("largest gzipped file", metavar="SIZE")
     max_latency_ms: float | None = option("largest median latency of one call, in milliseconds on this machine")
-    max_arena: Bytes | None = option("largest memory of TFLite Micro: 32k", metavar="SIZE")
-    max_flash: Bytes | None = option("largest flash besides code: 100k", metavar="SIZE")
-    max_cycles: Count | None = option("most cycles of one call on an Ethos-U accelerator: 200k", metavar="CYCLES")
+    max_arena: Bytes | None = option("largest arena in TFLite Micro, such as 32k", metavar="SIZE")
+    max_flash: Bytes | None = option("largest flash without code, such as 100k", metavar="SIZE")
+    max_cycles: Count | None = option(
+        "most cycles of one call on an Ethos-U accelerator, such as 200k", metavar="CYCLES"
+    )
     target: Target | None = option(
         "device of the three limits above (default: tflm, or ethos-u55-128 with --max-cycles), see compression.profile"
     )
     threads: int = option("number of threads for latencies: 1, or the cores of this process", 1)
     min_accuracy: float | None = option(
-        "lowest accuracy of the file, from 0 to 1, on validation examples (default without any limit: half a percentage"
+        "lowest accuracy of the file on validation examples, from 0 to 1 (default without any limit: half a percentage"
         " point below the run)"
     )
     trials: int = option("number of recipes to try, including those that are stopped early", 50)
-    time_limit: Seconds | None = option("time after which no further trial begins: 90s, 30m, 2h", metavar="TIME")
+    time_limit: Seconds | None = option(
+        "time after which no further trial begins, such as 90s, 30m or 2h", metavar="TIME"
+    )
     jobs: int = option("number of parallel processes", 1)
     space: Mapping[str, str] = option(
         "narrow a choice: width.conv_1=4:16, precision=int8,int4, 'width.*=2:8'; may be repeated", metavar="NAME=VALUES"
     )
     space_file: Path | None = option("TOML file with the same choices in a table [space]")
     teacher: tuple[str, ...] | None = option(
-        "further teacher runs, separated by commas (the run itself always is one)", metavar="RUN[,...]"
+        "further teacher runs, separated by commas (the run itself is always one)", metavar="RUN[,...]"
     )
     lstm_kernel: Kernel = option("form of recurrent layers, see compress", "auto")
     sampler: Sampler = option("tpe learns from the trials, random does not", "tpe")

@@ -27,13 +27,13 @@ class Options(ModelData):
 
     file: Path = option(".tflite file with its receipt beside it", positional=True, stock_as="file")
     run: Path | None = option(
-        "run, or model file with its data, that it was made from (default: the run it lies in)",
+        "run, or model file with its data, that the file was made from (default: the run whose folder holds the file)",
         positional=True,
         optional=True,
         stock_as="run",
     )
     signed_by: Path | None = option(
-        "public key that must have signed the receipt; outside of a run, it and the hashes are all that is checked",
+        "public key that must have signed the receipt; without the run, only the signature and the hashes are checked",
         metavar="PUBLIC_KEY",
     )
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")

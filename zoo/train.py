@@ -132,8 +132,8 @@ main = functools.partial(
     show,
     resolved=_resolved,
     prog="python -m zoo.train",
-    description="Train a model and write its run folder. Options that are not given have the default settings of the"
-    " model and the data set, see `python -m zoo.list recipes`.",
+    description="Train a model and write its run folder. Options that are not given take the default settings for the"
+    " model and the data set: see `python -m zoo.list recipes`.",
     examples=(
         "python -m zoo.train --model cnn --dataset digits --epochs 5 --output runs/digits",
         "python -m zoo.train --model lstm --data reviews.csv --set units=64 --strategy mirrored --virtual-devices 2",

@@ -46,17 +46,17 @@ class ModelTraining:
     """How words that train go on with a model file, whose training nobody told us."""
 
     epochs: int | None = option(
-        "epochs of which words that train take a share, for a model file (default: 4 for prune and channels, 2 for"
-        " cluster, 1 for qat)"
+        "for a model file: number of epochs of which each training word takes a share (default: prune and channels"
+        " train for 4, cluster for 2, qat for 1)"
     )
-    batch_size: int | None = option(f"examples in a training step, for a model file (default: {BATCH_SIZE})")
+    batch_size: int | None = option(f"for a model file: number of examples in a training step (default: {BATCH_SIZE})")
     learning_rate: float | None = option(
-        "learning rate of which words that train take a share, for a model file (default: 5e-4 for prune and channels,"
-        " 1e-4 for cluster, 1e-5 for qat)"
+        "for a model file: learning rate of which each training word takes a share (default: prune and channels train"
+        " at 5e-4, cluster at 1e-4, qat at 1e-5)"
     )
     augment: str | None = option(
-        "random changes of training images, for a model file: none, light, standard, strong, or words joined by +, as"
-        " zoo.train has them (default: none)",
+        "for a model file: random changes of training images, as in zoo.train: none, light, standard, strong, or words"
+        " joined by + (default: none)",
         metavar="RECIPE",
     )
 

@@ -46,8 +46,8 @@ def auto(
     min_accuracy: float | None = None,
     trials: int = TRIALS,
 ) -> None:
-    """The recipe with the best file within limits, those of compression.search; without any, the smallest file within
-    half a percentage point of the run. If none that does not train is good enough, `trials` recipes that do are tried.
+    """Choose the recipe with the best file within these limits, or without limits the smallest file that loses at most
+    half a percentage point. Recipes that do not train are tried first; if none is good enough, `trials` that train.
     """
 
 

@@ -44,7 +44,7 @@ def option(
     """
     resolve = None
     if stock_as is not None:
-        help += "; or a name of `python -m zoo.list pretrained`"
+        help += "; or the name of a pretrained run, see `python -m zoo.list pretrained`"
         resolve = functools.partial(stock.resolved, use=stock_as)
     metadata = {
         "help": help,

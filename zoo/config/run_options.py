@@ -19,14 +19,14 @@ MODEL_FILE = "a model file"
 class ModelData:
     """The data of a model file, or other data for a run."""
 
-    dataset: str | None = option("data set of a model file, or another one for a run")
+    dataset: str | None = option("data set for a model file, or another one than the run's")
     data: Path | None = option(
-        "own data of a model file, or other data for a run: what zoo.train takes, or an .npz file with x_train,"
-        " y_train, x_test and y_test; several inputs are x_train.NAME; labels may be left out"
+        "own data for a model file, or other data than the run's: what zoo.train takes, or an .npz file with x_train,"
+        " y_train, x_test and y_test; several inputs are x_train.NAME; labels may be left out if no score is needed"
     )
     input_range: tuple[float, ...] | None = option(
-        "what a model file takes for the darkest and the brightest pixel, such as 0,255 (default: found by its"
-        " answers)",
+        "values that a model file expects for the darkest and the brightest pixel, such as 0,255 (default: the range"
+        " with which it is right clearly most often)",
         metavar="LOW,HIGH",
     )
 
@@ -43,8 +43,8 @@ class PredictOptions(ModelData):
 
     run: Path = option("run folder, or a model file (.keras, .h5)", positional=True, stock_as="run")
     inputs: tuple[str, ...] = option(
-        "image, sound, .npz file with an array x, table with a text column, or text; for a knowledge graph a question:"
-        " 'HEAD RELATION ?' or '? RELATION TAIL'",
+        "image, sound, .npz file with an array x, table, or text; for tables also one row as NAME=VALUE ...; for"
+        " recommendations a user; for a knowledge graph a question: 'HEAD RELATION ?' or '? RELATION TAIL'",
         positional=True,
         metavar="INPUT",
     )
@@ -57,23 +57,21 @@ class PredictOptions(ModelData):
         metavar="TEXT,TEXT",
     )
     hop: float | None = option(
-        "for a recording longer than two clips, in which events or anomalies are looked for: distance of the windows in"
-        " seconds (default: a quarter of a clip, for anomalies a clip)",
+        "distance in seconds of the windows in a recording that is longer than two clips (default: a quarter of a clip;"
+        " for anomalies a clip)",
         within=(0.001, 3600),
     )
-    threshold: float | None = option(
-        "for such a recording: least probability of an event (default: 0.8)", within=(0, 1)
-    )
+    threshold: float | None = option("lowest probability of an event in such a recording (default: 0.8)", within=(0, 1))
     text_column: str | None = option("column of the text in a table (default: the run's, or text)")
     draw: Path | None = option(
-        "PNG file to write, the picture with what was found in it, for a run that gives objects or masks; further"
-        " pictures get -2, -3 and so on before the suffix",
+        "PNG file to write: the picture with the objects or masks that were found; further pictures get -2, -3 and so"
+        " on before the suffix",
         metavar="OUT.png",
     )
     min_score: float | None = option("lowest score of an object that is shown (default: 0.3)", within=(0, 1))
-    dataset: str | None = option("data set that tells what the answers of a model file mean", group=MODEL_FILE)
+    dataset: str | None = option("data set whose classes the outputs of a model file stand for", group=MODEL_FILE)
     data: Path | None = option(
-        "own data that tell what the answers of a model file mean, such as the folder it was trained on",
+        "own data whose classes the outputs of a model file stand for, such as the folder it was trained on",
         group=MODEL_FILE,
     )
     data_dir: Path | None = option("folder of prepared TFDS sets, for --dataset", group=MODEL_FILE)

@@ -220,10 +220,10 @@ def parser_of(
     if groups:  # enough options that a list of all of them would hide the sections below it
         parser.usage = " ".join(["%(prog)s", *_positionals(parser), "[options]"])
     parser.add_argument(
-        option_files.FLAG, metavar="FILE", help="TOML or YAML file with options by name; what is typed wins"
+        option_files.FLAG, metavar="FILE", help="TOML or YAML file of options by name; the command line wins"
     )
     parser.add_argument(
-        option_files.PRINT, action="store_true", default=False, help="print the options as TOML, and do nothing else"
+        option_files.PRINT, action="store_true", default=False, help="print the options as TOML and exit"
     )
     parser.add_argument("--json", action="store_true", default=False, help="print the result as one JSON object")
     parser.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")

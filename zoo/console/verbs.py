@@ -3,12 +3,12 @@
 # By purpose: the module that `python -m` runs, a file or a package with __main__.py, and what it does.
 PURPOSES: dict[str, dict[str, tuple[str, str]]] = {
     "Train and use": {
-        "make": ("zoo.make", "from data to a verified .tflite file with one command"),
-        "run": ("zoo.pipeline", "carry out the commands that a file lists, and go on where they stopped"),
+        "make": ("zoo.make", "make a verified .tflite file from data with one command"),
+        "run": ("zoo.pipeline", "run the commands that a file lists, and resume where they stopped"),
         "train": ("zoo.train", "train a model and write its run folder"),
-        "fetch": ("zoo.fetch", "get trained weights that training can begin with"),
-        "evaluate": ("zoo.evaluate", "measure a run on a split of its own data or of other data"),
-        "predict": ("zoo.predict", "classify inputs, rank texts for images, or complete triples"),
+        "fetch": ("zoo.fetch", "get trained weights that training can start from"),
+        "evaluate": ("zoo.evaluate", "measure a run on its own data or on other data"),
+        "predict": ("zoo.predict", "predict classes, numbers, boxes, masks, forecasts and more"),
         "generate": ("zoo.generate", "translate or continue texts, or draw images"),
         "sweep": ("zoo.sweep", "train a grid of settings side by side and compare them"),
         "ensemble": ("zoo.ensemble", "join several classifiers into one run"),
@@ -46,7 +46,7 @@ PURPOSES: dict[str, dict[str, tuple[str, str]]] = {
         "tpu-check": ("strategies.tpu_check", "compile a training step for TPUs without having one"),
     },
     "Look": {
-        "completion": ("zoo.completion", "print what lets a shell complete commands and options"),
+        "completion": ("zoo.completion", "print a script that lets a shell complete commands and options"),
         "list": ("zoo.list", "list models, data sets, strategies, recipes and pretrained runs"),
         "augment": ("zoo.augment", "list the random changes of training images, or draw what they do"),
         "explain": ("zoo.explain", "draw attention, saliency and attributions of a run"),

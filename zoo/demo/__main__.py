@@ -33,7 +33,7 @@ class Options:
     export: Path | None = option("folder to write the page to as a static site, instead of serving it")
     runtime: Path | None = option("folder with the npm packages of LiteRT.js (default: fetched once by npm)")
     clock: Hertz | None = option(
-        "clock of a device, for the time of the cycles in the receipts: 80MHz (default: the one of their compiler)",
+        "clock of a device, to show the cycles in receipts as time, such as 80MHz (default: the one Vela assumes)",
         metavar="HZ",
     )
     no_browser: bool = option("do not open a browser", False)

@@ -41,8 +41,8 @@ class Options:
         " .parquet); or .npz",
         positional=True,
     )
-    max_bytes: Bytes | None = option("largest file: 20000, 500k", metavar="SIZE", group="budget")
-    max_arena: Bytes | None = option("largest memory in TFLite Micro: 64k", metavar="SIZE", group="budget")
+    max_bytes: Bytes | None = option("largest file, such as 20000 or 500k", metavar="SIZE", group="budget")
+    max_arena: Bytes | None = option("largest arena in TFLite Micro, such as 64k", metavar="SIZE", group="budget")
     min_accuracy: float | None = option(
         "lowest accuracy of the file on validation examples", group="budget", within=(0, 1)
     )
@@ -50,8 +50,8 @@ class Options:
         "time for training and search; without it, the default epochs and 12 trials", group="budget", within=(0.5, 1e5)
     )
     trials: int = option("number of recipes to try if there is a budget", 12, group="budget", within=(1, 10_000))
-    model: str | None = option("model instead of the one that would be chosen", group="choices")
-    image_size: int | None = option("side of pictures instead of the one that would be chosen", group="choices")
+    model: str | None = option("model instead of the one that fits the data", group="choices")
+    image_size: int | None = option("height and width of pictures instead of the chosen ones", group="choices")
     text_column: str | None = option("column of the texts of a table", group="choices")
     label_column: str | None = option("column of the labels of a table", group="choices")
     columns: tuple[str, ...] | None = option(
@@ -90,7 +90,7 @@ class Options:
     )
     recipe: str | None = option("recipe of the file, instead of the default or a search", group="choices")
     seed: int = option("random seed", 0, group="choices", within=(0, 2**32 - 1))
-    output: Path | None = option("folder of everything (default: made/NAME); an unfinished one is continued")
+    output: Path | None = option("folder to write (default: made/NAME); an unfinished one is continued")
 
     @property
     def budget(self) -> dict[str, Any]:

@@ -26,8 +26,8 @@ class Options:
 
     pipeline: Path = option("TOML or YAML file with a list of steps, see docs/guides/pipelines.md", positional=True)
     notes: Path | None = option("file that remembers finished steps (default: PIPELINE.done.json)", metavar="FILE")
-    again: bool = option("carry out every step, also those that are finished", False)
-    dry_run: bool = option("print the commands, and carry out none", False)
+    again: bool = option("run every step again, including finished ones", False)
+    dry_run: bool = option("print the commands without running them", False)
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,8 +106,8 @@ main = functools.partial(
     run,
     show,
     prog="python -m zoo.pipeline",
-    description="Carry out the commands that a file lists, one after the other. Steps that are finished are not carried"
-    " out again, and an interrupted training goes on.",
+    description="Run the commands that a file lists, one after the other. Finished steps are not run again, and an"
+    " interrupted training is resumed.",
     examples=("python -m zoo.pipeline shrink.toml", "python -m zoo.pipeline shrink.toml --dry-run"),
 )
 

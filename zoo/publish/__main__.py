@@ -25,7 +25,7 @@ class Options:
     to: str = option("folder:PATH, hf:USER/NAME, or kaggle:USER/MODEL/FRAMEWORK/VARIATION", metavar="PLACE")
     license: str | None = option("license of the model as the hub names it, such as apache-2.0")
     report: bool = option("publish report.html too, which shows examples of the data", False)
-    private: bool = option("make a new repository of Hugging Face private", False)
+    private: bool = option("make a new repository on Hugging Face private", False)
 
 
 def run(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ class ColumnOptions:
     """Columns of tables, and what they mean."""
 
     columns: tuple[str, ...] | None = option(
-        "columns of a table to learn from or to forecast, or those of sensors: names or patterns such as 'size,room_*';"
-        " to learn from rows, those after ! are left out (default: all that no other option names)",
+        "columns of a table to learn from, columns to forecast, or columns of sensors: names or patterns such as"
+        " 'size,room_*'; for rows, those after ! are left out (default: all that no other option names)",
         metavar="NAME[,...]",
     )
     target_column: tuple[str, ...] | None = option(
@@ -61,16 +61,16 @@ class ColumnOptions:
         within=(1, 1_000_000),
     )
     season: int | None = option(
-        "number of steps in a season, for the naive forecast (default: by the time of a step: a day of hours, a week of"
-        " days, a year of weeks or months)",
+        "number of steps in a season, for the naive forecast (default: a day if steps are shorter than a day, a"
+        " week of days, a year of weeks or months)",
         within=(1, 1_000_000),
     )
     quantiles: tuple[float, ...] | None = option(
-        "quantiles to predict, such as 0.1,0.5,0.9: besides the mean of a number, instead of that of a forecast",
+        "quantiles to predict, such as 0.1,0.5,0.9: besides the mean in regression, instead of it in forecasting",
         metavar="Q[,...]",
     )
     split_rows: tuple[int, ...] | None = option(
         "number of time steps for training, validation and test, from the first one, such as 8640,2880,2880 (default:"
-        " by --test-split and --validation-split, the last steps)",
+        " the last steps, in the shares of --validation-split and --test-split)",
         metavar="TRAIN,VALIDATION,TEST",
     )

@@ -22,12 +22,12 @@ class DataOptions:
     )
     schema: str | None = option(
         "fields of records: x=FIELD of the input, y=FIELD of the label, such as 'x=image/encoded, y=label' or"
-        " 'x=signal:float32[128,9], y=label' (default: the fields that could be meant, if there are no others)",
+        " 'x=signal:float32[128,9], y=label' (default: found if only one field fits each)",
         metavar="x=FIELD,y=FIELD",
     )
     task: Task | None = option(
-        "what to learn from the data (default: the task of the data set or, where several fit, of the model; own tables"
-        " without triples: classification; .txt: language_model)"
+        "what to learn from the data (default: the task of the data set or, where several fit, that of the model;"
+        " classification for own tables without triples, language_model for .txt files)"
     )
     validation_data: Path | None = option("own validation data in the format of --data")
     data_dir: Path | None = option("folder of prepared TFDS sets (default: TFDS' own folder)")
@@ -81,8 +81,8 @@ class DataOptions:
         metavar="RECIPE",
     )
     shift: int = option(
-        "largest random shift of training images in pixels, along both axes, new in every epoch; the word shift of"
-        " --augment",
+        "largest random shift of training images in pixels, along both axes, new in every epoch; the same as the word"
+        " shift of --augment",
         0,
         within=(0, 256),
     )

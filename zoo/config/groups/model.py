@@ -13,7 +13,7 @@ from zoo.config.options import option, under
 class ModelOptions:
     """The model and the weights that it starts with."""
 
-    model: str = option("model to train, a name of `python -m zoo.list models`", "cnn")
+    model: str = option("model to train; `python -m zoo.list models` lists all", "cnn")
     settings: Mapping[str, Any] = option(
         "argument of the model's constructor; repeat the option for several", None, name="set", metavar="NAME=VALUE"
     )
@@ -23,8 +23,9 @@ class ModelOptions:
         stock_as="run",
     )
     pretrained: str | None = option(
-        "trained weights to begin with: imagenet, or a .keras or .h5 file of a network of the same structure, also one"
-        " of keras.applications. Another number of classes gets a new output layer; see docs/guides/vision.md",
+        "trained weights to begin with: imagenet, or a .keras or .h5 file of a network of the same structure, such"
+        " as one of keras.applications. The output layer is new if the number of classes differs; see"
+        " docs/guides/vision.md",
         metavar="NAME|FILE",
     )
     input_range: tuple[float, ...] | None = option(
@@ -33,12 +34,12 @@ class ModelOptions:
         metavar="LOW,HIGH",
     )
     probe: bool | None = option(
-        "fit the output layer before training, by logistic regression on the features of the frozen network, which are"
-        " computed once (default: with --pretrained if the recipe says so)"
+        "whether to fit the output layer first, by logistic regression on features of the frozen network, which are"
+        " computed once: true or false (default: true with --pretrained if the recipe says so)"
     )
     freeze: tuple[str, ...] | None = option(
         "layers or variables that are not trained: patterns of a path or its end, such as embedding,block_*. Frozen"
         " layers, including batch-norm statistics, do not change",
         metavar="PATTERN[,...]",
     )
-    new_head: bool = option("initialise the output layer anew, even where its shape is that of the run", False)
+    new_head: bool = option("reinitialise the output layer, even if that of --init-from has the same shape", False)

@@ -49,12 +49,12 @@ class Optimisation:
         "weights of the classes in the loss; balanced: inverse to their frequency", "none"
     )
     sampling: Literal["all", "balanced"] = option(
-        "examples of an epoch: all of them once, or equally many of every class (balanced), those of rare classes"
-        " several times",
+        "examples of an epoch: each of them once (all), or equally many of each class, with those of rare classes"
+        " repeated (balanced)",
         "all",
     )
     focal_gamma: float = option(
-        "exponent of the focal loss, which gives less weight to examples that are right already (Lin et al., 2017;"
+        "exponent of the focal loss, which gives less weight to examples that are already right (Lin et al., 2017;"
         " 0: cross-entropy)",
         0.0,
         within=(0, 10),
@@ -72,7 +72,7 @@ class Optimisation:
     keep: Literal["best", "last"] = option("epoch whose weights are saved; best: by validation", "best")
     precision: Literal["float32", "bfloat16", "float64"] | None = option(
         "numeric precision; bfloat16 computes in bfloat16 and keeps float32 weights, float64 is slow and meant for"
-        " telling rounding from faults (default: float32; on a TPU bfloat16)"
+        " telling rounding errors from bugs (default: float32; on a TPU bfloat16)"
     )
     deterministic: bool = option(
         "use deterministic operations: the same seed gives the same bits, also after --resume; slower", False

@@ -14,7 +14,7 @@ class OutputOptions:
 
     output: Path | None = option("run folder to write (default: runs/MODEL-DATASET)")
     track: tuple[Literal["mlflow", "wandb"], ...] | None = option(
-        "trackers in which the training is recorded besides: mlflow, wandb. Their own environment variables say where",
+        "trackers that also record the training: mlflow, wandb; they are configured by their own environment variables",
         metavar="NAME[,NAME]",
     )
     checkpoint_every: int = option(
@@ -22,7 +22,7 @@ class OutputOptions:
     )
     resume: bool = option("continue the run in --output from its last complete checkpoint", False)
     accept_changed_data: bool = option(
-        "with --resume: go on although the data changed; every example stays in the split that it had, and new ones are"
-        " drawn into a split by what they are",
+        "with --resume: continue although the data changed; every example stays in its split, and new ones are assigned"
+        " to a split by their content",
         False,
     )

@@ -11,13 +11,13 @@ class SensorOptions:
     """Windows of series, and what is normal in them or in other data."""
 
     window: int | None = option(
-        "number of samples of a window: --data is a table or an .npz file of samples in time, or a folder of them, and"
-        " an example is a window of it; see docs/guides/sensors.md",
+        "number of samples in a window: --data is then a table or an .npz file of samples in time, or a folder of them,"
+        " and each window is an example; see docs/guides/sensors.md",
         within=(2, 1_000_000),
     )
     hop: int | None = option(
-        "number of samples from the start of a window to that of the next (default: --window, so that they do not"
-        " overlap)",
+        "number of samples from the start of one window to the start of the next (default: --window, so that they do"
+        " not overlap)",
         within=(1, 1_000_000),
     )
     normal_class: tuple[str, ...] | None = option(

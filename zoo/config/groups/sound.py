@@ -12,13 +12,13 @@ class SoundOptions:
     """Sound: its rate, the length of clips, and noise."""
 
     rate: float | None = option(
-        "samples in a second, to which sounds of other rates are resampled (default: the most frequent rate of the"
+        "samples per second, to which sounds of other rates are resampled (default: the most frequent rate of the"
         " files)",
         within=(0.001, 1_000_000),
         metavar="HZ",
     )
     seconds: float | None = option(
-        "length to which sounds are cut or padded on both sides (default: enough for 95 % of them)",
+        "length in seconds to which sounds are cut or padded on both sides (default: enough for 95 % of them)",
         within=(0.01, 600),
     )
     noise: Path | None = option(

@@ -11,7 +11,7 @@ from zoo.config.options import option, under
 class StrategyOptions:
     """How training is distributed over devices and processes."""
 
-    strategy: str = option("distribution strategy, a name of `python -m strategies`", "none")
+    strategy: str = option("distribution strategy; `python -m strategies` lists those that work here", "none")
     virtual_devices: int = option(
         "number of virtual devices into which the CPU is split; 0: no split", 0, within=(0, 1024)
     )
