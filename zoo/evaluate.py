@@ -36,8 +36,8 @@ class Options(ModelData):
         "another data set than the run's, or the set of a model file: an embedded one or any TFDS name"
     )
     data: Path | None = option(
-        "own data instead: a folder of images by class, or an .npz, .csv, .tsv or .jsonl file; for a model file also an"
-        " .npz file with x_test.NAME and y_test.NAME"
+        "own data instead, in the forms that zoo.train takes; for a model file also an .npz file with x_test.NAME and"
+        " y_test.NAME"
     )
     data_dir: Path | None = option("folder of prepared TFDS sets (default: the run's)")
     text_column: str | None = option("column of the text (default: the run's)")
