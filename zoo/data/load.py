@@ -4,14 +4,37 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from zoo.config import catalogue, task_facts
-from zoo.config.train_config import TrainConfig
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError
 from zoo.data import recording
 from zoo.data.dataset import Dataset, DataSpec
 from zoo.data.reading import Tally
 from zoo.data.sources import tfds
+from zoo.data.splits import GIVEN
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary
+
+# What an option is for, and the kinds of inputs that it changes.
+_PICTURES, _SOUNDS, _TEXTS = ("pictures", ("image",)), ("sounds", ("sound",)), ("texts", ("tokens", "pairs"))
+_ABOUT = {
+    **dict.fromkeys(("image_size", "fit"), _PICTURES),
+    **dict.fromkeys(("rate", "seconds"), _SOUNDS),
+    **dict.fromkeys(("tokens", "vocabulary_size", "sequence_length", "text_column"), _TEXTS),
+    "label_column": ("a table or recordings with a class for each row", ("tokens", "table")),
+    "time_column": ("rows in time", ("series", "events", "table")),
+}
+_OF_RECORDINGS = ("rate", "label_column", "time_column")
+_LISTED = ("image", "sound")  # kinds of the files that a table can name
+_EXAMPLES = {
+    "image": "pictures",
+    "sound": "sounds",
+    "tokens": "texts",
+    "pairs": "pairs of texts",
+    "table": "rows of a table",
+    "vector": "arrays of numbers",
+    "sequence": "sequences of numbers",
+    "events": "users and items",
+}
 
 
 def load(
@@ -63,6 +86,34 @@ def load(
             " the data, or start anew"
         )
     data = task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)
+    if like is None:
+        _check_effects(config, data)
+        _tell_unused(config, taken.tally)
     if config.shard == "files" and data.train.in_memory:
         raise UsageError(f"--shard files: expected pictures or records in files, {data.spec.name} is read into memory")
     return dataclasses.replace(data, reading=recording.of(data, taken.tally))
+
+
+def _check_effects(config: TrainConfig, data: Dataset) -> None:
+    """Raise UsageError for an option that would change nothing in data of this kind."""
+    kind, of_recordings = data.spec.kind, config.window is not None
+    usual = dataclasses.replace(config, **dict.fromkeys(_ABOUT)).resolved()
+    for name, (what, kinds) in _ABOUT.items():
+        value = getattr(config, name)
+        used = kind in kinds or (of_recordings and name in _OF_RECORDINGS)
+        used |= kinds == _TEXTS[1] and data.captions is not None
+        used |= name == "label_column" and catalogue.is_table(config.data) and kind in _LISTED
+        if value not in (None, getattr(usual, name)) and not used:
+            raise UsageError(
+                f"{flag(name)} {f'{value:g}' if isinstance(value, float) else value}: expected with {what}, received {data.spec.name}, whose examples are"
+                f" {_EXAMPLES.get(kind, kind)}; leave it out"
+            )
+
+
+def _tell_unused(config: TrainConfig, tally: Tally) -> None:
+    """Note a share for a split that was given and not drawn."""
+    for split in ("validation", "test"):
+        share, made = getattr(config, f"{split}_split"), tally.made.get(split)
+        given = made is None or made.startswith("folder ") or made == GIVEN
+        if given and share != getattr(TrainConfig, f"{split}_split"):
+            tally.notes.append(f"--{split}-split {share:g} is not used: the {split} examples are given")

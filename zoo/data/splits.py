@@ -12,6 +12,8 @@ from zoo.data.reading import Tally, drawn
 
 # Fixed, because with the training seed a run with another seed would train on this run's test examples.
 SPLIT_SEED = 0
+# How a validation split is told that comes from another place than the training examples.
+GIVEN = "--validation-data"
 # Groups that a message names.
 LISTED = 4
 
