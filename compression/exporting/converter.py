@@ -381,7 +381,7 @@ def _quantize(source: Path, output: Path, job: dict[str, Any]) -> dict[str, int]
         options = {"per_tensor": job["per_tensor"], "seed": 0}
         four = [each for each in found if bits[each.place] == 4]
         if job["mixed"] is None:
-            spare = sum(each.size for each in four) // 2 * learnt.SPARE
+            spare = min(sum(each.size for each in four) // 2 * learnt.SPARE, learnt.MOST_SPARE)
         else:
             spare = _spare(source, output, bits, job)
         with threadpoolctl.threadpool_limits(1, "blas"):  # its threads wait for each other longer than they compute

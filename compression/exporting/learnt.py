@@ -21,8 +21,8 @@ from zoo.console import progress
 # Operators that LiteRT runs with int4 weights; the others have few weights, or no such kernel, and get int8.
 FOUR_BITS = (Operators.FULLY_CONNECTED, Operators.CONV_2D)
 # Share of the weights of int4 layers that may stay in int8 in a file without a budget: the first and the last layer of
-# a small network are among them, and lose most.
-SPARE = 0.035
+# a small network are among them, and lose most. They are a small part of a large network, which gets no more bytes.
+SPARE, MOST_SPARE = 0.035, 100_000
 # Largest number of patches of one example, of runs over all examples, and of examples that measure sensitivity.
 PATCHES, RUNS, FEW = 64, 16, 32
 # Number of weights above which half as many runs have to do.

@@ -67,7 +67,7 @@ def int4(
 ) -> None:
     """Weights in int4, one scale per channel, rounded so that training examples change each layer's outputs least
     (rounding=nearest needs no examples); activations are quantized at run time. Layers that lose most stay in int8:
-    3.5 % of the weights, or as many as fit into a file of mixed=BYTES, such as 52KiB or 3MB.
+    3.5 % of the weights, at most 200,000, or as many as fit into a file of mixed=BYTES, such as 52KiB or 3MB.
     """
 
 
