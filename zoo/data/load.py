@@ -104,8 +104,9 @@ def _check_effects(config: TrainConfig, data: Dataset) -> None:
         used |= kinds == _TEXTS[1] and data.captions is not None
         used |= name == "label_column" and catalogue.is_table(config.data) and kind in _LISTED
         if value not in (None, getattr(usual, name)) and not used:
+            given = f"{value:g}" if isinstance(value, float) else value
             raise UsageError(
-                f"{flag(name)} {f'{value:g}' if isinstance(value, float) else value}: expected with {what}, received {data.spec.name}, whose examples are"
+                f"{flag(name)} {given}: expected with {what}, received {data.spec.name}, whose examples are"
                 f" {_EXAMPLES.get(kind, kind)}; leave it out"
             )
 

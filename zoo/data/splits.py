@@ -1,6 +1,7 @@
 """Splits that depend only on labels and groups, so that every run on the same data holds out the same examples."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +69,30 @@ def hold_out(split: Split, share: float, what: str, class_names: tuple[str, ...]
             f" split, received {len(split)} examples in total"
         ) from None
     return split.take(np.sort(rest)), split.take(np.sort(held))
+
+
+def set_validation(splits: dict[str, Any], given: Mapping[str, Any], config: TrainConfig, tally: Tally) -> None:
+    """Put the examples of `--validation-data` among the splits of the data.
+
+    Args:
+        splits: Examples of each split of the data, changed in place.
+        given: Examples of each split of the validation data, in the same form; "all" for those without splits.
+        config: Names both.
+        tally: Takes how the split was made.
+
+    Raises:
+        UsageError: The data have validation examples of their own, or the validation data have several splits.
+    """
+    option = f"--validation-data {config.validation_data}"
+    if "validation" in splits:
+        raise UsageError(
+            f"{option}: expected data without a validation split, received {config.data_name}, which has one; leave one"
+            " of the two out"
+        )
+    if len(given) > 1:
+        raise UsageError(f"{option}: expected the examples of one split, received {', '.join(given)}; give one of them")
+    (splits["validation"],) = given.values()
+    tally.made["validation"] = GIVEN
 
 
 def held_out(

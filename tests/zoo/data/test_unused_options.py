@@ -65,3 +65,16 @@ def test_a_share_of_a_split_that_is_given_is_told(folder):
     assert not any("--validation-split" in note for note in notes)
     drawn = read("simplenet", folder / "vectors.npz", test_split=0.4)
     assert len(drawn.test) == 24 and not any("--test-split" in note for note in drawn.reading.notes)
+
+
+def test_validation_data_beside_a_validation_split_are_refused(folder, tmp_path):
+    (tmp_path / "more").symlink_to(folder / "pictures" / "test")
+    refused = r"--validation-data \S*: expected data without a validation split, received pictures, which has one"
+    with pytest.raises(UsageError, match=refused):
+        read("cnn", folder / "pictures", validation_data=tmp_path / "more")
+
+
+def test_validation_data_of_several_splits_are_refused(folder):
+    refused = r"--validation-data \S*: expected the examples of one split, received test, train, validation"
+    with pytest.raises(UsageError, match=refused):
+        read("cnn", folder / "pictures" / "train", validation_data=folder / "pictures")

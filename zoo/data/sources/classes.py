@@ -16,7 +16,7 @@ from zoo.data.reading import Tally
 from zoo.data.sensors import standardization
 from zoo.data.sound import noise
 from zoo.data.sources import labelled
-from zoo.data.splits import held_out
+from zoo.data.splits import held_out, set_validation
 from zoo.data.splits import kept as kept_splits
 from zoo.data.stored import keeping
 from zoo.data.tabular import header, rows
@@ -79,8 +79,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         given = labelled.read(config, config.validation_data, image_shape, class_names, fit, tally)
         if given.kind != source.kind:
             raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
-        splits["validation"] = next(iter(given.splits.values()))
-        tally.made["validation"] = "--validation-data"
+        set_validation(splits, given.splits, config, tally)
     if columns := {s: part for s, part in splits.items() if not part.in_memory and not source.hop}:
         splits |= keeping.kept(config, columns, tally)  # all at once, so that one message names every unreadable file
     _check_shapes(name, splits)

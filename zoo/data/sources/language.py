@@ -13,6 +13,7 @@ from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.reading import Tally
 from zoo.data.sources import tables, tfds
 from zoo.data.sources.folders import split_files, visible_files
+from zoo.data.splits import set_validation
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary
 
@@ -112,7 +113,8 @@ def _read(config: TrainConfig, tally: Tally) -> dict[str, str]:
         )
     splits = _read_files(config.data, tally)
     if config.validation_data is not None:
-        splits["validation"] = "\n".join(_read_files(config.validation_data, tally).values())
+        given = "\n".join(_read_files(config.validation_data, tally).values())
+        set_validation(splits, {"all": given}, config, tally)
     return splits
 
 

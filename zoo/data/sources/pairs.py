@@ -12,7 +12,7 @@ from zoo.console.errors import UsageError
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.reading import Tally, drawn
 from zoo.data.sources import embedded, tables, tfds
-from zoo.data.splits import hold_out_indices
+from zoo.data.splits import hold_out_indices, set_validation
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary, padded
 
@@ -91,7 +91,7 @@ def _read(config: TrainConfig, tally: Tally) -> dict[str, Columns]:
         sides, options = (config.source, config.target), {"skip_bad": config.skip_bad, "tally": tally}
         splits = {"all": tables.read_pairs(config.data, *sides, **options)}
         if config.validation_data is not None:
-            splits["validation"] = tables.read_pairs(config.validation_data, *sides, **options)
+            set_validation(splits, {"all": tables.read_pairs(config.validation_data, *sides, **options)}, config, tally)
         return splits
     if not config.dataset_is_tfds:
         return embedded.addition()

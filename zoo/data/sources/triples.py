@@ -18,7 +18,7 @@ from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.reading import Tally, drawn
 from zoo.data.sources import embedded, tables, tfds
 from zoo.data.sources.folders import split_files, visible_files
-from zoo.data.splits import SPLIT_SEED
+from zoo.data.splits import SPLIT_SEED, set_validation
 from zoo.data.taken import Taken
 
 Triple = tuple[str, str, str]
@@ -101,7 +101,7 @@ def _read(config: TrainConfig, tally: Tally) -> dict[str, list[Triple]]:
         splits = _read_files(config.data, config.skip_bad, tally)
         if config.validation_data is not None:
             given = _read_files(config.validation_data, config.skip_bad, tally)
-            splits["validation"] = [triple for found in given.values() for triple in found]
+            set_validation(splits, {"all": [triple for found in given.values() for triple in found]}, config, tally)
         return splits
     if not config.dataset_is_tfds:
         rest, test = hold_out(embedded.family(), FAMILY_HELD, "test")
