@@ -11,6 +11,9 @@ from zoo.data.reading import Tally
 # Most token ids and most classes that are not named: a model has a row of weights for each.
 MOST_TOKENS = 10_000_000
 MOST_CLASSES = 1_000_000
+# Range of a column, in steps of float32, below which its numbers are counted; and share of its largest number below
+# which a range is that of rounding.
+FEW_STEPS, NOISE = 256, 1e-9
 
 
 def as_int32(name: str, values: np.ndarray) -> np.ndarray:
@@ -53,6 +56,29 @@ def as_float32(name: str, values: np.ndarray) -> np.ndarray:
         if bad.any():
             raise UsageError(f"{name}: expected numbers within float32, received {_first(values, bad)}")
     return values.astype(np.float32)
+
+
+def check_apart(name: str, values: np.ndarray) -> None:
+    """Raise UsageError for a column of different numbers of which float32 makes half as many or fewer.
+
+    Args:
+        name: Name of the data, for the message.
+        values: Finite numbers (examples,) or (examples, ..., columns).
+    """
+    if values.dtype.kind not in "iuf" or values.dtype.itemsize < 4 or values.dtype == np.float32 or not values.size:
+        return
+    columns = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+    low, high = (end.astype(np.float64) for end in (columns.min(0), columns.max(0)))
+    largest, width = np.maximum(np.abs(low), np.abs(high)), high - low
+    few_steps = width < FEW_STEPS * np.spacing(largest.astype(np.float32))
+    for column in np.flatnonzero(few_steps & (width > NOISE * largest)):
+        found = np.unique(columns[:, column])
+        if 2 * (kept := len(np.unique(found.astype(np.float32)))) <= len(found):
+            where = f" in column {column}" if values.ndim > 1 else ""
+            raise UsageError(
+                f"{name}: expected numbers that float32 tells apart, received {len(found):,} different ones from"
+                f" {low[column]:.12g} to {high[column]:.12g}{where}, of which it keeps {kept:,}; subtract their mean"
+            )
 
 
 def as_pixels(name: str, pictures: Mapping[str, np.ndarray], tally: Tally) -> dict[str, np.ndarray]:

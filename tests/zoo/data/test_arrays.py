@@ -174,3 +174,27 @@ def test_labels_that_may_be_one_hot_or_of_each_step_are_told(x, tmp_path):
 def test_token_ids_are_told(tmp_path):
     data = read(tmp_path, "lstm", x=RNG.integers(0, 256, (60, 64)), y=Y)
     assert "its whole numbers are read as token ids from 0 to 255; store features as floats" in data.reading.warning()
+
+
+LATE = 1.7e9 + np.arange(60)
+
+
+@pytest.mark.parametrize("x", [LATE[:, None] * [[1, 1]], LATE.reshape(60, 1, 1) * np.ones((60, 4, 2))])
+def test_features_that_float32_does_not_tell_apart_are_refused(x, tmp_path):
+    message = "x: expected numbers that float32 tells apart, received 60 different ones from 1700000000 to 1700000059"
+    with pytest.raises(UsageError, match=f"{message} in column 0, of which it keeps 1; subtract their mean"):
+        read(tmp_path, "conv1d" if x.ndim == 3 else "simplenet", x=x, y=Y)
+
+
+@pytest.mark.parametrize("y", [LATE, LATE.astype("int64")])
+def test_targets_that_float32_does_not_tell_apart_are_refused(y, tmp_path):
+    with pytest.raises(UsageError, match="y: expected numbers that float32 tells apart, received 60 different ones"):
+        read(tmp_path, "simplenet", {"task": "regression"}, x=FEATURES, y=y)
+
+
+@pytest.mark.parametrize(
+    "column", [1.7e9 + 1e4 * np.arange(60), np.where(Y, 0.3, 0.1 + 0.2), RNG.random(60) * 1e-10 + 0.5, np.full(60, 7.0)]
+)
+def test_features_that_float32_tells_apart_or_that_differ_by_rounding_alone_are_read(column, tmp_path):
+    data = read(tmp_path, "simplenet", x=column[:, None], y=Y)
+    np.testing.assert_allclose(examples(data)[:, 0], np.sort(column), rtol=1e-6)

@@ -14,6 +14,7 @@ import numpy as np
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
 from zoo.data import npz
+from zoo.data.casts import check_apart
 from zoo.data.reading import Tally
 from zoo.data.sources.folders import SPLITS, class_name
 from zoo.data.tabular import header
@@ -285,7 +286,10 @@ def _cut(
         counts: Takes what is told.
     """
     seconds, step, wanted = time
-    values = np.stack([table.numbers(column) for column in choice.columns], axis=1).astype(np.float32)
+    numbers = {column: table.numbers(column) for column in choice.columns}
+    for column, own in numbers.items():
+        check_apart(f"{table.path}, column {column!r}", own[np.isfinite(own)])
+    values = np.stack(list(numbers.values()), axis=1).astype(np.float32)
     labels = table.texts(choice.label) if choice.label else None
     if labels is None and folder[0]:
         labels = np.full(len(table), folder[0], object)

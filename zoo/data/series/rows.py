@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.console.errors import UsageError, few, short
+from zoo.data.casts import check_apart
 from zoo.data.reading import Tally
 from zoo.data.series.times import Step, step_of
 from zoo.data.tabular.table import Table
@@ -103,7 +104,10 @@ def of_table(
     Raises:
         UsageError: A time or a name of a series that is missing, or several rows of a series at one time.
     """
-    values = np.stack([table.numbers(name) for name in (*chosen.columns, *chosen.known)], axis=1).astype(np.float32)
+    numbers = {name: table.numbers(name) for name in (*chosen.columns, *chosen.known)}
+    for name, column in numbers.items():
+        check_apart(f"{table.path}, column {name!r}", column[np.isfinite(column)])
+    values = np.stack(list(numbers.values()), axis=1).astype(np.float32)
     names, series = _groups(table, chosen)
     times = None if chosen.time is None else _times(table, chosen.time)
     order = np.lexsort((np.arange(len(series)) if times is None else times, series))

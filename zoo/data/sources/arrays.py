@@ -12,7 +12,7 @@ from zoo.config.task_facts import Fit
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
 from zoo.data import npz
-from zoo.data.casts import as_float32, as_int32, as_pixels, check_finite, check_tokens, plain_names
+from zoo.data.casts import as_float32, as_int32, as_pixels, check_apart, check_finite, check_tokens, plain_names
 from zoo.data.dataset import Kind, Split
 from zoo.data.fitting import resize
 from zoo.data.reading import Tally
@@ -230,6 +230,8 @@ def inputs_of(path: Path, arrays: Mapping[str, np.ndarray], tally: Tally) -> tup
             _check_axes(f"{path}: {name}", x)
         return kind, as_pixels(str(path), pictures, tally)
     if kind != "tokens":
+        for name, x in arrays.items():
+            check_apart(f"{path}: {name}", x)
         return kind, {name: as_float32(f"{path}: {name}", x) for name, x in arrays.items()}
     ids = {name: as_int32(f"{path}: {name}", x) for name, x in arrays.items()}
     for name, x in ids.items():

@@ -11,7 +11,7 @@ from zoo.config import catalogue, registry
 from zoo.config.task_facts import ARRAYS, FIRST_FIT, USUAL_FIT
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
-from zoo.data.casts import as_float32
+from zoo.data.casts import as_float32, check_apart
 from zoo.data.dataset import Dataset, DataSpec, Kind, Split
 from zoo.data.reading import Tally
 from zoo.data.sources import arrays, classes
@@ -198,5 +198,7 @@ def _read_arrays(path: Path, tally: Tally) -> tuple[Kind, dict[str, Split]]:
                 f"{path}: {part.y_name}: expected numbers (examples,) or (examples, targets) for {len(x):,} examples,"
                 f" received the shape {y.shape}"
             )
-        splits[split] = Split(x, as_float32(f"{path}: {part.y_name}", y).reshape(len(y), -1))
+        numbers = as_float32(f"{path}: {part.y_name}", y)
+        check_apart(f"{path}: {part.y_name}", y)
+        splits[split] = Split(x, numbers.reshape(len(y), -1))
     return kind, splits

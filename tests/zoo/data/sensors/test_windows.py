@@ -181,3 +181,11 @@ def test_windows_without_any_label_are_refused_for_classes(tmp_path):
     path = write(tmp_path / "t.csv", {"v": range(40)})
     with pytest.raises(UsageError, match="--label-column: expected the column of the label, or a folder"):
         load(config(path).resolved())
+
+
+def test_values_that_float32_does_not_tell_apart_are_refused(tmp_path):
+    path = write(tmp_path / "t.csv", {"a": [1_700_000_000 + i for i in range(20)], "label": ["x"] * 20})
+    with pytest.raises(
+        UsageError, match="column 'a': expected numbers that float32 tells apart, received 20 different"
+    ):
+        read(path)

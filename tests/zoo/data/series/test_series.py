@@ -174,3 +174,10 @@ def test_tables_without_series_are_refused(tmp_path):
         read(write(tmp_path / "s.csv", [(h, h, 1) for h in HOURS], "time,made,a"))
     data = read(write(tmp_path / "s.csv", [(i,) for i in range(120)], "a"))
     assert "rows are taken to be in order" in data.reading.warning()
+
+
+def test_values_that_float32_does_not_tell_apart_are_refused(tmp_path):
+    with pytest.raises(
+        UsageError, match="column 'a': expected numbers that float32 tells apart, received 120 different"
+    ):
+        read(hourly(tmp_path / "s.csv", a=lambda i: 1_700_000_000 + i))
