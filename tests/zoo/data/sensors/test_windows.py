@@ -189,3 +189,13 @@ def test_values_that_float32_does_not_tell_apart_are_refused(tmp_path):
         UsageError, match="column 'a': expected numbers that float32 tells apart, received 20 different"
     ):
         read(path)
+
+
+def test_a_column_of_time_is_not_taken_for_a_sensor(tmp_path):
+    path = write(tmp_path / "t.csv", {"Time": np.arange(20) / 50, "a": range(20), "label": ["x"] * 20})
+    with pytest.raises(
+        UsageError, match="column 'Time' is called a time and runs one way: expected it as --time-column"
+    ):
+        read(path)
+    assert read(path, time_column="Time").columns == ("a",)
+    assert read(path, columns=("Time", "a")).columns == ("Time", "a")
