@@ -91,6 +91,20 @@ def held_out(
     return found
 
 
+def only(splits: Mapping[str, Split]) -> Split:
+    """Return the examples of `--validation-data`.
+
+    Args:
+        splits: Its splits by name.
+
+    Raises:
+        UsageError: There are several.
+    """
+    if len(splits) > 1:
+        raise UsageError(f"--validation-data: expected examples of one split, received {', '.join(splits)}")
+    return next(iter(splits.values()))
+
+
 def _hold_out_groups(split: Split, share: float, what: str, class_names: tuple[str, ...]) -> tuple[Split, Split]:
     """Return (the rest, the held-out examples) with each group on one side.
 

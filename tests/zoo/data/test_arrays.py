@@ -198,3 +198,20 @@ def test_targets_that_float32_does_not_tell_apart_are_refused(y, tmp_path):
 def test_features_that_float32_tells_apart_or_that_differ_by_rounding_alone_are_read(column, tmp_path):
     data = read(tmp_path, "simplenet", x=column[:, None], y=Y)
     np.testing.assert_allclose(examples(data)[:, 0], np.sort(column), rtol=1e-6)
+
+
+def test_classes_of_validation_data_are_matched_by_name(tmp_path):
+    names = np.array(["a", "b", "c"])
+    np.savez(tmp_path / "more.npz", x=FEATURES[30:], y=names[Y[30:]])
+    data = read(tmp_path, "simplenet", {"validation_data": tmp_path / "more.npz"}, x=FEATURES, y=names[Y])
+    np.testing.assert_array_equal(data.validation.y, Y[30:])
+    np.savez(tmp_path / "more.npz", x=FEATURES[30:], y=names[Y[30:] - 1])  # without c
+    data = read(tmp_path, "simplenet", {"validation_data": tmp_path / "more.npz"}, x=FEATURES, y=names[Y])
+    np.testing.assert_array_equal(data.validation.y, Y[30:] - 1)
+
+
+@pytest.mark.parametrize("task", [None, "regression"])
+def test_validation_data_of_several_splits_are_refused(task, tmp_path):
+    np.savez(tmp_path / "more.npz", x_train=FEATURES, y_train=Y, x_test=FEATURES, y_test=Y)
+    with pytest.raises(UsageError, match="--validation-data: expected examples of one split, received train, test"):
+        read(tmp_path, "simplenet", {"validation_data": tmp_path / "more.npz", "task": task}, x=FEATURES, y=Y)

@@ -16,7 +16,7 @@ from zoo.data.reading import Tally
 from zoo.data.sensors import standardization
 from zoo.data.sound import noise
 from zoo.data.sources import labelled
-from zoo.data.splits import held_out
+from zoo.data.splits import held_out, only
 from zoo.data.splits import kept as kept_splits
 from zoo.data.stored import keeping
 from zoo.data.tabular import header, rows
@@ -76,10 +76,16 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         if source.kind in ("image", "sound"):
             image_shape = next(iter(splits.values())).x.shape[1:]
             config = dataclasses.replace(config, rate=source.rate or None)
-        given = labelled.read(config, config.validation_data, image_shape, class_names, fit, tally)
+        if source.hop:
+            config = dataclasses.replace(config, columns=source.columns, rate=source.rate or config.rate)
+        whole = dataclasses.replace(config, test_split=0, validation_split=0)
+        given = labelled.read(whole, config.validation_data, image_shape, class_names, fit, tally)
         if given.kind != source.kind:
             raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
-        splits["validation"] = next(iter(given.splits.values()))
+        validation = {"validation": only(given.splits)}
+        if given.class_names is not None:
+            validation = _by_name(str(config.validation_data), validation, given.class_names, class_names, tally)
+        splits |= validation
         tally.made["validation"] = "--validation-data"
     if columns := {s: part for s, part in splits.items() if not part.in_memory and not source.hop}:
         splits |= keeping.kept(config, columns, tally)  # all at once, so that one message names every unreadable file

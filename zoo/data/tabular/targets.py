@@ -15,7 +15,7 @@ from zoo.data.casts import as_float32, check_apart
 from zoo.data.dataset import Dataset, DataSpec, Kind, Split
 from zoo.data.reading import Tally
 from zoo.data.sources import arrays, classes
-from zoo.data.splits import held_out
+from zoo.data.splits import held_out, only
 from zoo.data.stored import keeping, media
 from zoo.data.stored.files import Files
 from zoo.data.tabular import header, listed, rows
@@ -174,7 +174,7 @@ def _of_arrays(config: TrainConfig, taken: Taken) -> Found:
         other, given = _read_arrays(config.validation_data, tally)
         if other != kind:
             raise UsageError(f"--validation-data: expected {kind} inputs as in --data, received {other}")
-        splits["validation"] = next(iter(given.values()))
+        splits["validation"] = only(given)
         tally.made["validation"] = "--validation-data"
     splits = arrays.sized(config, kind, splits, config.fit or USUAL_FIT)
     if kind == "image":

@@ -237,3 +237,25 @@ def test_numbers_that_are_no_dates_are_refused_with_a_way_that_does_not_forecast
     with pytest.raises(UsageError, match="leave --time-column out, and name the columns to forecast with --columns"):
         read(path, time_column="time")
     assert read(path, columns=("time", "a")).spec.series.columns == ("time", "a")
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "message"),
+    [
+        ("dlinear", "forecasting", "expected none for forecasting, whose validation examples are the steps of --data"),
+        (
+            "autoencoder",
+            "anomaly",
+            "expected none for anomaly, whose validation examples are normal examples of --data",
+        ),
+        ("two_tower", "recommendation", "none for recommendation, whose validation examples are the last events"),
+    ],
+)
+def test_validation_data_are_refused_where_they_would_be_ignored(model, task, message, tmp_path):
+    path = hourly(tmp_path / "s.csv")
+    if task == "anomaly":
+        path = tmp_path / "s.npz"
+        np.savez(path, x=RNG.random((60, 5)), y=np.arange(60) % 2)
+    options = TrainConfig(model=model, task=task, data=path, validation_data=path).resolved()
+    with pytest.raises(UsageError, match=f"--validation-data .*: {message}"):
+        load(options)
