@@ -173,9 +173,9 @@ def enlarged(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     from PIL import Image
 
     height, width = size
-    mode = (lambda image: image[..., 0]) if x.shape[-1] == 1 else (lambda image: image)
-    found = [np.asarray(Image.fromarray(mode(image)).resize((width, height))) for image in x]
-    return np.stack(found).reshape(-1, height, width, x.shape[-1])
+    # Each channel by itself: Pillow takes a last one of two or four for transparency.
+    found = [[Image.fromarray(channel).resize((width, height)) for channel in np.moveaxis(image, -1, 0)] for image in x]
+    return np.stack([np.stack(channels, axis=-1) for channels in found])
 
 
 def reference(subject: ArraySubject, x: np.ndarray) -> np.ndarray:

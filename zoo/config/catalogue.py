@@ -82,6 +82,11 @@ def _check_options(config: TrainConfig, task: str, facts: TaskFacts) -> None:
     if config.caption_templates is not None and (not facts.has_captions or is_table(config.data)):
         what = "classes, from whose names captions are made" if facts.has_captions else "--task contrastive"
         raise UsageError(f"--caption-templates: expected {what}, received {config.data_name} for {task}")
+    if config.validation_data is not None and facts.validation_is:
+        raise UsageError(
+            f"--validation-data {config.validation_data}: expected none for {task}, whose validation examples are"
+            f" {facts.validation_is}"
+        )
     if config.group is not None and (config.data is None or not config.data.is_dir() or holds_records(config.data)):
         raise UsageError(f"--group {config.group}: expected a folder of files by class, received {config.data_name}")
     if facts.compares_pairs and config.batch_size == 1:

@@ -66,6 +66,7 @@ class TaskFacts:
         focal: Whether --focal-gamma applies, although the task does not classify.
         judged_by_classifier: Whether samples are compared with real images in the features of `--classifier`.
         not_augmented: Why training images are not changed at random. Empty if they may be.
+        validation_is: What the validation examples are, where --validation-data does not apply. Empty if it does.
         averages_itself: Whether models keep a running average of their weights.
         unordered: Why the layers of a model do not follow one another up to a head. Empty if they do.
         test_stands_alone: Whether the scores of the test split depend on no other split.
@@ -111,6 +112,7 @@ class TaskFacts:
     judged_by_classifier: bool = False
     not_augmented: str = ""
     draws: str = ""
+    validation_is: str = ""
     averages_itself: bool = False
     unordered: str = ""
     test_stands_alone: bool = True
@@ -162,6 +164,7 @@ TASKS = {
         one_class=True,
         from_classes=True,
         not_augmented="changed images would be learnt as normal ones",
+        validation_is="normal examples of --data, those of a split validation or a share, --validation-split",
         test_stands_alone=False,  # the threshold is chosen on normal validation examples
         swept=False,
         options=(*_OF_WINDOWS, "normal_class", "false_alarm_rate"),
@@ -348,6 +351,7 @@ TASKS = {
         from_own=True,
         options=_SERIES,
         unordered="forecasts each part of a series by itself",
+        validation_is="the steps of --data before those of the test, --validation-split or --split-rows",
         test_stands_alone=False,  # the scale of its scores is that of the training part
         swept=False,
         figures=("mse", "mae", "mase", "quantile_loss", "inside", "naive_mse", "naive_mae", "naive_mase"),
@@ -364,6 +368,7 @@ TASKS = {
         from_own=True,
         options=("user_column", "item_column", "rating_column", "liked", "time_column"),
         unordered="has two towers side by side",
+        validation_is="the last events of each user in --data but one",
         test_stands_alone=False,  # items of the other splits are not recommended again
         swept=False,
         figures=(

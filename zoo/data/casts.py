@@ -1,7 +1,7 @@
 """Numbers of a user, checked before they are cast to the types that models take."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from zoo.data.reading import Tally
 # Most token ids and most classes that are not named: a model has a row of weights for each.
 MOST_TOKENS = 10_000_000
 MOST_CLASSES = 1_000_000
+# Range of a column, in steps of float32, below which its numbers are counted; and share of its largest number below
+# which a range is that of rounding.
+FEW_STEPS, NOISE = 256, 1e-9
 
 
 def as_int32(name: str, values: np.ndarray) -> np.ndarray:
@@ -55,22 +58,88 @@ def as_float32(name: str, values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def as_uint8(name: str, values: np.ndarray) -> np.ndarray:
-    """Return the pixels of images as uint8.
+def check_apart(name: str, values: np.ndarray) -> None:
+    """Raise UsageError for a column of different numbers of which float32 makes half as many or fewer.
 
     Args:
         name: Name of the data, for the message.
-        values: Whole numbers (examples, ...).
+        values: Finite numbers (examples,) or (examples, ..., columns).
+    """
+    if values.dtype.kind not in "iuf" or values.dtype.itemsize < 4 or values.dtype == np.float32 or not values.size:
+        return
+    columns = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+    low, high = (end.astype(np.float64) for end in (columns.min(0), columns.max(0)))
+    largest, width = np.maximum(np.abs(low), np.abs(high)), high - low
+    few_steps = width < FEW_STEPS * np.spacing(largest.astype(np.float32))
+    for column in np.flatnonzero(few_steps & (width > NOISE * largest)):
+        found = np.unique(columns[:, column])
+        if 2 * (kept := len(np.unique(found.astype(np.float32)))) <= len(found):
+            where = f" in column {column}" if values.ndim > 1 else ""
+            raise UsageError(
+                f"{name}: expected numbers that float32 tells apart, received {len(found):,} different ones from"
+                f" {low[column]:.12g} to {high[column]:.12g}{where}, of which it keeps {kept:,}; subtract their mean"
+            )
+
+
+def as_pixels(name: str, pictures: Mapping[str, np.ndarray], tally: Tally) -> dict[str, np.ndarray]:
+    """Return the pixels of pictures as uint8, or as float32 if they are floats.
+
+    A network is given the pixels of files from 0 to 1, so whole numbers have to be bytes.
+
+    Args:
+        name: Name of the data, for messages.
+        pictures: Pixels of each split by the name of its array, (examples, height, width, channels).
+        tally: Takes what was changed and assumed.
 
     Raises:
-        UsageError: A number that is not a pixel.
+        UsageError: Whole numbers that are no bytes, or floats that seem to be; bytes beside floats.
     """
-    bad = (values < 0) | (values > 255) if values.dtype != np.uint8 else None
-    if bad is not None and bad.any():
+    floats = [array for array, x in pictures.items() if x.dtype.kind == "f"]
+    if floats and len(floats) < len(pictures):
+        types = ", ".join(f"{array} {x.dtype}" for array, x in pictures.items())
+        raise UsageError(f"{name}: expected pictures of one type in all splits, received {types}; store all as uint8")
+    channels = next(iter(pictures.values())).shape[-1]
+    if channels not in (1, 3):
+        height, width = next(iter(pictures.values())).shape[1:3]
+        tally.notes.append(f"its pictures are {height} high, {width} wide and have {channels} channels")
+    if floats:
+        _check_floats(name, pictures, tally)
+        return {array: as_float32(f"{name}: {array}", x) for array, x in pictures.items()}
+    found = {array: _as_bytes(f"{name}: {array}", x, tally) for array, x in pictures.items()}
+    if max(int(x.max(initial=0)) for x in found.values()) == 1:
         raise UsageError(
-            f"{name}: expected pixels from 0 to 255, received {_first(values, bad)}; store features as floats"
+            f"{name}: expected pixels from 0 to 255, received whole numbers of 0 and 1 alone, so that all would be"
+            " black; store them as booleans, or features as floats"
         )
-    return values.astype(np.uint8)
+    return found
+
+
+def _as_bytes(name: str, x: np.ndarray, tally: Tally) -> np.ndarray:
+    if x.dtype.kind == "b":
+        tally.changed["pictures of booleans with 255 for true"] += len(x)
+        return x.astype(np.uint8) * np.uint8(255)
+    bad = (x < 0) | (x > 255) if x.dtype != np.uint8 else None
+    if bad is not None and bad.any():
+        raise UsageError(f"{name}: expected pixels from 0 to 255, received {_first(x, bad)}; store features as floats")
+    return x.astype(np.uint8)
+
+
+def _check_floats(name: str, pictures: Mapping[str, np.ndarray], tally: Tally) -> None:
+    """Tell of floating-point pictures that do not lie in [0, 1], and refuse those that seem to be bytes."""
+    ends = {array: (float(x.min()), float(x.max())) for array, x in pictures.items() if x.size}
+    low, high = min((one for one, _ in ends.values()), default=0), max((one for _, one in ends.values()), default=0)
+    if low >= 0 and high <= 1:
+        return
+    told = ", ".join(f"{array} from {first:.4g} to {last:.4g}" for array, (first, last) in ends.items())
+    whole = all((x == np.rint(x)).all() for x in pictures.values())
+    if low >= 0 and high <= 255 and (whole or high >= 128):
+        raise UsageError(
+            f"{name}: expected floating-point pictures from 0 to 1, received {told}; store pixels from 0 to 255 as"
+            " uint8, or divide by 255"
+        )
+    tally.notes.append(
+        f"its floating-point pictures are used as they are, {told}; the pixels of picture files become 0 to 1"
+    )
 
 
 def _first(values: np.ndarray, bad: np.ndarray) -> str:

@@ -24,10 +24,10 @@ def inner_size(shown: tuple[int, int], size: tuple[int, int], fit: Fit) -> tuple
 
 
 def resize(image: np.ndarray, size: tuple[int, int] | None, fit: Fit) -> np.ndarray:
-    """Bring one image (height, width, channels) uint8 to a size, bilinear with antialiasing.
+    """Bring one image (height, width, channels) to a size, bilinear with antialiasing, each channel by itself.
 
     Args:
-        image: Image to resize.
+        image: Image to resize, uint8 or float32.
         size: (height, width) of the result; None returns the image unchanged.
         fit: "crop" keeps the aspect ratio and cuts what is too much off both ends of the longer side, "pad" keeps it
             and adds black on both ends of the shorter side, "stretch" does not keep it.
@@ -37,7 +37,7 @@ def resize(image: np.ndarray, size: tuple[int, int] | None, fit: Fit) -> np.ndar
         return image
     alike = height * size[1] == width * size[0]
     if fit == "pad" and not alike:
-        framed, inside = np.zeros((*size, channels), np.uint8), padded_box((height, width), size)
+        framed, inside = np.zeros((*size, channels), image.dtype), padded_box((height, width), size)
         framed[inside] = _resized(image, inner_size((height, width), size, fit), None)
         return framed
     return _resized(image, size, None if fit == "stretch" or alike else _middle((height, width), size))
@@ -114,6 +114,11 @@ def _middle(shown: tuple[int, int], size: tuple[int, int]) -> tuple[float, float
 
 
 def _resized(image: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None) -> np.ndarray:
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(picture).reshape(*size, image.shape[-1])
+    # Pillow takes a last channel of two or four for transparency, and floats of one channel alone.
+    together = image.shape[-1] == 3 and image.dtype == np.uint8
+    parts = [image] if together else np.moveaxis(image, -1, 0)
+    found = [
+        np.asarray(Image.fromarray(part).resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box))
+        for part in parts
+    ]
+    return found[0] if together else np.stack(found, axis=-1)

@@ -62,7 +62,8 @@ def load(
         UsageError: Data that cannot be read, or that cannot be trained on.
     """
     if like is not None:
-        config = dataclasses.replace(config, task=like.task)
+        unused = {"validation_data": None} if task_facts.of(like.task).validation_is else {}  # of earlier runs
+        config = dataclasses.replace(config, task=like.task, **unused)
     catalogue.check_source(config)
     notes = []
     if config.dataset_is_tfds:  # the task of a set is told by files that it is prepared with

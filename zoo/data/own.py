@@ -10,7 +10,7 @@ import numpy as np
 from zoo.console.errors import UsageError
 from zoo.data import npz
 from zoo.data.dataset import Dataset
-from zoo.data.sources.arrays import PAIRS
+from zoo.data.sources.arrays import PAIRS, place_of
 from zoo.system.files import replacing
 
 _FORMS = (
@@ -24,9 +24,9 @@ def saved(data: Any, folder: Path, class_names: Sequence[str] | None = None) -> 
 
     Args:
         data: `(x, y)`; `((x_train, y_train), (x_test, y_test))`, as `keras.datasets` give it; a mapping with the names
-            of `zoo.data.sources.arrays.PAIRS`; a finite, batched `tf.data.Dataset` of (x, y), alone or in place of
-            each pair; or a `Dataset` of classes without a vocabulary. x has shape (examples, ...), y (examples,) or
-            (examples, time).
+            that `zoo.data.sources.arrays.place_of` knows; a finite, batched `tf.data.Dataset` of (x, y), alone or in
+            place of each pair; or a `Dataset` of classes without a vocabulary. x has shape (examples, ...), y
+            (examples,) or (examples, time).
         folder: Folder of the file.
         class_names: Names of the classes, in the order of the class indices.
 
@@ -68,8 +68,8 @@ def _named(data: Any) -> dict[str, np.ndarray]:
             for name, array in zip(PAIRS[split], (part.x, part.y), strict=True)
         }
     if isinstance(data, Mapping):
-        known = {name for pair in PAIRS.values() for name in pair}
-        if strange := [name for name in data if name not in known]:
+        if strange := [name for name in data if place_of(name) is None]:
+            known = [name for pair in PAIRS.values() for name in pair]
             raise UsageError(f"data: expected arrays named {', '.join(sorted(known))}, received {strange[0]!r}")
         return {name: _array(name, array) for name, array in data.items()}
     if isinstance(data, (tuple, list)) and len(data) == 2:

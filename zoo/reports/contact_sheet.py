@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.images import as_bytes
 from zoo.reports import page
+from zoo.reports.mosaic import drawable
 from zoo.system.files import replacing
 
 CELL = 1.5  # width of an image in inches
@@ -32,7 +32,7 @@ def write(
     figure = page.figure(CELL * len(columns), (CELL + CAPTION) * rows + CAPTION)
     axes = figure.subplots(rows, len(columns), squeeze=False)
     for column, (heading, images, labels) in enumerate(columns):
-        pixels = as_bytes(images)
+        pixels = drawable(images)
         for row in range(rows):
             cell, image = axes[row, column], pixels[row]
             cell.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)

@@ -16,14 +16,31 @@ SMALLEST = 480  # width in pixels to which a smaller picture is enlarged, by a w
 MILLISECONDS = 400  # duration of each picture of an animation
 
 
+def drawable(images: np.ndarray) -> np.ndarray:
+    """Return images as bytes of 1 or 3 channels; of any other number, their mean.
+
+    Args:
+        images: Images (..., height, width, channels), uint8 or pixels in [0, 1].
+    """
+    images = as_bytes(images)
+    if images.shape[-1] in (1, 3):
+        return images
+    return np.rint(images.mean(-1, keepdims=True)).astype(np.uint8)
+
+
+def remark(channels: int) -> str:
+    """Return what `drawable` does to images with this number of channels, as the end of a caption."""
+    return "" if channels in (1, 3) else f"; drawn is the mean of the {channels} channels"
+
+
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
     """Arrange images row by row in one picture, (height, width, 3) uint8.
 
     Args:
-        images: Images (count, height, width, channels) with 1 or 3 channels, uint8 or pixels in [0, 1].
+        images: Images (count, height, width, channels), uint8 or pixels in [0, 1]; see `drawable`.
         columns: Number of images in a row.
     """
-    images = as_bytes(images)
+    images = drawable(images)
     count, height, width, _ = images.shape
     rows = -(-count // columns)
     whole = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), PIXEL_MAX, np.uint8)

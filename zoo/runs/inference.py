@@ -16,6 +16,7 @@ from zoo.data import Dataset, DataSpec, Split, images, load
 from zoo.data.batches import streamed
 from zoo.data.batches.pipeline import evaluation_batches
 from zoo.data.casts import check_tokens
+from zoo.data.reading import Tally
 from zoo.data.sound import clips, formats
 from zoo.data.sources import arrays, tables
 from zoo.data.sources.language import ids_of
@@ -109,8 +110,13 @@ def _read_one(
     path = Path(text)
     suffix, is_file = path.suffix.lower(), _is_file(path)
     if suffix == ".npz" and is_file:
-        kind, splits, _ = arrays.read_npz(path, labels=False)
+        tally = Tally()
+        kind, splits, _ = arrays.read_npz(path, labels=False, tally=tally)
         split = splits.get("all", splits.get("train"))
+        told = [f"{count:,} {what}" for what, count in tally.changed.items()]
+        told += ["of its splits the training one alone is read"] if len(splits) > 1 and "train" in splits else []
+        if told:
+            print(f"INPUT {path}: {', '.join(told)}", file=sys.stderr)
         if (kind, split.x.shape[1:]) != (spec.kind, spec.input_shape):
             raise UsageError(
                 f"{path}: expected {spec.kind} inputs of shape {spec.input_shape},"

@@ -13,13 +13,13 @@ from zoo.console.errors import UsageError, few
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.events.form import EventsForm
 from zoo.data.reading import Tally
+from zoo.data.series.times import TIMES, plain
 from zoo.data.tabular import table as tables
 from zoo.data.tabular.table import Table
 from zoo.data.taken import Taken
 
 # Names of columns that are recognised, in lower case and without marks between words.
 USERS, ITEMS = ("user", "userid", "customer", "customerid"), ("item", "itemid", "movieid", "product", "productid")
-TIMES = ("time", "timestamp", "date", "datetime")
 # Fewest events of a user who is held out: one each for training, validation and test.
 FEWEST = 3
 
@@ -100,7 +100,7 @@ def _form(config: TrainConfig, table: Table, tally: Tally) -> EventsForm:
             tables.header.refuse_absent(config.data, table.names, [name], option)
     if time is None:
         found = [n for n in table.names if n not in (user, item, rating)]
-        found = [n for n in found if table.kind(n) == "times" or _plain(n) in TIMES and table.kind(n) == "numbers"]
+        found = [n for n in found if table.kind(n) == "times" or plain(n) in TIMES and table.kind(n) == "numbers"]
         time = found[0] if len(found) == 1 else None
         tally.notes.append(
             f"events are in the order of column {time!r}"
@@ -120,16 +120,12 @@ def _in_order(name: str) -> tuple[int, float, str]:
     return (0, float(name), name) if name.isdecimal() else (1, 0.0, name)
 
 
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
-
-
 def _column(given: str | None, what: str, known: tuple[str, ...], table: Table, tally: Tally) -> str:
     """Return the column of users or of items: the option, or the only column with a usual name."""
     if given is not None:
         tables.header.refuse_absent(table.path, table.names, [given], f"--{what}-column")
         return given
-    found = [name for name in table.names if _plain(name) in known]
+    found = [name for name in table.names if plain(name) in known]
     if len(found) != 1:
         raise UsageError(
             f"--{what}-column: expected the column of {table.path.name} with the {what}s, one of"

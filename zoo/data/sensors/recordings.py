@@ -14,7 +14,9 @@ import numpy as np
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
 from zoo.data import npz
+from zoo.data.casts import check_apart
 from zoo.data.reading import Tally
+from zoo.data.series.times import clock_of
 from zoo.data.sources.folders import SPLITS, class_name
 from zoo.data.tabular import header
 from zoo.data.tabular.table import Table, read
@@ -217,6 +219,11 @@ def _chosen(config: TrainConfig, tables: Sequence[Table], by_folder: bool, tally
         given = tuple(name for name in first.names if first.kind(name) == "numbers" and name not in meant)
         if not given:
             raise UsageError(f"--columns: expected columns of numbers in {first.path}, its columns are {first.told()}")
+        if clock := clock_of(first, given):
+            raise UsageError(
+                f"{first.path}: column {clock!r} is called a time and runs one way: expected it as --time-column"
+                f" {clock}, or the sensors as --columns, such as {few([name for name in given if name != clock])}"
+            )
         tally.notes.append(f"the sensors are the columns {', '.join(given)}")
     for table in tables[1:]:
         header.refuse_absent(table.path, table.names, [name for name in (*given, label, group, time) if name])
@@ -285,7 +292,10 @@ def _cut(
         counts: Takes what is told.
     """
     seconds, step, wanted = time
-    values = np.stack([table.numbers(column) for column in choice.columns], axis=1).astype(np.float32)
+    numbers = {column: table.numbers(column) for column in choice.columns}
+    for column, own in numbers.items():
+        check_apart(f"{table.path}, column {column!r}", own[np.isfinite(own)])
+    values = np.stack(list(numbers.values()), axis=1).astype(np.float32)
     labels = table.texts(choice.label) if choice.label else None
     if labels is None and folder[0]:
         labels = np.full(len(table), folder[0], object)

@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from zoo.console.errors import UsageError, few, short
+from zoo.data.casts import check_apart
 from zoo.data.reading import Tally
-from zoo.data.series.times import Step, step_of
+from zoo.data.series.times import Step, clock_of, of_numbers, step_of
 from zoo.data.tabular.table import Table
-
-# Years that a column of whole numbers is taken for.
-YEARS = (1000, 2999)
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,8 @@ class Rows:
         series: Index of the series of each row, (rows,).
         parts: Number of the part without a long gap that each row belongs to, (rows,).
         names: Names of the series, empty strings for a single one.
-        times: Time of each row, datetime64 of seconds; None where rows are counted.
+        times: Time of each row, datetime64 of seconds, or of microseconds if seconds do not tell rows apart; None
+            where rows are counted.
         step: Time from one row to the next; None where rows are counted.
     """
 
@@ -80,7 +79,7 @@ class Rows:
         """Return the time of a row for titles, or its number."""
         if self.times is None:
             return f"step {int(self.positions[row]) + 1:,}"
-        text = str(self.times[row].astype("datetime64[s]")).replace("T", " ")
+        text = str(self.times[row]).replace("T", " ")
         return text.removesuffix(" 00:00:00") if self.step and self.step.season in (7, 12, 52) else text
 
 
@@ -103,9 +102,12 @@ def of_table(
     Raises:
         UsageError: A time or a name of a series that is missing, or several rows of a series at one time.
     """
-    values = np.stack([table.numbers(name) for name in (*chosen.columns, *chosen.known)], axis=1).astype(np.float32)
+    numbers = {name: table.numbers(name) for name in (*chosen.columns, *chosen.known)}
+    for name, column in numbers.items():
+        check_apart(f"{table.path}, column {name!r}", column[np.isfinite(column)])
+    values = np.stack(list(numbers.values()), axis=1).astype(np.float32)
     names, series = _groups(table, chosen)
-    times = None if chosen.time is None else _times(table, chosen.time)
+    times = None if chosen.time is None else _cut(_times(table, chosen.time, tally), series, chosen.time, tally)
     order = np.lexsort((np.arange(len(series)) if times is None else times, series))
     if times is not None and any((np.diff(times[series == i]) < np.timedelta64(0)).any() for i in range(len(names))):
         tally.notes.append("rows were not in order of time and were put in order")
@@ -134,24 +136,43 @@ def _groups(table: Table, chosen: Chosen) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(found), series
 
 
-def _times(table: Table, name: str) -> np.ndarray:
-    """Return the times of the rows, datetime64 of seconds."""
-    if table.kind(name) == "numbers":
-        years = table.numbers(name)
-        whole = np.isfinite(years).all() and (years == np.round(years)).all()
-        if not whole or years.min() < YEARS[0] or years.max() > YEARS[1]:
-            raise UsageError(
-                f"--time-column {name}: expected dates such as 2024-12-31 or 2024-12-31 23:59:00, or years, received"
-                f" {short(float(years[0]))}; leave --time-column out if the rows are in order of time"
-            )
-        return (years.astype(np.int64) - 1970).astype("datetime64[Y]").astype("datetime64[s]")
-    times = table.times(name)
-    missing = np.flatnonzero(np.isnat(times))
-    if len(missing):
+def _times(table: Table, name: str, tally: Tally) -> np.ndarray:
+    """Return the times of the rows, datetime64 of microseconds."""
+    if (missing := table.missing(name)).any():
         raise UsageError(
-            f"{table.path}, line {table.lines[missing[0]]}: expected a time in column {name!r}, received nothing"
+            f"{table.path}, line {table.lines[missing.argmax()]}: expected a time in column {name!r}, received nothing"
         )
-    return times.astype("datetime64[s]")
+    if table.kind(name) != "numbers":
+        return table.times(name)
+    values = table.numbers(name)
+    if (found := of_numbers(values)) is None:
+        raise UsageError(
+            f"--time-column {name}: expected dates such as 2024-12-31 or 2024-12-31 23:59:00, years, numbers such as"
+            f" 20241231, or the time since 1970, received {short(float(values[0]))}; leave --time-column out, and name"
+            " the columns to forecast with --columns, if the rows are in order of time"
+        )
+    times, form = found
+    if form != "years":
+        tally.notes.append(f"numbers in {name!r} are read as {form}")
+    return times
+
+
+def _cut(times: np.ndarray, series: np.ndarray, name: str, tally: Tally) -> np.ndarray:
+    """Return times in whole seconds, unless times of a series would become the same; what is cut off is told."""
+    seconds = times.astype("datetime64[s]")
+    if (seconds == times).all():
+        return seconds
+    if _distinct(seconds, series) < _distinct(times, series):
+        return times
+    tally.notes.append(f"times in {name!r} are cut to whole seconds")
+    return seconds
+
+
+def _distinct(times: np.ndarray, series: np.ndarray) -> int:
+    """Return the number of different pairs of a series and a time."""
+    order = np.lexsort((times, series))
+    same = (np.diff(times[order]) == np.timedelta64(0)) & (np.diff(series[order]) == 0)
+    return len(times) - int(same.sum())
 
 
 def _once(
@@ -256,8 +277,8 @@ def _without_gaps(
 
 def _times_of(first: np.datetime64, positions: np.ndarray, step: Step) -> np.ndarray:
     """Return the times of positions."""
-    if step.unit == "seconds":
-        return first + (positions * step.size).astype("timedelta64[s]")
+    if step.unit != "months":
+        return first + positions * step.size * np.timedelta64(1, "s" if step.unit == "seconds" else "us")
     within = first - first.astype("datetime64[M]").astype(first.dtype)
     return (first.astype("datetime64[M]") + positions * step.size).astype(first.dtype) + within
 
@@ -302,6 +323,11 @@ def choose(
         raise UsageError(f"--columns {twice[0]}: expected columns to forecast, received one that has another role")
     if not chosen:
         raise UsageError(f"{path}: expected columns of numbers to forecast, received {few(list(table.names))}")
+    if columns is None and (clock := clock_of(table, chosen)):
+        raise UsageError(
+            f"{path}: column {clock!r} is called a time and runs one way: expected it as --time-column {clock}, or the"
+            f" columns to forecast as --columns, such as {few([name for name in chosen if name != clock]) or clock}"
+        )
     if rest := [name for name in table.names if name not in {*chosen, *own}]:
         tally.notes.append(f"columns that are not used: {few(rest)}")
     return Chosen(tuple(chosen), tuple(known), time, group)

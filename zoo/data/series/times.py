@@ -1,4 +1,4 @@
-"""The time from one row of a series to the next, and the season that it suggests."""
+"""The time of the rows of a series, the time from one to the next, and the season that it suggests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-_SECOND = np.timedelta64(1, "s")
+from zoo.data.tabular.table import Table
+
+# Names of columns of time, in lower case and without marks between words; and those of numbers that run one way.
+TIMES = ("time", "timestamp", "date", "datetime")
+CLOCKS = (*TIMES, "year")
+# Years that a column of whole numbers is taken for.
+YEARS = (1000, 2999)
+# Units of time since 1970: the numbers that are taken for each, from 1973 to 5138, and its microseconds.
+EPOCHS = {"seconds": (1e8, 1e11, 1e6), "milliseconds": (1e11, 1e14, 1e3), "microseconds": (1e14, 1e17, 1)}
+# Share of the changes that have one sign in a column that runs one way.
+ONE_WAY = 0.9
+_UNITS = {"seconds": np.timedelta64(1, "s"), "microseconds": np.timedelta64(1, "us")}
 MINUTE, HOUR, DAY, WEEK = 60, 3600, 86_400, 604_800
 _NAMES = ((WEEK, "week"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (1, "second"))
+_SHORT_NAMES = ((1_000_000, "second"), (1000, "millisecond"), (1, "microsecond"))
 # Share of the steps that must be the most frequent one; below it, rows are counted instead of time.
 REGULAR = 0.5
 
@@ -23,13 +35,14 @@ class Step:
     """
 
     size: int
-    unit: Literal["seconds", "months"] = "seconds"
+    unit: Literal["seconds", "microseconds", "months"] = "seconds"
 
     def __str__(self) -> str:
         if self.unit == "months":
             count, name = (self.size // 12, "year") if self.size % 12 == 0 else (self.size, "month")
         else:
-            count, name = next((self.size // each, name) for each, name in _NAMES if self.size % each == 0)
+            names = _SHORT_NAMES if self.unit == "microseconds" else _NAMES
+            count, name = next((self.size // each, name) for each, name in names if self.size % each == 0)
         return f"{count} {name}{'s' * (count > 1)}"
 
     @property
@@ -37,6 +50,8 @@ class Step:
         """Number of steps in a season: a day of steps below a day, a week of days, a year of weeks and months."""
         if self.unit == "months":
             return max(1, 12 // self.size)
+        if self.unit == "microseconds":
+            return 1
         if self.size < DAY:
             return DAY // self.size if DAY % self.size == 0 else 1
         return {DAY: 7, WEEK: 52}.get(self.size, 1)
@@ -51,11 +66,11 @@ class Step:
         if self.unit == "months":
             months = times.astype("datetime64[M]").astype(np.int64) - first.astype("datetime64[M]").astype(np.int64)
             return months // self.size, (months % self.size == 0) & (_within_month(times) == _within_month(first))
-        seconds = (times - first) // _SECOND
-        return seconds // self.size, seconds % self.size == 0
+        passed, length = times - first, self.size * _UNITS[self.unit]
+        return passed // length, passed % length == np.timedelta64(0)
 
     def following(self, last: np.datetime64, count: int) -> np.ndarray:
-        """Return the times of the next steps, (count,) of seconds.
+        """Return the times of the next steps, (count,) of seconds or, if the unit is shorter, of microseconds.
 
         Args:
             last: Time of the last step.
@@ -65,7 +80,7 @@ class Step:
         if self.unit == "months":
             last = last.astype("datetime64[s]")
             return (last.astype("datetime64[M]") + each).astype("datetime64[s]") + _within_month(last)
-        return last.astype("datetime64[s]") + each * _SECOND
+        return last.astype(f"datetime64[{'s' if self.unit == 'seconds' else 'us'}]") + each * _UNITS[self.unit]
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values that the constructor takes."""
@@ -80,20 +95,22 @@ def step_of(series: Sequence[np.ndarray]) -> tuple[Step | None, float]:
     """Return the most frequent step of some series, and the share of all steps that it has.
 
     Args:
-        series: Increasing times of each series, (rows,).
+        series: Increasing times of each series, (rows,), all of seconds or all of microseconds.
 
     Returns:
         The step, None if no series has two rows, or if the most frequent one is rare; and its share.
     """
-    changes = np.concatenate([np.diff(times) // _SECOND for times in series] or [np.zeros(0, np.int64)]).astype(int)
+    unit = "seconds" if all(times.dtype == "datetime64[s]" for times in series) else "microseconds"
+    changes = np.concatenate([np.diff(times) // _UNITS[unit] for times in series] or [np.zeros(0, np.int64)])
+    changes = changes.astype(np.int64)
     if not len(changes):
         return None, 0.0
-    if (changes >= 28 * DAY).all() and (found := _months(series)):
+    if unit == "seconds" and (changes >= 28 * DAY).all() and (found := _months(series)):
         return found, 1.0
     sizes, counts = np.unique(changes, return_counts=True)
     best = int(counts.argmax())
     share = counts[best] / counts.sum()
-    return (Step(int(sizes[best])) if share >= REGULAR else None), float(share)
+    return (Step(int(sizes[best]), unit) if share >= REGULAR else None), float(share)
 
 
 def _months(series: Sequence[np.ndarray]) -> Step | None:
@@ -105,3 +122,50 @@ def _months(series: Sequence[np.ndarray]) -> Step | None:
     sizes, counts = np.unique(changes, return_counts=True)
     best = int(counts.argmax())
     return Step(int(sizes[best]), "months") if counts[best] / counts.sum() >= REGULAR else None
+
+
+def plain(name: str) -> str:
+    """Return the name of a column in lower case and without marks between words."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def clock_of(table: Table, names: Sequence[str]) -> str | None:
+    """Return the first of some columns that is called a time and whose numbers run one way; None if there is none.
+
+    Args:
+        table: Table.
+        names: Columns of numbers.
+    """
+    return next((name for name in names if plain(name) in CLOCKS and _runs_one_way(table.numbers(name))), None)
+
+
+def _runs_one_way(values: np.ndarray) -> bool:
+    changes = np.diff(values[np.isfinite(values)])
+    return bool(changes.any()) and max((changes >= 0).mean(), (changes <= 0).mean()) >= ONE_WAY
+
+
+def of_numbers(values: np.ndarray) -> tuple[np.ndarray, str] | None:
+    """Return numbers as times, datetime64 of microseconds, and what they are taken for; None for other numbers.
+
+    Args:
+        values: Finite numbers (rows,): years, months such as 202412, days such as 20241231, or the time since 1970.
+    """
+    for unit, (low, high, factor) in EPOCHS.items():
+        if low <= values.min() and values.max() < high:
+            return np.rint(values * factor).astype(np.int64).astype("datetime64[us]"), f"{unit} since 1970"
+    if (values != np.rint(values)).any():
+        return None
+    whole = values.astype(np.int64)
+    first = np.ones_like(whole)
+    forms = {
+        "years": (whole, first, first),
+        "months such as 202412": (whole // 100, whole % 100, first),
+        "days such as 20241231": (whole // 10_000, whole // 100 % 100, whole % 100),
+    }
+    for form, (years, months, days) in forms.items():
+        month = ((years - 1970) * 12 + months - 1).astype("datetime64[M]")
+        day = month.astype("datetime64[D]") + (days - 1)
+        valid = (years >= YEARS[0]) & (years <= YEARS[1]) & (months >= 1) & (months <= 12)
+        if (valid & (days >= 1) & (day.astype("datetime64[M]") == month)).all():
+            return day.astype("datetime64[us]"), form
+    return None

@@ -48,6 +48,8 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     fit = like.fit if like else config.fit or USUAL_FIT
     if like is not None:
         config = as_trained(config, like)
+    if config.validation_data is not None:
+        config = dataclasses.replace(config, validation_split=0)
     source = labelled.read(config, config.data, image_shape, like.class_names if like else None, fit, tally)
     if like is None and source.kind != "text":
         vocabulary = None  # the training begins with a run on texts, these are no texts
@@ -76,10 +78,16 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         if source.kind in ("image", "sound"):
             image_shape = next(iter(splits.values())).x.shape[1:]
             config = dataclasses.replace(config, rate=source.rate or None)
-        given = labelled.read(config, config.validation_data, image_shape, class_names, fit, tally)
+        if source.hop:
+            config = dataclasses.replace(config, columns=source.columns, rate=source.rate or config.rate)
+        whole = dataclasses.replace(config, test_split=0)
+        given = labelled.read(whole, config.validation_data, image_shape, class_names, fit, tally)
         if given.kind != source.kind:
             raise UsageError(f"--validation-data: expected {source.kind} inputs as in --data, received {given.kind}")
-        set_validation(splits, given.splits, config, tally)
+        parts = dict(given.splits)
+        if given.class_names is not None:
+            parts = _by_name(str(config.validation_data), parts, given.class_names, class_names, tally)
+        set_validation(splits, parts, config, tally)
     if columns := {s: part for s, part in splits.items() if not part.in_memory and not source.hop}:
         splits |= keeping.kept(config, columns, tally)  # all at once, so that one message names every unreadable file
     _check_shapes(name, splits)

@@ -14,7 +14,6 @@ from zoo.config.train_config import EMBEDDED, TrainConfig, flag
 from zoo.console.errors import UsageError, few
 from zoo.data.casts import plain_names
 from zoo.data.dataset import Split
-from zoo.data.fitting import resize
 from zoo.data.reading import Tally
 from zoo.data.sensors import recordings, windows
 from zoo.data.sound import formats
@@ -87,10 +86,7 @@ def read(
     if path.suffix.lower() == ".npz":
         unlabelled = _takes_unlabelled(config) and arrays.without_labels(path)
         kind, splits, names = arrays.read_npz(path, not unlabelled, tally)
-        if config.image_size and kind == "image":
-            size = (config.image_size, config.image_size)
-            splits = {k: Split(np.stack([resize(i, size, fit) for i in s.x]), s.y) for k, s in splits.items()}
-        return Source(kind, splits, names, unlabelled=unlabelled)
+        return Source(kind, arrays.sized(config, kind, splits, fit), names, unlabelled=unlabelled)
     if place := listed_in(config, path):
         return _read_listed(config, path, place, image_shape, class_names, fit, tally)
     return _read_table(config, path, class_names, tally)

@@ -103,6 +103,8 @@ def read(path: Path, **options: Any) -> Dataset:
             raise UsageError(f"{path}: expected x{ends} beside y{ends}, found none")
     if not found:
         raise UsageError(f"{path}: expected arrays x and y, or x_train, y_train, x_test and y_test; received none")
+    if {"all", "train"} <= found.keys():
+        raise UsageError(f"{path}: expected x, or x_train, received both; join them, or leave one out")
     class_names = None if names is None else [str(each) for each in names]
     return dataset(found.get("all", found), **{"name": path.stem, "class_names": class_names} | options)
 

@@ -11,13 +11,11 @@ from zoo.config import catalogue, registry
 from zoo.config.task_facts import ARRAYS, FIRST_FIT, USUAL_FIT
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
-from zoo.data import npz
-from zoo.data.casts import as_float32, check_finite
+from zoo.data.casts import as_float32, check_apart
 from zoo.data.dataset import Dataset, DataSpec, Kind, Split
-from zoo.data.fitting import resize
 from zoo.data.reading import Tally
 from zoo.data.sources import arrays, classes
-from zoo.data.splits import held_out
+from zoo.data.splits import held_out, set_validation
 from zoo.data.stored import keeping, media
 from zoo.data.stored.files import Files
 from zoo.data.tabular import header, listed, rows
@@ -171,17 +169,13 @@ def _of_texts(config: TrainConfig, taken: Taken, text: str, names: Sequence[str]
 
 def _of_arrays(config: TrainConfig, taken: Taken) -> Found:
     tally, path = taken.tally, config.data
-    kind, splits = _read_arrays(path)
+    kind, splits = _read_arrays(path, tally)
     if config.validation_data is not None:
-        other, given = _read_arrays(config.validation_data)
+        other, given = _read_arrays(config.validation_data, tally)
         if other != kind:
             raise UsageError(f"--validation-data: expected {kind} inputs as in --data, received {other}")
-        splits["validation"] = next(iter(given.values()))
-        tally.made["validation"] = "--validation-data"
-    if config.image_size and kind == "image":
-        size = (config.image_size, config.image_size)
-        fit = config.fit or USUAL_FIT
-        splits = {k: Split(np.stack([resize(i, size, fit) for i in s.x]), s.y) for k, s in splits.items()}
+        set_validation(splits, given, config, tally)
+    splits = arrays.sized(config, kind, splits, config.fit or USUAL_FIT)
     if kind == "image":
         tally.unit = "pictures"
     width = {split: examples.y.shape[1] for split, examples in splits.items()}
@@ -192,27 +186,18 @@ def _of_arrays(config: TrainConfig, taken: Taken) -> Found:
     return Found(kind, held_out(config, splits, (), tally), names)
 
 
-def _read_arrays(path: Path) -> tuple[Kind, dict[str, Split]]:
+def _read_arrays(path: Path, tally: Tally) -> tuple[Kind, dict[str, Split]]:
     """Return kind and splits of an .npz file whose labels are numbers (examples,) or (examples, targets)."""
-    found, listed = npz.read(path, {name for pair in arrays.PAIRS.values() for name in pair})
-    kinds, splits = set(), {}
-    for split, (x_name, y_name) in arrays.PAIRS.items():
-        if x_name not in found:
-            continue
-        if y_name not in found:
-            raise UsageError(f"{path}: expected an array {y_name!r} beside {x_name!r}, received {few(listed)}")
-        x, y = found[x_name], found[y_name]
+    kind, parts, _ = arrays.read_parts(path, tally)
+    splits = {}
+    for split, part in parts.items():
+        x, y = part.x, part.y
         if y.ndim not in (1, 2) or len(x) != len(y) or not y[:1].size:
             raise UsageError(
-                f"{path}: {y_name}: expected numbers (examples,) or (examples, targets) for {len(x):,} examples,"
+                f"{path}: {part.y_name}: expected numbers (examples,) or (examples, targets) for {len(x):,} examples,"
                 f" received the shape {y.shape}"
             )
-        check_finite(f"{path}: {x_name}", x)
-        kind, x = arrays.kind_of(path, x_name, x)
-        kinds.add(kind)
-        splits[split] = Split(x, as_float32(f"{path}: {y_name}", y).reshape(len(y), -1))
-    if not splits or ("train" not in splits and "all" not in splits):
-        raise UsageError(f"{path}: expected arrays x and y, or x_train and y_train; received {few(listed) or 'none'}")
-    if len(kinds) > 1:
-        raise UsageError(f"{path}: expected the same kind of input in all splits, received {', '.join(sorted(kinds))}")
-    return kinds.pop(), splits
+        numbers = as_float32(f"{path}: {part.y_name}", y)
+        check_apart(f"{path}: {part.y_name}", y)
+        splits[split] = Split(x, numbers.reshape(len(y), -1))
+    return kind, splits

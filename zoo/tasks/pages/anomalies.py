@@ -8,7 +8,7 @@ import numpy as np
 from zoo.console.figures import below, tiles
 from zoo.data import Dataset, DataSpec
 from zoo.reports import page as report
-from zoo.reports.mosaic import inline
+from zoo.reports.mosaic import drawable, inline, remark
 from zoo.reports.page import text as escaped
 from zoo.scores import roc
 
@@ -99,6 +99,8 @@ def _classes(rows: list[dict[str, Any]]) -> str:
 
 def _worst(data: Dataset, shown: Mapping[str, Any]) -> str:
     drawn = "frames, and the error at each time" if data.spec.kind == "sound" else "input, and its reconstruction"
+    if data.spec.kind == "image":
+        drawn += remark(data.spec.input_shape[-1])
     parts = []
     for kind, heading, order in (
         (True, "Anomalies that look most normal", "lowest scores first"),
@@ -125,8 +127,8 @@ def _example(data: Dataset, row: Mapping[str, Any]) -> str:
 
 def _pictures(spec: DataSpec, row: Mapping[str, Any]) -> str:
     """Return an input and its reconstruction side by side."""
-    both = np.concatenate([np.clip(row[name], 0, 1) for name in ("target", "output")], axis=1)
-    pixels = np.rint(both * 255).astype(np.uint8)
+    both = np.concatenate([row[name] for name in ("target", "output")], axis=1)
+    pixels = drawable(both)
     return f"<img alt='test example' src='{inline(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)}'>"
 
 

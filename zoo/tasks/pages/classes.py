@@ -13,9 +13,8 @@ import numpy as np
 
 from zoo.console.figures import below, tiles
 from zoo.data import Dataset
-from zoo.data.images import as_bytes
 from zoo.reports import page as report
-from zoo.reports.mosaic import inline
+from zoo.reports.mosaic import drawable, inline, remark
 from zoo.reports.page import text as escaped
 from zoo.scores.classes import answers_of
 from zoo.system.files import write_text
@@ -222,7 +221,8 @@ def _mistakes(data: Dataset, logits: np.ndarray, accuracy: float) -> str:
     if not found:
         return "<section><h2>Mistakes</h2>None: every test example is classified correctly.</section>"
     wrong = round((1 - accuracy) * len(data.test))
-    heading = f"<section><h2>Worst mistakes <small>surest first, of {wrong:,}, test split</small></h2>"
+    shown = remark(spec.input_shape[-1]) if spec.kind == "image" else ""
+    heading = f"<section><h2>Worst mistakes <small>surest first, of {wrong:,}, test split{shown}</small></h2>"
     names = spec.class_names
     if spec.kind == "image":
         figures = "".join(
@@ -266,5 +266,5 @@ def worst_mistakes(logits: np.ndarray, y: np.ndarray, count: int) -> list[dict[s
 
 def png(image: np.ndarray) -> str:
     """Return an image, bytes or pixels in [0, 1], as the source of an <img>."""
-    image = as_bytes(image)
+    image = drawable(image)
     return inline(image[..., 0] if image.shape[-1] == 1 else image)

@@ -5,7 +5,7 @@ from typing import Any
 from zoo.console.figures import below
 from zoo.data import Dataset
 from zoo.reports import page as report
-from zoo.reports.mosaic import inline, mosaic
+from zoo.reports.mosaic import inline, mosaic, remark
 from zoo.reports.page import text as escaped
 
 COLUMNS = 8
@@ -44,7 +44,8 @@ def page(data: Dataset, found: dict[str, Any], shown: dict[str, Any]) -> report.
     if "as_asked" in found:
         tiles.append((f"{found['as_asked']:.2%}", f"of the class asked for{below('as_asked', within)}"))
     pictures = "".join(
-        f"<section><h2>{title}</h2><img alt='{title.lower()}' style='width:100%;image-rendering:pixelated'"
+        f"<section><h2>{title}{remark(shown[name].shape[-1])}</h2>"
+        f"<img alt='{title.lower()}' style='width:100%;image-rendering:pixelated'"
         f" src='{inline(mosaic(shown[name], COLUMNS))}'></section>"
         for title, name in (("Samples", "made"), ("Real images, test split", "real"))
     )

@@ -181,3 +181,32 @@ def test_windows_without_any_label_are_refused_for_classes(tmp_path):
     path = write(tmp_path / "t.csv", {"v": range(40)})
     with pytest.raises(UsageError, match="--label-column: expected the column of the label, or a folder"):
         load(config(path).resolved())
+
+
+def test_values_that_float32_does_not_tell_apart_are_refused(tmp_path):
+    path = write(tmp_path / "t.csv", {"a": [1_700_000_000 + i for i in range(20)], "label": ["x"] * 20})
+    with pytest.raises(
+        UsageError, match="column 'a': expected numbers that float32 tells apart, received 20 different"
+    ):
+        read(path)
+
+
+def test_a_column_of_time_is_not_taken_for_a_sensor(tmp_path):
+    path = write(tmp_path / "t.csv", {"Time": np.arange(20) / 50, "a": range(20), "label": ["x"] * 20})
+    with pytest.raises(
+        UsageError, match="column 'Time' is called a time and runs one way: expected it as --time-column"
+    ):
+        read(path)
+    assert read(path, time_column="Time").columns == ("a",)
+    assert read(path, columns=("Time", "a")).columns == ("Time", "a")
+
+
+def test_all_windows_of_validation_data_are_used_at_the_rate_of_the_others(tmp_path):
+    for name, rate, start in (("all", 10, 0), ("more", 20, 1)):
+        values = start + np.arange(80) / 100
+        write(tmp_path / f"{name}.csv", {
+            "time": np.arange(80) / rate, "b": values, "a": values, "label": ["x"] * 40 + ["y"] * 40,
+        })  # fmt: skip
+    options = {"time_column": "time", "columns": ("a", "b"), "validation_data": tmp_path / "more.csv"}
+    data = load(config(tmp_path / "all.csv", **options))
+    assert len(data.validation) == 10 and (data.validation.x >= 1).all()  # 2 x 2 s at 10 Hz, windows of 4

@@ -11,6 +11,7 @@ from zoo.data import load
 from zoo.data.dataset import DataSpec
 from zoo.data.series.times import Step, step_of
 
+RNG = np.random.default_rng(0)
 HOURS = np.arange("2024-01-01T00", "2024-01-06T00", dtype="datetime64[h]").astype("datetime64[m]")  # 120
 
 
@@ -174,3 +175,87 @@ def test_tables_without_series_are_refused(tmp_path):
         read(write(tmp_path / "s.csv", [(h, h, 1) for h in HOURS], "time,made,a"))
     data = read(write(tmp_path / "s.csv", [(i,) for i in range(120)], "a"))
     assert "rows are taken to be in order" in data.reading.warning()
+
+
+def test_values_that_float32_does_not_tell_apart_are_refused(tmp_path):
+    with pytest.raises(
+        UsageError, match="column 'a': expected numbers that float32 tells apart, received 120 different"
+    ):
+        read(hourly(tmp_path / "s.csv", a=lambda i: 1_700_000_000 + i))
+
+
+@pytest.mark.parametrize("milliseconds", [100, 500])
+def test_steps_below_a_second_are_kept(milliseconds, tmp_path):
+    times = np.datetime64("2024-01-01T00:00:00.000") + np.arange(120) * np.timedelta64(milliseconds, "ms")
+    path = write(tmp_path / "s.csv", zip(times, range(120), range(120), strict=True))
+    data = read(path)
+    form = data.spec.series
+    assert form.step == Step(milliseconds * 1000, "microseconds") and str(form.step) == f"{milliseconds} milliseconds"
+    assert form.step.season == 1 and form.step.following(times[-1], 2)[1] == times[-1] + 2 * np.diff(times)[0]
+    assert len(data.train) + len(data.validation) + len(data.test) == 86 - 11 + 10 - 3 + 24 - 3
+    assert DataSpec.from_json(json.loads(json.dumps(data.spec.to_json()))) == data.spec
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:50] + lines[52:]))  # two steps are missing
+    again = read(path)
+    assert "2 missing steps of" in again.reading.line() and again.train.x.source.time(119).endswith("0000")
+
+
+def test_fractions_of_a_second_that_tell_no_rows_apart_are_cut_off_and_told(tmp_path):
+    times = HOURS.astype("datetime64[ms]") + RNG.integers(0, 900, 120).astype("timedelta64[ms]")
+    data = read(write(tmp_path / "s.csv", zip(times, range(120), range(120), strict=True)))
+    assert data.spec.series.step == Step(3600) and "times in 'time' are cut to whole seconds" in data.reading.warning()
+
+
+@pytest.mark.parametrize(
+    ("times", "step", "form"),
+    [
+        (HOURS.astype("datetime64[s]").astype(int), Step(3600), "seconds since 1970"),
+        (HOURS.astype("datetime64[ms]").astype(int), Step(3600), "milliseconds since 1970"),
+        (HOURS.astype("datetime64[s]").astype(int)[0] + np.arange(120) / 4, Step(250_000, "microseconds"), "seconds"),
+        ([f"{d}".replace("-", "") for d in np.arange(120) + np.datetime64("2023-12-01")], Step(86_400), "days such as"),
+        (
+            [f"{m}".replace("-", "") for m in np.arange(120) + np.datetime64("2001-05")],
+            Step(1, "months"),
+            "months such",
+        ),
+    ],
+)
+def test_numbers_are_read_as_dates_where_they_are_named_as_the_time(times, step, form, tmp_path):
+    path = write(tmp_path / "s.csv", zip(times, range(120), range(120), strict=True))
+    data = read(path, time_column="time")
+    assert data.spec.series.step == step and data.spec.series.columns == ("a", "b")
+    assert f"numbers in 'time' are read as {form}" in data.reading.warning()
+    with pytest.raises(
+        UsageError, match="column 'time' is called a time and runs one way: expected it as --time-column"
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize("times", [range(120), [20231345 + i for i in range(120)], [0.5 * i for i in range(120)]])
+def test_numbers_that_are_no_dates_are_refused_with_a_way_that_does_not_forecast_them(times, tmp_path):
+    path = write(tmp_path / "s.csv", zip(times, range(120), range(120), strict=True))
+    with pytest.raises(UsageError, match="leave --time-column out, and name the columns to forecast with --columns"):
+        read(path, time_column="time")
+    assert read(path, columns=("time", "a")).spec.series.columns == ("time", "a")
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "message"),
+    [
+        ("dlinear", "forecasting", "expected none for forecasting, whose validation examples are the steps of --data"),
+        (
+            "autoencoder",
+            "anomaly",
+            "expected none for anomaly, whose validation examples are normal examples of --data",
+        ),
+        ("two_tower", "recommendation", "none for recommendation, whose validation examples are the last events"),
+    ],
+)
+def test_validation_data_are_refused_where_they_would_be_ignored(model, task, message, tmp_path):
+    path = hourly(tmp_path / "s.csv")
+    if task == "anomaly":
+        path = tmp_path / "s.npz"
+        np.savez(path, x=RNG.random((60, 5)), y=np.arange(60) % 2)
+    options = TrainConfig(model=model, task=task, data=path, validation_data=path).resolved()
+    with pytest.raises(UsageError, match=f"--validation-data .*: {message}"):
+        load(options)
