@@ -80,8 +80,6 @@ def _checked(
 ) -> dict[str, list[Picture]]:
     """Return the pictures of each split without faults; pictures or boxes that have some are refused or left out."""
     faults, everything = found.faults, [one for part in found.splits.values() for one in part]
-    if not any(one.classes for one in everything):
-        raise UsageError(f"--data {path}: expected objects in the annotations, found none in {len(everything)}")
     tally.left_out.update(found.left_out)
     tally.notes += found.notes
     tally.made |= {split: f"{where}" for split, where in found.named.items()}
@@ -97,9 +95,14 @@ def _checked(
                 splits[split].append(checking.checked(one, size, classes, faults, tally))
     if not config.skip_bad:
         faults.check(f"--data {path}")
-    pictures = {"annotations that are no XML", "annotations without their picture", "pictures that cannot be read"}
+    if not any(one.classes for part in splits.values() for one in part):
+        count = sum(faults.counts().values())
+        skipped = f" beside {count:,} faults that are left out" if count else ""
+        raise UsageError(
+            f"--data {path}: expected objects in the annotations of {len(everything):,} pictures, found none{skipped}"
+        )
     for fault, count in faults.counts().items():
-        if fault in pictures or fault.startswith("annotations of another"):
+        if fault.startswith(("annotations ", "pictures ")):
             tally.left_out[fault] += count
         else:
             tally.changed[f"{fault} left out"] += count

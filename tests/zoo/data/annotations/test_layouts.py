@@ -162,6 +162,18 @@ def test_faults_of_coco_and_yolo(tmp_path):
     assert "1 pictures have no text file" in data.reading.warning()
 
 
+def test_faults_are_named_where_they_leave_no_objects(tmp_path):
+    pictures.yolo(tmp_path / "yolo", {"train": 4})
+    for file in (tmp_path / "yolo" / "labels" / "train").iterdir():
+        file.write_text("0,0.5,0.5,0.2,0.2\n")
+    with pytest.raises(UsageError, match=r"4 lines that are no numbers \(train_0.txt, line 1"):
+        read(tmp_path / "yolo")
+    with pytest.raises(
+        UsageError, match="objects in the annotations of 4 pictures, found none beside 4 faults that are"
+    ):
+        read(tmp_path / "yolo", skip_bad=True)
+
+
 def test_classes_of_a_run_are_kept_and_others_refused(tmp_path):
     pictures.voc(tmp_path / "voc")
     like = read(tmp_path / "voc").spec
