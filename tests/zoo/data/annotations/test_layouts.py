@@ -107,6 +107,7 @@ def _objects(text, box):
         ((30, 10, 20, 20), "boxes with swapped corners"),
         ((30, 10, 30, 20), "empty boxes"),
         ((70, 10, 90, 20), "boxes outside their picture"),
+        ((0.1, 0.1, 0.5, 0.6), "boxes within the first pixel, as if they were shares of the sides"),
         (("nan", 10, 90, 20), "boxes that are no numbers"),
         (("", 10, 90, 20), "objects without a class or a box"),
     ],
@@ -125,6 +126,16 @@ def test_boxes_that_reach_beyond_the_picture_are_cut_and_told(tmp_path):
     data = read(tmp_path / "voc")
     assert data.reading.changed == {"boxes cut at the edge of their picture": 1}
     assert (data.train.y[..., :4] >= 0).all()
+
+
+def test_a_box_that_occurs_twice_is_taken_once_and_told(tmp_path):
+    made = pictures.voc(tmp_path / "voc")
+    name, _, objects = made["train"][0]
+    file = tmp_path / "voc" / "Annotations" / f"{name}.xml"
+    file.write_text(pictures.xml(name, (48, 64), [*objects, objects[0]]))
+    data = read(tmp_path / "voc")
+    assert data.reading.changed == {"boxes that occur twice left out": 1}
+    assert (data.train.y[0, :, 4] >= 0).sum() == len(objects)
 
 
 def test_pictures_that_are_missing_or_of_another_size_are_refused_or_left_out(tmp_path):
