@@ -108,6 +108,6 @@ def yolo(folder: Path, counts=None, seed=0, size=(48, 64)):
             label.parent.mkdir(parents=True, exist_ok=True)
             label.write_text("\n".join(lines))
     (folder / "data.yaml").write_text(
-        "train: images/train\nval: images/val\ntest: images/test\nnames: [disc, square]\n"
+        "".join(f"{split}: images/{split}\n" for split in made) + "names: [disc, square]\n"
     )
     return made
