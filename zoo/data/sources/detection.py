@@ -14,9 +14,9 @@ from zoo.data.annotations.annotated import Annotated, Picture
 from zoo.data.casts import check_class_names
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import Unreadable
-from zoo.data.reading import Tally, drawn
-from zoo.data.splits import hold_out_indices
-from zoo.data.stored import keeping
+from zoo.data.reading import Tally
+from zoo.data.splits import held_out
+from zoo.data.stored import grouping, keeping
 from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
 from zoo.data.stored.files import Files
@@ -126,15 +126,15 @@ def _sizes(path: Path, files: Sequence[Path]) -> dict[Path, tuple[int, int]]:
 
 
 def _held_out(config: TrainConfig, splits: dict[str, list[Picture]], tally: Tally) -> dict[str, list[Picture]]:
-    """Return train, validation and test; splits that are not given are drawn."""
-    splits = dict(splits)
-    if "all" in splits:
-        splits["train"] = splits.pop("all")
-    if "train" not in splits:
+    """Return train, validation and test; splits that are not given are drawn, by whole groups if `--group` is given."""
+    if not {"all", "train"} & set(splits):
         raise UsageError(f"--data {config.data}: expected a split train, received {few(list(splits))}")
-    for name, share in (("test", config.test_split), ("validation", config.validation_split)):
-        if name not in splits:
-            rest, held = hold_out_indices(len(splits["train"]), share, name)
-            splits |= {name: [splits["train"][i] for i in held], "train": [splits["train"][i] for i in rest]}
-            tally.made[name] = drawn(share)
-    return splits
+    files = {split: Files(config.data, [one.file for one in part]) for split, part in splits.items()}
+    groups = grouping.of_files(config, files, tally)
+    everything, rows = [], {}
+    for split, part in splits.items():
+        places = np.arange(len(everything), len(everything) + len(part))
+        rows[split] = Split(places, np.zeros((len(part), 0), np.int32), groups=groups[split])
+        everything += part
+    found = held_out(config, rows, (), tally)
+    return {split: [everything[place] for place in part.x] for split, part in found.items()}

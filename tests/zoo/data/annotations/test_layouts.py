@@ -185,6 +185,24 @@ def test_faults_are_named_where_they_leave_no_objects(tmp_path):
         read(tmp_path / "yolo", skip_bad=True)
 
 
+def test_groups_are_held_out_whole(tmp_path):
+    made = pictures.voc(tmp_path / "voc", {"day1": 8, "day2": 8, "day3": 4, "day4": 4})
+    shutil.rmtree(tmp_path / "voc" / "ImageSets")
+    reading = read(tmp_path / "voc", group="day[0-9]").reading
+    held = {split: how.partition("by group: ")[2].split(", ") for split, how in reading.made.items()}
+    assert {len(made[day]) for day in held["test"] + held["validation"]} <= {4, 8}
+    assert reading.examples["test"] == sum(len(made[day]) for day in held["test"])
+    assert reading.examples["validation"] == sum(len(made[day]) for day in held["validation"])
+    assert reading.examples["train"] == 24 - reading.examples["test"] - reading.examples["validation"]
+    with pytest.raises(
+        UsageError, match=r"--group night: expected a match in the name of every file, 24 of 24 have none"
+    ):
+        read(tmp_path / "voc", group="night")
+    pictures.yolo(tmp_path / "yolo", {"train": 4, "val": 2})
+    told = read(tmp_path / "yolo", group="_([0-9])").reading.warning()
+    assert "the groups 0, 1 are in train and in validation, as the data name these splits" in told
+
+
 def test_classes_of_a_run_are_kept_and_others_refused(tmp_path):
     pictures.voc(tmp_path / "voc")
     like = read(tmp_path / "voc").spec
