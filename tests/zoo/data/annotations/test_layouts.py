@@ -185,6 +185,12 @@ def test_faults_are_named_where_they_leave_no_objects(tmp_path):
         read(tmp_path / "yolo", skip_bad=True)
 
 
+def test_classes_that_differ_in_case_alone_are_told(tmp_path):
+    pictures.voc(tmp_path / "voc")
+    _altered(tmp_path / "voc", lambda text: _objects(text, (1, 1, 20, 20)).replace("disc", "Disc", 1))
+    assert "the classes 'Disc', 'disc' differ in upper and lower case alone" in read(tmp_path / "voc").reading.warning()
+
+
 def test_groups_are_held_out_whole(tmp_path):
     made = pictures.voc(tmp_path / "voc", {"day1": 8, "day2": 8, "day3": 4, "day4": 4})
     shutil.rmtree(tmp_path / "voc" / "ImageSets")
