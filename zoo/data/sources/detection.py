@@ -43,9 +43,12 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     found = layouts.read(config.data)
     classes = like.class_names if like else found.classes
     splits = _checked(config, config.data, found, classes, tally)
+    tally.made |= found.named
     if config.validation_data is not None:
         other = layouts.read(config.validation_data)
         parts = _checked(config, config.validation_data, other, classes, tally)
+        if own := len(splits.get("validation", ())):
+            tally.left_out["of the data's own validation split, in place of which --validation-data is used"] += own
         splits["validation"] = [one for part in parts.values() for one in part]
         tally.made["validation"] = "--validation-data"
     check_class_names(config.data_name, classes)
@@ -84,7 +87,6 @@ def _checked(
     faults, everything = found.faults, [one for part in found.splits.values() for one in part]
     tally.left_out.update(found.left_out)
     tally.notes += found.notes
-    tally.made |= {split: f"{where}" for split, where in found.named.items()}
     known = _sizes(path, [one.file for one in everything])
     splits: dict[str, list[Picture]] = {}
     for split, part in found.splits.items():

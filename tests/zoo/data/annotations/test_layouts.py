@@ -191,6 +191,14 @@ def test_classes_that_differ_in_case_alone_are_told(tmp_path):
     assert "the classes 'Disc', 'disc' differ in upper and lower case alone" in read(tmp_path / "voc").reading.warning()
 
 
+def test_own_validation_pictures_are_told_where_others_are_given(folders, tmp_path):
+    pictures.voc(tmp_path / "voc", {"train": 4, "val": 2})
+    reading = read(folders["YOLO"], validation_data=tmp_path / "voc").reading
+    assert reading.examples == {"train": 24, "validation": 6, "test": 8}
+    assert reading.made == {"validation": "--validation-data"}
+    assert reading.left_out == {"of the data's own validation split, in place of which --validation-data is used": 8}
+
+
 def test_groups_are_held_out_whole(tmp_path):
     made = pictures.voc(tmp_path / "voc", {"day1": 8, "day2": 8, "day3": 4, "day4": 4})
     shutil.rmtree(tmp_path / "voc" / "ImageSets")
