@@ -1,11 +1,12 @@
 """Numbers of a user, checked before they are cast to the types that models take."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from zoo.console.errors import UsageError
+from zoo.console.errors import UsageError, few
 from zoo.data.reading import Tally
 
 # Most token ids and most classes that are not named: a model has a row of weights for each.
@@ -234,6 +235,13 @@ def plain_names(names: Sequence[str], what: str, tally: Tally) -> list[str]:
     composed = [unicodedata.normalize("NFC", name) for name in stripped]
     tally.changed[f"{what} in Unicode's composed form"] += sum(a != b for a, b in zip(stripped, composed, strict=True))
     return composed
+
+
+def tell_alike(names: Sequence[str], tally: Tally) -> None:
+    """Note names of classes that differ in upper and lower case alone."""
+    if alike := [name for name, count in Counter(map(str.casefold, names)).items() if count > 1]:
+        same = [repr(name) for name in names if name.casefold() == alike[0]]
+        tally.notes.append(f"the classes {few(same)} differ in upper and lower case alone")
 
 
 def check_class_names(name: str, class_names: Sequence[str]) -> None:

@@ -1,12 +1,15 @@
 """What a layout of annotations is read into: pictures with the boxes that are drawn in them, and what is wrong."""
 
+import dataclasses
 from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from zoo.console.errors import UsageError
+from zoo.data.sources.folders import pictures_below
 
 # Number of pictures that a message names.
 LISTED = 3
@@ -90,8 +93,45 @@ class Annotated:
     named: dict[str, str] = field(default_factory=dict)
 
 
-def pictures_by_stem(folders: list[Path]) -> dict[str, Path]:
-    """Return the pictures that lie directly in some folders by their names without suffix."""
-    from zoo.data.sources.folders import SUFFIXES, visible_files
+def real_paths(files: Iterable[Path]) -> list[Path]:
+    """Return paths without links and `..` in the names of their folders, so that they can be compared."""
+    folders: dict[Path, Path] = {}
+    return [folders.setdefault(file.parent, file.parent.resolve()) / file.name for file in files]
 
-    return {file.stem: file for folder in folders if folder.is_dir() for file in visible_files(folder, SUFFIXES)}
+
+def count_unread(root: Path, known: Iterable[Path], aside: Collection[str] = ()) -> int:
+    """Return the number of pictures below a folder that no annotation speaks of.
+
+    Args:
+        root: Folder.
+        known: Pictures that are read, or counted for another reason.
+        aside: Names of folders whose pictures do not count.
+    """
+    found = [file for file in pictures_below(root) if not set(aside) & set(file.relative_to(root).parts[:-1])]
+    return len(set(real_paths(found)) - set(real_paths(known)))
+
+
+def without_repeats(found: Annotated) -> Annotated:
+    """Return annotated pictures with each picture once in a split; entries of the same picture are joined, and told."""
+    splits, repeats = {}, 0
+    for split, part in found.splits.items():
+        entries: dict[Path, list[Picture]] = {}
+        for path, one in zip(real_paths(one.file for one in part), part, strict=True):
+            entries.setdefault(path, []).append(one)
+        splits[split] = [_joined(same) for same in entries.values()]
+        repeats += sum(len(same) > 1 for same in entries.values())
+    if not repeats:
+        return found
+    note = f"{repeats:,} pictures have several entries; each is read once, with the boxes of all of them"
+    return dataclasses.replace(found, splits=splits, notes=[*found.notes, note])
+
+
+def _joined(entries: list[Picture]) -> Picture:
+    """Return entries of one picture as one; objects that several of them have are taken once."""
+    if len(entries) == 1:
+        return entries[0]
+    objects = dict.fromkeys(
+        (kind, *box) for one in entries for kind, box in zip(one.classes, one.boxes.tolist(), strict=True)
+    )
+    boxes = np.array([box for _, *box in objects], np.float64).reshape(-1, 4)
+    return dataclasses.replace(entries[0], classes=tuple(kind for kind, *_ in objects), boxes=boxes)

@@ -23,11 +23,11 @@ def checked(one: Picture, size: tuple[int, int], classes: Sequence[str], faults:
         size: (height, width) of the upright picture.
         classes: Names of the classes.
         faults: Takes the faults.
-        tally: Takes the number of boxes that are cut.
+        tally: Takes the number of boxes that are cut, and of those that are left out because they occur twice.
     """
     height, width = size
     boxes = one.boxes * (width, height, width, height) if one.shares else one.boxes
-    name, kept, known = one.file.name, [], set(classes)
+    name, kept, known, seen = one.file.name, [], set(classes), set()
     for index, (kind, box) in enumerate(zip(one.classes, boxes, strict=True)):
         if kind not in known:
             faults.add("boxes of an unknown class", f"{kind!r} in {name}")
@@ -39,7 +39,12 @@ def checked(one: Picture, size: tuple[int, int], classes: Sequence[str], faults:
             faults.add("empty boxes", name)
         elif box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0:
             faults.add("boxes outside their picture", name)
+        elif not one.shares and box.max() <= 1:
+            faults.add("boxes within the first pixel, as if they were shares of the sides", name)
+        elif (same := (kind, *box.tolist())) in seen:
+            tally.changed["boxes that occur twice left out"] += 1
         else:
+            seen.add(same)
             kept.append(index)
     inside = np.clip(boxes[kept], 0, (width, height, width, height))
     if cut := int((np.abs(inside - boxes[kept]) > SLACK).any(axis=1).sum()):

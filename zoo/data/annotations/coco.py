@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from zoo.console.documents import from_json
-from zoo.console.errors import UsageError
-from zoo.data.annotations.annotated import Annotated, Faults, Picture
+from zoo.console.errors import UsageError, few
+from zoo.data.annotations.annotated import Annotated, Faults, Picture, count_unread
 from zoo.data.sources.folders import SPLITS, visible_files
 
 LAYOUT = "COCO"
 KEYS = ("images", "annotations", "categories")
-# Folders in which pictures are searched, beside the folder of the file; {split} is its name in the file's.
-PICTURES = ("", "images", "{split}", "images/{split}", "{word}", "images/{word}")
+# Folders in which pictures are searched, beside the folder of the file; {split} is its name in the file's. Those of a
+# split are first, because the pictures of several splits may have equal names.
+PICTURES = ("{split}", "images/{split}", "{word}", "images/{word}", "", "images")
+# Number of boxes from which on it is told that they look like corners.
+ENOUGH = 10
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -35,7 +38,7 @@ def read(root: Path) -> Annotated:
         root: Folder.
 
     Raises:
-        UsageError: Two files for one split, or a file that is damaged.
+        UsageError: Two files for one split, a file that is damaged, or an id of two pictures or categories.
     """
     faults, notes, named = Faults(), [], {}
     splits: dict[str, list[Picture]] = {}
@@ -49,6 +52,8 @@ def read(root: Path) -> Annotated:
             )
         content = from_json(file.read_bytes(), str(file))
         splits[split], known, crowd = _pictures(content, file, root, faults)
+        if same := [name for name, count in Counter(known).items() if count > 1]:
+            notes.append(f"{file.name} has several categories called {few(same)}, which are one class")
         names |= dict.fromkeys(known)
         crowds += crowd
         named[split] = file.relative_to(root).as_posix()
@@ -60,7 +65,11 @@ def read(root: Path) -> Annotated:
     if set(splits) > {"all"}:
         raise UsageError(f"{root}: expected files of COCO for train, val and test, found {named['all']} beside them")
     classes = tuple(sorted(name for name in names if name not in left))
-    return Annotated(LAYOUT, splits, classes, faults, Counter(), notes, named if set(splits) != {"all"} else {})
+    found = [one for part in splits.values() for one in part]
+    if _look_like_corners(found):
+        notes.append("the boxes may be corners, x1 y1 x2 y2; they are read as x, y, width and height, as COCO has them")
+    left_out = Counter({"that no file of COCO names": count_unread(root, [one.file for one in found])})
+    return Annotated(LAYOUT, splits, classes, faults, +left_out, notes, named if set(splits) != {"all"} else {})
 
 
 def _files(root: Path) -> list[Path]:
@@ -93,9 +102,11 @@ def _split(file: Path, root: Path) -> str:
 def _pictures(content: Any, file: Path, root: Path, faults: Faults) -> tuple[list[Picture], list[str], int]:
     """Return the pictures of a file, the names of its categories, and the number of boxes around crowds."""
     try:
-        categories = {row["id"]: str(row["name"]).strip() for row in content["categories"]}
-        images = {row["id"]: row for row in content["images"]}
-        rows: dict[Any, list[Any]] = {key: [] for key in images}
+        categories = _by_id(
+            file, "categories", [(row["id"], str(row["name"]).strip()) for row in content["categories"]]
+        )
+        names = _by_id(file, "images", [(row["id"], row["file_name"]) for row in content["images"]])
+        rows: dict[Any, list[Any]] = {key: [] for key in names}
         crowds = 0
         for row in content["annotations"]:
             if row.get("iscrowd"):
@@ -108,10 +119,41 @@ def _pictures(content: Any, file: Path, root: Path, faults: Faults) -> tuple[lis
                 faults.add("objects without a class or a box", f"annotation {row.get('id')} in {file.name}")
             else:
                 rows[row["image_id"]].append((categories[row["category_id"]], [float(v) for v in row["bbox"]]))
-        found = [_picture(one, rows[key], file, root, faults) for key, one in images.items()]
+        images = {row["id"]: row for row in content["images"]}
+        found = [_picture(row, rows[key], file, root, faults) for key, row in images.items()]
+    except UsageError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{file}: expected images, annotations and categories of COCO, found none ({error})") from None
+        raise UsageError(
+            f"{file}: expected images, annotations and categories of COCO, found {type(error).__name__}: {error}"
+        ) from None
     return [one for one in found if one is not None], list(categories.values()), crowds
+
+
+def _look_like_corners(pictures: list[Picture]) -> bool:
+    """Return whether boxes look like corners that were taken for a corner and two sides.
+
+    All sides are then longer than the way to the corner, which is true of boxes of whole pictures as well, and some
+    boxes reach far beyond their pictures.
+    """
+    known = [one for one in pictures if one.size and one.classes]
+    if sum(len(one.classes) for one in known) < ENOUGH:
+        return False
+    boxes = np.concatenate([one.boxes for one in known])
+    ends = np.concatenate([np.tile(one.size, (len(one.classes), 1)) for one in known])
+    longer = boxes[:, 2:] > 2 * boxes[:, :2]
+    return bool(longer.all() and (boxes[:, 2:] > 1.1 * ends).any())
+
+
+def _by_id(file: Path, what: str, rows: list[tuple[Any, str]]) -> dict[Any, str]:
+    """Return names by their ids."""
+    found: dict[Any, str] = {}
+    for key, name in rows:
+        if found.setdefault(key, name) != name:
+            raise UsageError(
+                f"{file}: {what}: expected an id of each, received {key!r} for {found[key]!r} and {name!r}"
+            )
+    return found
 
 
 def _picture(row: Any, objects: list[Any], file: Path, root: Path, faults: Faults) -> Picture | None:

@@ -5,7 +5,7 @@ from types import ModuleType
 
 from zoo.console.errors import UsageError
 from zoo.data.annotations import coco, voc, yolo
-from zoo.data.annotations.annotated import Annotated
+from zoo.data.annotations.annotated import Annotated, without_repeats
 
 # In the order in which they are tried: a YOLO folder may hold a COCO file that it was converted from.
 LAYOUTS = (yolo, coco, voc)
@@ -24,7 +24,7 @@ def read(path: Path) -> Annotated:
     if (found := _found(path)) is None:
         raise UsageError(f"--data {path}: expected {EXPECTED}; found none of them")
     layout, root = found
-    return layout.read(root)
+    return without_repeats(layout.read(root))
 
 
 def is_annotated(path: Path) -> bool:

@@ -3,28 +3,39 @@
     DATA/Annotations/NAME.xml, DATA/JPEGImages/NAME.jpg, DATA/ImageSets/Main/train.txt, val.txt, test.txt
 
 or XML files beside the pictures, in DATA or in DATA/train, DATA/valid and DATA/test.
+
+Coordinates are taken as written, although some tools count pixels from 1: a box from 1 to 64 loses a pixel at most.
 """
 
 import math
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 import numpy as np
 
 from zoo.console.errors import UsageError, few
-from zoo.data.annotations.annotated import Annotated, Faults, Picture, pictures_by_stem
-from zoo.data.sources.folders import SPLITS, visible_files
+from zoo.data.annotations.annotated import Annotated, Faults, Picture, count_unread
+from zoo.data.sources.folders import SPLITS, SUFFIXES, visible_files
 
 LAYOUT = "Pascal VOC"
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+ANNOTATIONS = ("Annotations", "annotations")
+# Folders in which pictures are searched, after that of the XML file.
+PICTURES = ("JPEGImages", "images", "Images")
+# Folders of pictures that are masks.
+MASKS = ("SegmentationClass", "SegmentationObject")
 # Lists that join two others.
 JOINED = {"trainval": ("train", "validation")}
+
+# Pictures of each folder by their names without suffix.
+Stems = dict[Path, dict[str, list[Path]]]
 
 
 def found_in(root: Path) -> bool:
     """Return whether a folder has this layout."""
-    return any(next(folder.glob("*.xml"), None) is not None for folder in _folders(root))
+    return next(_folders(root), None) is not None
 
 
 def read(root: Path) -> Annotated:
@@ -34,47 +45,64 @@ def read(root: Path) -> Annotated:
         root: Folder.
 
     Raises:
-        UsageError: A list of a split that cannot be read, or that names what has no annotation.
+        UsageError: XML files both in the folder and in those of splits, or a list of a split that cannot be read or
+            that names what has no annotation.
     """
-    faults, left_out, notes = Faults(), {}, []
+    faults, left_out, notes = Faults(), Counter(), []
     splits: dict[str, list[Path]] = {}
-    for folder in _folders(root):
+    for folder in _chosen(root, notes):
         split = SPLITS.get(folder.name.lower(), "all") if folder != root else "all"
         splits.setdefault(split, []).extend(visible_files(folder, (".xml",)))
+    files = [file for part in splits.values() for file in part]
     named: dict[str, str] = {}
     if set(splits) == {"all"} and (lists := _lists(root)):
-        files = {file.stem: file for file in splits.pop("all")}
-        used: set[str] = set()
-        for split, path in lists.items():
-            names = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-            if missing := [name for name in names if name not in files]:
-                raise UsageError(f"{path}: expected names with an annotation, found none for {few(missing)}")
-            splits[split] = [files[name] for name in names]
-            named[split] = path.relative_to(root).as_posix()
-            used |= set(names)
-        if rest := len(files.keys() - used):
-            left_out["in no list of ImageSets"] = rest
-    places = [root / name for name in ("JPEGImages", "images", "Images")]
-    pictures = pictures_by_stem([*places, *{file.parent for files in splits.values() for file in files}])
+        splits = {split: _listed(path, {file.stem: file for file in files}) for split, path in lists.items()}
+        named = {split: path.relative_to(root).as_posix() for split, path in lists.items()}
+        left_out["in no list of ImageSets"] = len(set(files) - {file for part in splits.values() for file in part})
+    stems = _stems([*{file.parent: None for file in files}, *(root / name for name in PICTURES)])
+    renamed: list[str] = []
     made = {
-        split: [one for file in files if (one := _picture(file, root, pictures, faults)) is not None]
-        for split, files in splits.items()
+        split: [one for file in part if (one := _picture(file, root, stems, faults, renamed)) is not None]
+        for split, part in splits.items()
     }
-    known = {one.file for part in made.values() for one in part}
-    names = {file.stem for part in splits.values() for file in part}
-    if others := sum(path not in known and stem not in names for stem, path in pictures.items()):
-        left_out["without an annotation"] = others - left_out.get("in no list of ImageSets", 0)
+    if renamed:
+        notes.append(
+            f"{len(renamed):,} XML files state another picture than that of their own name, which is read"
+            f" ({few(renamed)})"
+        )
+    used = {one.file for part in made.values() for one in part}
+    stems_used = {path.with_suffix("") for path in used}
+    unused = [path for file in files for path in _pictures(file, "", stems) if path.with_suffix("") not in stems_used]
+    left_out["without an annotation"] = count_unread(root, [*used, *unused], MASKS)
     classes = sorted({name for part in made.values() for one in part for name in one.classes})
-    return Annotated(LAYOUT, made, tuple(classes), faults, Counter(left_out), notes, named)
+    return Annotated(LAYOUT, made, tuple(classes), faults, +left_out, notes, named)
 
 
-def _folders(root: Path) -> list[Path]:
-    """Return the folders that may hold XML files."""
-    own = [root / "Annotations", root / "annotations", root]
-    first = next((folder for folder in own if next(folder.glob("*.xml"), None) is not None), None)
-    if first is not None:
+def _folders(root: Path) -> Iterator[Path]:
+    """Yield the folders that hold XML files: Annotations, the folder itself, and those of splits."""
+    inside = sorted(path for path in root.iterdir() if path.is_dir())
+    own = [path for path in inside if path.name in ANNOTATIONS]
+    for folder in (*own, root, *(path for path in inside if path.name.lower() in SPLITS)):
+        if visible_files(folder, (".xml",)):
+            yield folder
+
+
+def _chosen(root: Path, notes: list[str]) -> list[Path]:
+    """Return the folders whose XML files are read."""
+    folders = list(_folders(root))
+    first, others = folders[0], folders[1:]
+    if first != root and first.name in ANNOTATIONS:
+        if others:
+            names = ["the folder itself" if path == root else path.name for path in others]
+            notes.append(f"the XML files in {few(names)} are not read, those in {first.name} are")
         return [first]
-    return sorted(path for path in root.iterdir() if path.is_dir() and path.name.lower() in SPLITS)
+    if first == root and others:
+        loose = [file.name for file in visible_files(root, (".xml",))]
+        raise UsageError(
+            f"{root}: expected XML files beside the pictures of {few([path.name for path in others])} alone, received"
+            f" {few(loose)} beside these folders; move {'it' if len(loose) == 1 else 'them'} away"
+        )
+    return folders
 
 
 def _lists(root: Path) -> dict[str, Path]:
@@ -88,18 +116,61 @@ def _lists(root: Path) -> dict[str, Path]:
     return {split: found[split] for split in ("train", "validation", "test") if split in found}
 
 
-def _picture(file: Path, root: Path, pictures: dict[str, Path], faults: Faults) -> Picture | None:
+def _listed(path: Path, files: dict[str, Path]) -> list[Path]:
+    """Return the XML files that a list names; a second word of a line tells whether the picture has a class."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [line if line in files else line.split()[0] for line in lines]
+    if missing := [name for name in names if name not in files]:
+        raise UsageError(f"{path}: expected names with an annotation, found none for {few(missing)}")
+    return [files[name] for name in names]
+
+
+def _stems(folders: list[Path]) -> Stems:
+    found: Stems = {}
+    for folder in filter(Path.is_dir, folders):
+        found[folder] = {}
+        for file in visible_files(folder, SUFFIXES):
+            found[folder].setdefault(file.stem, []).append(file)
+    return found
+
+
+def _pictures(file: Path, stated: str, stems: Stems) -> list[Path]:
+    """Return the picture of an XML file, or several among which nothing decides.
+
+    It has the name of the XML file, otherwise the stated one. It lies beside it, otherwise in a folder of pictures.
+
+    Args:
+        file: XML file.
+        stated: Name of the picture that the file states; it decides between suffixes.
+        stems: Pictures of the folders.
+    """
+    for stem in (file.stem, PurePosixPath(stated).stem):
+        for folder in (file.parent, *(folder for folder in stems if folder.name in PICTURES)):
+            if found := stems.get(folder, {}).get(stem):
+                return [path for path in found if path.name == stated] or found
+    return []
+
+
+def _picture(file: Path, root: Path, stems: Stems, faults: Faults, renamed: list[str]) -> Picture | None:
     name = file.relative_to(root).as_posix()
     try:
         tree = ElementTree.parse(file).getroot()
     except (ElementTree.ParseError, OSError, ValueError) as error:
         faults.add("annotations that are no XML", f"{name}: {error}")
         return None
-    stated = Path((tree.findtext("filename") or "").replace("\\", "/")).stem
-    path = pictures.get(file.stem) or pictures.get(stated)
-    if path is None:
+    stated = PurePosixPath((tree.findtext("filename") or "").strip().replace("\\", "/")).name
+    paths = _pictures(file, stated, stems)
+    if not paths:
         faults.add("annotations without their picture", name)
         return None
+    if len(paths) > 1:
+        faults.add("annotations of several pictures", f"{name}: {', '.join(path.name for path in paths)}")
+        return None
+    (path,) = paths
+    if path.name != stated and any(
+        one.name == stated for one in stems[path.parent].get(PurePosixPath(stated).stem, [])
+    ):
+        renamed.append(name)
     classes, boxes = [], []
     for one in tree.iter("object"):
         kind, sides = (one.findtext("name") or "").strip(), [_number(one.findtext(f"bndbox/{s}")) for s in SIDES]

@@ -11,12 +11,12 @@ from zoo.console.errors import UsageError, few
 from zoo.data import cache, images
 from zoo.data.annotations import checking, layouts
 from zoo.data.annotations.annotated import Annotated, Picture
-from zoo.data.casts import check_class_names
+from zoo.data.casts import check_class_names, tell_alike
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import Unreadable
-from zoo.data.reading import Tally, drawn
-from zoo.data.splits import hold_out_indices
-from zoo.data.stored import keeping
+from zoo.data.reading import Tally
+from zoo.data.splits import held_out
+from zoo.data.stored import grouping, keeping
 from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
 from zoo.data.stored.files import Files
@@ -43,12 +43,17 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     found = layouts.read(config.data)
     classes = like.class_names if like else found.classes
     splits = _checked(config, config.data, found, classes, tally)
+    tally.made |= found.named
     if config.validation_data is not None:
         other = layouts.read(config.validation_data)
         parts = _checked(config, config.validation_data, other, classes, tally)
+        if own := len(splits.get("validation", ())):
+            tally.left_out["of the data's own validation split, in place of which --validation-data is used"] += own
         splits["validation"] = [one for part in parts.values() for one in part]
         tally.made["validation"] = "--validation-data"
     check_class_names(config.data_name, classes)
+    if like is None:
+        tell_alike(classes, tally)
     splits = _held_out(config, splits, tally)
     if not splits["train"]:
         raise UsageError(f"--data {config.data}: expected annotated pictures to train on, found none")
@@ -80,11 +85,8 @@ def _checked(
 ) -> dict[str, list[Picture]]:
     """Return the pictures of each split without faults; pictures or boxes that have some are refused or left out."""
     faults, everything = found.faults, [one for part in found.splits.values() for one in part]
-    if not any(one.classes for one in everything):
-        raise UsageError(f"--data {path}: expected objects in the annotations, found none in {len(everything)}")
     tally.left_out.update(found.left_out)
     tally.notes += found.notes
-    tally.made |= {split: f"{where}" for split, where in found.named.items()}
     known = _sizes(path, [one.file for one in everything])
     splits: dict[str, list[Picture]] = {}
     for split, part in found.splits.items():
@@ -97,9 +99,14 @@ def _checked(
                 splits[split].append(checking.checked(one, size, classes, faults, tally))
     if not config.skip_bad:
         faults.check(f"--data {path}")
-    pictures = {"annotations that are no XML", "annotations without their picture", "pictures that cannot be read"}
+    if not any(one.classes for part in splits.values() for one in part):
+        count = sum(faults.counts().values())
+        skipped = f" beside {count:,} faults that are left out" if count else ""
+        raise UsageError(
+            f"--data {path}: expected objects in the annotations of {len(everything):,} pictures, found none{skipped}"
+        )
     for fault, count in faults.counts().items():
-        if fault in pictures or fault.startswith("annotations of another"):
+        if fault.startswith(("annotations ", "pictures ")):
             tally.left_out[fault] += count
         else:
             tally.changed[f"{fault} left out"] += count
@@ -123,15 +130,15 @@ def _sizes(path: Path, files: Sequence[Path]) -> dict[Path, tuple[int, int]]:
 
 
 def _held_out(config: TrainConfig, splits: dict[str, list[Picture]], tally: Tally) -> dict[str, list[Picture]]:
-    """Return train, validation and test; splits that are not given are drawn."""
-    splits = dict(splits)
-    if "all" in splits:
-        splits["train"] = splits.pop("all")
-    if "train" not in splits:
+    """Return train, validation and test; splits that are not given are drawn, by whole groups if `--group` is given."""
+    if not {"all", "train"} & set(splits):
         raise UsageError(f"--data {config.data}: expected a split train, received {few(list(splits))}")
-    for name, share in (("test", config.test_split), ("validation", config.validation_split)):
-        if name not in splits:
-            rest, held = hold_out_indices(len(splits["train"]), share, name)
-            splits |= {name: [splits["train"][i] for i in held], "train": [splits["train"][i] for i in rest]}
-            tally.made[name] = drawn(share)
-    return splits
+    files = {split: Files(config.data, [one.file for one in part]) for split, part in splits.items()}
+    groups = grouping.of_files(config, files, tally)
+    everything, rows = [], {}
+    for split, part in splits.items():
+        places = np.arange(len(everything), len(everything) + len(part))
+        rows[split] = Split(places, np.zeros((len(part), 0), np.int32), groups=groups[split])
+        everything += part
+    found = held_out(config, rows, (), tally)
+    return {split: [everything[place] for place in part.x] for split, part in found.items()}

@@ -324,3 +324,25 @@ def split_files(path: Path, suffixes: Collection[str], tally: Tally) -> dict[str
 def visible_files(path: Path, suffixes: Collection[str]) -> list[Path]:
     """Return the files of a folder with one of some suffixes, sorted, without hidden ones."""
     return sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """Return the files with the suffix of a picture in a folder and in those below it, sorted, without hidden ones.
+
+    Linked folders are followed, but each is read once.
+    """
+    found, seen, left = [], set(), [folder]
+    while left:
+        path = left.pop()
+        status = path.stat()
+        if (key := (status.st_dev, status.st_ino)) in seen:
+            continue
+        seen.add(key)
+        for entry in _entries(path):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                left.append(Path(entry))
+            elif PurePath(entry.name).suffix.lower() in SUFFIXES:
+                found.append(Path(entry))
+    return sorted(found)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from zoo.config.records import holds_records
 from zoo.config.task_facts import Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig, flag
 from zoo.console.errors import UsageError, few
-from zoo.data.casts import plain_names
+from zoo.data.casts import plain_names, tell_alike
 from zoo.data.dataset import Split
 from zoo.data.reading import Tally
 from zoo.data.sensors import recordings, windows
@@ -231,9 +230,7 @@ def _numbered(
     names = class_names
     if names is None:
         names = in_order(set(labels))
-        if alike := [name for name, count in Counter(map(str.casefold, names)).items() if count > 1]:
-            same = [repr(name) for name in names if name.casefold() == alike[0]]
-            tally.notes.append(f"the classes {few(same)} differ in upper and lower case alone")
+        tell_alike(names, tally)
     index = {name: i for i, name in enumerate(names)}
     if strange := sorted(set(labels) - set(names)):
         raise UsageError(f"{path}: class {strange[0]!r} is not one of {few(names)}")

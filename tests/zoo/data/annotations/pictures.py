@@ -39,7 +39,12 @@ def write_picture(path: Path, picture):
     Image.fromarray(picture).save(path)
 
 
-def xml(name, size, objects):
+def plain(value, size=(64, 64)):
+    """Return a picture of one value, by which tests tell pictures apart."""
+    return np.full((*size, 3), value, np.uint8)
+
+
+def xml(name, size, objects, suffix=".png"):
     """Return an annotation of Pascal VOC."""
     rows = "".join(
         f"<object><name>{kind}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
@@ -48,7 +53,7 @@ def xml(name, size, objects):
     )
     height, width = size
     return (
-        f"<annotation><filename>{name}.png</filename><size><width>{width}</width><height>{height}</height></size>{rows}"
+        f"<annotation><filename>{name}{suffix}</filename><size><width>{width}</width><height>{height}</height></size>{rows}"
         "</annotation>"
     )
 
@@ -103,6 +108,6 @@ def yolo(folder: Path, counts=None, seed=0, size=(48, 64)):
             label.parent.mkdir(parents=True, exist_ok=True)
             label.write_text("\n".join(lines))
     (folder / "data.yaml").write_text(
-        "train: images/train\nval: images/val\ntest: images/test\nnames: [disc, square]\n"
+        "".join(f"{split}: images/{split}\n" for split in made) + "names: [disc, square]\n"
     )
     return made

@@ -107,6 +107,7 @@ def _objects(text, box):
         ((30, 10, 20, 20), "boxes with swapped corners"),
         ((30, 10, 30, 20), "empty boxes"),
         ((70, 10, 90, 20), "boxes outside their picture"),
+        ((0.1, 0.1, 0.5, 0.6), "boxes within the first pixel, as if they were shares of the sides"),
         (("nan", 10, 90, 20), "boxes that are no numbers"),
         (("", 10, 90, 20), "objects without a class or a box"),
     ],
@@ -125,6 +126,16 @@ def test_boxes_that_reach_beyond_the_picture_are_cut_and_told(tmp_path):
     data = read(tmp_path / "voc")
     assert data.reading.changed == {"boxes cut at the edge of their picture": 1}
     assert (data.train.y[..., :4] >= 0).all()
+
+
+def test_a_box_that_occurs_twice_is_taken_once_and_told(tmp_path):
+    made = pictures.voc(tmp_path / "voc")
+    name, _, objects = made["train"][0]
+    file = tmp_path / "voc" / "Annotations" / f"{name}.xml"
+    file.write_text(pictures.xml(name, (48, 64), [*objects, objects[0]]))
+    data = read(tmp_path / "voc")
+    assert data.reading.changed == {"boxes that occur twice left out": 1}
+    assert (data.train.y[0, :, 4] >= 0).sum() == len(objects)
 
 
 def test_pictures_that_are_missing_or_of_another_size_are_refused_or_left_out(tmp_path):
@@ -160,6 +171,50 @@ def test_faults_of_coco_and_yolo(tmp_path):
     data = read(tmp_path / "yolo", skip_bad=True)
     np.testing.assert_allclose(data.train.y[0, 0], [6.4, 6.4, 32, 38.4, 0], rtol=1e-6)  # the box around the polygon
     assert "1 pictures have no text file" in data.reading.warning()
+
+
+def test_faults_are_named_where_they_leave_no_objects(tmp_path):
+    pictures.yolo(tmp_path / "yolo", {"train": 4})
+    for file in (tmp_path / "yolo" / "labels" / "train").iterdir():
+        file.write_text("0,0.5,0.5,0.2,0.2\n")
+    with pytest.raises(UsageError, match=r"4 lines that are no numbers \(train_0.txt, line 1"):
+        read(tmp_path / "yolo")
+    with pytest.raises(
+        UsageError, match="objects in the annotations of 4 pictures, found none beside 4 faults that are"
+    ):
+        read(tmp_path / "yolo", skip_bad=True)
+
+
+def test_classes_that_differ_in_case_alone_are_told(tmp_path):
+    pictures.voc(tmp_path / "voc")
+    _altered(tmp_path / "voc", lambda text: _objects(text, (1, 1, 20, 20)).replace("disc", "Disc", 1))
+    assert "the classes 'Disc', 'disc' differ in upper and lower case alone" in read(tmp_path / "voc").reading.warning()
+
+
+def test_own_validation_pictures_are_told_where_others_are_given(folders, tmp_path):
+    pictures.voc(tmp_path / "voc", {"train": 4, "val": 2})
+    reading = read(folders["YOLO"], validation_data=tmp_path / "voc").reading
+    assert reading.examples == {"train": 24, "validation": 6, "test": 8}
+    assert reading.made == {"validation": "--validation-data"}
+    assert reading.left_out == {"of the data's own validation split, in place of which --validation-data is used": 8}
+
+
+def test_groups_are_held_out_whole(tmp_path):
+    made = pictures.voc(tmp_path / "voc", {"day1": 8, "day2": 8, "day3": 4, "day4": 4})
+    shutil.rmtree(tmp_path / "voc" / "ImageSets")
+    reading = read(tmp_path / "voc", group="day[0-9]").reading
+    held = {split: how.partition("by group: ")[2].split(", ") for split, how in reading.made.items()}
+    assert {len(made[day]) for day in held["test"] + held["validation"]} <= {4, 8}
+    assert reading.examples["test"] == sum(len(made[day]) for day in held["test"])
+    assert reading.examples["validation"] == sum(len(made[day]) for day in held["validation"])
+    assert reading.examples["train"] == 24 - reading.examples["test"] - reading.examples["validation"]
+    with pytest.raises(
+        UsageError, match=r"--group night: expected a match in the name of every file, 24 of 24 have none"
+    ):
+        read(tmp_path / "voc", group="night")
+    pictures.yolo(tmp_path / "yolo", {"train": 4, "val": 2})
+    told = read(tmp_path / "yolo", group="_([0-9])").reading.warning()
+    assert "the groups 0, 1 are in train and in validation, as the data name these splits" in told
 
 
 def test_classes_of_a_run_are_kept_and_others_refused(tmp_path):
