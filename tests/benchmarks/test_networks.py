@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import guests, network_cells, networks
 
-FEW, MORE = ("two_inputs", "custom_layer", "embedding"), ("residual", "squeeze", "attention", "shared")
+FEW, MORE = ("custom_layer", "embedding"), ("two_inputs", "residual", "squeeze", "attention", "shared")
 # Token ids cannot be calibrated for 16x8, and channels of a convolution that is called twice cannot be removed.
 REFUSED = {("embedding", "int16x8"), ("keras_hub bert", "int16x8"), ("shared", "channels(0.5) + int8")}
 

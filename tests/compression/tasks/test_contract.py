@@ -28,7 +28,7 @@ from zoo.console.errors import UsageError
 
 # A model of one's own is no run; test_own_model.py has its tests.
 TASKS = [name for name in tasks.TASKS if task_facts.of(name).from_data]
-RECIPES = ("float32", "quantized")
+RECIPES = ("quantized", pytest.param("float32", marks=pytest.mark.slow))
 SINCE_0_2 = ("digest", "beside", "tolerances", "task", "weights_sha256", "stages_sha256")
 
 

@@ -105,6 +105,7 @@ def test_each_of_several_outputs_is_learnt(tmp_path):
     assert np.corrcoef(found["size"][:, 0], before["size"][:, 0])[0, 1] > 0.95
 
 
+@pytest.mark.slow
 def test_the_teacher_may_be_another_model_file(tmp_path):
     keras.utils.set_random_seed(0)
     y = KINDS

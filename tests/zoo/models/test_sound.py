@@ -72,6 +72,7 @@ def test_the_fastest_hop_and_a_frame_that_ends_within_one():
     np.testing.assert_allclose(front(x)[..., 0], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_pcen_of_librosa():
     librosa = pytest.importorskip("librosa")
     magnitudes = np.abs(np.random.default_rng(0).normal(1, 1, (2, 77, 5))).astype(np.float32)

@@ -58,6 +58,7 @@ def test_one_command_fits_the_output_layer_and_thaws(network, tmp_path, capsys):
     np.testing.assert_allclose(model.stem.norm.moving_mean, theirs[2].moving_mean - theirs[1].bias, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_without_the_file(tmp_path):
     dscnn(classes=7).save(tmp_path / "theirs.keras")
     common = {

@@ -101,7 +101,7 @@ def test_frames_are_standardised_by_the_training_clips(place):
     np.testing.assert_allclose(data.spec.std, found.std(0), rtol=1e-3)
 
 
-@pytest.mark.parametrize("model", SETTINGS)
+@pytest.mark.parametrize("model", ["autoencoder", pytest.param("autoencoder_conv", marks=pytest.mark.slow)])
 def test_a_squeal_is_found_and_nothing_where_there_is_none(model, run, place):
     found = (
         run if model == "autoencoder" else train(config(place / "squeal", model, output=place / model), verbose=False)

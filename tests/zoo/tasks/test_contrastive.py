@@ -217,7 +217,8 @@ def test_another_training_begins_with_both_towers_and_the_vocabulary(folder, run
     assert (tmp_path / "begun" / "vocabulary.json").read_bytes() == (run / "vocabulary.json").read_bytes()
 
 
-@pytest.mark.parametrize("head", ["cosine", pytest.param("fusion", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["cosine", "fusion"])
 def test_two_replicas_train_like_one(head, folder, tmp_path):
     """Losses, weights and validation: the captions of each replica are compared with the images of both."""
     options = {"settings": SMALL | {"head": head}, "optimizer": "sgd", "learning_rate": 0.5}

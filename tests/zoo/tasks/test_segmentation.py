@@ -66,6 +66,7 @@ def test_a_picture_of_another_size_gets_a_mask_of_its_own_size(run, street, tmp_
     assert first["shares"]["road"] == pytest.approx(second["shares"]["road"], abs=0.35)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_with_the_same_bits(street, tmp_path):
     options = SMALL | {"data": street, "augment": "standard", "epochs": 3, "checkpoint_every": 1}
     whole = train(TrainConfig(**options, output=tmp_path / "whole"), verbose=False)

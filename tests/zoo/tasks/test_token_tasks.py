@@ -100,6 +100,7 @@ def test_a_text_longer_than_the_window_goes_on_greedily_as_without_a_cache():
     np.testing.assert_array_equal(found, [text[2:]] * 2)
 
 
+@pytest.mark.slow
 def test_windows_of_one_length_draw_other_tokens_by_one_compiled_function(monkeypatch):
     made = []
     compiled = language_model.compiled

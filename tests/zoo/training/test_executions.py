@@ -36,7 +36,9 @@ def one(data, tmp_path_factory):
     return trained(data, tmp_path_factory.mktemp("one"), "transformer", steps_per_execution=1)
 
 
-@pytest.mark.parametrize("options", [{"checkpoint_every": 4}, {"strategy": "one_device"}])
+@pytest.mark.parametrize(
+    "options", [{"checkpoint_every": 4}, pytest.param({"strategy": "one_device"}, marks=pytest.mark.slow)]
+)
 def test_weights_do_not_depend_on_the_number_of_steps_of_an_execution(data, tmp_path, one, options):
     several = trained(data, tmp_path, "transformer", steps_per_execution=5, **options)
     for ours, theirs in zip(several.model.get_weights(), one.model.get_weights(), strict=True):
@@ -45,6 +47,7 @@ def test_weights_do_not_depend_on_the_number_of_steps_of_an_execution(data, tmp_
     assert several.metrics["test"] == one.metrics["test"]
 
 
+@pytest.mark.slow
 def test_weights_do_not_depend_on_who_gathers_the_batches(data, tmp_path, one, monkeypatch):
     monkeypatch.setattr("zoo.tasks.classification.Classification.gathered", lambda *_: None)
     handed = trained(data, tmp_path, "transformer")

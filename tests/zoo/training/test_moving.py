@@ -68,6 +68,7 @@ def test_devices_may_change(name, to, runs, tmp_path):
     assert RunFolder(folder).read_config()["config"].strategy == to.get("strategy", "none")
 
 
+@pytest.mark.slow
 def test_the_engine_may_change(runs, tmp_path):
     """Move from TensorFlow in one process to JAX on four devices with three steps in an execution."""
     folder = moved(runs, "none", tmp_path)

@@ -249,6 +249,7 @@ def config(path, **changes):
     return TrainConfig(**values | changes)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_resumes_bit_for_bit_and_counts_all_steps(image_npz, tmp_path):
     whole = train(config(image_npz, output=tmp_path / "whole", deterministic=True), verbose=False)
     broken = config(image_npz, output=tmp_path / "broken", deterministic=True, checkpoint_every=1)
@@ -266,6 +267,7 @@ def test_an_interrupted_training_resumes_bit_for_bit_and_counts_all_steps(image_
     assert type(RunFolder(broken.output).load_model()) is SimpleNet
 
 
+@pytest.mark.slow
 def test_the_key_is_readable_by_its_owner_alone_until_the_run_is_finished(image_npz, tmp_path):
     mine = config(image_npz, output=tmp_path / "run", private="dp(epsilon=4, clip=0.5)", checkpoint_every=1)
     run = RunFolder(mine.output)

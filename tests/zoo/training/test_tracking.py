@@ -63,6 +63,7 @@ def test_mlflow_keeps_the_configuration_the_curves_and_the_scores(tmp_path):
     assert names == {"config.json", "metrics.json", "report.html"}
 
 
+@pytest.mark.slow
 def test_a_resumed_training_goes_on_in_its_record(tmp_path):
     mlflow = pytest.importorskip("mlflow")
     config = configured(tmp_path, track=("mlflow",), epochs=3)

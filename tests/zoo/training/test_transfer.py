@@ -172,6 +172,7 @@ def test_frozen_layers_do_not_change_and_unfrozen_layers_do(folder):
     assert begun["taken"] == len(first) - 2
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_bit_for_bit(folder):
     stopped = tuned(folder, "stopped", checkpoint_every=1)
     with contextlib.suppress(Interrupted):

@@ -30,6 +30,7 @@ def check_equal(two, one):
     assert not any(getattr(layer, "synchronized", False) for layer in with_itself(two.model))
 
 
+@pytest.mark.slow
 def test_two_devices_normalise_the_batch_that_one_would(data, tmp_path):
     ways = {"one": {}, "two": {"strategy": "mirrored", "virtual_devices": 2}}
     found = {
