@@ -93,6 +93,18 @@ class Annotated:
     named: dict[str, str] = field(default_factory=dict)
 
 
+def text_of(file: Path) -> str:
+    """Return the text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        UsageError: A file that cannot be read, or that is not in UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file}: expected a text in UTF-8: {error}") from None
+
+
 def real_paths(files: Iterable[Path]) -> list[Path]:
     """Return paths without links and `..` in the names of their folders, so that they can be compared."""
     folders: dict[Path, Path] = {}

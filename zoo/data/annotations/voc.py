@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from zoo.console.errors import UsageError, few
-from zoo.data.annotations.annotated import Annotated, Faults, Picture, count_unread
+from zoo.data.annotations.annotated import Annotated, Faults, Picture, count_unread, text_of
 from zoo.data.sources.folders import SPLITS, SUFFIXES, visible_files
 
 LAYOUT = "Pascal VOC"
@@ -118,7 +118,7 @@ def _lists(root: Path) -> dict[str, Path]:
 
 def _listed(path: Path, files: dict[str, Path]) -> list[Path]:
     """Return the XML files that a list names; a second word of a line tells whether the picture has a class."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.strip() for line in text_of(path).splitlines() if line.strip()]
     names = [line if line in files else line.split()[0] for line in lines]
     if missing := [name for name in names if name not in files]:
         raise UsageError(f"{path}: expected names with an annotation, found none for {few(missing)}")

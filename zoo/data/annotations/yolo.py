@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from zoo.console.errors import UsageError, few
-from zoo.data.annotations.annotated import Annotated, Faults, Picture, count_unread
+from zoo.data.annotations.annotated import Annotated, Faults, Picture, count_unread, text_of
 from zoo.data.sources.folders import SPLITS, SUFFIXES, pictures_below, visible_files
 
 LAYOUT = "YOLO"
@@ -83,17 +83,10 @@ def _described(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(_text(file))
+        found = yaml.safe_load(text_of(file))
     except yaml.YAMLError as error:
         raise UsageError(f"{file}: expected a YAML file with names: {' '.join(str(error).split())[:200]}") from None
     return found if isinstance(found, dict) else {}
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file}: expected a text in UTF-8: {error}") from None
 
 
 def _names(found: Any, file: Path) -> list[str]:
@@ -109,7 +102,7 @@ def _names(found: Any, file: Path) -> list[str]:
 
 def _lines(root: Path) -> list[str]:
     file = next(root / name for name in CLASSES if (root / name).is_file())
-    names = [line.strip() for line in _text(file).rstrip().splitlines()]
+    names = [line.strip() for line in text_of(file).rstrip().splitlines()]
     if "" in names:  # whether it counts changes the classes of all lines below
         raise UsageError(f"{file}: expected the name of a class in each line, found line {names.index('') + 1} empty")
     return _once(names, file)
@@ -144,6 +137,8 @@ def _splits(
         for text in [texts] if isinstance(texts, str) else map(str, texts):
             if pictures := _listed(root, base, text, faults):
                 found.setdefault(split, []).extend(pictures)
+                if not pictures[0].resolve().is_relative_to(root.resolve()):
+                    notes.append(f"{file.name} names {text} for {split}, which is not in {root}")
                 continue
             elsewhere = _is_absolute(base) or _is_absolute(text)  # written on another machine
             drawn = ("validation", "test") if elsewhere else ("test",)  # exports name a test folder in any case
@@ -193,7 +188,7 @@ def _listed(root: Path, base: str, text: str, faults: Faults) -> list[Path]:
             return pictures_below(images if images.is_dir() and not visible_files(place, SUFFIXES) else place)
         if place.suffix == ".txt" and place.is_file():
             found = []
-            for line in filter(None, map(str.strip, _text(place).splitlines())):
+            for line in filter(None, map(str.strip, text_of(place).splitlines())):
                 tried = (root / line, place.parent / line, Path(line))
                 path = next((path for path in tried if path.is_file()), None)
                 if path is None:

@@ -15,7 +15,7 @@ from zoo.data.casts import check_class_names, tell_alike
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import Unreadable
 from zoo.data.reading import Tally
-from zoo.data.splits import held_out
+from zoo.data.splits import held_out, set_validation
 from zoo.data.stored import grouping, keeping
 from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
@@ -47,10 +47,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     if config.validation_data is not None:
         other = layouts.read(config.validation_data)
         parts = _checked(config, config.validation_data, other, classes, tally)
-        if own := len(splits.get("validation", ())):
-            tally.left_out["of the data's own validation split, in place of which --validation-data is used"] += own
-        splits["validation"] = [one for part in parts.values() for one in part]
-        tally.made["validation"] = "--validation-data"
+        set_validation(splits, parts, config, tally)
     check_class_names(config.data_name, classes)
     if like is None:
         tell_alike(classes, tally)

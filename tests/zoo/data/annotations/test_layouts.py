@@ -191,12 +191,16 @@ def test_classes_that_differ_in_case_alone_are_told(tmp_path):
     assert "the classes 'Disc', 'disc' differ in upper and lower case alone" in read(tmp_path / "voc").reading.warning()
 
 
-def test_own_validation_pictures_are_told_where_others_are_given(folders, tmp_path):
-    pictures.voc(tmp_path / "voc", {"train": 4, "val": 2})
-    reading = read(folders["YOLO"], validation_data=tmp_path / "voc").reading
-    assert reading.examples == {"train": 24, "validation": 6, "test": 8}
-    assert reading.made == {"validation": "--validation-data"}
-    assert reading.left_out == {"of the data's own validation split, in place of which --validation-data is used": 8}
+def test_validation_data_are_one_split_beside_data_without_their_own(folders, tmp_path):
+    pictures.voc(tmp_path / "given", {"train": 4, "val": 2})
+    with pytest.raises(UsageError, match="expected data without a validation split"):
+        read(folders["YOLO"], validation_data=folders["COCO"])
+    pictures.yolo(tmp_path / "data", {"train": 12})
+    with pytest.raises(UsageError, match="expected the examples of one split, received train, validation; give one"):
+        read(tmp_path / "data", validation_data=tmp_path / "given")
+    shutil.rmtree(tmp_path / "given" / "ImageSets")
+    reading = read(tmp_path / "data", validation_data=tmp_path / "given").reading
+    assert reading.examples["validation"] == 6 and reading.made["validation"] == "--validation-data"
 
 
 def test_groups_are_held_out_whole(tmp_path):

@@ -96,8 +96,11 @@ def test_lists_name_pictures_with_spaces_and_masks_are_no_pictures(tmp_path):
     shutil.copytree(tmp_path / "JPEGImages", tmp_path / "SegmentationClass")
     lists = tmp_path / "ImageSets" / "Main"
     lists.mkdir(parents=True)
-    (lists / "train.txt").write_text("my cat\n")
+    (lists / "train.txt").write_text("my cat\n", encoding="utf-8-sig")
     (lists / "test.txt").write_text("other 1\n")
     found = layouts.read(tmp_path)
     assert names(found, tmp_path) == {"train": ["JPEGImages/my cat.png"], "test": ["JPEGImages/other.png"]}
     assert found.left_out == {"in no list of ImageSets": 1}
+    (lists / "test.txt").write_text("other", encoding="utf-16")
+    with pytest.raises(UsageError, match=r"test.txt: expected a text in UTF-8"):
+        layouts.read(tmp_path)

@@ -120,6 +120,14 @@ def test_paths_of_data_yaml_without_pictures(tmp_path):
         assert found.notes[0].endswith("for train, where there are no pictures; train/images is read")
 
 
+def test_pictures_outside_of_the_folder_are_told(tmp_path):
+    write(tmp_path / "elsewhere", "images", 2)
+    root = write(tmp_path / "data", "images", 3)
+    found = layouts.read(described(root, f"train: {tmp_path}/elsewhere/images\n"))
+    assert sizes(found) == {"train": 2} and found.left_out == {"outside of the folders that are read": 3}
+    assert found.notes[0] == f"data.yaml names {tmp_path}/elsewhere/images for train, which is not in {root}"
+
+
 def test_missing_pictures_of_a_list_are_faults(tmp_path):
     write(tmp_path, "images", 2)
     (tmp_path / "train.txt").write_text("./images/0.png\nimages/7.png\n")
