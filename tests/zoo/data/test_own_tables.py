@@ -209,5 +209,5 @@ def test_wrong_columns_of_files_end_in_a_sentence(listed, words, sentence):
 
 def test_a_column_of_groups_is_refused_where_it_has_no_effect(tmp_path):
     (tmp_path / "t.csv").write_text("text,label,who\n" + "good film,a,x\nbad film,b,y\n" * 20)
-    with pytest.raises(UsageError, match="--group-column who: expected with --window, or with a table that names"):
+    with pytest.raises(UsageError, match="--group-column who: expected with --window, with --model tabular"):
         classes.check(TrainConfig(model="transformer", data=tmp_path / "t.csv", group_column="who"))

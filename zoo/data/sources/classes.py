@@ -152,7 +152,12 @@ def as_trained(config: TrainConfig, like: DataSpec) -> TrainConfig:
 
 def check(config: TrainConfig) -> None:
     """Raise UsageError unless the rows of a table have the columns that the options name; the table is not read."""
-    if not _learns_rows(config, None):
+    by_rows = _learns_rows(config, None)
+    for name in ("time_column", "window", "hop"):
+        if (value := getattr(config, name)) is not None and (by_rows or config.window is None):
+            fits = "a model of sequences, such as conv1d or lstm" if by_rows else "--window, or with --task forecasting"
+            raise UsageError(f"{flag(name)} {value}: expected with {fits}, received with --model {config.model}")
+    if not by_rows:
         for name in ("target_column", "columns"):
             if getattr(config, name) is not None and config.window is None:
                 raise UsageError(
@@ -162,8 +167,8 @@ def check(config: TrainConfig) -> None:
         ungrouped = config.group_column and config.window is None
         if ungrouped and not (config.data and labelled.listed_in(config, config.data)):
             raise UsageError(
-                f"--group-column {config.group_column}: expected with --window, or with a table that names pictures or"
-                " sounds; --group finds groups in the names of files"
+                f"--group-column {config.group_column}: expected with --window, with --model tabular, or with a table"
+                " that names pictures or sounds; --group finds groups in the names of files"
             )
         return
     if config.target_column is None and config.label_column is None:
@@ -177,6 +182,7 @@ def check(config: TrainConfig) -> None:
             f" {len(config.target_column)}; --label-columns names several labels"
         )
     header.check_used(config, config.target_column or (config.label_column,), "target_column")
+    header.check_groups(config)
 
 
 def _learns_rows(config: TrainConfig, like: DataSpec | None) -> bool:
@@ -241,7 +247,7 @@ def encoded(splits: dict[str, Split], vocabulary: Vocabulary, length: int | None
                 f"training texts cut to {length} tokens ({lost:.1%} of all tokens lost; --sequence-length keeps more)"
             )
             tally.changed[what] += cut
-        found[split] = Split(ids, splits[split].y, marks.of_texts(splits[split].x))
+        found[split] = dataclasses.replace(splits[split], x=ids, marks=marks.of_texts(splits[split].x))
     return found
 
 

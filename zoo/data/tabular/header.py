@@ -110,6 +110,15 @@ def check_used(config: TrainConfig, names: Sequence[str], option: str) -> None:
             matching(path, [pattern.removeprefix("!") for pattern in config.columns], "--columns")
 
 
+def check_groups(config: TrainConfig) -> None:
+    """Raise UsageError unless the tables have the column of `--group-column`, if it is given."""
+    if config.group_column is None:
+        return
+    if not is_table(config.data) and not config.data.is_dir():
+        raise UsageError(f"--group-column {config.group_column}: expected with a table, received {config.data.name}")
+    check_used(config, [config.group_column], "group_column")
+
+
 def refuse_absent(path: Path, known: Sequence[str], names: Sequence[str], what: str = "") -> None:
     """Raise UsageError for the first name that is not among the known columns; see `check_columns`."""
     for name in names:

@@ -20,6 +20,7 @@ def check(config: TrainConfig) -> None:
         raise UsageError(
             "--task regression: expected --data, a table with a column of numbers or arrays, received none"
         )
+    header.check_groups(config)
     if config.data.suffix.lower() == ARRAYS:
         if config.target_column is not None:
             raise UsageError(f"--target-column: expected with a table, {config.data} has arrays x and y")

@@ -17,7 +17,7 @@ from zoo.data.dataset import Split
 from zoo.data.reading import Tally
 from zoo.data.splits import held_out
 from zoo.data.splits import kept as kept_splits
-from zoo.data.stored import keeping
+from zoo.data.stored import grouping, keeping
 from zoo.data.stored.column import Column
 from zoo.data.tabular import encoding, header, kinds, pieces, stored
 from zoo.data.tabular.encoding import Input
@@ -33,10 +33,12 @@ class Rows:
     Args:
         tables: Table of each split that has one of its own, or "all".
         names: Columns to learn from.
+        groups: Group of each row of each table, (rows,) of texts; None without groups.
     """
 
     tables: Mapping[str, Table]
     names: list[str]
+    groups: Mapping[str, np.ndarray | None]
 
 
 def chosen(path: Path, patterns: Sequence[str] | None, others: Sequence[str]) -> list[str]:
@@ -55,7 +57,9 @@ def chosen(path: Path, patterns: Sequence[str] | None, others: Sequence[str]) ->
     unwanted = [pattern[1:] for pattern in patterns or () if pattern.startswith("!")]
     found = header.matching(path, wanted, "--columns") if wanted else [name for name in known if name not in others]
     if both := [name for name in found if name in others]:
-        raise UsageError(f"--columns: expected columns to learn from, received {both[0]!r}, which is to be predicted")
+        raise UsageError(
+            f"--columns: expected columns to learn from, received {both[0]!r}, which is to be predicted or tells groups apart"
+        )
     out = header.matching(path, unwanted, "--columns") if unwanted else []
     found = [name for name in found if name not in out]
     if not found:
@@ -76,11 +80,12 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
         UsageError: Tables that cannot be read, or that lack a column.
     """
     like, tally = taken.like, taken.tally
+    needed = [*targets, *column_of_groups(config)]
     if like is None:
-        names = chosen(config.data, config.columns, targets)
+        names = chosen(config.data, config.columns, needed)
     else:
         names = list(dict.fromkeys(each["name"] for each in like.inputs))
-    tables, paths, columns = {}, header.tables_of(config), [*names, *targets]
+    tables, paths, columns = {}, header.tables_of(config), [*names, *needed]
     most = keeping.budget(config)
     whole = pieces.fits(paths.values(), len(columns), most)
     if not whole:
@@ -91,8 +96,28 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
             table = read(path, skip_bad=config.skip_bad, tally=tally, columns=columns)
         else:
             table = stored.read(path, columns, config.skip_bad, tally)
-        tables[split] = complete(table, targets, config.skip_bad, tally)
-    return Rows(tables, names)
+        tables[split] = complete(table, needed, config.skip_bad, tally)
+    return Rows(tables, names, groups_of(config, tables, tally))
+
+
+def column_of_groups(config: TrainConfig) -> list[str]:
+    """Return the column that tells groups apart, none without one."""
+    return [config.group_column] if config.group_column else []
+
+
+def groups_of(config: TrainConfig, tables: Mapping[str, Table], tally: Tally) -> dict[str, np.ndarray | None]:
+    """Return the group of each row by split: its value in the column of groups.
+
+    Args:
+        config: Names the column; without one, rows have no groups.
+        tables: Table of each split, with that column.
+        tally: Takes a note about groups that are in several of the given splits.
+    """
+    if not config.group_column:
+        return dict.fromkeys(tables)
+    found = {split: table.texts(config.group_column).astype(str) for split, table in tables.items()}
+    grouping.tell_shared(found, tally)
+    return found
 
 
 def complete(table: Table, targets: Sequence[str], skip_bad: bool, tally: Tally) -> Table:
@@ -136,7 +161,7 @@ def finished(
     """
     like, tally = taken.like, taken.tally
     begun = {
-        split: Split(np.arange(len(table)), labels[split], _marks_of(table, rows.names))
+        split: Split(np.arange(len(table)), labels[split], _marks_of(table, rows.names), groups=rows.groups[split])
         for split, table in rows.tables.items()
     }
     if taken.splits is None:
