@@ -82,6 +82,18 @@ def check_apart(name: str, values: np.ndarray) -> None:
             )
 
 
+def tells_apart(values: np.ndarray) -> bool:
+    """Return whether float32 keeps more than half of the different numbers of a column.
+
+    Args:
+        values: Finite numbers within float32, (examples,) float64.
+    """
+    found = np.unique(values)
+    if len(found) < 2 or found[-1] - found[0] <= NOISE * np.abs(found).max():
+        return True
+    return 2 * len(np.unique(found.astype(np.float32))) > len(found)
+
+
 def as_pixels(name: str, pictures: Mapping[str, np.ndarray], tally: Tally) -> dict[str, np.ndarray]:
     """Return the pixels of pictures as uint8, or as float32 if they are floats.
 

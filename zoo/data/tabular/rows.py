@@ -58,7 +58,8 @@ def chosen(path: Path, patterns: Sequence[str] | None, others: Sequence[str]) ->
     found = header.matching(path, wanted, "--columns") if wanted else [name for name in known if name not in others]
     if both := [name for name in found if name in others]:
         raise UsageError(
-            f"--columns: expected columns to learn from, received {both[0]!r}, which is to be predicted or tells groups apart"
+            f"--columns: expected columns to learn from, received {both[0]!r}, which is to be predicted or tells groups"
+            " apart"
         )
     out = header.matching(path, unwanted, "--columns") if unwanted else []
     found = [name for name in found if name not in out]

@@ -86,3 +86,26 @@ def test_groups_of_arrays_are_refused(tmp_path):
         catalogue.check_source(
             TrainConfig(model="simplenet", task="regression", data=tmp_path / "a.npz", group_column="who")
         )
+
+
+def test_targets_that_float32_does_not_tell_apart_are_refused(save):
+    path = save(columns() | {"y": 1_700_000_000 + np.arange(ROWS)})
+    assert (
+        "column 'y': expected numbers that float32 tells apart, received 120 different ones from 1700000000 to 1700000119"
+        in refusal(path)
+    )
+    load(asked(save(columns() | {"y": 1_700_000_000 + 1000 * np.arange(ROWS)})))  # 64 of 35,000 are lost
+
+
+def test_inputs_that_float32_does_not_tell_apart_are_told(save):
+    stamps = [f"2024-01-01 10:00:{i // 2:02d}" for i in range(ROWS)]
+    data = load(asked(save(columns() | {"b": 1_700_000_000 + np.arange(ROWS) // 4, "when": stamps})))
+    for name in ("b", "when"):
+        assert f"column {name!r} has values that differ by too little for float32" in notes(data)
+    assert "columns b, when have one value as float32" in notes(data)
+
+
+@pytest.mark.parametrize("name", ["a", "y"])
+def test_numbers_beyond_float32_are_refused(name, save):
+    path = save(columns() | {name: [f"{i % 7}.5e39" for i in range(ROWS)]})
+    assert f"{path}" in (said := refusal(path)) and "within float32" in said and repr(name) in said
