@@ -3,7 +3,8 @@
 An input is a record that a run and its files keep: `name` of the column and `form`.
 
 - number: `edges`, quantiles of the training rows, and `missing`, whether some of them have none.
-- date: days since 2000-01-01; edges and missing as of a number, and `time`, whether dates have a time.
+- date: days since 2000-01-01; edges and missing as of a number, and `time`, whether dates have a time. `written`
+  is how a file of texts has them, if not as in ISO 8601.
 - word: 1 where a text has the word `value`, otherwise 0.
 - category: place of a text in `values` from 1, 0 for any other text and for none.
 
@@ -21,6 +22,7 @@ from zoo.console.errors import UsageError, few
 from zoo.data import marks
 from zoo.data.casts import tells_apart
 from zoo.data.reading import Tally
+from zoo.data.tabular.kinds import Form
 from zoo.data.tabular.table import Table
 
 Input = Mapping[str, Any]
@@ -67,6 +69,12 @@ def inputs_of(table: Table, names: Sequence[str], tally: Tally) -> tuple[Input, 
     return tuple(sorted(found, key=lambda each: ORDER[each["form"]]))
 
 
+def forms_of(inputs: Sequence[Input]) -> dict[str, Form]:
+    """Return how the values of the columns of inputs are written, for `zoo.data.tabular.table.read`."""
+    usual: dict[str, Form] = {"number": "numbers", "date": "dates", "word": "texts", "category": "texts"}
+    return {each["name"]: each.get("written", usual[each["form"]]) for each in inputs}
+
+
 _PLURAL = {"number": "numbers", "date": "dates", "category": "categories"}
 
 
@@ -91,6 +99,8 @@ def _of_times(table: Table, name: str, tally: Tally) -> list[Input]:
     time = bool((given != given.astype("datetime64[D]")).any())
     missing = bool(np.isnat(times).any())
     record = {"name": name, "form": "date", "edges": edges, "missing": missing, "time": time}
+    if (written := table.form(name)) != "dates":
+        record["written"] = written
     return [record] if len(edges) > 1 else []
 
 

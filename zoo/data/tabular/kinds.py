@@ -38,7 +38,7 @@ LEAST, MOSTLY = 10, 0.9
 _PLAIN = re.compile(r"[0-9eE+\-.\s]*")
 _LEADING_ZERO = re.compile(r"(?m)^[+-]?0\d")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 _AFFIXED = re.compile(r"[$€£]\s?[\d.,]+|[\d.,]+\s?[%€$£]")
 _ISO = re.compile(r"\d{4}[-/]\d{1,2}([-/]\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?)?")
 _ZONE = re.compile(r"(Z|[+-]\d{2}:?\d{2})$")
@@ -256,8 +256,27 @@ class Evidence:
             if what not in self._odd and (found := next(filter(fits, given), None)) is not None:
                 self._odd[what] = found
 
-    def verdict(self) -> tuple[Form, tuple[str, ...]]:
-        """Return the form of the values, and what was assumed as clauses that follow the name of the column."""
+    def verdict(self, like: Form | None = None) -> tuple[Form, tuple[str, ...]]:
+        """Return the form of the values, and what was assumed as clauses that follow the name of the column.
+
+        Args:
+            like: Form of the column in the table that a model learns from. Texts stay texts, and what these values
+                alone do not show, such as the order of day and month, is taken from it.
+        """
+        found, told = self._alone()
+        if like is None:
+            return found, told
+        if like == "texts" or not self._count:
+            return like, ()
+        if found == like:
+            return found, () if found in ("day first", "month first") else told
+        return (like, ()) if KINDS[found] != KINDS[like] and self._may_be(like) else (found, told)
+
+    def _may_be(self, form: Form) -> bool:
+        """Return whether all values are written in a form, though they alone do not show it."""
+        return not self._fails[form] and (self._slashed if form in ("day first", "month first") else form == "commas")
+
+    def _alone(self) -> tuple[Form, tuple[str, ...]]:
         fails = self._fails
         if not self._count or not fails["numbers"]:
             return "numbers", ()

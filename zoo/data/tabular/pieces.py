@@ -14,6 +14,7 @@ from zoo.console.errors import UsageError
 from zoo.data.reading import Tally
 from zoo.data.tabular import arrow, header, lines
 from zoo.data.tabular.header import DELIMITERS, PARQUET
+from zoo.data.tabular.kinds import Form
 from zoo.data.tabular.table import BAD, TIMES_LARGER, Table, refuse_type, valued
 from zoo.data.tabular.traits import Traits
 
@@ -69,7 +70,9 @@ def _memory_of_columns(path: Path, columns: int) -> int:
     return parquet.read_metadata(header.parquet_file(path)).num_rows * columns * VALUE
 
 
-def read(path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally) -> tuple[list[str], Iterator[Table]]:
+def read(
+    path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally, like: Mapping[str, Form] | None = None
+) -> tuple[list[str], Iterator[Table]]:
     """Read a table twice: once for the types of its columns and faults of its rows, once for the values.
 
     Args:
@@ -77,6 +80,7 @@ def read(path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally) -> tu
         columns: Names of the columns to read.
         skip_bad: Whether rows with faults are left out.
         tally: Takes what was assumed and, once all rows were read, those that are left out.
+        like: Form of columns in the table that a model learns from, see `kinds.Evidence.verdict`.
 
     Returns:
         Names of the columns in the order of the file, and an iterator over the rows.
@@ -86,10 +90,16 @@ def read(path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally) -> tu
     """
     if ending_of_table(path) == PARQUET:
         return _of_parquet(path, columns, tally)
+    like = like or {}
     if DELIMITERS[ending_of_table(path)] is None:
-        return _of_texts(path, False, lambda tally, known: _objects(path, columns, known), skip_bad, tally)
+        return _of_texts(path, False, lambda tally, known: _objects(path, columns, known), skip_bad, tally, like)
     return _of_texts(
-        path, _commas(path), lambda tally, known: _delimited(path, columns, skip_bad, tally, known), skip_bad, tally
+        path,
+        _commas(path),
+        lambda tally, known: _delimited(path, columns, skip_bad, tally, known),
+        skip_bad,
+        tally,
+        like,
     )
 
 
@@ -105,12 +115,13 @@ def _of_texts(
     texts: Callable[[Tally, dict[str, None]], Iterator[Texts]],
     skip_bad: bool,
     tally: Tally,
+    like: Mapping[str, Form],
 ) -> tuple[list[str], Iterator[Table]]:
     stamp = _stamp(path)
     known: dict[str, None] = {}
     traits: dict[str, Traits] = {}
     for numbers, columns in _told(path, texts(tally, known)):
-        traits = traits or {name: Traits(path, name, commas) for name in columns}
+        traits = traits or {name: Traits(path, name, commas, like.get(name)) for name in columns}
         for name, values in columns.items():
             (traits[name].add if isinstance(values, list) else traits[name].add_column)(values, numbers)
     names = [name for name in known if name in traits]

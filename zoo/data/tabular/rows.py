@@ -21,6 +21,7 @@ from zoo.data.stored import grouping, keeping
 from zoo.data.stored.column import Column
 from zoo.data.tabular import encoding, header, kinds, pieces, stored
 from zoo.data.tabular.encoding import Input
+from zoo.data.tabular.kinds import Form
 from zoo.data.tabular.stored import StoredTable
 from zoo.data.tabular.table import Table, read
 from zoo.data.taken import Taken
@@ -92,13 +93,23 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
     if not whole:
         why = "--shard files" if config.shard == "files" else f"a whole table takes more than {size(most)} of memory"
         tally.kept = f"read for each batch ({why})"
+    forms = {} if like is None else encoding.forms_of(like.inputs) | _forms_of_classes(targets, like.class_names)
     for split, path in paths.items():
         if whole:
-            table = read(path, skip_bad=config.skip_bad, tally=tally, columns=columns)
+            table = read(path, skip_bad=config.skip_bad, tally=tally, columns=columns, like=forms)
         else:
-            table = stored.read(path, columns, config.skip_bad, tally)
+            table = stored.read(path, columns, config.skip_bad, tally, forms)
+        forms = forms or {name: table.form(name) for name in columns}
         tables[split] = complete(table, needed, config.skip_bad, tally)
     return Rows(tables, names, groups_of(config, tables, tally))
+
+
+def _forms_of_classes(targets: Sequence[str], class_names: Sequence[str]) -> dict[str, Form]:
+    """Return that a column of classes is of texts, if the names of the classes are."""
+    evidence = kinds.Evidence(commas=False)
+    evidence.add(class_names)
+    names = len(targets) == 1 and evidence.verdict()[0] in ("texts", "mostly")
+    return {targets[0]: "texts"} if names and class_names else {}
 
 
 def column_of_groups(config: TrainConfig) -> list[str]:
@@ -240,7 +251,7 @@ def given(words: Sequence[str], inputs: Sequence[Input]) -> tuple[list[str], np.
     tables, pairs = _told_apart(words)
     wanted = list(dict.fromkeys(each["name"] for each in inputs))
     for path in tables:
-        table = read(path, columns=wanted, tally=tally)
+        table = read(path, columns=wanted, tally=tally, like=encoding.forms_of(inputs))
         names += [f"{path}[{i}]" for i in range(len(table))]
         parts.append(_told(table, inputs, tally))
     if pairs:
@@ -260,6 +271,7 @@ def _told(table: Table, inputs: Sequence[Input], tally: Tally) -> np.ndarray:
 def _row(values: Mapping[str, str], inputs: Sequence[Input], tally: Tally) -> Table:
     """Return a table of one row."""
     columns: dict[str, np.ndarray] = {}
+    forms = encoding.forms_of(inputs)
     for each in inputs:
         name, text = each["name"], values.get(each["name"], "").strip()
         if each["form"] in ("word", "category"):
@@ -267,7 +279,7 @@ def _row(values: Mapping[str, str], inputs: Sequence[Input], tally: Tally) -> Ta
             continue
         evidence = kinds.Evidence(commas=False)
         evidence.add([text])
-        form = evidence.verdict()[0]
+        form = evidence.verdict(forms[name])[0]
         wanted = "times" if each["form"] == "date" else "numbers"
         if text.lower() in kinds.MISSING:
             columns[name] = np.full(1, np.nan) if wanted == "numbers" else np.full(1, "NaT", "datetime64[us]")

@@ -20,10 +20,11 @@ class Traits:
         path: File, for messages.
         name: Name of the column.
         commas: Whether a number may have a decimal comma.
+        like: Form of the column in the table that a model learns from, see `Evidence.verdict`; None for that table.
     """
 
-    def __init__(self, path: Path, name: str, commas: bool):
-        self._path, self._name = path, name
+    def __init__(self, path: Path, name: str, commas: bool, like: Form | None = None):
+        self._path, self._name, self._like = path, name, like
         self._evidence = Evidence(commas)
         self._spaces, self._line = 0, 0  # line of the first value that is no number
 
@@ -69,7 +70,7 @@ class Traits:
     @property
     def form(self) -> Form:
         """Form of the values."""
-        return self._evidence.verdict()[0]
+        return self._evidence.verdict(self._like)[0]
 
     def tell(self, skip_bad: bool, tally: Tally) -> None:
         """Note what was assumed.
@@ -77,13 +78,14 @@ class Traits:
         Raises:
             UsageError: A value that is no number in a column of numbers, unless such lines are left out.
         """
-        form, told = self._evidence.verdict()
+        form, told = self._evidence.verdict(self._like)
         if form == "mostly" and not skip_bad:
             raise UsageError(
                 f"{self._path}, line {self._line}: expected a number in column {self._name!r}, as in"
                 f" {self._evidence.right:,} others, received {short(self._evidence.no_number)}; --skip-bad leaves such"
                 " lines out"
             )
-        tally.notes += [f"column {self._name!r} {clause}" for clause in told]
+        where = f"column {self._name!r}" + (f" of {self._path.name}" if self._like else "")
+        tally.notes += [f"{where} {clause}" for clause in told]
         if self._spaces and KINDS[form] != "numbers":
-            tally.notes.append(f"column {self._name!r} has spaces around values, which are left out")
+            tally.notes.append(f"{where} has spaces around values, which are left out")

@@ -1,5 +1,7 @@
 """Rows of a table as examples: groups, splits, and tables that are read like the training table."""
 
+import datetime
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data.load import load
+from zoo.data.tabular import rows
 
 ROWS = 120
 
@@ -109,3 +112,54 @@ def test_inputs_that_float32_does_not_tell_apart_are_told(save):
 def test_numbers_beyond_float32_are_refused(name, save):
     path = save(columns() | {name: [f"{i % 7}.5e39" for i in range(ROWS)]})
     assert f"{path}" in (said := refusal(path)) and "within float32" in said and repr(name) in said
+
+
+def dated(form, count=ROWS):
+    """Return dates with all days of a month, written in a form such as %d/%m/%Y."""
+    return [(datetime.date(2024, 1, 1) + datetime.timedelta(i)).strftime(form) for i in range(count)]
+
+
+def of_run(save):
+    """Return the data of a run whose columns are texts such as 1.0, and dates that begin with the day."""
+    codes = [("1.0", "2.0", "B")[i % 3] for i in range(ROWS)]
+    return load(asked(save(columns() | {"c": codes, "d": dated("%d/%m/%Y"), "zip": ["007", "90210"] * (ROWS // 2)})))
+
+
+@pytest.mark.parametrize("memory", [None, 1000])
+def test_tables_of_other_splits_are_read_like_that_of_the_training_rows(memory, save):
+    given = columns() | {"c": [("1.0", "2.0", "B")[i % 3] for i in range(ROWS)], "d": dated("%d/%m/%Y")}
+    save(given, "data/train.csv")
+    test = {"a": ["0,5"] * 9, "y": ["0,125"] * 9, "c": ["1.0"] * 9, "d": ["03/04/2024"] * 9}
+    path = save(test, "data/test.csv", ";").parent
+    data = load(asked(path, memory=memory))
+    day = (np.datetime64("2024-04-03") - np.datetime64("2000-01-01")).astype(int)
+    assert data.test.x[:].tolist() == [[0.5, day, 1]] * 9 and data.test.y.tolist() == [[0.125]] * 9
+    assert not data.reading.changed  # nothing is unknown
+
+
+def test_another_order_of_day_and_month_is_told_with_the_file(save):
+    save(columns() | {"d": dated("%d/%m/%Y")}, "data/train.csv")
+    path = save(columns() | {"d": dated("%m/%d/%Y")}, "data/test.csv").parent
+    told = notes(load(asked(path)))
+    assert "column 'd' is read as day/month/year" in told
+    assert "column 'd' of test.csv is read as month/day/year" in told
+
+
+def test_rows_for_a_run_are_read_like_its_training_table(save, capsys):
+    spec = of_run(save).spec
+    row = {"a": 0.5, "c": "1.0", "d": "03/04/2024", "zip": "90210"}
+    _, x = rows.given([str(save({name: [value] for name, value in row.items()}, "one.csv"))], spec.inputs)
+    _, y = rows.given([f"{name}={value}" for name, value in row.items()], spec.inputs)
+    np.testing.assert_array_equal(x, y)
+    assert capsys.readouterr().err == ""  # 1.0 and 90210 are known
+    path = save({name: ["" if name == "d" else value] * 2 for name, value in row.items()}, "empty.csv")
+    rows.given([str(path)], spec.inputs)
+    assert "2 missing values of 'd', which training rows never had" in capsys.readouterr().err
+
+
+def test_classes_that_are_texts_stay_texts_in_other_tables(save):
+    path = save(columns() | {"c": [("1.0", "2.0", "B")[i % 3] for i in range(ROWS)]}, "data/train.csv").parent
+    save(columns(2) | {"c": ["1.0", "2.0"]}, "data/test.csv")
+    config = asked(path, task="classification", target_column=("c",))
+    data = load(config)
+    assert data.test.y.tolist() == load(config, like=data.spec).test.y.tolist() == [0, 1]
