@@ -39,6 +39,9 @@ _PLAIN = re.compile(r"[0-9eE+\-.\s]*")
 _LEADING_ZERO = re.compile(r"(?m)^[+-]?0\d")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+_BOTH_MARKS = re.compile(r"[+-]?\d{1,3}((\.\d{3})+,\d+|(,\d{3})+\.\d+)")
+# Whole numbers with points between thousands, or numbers with three decimals.
+GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
 _AFFIXED = re.compile(r"[$€£]\s?[\d.,]+|[\d.,]+\s?[%€$£]")
 _ISO = re.compile(r"\d{4}[-/]\d{1,2}([-/]\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?)?")
 _ZONE = re.compile(r"(Z|[+-]\d{2}:?\d{2})$")
@@ -153,7 +156,9 @@ def as_numbers(where: str, texts: np.ndarray) -> np.ndarray:
         if plain in TRUE or plain in FALSE:
             found[i] = plain in TRUE
         elif plain not in MISSING:
-            raise UsageError(f"{where}: expected numbers, received {short(str(text))}")
+            both = next((other for other in texts if _BOTH_MARKS.fullmatch(other)), None)
+            cure = "; write numbers without marks between thousands" if both else ""
+            raise UsageError(f"{where}: expected numbers, received {short(both or str(text))}{cure}")
     return found
 
 

@@ -12,11 +12,10 @@ import numpy as np
 from zoo.config.task_facts import COMPRESSED, ending_of_table
 from zoo.console.errors import UsageError
 from zoo.data.reading import Tally
-from zoo.data.tabular import arrow, header, lines
+from zoo.data.tabular import arrow, header, lines, traits
 from zoo.data.tabular.header import DELIMITERS, PARQUET
 from zoo.data.tabular.kinds import Form
 from zoo.data.tabular.table import BAD, TIMES_LARGER, Table, refuse_type, valued
-from zoo.data.tabular.traits import Traits
 
 # Most values, and most characters of them, that are in memory at a time.
 CELLS, CHARACTERS = 1 << 18, 1 << 23
@@ -119,15 +118,14 @@ def _of_texts(
 ) -> tuple[list[str], Iterator[Table]]:
     stamp = _stamp(path)
     known: dict[str, None] = {}
-    traits: dict[str, Traits] = {}
+    found: dict[str, traits.Traits] = {}
     for numbers, columns in _told(path, texts(tally, known)):
-        traits = traits or {name: Traits(path, name, commas, like.get(name)) for name in columns}
+        found = found or {name: traits.Traits(path, name, commas, like.get(name)) for name in columns}
         for name, values in columns.items():
-            (traits[name].add if isinstance(values, list) else traits[name].add_column)(values, numbers)
-    names = [name for name in known if name in traits]
-    for name in names:
-        traits[name].tell(skip_bad, tally)
-    forms = {name: traits[name].form for name in names}
+            (found[name].add if isinstance(values, list) else found[name].add_column)(values, numbers)
+    names = [name for name in known if name in found]
+    traits.tell({name: found[name] for name in names}, skip_bad, tally)
+    forms = {name: found[name].form for name in names}
 
     def tables() -> Iterator[Table]:
         for numbers, columns in _told(path, texts(Tally(), {})):

@@ -13,10 +13,9 @@ import numpy as np
 from zoo.config.task_facts import COMPRESSED, ending_of_table
 from zoo.console.errors import UsageError, few, short
 from zoo.data.reading import Tally
-from zoo.data.tabular import arrow, header, kinds, lines
+from zoo.data.tabular import arrow, header, kinds, lines, traits
 from zoo.data.tabular.header import DELIMITERS, PARQUET
 from zoo.data.tabular.kinds import Form, Kind
-from zoo.data.tabular.traits import Traits
 from zoo.system.machine import available_memory
 
 # Bytes of memory for each byte of a file: its text, and an object of Python for each value.
@@ -219,12 +218,11 @@ def _typed(
     like: Mapping[str, Form],
 ) -> Table:
     """Return a table of columns of texts with their types."""
-    found = {name: Traits(path, name, commas, like.get(name)) for name in columns}
+    found = {name: traits.Traits(path, name, commas, like.get(name)) for name in columns}
     for name, texts in columns.items():
         found[name].add(texts, numbers)
-    for traits in found.values():
-        traits.tell(skip_bad, tally)
-    table, bad = valued(path, columns, numbers, {name: traits.form for name, traits in found.items()})
+    traits.tell(found, skip_bad, tally)
+    table, bad = valued(path, columns, numbers, {name: each.form for name, each in found.items()})
     if bad:
         tally.left_out[BAD] += bad
     return table

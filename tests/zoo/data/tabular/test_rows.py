@@ -163,3 +163,13 @@ def test_classes_that_are_texts_stay_texts_in_other_tables(save):
     config = asked(path, task="classification", target_column=("c",))
     data = load(config)
     assert data.test.y.tolist() == load(config, like=data.spec).test.y.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("memory", [None, 1000])
+def test_points_of_thousands_are_told_whether_a_table_fits_or_not(memory, save):
+    given = {
+        "a": [f"{value:.2f}".replace(".", ",") for value in columns()["a"]],
+        "pop": ["12.500", "999"] * (ROWS // 2),
+    }
+    data = load(asked(save(given | {"y": range(ROWS)}, delimiter=";"), memory=memory))
+    assert "column 'pop' has numbers such as '12.500', read with a decimal point" in notes(data)

@@ -131,6 +131,22 @@ def test_odd_columns_are_told(content, told, written):
     assert re.search(told, "; ".join(tally.notes)), tally.notes
 
 
+def test_points_of_thousands_beside_decimal_commas_are_told(written):
+    tally = Tally()
+    read(written("a;pop;b\n0,64;12.500;1.25\n1,5;999;12.500\n"), tally=tally)
+    (note,) = [note for note in tally.notes if "thousands" in note]
+    assert note.startswith("column 'pop' has numbers such as '12.500', read with a decimal point although column 'a'")
+    tally = Tally()
+    read(written("a;pop\n0.64;12.500\n1.5;999\n"), tally=tally)
+    assert "thousands" not in "; ".join(tally.notes)
+
+
+def test_numbers_with_both_marks_are_named(written):
+    table = read(written("a;y\n1;55,59\n2;1.234,56\n"))
+    with pytest.raises(UsageError, match="received '1.234,56'; write numbers without marks between thousands"):
+        table.numbers("y")
+
+
 def test_time_zones_are_changed_to_utc(written):
     table = read(written("t\n2020-01-01T10:00:00+02:00\n2020-01-01 10:00:00.5Z\n2020-01-01T10:00-0530\n"))
     expected = np.array(["2020-01-01T08:00:00", "2020-01-01T10:00:00.5", "2020-01-01T15:30:00"], "datetime64[us]")
