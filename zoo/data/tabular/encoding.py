@@ -43,13 +43,14 @@ _WORD = re.compile(r"\w+")
 ORDER = {"number": 0, "date": 0, "word": 1, "category": 2}
 
 
-def inputs_of(table: Table, names: Sequence[str], tally: Tally) -> tuple[Input, ...]:
+def inputs_of(table: Table, names: Sequence[str], tally: Tally, whole: Table | None = None) -> tuple[Input, ...]:
     """Return what the inputs of a model are, from training rows.
 
     Args:
         table: Training rows.
         names: Columns to learn from.
         tally: Takes what was found, and the columns that are left out.
+        whole: Table that the rows were drawn from, in its order; the rows themselves by default.
     """
     found: list[Input] = []
     out: list[str] = []
@@ -61,6 +62,7 @@ def inputs_of(table: Table, names: Sequence[str], tally: Tally) -> tuple[Input, 
         tally.notes.append(
             f"columns {few(out)} have one value as float32, or other words in each row, and are left out"
         )
+    _tell_counting(whole or table, [each["name"] for each in found if each["form"] == "number"], tally)
     forms = Counter(each["form"] for each in found if each["form"] != "word")
     words = Counter(each["name"] for each in found if each["form"] == "word")
     parts = [f"{count} {_PLURAL[form] if count > 1 else form}" for form, count in forms.items()]
@@ -82,13 +84,19 @@ def _of_numbers(table: Table, name: str, tally: Tally) -> list[Input]:
     values = _numbers(table, name, "number")
     _tell_rounded(values, name, tally)
     edges = _edges(values)
-    given = values[~np.isnan(values)]
-    if len(edges) > 1 and len(given) > 2 and (np.diff(given) == 1).all():
-        tally.notes.append(
-            f"column {name!r} counts the rows; leave it out with --columns '!{name}' if it is no feature"
-        )
     missing = bool(np.isnan(values).any())
     return [{"name": name, "form": "number", "edges": edges, "missing": missing}] if len(edges) > 1 else []
+
+
+def _tell_counting(table: Table, names: Sequence[str], tally: Tally) -> None:
+    """Note which columns of numbers count the rows of a table, up or down."""
+    for name in names:
+        given = table.numbers(name)
+        steps = np.diff(given[~np.isnan(given)])
+        if len(steps) > 1 and abs(steps[0]) == 1 and (steps == steps[0]).all():
+            tally.notes.append(
+                f"column {name!r} counts the rows; leave it out with --columns '!{name}' if it is no feature"
+            )
 
 
 def _of_times(table: Table, name: str, tally: Tally) -> list[Input]:

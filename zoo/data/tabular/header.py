@@ -5,6 +5,7 @@ Only the names in a Parquet file need pyarrow.
 
 import csv
 import fnmatch
+import functools
 import gzip
 import io
 import re
@@ -22,8 +23,6 @@ from zoo.console.errors import UsageError, few, nearest
 DELIMITERS, PARQUET = TABLES, COLUMNS[-1]
 ENDINGS = f"{', '.join(TABLES)} or {PARQUET}, which {COMPRESSED} may follow"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-# Lines of a jsonl file whose keys are taken for the names of all columns.
-LINES = 100
 _SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "val": "validation", "test": "test"}
 # Number of columns among which a similar name is looked for.
 MOST_NAMES = 1000
@@ -36,7 +35,7 @@ def is_table(path: Path | None) -> bool:
 
 
 def columns_of(path: Path) -> list[str]:
-    """Return the names of a table's columns in their order; those of a jsonl file are the keys of its first lines.
+    """Return the names of a table's columns in their order; those of a jsonl file are the keys of all its lines.
 
     Args:
         path: Path of the table.
@@ -54,7 +53,8 @@ def columns_of(path: Path) -> list[str]:
             return _of_parquet(path)
         with opened(path) as file:
             if DELIMITERS[found] is None:
-                return _keys(path, file)
+                known = path.stat()
+                return list(_keys(path, known.st_size, known.st_mtime_ns))
             return checked(path, *named(path, _lines(path, file)))
     except UnicodeDecodeError as error:
         raise UsageError(
@@ -248,17 +248,17 @@ def _lines(path: Path, file: IO[str]) -> Iterator[tuple[int, list[str]]]:
     yield from rows(file, delimiter_of(path, first), path)
 
 
-def _keys(path: Path, file: IO[str]) -> list[str]:
+@functools.lru_cache
+def _keys(path: Path, size: int, modified: int) -> tuple[str, ...]:
+    """Return the keys of all lines; a file of this size and time is read once."""
     found: dict[str, None] = {}
-    number = 0
-    for number, line in enumerate(file, 1):
-        if line.strip():
-            found |= dict.fromkeys(record(path, number, line))
-        if number == LINES:
-            break
+    with opened(path) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                found.update(dict.fromkeys(record(path, number, line)))
     if not found:
         raise UsageError(f"{path}: expected a table, received an empty file")
-    return list(found)
+    return tuple(found)
 
 
 def record(path: Path, number: int, line: str) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Rows of a table as examples: what is asked of them, how they are split, and their inputs as numbers."""
 
 import dataclasses
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,15 @@ from zoo.data.splits import held_out
 from zoo.data.splits import kept as kept_splits
 from zoo.data.stored import grouping, keeping
 from zoo.data.stored.column import Column
-from zoo.data.tabular import encoding, header, kinds, pieces, stored
+from zoo.data.tabular import encoding, header, kinds, lines, pieces, stored
 from zoo.data.tabular.encoding import Input
 from zoo.data.tabular.kinds import Form
 from zoo.data.tabular.stored import StoredTable
 from zoo.data.tabular.table import Table, read
 from zoo.data.taken import Taken
+
+# Name that pandas gives the index of a frame in a Parquet file.
+INDEX = re.compile(r"__index_level_\d+__")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +57,7 @@ def chosen(path: Path, patterns: Sequence[str] | None, others: Sequence[str]) ->
     Raises:
         UsageError: A pattern that chooses no column, a column that is asked for, or no column at all.
     """
-    known = [name for name in header.columns_of(path) if name]
+    known = [name for name in header.columns_of(path) if name and not INDEX.fullmatch(name)]
     wanted = [pattern for pattern in patterns or () if not pattern.startswith("!")]
     unwanted = [pattern[1:] for pattern in patterns or () if pattern.startswith("!")]
     found = header.matching(path, wanted, "--columns") if wanted else [name for name in known if name not in others]
@@ -85,6 +89,7 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
     needed = [*targets, *column_of_groups(config)]
     if like is None:
         names = chosen(config.data, config.columns, needed)
+        _tell_unread(config.data, names, tally)
     else:
         names = list(dict.fromkeys(each["name"] for each in like.inputs))
     tables, paths, columns = {}, header.tables_of(config), [*names, *needed]
@@ -102,6 +107,14 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
         forms = forms or {name: table.form(name) for name in columns}
         tables[split] = complete(table, needed, config.skip_bad, tally)
     return Rows(tables, names, groups_of(config, tables, tally))
+
+
+def _tell_unread(path: Path, names: Sequence[str], tally: Tally) -> None:
+    """Note the columns that are left out because they have no name, or are the index of a data frame."""
+    known = header.columns_of(path)
+    lines.tell_unnamed(path, known, tally)
+    if index := [name for name in known if INDEX.fullmatch(name) and name not in names]:
+        tally.notes.append(f"column {index[0]!r} is the index of a pandas frame and is not read; --columns names it")
 
 
 def _forms_of_classes(targets: Sequence[str], class_names: Sequence[str]) -> dict[str, Form]:
@@ -186,7 +199,7 @@ def finished(
     common = next(iter(rows.tables.values()))
     parts = {split: rows.tables.get(split, common).take(examples.x) for split, examples in splits.items()}
     tally.unit, tally.columns = "rows", common.told()
-    inputs = like.inputs if like else encoding.inputs_of(parts["train"], rows.names, tally)
+    inputs = like.inputs if like else encoding.inputs_of(parts["train"], rows.names, tally, common)
     if not inputs:
         raise UsageError(f"{config.data}: expected columns with two or more values to learn from, received none")
     for split, examples in splits.items():

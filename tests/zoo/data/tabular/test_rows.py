@@ -1,9 +1,12 @@
 """Rows of a table as examples: groups, splits, and tables that are read like the training table."""
 
 import datetime
+import json
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
@@ -173,3 +176,28 @@ def test_points_of_thousands_are_told_whether_a_table_fits_or_not(memory, save):
     }
     data = load(asked(save(given | {"y": range(ROWS)}, delimiter=";"), memory=memory))
     assert "column 'pop' has numbers such as '12.500', read with a decimal point" in notes(data)
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_column_that_counts_the_rows_is_told_although_splits_are_drawn(step, save):
+    data = load(asked(save({"id": range(500, 500 + step * ROWS, step)} | columns())))
+    assert "column 'id' counts the rows; leave it out with --columns '!id'" in notes(data)
+
+
+def test_columns_without_a_name_and_the_index_of_pandas_are_told_and_left_out(save, tmp_path):
+    data = load(asked(save({"": range(ROWS)} | columns())))
+    assert "column 1 of t.csv has no name and is not read" in notes(data)
+    frame = pyarrow.table(columns() | {"__index_level_0__": np.random.default_rng(0).permutation(ROWS)})
+    parquet.write_table(frame, tmp_path / "t.parquet")
+    data = load(asked(tmp_path / "t.parquet"))
+    assert [each["name"] for each in data.spec.inputs] == ["a"]
+    assert "column '__index_level_0__' is the index of a pandas frame and is not read" in notes(data)
+    assert len(load(asked(tmp_path / "t.parquet", columns=("a", "__index*"))).spec.inputs) == 2
+
+
+@pytest.mark.parametrize("memory", [None, 1000])
+def test_keys_that_begin_late_are_columns(memory, tmp_path):
+    lines = [{"a": i % 7, "y": i} | ({"b": i % 5, "c": 2 * i} if i > ROWS else {}) for i in range(2 * ROWS)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    data = load(asked(tmp_path / "t.jsonl", memory=memory))
+    assert [each["name"] for each in data.spec.inputs] == ["a", "b", "c"]
