@@ -21,6 +21,12 @@ COLUMNS, COMPRESSED = (*TABLES, ".parquet"), ".gz"
 _TABLES = ", ".join(TABLES)
 # Endings of tables of typed columns; see `zoo.data.tabular`.
 NUMBERS = (".csv", ".tsv", ".jsonl", ".parquet", ".gz")
+# Names of folders, files and rows of a split.
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 Tokens = Literal["word", "character", "subword"]
 # How pictures of another aspect ratio are brought to the size of a model's input; see `zoo.data.fitting`.

@@ -211,3 +211,25 @@ def test_a_column_of_groups_is_refused_where_it_has_no_effect(tmp_path):
     (tmp_path / "t.csv").write_text("text,label,who\n" + "good film,a,x\nbad film,b,y\n" * 20)
     with pytest.raises(UsageError, match="--group-column who: expected with --window, with --model tabular"):
         classes.check(TrainConfig(model="transformer", data=tmp_path / "t.csv", group_column="who"))
+
+
+def test_a_column_of_splits_is_taken_by_tables_of_texts_and_of_pictures(listed, tmp_path):
+    parts = ["train", "dev", "test"]
+    rows = [f"good film {i},{'ab'[i // 3 % 2]},{parts[i % 3]}" for i in range(60)]
+    (tmp_path / "texts.csv").write_text("\n".join(["text,label,split", *rows]))
+    config = TrainConfig(model="lstm", data=tmp_path / "texts.csv")
+    data = load(config.resolved())
+    assert len(data.validation) == len(data.test) == 20 and data.test.y.tolist() == [i % 2 for i in range(20)]
+    assert "the splits are those of column 'split'" in data.reading.notes
+    lines = listed.read_text().splitlines()
+    listed.write_text(
+        "\n".join([f"{lines[0]},split", *(f"{line},{parts[i // 2 % 3]}" for i, line in enumerate(lines[1:]))])
+    )
+    data = load(TrainConfig(model="cnn", data=listed, label_column="what", group_column="who").resolved())
+    assert [len(getattr(data, split)) for split in ("train", "validation", "test")] == [20, 20, 20]
+    assert data.test.x[0][0, 0, 0] == 4 and data.test.groups[0] == "p4"
+    rows = [f"{i}.png,caption {i},{parts[i // 2 % 3]}" for i in range(60)]
+    (tmp_path / "captions.csv").write_text("\n".join(["image,caption,split", *rows]))
+    data = load(TrainConfig(model="cross_modal", data=tmp_path / "captions.csv").resolved())
+    assert [len(getattr(data, split)) for split in ("train", "validation", "test")] == [20, 20, 20]
+    assert data.test.x[0][0, 0, 0] == 4

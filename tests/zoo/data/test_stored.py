@@ -426,6 +426,12 @@ def test_names_of_files_tell_the_splits(tmp_path):
     }  # fmt: skip
 
 
+def test_files_that_are_missing_in_the_middle_of_a_set_are_found():
+    names = ["a/train.tar-00000-of-00003", "a/train.tar-00002-of-00003", "a/test.tar-00000-of-00001"]
+    found = shards.Shards("tar", {"train": names[:2], "test": names[2:]})
+    assert shards.missing(found) == ["a/train.tar-00001-of-00003"]
+
+
 def test_schemas():
     assert records.parse("x=image/encoded, y=image/class/label") == records.Schema("image/encoded", "image/class/label")
     assert records.parse(" y = b , x = a : uint8[96, 96,3] ") == records.Schema("a", "b", "uint8", (96, 96, 3))

@@ -49,6 +49,8 @@ def read(
     schema = parse(config.schema)
     indexed = {split: shards.indexed(found.format, files, schema) for split, files in found.files.items()}
     first = next(iter(indexed.values()))
+    if absent := shards.missing(found):
+        tally.notes.append(f"{len(absent):,} files of the set are missing: {few(absent)}")
     told = f"{found.format} files with x={first.schema.x}, y={first.schema.y}"
     tally.notes.append(f"{told}, as {'--schema says' if config.schema else 'the first record shows'}")
     return made(config, indexed, image_shape, class_names, fit, tally)

@@ -28,6 +28,7 @@ def read_columns(
     lists: Collection[str] = (),
     skip_bad: bool = False,
     tally: Tally | None = None,
+    also: str | None = None,
 ) -> list[list[str]]:
     """Read columns of a table by name.
 
@@ -40,9 +41,10 @@ def read_columns(
         lists: Those of the groups whose values may also be lists of texts, which are joined by spaces.
         skip_bad: Whether to leave out lines with an empty text.
         tally: Takes the lines that are left out, and the lists that are joined to a text.
+        also: Name of a column that the table need not have, and whose values may be empty.
 
     Returns:
-        One list of texts for each group.
+        One list of texts for each group, and one of the values of `also` if it is not None.
 
     Raises:
         UsageError: If the table does not have a column, if a line is not a record, lacks a text or has more values
@@ -51,6 +53,7 @@ def read_columns(
     wanted = [group.split(",") for group in groups]
     tally = tally or Tally()
     columns: list[list[str]] = [[] for _ in wanted]
+    others: list[str] = []
     for number, row in _rows(path, tally):
         texts = []
         for group, names in zip(groups, wanted, strict=True):
@@ -65,6 +68,7 @@ def read_columns(
         if empty is None:
             for column, text in zip(columns, texts, strict=True):
                 column.append(text)
+            others.append(str(row.get(also) or ""))
         elif skip_bad:
             tally.left_out["with an empty field"] += 1
         else:
@@ -74,7 +78,7 @@ def read_columns(
             )
     if not columns[0]:
         raise UsageError(f"{path}: expected at least one line after the column names, received none")
-    return columns
+    return columns if also is None else [*columns, others]
 
 
 def _joined(name: str, value: object, tally: Tally) -> object:

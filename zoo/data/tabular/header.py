@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from zoo.config.task_facts import COLUMNS, COMPRESSED, TABLES, ending_of_table
+from zoo.config.task_facts import COLUMNS, COMPRESSED, SPLITS, TABLES, ending_of_table
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.documents import from_json
 from zoo.console.errors import UsageError, few, nearest
@@ -23,7 +23,6 @@ from zoo.console.errors import UsageError, few, nearest
 DELIMITERS, PARQUET = TABLES, COLUMNS[-1]
 ENDINGS = f"{', '.join(TABLES)} or {PARQUET}, which {COMPRESSED} may follow"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "val": "validation", "test": "test"}
 # Number of columns among which a similar name is looked for.
 MOST_NAMES = 1000
 _DAMAGED = (EOFError, OSError, zlib.error)
@@ -72,7 +71,7 @@ def in_folder(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        split = _SPLITS.get(path.name.partition(".")[0].lower())
+        split = SPLITS.get(path.name.partition(".")[0].lower())
         if split is None or not ending_of_table(path):
             continue
         if split in found:

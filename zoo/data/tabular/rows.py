@@ -16,7 +16,7 @@ from zoo.console.errors import UsageError, few, nearest
 from zoo.console.figures import size
 from zoo.data.dataset import Split
 from zoo.data.reading import Tally
-from zoo.data.splits import held_out
+from zoo.data.splits import COLUMN, by_column, check_validation, held_out
 from zoo.data.splits import kept as kept_splits
 from zoo.data.stored import grouping, keeping
 from zoo.data.stored.column import Column
@@ -92,7 +92,10 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
         _tell_unread(config.data, names, tally)
     else:
         names = list(dict.fromkeys(each["name"] for each in like.inputs))
-    tables, paths, columns = {}, header.tables_of(config), [*names, *needed]
+    tell_tables(config.data, tally)
+    splits = [COLUMN] if may_name_splits(config, needed) else []
+    tables, paths = {}, header.tables_of(config)
+    columns = list(dict.fromkeys([*names, *needed]))
     most = keeping.budget(config)
     whole = pieces.fits(paths.values(), len(columns), most)
     if not whole:
@@ -100,13 +103,58 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
         tally.kept = f"read for each batch ({why})"
     forms = {} if like is None else encoding.forms_of(like.inputs) | _forms_of_classes(targets, like.class_names)
     for split, path in paths.items():
+        wanted = list(dict.fromkeys([*columns, *splits])) if split == "all" else columns
         if whole:
-            table = read(path, skip_bad=config.skip_bad, tally=tally, columns=columns, like=forms)
+            table = read(path, skip_bad=config.skip_bad, tally=tally, columns=wanted, like=forms)
         else:
-            table = stored.read(path, columns, config.skip_bad, tally, forms)
-        forms = forms or {name: table.form(name) for name in columns}
+            table = stored.read(path, wanted, config.skip_bad, tally, forms)
+        forms = forms or {name: table.form(name) for name in table.names}
         tables[split] = complete(table, needed, config.skip_bad, tally)
+        if split == "all" and splits:
+            tables = with_splits(config, tables, tally)
+            if "all" not in tables:
+                names, columns = ([name for name in each if name != COLUMN] for each in (names, columns))
     return Rows(tables, names, groups_of(config, tables, tally))
+
+
+def may_name_splits(config: TrainConfig, needed: Sequence[str]) -> bool:
+    """Return whether a table may name the split of its rows: in a column that no option names."""
+    named = {pattern.removeprefix("!") for pattern in config.columns or ()}
+    return COLUMN not in {*named, *needed} and not config.data.is_dir() and COLUMN in header.columns_of(config.data)
+
+
+def with_splits(config: TrainConfig, tables: Mapping[str, Table], tally: Tally) -> dict[str, Table]:
+    """Return tables with the rows of "all" by split, if its column of splits names them.
+
+    Args:
+        config: Names the data.
+        tables: "all", with that column, and the table of --validation-data.
+        tally: Takes a note that these splits are taken.
+
+    Raises:
+        UsageError: Validation rows beside --validation-data.
+    """
+    whole = tables["all"]
+    found = by_column(whole.texts(COLUMN).tolist(), tally)
+    if found is None:
+        return dict(tables)
+    check_validation(config, found)
+    columns = {name: values for name, values in whole.columns.items() if name != COLUMN}
+    rest = dataclasses.replace(whole, columns=columns)
+    return {split: rest.take(indices) for split, indices in found.items()} | {
+        split: table for split, table in tables.items() if split != "all"
+    }
+
+
+def tell_tables(path: Path, tally: Tally) -> None:
+    """Note the tables of a folder that are none of its splits."""
+    if path.is_dir():
+        splits = header.in_folder(path).values()
+        others = [p.name for p in sorted(path.iterdir()) if header.is_table(p) and p not in splits and p.name[0] != "."]
+        if others:
+            tally.notes.append(
+                f"{few(others)} of {path.name} are no splits and are not read; name them test or validation"
+            )
 
 
 def _tell_unread(path: Path, names: Sequence[str], tally: Tally) -> None:

@@ -15,7 +15,7 @@ from zoo.data.casts import as_float32, check_apart
 from zoo.data.dataset import Dataset, DataSpec, Kind, Split
 from zoo.data.reading import Tally
 from zoo.data.sources import arrays, classes
-from zoo.data.splits import held_out, set_validation
+from zoo.data.splits import COLUMN, held_out, set_validation
 from zoo.data.stored import keeping, media
 from zoo.data.stored.files import Files
 from zoo.data.tabular import header, listed, rows
@@ -124,13 +124,17 @@ def _of_rows(config: TrainConfig, taken: Taken, names: Sequence[str], values: Va
 def _tables(config: TrainConfig, columns: Sequence[str], targets: Sequence[str], tally: Tally) -> dict[str, Table]:
     """Return the table of the data and that of --validation-data, with these columns and that of groups."""
     needed = list(dict.fromkeys([*columns, *targets, *rows.column_of_groups(config)]))
+    splits = [COLUMN] if rows.may_name_splits(config, needed) else []
+    rows.tell_tables(config.data, tally)
     if config.validation_data is not None:
         tally.made["validation"] = "--validation-data"
     found = {}
     for split, path in header.tables_of(config).items():
-        table = read(path, skip_bad=config.skip_bad, tally=tally, columns=needed)
+        table = read(
+            path, skip_bad=config.skip_bad, tally=tally, columns=[*needed, *(splits if split == "all" else ())]
+        )
         found[split] = rows.complete(table, needed, config.skip_bad, tally)
-    return found
+    return rows.with_splits(config, found, tally) if splits else found
 
 
 def _of_files(config: TrainConfig, taken: Taken, kind: str, column: str, names: Sequence[str], values: Values) -> Found:

@@ -201,3 +201,43 @@ def test_keys_that_begin_late_are_columns(memory, tmp_path):
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
     data = load(asked(tmp_path / "t.jsonl", memory=memory))
     assert [each["name"] for each in data.spec.inputs] == ["a", "b", "c"]
+
+
+PARTS = ["train", "Train", "val", "test", "train", "training"]
+
+
+def test_tables_of_a_folder_with_usual_names_are_splits_and_others_are_told(save):
+    for name in ("train", "dev", "holdout", "TEST_2024"):
+        path = save(columns(), f"data/{name}.csv").parent
+    data = load(asked(path))
+    assert len(data.validation) == ROWS and len(data.test) == ROWS // 5
+    assert "TEST_2024.csv, holdout.csv of data are no splits and are not read" in notes(data)
+
+
+@pytest.mark.parametrize("options", [{}, {"memory": 1000}, {"columns": ("a",)}])
+def test_a_column_of_splits_is_taken_and_is_no_input(options, save):
+    given = columns() | {"split": PARTS * (ROWS // 6)}
+    data = load(asked(save(given), **options))
+    assert [each["name"] for each in data.spec.inputs] == ["a"]
+    assert data.validation.y[:, 0].tolist() == np.float32(given["y"][2::6]).tolist()
+    assert data.test.y[:, 0].tolist() == np.float32(given["y"][3::6]).tolist()
+    assert "the splits are those of column 'split'" in notes(data)
+    assert load(asked(save(given), **options), like=data.spec).test.y.tolist() == data.test.y.tolist()
+
+
+def test_other_columns_of_that_name_are_columns(save):
+    odd = load(asked(save(columns() | {"split": ["left", "train"] * (ROWS // 2)})))
+    assert {each["name"] for each in odd.spec.inputs} == {"a", "split"} and "splits are" not in notes(odd)
+    named = load(asked(save(columns() | {"split": PARTS * (ROWS // 6)}), columns=("!split",)))
+    assert len(named.test) == ROWS // 5
+
+
+def test_two_validation_splits_are_refused(save):
+    path = save(columns() | {"split": PARTS * (ROWS // 6)})
+    assert "column 'split' of t.csv names some" in refusal(path, validation_data=save(columns(), "v.csv"))
+
+
+def test_splits_of_numbers_of_texts(save):
+    given = {"text": [f"good film {i}" for i in range(60)], "y": range(60), "split": PARTS * 10}
+    data = load(asked(save(given), model="lstm", task="regression"))
+    assert data.test.y[:, 0].tolist() == list(range(3, 60, 6))
