@@ -16,7 +16,7 @@ ROWS = [(f"{'good' if i % 2 else 'bad'} film {i}", "pos" if i % 2 else "neg") fo
 
 
 def read(path, **options):
-    return load(TrainConfig(model="lstm", data=path, **options).resolved())
+    return load(TrainConfig(**{"model": "lstm", "data": path} | options).resolved())
 
 
 def texts(data):
@@ -96,6 +96,25 @@ def test_classes_that_differ_in_case_alone_are_told_of(tmp_path):
         "text,label\n" + "".join(f"{t},{'Pos' if y == 'pos' else 'pos'}\n" for t, y in ROWS)
     )
     assert read(tmp_path / "a.csv").reading.notes == ("the classes 'Pos', 'pos' differ in upper and lower case alone",)
+
+
+@pytest.mark.parametrize("model", ["lstm", "tabular"])
+def test_classes_that_may_be_missing_labels_or_one_class_are_told_of(model, tmp_path):
+    labels = ("NA", "yes", "Yes", "no")
+    lines = [f"{text},{labels[i % 4]}" for i, (text, _) in enumerate(ROWS)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]))
+    notes = read(tmp_path / "a.csv", model=model, task="classification", label_column="label").reading.notes
+    assert "'NA' counts as a class; leave it out if it is a missing label" in notes
+    assert "the classes 'Yes', 'yes' differ in upper and lower case alone" in notes
+
+
+def test_numbers_as_labels_of_objects_are_one_class(tmp_path):
+    values = (0, 1.0, 1, 0.0)
+    lines = [json.dumps({"text": text, "label": values[i % 4]}) for i, (text, _) in enumerate(ROWS)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    assert read(tmp_path / "a.jsonl").reading.classes == {"0": 60, "1": 60}
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"{t},{('0', '0.0')[y == 'pos']}\n" for t, y in ROWS))
+    assert "the classes '0', '0.0' are the same number" in read(tmp_path / "a.csv").reading.notes
 
 
 def test_labels_that_are_no_numbers_are_texts(tmp_path):

@@ -426,6 +426,17 @@ def test_names_of_files_tell_the_splits(tmp_path):
     }  # fmt: skip
 
 
+def test_labels_of_records_lose_the_spaces_around_them(pictures, tmp_path):
+    columns = {
+        "image": [encoded(each) for each in pictures[:30]],
+        "label": [("neg", "neg ", "pos")[i % 3] for i in range(30)],
+    }
+    write_parquet(tmp_path / "t.parquet", columns)
+    reading = load(config(tmp_path / "t.parquet")).reading
+    assert reading.classes == {"neg": 20, "pos": 10}
+    assert reading.changed["labels without the spaces around them"] == 10
+
+
 def test_files_that_are_missing_in_the_middle_of_a_set_are_found():
     names = ["a/train.tar-00000-of-00003", "a/train.tar-00002-of-00003", "a/test.tar-00000-of-00001"]
     found = shards.Shards("tar", {"train": names[:2], "test": names[2:]})

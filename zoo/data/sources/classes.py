@@ -10,7 +10,15 @@ from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError, few
 from zoo.data import marks
 from zoo.data import text as token_texts
-from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
+from zoo.data.casts import (
+    MOST_CLASSES,
+    check_class_names,
+    check_labels,
+    check_tokens,
+    numbered_classes,
+    plain_names,
+    tell_odd_names,
+)
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.reading import Tally
 from zoo.data.sensors import standardization
@@ -207,6 +215,7 @@ def _of_rows(config: TrainConfig, taken: Taken) -> Dataset:
             raise UsageError(f"{found.tables[split].path}: class {strange[0]!r} is not one of {few(names)}")
     y = {split: np.array([places[name] for name in each], np.int32) for split, each in labels.items()}
     if like is None:
+        tell_odd_names(names, tally)
         _check_rows(config, target, next(iter(found.tables.values())), names)
     inputs, splits = rows.finished(config, taken, found, y, names)
     _check_classes(config.data_name, splits, names, taken.num_classes)

@@ -11,7 +11,7 @@ from zoo.config.records import holds_records
 from zoo.config.task_facts import Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig, flag
 from zoo.console.errors import UsageError, few
-from zoo.data.casts import plain_names, tell_alike
+from zoo.data.casts import plain_names, tell_odd_names
 from zoo.data.dataset import Split
 from zoo.data.reading import Tally
 from zoo.data.sensors import recordings, windows
@@ -249,7 +249,7 @@ def _numbered(
     names = class_names
     if names is None:
         names = in_order(set(labels))
-        tell_alike(names, tally)
+        tell_odd_names(names, tally)
     index = {name: i for i, name in enumerate(names)}
     if strange := sorted(set(labels) - set(names)):
         raise UsageError(f"{path}: class {strange[0]!r} is not one of {few(names)}")

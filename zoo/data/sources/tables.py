@@ -63,6 +63,8 @@ def read_columns(
             found = [row[name] for name in names]
             if group in lists:
                 found = [_joined(name, value, tally) for name, value in zip(names, found, strict=True)]
+            else:  # a label 1.0 is the label 1
+                found = [int(v) if isinstance(v, float) and v.is_integer() else v for v in found]
             texts.append(" ".join(_text(path, number, *named) for named in zip(names, found, strict=True)))
         empty = next((i for i, text in enumerate(texts) if not text.strip()), None)
         if empty is None:

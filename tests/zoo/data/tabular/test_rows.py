@@ -97,7 +97,7 @@ def test_groups_of_arrays_are_refused(tmp_path):
 def test_targets_that_float32_does_not_tell_apart_are_refused(save):
     path = save(columns() | {"y": 1_700_000_000 + np.arange(ROWS)})
     assert (
-        "column 'y': expected numbers that float32 tells apart, received 120 different ones from 1700000000 to 1700000119"
+        "column 'y': expected numbers that float32 tells apart, received 120 different ones from 1700000000"
         in refusal(path)
     )
     load(asked(save(columns() | {"y": 1_700_000_000 + 1000 * np.arange(ROWS)})))  # 64 of 35,000 are lost
