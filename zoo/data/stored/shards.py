@@ -88,10 +88,8 @@ def found(path: Path | str) -> Shards:
     if not kind:
         raise UsageError(f"--data {where}: expected a file or a folder, found none")
     files = [where] if kind == "file" else places.files_below(where)
-    if cut := [file for file in files if re.search(r"\.(tar|tfrecords?)\.(gz|bz2|xz|zst)$|\.tgz$", file.lower())]:
-        raise UsageError(
-            f"{cut[0]}: expected files that are not compressed, whose records can be read by themselves: unpack it"
-        )
+    for file in files:
+        records.check_unpacked(file)
     by_format: dict[str, list[str]] = {}
     for file in files:
         if name := records.format_of(file):
