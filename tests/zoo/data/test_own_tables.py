@@ -60,6 +60,8 @@ def test_values_that_a_csv_writer_has_quoted_are_told_of(tmp_path):
     ("a.csv", "text,label\na,b\nwell, no,c\n", "line 3: expected 2 values, one for each of the columns text, label,"
      " received 3: 'well', ' no', 'c'; quote a text that has commas"),
     ("a.tsv", "text\tlabel\na\tb\tc\n", "line 2: expected 2 values.* received 3.*replace the tabs inside a text"),
+    ("a.csv", "text;label\na;b\n", "expected a column 'text', received text;label; write commas between the values"),
+    ("a.csv", "sentence,label\na,b\n", "expected a column 'text', received sentence, label; --text-column names"),
     ("a.csv", "text,label,text\na,b,c\n", "expected each column once, received 'text' 2 times"),
     ("a.csv", 'text,label\n"a,b\nc,d\ne,f\n', "line 2: expected a table: unexpected end of data; a text that begins"),
     ("a.csv", 'text,label\na,b\n"c,d\n"e,f\n', "line 3: expected a table: ',' expected after '\"'"),

@@ -320,6 +320,12 @@ def _check_classes(name: str, splits: dict, class_names: tuple[str, ...], num_cl
     train = splits.get("train", splits.get("all"))
     counts = np.bincount(train.y.reshape(-1), minlength=len(class_names))
     empty = [class_names[i] for i in np.flatnonzero(counts == 0)]
+    others = {s: np.unique(part.y) for s, part in splits.items() if part is not train}
+    if empty and (used := [s for s, y in others.items() if class_names.index(empty[0]) in y]):
+        raise UsageError(
+            f"{name}: expected the classes of train in every split, received {empty[0]!r} in {used[0]}, which train has"
+            " not"
+        )
     if empty:
         raise UsageError(
             f"{name}: class {empty[0]!r} is empty: expected training examples of every class from 0 to"

@@ -18,6 +18,8 @@ from zoo.system.machine import available_memory
 csv.field_size_limit(2**31 - 1)  # a text may be a whole article
 # Bytes of memory for each byte of a file: itself, its text, and a buffer with four bytes for each character.
 TIMES_LARGER = 6
+# Options that name another column than the usual one.
+_NAMED_BY = {"text": "--text-column", "caption": "--text-column", "label": "--label-column"}
 # Number of columns among which a similar name is looked for.
 MOST_NAMES = 1000
 
@@ -155,8 +157,9 @@ def read_triples(path: Path, skip_bad: bool, tally: Tally) -> list[tuple[str, st
     Raises:
         UsageError: If a line is not a triple, or if the table has no lines.
     """
-    found = []
+    found, begin = [], 0
     for number, row in _triple_rows(path):
+        begin = begin or number
         names = [_text(path, number, "a triple", text).strip() for text in row if text is not None]
         if len(names) == 3 and all(names):
             found.append(tuple(names))
@@ -169,6 +172,12 @@ def read_triples(path: Path, skip_bad: bool, tally: Tally) -> list[tuple[str, st
             )
     if not found:
         raise UsageError(f"{path}: expected at least one triple, received none")
+    others = {relation for _, relation, _ in found[1:]}
+    if begin == 1 and TABLES[path.suffix.lower()] and others and found[0][1] not in others:
+        tally.notes.append(
+            f"line 1 of {path.name} is read as a triple, though no other has its relation: {', '.join(found[0])}; name"
+            f" the columns {', '.join(TRIPLES[0])} if they are names"
+        )
     return found
 
 
@@ -216,7 +225,8 @@ def read_text(path: Path) -> str:
         return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path}: expected UTF-8 text, received byte {content[error.start]:#x} at offset {error.start}"
+            f"{path}: expected UTF-8 text, received byte {content[error.start]:#x} at offset {error.start}; save it as"
+            " UTF-8"
         ) from None
 
 
@@ -225,6 +235,10 @@ def _refuse_column(path: Path, number: int, name: str, row: dict) -> None:
         raise UsageError(f"{path}, line {number}: no value in column {name!r}")
     have = [str(key) for key in row if key is not None]
     hint = "; --task translation reads pairs" if {"source", "target"} <= set(have) else nearest(name, have[:MOST_NAMES])
+    if any(";" in key for key in have) and path.suffix.lower() == ".csv":
+        hint = "; write commas between the values, only --model tabular reads semicolons"
+    elif not hint and name in _NAMED_BY:
+        hint = f"; {_NAMED_BY[name]} names another column"
     hint = hint or "; --model tabular --target-column NAME learns from columns of numbers and categories"
     raise UsageError(f"{path}: expected a column {name!r}, received {few([key[:40] for key in have])}{hint}")
 

@@ -57,7 +57,8 @@ def columns_of(path: Path) -> list[str]:
             return checked(path, *named(path, _lines(path, file)))
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path}: expected UTF-8 text, received byte {error.object[error.start]:#x} in the first lines"
+            f"{path}: expected UTF-8 text, received byte {error.object[error.start]:#x} in the first lines; save"
+            " it as UTF-8"
         ) from None
     except _DAMAGED as error:
         raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -122,12 +123,11 @@ def refuse_absent(path: Path, known: Sequence[str], names: Sequence[str], what: 
     """Raise UsageError for the first name that is not among the known columns; see `check_columns`."""
     for name in names:
         if name not in known:
-            option = f"{what} {name}" if what else str(path)
-            where = f" of {path.name}" if what else ""
-            listed = few([key[:40] for key in known])
+            listed, similar = few([key[:40] for key in known]), nearest(name, known[:MOST_NAMES])
+            if not what:
+                raise UsageError(f"{path}: expected a column {name!r}, received {listed}{similar}")
             raise UsageError(
-                f"{option}: expected a column{where}, received {name!r}; its columns are {listed}"
-                f"{nearest(name, known[:MOST_NAMES])}"
+                f"{what} {name}: expected a column of {path.name}, received {name!r}; its columns are {listed}{similar}"
             )
 
 
@@ -222,6 +222,10 @@ def checked(path: Path, number: int, names: list[str]) -> list[str]:
         UsageError: A name that occurs twice, or a line of numbers.
     """
     given = [name for name in once(path, names) if name]
+    if given[0].lower().startswith("sep=") or (len(given) == 1 and given[0].startswith("#")):
+        raise UsageError(
+            f"{path}, line {number}: expected the names of the columns, received {given[0][:40]!r}; remove this line"
+        )
     if all(map(NUMBER.fullmatch, given)):
         raise UsageError(
             f"{path}, line {number}: expected the names of the columns, received numbers: {few(given)}; write a line of"

@@ -29,6 +29,7 @@ KINDS: dict[Form, Kind] = {
     "month first": "times",
     "texts": "texts",
 }
+WORDS: dict[Kind, str] = {"numbers": "numbers", "texts": "texts", "times": "dates"}
 # Values of a column of numbers that stand for a missing one, in lower case.
 MISSING = frozenset(("", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-"))
 TRUE, FALSE = ("true", "yes"), ("false", "no")
@@ -46,9 +47,14 @@ _AFFIXED = re.compile(r"[$€£]\s?[\d.,]+|[\d.,]+\s?[%€$£]")
 _ISO = re.compile(r"\d{4}[-/]\d{1,2}([-/]\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?)?")
 _ZONE = re.compile(r"(Z|[+-]\d{2}:?\d{2})$")
 _SLASHED = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})((?:[T ]\d{1,2}:\d{2}(?::\d{2})?)?)")
+# Dates with two digits for the year or with AM and PM, which are not read.
+_OTHER_DATE = re.compile(
+    r"\d{1,2}([/.-])\d{1,2}\1(\d{2}|\d{4}(?=.*M$))(\s\d{1,2}:\d{2}(:\d{2})?(\s?[AP]M)?)?", re.IGNORECASE
+)
 MONTHS = 12
 # What may have been meant as a number, and what is beside numbers, by what is said of it.
 _ODD: dict[str, Callable[[str], Any]] = {
+    "has dates that are not read,": _OTHER_DATE.fullmatch,
     "has numbers with commas": lambda text: _COMMA.fullmatch(text) or _THOUSANDS.fullmatch(text),
     "has numbers with signs": _AFFIXED.fullmatch,
     "has values in quotation marks": lambda text: len(text) > 1 and text[0] == text[-1] == '"',
@@ -185,7 +191,7 @@ class Evidence:
         self._count = self._right = 0
         self._fails = {form: form == "commas" and not commas for form in KINDS}  # a form that some value does not have
         self._slashed, self._largest = True, [0, 0]  # dates with the year at the end, and the largest of both parts
-        self._zoned = self._no_thousands = self._zero = False
+        self._zoned = self._unzoned = self._no_thousands = self._zero = False
         self._odd: dict[str, str] = {}  # first value of each kind that may have been meant as a number
 
     @property
@@ -246,7 +252,9 @@ class Evidence:
     def _add_dates(self, given: Sequence[str]) -> None:
         if not self._fails["dates"]:
             self._fails["dates"] = not all(map(_ISO.fullmatch, given)) or not _are_dates(given, "dates")
-            self._zoned |= not self._fails["dates"] and any(map(_ZONE.search, given))
+            if not self._fails["dates"]:
+                zoned = [_ZONE.search(text) is not None for text in given if ":" in text]
+                self._zoned, self._unzoned = self._zoned or any(zoned), self._unzoned or not all(zoned)
         if not self._slashed:
             return
         parts = [_SLASHED.fullmatch(text) for text in given]
@@ -288,7 +296,8 @@ class Evidence:
         if not fails["commas"] and self._no_thousands:
             return "commas", ("has decimal commas",)
         if not fails["dates"]:
-            return "dates", ("has time zones, which were changed to UTC",) if self._zoned else ()
+            rest = "; values without one count as UTC" if self._unzoned else ""
+            return "dates", (f"has time zones, which were changed to UTC{rest}",) if self._zoned else ()
         told, late = (), [largest > MONTHS for largest in self._largest]
         if self._slashed and not any(late):
             told = (
@@ -300,9 +309,16 @@ class Evidence:
             return "mostly", ()
         return "texts", (*told, *self._told_odd())
 
+    def stored_as_texts(self) -> tuple[str, ...]:
+        """Return a clause about numbers or dates in a column that a file stores as texts."""
+        found = self._alone()[0]
+        if not self._count or found in ("texts", "mostly"):
+            return ()
+        return (f"has {WORDS[KINDS[found]]} such as {short(self._first)} stored as texts, and is of texts",)
+
     def _told_odd(self) -> tuple[str, ...]:
         """Return a clause about texts that may have been meant as numbers."""
-        for what in list(_ODD)[:3]:
+        for what in list(_ODD)[:4]:
             if what in self._odd:
                 return (f"is of texts: it {what} such as {short(self._odd[what])}",)
         if not self._right:
@@ -310,4 +326,4 @@ class Evidence:
         named = self._odd.get("begins with a zero") or self._odd.get("is no number")
         if named:
             return (f"is of texts: it has values such as {short(named)} beside numbers",)
-        return ("is of texts: it has whole numbers that float64 does not hold",)
+        return ("is of texts: it has numbers that float64 does not hold",)

@@ -14,7 +14,7 @@ from zoo.console.errors import UsageError
 from zoo.data.reading import Tally
 from zoo.data.tabular import arrow, header, lines, traits
 from zoo.data.tabular.header import DELIMITERS, PARQUET
-from zoo.data.tabular.kinds import Form
+from zoo.data.tabular.kinds import Evidence, Form
 from zoo.data.tabular.table import BAD, TIMES_LARGER, Table, refuse_type, valued
 
 # Most values, and most characters of them, that are in memory at a time.
@@ -154,17 +154,19 @@ def _of_parquet(path: Path, columns: Sequence[str], tally: Tally) -> tuple[list[
         except (pyarrow.ArrowException, OSError) as error:
             raise UsageError(f"{path}: expected a Parquet file: {' '.join(str(error).split())[:200]}") from None
 
+    evidence = {name: Evidence(commas=False) for name in names}
     large, infinite, types = dict.fromkeys(names, False), dict.fromkeys(names, 0), {}
     for part in batches():
         for name in names:
             types[name] = part.column(name).type
+            evidence[name].add(arrow.words(part.column(name)))
             large[name] |= arrow.is_large(part.column(name))
             values, count = arrow.values(part.column(name), False)
             infinite[name] += count
             if values is None:
                 refuse_type(path, name, types[name])
     for name, kind in types.items():
-        told = arrow.told(kind, large[name], infinite[name])
+        told = (*evidence[name].stored_as_texts(), *arrow.told(kind, large[name], infinite[name]))
         tally.notes += [f"column {name!r} {clause}" for clause in told]
 
     def tables() -> Iterator[Table]:
@@ -193,7 +195,7 @@ def _told(path: Path, texts: Iterator[Texts]) -> Iterator[Texts]:
     try:
         yield from texts
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: expected UTF-8 text, received {_undecodable(path)}") from None
+        raise UsageError(f"{path}: expected UTF-8 text, received {_undecodable(path)}; save it as UTF-8") from None
     except _DAMAGED as error:
         raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 

@@ -249,7 +249,10 @@ def finished(
     tally.unit, tally.columns = "rows", common.told()
     inputs = like.inputs if like else encoding.inputs_of(parts["train"], rows.names, tally, common)
     if not inputs:
-        raise UsageError(f"{config.data}: expected columns with two or more values to learn from, received none")
+        raise UsageError(
+            f"{config.data}: expected columns with two or more values to learn from, received none:"
+            f" {'; '.join(tally.notes)}"
+        )
     for split, examples in splits.items():
         if split != "train" or like is not None:  # what training rows have is no news
             encoding.tell_strange(parts[split], inputs, tally)

@@ -280,6 +280,9 @@ def _of_parquet(path: Path, columns: Collection[str] | None, tally: Tally) -> Ta
     found, nested = {}, []
     for name in places:
         column = table.column(name)
+        evidence = kinds.Evidence(commas=False)
+        evidence.add(arrow.words(column))
+        tally.notes += [f"column {name!r} {clause}" for clause in evidence.stored_as_texts()]
         large = arrow.is_large(column)
         values, infinite = arrow.values(column, large)
         tally.notes += [f"column {name!r} {clause}" for clause in arrow.told(column.type, large, infinite)]
@@ -326,5 +329,6 @@ def _content(path: Path) -> str:
         return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path}: expected UTF-8 text, received byte {content[error.start]:#x} at offset {error.start}"
+            f"{path}: expected UTF-8 text, received byte {content[error.start]:#x} at offset {error.start}; save it as"
+            " UTF-8"
         ) from None

@@ -241,3 +241,26 @@ def test_splits_of_numbers_of_texts(save):
     given = {"text": [f"good film {i}" for i in range(60)], "y": range(60), "split": PARTS * 10}
     data = load(asked(save(given), model="lstm", task="regression"))
     assert data.test.y[:, 0].tolist() == list(range(3, 60, 6))
+
+
+@pytest.mark.parametrize("memory", [None, 1000])
+def test_numbers_and_dates_that_a_parquet_file_stores_as_texts_are_told(memory, save, tmp_path):
+    given = columns() | {"b": list(map(str, columns()["a"])), "d": dated("%Y-%m-%d"), "c": ["x", "1"] * (ROWS // 2)}
+    parquet.write_table(pyarrow.table(given), tmp_path / "t.parquet")
+    told = notes(load(asked(tmp_path / "t.parquet", memory=memory)))
+    assert "column 'b' has numbers such as '0.637' stored as texts, and is of texts" in told
+    assert "column 'd' has dates such as '2024-01-01' stored as texts" in told and "column 'c' has" not in told
+
+
+def test_columns_that_are_no_numbers_after_all_are_named_where_none_is_left(save):
+    said = refusal(save({"a": [f"\u2212{i}" if i % 2 else i for i in range(ROWS)], "y": columns()["y"]}))
+    assert "received none: column 'a' is of texts: it has values such as '\u22121' beside numbers" in said
+
+
+def test_a_class_or_a_column_that_one_table_has_alone_is_named(save):
+    save(columns() | {"c": ["u", "v"] * (ROWS // 2)}, "data/train.csv")
+    path = save(columns() | {"c": ["u", "w"] * (ROWS // 2)}, "data/test.csv").parent
+    of_classes = {"task": "classification", "target_column": ("c",)}
+    assert "expected the classes of train in every split, received 'w' in test" in refusal(path, **of_classes)
+    save(columns(), "data/test.csv")
+    assert "test.csv: expected a column 'c', received a, y" in refusal(path)
